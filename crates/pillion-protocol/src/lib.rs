@@ -1,0 +1,19 @@
+//! The contract between a host and its sidecar, as types and parsers.
+//!
+//! Nothing here does I/O, reads a clock or needs an async runtime, so every rule can be tested byte by byte.
+//! The normative text is `docs/protocol.md`; this crate is that page in Rust.
+//!
+//! - [`framing`] cuts a byte stream into lines in bounded memory.
+//! - [`announcement`] reads `BACKEND_PORT:{port}` from such a line.
+//! - [`health`] is the body of `GET /health`.
+//! - [`environment`] names what the host gives to the sidecar.
+
+pub mod announcement;
+pub mod environment;
+pub mod framing;
+pub mod health;
+
+pub use announcement::{Announcement, announcement_line};
+pub use environment::{Given, Instance};
+pub use framing::{Line, LineFramer};
+pub use health::Health;
