@@ -1,1 +1,29 @@
-//! Placeholder of the first hour.
+//! The `pillion` command, as a library so that tests and other front ends can run the very same one.
+
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Starts, watches and stops sidecars: local servers that a desktop app runs beside itself.
+#[derive(Debug, Parser)]
+#[command(name = "pillion", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+}
+
+/// Reads the command line, and does what it says. A command line that makes no sense ends the process with status 2.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::main(args),
+    }
+}

@@ -1,1 +1,39 @@
-//! Placeholder of the first hour.
+//! A supervisor for sidecars: local servers that a program starts beside itself.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use pillion::{Spec, Supervisor};
+//!
+//! let (backend, _events) = Supervisor::start(Spec::run("backend", "./backend"));
+//! let endpoint = backend.ready().await?; // announced its port, and answered GET /health
+//! println!("call it at {}", endpoint.url);
+//! let outcome = backend.stop().await; // asked, waited, killed what was left
+//! # let _ = outcome;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A sidecar is any program that prints `BACKEND_PORT:{port}` on stdout and answers `GET /health`; the contract is
+//! [`pillion_protocol`]. Each sidecar is owned by one task, which alone starts, signals and reaps it, and which is
+//! driven by a pure state machine. Its process group is stopped as a whole: asked by the end of stdin and SIGTERM, given
+//! a grace period, then killed.
+
+mod diagnosis;
+mod events;
+mod explain;
+mod launch;
+mod output;
+mod probe;
+mod spec;
+mod state;
+mod status;
+mod supervisor;
+mod sys;
+mod task;
+
+pub use events::{Events, SidecarEvent, StatusWatch};
+pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
+pub use pillion_protocol as protocol;
+pub use spec::Spec;
+pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status, StopOutcome};
+pub use supervisor::Supervisor;

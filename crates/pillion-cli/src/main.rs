@@ -1,0 +1,5 @@
+//! The `pillion` command.
+
+fn main() -> std::process::ExitCode {
+    pillion_cli::main()
+}

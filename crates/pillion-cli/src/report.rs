@@ -1,0 +1,159 @@
+//! What `pillion run` shows: lines for people, or JSON for programs.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use pillion::{Exit, OutputBatch, Phase, SidecarEvent, Status, Stream};
+use serde::Serialize;
+
+/// Shows events as they come. An error means that nobody reads any more.
+pub(crate) trait Report {
+    fn show(&mut self, event: &SidecarEvent) -> io::Result<()>;
+}
+
+/// One JSON object a line, on stdout.
+#[derive(Debug)]
+pub(crate) struct Json;
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    State {
+        at: u64,
+        state: Phase,
+        pid: Option<u32>,
+        port: Option<u16>,
+        reason: Option<&'a str>,
+        exit: Option<Exit>,
+    },
+    Output {
+        stream: Stream,
+        line: std::borrow::Cow<'a, str>,
+        /// How many bytes of the line are missing at its end.
+        #[serde(skip_serializing_if = "is_zero")]
+        dropped: u64,
+    },
+    Notice {
+        message: &'a str,
+    },
+    /// This many events came too fast to be written.
+    Missed {
+        count: u64,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Report for Json {
+    fn show(&mut self, event: &SidecarEvent) -> io::Result<()> {
+        let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+        let mut write = |event: Event<'_>| {
+            serde_json::to_writer(&mut out, &event)?;
+            out.write_all(b"\n")
+        };
+        match event {
+            SidecarEvent::Status(status) => write(Event::State {
+                at: status.at,
+                state: status.state,
+                pid: status.pid,
+                port: status.port.map(Into::into),
+                reason: status.reason.as_deref(),
+                exit: status.exit,
+            })?,
+            SidecarEvent::Output(batch) => {
+                for line in batch.lines() {
+                    let (text, dropped) = (String::from_utf8_lossy(line.bytes), line.dropped);
+                    write(Event::Output { stream: batch.stream, line: text, dropped })?;
+                }
+            }
+            SidecarEvent::Notice(message) => write(Event::Notice { message })?,
+            SidecarEvent::Missed(count) => write(Event::Missed { count: *count })?,
+        }
+        out.flush()
+    }
+}
+
+/// Lines for people: the program's stdout on stdout, its stderr and what we say of it on stderr.
+#[derive(Debug, Default)]
+pub(crate) struct Terminal {
+    /// When the present start began, in milliseconds since the epoch.
+    started: u64,
+    /// What was said last, so that nothing is said twice.
+    said: String,
+}
+
+impl Report for Terminal {
+    fn show(&mut self, event: &SidecarEvent) -> io::Result<()> {
+        match event {
+            SidecarEvent::Status(status) => self.status(status),
+            SidecarEvent::Output(batch) => match batch.stream {
+                Stream::Stdout => copy(batch, io::stdout().lock()),
+                Stream::Stderr => copy(batch, io::stderr().lock()),
+            },
+            SidecarEvent::Notice(text) => say(AnsiColor::Yellow, text),
+            SidecarEvent::Missed(_) => say(
+                AnsiColor::Yellow,
+                "output came faster than it could be shown; some of it is missing here",
+            ),
+        }
+    }
+}
+
+impl Terminal {
+    fn status(&mut self, status: &Status) -> io::Result<()> {
+        let name = &status.sidecar;
+        let reason = status.reason.as_deref().unwrap_or_default();
+        let (color, text) = match status.state {
+            Phase::Starting if status.port.is_none() => {
+                self.started = status.at;
+                let pid = status.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
+                (AnsiColor::Yellow, format!("{name} is starting{pid}"))
+            }
+            Phase::Starting => return Ok(()),
+            Phase::Ready => {
+                let version = status.version.as_ref().map(|version| format!(", version {version}"));
+                let took = status.at.saturating_sub(self.started);
+                let url = status.url.as_deref().unwrap_or_default();
+                (
+                    AnsiColor::Green,
+                    format!("{name} is ready at {url} after {took} ms{}", version.unwrap_or_default()),
+                )
+            }
+            // A failure is told once, when its verdict stands.
+            Phase::Stopping if status.failure.is_some() => return Ok(()),
+            Phase::Stopping => (AnsiColor::Yellow, format!("{name} is stopping: {reason}")),
+            Phase::Stopped => (AnsiColor::Green, format!("{name} is down: {reason}")),
+            Phase::Failed => (AnsiColor::Red, reason.to_owned()),
+        };
+        if text == self.said {
+            return Ok(());
+        }
+        say(color, &text)?;
+        self.said = text;
+        Ok(())
+    }
+}
+
+/// Writes the lines as they are, in one call.
+fn copy(batch: &OutputBatch, mut to: impl Write) -> io::Result<()> {
+    let mut text = Vec::new();
+    for line in batch.lines() {
+        text.extend_from_slice(line.bytes);
+        if line.dropped > 0 {
+            write!(text, " … ({} bytes more)", line.dropped)?;
+        }
+        text.push(b'\n');
+    }
+    to.write_all(&text)?;
+    to.flush()
+}
+
+/// Says something of our own, told apart from the program's output by its mark.
+fn say(color: AnsiColor, text: &str) -> io::Result<()> {
+    let mark = Style::new().fg_color(Some(color.into())).bold();
+    let mut stderr = anstream::stderr().lock();
+    writeln!(stderr, "{mark}▌ pillion{mark:#} {text}")
+}

@@ -1,0 +1,110 @@
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use axum::{Extension, Router, serve::ListenerExt};
+use pillion_protocol::Given;
+use tokio::{net::TcpListener, sync::oneshot};
+use tracing::{info, warn};
+
+use crate::{
+    Error, Result, Shutdown, announce::announce, bind, connections, health, lifeline, origins,
+    signals::Signals,
+};
+
+/// A sidecar to be: its name, and what differs from the defaults.
+///
+/// ```no_run
+/// # async fn run(router: axum::Router) -> pillion_server::Result {
+/// use std::time::Duration;
+/// use pillion_server::Sidecar;
+///
+/// Sidecar::new("AIOS").version(env!("CARGO_PKG_VERSION")).grace(Duration::from_secs(2)).serve(router).await
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a sidecar does nothing until it serves"]
+pub struct Sidecar {
+    app: String,
+    version: Option<String>,
+    grace: Duration,
+}
+
+impl Sidecar {
+    /// The grace period unless [`grace`](Self::grace) sets another: 5 seconds.
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+    /// A sidecar of the app of this name.
+    pub fn new(app: impl Into<String>) -> Self {
+        Self { app: app.into(), version: None, grace: Self::DEFAULT_GRACE }
+    }
+
+    /// Names the version in `/health`, most often `env!("CARGO_PKG_VERSION")`.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// How long requests in flight may take once the stop is requested. Keep it below the host's own patience.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Serves `router` until the stop is requested and what was in flight has finished or run out of grace.
+    ///
+    /// Call it once, from `main`: the environment, stdin, stdout and the signals that it uses belong to the process.
+    /// If its future is dropped, connections are cut at once.
+    ///
+    /// # Errors
+    /// When the sidecar cannot start. Once the port is announced, it returns `Ok`, whatever asked for the stop.
+    pub async fn serve(self, router: Router) -> Result {
+        let started = Instant::now();
+        let given = Given::read(|name| env::var_os(name))?;
+        let (stop, shutdown) = Shutdown::channel();
+        let cors = origins::layer(given.allowed_origins.as_deref())?;
+        let identity =
+            health::Identity { app: self.app, version: self.version, instance: given.instance, started };
+        let router = health::mount(router.layer(Extension(shutdown.clone())), identity)?.layer(cors);
+
+        let (listener, port) = bind::listen(given.port).await?;
+        // The host may ask for the stop as soon as it knows the port.
+        let signals = Signals::listen().map_err(Error::Stop)?;
+        let lifeline = lifeline::watch().map_err(Error::Stop)?;
+        announce(port).map_err(Error::Announce)?;
+        info!("listening on http://127.0.0.1:{port}");
+
+        let stopping = async {
+            info!("stopping: {}", first_cause(signals, lifeline).await);
+            stop.send_replace(true);
+        };
+        let (connections, ()) =
+            tokio::join!(connections::accept(without_delay(listener), router, shutdown), stopping);
+        match connections::drain(connections, self.grace).await {
+            0 => info!("stopped"),
+            dropped => {
+                warn!(dropped, grace = ?self.grace, "stopped: the grace period is over, open connections were cut");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why the sidecar stops, in words.
+async fn first_cause(signals: Signals, lifeline: Option<oneshot::Receiver<()>>) -> &'static str {
+    let Some(lifeline) = lifeline else { return signals.first().await };
+    tokio::select! {
+        signal = signals.first() => signal,
+        _ = lifeline => "the host closed stdin",
+    }
+}
+
+/// Small writes, such as single events of a stream, leave at once instead of waiting for an acknowledgement.
+fn without_delay(listener: TcpListener) -> impl axum::serve::Listener {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    })
+}

@@ -1,0 +1,150 @@
+//! Starting the sidecar, talking to it, and seeing it end. Every wait ends with an event; the limit only bounds a
+//! failure.
+
+use std::{env, fmt, process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::program;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { timeout(LIMIT, test).await.expect("the test came to its end") });
+}
+
+/// The sidecar with nothing given and `/dev/null` as its stdin.
+pub(crate) fn sidecar() -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    for given in ["PORT", "PILLION_INSTANCE", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
+        command.env_remove(given);
+    }
+    command.arg(program::ARGUMENT).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a sidecar that cannot start: its exit code, stdout and stderr.
+pub(crate) async fn refused(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A sidecar that has announced its port. Dropped, it is killed.
+pub(crate) struct Running {
+    pub(crate) port: u16,
+    pub(crate) stdin: Option<ChildStdin>,
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: Option<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    #[expect(clippy::disallowed_methods, reason = "the sidecar is tested without the supervisor")]
+    pub(crate) async fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().map(BufReader::new);
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).await.unwrap();
+        // As naive as readers get.
+        let port = line.trim_end().strip_prefix("BACKEND_PORT:").unwrap().parse().unwrap();
+        Self { port, stdin: child.stdin.take(), child, stdout, stderr }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Reads stderr up to and including the line that contains `text`.
+    pub(crate) async fn says(&mut self, text: &str) -> String {
+        let stderr = self.stderr.as_mut().unwrap();
+        let mut said = String::new();
+        while !said.contains(text) {
+            assert_ne!(stderr.read_line(&mut said).await.unwrap(), 0, "{text:?} is missing in: {said}");
+        }
+        said
+    }
+
+    /// Closes the reading end of stderr, as the host's death does.
+    pub(crate) fn stop_listening(&mut self) {
+        self.stderr = None;
+    }
+
+    /// Waits for the end: the exit code, what stdout carried behind the announcement, and the rest of stderr.
+    pub(crate) async fn ended(mut self) -> (Option<i32>, String, String) {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        if let Some(mut pipe) = self.stderr.take() {
+            pipe.read_to_string(&mut stderr).await.unwrap();
+        }
+        self.stdout.read_to_string(&mut stdout).await.unwrap();
+        (self.child.wait().await.unwrap().code(), stdout, stderr)
+    }
+
+    pub(crate) async fn connect(&self) -> Connection {
+        Connection(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap())
+    }
+
+    /// Resolves once connections are refused.
+    pub(crate) async fn refuses_connections(&self) {
+        while TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {}
+    }
+
+    /// One request on a connection of its own: the whole answer, in lower case up to the body.
+    pub(crate) async fn request(&self, line: &str, headers: &[&str]) -> String {
+        let mut connection = self.connect().await;
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        connection
+            .send(format!("{line} HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n{headers}\r\n"))
+            .await;
+        connection.rest().await
+    }
+}
+
+/// A connection on which the test decides when each byte is sent.
+pub(crate) struct Connection(TcpStream);
+
+impl Connection {
+    pub(crate) async fn send(&mut self, bytes: impl fmt::Display) {
+        self.0.write_all(bytes.to_string().as_bytes()).await.unwrap();
+    }
+
+    /// Reads until `text` was received.
+    pub(crate) async fn receive(&mut self, text: &str) -> String {
+        let mut received = Vec::new();
+        while !String::from_utf8_lossy(&received).contains(text) {
+            let byte = self.0.read_u8().await;
+            received
+                .push(byte.unwrap_or_else(|_| panic!("{text:?} is missing in: {}", received.escape_ascii())));
+        }
+        String::from_utf8(received).unwrap()
+    }
+
+    /// Reads until the sidecar closes the connection.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut received = String::new();
+        self.0.read_to_string(&mut received).await.unwrap();
+        received
+    }
+
+    /// Sends half a request to `/echo` and sees the half come back: the request is in flight.
+    pub(crate) async fn send_half(&mut self) {
+        self.send("POST /echo HTTP/1.1\r\nHost: sidecar\r\nContent-Length: 10\r\n\r\nfirst").await;
+        self.receive("first").await;
+    }
+
+    /// Sends the other half: the answer comes to its end, and the connection is closed behind it.
+    pub(crate) async fn send_other_half(&mut self) {
+        self.send("other").await;
+        assert_eq!(self.rest().await, "other");
+    }
+}

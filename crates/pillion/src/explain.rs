@@ -1,0 +1,128 @@
+//! A state in words: what a status says, and what a failure says.
+
+use std::time::Duration;
+
+use crate::{
+    probe::NotReady,
+    spec::Spec,
+    state::{Cause, Ended, Ending, Force, State, Step},
+    status::{Detail, Exit, Failure, FailureKind, StopOutcome},
+};
+
+/// What a start came across, for the case that it fails.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    /// The last line that was almost an announcement, and what was wrong with it.
+    pub(crate) misannounced: Option<String>,
+    /// What the last health request came back with.
+    pub(crate) not_ready: Option<NotReady>,
+    /// How long the process lived, once it is dead.
+    pub(crate) lived: Option<Duration>,
+}
+
+/// The reason of a status that is no failure.
+pub(crate) fn reason(state: &State, spec: &Spec) -> Option<String> {
+    match state {
+        State::Starting(Step::Launching | Step::Announcing) => None,
+        State::Starting(Step::Probing { port }) => {
+            Some(format!("port {port} is known; waiting for GET {} to answer", spec.health_path))
+        }
+        State::Ready { .. } => Some(format!("GET {} answered", spec.health_path)),
+        State::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
+        State::Ending(Ending { again: true, .. }) => Some("asked to restart".to_owned()),
+        State::Ending(Ending { force: Force::Asked, .. }) => {
+            Some(format!("asked to stop; it has {}", duration(spec.grace)))
+        }
+        State::Ending(Ending { force: Force::KilledLeader | Force::KilledRest, .. }) => {
+            Some("being killed".to_owned())
+        }
+        State::Down(ended) => Some(down(ended)),
+    }
+}
+
+fn down(ended: &Ended) -> String {
+    match ended.outcome {
+        StopOutcome::NotRunning => "not running".to_owned(),
+        StopOutcome::Detached => "detached; it goes on by itself".to_owned(),
+        StopOutcome::Graceful(exit) if ended.cause == Cause::Finished => format!("{exit} by itself"),
+        StopOutcome::Graceful(exit) => format!("{exit} when it was asked to stop"),
+        StopOutcome::GroupKilled(exit) => {
+            format!("{exit}; others of its process group did not end, and were killed")
+        }
+        StopOutcome::Killed(exit) => format!("{exit}: it did not end by itself"),
+        StopOutcome::Abandoned => "was killed, but does not die; it was left behind".to_owned(),
+    }
+}
+
+/// Why the sidecar is not there, in this state: `None` where it is, or is about to be.
+///
+/// `tail` gives the last lines of output, and is called only for a failure.
+pub(crate) fn failure(
+    state: &State,
+    spec: &Spec,
+    evidence: &Evidence,
+    tail: impl FnOnce() -> Vec<String>,
+) -> Option<Failure> {
+    let (cause, exit) = match state {
+        State::Starting(_) | State::Ready { .. } | State::Ending(Ending { again: true, .. }) => return None,
+        State::Ending(ending) => (&ending.cause, ending.exit),
+        State::Down(ended) => (&ended.cause, ended.exit),
+    };
+    let name = &spec.name;
+    let (kind, message) = match cause {
+        Cause::Asked => (FailureKind::Stopped, format!("{name} was stopped")),
+        Cause::Finished => (FailureKind::Stopped, format!("{name} finished by itself")),
+        Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
+        Cause::Crashed => (FailureKind::Crashed, format!("{name} {} while it was in use", ended(exit))),
+        Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(name, exit, *step, evidence)),
+        Cause::TimedOut(step) => (FailureKind::ReadyTimeout, timed_out(spec, *step, evidence)),
+    };
+    Some(Failure { kind, message, detail: Detail { sidecar: name.clone(), exit, tail: tail() } })
+}
+
+fn ended(exit: Option<Exit>) -> String {
+    exit.map_or_else(|| "ended".to_owned(), |exit| exit.to_string())
+}
+
+fn exited_early(name: &str, exit: Option<Exit>, step: Step, evidence: &Evidence) -> String {
+    let lived = evidence.lived.map(|lived| format!(" after {}", duration(lived))).unwrap_or_default();
+    let before = match step {
+        Step::Launching | Step::Announcing => "before it announced a port".to_owned(),
+        Step::Probing { port } => format!("after it announced port {port} and before it was healthy"),
+    };
+    format!("{name} {}{lived}, {before}{}", ended(exit), misannounced(evidence))
+}
+
+fn timed_out(spec: &Spec, step: Step, evidence: &Evidence) -> String {
+    let (name, limit) = (&spec.name, duration(spec.ready_timeout));
+    match step {
+        Step::Launching | Step::Announcing => format!(
+            "{name} announced no port within {limit}: it has to print BACKEND_PORT:{{port}} and a newline on stdout, \
+             and to flush it{}",
+            misannounced(evidence)
+        ),
+        Step::Probing { port } => {
+            let last =
+                evidence.not_ready.as_ref().map_or_else(|| "no answer came".to_owned(), ToString::to_string);
+            format!(
+                "{name} announced port {port}, but GET {} did not answer 2xx within {limit}: {last}",
+                spec.health_path
+            )
+        }
+    }
+}
+
+fn misannounced(evidence: &Evidence) -> String {
+    evidence.misannounced.as_ref().map(|note| format!("; {note}")).unwrap_or_default()
+}
+
+/// A duration as people write it: whole milliseconds below a second, tenths of a second above.
+fn duration(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{} ms", duration.as_millis())
+    } else if duration.subsec_millis() < 100 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{:.1} s", duration.as_secs_f64())
+    }
+}

@@ -1,0 +1,40 @@
+//! Starting the process that a specification describes.
+
+use std::process::Command;
+
+use pillion_protocol::{Instance, environment};
+
+use crate::{
+    diagnosis,
+    spec::Run,
+    sys::{Group, Spawned},
+};
+
+/// Starts the program with a fresh nonce, or says in words why it could not be started.
+pub(crate) fn launch(run: &Run) -> Result<(Instance, Spawned), String> {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(|error| format!("the system gave no random bytes: {error}"))?;
+    let instance = Instance::from_bytes(nonce);
+    Group::spawn(command(run, instance))
+        .map(|spawned| (instance, spawned))
+        .map_err(|error| diagnosis::explain(&run.program, run.current_dir.as_deref(), &error))
+}
+
+fn command(run: &Run, instance: Instance) -> Command {
+    let mut command = Command::new(&run.program);
+    command
+        .args(&run.args)
+        // A PORT or an origin list that was meant for this program is not meant for its sidecar.
+        .env_remove(environment::PORT)
+        .env_remove(environment::ALLOWED_ORIGINS)
+        .env(environment::PROTOCOL, environment::PROTOCOL_VERSION)
+        .env(environment::INSTANCE, instance.to_string());
+    if !run.allowed_origins.is_empty() {
+        command.env(environment::ALLOWED_ORIGINS, run.allowed_origins.join(","));
+    }
+    if let Some(dir) = &run.current_dir {
+        command.current_dir(dir);
+    }
+    command.envs(&run.env);
+    command
+}

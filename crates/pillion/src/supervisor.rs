@@ -1,0 +1,124 @@
+//! The handle to a supervised sidecar.
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::{
+    Detail, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, Status, StatusWatch, StopOutcome,
+    events,
+    task::{Command, Readiness, Snapshot, Task},
+};
+
+/// A handle to a sidecar. Clones are handles to the same one.
+///
+/// When the last handle is dropped, the sidecar is stopped with grace in the background. When the tokio runtime shuts
+/// down before that is finished, the process group is killed.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    name: String,
+    commands: mpsc::UnboundedSender<Command>,
+    snapshot: watch::Receiver<Snapshot>,
+    events: broadcast::WeakSender<SidecarEvent>,
+}
+
+impl Supervisor {
+    /// Starts the sidecar in the background, and returns its handle with the events from the very first on. Whoever
+    /// does not need the events drops them.
+    ///
+    /// Never fails by itself: a program that cannot be started is a [`FailureKind::Spawn`] of [`ready`](Self::ready).
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime with I/O and time enabled.
+    #[must_use]
+    pub fn start(spec: Spec) -> (Self, Events) {
+        let (commands, obeyed) = mpsc::unbounded_channel();
+        let (published, snapshot) = watch::channel(Snapshot::initial(&spec));
+        let (sender, receiver) = broadcast::channel(events::CAPACITY);
+        let supervisor = Self {
+            name: spec.name.clone(),
+            commands,
+            snapshot: snapshot.clone(),
+            events: sender.downgrade(),
+        };
+        tokio::spawn(Task::new(spec, obeyed, published, sender).run());
+        (supervisor, Events::new(receiver, snapshot, false))
+    }
+
+    /// The sidecar's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The present status.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.snapshot.borrow().status.clone()
+    }
+
+    /// The present status, and then its changes.
+    #[must_use]
+    pub fn watch(&self) -> StatusWatch {
+        StatusWatch::new(self.snapshot.clone())
+    }
+
+    /// Everything that happens from now on, the present status first. `None` once the sidecar is down for good.
+    #[must_use]
+    pub fn subscribe(&self) -> Option<Events> {
+        let receiver = self.events.upgrade()?.subscribe();
+        Some(Events::new(receiver, self.snapshot.clone(), true))
+    }
+
+    /// Waits until the sidecar is ready, and says where it is. May be dropped at any time.
+    ///
+    /// # Errors
+    /// As soon as it is known that the sidecar will not be ready without somebody asking for it: it could not be
+    /// started, died, took too long, or was stopped. The failure carries exit status and last lines of output.
+    pub async fn ready(&self) -> Result<Endpoint, Failure> {
+        let mut snapshot = self.snapshot.clone();
+        let settled = snapshot.wait_for(|snapshot| snapshot.readiness != Readiness::Pending).await;
+        match settled.map(|snapshot| snapshot.readiness.clone()) {
+            Ok(Readiness::Up(endpoint)) => Ok(endpoint),
+            Ok(Readiness::Down(failure)) => Err(failure),
+            Ok(Readiness::Pending) | Err(_) => Err(self.supervisor_gone()),
+        }
+    }
+
+    /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start
+    /// that is under way already is waited for. Dropping the future does not take the request back.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    pub async fn restart(&self) -> Result<Endpoint, Failure> {
+        if self.ask(Command::Restart).await.is_none() {
+            return Err(self.supervisor_gone());
+        }
+        self.ready().await
+    }
+
+    /// Stops the sidecar: asks it, waits for the grace period, kills what is left of its process group. Returns when
+    /// nothing is left. Dropping the future does not take the request back.
+    pub async fn stop(&self) -> StopOutcome {
+        self.ask(Command::Stop).await.unwrap_or(StopOutcome::NotRunning)
+    }
+
+    /// Kills the sidecar's process group at once, also in the middle of a stop, and returns when nothing is left.
+    /// Dropping the future does not take the request back.
+    pub async fn kill(&self) -> StopOutcome {
+        self.ask(Command::Kill).await.unwrap_or(StopOutcome::NotRunning)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).ok()?;
+        answered.await.ok()
+    }
+
+    /// The runtime shut down, and killed the sidecar on its way.
+    fn supervisor_gone(&self) -> Failure {
+        Failure {
+            kind: FailureKind::Stopped,
+            message: format!("{} is not supervised any more: the program is ending", self.name),
+            detail: Detail { sidecar: self.name.clone(), ..Detail::default() },
+        }
+    }
+}

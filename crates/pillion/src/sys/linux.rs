@@ -1,0 +1,91 @@
+//! pidfds and `/proc`.
+
+use std::{fs, io, os::fd::OwnedFd, time::Duration};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Tells when a child may have died: its pidfd becomes readable (`pidfd_open(2)`, Linux 5.3).
+#[derive(Debug)]
+pub(super) struct Watch(AsyncFd<OwnedFd>);
+
+impl Watch {
+    pub(super) fn new(leader: Pid) -> io::Result<Self> {
+        open(leader).map(Self)
+    }
+
+    pub(super) async fn changed(&self) {
+        died(&self.0).await;
+    }
+}
+
+/// The live processes of a group, without its leader.
+pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let pid = entry?.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid
+            && pid != group
+            && is_live_member(pid, group)
+        {
+            members.push(pid);
+        }
+    }
+    Ok(members)
+}
+
+/// Waits until those that are still in the group are dead.
+pub(super) async fn any_of_these_changed(group: Pid, members: Vec<Pid>) {
+    for pid in members {
+        match open(pid) {
+            // The descriptor may be that of a stranger who got the number since: look again now that it is held.
+            Ok(held) if is_live_member(pid, group) => died(&held).await,
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
+            // No descriptor left: look again soon.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+fn open(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    let held = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+    #[expect(unsafe_code, reason = "tokio cannot know that the descriptor stays the same")]
+    // SAFETY: an `OwnedFd` names one open descriptor for as long as it lives, and `AsyncFd` owns it.
+    let held = unsafe { AsyncFd::register_with_interest(held, Interest::READABLE) };
+    Ok(held?)
+}
+
+async fn died(held: &AsyncFd<OwnedFd>) {
+    // An error means that the runtime shuts down, and with it the task that would act on the answer.
+    let _ = held.readable().await;
+}
+
+fn is_live_member(pid: Pid, group: Pid) -> bool {
+    // Gone since, or another user's with hidepid: not ours.
+    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else { return false };
+    parse_stat(&stat)
+        .is_some_and(|(state, pgrp)| pgrp == group.as_raw_nonzero().get() && !matches!(state, 'Z' | 'X'))
+}
+
+/// State and process group of a line of `/proc/PID/stat` (`proc_pid_stat(5)`): the name in parentheses before them may
+/// hold anything, parentheses included.
+fn parse_stat(stat: &str) -> Option<(char, i32)> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let pgrp = fields.nth(1)?.parse().ok()?;
+    Some((state, pgrp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_forge_the_fields_behind_it() {
+        assert_eq!(parse_stat("7 (cat) S 1 7 7 0 -1"), Some(('S', 7)));
+        assert_eq!(parse_stat("7 (a) Z 1 9 (b)) R 1 42 7 0"), Some(('R', 42)));
+        assert_eq!(parse_stat("7 (cat"), None);
+    }
+}
