@@ -40,9 +40,12 @@ pub(crate) struct Args {
 /// What `pillion run` exits with when the program never became ready (as env(1) and timeout(1) do for their own).
 const NEVER_READY: u8 = 125;
 
+/// A path and perhaps a query, of the characters that RFC 3986 has for them: another one would never be asked for.
 fn path(text: &str) -> Result<String, &'static str> {
-    let valid = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
-    valid.then(|| text.to_owned()).ok_or("a path starts with / and has no spaces, as /health")
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?".contains(&byte);
+    (text.starts_with('/') && text.bytes().all(valid))
+        .then(|| text.to_owned())
+        .ok_or("a path starts with / and is written as in a URL, as /health")
 }
 
 pub(crate) fn main(args: Args) -> ExitCode {
@@ -59,7 +62,7 @@ pub(crate) fn main(args: Args) -> ExitCode {
 }
 
 async fn supervise(args: Args, mut report: Box<dyn Report>) -> ExitCode {
-    let mut interrupts = match interrupts() {
+    let interrupts = match interrupts() {
         Ok(interrupts) => interrupts,
         Err(error) => {
             anstream::eprintln!("pillion: cannot listen to signals: {error}");
@@ -67,27 +70,26 @@ async fn supervise(args: Args, mut report: Box<dyn Report>) -> ExitCode {
         }
     };
     let (supervisor, mut events) = Supervisor::start(spec(args));
-    let mut asked = 0;
-    let status = loop {
-        tokio::select! {
-            ended = show(&mut events, report.as_mut()) => match ended {
-                Shown::Down(status) => break status,
-                // Whoever read our output has gone, as head(1) does: nobody needs the program any more.
-                Shown::NobodyReads => {
-                    let _ = supervisor.stop().await;
-                    break Box::new(supervisor.status());
-                }
-            },
-            _ = interrupts.recv() => {
-                asked += 1;
-                let supervisor = supervisor.clone();
-                tokio::spawn(async move {
-                    if asked == 1 { supervisor.stop().await } else { supervisor.kill().await }
-                });
-            }
+    // A task of its own, because this thread may be waiting for a terminal or a pipe that nobody reads.
+    tokio::spawn(obey(interrupts, supervisor.clone()));
+    let status = match show(&mut events, report.as_mut()).await {
+        Shown::Down(status) => status,
+        // Whoever read our output has gone, as head(1) does: nobody needs the program any more.
+        Shown::NobodyReads => {
+            let _ = supervisor.stop().await;
+            Box::new(supervisor.status())
         }
     };
     exit_status(&status)
+}
+
+/// Stops at the first interrupt, and kills at each further one.
+async fn obey(mut interrupts: mpsc::UnboundedReceiver<()>, supervisor: Supervisor) {
+    let mut asked = false;
+    while interrupts.recv().await.is_some() {
+        let (supervisor, force) = (supervisor.clone(), std::mem::replace(&mut asked, true));
+        tokio::spawn(async move { if force { supervisor.kill().await } else { supervisor.stop().await } });
+    }
 }
 
 fn spec(args: Args) -> Spec {
@@ -107,7 +109,7 @@ enum Shown {
     NobodyReads,
 }
 
-/// Shows the events until the program is down. Nothing is lost when it is dropped and called again.
+/// Shows the events until the program is down.
 async fn show(events: &mut Events, report: &mut dyn Report) -> Shown {
     while let Some(event) = events.next().await {
         if report.show(&event).is_err() {

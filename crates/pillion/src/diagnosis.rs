@@ -11,7 +11,8 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
     if let Some(dir) = dir
         && !dir.is_dir()
     {
-        return format!("its working directory {} does not exist", dir.display());
+        let what = if dir.exists() { "is not a directory" } else { "does not exist" };
+        return format!("its working directory {} {what}", dir.display());
     }
     let Some(path) = locate(program, dir) else {
         let name = program.display();

@@ -1,10 +1,10 @@
 //! Everything that happens to a sidecar, in order.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::{output::OutputBatch, status::Status, task::Snapshot};
+use crate::{output::OutputBatch, snapshot::Snapshot, status::Status};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -15,7 +15,8 @@ pub enum SidecarEvent {
     Output(Arc<OutputBatch>),
     /// It did something that its author should know of.
     Notice(String),
-    /// The reader was too slow, and this many events are gone. The present status follows.
+    /// The reader was too slow, and this many events are gone. The present status follows, behind what is left of the
+    /// output before it.
     Missed(u64),
 }
 
@@ -29,10 +30,18 @@ pub(crate) const CAPACITY: usize = 128;
 pub struct Events {
     receiver: broadcast::Receiver<SidecarEvent>,
     snapshot: watch::Receiver<Snapshot>,
-    /// Whether the present status is due.
-    due: bool,
+    /// At most two: one that is due at once, and one that waits for its turn.
+    owed: VecDeque<Owed>,
     /// The newest status that was handed out.
     seen: u64,
+}
+
+/// A status that stands in for events that this reader did not get.
+#[derive(Debug)]
+struct Owed {
+    status: Box<Status>,
+    /// How many events that happened before it are still to be handed out: a sidecar's last words come before its end.
+    behind: usize,
 }
 
 impl Events {
@@ -41,32 +50,50 @@ impl Events {
         snapshot: watch::Receiver<Snapshot>,
         from_now: bool,
     ) -> Self {
-        Self { receiver, snapshot, due: from_now, seen: 0 }
+        let mut events = Self { receiver, snapshot, owed: VecDeque::new(), seen: 0 };
+        if from_now {
+            events.owe(0);
+        }
+        events
     }
 
     /// Waits for the next event; `None` once the sidecar is down and its supervisor gone. Nothing is lost when it is
     /// dropped before it is ready.
     pub async fn next(&mut self) -> Option<SidecarEvent> {
         loop {
-            if std::mem::take(&mut self.due) {
-                let status = self.snapshot.borrow().status.clone();
-                self.seen = status.seq;
-                return Some(SidecarEvent::Status(Box::new(status)));
+            let due = self.owed.front().is_some_and(|owed| owed.behind == 0);
+            if due && let Some(owed) = self.owed.pop_front() {
+                self.seen = owed.status.seq;
+                return Some(SidecarEvent::Status(owed.status));
             }
-            match self.receiver.recv().await {
+            let event = self.receiver.recv().await;
+            if let Some(owed) = self.owed.back_mut() {
+                owed.behind = owed.behind.saturating_sub(1);
+            }
+            match event {
                 // The snapshot that stood in for missed events was newer than this.
                 Ok(SidecarEvent::Status(status)) if status.seq <= self.seen => {}
                 Ok(SidecarEvent::Status(status)) => {
                     self.seen = status.seq;
+                    self.owed.retain(|owed| owed.status.seq > status.seq);
                     return Some(SidecarEvent::Status(status));
                 }
                 Ok(event) => return Some(event),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    self.due = true;
+                    // Whoever lags again is not kept waiting again for what was owed already.
+                    self.owed.iter_mut().for_each(|owed| owed.behind = 0);
+                    self.owe(self.receiver.len());
                     return Some(SidecarEvent::Missed(missed));
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
+        }
+    }
+
+    fn owe(&mut self, behind: usize) {
+        let status = Box::new(self.snapshot.borrow().status.clone());
+        if self.owed.back().is_none_or(|owed| owed.status.seq < status.seq) {
+            self.owed.push_back(Owed { status, behind });
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     probe::NotReady,
-    spec::Spec,
+    spec::{Launch, Spec},
     state::{Cause, Ended, Ending, Force, State, Step},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
@@ -104,8 +104,12 @@ fn timed_out(spec: &Spec, step: Step, evidence: &Evidence) -> String {
         Step::Probing { port } => {
             let last =
                 evidence.not_ready.as_ref().map_or_else(|| "no answer came".to_owned(), ToString::to_string);
+            let known = match spec.launch {
+                Launch::Run(_) => "announced",
+                Launch::Attach(_) => "was expected on",
+            };
             format!(
-                "{name} announced port {port}, but GET {} did not answer 2xx within {limit}: {last}",
+                "{name} {known} port {port}, but GET {} did not answer 2xx within {limit}: {last}",
                 spec.health_path
             )
         }

@@ -24,6 +24,7 @@ mod explain;
 mod launch;
 mod output;
 mod probe;
+mod snapshot;
 mod spec;
 mod state;
 mod status;

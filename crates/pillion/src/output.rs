@@ -55,37 +55,54 @@ impl OutputLine<'_> {
 pub struct OutputBatch {
     /// Where they were written.
     pub stream: Stream,
+    /// The lines, each with its newline: a flood of empty lines must not take more memory than it has bytes.
     bytes: Vec<u8>,
-    /// The end of each line in `bytes`, and how much of it was dropped.
-    ends: Vec<(usize, u64)>,
+    count: usize,
+    /// The lines that were cut, by their index, and how much of them was dropped. Each of them holds [`LINE_LIMIT`]
+    /// bytes, so that there are few.
+    cut: Vec<(usize, u64)>,
 }
 
 impl OutputBatch {
     fn new(stream: Stream) -> Self {
-        Self { stream, bytes: Vec::new(), ends: Vec::new() }
+        Self { stream, bytes: Vec::new(), count: 0, cut: Vec::new() }
     }
 
     fn push(&mut self, line: &Line<'_>) {
+        if line.dropped() > 0 {
+            self.cut.push((self.count, line.dropped()));
+        }
         self.bytes.extend_from_slice(line.bytes());
-        self.ends.push((self.bytes.len(), line.dropped()));
+        self.bytes.push(b'\n');
+        self.count += 1;
     }
 
-    fn line(&self, index: usize) -> OutputLine<'_> {
-        let (end, dropped) = self.ends[index];
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].0);
-        OutputLine { bytes: &self.bytes[start..end], dropped }
+    /// How many lines they are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none, as when a read ends within a line.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// The lines, oldest first.
-    #[must_use]
-    pub fn lines(&self) -> impl DoubleEndedIterator<Item = OutputLine<'_>> + ExactSizeIterator {
-        (0..self.ends.len()).map(|index| self.line(index))
+    pub fn lines(&self) -> impl Iterator<Item = OutputLine<'_>> {
+        let mut cut = self.cut.iter().peekable();
+        let lines = self.bytes.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
+        lines.enumerate().map(move |(index, bytes)| {
+            let dropped = cut.next_if(|(line, _)| *line == index).map_or(0, |(_, dropped)| *dropped);
+            OutputLine { bytes, dropped }
+        })
     }
 }
 
 impl fmt::Debug for OutputBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {} lines", self.stream, self.ends.len())
+        write!(f, "{:?}: {} lines", self.stream, self.count)
     }
 }
 
@@ -211,7 +228,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn push(&mut self, batch: &OutputBatch) {
-        let skipped = batch.lines().len().saturating_sub(TAIL_LINES);
+        let skipped = batch.len().saturating_sub(TAIL_LINES);
         for line in batch.lines().skip(skipped) {
             self.bytes += line.bytes.len();
             self.lines.push_back((line.bytes.to_vec(), line.dropped));

@@ -5,7 +5,8 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::{
     Detail, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, Status, StatusWatch, StopOutcome,
     events,
-    task::{Command, Readiness, Snapshot, Task},
+    snapshot::{Readiness, Snapshot},
+    task::{Command, Task},
 };
 
 /// A handle to a sidecar. Clones are handles to the same one.
@@ -77,9 +78,10 @@ impl Supervisor {
         let mut snapshot = self.snapshot.clone();
         let settled = snapshot.wait_for(|snapshot| snapshot.readiness != Readiness::Pending).await;
         match settled.map(|snapshot| snapshot.readiness.clone()) {
-            Ok(Readiness::Up(endpoint)) => Ok(endpoint),
+            // What was up when the runtime shut down was killed with it, and nobody was left to say so.
+            Ok(Readiness::Up(endpoint)) if !self.commands.is_closed() => Ok(endpoint),
             Ok(Readiness::Down(failure)) => Err(failure),
-            Ok(Readiness::Pending) | Err(_) => Err(self.supervisor_gone()),
+            Ok(Readiness::Up(_) | Readiness::Pending) | Err(_) => Err(self.supervisor_gone()),
         }
     }
 

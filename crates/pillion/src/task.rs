@@ -2,14 +2,7 @@
 //!
 //! One loop waits for whatever happens next, tells it to the state machine, and does what that says.
 
-use std::{
-    collections::VecDeque,
-    future::Future,
-    num::NonZeroU16,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, future::Future, num::NonZeroU16, pin::Pin, sync::Arc, time::Duration};
 
 use pillion_protocol::{Announcement, Instance, health::HealthReport};
 use tokio::{
@@ -19,20 +12,19 @@ use tokio::{
 
 use crate::{
     events::SidecarEvent,
-    explain::{self, Evidence},
+    explain::Evidence,
     launch::launch,
     output::{Output, Read, Tail},
     probe::{NotReady, Probe},
+    snapshot::{self, Facts, Snapshot},
     spec::{Launch, Spec},
     state::{Action, Event, State, Step, Timer},
-    status::{Endpoint, Exit, Failure, FailureKind, Phase, Status, StopOutcome},
+    status::{Exit, StopOutcome},
     sys::{Group, Lifeline},
 };
 
 /// How long a killed group has to be gone before it is given up.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many lines of output the evidence of a failure is taken from.
-const TAIL: usize = 20;
 
 /// What a handle asks of the task.
 #[derive(Debug)]
@@ -43,41 +35,6 @@ pub(crate) enum Command {
     Stop(oneshot::Sender<StopOutcome>),
     /// Stop at once; answered when nothing is left.
     Kill(oneshot::Sender<StopOutcome>),
-}
-
-/// What the handles see.
-#[derive(Debug, Clone)]
-pub(crate) struct Snapshot {
-    pub(crate) status: Status,
-    pub(crate) readiness: Readiness,
-}
-
-/// The answer to whoever waits for readiness.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Readiness {
-    Pending,
-    Up(Endpoint),
-    Down(Failure),
-}
-
-impl Snapshot {
-    /// What is known before the task has run at all.
-    pub(crate) fn initial(spec: &Spec) -> Self {
-        let status = Status {
-            sidecar: spec.name.clone(),
-            seq: 0,
-            at: now_ms(),
-            state: Phase::Starting,
-            pid: None,
-            port: None,
-            url: None,
-            version: None,
-            reason: None,
-            failure: None,
-            exit: None,
-        };
-        Self { status, readiness: Readiness::Pending }
-    }
 }
 
 /// A future that goes on where it was when the loop comes back to it.
@@ -222,7 +179,7 @@ impl Task {
 
     fn absorb(&mut self, read: Read) {
         self.tail.push(&read.lines);
-        if read.lines.lines().len() > 0 {
+        if !read.lines.is_empty() {
             self.publish(SidecarEvent::Output(read.lines));
         }
         for announcement in read.announcements {
@@ -417,55 +374,21 @@ impl Task {
     }
 
     fn publish_status(&mut self) {
-        let last = self.snapshot.borrow().status.clone();
-        let failure = explain::failure(&self.state, &self.spec, &self.evidence, || self.tail.last(TAIL));
-        let port = match self.state {
-            State::Starting(Step::Probing { port }) | State::Ready { port } => Some(port),
-            State::Starting(Step::Launching | Step::Announcing) | State::Ending(_) | State::Down(_) => None,
-        };
-        let exit = match &self.state {
-            State::Ending(ending) => ending.exit,
-            State::Down(ended) => ended.exit,
-            State::Starting(_) | State::Ready { .. } => None,
-        };
-        let endpoint = match self.state {
-            State::Ready { port } => Some(Endpoint {
-                sidecar: self.spec.name.clone(),
-                url: format!("http://127.0.0.1:{port}"),
-                port,
-                pid: self.pid,
-                version: self.version.clone(),
-            }),
-            State::Starting(_) | State::Ending(_) | State::Down(_) => None,
-        };
-        let unwanted = failure.as_ref().filter(|failure| failure.kind != FailureKind::Stopped);
-        let status = Status {
-            seq: last.seq,
-            at: last.at,
-            sidecar: self.spec.name.clone(),
-            state: self.state.phase(),
+        let now = snapshot::now_ms();
+        let facts = Facts {
+            spec: &self.spec,
             pid: self.pid,
-            port,
-            url: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
-            version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
-            reason: unwanted
-                .map(|failure| failure.message.clone())
-                .or_else(|| explain::reason(&self.state, &self.spec)),
-            failure: unwanted.cloned(),
-            exit,
+            version: self.version.as_deref(),
+            evidence: &self.evidence,
+            tail: &self.tail,
         };
-        if status == last {
-            return;
-        }
-        let status = Status { seq: last.seq + 1, at: now_ms(), ..status };
-        let readiness = match (endpoint, failure) {
-            (Some(endpoint), _) => Readiness::Up(endpoint),
-            (None, Some(failure)) => Readiness::Down(failure),
-            (None, None) => Readiness::Pending,
-        };
+        let Some(snapshot) = self.snapshot.borrow().next(&self.state, &facts, now) else { return };
+        let status = &snapshot.status;
         tracing::debug!(sidecar = self.spec.name, state = ?status.state, pid = status.pid, "{:?}", status.reason);
-        self.publish(SidecarEvent::Status(Box::new(status.clone())));
-        self.snapshot.send_replace(Snapshot { status, readiness });
+        let told = SidecarEvent::Status(Box::new(status.clone()));
+        // The snapshot first: whoever subscribes in between gets this status by one way or by both, and never by none.
+        self.snapshot.send_replace(snapshot);
+        self.publish(told);
     }
 
     fn publish(&self, event: SidecarEvent) {
@@ -480,11 +403,4 @@ async fn settled<F: Future>(future: Option<F>) -> F::Output {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-fn now_ms() -> u64 {
-    // Before 1970 the clock is wrong, and 0 says so.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

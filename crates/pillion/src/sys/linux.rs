@@ -34,16 +34,21 @@ pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     Ok(members)
 }
 
-/// Waits until those that are still in the group are dead.
+/// How often the group is listed anew: no event tells that a process has left it, as setsid(2) does.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Waits until those that are still in the group are dead, or may have left it.
 pub(super) async fn any_of_these_changed(group: Pid, members: Vec<Pid>) {
     for pid in members {
         match open(pid) {
             // The descriptor may be that of a stranger who got the number since: look again now that it is held.
-            Ok(held) if is_live_member(pid, group) => died(&held).await,
+            Ok(held) if is_live_member(pid, group) => {
+                let _ = tokio::time::timeout(LOOK_AGAIN, died(&held)).await;
+            }
             Ok(_) => {}
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
             // No descriptor left: look again soon.
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
         }
     }
 }

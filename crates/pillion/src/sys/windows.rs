@@ -9,12 +9,10 @@ use std::{
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, CreationFlags, JobObject, KillOnDrop};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use windows::Win32::System::Threading::CREATE_NO_WINDOW;
 
 use super::Spawned;
 use crate::status::Exit;
-
-/// No console window for a console program (process creation flags, `CREATE_NO_WINDOW`).
-const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 
 /// A job object with the process that was started in it. Dropping it kills what is left in the job.
 #[derive(Debug)]
@@ -28,9 +26,9 @@ impl Group {
     pub(crate) fn spawn(mut command: Command) -> io::Result<Spawned> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut wrap = CommandWrap::from(tokio::process::Command::from(command));
-        let mut flags = CreationFlags::default();
-        flags.0.0 = CREATE_NO_WINDOW;
-        let mut child = wrap.wrap(flags).wrap(KillOnDrop).wrap(JobObject).spawn()?;
+        // No console window flashes up for a console program.
+        let mut child =
+            wrap.wrap(CreationFlags(CREATE_NO_WINDOW)).wrap(KillOnDrop).wrap(JobObject).spawn()?;
         let missing = || io::Error::other("a standard stream was not piped");
         let lifeline = child.stdin().take().ok_or_else(missing)?;
         let stdout = Pipe(Box::new(child.stdout().take().ok_or_else(missing)?));

@@ -1,0 +1,122 @@
+//! What the handles of a sidecar see of it at one moment.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::{
+    explain::{self, Evidence},
+    output::Tail,
+    spec::Spec,
+    state::{State, Step},
+    status::{Endpoint, Exit, Failure, FailureKind, Phase, Status},
+};
+
+/// How many lines of output a failure carries.
+const TAIL: usize = 20;
+
+/// A status, and what it means for whoever waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) status: Status,
+    pub(crate) readiness: Readiness,
+}
+
+/// The answer to whoever waits for readiness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Pending,
+    Up(Endpoint),
+    Down(Failure),
+}
+
+/// What is known beside the state.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) pid: Option<u32>,
+    pub(crate) version: Option<&'a str>,
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) tail: &'a Tail,
+}
+
+impl Snapshot {
+    /// What is known before the task has run at all.
+    pub(crate) fn initial(spec: &Spec) -> Self {
+        let status = Status {
+            sidecar: spec.name.clone(),
+            seq: 0,
+            at: now_ms(),
+            state: Phase::Starting,
+            pid: None,
+            port: None,
+            url: None,
+            version: None,
+            reason: None,
+            failure: None,
+            exit: None,
+        };
+        Self { status, readiness: Readiness::Pending }
+    }
+
+    /// The snapshot that follows this one; `None` when nothing changed that anybody can see.
+    pub(crate) fn next(&self, state: &State, facts: &Facts<'_>, now: u64) -> Option<Self> {
+        let failure = explain::failure(state, facts.spec, facts.evidence, || facts.tail.last(TAIL));
+        let endpoint = endpoint(state, facts);
+        let unwanted = failure.as_ref().filter(|failure| failure.kind != FailureKind::Stopped);
+        let reason = unwanted.map(|failure| failure.message.clone());
+        let status = Status {
+            sidecar: facts.spec.name.clone(),
+            seq: self.status.seq,
+            at: self.status.at,
+            state: state.phase(),
+            pid: facts.pid,
+            port: match state {
+                State::Starting(Step::Probing { port }) | State::Ready { port } => Some(*port),
+                State::Starting(Step::Launching | Step::Announcing) | State::Ending(_) | State::Down(_) => {
+                    None
+                }
+            },
+            url: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
+            version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
+            reason: reason.or_else(|| explain::reason(state, facts.spec)),
+            failure: unwanted.cloned(),
+            exit: exit(state),
+        };
+        if status == self.status {
+            return None;
+        }
+        let status = Status { seq: self.status.seq + 1, at: now, ..status };
+        let readiness = match (endpoint, failure) {
+            (Some(endpoint), _) => Readiness::Up(endpoint),
+            (None, Some(failure)) => Readiness::Down(failure),
+            (None, None) => Readiness::Pending,
+        };
+        Some(Self { status, readiness })
+    }
+}
+
+fn endpoint(state: &State, facts: &Facts<'_>) -> Option<Endpoint> {
+    let State::Ready { port } = *state else { return None };
+    Some(Endpoint {
+        sidecar: facts.spec.name.clone(),
+        url: format!("http://127.0.0.1:{port}"),
+        port,
+        pid: facts.pid,
+        version: facts.version.map(str::to_owned),
+    })
+}
+
+fn exit(state: &State) -> Option<Exit> {
+    match state {
+        State::Ending(ending) => ending.exit,
+        State::Down(ended) => ended.exit,
+        State::Starting(_) | State::Ready { .. } => None,
+    }
+}
+
+/// The clock, in milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
+    // Before 1970 the clock is wrong, and 0 says so.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
