@@ -1,1 +1,86 @@
-//! Placeholder of the first hour.
+//! Sidecars for Tauri apps.
+//!
+//! Declare the sidecar in `tauri.conf.json`, add the plugin, and the backend is started with the app and stopped with
+//! it:
+//!
+//! ```json
+//! { "bundle": { "externalBin": ["binaries/backend"] },
+//!   "plugins": { "pillion": { "sidecars": { "backend": {} } } } }
+//! ```
+//!
+//! ```no_run
+//! # let builder: tauri::Builder<tauri::Wry> =
+//! tauri::Builder::default().plugin(tauri_plugin_pillion::init())
+//! # ;
+//! ```
+//!
+//! In Rust, [`PillionExt::pillion`] gives a [`pillion::Supervisor`] for each sidecar; in a page, the npm package
+//! `tauri-plugin-pillion-api` does the same, as far as the capability allows. What a sidecar has to do is
+//! [`pillion::protocol`]; what may be declared is [`config::Sidecar`]. This crate wires; the supervision is
+//! [`pillion`]'s.
+
+mod commands;
+pub mod config;
+mod resolve;
+mod sidecars;
+mod subscriptions;
+
+use tauri::{
+    Manager, RunEvent, Runtime,
+    plugin::{Builder, TauriPlugin},
+    webview::PageLoadEvent,
+};
+
+use config::Config;
+pub use pillion;
+pub use sidecars::Sidecars;
+use subscriptions::Subscriptions;
+
+/// The plugin. It starts the declared sidecars while the app is set up, before the first page loads, and stops them
+/// when the app exits.
+///
+/// The app fails to start, with a sentence that says why, when a declaration makes no sense. A sidecar that cannot be
+/// started does not fail the app: its state says so, and the page can show it.
+#[must_use]
+pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
+    Builder::<R, Option<Config>>::new("pillion")
+        .invoke_handler(tauri::generate_handler![
+            commands::ready,
+            commands::status,
+            commands::restart,
+            commands::watch,
+            commands::unwatch
+        ])
+        .setup(|app, api| {
+            app.manage(Subscriptions::default());
+            app.manage(Sidecars::start(api.config().as_ref(), app.config())?);
+            Ok(())
+        })
+        .on_page_load(|webview, page| {
+            // A page that loads anew has forgotten what it watched.
+            if page.event() == PageLoadEvent::Started {
+                webview.state::<Subscriptions>().end_all_of(webview.label());
+            }
+        })
+        .on_event(|app, event| {
+            if matches!(event, RunEvent::Exit) {
+                tauri::async_runtime::block_on(app.pillion().stop());
+            }
+        })
+        .build()
+}
+
+/// Gives the app's sidecars to whoever holds the app, a window or a webview.
+pub trait PillionExt<R: Runtime> {
+    /// The sidecars that `tauri.conf.json` declares.
+    ///
+    /// # Panics
+    /// Before the plugin was set up.
+    fn pillion(&self) -> &Sidecars;
+}
+
+impl<R: Runtime, M: Manager<R>> PillionExt<R> for M {
+    fn pillion(&self) -> &Sidecars {
+        self.state::<Sidecars>().inner()
+    }
+}

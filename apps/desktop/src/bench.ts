@@ -1,0 +1,50 @@
+/**
+ * What `vite build --mode bench` adds: the two routes to the backend, to be timed from outside, and the times at which
+ * the window was mounted and connected, sent to `VITE_BENCH_COLLECTOR` (an `http://127.0.0.1:port/path`) if it is set.
+ */
+import { BackendClient, type Transport } from "./lib/api";
+import { currentHost, pluginFetch } from "./lib/tauri";
+
+/** Fetches `path` so many times, one after another, whole bodies included; answers the milliseconds it took. */
+type Route = (path: string, times: number) => Promise<number>;
+
+declare global {
+  interface Window {
+    aiosBench?: { direct: Route; plugin: Route };
+  }
+}
+
+function route(transport: Transport): Route {
+  const client = new BackendClient(currentHost(), transport);
+  return async (path, times) => {
+    const url = await client.url(path);
+    const begun = performance.now();
+    for (let done = 0; done < times; done++) {
+      const response = await transport(url, { cache: "no-store" });
+      await response.arrayBuffer();
+      if (!response.ok) throw new Error(`${path} answered ${response.status}`);
+    }
+    return performance.now() - begun;
+  };
+}
+
+window.aiosBench = { direct: route((url, init) => fetch(url, init)), plugin: route(pluginFetch) };
+
+/** `at` is in milliseconds since the epoch, so that the collector can set it beside its own clock. */
+function send(collector: string, mark: string, at: number): void {
+  // A simple request that needs no preflight, and no header from a collector that only listens.
+  const body = JSON.stringify({ mark, at });
+  void fetch(collector, { method: "POST", mode: "no-cors", keepalive: true, body });
+}
+
+const collector: string | undefined = import.meta.env.VITE_BENCH_COLLECTOR;
+if (collector) {
+  // Buffered, since the marks may have been set before this file was loaded.
+  new PerformanceObserver((list) => {
+    for (const { name, startTime } of list.getEntries()) {
+      if (name === "aios:mounted" || name === "aios:connected") {
+        send(collector, name.slice("aios:".length), performance.timeOrigin + startTime);
+      }
+    }
+  }).observe({ type: "mark", buffered: true });
+}

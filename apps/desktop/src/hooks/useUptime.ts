@@ -1,0 +1,36 @@
+import { useEffect, useState } from "react";
+import type { Health } from "../lib/api";
+
+/**
+ * The backend's uptime in whole seconds, ticking between health checks: its last answer and the time since then.
+ * `at` is when that answer came, by `performance.now()`. A hidden page does not tick; it catches up when shown.
+ */
+export function useUptime(health: Health, at: number): number {
+  const [, setTick] = useState(0);
+
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const tick = () => {
+      clearTimeout(timer);
+      setTick((count) => count + 1);
+      if (!document.hidden) timer = setTimeout(tick, untilNextSecond(health, at));
+    };
+    tick();
+    document.addEventListener("visibilitychange", tick);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", tick);
+    };
+  }, [health, at]);
+
+  return Math.floor(uptime(health, at));
+}
+
+function uptime(health: Health, at: number): number {
+  return health.uptime + (performance.now() - at) / 1000;
+}
+
+/** Milliseconds until the count changes. An interval of a second would drift, and now and then skip a number. */
+function untilNextSecond(health: Health, at: number): number {
+  return Math.ceil((1 - (uptime(health, at) % 1)) * 1000);
+}

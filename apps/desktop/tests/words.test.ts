@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { describe, describeExit, describeSpan } from "../src/lib/words";
+
+test.each([
+  [0, "0 s"],
+  [59, "59 s"],
+  [60, "1 min 00 s"],
+  [3_599, "59 min 59 s"],
+  [3_600, "1 h 00 min 00 s"],
+  [86_399, "23 h 59 min 59 s"],
+  [86_400, "1 d 00 h 00 min"],
+  [200_000, "2 d 07 h 33 min"],
+])("a span of %i s reads %s", (seconds, words) => {
+  expect(describeSpan(seconds)).toBe(words);
+});
+
+test("an exit is a signal, a code or unknown", () => {
+  expect(describeExit({ code: 3, signal: null })).toBe("exit code 3");
+  expect(describeExit({ code: null, signal: 15 })).toBe("signal 15");
+  expect(describeExit({ code: null, signal: null })).toBeNull();
+});
+
+test("a message from Rust stands as a sentence", () => {
+  const words = (message: string) =>
+    describe({ state: "error", trouble: { kind: "spawn", message, exit: null, tail: [] } }).sentence;
+  expect(words("no such file")).toBe("No such file.");
+  expect(words("Is it installed?")).toBe("Is it installed?");
+});

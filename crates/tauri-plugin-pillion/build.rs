@@ -1,0 +1,7 @@
+//! Generates a permission for each command.
+
+const COMMANDS: &[&str] = &["ready", "status", "restart", "watch", "unwatch"];
+
+fn main() {
+    tauri_plugin::Builder::new(COMMANDS).build();
+}

@@ -1,0 +1,111 @@
+// Generated from Rust by tests/bindings.rs. What crosses the boundary between app and page.
+
+export type State = "starting" | "ready" | "stopping" | "stopped" | "failed";
+
+export type Exit = { 
+/**
+ * The exit code, or `None` where a signal ended the process.
+ */
+code: number | null, 
+/**
+ * The signal's number, or `None` where the process exited by itself.
+ */
+signal: number | null, };
+
+export type FailureKind = "unknownSidecar" | "spawn" | "exitedEarly" | "readyTimeout" | "crashed" | "stopped";
+
+export type Detail = { 
+/**
+ * The sidecar's name.
+ */
+sidecar: string, 
+/**
+ * How its process ended, where it had one.
+ */
+exit: Exit | null, 
+/**
+ * The last lines of its output, oldest first, stdout and stderr as they came; invalid UTF-8 replaced.
+ */
+tail: Array<string>, };
+
+export type Failure = { 
+/**
+ * What happened.
+ */
+kind: FailureKind, 
+/**
+ * The same in a sentence that says what to do where that is known.
+ */
+message: string, 
+/**
+ * What there is to look at.
+ */
+detail: Detail, };
+
+export type Status = { 
+/**
+ * The sidecar's name.
+ */
+sidecar: string, 
+/**
+ * Grows with each change, so that two snapshots can be put in order.
+ */
+seq: number, 
+/**
+ * When this change happened, in milliseconds since the Unix epoch.
+ */
+at: number, 
+/**
+ * Where the sidecar is in its life.
+ */
+state: State, 
+/**
+ * Its process, or the last one it had.
+ */
+pid: number | null, 
+/**
+ * The announced port, while the process that announced it lives.
+ */
+port: number | null, 
+/**
+ * `http://127.0.0.1:{port}` while it is ready.
+ */
+url: string | null, 
+/**
+ * The version that its health names, while it is ready.
+ */
+version: string | null, 
+/**
+ * What this change came from, in words.
+ */
+reason: string | null, 
+/**
+ * Why it is not there, or about not to be.
+ */
+failure: Failure | null, 
+/**
+ * How the process ended, once it has.
+ */
+exit: Exit | null, };
+
+export type Endpoint = { 
+/**
+ * The sidecar's name.
+ */
+sidecar: string, 
+/**
+ * `http://127.0.0.1:{port}`: the literal address, so that no resolver and no IPv6 preference has a say.
+ */
+url: string, 
+/**
+ * The port of 127.0.0.1 that it announced.
+ */
+port: number, 
+/**
+ * Its process, unless it was attached to.
+ */
+pid: number | null, 
+/**
+ * The version that its health names.
+ */
+version: string | null, };

@@ -1,0 +1,65 @@
+//! Who watches what: the status streams that pages have open.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use pillion::{Status, StatusWatch};
+use tauri::{async_runtime::JoinHandle, ipc::Channel};
+
+/// The open streams of all webviews.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    last: u32,
+    /// The label of the webview that each stream goes to, and the task that feeds it.
+    streams: HashMap<u32, (String, JoinHandle<()>)>,
+}
+
+impl Subscriptions {
+    /// Sends the present status to the webview, and then each change, until it goes away or ends the stream.
+    pub(crate) fn begin(&self, webview: &str, mut watch: StatusWatch, channel: Channel<Status>) -> u32 {
+        let mut open = self.open();
+        open.streams.retain(|_, (_, task)| !task.inner().is_finished());
+        open.last += 1;
+        let task = tauri::async_runtime::spawn(async move {
+            while let Some(status) = watch.next().await {
+                if channel.send(status).is_err() {
+                    break;
+                }
+            }
+        });
+        let id = open.last;
+        open.streams.insert(id, (webview.to_owned(), task));
+        id
+    }
+
+    /// Ends one stream of this webview; nobody can end another's.
+    pub(crate) fn end(&self, webview: &str, id: u32) {
+        let mut open = self.open();
+        if open.streams.get(&id).is_some_and(|(owner, _)| owner == webview)
+            && let Some((_, task)) = open.streams.remove(&id)
+        {
+            task.abort();
+        }
+    }
+
+    /// Ends all streams of a webview.
+    pub(crate) fn end_all_of(&self, webview: &str) {
+        self.open().streams.retain(|_, (owner, task)| {
+            let theirs = owner == webview;
+            if theirs {
+                task.abort();
+            }
+            !theirs
+        });
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Nothing between lock and unlock can leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
