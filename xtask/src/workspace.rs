@@ -1,0 +1,71 @@
+//! Where things are in this repository, and the one way in which xtask calls cargo.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use xshell::{Cmd, Shell, cmd};
+
+/// The features of every build by xtask. Cargo compiles the webview's dependency tree once for each different set of
+/// features, so there is one set: the front end embedded, and beside it the end-to-end harness, which Linux alone has.
+const FEATURES: &str = if cfg!(target_os = "linux") {
+    "aios/custom-protocol,integration-tests/desktop"
+} else {
+    "aios/custom-protocol"
+};
+
+/// The repository and its build folder.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    /// Cargo's target directory, wherever the developer has put it.
+    pub(crate) target: PathBuf,
+}
+
+impl Workspace {
+    pub(crate) fn find() -> Result<Self> {
+        let sh = Shell::new()?;
+        let text = cmd!(sh, "cargo metadata --format-version 1 --no-deps").quiet().read()?;
+        let metadata: serde_json::Value = serde_json::from_str(&text)?;
+        let folder = |key: &str| {
+            metadata[key].as_str().map(PathBuf::from).with_context(|| format!("cargo names no {key}"))
+        };
+        Ok(Self { root: folder("workspace_root")?, target: folder("target_directory")? })
+    }
+
+    /// A shell that stands at the root of the repository.
+    pub(crate) fn shell(&self) -> Result<Shell> {
+        let sh = Shell::new()?;
+        sh.change_dir(&self.root);
+        Ok(sh)
+    }
+
+    /// The folder of a profile's programs.
+    pub(crate) fn programs(&self, release: bool) -> PathBuf {
+        self.target.join(if release { "release" } else { "debug" })
+    }
+
+    /// The Tauri project.
+    pub(crate) fn tauri(&self) -> PathBuf {
+        self.root.join("apps/desktop/src-tauri")
+    }
+}
+
+/// `cargo <command> --workspace` with the one set of features, to which the caller adds what to select.
+pub(crate) fn cargo<'sh>(sh: &'sh Shell, command: &[&str]) -> Cmd<'sh> {
+    cmd!(sh, "cargo {command...} --workspace --features {FEATURES}")
+}
+
+/// A program's file name on this system.
+pub(crate) fn program(name: &str) -> String {
+    format!("{name}{}", env::consts::EXE_SUFFIX)
+}
+
+/// Where a program is, if it is on the `PATH`.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let name = program(name);
+    let folders = env::var_os("PATH")?;
+    env::split_paths(&folders).map(|folder| folder.join(&name)).find(|file: &PathBuf| Path::is_file(file))
+}
