@@ -1,0 +1,92 @@
+//! Everything that comes of one test of the supervisor, or of the `pillion` command.
+
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use pillion::Spec;
+use rustix::process::Signal;
+
+use crate::{Living, Mark, PATIENCE};
+
+/// The processes of one test. When it is dropped, what is left of them fails the test, and is killed.
+///
+/// Declare it before the handles that own the processes, so that those are dropped first.
+#[derive(Debug)]
+pub struct Tree {
+    mark: Mark,
+    sidecar: PathBuf,
+}
+
+impl Tree {
+    /// A new mark. `sidecar` is the path of `fake-sidecar`.
+    ///
+    /// # Panics
+    /// Where no `/proc` is mounted.
+    #[must_use]
+    pub fn new(sidecar: impl Into<PathBuf>) -> Self {
+        Self { mark: Mark::new().expect("/proc is mounted"), sidecar: sidecar.into() }
+    }
+
+    /// What the processes have in their environment as [`Mark::VARIABLE`].
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        self.mark.value()
+    }
+
+    /// A `fake-sidecar` that takes `steps`, separated by spaces, under the name `sidecar`.
+    #[must_use]
+    pub fn sidecar(&self, steps: &str) -> Spec {
+        self.program(self.sidecar.clone()).args(steps.split_ascii_whitespace())
+    }
+
+    /// Any other program, under the name `sidecar`. The path of `fake-sidecar` is in its environment as `FAKE`.
+    #[must_use]
+    pub fn program(&self, program: impl Into<PathBuf>) -> Spec {
+        Spec::run("sidecar", program).env(Mark::VARIABLE, self.mark()).env("FAKE", &self.sidecar)
+    }
+
+    /// The processes that are alive now.
+    ///
+    /// # Panics
+    /// Where they could not be looked for.
+    #[must_use]
+    pub fn alive(&self) -> Vec<Living> {
+        self.mark.alive().expect("the processes of the machine can be listed and held")
+    }
+
+    /// Fails where anything is alive now.
+    ///
+    /// # Panics
+    /// Where anything is.
+    pub fn assert_dead(&self) {
+        let alive = self.alive();
+        assert!(alive.is_empty(), "these are still alive: {alive:?}");
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // A test that has failed already need not be waited for.
+        let patience = if thread::panicking() { Duration::ZERO } else { PATIENCE };
+        let deadline = Instant::now() + patience;
+        let mut survivors = Vec::new();
+        // Again and again, because a process may have started another one before it died.
+        loop {
+            let alive = self.alive();
+            if alive.is_empty() {
+                break;
+            }
+            for process in alive {
+                if !process.ends_before(deadline) {
+                    // It may have ended by itself just now.
+                    let _ = process.signal(Signal::KILL);
+                    survivors.push(process);
+                }
+            }
+        }
+        assert!(thread::panicking() || survivors.is_empty(), "these outlived the test: {survivors:?}");
+    }
+}

@@ -1,0 +1,197 @@
+//! What the window shows, read and used through WebDriver.
+
+use std::{io::Cursor, path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    elements::Element,
+    wd::{Capabilities, TimeoutConfiguration},
+};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{Hue, driver::Running};
+use crate::PATIENCE;
+
+/// The states of the backend as the page names them in `data-state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not there yet.
+    Connecting,
+    /// There.
+    Connected,
+    /// Not there, and why.
+    Error,
+}
+
+/// The page in the app's window.
+#[derive(Debug)]
+pub struct Page(Client);
+
+/// Resolves as soon as the status element is in the state of the first argument, which the page itself notices.
+const IN_STATE: &str = r#"
+    const [wanted, done] = arguments;
+    const check = () => {
+        const status = document.querySelector('[data-testid="backend-status"]');
+        if (status?.dataset.state !== wanted) return;
+        observer.disconnect();
+        done(true);
+    };
+    const observer = new MutationObserver(check);
+    observer.observe(document, { subtree: true, childList: true, attributeFilter: ["data-state"] });
+    check();
+"#;
+
+/// Resolves as soon as the page is as large as the arguments say and was painted at that size.
+const SIZED: &str = "
+    const [width, height, done] = arguments;
+    const check = () => {
+        if (innerWidth !== width || innerHeight !== height) return;
+        removeEventListener('resize', check);
+        requestAnimationFrame(() => requestAnimationFrame(() => done(true)));
+    };
+    addEventListener('resize', check);
+    check();
+";
+
+/// Resolves once what the page shows now was painted: the callback runs before a frame, the next one after it.
+const PAINTED: &str = "
+    const [done] = arguments;
+    requestAnimationFrame(() => requestAnimationFrame(() => done(true)));
+";
+
+/// Asks the shell as the page's own code does, and answers `{ok}` or `{error}`.
+const INVOKE: &str = "
+    const [command, payload, done] = arguments;
+    window.__TAURI_INTERNALS__.invoke(command, payload).then(
+        (ok) => done({ ok }),
+        (error) => done({ error: error instanceof Error ? String(error) : error }),
+    );
+";
+
+impl Page {
+    pub(super) async fn open(driver: &Running, app: &Path) -> Result<Self> {
+        let capabilities = Capabilities::from_iter([driver.kind.application(app)]);
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        let connecting = builder.capabilities(capabilities).connect(&driver.url);
+        let client = connecting_within(connecting).await?;
+        let patience = TimeoutConfiguration::new(Some(PATIENCE), Some(PATIENCE), Some(Duration::ZERO));
+        client.update_timeouts(patience).await?;
+        Ok(Self(client))
+    }
+
+    /// The text of the first element that a CSS selector finds.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn text(&self, selector: &str) -> Result<String> {
+        Ok(self.element(selector).await?.text().await?)
+    }
+
+    /// The colour of that element's text, in a word.
+    ///
+    /// # Errors
+    /// There is no such element, or its colour has no name here.
+    pub async fn hue(&self, selector: &str) -> Result<Hue> {
+        Hue::of(&self.element(selector).await?.css_value("color").await?)
+    }
+
+    /// Clicks that element.
+    ///
+    /// # Errors
+    /// There is none, or it is covered.
+    pub async fn click(&self, selector: &str) -> Result<()> {
+        Ok(self.element(selector).await?.click().await?)
+    }
+
+    /// Waits until the page shows this state of the backend.
+    ///
+    /// # Errors
+    /// It did not within [`PATIENCE`]; the error says what it showed instead.
+    pub async fn in_state(&self, state: State) -> Result<()> {
+        if self.0.execute_async(IN_STATE, vec![json!(state.name())]).await.is_ok() {
+            return Ok(());
+        }
+        let shown = self.text("body").await?;
+        bail!("the page did not get {} within {PATIENCE:?}; it shows:\n{shown}", state.name())
+    }
+
+    /// Calls a command of the shell.
+    ///
+    /// # Errors
+    /// The command was refused or failed: then with what it answered.
+    pub async fn invoke(&self, command: &str, payload: Value) -> Result<Value> {
+        let mut answer = self.0.execute_async(INVOKE, vec![json!(command), payload]).await?;
+        match answer.get_mut("ok") {
+            Some(ok) => Ok(ok.take()),
+            None => bail!("{command}: {}", answer["error"]),
+        }
+    }
+
+    /// Runs a script, and answers what it returns.
+    ///
+    /// # Errors
+    /// It threw.
+    pub async fn execute(&self, script: &str) -> Result<Value> {
+        Ok(self.0.execute(script, Vec::new()).await?)
+    }
+
+    /// Writes what the window shows to `file`, as PNG.
+    ///
+    /// # Errors
+    /// The driver made no picture, there is nothing on it, or it could not be written.
+    pub async fn screenshot(&self, file: &Path) -> Result<()> {
+        // A page can be in a state that nobody has seen yet: the window would still be blank.
+        self.0.execute_async(PAINTED, Vec::new()).await?;
+        let picture = self.0.screenshot().await?;
+        if is_blank(&picture)? {
+            bail!("the window is blank");
+        }
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(file, picture).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    pub(super) async fn sized(&self, width: u32, height: u32) -> Result<()> {
+        let sized = self.0.execute_async(SIZED, vec![json!(width), json!(height)]).await;
+        sized.with_context(|| format!("the page did not become {width} by {height}")).map(drop)
+    }
+
+    async fn element(&self, selector: &str) -> Result<Element> {
+        let found = self.0.find(Locator::Css(selector)).await;
+        found.with_context(|| format!("no {selector} on the page"))
+    }
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Whether all pixels of a PNG are the same.
+fn is_blank(picture: &[u8]) -> Result<bool> {
+    let mut reader = png::Decoder::new(Cursor::new(picture)).read_info()?;
+    let mut pixels = vec![0; reader.output_buffer_size().context("the picture is too large")?];
+    let frame = reader.next_frame(&mut pixels)?;
+    let pixel = frame.color_type.samples() * usize::from(frame.bit_depth as u8) / 8;
+    let mut pixels = pixels[..frame.buffer_size()].chunks_exact(pixel.max(1));
+    let first = pixels.next();
+    Ok(pixels.all(|pixel| Some(pixel) == first))
+}
+
+/// A driver waits for ever for an app that never shows a window.
+async fn connecting_within(
+    connecting: impl Future<Output = Result<Client, fantoccini::error::NewSessionError>>,
+) -> Result<Client> {
+    let session = timeout(PATIENCE, connecting).await;
+    let session = session.with_context(|| format!("the app showed no window within {PATIENCE:?}"))?;
+    session.context("the app did not start")
+}

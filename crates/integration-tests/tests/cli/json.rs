@@ -1,0 +1,121 @@
+//! `--json`: what programs can rely on.
+
+use integration_tests::{Witness, run};
+use serde_json::{Value, json};
+
+use crate::{
+    streams::until_ready,
+    support::{Ended, Pillion, tree},
+};
+
+fn parse(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}")))
+        .collect()
+}
+
+fn states(events: &[Value]) -> Vec<&Value> {
+    events.iter().filter(|event| event["event"] == "state").collect()
+}
+
+/// Runs a sidecar whose last steps come once its readiness was read.
+async fn events(options: &str, before: &str, after: &str) -> (Vec<Value>, Ended) {
+    let (tree, witness) = (tree(), Witness::new().await);
+    let steps = format!("listen ok {before} announce tell {} up hear {after}", witness.port());
+    let mut pillion = Pillion::run(&tree, &format!("--json {options}"), &steps);
+    let mut sidecar = witness.hear("up").await;
+    let mut text = until_ready(&mut pillion, "--json").await;
+    sidecar.go_on().await;
+    let ended = pillion.end().await;
+    text += std::str::from_utf8(&ended.stdout).unwrap();
+    (parse(&text), ended)
+}
+
+#[test]
+fn each_line_is_an_object_of_the_promised_shape() {
+    run(async {
+        let (events, ended) = events("", "err a\\xffb\\n", "out out\\n exit 0").await;
+        assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "everything is on stdout");
+        for event in &events {
+            let mut keys: Vec<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
+            keys.sort_unstable();
+            match event["event"].as_str().unwrap() {
+                "state" => {
+                    assert_eq!(keys, ["at", "event", "exit", "pid", "port", "reason", "state"]);
+                    // Milliseconds since the epoch, some time after this was written.
+                    assert!(event["at"].as_u64().unwrap() > 1_700_000_000_000);
+                }
+                "output" => assert_eq!(keys, ["event", "line", "stream"]),
+                other => panic!("{other}"),
+            }
+        }
+        let output: Vec<_> = events.iter().filter(|event| event["event"] == "output").collect();
+        let port = states(&events).iter().find_map(|state| state["port"].as_u64()).unwrap();
+        for expected in [
+            json!({"event": "output", "stream": "stderr", "line": "a\u{fffd}b"}),
+            json!({"event": "output", "stream": "stdout", "line": format!("BACKEND_PORT:{port}")}),
+            json!({"event": "output", "stream": "stdout", "line": "out"}),
+        ] {
+            assert!(output.contains(&&expected), "{expected} is not in {output:?}");
+        }
+    });
+}
+
+#[test]
+fn the_states_tell_the_whole_life() {
+    run(async {
+        let (events, _) = events("", "", "exit 0").await;
+        let states = states(&events);
+        let mut names: Vec<_> = states.iter().map(|state| state["state"].as_str().unwrap()).collect();
+        names.dedup();
+        assert_eq!(names, ["starting", "ready", "stopping", "stopped"]);
+        let ready = states.iter().find(|state| state["state"] == "ready").unwrap();
+        assert!(ready["pid"].is_u64() && ready["port"].is_u64() && ready["exit"].is_null(), "{ready}");
+        let last = states.last().unwrap();
+        assert_eq!(last["exit"], json!({"code": 0, "signal": null}));
+        assert_eq!((&last["pid"], &last["port"]), (&ready["pid"], &Value::Null));
+        assert_eq!(last["reason"], "exited with code 0 by itself");
+    });
+}
+
+#[test]
+fn a_crash_is_a_failure_with_its_signal() {
+    run(async {
+        let (events, ended) = events("--name shop", "", "raise 9").await;
+        let last = states(&events).pop().unwrap().clone();
+        assert_eq!((last["state"].as_str(), ended.status), (Some("failed"), 137));
+        assert_eq!(last["exit"], json!({"code": null, "signal": 9}));
+        assert_eq!(last["reason"], "shop was killed by SIGKILL while it was in use");
+    });
+}
+
+#[test]
+fn a_start_that_fails_is_a_failure_with_its_reason() {
+    run(async {
+        let tree = tree();
+        let ended = Pillion::start(&tree, ["run", "--json", "--", "/no/such/backend"]).end().await;
+        let events = parse(std::str::from_utf8(&ended.stdout).unwrap());
+        let last = events.last().unwrap();
+        assert_eq!(
+            (last["state"].as_str(), &last["pid"], &last["exit"]),
+            (Some("failed"), &Value::Null, &Value::Null)
+        );
+        assert_eq!(last["reason"], "backend could not be started: no such file: /no/such/backend");
+    });
+}
+
+#[test]
+fn notices_and_cuts_are_told() {
+    run(async {
+        let (events, _) = events("", "out BACKEND_PORT:x\\n noise 10000 out \\n", "exit 0").await;
+        assert!(
+            events.iter().any(|event| event["event"] == "notice" && event["message"].is_string()),
+            "{events:?}"
+        );
+        let cut = events.iter().find(|event| event["dropped"].is_u64()).unwrap();
+        assert_eq!(
+            (cut["dropped"].as_u64(), cut["line"].as_str().unwrap().len()),
+            (Some(10_000 - 8192), 8192)
+        );
+    });
+}

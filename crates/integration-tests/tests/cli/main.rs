@@ -1,0 +1,11 @@
+//! `pillion run` as its users meet it: a process with arguments, signals, two streams and an exit status.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
+
+mod arguments;
+mod json;
+mod outcomes;
+mod signals;
+mod streams;
+mod support;

@@ -1,0 +1,80 @@
+//! Ctrl-C and its kin.
+
+use integration_tests::{Witness, run};
+use rustix::process::Signal;
+
+use crate::{
+    streams::until_ready,
+    support::{Pillion, tree},
+};
+
+#[test]
+fn every_request_to_end_stops_with_grace() {
+    run(async {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+            let (tree, witness) = (tree(), Witness::new().await);
+            let steps =
+                format!("listen ok announce term tell {} stopping hear out bye\\n exit 4", witness.port());
+            let mut pillion = Pillion::run(&tree, "--grace 1h", &steps);
+            until_ready(&mut pillion, "").await;
+            pillion.signal(signal);
+            witness.hear("stopping").await.go_on().await;
+            let ended = pillion.end().await;
+            assert_eq!(ended.status, 4, "{signal:?}: {}", ended.stderr);
+            assert!(ended.stdout.ends_with(b"\nbye\n"), "{signal:?}");
+            assert!(ended.stderr.contains("fake-sidecar is stopping: asked to stop"), "{}", ended.stderr);
+            tree.assert_dead();
+        }
+    });
+}
+
+#[test]
+fn the_second_one_forces() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let port = witness.port();
+        let steps =
+            format!("fork deaf tell {port} up park ; listen ok announce term tell {port} stopping park");
+        let mut pillion = Pillion::run(&tree, "--grace 1h", &steps);
+        let grandchild = witness.hear("up").await;
+        until_ready(&mut pillion, "").await;
+        pillion.signal(Signal::INT);
+        let sidecar = witness.hear("stopping").await;
+        pillion.signal(Signal::INT);
+        let ended = pillion.end().await;
+        assert_eq!(ended.status, 137, "{}", ended.stderr);
+        tree.assert_dead();
+        sidecar.death().await;
+        grandchild.death().await;
+    });
+}
+
+#[test]
+fn a_start_can_be_interrupted() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let pillion = Pillion::run(&tree, "--grace 1h", &format!("tell {} up park", witness.port()));
+        let sidecar = witness.hear("up").await;
+        pillion.signal(Signal::INT);
+        let ended = pillion.end().await;
+        assert_eq!(ended.status, 128 + 15, "{}", ended.stderr);
+        sidecar.death().await;
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn who_hears_nothing_is_killed_after_the_grace_period() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("deaf listen ok announce tell {} up park", witness.port());
+        let mut pillion = Pillion::run(&tree, "--grace 100ms", &steps);
+        let sidecar = witness.hear("up").await;
+        until_ready(&mut pillion, "").await;
+        pillion.signal(Signal::TERM);
+        let ended = pillion.end().await;
+        assert_eq!(ended.status, 137, "{}", ended.stderr);
+        assert!(ended.stderr.contains("was killed by SIGKILL: it did not end by itself"), "{}", ended.stderr);
+        sidecar.death().await;
+    });
+}

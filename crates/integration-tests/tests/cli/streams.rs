@@ -1,0 +1,153 @@
+//! What is printed, where, and what happens when nobody reads it.
+
+use std::fs;
+
+use integration_tests::{Witness, run};
+use rustix::process::Signal;
+use tokio::io::AsyncReadExt as _;
+
+use crate::support::{FAKE, Pillion, tree};
+
+/// Reads the stream that says so until it says that the sidecar is ready.
+pub(crate) async fn until_ready(pillion: &mut Pillion, options: &str) -> String {
+    if options.contains("--json") {
+        read_until(pillion.0.stdout.as_mut().unwrap(), r#""state":"ready""#).await
+    } else {
+        read_until(pillion.0.stderr.as_mut().unwrap(), "is ready at").await
+    }
+}
+
+async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), wanted: &str) -> String {
+    let mut read = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&read);
+        if text.contains(wanted) {
+            return text.into_owned();
+        }
+        let byte = stream.read_u8().await;
+        read.push(byte.unwrap_or_else(|error| panic!("{error} before {wanted:?} in {text:?}")));
+    }
+}
+
+#[test]
+fn both_streams_pass_as_they_are() {
+    run(async {
+        let tree = tree();
+        let steps = "out a\\xff\\xfe\\x00b\\n\\n\\rprogress\\rc\\n err \\xe2\\x82\\n out last exit 3";
+        let mut pillion = Pillion::run(&tree, "", steps);
+        let mut err = Vec::new();
+        pillion.0.stderr.take().unwrap().read_to_end(&mut err).await.unwrap();
+        let mut out = Vec::new();
+        pillion.0.stdout.take().unwrap().read_to_end(&mut out).await.unwrap();
+        assert_eq!(
+            out.escape_ascii().to_string(),
+            b"a\xff\xfe\x00b\n\n\rprogress\rc\nlast\n".escape_ascii().to_string()
+        );
+        assert!(err.split(|byte| *byte == b'\n').any(|line| line == b"\xe2\x82"), "{}", err.escape_ascii());
+        assert!(!err.contains(&0x1b), "no colours where no terminal is: {}", err.escape_ascii());
+        assert_eq!(pillion.0.wait().await.unwrap().code(), Some(125));
+    });
+}
+
+#[test]
+fn a_program_goes_by_its_file_name_or_by_the_one_that_is_given() {
+    run(async {
+        for (options, name) in [("", "fake-sidecar"), ("--name shop", "shop")] {
+            let (tree, witness) = (tree(), Witness::new().await);
+            let steps = format!("listen ok announce tell {} up hear exit 0", witness.port());
+            let mut pillion = Pillion::run(&tree, options, &steps);
+            let mut sidecar = witness.hear("up").await;
+            let said = until_ready(&mut pillion, "").await;
+            assert!(said.contains(&format!("{name} is starting as process ")), "{said}");
+            assert!(said.contains(&format!("{name} is ready at")), "{said}");
+            sidecar.go_on().await;
+            let ended = pillion.end().await;
+            assert!(
+                ended.stderr.contains(&format!("{name} is down: exited with code 0 by itself")),
+                "{}",
+                ended.stderr
+            );
+        }
+    });
+}
+
+#[test]
+fn the_health_path_can_be_chosen_and_port_is_not_handed_on() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("listen /up env PORT announce tell {} up hear exit 0", witness.port());
+        let mut pillion = Pillion::run(&tree, "--health /up", &steps);
+        let mut sidecar = witness.hear("up").await;
+        until_ready(&mut pillion, "").await;
+        sidecar.go_on().await;
+        let ended = pillion.end().await;
+        assert_eq!(ended.status, 0, "{}", ended.stderr);
+        assert!(ended.stdout.starts_with(b"PORT is unset\n"), "{}", ended.stdout.escape_ascii());
+    });
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_program() {
+    run(async {
+        for options in ["", "--json"] {
+            let (tree, witness) = (tree(), Witness::new().await);
+            let steps = format!(
+                "listen ok announce out one\\n tell {} up hear out two\\n term exit 0",
+                witness.port()
+            );
+            let mut pillion = Pillion::run(&tree, options, &steps);
+            let mut sidecar = witness.hear("up").await;
+            read_until(pillion.0.stdout.as_mut().unwrap(), "one").await;
+            // As head(1) does.
+            drop(pillion.0.stdout.take());
+            sidecar.go_on().await;
+            assert_eq!(pillion.end().await.status, 0, "{options}");
+            tree.assert_dead();
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_stands_still_blocks_neither_the_program_nor_its_stop() {
+    run(async {
+        for options in ["", "--json"] {
+            let (tree, witness) = (tree(), Witness::new().await);
+            let port = witness.port();
+            let steps = format!(
+                "listen ok announce lines 200000 tell {port} written term tell {port} stopping out end\\n exit 6"
+            );
+            // 20 MB, of which nobody reads a byte.
+            let pillion = Pillion::run(&tree, options, &steps);
+            witness.hear("written").await;
+            let status = fs::read_to_string(format!("/proc/{}/status", pillion.pid())).unwrap();
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+            let peak: u64 = peak.strip_suffix(" kB").unwrap().parse().unwrap();
+            assert!(peak < 48 * 1024, "{peak} KiB");
+            pillion.signal(Signal::INT);
+            witness.hear("stopping").await.death().await;
+            // Whoever reads on after all gets the end, and is told of what is missing.
+            let ended = pillion.end().await;
+            let out = String::from_utf8(ended.stdout).unwrap();
+            assert_eq!(ended.status, 6, "{}", ended.stderr);
+            if options.is_empty() {
+                assert!(out.ends_with("\nend\n"));
+                assert!(ended.stderr.contains("some of it is missing here"), "{}", ended.stderr);
+            } else {
+                assert!(out.contains(r#""line":"end""#) && out.contains(r#"{"event":"missed","count":"#));
+                assert!(out.lines().last().unwrap().contains(r#""state":"stopped""#));
+            }
+        }
+    });
+}
+
+#[test]
+fn the_last_words_of_a_flood_are_shown_before_the_verdict() {
+    run(async {
+        let tree = tree();
+        let flood = r#""$0" listen ok announce lines 200000 err last\\swords\\n exit 9"#;
+        let ended = Pillion::start(&tree, ["run", "--", "sh", "-c", flood, FAKE]).end().await;
+        let (_, verdict) = ended.stderr.split_once("\nlast words\n").expect("the last words are shown");
+        assert!(verdict.contains("exited with code 9"), "{verdict}");
+        assert!(ended.stdout.ends_with(format!("{:099}\n", 199_999).as_bytes()));
+    });
+}

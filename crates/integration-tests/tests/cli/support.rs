@@ -1,0 +1,74 @@
+//! Running `pillion`.
+
+use std::{ffi::OsStr, process::Stdio};
+
+use integration_tests::{Mark, Tree};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::AsyncReadExt as _,
+    process::{Child, Command},
+};
+
+pub(crate) const FAKE: &str = env!("CARGO_BIN_EXE_fake-sidecar");
+
+pub(crate) fn tree() -> Tree {
+    Tree::new(FAKE)
+}
+
+/// `pillion`, running.
+pub(crate) struct Pillion(pub(crate) Child);
+
+/// What became of it.
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Pillion {
+    /// Starts `pillion` with these arguments. `PORT` is set in its environment, as on some developers' machines.
+    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    pub(crate) fn start(tree: &Tree, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"))
+            .args(arguments)
+            .env(Mark::VARIABLE, tree.mark())
+            .env("PORT", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    /// `pillion run`, with options, on a `fake-sidecar` that takes these steps.
+    pub(crate) fn run(tree: &Tree, options: &str, steps: &str) -> Self {
+        let words =
+            options.split_ascii_whitespace().chain(["--", FAKE]).chain(steps.split_ascii_whitespace());
+        Self::start(tree, ["run"].into_iter().chain(words))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Reads both streams to their ends, and waits.
+    pub(crate) async fn end(mut self) -> Ended {
+        let mut stderr = self.0.stderr.take().unwrap();
+        let mut stdout = self.0.stdout.take();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let read_out = async {
+            if let Some(stdout) = &mut stdout {
+                stdout.read_to_end(&mut out).await.unwrap();
+            }
+        };
+        let ((), read_err) = tokio::join!(read_out, stderr.read_to_end(&mut err));
+        read_err.unwrap();
+        let status = self.0.wait().await.unwrap().code().expect("pillion itself is not killed");
+        Ended { status, stdout: out, stderr: String::from_utf8(err).unwrap() }
+    }
+}

@@ -1,0 +1,159 @@
+//! AIOS as its user meets it: the built app, in its real webview, on a display. `cargo xtask test` provides the app
+//! (`AIOS_APP`), tauri-driver and the display; that is why plain `cargo test` passes these tests over.
+
+#![cfg(target_os = "linux")]
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use integration_tests::{
+    Living,
+    webview::{App, Driver, Hue, State},
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+const LABEL: &str = "[data-testid=backend-label]";
+const PORT: &str = "[data-testid=backend-port]";
+const STATUS: &str = "[data-testid=backend-status]";
+const RETRY: &str = "[data-testid=backend-retry]";
+
+/// The backend's program, as the Linux package names it.
+const BACKEND: &str = "aios-backend";
+
+async fn launch() -> Result<App> {
+    let app = env::var_os("AIOS_APP").context("AIOS_APP must name the built app: use `cargo xtask test`")?;
+    App::launch(Driver::tauri(), &PathBuf::from(app)).await
+}
+
+fn picture(name: &str) -> PathBuf {
+    let folder = env::var_os("AIOS_SCREENSHOTS").map_or_else(env::temp_dir, PathBuf::from);
+    folder.join(format!("{name}.png"))
+}
+
+fn backend(app: &App) -> Result<Living> {
+    let processes = app.processes()?;
+    let names = format!("{processes:?}");
+    processes
+        .into_iter()
+        .find(|process| process.runs(BACKEND))
+        .with_context(|| format!("no {BACKEND} among {names}"))
+}
+
+/// `GET /health` from this process, which is nobody to the backend.
+async fn health(port: u16) -> Result<Value> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request =
+        Request::get("/health").header("host", format!("127.0.0.1:{port}")).body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    ensure!(response.status() == StatusCode::OK, "/health answered {}", response.status());
+    let body = response.into_body().collect().await?.to_bytes();
+    drop(sender);
+    connection.await??;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn connects_and_says_so_in_green() -> Result<()> {
+    let app = launch().await?;
+    let page = app.page();
+    page.in_state(State::Connected).await?;
+
+    assert_eq!(page.text("h1").await?, "AIOS");
+    assert_eq!(page.text(LABEL).await?, "Backend connected");
+    assert_eq!(page.hue(LABEL).await?, Hue::Green);
+    app.page().screenshot(&picture("connected")).await
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn shows_the_port_that_the_backend_answers_on() -> Result<()> {
+    let app = launch().await?;
+    let page = app.page();
+    page.in_state(State::Connected).await?;
+
+    let asked = page.invoke("get_backend_port", json!({})).await?;
+    let shown: u16 = page.text(PORT).await?.parse()?;
+    assert_eq!(asked, json!(shown));
+    let health = health(shown).await?;
+    assert_eq!(health["status"], "ok");
+    assert_eq!(health["app"], "AIOS");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn closing_the_window_leaves_no_process() -> Result<()> {
+    let app = launch().await?;
+    app.page().in_state(State::Connected).await?;
+    // Without the backend among them, the emptiness below would prove nothing.
+    backend(&app)?;
+
+    let left = app.close().await?;
+    assert!(left.is_empty(), "these outlive the app: {left:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_killed_backend_is_shown_and_retried() -> Result<()> {
+    let app = launch().await?;
+    let page = app.page();
+    page.in_state(State::Connected).await?;
+    let first = backend(&app)?;
+
+    first.signal(Signal::KILL)?;
+    page.in_state(State::Error).await?;
+    assert_eq!(page.hue(LABEL).await?, Hue::Red);
+    let reason = page.text(STATUS).await?;
+    assert!(reason.contains("SIGKILL"), "no reason in words: {reason}");
+    page.screenshot(&picture("error")).await?;
+
+    page.click(RETRY).await?;
+    page.in_state(State::Connected).await?;
+    assert_eq!(page.text(LABEL).await?, "Backend connected");
+    assert_ne!(backend(&app)?.pid, first.pid);
+    let shown: u16 = page.text(PORT).await?.parse()?;
+    assert_eq!(health(shown).await?["status"], "ok");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn fits_windows_narrow_and_wide() -> Result<()> {
+    let app = launch().await?;
+    let page = app.page();
+    page.in_state(State::Connected).await?;
+
+    for (width, height) in [(400, 720), (1600, 900)] {
+        app.resize(width, height).await?;
+        page.screenshot(&picture(&format!("{width}px"))).await?;
+        let overflow = page.execute("return document.documentElement.scrollWidth - innerWidth").await?;
+        assert_eq!(overflow, json!(0), "at {width} pixels the page is wider than its window");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn the_page_may_do_nothing_that_it_need_not() -> Result<()> {
+    let app = launch().await?;
+    let page = app.page();
+
+    // Commands that exist in every Tauri app, and that this window was not granted.
+    for command in ["plugin:app|version", "plugin:window|create", "plugin:event|emit"] {
+        let refused = page.invoke(command, json!({})).await.map_err(|error| error.to_string());
+        assert!(refused.as_ref().is_err_and(|error| error.contains("not allowed")), "{command}: {refused:?}");
+    }
+    let remote = json!({ "clientConfig": { "method": "GET", "url": "http://192.0.2.1/", "headers": [], "data": null } });
+    let refused = page.invoke("plugin:http|fetch", remote).await.map_err(|error| error.to_string());
+    assert!(refused.as_ref().is_err_and(|error| error.contains("scope")), "{refused:?}");
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The original plan's own backend, in TypeScript on Node, keeps its place: under `pillion run`, and beside AIOS.
+//! `cargo xtask test` builds it and provides the app; that is why plain `cargo test` passes these tests over.
+
+#![cfg(target_os = "linux")]
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::{
+    Mark, Tree,
+    webview::{App, Driver, State},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
+
+fn server() -> Result<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hono-backend/dist/index.js");
+    file.canonicalize().with_context(|| format!("{} is not built: use `cargo xtask test`", file.display()))
+}
+
+/// The version that its package names, which AIOS shows.
+fn version() -> Result<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hono-backend/package.json");
+    let package: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
+    Ok(package["version"].as_str().context("the package has no version")?.to_owned())
+}
+
+#[tokio::test]
+#[ignore = "needs Node and the built example: cargo xtask test"]
+async fn runs_under_pillion_run_and_stops_when_asked() -> Result<()> {
+    let tree = Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
+    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    let mut pillion = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"))
+        .args(["run", "--json", "--", "node"])
+        .arg(server()?)
+        .env(Mark::VARIABLE, tree.mark())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let pid = pillion.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).context("it has ended")?;
+    let mut lines = BufReader::new(pillion.stdout.take().context("its stdout is not piped")?).lines();
+    let mut seen = Vec::new();
+    while let Some(line) = lines.next_line().await? {
+        let event: Value = serde_json::from_str(&line)?;
+        if event["event"] != "state" || seen.last() == Some(&event["state"]) {
+            continue;
+        }
+        if event["state"] == "ready" {
+            // The port is the server's own, and so is the nonce that made the supervisor believe it.
+            ensure!(event["port"].as_u64().is_some_and(|port| port > 0), "ready without a port: {line}");
+            kill_process(pid, Signal::INT)?;
+        }
+        seen.push(event["state"].clone());
+    }
+    assert_eq!(seen, ["starting", "ready", "stopping", "stopped"]);
+    assert_eq!(pillion.wait().await?.code(), Some(0));
+    tree.assert_dead();
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs Node, the built app and a display: cargo xtask test"]
+async fn runs_beside_aios_and_leaves_with_it() -> Result<()> {
+    // Beside the app, under the name of its sidecar, where a package would install it.
+    let folder = tempfile::tempdir()?;
+    let built =
+        env::var_os("AIOS_APP").context("AIOS_APP must name the built app: use `cargo xtask test`")?;
+    let app = folder.path().join("aios");
+    fs::copy(built, &app)?;
+    let sidecar = folder.path().join("aios-backend");
+    fs::write(&sidecar, format!("#!/bin/sh\nexec node '{}'\n", server()?.display()))?;
+    fs::set_permissions(&sidecar, fs::Permissions::from_mode(0o755))?;
+
+    let app = App::launch(Driver::tauri(), &app).await?;
+    let page = app.page();
+    page.in_state(State::Connected).await?;
+    assert_eq!(page.text("[data-testid=backend-label]").await?, "Backend connected");
+    assert_eq!(page.text("[data-testid=backend-version]").await?, version()?);
+    assert!(app.processes()?.iter().any(|process| process.runs("node")));
+
+    let left = app.close().await?;
+    assert!(left.is_empty(), "these outlive the app: {left:?}");
+    Ok(())
+}

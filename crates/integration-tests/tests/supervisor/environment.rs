@@ -1,0 +1,135 @@
+//! What a sidecar is given, and what it is not.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::PathBuf,
+};
+
+use integration_tests::{Tree, alone, run};
+use pillion::{Spec, StopOutcome, Stream, Supervisor};
+
+use crate::support::{line, rest, status, tree};
+
+async fn output(spec: Spec) -> Vec<String> {
+    let (_supervisor, mut events) = Supervisor::start(spec);
+    rest(&mut events, Stream::Stdout).await.0
+}
+
+#[test]
+fn each_start_has_a_nonce_of_its_own() {
+    run(async {
+        let tree = tree();
+        let mut seen = HashSet::new();
+        for _ in 0..5 {
+            let lines = output(tree.sidecar("env PILLION_INSTANCE env PILLION_PROTOCOL exit 0")).await;
+            let nonce = lines[0].strip_prefix("PILLION_INSTANCE=").unwrap().to_owned();
+            assert!(
+                nonce.len() == 32 && nonce.bytes().all(|byte| b"0123456789abcdef".contains(&byte)),
+                "{nonce}"
+            );
+            assert!(seen.insert(nonce), "given twice");
+            assert_eq!(lines[1], "PILLION_PROTOCOL=1");
+        }
+    });
+}
+
+#[test]
+fn a_restart_has_a_new_nonce() {
+    run(async {
+        let tree = tree();
+        let (supervisor, _events) = Supervisor::start(tree.sidecar("listen ok announce term"));
+        supervisor.ready().await.unwrap();
+        let before = nonce(&tree);
+        supervisor.restart().await.unwrap();
+        assert_ne!(nonce(&tree), before);
+        let _ = supervisor.stop().await;
+    });
+}
+
+fn nonce(tree: &Tree) -> String {
+    let environment = fs::read_to_string(format!("/proc/{}/environ", tree.alive()[0].pid)).unwrap();
+    environment
+        .split('\0')
+        .find_map(|variable| variable.strip_prefix("PILLION_INSTANCE="))
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn port_and_origins_are_given_where_the_specification_says_so() {
+    run(async {
+        let tree = tree();
+        let names = "env PORT env PILLION_ALLOWED_ORIGINS exit 0";
+        assert_eq!(output(tree.sidecar(names)).await, ["PORT is unset", "PILLION_ALLOWED_ORIGINS is unset"]);
+        let given =
+            tree.sidecar(names).env("PORT", "4242").allowed_origins(["tauri://localhost", "http://a:1"]);
+        let expected = ["PORT=4242", "PILLION_ALLOWED_ORIGINS=tauri://localhost,http://a:1"];
+        assert_eq!(output(given).await, expected);
+    });
+}
+
+#[test]
+fn arguments_environment_and_directory_arrive_as_they_are() {
+    run(async {
+        let tree = tree();
+        let dir = tempfile::tempdir().unwrap();
+        let spec = tree.program("sh").args([
+            "-c",
+            r#"printf '%s\n' "$0" "$@" "$NAME"; pwd"#,
+            "",
+            "a b",
+            "*",
+            "$HOME",
+        ]);
+        let (_supervisor, mut events) = Supervisor::start(spec.env("NAME", "x=y z").current_dir(dir.path()));
+        let (lines, _) = rest(&mut events, Stream::Stdout).await;
+        assert_eq!(lines[..5], ["", "a b", "*", "$HOME", "x=y z"]);
+        assert_eq!(fs::canonicalize(&lines[5]).unwrap(), dir.path().canonicalize().unwrap());
+    });
+}
+
+#[test]
+fn a_sidecar_has_its_three_streams_and_nothing_of_the_supervisor() {
+    alone("environment::a_sidecar_has_its_three_streams_and_nothing_of_the_supervisor", || {
+        // What whoever started the tests left open for all of their descendants.
+        let inherited = descriptors("self");
+        run(async {
+            let tree = tree();
+            // Many at once: none may hold another one's lifeline, or the supervisor's own ends.
+            let sidecars: Vec<_> =
+                (0..8).map(|_| Supervisor::start(tree.sidecar("deaf out up\\n eof exit 0"))).collect();
+            let (mut seen, mut supervisors) = (HashSet::new(), Vec::new());
+            for (supervisor, mut events) in sidecars {
+                let pid = status(&mut events, |status| status.pid.is_some()).await.pid.unwrap();
+                line(&mut events, "up").await;
+                for number in 0..3 {
+                    let pipe = fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap();
+                    assert!(seen.insert(pipe.clone()), "{} is another one's, too", pipe.display());
+                }
+                let more: Vec<_> = descriptors(&pid.to_string())
+                    .into_iter()
+                    .filter(|(number, file)| *number > 2 && inherited.get(number) != Some(file))
+                    .collect();
+                assert!(more.is_empty(), "{more:?}");
+                supervisors.push(supervisor);
+            }
+            // The end of its own stdin ends each of them, deaf as it is, while the others still run.
+            for supervisor in &supervisors {
+                let outcome = supervisor.stop().await;
+                assert!(matches!(outcome, StopOutcome::Graceful(exit) if exit.is_success()), "{outcome:?}");
+            }
+        });
+    });
+}
+
+/// The descriptors that a process has open, and what each of them is.
+fn descriptors(process: &str) -> HashMap<u32, PathBuf> {
+    let open = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    open.filter_map(|entry| {
+        let entry = entry.unwrap();
+        // The descriptor of this very listing has gone by now.
+        Some((entry.file_name().to_str()?.parse().ok()?, fs::read_link(entry.path()).ok()?))
+    })
+    .collect()
+}

@@ -1,0 +1,130 @@
+//! An end is noticed from the process, not from its pipes, and leaves nothing of its group behind.
+
+use std::time::Duration;
+
+use integration_tests::{Witness, run};
+use pillion::{Exit, FailureKind, Phase, StopOutcome, Supervisor};
+use rustix::process::Signal;
+
+use crate::support::{assert_failure, phase, status, tree};
+
+#[test]
+fn a_grandchild_that_holds_the_pipes_hides_no_crash() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        // A group of its own, so that nothing of what is swept with the leader closes its ends of the pipes.
+        let steps = format!(
+            "new-group tell {} up hear ; listen ok announce err last\\swords\\n park",
+            witness.port()
+        );
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
+        let pid = supervisor.ready().await.unwrap().pid.unwrap();
+        let mut holder = witness.hear("up").await;
+        crate::support::line(&mut events, "last words").await;
+        tree.alive().iter().find(|process| process.pid == pid).unwrap().signal(Signal::KILL).unwrap();
+        let down = phase(&mut events, Phase::Failed).await;
+        let failure = down.failure.unwrap();
+        assert_failure(
+            &failure,
+            FailureKind::Crashed,
+            &["sidecar was killed by SIGKILL while it was in use"],
+        );
+        assert!(failure.detail.tail.contains(&"last words".to_owned()), "{failure:?}");
+        assert_eq!(tree.alive().len(), 1, "the holder is alive, and still holds the pipes");
+        holder.go_on().await;
+        holder.death().await;
+    });
+}
+
+#[test]
+fn a_start_that_dies_behind_held_pipes_fails_at_once() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("new-group tell {} up hear ; err why\\n exit 4", witness.port());
+        let spec = tree.sidecar(&steps).ready_timeout(Duration::MAX).grace(Duration::MAX);
+        let (supervisor, _) = Supervisor::start(spec);
+        let failure = supervisor.ready().await.unwrap_err();
+        assert_failure(&failure, FailureKind::ExitedEarly, &["exited with code 4"]);
+        assert_eq!(failure.detail.tail, ["why"]);
+        let mut holder = witness.hear("up").await;
+        holder.go_on().await;
+        holder.death().await;
+    });
+}
+
+#[test]
+fn a_crash_is_told_at_once_and_the_rest_of_the_group_is_swept() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let port = witness.port();
+        let steps =
+            format!("fork term tell {port} asked hear ; listen ok announce tell {port} up hear exit 70");
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
+        let mut leader = witness.hear("up").await;
+        supervisor.ready().await.unwrap();
+        leader.go_on().await;
+        // The one that is left was asked, takes its time, and hides nothing meanwhile.
+        let mut left = witness.hear("asked").await;
+        let stopping = status(&mut events, |status| status.exit.is_some()).await;
+        assert_eq!((stopping.state, stopping.exit.unwrap().code), (Phase::Stopping, Some(70)));
+        let failure = supervisor.ready().await.unwrap_err();
+        assert_failure(&failure, FailureKind::Crashed, &["exited with code 70 while it was in use"]);
+        left.go_on().await;
+        left.death().await;
+        let down = phase(&mut events, Phase::Failed).await;
+        assert_eq!((down.failure.unwrap(), down.exit.unwrap().code), (failure, Some(70)));
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn a_deaf_rest_of_a_crashed_group_is_killed() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let port = witness.port();
+        let steps =
+            format!("fork deaf tell {port} up park ; listen ok announce tell {port} up hear raise 11");
+        let spec = tree.sidecar(&steps).grace(Duration::from_millis(200));
+        let (supervisor, mut events) = Supervisor::start(spec);
+        supervisor.ready().await.unwrap();
+        let (mut one, mut two) = (witness.hear("up").await, witness.hear("up").await);
+        // Whichever of them is the leader hears it; the other one parks, and reads nothing.
+        one.go_on().await;
+        two.go_on().await;
+        let down = phase(&mut events, Phase::Failed).await;
+        assert_eq!(down.exit, Some(Exit { code: None, signal: Some(11) }));
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn a_sidecar_that_finishes_by_itself_is_no_failure() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("listen ok announce tell {} up hear exit 0", witness.port());
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+        supervisor.ready().await.unwrap();
+        witness.hear("up").await.go_on().await;
+        let down = phase(&mut events, Phase::Stopped).await;
+        assert_eq!((down.failure, down.exit.unwrap().code), (None, Some(0)));
+        assert_eq!(down.reason.unwrap(), "exited with code 0 by itself");
+        let failure = supervisor.ready().await.unwrap_err();
+        assert_failure(&failure, FailureKind::Stopped, &["sidecar finished by itself"]);
+        assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
+    });
+}
+
+#[test]
+fn a_sidecar_that_closes_its_streams_is_not_dead() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("deaf listen ok announce close tell {} closed eof exit 0", witness.port());
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
+        witness.hear("closed").await;
+        supervisor.ready().await.unwrap();
+        let StopOutcome::Graceful(exit) = supervisor.stop().await else {
+            panic!("it had no reason to be killed")
+        };
+        assert_eq!((exit.code, phase(&mut events, Phase::Stopped).await.exit), (Some(0), Some(exit)));
+    });
+}

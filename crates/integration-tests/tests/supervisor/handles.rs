@@ -1,0 +1,169 @@
+//! Restarts, and what becomes of a sidecar when nobody can ask for anything any more.
+
+use std::time::{Duration, Instant};
+
+use integration_tests::{PATIENCE, Witness, run};
+use pillion::{FailureKind, Phase, StopOutcome, Supervisor};
+use tokio::runtime;
+
+use crate::support::{assert_failure, line, phase, tree};
+
+#[test]
+fn a_restart_gives_a_new_process_and_a_new_port() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
+        let before = supervisor.ready().await.unwrap();
+        let after = supervisor.restart().await.unwrap();
+        assert_ne!(before.pid, after.pid);
+        assert_ne!(before.port, after.port);
+        assert_eq!(tree.alive().iter().map(|process| process.pid).collect::<Vec<_>>(), [after.pid.unwrap()]);
+        let stopping = phase(&mut events, Phase::Stopping).await;
+        assert_eq!(stopping.reason.as_deref(), Some("asked to restart"));
+        assert_eq!(phase(&mut events, Phase::Ready).await.port, Some(after.port));
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn a_failed_sidecar_can_be_started_again() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let dir = tempfile::tempdir().unwrap();
+        let flag = dir.path().join("flag");
+        let script = r#"[ -e "$0" ] && exec "$FAKE" listen ok announce tell "$1" up hear exit 8; echo first >&2; exit 3"#;
+        let port = witness.port().to_string();
+        let spec = tree.program("sh").args(["-c", script]).arg(&flag).arg(port);
+        let (supervisor, mut events) = Supervisor::start(spec);
+        assert_failure(&supervisor.ready().await.unwrap_err(), FailureKind::ExitedEarly, &["code 3"]);
+        // Waiting for the end, as a start during the sweep is a restart, too.
+        phase(&mut events, Phase::Failed).await;
+        assert_failure(&supervisor.restart().await.unwrap_err(), FailureKind::ExitedEarly, &["code 3"]);
+        std::fs::write(&flag, "").unwrap();
+        supervisor.restart().await.unwrap();
+        assert_eq!((supervisor.status().failure, supervisor.status().exit), (None, None));
+        // Nothing of the earlier run is taken for this one's.
+        witness.hear("up").await.go_on().await;
+        let failure = loop {
+            let status = phase(&mut events, Phase::Failed).await;
+            if let Some(failure) = status.failure.filter(|failure| failure.kind == FailureKind::Crashed) {
+                break failure;
+            }
+        };
+        assert!(!failure.detail.tail.contains(&"first".to_owned()), "{failure:?}");
+        assert_eq!(failure.detail.exit.unwrap().code, Some(8));
+    });
+}
+
+#[test]
+fn a_stop_wins_over_a_restart_and_a_restart_over_a_stop_before_it() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("listen ok announce term tell {} stopping hear exit 0", witness.port());
+        let (supervisor, _) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
+        let call = |what: &'static str| {
+            let supervisor = supervisor.clone();
+            tokio::spawn(async move {
+                match what {
+                    "stop" => Err(supervisor.stop().await),
+                    _ => Ok(supervisor.restart().await),
+                }
+            })
+        };
+        let before = supervisor.ready().await.unwrap();
+        let stop = call("stop");
+        let mut stopping = witness.hear("stopping").await;
+        let restarted = supervisor.clone();
+        let restart = tokio::spawn(async move { restarted.restart().await });
+        // Under way as soon as its status says so.
+        let mut watch = supervisor.watch();
+        while watch.next().await.unwrap().reason.as_deref() != Some("asked to restart") {}
+        stopping.go_on().await;
+        let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it did stop") };
+        assert_ne!(restart.await.unwrap().unwrap().pid, before.pid);
+
+        let restart = call("restart");
+        let mut stopping = witness.hear("stopping").await;
+        let stop = call("stop");
+        let refused = restart.await.unwrap().unwrap().unwrap_err();
+        assert_failure(&refused, FailureKind::Stopped, &["sidecar was stopped"]);
+        stopping.go_on().await;
+        let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it did stop") };
+        assert_eq!(supervisor.status().state, Phase::Stopped);
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn the_last_handle_dropped_stops_the_sidecar_with_grace() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) =
+            Supervisor::start(tree.sidecar("listen ok announce term out goodbye\\n exit 0"));
+        let clone = supervisor.clone();
+        supervisor.ready().await.unwrap();
+        drop(supervisor);
+        assert_eq!(clone.ready().await.unwrap().sidecar, "sidecar");
+        drop(clone);
+        line(&mut events, "goodbye").await;
+        assert_eq!(phase(&mut events, Phase::Stopped).await.exit.unwrap().code, Some(0));
+        assert!(events.next().await.is_none(), "nothing more can happen");
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn a_handle_dropped_during_the_start_leaves_nothing() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen 503 announce park"));
+        drop(supervisor);
+        phase(&mut events, Phase::Stopped).await;
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn a_runtime_that_shuts_down_kills_the_group() {
+    let tree = tree();
+    for workers in [None, Some(2)] {
+        let own = match workers {
+            None => runtime::Builder::new_current_thread().enable_all().build(),
+            Some(workers) => {
+                runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
+            }
+        };
+        let own = own.unwrap();
+        let (supervisor, witnesses) = own.block_on(async {
+            let witness = Witness::new().await;
+            let port = witness.port();
+            let steps =
+                format!("fork deaf tell {port} up park ; deaf listen ok announce tell {port} up park");
+            let (supervisor, _) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
+            supervisor.ready().await.unwrap();
+            (supervisor, [witness.hear("up").await, witness.hear("up").await])
+        });
+        // What the witnesses hold belongs to that runtime as well; the tree sees whether its processes die.
+        drop(witnesses);
+        let alive = tree.alive();
+        assert_eq!(alive.len(), 2);
+        drop(own);
+        for process in alive {
+            assert!(process.ends_before(Instant::now() + PATIENCE), "{process:?} outlived its runtime");
+        }
+        run(async move {
+            assert_failure(
+                &supervisor.ready().await.unwrap_err(),
+                FailureKind::Stopped,
+                &["not supervised any more"],
+            );
+            assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
+            assert_failure(
+                &supervisor.restart().await.unwrap_err(),
+                FailureKind::Stopped,
+                &["program is ending"],
+            );
+            assert!(supervisor.subscribe().is_none());
+        });
+    }
+}

@@ -1,0 +1,15 @@
+//! The supervisor against real processes, signals, pipes and sockets: one module per guarantee.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
+
+mod attach;
+mod environment;
+mod exit;
+mod framing;
+mod handles;
+mod leaks;
+mod output;
+mod readiness;
+mod stop;
+mod support;

@@ -1,0 +1,256 @@
+//! Output of any shape and volume is drained, in order, and its end survives a crash.
+
+use std::env;
+
+use integration_tests::{Witness, run};
+use pillion::{FailureKind, LINE_LIMIT, Phase, SidecarEvent, Stream, Supervisor};
+
+use crate::support::{first, line, phase, rest, status, tree};
+
+#[test]
+fn the_last_words_before_a_crash_are_in_the_failure() {
+    // How often it is tried: a race between the end of the process and what it left in its pipes.
+    let rounds: u32 = env::var("PILLION_SOAK").map_or(200, |rounds| rounds.parse().unwrap());
+    for _ in 0..rounds.div_ceil(100) {
+        run(async {
+            let tree = tree();
+            for round in 0..rounds.min(100) {
+                let dying = if round % 2 == 0 { "raise 6" } else { "exit 3" };
+                let steps = format!("out out\\s{round}\\n err err\\s{round}\\nno\\snewline {dying}");
+                let failure = Supervisor::start(tree.sidecar(&steps)).0.ready().await.unwrap_err();
+                assert_eq!(failure.kind, FailureKind::ExitedEarly);
+                let mut tail = failure.detail.tail;
+                tail.sort();
+                assert_eq!(tail, [format!("err {round}"), "no newline".to_owned(), format!("out {round}")]);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_full_pipe_at_the_crash_is_read_to_its_end() {
+    run(async {
+        let tree = tree();
+        let (supervisor, _) = Supervisor::start(tree.sidecar("lines 5000 out the\\send\\n raise 11"));
+        let tail = supervisor.ready().await.unwrap_err().detail.tail;
+        assert!(tail.contains(&"the end".to_owned()), "{tail:?}");
+        assert!(tail.contains(&format!("{:099}", 4999)), "{tail:?}");
+    });
+}
+
+#[test]
+fn a_million_lines_that_nobody_reads_block_nothing() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("listen ok announce lines 1000000 tell {} written term", witness.port());
+        // A reader that never reads is as good as none.
+        let (supervisor, _events) = Supervisor::start(tree.sidecar(&steps));
+        witness.hear("written").await;
+        supervisor.ready().await.unwrap();
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn lines_come_in_their_order_from_both_streams() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce lines 20000 term"));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let last = format!("{:099}", 19_999);
+        first(&mut events, |event| match event {
+            SidecarEvent::Output(batch) => {
+                let lines = if batch.stream == Stream::Stdout { &mut out } else { &mut err };
+                lines.extend(batch.lines().map(|line| line.text()));
+                (out.last() == Some(&last) && err.len() == 20).then_some(())
+            }
+            SidecarEvent::Missed(missed) => {
+                panic!("{missed} events were missed by a reader that does nothing else")
+            }
+            SidecarEvent::Status(_) | SidecarEvent::Notice(_) => None,
+        })
+        .await;
+        assert!(out[0].starts_with("BACKEND_PORT:"));
+        assert!(out[1..].iter().map(|line| line.parse::<u32>().unwrap()).eq(0..20_000));
+        assert!(err.iter().map(String::as_str).eq((0..20).map(|number| format!("err {}", number * 1000))));
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn bytes_are_handed_on_as_they_are() {
+    run(async {
+        let tree = tree();
+        let (_supervisor, mut events) =
+            Supervisor::start(tree.sidecar("out a\\xff\\x00b\\rc\\n err \\n out d exit 0"));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        first(&mut events, |event| match event {
+            SidecarEvent::Output(batch) => {
+                let lines = if batch.stream == Stream::Stdout { &mut out } else { &mut err };
+                lines.extend(batch.lines().map(|line| line.bytes.to_vec()));
+                None
+            }
+            SidecarEvent::Status(status) => (status.state == Phase::Failed).then_some(()),
+            SidecarEvent::Missed(_) | SidecarEvent::Notice(_) => None,
+        })
+        .await;
+        assert_eq!(out, [b"a\xff\x00b\rc".to_vec(), b"d".to_vec()]);
+        assert_eq!(err, [b"".to_vec()]);
+    });
+}
+
+#[test]
+fn a_line_of_10_mb_is_cut_and_later_lines_arrive() {
+    run(async {
+        let tree = tree();
+        let steps = "listen ok announce noise 10000000 out \\nafter\\n term";
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(steps));
+        let (kept, dropped) = first(&mut events, |event| match event {
+            SidecarEvent::Output(batch) => {
+                batch.lines().find(|line| line.dropped > 0).map(|line| (line.bytes.len(), line.dropped))
+            }
+            _ => None,
+        })
+        .await;
+        assert_eq!((kept, dropped), (LINE_LIMIT, 10_000_000 - LINE_LIMIT as u64));
+        let _ = supervisor.stop().await;
+        // In the same batch as the long one, or in one behind it.
+        let tail = supervisor.ready().await.unwrap_err().detail.tail;
+        assert_eq!(tail.last().unwrap(), "after");
+    });
+}
+
+#[test]
+fn a_slow_reader_is_told_what_it_missed_and_gets_the_present_status() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps =
+            format!("listen ok tell {} up hear announce lines 200000 tell {0} written term", witness.port());
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+        witness.hear("up").await.go_on().await;
+        witness.hear("written").await;
+        supervisor.ready().await.unwrap();
+        let mut missed = 0;
+        let seen = first(&mut events, |event| match event {
+            SidecarEvent::Missed(count) => {
+                missed += count;
+                None
+            }
+            SidecarEvent::Status(status) => Some(*status),
+            SidecarEvent::Output(_) | SidecarEvent::Notice(_) => None,
+        })
+        .await;
+        assert!(missed > 0, "20 MB cannot have been kept");
+        assert_eq!(seen, supervisor.status());
+        let _ = supervisor.stop().await;
+        phase(&mut events, Phase::Stopped).await;
+    });
+}
+
+#[test]
+fn the_end_comes_after_the_last_words_for_a_slow_reader_too() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!(
+            "listen ok announce tell {} up hear lines 200000 out last\\swords\\n exit 9",
+            witness.port()
+        );
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+        supervisor.ready().await.unwrap();
+        let mut other = supervisor.subscribe().unwrap();
+        witness.hear("up").await.go_on().await;
+        // Nothing is read before everything is over.
+        status(&mut supervisor.subscribe().unwrap(), |status| status.state == Phase::Failed).await;
+        for events in [&mut events, &mut other] {
+            let (lines, missed) = rest(events, Stream::Stdout).await;
+            assert!(missed);
+            assert_eq!(lines.last().map(String::as_str), Some("last words"));
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_falls_behind_twice_gets_the_end_last_as_well() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let flood = format!("lines 150000 tell {} written hear", witness.port());
+        let steps = format!("listen ok announce {flood} {flood} out last\\swords\\n exit 9");
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+        supervisor.ready().await.unwrap();
+        let mut written = witness.hear("written").await;
+        // Behind once, it reads a little of what is left, and falls behind again.
+        first(&mut events, |event| matches!(event, SidecarEvent::Missed(_)).then_some(())).await;
+        for _ in 0..20 {
+            first(&mut events, |event| matches!(event, SidecarEvent::Output(_)).then_some(())).await;
+        }
+        written.go_on().await;
+        witness.hear("written").await.go_on().await;
+        status(&mut supervisor.subscribe().unwrap(), |status| status.state == Phase::Failed).await;
+        let (lines, missed) = rest(&mut events, Stream::Stdout).await;
+        assert!(missed);
+        assert_eq!(lines.last().map(String::as_str), Some("last words"));
+    });
+}
+
+#[test]
+fn a_late_reader_gets_the_present_status_first() {
+    run(async {
+        let tree = tree();
+        let (supervisor, _) =
+            Supervisor::start(tree.sidecar("listen ok deaf announce out old\\n eof out new\\n exit 0"));
+        supervisor.ready().await.unwrap();
+        let mut late = supervisor.subscribe().unwrap();
+        let SidecarEvent::Status(status) = late.next().await.unwrap() else {
+            panic!("the status comes first")
+        };
+        assert_eq!((status.state, *status == supervisor.status()), (Phase::Ready, true));
+        let mut watch = supervisor.watch();
+        assert_eq!(watch.next().await.unwrap(), *status);
+        let _ = supervisor.stop().await;
+        line(&mut late, "new").await;
+        assert_eq!(phase(&mut late, Phase::Stopped).await, supervisor.status());
+        assert_eq!(watch.next().await.unwrap(), supervisor.status());
+    });
+}
+
+#[test]
+fn a_reader_that_comes_in_the_middle_of_a_change_misses_nothing() {
+    run(async {
+        let tree = tree();
+        for _ in 0..100 {
+            // Fails within a millisecond, in the other thread, while readers come all the time.
+            let (supervisor, _) = Supervisor::start(tree.program("/no/such/program"));
+            let mut readers = Vec::new();
+            while supervisor.status().state != Phase::Failed {
+                readers.push(supervisor.subscribe().unwrap());
+            }
+            for mut reader in readers {
+                status(&mut reader, |status| status.state == Phase::Failed).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn statuses_are_numbered_in_their_order() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term"));
+        supervisor.ready().await.unwrap();
+        supervisor.restart().await.unwrap();
+        let _ = supervisor.stop().await;
+        let mut seen = Vec::new();
+        first(&mut events, |event| {
+            if let SidecarEvent::Status(status) = event {
+                seen.push((status.seq, status.at, status.state));
+            }
+            matches!(seen.last(), Some((_, _, Phase::Stopped))).then_some(())
+        })
+        .await;
+        assert!(seen.is_sorted_by(|one, next| one.0 < next.0 && one.1 <= next.1), "{seen:?}");
+        let mut phases: Vec<_> = seen.iter().map(|(_, _, phase)| *phase).collect();
+        phases.dedup();
+        let run = [Phase::Starting, Phase::Ready, Phase::Stopping];
+        assert_eq!(phases, [run.as_slice(), &run, &[Phase::Stopped]].concat());
+    });
+}

@@ -1,0 +1,254 @@
+//! Ready means ready, and a start that fails says why.
+
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+
+use integration_tests::{Tree, Witness, run};
+use pillion::{Failure, FailureKind, Phase, Spec, StopOutcome, Supervisor};
+use tokio::net::TcpSocket;
+
+use crate::support::{assert_failure, phase, tree};
+
+/// A limit that is meant to be reached.
+pub(crate) const SHORT: Duration = Duration::from_millis(300);
+
+async fn failure(spec: Spec) -> Failure {
+    Supervisor::start(spec).0.ready().await.unwrap_err()
+}
+
+#[test]
+fn a_healthy_sidecar_is_ready_at_its_own_address() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term"));
+        let endpoint = supervisor.ready().await.unwrap();
+        assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port));
+        assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
+        assert_eq!(
+            tree.alive().iter().map(|process| process.pid).collect::<Vec<_>>(),
+            [endpoint.pid.unwrap()]
+        );
+        let status = phase(&mut events, Phase::Ready).await;
+        assert_eq!(status, supervisor.status());
+        assert_eq!(
+            (status.port, status.url, status.pid),
+            (Some(endpoint.port), Some(endpoint.url), endpoint.pid)
+        );
+        let _ = supervisor.stop().await;
+        assert_eq!((supervisor.status().port, supervisor.status().url), (None, None));
+    });
+}
+
+#[test]
+fn a_bare_200_and_a_late_200_are_enough() {
+    run(async {
+        for kind in ["bare", "204", "late"] {
+            let tree = tree();
+            let (supervisor, _) = Supervisor::start(tree.sidecar(&format!("listen {kind} announce term")));
+            let endpoint = supervisor.ready().await.unwrap_or_else(|failure| panic!("{kind}: {failure:?}"));
+            assert_eq!(endpoint.version.is_some(), kind == "late");
+            let _ = supervisor.stop().await;
+        }
+    });
+}
+
+#[test]
+fn the_health_path_is_the_one_that_was_asked_for() {
+    run(async {
+        let tree = tree();
+        let spec = tree.sidecar("listen /api/up?deep=1 announce term");
+        let (supervisor, _) = Supervisor::start(spec.clone().health_path("/api/up?deep=1"));
+        supervisor.ready().await.unwrap();
+        let _ = supervisor.stop().await;
+        let failure = failure(spec.ready_timeout(SHORT)).await;
+        assert_failure(&failure, FailureKind::ReadyTimeout, &["GET /health", "404"]);
+    });
+}
+
+#[test]
+fn who_does_not_answer_well_in_time_is_killed_and_told_why() {
+    run(async {
+        // The supervisor redirects nowhere, and takes no stranger's word.
+        for (kind, why) in [
+            ("503", "it answered 503 Service Unavailable"),
+            ("302", "it answered 302 Found"),
+            ("401", "it answered 401 Unauthorized"),
+            ("foreign", "another server answered"),
+            ("silent", "no answer came"),
+        ] {
+            let tree = tree();
+            let spec = tree.sidecar(&format!("listen {kind} announce park")).ready_timeout(SHORT);
+            let (supervisor, mut events) = Supervisor::start(spec);
+            let failure = supervisor.ready().await.unwrap_err();
+            assert_failure(&failure, FailureKind::ReadyTimeout, &["announced port", "within 300 ms", why]);
+            let down = phase(&mut events, Phase::Failed).await;
+            assert_eq!(down.exit.unwrap().signal, Some(9), "{kind}");
+            assert_eq!(down.failure.unwrap().kind, FailureKind::ReadyTimeout);
+            tree.assert_dead();
+        }
+    });
+}
+
+#[test]
+fn an_announced_port_where_nothing_listens_is_named() {
+    run(async {
+        let tree = tree();
+        // Bound, so that nobody else gets it, but not listening.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let spec = tree.sidecar(&format!("out BACKEND_PORT:{port}\\n park")).ready_timeout(SHORT);
+        let parts = [&port.to_string(), "nothing accepts connections on that port"];
+        assert_failure(&failure(spec).await, FailureKind::ReadyTimeout, &parts);
+    });
+}
+
+#[test]
+fn a_silent_start_is_told_what_was_missing() {
+    run(async {
+        let tree = tree();
+        let failure = failure(tree.sidecar("err hello\\n park").ready_timeout(SHORT)).await;
+        assert_failure(
+            &failure,
+            FailureKind::ReadyTimeout,
+            &["announced no port within 300 ms", "BACKEND_PORT:{port}"],
+        );
+        assert_eq!(failure.detail.tail, ["hello"]);
+    });
+}
+
+#[test]
+fn a_child_that_dies_first_is_an_error_at_once_with_its_last_words() {
+    run(async {
+        for (steps, part, code, signal) in [
+            ("exit 3", "exited with code 3", Some(3), None),
+            ("exit 0", "exited with code 0", Some(0), None),
+            ("raise 9", "was killed by SIGKILL", None, Some(9)),
+            ("raise 6", "was killed by SIGABRT", None, Some(6)),
+            ("raise 11", "was killed by SIGSEGV", None, Some(11)),
+        ] {
+            let tree = tree();
+            // The limits are far beyond the test's own, which fails where one of them is waited for.
+            let spec = tree.sidecar(&format!("out one\\n err two\\nthr\\xffe {steps}"));
+            let failure = failure(spec.ready_timeout(Duration::MAX).grace(Duration::MAX)).await;
+            assert_failure(
+                &failure,
+                FailureKind::ExitedEarly,
+                &["sidecar", part, "before it announced a port"],
+            );
+            let exit = failure.detail.exit.unwrap();
+            assert_eq!((exit.code, exit.signal), (code, signal), "{steps}");
+            let mut tail = failure.detail.tail;
+            tail.sort();
+            assert_eq!(tail, ["one", "thr\u{fffd}e", "two"], "{steps}");
+        }
+    });
+}
+
+#[test]
+fn a_child_that_dies_between_announcement_and_health_says_so() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("listen 503 announce tell {} up hear exit 7", witness.port());
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+        let port = crate::support::status(&mut events, |status| status.port.is_some()).await.port.unwrap();
+        witness.hear("up").await.go_on().await;
+        let failure = supervisor.ready().await.unwrap_err();
+        let part = format!("after it announced port {port} and before it was healthy");
+        assert_failure(&failure, FailureKind::ExitedEarly, &["exited with code 7", &part]);
+    });
+}
+
+#[test]
+fn a_timeout_kills_the_whole_group() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let port = witness.port();
+        // Time enough for both to report before they are killed.
+        let spec = tree.sidecar(&format!("fork deaf tell {port} up park ; deaf tell {port} up park"));
+        let (supervisor, _) =
+            Supervisor::start(spec.ready_timeout(Duration::from_secs(2)).grace(Duration::MAX));
+        let (one, two) = (witness.hear("up").await, witness.hear("up").await);
+        assert_failure(
+            &supervisor.ready().await.unwrap_err(),
+            FailureKind::ReadyTimeout,
+            &["announced no port"],
+        );
+        one.death().await;
+        two.death().await;
+    });
+}
+
+#[test]
+fn a_failed_spawn_says_why() {
+    run(async {
+        let tree = tree();
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8], mode| {
+            let path = dir.path().join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let elf = fs::read(env!("CARGO_BIN_EXE_fake-sidecar")).unwrap();
+        let mut foreign = elf.clone();
+        // e_machine (elf(5)): S/390, which no test machine is.
+        foreign[18..20].copy_from_slice(&22u16.to_le_bytes());
+        for (path, why) in [
+            (dir.path().join("missing"), "no such file"),
+            ("no-such-program-anywhere".into(), "in PATH"),
+            (dir.path().to_owned(), "is a directory"),
+            (file("plain", &elf, 0o644), "is not executable (mode 0644)"),
+            (file("empty", b"", 0o755), "is empty"),
+            (file("foreign", &foreign, 0o755), "is built for"),
+            (file("script", b"#!/no/such/interpreter\n", 0o755), "not its interpreter /no/such/interpreter"),
+            (file("text", b"hello\n", 0o755), "neither a program for this machine nor a script"),
+        ] {
+            let (supervisor, mut events) = Supervisor::start(tree.program(&path));
+            let failure = supervisor.ready().await.unwrap_err();
+            assert_failure(&failure, FailureKind::Spawn, &["sidecar could not be started", why]);
+            let status = phase(&mut events, Phase::Failed).await;
+            assert_eq!((status.pid, status.exit), (None, None), "{}", path.display());
+            assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
+        }
+    });
+}
+
+#[test]
+fn a_bad_working_directory_is_named_as_what_it_is() {
+    run(async {
+        let tree: Tree = tree();
+        let dir = tempfile::tempdir().unwrap();
+        let missing = failure(tree.sidecar("exit 0").current_dir(dir.path().join("missing"))).await;
+        assert_failure(&missing, FailureKind::Spawn, &["its working directory", "missing does not exist"]);
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let no_dir = failure(tree.sidecar("exit 0").current_dir(file)).await;
+        assert_failure(&no_dir, FailureKind::Spawn, &["its working directory", "file is not a directory"]);
+    });
+}
+
+#[test]
+fn ready_answers_everybody_and_again() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("listen ok tell {} up hear announce term", witness.port());
+        let (supervisor, _) = Supervisor::start(tree.sidecar(&steps));
+        let waiting: Vec<_> = (0..50)
+            .map(|_| {
+                let supervisor = supervisor.clone();
+                tokio::spawn(async move { supervisor.ready().await })
+            })
+            .collect();
+        witness.hear("up").await.go_on().await;
+        let endpoint = supervisor.ready().await.unwrap();
+        for waiting in waiting {
+            assert_eq!(waiting.await.unwrap().as_ref(), Ok(&endpoint));
+        }
+        let _ = supervisor.stop().await;
+        assert_failure(
+            &supervisor.ready().await.unwrap_err(),
+            FailureKind::Stopped,
+            &["sidecar was stopped"],
+        );
+    });
+}
