@@ -1,0 +1,145 @@
+//! The command line, and the parts of the benchmark in their order.
+
+mod app;
+mod backends;
+mod build;
+mod child;
+mod collector;
+mod display;
+mod flood;
+mod load;
+mod machine;
+mod overhead;
+mod processes;
+mod report;
+mod routes;
+
+use std::{fs, process::ExitCode};
+
+use anyhow::Result;
+use build::Workspace;
+use clap::{Parser, Subcommand, ValueEnum};
+use report::{Report, Table};
+
+/// Measure pillion and AIOS. The report goes to stdout, and as Markdown to target/bench/report.md.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench --", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// Few trials and a small flood: to see that it works, not to quote.
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
+    #[command(subcommand)]
+    helper: Option<Helper>,
+}
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The Rust backend beside the Hono backend.
+    Backends,
+    /// The supervisor beside a bare spawn of the same program.
+    Overhead,
+    /// A flood of output through the supervisor.
+    Flood,
+    /// The start of AIOS beside an empty Tauri shell.
+    App,
+    /// Requests from inside the webview, by each route.
+    Routes,
+}
+
+/// What the benchmark runs itself as, so that each measured process is a fresh one.
+#[derive(Debug, Subcommand)]
+enum Helper {
+    #[command(hide = true)]
+    Produce(flood::Produce),
+    #[command(hide = true)]
+    Drain(flood::Drain),
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// Starts of a program that is up within milliseconds.
+    starts: usize,
+    /// Rounds of everything that takes a second or more.
+    rounds: usize,
+    /// Seconds of load in each round.
+    load: u64,
+    /// Bytes of a flood.
+    flood: u64,
+    /// Starts of each app.
+    launches: usize,
+    /// Rounds of requests in the webview, and requests in each.
+    routes: (usize, usize),
+}
+
+const FULL: Effort =
+    Effort { starts: 40, rounds: 3, load: 5, flood: 1_000_000_000, launches: 12, routes: (9, 200) };
+const QUICK: Effort =
+    Effort { starts: 5, rounds: 1, load: 1, flood: 100_000_000, launches: 2, routes: (3, 50) };
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to a person")]
+pub(crate) fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(Some(report)) => {
+            println!("{}", report.plain());
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Option<Report>> {
+    match arguments.helper {
+        Some(Helper::Produce(produce)) => return produce.run().map(|()| None),
+        Some(Helper::Drain(drain)) => return drain.run().map(|()| None),
+        None => {}
+    }
+    let effort = if arguments.quick { QUICK } else { FULL };
+    let workspace = Workspace::find()?;
+    let mut report = Report::new(machine::describe(&workspace, arguments.quick));
+    for part in Part::value_variants() {
+        if arguments.only.is_empty() || arguments.only.contains(part) {
+            progress(&format!("measuring: {}", part.title()));
+            report.add(part.title(), part.measure(&workspace, effort));
+        }
+    }
+    let folder = workspace.results()?;
+    fs::write(folder.join("report.md"), report.markdown())?;
+    Ok(Some(report))
+}
+
+impl Part {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Backends => "A backend: Rust beside Hono on Node",
+            Self::Overhead => "Supervision: pillion beside a bare spawn of the same backend",
+            Self::Flood => "A flood of output: the supervisor beside a bare read loop",
+            Self::App => "The app's start: AIOS beside an empty Tauri shell",
+            Self::Routes => "A request from the webview: plugin-http beside direct fetch",
+        }
+    }
+
+    fn measure(self, workspace: &Workspace, effort: Effort) -> Result<Table> {
+        match self {
+            Self::Backends => backends::measure(workspace, effort),
+            Self::Overhead => overhead::measure(workspace, effort),
+            Self::Flood => flood::measure(effort),
+            Self::App => app::measure(workspace, effort),
+            Self::Routes => routes::measure(workspace, effort),
+        }
+    }
+}
+
+/// Says what is going on, on stderr: stdout is the report's.
+#[expect(clippy::print_stderr, reason = "a command-line tool talks to a person")]
+fn progress(what: &str) {
+    eprintln!("bench: {what}");
+}

@@ -1,0 +1,223 @@
+//! What is measured, built first: release programs, the front end in its bench mode, the example backend.
+
+use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs, io, mem,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::{collector, progress};
+
+/// The repository and its build folder.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    target: PathBuf,
+    /// Built once, on demand.
+    apps: OnceCell<Apps>,
+}
+
+/// The programs that need no webview.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) backend: PathBuf,
+    pub(crate) pillion: PathBuf,
+}
+
+/// The apps, each beside what it needs.
+#[derive(Debug)]
+pub(crate) struct Apps {
+    pub(crate) aios: PathBuf,
+    pub(crate) empty_shell: PathBuf,
+}
+
+/// The example backend on Node.
+#[derive(Debug)]
+pub(crate) struct Hono {
+    node: PathBuf,
+    script: PathBuf,
+    packages: [PathBuf; 2],
+}
+
+impl Workspace {
+    pub(crate) fn find() -> Result<Self> {
+        let text = output(Command::new("cargo").args(["metadata", "--format-version=1", "--no-deps"]))?;
+        let metadata: Value = serde_json::from_str(&text)?;
+        let folder = |key: &str| {
+            metadata[key].as_str().map(PathBuf::from).with_context(|| format!("cargo names no {key}"))
+        };
+        Ok(Self {
+            root: folder("workspace_root")?,
+            target: folder("target_directory")?,
+            apps: OnceCell::new(),
+        })
+    }
+
+    /// Where the report lies, and what is prepared for it.
+    pub(crate) fn results(&self) -> Result<PathBuf> {
+        let folder = self.target.join("bench");
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    pub(crate) fn programs(&self) -> Result<Programs> {
+        self.cargo(&["--package", "aios-backend", "--package", "pillion-cli"], &[])?;
+        let built = |name: &str| self.target.join("release").join(name);
+        Ok(Programs { backend: built("backend"), pillion: built("pillion") })
+    }
+
+    pub(crate) fn hono(&self) -> Result<Hono> {
+        let node = output(Command::new("node").args(["--print", "process.execPath"])).context("no node")?;
+        self.npm(&["run", "build", "--workspace", "examples/hono-backend"], &[])?;
+        let package = |name: &str| self.root.join("node_modules").join(name);
+        Ok(Hono {
+            node: node.trim().into(),
+            script: self.root.join("examples/hono-backend/dist/index.js"),
+            packages: [package("hono"), package("@hono/node-server")],
+        })
+    }
+
+    /// AIOS as it ships, except that its page tells the collector how far it is, and the empty shell.
+    pub(crate) fn apps(&self) -> Result<&Apps> {
+        if let Some(apps) = self.apps.get() {
+            return Ok(apps);
+        }
+        let apps = self.build_apps()?;
+        Ok(self.apps.get_or_init(|| apps))
+    }
+
+    fn build_apps(&self) -> Result<Apps> {
+        let backend = self.programs()?.backend;
+        let folder = self.results()?.join("app");
+        fs::create_dir_all(&folder)?;
+        let page = self.page(&folder.join("page"))?;
+        // No sidecar is copied in by the build: the one that lies there may be a debug build.
+        let config =
+            json!({ "build": { "frontendDist": page }, "bundle": { "externalBin": [] } }).to_string();
+        // Both in one build, so that they share one build of Tauri.
+        let features = "aios/custom-protocol,empty-shell/custom-protocol";
+        let arguments = ["--package", "aios", "--package", "empty-shell", "--features", features];
+        self.cargo(&arguments, &[("TAURI_CONFIG", &config)])?;
+        // Sidecars lie beside their app. Moved, so that nobody takes this AIOS for the one that ships.
+        let place = |name: &str| folder.join(name);
+        let built = |name: &str| self.target.join("release").join(name);
+        fs::rename(built("aios"), place("aios"))?;
+        fs::rename(built("empty-shell"), place("empty-shell"))?;
+        fs::copy(backend, place("aios-backend"))?;
+        Ok(Apps { aios: place("aios"), empty_shell: place("empty-shell") })
+    }
+
+    /// The front end in its bench mode, with the script that measures the routes added to it.
+    fn page(&self, folder: &Path) -> Result<PathBuf> {
+        let marks = collector::address("mark");
+        let build = ["run", "build:bench", "--workspace", "apps/desktop"];
+        self.npm(&build, &[("VITE_BENCH_COLLECTOR", &marks)])?;
+        let mut files = read_folder(&self.root.join("apps/desktop/dist-bench"))?;
+        let index = files.get_mut(Path::new("index.html")).context("the front end has no index.html")?;
+        let script = r#"<script type="module" async src="/routes.js"></script></head>"#;
+        *index = String::from_utf8(mem::take(index))?.replacen("</head>", script, 1).into_bytes();
+        files.insert("routes.js".into(), include_bytes!("../../page/routes.js").to_vec());
+        // Left alone where nothing has changed, since Cargo would compile the app anew.
+        if read_folder(folder).ok().as_ref() != Some(&files) {
+            write_folder(folder, &files)?;
+        }
+        Ok(folder.to_owned())
+    }
+
+    fn cargo(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+        let mut command = Command::new("cargo");
+        command.args(["build", "--release"]).args(arguments).env("CARGO_TARGET_DIR", &self.target);
+        self.build(&mut command, environment)
+    }
+
+    fn npm(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+        if !self.root.join("node_modules").is_dir() {
+            self.build(Command::new("npm").arg("ci"), &[])?;
+        }
+        self.build(Command::new("npm").args(arguments), environment)
+    }
+
+    fn build(&self, command: &mut Command, environment: &[(&str, &str)]) -> Result<()> {
+        let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+        progress(&format!("building: {} {}", command.get_program().display(), words.join(" ")));
+        output(command.current_dir(&self.root).envs(environment.iter().copied())).map(drop)
+    }
+}
+
+impl Hono {
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.node);
+        command.arg(&self.script);
+        command
+    }
+
+    /// What has to be there for it to run, in bytes.
+    pub(crate) fn size(&self) -> Result<u64> {
+        let mut size = fs::metadata(&self.node)?.len();
+        for folder in self.script.parent().into_iter().chain(self.packages.iter().map(PathBuf::as_path)) {
+            size += folder_size(folder)?;
+        }
+        Ok(size)
+    }
+}
+
+/// What a command prints on stdout. Where it fails, the error says so in the last thing that it had to say.
+fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let reason =
+        text.lines().rev().find(|line| line.starts_with("error")).or_else(|| text.lines().next_back());
+    bail!("{program} failed: {}", reason.unwrap_or("it said nothing"))
+}
+
+/// The files in a folder and below, by their paths from there.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+fn read_folder(folder: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = PathBuf::from(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            let below = read_folder(&entry.path())?;
+            files.extend(below.into_iter().map(|(path, bytes)| (name.join(path), bytes)));
+        } else {
+            files.insert(name, fs::read(entry.path())?);
+        }
+    }
+    Ok(files)
+}
+
+/// Makes `folder` hold these files and no other.
+fn write_folder(folder: &Path, files: &Files) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for (path, bytes) in files {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        fs::write(path, bytes)?;
+    }
+    Ok(())
+}
+
+fn folder_size(folder: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        size += if metadata.is_dir() { folder_size(&entry.path())? } else { metadata.len() };
+    }
+    Ok(size)
+}

@@ -1,0 +1,126 @@
+//! Where the measured pages say how far they are: a small server on a fixed port of 127.0.0.1, since its address is
+//! compiled into the pages.
+
+use std::{
+    net::Ipv4Addr,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use axum::{
+    Json, Router,
+    http::{HeaderName, StatusCode, header},
+    response::IntoResponse,
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use super::child::PATIENCE;
+
+/// Below the ports that Linux hands out by itself (ip(7)); known to apps/empty-shell/page/mark.js and page/routes.js.
+const PORT: u16 = 17391;
+
+/// The address that a page posts to.
+pub(crate) fn address(path: &str) -> String {
+    format!("http://127.0.0.1:{PORT}/{path}")
+}
+
+/// What a page says.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Message {
+    /// It got somewhere, at this time in milliseconds since the epoch.
+    Mark { mark: String, at: f64 },
+    /// Milliseconds for each request, by route, one value a round.
+    Routes { direct: Vec<f64>, plugin: Vec<f64> },
+    /// It could not measure.
+    Error { error: String },
+}
+
+/// How the page is to measure the routes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    pub(crate) times: usize,
+}
+
+/// The server, which ends with this value.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    messages: Receiver<Message>,
+    _server: Runtime,
+}
+
+impl Collector {
+    /// Without a plan, pages only say when they were there.
+    pub(crate) fn start(plan: Option<Plan>) -> Result<Self> {
+        let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let listener = server
+            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)))
+            .with_context(|| format!("port {PORT} of 127.0.0.1, which the pages report to, is taken"))?;
+        let (sender, messages) = mpsc::channel();
+        server.spawn(async move { axum::serve(listener, router(sender, plan)).await });
+        Ok(Self { messages, _server: server })
+    }
+
+    /// Waits for the next message.
+    pub(crate) fn next(&self, deadline: Instant) -> Result<Message> {
+        match self.messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Message::Error { error }) => bail!("the page failed: {error}"),
+            Ok(message) => Ok(message),
+            Err(RecvTimeoutError::Timeout) => bail!("the page did not report within {PATIENCE:?}"),
+            Err(RecvTimeoutError::Disconnected) => bail!("the collector ended"),
+        }
+    }
+
+    /// Waits until a page is `mark`, and answers when it was.
+    pub(crate) fn mark(&self, mark: &str) -> Result<f64> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Message::Mark { mark: reached, at } = self.next(deadline)?
+                && reached == mark
+            {
+                return Ok(at);
+            }
+        }
+    }
+}
+
+fn router(messages: Sender<Message>, plan: Option<Plan>) -> Router {
+    // Pages of any origin may read the plan; what they post is a simple request.
+    const ANYONE: [(HeaderName, &str); 1] = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    let plan = plan.map(Json);
+    let receive = move |body: String| {
+        let message = serde_json::from_str(&body)
+            .unwrap_or_else(|error| Message::Error { error: format!("{error}: {body}") });
+        let _ = messages.send(message);
+        async { (ANYONE, StatusCode::NO_CONTENT) }
+    };
+    let answer = async move || match plan {
+        Some(plan) => (ANYONE, plan).into_response(),
+        None => (ANYONE, StatusCode::NO_CONTENT).into_response(),
+    };
+    Router::new()
+        .route("/plan", get(answer))
+        .route("/mark", post(receive.clone()))
+        .route("/routes", post(receive))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_apart_by_their_fields() {
+        let read = |text| serde_json::from_str::<Message>(text).unwrap();
+        assert_eq!(
+            read(r#"{"mark":"mounted","at":1.5}"#),
+            Message::Mark { mark: "mounted".to_owned(), at: 1.5 }
+        );
+        let routes = Message::Routes { direct: vec![1.0], plugin: vec![] };
+        assert_eq!(read(r#"{"direct":[1.0],"plugin":[]}"#), routes);
+        assert_eq!(read(r#"{"error":"x"}"#), Message::Error { error: "x".to_owned() });
+    }
+}

@@ -1,0 +1,134 @@
+//! What supervision costs a start and a stop of one and the same backend.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use pillion::{Phase, SidecarEvent, Spec, StopOutcome, Supervisor};
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::{
+    Effort,
+    backends::{mib, millis},
+    build::{Programs, Workspace},
+    child::{self, Backend},
+    report::{Samples, Table},
+};
+
+/// One start and stop, each from its own beginning.
+#[derive(Debug)]
+struct Trial {
+    announced: Duration,
+    ready: Duration,
+    stopped: Duration,
+}
+
+pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
+    let Programs { backend, pillion } = workspace.programs()?;
+    // As in an app: one runtime that is there already.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut trials = [const { Vec::new() }; 3];
+    for _ in 0..effort.starts {
+        trials[0].push(bare(&backend)?);
+        trials[1].push(supervised(&runtime, &backend)?);
+        trials[2].push(in_terminal(&pillion, &backend)?.0);
+    }
+    let rss =
+        (0..effort.rounds).map(|_| Ok(in_terminal(&pillion, &backend)?.1)).collect::<Result<Samples>>()?;
+
+    let mut table = Table::new(["bare spawn and read", "pillion::Supervisor", "pillion run"]);
+    let mut row = |what: &str, value: fn(&Trial) -> Duration| {
+        let samples: Vec<Samples> =
+            trials.iter().map(|trials| trials.iter().map(|trial| millis(value(trial))).collect()).collect();
+        table.row(what, "ms", samples);
+    };
+    row("start to announced", |trial| trial.announced);
+    row("start to healthy", |trial| trial.ready);
+    row("stop to gone", |trial| trial.stopped);
+    table.row("RSS of the supervising process", "MiB", [Samples::default(), Samples::default(), rss]);
+    table.note(
+        "The bare spawn reads one line, asks /health once, and on a stop waits for one process. \
+         The others start when they are asked to; `pillion run --json` begins with its own spawn.",
+    );
+    Ok(table)
+}
+
+fn bare(program: &Path) -> Result<Trial> {
+    let backend = Backend::start(Command::new(program))?;
+    Ok(Trial { announced: backend.announced, ready: backend.until_healthy()?, stopped: backend.stop()? })
+}
+
+fn supervised(runtime: &Runtime, program: &Path) -> Result<Trial> {
+    runtime.block_on(async {
+        let begun = Instant::now();
+        let (backend, mut events) = Supervisor::start(Spec::run("backend", program));
+        let mut announced = None;
+        let ready = loop {
+            match events.next().await {
+                Some(SidecarEvent::Status(status)) => match status.state {
+                    Phase::Ready => break begun.elapsed(),
+                    Phase::Starting if status.port.is_some() => {
+                        announced = announced.or(Some(begun.elapsed()));
+                    }
+                    Phase::Starting => {}
+                    Phase::Stopping | Phase::Stopped | Phase::Failed => {
+                        bail!("not ready: {:?}", status.reason)
+                    }
+                },
+                Some(SidecarEvent::Output(_) | SidecarEvent::Notice(_) | SidecarEvent::Missed(_)) => {}
+                None => bail!("the supervisor ended before the backend was ready"),
+            }
+        };
+        let announced = announced.context("ready without an announcement")?;
+        let asked = Instant::now();
+        let outcome = backend.stop().await;
+        ensure!(matches!(outcome, StopOutcome::Graceful(_)), "the stop took more than asking: {outcome:?}");
+        Ok(Trial { announced, ready, stopped: asked.elapsed() })
+    })
+}
+
+/// `pillion run`, and its resident memory in MiB once the backend is ready.
+fn in_terminal(pillion: &Path, program: &Path) -> Result<(Trial, f64)> {
+    let begun = Instant::now();
+    let mut command = Command::new(pillion);
+    command.args(["run", "--json", "--"]).arg(program).stdin(Stdio::null()).stdout(Stdio::piped());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what owns backends is measured here; it ends below, or on drop"
+    )]
+    let mut running = Running(command.spawn()?);
+    let stdout = running.0.stdout.take().context("stdout was not piped")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let mut until = |reached: fn(&Value) -> bool| {
+        for line in lines.by_ref() {
+            if reached(&serde_json::from_str(&line?)?) {
+                return Ok(begun.elapsed());
+            }
+        }
+        bail!("pillion run ended too early")
+    };
+    let announced = until(|event| event["port"].is_u64())?;
+    let ready = until(|event| event["state"] == "ready")?;
+    let rss = mib(child::memory(running.0.id())?.rss);
+    let asked = Instant::now();
+    kill_process(child::pid(running.0.id())?, Signal::TERM)?;
+    let status = running.0.wait()?;
+    ensure!(status.success(), "pillion run ended with {status}");
+    Ok((Trial { announced, ready, stopped: asked.elapsed() }, rss))
+}
+
+/// A `pillion run` that is ended with this value: its backend goes with it, since its stdin ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
