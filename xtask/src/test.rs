@@ -100,7 +100,10 @@ impl Tests {
 
     fn end_to_end(self, sh: &Shell) -> Cmd<'_> {
         match self {
-            Self::Nextest => cargo(sh, NEXTEST).args(["--test", "desktop", "--run-ignored", "only"]),
+            Self::Nextest => {
+                let tests = ["--test", "desktop", "--test", "hono", "--run-ignored", "only"];
+                cargo(sh, NEXTEST).args(tests)
+            }
             Self::Cargo => {
                 let tests = ["--no-fail-fast", "--test", "desktop", "--test", "hono", "--", "--ignored"];
                 cargo(sh, &["test"]).args(tests)

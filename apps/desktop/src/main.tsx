@@ -6,14 +6,26 @@ import { App } from "./App";
 import { backend } from "./session";
 import "./index.css";
 
-const root = document.getElementById("root");
-if (!root) throw new Error("index.html has no #root");
+/**
+ * How long the first picture waits for the first answer, in milliseconds. A backend that was started with the app has
+ * mostly answered by now, but once the page is painted its answer waits for the paint: this way the window opens with the
+ * truth instead of turning from amber to green. A slower backend is not waited for.
+ */
+const FIRST_ANSWER = 10;
 
-createRoot(root).render(
-  <StrictMode>
-    <App backend={backend} />
-  </StrictMode>,
-);
+function mount(): void {
+  const root = document.getElementById("root");
+  if (!root) throw new Error("index.html has no #root");
+  createRoot(root).render(
+    <StrictMode>
+      <App backend={backend} />
+    </StrictMode>,
+  );
+}
+
+// No `await` at the top level: WebKit never finishes a module that waits there while another one imports from it
+// (https://bugs.webkit.org/show_bug.cgi?id=242740).
+void Promise.race([backend.settled(), new Promise((resolve) => setTimeout(resolve, FIRST_ANSWER))]).then(mount);
 
 // Vite replaces the mode by its value, so that other builds hold neither the condition nor the file.
 if (import.meta.env.MODE === "bench") void import("./bench");

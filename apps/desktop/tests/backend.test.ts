@@ -50,6 +50,26 @@ test("asks for the port and the stream at once, and connects on the first answer
   expect(requests).toEqual(["http://127.0.0.1:4242/health"]);
 });
 
+test("is settled with the first answer, also for who asks later, and also when there is no backend", async () => {
+  const { host, backend } = started();
+  const settled = vi.fn();
+  void backend.settled().then(settled);
+  host.say(status("starting"));
+  await Promise.resolve();
+  expect(settled).not.toHaveBeenCalled();
+
+  host.asked[0]?.resolve(4242);
+  host.say(status("ready", { port: 4242, pid: 7 }));
+  await reached(backend, "connected");
+  await backend.settled();
+  expect(settled).toHaveBeenCalledOnce();
+
+  const dead = started();
+  dead.host.asked[0]?.reject(new SidecarError(failure));
+  await dead.backend.settled();
+  expect(dead.backend.connection().link.state).toBe("error");
+});
+
 test("a backend that dies is an error at once; one that comes back elsewhere is followed", async () => {
   const { host, requests, backend } = started();
   host.asked[0]?.resolve(4242);

@@ -126,7 +126,12 @@ impl Task {
         while !(self.abandoned && matches!(self.state, State::Down(_))) {
             match self.next().await {
                 Happening::Command(command) => self.obey(command),
-                Happening::Output(read) => self.absorb(read),
+                Happening::Output(read) => {
+                    self.absorb(read);
+                    // Under a flood this task would go on reading for its whole budget, while the readers of its events
+                    // wait on the same worker and lose what they were woken for.
+                    tokio::task::yield_now().await;
+                }
                 Happening::Probed(result) => self.probed(result),
                 Happening::Exited(exit) => self.exited(exit).await,
                 Happening::Gone => self.gone().await,

@@ -44,6 +44,19 @@ export class Backend {
     };
   }
 
+  /** Resolves as soon as it is known whether the backend is there, and by now, if it is known already. */
+  settled(): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (this.#connection.link.state === "connecting") return;
+        unsubscribe();
+        resolve();
+      };
+      const unsubscribe = this.subscribe(look);
+      look();
+    });
+  }
+
   /** Has the backend started again. Never rejects: what comes of it is in the connection. */
   readonly retry = async (): Promise<void> => {
     if (this.#connection.link.state !== "error") return;
