@@ -69,12 +69,14 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
 
 fn trial(stage: &Stage, app: &Path, connects: bool, measured: &mut Measured) -> Result<()> {
     let launch = stage.launch(app)?;
-    let mounted = stage.collector.mark("mounted")?;
-    measured.mounted.push(mounted - launch.spawned_at);
     if connects {
-        let connected = stage.collector.mark("connected")?;
+        let [mounted, connected] = stage.collector.marks(["mounted", "connected"])?;
+        measured.mounted.push(mounted - launch.spawned_at);
         measured.connected.push(connected - launch.spawned_at);
         measured.after.push(connected - mounted);
+    } else {
+        let [mounted] = stage.collector.marks(["mounted"])?;
+        measured.mounted.push(mounted - launch.spawned_at);
     }
     measured.pss.push(mib(launch.pss()?));
     launch.end()

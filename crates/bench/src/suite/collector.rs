@@ -75,16 +75,18 @@ impl Collector {
         }
     }
 
-    /// Waits until a page is `mark`, and answers when it was.
-    pub(crate) fn mark(&self, mark: &str) -> Result<f64> {
+    /// Waits until a page has come to each of these, and answers when: posts overtake each other.
+    pub(crate) fn marks<const N: usize>(&self, names: [&str; N]) -> Result<[f64; N]> {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Message::Mark { mark: reached, at } = self.next(deadline)?
-                && reached == mark
+        let mut reached = [None; N];
+        while reached.iter().any(Option::is_none) {
+            if let Message::Mark { mark, at } = self.next(deadline)?
+                && let Some(place) = names.iter().position(|name| *name == mark)
             {
-                return Ok(at);
+                reached[place] = Some(at);
             }
         }
+        Ok(reached.map(Option::unwrap_or_default))
     }
 }
 

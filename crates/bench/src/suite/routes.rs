@@ -18,7 +18,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let (rounds, times) = effort.routes;
     let stage = Stage::set(Some(Plan { rounds, times }))?;
     let launch = stage.launch(&apps.aios)?;
-    stage.collector.mark("connected")?;
+    stage.collector.marks(["connected"])?;
     let deadline = Instant::now() + PATIENCE;
     let (direct, plugin) = loop {
         if let Message::Routes { direct, plugin } = stage.collector.next(deadline)? {
