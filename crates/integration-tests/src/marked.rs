@@ -90,6 +90,12 @@ impl Living {
         self.program.ends_with(name)
     }
 
+    /// Whether it is a guard, which runs from memory (`memfd_create(2)`), and not a sidecar.
+    #[must_use]
+    pub fn is_guard(&self) -> bool {
+        self.program.to_string_lossy().starts_with("/memfd:pillion-guard")
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

@@ -57,6 +57,15 @@ impl Tree {
         self.mark.alive().expect("the processes of the machine can be listed and held")
     }
 
+    /// Those among them that are not guards.
+    ///
+    /// # Panics
+    /// Where they could not be looked for.
+    #[must_use]
+    pub fn sidecars(&self) -> Vec<Living> {
+        self.alive().into_iter().filter(|process| !process.is_guard()).collect()
+    }
+
     /// Fails where anything is alive now.
     ///
     /// # Panics

@@ -1,21 +1,23 @@
 //! Starting the process that a specification describes.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use pillion_protocol::{Instance, environment};
 
 use crate::{
     diagnosis,
     spec::Run,
-    sys::{Group, Spawned},
+    sys::{Group, Order, Spawned},
 };
 
-/// Starts the program with a fresh nonce, or says in words why it could not be started.
-pub(crate) fn launch(run: &Run) -> Result<(Instance, Spawned), String> {
+/// Starts the program with a fresh nonce, or says in words why it could not be started. `grace` is what it has to end by
+/// itself when this program is killed.
+pub(crate) fn launch(run: &Run, grace: Duration) -> Result<(Instance, Spawned), String> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| format!("the system gave no random bytes: {error}"))?;
     let instance = Instance::from_bytes(nonce);
-    Group::spawn(command(run, instance))
+    let mark = format!("{}={instance}", environment::INSTANCE);
+    Group::spawn(Order { command: command(run, instance), grace, mark })
         .map(|spawned| (instance, spawned))
         .map_err(|error| diagnosis::explain(&run.program, run.current_dir.as_deref(), &error))
 }

@@ -3,14 +3,15 @@
 //!
 //! | | Linux | macOS | Windows |
 //! | --- | --- | --- | --- |
-//! | the group | process group | process group | job object |
-//! | the leader's end | pidfd | SIGCHLD and `waitid` | process handle, every 10 ms |
-//! | ask | SIGTERM to the group | SIGTERM to the group | nothing: the end of stdin is the request |
-//! | kill | SIGKILL to the group | SIGKILL to the group | `TerminateJobObject` |
-//! | nothing is left | `/proc`, pidfds | `proc_listpgrppids`, every 10 ms | not asked: the rest is killed with the job |
+//! | who holds it together | a guard process, child subreaper | process group | job object |
+//! | the leader's end | told by the guard | SIGCHLD and `waitid` | process handle, every 10 ms |
+//! | ask | end of stdin, SIGTERM to all | end of stdin, SIGTERM to the group | end of stdin |
+//! | kill | SIGKILL to all, until none is left | SIGKILL to the group | `TerminateJobObject` |
+//! | nothing is left | told by the guard: it has no child | `proc_listpgrppids`, every 10 ms | not asked: the rest is killed with the job |
+//! | when we are killed | the guard asks, waits, kills | stdin ends, nothing more | the job is killed |
 //!
-//! On Unix the dead leader is kept as a zombie until its group is gone, so that the group's number stays ours and no
-//! stranger can be signalled.
+//! A Linux that cannot run the guard is treated as macOS is, with pidfds and `/proc`. There the dead leader is kept as a
+//! zombie until its group is gone, so that the group's number stays ours and no stranger can be signalled.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -30,18 +31,22 @@ pub(crate) use unix::{Group, Pipe};
 #[cfg(windows)]
 pub(crate) use windows::{Group, Pipe};
 
-/// A group just spawned, with this side's ends of its leader's standard streams.
-pub(crate) struct Spawned {
-    pub(crate) group: Group,
-    /// The lifeline: dropping it ends the leader's stdin.
-    pub(crate) lifeline: Lifeline,
-    pub(crate) stdout: Pipe,
-    pub(crate) stderr: Pipe,
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// The program, its arguments, environment and directory; its standard streams are ours to set.
+    pub(crate) command: std::process::Command,
+    /// How long everything has to end by itself once nobody is left to say so.
+    pub(crate) grace: std::time::Duration,
+    /// An entry of its environment, as `NAME=value`, that nothing else on the machine has.
+    pub(crate) mark: String,
 }
 
-/// The writing end of the leader's stdin.
-#[cfg(unix)]
-pub(crate) type Lifeline = std::process::ChildStdin;
-/// The writing end of the leader's stdin.
-#[cfg(windows)]
-pub(crate) type Lifeline = tokio::process::ChildStdin;
+/// A group just spawned, with this side's ends of its leader's output.
+pub(crate) struct Spawned {
+    pub(crate) group: Group,
+    pub(crate) stdout: Pipe,
+    pub(crate) stderr: Pipe,
+    /// Why nobody will clean up when this program is killed, where that is so.
+    pub(crate) unguarded: Option<String>,
+}

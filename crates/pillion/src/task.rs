@@ -20,7 +20,7 @@ use crate::{
     spec::{Launch, Spec},
     state::{Action, Event, State, Step, Timer},
     status::{Exit, StopOutcome},
-    sys::{Group, Lifeline},
+    sys::Group,
 };
 
 /// How long a killed group has to be gone before it is given up.
@@ -43,8 +43,6 @@ type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The process of the present run.
 struct Process {
     group: Arc<Group>,
-    /// Dropped to end the process's stdin.
-    lifeline: Option<Lifeline>,
     output: Output,
     /// Whether the leader's end was seen.
     exited: bool,
@@ -78,6 +76,7 @@ pub(crate) struct Task {
 enum Oddity {
     AnnouncedTwice,
     Misannounced,
+    Unguarded,
 }
 
 /// What the loop waits for.
@@ -323,11 +322,8 @@ impl Task {
             match action {
                 Action::Launch => answers.push_back(self.launch()),
                 Action::Probe(port) => self.probe(port, 0),
-                Action::Ask => match &mut self.process {
-                    Some(process) => {
-                        process.lifeline = None;
-                        process.group.ask();
-                    }
+                Action::Ask => match &self.process {
+                    Some(process) => process.group.ask(),
                     None => answers.push_back(Event::Gone),
                 },
                 Action::Kill => match &self.process {
@@ -356,13 +352,18 @@ impl Task {
             Launch::Attach(port) => return Event::Attached(*port),
             Launch::Run(run) => run,
         };
-        match launch(run) {
+        match launch(run, self.spec.grace) {
             Ok((instance, spawned)) => {
+                if let Some(why) = spawned.unguarded {
+                    self.notice(
+                        Oddity::Unguarded,
+                        format!("no guard watches over it: {why}; if this program is killed, it may be left behind"),
+                    );
+                }
                 self.instance = Some(instance);
                 self.pid = Some(spawned.group.pid());
                 self.process = Some(Process {
                     group: Arc::new(spawned.group),
-                    lifeline: Some(spawned.lifeline),
                     output: Output::new(spawned.stdout, spawned.stderr),
                     exited: false,
                 });

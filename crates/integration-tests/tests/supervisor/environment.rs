@@ -48,7 +48,7 @@ fn a_restart_has_a_new_nonce() {
 }
 
 fn nonce(tree: &Tree) -> String {
-    let environment = fs::read_to_string(format!("/proc/{}/environ", tree.alive()[0].pid)).unwrap();
+    let environment = fs::read_to_string(format!("/proc/{}/environ", tree.sidecars()[0].pid)).unwrap();
     environment
         .split('\0')
         .find_map(|variable| variable.strip_prefix("PILLION_INSTANCE="))

@@ -14,7 +14,7 @@ fn a_grandchild_that_holds_the_pipes_hides_no_crash() {
         let (tree, witness) = (tree(), Witness::new().await);
         // A group of its own, so that nothing of what is swept with the leader closes its ends of the pipes.
         let steps = format!(
-            "new-group tell {} up hear ; listen ok announce err last\\swords\\n park",
+            "new-group deaf tell {} up hear ; listen ok announce err last\\swords\\n park",
             witness.port()
         );
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
@@ -22,17 +22,17 @@ fn a_grandchild_that_holds_the_pipes_hides_no_crash() {
         let mut holder = witness.hear("up").await;
         crate::support::line(&mut events, "last words").await;
         tree.alive().iter().find(|process| process.pid == pid).unwrap().signal(Signal::KILL).unwrap();
-        let down = phase(&mut events, Phase::Failed).await;
-        let failure = down.failure.unwrap();
+        let failure = status(&mut events, |status| status.failure.is_some()).await.failure.unwrap();
         assert_failure(
             &failure,
             FailureKind::Crashed,
             &["sidecar was killed by SIGKILL while it was in use"],
         );
         assert!(failure.detail.tail.contains(&"last words".to_owned()), "{failure:?}");
-        assert_eq!(tree.alive().len(), 1, "the holder is alive, and still holds the pipes");
+        assert_eq!(tree.sidecars().len(), 1, "the holder is alive, and still holds the pipes");
         holder.go_on().await;
         holder.death().await;
+        phase(&mut events, Phase::Failed).await;
     });
 }
 

@@ -24,7 +24,7 @@ fn a_healthy_sidecar_is_ready_at_its_own_address() {
         assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port));
         assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
         assert_eq!(
-            tree.alive().iter().map(|process| process.pid).collect::<Vec<_>>(),
+            tree.sidecars().iter().map(|process| process.pid).collect::<Vec<_>>(),
             [endpoint.pid.unwrap()]
         );
         let status = phase(&mut events, Phase::Ready).await;

@@ -1,8 +1,17 @@
 //! pidfds and `/proc`.
 
-use std::{fs, io, os::fd::OwnedFd, time::Duration};
+use std::{
+    fs,
+    io::{self, Write},
+    os::fd::OwnedFd,
+    time::Duration,
+};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{MemfdFlags, SealFlags},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Tells when a child may have died: its pidfd becomes readable (`pidfd_open(2)`, Linux 5.3).
@@ -51,6 +60,47 @@ pub(super) async fn any_of_these_changed(group: Pid, members: Vec<Pid>) {
             Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
         }
     }
+}
+
+/// Puts an executable into memory, where no file system needs to have room for it (`memfd_create(2)`).
+pub(super) fn executable(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let memory = rustix::fs::memfd_create("pillion-guard", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut memory = fs::File::from(memory);
+    memory.write_all(bytes)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&memory, seals)?;
+    Ok(memory.into())
+}
+
+/// Kills every process with this entry in its environment, until there is none, and waits for their ends. Who has it was
+/// started by us or by one of ours, whatever it has done to its parents since.
+pub(super) fn kill_marked(mark: &str) {
+    // Each round kills what the one before has started in the meantime; nobody forks faster for ever.
+    for _ in 0..1000 {
+        let marked: Vec<_> = pids().filter_map(|pid| hold_marked(pid, mark)).collect();
+        if marked.is_empty() {
+            return;
+        }
+        for process in &marked {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+        let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+        for process in &marked {
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience));
+        }
+    }
+}
+
+fn hold_marked(pid: Pid, mark: &str) -> Option<OwnedFd> {
+    // Held first and read then: had the number changed hands in between, the environment would be a stranger's.
+    let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()).then_some(held)
+}
+
+fn pids() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw)
 }
 
 fn open(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {

@@ -1,6 +1,6 @@
 //! SIGCHLD, and the kernel's list of a process group. Type-checked only; never run on a Mac.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::OwnedFd, time::Duration};
 
 use rustix::process::Pid;
 use tokio::{
@@ -43,3 +43,11 @@ pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
 pub(super) async fn any_of_these_changed(_group: Pid, _members: Vec<Pid>) {
     tokio::time::sleep(Duration::from_millis(10)).await;
 }
+
+/// There is no memory to run a program from; the guard would have to be a file.
+pub(super) fn executable(_bytes: &[u8]) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Only a guard needs this, and there is none.
+pub(super) fn kill_marked(_mark: &str) {}

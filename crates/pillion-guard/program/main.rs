@@ -1,0 +1,172 @@
+//! The guard of one sidecar.
+//!
+//! ```text
+//! pillion-guard GRACE_MS PROGRAM ARGUMENT…
+//! ```
+//!
+//! Stdin is a socket to the supervisor; stdout and stderr are the sidecar's. The guard starts the program in a process group
+//! of its own, with a pipe for its stdin whose other end it keeps, and then does as it is told:
+//!
+//! | byte from the supervisor | what the guard does |
+//! | --- | --- |
+//! | `A` | asks: ends the program's stdin, sends SIGTERM to all that is left |
+//! | `K` | kills all that is left |
+//! | end of the stream | the app is gone, by whatever death: asks, and kills once the grace period is over |
+//!
+//! | line to the supervisor | what has happened |
+//! | --- | --- |
+//! | `spawned PID` | the program runs |
+//! | `failed ERRNO` | it could not be started; the guard exits |
+//! | `exited CODE`, `signalled NUMBER` | the program has ended |
+//! | `gone` | so has everything that came of it; the guard exits |
+//!
+//! On Linux it is a child subreaper: whatever daemonises itself becomes the guard's child, so that nothing can hide. Its
+//! own death kills the program (`PR_SET_PDEATHSIG`). It has a session of its own, so that no Ctrl-C and no closed terminal
+//! reaches it. It has one thread and no configuration.
+
+mod sys;
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{Read, Write},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Command, Stdio, exit},
+    time::{Duration, Instant},
+};
+
+use sys::{Pid, Wait};
+
+fn main() {
+    let mut arguments = env::args_os().skip(1);
+    let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
+    let (Some(grace), Some(program)) = (grace, arguments.next()) else {
+        eprintln!("pillion-guard is started by pillion, not by hand");
+        exit(2);
+    };
+    sys::stand_apart();
+    let mut guard = match Guard::start(&program, arguments) {
+        Ok(guard) => guard,
+        Err(error) => {
+            tell(&format!("failed {}", error.raw_os_error().unwrap_or(0)));
+            exit(1);
+        }
+    };
+    guard.watch(grace);
+    tell("gone");
+}
+
+/// The sidecar, and what came of it.
+struct Guard {
+    leader: Pid,
+    /// Whether the leader was reaped, and with it the right to its number.
+    reaped: bool,
+    /// The other end of the leader's stdin.
+    lifeline: Option<std::io::PipeWriter>,
+}
+
+impl Guard {
+    fn start(program: &OsString, arguments: impl Iterator<Item = OsString>) -> std::io::Result<Self> {
+        let (stdin, lifeline) = std::io::pipe()?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::from(stdin)).process_group(0);
+        sys::bind_to_this_process(&mut command)?;
+        let leader = Pid::from(command.spawn()?.id());
+        tell(&format!("spawned {leader}"));
+        // The program's streams end with the program, and not with the guard.
+        drop(command);
+        sys::let_go_of_output();
+        Ok(Self { leader, reaped: false, lifeline: Some(lifeline) })
+    }
+
+    /// Returns when nothing is left of the sidecar.
+    fn watch(&mut self, grace: Duration) {
+        let mut connected = true;
+        let mut deadline = None;
+        while self.reap() {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.kill();
+            }
+            match sys::wait(connected, timeout(deadline)) {
+                Wait::Child | Wait::TimedOut => {}
+                Wait::Supervisor => match hear() {
+                    Some(b'A') => self.ask(),
+                    Some(b'K') => {
+                        self.kill();
+                        deadline = Some(Instant::now());
+                    }
+                    Some(_) => {}
+                    None => {
+                        connected = false;
+                        self.ask();
+                        deadline = deadline.or_else(|| Instant::now().checked_add(grace));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Reaps whoever has died; false when no child is left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match sys::reap() {
+                sys::Reaped::Child(pid, status) if pid == self.leader && !self.reaped => {
+                    self.reaped = true;
+                    match (status.code(), status.signal()) {
+                        (Some(code), _) => tell(&format!("exited {code}")),
+                        (None, Some(signal)) => tell(&format!("signalled {signal}")),
+                        (None, None) => tell("exited 255"),
+                    }
+                }
+                sys::Reaped::Child(..) => {}
+                sys::Reaped::NoneDead => return true,
+                sys::Reaped::NoneLeft => return false,
+            }
+        }
+    }
+
+    fn ask(&mut self) {
+        self.lifeline = None;
+        self.signal(sys::SIGTERM);
+        // A stopped process cannot handle SIGTERM before it is continued (signal(7)).
+        self.signal(sys::SIGCONT);
+    }
+
+    fn kill(&mut self) {
+        self.lifeline = None;
+        self.signal(sys::SIGKILL);
+    }
+
+    /// Sends a signal to the group and to every other child. A child's number is its own until it is reaped, and only
+    /// this thread reaps; the group's is, while the leader or any other child is in it.
+    fn signal(&self, signal: i32) {
+        let children = sys::children();
+        if !self.reaped || children.iter().any(|child| child.group == self.leader) {
+            sys::kill_group(self.leader, signal);
+        }
+        for child in children.iter().filter(|child| child.group != self.leader) {
+            sys::kill(child.pid, signal);
+        }
+    }
+}
+
+/// How long to wait at most. Once the deadline is over, whoever is killed may leave children behind, which come to us with
+/// its death; that wakes us, and a look every now and then makes sure.
+fn timeout(deadline: Option<Instant>) -> Option<Duration> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).max(LOOK_AGAIN))
+}
+
+fn tell(line: &str) {
+    // Where the supervisor is gone, nobody needs to know.
+    let _ = sys::control().write_all(format!("{line}\n").as_bytes());
+}
+
+/// The next byte from the supervisor; `None` when it is gone.
+fn hear() -> Option<u8> {
+    let mut byte = [0];
+    match sys::control().read(&mut byte) {
+        Ok(1) => Some(byte[0]),
+        _ => None,
+    }
+}

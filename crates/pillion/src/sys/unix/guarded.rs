@@ -1,0 +1,219 @@
+//! A sidecar under a guard: a small process between us and it, which survives us and cleans up.
+//!
+//! The guard's side, and what is said over the socket between us, is described in `pillion-guard/program/main.rs`.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader as AsyncBufReader},
+    sync::watch,
+};
+
+use super::{
+    super::{Order, platform},
+    reap, spawn,
+};
+use crate::status::Exit;
+
+/// How long a guard may take to start the program: as long as the file system needs to find it.
+const START: Duration = Duration::from_secs(30);
+
+/// What the guard has told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    exit: Option<Exit>,
+    gone: bool,
+}
+
+/// A sidecar under a guard.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    guard: Pid,
+    leader: Pid,
+    /// Its end is the app's death to the guard: it asks, and kills after the grace period.
+    control: UnixStream,
+    told: watch::Receiver<Told>,
+}
+
+impl Guarded {
+    /// Has a guard start the program. The outer error is the program's; the inner one says why there is no guard.
+    pub(super) fn spawn(order: &Order) -> io::Result<Result<(Self, Child), String>> {
+        let program = match program() {
+            Ok(program) => program,
+            Err(why) => return Ok(Err(why.clone())),
+        };
+        let pair = match UnixStream::pair() {
+            Ok(pair) => pair,
+            Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
+        };
+        let (control, theirs) = pair;
+        let mut child = match spawn(&mut command(program, order, theirs.into())) {
+            Ok(child) => child,
+            Err(error) => return Ok(Err(format!("the guard could not be started: {error}"))),
+        };
+        let guard = super::pid(&child);
+        match first_words(&control) {
+            Ok(Ok(leader)) => {
+                let (tell, told) = watch::channel(Told::default());
+                let listening = Listening { guard, reaped: false, tell, mark: order.mark.clone() };
+                let heard = control.try_clone().and_then(|socket| {
+                    socket.set_nonblocking(true)?;
+                    tokio::net::UnixStream::from_std(socket)
+                })?;
+                tokio::spawn(listening.listen(heard));
+                Ok(Ok((Self { guard, leader, control, told }, child)))
+            }
+            Ok(Err(error)) => {
+                reap(guard, true);
+                Err(error)
+            }
+            Err(error) => {
+                // Silent or dead: it has started nothing that outlives the end of the socket, or its own death.
+                let _ = child.kill();
+                reap(guard, false);
+                Ok(Err(format!("the guard did not answer: {error}")))
+            }
+        }
+    }
+
+    pub(super) fn leader(&self) -> Pid {
+        self.leader
+    }
+
+    pub(super) async fn exited(&self) -> Exit {
+        let unknown = Exit { code: None, signal: None };
+        let mut told = self.told.clone();
+        told.wait_for(|told| told.exit.is_some()).await.map_or(unknown, |told| told.exit.unwrap_or(unknown))
+    }
+
+    pub(super) async fn emptied(&self) {
+        // An error means that the runtime shuts down, and with it the task that would act on the answer.
+        let _ = self.told.clone().wait_for(|told| told.gone).await;
+    }
+
+    pub(super) fn ask(&self) {
+        self.say(b"A");
+    }
+
+    pub(super) fn kill(&self) {
+        self.say(b"K");
+    }
+
+    fn say(&self, byte: &[u8; 1]) {
+        if self.told.borrow().gone {
+            return;
+        }
+        // Somebody may have stopped it, as whoever stops every process of a user does. Until it is gone and reaped, its
+        // number is its own.
+        let _ = kill_process(self.guard, Signal::CONT);
+        // The socket holds thousands of these, and a guard that is gone has nothing left to do.
+        let _ = (&self.control).write_all(byte);
+    }
+}
+
+fn command(program: &OwnedFd, order: &Order, control: OwnedFd) -> Command {
+    // The descriptor is closed on exec, but only after the kernel has opened what it names.
+    let mut guard = Command::new(format!("/proc/self/fd/{}", program.as_fd().as_raw_fd()));
+    let grace = u64::try_from(order.grace.as_millis()).unwrap_or(u64::MAX);
+    guard.arg0("pillion-guard").arg(grace.to_string());
+    guard.arg(order.command.get_program()).args(order.command.get_args());
+    for (name, value) in order.command.get_envs() {
+        match value {
+            Some(value) => guard.env(name, value),
+            None => guard.env_remove(name),
+        };
+    }
+    if let Some(dir) = order.command.get_current_dir() {
+        guard.current_dir(dir);
+    }
+    guard.stdin(Stdio::from(control)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    guard
+}
+
+/// Reads whether the program was started: its process id, or why it was not.
+fn first_words(control: &UnixStream) -> io::Result<io::Result<Pid>> {
+    control.set_read_timeout(Some(START))?;
+    // Unbuffered but for the one line: what follows is for the listener.
+    let mut line = String::new();
+    let mut reader = BufReader::with_capacity(1, control);
+    reader.read_line(&mut line)?;
+    control.set_read_timeout(None)?;
+    let odd = || io::Error::other(format!("it said {line:?}"));
+    match line.trim_end().split_once(' ') {
+        Some(("spawned", pid)) => pid.parse().ok().and_then(Pid::from_raw).map(Ok).ok_or_else(odd),
+        Some(("failed", errno)) => Ok(Err(io::Error::from_raw_os_error(errno.parse().map_err(|_| odd())?))),
+        _ => Err(odd()),
+    }
+}
+
+/// The one who hears what the guard tells, and reaps it.
+struct Listening {
+    guard: Pid,
+    reaped: bool,
+    tell: watch::Sender<Told>,
+    mark: String,
+}
+
+impl Listening {
+    async fn listen(mut self, control: tokio::net::UnixStream) {
+        let mut lines = AsyncBufReader::new(control).lines();
+        let mut gone = false;
+        while let Ok(Some(line)) = lines.next_line().await {
+            gone |= line == "gone";
+            self.tell.send_modify(|told| told.hear(&line));
+        }
+        if !gone {
+            tracing::warn!("a guard was killed; killing what it guarded");
+            let mark = self.mark.clone();
+            // It reads every process's environment: not on a thread of the runtime.
+            let _ = tokio::task::spawn_blocking(move || platform::kill_marked(&mark)).await;
+        }
+        // The end of the socket was the guard's own end.
+        reap(self.guard, true);
+        self.reaped = true;
+        self.tell.send_modify(|told| {
+            told.exit.get_or_insert(Exit { code: None, signal: None });
+            told.gone = true;
+        });
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // The runtime shuts down: the guard goes on for at most the grace period.
+        if !self.reaped {
+            reap(self.guard, false);
+        }
+    }
+}
+
+impl Told {
+    fn hear(&mut self, line: &str) {
+        match line.split_once(' ') {
+            Some(("exited", code)) => self.exit = Some(Exit { code: code.parse().ok(), signal: None }),
+            Some(("signalled", number)) => self.exit = Some(Exit { code: None, signal: number.parse().ok() }),
+            _ => {}
+        }
+    }
+}
+
+/// The guard's program in memory, written once; or why there is none.
+fn program() -> &'static Result<OwnedFd, String> {
+    static PROGRAM: OnceLock<Result<OwnedFd, String>> = OnceLock::new();
+    PROGRAM.get_or_init(|| match pillion_guard::PROGRAM {
+        [] => Err("this build carries no guard for this system".to_owned()),
+        bytes => {
+            platform::executable(bytes).map_err(|error| format!("no memory to run the guard from: {error}"))
+        }
+    })
+}
