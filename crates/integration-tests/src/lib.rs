@@ -5,6 +5,8 @@ mod alone;
 #[cfg(target_os = "linux")]
 mod marked;
 #[cfg(target_os = "linux")]
+pub mod orphans;
+#[cfg(target_os = "linux")]
 mod tree;
 #[cfg(target_os = "linux")]
 mod witness;

@@ -42,10 +42,18 @@ impl Witness {
     /// # Panics
     /// Where it breaks off within the line.
     pub async fn next(&self) -> Contact {
+        self.heard().await.expect("the process told a whole line")
+    }
+
+    /// Waits for the next process; nothing if it was killed before it told a whole line.
+    ///
+    /// # Panics
+    /// Where the system has no descriptor left.
+    pub async fn heard(&self) -> Option<Contact> {
         let (stream, _) = self.0.accept().await.expect("a listener accepts");
         let mut contact = Contact { text: String::new(), stream: BufReader::new(stream) };
-        contact.text = contact.line().await.expect("the process told a whole line");
-        contact
+        contact.text = contact.line().await.ok()?;
+        Some(contact)
     }
 
     /// Waits for the next process, which has to tell `text`.
@@ -68,12 +76,22 @@ impl Contact {
         self.say("\n").await;
     }
 
+    /// The same for one that may be dead by now.
+    pub async fn let_go(&mut self) {
+        let _ = self.stream.write_all(b"\n").await;
+    }
+
     /// Says something to a process that listens.
     ///
     /// # Panics
     /// Where it is dead.
     pub async fn say(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.expect("the process is alive");
+    }
+
+    /// Waits for one line more; nothing if the process dies before.
+    pub async fn more(&mut self) -> Option<String> {
+        self.line().await.ok()
     }
 
     /// Waits until the process is dead: its end closes the connection, however it came.

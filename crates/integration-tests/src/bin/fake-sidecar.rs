@@ -18,6 +18,10 @@
 //! hear          wait until the test answers on the last of these connections, or ends it
 //! fork … ;      do what stands before the semicolon in a child of the same group, and go on
 //! new-group … ; the same in a child that leads a group of its own
+//! daemon … ;    the same in a daemon: two forks, a session of its own, stdout kept open (setsid(1))
+//! subreaper     adopt the daemons from here on (PR_SET_CHILD_SUBREAPER, Linux only)
+//! storm N       start N deaf children, one after the other, each in a group of its own
+//! hop N         hand on to a process in a session of its own and end, N times over
 //! park          wait for ever
 //! exit N        exit with N
 //! raise N       die by signal N
@@ -50,7 +54,7 @@ fn main() {
     // From the start on, so that a SIGTERM that comes before `term` is not lost. What stands in a fork is not ours.
     let mut forked = false;
     let ours = |step: &&String| {
-        forked = matches!(step.as_str(), "fork" | "new-group") || forked && *step != ";";
+        forked = matches!(step.as_str(), "fork" | "new-group" | "daemon") || forked && *step != ";";
         !forked
     };
     let mut signals =
@@ -95,6 +99,29 @@ fn main() {
                     command.process_group(0);
                 }
                 command.spawn().unwrap();
+            }
+            "daemon" => {
+                let theirs: Vec<_> = steps.by_ref().take_while(|step| step != ";").collect();
+                let mut command = Command::new("setsid");
+                command.arg("--fork").arg(env::current_exe().unwrap()).args(theirs).stdin(Stdio::null());
+                assert!(command.status().unwrap().success());
+            }
+            #[cfg(target_os = "linux")]
+            "subreaper" => rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap(),
+            "storm" => {
+                for _ in 0..argument().parse().unwrap() {
+                    let mut command = Command::new(env::current_exe().unwrap());
+                    command.args(["deaf", "park"]).stdin(Stdio::null()).process_group(0).spawn().unwrap();
+                }
+            }
+            "hop" => {
+                let left: u32 = argument().parse().unwrap();
+                rustix::process::setsid().unwrap();
+                if left > 0 {
+                    let mut command = Command::new(env::current_exe().unwrap());
+                    command.args(["hop", &(left - 1).to_string()]).stdin(Stdio::null()).spawn().unwrap();
+                }
+                process::exit(0);
             }
             "park" => loop {
                 thread::park();

@@ -1,0 +1,11 @@
+//! No survivor: whatever kills the app, nothing of its sidecar is alive 5 s later, and who would end by itself was let.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
+
+mod app;
+mod command;
+mod guard;
+mod moments;
+mod promises;
+mod support;
