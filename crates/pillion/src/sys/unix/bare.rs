@@ -104,3 +104,58 @@ impl Drop for Bare {
         reap(self.leader, self.peek().is_some());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read};
+
+    use super::*;
+
+    /// A shell that runs `script`, once it has written a line.
+    fn sh(script: &str) -> (Bare, impl Read) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let (group, mut child) = Bare::spawn(command).unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut String::new()).unwrap();
+        (group, output)
+    }
+
+    #[tokio::test]
+    async fn the_leaders_end_is_seen_while_its_group_lives_on_and_the_rest_goes_when_asked() {
+        let (group, mut output) = sh("sleep 1000 & echo up; exit 3");
+        assert_eq!(group.exited().await, Exit { code: Some(3), signal: None });
+        assert_eq!(platform::members(group.leader()).unwrap().len(), 1);
+        group.ask();
+        group.emptied().await;
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn asking_ends_stdin_as_well() {
+        let (group, _output) = sh("trap '' TERM; echo up; read line; exit 4");
+        group.ask();
+        assert_eq!(group.exited().await, Exit { code: Some(4), signal: None });
+        group.emptied().await;
+    }
+
+    #[tokio::test]
+    async fn killing_spares_nobody() {
+        let (group, mut output) = sh("trap '' TERM; sleep 1000 & echo up; wait; wait; sleep 1000");
+        group.kill();
+        assert_eq!(group.exited().await, Exit { code: None, signal: Some(9) });
+        group.emptied().await;
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn dropping_kills_and_reaps() {
+        let (group, mut output) = sh("trap '' TERM; sleep 1000 & echo up; wait; sleep 1000");
+        let leader = group.leader();
+        drop(group);
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
+        // The leader is reaped by a thread of its own; by whom does not matter, only that it can be.
+        let _ = rustix::process::waitpid(Some(leader), rustix::process::WaitOptions::empty());
+        assert!(rustix::process::test_kill_process(leader).is_err());
+    }
+}
