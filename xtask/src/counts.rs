@@ -25,6 +25,8 @@ pub(crate) enum Runner {
     Cargo,
     /// `      Tests  1 failed | 11 passed | 2 skipped (14)`
     Vitest,
+    /// `rounds: 200 passed, 0 failed`
+    Soak,
 }
 
 impl Runner {
@@ -35,7 +37,7 @@ impl Runner {
         let mut lines = output.lines().filter_map(|line| self.closing(line.trim()));
         match self {
             // A runner that was stopped and closed twice has said the truth last.
-            Self::Nextest | Self::Vitest => lines.next_back().and_then(tally),
+            Self::Nextest | Self::Vitest | Self::Soak => lines.next_back().and_then(tally),
             Self::Cargo => {
                 let mut total = None;
                 for line in lines {
@@ -52,6 +54,7 @@ impl Runner {
             Self::Nextest => line.strip_prefix("Summary [")?.split_once(" run: ").map(|(_, counts)| counts),
             Self::Cargo => line.strip_prefix("test result: ")?.split_once(". ").map(|(_, counts)| counts),
             Self::Vitest => line.strip_prefix("Tests ").map(str::trim),
+            Self::Soak => line.strip_prefix("rounds: "),
         }
     }
 }
@@ -113,8 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn soak() {
+        let output = "seed 7\nsurvivors 1\nrounds: 199 passed, 1 failed\n";
+        assert_eq!(Runner::Soak.counts(output), Some(Counts { passed: 199, failed: 1 }));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_no_zero() {
-        for runner in [Runner::Nextest, Runner::Cargo, Runner::Vitest] {
+        for runner in [Runner::Nextest, Runner::Cargo, Runner::Vitest, Runner::Soak] {
             assert_eq!(runner.counts(""), None);
             assert_eq!(runner.counts("error: could not compile `x`\n"), None);
         }

@@ -69,6 +69,21 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Repeat what depends on chance, many times over (Linux).
+    Soak {
+        #[command(subcommand)]
+        soak: Soak,
+    },
+}
+
+#[derive(Subcommand)]
+enum Soak {
+    /// Let apps die at random, and look for survivors. Arguments are passed on to the soak.
+    Orphans {
+        /// `--rounds N`, `--seed N`; see `cargo xtask soak orphans -- --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -92,6 +107,12 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench { arguments } => {
             let sh = workspace.shell()?;
             xshell::cmd!(sh, "cargo run --release --package pillion-bench -- {arguments...}").run()?;
+        }
+        Task::Soak { soak: Soak::Orphans { arguments } } => {
+            let sh = workspace.shell()?;
+            xshell::cmd!(sh, "cargo build --quiet --package integration-tests --bins").run()?;
+            let soak = workspace.programs(false).join("orphans-soak");
+            xshell::cmd!(sh, "{soak} {arguments...}").quiet().run()?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -55,6 +55,11 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("clippy", cargo(&sh, &["clippy"]).args(["--all-targets", "--", "-D", "warnings"]))?;
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
+    if cfg!(target_os = "linux") {
+        // The tests' helper programs were built with the tests.
+        let soak = workspace.programs(false).join("orphans-soak");
+        steps.tests("soak: orphans", Runner::Soak, cmd!(sh, "{soak} --rounds 200"))?;
+    }
     steps.tests("rust: doctests", Runner::Cargo, cargo(&sh, &["test"]).arg("--doc"))?;
     // With the tests selected as well, Cargo resolves the features as it did for them, and takes up what it compiled.
     steps.run("app", cargo(&sh, &["build"]).args(["--bin", "aios", "--bin", "screenshot", "--tests"]))?;

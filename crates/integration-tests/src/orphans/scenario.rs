@@ -75,7 +75,8 @@ impl Scenario {
     /// A death of a plain program whose sidecar is ready.
     #[must_use]
     pub fn new(death: Death, kind: Kind) -> Self {
-        let grace = Duration::from_millis(300);
+        // Time enough to say goodbye on a busy machine.
+        let grace = Duration::from_secs(1);
         Self { through: Through::Crate, death, moment: Moment::Ready, kind, grace, hurry: None }
     }
 

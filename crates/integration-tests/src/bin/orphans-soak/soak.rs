@@ -1,0 +1,122 @@
+//! Rounds side by side, and what is shown of them.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to a person")]
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use integration_tests::orphans::Programs;
+use tokio::task::JoinSet;
+
+use crate::{choice, tally::Tally};
+
+/// Let apps die, and look for survivors.
+#[derive(Debug, Clone, Parser)]
+struct Arguments {
+    /// How many deaths.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// What the choices are made from; a new one each time by default.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The number of the first round, to repeat one that failed.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// How many rounds run side by side.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    jobs: u64,
+}
+
+pub(crate) fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("orphans-soak: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> io::Result<bool> {
+    let programs = programs()?;
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
+    // A round blocks its worker while it waits for the end of processes, so that there is one for each.
+    let workers = usize::try_from(arguments.jobs).map_err(io::Error::other)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    println!("seed {seed}");
+    let tally = runtime.block_on(soak(arguments, seed, &programs))?;
+    println!("{tally}");
+    Ok(tally.is_clean())
+}
+
+async fn soak(arguments: &Arguments, seed: u64, programs: &Programs) -> io::Result<Tally> {
+    let mut rounds = arguments.first..arguments.first + arguments.rounds;
+    let mut running = JoinSet::new();
+    let mut tally = Tally::default();
+    loop {
+        while running.len() < running_at_most(arguments)
+            && let Some(round) = rounds.next()
+        {
+            let programs = programs.clone();
+            let scenario = choice::scenario(seed, round);
+            running.spawn(async move { (round, scenario, scenario.run(&programs).await) });
+        }
+        let ended = tokio::select! {
+            ended = running.join_next() => ended,
+            // Dropping the rounds kills their apps, and the guards do the rest.
+            _ = tokio::signal::ctrl_c() => return Err(io::ErrorKind::Interrupted.into()),
+        };
+        let Some(ended) = ended else { break };
+        let (round, scenario, outcome) = ended?;
+        if let Some(trouble) = tally.add(outcome) {
+            eprintln!("\nround {round}: {scenario:?}: {trouble}");
+            eprintln!("to repeat it: cargo xtask soak orphans --seed {seed} --first {round} --rounds 1");
+        }
+        show_progress(&tally, arguments.rounds)?;
+    }
+    Ok(tally)
+}
+
+fn running_at_most(arguments: &Arguments) -> usize {
+    usize::try_from(arguments.jobs).unwrap_or(usize::MAX)
+}
+
+/// One line that is written over, where somebody watches.
+fn show_progress(tally: &Tally, rounds: u64) -> io::Result<()> {
+    const WIDTH: u64 = 40;
+    let mut err = io::stderr();
+    if err.is_terminal() {
+        let done = usize::try_from(tally.rounds() * WIDTH / rounds).unwrap_or(0);
+        let bar = "█".repeat(done);
+        write!(err, "\r{bar:░<40} {} of {rounds}, {} failed ", tally.rounds(), tally.failed())?;
+        if tally.rounds() == rounds {
+            writeln!(err)?;
+        }
+    }
+    Ok(())
+}
+
+fn programs() -> io::Result<Programs> {
+    let folder = env::current_exe()?;
+    let beside = |name: &str| {
+        let file = folder.with_file_name(name);
+        if file.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::other(format!(
+                "{} is missing: cargo build --package integration-tests --bins",
+                file.display()
+            )))
+        }
+    };
+    Ok(Programs {
+        host: beside("fake-host")?,
+        pillion: beside("pillion-under-test")?,
+        sidecar: beside("fake-sidecar")?,
+    })
+}
