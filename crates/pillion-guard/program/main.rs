@@ -9,7 +9,7 @@
 //!
 //! | byte from the supervisor | what the guard does |
 //! | --- | --- |
-//! | `A` | asks: ends the program's stdin, sends SIGTERM to all that is left |
+//! | `A` | asks: ends the program's stdin, sends SIGTERM once to each that is left |
 //! | `K` | kills all that is left |
 //! | end of the stream | the app is gone, by whatever death: asks, and kills once the grace period is over |
 //!
@@ -63,6 +63,8 @@ struct Guard {
     reaped: bool,
     /// The other end of the leader's stdin.
     lifeline: Option<std::io::PipeWriter>,
+    /// Who was asked to end, once anybody was: whoever is orphaned later is asked as well, and nobody twice.
+    asked: Option<Vec<Pid>>,
 }
 
 impl Guard {
@@ -76,7 +78,7 @@ impl Guard {
         // The program's streams end with the program, and not with the guard.
         drop(command);
         sys::let_go_of_output();
-        Ok(Self { leader, reaped: false, lifeline: Some(lifeline) })
+        Ok(Self { leader, reaped: false, lifeline: Some(lifeline), asked: None })
     }
 
     /// Returns when nothing is left of the sidecar.
@@ -88,6 +90,8 @@ impl Guard {
                 self.kill();
             }
             match sys::wait(connected, timeout(deadline)) {
+                // With its death, its daemons have become ours.
+                Wait::Child if self.asked.is_some() => self.ask(),
                 Wait::Child | Wait::TimedOut => {}
                 Wait::Supervisor => match hear() {
                     Some(b'A') => self.ask(),
@@ -118,34 +122,49 @@ impl Guard {
                         (None, None) => tell("exited 255"),
                     }
                 }
-                sys::Reaped::Child(..) => {}
+                // The number may become somebody else's.
+                sys::Reaped::Child(pid, _) => {
+                    self.asked.iter_mut().for_each(|asked| asked.retain(|it| *it != pid))
+                }
                 sys::Reaped::NoneDead => return true,
                 sys::Reaped::NoneLeft => return false,
             }
         }
     }
 
+    /// Asks whoever was not asked yet: the group, and each other child. A daemon whose parent lives is not our child, and
+    /// out of sight; its turn comes when it is orphaned.
     fn ask(&mut self) {
         self.lifeline = None;
-        self.signal(sys::SIGTERM);
+        let children = sys::children();
         // A stopped process cannot handle SIGTERM before it is continued (signal(7)).
-        self.signal(sys::SIGCONT);
+        let ask = [sys::SIGTERM, sys::SIGCONT];
+        if self.asked.is_none() {
+            ask.map(|signal| self.signal_group(&children, signal));
+        }
+        let asked = self.asked.get_or_insert_default();
+        for child in children.iter().filter(|child| child.group != self.leader) {
+            if !asked.contains(&child.pid) {
+                ask.map(|signal| sys::kill(child.pid, signal));
+                asked.push(child.pid);
+            }
+        }
     }
 
     fn kill(&mut self) {
         self.lifeline = None;
-        self.signal(sys::SIGKILL);
+        let children = sys::children();
+        self.signal_group(&children, sys::SIGKILL);
+        for child in children.iter().filter(|child| child.group != self.leader) {
+            sys::kill(child.pid, sys::SIGKILL);
+        }
     }
 
-    /// Sends a signal to the group and to every other child. A child's number is its own until it is reaped, and only
-    /// this thread reaps; the group's is, while the leader or any other child is in it.
-    fn signal(&self, signal: i32) {
-        let children = sys::children();
+    /// A child's number is its own until it is reaped, and only this thread reaps; the group's is, while the leader or any
+    /// other child is in it.
+    fn signal_group(&self, children: &[sys::Child], signal: i32) {
         if !self.reaped || children.iter().any(|child| child.group == self.leader) {
             sys::kill_group(self.leader, signal);
-        }
-        for child in children.iter().filter(|child| child.group != self.leader) {
-            sys::kill(child.pid, signal);
         }
     }
 }

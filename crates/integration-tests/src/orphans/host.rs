@@ -71,20 +71,25 @@ impl Host {
                 vec![program, "run".to_owned(), format!("--grace={grace}ms"), "--".to_owned()]
             }
         };
-        let (mut command, streams, terminal) = if scenario.death.needs_terminal() {
+        let (mut command, [stdin, stdout, stderr], terminal) = if scenario.death.needs_terminal() {
             let (ours, theirs) = terminal()?;
             let mut command = Command::new("setsid");
             // Not a group leader yet, so that setsid(1) need not fork and the process stays the same.
-            command.arg("--ctty").arg(&words[0]);
+            command.args(["--ctty", "env"]);
             let streams = [theirs.try_clone()?.into(), theirs.try_clone()?.into(), theirs.into()];
             (command, streams, Some(ours))
         } else {
-            let mut command = Command::new(&words[0]);
+            let mut command = Command::new("env");
             command.process_group(0);
             (command, [Stdio::null(), Stdio::null(), Stdio::null()], None)
         };
-        let [stdin, stdout, stderr] = streams;
-        command.args(&words[1..]).args(sidecar).env(Mark::VARIABLE, mark.value()).kill_on_drop(true);
+        // A test that a shell runs in the background ignores Ctrl-C, and its children inherit that.
+        command
+            .arg("--default-signal")
+            .args(words)
+            .args(sidecar)
+            .env(Mark::VARIABLE, mark.value())
+            .kill_on_drop(true);
         let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn()?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         Ok(Self { child, pid: pid.ok_or(io::ErrorKind::NotFound)?, terminal })

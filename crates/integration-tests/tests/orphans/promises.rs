@@ -6,23 +6,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use integration_tests::{Contact, Mark, Tree, Witness, orphans::Scenario, run};
+use integration_tests::{Mark, Tree, Witness, orphans::Scenario, run};
 use tokio::process::{Child, Command};
 
 use crate::support::programs;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A `fake-host` whose sidecar is ready.
+/// A `fake-host`, which tells `host` once its sidecar is ready, and waits to be killed.
 struct Host {
     tree: Tree,
     child: Child,
-    _contact: Contact,
 }
 
 impl Host {
-    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
     async fn ready(witness: &Witness, grace: Duration, steps: &str) -> Self {
+        let host = Self::start(witness, grace, steps);
+        witness.hear("host").await;
+        host
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    fn start(witness: &Witness, grace: Duration, steps: &str) -> Self {
         let programs = programs();
         let tree = Tree::new(&programs.sidecar);
         let child = Command::new(&programs.host)
@@ -34,8 +39,7 @@ impl Host {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let contact = witness.hear("host").await;
-        Self { tree, child, _contact: contact }
+        Self { tree, child }
     }
 }
 
@@ -105,5 +109,28 @@ fn a_guard_takes_less_than_a_megabyte() {
         eprintln!("a guard has a proportional share of {kilobytes} kB");
         assert!((1..1024).contains(&kilobytes), "{kilobytes} kB");
         host.child.kill().await.unwrap();
+    });
+}
+
+#[test]
+fn who_is_orphaned_while_the_sidecar_stops_is_asked_too() {
+    run(async {
+        let witness = Witness::new().await;
+        let port = witness.port();
+        // The daemon is the sidecar's child until that is gone, and so out of the guard's sight when it asks.
+        let steps = format!(
+            "subreaper daemon tell {port} up term tell {port} bye hear exit 0 ; \
+             listen ok tell {port} up announce term exit 0"
+        );
+        let mut host = Host::start(&witness, HOUR, &steps);
+        let mut all = Vec::new();
+        while all.len() < 3 {
+            all.push(witness.next().await);
+        }
+        host.child.kill().await.unwrap();
+        let mut daemon = witness.hear("bye").await;
+        assert_eq!(host.tree.sidecars().len(), 1, "{:?}", host.tree.sidecars());
+        daemon.go_on().await;
+        daemon.death().await;
     });
 }
