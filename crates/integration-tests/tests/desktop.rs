@@ -107,6 +107,20 @@ async fn closing_the_window_leaves_no_process() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
+async fn killing_the_app_leaves_no_process() -> Result<()> {
+    let app = launch().await?;
+    app.page().in_state(State::Connected).await?;
+    backend(&app)?;
+    let processes = app.processes()?;
+    processes.iter().find(|process| process.runs("aios")).context("no aios")?.signal(Signal::KILL)?;
+
+    let left = app.end().await?;
+    assert!(left.is_empty(), "these outlive the app: {left:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
 async fn a_killed_backend_is_shown_and_retried() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
