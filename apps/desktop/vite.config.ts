@@ -1,13 +1,17 @@
 /// <reference types="vitest/config" />
 import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
-import { defaultClientConditions, defineConfig } from "vite";
+import { defaultClientConditions, defaultServerConditions, defineConfig } from "vite";
+
+/** In this repository the guest bindings are compiled from source; apps outside get their built form. */
+const SOURCE = "pillion-source";
 
 export default defineConfig(({ mode }) => ({
   plugins: [react(), tailwindcss()],
   clearScreen: false,
-  // In this repository the guest bindings are compiled from source; apps outside get their built form.
-  resolve: { conditions: ["pillion-source", ...defaultClientConditions] },
+  resolve: { conditions: [SOURCE, ...defaultClientConditions] },
+  // Tests in the environment of Node are resolved as a server's code is.
+  ssr: { resolve: { conditions: [SOURCE, ...defaultServerConditions] } },
   server: {
     // Tauri's devUrl names exactly this address, so another port would only be a window that stays empty.
     host: "127.0.0.1",

@@ -23,9 +23,8 @@ function mount(): void {
   );
 }
 
-// No `await` at the top level: WebKit never finishes a module that waits there while another one imports from it
-// (https://bugs.webkit.org/show_bug.cgi?id=242740).
-void Promise.race([backend.settled(), new Promise((resolve) => setTimeout(resolve, FIRST_ANSWER))]).then(mount);
+const patience = new Promise((resolve) => setTimeout(resolve, FIRST_ANSWER));
+void Promise.race([backend.settled(), patience]).then(mount);
 
 // Vite replaces the mode by its value, so that other builds hold neither the condition nor the file.
 if (import.meta.env.MODE === "bench") void import("./bench");

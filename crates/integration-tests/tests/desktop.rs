@@ -3,7 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
-use std::{env, path::PathBuf};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
 use http_body_util::{BodyExt as _, Empty};
@@ -15,7 +15,11 @@ use integration_tests::{
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::TcpStream,
+    process::Command,
+};
 
 const LABEL: &str = "[data-testid=backend-label]";
 const PORT: &str = "[data-testid=backend-port]";
@@ -103,6 +107,20 @@ async fn closing_the_window_leaves_no_process() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
+async fn killing_the_app_leaves_no_process() -> Result<()> {
+    let app = launch().await?;
+    app.page().in_state(State::Connected).await?;
+    backend(&app)?;
+    let processes = app.processes()?;
+    processes.iter().find(|process| process.runs("aios")).context("no aios")?.signal(Signal::KILL)?;
+
+    let left = app.end().await?;
+    assert!(left.is_empty(), "these outlive the app: {left:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
 async fn a_killed_backend_is_shown_and_retried() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
@@ -122,6 +140,38 @@ async fn a_killed_backend_is_shown_and_retried() -> Result<()> {
     assert_ne!(backend(&app)?.pid, first.pid);
     let shown: u16 = page.text(PORT).await?.parse()?;
     assert_eq!(health(shown).await?["status"], "ok");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_developers_own_server_is_used_and_left_alone() -> Result<()> {
+    let built = PathBuf::from(env::var_os("AIOS_APP").context("use `cargo xtask test`")?);
+    // Stdin is no lifeline here: the server is to end when its developer says so.
+    #[expect(clippy::disallowed_methods, reason = "it is killed when it is dropped")]
+    let mut server = Command::new(built.with_file_name(BACKEND))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(server.stdout.as_mut().context("its stdout is not piped")?).read_line(&mut line).await?;
+    let port: u16 = line.trim_end().strip_prefix("BACKEND_PORT:").context("no announcement")?.parse()?;
+
+    // The app alone, as in a clone where no sidecar was built.
+    let folder = tempfile::tempdir()?;
+    fs::copy(&built, folder.path().join("aios"))?;
+    let script = folder.path().join("with-port");
+    fs::write(&script, format!("#!/bin/sh\nBACKEND_PORT={port} exec \"${{0%/*}}/aios\"\n"))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let app = App::launch(Driver::tauri(), &script).await?;
+    app.page().in_state(State::Connected).await?;
+    assert_eq!(app.page().text(PORT).await?, port.to_string());
+    let left = app.close().await?;
+    assert!(left.is_empty(), "these outlive the app: {left:?}");
+
+    assert_eq!(health(port).await?["status"], "ok", "the server goes on without the app");
+    server.kill().await?;
     Ok(())
 }
 

@@ -75,8 +75,17 @@ impl App {
     /// # Errors
     /// There is no window, or the processes could not be looked for.
     pub async fn close(self) -> Result<Vec<Living>> {
+        Window::of(&self.processes()?)?.close()?;
+        self.end().await
+    }
+
+    /// Waits until every process that the app consists of has ended, and answers those that have not. Something must have
+    /// been done to the app before.
+    ///
+    /// # Errors
+    /// The processes could not be looked for.
+    pub async fn end(self) -> Result<Vec<Living>> {
         let processes = self.processes()?;
-        Window::of(&processes)?.close()?;
         tokio::task::spawn_blocking(move || {
             wait_for_end(&processes);
             // What was started in the meantime counts as well.

@@ -57,10 +57,13 @@ fn a_crash_is_told_at_once_and_the_rest_of_the_group_is_swept() {
     run(async {
         let (tree, witness) = (tree(), Witness::new().await);
         let port = witness.port();
-        let steps =
-            format!("fork term tell {port} asked hear ; listen ok announce tell {port} up hear exit 70");
+        // The child tells that it is there, because a SIGTERM that came before it can hear it would just kill it.
+        let steps = format!(
+            "fork tell {port} there term tell {port} asked hear ; listen ok announce tell {port} up hear exit 70"
+        );
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
-        let mut leader = witness.hear("up").await;
+        let (one, two) = (witness.next().await, witness.next().await);
+        let mut leader = if one.text == "up" { one } else { two };
         supervisor.ready().await.unwrap();
         leader.go_on().await;
         // The one that is left was asked, takes its time, and hides nothing meanwhile.
