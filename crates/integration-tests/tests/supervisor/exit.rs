@@ -40,13 +40,17 @@ fn a_grandchild_that_holds_the_pipes_hides_no_crash() {
 fn a_start_that_dies_behind_held_pipes_fails_at_once() {
     run(async {
         let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("new-group tell {} up hear ; err why\\n exit 4", witness.port());
+        let port = witness.port();
+        // The leader waits until the holder is deaf: asked any earlier, the holder would just die.
+        let steps = format!("new-group deaf tell {port} up hear ; tell {port} leader hear err why\\n exit 4");
         let spec = tree.sidecar(&steps).ready_timeout(Duration::MAX).grace(Duration::MAX);
         let (supervisor, _) = Supervisor::start(spec);
+        let (one, two) = (witness.next().await, witness.next().await);
+        let (mut leader, mut holder) = if one.text == "leader" { (one, two) } else { (two, one) };
+        leader.go_on().await;
         let failure = supervisor.ready().await.unwrap_err();
         assert_failure(&failure, FailureKind::ExitedEarly, &["exited with code 4"]);
         assert_eq!(failure.detail.tail, ["why"]);
-        let mut holder = witness.hear("up").await;
         holder.go_on().await;
         holder.death().await;
     });
