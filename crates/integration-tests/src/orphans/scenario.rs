@@ -126,7 +126,9 @@ impl Scenario {
             host.child.kill().await?;
         }
         sweep(mark);
-        let expected = complete && self.kind.says_goodbye() && self.death.asks();
+        // A guard that is held from its work for the whole grace period has no time to give.
+        let held = self.death == Death::StoppedGuard && self.moment == Moment::Stopping;
+        let expected = complete && self.kind.says_goodbye() && self.death.asks() && !held;
         let goodbye = cast.goodbye || said_goodbye(witness).await?;
         Ok(Outcome { survivors, graceful: expected.then_some(goodbye), took })
     }
@@ -148,10 +150,14 @@ impl Scenario {
             _ => {}
         }
         let guards = mark.alive()?.into_iter().filter(Living::is_guard);
-        match self.death {
-            Death::Guard => guards.into_iter().try_for_each(|guard| guard.signal(Signal::KILL))?,
-            Death::StoppedGuard => guards.into_iter().try_for_each(|guard| guard.signal(Signal::STOP))?,
-            _ => {}
+        let signal = match self.death {
+            Death::Guard => Signal::KILL,
+            Death::StoppedGuard => Signal::STOP,
+            _ => return Ok(()),
+        };
+        for guard in guards {
+            // Its work may be done, where the sidecar was stopping or has ended by itself.
+            let _ = guard.signal(signal);
         }
         Ok(())
     }

@@ -21,6 +21,14 @@ fn it_is_stopped_when_the_app_stops_the_sidecar() {
     nobody_survives(Kind::ALL.map(|kind| Scenario::new(Death::StoppedGuard, kind)));
 }
 
+#[test]
+fn it_is_stopped_while_the_app_stops_the_sidecar() {
+    nobody_survives(
+        [Kind::Deaf, Kind::DeafGrandchild, Kind::Subreaper]
+            .map(|kind| Scenario { moment: Moment::Stopping, ..Scenario::new(Death::StoppedGuard, kind) }),
+    );
+}
+
 /// Then nobody is left to clean up but the kernel, which kills the sidecar's first process (`PR_SET_PDEATHSIG`).
 #[test]
 fn it_is_killed_together_with_the_app() {

@@ -110,14 +110,25 @@ impl Guarded {
     }
 
     fn say(&self, byte: &[u8; 1]) {
-        if self.told.borrow().gone {
-            return;
-        }
-        // Somebody may have stopped it, as whoever stops every process of a user does. Until it is gone and reaped, its
-        // number is its own.
-        let _ = kill_process(self.guard, Signal::CONT);
+        self.wake();
         // The socket holds thousands of these, and a guard that is gone has nothing left to do.
         let _ = (&self.control).write_all(byte);
+    }
+
+    /// Continues the guard, which somebody may have stopped, as whoever stops every process of a user does.
+    fn wake(&self) {
+        // While this is borrowed the guard cannot be reaped, and its number is its own.
+        let told = self.told.borrow();
+        if !told.gone {
+            let _ = kill_process(self.guard, Signal::CONT);
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Stopped, it would not see the end of the socket.
+        self.wake();
     }
 }
 
@@ -178,10 +189,11 @@ impl Listening {
             // It reads every process's environment: not on a thread of the runtime.
             let _ = tokio::task::spawn_blocking(move || platform::kill_marked(&mark)).await;
         }
-        // The end of the socket was the guard's own end.
-        reap(self.guard, true);
+        let guard = self.guard;
         self.reaped = true;
         self.tell.send_modify(|told| {
+            // The end of the socket was the guard's own end. Reaped under the lock, so that nobody signals a stranger.
+            reap(guard, true);
             told.exit.get_or_insert(Exit { code: None, signal: None });
             told.gone = true;
         });
