@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use xshell::{Cmd, Shell, cmd};
 
 /// The features of every build by xtask. Cargo compiles the webview's dependency tree once for each different set of
-/// features, so there is one set: the front end embedded, and beside it the end-to-end harness, which Linux alone has.
+/// features, so there is one set: the front end embedded, and beside it what Linux alone has, the end-to-end
+/// harness and the guard.
 const FEATURES: &str = if cfg!(target_os = "linux") {
-    "aios/custom-protocol,integration-tests/desktop"
+    "aios/custom-protocol,integration-tests/desktop,pillion-guard/program"
 } else {
     "aios/custom-protocol"
 };

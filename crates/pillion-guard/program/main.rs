@@ -24,6 +24,9 @@
 //! own death kills the program (`PR_SET_PDEATHSIG`). It has a session of its own, so that no Ctrl-C and no closed terminal
 //! reaches it. It has one thread and no configuration.
 
+#![expect(clippy::print_stderr, reason = "there is nobody else to tell")]
+
+#[expect(unsafe_code, reason = "std has no words for what it does")]
 mod sys;
 
 use std::{
@@ -68,6 +71,7 @@ struct Guard {
 }
 
 impl Guard {
+    #[expect(clippy::disallowed_methods, reason = "it is what owns the child from here on")]
     fn start(program: &OsString, arguments: impl Iterator<Item = OsString>) -> std::io::Result<Self> {
         let (stdin, lifeline) = std::io::pipe()?;
         let mut command = Command::new(program);
@@ -124,7 +128,7 @@ impl Guard {
                 }
                 // The number may become somebody else's.
                 sys::Reaped::Child(pid, _) => {
-                    self.asked.iter_mut().for_each(|asked| asked.retain(|it| *it != pid))
+                    self.asked.iter_mut().for_each(|asked| asked.retain(|it| *it != pid));
                 }
                 sys::Reaped::NoneDead => return true,
                 sys::Reaped::NoneLeft => return false,
@@ -140,12 +144,12 @@ impl Guard {
         // A stopped process cannot handle SIGTERM before it is continued (signal(7)).
         let ask = [sys::SIGTERM, sys::SIGCONT];
         if self.asked.is_none() {
-            ask.map(|signal| self.signal_group(&children, signal));
+            ask.iter().for_each(|signal| self.signal_group(&children, *signal));
         }
         let asked = self.asked.get_or_insert_default();
         for child in children.iter().filter(|child| child.group != self.leader) {
             if !asked.contains(&child.pid) {
-                ask.map(|signal| sys::kill(child.pid, signal));
+                ask.iter().for_each(|signal| sys::kill(child.pid, *signal));
                 asked.push(child.pid);
             }
         }

@@ -18,15 +18,15 @@ use std::{
     time::Duration,
 };
 
-pub const SIGHUP: c_int = 1;
-pub const SIGINT: c_int = 2;
-pub const SIGQUIT: c_int = 3;
-pub const SIGKILL: c_int = 9;
-pub const SIGTERM: c_int = 15;
+pub(crate) const SIGHUP: c_int = 1;
+pub(crate) const SIGINT: c_int = 2;
+pub(crate) const SIGQUIT: c_int = 3;
+pub(crate) const SIGKILL: c_int = 9;
+pub(crate) const SIGTERM: c_int = 15;
 #[cfg(target_os = "linux")]
-pub const SIGCONT: c_int = 18;
+pub(crate) const SIGCONT: c_int = 18;
 #[cfg(not(target_os = "linux"))]
-pub const SIGCONT: c_int = 19;
+pub(crate) const SIGCONT: c_int = 19;
 #[cfg(target_os = "linux")]
 const SIGCHLD: c_int = 17;
 #[cfg(not(target_os = "linux"))]
@@ -73,7 +73,7 @@ unsafe extern "C" {
 
 /// A process id.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Pid(c_int);
+pub(crate) struct Pid(c_int);
 
 impl From<u32> for Pid {
     fn from(pid: u32) -> Self {
@@ -91,7 +91,7 @@ impl fmt::Display for Pid {
 static DEATHS: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
 /// Takes the guard out of everything that could end it together with the app, and closes what it inherited.
-pub fn stand_apart() {
+pub(crate) fn stand_apart() {
     // SAFETY: none of these touches memory, but for `pipe`, which fills the two integers of its argument. The handler
     // calls nothing but write(2), which is async-signal-safe (signal-safety(7)).
     unsafe {
@@ -132,7 +132,7 @@ extern "C" fn on_death(_: c_int) {
 ///
 /// It executes the program itself, because std does so with execvp(3), which hands a file that is no program to a shell:
 /// that is to be an error.
-pub fn bind_to_this_process(command: &mut Command) -> io::Result<()> {
+pub(crate) fn bind_to_this_process(command: &mut Command) -> io::Result<()> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<CString> = words.map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
     let files = candidates(command.get_program())?;
@@ -183,7 +183,7 @@ fn candidates(program: &OsStr) -> io::Result<Vec<CString>> {
 }
 
 /// Stdout and stderr were the sidecar's: whoever reads them waits for their end.
-pub fn let_go_of_output() {
+pub(crate) fn let_go_of_output() {
     if let Ok(null) = fs::File::options().write(true).open("/dev/null") {
         use std::os::fd::AsRawFd;
         // SAFETY: dup2(2) replaces two descriptors that nothing else in this process uses any more.
@@ -195,20 +195,20 @@ pub fn let_go_of_output() {
 }
 
 /// The socket to the supervisor, which is our stdin.
-pub fn control() -> ManuallyDrop<UnixStream> {
+pub(crate) fn control() -> ManuallyDrop<UnixStream> {
     // SAFETY: descriptor 0 stays open for as long as the process lives, since this never closes it.
     ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) })
 }
 
 /// What ended a wait.
-pub enum Wait {
+pub(crate) enum Wait {
     Supervisor,
     Child,
     TimedOut,
 }
 
 /// Waits for the supervisor, unless it is gone, or for the death of a child.
-pub fn wait(for_supervisor: bool, timeout: Option<Duration>) -> Wait {
+pub(crate) fn wait(for_supervisor: bool, timeout: Option<Duration>) -> Wait {
     // poll(2) passes over negative descriptors.
     let control = if for_supervisor { 0 } else { -1 };
     let deaths = DEATHS[0].load(Ordering::Relaxed);
@@ -230,14 +230,14 @@ pub fn wait(for_supervisor: bool, timeout: Option<Duration>) -> Wait {
 }
 
 /// What there was to reap.
-pub enum Reaped {
+pub(crate) enum Reaped {
     Child(Pid, ExitStatus),
     NoneDead,
     NoneLeft,
 }
 
 /// Reaps one dead child.
-pub fn reap() -> Reaped {
+pub(crate) fn reap() -> Reaped {
     let mut status = 0;
     // SAFETY: the status is written to an integer of ours.
     match unsafe { waitpid(-1, &raw mut status, WNOHANG) } {
@@ -248,25 +248,25 @@ pub fn reap() -> Reaped {
 }
 
 /// Sends a signal to a process group.
-pub fn kill_group(group: Pid, signal: c_int) {
+pub(crate) fn kill_group(group: Pid, signal: c_int) {
     // SAFETY: no memory is touched.
     unsafe { libc_kill(-group.0, signal) };
 }
 
 /// Sends a signal to a process.
-pub fn kill(pid: Pid, signal: c_int) {
+pub(crate) fn kill(pid: Pid, signal: c_int) {
     // SAFETY: no memory is touched.
     unsafe { libc_kill(pid.0, signal) };
 }
 
 /// A child of ours, and the group it is in.
-pub struct Child {
-    pub pid: Pid,
-    pub group: Pid,
+pub(crate) struct Child {
+    pub(crate) pid: Pid,
+    pub(crate) group: Pid,
 }
 
 /// Our children, adopted ones included. Empty where there is no `/proc`.
-pub fn children() -> Vec<Child> {
+pub(crate) fn children() -> Vec<Child> {
     // SAFETY: getpid(2) has no preconditions.
     let own = unsafe { getpid() };
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
