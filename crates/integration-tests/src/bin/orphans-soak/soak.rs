@@ -5,7 +5,8 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
-    process::ExitCode,
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode},
 };
 
 use clap::Parser;
@@ -31,8 +32,17 @@ struct Arguments {
     jobs: u64,
 }
 
+/// Set once the signals are as a program expects them.
+const DEFAULT_SIGNALS: &str = "ORPHANS_SOAK_DEFAULT_SIGNALS";
+
 pub(crate) fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    if env::var_os(DEFAULT_SIGNALS).is_none() {
+        let error = start_over();
+        eprintln!("orphans-soak: cannot start over with default signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -40,6 +50,18 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Becomes this program again, without the ignored signals that nohup(1), or a shell that runs this in the background, hands
+/// down: an app that dies within its first milliseconds would have them still.
+fn start_over() -> io::Error {
+    let Ok(own) = env::current_exe() else { return io::ErrorKind::NotFound.into() };
+    Command::new("env")
+        .arg("--default-signal")
+        .arg(own)
+        .args(env::args_os().skip(1))
+        .env(DEFAULT_SIGNALS, "1")
+        .exec()
 }
 
 fn run(arguments: &Arguments) -> io::Result<bool> {
