@@ -2,39 +2,47 @@
 
 use std::{
     io,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, CreationFlags, JobObject, KillOnDrop};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::ChildStdin,
+};
 use windows::Win32::System::Threading::CREATE_NO_WINDOW;
 
-use super::Spawned;
+use super::{Order, Spawned};
 use crate::status::Exit;
 
 /// A job object with the process that was started in it. Dropping it kills what is left in the job.
 #[derive(Debug)]
 pub(crate) struct Group {
     child: Mutex<Box<dyn ChildWrapper>>,
+    /// The other end of its stdin.
+    lifeline: Mutex<Option<ChildStdin>>,
     pid: u32,
 }
 
 impl Group {
-    /// Starts `command` in a job of its own, with pipes for its standard streams.
-    pub(crate) fn spawn(mut command: Command) -> io::Result<Spawned> {
+    /// Starts the program in a job of its own, with pipes for its standard streams. The job needs no guard: it is killed
+    /// when its last handle closes, by whatever death of ours.
+    pub(crate) fn spawn(order: Order) -> io::Result<Spawned> {
+        let mut command = order.command;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut wrap = CommandWrap::from(tokio::process::Command::from(command));
         // No console window flashes up for a console program.
         let mut child =
             wrap.wrap(CreationFlags(CREATE_NO_WINDOW)).wrap(KillOnDrop).wrap(JobObject).spawn()?;
         let missing = || io::Error::other("a standard stream was not piped");
-        let lifeline = child.stdin().take().ok_or_else(missing)?;
+        let lifeline = Mutex::new(child.stdin().take());
         let stdout = Pipe(Box::new(child.stdout().take().ok_or_else(missing)?));
         let stderr = Pipe(Box::new(child.stderr().take().ok_or_else(missing)?));
         let pid = child.id().unwrap_or_default();
-        Ok(Spawned { group: Self { child: Mutex::new(child), pid }, lifeline, stdout, stderr })
+        let group = Self { child: Mutex::new(child), lifeline, pid };
+        Ok(Spawned { group, stdout, stderr, unguarded: None })
     }
 
     /// The process id of the process that was started.
@@ -53,8 +61,10 @@ impl Group {
         }
     }
 
-    /// Windows has no signal that a program without a console receives; the end of stdin is the request.
-    pub(crate) fn ask(&self) {}
+    /// Ends stdin, which is the whole request: Windows has no signal that a program without a console receives.
+    pub(crate) fn ask(&self) {
+        *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 
     /// Kills every process of the job.
     pub(crate) fn kill(&self) {
