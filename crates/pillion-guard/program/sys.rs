@@ -37,6 +37,8 @@ const SIG_IGN: usize = 1;
 const WNOHANG: c_int = 1;
 const ENOENT: c_int = 2;
 const POLLIN: i16 = 1;
+#[cfg(target_os = "linux")]
+const PR_SET_PDEATHSIG: c_int = 1;
 
 #[repr(C)]
 struct PollFd {
@@ -103,6 +105,10 @@ pub(crate) fn stand_apart() {
         {
             const PR_SET_NAME: c_int = 15;
             const PR_SET_CHILD_SUBREAPER: c_int = 36;
+            // Whoever stopped us, and then killed the app, has the kernel continue us: SIGCONT does so even where its
+            // handler is the default. It comes at the end of each thread that is our parent, the app's last one at the
+            // latest (PR_SET_PDEATHSIG(2const)), and to one that runs it is nothing.
+            prctl(PR_SET_PDEATHSIG, SIGCONT as c_ulong);
             prctl(PR_SET_NAME, c"pillion-guard".as_ptr());
             prctl(PR_SET_CHILD_SUBREAPER, 1 as c_ulong);
             // Descriptors that the app did not mean to hand on.
@@ -148,10 +154,7 @@ pub(crate) fn bind_to_this_process(command: &mut Command) -> io::Result<()> {
                 signal(ignored, SIG_DFL);
             }
             #[cfg(target_os = "linux")]
-            {
-                const PR_SET_PDEATHSIG: c_int = 1;
-                prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong);
-            }
+            prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong);
             // The guard may have died before that was armed.
             if getppid() != guard {
                 return Err(io::ErrorKind::BrokenPipe.into());

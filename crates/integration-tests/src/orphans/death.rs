@@ -21,6 +21,8 @@ pub enum Death {
     GuardAndHost,
     /// The guard is stopped (SIGSTOP), and the app stops its sidecar.
     StoppedGuard,
+    /// The guard is stopped, and the app is killed.
+    HostOfStoppedGuard,
 }
 
 impl Death {

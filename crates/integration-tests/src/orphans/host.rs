@@ -123,6 +123,7 @@ impl Host {
                 }
             }
             Death::Terminal => self.terminal = None,
+            Death::HostOfStoppedGuard => kill_process(self.pid, Signal::KILL)?,
             Death::Own(_) | Death::Guard | Death::StoppedGuard => {}
         }
         Ok(())

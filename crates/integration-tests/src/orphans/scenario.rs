@@ -152,7 +152,7 @@ impl Scenario {
         let guards = mark.alive()?.into_iter().filter(Living::is_guard);
         let signal = match self.death {
             Death::Guard => Signal::KILL,
-            Death::StoppedGuard => Signal::STOP,
+            Death::StoppedGuard | Death::HostOfStoppedGuard => Signal::STOP,
             _ => return Ok(()),
         };
         for guard in guards {

@@ -29,6 +29,22 @@ fn it_is_stopped_while_the_app_stops_the_sidecar() {
     );
 }
 
+/// Then nobody is left to wake it but the kernel (`PR_SET_PDEATHSIG`).
+#[test]
+fn it_is_stopped_when_the_app_is_killed() {
+    nobody_survives(Kind::ALL.map(|kind| Scenario::new(Death::HostOfStoppedGuard, kind)));
+}
+
+#[test]
+fn it_is_stopped_when_the_app_is_killed_while_the_sidecar_stops() {
+    nobody_survives(
+        Kind::ALL.map(|kind| Scenario {
+            moment: Moment::Stopping,
+            ..Scenario::new(Death::HostOfStoppedGuard, kind)
+        }),
+    );
+}
+
 /// Then nobody is left to clean up but the kernel, which kills the sidecar's first process (`PR_SET_PDEATHSIG`).
 #[test]
 fn it_is_killed_together_with_the_app() {

@@ -13,7 +13,7 @@ pub(crate) fn scenario(seed: u64, round: u64) -> Scenario {
     let death = death(&mut rng, kind);
     let through = match death {
         // `pillion run` cannot be told to die.
-        Death::Own(_) | Death::StoppedGuard | Death::Guard => Through::Crate,
+        Death::Own(_) | Death::StoppedGuard | Death::HostOfStoppedGuard | Death::Guard => Through::Crate,
         _ if rng.u8(..4) == 0 => Through::Command,
         _ => Through::Crate,
     };

@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
+    net::Shutdown,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
@@ -127,6 +128,8 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        // Closed it is not yet: who listens to the guard has it, too.
+        let _ = self.control.shutdown(Shutdown::Write);
         // Stopped, it would not see the end of the socket.
         self.wake();
     }
@@ -228,4 +231,40 @@ fn program() -> &'static Result<OwnedFd, String> {
             platform::executable(bytes).map_err(|error| format!("no memory to run the guard from: {error}"))
         }
     })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::Read;
+
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+    use super::*;
+
+    /// A shell that has written a line, and waits for the end of its stdin.
+    fn sidecar() -> (Guarded, impl Read) {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' TERM; echo up; read line"]);
+        let order = Order { command, grace: Duration::from_secs(3600), mark: "A=B".to_owned() };
+        let (group, mut child) = Guarded::spawn(&order).unwrap().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut String::new()).unwrap();
+        (group, output)
+    }
+
+    #[tokio::test]
+    async fn dropping_is_the_end_to_a_guard_although_we_live_on() {
+        let (group, mut output) = sidecar();
+        drop(group);
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
+    }
+
+    #[tokio::test]
+    async fn so_it_is_to_one_that_is_stopped() {
+        let (group, mut output) = sidecar();
+        kill_process(group.guard, Signal::STOP).unwrap();
+        waitid(WaitId::Pid(group.guard), WaitIdOptions::STOPPED).unwrap();
+        drop(group);
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
+    }
 }
