@@ -17,11 +17,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut rustc = Command::new(env::var("RUSTC")?);
     rustc
         .args(["--edition", "2024", "--crate-name", "pillion_guard", "--crate-type", "bin"])
-        .args(["-C", "opt-level=s", "-C", "lto=fat", "-C", "panic=abort", "-C", "strip=symbols"])
+        .args(["-C", "opt-level=s", "-C", "lto=fat", "-C", "panic=abort"])
         .args(["--target", &env::var("TARGET")?])
         .arg("-o")
         .arg(&output)
         .arg("program/main.rs");
+    // On macOS the linker signs what it writes, without which nothing runs on Apple silicon; strip might break the seal.
+    if env::var("CARGO_CFG_TARGET_OS")? != "macos" {
+        rustc.args(["-C", "strip=symbols"]);
+    }
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         rustc.arg("-C").arg(format!("linker={linker}"));
     }

@@ -38,7 +38,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sys::{Pid, Wait};
+use sys::{Pid, Process, Wait};
 
 fn main() {
     let mut arguments = env::args_os().skip(1);
@@ -64,10 +64,11 @@ struct Guard {
     leader: Pid,
     /// Whether the leader was reaped, and with it the right to its number.
     reaped: bool,
+    kin: sys::Kin,
     /// The other end of the leader's stdin.
     lifeline: Option<std::io::PipeWriter>,
     /// Who was asked to end, once anybody was: whoever is orphaned later is asked as well, and nobody twice.
-    asked: Option<Vec<Pid>>,
+    asked: Option<Vec<Process>>,
 }
 
 impl Guard {
@@ -82,7 +83,7 @@ impl Guard {
         // The program's streams end with the program, and not with the guard.
         drop(command);
         sys::let_go_of_output();
-        Ok(Self { leader, reaped: false, lifeline: Some(lifeline), asked: None })
+        Ok(Self { leader, reaped: false, kin: sys::Kin::new(), lifeline: Some(lifeline), asked: None })
     }
 
     /// Returns when nothing is left of the sidecar.
@@ -93,9 +94,9 @@ impl Guard {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 self.kill();
             }
-            match sys::wait(connected, timeout(deadline)) {
-                // With its death, its daemons have become ours.
-                Wait::Child if self.asked.is_some() => self.ask(),
+            match sys::wait(connected, self.timeout(deadline)) {
+                // With somebody's death, its children have become ours.
+                Wait::Child | Wait::TimedOut if self.asked.is_some() => self.ask(),
                 Wait::Child | Wait::TimedOut => {}
                 Wait::Supervisor => match hear() {
                     Some(b'A') => self.ask(),
@@ -114,8 +115,12 @@ impl Guard {
         }
     }
 
-    /// Reaps whoever has died; false when no child is left.
+    /// Reaps whoever has died; false when nobody is left.
     fn reap(&mut self) -> bool {
+        if !sys::ADOPTS && !self.reaped {
+            // Who is in the leader's group is seen to be, before the number is given up.
+            self.look();
+        }
         loop {
             match sys::reap() {
                 sys::Reaped::Child(pid, status) if pid == self.leader && !self.reaped => {
@@ -126,58 +131,68 @@ impl Guard {
                         (None, None) => tell("exited 255"),
                     }
                 }
-                // The number may become somebody else's.
-                sys::Reaped::Child(pid, _) => {
-                    self.asked.iter_mut().for_each(|asked| asked.retain(|it| *it != pid));
-                }
+                sys::Reaped::Child(..) => {}
                 sys::Reaped::NoneDead => return true,
-                sys::Reaped::NoneLeft => return false,
+                sys::Reaped::NoneLeft => return !sys::ADOPTS && !self.look().is_empty(),
             }
         }
     }
 
-    /// Asks whoever was not asked yet: the group, and each other child. A daemon whose parent lives is not our child, and
-    /// out of sight; its turn comes when it is orphaned.
+    /// Asks whoever was not asked yet: the group, and each other process. A daemon whose parent lives may be out of sight;
+    /// its turn comes when it is orphaned.
     fn ask(&mut self) {
         self.lifeline = None;
-        let children = sys::children();
         // A stopped process cannot handle SIGTERM before it is continued (signal(7)).
         let ask = [sys::SIGTERM, sys::SIGCONT];
-        if self.asked.is_none() {
-            ask.iter().for_each(|signal| self.signal_group(&children, *signal));
+        let first = self.asked.is_none();
+        let mut asked = self.asked.take().unwrap_or_default();
+        let (group, others) = self.look_apart();
+        asked.retain(|asked| group.iter().chain(&others).any(|process| process.is(asked)));
+        if first && (!self.reaped || !group.is_empty()) {
+            ask.iter().for_each(|signal| sys::kill_group(self.leader, *signal));
+            asked.extend(group);
         }
-        let asked = self.asked.get_or_insert_default();
-        for child in children.iter().filter(|child| child.group != self.leader) {
-            if !asked.contains(&child.pid) {
-                ask.iter().for_each(|signal| sys::kill(child.pid, *signal));
-                asked.push(child.pid);
+        for process in others {
+            if !asked.iter().any(|it| it.is(&process)) {
+                ask.iter().for_each(|signal| sys::kill(&process, *signal));
+                asked.push(process);
             }
         }
+        self.asked = Some(asked);
     }
 
     fn kill(&mut self) {
         self.lifeline = None;
-        let children = sys::children();
-        self.signal_group(&children, sys::SIGKILL);
-        for child in children.iter().filter(|child| child.group != self.leader) {
-            sys::kill(child.pid, sys::SIGKILL);
+        let (group, others) = self.look_apart();
+        if !self.reaped || !group.is_empty() {
+            sys::kill_group(self.leader, sys::SIGKILL);
         }
+        others.iter().for_each(|process| sys::kill(process, sys::SIGKILL));
     }
 
-    /// A child's number is its own until it is reaped, and only this thread reaps; the group's is, while the leader or any
-    /// other child is in it.
-    fn signal_group(&self, children: &[sys::Child], signal: i32) {
-        if !self.reaped || children.iter().any(|child| child.group == self.leader) {
-            sys::kill_group(self.leader, signal);
-        }
+    /// What came of the sidecar, unless it is dead: who a signal to the group reaches, and who has to be signalled alone.
+    ///
+    /// The group's number is its own while the leader is not reaped, or any other child of ours is in it.
+    fn look_apart(&mut self) -> (Vec<Process>, Vec<Process>) {
+        let held = sys::ADOPTS || !self.reaped;
+        self.look().into_iter().partition(|process| held && process.group == self.leader)
     }
-}
 
-/// How long to wait at most. Once the deadline is over, whoever is killed may leave children behind, which come to us with
-/// its death; that wakes us, and a look every now and then makes sure.
-fn timeout(deadline: Option<Instant>) -> Option<Duration> {
-    const LOOK_AGAIN: Duration = Duration::from_millis(20);
-    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).max(LOOK_AGAIN))
+    fn look(&mut self) -> Vec<Process> {
+        self.kin.look(self.leader, !self.reaped)
+    }
+
+    /// How long to wait at most.
+    ///
+    /// Once the deadline is over, whoever is killed may leave children behind, which come to us with its death; that wakes
+    /// us, and a look every now and then makes sure. Where nobody is adopted, no death but the leader's wakes us.
+    fn timeout(&self, deadline: Option<Instant>) -> Option<Duration> {
+        const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        if !sys::ADOPTS && self.reaped {
+            return Some(LOOK_AGAIN);
+        }
+        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).max(LOOK_AGAIN))
+    }
 }
 
 fn tell(line: &str) {

@@ -1,8 +1,17 @@
-//! The system calls that std does not have, and all of the guard's `unsafe`.
+//! The system calls that std does not have, and all of the guard's `unsafe`. What differs between the systems is in the
+//! module named after each.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod macos;
+#[cfg(not(target_os = "linux"))]
+#[expect(unreachable_pub, reason = "it is public in this package's library")]
+mod processes;
 
 use std::{
     env,
-    ffi::{CString, OsStr, c_char, c_int, c_ulong},
+    ffi::{CString, OsStr, c_char, c_int},
     fmt, fs, io,
     mem::ManuallyDrop,
     os::{
@@ -18,27 +27,23 @@ use std::{
     time::Duration,
 };
 
+#[cfg(target_os = "linux")]
+use linux as platform;
+#[cfg(not(target_os = "linux"))]
+use macos as platform;
+pub(crate) use platform::{ADOPTS, Kin, SIGCONT, kill};
+use platform::{Count, O_NONBLOCK, SIGCHLD};
+
 pub(crate) const SIGHUP: c_int = 1;
 pub(crate) const SIGINT: c_int = 2;
 pub(crate) const SIGQUIT: c_int = 3;
 pub(crate) const SIGKILL: c_int = 9;
 pub(crate) const SIGTERM: c_int = 15;
-#[cfg(target_os = "linux")]
-pub(crate) const SIGCONT: c_int = 18;
-#[cfg(not(target_os = "linux"))]
-pub(crate) const SIGCONT: c_int = 19;
-#[cfg(target_os = "linux")]
-const SIGCHLD: c_int = 17;
-#[cfg(not(target_os = "linux"))]
-const SIGCHLD: c_int = 20;
-
 const SIG_DFL: usize = 0;
 const SIG_IGN: usize = 1;
 const WNOHANG: c_int = 1;
 const ENOENT: c_int = 2;
 const POLLIN: i16 = 1;
-#[cfg(target_os = "linux")]
-const PR_SET_PDEATHSIG: c_int = 1;
 
 #[repr(C)]
 struct PollFd {
@@ -53,7 +58,7 @@ unsafe extern "C" {
     #[link_name = "kill"]
     fn libc_kill(pid: c_int, signal: c_int) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
-    fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
+    fn poll(fds: *mut PollFd, count: Count, timeout: c_int) -> c_int;
     fn pipe(fds: *mut c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn dup2(from: c_int, to: c_int) -> c_int;
@@ -67,10 +72,6 @@ unsafe extern "C" {
         environment: *const *const c_char,
     ) -> c_int;
     static environ: *const *const c_char;
-    #[cfg(target_os = "linux")]
-    fn prctl(option: c_int, ...) -> c_int;
-    #[cfg(target_os = "linux")]
-    fn close_range(first: u32, last: u32, flags: c_int) -> c_int;
 }
 
 /// A process id.
@@ -101,26 +102,13 @@ pub(crate) fn stand_apart() {
         for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
             signal(ignored, SIG_IGN);
         }
-        #[cfg(target_os = "linux")]
-        {
-            const PR_SET_NAME: c_int = 15;
-            const PR_SET_CHILD_SUBREAPER: c_int = 36;
-            // Whoever stopped us, and then killed the app, has the kernel continue us: SIGCONT does so even where its
-            // handler is the default. It comes at the end of each thread that is our parent, the app's last one at the
-            // latest (PR_SET_PDEATHSIG(2const)), and to one that runs it is nothing.
-            prctl(PR_SET_PDEATHSIG, SIGCONT as c_ulong);
-            prctl(PR_SET_NAME, c"pillion-guard".as_ptr());
-            prctl(PR_SET_CHILD_SUBREAPER, 1 as c_ulong);
-            // Descriptors that the app did not mean to hand on.
-            close_range(3, u32::MAX, 0);
-        }
+        platform::become_guard();
         let mut ends = [-1; 2];
         pipe(ends.as_mut_ptr());
         for (end, place) in ends.into_iter().zip(&DEATHS) {
             const F_SETFD: c_int = 2;
             const F_SETFL: c_int = 4;
             const FD_CLOEXEC: c_int = 1;
-            const O_NONBLOCK: c_int = if cfg!(target_os = "linux") { 0o4000 } else { 4 };
             fcntl(end, F_SETFD, FD_CLOEXEC);
             fcntl(end, F_SETFL, O_NONBLOCK);
             place.store(end, Ordering::Relaxed);
@@ -153,8 +141,7 @@ pub(crate) fn bind_to_this_process(command: &mut Command) -> io::Result<()> {
             for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD] {
                 signal(ignored, SIG_DFL);
             }
-            #[cfg(target_os = "linux")]
-            prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong);
+            platform::become_sidecar();
             // The guard may have died before that was armed.
             if getppid() != guard {
                 return Err(io::ErrorKind::BrokenPipe.into());
@@ -256,32 +243,16 @@ pub(crate) fn kill_group(group: Pid, signal: c_int) {
     unsafe { libc_kill(-group.0, signal) };
 }
 
-/// Sends a signal to a process.
-pub(crate) fn kill(pid: Pid, signal: c_int) {
-    // SAFETY: no memory is touched.
-    unsafe { libc_kill(pid.0, signal) };
-}
-
-/// A child of ours, and the group it is in.
-pub(crate) struct Child {
+/// Somebody who came of the sidecar.
+pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) group: Pid,
+    /// When it was forked. A number can change hands; together with this it means one process.
+    born: u64,
 }
 
-/// Our children, adopted ones included. Empty where there is no `/proc`.
-pub(crate) fn children() -> Vec<Child> {
-    // SAFETY: getpid(2) has no preconditions.
-    let own = unsafe { getpid() };
-    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-    numbers
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid: c_int| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // State, parent and group (proc_pid_stat(5)) stand behind a name that may hold anything.
-            let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
-            let parent: c_int = fields.next()?.parse().ok()?;
-            let group = Pid(fields.next()?.parse().ok()?);
-            (parent == own).then_some(Child { pid: Pid(pid), group })
-        })
-        .collect()
+impl Process {
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.born == other.born
+    }
 }

@@ -3,7 +3,9 @@
 use std::{
     fs,
     io::{self, Write},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -62,8 +64,31 @@ pub(super) async fn any_of_these_changed(group: Pid, members: Vec<Pid>) {
     }
 }
 
-/// Puts an executable into memory, where no file system needs to have room for it (`memfd_create(2)`).
-pub(super) fn executable(bytes: &[u8]) -> io::Result<OwnedFd> {
+/// The guard's program as something that can be started, for as long as this exists.
+#[derive(Debug)]
+pub(super) struct Executable(PathBuf);
+
+impl Executable {
+    /// Puts it into memory, once, where no file system needs to have room for it (`memfd_create(2)`).
+    pub(super) fn new(bytes: &[u8]) -> io::Result<Self> {
+        static MEMORY: OnceLock<OwnedFd> = OnceLock::new();
+        let memory = match MEMORY.get() {
+            Some(memory) => memory,
+            None => {
+                let written = in_memory(bytes)?;
+                MEMORY.get_or_init(|| written)
+            }
+        };
+        // The descriptor is closed on exec, but only after the kernel has opened what it names.
+        Ok(Self(format!("/proc/self/fd/{}", memory.as_raw_fd()).into()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
     let memory = rustix::fs::memfd_create("pillion-guard", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut memory = fs::File::from(memory);
     memory.write_all(bytes)?;

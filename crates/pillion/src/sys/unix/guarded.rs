@@ -6,11 +6,11 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     net::Shutdown,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::OwnedFd,
         unix::{net::UnixStream, process::CommandExt},
     },
+    path::Path,
     process::{Child, Command, Stdio},
-    sync::OnceLock,
     time::Duration,
 };
 
@@ -21,7 +21,10 @@ use tokio::{
 };
 
 use super::{
-    super::{Order, platform},
+    super::{
+        Order,
+        platform::{self, Executable},
+    },
     reap, spawn,
 };
 use crate::status::Exit;
@@ -51,18 +54,19 @@ impl Guarded {
     pub(super) fn spawn(order: &Order) -> io::Result<Result<(Self, Child), String>> {
         let program = match program() {
             Ok(program) => program,
-            Err(why) => return Ok(Err(why.clone())),
+            Err(why) => return Ok(Err(why)),
         };
         let pair = match UnixStream::pair() {
             Ok(pair) => pair,
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
         };
         let (control, theirs) = pair;
-        let mut child = match spawn(&mut command(program, order, theirs.into())) {
+        let mut child = match spawn(&mut command(program.path(), order, theirs.into())) {
             Ok(child) => child,
             Err(error) => return Ok(Err(format!("the guard could not be started: {error}"))),
         };
         let guard = super::pid(&child);
+        // It runs for certain, and needs its file no more, once it has spoken: until then the program is kept.
         match first_words(&control) {
             Ok(Ok(leader)) => {
                 let (tell, told) = watch::channel(Told::default());
@@ -135,9 +139,8 @@ impl Drop for Guarded {
     }
 }
 
-fn command(program: &OwnedFd, order: &Order, control: OwnedFd) -> Command {
-    // The descriptor is closed on exec, but only after the kernel has opened what it names.
-    let mut guard = Command::new(format!("/proc/self/fd/{}", program.as_fd().as_raw_fd()));
+fn command(program: &Path, order: &Order, control: OwnedFd) -> Command {
+    let mut guard = Command::new(program);
     let grace = u64::try_from(order.grace.as_millis()).unwrap_or(u64::MAX);
     guard.arg0("pillion-guard").arg(grace.to_string());
     guard.arg(order.command.get_program()).args(order.command.get_args());
@@ -222,18 +225,15 @@ impl Told {
     }
 }
 
-/// The guard's program in memory, written once; or why there is none.
-fn program() -> &'static Result<OwnedFd, String> {
-    static PROGRAM: OnceLock<Result<OwnedFd, String>> = OnceLock::new();
-    PROGRAM.get_or_init(|| match pillion_guard::PROGRAM {
+/// The guard's program; or why there is none.
+fn program() -> Result<Executable, String> {
+    match pillion_guard::PROGRAM {
         [] => Err("this build carries no guard for this system".to_owned()),
-        bytes => {
-            platform::executable(bytes).map_err(|error| format!("no memory to run the guard from: {error}"))
-        }
-    })
+        bytes => Executable::new(bytes).map_err(|error| format!("no place to run the guard from: {error}")),
+    }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use std::io::Read;
 
