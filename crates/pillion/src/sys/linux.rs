@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::OnceLock,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -15,6 +15,9 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use tokio::io::{Interest, unix::AsyncFd};
+
+/// How long the marked are killed at most.
+const KILLING: Duration = Duration::from_secs(10);
 
 /// Tells when a child may have died: its pidfd becomes readable (`pidfd_open(2)`, Linux 5.3).
 #[derive(Debug)]
@@ -97,11 +100,13 @@ fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(memory.into())
 }
 
-/// Kills every process with this entry in its environment, until there is none, and waits for their ends. Who has it was
-/// started by us or by one of ours, whatever it has done to its parents since.
+/// Kills every process with this entry in its environment, until there is none, and waits for their ends; after a while
+/// it gives up. Who has it was started by us or by one of ours, whatever it has done to its parents since.
 pub(super) fn kill_marked(mark: &str) {
+    // What the kernel holds, as for a disk that does not answer, is not waited for without end.
+    let deadline = Instant::now() + KILLING;
     // Each round kills what the one before has started in the meantime; nobody forks faster for ever.
-    for _ in 0..1000 {
+    while Instant::now() < deadline {
         let marked: Vec<_> = pids().filter_map(|pid| hold_marked(pid, mark)).collect();
         if marked.is_empty() {
             return;
@@ -109,9 +114,9 @@ pub(super) fn kill_marked(mark: &str) {
         for process in &marked {
             let _ = pidfd_send_signal(process, Signal::KILL);
         }
-        let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
         for process in &marked {
-            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience));
+            let patience = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], patience.as_ref());
         }
     }
 }

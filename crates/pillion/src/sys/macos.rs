@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pillion_guard::processes::{self, Process};
@@ -18,6 +18,8 @@ use tokio::{
 
 /// How often a list of processes is read anew.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long the marked are killed at most.
+const KILLING: Duration = Duration::from_secs(10);
 
 /// Tells when a child may have died: SIGCHLD, which tokio hands to every listener.
 #[derive(Debug)]
@@ -79,11 +81,13 @@ impl Executable {
     }
 }
 
-/// Kills every process with this entry in its environment, until there is none. Who has it was started by us or by one of
-/// ours, whatever it has done to its parents since. What belongs to the system itself may hide its environment.
+/// Kills every process with this entry in its environment, until there is none; after a while it gives up. Who has it was
+/// started by us or by one of ours, whatever it has done to its parents since. What belongs to the system itself may hide
+/// its environment.
 pub(super) fn kill_marked(mark: &str) {
+    let deadline = Instant::now() + KILLING;
     // Each round kills what the one before has started in the meantime; nobody forks faster for ever.
-    for _ in 0..1000 {
+    while Instant::now() < deadline {
         let marked = Process::with_variable(&Process::all(), mark.as_bytes());
         if marked.is_empty() {
             return;

@@ -19,7 +19,7 @@ use guarded::Guarded;
 pub(crate) use pipe::Pipe;
 
 /// A sidecar's processes. Dropping it leaves nothing behind: a guard goes on until the grace period is over, a bare group
-/// is killed.
+/// is killed, and with it whoever left it.
 #[derive(Debug)]
 pub(crate) enum Group {
     Guarded(Guarded),
@@ -35,7 +35,7 @@ impl Group {
         let (group, mut child, unguarded) = match Guarded::spawn(&order)? {
             Ok((group, child)) => (Self::Guarded(group), child, None),
             Err(why) => {
-                let (group, child) = Bare::spawn(order.command)?;
+                let (group, child) = Bare::spawn(order)?;
                 (Self::Bare(group), child, Some(why))
             }
         };

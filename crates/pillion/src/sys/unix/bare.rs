@@ -3,28 +3,34 @@
 use std::{
     io,
     os::unix::process::CommandExt,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Stdio},
     sync::{Mutex, PoisonError},
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::{super::platform, reap, spawn};
+use super::{
+    super::{Order, platform},
+    reap, spawn,
+};
 use crate::status::Exit;
 
-/// A process group whose leader is our child. Dropping it kills what is left of it, and reaps the leader.
+/// A process group whose leader is our child. Dropping it kills what is left of it, and who has left it but carries its
+/// mark, and reaps the leader.
 #[derive(Debug)]
 pub(crate) struct Bare {
     leader: Pid,
+    mark: String,
     watch: platform::Watch,
     /// The other end of the leader's stdin.
     lifeline: Mutex<Option<ChildStdin>>,
 }
 
 impl Bare {
-    /// Starts `command` as the leader of a group of its own, with pipes for its standard streams; the two that are to be
+    /// Starts the program as the leader of a group of its own, with pipes for its standard streams; the two that are to be
     /// read are in the child that is returned.
-    pub(super) fn spawn(mut command: Command) -> io::Result<(Self, Child)> {
+    pub(super) fn spawn(order: Order) -> io::Result<(Self, Child)> {
+        let Order { mut command, mark, .. } = order;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(&mut command)?;
         let leader = super::pid(&child);
@@ -33,7 +39,7 @@ impl Bare {
             let _ = child.wait();
         })?;
         let lifeline = Mutex::new(child.stdin.take());
-        Ok((Self { leader, watch, lifeline }, child))
+        Ok((Self { leader, mark, watch, lifeline }, child))
     }
 
     /// The leader, whose number is the group's as well.
@@ -101,21 +107,29 @@ impl Bare {
 impl Drop for Bare {
     fn drop(&mut self) {
         self.kill();
+        platform::kill_marked(&self.mark);
         reap(self.leader, self.peek().is_some());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Read};
+    use std::{
+        io::{BufRead, BufReader, Read},
+        process::Command,
+        time::Duration,
+    };
 
     use super::*;
 
     /// A shell that runs `script`, once it has written a line.
     fn sh(script: &str) -> (Bare, impl Read) {
+        // Each test has a thread of its own.
+        let value = format!("{}, {:?}", std::process::id(), std::thread::current().id());
+        let mark = format!("PILLION_TEST_BARE={value}");
         let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        let (group, mut child) = Bare::spawn(command).unwrap();
+        command.args(["-c", script]).env("PILLION_TEST_BARE", value);
+        let (group, mut child) = Bare::spawn(Order { command, grace: Duration::ZERO, mark }).unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();
         (group, output)
@@ -157,5 +171,15 @@ mod tests {
         // The leader is reaped by a thread of its own; by whom does not matter, only that it can be.
         let _ = rustix::process::waitpid(Some(leader), rustix::process::WaitOptions::empty());
         assert!(rustix::process::test_kill_process(leader).is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn dropping_kills_who_has_left_the_group() {
+        let (group, mut output) = sh("trap '' TERM; setsid sh -c 'echo up; exec sleep 1000' & wait");
+        group.kill();
+        group.emptied().await;
+        drop(group);
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
     }
 }
