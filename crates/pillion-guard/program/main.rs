@@ -21,7 +21,8 @@
 //! | `gone` | so has everything that came of it; the guard exits |
 //!
 //! On Linux it is a child subreaper: whatever daemonises itself becomes the guard's child, so that nothing can hide. Its
-//! own death kills the program (`PR_SET_PDEATHSIG`). It has a session of its own, so that no Ctrl-C and no closed terminal
+//! own death kills the program, and the app's death wakes it (`PR_SET_PDEATHSIG`). On macOS it looks for what came of the
+//! program, by parents, process group and environment. It has a session of its own, so that no Ctrl-C and no closed terminal
 //! reaches it. It has one thread and no configuration.
 
 #![expect(clippy::print_stderr, reason = "there is nobody else to tell")]

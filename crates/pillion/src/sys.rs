@@ -3,15 +3,16 @@
 //!
 //! | | Linux | macOS | Windows |
 //! | --- | --- | --- | --- |
-//! | who holds it together | a guard process, child subreaper | process group | job object |
-//! | the leader's end | told by the guard | SIGCHLD and `waitid` | process handle, every 10 ms |
-//! | ask | end of stdin, SIGTERM to all | end of stdin, SIGTERM to the group | end of stdin |
-//! | kill | SIGKILL to all, until none is left | SIGKILL to the group | `TerminateJobObject` |
-//! | nothing is left | told by the guard: it has no child | `proc_listpgrppids`, every 10 ms | not asked: the rest is killed with the job |
-//! | when we are killed | the guard asks, waits, kills | stdin ends, nothing more | the job is killed |
+//! | who holds it together | a guard process, child subreaper | a guard process | job object |
+//! | the leader's end | told by the guard | told by the guard | process handle, every 10 ms |
+//! | ask | end of stdin, SIGTERM to all | the same, to all that it finds | end of stdin |
+//! | kill | SIGKILL to all, until none is left | the same | `TerminateJobObject` |
+//! | nothing is left | told by the guard: it has no child | told by the guard: it finds nobody, every 20 ms | not asked: the rest is killed with the job |
+//! | when we are killed | the guard asks, waits, kills | the same | the job is killed |
 //!
-//! A Linux that cannot run the guard is treated as macOS is, with pidfds and `/proc`. There the dead leader is kept as a
-//! zombie until its group is gone, so that the group's number stays ours and no stranger can be signalled.
+//! Where the guard cannot run there is a bare process group, which is all that is asked, killed and seen empty, by pidfds and
+//! `/proc` or by SIGCHLD and `proc_listpgrppids`. The dead leader is kept as a zombie until its group is gone, so that the
+//! group's number stays ours and no stranger can be signalled. When we are killed there, stdin ends and nothing more.
 
 #[cfg(target_os = "linux")]
 mod linux;
