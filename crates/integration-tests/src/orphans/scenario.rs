@@ -2,11 +2,12 @@
 
 use std::{
     fmt, io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::spawn_blocking, time::timeout};
 
 use super::{Death, Kind, Programs, Through, host::Host};
 use crate::{Contact, Living, Mark, PATIENCE, Witness};
@@ -75,8 +76,8 @@ impl Scenario {
     /// A death of a plain program whose sidecar is ready.
     #[must_use]
     pub fn new(death: Death, kind: Kind) -> Self {
-        // Time enough to say goodbye on a busy machine.
-        let grace = Duration::from_secs(1);
+        // Time enough to say goodbye on a busy machine; who does not, would only use it to keep the machine busy.
+        let grace = Duration::from_millis(if kind.says_goodbye() { 1000 } else { 200 });
         Self { through: Through::Crate, death, moment: Moment::Ready, kind, grace, hurry: None }
     }
 
@@ -85,7 +86,7 @@ impl Scenario {
     /// # Errors
     /// The scene could not be set, or the app does not die.
     pub async fn run(self, programs: &Programs) -> io::Result<Outcome> {
-        let (mark, witness) = (Mark::new()?, Witness::new().await);
+        let (mark, witness) = (Arc::new(Mark::new()?), Witness::new().await);
         let sidecar = programs.sidecar.to_string_lossy();
         let command = self.kind.command(&sidecar, witness.port(), self.moment != Moment::Starting);
         let mut host = Host::start(programs, &self, &mark, witness.port(), command)?;
@@ -96,7 +97,7 @@ impl Scenario {
         played
     }
 
-    async fn play(self, host: &mut Host, mark: &Mark, witness: &Witness) -> io::Result<Outcome> {
+    async fn play(self, host: &mut Host, mark: &Arc<Mark>, witness: &Witness) -> io::Result<Outcome> {
         let mut cast = Cast::default();
         let patience = self.hurry.unwrap_or(PATIENCE / 2);
         let complete = timeout(patience, cast.gather(self, witness)).await.is_ok();
@@ -120,7 +121,9 @@ impl Scenario {
             None
         };
         let died = Instant::now();
-        let survivors = extinct(mark, died + Self::LIMIT, spared)?;
+        // Apart from the runtime, whose other scenarios must see their apps die in time.
+        let looked_for = Arc::clone(mark);
+        let survivors = spawn_blocking(move || extinct(&looked_for, died + Self::LIMIT, spared)).await??;
         let took = died.elapsed();
         if spared.is_some() {
             host.child.kill().await?;
@@ -174,7 +177,7 @@ struct Cast {
 impl Cast {
     /// Waits until all are there.
     async fn gather(&mut self, scenario: Scenario, witness: &Witness) {
-        let hosts = scenario.through == Through::Crate;
+        let hosts = scenario.through != Through::Command;
         while self.ups.len() < scenario.kind.ups() || (hosts && self.host.is_none()) {
             match witness.heard().await {
                 Some(contact) if contact.text == "host" => self.host = Some(contact),
