@@ -36,8 +36,8 @@ pub(crate) fn scenario_of_rival(seed: u64, round: u64) -> Scenario {
 
 fn finish(rng: &mut Rng, through: Through, death: Death, kind: Kind) -> Scenario {
     let moment = match through {
-        // It announces nothing that says when it stops.
-        Through::Command => Moment::Ready,
+        // It does not tell the test that it stops.
+        Through::Command => one_of(rng, &[Moment::Starting, Moment::Ready]),
         _ if death == Death::TIME_OUT => Moment::Starting,
         _ => one_of(rng, &[Moment::Starting, Moment::Ready, Moment::Stopping]),
     };
