@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod alone;
+#[cfg(unix)]
+pub mod doomed;
 #[cfg(target_os = "linux")]
 mod marked;
 #[cfg(target_os = "linux")]

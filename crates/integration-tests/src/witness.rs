@@ -94,6 +94,12 @@ impl Contact {
         self.line().await.ok()
     }
 
+    /// Waits until the process is dead, and whoever it has handed the connection on to.
+    pub async fn end(&mut self) {
+        // A reset is what is seen of a process that died before it read everything.
+        let _ = self.stream.read_to_end(&mut Vec::new()).await;
+    }
+
     /// Waits until the process is dead: its end closes the connection, however it came.
     ///
     /// # Panics

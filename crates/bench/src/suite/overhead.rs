@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use integration_tests::{Living, Mark};
 use pillion::{Phase, SidecarEvent, Spec, StopOutcome, Supervisor};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -34,9 +35,12 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     // As in an app: one runtime that is there already.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut trials = [const { Vec::new() }; 3];
+    let mut guards = Samples::default();
     for _ in 0..effort.starts {
         trials[0].push(bare(&backend)?);
-        trials[1].push(supervised(&runtime, &backend)?);
+        let (trial, guard) = supervised(&runtime, &backend)?;
+        trials[1].push(trial);
+        guards.push(guard);
         trials[2].push(in_terminal(&pillion, &backend)?.0);
     }
     let rss =
@@ -51,10 +55,19 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     row("start to announced", |trial| trial.announced);
     row("start to healthy", |trial| trial.ready);
     row("stop to gone", |trial| trial.stopped);
+    let [bare, guarded, _] = &trials;
+    let more = bare
+        .iter()
+        .zip(guarded)
+        .map(|(bare, guarded)| millis(guarded.announced) - millis(bare.announced))
+        .collect();
+    table.row("start to announced, more than bare", "ms", [Samples::default(), more, Samples::default()]);
+    table.row("PSS of the guard", "MiB", [Samples::default(), guards, Samples::default()]);
     table.row("RSS of the supervising process", "MiB", [Samples::default(), Samples::default(), rss]);
     table.note(
         "The bare spawn reads one line, asks /health once, and on a stop waits for one process. \
-         The others start when they are asked to; `pillion run --json` begins with its own spawn.",
+         The others start when they are asked to; `pillion run --json` begins with its own spawn. What the supervisor \
+         takes more than the bare spawn is its own and the guard's.",
     );
     Ok(table)
 }
@@ -64,10 +77,13 @@ fn bare(program: &Path) -> Result<Trial> {
     Ok(Trial { announced: backend.announced, ready: backend.until_healthy()?, stopped: backend.stop()? })
 }
 
-fn supervised(runtime: &Runtime, program: &Path) -> Result<Trial> {
+/// The supervisor and its guard, and what the guard holds in MiB once the backend is ready.
+fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
+    let mark = Mark::new()?;
     runtime.block_on(async {
+        let spec = Spec::run("backend", program).env(Mark::VARIABLE, mark.value());
         let begun = Instant::now();
-        let (backend, mut events) = Supervisor::start(Spec::run("backend", program));
+        let (backend, mut events) = Supervisor::start(spec);
         let mut announced = None;
         let ready = loop {
             match events.next().await {
@@ -86,10 +102,12 @@ fn supervised(runtime: &Runtime, program: &Path) -> Result<Trial> {
             }
         };
         let announced = announced.context("ready without an announcement")?;
+        let guard = mark.alive()?.into_iter().find(Living::is_guard).context("there is no guard")?;
+        let held = mib(child::memory(guard.pid)?.pss);
         let asked = Instant::now();
         let outcome = backend.stop().await;
         ensure!(matches!(outcome, StopOutcome::Graceful(_)), "the stop took more than asking: {outcome:?}");
-        Ok(Trial { announced, ready, stopped: asked.elapsed() })
+        Ok((Trial { announced, ready, stopped: asked.elapsed() }, held))
     })
 }
 

@@ -21,7 +21,8 @@
 //! daemon … ;    the same in a daemon: two forks, a session of its own, stdout kept open (setsid(1))
 //! subreaper     adopt the daemons from here on (PR_SET_CHILD_SUBREAPER, Linux only)
 //! storm N       start N deaf children, one after the other, each in a group of its own
-//! hop N         hand on to a process in a session of its own and end, N times over
+//! hop N         hand on to a process in a session of its own and end, N times over, for as long as the test holds the last
+//!               of these connections: each is handed it as its stdin; the last one waits for its end
 //! park          wait for ever
 //! exit N        exit with N
 //! raise N       die by signal N
@@ -38,7 +39,10 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::process::CommandExt,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt,
+    },
     process::{self, Command, Stdio},
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -114,15 +118,7 @@ fn main() {
                     command.args(["deaf", "park"]).stdin(Stdio::null()).process_group(0).spawn().unwrap();
                 }
             }
-            "hop" => {
-                let left: u32 = argument().parse().unwrap();
-                rustix::process::setsid().unwrap();
-                if left > 0 {
-                    let mut command = Command::new(env::current_exe().unwrap());
-                    command.args(["hop", &(left - 1).to_string()]).stdin(Stdio::null()).spawn().unwrap();
-                }
-                process::exit(0);
-            }
+            "hop" => hop(argument().parse().unwrap(), told.pop()),
             "park" => loop {
                 thread::park();
             },
@@ -131,6 +127,18 @@ fn main() {
             _ => panic!("no such step: {step}"),
         }
     }
+}
+
+/// Nobody is who was seen just now. The test knows all the same whether anybody is left, and may end it at any time.
+fn hop(left: u32, told: Option<TcpStream>) {
+    let mut test = told.unwrap_or_else(|| TcpStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap()));
+    rustix::process::setsid().unwrap();
+    test.set_nonblocking(left > 0).unwrap();
+    if test.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["hop", &(left - 1).to_string()]).stdin(OwnedFd::from(test)).spawn().unwrap();
+    }
+    process::exit(0);
 }
 
 /// Writes what it can: a reader that has gone away is part of many scenarios.

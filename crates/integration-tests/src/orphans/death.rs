@@ -5,7 +5,7 @@ use rustix::process::Signal;
 /// A way to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
-    /// By its own doing; the word is what `fake-host` calls it.
+    /// By its own doing; the word is what [`doomed`](crate::doomed) calls it.
     Own(&'static str),
     /// By a signal from outside.
     Signal(Signal),
@@ -27,13 +27,14 @@ pub enum Death {
 
 impl Death {
     /// Every one that leaves the guard alone.
-    pub const OF_THE_APP: [Self; 18] = [
+    pub const OF_THE_APP: [Self; 19] = [
         Self::Own("stop"),
         Self::Own("drop"),
         Self::Own("leak"),
         Self::Own("exit"),
         Self::Own("abort"),
         Self::Own("segv"),
+        Self::Own("overflow"),
         Self::Own("panic-main"),
         Self::Own("panic-thread"),
         Self::Signal(Signal::TERM),
@@ -48,7 +49,10 @@ impl Death {
         Self::Terminal,
     ];
 
-    /// What `fake-host` does by itself.
+    /// It gives up waiting for its sidecar, which has to be one that is starting.
+    pub const TIME_OUT: Self = Self::Own("time-out");
+
+    /// What the host does by itself.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Own(word) => word,
@@ -62,9 +66,10 @@ impl Death {
         matches!(self, Self::CtrlC | Self::Terminal)
     }
 
-    /// Whether the sidecar is asked to end before it is killed: all but those that take the guard away.
+    /// Whether the sidecar is asked to end before it is killed: not where the guard is taken away, nor where it did not
+    /// become ready in time, for which the supervisor kills it.
     #[must_use]
     pub fn asks(self) -> bool {
-        !matches!(self, Self::Guard | Self::GuardAndHost)
+        !matches!(self, Self::Guard | Self::GuardAndHost | Self::TIME_OUT)
     }
 }

@@ -23,6 +23,8 @@ use crate::Mark;
 pub struct Programs {
     /// `fake-host`.
     pub host: PathBuf,
+    /// `rival-host`.
+    pub rival: PathBuf,
     /// `pillion-under-test`.
     pub pillion: PathBuf,
     /// `fake-sidecar`.
@@ -36,6 +38,8 @@ pub enum Through {
     Crate,
     /// `pillion run`. It dies by signals only.
     Command,
+    /// A plain program that has nothing of pillion, to compare with.
+    Rival,
 }
 
 /// The app, running. Dropping it ends its terminal, if it has one.
@@ -56,10 +60,12 @@ impl Host {
     ) -> io::Result<Self> {
         let grace = scenario.grace.as_millis();
         let words = match scenario.through {
-            Through::Crate => {
+            Through::Crate | Through::Rival => {
+                let ours = scenario.through == Through::Crate;
+                let program = if ours { &programs.host } else { &programs.rival };
                 let (moment, death) = (scenario.moment.word(), scenario.death.word());
                 vec![
-                    programs.host.to_string_lossy().into_owned(),
+                    program.to_string_lossy().into_owned(),
                     grace.to_string(),
                     port.to_string(),
                     moment.to_owned(),

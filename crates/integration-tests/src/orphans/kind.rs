@@ -40,8 +40,8 @@ impl Kind {
     /// How many processes tell `up`.
     pub(super) fn ups(self) -> usize {
         match self {
-            Self::Cooperative | Self::Deaf | Self::Wrapper | Self::ForkStorm | Self::Stopped => 1,
-            Self::DeafGrandchild | Self::Daemon | Self::Subreaper | Self::LeaderGone => 2,
+            Self::Cooperative | Self::Deaf | Self::Wrapper | Self::Stopped => 1,
+            Self::DeafGrandchild | Self::Daemon | Self::ForkStorm | Self::Subreaper | Self::LeaderGone => 2,
         }
     }
 
@@ -61,7 +61,7 @@ impl Kind {
     }
 
     /// Its command line. One that never announces itself stays in its start.
-    pub(super) fn command(self, sidecar: &str, port: u16, announces: bool) -> Vec<String> {
+    pub(super) fn command(self, sidecar: &str, port: u16, announces: bool, hops: u32) -> Vec<String> {
         let announce = if announces { "announce" } else { "" };
         let up = format!("tell {port} up");
         let server = format!("listen ok {up} {announce}");
@@ -76,7 +76,7 @@ impl Kind {
                 return ["sh", "-c", &script, sidecar].map(str::to_owned).into();
             }
             Self::Daemon => format!("daemon deaf {up} park ; {server} {obey}"),
-            Self::ForkStorm => format!("fork hop 20000 ; {server} term storm 300 park"),
+            Self::ForkStorm => format!("fork {up} hop {hops} ; {server} term storm 300 park"),
             Self::Subreaper => format!("subreaper deaf daemon deaf {up} park ; {server} park"),
             Self::LeaderGone => format!("fork deaf {up} park ; {server} hear exit 0"),
         };

@@ -2,11 +2,17 @@
 
 use std::{
     fmt, io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpStream,
+    task::spawn_blocking,
+    time::{timeout, timeout_at},
+};
 
 use super::{Death, Kind, Programs, Through, host::Host};
 use crate::{Contact, Living, Mark, PATIENCE, Witness};
@@ -60,8 +66,8 @@ impl fmt::Debug for Scenario {
 /// What came of it.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Who was alive when the time was up. They have been killed since.
-    pub survivors: Vec<Living>,
+    /// Who was alive when the time was up, in words. They have been killed since.
+    pub survivors: Vec<String>,
     /// Whether the sidecar has ended by itself, when it was asked to; nothing if nobody could expect it to.
     pub graceful: Option<bool>,
     /// The time from the app's death to the end of the last process.
@@ -75,8 +81,8 @@ impl Scenario {
     /// A death of a plain program whose sidecar is ready.
     #[must_use]
     pub fn new(death: Death, kind: Kind) -> Self {
-        // Time enough to say goodbye on a busy machine.
-        let grace = Duration::from_secs(1);
+        // Time enough to say goodbye on a busy machine; who does not, would only use it to keep the machine busy.
+        let grace = Duration::from_millis(if kind.says_goodbye() { 1000 } else { 200 });
         Self { through: Through::Crate, death, moment: Moment::Ready, kind, grace, hurry: None }
     }
 
@@ -85,9 +91,12 @@ impl Scenario {
     /// # Errors
     /// The scene could not be set, or the app does not die.
     pub async fn run(self, programs: &Programs) -> io::Result<Outcome> {
-        let (mark, witness) = (Mark::new()?, Witness::new().await);
+        let (mark, witness) = (Arc::new(Mark::new()?), Witness::new().await);
         let sidecar = programs.sidecar.to_string_lossy();
-        let command = self.kind.command(&sidecar, witness.port(), self.moment != Moment::Starting);
+        // Nobody catches up with the rival's, and PID 1 would have to reap all of them.
+        let hops = if self.through == Through::Rival { 20 } else { u32::MAX };
+        let announces = self.moment != Moment::Starting;
+        let command = self.kind.command(&sidecar, witness.port(), announces, hops);
         let mut host = Host::start(programs, &self, &mark, witness.port(), command)?;
         let played = self.play(&mut host, &mark, &witness).await;
         if played.is_err() {
@@ -96,7 +105,7 @@ impl Scenario {
         played
     }
 
-    async fn play(self, host: &mut Host, mark: &Mark, witness: &Witness) -> io::Result<Outcome> {
+    async fn play(self, host: &mut Host, mark: &Arc<Mark>, witness: &Witness) -> io::Result<Outcome> {
         let mut cast = Cast::default();
         let patience = self.hurry.unwrap_or(PATIENCE / 2);
         let complete = timeout(patience, cast.gather(self, witness)).await.is_ok();
@@ -120,7 +129,14 @@ impl Scenario {
             None
         };
         let died = Instant::now();
-        let survivors = extinct(mark, died + Self::LIMIT, spared)?;
+        // Apart from the runtime, whose other scenarios must see their apps die in time.
+        let looked_for = Arc::clone(mark);
+        let seen = spawn_blocking(move || extinct(&looked_for, died + Self::LIMIT, spared)).await??;
+        let mut survivors: Vec<_> = seen.iter().map(|process| format!("{process:?}")).collect();
+        cast.hear_the_rest(witness).await?;
+        if survivors.is_empty() && timeout_at((died + Self::LIMIT).into(), cast.end()).await.is_err() {
+            survivors.push("somebody who holds a connection, and is never there when looked for".to_owned());
+        }
         let took = died.elapsed();
         if spared.is_some() {
             host.child.kill().await?;
@@ -129,8 +145,7 @@ impl Scenario {
         // A guard that is held from its work for the whole grace period has no time to give.
         let held = self.death == Death::StoppedGuard && self.moment == Moment::Stopping;
         let expected = complete && self.kind.says_goodbye() && self.death.asks() && !held;
-        let goodbye = cast.goodbye || said_goodbye(witness).await?;
-        Ok(Outcome { survivors, graceful: expected.then_some(goodbye), took })
+        Ok(Outcome { survivors, graceful: expected.then_some(cast.goodbye), took })
     }
 
     /// Brings the sidecar, or its guard, into the state that they are to be in.
@@ -143,7 +158,7 @@ impl Scenario {
             }
             Kind::LeaderGone => {
                 // The leader waits for it, and the deaf child does not listen.
-                for mut contact in cast.ups.drain(..) {
+                for contact in &mut cast.ups {
                     contact.let_go().await;
                 }
             }
@@ -174,13 +189,10 @@ struct Cast {
 impl Cast {
     /// Waits until all are there.
     async fn gather(&mut self, scenario: Scenario, witness: &Witness) {
-        let hosts = scenario.through == Through::Crate;
+        let hosts = scenario.through != Through::Command;
         while self.ups.len() < scenario.kind.ups() || (hosts && self.host.is_none()) {
-            match witness.heard().await {
-                Some(contact) if contact.text == "host" => self.host = Some(contact),
-                Some(contact) if contact.text == "up" => self.ups.push(contact),
-                Some(_) => self.goodbye = true,
-                None => {}
+            if let Some(contact) = witness.heard().await {
+                self.add(contact);
             }
         }
         if let (Some(host), Moment::Stopping) = (&mut self.host, scenario.moment) {
@@ -188,18 +200,33 @@ impl Cast {
             host.more().await;
         }
     }
-}
 
-/// Whether somebody has said goodbye: all who ever will are dead, and their words lie in the listener's queue.
-async fn said_goodbye(witness: &Witness) -> io::Result<bool> {
-    let mut last = TcpStream::connect(("127.0.0.1", witness.port())).await?;
-    last.write_all(b"end\n").await?;
-    let mut goodbye = false;
-    loop {
-        match witness.heard().await {
-            Some(contact) if contact.text == "end" => return Ok(goodbye),
-            Some(contact) => goodbye |= contact.text == "bye",
-            None => {}
+    fn add(&mut self, contact: Contact) {
+        match contact.text.as_str() {
+            "host" => self.host = Some(contact),
+            "up" => self.ups.push(contact),
+            _ => self.goodbye = true,
+        }
+    }
+
+    /// Takes in whoever was not heard before: nobody is left to tell anything, and what was told lies in the queue.
+    async fn hear_the_rest(&mut self, witness: &Witness) -> io::Result<()> {
+        let mut last = TcpStream::connect(("127.0.0.1", witness.port())).await?;
+        last.write_all(b"end\n").await?;
+        loop {
+            match witness.heard().await {
+                Some(contact) if contact.text == "end" => return Ok(()),
+                Some(contact) => self.add(contact),
+                None => {}
+            }
+        }
+    }
+
+    /// Waits until all processes of the sidecar that were heard are dead. One that hands on to another all the time may be
+    /// between two of them whenever it is looked for, but its connection stays open.
+    async fn end(&mut self) {
+        for contact in &mut self.ups {
+            contact.end().await;
         }
     }
 }

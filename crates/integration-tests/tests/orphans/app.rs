@@ -1,20 +1,26 @@
-//! Deaths of the app while its sidecar is ready: each against each kind.
+//! Deaths of the app: each against each kind, while its sidecar starts, is ready, or stops.
 
-use integration_tests::orphans::{Death, Kind, Scenario};
+use integration_tests::orphans::{Death, Kind, Moment, Scenario};
 use rustix::process::Signal;
 
 use crate::support::nobody_survives;
 
-fn each_kind(death: Death) {
-    nobody_survives(Kind::ALL.map(|kind| Scenario::new(death, kind)));
+const MOMENTS: [Moment; 3] = [Moment::Starting, Moment::Ready, Moment::Stopping];
+
+fn each_kind(death: Death, moments: &[Moment]) {
+    nobody_survives(
+        moments
+            .iter()
+            .flat_map(|&moment| Kind::ALL.map(|kind| Scenario { moment, ..Scenario::new(death, kind) })),
+    );
 }
 
-/// One test for each death, so that they run beside each other and fail by name.
+/// A test for each death, so that they run beside each other and fail by name.
 macro_rules! deaths {
     ($($name:ident: $death:expr;)*) => {
         $(#[test]
         fn $name() {
-            each_kind($death);
+            each_kind($death, &MOMENTS);
         })*
 
         #[test]
@@ -33,7 +39,8 @@ deaths! {
     leaked: Death::Own("leak");
     process_exit: Death::Own("exit");
     abort: Death::Own("abort");
-    raised_sigsegv: Death::Own("segv");
+    fault: Death::Own("segv");
+    stack_overflow: Death::Own("overflow");
     panic_on_the_main_thread: Death::Own("panic-main");
     panic_on_another_thread: Death::Own("panic-thread");
     sigterm: Death::Signal(Signal::TERM);
@@ -46,4 +53,9 @@ deaths! {
     sigkill_to_its_group: Death::Group(Signal::KILL);
     ctrl_c_in_its_terminal: Death::CtrlC;
     its_terminal_is_closed: Death::Terminal;
+}
+
+#[test]
+fn the_start_takes_too_long() {
+    each_kind(Death::TIME_OUT, &[Moment::Starting]);
 }

@@ -1,27 +1,40 @@
-//! `pillion run` dies: each signal against each kind.
+//! `pillion run` dies: each signal against each kind, while its sidecar starts and when it is ready.
 
-use integration_tests::orphans::{Death, Kind, Scenario, Through};
+use integration_tests::orphans::{Death, Kind, Moment, Scenario, Through};
 use rustix::process::Signal;
 
 use crate::support::nobody_survives;
 
 fn each_kind(deaths: impl IntoIterator<Item = Death>) {
     nobody_survives(deaths.into_iter().flat_map(|death| {
-        Kind::ALL.map(|kind| Scenario { through: Through::Command, ..Scenario::new(death, kind) })
+        [Moment::Starting, Moment::Ready].into_iter().flat_map(move |moment| {
+            let through = Through::Command;
+            Kind::ALL.map(|kind| Scenario { through, moment, ..Scenario::new(death, kind) })
+        })
     }));
 }
 
 #[test]
 fn it_is_asked_to_end() {
-    each_kind([Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].map(Death::Signal));
+    each_kind([Signal::TERM, Signal::INT].map(Death::Signal));
+}
+
+#[test]
+fn it_is_asked_to_hang_up_or_quit() {
+    each_kind([Signal::HUP, Signal::QUIT].map(Death::Signal));
 }
 
 #[test]
 fn it_is_killed() {
-    each_kind([Death::Signal(Signal::KILL), Death::Group(Signal::KILL), Death::Signal(Signal::SEGV)]);
+    each_kind([Death::Signal(Signal::KILL), Death::Group(Signal::KILL)]);
+}
+
+#[test]
+fn it_crashes() {
+    each_kind([Death::Signal(Signal::SEGV), Death::Signal(Signal::ABORT)]);
 }
 
 #[test]
 fn its_terminal_says_so() {
-    each_kind([Death::CtrlC, Death::Terminal]);
+    each_kind([Death::CtrlC, Death::Terminal, Death::Group(Signal::INT)]);
 }

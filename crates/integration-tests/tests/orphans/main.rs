@@ -6,6 +6,5 @@
 mod app;
 mod command;
 mod guard;
-mod moments;
 mod promises;
 mod support;

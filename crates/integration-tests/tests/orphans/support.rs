@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 pub(crate) fn programs() -> Programs {
     Programs {
         host: env!("CARGO_BIN_EXE_fake-host").into(),
+        rival: env!("CARGO_BIN_EXE_rival-host").into(),
         pillion: env!("CARGO_BIN_EXE_pillion-under-test").into(),
         sidecar: env!("CARGO_BIN_EXE_fake-sidecar").into(),
     }

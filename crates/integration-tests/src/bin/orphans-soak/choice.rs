@@ -5,37 +5,52 @@ use std::time::Duration;
 use fastrand::Rng;
 use integration_tests::orphans::{Death, Kind, Moment, Scenario, Through};
 
-/// The scenario of a round; the same for the same seed and round.
+/// A round of ours; the same for the same seed and round.
 pub(crate) fn scenario(seed: u64, round: u64) -> Scenario {
-    // Neighbouring seeds give Wyrand unrelated sequences only after some mixing.
-    let mut rng = Rng::with_seed(Rng::with_seed(seed).u64(..) ^ Rng::with_seed(round).u64(..));
+    let mut rng = rng(seed, round);
     let kind = one_of(&mut rng, &Kind::ALL);
-    let death = death(&mut rng, kind);
+    let death = match rng.u8(..14) {
+        0 => Death::Guard,
+        1 => Death::StoppedGuard,
+        // Of the others it is known that something is left.
+        2 if kind.is_one_process() => Death::GuardAndHost,
+        3 => Death::TIME_OUT,
+        _ => one_of(&mut rng, &Death::OF_THE_APP),
+    };
     let through = match death {
         // `pillion run` cannot be told to die.
         Death::Own(_) | Death::StoppedGuard | Death::HostOfStoppedGuard | Death::Guard => Through::Crate,
         _ if rng.u8(..4) == 0 => Through::Command,
         _ => Through::Crate,
     };
-    let moment = match through {
-        Through::Crate => one_of(&mut rng, &[Moment::Starting, Moment::Ready, Moment::Stopping]),
-        Through::Command => Moment::Ready,
-    };
-    // What says goodbye must find the time to, however busy the machine is.
-    let grace = if kind.says_goodbye() { 1000 } else { rng.u64(50..300) };
-    // In the middle of whatever goes on, rather than at a moment that the test knows of.
-    let hurry = (may_hurry(death) && rng.bool()).then(|| Duration::from_micros(rng.u64(..40_000)));
-    Scenario { through, moment, hurry, grace: Duration::from_millis(grace), ..Scenario::new(death, kind) }
+    finish(&mut rng, through, death, kind)
 }
 
-fn death(rng: &mut Rng, kind: Kind) -> Death {
-    match rng.u8(..12) {
-        0 => Death::Guard,
-        1 => Death::StoppedGuard,
-        // Of the others it is known that something is left.
-        2 if kind.is_one_process() => Death::GuardAndHost,
-        _ => one_of(rng, &Death::OF_THE_APP),
-    }
+/// A round of the rival, who has no guard that something could happen to.
+pub(crate) fn scenario_of_rival(seed: u64, round: u64) -> Scenario {
+    let mut rng = rng(seed, round);
+    let kind = one_of(&mut rng, &Kind::ALL);
+    let death = if rng.u8(..14) == 0 { Death::TIME_OUT } else { one_of(&mut rng, &Death::OF_THE_APP) };
+    finish(&mut rng, Through::Rival, death, kind)
+}
+
+fn finish(rng: &mut Rng, through: Through, death: Death, kind: Kind) -> Scenario {
+    let moment = match through {
+        // It does not tell the test that it stops.
+        Through::Command => one_of(rng, &[Moment::Starting, Moment::Ready]),
+        _ if death == Death::TIME_OUT => Moment::Starting,
+        _ => one_of(rng, &[Moment::Starting, Moment::Ready, Moment::Stopping]),
+    };
+    // In the middle of whatever goes on, rather than at a moment that the test knows of.
+    let hurry = (may_hurry(death) && rng.bool()).then(|| Duration::from_micros(rng.u64(..40_000)));
+    let usual = Scenario::new(death, kind);
+    let grace = if kind.says_goodbye() { usual.grace } else { Duration::from_millis(rng.u64(50..300)) };
+    Scenario { through, moment, hurry, grace, ..usual }
+}
+
+/// Neighbouring seeds give Wyrand unrelated sequences only after some mixing.
+fn rng(seed: u64, round: u64) -> Rng {
+    Rng::with_seed(Rng::with_seed(seed).u64(..) ^ Rng::with_seed(round).u64(..))
 }
 
 /// Whether it needs nobody's agreement. Ctrl-C is typed in vain before the terminal is set up.

@@ -5,18 +5,22 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
+    num::NonZeroUsize,
+    ops::Range,
     os::unix::process::CommandExt as _,
     process::{Command, ExitCode},
+    thread,
 };
 
 use clap::Parser;
-use integration_tests::orphans::Programs;
+use integration_tests::orphans::{Programs, Scenario};
 use tokio::task::JoinSet;
 
 use crate::{choice, tally::Tally};
 
 /// Let apps die, and look for survivors.
 #[derive(Debug, Clone, Parser)]
+#[command(name = "cargo xtask soak orphans")]
 struct Arguments {
     /// How many deaths.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
@@ -24,12 +28,30 @@ struct Arguments {
     /// What the choices are made from; a new one each time by default.
     #[arg(long)]
     seed: Option<u64>,
-    /// The number of the first round, to repeat one that failed.
-    #[arg(long, default_value_t = 0)]
-    first: u64,
-    /// How many rounds run side by side.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
-    jobs: u64,
+    /// Only the round of this number, to repeat one that failed.
+    #[arg(long, value_name = "NUMBER", requires = "seed", conflicts_with = "rounds")]
+    round: Option<u64>,
+    /// How many rounds run side by side; four for each core by default, since most of a round is waiting.
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<NonZeroUsize>,
+    /// Measure an app that does without pillion. Its survivors are counted, and no failure.
+    #[arg(long)]
+    rival: bool,
+}
+
+impl Arguments {
+    fn rounds(&self) -> Range<u64> {
+        self.round.map_or(0..self.rounds, |round| round..round + 1)
+    }
+
+    fn jobs(&self) -> usize {
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        self.jobs.map_or_else(|| 4 * cores(), usize::from)
+    }
+
+    fn scenario(&self, seed: u64, round: u64) -> Scenario {
+        if self.rival { choice::scenario_of_rival(seed, round) } else { choice::scenario(seed, round) }
+    }
 }
 
 /// Set once the signals are as a program expects them.
@@ -67,25 +89,27 @@ fn start_over() -> io::Error {
 fn run(arguments: &Arguments) -> io::Result<bool> {
     let programs = programs()?;
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
-    // A round blocks its worker while it waits for the end of processes, so that there is one for each.
-    let workers = usize::try_from(arguments.jobs).map_err(io::Error::other)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    println!("seed {seed}");
+    let jobs = arguments.jobs();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let subject = if arguments.rival { "the rival" } else { "pillion" };
+    println!("{subject}, seed {seed}, {jobs} rounds side by side");
     let tally = runtime.block_on(soak(arguments, seed, &programs))?;
     println!("{tally}");
     Ok(tally.is_clean())
 }
 
 async fn soak(arguments: &Arguments, seed: u64, programs: &Programs) -> io::Result<Tally> {
-    let mut rounds = arguments.first..arguments.first + arguments.rounds;
+    let mut rounds = arguments.rounds();
+    let total = rounds.end - rounds.start;
     let mut running = JoinSet::new();
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(!arguments.rival);
+    show_progress(&tally, total)?;
     loop {
-        while running.len() < running_at_most(arguments)
+        while running.len() < arguments.jobs()
             && let Some(round) = rounds.next()
         {
             let programs = programs.clone();
-            let scenario = choice::scenario(seed, round);
+            let scenario = arguments.scenario(seed, round);
             running.spawn(async move { (round, scenario, scenario.run(&programs).await) });
         }
         let ended = tokio::select! {
@@ -96,16 +120,13 @@ async fn soak(arguments: &Arguments, seed: u64, programs: &Programs) -> io::Resu
         let Some(ended) = ended else { break };
         let (round, scenario, outcome) = ended?;
         if let Some(trouble) = tally.add(outcome) {
+            let rival = if arguments.rival { " --rival" } else { "" };
             eprintln!("\nround {round}: {scenario:?}: {trouble}");
-            eprintln!("to repeat it: cargo xtask soak orphans --seed {seed} --first {round} --rounds 1");
+            eprintln!("to repeat it: cargo xtask soak orphans --seed {seed} --round {round}{rival}");
         }
-        show_progress(&tally, arguments.rounds)?;
+        show_progress(&tally, total)?;
     }
     Ok(tally)
-}
-
-fn running_at_most(arguments: &Arguments) -> usize {
-    usize::try_from(arguments.jobs).unwrap_or(usize::MAX)
 }
 
 /// One line that is written over, where somebody watches.
@@ -138,6 +159,7 @@ fn programs() -> io::Result<Programs> {
     };
     Ok(Programs {
         host: beside("fake-host")?,
+        rival: beside("rival-host")?,
         pillion: beside("pillion-under-test")?,
         sidecar: beside("fake-sidecar")?,
     })

@@ -5,11 +5,14 @@ use std::{fmt, io, time::Duration};
 use integration_tests::orphans::Outcome;
 
 /// The sums of the closing table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
-    passed: u64,
+    /// Whether a survivor is a failure, and not a reading.
+    promised: bool,
+    rounds: u64,
     failed: u64,
     survivors: usize,
+    rounds_with_survivors: u64,
     /// Sidecars that would end by themselves when asked to, and those of them that did.
     expected: u64,
     honoured: u64,
@@ -17,33 +20,47 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Of somebody who has `promised` that nobody survives, or of a rival who has not.
+    pub(crate) fn new(promised: bool) -> Self {
+        Self {
+            promised,
+            rounds: 0,
+            failed: 0,
+            survivors: 0,
+            rounds_with_survivors: 0,
+            expected: 0,
+            honoured: 0,
+            slowest: Duration::ZERO,
+        }
+    }
+
     /// Adds a round, and says what was wrong with it.
     pub(crate) fn add(&mut self, outcome: io::Result<Outcome>) -> Option<String> {
         let trouble = match outcome {
-            Ok(outcome) => self.judge(&outcome),
+            Ok(outcome) => {
+                self.count(&outcome);
+                broken(&outcome).filter(|_| self.promised)
+            }
             Err(error) => Some(error.to_string()),
         };
-        if trouble.is_some() {
-            self.failed += 1;
-        } else {
-            self.passed += 1;
-        }
+        self.rounds += 1;
+        self.failed += u64::from(trouble.is_some());
         trouble
     }
 
-    fn judge(&mut self, outcome: &Outcome) -> Option<String> {
+    fn count(&mut self, outcome: &Outcome) {
         self.survivors += outcome.survivors.len();
+        self.rounds_with_survivors += u64::from(!outcome.survivors.is_empty());
         self.expected += u64::from(outcome.graceful.is_some());
         self.honoured += u64::from(outcome.graceful == Some(true));
-        self.slowest = self.slowest.max(outcome.took);
-        if !outcome.survivors.is_empty() {
-            return Some(format!("still alive: {:?}", outcome.survivors));
+        // Where somebody survives, nothing was cleaned up.
+        if outcome.survivors.is_empty() {
+            self.slowest = self.slowest.max(outcome.took);
         }
-        (outcome.graceful == Some(false)).then(|| "was killed without being asked".to_owned())
     }
 
     pub(crate) fn rounds(&self) -> u64 {
-        self.passed + self.failed
+        self.rounds
     }
 
     pub(crate) fn failed(&self) -> u64 {
@@ -51,15 +68,25 @@ impl Tally {
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.failed == 0 && self.passed > 0
+        self.failed == 0 && self.rounds > 0
     }
+}
+
+/// The promise that was not kept.
+fn broken(outcome: &Outcome) -> Option<String> {
+    if !outcome.survivors.is_empty() {
+        return Some(format!("still alive: {:?}", outcome.survivors));
+    }
+    (outcome.graceful == Some(false)).then(|| "was killed without being asked".to_owned())
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "rounds                   {:>8}", self.rounds)?;
+        writeln!(f, "rounds with survivors    {:>8}", self.rounds_with_survivors)?;
         writeln!(f, "survivors                {:>8}", self.survivors)?;
         writeln!(f, "graceful stops honoured  {:>8} of {}", self.honoured, self.expected)?;
         writeln!(f, "slowest clean-up         {:>8.2} s", self.slowest.as_secs_f64())?;
-        write!(f, "rounds: {} passed, {} failed", self.passed, self.failed)
+        write!(f, "rounds: {} passed, {} failed", self.rounds - self.failed, self.failed)
     }
 }
