@@ -97,12 +97,10 @@ impl Scenario {
         let hops = if self.through == Through::Rival { 20 } else { u32::MAX };
         let announces = self.moment != Moment::Starting;
         let command = self.kind.command(&sidecar, witness.port(), announces, hops);
+        // Dropped after the host, which could start somebody.
+        let _swept = Swept(Arc::clone(&mark));
         let mut host = Host::start(programs, &self, &mark, witness.port(), command)?;
-        let played = self.play(&mut host, &mark, &witness).await;
-        if played.is_err() {
-            sweep(&mark);
-        }
-        played
+        self.play(&mut host, &mark, &witness).await
     }
 
     async fn play(self, host: &mut Host, mark: &Arc<Mark>, witness: &Witness) -> io::Result<Outcome> {
@@ -141,7 +139,6 @@ impl Scenario {
         if spared.is_some() {
             host.child.kill().await?;
         }
-        sweep(mark);
         // A guard that is held from its work for the whole grace period has no time to give.
         let held = self.death == Death::StoppedGuard && self.moment == Moment::Stopping;
         let expected = complete && self.kind.says_goodbye() && self.death.asks() && !held;
@@ -250,16 +247,21 @@ fn extinct(mark: &Mark, deadline: Instant, spared: Option<u32>) -> io::Result<Ve
     Ok(Vec::new())
 }
 
-/// Kills whoever is left, so that a failure does not become the next one's.
-fn sweep(mark: &Mark) {
-    for _ in 0..1000 {
-        match mark.alive() {
-            Ok(alive) if !alive.is_empty() => {
-                for process in alive {
-                    let _ = process.signal(Signal::KILL);
+/// Kills whoever is left when it is dropped, so that a failure does not become the next one's, and that a soak that is
+/// given up leaves nobody.
+struct Swept(Arc<Mark>);
+
+impl Drop for Swept {
+    fn drop(&mut self) {
+        for _ in 0..1000 {
+            match self.0.alive() {
+                Ok(alive) if !alive.is_empty() => {
+                    for process in alive {
+                        let _ = process.signal(Signal::KILL);
+                    }
                 }
+                _ => return,
             }
-            _ => return,
         }
     }
 }
