@@ -207,13 +207,14 @@ pub(crate) fn wait(for_supervisor: bool, timeout: Option<Duration>) -> Wait {
     // SAFETY: `fds` is an array of two, as the call is told. EINTR shows as no event, and the caller looks again.
     unsafe { poll(fds.as_mut_ptr(), 2, timeout) };
     let [supervisor, child] = fds;
-    if child.revents != 0 {
+    // The supervisor first: where children die all the time, it would never be heard.
+    if supervisor.revents != 0 {
+        Wait::Supervisor
+    } else if child.revents != 0 {
         let mut bytes = [0; 64];
         // SAFETY: at most as many bytes are read as the array has. The pipe is non-blocking.
         while unsafe { read(deaths, bytes.as_mut_ptr(), bytes.len()) } > 0 {}
         Wait::Child
-    } else if supervisor.revents != 0 {
-        Wait::Supervisor
     } else {
         Wait::TimedOut
     }

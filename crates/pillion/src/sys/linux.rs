@@ -105,15 +105,21 @@ fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
 pub(super) fn kill_marked(mark: &str) {
     // What the kernel holds, as for a disk that does not answer, is not waited for without end.
     let deadline = Instant::now() + KILLING;
-    // Each round kills what the one before has started in the meantime; nobody forks faster for ever.
-    while Instant::now() < deadline {
-        let marked: Vec<_> = pids().filter_map(|pid| hold_marked(pid, mark)).collect();
-        if marked.is_empty() {
-            return;
+    // One look is not enough for a process that hands on to another all the time: it shows no environment during
+    // execve(2), and may be gone when its turn comes.
+    const EMPTY_LOOKS: u32 = 20;
+    let mut empty = 0;
+    // Each look kills what the one before has started in the meantime; nobody forks faster for ever.
+    while empty < EMPTY_LOOKS && Instant::now() < deadline {
+        // The youngest first, since they are the quickest to be gone.
+        let mut pids: Vec<_> = pids().collect();
+        pids.sort_unstable_by_key(|pid| std::cmp::Reverse(pid.as_raw_nonzero()));
+        let mut marked = Vec::new();
+        for process in pids.into_iter().filter_map(|pid| hold_marked(pid, mark)) {
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+            marked.push(process);
         }
-        for process in &marked {
-            let _ = pidfd_send_signal(process, Signal::KILL);
-        }
+        empty = if marked.is_empty() { empty + 1 } else { 0 };
         for process in &marked {
             let patience = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
             let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], patience.as_ref());
