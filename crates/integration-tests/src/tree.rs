@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pillion::Spec;
+use pillion::{Restart, Spec};
 use rustix::process::Signal;
 
 use crate::{Living, Mark, PATIENCE};
@@ -42,10 +42,12 @@ impl Tree {
         self.program(self.sidecar.clone()).args(steps.split_ascii_whitespace())
     }
 
-    /// Any other program, under the name `sidecar`. The path of `fake-sidecar` is in its environment as `FAKE`.
+    /// Any other program, under the name `sidecar`, which is not restarted. The path of `fake-sidecar` is in its
+    /// environment as `FAKE`.
     #[must_use]
     pub fn program(&self, program: impl Into<PathBuf>) -> Spec {
-        Spec::run("sidecar", program).env(Mark::VARIABLE, self.mark()).env("FAKE", &self.sidecar)
+        let spec = Spec::run("sidecar", program).restart(Restart::Never);
+        spec.env(Mark::VARIABLE, self.mark()).env("FAKE", &self.sidecar)
     }
 
     /// The processes that are alive now.

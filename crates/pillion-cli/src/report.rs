@@ -83,6 +83,8 @@ pub(crate) struct Terminal {
     started: u64,
     /// What was said last, so that nothing is said twice.
     said: String,
+    /// Whether it was said to be unhealthy, and not yet that this is over.
+    unhealthy: bool,
 }
 
 impl Report for Terminal {
@@ -112,7 +114,15 @@ impl Terminal {
                 let pid = status.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
                 (AnsiColor::Yellow, format!("{name} is starting{pid}"))
             }
-            Phase::Starting => return Ok(()),
+            Phase::Starting | Phase::Waiting => return Ok(()),
+            Phase::Unhealthy => {
+                self.unhealthy = true;
+                (AnsiColor::Yellow, format!("{name} is unhealthy: {reason}"))
+            }
+            Phase::Ready if self.unhealthy => {
+                self.unhealthy = false;
+                (AnsiColor::Green, format!("{name} is healthy again"))
+            }
             Phase::Ready => {
                 let version = status.version.as_ref().map(|version| format!(", version {version}"));
                 let took = status.at.saturating_sub(self.started);
@@ -124,6 +134,10 @@ impl Terminal {
             }
             // A failure is told once, when its verdict stands.
             Phase::Stopping if status.failure.is_some() => return Ok(()),
+            Phase::BackingOff => {
+                self.unhealthy = false;
+                (AnsiColor::Red, format!("{reason}; starting it again"))
+            }
             Phase::Stopping => (AnsiColor::Yellow, format!("{name} is stopping: {reason}")),
             Phase::Stopped => (AnsiColor::Green, format!("{name} is down: {reason}")),
             Phase::Failed => (AnsiColor::Red, reason.to_owned()),

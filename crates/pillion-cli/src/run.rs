@@ -2,8 +2,8 @@
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode, time::Duration};
 
-use clap::Args as ClapArgs;
-use pillion::{Events, Exit, FailureKind, Phase, SidecarEvent, Spec, Status, Supervisor};
+use clap::{Args as ClapArgs, ValueEnum};
+use pillion::{Events, Exit, FailureKind, Phase, Restart, SidecarEvent, Spec, Status, Supervisor};
 use tokio::sync::mpsc;
 
 use crate::report::{Json, Report, Terminal};
@@ -29,12 +29,36 @@ pub(crate) struct Args {
     /// How long the program has to end by itself once it was asked to.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     grace: Duration,
+    /// Which ends of the program make it start again: after 4 restarts within a minute it is given up.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Never)]
+    restart: When,
     /// Write one JSON object a line on stdout, for programs to read.
     #[arg(long)]
     json: bool,
     /// The program, and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+/// The ends that make a program start again.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum When {
+    /// None.
+    Never,
+    /// A crash, and no answer for 30 s.
+    OnFailure,
+    /// Those, and exit code 0.
+    Always,
+}
+
+impl From<When> for Restart {
+    fn from(when: When) -> Self {
+        match when {
+            When::Never => Self::Never,
+            When::OnFailure => Self::OnFailure,
+            When::Always => Self::Always,
+        }
+    }
 }
 
 /// What `pillion run` exits with when the program never became ready (as env(1) and timeout(1) do for their own).
@@ -101,6 +125,7 @@ fn spec(args: Args) -> Spec {
         .health_path(args.health)
         .ready_timeout(args.ready_timeout)
         .grace(args.grace)
+        .restart(args.restart.into())
 }
 
 /// Why there is nothing more to show.
@@ -127,7 +152,11 @@ async fn show(events: &mut Events, report: &mut dyn Report) -> Shown {
 fn exit_status(status: &Status) -> ExitCode {
     let never_ready = status.failure.as_ref().is_some_and(|failure| match failure.kind {
         FailureKind::Spawn | FailureKind::ExitedEarly | FailureKind::ReadyTimeout => true,
-        FailureKind::UnknownSidecar | FailureKind::Crashed | FailureKind::Stopped => false,
+        FailureKind::UnknownSidecar
+        | FailureKind::Dependency
+        | FailureKind::Crashed
+        | FailureKind::Hung
+        | FailureKind::Stopped => false,
     });
     match status.exit {
         _ if never_ready => ExitCode::from(NEVER_READY),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     probe::NotReady,
-    spec::{Launch, Spec},
-    state::{Cause, Ended, Ending, Force, State, Step},
+    spec::{Intensity, Launch, Liveness, Spec},
+    state::{BackingOff, Cause, Ended, Ending, Force, Next, State, Step},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
 
@@ -21,23 +21,32 @@ pub(crate) struct Evidence {
 }
 
 /// The reason of a status that is no failure.
-pub(crate) fn reason(state: &State, spec: &Spec) -> Option<String> {
+pub(crate) fn reason(state: &State, spec: &Spec, evidence: &Evidence) -> Option<String> {
     match state {
+        State::Waiting { .. } => Some("waiting for what it depends on".to_owned()),
         State::Starting(Step::Launching | Step::Announcing) => None,
         State::Starting(Step::Probing { port }) => {
             Some(format!("port {port} is known; waiting for GET {} to answer", spec.health_path))
         }
         State::Ready { .. } => Some(format!("GET {} answered", spec.health_path)),
+        State::Unhealthy { .. } => Some(unhealthy(spec, evidence)),
         State::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
-        State::Ending(Ending { again: true, .. }) => Some("asked to restart".to_owned()),
+        State::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
         State::Ending(Ending { force: Force::Asked, .. }) => {
             Some(format!("asked to stop; it has {}", duration(spec.grace)))
         }
         State::Ending(Ending { force: Force::KilledLeader | Force::KilledRest, .. }) => {
             Some("being killed".to_owned())
         }
+        State::BackingOff(_) => Some("about to be started again".to_owned()),
         State::Down(ended) => Some(down(ended)),
     }
+}
+
+fn unhealthy(spec: &Spec, evidence: &Evidence) -> String {
+    let what =
+        evidence.not_ready.as_ref().map_or_else(|| "an answer is overdue".to_owned(), ToString::to_string);
+    format!("GET {} does not answer well: {what}", spec.health_path)
 }
 
 fn down(ended: &Ended) -> String {
@@ -63,21 +72,50 @@ pub(crate) fn failure(
     evidence: &Evidence,
     tail: impl FnOnce() -> Vec<String>,
 ) -> Option<Failure> {
+    let name = &spec.name;
     let (cause, exit) = match state {
-        State::Starting(_) | State::Ready { .. } | State::Ending(Ending { again: true, .. }) => return None,
+        State::Waiting { blocked: Some(why) } => {
+            return Some(Failure {
+                kind: FailureKind::Dependency,
+                message: format!("{name} waits for what it depends on: {why}"),
+                detail: Detail { sidecar: name.clone(), ..Detail::default() },
+            });
+        }
+        State::Waiting { blocked: None }
+        | State::Starting(_)
+        | State::Ready { .. }
+        | State::Unhealthy { .. }
+        | State::Ending(Ending { next: Next::Start, .. }) => return None,
         State::Ending(ending) => (&ending.cause, ending.exit),
+        State::BackingOff(BackingOff { cause, exit, .. }) => (cause, *exit),
         State::Down(ended) => (&ended.cause, ended.exit),
     };
-    let name = &spec.name;
     let (kind, message) = match cause {
         Cause::Asked => (FailureKind::Stopped, format!("{name} was stopped")),
         Cause::Finished => (FailureKind::Stopped, format!("{name} finished by itself")),
         Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
         Cause::Crashed => (FailureKind::Crashed, format!("{name} {} while it was in use", ended(exit))),
+        Cause::Hung => (FailureKind::Hung, hung(spec)),
         Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(name, exit, *step, evidence)),
         Cause::TimedOut(step) => (FailureKind::ReadyTimeout, timed_out(spec, *step, evidence)),
     };
+    let message = match state {
+        State::Down(Ended { given_up: true, .. }) => {
+            let Intensity { limit, window } = spec.intensity;
+            format!("{message}; given up after {limit} restarts within {}", duration(window))
+        }
+        _ => message,
+    };
     Some(Failure { kind, message, detail: Detail { sidecar: name.clone(), exit, tail: tail() } })
+}
+
+fn hung(spec: &Spec) -> String {
+    let Liveness { interval, tolerance } = spec.liveness.unwrap_or_default();
+    format!(
+        "{} answered no health request for {}, and is taken to hang",
+        spec.name,
+        duration(interval.saturating_mul(tolerance.max(1)))
+    )
 }
 
 fn ended(exit: Option<Exit>) -> String {

@@ -21,9 +21,14 @@
 mod diagnosis;
 mod events;
 mod explain;
+mod fleet;
+mod gate;
 mod launch;
+mod life;
 mod output;
 mod probe;
+mod pulse;
+mod run;
 mod snapshot;
 mod spec;
 mod state;
@@ -33,8 +38,9 @@ mod sys;
 mod task;
 
 pub use events::{Events, SidecarEvent, StatusWatch};
+pub use fleet::{Fleet, FleetError};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
 pub use pillion_protocol as protocol;
-pub use spec::Spec;
+pub use spec::{Intensity, Liveness, Restart, Spec};
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status, StopOutcome};
 pub use supervisor::Supervisor;

@@ -1,6 +1,7 @@
 //! Asking an announced port whether it is ready.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroU16,
     time::Duration,
@@ -22,6 +23,8 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// Why an attempt said that the sidecar is not ready, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotReady {
+    #[error("this program cannot ask ({0})")]
+    Unable(String),
     #[error("nothing accepts connections on that port ({0})")]
     Unreachable(String),
     #[error("it gave no answer within {} s", ATTEMPT.as_secs())]
@@ -55,11 +58,10 @@ impl Probe {
     }
 
     /// One request on one connection, straight to the loopback address: no resolver, no proxy, no redirect.
-    async fn ask(&self) -> Result<HealthReport, NotReady> {
+    pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
         let not_http = |error: hyper::Error| NotReady::NotHttp(error.to_string());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.get()));
-        let stream =
-            TcpStream::connect(address).await.map_err(|error| NotReady::Unreachable(error.to_string()))?;
+        let stream = TcpStream::connect(address).await.map_err(|error| not_connected(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
         let request = Request::get(&self.path)
@@ -87,5 +89,17 @@ impl Probe {
             (Some(ours), Some(theirs)) if ours.to_string() != *theirs => Err(NotReady::Foreign),
             _ => Ok(report),
         }
+    }
+}
+
+/// What a failed connection says: only a refusal and its like are the other side's doing. Without descriptors, memory or
+/// local ports it is ours.
+fn not_connected(error: &io::Error) -> NotReady {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};
+    match error.kind() {
+        ConnectionRefused | ConnectionReset | ConnectionAborted | TimedOut => {
+            NotReady::Unreachable(error.to_string())
+        }
+        _ => NotReady::Unable(error.to_string()),
     }
 }

@@ -36,6 +36,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) version: Option<&'a str>,
     pub(crate) evidence: &'a Evidence,
     pub(crate) tail: &'a Tail,
+    pub(crate) restarts: u32,
 }
 
 impl Snapshot {
@@ -53,13 +54,14 @@ impl Snapshot {
             reason: None,
             failure: None,
             exit: None,
+            restarts: 0,
         };
         Self { status, readiness: Readiness::Pending }
     }
 
     /// The snapshot that follows this one; `None` when nothing changed that anybody can see.
     pub(crate) fn next(&self, state: &State, facts: &Facts<'_>, now: u64) -> Option<Self> {
-        let failure = explain::failure(state, facts.spec, facts.evidence, || facts.tail.last(TAIL));
+        let failure = failure(state, facts);
         let endpoint = endpoint(state, facts);
         let unwanted = failure.as_ref().filter(|failure| failure.kind != FailureKind::Stopped);
         let reason = unwanted.map(|failure| failure.message.clone());
@@ -70,32 +72,52 @@ impl Snapshot {
             state: state.phase(),
             pid: facts.pid,
             port: match state {
-                State::Starting(Step::Probing { port }) | State::Ready { port } => Some(*port),
-                State::Starting(Step::Launching | Step::Announcing) | State::Ending(_) | State::Down(_) => {
-                    None
-                }
+                State::Starting(Step::Probing { port })
+                | State::Ready { port }
+                | State::Unhealthy { port } => Some(*port),
+                State::Starting(Step::Launching | Step::Announcing)
+                | State::Waiting { .. }
+                | State::Ending(_)
+                | State::BackingOff(_)
+                | State::Down(_) => None,
             },
             url: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
-            reason: reason.or_else(|| explain::reason(state, facts.spec)),
+            reason: reason.or_else(|| explain::reason(state, facts.spec, facts.evidence)),
             failure: unwanted.cloned(),
             exit: exit(state),
+            restarts: facts.restarts,
         };
         if status == self.status {
             return None;
         }
         let status = Status { seq: self.status.seq + 1, at: now, ..status };
-        let readiness = match (endpoint, failure) {
-            (Some(endpoint), _) => Readiness::Up(endpoint),
-            (None, Some(failure)) => Readiness::Down(failure),
-            (None, None) => Readiness::Pending,
-        };
+        let readiness = Readiness::from(state, endpoint, failure);
         Some(Self { status, readiness })
     }
 }
 
+impl Readiness {
+    /// The answer in this state.
+    pub(crate) fn of(state: &State, facts: &Facts<'_>) -> Self {
+        Self::from(state, endpoint(state, facts), failure(state, facts))
+    }
+
+    fn from(state: &State, endpoint: Option<Endpoint>, failure: Option<Failure>) -> Self {
+        match (endpoint, failure) {
+            (Some(endpoint), _) => Self::Up(endpoint),
+            (None, Some(failure)) if !state.comes_back() => Self::Down(failure),
+            (None, _) => Self::Pending,
+        }
+    }
+}
+
+fn failure(state: &State, facts: &Facts<'_>) -> Option<Failure> {
+    explain::failure(state, facts.spec, facts.evidence, || facts.tail.last(TAIL))
+}
+
 fn endpoint(state: &State, facts: &Facts<'_>) -> Option<Endpoint> {
-    let State::Ready { port } = *state else { return None };
+    let (State::Ready { port } | State::Unhealthy { port }) = *state else { return None };
     Some(Endpoint {
         sidecar: facts.spec.name.clone(),
         url: format!("http://127.0.0.1:{port}"),
@@ -108,8 +130,9 @@ fn endpoint(state: &State, facts: &Facts<'_>) -> Option<Endpoint> {
 fn exit(state: &State) -> Option<Exit> {
     match state {
         State::Ending(ending) => ending.exit,
+        State::BackingOff(pause) => pause.exit,
         State::Down(ended) => ended.exit,
-        State::Starting(_) | State::Ready { .. } => None,
+        State::Waiting { .. } | State::Starting(_) | State::Ready { .. } | State::Unhealthy { .. } => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use pillion_protocol::health;
+use serde::Deserialize;
 
 /// Describes one sidecar. Construct it with [`Spec::run`] or [`Spec::attach`], then adjust what differs.
 ///
@@ -17,6 +18,61 @@ pub struct Spec {
     pub(crate) health_path: String,
     pub(crate) ready_timeout: Duration,
     pub(crate) grace: Duration,
+    pub(crate) restart: Restart,
+    pub(crate) intensity: Intensity,
+    pub(crate) liveness: Option<Liveness>,
+    pub(crate) depends_on: Vec<String>,
+    pub(crate) optional: bool,
+}
+
+/// Which ends of a sidecar make the supervisor start it again. A requested stop never does, and neither does a first
+/// start that fails: that is reported at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Restart {
+    /// None.
+    Never,
+    /// A crash, and a sidecar that hangs.
+    #[default]
+    OnFailure,
+    /// Those, and an exit with code 0.
+    Always,
+}
+
+/// How often a sidecar may be restarted before it is given up, and is failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intensity {
+    /// So many restarts are made, and no more, …
+    pub limit: u32,
+    /// … within any span of this length. Being up for as long makes the next restart immediate again.
+    pub window: Duration,
+}
+
+impl Default for Intensity {
+    /// 4 in 60 s.
+    fn default() -> Self {
+        Self { limit: 4, window: Duration::from_secs(60) }
+    }
+}
+
+/// How a ready sidecar is watched: it is asked for its health at regular intervals.
+///
+/// An answer counts however late it comes, and any answer over HTTP counts, so that a sidecar under load is not taken
+/// for one that hangs. When this program itself did not run for a while (the computer slept, a debugger held it),
+/// the count starts anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Liveness {
+    /// How long after one question the next one follows.
+    pub interval: Duration,
+    /// With so many questions unanswered, when the next one is due, the sidecar hangs. 0 counts as 1.
+    pub tolerance: u32,
+}
+
+impl Default for Liveness {
+    /// Every 10 s, 3 questions: a sidecar hangs when it has answered nothing for 30 s.
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(10), tolerance: 3 }
+    }
 }
 
 /// Where the server comes from.
@@ -75,6 +131,11 @@ impl Spec {
             health_path: health::DEFAULT_PATH.to_owned(),
             ready_timeout: Self::DEFAULT_READY_TIMEOUT,
             grace: Self::DEFAULT_GRACE,
+            restart: Restart::default(),
+            intensity: Intensity::default(),
+            liveness: Some(Liveness::default()),
+            depends_on: Vec::new(),
+            optional: false,
         }
     }
 
@@ -132,6 +193,43 @@ impl Spec {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Which ends make the supervisor start it again; [`Restart::OnFailure`] by default. An attached server is never
+    /// restarted.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// How often it may be restarted.
+    #[must_use]
+    pub fn intensity(mut self, intensity: Intensity) -> Self {
+        self.intensity = intensity;
+        self
+    }
+
+    /// How it is watched once it is ready; `None` is not at all, but for its exit.
+    #[must_use]
+    pub fn liveness(mut self, liveness: impl Into<Option<Liveness>>) -> Self {
+        self.liveness = liveness.into();
+        self
+    }
+
+    /// The sidecars of the same [`Fleet`](crate::Fleet) that have to be ready before this one is started, and that are
+    /// stopped after it. Means nothing to a sidecar that is started by itself.
+    #[must_use]
+    pub fn depends_on(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.depends_on = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether those that depend on it start without it when it has failed. They wait for it by default.
+    #[must_use]
+    pub fn optional(mut self, optional: bool) -> Self {
+        self.optional = optional;
         self
     }
 

@@ -1,30 +1,42 @@
 //! The life of a sidecar as a pure state machine: `(State, Event) -> (State, Actions)`.
 //!
-//! No I/O, no clock, no process: [`crate::task`] feeds it what happened and does what it says. Every state answers
-//! every event, without a wildcard, so that a new state or event cannot be forgotten anywhere.
+//! No I/O, no clock, no process: [`crate::life`] feeds it what happened and when, and does what it says. Every state
+//! answers every event, without a wildcard, so that a new state or event cannot be forgotten anywhere. The diagram in
+//! `docs/states.md` is printed from it by a test.
 //!
-//! ```text
-//!  start ──> Starting ──Healthy──> Ready
-//!             │    │                 │
-//! NotLaunched │    │ Stop, Exited,   │ Stop, Exited
-//!             │    │ Expired         │
-//!             v    v                 v
-//!            Down <──Gone── Ending <─┘          Restart: Down ──> Starting; elsewhere by way of Ending
-//! ```
-//!
-//! `Ending` is the only way from a process to `Down`, and it is left only when the whole process group is gone (or
-//! cannot be killed). A crash goes the same way as a requested stop: what is left of the group is asked, then killed.
+//! `Ending` is the only way from a process to none, and it is left only when the whole process group is gone (or cannot
+//! be killed). A crash goes the same way as a requested stop: what is left of the group is asked, then killed.
 
-use std::num::NonZeroU16;
+mod ending;
+mod restarts;
 
-use crate::status::{Exit, Phase, StopOutcome};
+use std::{num::NonZeroU16, time::Duration};
+
+use crate::{
+    spec::Restart,
+    status::{Exit, Phase, StopOutcome},
+};
+pub(crate) use ending::{Ending, Force, Next};
+pub(crate) use restarts::{Restarts, Verdict};
 
 /// Where a sidecar is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
+    /// Something that it depends on is not ready. `blocked` says what is wrong where waiting alone will not help.
+    Waiting {
+        blocked: Option<String>,
+    },
     Starting(Step),
-    Ready { port: NonZeroU16 },
+    Ready {
+        port: NonZeroU16,
+    },
+    /// It was ready, and its health fails or stays out.
+    Unhealthy {
+        port: NonZeroU16,
+    },
     Ending(Ending),
+    /// Down, and about to be started again.
+    BackingOff(BackingOff),
     Down(Ended),
 }
 
@@ -34,28 +46,6 @@ pub(crate) enum Step {
     Launching,
     Announcing,
     Probing { port: NonZeroU16 },
-}
-
-/// A process group that is being brought down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ending {
-    pub(crate) cause: Cause,
-    /// How the leader ended, once it has.
-    pub(crate) exit: Option<Exit>,
-    pub(crate) force: Force,
-    /// Whether to start again as soon as everything is gone.
-    pub(crate) again: bool,
-}
-
-/// What was done so far to bring the group down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Force {
-    /// Asked: end of stdin and SIGTERM.
-    Asked,
-    /// Killed, the leader included.
-    KilledLeader,
-    /// Killed after the leader had ended by itself.
-    KilledRest,
 }
 
 /// Why a sidecar went down.
@@ -73,6 +63,17 @@ pub(crate) enum Cause {
     Finished,
     /// The leader was ready, and then ended in another way.
     Crashed,
+    /// It was ready, and then answered nobody for too long.
+    Hung,
+}
+
+/// A sidecar that waits for its next start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BackingOff {
+    pub(crate) cause: Cause,
+    pub(crate) exit: Option<Exit>,
+    /// How long it waits, before any jitter.
+    pub(crate) pause: Duration,
 }
 
 /// A sidecar that is down.
@@ -81,6 +82,8 @@ pub(crate) struct Ended {
     pub(crate) cause: Cause,
     pub(crate) exit: Option<Exit>,
     pub(crate) outcome: StopOutcome,
+    /// Whether it would have been started again, had that not happened too often already.
+    pub(crate) given_up: bool,
 }
 
 /// What happened.
@@ -92,6 +95,10 @@ pub(crate) enum Event {
     Stop,
     /// Somebody wants it stopped at once.
     Kill,
+    /// Everything that it depends on is ready.
+    Cleared,
+    /// Something that it depends on has failed.
+    Blocked(String),
     /// The process runs.
     Launched,
     /// There is no process to own: a server is there already, on this port.
@@ -102,6 +109,10 @@ pub(crate) enum Event {
     Announced(NonZeroU16),
     /// The announced port answered as it should.
     Healthy,
+    /// It did not, or has not so far.
+    Unhealthy,
+    /// It has answered nothing for so long that nobody expects it to.
+    Hung,
     /// The state's timer ran out.
     Expired,
     /// The leader of the process group is dead.
@@ -113,6 +124,8 @@ pub(crate) enum Event {
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Watch what the sidecar depends on; answer with `Cleared`, and with `Blocked` before it where that is so.
+    Wait,
     /// Start the process; answer with `Launched`, `Attached` or `NotLaunched`.
     Launch,
     /// Ask for health until the port answers well; then `Healthy`.
@@ -134,53 +147,80 @@ pub(crate) enum Timer {
     Grace,
     /// Until a group that was killed is given up.
     Kill,
+    /// Until the next start.
+    BackOff(Duration),
 }
 
-use Action::{Ask, Kill, Launch, Probe, WatchGroup};
+use Action::{Launch, Probe, Wait};
 
 impl State {
-    /// The first state and what to do in it.
-    pub(crate) fn start() -> (Self, Vec<Action>) {
-        (Self::Starting(Step::Launching), vec![Launch])
+    /// The first state and what to do in it, as somebody asked for it.
+    pub(crate) fn start(restarts: &mut Restarts) -> (Self, Vec<Action>) {
+        restarts.forget();
+        (Self::Waiting { blocked: None }, vec![Wait])
     }
 
     /// The timer that runs in this state. It starts anew when a transition changes it, and only then.
     pub(crate) fn timer(&self) -> Option<Timer> {
         match self {
+            Self::Waiting { .. } | Self::Ready { .. } | Self::Unhealthy { .. } | Self::Down(_) => None,
             Self::Starting(_) => Some(Timer::Ready),
-            Self::Ready { .. } | Self::Down(_) => None,
             Self::Ending(Ending { force: Force::Asked, .. }) => Some(Timer::Grace),
             Self::Ending(Ending { force: Force::KilledLeader | Force::KilledRest, .. }) => Some(Timer::Kill),
+            Self::BackingOff(BackingOff { pause, .. }) => Some(Timer::BackOff(*pause)),
         }
     }
 
     /// The state as the world sees it.
     pub(crate) fn phase(&self) -> Phase {
         match self {
+            Self::Waiting { .. } => Phase::Waiting,
             Self::Starting(_) => Phase::Starting,
             Self::Ready { .. } => Phase::Ready,
+            Self::Unhealthy { .. } => Phase::Unhealthy,
             Self::Ending(_) => Phase::Stopping,
+            Self::BackingOff(_) => Phase::BackingOff,
             Self::Down(ended) if ended.cause.is_failure() => Phase::Failed,
             Self::Down(_) => Phase::Stopped,
         }
     }
 
-    /// Takes one step.
-    pub(crate) fn on(self, event: Event) -> (Self, Vec<Action>) {
+    /// Whether it is down, or on its way there, and starts again without anybody asking for more.
+    pub(crate) fn comes_back(&self) -> bool {
         match self {
-            Self::Starting(step) => step.on(event),
-            Self::Ready { port } => ready(port, event),
-            Self::Ending(ending) => ending.on(event),
+            Self::BackingOff(_) => true,
+            Self::Ending(ending) => matches!(ending.next, Next::Start | Next::After(Verdict::Retry(_))),
+            Self::Waiting { .. }
+            | Self::Starting(_)
+            | Self::Ready { .. }
+            | Self::Unhealthy { .. }
+            | Self::Down(_) => false,
+        }
+    }
+
+    /// Takes one step. `now` is the time of any one clock that never goes back.
+    pub(crate) fn on(self, event: Event, restarts: &mut Restarts, now: Duration) -> (Self, Vec<Action>) {
+        match self {
+            Self::Waiting { blocked } => waiting(blocked, event),
+            Self::Starting(step) => step.on(event, restarts, now),
+            Self::Ready { port } => up(port, Self::Ready { port }, event, restarts, now),
+            Self::Unhealthy { port } => up(port, Self::Unhealthy { port }, event, restarts, now),
+            Self::Ending(ending) => ending.on(event, restarts),
+            Self::BackingOff(pause) => pause.on(event, restarts),
             Self::Down(ended) => match event {
-                Event::Restart => Self::start(),
+                Event::Restart => Self::start(restarts),
                 // A process that was given up may still end; nobody waits for it any more.
                 Event::Stop
                 | Event::Kill
+                | Event::Cleared
+                | Event::Blocked(_)
                 | Event::Launched
                 | Event::Attached(_)
                 | Event::NotLaunched(_)
                 | Event::Announced(_)
                 | Event::Healthy
+                | Event::Unhealthy
+                | Event::Hung
                 | Event::Expired
                 | Event::Exited(_)
                 | Event::Gone => (Self::Down(ended), vec![]),
@@ -193,22 +233,54 @@ impl Cause {
     /// Whether nobody wanted it.
     pub(crate) fn is_failure(&self) -> bool {
         match self {
-            Self::NotLaunched(_) | Self::ExitedEarly(_) | Self::TimedOut(_) | Self::Crashed => true,
+            Self::NotLaunched(_) | Self::ExitedEarly(_) | Self::TimedOut(_) | Self::Crashed | Self::Hung => {
+                true
+            }
             Self::Asked | Self::Finished => false,
         }
     }
 }
 
+fn waiting(blocked: Option<String>, event: Event) -> (State, Vec<Action>) {
+    match event {
+        Event::Cleared => (State::Starting(Step::Launching), vec![Launch]),
+        Event::Blocked(why) => (State::Waiting { blocked: Some(why) }, vec![]),
+        Event::Stop | Event::Kill => down(Cause::Asked, None, StopOutcome::NotRunning, Verdict::Rest),
+        Event::Restart
+        | Event::Launched
+        | Event::Attached(_)
+        | Event::NotLaunched(_)
+        | Event::Announced(_)
+        | Event::Healthy
+        | Event::Unhealthy
+        | Event::Hung
+        | Event::Expired
+        | Event::Exited(_)
+        | Event::Gone => (State::Waiting { blocked }, vec![]),
+    }
+}
+
 impl Step {
-    fn on(self, event: Event) -> (State, Vec<Action>) {
+    fn on(self, event: Event, restarts: &mut Restarts, now: Duration) -> (State, Vec<Action>) {
         let stay = (State::Starting(self), vec![]);
         match event {
-            Event::Restart => stay,
-            Event::Stop => ask(Cause::Asked),
-            Event::Kill => kill(Cause::Asked),
-            Event::Expired => kill(Cause::TimedOut(self)),
-            Event::NotLaunched(why) => down(Cause::NotLaunched(why), None, StopOutcome::NotRunning),
-            Event::Exited(exit) => leader_died(Cause::ExitedEarly(self), exit),
+            Event::Restart => {
+                restarts.forget();
+                stay
+            }
+            Event::Stop => Ending::ask(Cause::Asked, Next::After(Verdict::Rest)),
+            Event::Kill => Ending::kill(Cause::Asked, Next::After(Verdict::Rest)),
+            Event::Expired => {
+                let cause = Cause::TimedOut(self);
+                let next = Next::After(restarts.after(&cause, now));
+                Ending::kill(cause, next)
+            }
+            Event::NotLaunched(why) => {
+                let cause = Cause::NotLaunched(why);
+                let verdict = restarts.after(&cause, now);
+                down(cause, None, StopOutcome::NotRunning, verdict)
+            }
+            Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
             Event::Launched => match self {
                 Self::Launching => (State::Starting(Self::Announcing), vec![]),
                 Self::Announcing | Self::Probing { .. } => stay,
@@ -223,117 +295,86 @@ impl Step {
                 Self::Launching | Self::Probing { .. } => stay,
             },
             Event::Healthy => match self {
-                Self::Probing { port } => (State::Ready { port }, vec![]),
+                Self::Probing { port } => {
+                    restarts.ready(now);
+                    (State::Ready { port }, vec![])
+                }
                 Self::Launching | Self::Announcing => stay,
             },
-            Event::Gone => stay,
+            Event::Unhealthy | Event::Hung | Event::Cleared | Event::Blocked(_) | Event::Gone => stay,
         }
     }
 }
 
-fn ready(port: NonZeroU16, event: Event) -> (State, Vec<Action>) {
+/// A sidecar that was ready, whatever its health is now.
+fn up(
+    port: NonZeroU16,
+    state: State,
+    event: Event,
+    restarts: &mut Restarts,
+    now: Duration,
+) -> (State, Vec<Action>) {
     match event {
-        Event::Stop => ask(Cause::Asked),
-        Event::Kill => kill(Cause::Asked),
-        Event::Restart => {
-            let ending = Ending { cause: Cause::Asked, exit: None, force: Force::Asked, again: true };
-            (State::Ending(ending), vec![Ask])
+        Event::Stop => Ending::ask(Cause::Asked, Next::After(Verdict::Rest)),
+        Event::Kill => Ending::kill(Cause::Asked, Next::After(Verdict::Rest)),
+        Event::Restart => Ending::ask(Cause::Asked, Next::Start),
+        Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
+        Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
+        Event::Healthy => (State::Ready { port }, vec![]),
+        Event::Unhealthy => (State::Unhealthy { port }, vec![]),
+        // Whoever may not start it again does not kill it either: it may come to itself.
+        Event::Hung if restarts.policy == Restart::Never => (State::Unhealthy { port }, vec![]),
+        Event::Hung => {
+            let next = Next::After(restarts.after(&Cause::Hung, now));
+            Ending::ask(Cause::Hung, next)
         }
-        Event::Exited(exit) if exit.is_success() => leader_died(Cause::Finished, exit),
-        Event::Exited(exit) => leader_died(Cause::Crashed, exit),
-        Event::Launched
+        Event::Cleared
+        | Event::Blocked(_)
+        | Event::Launched
         | Event::Attached(_)
         | Event::NotLaunched(_)
         | Event::Announced(_)
-        | Event::Healthy
         | Event::Expired
-        | Event::Gone => (State::Ready { port }, vec![]),
+        | Event::Gone => (state, vec![]),
     }
 }
 
-fn ask(cause: Cause) -> (State, Vec<Action>) {
-    (State::Ending(Ending { cause, exit: None, force: Force::Asked, again: false }), vec![Ask])
+fn died(cause: Cause, exit: Exit, restarts: &mut Restarts, now: Duration) -> (State, Vec<Action>) {
+    let verdict = restarts.after(&cause, now);
+    Ending::leader_died(cause, exit, verdict)
 }
 
-fn kill(cause: Cause) -> (State, Vec<Action>) {
-    (State::Ending(Ending { cause, exit: None, force: Force::KilledLeader, again: false }), vec![Kill])
-}
-
-/// The leader ended unasked. Others of its group may live on (a wrapper's real server), so they are asked as well.
-fn leader_died(cause: Cause, exit: Exit) -> (State, Vec<Action>) {
-    let ending = Ending { cause, exit: Some(exit), force: Force::Asked, again: false };
-    (State::Ending(ending), vec![Ask, WatchGroup])
-}
-
-fn down(cause: Cause, exit: Option<Exit>, outcome: StopOutcome) -> (State, Vec<Action>) {
-    (State::Down(Ended { cause, exit, outcome }), vec![])
-}
-
-impl Ending {
-    fn on(mut self, event: Event) -> (State, Vec<Action>) {
-        let actions = match event {
-            Event::Restart => {
-                self.again = true;
-                vec![]
+impl BackingOff {
+    fn on(self, event: Event, restarts: &mut Restarts) -> (State, Vec<Action>) {
+        match event {
+            // By way of `Waiting`: what it depends on may have gone down as well.
+            Event::Expired => (State::Waiting { blocked: None }, vec![Wait]),
+            Event::Restart => State::start(restarts),
+            Event::Stop | Event::Kill => {
+                down(Cause::Asked, self.exit, StopOutcome::NotRunning, Verdict::Rest)
             }
-            Event::Stop => {
-                self.again = false;
-                vec![]
-            }
-            Event::Kill => {
-                self.again = false;
-                self.kill()
-            }
-            Event::Expired => match self.force {
-                Force::Asked => self.kill(),
-                Force::KilledLeader | Force::KilledRest => return self.end(StopOutcome::Abandoned),
-            },
-            Event::Exited(exit) => {
-                self.exit = Some(exit);
-                vec![WatchGroup]
-            }
-            Event::Gone => {
-                let outcome = self.outcome();
-                return self.end(outcome);
-            }
-            // The stop overtook the start: it holds for what was launched in the meantime.
-            Event::Launched | Event::Attached(_) => match self.force {
-                Force::Asked => vec![Ask],
-                Force::KilledLeader | Force::KilledRest => vec![Kill],
-            },
-            Event::NotLaunched(_) => return self.end(StopOutcome::NotRunning),
-            Event::Announced(_) | Event::Healthy => vec![],
-        };
-        (State::Ending(self), actions)
-    }
-
-    fn kill(&mut self) -> Vec<Action> {
-        match self.force {
-            Force::Asked => {
-                self.force = if self.exit.is_none() { Force::KilledLeader } else { Force::KilledRest };
-                vec![Kill]
-            }
-            Force::KilledLeader | Force::KilledRest => vec![],
+            Event::Cleared
+            | Event::Blocked(_)
+            | Event::Launched
+            | Event::Attached(_)
+            | Event::NotLaunched(_)
+            | Event::Announced(_)
+            | Event::Healthy
+            | Event::Unhealthy
+            | Event::Hung
+            | Event::Exited(_)
+            | Event::Gone => (State::BackingOff(self), vec![]),
         }
     }
+}
 
-    /// What it took, now that everything is gone.
-    pub(crate) fn outcome(&self) -> StopOutcome {
-        match (self.exit, self.force) {
-            (None, _) => StopOutcome::Detached,
-            (Some(exit), Force::Asked) => StopOutcome::Graceful(exit),
-            (Some(exit), Force::KilledLeader) => StopOutcome::Killed(exit),
-            (Some(exit), Force::KilledRest) => StopOutcome::GroupKilled(exit),
-        }
-    }
-
-    fn end(self, outcome: StopOutcome) -> (State, Vec<Action>) {
-        // What could not be killed may still hold files and ports: starting beside it would make things worse.
-        if self.again && outcome != StopOutcome::Abandoned {
-            return State::start();
-        }
-        down(self.cause, self.exit, outcome)
-    }
+fn down(cause: Cause, exit: Option<Exit>, outcome: StopOutcome, verdict: Verdict) -> (State, Vec<Action>) {
+    let state = match verdict {
+        Verdict::Retry(pause) => State::BackingOff(BackingOff { cause, exit, pause }),
+        Verdict::Rest => State::Down(Ended { cause, exit, outcome, given_up: false }),
+        Verdict::GiveUp => State::Down(Ended { cause, exit, outcome, given_up: true }),
+    };
+    (state, vec![])
 }
 
 #[cfg(test)]

@@ -9,12 +9,18 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "ts", derive(ts_rs::TS), ts(rename = "State"))]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
+    /// Not started yet: something that it depends on is not ready.
+    Waiting,
     /// Being started: not announced yet, or not healthy yet.
     Starting,
     /// Announced and healthy.
     Ready,
+    /// It was ready, and its health fails, or an answer is overdue. It may still serve.
+    Unhealthy,
     /// On its way down; what is left of its process group is being stopped.
     Stopping,
+    /// Down unasked, and about to be started again; [`Status::failure`] says why.
+    BackingOff,
     /// Down, because somebody asked for it or because it finished by itself with exit code 0.
     Stopped,
     /// Down, and nobody wanted that; [`Status::failure`] says why.
@@ -85,6 +91,10 @@ pub enum FailureKind {
     ReadyTimeout,
     /// The process ended after it had been ready, and not with code 0.
     Crashed,
+    /// The process answered nothing for too long after it had been ready; it was stopped.
+    Hung,
+    /// Something that the sidecar depends on is not there.
+    Dependency,
     /// The sidecar was stopped, or finished by itself, and is not being started again.
     Stopped,
 }
@@ -158,6 +168,8 @@ pub struct Status {
     pub failure: Option<Failure>,
     /// How the process ended, once it has.
     pub exit: Option<Exit>,
+    /// How often it was restarted by itself since it was last up for long.
+    pub restarts: u32,
 }
 
 /// What it took to stop a sidecar.

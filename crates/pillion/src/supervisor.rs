@@ -5,6 +5,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::{
     Detail, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, Status, StatusWatch, StopOutcome,
     events,
+    gate::Dependency,
     snapshot::{Readiness, Snapshot},
     task::{Command, Task},
 };
@@ -31,6 +32,10 @@ impl Supervisor {
     /// Outside the context of a tokio runtime with I/O and time enabled.
     #[must_use]
     pub fn start(spec: Spec) -> (Self, Events) {
+        Self::start_after(spec, Vec::new())
+    }
+
+    pub(crate) fn start_after(spec: Spec, after: Vec<Dependency>) -> (Self, Events) {
         let (commands, obeyed) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(Snapshot::initial(&spec));
         let (sender, receiver) = broadcast::channel(events::CAPACITY);
@@ -40,7 +45,7 @@ impl Supervisor {
             snapshot: snapshot.clone(),
             events: sender.downgrade(),
         };
-        tokio::spawn(Task::new(spec, obeyed, published, sender).run());
+        tokio::spawn(Task::new(spec, after, obeyed, published, sender).run());
         (supervisor, Events::new(receiver, snapshot, false))
     }
 
@@ -95,6 +100,39 @@ impl Supervisor {
             return Err(self.supervisor_gone());
         }
         self.ready().await
+    }
+
+    /// Replaces the process by a new one of the same program without a gap: starts it beside the present one, waits until
+    /// it is ready, and only then lets go of the present one, which is stopped with grace. The new one has another port,
+    /// which [`watch`](Self::watch) tells. Dropping the future does not take the request back.
+    ///
+    /// # Errors
+    /// When the new process does not get ready, or when a restart, a stop or another swap is asked for meanwhile. Nothing
+    /// has changed then.
+    pub async fn swap(&self) -> Result<Endpoint, Failure> {
+        self.ask_to_swap(None).await
+    }
+
+    /// As [`swap`](Self::swap), by another specification, which holds from then on if it works. It keeps the name.
+    ///
+    /// # Errors
+    /// As for [`swap`](Self::swap).
+    pub async fn swap_to(&self, mut spec: Spec) -> Result<Endpoint, Failure> {
+        spec.name.clone_from(&self.name);
+        self.ask_to_swap(Some(Box::new(spec))).await
+    }
+
+    async fn ask_to_swap(&self, spec: Option<Box<Spec>>) -> Result<Endpoint, Failure> {
+        match self.ask(|answer| Command::Swap(spec, answer)).await {
+            Some(Ok(())) => self.ready().await,
+            Some(Err(failure)) => Err(failure),
+            None => Err(self.supervisor_gone()),
+        }
+    }
+
+    /// What another sidecar needs to wait for this one.
+    pub(crate) fn as_dependency(&self, optional: bool) -> Dependency {
+        Dependency { snapshot: self.snapshot.clone(), optional }
     }
 
     /// Stops the sidecar: asks it, waits for the grace period, kills what is left of its process group. Returns when

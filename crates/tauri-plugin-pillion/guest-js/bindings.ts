@@ -1,6 +1,6 @@
 // Generated from Rust by tests/bindings.rs. What crosses the boundary between app and page.
 
-export type State = "starting" | "ready" | "stopping" | "stopped" | "failed";
+export type State = "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
 
 export type Exit = { 
 /**
@@ -12,7 +12,7 @@ code: number | null,
  */
 signal: number | null, };
 
-export type FailureKind = "unknownSidecar" | "spawn" | "exitedEarly" | "readyTimeout" | "crashed" | "stopped";
+export type FailureKind = "unknownSidecar" | "spawn" | "exitedEarly" | "readyTimeout" | "crashed" | "hung" | "dependency" | "stopped";
 
 export type Detail = { 
 /**
@@ -86,7 +86,11 @@ failure: Failure | null,
 /**
  * How the process ended, once it has.
  */
-exit: Exit | null, };
+exit: Exit | null, 
+/**
+ * How often it was restarted by itself since it was last up for long.
+ */
+restarts: number, };
 
 export type Endpoint = { 
 /**

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
 
 use integration_tests::doomed::{Doomed, Order, perform};
-use pillion::{Phase, Spec, Supervisor};
+use pillion::{Phase, Restart, Spec, Supervisor};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
@@ -22,7 +22,9 @@ impl Doomed for Host {
         let spec = Spec::run("sidecar", order.program)
             .args(order.arguments)
             .ready_timeout(order.ready_timeout)
-            .grace(order.grace);
+            .grace(order.grace)
+            // What is started again while the app lives is no survivor, but would look like one.
+            .restart(Restart::Never);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let supervisor = runtime.block_on(async {
             let (supervisor, mut events) = Supervisor::start(spec);

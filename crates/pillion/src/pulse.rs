@@ -1,0 +1,108 @@
+//! Whether a sidecar that was ready still answers: hung is one that leaves several questions unanswered, never one that
+//! is merely slow.
+
+use std::time::Duration;
+
+use pillion_protocol::health::HealthReport;
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    probe::{NotReady, Probe},
+    spec::Liveness,
+};
+
+/// The questions to one sidecar, and the count of those that came to nothing.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    probe: Probe,
+    interval: Duration,
+    tolerance: usize,
+    /// When the next question is due.
+    due: Instant,
+    /// Questions that may still be answered.
+    open: JoinSet<Result<HealthReport, NotReady>>,
+    /// Questions since the last answer that never will be.
+    failed: usize,
+}
+
+/// What was learnt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// It answers as it should.
+    Well,
+    /// It does not; or not so far, where nothing else is known.
+    Faint(Option<NotReady>),
+    /// It has answered nothing for too long.
+    None,
+}
+
+impl Pulse {
+    /// Starts to watch; the first question is due after one interval.
+    pub(crate) fn new(probe: Probe, liveness: Liveness) -> Self {
+        // A pulse without a pause would do nothing else.
+        let interval = liveness.interval.max(Duration::from_millis(1));
+        let tolerance = liveness.tolerance.max(1) as usize;
+        Self { probe, interval, tolerance, due: Instant::now() + interval, open: JoinSet::new(), failed: 0 }
+    }
+
+    /// Waits until something is learnt. May be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Beat {
+        loop {
+            let beat = tokio::select! {
+                // Answers first: one that came while this program did not run counts.
+                biased;
+                Some(answer) = self.open.join_next() => answer.ok().and_then(|answer| self.hear(answer)),
+                () = tokio::time::sleep_until(self.due) => self.ask(),
+            };
+            if let Some(beat) = beat {
+                return beat;
+            }
+        }
+    }
+
+    fn hear(&mut self, answer: Result<HealthReport, NotReady>) -> Option<Beat> {
+        match answer {
+            Ok(_) => {
+                self.forget();
+                Some(Beat::Well)
+            }
+            Err(why @ NotReady::Status(_)) => {
+                // It is alive enough to say so.
+                self.forget();
+                Some(Beat::Faint(Some(why)))
+            }
+            // Our own trouble says nothing about the sidecar.
+            Err(NotReady::Unable(_)) => None,
+            Err(why) => {
+                self.failed += 1;
+                Some(Beat::Faint(Some(why)))
+            }
+        }
+    }
+
+    fn ask(&mut self) -> Option<Beat> {
+        let (now, due) = (Instant::now(), self.due);
+        self.due = now + self.interval;
+        if now - due > self.interval / 2 {
+            // This program did not run, as while the computer sleeps: the sidecar did not either.
+            self.forget();
+        }
+        let unanswered = self.open.len() + self.failed;
+        // Asked on all the same, so that one that is left alone is seen to come to itself.
+        if self.open.len() < self.tolerance {
+            let probe = self.probe.clone();
+            self.open.spawn(async move { probe.ask().await });
+        }
+        match unanswered {
+            0 => None,
+            some if some < self.tolerance => Some(Beat::Faint(None)),
+            _ => Some(Beat::None),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.open.abort_all();
+        self.open = JoinSet::new();
+        self.failed = 0;
+    }
+}

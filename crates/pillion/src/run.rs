@@ -1,0 +1,142 @@
+//! One run of a sidecar: its process, where it has one, and what is known of it.
+
+use std::{num::NonZeroU16, sync::Arc};
+
+use pillion_protocol::{Announcement, Instance};
+use tokio::{sync::broadcast, time::Instant};
+
+use crate::{
+    events::SidecarEvent,
+    explain::Evidence,
+    launch::launch,
+    output::{Output, Read, Tail},
+    spec::{Launch, Spec},
+    state::Event,
+    sys::Group,
+};
+
+/// From a launch to the next.
+pub(crate) struct Run {
+    name: String,
+    events: broadcast::Sender<SidecarEvent>,
+    pub(crate) process: Option<Process>,
+    pub(crate) pid: Option<u32>,
+    /// The nonce that the process was given.
+    pub(crate) instance: Option<Instance>,
+    /// The version that its health names.
+    pub(crate) version: Option<String>,
+    pub(crate) tail: Tail,
+    pub(crate) evidence: Evidence,
+    started: Instant,
+    noticed: Vec<Oddity>,
+}
+
+/// The process of a run.
+pub(crate) struct Process {
+    pub(crate) group: Arc<Group>,
+    pub(crate) output: Output,
+    /// Whether the leader's end was seen.
+    pub(crate) exited: bool,
+}
+
+/// What a sidecar does that its author should know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    AnnouncedTwice,
+    Misannounced,
+    Unguarded,
+}
+
+impl Run {
+    /// Before the first launch.
+    pub(crate) fn none(spec: &Spec, events: broadcast::Sender<SidecarEvent>) -> Self {
+        Self {
+            name: spec.name.clone(),
+            events,
+            process: None,
+            pid: None,
+            instance: None,
+            version: None,
+            tail: Tail::default(),
+            evidence: Evidence::default(),
+            started: Instant::now(),
+            noticed: Vec::new(),
+        }
+    }
+
+    /// Starts the process, if there is one to start; says what came of it.
+    pub(crate) fn launch(spec: &Spec, events: broadcast::Sender<SidecarEvent>) -> (Self, Event) {
+        let mut run = Self::none(spec, events);
+        let program = match &spec.launch {
+            Launch::Attach(port) => return (run, Event::Attached(*port)),
+            Launch::Run(program) => program,
+        };
+        match launch(program, spec.grace) {
+            Ok((instance, spawned)) => {
+                if let Some(why) = spawned.unguarded {
+                    run.notice(
+                        Oddity::Unguarded,
+                        format!("no guard watches over it: {why}; if this program is killed, it may be left behind"),
+                    );
+                }
+                run.instance = Some(instance);
+                run.pid = Some(spawned.group.pid());
+                run.process = Some(Process {
+                    group: Arc::new(spawned.group),
+                    output: Output::new(spawned.stdout, spawned.stderr),
+                    exited: false,
+                });
+                (run, Event::Launched)
+            }
+            Err(why) => (run, Event::NotLaunched(why)),
+        }
+    }
+
+    /// Takes in what was read, and returns the ports that it announces.
+    pub(crate) fn absorb(&mut self, read: Read) -> Vec<NonZeroU16> {
+        self.tail.push(&read.lines);
+        if !read.lines.is_empty() {
+            self.publish(SidecarEvent::Output(read.lines));
+        }
+        let mut ports = Vec::new();
+        for announcement in read.announcements {
+            match announcement {
+                Announcement::Port(port) => ports.push(port),
+                Announcement::Malformed(line) => self.misannounced(format!(
+                    "it printed {line:?}, which is no announcement: a port is a number from 1 to 65535, and nothing else"
+                )),
+                Announcement::Unfinished(line) => {
+                    self.misannounced(format!("it printed {line:?} without the newline that completes it"));
+                }
+            }
+        }
+        ports
+    }
+
+    fn misannounced(&mut self, note: String) {
+        self.evidence.misannounced = Some(note.clone());
+        self.notice(Oddity::Misannounced, note);
+    }
+
+    /// Reports an oddity, once a run: a sidecar that repeats it would flood whoever listens.
+    pub(crate) fn notice(&mut self, oddity: Oddity, text: String) {
+        if !self.noticed.contains(&oddity) {
+            self.noticed.push(oddity);
+            tracing::warn!(sidecar = self.name, "{text}");
+            self.publish(SidecarEvent::Notice(text));
+        }
+    }
+
+    /// The leader is dead.
+    pub(crate) fn exited(&mut self) {
+        self.evidence.lived = Some(self.started.elapsed());
+        if let Some(process) = &mut self.process {
+            process.exited = true;
+        }
+    }
+
+    fn publish(&self, event: SidecarEvent) {
+        // An error means that nobody listens.
+        let _ = self.events.send(event);
+    }
+}
