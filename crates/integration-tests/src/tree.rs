@@ -46,8 +46,17 @@ impl Tree {
     /// environment as `FAKE`.
     #[must_use]
     pub fn program(&self, program: impl Into<PathBuf>) -> Spec {
-        let spec = Spec::run("sidecar", program).restart(Restart::Never);
-        spec.env(Mark::VARIABLE, self.mark()).env("FAKE", &self.sidecar)
+        self.marked(Spec::run("sidecar", program))
+    }
+
+    /// A `fake-sidecar` that takes `steps` under a name of its own.
+    #[must_use]
+    pub fn named(&self, name: &str, steps: &str) -> Spec {
+        self.marked(Spec::run(name, &self.sidecar)).args(steps.split_ascii_whitespace())
+    }
+
+    fn marked(&self, spec: Spec) -> Spec {
+        spec.restart(Restart::Never).env(Mark::VARIABLE, self.mark()).env("FAKE", &self.sidecar)
     }
 
     /// The processes that are alive now.

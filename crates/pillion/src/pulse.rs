@@ -106,3 +106,57 @@ impl Pulse {
         self.failed = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    /// A pulse of a server whose connections are made by the kernel and answered by nobody. Time stands still but for
+    /// what is waited for.
+    fn silent() -> (TcpListener, Pulse) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = std::num::NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
+        let probe = Probe { port, path: "/health".to_owned(), instance: None };
+        (listener, Pulse::new(probe, Liveness { interval: INTERVAL, tolerance: 3 }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_death_when_three_questions_are_open_and_the_fourth_is_due() {
+        let (_listener, mut pulse) = silent();
+        let start = Instant::now();
+        assert_eq!(pulse.next().await, Beat::Faint(None));
+        assert_eq!(pulse.next().await, Beat::Faint(None));
+        assert_eq!(pulse.next().await, Beat::None);
+        assert_eq!(start.elapsed().as_secs(), 4 * INTERVAL.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_did_not_run_does_not_blame_the_other() {
+        let (_listener, mut pulse) = silent();
+        assert_eq!(pulse.next().await, Beat::Faint(None));
+        assert_eq!(pulse.next().await, Beat::Faint(None));
+        // The computer sleeps for an hour.
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        for beat in [Beat::Faint(None), Beat::Faint(None), Beat::None] {
+            assert_eq!(pulse.next().await, beat);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_count_as_silence_does() {
+        let (listener, mut pulse) = silent();
+        drop(listener);
+        let refused = |beat: Beat| matches!(beat, Beat::Faint(Some(NotReady::Unreachable(_))));
+        assert!(refused(pulse.next().await));
+        loop {
+            match pulse.next().await {
+                Beat::None => break,
+                beat => assert!(refused(beat.clone()) || beat == Beat::Faint(None), "{beat:?}"),
+            }
+        }
+    }
+}

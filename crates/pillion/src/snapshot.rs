@@ -41,12 +41,12 @@ pub(crate) struct Facts<'a> {
 
 impl Snapshot {
     /// What is known before the task has run at all.
-    pub(crate) fn initial(spec: &Spec) -> Self {
+    pub(crate) fn initial(spec: &Spec, state: Phase) -> Self {
         let status = Status {
             sidecar: spec.name.clone(),
             seq: 0,
             at: now_ms(),
-            state: Phase::Starting,
+            state,
             pid: None,
             port: None,
             url: None,

@@ -3,8 +3,8 @@
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    Detail, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, Status, StatusWatch, StopOutcome,
-    events,
+    Detail, Endpoint, Events, Failure, FailureKind, Phase, SidecarEvent, Spec, Status, StatusWatch,
+    StopOutcome, events,
     gate::Dependency,
     snapshot::{Readiness, Snapshot},
     task::{Command, Task},
@@ -36,8 +36,9 @@ impl Supervisor {
     }
 
     pub(crate) fn start_after(spec: Spec, after: Vec<Dependency>) -> (Self, Events) {
+        let state = if after.is_empty() { Phase::Starting } else { Phase::Waiting };
         let (commands, obeyed) = mpsc::unbounded_channel();
-        let (published, snapshot) = watch::channel(Snapshot::initial(&spec));
+        let (published, snapshot) = watch::channel(Snapshot::initial(&spec, state));
         let (sender, receiver) = broadcast::channel(events::CAPACITY);
         let supervisor = Self {
             name: spec.name.clone(),

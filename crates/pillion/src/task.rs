@@ -37,6 +37,7 @@ pub(crate) struct Task {
     abandoned: bool,
     snapshot: watch::Sender<Snapshot>,
     events: broadcast::Sender<SidecarEvent>,
+    restarts: Vec<oneshot::Sender<()>>,
     stops: Vec<oneshot::Sender<StopOutcome>>,
     present: Life,
     candidate: Option<Candidate>,
@@ -69,6 +70,7 @@ impl Task {
             commands,
             abandoned: false,
             snapshot,
+            restarts: Vec::new(),
             stops: Vec::new(),
             present: Life::begin(spec, after, events.clone()),
             events,
@@ -107,7 +109,7 @@ impl Task {
             Some(Command::Restart(under_way)) => {
                 self.dismiss_candidate("a restart was asked for");
                 self.present.tell(Event::Restart);
-                let _ = under_way.send(());
+                self.restarts.push(under_way);
             }
             Some(Command::Swap(spec, answer)) => {
                 self.dismiss_candidate("another swap was asked for");
@@ -144,8 +146,9 @@ impl Task {
     /// Draws the conclusions from what has happened.
     fn settle(&mut self) {
         self.settle_candidate();
-        self.answer_stops();
+        // Every answer comes after the status that it speaks of.
         self.publish();
+        self.answer();
     }
 
     fn settle_candidate(&mut self) {
@@ -155,7 +158,6 @@ impl Task {
             Readiness::Up(_) => {
                 let Candidate { life, answer } = candidate;
                 self.retiring.add(std::mem::replace(&mut self.present, life));
-                // The answer comes after the status that it speaks of.
                 self.publish();
                 let _ = answer.send(Ok(()));
             }
@@ -177,8 +179,12 @@ impl Task {
         self.retiring.add(life);
     }
 
-    /// A stop is over when nothing is left, or when a restart has overtaken it.
-    fn answer_stops(&mut self) {
+    /// A restart is under way as soon as it was obeyed; a stop is over when nothing is left, or when a restart has
+    /// overtaken it.
+    fn answer(&mut self) {
+        for under_way in self.restarts.drain(..) {
+            let _ = under_way.send(());
+        }
         let outcome = match self.present.state() {
             State::Ending(_) => return,
             State::Down(ended) => ended.outcome,

@@ -7,8 +7,8 @@
 //! lines N       write N numbered lines of 100 bytes to stdout, a few of them to stderr
 //! env NAME      write NAME=value as a line to stdout, or "NAME is unset"
 //! listen KIND   serve every path on an OS-chosen port: ok, bare (200 without a body), foreign (another instance's
-//!               nonce), silent (never answers), late (503 first, then ok), /PATH (ok there, 404 elsewhere), or a
-//!               status code
+//!               nonce), silent (never answers), late (503 first, then ok), sick (ok first, then 503), slow (ok at
+//!               once first, then after 600 ms), queue (ok, one connection after the other, 20 ms each), /PATH (ok there, 404 elsewhere), or a status code
 //! announce      write BACKEND_PORT:{port} of the last listen
 //! deaf          ignore SIGTERM from here on
 //! close         close stdout and stderr
@@ -49,6 +49,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use signal_hook::{consts::SIGTERM, iterator::Signals};
@@ -206,6 +207,9 @@ fn listen(kind: &str) -> u16 {
         for connection in listener.incoming() {
             if kind == "silent" {
                 kept.send(connection.unwrap()).unwrap();
+            } else if kind == "queue" {
+                thread::sleep(Duration::from_millis(20));
+                answer(connection.unwrap(), "ok");
             } else {
                 let kind = kind.clone();
                 thread::spawn(move || answer(connection.unwrap(), &kind));
@@ -233,6 +237,14 @@ fn answer(mut connection: TcpStream, kind: &str) {
         "ok" => ok(),
         "late" if ASKED.swap(true, Ordering::Relaxed) => ok(),
         "late" => (503, String::new()),
+        "sick" if ASKED.swap(true, Ordering::Relaxed) => (503, String::new()),
+        "sick" => ok(),
+        "slow" => {
+            if ASKED.swap(true, Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(600));
+            }
+            ok()
+        }
         "bare" => (200, String::new()),
         "foreign" => (200, r#"{"status":"ok","instance":"00000000000000000000000000000000"}"#.to_owned()),
         wanted if wanted.starts_with('/') => {

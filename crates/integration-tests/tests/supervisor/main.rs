@@ -6,10 +6,14 @@
 mod attach;
 mod environment;
 mod exit;
+mod fleet;
 mod framing;
 mod handles;
 mod leaks;
+mod liveness;
 mod output;
 mod readiness;
+mod restart;
 mod stop;
 mod support;
+mod swap;

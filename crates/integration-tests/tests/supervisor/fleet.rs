@@ -1,0 +1,90 @@
+//! Several sidecars start in the order of their needs, and stop the other way round.
+
+use integration_tests::{Witness, run};
+use pillion::{FailureKind, Fleet, FleetError, Phase, StopOutcome};
+
+use crate::support::{assert_failure, tree};
+
+#[test]
+fn each_waits_for_what_it_needs_and_goes_before_it() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let port = witness.port();
+        let sidecar = |name: &str| {
+            let hello = format!("tell {port} {name} hear listen ok announce");
+            tree.named(name, &format!("{hello} term tell {port} {name}-bye hear exit 0"))
+        };
+        let fleet = Fleet::start([sidecar("api").depends_on(["db"]), sidecar("db")]).unwrap();
+        let (api, db) = (fleet.get("api").unwrap(), fleet.get("db").unwrap());
+
+        let mut first = witness.hear("db").await;
+        assert_eq!(api.status().state, Phase::Waiting);
+        first.go_on().await;
+        let mut second = witness.hear("api").await;
+        assert_eq!(db.status().state, Phase::Ready);
+        second.go_on().await;
+        api.ready().await.unwrap();
+
+        let goodbyes = async {
+            let mut first = witness.hear("api-bye").await;
+            assert_eq!(db.status().state, Phase::Ready, "what is needed stays for as long as it is");
+            first.go_on().await;
+            witness.hear("db-bye").await.go_on().await;
+        };
+        let (outcomes, ()) = tokio::join!(fleet.stop(), goodbyes);
+        assert_eq!(outcomes.len(), 2);
+        assert!(outcomes.values().all(|outcome| matches!(outcome, StopOutcome::Graceful(_))), "{outcomes:?}");
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn one_that_waits_in_vain_says_so_and_starts_once_it_can() {
+    run(async {
+        let tree = tree();
+        let dir = tempfile::tempdir().unwrap();
+        let flag = dir.path().join("flag");
+        let script = r#"[ -e "$0" ] && exec "$FAKE" listen ok announce term exit 0; exit 3"#;
+        let db = tree.program("sh").args(["-c", script]).arg(&flag);
+        let api = tree.named("api", "listen ok announce term exit 0").depends_on(["sidecar"]);
+        let fleet = Fleet::start([db, api]).unwrap();
+        let (api, db) = (fleet.get("api").unwrap(), fleet.get("sidecar").unwrap());
+
+        let failure = api.ready().await.unwrap_err();
+        assert_failure(&failure, FailureKind::Dependency, &["api waits for", "sidecar exited with code 3"]);
+        assert_eq!(api.status().state, Phase::Waiting);
+        std::fs::write(&flag, "").unwrap();
+        db.restart().await.unwrap();
+        // It may take a moment until it has noticed.
+        let mut changes = api.watch();
+        while changes.next().await.unwrap().state != Phase::Ready {}
+        fleet.stop().await;
+    });
+}
+
+#[test]
+fn an_optional_one_that_fails_keeps_nobody_waiting() {
+    run(async {
+        let tree = tree();
+        let cache = tree.named("cache", "exit 3").optional(true);
+        let api = tree.named("api", "listen ok announce term exit 0").depends_on(["cache"]);
+        let fleet = Fleet::start([cache, api]).unwrap();
+        fleet.get("api").unwrap().ready().await.unwrap();
+        assert_eq!(fleet.get("cache").unwrap().ready().await.unwrap_err().kind, FailureKind::ExitedEarly);
+        fleet.stop().await;
+    });
+}
+
+#[test]
+fn what_makes_no_sense_starts_nothing() {
+    run(async {
+        let tree = tree();
+        let a = tree.named("a", "park").depends_on(["b"]);
+        let b = tree.named("b", "park").depends_on(["a"]);
+        let error = Fleet::start([a.clone(), b]).unwrap_err();
+        assert!(matches!(&error, FleetError::Cycle(path) if path.len() == 3), "{error}");
+        assert!(matches!(Fleet::start([a.clone()]), Err(FleetError::Unknown { .. })));
+        assert!(matches!(Fleet::start([a.clone(), a]), Err(FleetError::Twice(_))));
+        tree.assert_dead();
+    });
+}

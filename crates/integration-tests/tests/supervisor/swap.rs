@@ -1,0 +1,128 @@
+//! A swap replaces the process without a gap, or changes nothing.
+
+use std::time::Duration;
+
+use integration_tests::{Witness, run};
+use pillion::{Events, FailureKind, Phase, Restart, SidecarEvent, StopOutcome, Supervisor};
+
+use crate::support::{assert_failure, phase, status, tree};
+
+#[test]
+fn the_new_one_takes_over_before_the_old_one_is_asked_to_go() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("listen ok announce term tell {} bye hear exit 0", witness.port());
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
+        let before = supervisor.ready().await.unwrap();
+        phase(&mut events, Phase::Ready).await;
+        let after = supervisor.swap().await.unwrap();
+        assert!(after.pid != before.pid && after.port != before.port);
+        assert_eq!(supervisor.ready().await.unwrap(), after);
+        // The old one finishes what it has in hand, and nobody waits for it.
+        let mut old = witness.hear("bye").await;
+        assert_eq!(tree.sidecars().len(), 2);
+        old.go_on().await;
+        old.death().await;
+        // Nobody ever saw anything but ready.
+        let moved = status(&mut events, |_| true).await;
+        assert_eq!((moved.state, moved.pid, moved.url), (Phase::Ready, after.pid, Some(after.url)));
+        let (stopped, ()) =
+            tokio::join!(supervisor.stop(), async { witness.hear("bye").await.go_on().await });
+        assert!(matches!(stopped, StopOutcome::Graceful(_)), "{stopped:?}");
+    });
+}
+
+#[test]
+fn a_new_one_that_never_gets_ready_changes_nothing() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce park"));
+        let before = supervisor.ready().await.unwrap();
+        phase(&mut events, Phase::Ready).await;
+        let dies = supervisor.swap_to(tree.sidecar("err why\\n exit 3")).await.unwrap_err();
+        assert_failure(&dies, FailureKind::ExitedEarly, &["sidecar exited with code 3"]);
+        assert_eq!(dies.detail.tail, ["why"]);
+        let silent = tree.sidecar("park").ready_timeout(Duration::from_millis(200));
+        let silent = supervisor.swap_to(silent).await.unwrap_err();
+        assert_failure(&silent, FailureKind::ReadyTimeout, &["announced no port within 200 ms"]);
+        assert_eq!(supervisor.ready().await.unwrap(), before);
+        let _ = supervisor.kill().await;
+        // The next status of all is that of the kill.
+        let next = status(&mut events, |_| true).await;
+        assert_eq!((next.state, next.pid), (Phase::Stopping, before.pid));
+    });
+}
+
+#[test]
+fn a_stop_ends_both() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
+        supervisor.ready().await.unwrap();
+        let spec = tree.sidecar(&format!("tell {} candidate park", witness.port()));
+        let (swapped, stopped) = tokio::join!(supervisor.swap_to(spec), async {
+            witness.hear("candidate").await;
+            supervisor.stop().await
+        });
+        assert_failure(&swapped.unwrap_err(), FailureKind::Stopped, &["given up: a stop was asked for"]);
+        assert!(matches!(stopped, StopOutcome::Graceful(_)), "{stopped:?}");
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn a_kill_does_not_wait_for_one_that_takes_its_time_to_go() {
+    run(async {
+        let tree = tree();
+        let (supervisor, _) =
+            Supervisor::start(tree.sidecar("deaf listen ok announce park").grace(Duration::MAX));
+        supervisor.ready().await.unwrap();
+        supervisor.swap().await.unwrap();
+        assert_eq!(tree.sidecars().len(), 2);
+        assert!(matches!(supervisor.kill().await, StopOutcome::Killed(_)));
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn what_took_over_is_restarted_by_its_own_rules() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
+        supervisor.ready().await.unwrap();
+        let mortal = format!("listen ok announce tell {} up hear exit 70", witness.port());
+        supervisor.swap_to(tree.sidecar(&mortal).restart(Restart::OnFailure)).await.unwrap();
+        witness.hear("up").await.go_on().await;
+        phase(&mut events, Phase::BackingOff).await;
+        supervisor.ready().await.unwrap();
+        witness.hear("up").await;
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn dropping_every_handle_ends_both() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
+        supervisor.ready().await.unwrap();
+        let spec = tree.sidecar(&format!("tell {} candidate park", witness.port()));
+        let swapping = tokio::spawn({
+            let supervisor = supervisor.clone();
+            async move { supervisor.swap_to(spec).await }
+        });
+        witness.hear("candidate").await;
+        drop(supervisor);
+        swapping.abort();
+        until_the_end(&mut events).await;
+        tree.assert_dead();
+    });
+}
+
+async fn until_the_end(events: &mut Events) {
+    while let Some(event) = events.next().await {
+        if let SidecarEvent::Status(status) = event {
+            assert!(status.failure.is_none(), "{status:?}");
+        }
+    }
+}
