@@ -1,11 +1,14 @@
 //! The guard of one sidecar.
 //!
 //! ```text
-//! pillion-guard GRACE_MS PROGRAM ARGUMENT…
+//! pillion-guard GRACE_MS LISTENERS PROGRAM ARGUMENT…
 //! ```
 //!
 //! Stdin is a socket to the supervisor; stdout and stderr are the sidecar's. The guard starts the program in a process group
 //! of its own, with a pipe for its stdin whose other end it keeps, and then does as it is told:
+//!
+//! With `LISTENERS` 1, and not 0, the first byte on the socket brings a listener along (`SCM_RIGHTS`). The program finds it at
+//! descriptor 3, and its own process id in `LISTEN_PID`; the supervisor has set the other variables of `sd_listen_fds(3)`.
 //!
 //! | byte from the supervisor | what the guard does |
 //! | --- | --- |
@@ -44,12 +47,13 @@ use sys::{Pid, Process, Wait};
 fn main() {
     let mut arguments = env::args_os().skip(1);
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
+    let listener = arguments.next().is_some_and(|listeners| listeners == "1");
     let (Some(grace), Some(program)) = (grace, arguments.next()) else {
         eprintln!("pillion-guard is started by pillion, not by hand");
         exit(2);
     };
-    sys::stand_apart();
-    let mut guard = match Guard::start(&program, arguments) {
+    let listener = sys::stand_apart(listener);
+    let mut guard = match Guard::start(&program, arguments, listener) {
         Ok(guard) => guard,
         Err(error) => {
             tell(&format!("failed {}", error.raw_os_error().unwrap_or(0)));
@@ -74,16 +78,20 @@ struct Guard {
 
 impl Guard {
     #[expect(clippy::disallowed_methods, reason = "it is what owns the child from here on")]
-    fn start(program: &OsString, arguments: impl Iterator<Item = OsString>) -> std::io::Result<Self> {
+    fn start(
+        program: &OsString,
+        arguments: impl Iterator<Item = OsString>,
+        listener: bool,
+    ) -> std::io::Result<Self> {
         let (stdin, lifeline) = std::io::pipe()?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::from(stdin)).process_group(0);
-        sys::bind_to_this_process(&mut command)?;
+        sys::bind_to_this_process(&mut command, listener)?;
         let leader = Pid::from(command.spawn()?.id());
         tell(&format!("spawned {leader}"));
         // The program's streams end with the program, and not with the guard.
         drop(command);
-        sys::let_go_of_output();
+        sys::let_go(listener);
         Ok(Self { leader, reaped: false, kin: sys::Kin::new(), lifeline: Some(lifeline), asked: None })
     }
 

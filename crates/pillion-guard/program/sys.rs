@@ -1,6 +1,7 @@
 //! The system calls that std does not have, and all of the guard's `unsafe`. What differs between the systems is in the
 //! module named after each.
 
+mod handover;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
@@ -93,8 +94,9 @@ impl fmt::Display for Pid {
 /// Where the signal handler says that a child has died: the writing end of a pipe to ourselves, and the reading one.
 static DEATHS: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
-/// Takes the guard out of everything that could end it together with the app, and closes what it inherited.
-pub(crate) fn stand_apart() {
+/// Takes the guard out of everything that could end it together with the app, and closes what it inherited. Takes over the
+/// listener where there is one; whether that came.
+pub(crate) fn stand_apart(listener: bool) -> bool {
     // SAFETY: none of these touches memory, but for `pipe`, which fills the two integers of its argument. The handler
     // calls nothing but write(2), which is async-signal-safe (signal-safety(7)).
     unsafe {
@@ -103,6 +105,7 @@ pub(crate) fn stand_apart() {
             signal(ignored, SIG_IGN);
         }
         platform::become_guard();
+        let listener = listener && handover::receive();
         let mut ends = [-1; 2];
         pipe(ends.as_mut_ptr());
         for (end, place) in ends.into_iter().zip(&DEATHS) {
@@ -114,6 +117,7 @@ pub(crate) fn stand_apart() {
             place.store(end, Ordering::Relaxed);
         }
         signal(SIGCHLD, on_death as extern "C" fn(c_int) as usize);
+        listener
     }
 }
 
@@ -126,7 +130,7 @@ extern "C" fn on_death(_: c_int) {
 ///
 /// It executes the program itself, because std does so with execvp(3), which hands a file that is no program to a shell:
 /// that is to be an error.
-pub(crate) fn bind_to_this_process(command: &mut Command) -> io::Result<()> {
+pub(crate) fn bind_to_this_process(command: &mut Command, listener: bool) -> io::Result<()> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<CString> = words.map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
     let files = candidates(command.get_program())?;
@@ -145,6 +149,9 @@ pub(crate) fn bind_to_this_process(command: &mut Command) -> io::Result<()> {
             // The guard may have died before that was armed.
             if getppid() != guard {
                 return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            if listener {
+                handover::name_this_process(environ, getpid());
             }
             let mut error = io::Error::from_raw_os_error(ENOENT);
             for file in &files {
@@ -172,8 +179,11 @@ fn candidates(program: &OsStr) -> io::Result<Vec<CString>> {
     Ok(files.map(|file| CString::new(file.into_os_string().into_vec())).collect::<Result<_, _>>()?)
 }
 
-/// Stdout and stderr were the sidecar's: whoever reads them waits for their end.
-pub(crate) fn let_go_of_output() {
+/// Lets go of what is the sidecar's: of its output, because whoever reads that waits for its end, and of its listener.
+pub(crate) fn let_go(listener: bool) {
+    if listener {
+        handover::let_go();
+    }
     if let Ok(null) = fs::File::options().write(true).open("/dev/null") {
         use std::os::fd::AsRawFd;
         // SAFETY: dup2(2) replaces two descriptors that nothing else in this process uses any more.

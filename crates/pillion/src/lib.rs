@@ -23,6 +23,7 @@ mod events;
 mod explain;
 mod fleet;
 mod gate;
+mod handover;
 mod launch;
 mod life;
 mod output;

@@ -8,6 +8,7 @@ use tokio::{sync::broadcast, time::Instant};
 use crate::{
     events::SidecarEvent,
     gate::{Dependency, Gate},
+    handover::Handover,
     output::{Output, Read},
     probe::{NotReady, Probe},
     pulse::{Beat, Pulse},
@@ -34,6 +35,8 @@ pub(crate) struct Life {
     /// The origin of the times that the state machine is told.
     born: Instant,
     run: Run,
+    /// What each run is handed, where that is wanted.
+    handover: Option<Handover>,
     /// What it took to bring down the last run.
     outcome: StopOutcome,
 
@@ -66,7 +69,9 @@ impl Life {
         };
         let mut restarts = Restarts::new(policy, spec.intensity);
         let (state, actions) = State::start(&mut restarts);
+        let handover = matches!(&spec.launch, Launch::Run(run) if run.handover).then(Handover::default);
         let mut life = Self {
+            handover,
             run: Run::none(&spec, events.clone()),
             spec,
             after,
@@ -111,6 +116,7 @@ impl Life {
             evidence: &self.run.evidence,
             tail: &self.run.tail,
             restarts: self.restarts.streak(),
+            kept: self.handover.as_ref().and_then(Handover::port),
         }
     }
 
@@ -198,7 +204,8 @@ impl Life {
                 Action::Wait if self.after.is_empty() => answers.push_back(Event::Cleared),
                 Action::Wait => self.gate = Some(Gate::new(self.after.clone())),
                 Action::Launch => {
-                    let (run, answer) = Run::launch(&self.spec, self.events.clone());
+                    let listener = self.handover.as_mut().and_then(Handover::offer);
+                    let (run, answer) = Run::launch(&self.spec, listener, self.events.clone());
                     self.run = run;
                     answers.push_back(answer);
                 }
@@ -237,6 +244,9 @@ impl Life {
             }
             State::Ending(_) => (self.probe, self.pulse) = (None, None),
             State::BackingOff(_) | State::Down(_) => {
+                if let (State::Down(_), Some(handover)) = (&self.state, &mut self.handover) {
+                    handover.close();
+                }
                 (self.gate, self.probe, self.pulse, self.emptied) = (None, None, None, None);
                 // Reaps the leader, and kills what might be left of its group.
                 self.run.process = None;
@@ -257,12 +267,27 @@ impl Life {
                         );
                     }
                 }
-                State::Waiting { .. }
-                | State::Starting(_)
-                | State::Ending(_)
-                | State::BackingOff(_)
-                | State::Down(_) => self.tell(Event::Announced(port)),
+                State::Starting(_) => {
+                    self.hand_over(port);
+                    self.tell(Event::Announced(port));
+                }
+                State::Waiting { .. } | State::Ending(_) | State::BackingOff(_) | State::Down(_) => {}
             }
+        }
+    }
+
+    /// Sees from the announcement whether the listener was taken.
+    fn hand_over(&mut self, announced: NonZeroU16) {
+        if let Some(handover) = &mut self.handover
+            && !handover.announced(announced)
+        {
+            self.run.notice(
+                Oddity::ListenerNotTaken,
+                format!(
+                    "it announced port {announced} and did not take the listener that it was handed: requests fail while \
+                     it restarts"
+                ),
+            );
         }
     }
 

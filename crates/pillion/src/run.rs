@@ -1,6 +1,6 @@
 //! One run of a sidecar: its process, where it has one, and what is known of it.
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{net::TcpListener, num::NonZeroU16, sync::Arc};
 
 use pillion_protocol::{Announcement, Instance};
 use tokio::{sync::broadcast, time::Instant};
@@ -43,6 +43,7 @@ pub(crate) struct Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Oddity {
     AnnouncedTwice,
+    ListenerNotTaken,
     Misannounced,
     Unguarded,
 }
@@ -65,13 +66,17 @@ impl Run {
     }
 
     /// Starts the process, if there is one to start; says what came of it.
-    pub(crate) fn launch(spec: &Spec, events: broadcast::Sender<SidecarEvent>) -> (Self, Event) {
+    pub(crate) fn launch(
+        spec: &Spec,
+        listener: Option<TcpListener>,
+        events: broadcast::Sender<SidecarEvent>,
+    ) -> (Self, Event) {
         let mut run = Self::none(spec, events);
         let program = match &spec.launch {
             Launch::Attach(port) => return (run, Event::Attached(*port)),
             Launch::Run(program) => program,
         };
-        match launch(program, spec.grace) {
+        match launch(program, spec.grace, listener) {
             Ok((instance, spawned)) => {
                 if let Some(why) = spawned.unguarded {
                     run.notice(

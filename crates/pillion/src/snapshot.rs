@@ -1,6 +1,9 @@
 //! What the handles of a sidecar see of it at one moment.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    num::NonZeroU16,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     explain::{self, Evidence},
@@ -37,6 +40,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) evidence: &'a Evidence,
     pub(crate) tail: &'a Tail,
     pub(crate) restarts: u32,
+    /// The port that stays whatever becomes of the process.
+    pub(crate) kept: Option<NonZeroU16>,
 }
 
 impl Snapshot {
@@ -79,7 +84,7 @@ impl Snapshot {
                 | State::Waiting { .. }
                 | State::Ending(_)
                 | State::BackingOff(_)
-                | State::Down(_) => None,
+                | State::Down(_) => facts.kept,
             },
             url: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),

@@ -92,6 +92,7 @@ pub(crate) struct Run {
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) handover: bool,
 }
 
 impl Spec {
@@ -114,6 +115,7 @@ impl Spec {
                 env: BTreeMap::new(),
                 current_dir: None,
                 allowed_origins: Vec::new(),
+                handover: false,
             }),
         )
     }
@@ -173,6 +175,17 @@ impl Spec {
     #[must_use]
     pub fn allowed_origins(self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.with_run(|run| run.allowed_origins = origins.into_iter().map(Into::into).collect())
+    }
+
+    /// Whether to bind the listener here and hand it to each run, by systemd's convention (`LISTEN_FDS`, `LISTEN_PID`,
+    /// descriptor 3). The port then stays the same across crashes and restarts, and whoever connects in between waits
+    /// instead of being refused. The sidecar announces as ever; one that announces another port did not take the
+    /// listener, and is used as it is.
+    ///
+    /// Linux and macOS, under a guard; elsewhere the sidecar finds a port by itself. Does nothing to an attached server.
+    #[must_use]
+    pub fn handover(self, handover: bool) -> Self {
+        self.with_run(|run| run.handover = handover)
     }
 
     /// The path whose 2xx answer means ready; `/health` by default.

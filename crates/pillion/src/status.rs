@@ -156,7 +156,8 @@ pub struct Status {
     pub state: Phase,
     /// Its process, or the last one it had.
     pub pid: Option<u32>,
-    /// The announced port, while the process that announced it lives.
+    /// The announced port, while the process that announced it lives; where the listener is handed over, also from one
+    /// process to the next.
     pub port: Option<NonZeroU16>,
     /// `http://127.0.0.1:{port}` while it is ready.
     pub url: Option<String>,

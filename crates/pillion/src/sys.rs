@@ -34,7 +34,10 @@ pub(crate) use windows::{Group, Pipe};
 
 /// What to start.
 #[derive(Debug)]
-#[cfg_attr(windows, expect(dead_code, reason = "a job object is told neither grace nor mark"))]
+#[cfg_attr(
+    windows,
+    expect(dead_code, reason = "a job object is told neither grace nor mark, and takes no listener")
+)]
 pub(crate) struct Order {
     /// The program, its arguments, environment and directory; its standard streams are ours to set.
     pub(crate) command: std::process::Command,
@@ -42,6 +45,8 @@ pub(crate) struct Order {
     pub(crate) grace: std::time::Duration,
     /// An entry of its environment, as `NAME=value`, that nothing else on the machine has.
     pub(crate) mark: String,
+    /// What the program is to listen on, where that can be handed over: by a guard alone.
+    pub(crate) listener: Option<std::net::TcpListener>,
 }
 
 /// A group just spawned, with this side's ends of its leader's output.

@@ -9,6 +9,7 @@
 //! listen KIND   serve every path on an OS-chosen port: ok, bare (200 without a body), foreign (another instance's
 //!               nonce), silent (never answers), late (503 first, then ok), sick (ok first, then 503), slow (ok at
 //!               once first, then after 600 ms), queue (ok, one connection after the other, 20 ms each), /PATH (ok there, 404 elsewhere), or a status code
+//! inherit KIND  the same as listen on the listener that was handed over by LISTEN_FDS and LISTEN_PID, and fail without
 //! announce      write BACKEND_PORT:{port} of the last listen
 //! deaf          ignore SIGTERM from here on
 //! close         close stdout and stderr
@@ -80,7 +81,8 @@ fn main() {
                     env::var(&name).map_or_else(|_| " is unset".to_owned(), |value| format!("={value}"));
                 write(&mut io::stdout(), format!("{name}{value}\n").as_bytes());
             }
-            "listen" => port = listen(&argument()),
+            "listen" => port = listen(TcpListener::bind("127.0.0.1:0").unwrap(), &argument()),
+            "inherit" => port = listen(inherited(), &argument()),
             "announce" => write(&mut io::stdout(), format!("BACKEND_PORT:{port}\n").as_bytes()),
             "deaf" => drop(Signals::new([SIGTERM]).unwrap()),
             "close" => {
@@ -197,9 +199,16 @@ fn unescape(text: &str, port: u16) -> Vec<u8> {
     bytes
 }
 
+/// The listener that was handed over (`sd_listen_fds(3)`).
+fn inherited() -> TcpListener {
+    assert_eq!(env::var("LISTEN_PID").unwrap(), process::id().to_string());
+    assert_eq!(env::var("LISTEN_FDNAMES").unwrap(), "http");
+    let listener = listenfd::ListenFd::from_env().take_tcp_listener(0).unwrap();
+    listener.expect("LISTEN_FDS says that there is one")
+}
+
 /// Serves in the background, and returns the port once connections are accepted.
-fn listen(kind: &str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn listen(listener: TcpListener, kind: &str) -> u16 {
     let port = listener.local_addr().unwrap().port();
     let kind = kind.to_owned();
     let (kept, silent) = mpsc::channel();

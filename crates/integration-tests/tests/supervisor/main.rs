@@ -9,6 +9,7 @@ mod exit;
 mod fleet;
 mod framing;
 mod handles;
+mod handover;
 mod leaks;
 mod liveness;
 mod output;

@@ -17,6 +17,8 @@ pub(crate) const SIGCONT: c_int = 18;
 pub(super) const SIGCHLD: c_int = 17;
 pub(super) const O_NONBLOCK: c_int = 0o4000;
 pub(super) type Count = c_ulong;
+pub(super) type BufferCount = usize;
+pub(super) type ControlLength = usize;
 const PR_SET_PDEATHSIG: c_int = 1;
 
 /// Whether who loses its parent becomes our child.

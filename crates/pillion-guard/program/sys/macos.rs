@@ -19,6 +19,8 @@ pub(crate) const SIGCONT: c_int = 19;
 pub(super) const SIGCHLD: c_int = 20;
 pub(super) const O_NONBLOCK: c_int = 4;
 pub(super) type Count = std::ffi::c_uint;
+pub(super) type BufferCount = c_int;
+pub(super) type ControlLength = u32;
 
 /// Whether who loses its parent becomes our child.
 pub(crate) const ADOPTS: bool = false;

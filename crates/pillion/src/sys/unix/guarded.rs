@@ -4,9 +4,10 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
+    mem::MaybeUninit,
     net::Shutdown,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     path::Path,
@@ -14,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::{Pid, Signal, kill_process},
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader as AsyncBufReader},
     sync::watch,
@@ -61,6 +65,11 @@ impl Guarded {
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
         };
         let (control, theirs) = pair;
+        if let Some(listener) = &order.listener
+            && let Err(error) = send(&control, listener.as_fd())
+        {
+            return Ok(Err(format!("the listener could not be handed over: {error}")));
+        }
         let mut child = match spawn(&mut command(program.path(), order, theirs.into())) {
             Ok(child) => child,
             Err(error) => return Ok(Err(format!("the guard could not be started: {error}"))),
@@ -143,6 +152,7 @@ fn command(program: &Path, order: &Order, control: OwnedFd) -> Command {
     let mut guard = Command::new(program);
     let grace = u64::try_from(order.grace.as_millis()).unwrap_or(u64::MAX);
     guard.arg0("pillion-guard").arg(grace.to_string());
+    guard.arg(if order.listener.is_some() { "1" } else { "0" });
     guard.arg(order.command.get_program()).args(order.command.get_args());
     for (name, value) in order.command.get_envs() {
         match value {
@@ -150,11 +160,26 @@ fn command(program: &Path, order: &Order, control: OwnedFd) -> Command {
             None => guard.env_remove(name),
         };
     }
+    if order.listener.is_some() {
+        guard.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");
+        // Room for any process id, which the guard writes there once it knows it.
+        guard.env("LISTEN_PID", "0".repeat(20));
+    }
     if let Some(dir) = order.command.get_current_dir() {
         guard.current_dir(dir);
     }
     guard.stdin(Stdio::from(control)).stdout(Stdio::piped()).stderr(Stdio::piped());
     guard
+}
+
+/// Sends a descriptor along with one byte (SCM_RIGHTS, unix(7)).
+fn send(control: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd];
+    rights.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(control, &[io::IoSlice::new(b"L")], &mut rights, SendFlags::empty())?;
+    Ok(())
 }
 
 /// Reads whether the program was started: its process id, or why it was not.
@@ -245,7 +270,8 @@ mod tests {
     fn sidecar() -> (Guarded, impl Read) {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' TERM; echo up; read line"]);
-        let order = Order { command, grace: Duration::from_secs(3600), mark: "A=B".to_owned() };
+        let order =
+            Order { command, grace: Duration::from_secs(3600), mark: "A=B".to_owned(), listener: None };
         let (group, mut child) = Guarded::spawn(&order).unwrap().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();

@@ -1,0 +1,100 @@
+//! A listener that is handed over outlives the processes that serve it: nobody is refused between two of them.
+
+use integration_tests::{Witness, run};
+use pillion::{Phase, Restart, StopOutcome, Stream, Supervisor};
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::support::{notice, phase, rest, status, tree};
+
+async fn get(port: u16) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    connection.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[test]
+fn a_request_between_two_runs_waits_and_succeeds() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        // Each run waits to be let go before it serves, so that the request is certain to come in between.
+        let steps = format!("tell {} started hear inherit ok announce park", witness.port());
+        let spec = tree.sidecar(&steps).handover(true).restart(Restart::OnFailure);
+        let (supervisor, mut events) = Supervisor::start(spec);
+        witness.hear("started").await.go_on().await;
+        let before = supervisor.ready().await.unwrap();
+        let sidecar = tree.alive().into_iter().find(|process| Some(process.pid) == before.pid).unwrap();
+        sidecar.signal(Signal::KILL).unwrap();
+        let down = phase(&mut events, Phase::BackingOff).await;
+        assert_eq!((down.port, down.url), (Some(before.port), None));
+        let mut next = witness.hear("started").await;
+        let request = tokio::spawn(get(before.port.get()));
+        next.go_on().await;
+        assert!(request.await.unwrap().starts_with("HTTP/1.1 200"));
+        let after = supervisor.ready().await.unwrap();
+        assert!(after.port == before.port && after.pid != before.pid, "{after:?}");
+        let _ = supervisor.kill().await;
+    });
+}
+
+#[test]
+fn a_port_is_kept_over_a_stop_but_nobody_waits_at_it() {
+    run(async {
+        let tree = tree();
+        let spec = tree.sidecar("inherit ok announce term exit 0").handover(true);
+        let (supervisor, _) = Supervisor::start(spec);
+        let before = supervisor.ready().await.unwrap();
+        assert!(matches!(supervisor.stop().await, StopOutcome::Graceful(_)));
+        let refused = TcpStream::connect(("127.0.0.1", before.port.get())).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(supervisor.restart().await.unwrap().port, before.port);
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn one_that_does_not_take_it_announces_as_before_and_is_told_of() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) =
+            Supervisor::start(tree.sidecar("env LISTEN_FDS listen ok announce term exit 0").handover(true));
+        crate::support::line(&mut events, "LISTEN_FDS=1").await;
+        assert!(notice(&mut events).await.contains("did not take the listener"));
+        let endpoint = supervisor.ready().await.unwrap();
+        assert!(get(endpoint.port.get()).await.starts_with("HTTP/1.1 200"));
+        let _ = supervisor.stop().await;
+        assert_eq!(status(&mut events, |status| status.state == Phase::Stopped).await.port, None);
+    });
+}
+
+#[test]
+fn a_wrapper_does_not_take_what_is_meant_for_its_child() {
+    run(async {
+        let tree = tree();
+        // The shell's own number is in LISTEN_PID: the child knows that it is not meant, and the host that it was not taken.
+        let script =
+            r#"[ "$LISTEN_PID" = $$ ] && "$FAKE" env LISTEN_PID listen ok announce term exit 0; exit 1"#;
+        let (supervisor, mut events) =
+            Supervisor::start(tree.program("sh").args(["-c", script]).handover(true));
+        assert!(notice(&mut events).await.contains("did not take the listener"));
+        supervisor.ready().await.unwrap();
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn without_it_nothing_is_inherited() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) =
+            Supervisor::start(tree.sidecar("env LISTEN_FDS env LISTEN_PID exit 0"));
+        let (lines, _) = rest(&mut events, Stream::Stdout).await;
+        assert_eq!(lines, ["LISTEN_FDS is unset", "LISTEN_PID is unset"]);
+        drop(supervisor);
+    });
+}
