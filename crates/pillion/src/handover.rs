@@ -1,5 +1,5 @@
 //! The listener that is bound once and handed to each run, so that the port outlives a crash: whoever connects in between
-//! waits in the listener's queue for the next run. By systemd's convention (sd_listen_fds(3)).
+//! waits in the listener's queue for the next run. By systemd's convention (`sd_listen_fds(3)`).
 
 use std::{
     net::{Ipv4Addr, TcpListener},

@@ -172,7 +172,7 @@ fn command(program: &Path, order: &Order, control: OwnedFd) -> Command {
     guard
 }
 
-/// Sends a descriptor along with one byte (SCM_RIGHTS, unix(7)).
+/// Sends a descriptor along with one byte (`SCM_RIGHTS`, unix(7)).
 fn send(control: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
