@@ -195,7 +195,7 @@ impl Spec {
         self
     }
 
-    /// How long a start may take before the process is killed, announcement and health together.
+    /// How long a start may take, announcement and health together, before the process is stopped.
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
         self.ready_timeout = timeout;

@@ -273,7 +273,7 @@ impl Step {
             Event::Expired => {
                 let cause = Cause::TimedOut(self);
                 let next = Next::After(restarts.after(&cause, now));
-                Ending::kill(cause, next)
+                Ending::ask(cause, next)
             }
             Event::NotLaunched(why) => {
                 let cause = Cause::NotLaunched(why);

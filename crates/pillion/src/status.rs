@@ -87,7 +87,7 @@ pub enum FailureKind {
     Spawn,
     /// The process ended before it was ready.
     ExitedEarly,
-    /// The process neither became ready nor ended in the time given for a start; it was killed.
+    /// The process neither became ready nor ended in the time given for a start; it was stopped.
     ReadyTimeout,
     /// The process ended after it had been ready, and not with code 0.
     Crashed,

@@ -66,10 +66,9 @@ impl Death {
         matches!(self, Self::CtrlC | Self::Terminal)
     }
 
-    /// Whether the sidecar is asked to end before it is killed: not where the guard is taken away, nor where it did not
-    /// become ready in time, for which the supervisor kills it.
+    /// Whether the sidecar is asked to end before it is killed: not where the guard is taken away.
     #[must_use]
     pub fn asks(self) -> bool {
-        !matches!(self, Self::Guard | Self::GuardAndHost | Self::TIME_OUT)
+        !matches!(self, Self::Guard | Self::GuardAndHost)
     }
 }

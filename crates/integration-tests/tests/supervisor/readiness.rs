@@ -65,7 +65,7 @@ fn the_health_path_is_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn who_does_not_answer_well_in_time_is_killed_and_told_why() {
+fn who_does_not_answer_well_in_time_is_stopped_and_told_why() {
     run(async {
         // The supervisor redirects nowhere, and takes no stranger's word.
         for (kind, why) in [
@@ -81,7 +81,7 @@ fn who_does_not_answer_well_in_time_is_killed_and_told_why() {
             let failure = supervisor.ready().await.unwrap_err();
             assert_failure(&failure, FailureKind::ReadyTimeout, &["announced port", "within 300 ms", why]);
             let down = phase(&mut events, Phase::Failed).await;
-            assert_eq!(down.exit.unwrap().signal, Some(9), "{kind}");
+            assert_eq!(down.exit.unwrap().signal, Some(15), "{kind}: it is asked before it is killed");
             assert_eq!(down.failure.unwrap().kind, FailureKind::ReadyTimeout);
             tree.assert_dead();
         }
@@ -165,8 +165,7 @@ fn a_timeout_kills_the_whole_group() {
         let port = witness.port();
         // Time enough for both to report before they are killed.
         let spec = tree.sidecar(&format!("fork deaf tell {port} up park ; deaf tell {port} up park"));
-        let (supervisor, _) =
-            Supervisor::start(spec.ready_timeout(Duration::from_secs(2)).grace(Duration::MAX));
+        let (supervisor, _) = Supervisor::start(spec.ready_timeout(Duration::from_secs(2)).grace(SHORT));
         let (one, two) = (witness.hear("up").await, witness.hear("up").await);
         assert_failure(
             &supervisor.ready().await.unwrap_err(),

@@ -138,9 +138,11 @@ fn a_crash_sweeps_the_group_with_the_same_grace() {
 }
 
 #[test]
-fn a_start_that_takes_too_long_is_killed() {
+fn a_start_that_takes_too_long_is_asked_to_end_and_then_killed() {
     for events in [vec![Event::Launched], vec![Event::Launched, Event::Announced(PORT)]] {
         let mut machine = restarted(events);
+        assert_eq!(machine.on(Event::Expired), [Ask]);
+        assert!(matches!(&machine.state, State::Ending(Ending { cause: Cause::TimedOut(_), .. })));
         assert_eq!(machine.on(Event::Expired), [Kill]);
         let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
         assert_eq!(

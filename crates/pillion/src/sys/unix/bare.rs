@@ -129,7 +129,8 @@ mod tests {
         let mark = format!("PILLION_TEST_BARE={value}");
         let mut command = Command::new("sh");
         command.args(["-c", script]).env("PILLION_TEST_BARE", value);
-        let (group, mut child) = Bare::spawn(Order { command, grace: Duration::ZERO, mark }).unwrap();
+        let (group, mut child) =
+            Bare::spawn(Order { command, grace: Duration::ZERO, mark, listener: None }).unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();
         (group, output)
