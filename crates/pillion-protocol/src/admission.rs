@@ -194,11 +194,12 @@ fn holds(head: &Head<'_>, token: &Token) -> bool {
     }
 }
 
-/// The credentials of the scheme `Bearer`, whose name knows no case (RFC 9110, section 11.1).
+/// The credentials of the scheme `Bearer`, whose name knows no case and is followed by spaces (RFC 9110, sections 11.1 and
+/// 11.4).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, credentials) = value.split_at_checked(6)?;
-    let digits = credentials.trim_ascii_start();
-    (scheme.eq_ignore_ascii_case(b"bearer") && digits.len() < credentials.len()).then_some(digits)
+    let (scheme, credentials) = value.split_at_checked("bearer ".len())?;
+    let digits = credentials.iter().position(|byte| *byte != b' ').map(|start| &credentials[start..]);
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| digits.unwrap_or_default())
 }
 
 /// What an offered subprotocol carries as a token; `None` for a subprotocol like any other.

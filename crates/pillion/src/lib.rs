@@ -24,6 +24,7 @@ mod explain;
 mod launch;
 mod output;
 mod probe;
+mod secret;
 mod snapshot;
 mod spec;
 mod state;
@@ -34,7 +35,7 @@ mod task;
 
 pub use events::{Events, SidecarEvent, StatusWatch};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
-pub use pillion_protocol as protocol;
+pub use pillion_protocol::{self as protocol, Token};
 pub use spec::Spec;
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status, StopOutcome};
 pub use supervisor::Supervisor;

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, ffi::OsString, num::NonZeroU16, path::PathBuf, 
 
 use pillion_protocol::health;
 
+use crate::secret::{HealthPath, Secret};
+
 /// Describes one sidecar. Construct it with [`Spec::run`] or [`Spec::attach`], then adjust what differs.
 ///
 /// ```
@@ -14,7 +16,7 @@ use pillion_protocol::health;
 pub struct Spec {
     pub(crate) name: String,
     pub(crate) launch: Launch,
-    pub(crate) health_path: String,
+    pub(crate) health_path: HealthPath,
     pub(crate) ready_timeout: Duration,
     pub(crate) grace: Duration,
 }
@@ -36,6 +38,8 @@ pub(crate) struct Run {
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) allowed_origins: Vec<String>,
+    /// Where the token of each start is left; the same place as the health path's.
+    pub(crate) secret: Option<Secret>,
 }
 
 impl Spec {
@@ -58,6 +62,7 @@ impl Spec {
                 env: BTreeMap::new(),
                 current_dir: None,
                 allowed_origins: Vec::new(),
+                secret: None,
             }),
         )
     }
@@ -72,7 +77,7 @@ impl Spec {
         Self {
             name,
             launch,
-            health_path: health::DEFAULT_PATH.to_owned(),
+            health_path: HealthPath { path: health::DEFAULT_PATH.to_owned(), secret: None },
             ready_timeout: Self::DEFAULT_READY_TIMEOUT,
             grace: Self::DEFAULT_GRACE,
         }
@@ -92,8 +97,8 @@ impl Spec {
 
     /// Sets an environment variable on top of the inherited ones.
     ///
-    /// `PORT` is not inherited, because a port that is meant for another program would be taken: set it here to ask
-    /// for one. Does nothing to an attached server.
+    /// `PORT` and `PILLION_TOKEN` are not inherited, because they were meant for another program: set `PORT` here to ask
+    /// for a port. Does nothing to an attached server.
     #[must_use]
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.with_run(|run| {
@@ -114,10 +119,28 @@ impl Spec {
         self.with_run(|run| run.allowed_origins = origins.into_iter().map(Into::into).collect())
     }
 
+    /// Whether the sidecar is to answer nobody but the app: each start gives it a fresh token in `PILLION_TOKEN`, it has to
+    /// prove that it holds it before it counts as ready, and [`Supervisor::token`](crate::Supervisor::token) is the key.
+    /// For sidecars that keep rule 5 of the protocol, such as those on `pillion-server`; others are never ready. Not by
+    /// default, for as long as pages have no way to the token. Does nothing to an attached server.
+    #[must_use]
+    pub fn private(mut self, private: bool) -> Self {
+        if let Launch::Run(run) = &mut self.launch {
+            run.secret = private.then(Secret::default);
+            self.health_path.secret.clone_from(&run.secret);
+        }
+        self
+    }
+
+    /// The secret's place, where the sidecar is [private](Self::private).
+    pub(crate) fn secret(&self) -> Option<Secret> {
+        self.health_path.secret.clone()
+    }
+
     /// The path whose 2xx answer means ready; `/health` by default.
     #[must_use]
     pub fn health_path(mut self, path: impl Into<String>) -> Self {
-        self.health_path = path.into();
+        self.health_path.path = path.into();
         self
     }
 

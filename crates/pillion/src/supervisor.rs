@@ -4,7 +4,8 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
     Detail, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, Status, StatusWatch, StopOutcome,
-    events,
+    Token, events,
+    secret::Secret,
     snapshot::{Readiness, Snapshot},
     task::{Command, Task},
 };
@@ -19,6 +20,7 @@ pub struct Supervisor {
     commands: mpsc::UnboundedSender<Command>,
     snapshot: watch::Receiver<Snapshot>,
     events: broadcast::WeakSender<SidecarEvent>,
+    secret: Option<Secret>,
 }
 
 impl Supervisor {
@@ -31,6 +33,9 @@ impl Supervisor {
     /// Outside the context of a tokio runtime with I/O and time enabled.
     #[must_use]
     pub fn start(spec: Spec) -> (Self, Events) {
+        // Two supervisors of one specification have a secret each.
+        let private = spec.secret().is_some();
+        let spec = spec.private(private);
         let (commands, obeyed) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(Snapshot::initial(&spec));
         let (sender, receiver) = broadcast::channel(events::CAPACITY);
@@ -39,6 +44,7 @@ impl Supervisor {
             commands,
             snapshot: snapshot.clone(),
             events: sender.downgrade(),
+            secret: spec.secret(),
         };
         tokio::spawn(Task::new(spec, obeyed, published, sender).run());
         (supervisor, Events::new(receiver, snapshot, false))
@@ -83,6 +89,16 @@ impl Supervisor {
             Ok(Readiness::Down(failure)) => Err(failure),
             Ok(Readiness::Up(_) | Readiness::Pending) | Err(_) => Err(self.supervisor_gone()),
         }
+    }
+
+    /// The token that requests to the sidecar have to carry, as `Authorization: Bearer {token}`: another one for each start.
+    /// `None` where the sidecar is not [private](Spec::private), and before its first start.
+    ///
+    /// Ask after [`ready`](Self::ready), when the server on the port has proved that it holds it, and give it to nobody but
+    /// the app.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        self.secret.as_ref().and_then(Secret::present)
     }
 
     /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start

@@ -137,6 +137,8 @@ fn a_token_is_asked_for_where_there_is_one() {
         "Bearer ".into(),
         secret.into(),
         format!("Bearer{secret}"),
+        format!("Bearer\t{secret}"),
+        format!("Bearer \t{secret}"),
         format!("Basic {secret}"),
         format!("Bearer {secret} "),
         format!("Bearer {}", secret.to_uppercase()),
