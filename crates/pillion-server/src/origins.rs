@@ -1,4 +1,4 @@
-//! Which pages may read the answers: CORS for the app's own origins, and for no others.
+//! Which pages may call: those of the app, by the list of their origins.
 
 use std::time::Duration;
 
@@ -11,29 +11,35 @@ use crate::Error;
 /// How long a page may remember a preflight's answer. Browsers cap it: Chromium at two hours, Safari at ten minutes.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// CORS for `allowed`, or for Tauri's own origins where the host named none.
+/// The origins whose pages may call: those that the host named, or Tauri's own where it named none.
+pub(crate) fn allowed(named: Option<&[String]>) -> Result<Vec<String>, Error> {
+    let Some(named) = named else { return Ok(TAURI_ORIGINS.map(str::to_owned).into()) };
+    named
+        .iter()
+        .filter(|origin| !origin.is_empty())
+        .map(|origin| parse(origin).map(|()| origin.clone()))
+        .collect()
+}
+
+/// CORS for these origins; pages of others do not come as far as this. Methods and headers are mirrored: what a page of
+/// the app may send is the router's business.
 ///
-/// A page of another origin gets its answer without the headers that would let it read it. Methods and headers are
-/// mirrored: what a page of the app may send is the router's business.
-pub(crate) fn layer(allowed: Option<&[String]>) -> Result<CorsLayer, Error> {
-    let origins = match allowed {
-        Some(list) => list
-            .iter()
-            .filter(|origin| !origin.is_empty())
-            .map(|o| parse(o))
-            .collect::<Result<Vec<_>, _>>()?,
-        None => TAURI_ORIGINS.map(HeaderValue::from_static).into(),
-    };
-    Ok(CorsLayer::new()
+/// Chromium asked servers whether public pages may reach private networks by a header of their preflights, until it asked
+/// the user instead (<https://developer.chrome.com/blog/local-network-access>). WebView2 comes in many versions, so it is
+/// answered.
+pub(crate) fn layer(allowed: &[String]) -> CorsLayer {
+    let origins = allowed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
-        .max_age(PREFLIGHT_AGE))
+        .allow_private_network(true)
+        .max_age(PREFLIGHT_AGE)
 }
 
 /// An origin as browsers write it (RFC 6454, section 6.1): no path, no wildcard, and not the `null` that every
 /// sandboxed page shares.
-fn parse(origin: &str) -> Result<HeaderValue, Error> {
+fn parse(origin: &str) -> Result<(), Error> {
     let refused = || Error::Origin(origin.to_owned());
     let uri: Uri = origin.parse().map_err(|_| refused())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(refused()) };
@@ -41,7 +47,7 @@ fn parse(origin: &str) -> Result<HeaderValue, Error> {
     if canonical != origin || authority.as_str().contains(['*', '@']) {
         return Err(refused());
     }
-    HeaderValue::from_str(origin).map_err(|_| refused())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -51,7 +57,7 @@ mod tests {
     #[test]
     fn an_origin_is_scheme_host_and_port() {
         for origin in TAURI_ORIGINS.into_iter().chain(["http://localhost:1420", "http://[::1]:1420"]) {
-            assert_eq!(parse(origin).unwrap(), origin);
+            assert!(parse(origin).is_ok(), "{origin}");
         }
     }
 
@@ -74,7 +80,11 @@ mod tests {
 
     #[test]
     fn gaps_in_the_list_are_no_origins() {
-        assert!(layer(Some(&["".into(), "tauri://localhost".into()])).is_ok());
-        assert!(layer(Some(&["tauri://localhost".into(), "*".into()])).is_err());
+        let list = |entries: &[&str]| {
+            allowed(Some(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>()))
+        };
+        assert_eq!(list(&["", "tauri://localhost"]).unwrap(), ["tauri://localhost"]);
+        assert_eq!(list(&[""]).unwrap(), [""; 0]);
+        assert!(list(&["tauri://localhost", "*"]).is_err());
     }
 }
