@@ -1,6 +1,6 @@
 //! Accepting and serving connections, and letting go of them.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use axum::serve::Listener;
 use hyper::{server::conn::http1, service::service_fn};
@@ -59,7 +59,7 @@ async fn serve(
 ) {
     let service = service_fn(move |request| {
         let gate = Arc::clone(&gate);
-        async move { gate.answer(request).await }
+        async move { Ok::<_, Infallible>(gate.answer(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

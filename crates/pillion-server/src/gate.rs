@@ -2,7 +2,7 @@
 //!
 //! It decides by the head of a request alone ([`Admission`]), before anything of the body is read.
 
-use std::{convert::Infallible, num::NonZeroU16};
+use std::num::NonZeroU16;
 
 use axum::{
     Router,
@@ -11,8 +11,8 @@ use axum::{
     http::{
         HeaderName, HeaderValue, Request, StatusCode,
         header::{
-            ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL,
-            CONTENT_TYPE, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE, VARY, WWW_AUTHENTICATE,
+            ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN,
+            SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
         },
         request::Parts,
     },
@@ -28,7 +28,7 @@ use pillion_protocol::{
 };
 use tokio::time::timeout;
 
-use crate::{Limits, Shutdown};
+use crate::{Limits, Shutdown, origins};
 
 /// All that a stranger learns of health.
 const ALIVE: &str = r#"{"status":"ok"}"#;
@@ -55,35 +55,32 @@ impl Gate {
     }
 
     /// Answers a request. Dropped with its connection, it drops the handler, too.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
-        let (mut parts, body) = request.into_parts();
-        match self.admission.judge(&head(&parts)) {
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+        let (parts, body) = request.into_parts();
+        let origin = parts.headers.get(ORIGIN).cloned();
+        let response = match self.admission.judge(&head(&parts)) {
             Verdict::Serve => self.serve(parts, body).await,
-            // Answered by the CORS layer around the routes.
-            Verdict::Preflight => {
-                parts.headers.remove(AUTHORIZATION);
-                self.router.call(Request::from_parts(parts, body)).await
-            }
-            Verdict::Alive => Ok(readable(parts.headers.get(ORIGIN).cloned(), self.alive(&parts))),
+            Verdict::Preflight => origins::preflight(&parts.headers),
+            Verdict::Alive => self.alive(&parts),
             Verdict::Unauthorized => {
                 let says = "this server answers requests with the token of its run\n";
-                let answer = (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], says);
-                Ok(readable(parts.headers.get(ORIGIN).cloned(), answer))
+                (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], says).into_response()
             }
             Verdict::Refuse(refusal) => {
                 tracing::debug!(%refusal, "refused a request");
                 let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::FORBIDDEN);
-                Ok((status, format!("{refusal}\n")).into_response())
+                return (status, format!("{refusal}\n")).into_response();
             }
-        }
+        };
+        // By now it is a page of the app, if it is a page.
+        origins::readable(origin, response)
     }
 
-    async fn serve(&self, mut parts: Parts, body: Incoming) -> Result<Response, Infallible> {
-        let origin = parts.headers.get(ORIGIN).cloned();
+    async fn serve(&self, mut parts: Parts, body: Incoming) -> Response {
         let Limits { body: most, answer: patience, .. } = self.limits;
         if body.size_hint().lower() > most as u64 {
             let says = format!("this server takes bodies of up to {most} bytes\n");
-            return Ok(readable(origin, (StatusCode::PAYLOAD_TOO_LARGE, says)));
+            return (StatusCode::PAYLOAD_TOO_LARGE, says).into_response();
         }
         let choose = hide_token(&mut parts, self.admission.token().is_some());
         parts.extensions.insert(self.shutdown.clone());
@@ -91,21 +88,22 @@ impl Gate {
         // What extractors read is limited by axum as well, to 2 MB: here one limit is enough.
         DefaultBodyLimit::max(most).apply(&mut request);
         let answer = self.router.call(request);
-        let mut response = match patience {
-            None => answer.await?,
+        let answered = match patience {
+            None => answer.await,
             Some(patience) => match timeout(patience, answer).await {
-                Ok(answered) => answered?,
+                Ok(answered) => answered,
                 Err(_) => {
                     let says = format!("this server found no answer within {patience:?}\n");
-                    return Ok(readable(origin, (StatusCode::SERVICE_UNAVAILABLE, says)));
+                    return (StatusCode::SERVICE_UNAVAILABLE, says).into_response();
                 }
             },
         };
+        let Ok(mut response) = answered;
         if choose && response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let chosen = response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL);
             chosen.or_insert(HeaderValue::from_static(SUBPROTOCOL));
         }
-        Ok(response)
+        response
     }
 
     fn alive(&self, parts: &Parts) -> Response {
@@ -156,12 +154,4 @@ fn hide_token(parts: &mut Parts, given: bool) -> bool {
         parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, own);
     }
     choose
-}
-
-/// An answer of the gate's own that the page may read, which is the app's by now.
-fn readable(origin: Option<HeaderValue>, answer: impl IntoResponse) -> Response {
-    let mut response = answer.into_response();
-    response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
-    response.headers_mut().extend(origin.map(|origin| (ACCESS_CONTROL_ALLOW_ORIGIN, origin)));
-    response
 }

@@ -1,15 +1,21 @@
-//! Which pages may call: those of the app, by the list of their origins.
+//! Which pages may call, by the list of their origins, and CORS for them.
 
-use std::time::Duration;
-
-use axum::http::{HeaderValue, Uri};
+use axum::{
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Uri,
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, VARY,
+        },
+    },
+    response::Response,
+};
 use pillion_protocol::environment::TAURI_ORIGINS;
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use crate::Error;
 
-/// How long a page may remember a preflight's answer. Browsers cap it: Chromium at two hours, Safari at ten minutes.
-const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 60 * 60);
+/// How many seconds a page may remember a preflight's answer. Browsers cap it: Chromium at two hours, Safari at ten minutes.
+const PREFLIGHT_AGE: &str = "7200";
 
 /// The origins whose pages may call: those that the host named, or Tauri's own where it named none.
 pub(crate) fn allowed(named: Option<&[String]>) -> Result<Vec<String>, Error> {
@@ -21,20 +27,39 @@ pub(crate) fn allowed(named: Option<&[String]>) -> Result<Vec<String>, Error> {
         .collect()
 }
 
-/// CORS for these origins; pages of others do not come as far as this. Methods and headers are mirrored: what a page of
-/// the app may send is the router's business.
+/// Lets the page of `origin`, which is one of the app's, read the answer. Everybody else did not come as far as this, and is
+/// only told that other pages get other answers.
+pub(crate) fn readable(origin: Option<HeaderValue>, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    response
+}
+
+/// The answer to a preflight of the app (<https://fetch.spec.whatwg.org/#cors-preflight-fetch>): yes. Methods and headers are
+/// mirrored, because what a page of the app may send is the router's business.
 ///
 /// Chromium asked servers whether public pages may reach private networks by a header of their preflights, until it asked
 /// the user instead (<https://developer.chrome.com/blog/local-network-access>). WebView2 comes in many versions, so it is
 /// answered.
-pub(crate) fn layer(allowed: &[String]) -> CorsLayer {
-    let origins = allowed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods(AllowMethods::mirror_request())
-        .allow_headers(AllowHeaders::mirror_request())
-        .allow_private_network(true)
-        .max_age(PREFLIGHT_AGE)
+pub(crate) fn preflight(asked: &HeaderMap) -> Response {
+    const PRIVATE_NETWORK: &str = "access-control-request-private-network";
+    let mut response = Response::default();
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_AGE));
+    for (question, answer) in [
+        (ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS),
+        (ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS),
+    ] {
+        headers.extend(asked.get(question).map(|value| (answer, value.clone())));
+    }
+    if asked.get(PRIVATE_NETWORK).is_some_and(|value| value == "true") {
+        let answer = HeaderName::from_static("access-control-allow-private-network");
+        headers.insert(answer, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 /// An origin as browsers write it (RFC 6454, section 6.1): no path, no wildcard, and not the `null` that every

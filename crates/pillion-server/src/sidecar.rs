@@ -74,10 +74,9 @@ impl Sidecar {
         let given = given::take()?;
         let (stop, shutdown) = Shutdown::channel();
         let origins = origins::allowed(given.allowed_origins.as_deref())?;
-        let cors = origins::layer(&origins);
         let identity =
             health::Identity { app: self.app, version: self.version, instance: given.instance, started };
-        let router = health::mount(router, identity)?.layer(cors);
+        let router = health::mount(router, identity)?;
 
         let (listener, port) = bind::listen(given.port).await?;
         let admission = Admission::new(port, origins, given.token);

@@ -92,13 +92,14 @@ impl Supervisor {
     }
 
     /// The token that requests to the sidecar have to carry, as `Authorization: Bearer {token}`: another one for each start.
-    /// `None` where the sidecar is not [private](Spec::private), and before its first start.
-    ///
-    /// Ask after [`ready`](Self::ready), when the server on the port has proved that it holds it, and give it to nobody but
-    /// the app.
+    /// `None` where the sidecar is not [private](Spec::private), and while it is not ready: before that, nothing shows that
+    /// the server on the port is the one that holds it. Give it to nobody but the app.
     #[must_use]
     pub fn token(&self) -> Option<Token> {
-        self.secret.as_ref().and_then(Secret::present)
+        // The status says that a run is over before the secret of the next one is made.
+        let snapshot = self.snapshot.borrow();
+        let ready = matches!(snapshot.readiness, Readiness::Up(_));
+        self.secret.as_ref().filter(|_| ready).and_then(Secret::present)
     }
 
     /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start

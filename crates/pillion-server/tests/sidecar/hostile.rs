@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How many requests are tried. Stated in docs/threat-model.md, too.
-const CASES: usize = 332;
+const CASES: usize = 346;
 
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
@@ -25,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 type Form = (&'static str, &'static str);
 
 /// Every kind of request that reaches a handler when the app sends it. `{host}` is the sidecar's address.
-const FORMS: [Form; 18] = [
+const FORMS: [Form; 19] = [
     ("GET /headers HTTP/1.1", "\r\n"),
     ("GET /nowhere?query=/health HTTP/1.1", "\r\n"),
     ("HEAD /headers HTTP/1.1", "\r\n"),
@@ -36,6 +36,7 @@ const FORMS: [Form; 18] = [
     ("PUT /headers HTTP/1.1", "Content-Length: 0\r\n\r\n"),
     ("PATCH /headers HTTP/1.1", "Content-Length: 0\r\n\r\n"),
     ("DELETE /headers HTTP/1.1", "\r\n"),
+    ("OPTIONS /headers HTTP/1.1", "\r\n"),
     ("TRACE /headers HTTP/1.1", "\r\n"),
     ("BREW /headers HTTP/1.1", "\r\n"),
     ("GET /headers HTTP/1.0", "\r\n"),

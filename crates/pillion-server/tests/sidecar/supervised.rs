@@ -39,6 +39,7 @@ async fn get(endpoint: &Endpoint, path: &str, token: Option<&str>) -> (u16, Stri
 
 async fn a_private_sidecar_is_ready_and_answers_its_own_token_alone() {
     let (supervisor, _events) = Supervisor::start(spec().private(true));
+    assert_eq!(supervisor.token(), None, "nobody has proved anything yet");
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "told to whoever holds the token");
     let token = supervisor.token().unwrap();
@@ -46,6 +47,7 @@ async fn a_private_sidecar_is_ready_and_answers_its_own_token_alone() {
     assert_eq!(get(&endpoint, "/headers", Some(TOKEN)).await.0, 401);
     assert_eq!(get(&endpoint, "/headers", Some(token.reveal())).await.0, 200);
     let _ = supervisor.stop().await;
+    assert_eq!(supervisor.token(), None);
 }
 
 async fn a_restart_makes_the_old_token_worthless() {
