@@ -21,7 +21,7 @@ struct Backend {
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backend"));
-    for given in ["PORT", "PILLION_INSTANCE", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
+    for given in ["PORT", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
         command.env_remove(given);
     }
     command
@@ -40,7 +40,8 @@ impl Backend {
 
     fn health(&self) -> Value {
         let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        connection.write_all(b"GET /health HTTP/1.1\r\nHost: aios\r\nConnection: close\r\n\r\n").unwrap();
+        let host = connection.peer_addr().unwrap();
+        write!(connection, "GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");

@@ -3,8 +3,9 @@
 use std::{ffi::OsString, fmt, num::NonZeroU16};
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-use crate::announcement::parse_port;
+use crate::{Token, announcement::parse_port};
 
 /// The protocol's version; present whenever a host of this protocol started the program.
 pub const PROTOCOL: &str = "PILLION_PROTOCOL";
@@ -12,6 +13,8 @@ pub const PROTOCOL: &str = "PILLION_PROTOCOL";
 pub const PROTOCOL_VERSION: &str = "1";
 /// The nonce of this run, 32 lower-case hexadecimal digits, echoed by `/health`.
 pub const INSTANCE: &str = "PILLION_INSTANCE";
+/// The token of this run, 64 lower-case hexadecimal digits. Whoever reads it removes it from the environment.
+pub const TOKEN: &str = "PILLION_TOKEN";
 /// Comma-separated origins whose pages may call the sidecar, as in the `Origin` header (RFC 6454, section 6.1).
 pub const ALLOWED_ORIGINS: &str = "PILLION_ALLOWED_ORIGINS";
 /// The port to listen on instead of an OS-chosen one. Read by the sidecar; a host sets it only when told to.
@@ -44,12 +47,19 @@ impl std::str::FromStr for Instance {
     type Err = EnvironmentError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || EnvironmentError::Instance(text.to_owned());
-        if text.len() != 32 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(invalid());
-        }
-        u128::from_str_radix(text, 16).map(|number| Self(number.to_be_bytes())).map_err(|_| invalid())
+        parse_nonce(text).map(Self).ok_or_else(|| EnvironmentError::Instance(text.to_owned()))
     }
+}
+
+/// The 16 bytes that 32 lower-case hexadecimal digits stand for.
+pub(crate) fn parse_nonce(text: &str) -> Option<[u8; 16]> {
+    let digits = text.len() == 32 && text.bytes().all(is_hexadecimal);
+    digits.then(|| u128::from_str_radix(text, 16).map(u128::to_be_bytes).ok()).flatten()
+}
+
+/// Whether a byte is a digit of lower-case hexadecimal, the only spelling that this protocol knows.
+pub(crate) fn is_hexadecimal(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 impl TryFrom<String> for Instance {
@@ -75,6 +85,9 @@ pub enum EnvironmentError {
     /// `PILLION_INSTANCE` is set, but not to a nonce.
     #[error("PILLION_INSTANCE is {0:?}, not 32 hexadecimal digits: only a Pillion host should set it")]
     Instance(String),
+    /// `PILLION_TOKEN` is set, but not to a token. What it is set to may be part of one, and is not repeated.
+    #[error("PILLION_TOKEN is not 64 hexadecimal digits: only a Pillion host should set it")]
+    Token,
 }
 
 /// What a sidecar was given by whoever started it.
@@ -84,6 +97,8 @@ pub struct Given {
     pub port: Option<NonZeroU16>,
     /// The nonce to echo in `/health`.
     pub instance: Option<Instance>,
+    /// The secret that every request has to carry, or `None` where everybody may call.
+    pub token: Option<Token>,
     /// Origins that may call, or `None` when the host said nothing.
     pub allowed_origins: Option<Vec<String>>,
 }
@@ -94,7 +109,7 @@ impl Given {
     /// `PORT` set to the empty string counts as unset, as shells and container files often leave it.
     ///
     /// # Errors
-    /// Where `PORT` is no port, or the nonce no nonce.
+    /// Where `PORT` is no port, the nonce no nonce, or the token no token.
     pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvironmentError> {
         let text = |name| {
             get(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
@@ -104,9 +119,16 @@ impl Given {
             None => None,
         };
         let instance = text(INSTANCE).map(|nonce| nonce.parse()).transpose()?;
+        let token = get(TOKEN)
+            .filter(|value| !value.is_empty())
+            .map(|value| match value.into_string().map(Zeroizing::new) {
+                Ok(text) => text.parse(),
+                Err(_) => Err(EnvironmentError::Token),
+            })
+            .transpose()?;
         let allowed_origins = text(ALLOWED_ORIGINS)
             .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect());
-        Ok(Self { port, instance, allowed_origins })
+        Ok(Self { port, instance, token, allowed_origins })
     }
 }
 
@@ -140,6 +162,20 @@ mod tests {
         for wrong in ["x", "0700FF100102030405060708090A0B0C", "+700ff100102030405060708090a0b0c"] {
             assert!(read(&[("PILLION_INSTANCE", wrong)]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_token_arrives_and_is_shown_to_nobody() {
+        let secret = "0123456789abcdef".repeat(4);
+        let given = read(&[("PILLION_TOKEN", &secret)]).unwrap();
+        assert_eq!(given.token.as_ref().map(Token::reveal), Some(secret.as_str()));
+        assert!(!format!("{given:?}").contains("0123"), "{given:?}");
+        let (short, upper, long) = (&secret[1..], secret.to_uppercase(), format!("{secret}0"));
+        for wrong in [short, upper.as_str(), long.as_str(), "0123 secret"] {
+            let error = read(&[("PILLION_TOKEN", wrong)]).unwrap_err();
+            assert!(!format!("{error:?}{error}").contains("0123"), "{error:?}");
+        }
+        assert_eq!(read(&[("PILLION_TOKEN", "")]).unwrap().token, None);
     }
 
     #[test]

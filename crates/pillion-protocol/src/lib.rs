@@ -7,13 +7,19 @@
 //! - [`announcement`] reads `BACKEND_PORT:{port}` from such a line.
 //! - [`health`] is the body of `GET /health`.
 //! - [`environment`] names what the host gives to the sidecar.
+//! - [`secret`] is the token of a run, and the proof that a server holds it.
+//! - [`admission`] decides which requests a sidecar answers.
 
+pub mod admission;
 pub mod announcement;
 pub mod environment;
 pub mod framing;
 pub mod health;
+pub mod secret;
 
+pub use admission::{Admission, Verdict};
 pub use announcement::{Announcement, announcement_line};
 pub use environment::{Given, Instance};
 pub use framing::{Line, LineFramer};
 pub use health::Health;
+pub use secret::{Challenge, Token};

@@ -11,7 +11,7 @@
 //! }
 //! ```
 //!
-//! [`Sidecar`] is the same with settings, [`Shutdown`] tells a long-lived handler that the end is near.
+//! [`Sidecar`] is the same with settings, [`Limits`] says how much a client may ask, [`Shutdown`] tells a long-lived handler that the end is near.
 //!
 //! # What you get
 //!
@@ -22,8 +22,14 @@
 //! - **Health.** `GET /health` answers status, app, version, clock, uptime, and the nonce of this run. The route is
 //!   ours: it is added to your router outside your layers, your fallback stays yours, and a router with a
 //!   `GET /health` of its own is refused with [`Error::HealthTaken`].
+//! - **Privacy.** A request reaches your router only if its `Host` is this server (no DNS rebinding), its `Origin`, if it has
+//!   one, is a page of the app, and it carries the token that the host gave in `PILLION_TOKEN`. Others are told 400, 403 or
+//!   401. Started by hand, without a token, it serves whoever passes the first two, `curl` included. The token is
+//!   `Authorization: Bearer {token}`, or the WebSocket subprotocol `pillion.bearer.{token}`, offered beside `pillion`; your
+//!   handlers see neither. Strangers may ask `/health`, and learn that somebody is alive.
 //! - **CORS** for the app's own pages, on every platform's spelling of their origin. The host may name others in
 //!   `PILLION_ALLOWED_ORIGINS`, which then replaces the list. A `CorsLayer` in your router is not needed.
+//! - **Limits** on connections, heads, bodies and time, each with a clear answer: [`Limits`].
 //! - **A graceful stop.** On SIGINT, SIGTERM (on Windows Ctrl+C, Ctrl+Break), or the end of a stdin that is a pipe or
 //!   a socket: no new connections, idle ones are closed, requests in flight finish within the grace period. A stdin
 //!   that is a terminal, a file or `/dev/null` means nothing. Upgraded connections (WebSocket) are their handler's
@@ -48,8 +54,11 @@ mod announce;
 mod bind;
 mod connections;
 mod error;
+mod gate;
+mod given;
 mod health;
 mod lifeline;
+mod limits;
 #[cfg(feature = "init-tracing")]
 mod logging;
 mod origins;
@@ -60,6 +69,7 @@ mod signals;
 pub use axum;
 
 pub use error::{Error, Result};
+pub use limits::Limits;
 #[cfg(feature = "init-tracing")]
 pub use logging::init_tracing;
 pub use shutdown::Shutdown;

@@ -1,39 +1,70 @@
-//! Which pages may read the answers: CORS for the app's own origins, and for no others.
+//! Which pages may call, by the list of their origins, and CORS for them.
 
-use std::time::Duration;
-
-use axum::http::{HeaderValue, Uri};
+use axum::{
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Uri,
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, VARY,
+        },
+    },
+    response::Response,
+};
 use pillion_protocol::environment::TAURI_ORIGINS;
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use crate::Error;
 
-/// How long a page may remember a preflight's answer. Browsers cap it: Chromium at two hours, Safari at ten minutes.
-const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 60 * 60);
+/// How many seconds a page may remember a preflight's answer. Browsers cap it: Chromium at two hours, Safari at ten minutes.
+const PREFLIGHT_AGE: &str = "7200";
 
-/// CORS for `allowed`, or for Tauri's own origins where the host named none.
+/// The origins whose pages may call: those that the host named, or Tauri's own where it named none.
+pub(crate) fn allowed(named: Option<&[String]>) -> Result<Vec<String>, Error> {
+    let Some(named) = named else { return Ok(TAURI_ORIGINS.map(str::to_owned).into()) };
+    named
+        .iter()
+        .filter(|origin| !origin.is_empty())
+        .map(|origin| parse(origin).map(|()| origin.clone()))
+        .collect()
+}
+
+/// Lets the page of `origin`, which is one of the app's, read the answer. Everybody else did not come as far as this, and is
+/// only told that other pages get other answers.
+pub(crate) fn readable(origin: Option<HeaderValue>, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    response
+}
+
+/// The answer to a preflight of the app (<https://fetch.spec.whatwg.org/#cors-preflight-fetch>): yes. Methods and headers are
+/// mirrored, because what a page of the app may send is the router's business.
 ///
-/// A page of another origin gets its answer without the headers that would let it read it. Methods and headers are
-/// mirrored: what a page of the app may send is the router's business.
-pub(crate) fn layer(allowed: Option<&[String]>) -> Result<CorsLayer, Error> {
-    let origins = match allowed {
-        Some(list) => list
-            .iter()
-            .filter(|origin| !origin.is_empty())
-            .map(|o| parse(o))
-            .collect::<Result<Vec<_>, _>>()?,
-        None => TAURI_ORIGINS.map(HeaderValue::from_static).into(),
-    };
-    Ok(CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods(AllowMethods::mirror_request())
-        .allow_headers(AllowHeaders::mirror_request())
-        .max_age(PREFLIGHT_AGE))
+/// Chromium asked servers whether public pages may reach private networks by a header of their preflights, until it asked
+/// the user instead (<https://developer.chrome.com/blog/local-network-access>). WebView2 comes in many versions, so it is
+/// answered.
+pub(crate) fn preflight(asked: &HeaderMap) -> Response {
+    const PRIVATE_NETWORK: &str = "access-control-request-private-network";
+    let mut response = Response::default();
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_AGE));
+    for (question, answer) in [
+        (ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS),
+        (ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS),
+    ] {
+        headers.extend(asked.get(question).map(|value| (answer, value.clone())));
+    }
+    if asked.get(PRIVATE_NETWORK).is_some_and(|value| value == "true") {
+        let answer = HeaderName::from_static("access-control-allow-private-network");
+        headers.insert(answer, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 /// An origin as browsers write it (RFC 6454, section 6.1): no path, no wildcard, and not the `null` that every
 /// sandboxed page shares.
-fn parse(origin: &str) -> Result<HeaderValue, Error> {
+fn parse(origin: &str) -> Result<(), Error> {
     let refused = || Error::Origin(origin.to_owned());
     let uri: Uri = origin.parse().map_err(|_| refused())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(refused()) };
@@ -41,7 +72,7 @@ fn parse(origin: &str) -> Result<HeaderValue, Error> {
     if canonical != origin || authority.as_str().contains(['*', '@']) {
         return Err(refused());
     }
-    HeaderValue::from_str(origin).map_err(|_| refused())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -51,7 +82,7 @@ mod tests {
     #[test]
     fn an_origin_is_scheme_host_and_port() {
         for origin in TAURI_ORIGINS.into_iter().chain(["http://localhost:1420", "http://[::1]:1420"]) {
-            assert_eq!(parse(origin).unwrap(), origin);
+            assert!(parse(origin).is_ok(), "{origin}");
         }
     }
 
@@ -74,7 +105,11 @@ mod tests {
 
     #[test]
     fn gaps_in_the_list_are_no_origins() {
-        assert!(layer(Some(&["".into(), "tauri://localhost".into()])).is_ok());
-        assert!(layer(Some(&["tauri://localhost".into(), "*".into()])).is_err());
+        let list = |entries: &[&str]| {
+            allowed(Some(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>()))
+        };
+        assert_eq!(list(&["", "tauri://localhost"]).unwrap(), ["tauri://localhost"]);
+        assert_eq!(list(&[""]).unwrap(), [""; 0]);
+        assert!(list(&["tauri://localhost", "*"]).is_err());
     }
 }

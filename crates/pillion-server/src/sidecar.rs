@@ -1,16 +1,13 @@
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use axum::{Extension, Router, serve::ListenerExt};
-use pillion_protocol::Given;
+use axum::{Router, serve::ListenerExt};
+use pillion_protocol::Admission;
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing::{info, warn};
 
 use crate::{
-    Error, Result, Shutdown, announce::announce, bind, connections, health, lifeline, origins,
-    signals::Signals,
+    Error, Limits, Result, Shutdown, announce::announce, bind, connections, gate::Gate, given, health,
+    lifeline, origins, signals::Signals,
 };
 
 /// A sidecar to be: its name, and what differs from the defaults.
@@ -29,6 +26,7 @@ pub struct Sidecar {
     app: String,
     version: Option<String>,
     grace: Duration,
+    limits: Limits,
 }
 
 impl Sidecar {
@@ -36,8 +34,14 @@ impl Sidecar {
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
     /// A sidecar of the app of this name.
+    ///
+    /// Takes the token that the host gave out of the environment, so that programs that this one starts do not inherit it.
+    /// Call it before you start any, best as the first thing in `main`: other threads should not read the environment, as C
+    /// libraries do, at this moment.
     pub fn new(app: impl Into<String>) -> Self {
-        Self { app: app.into(), version: None, grace: Self::DEFAULT_GRACE }
+        // What is wrong with it is told by `serve`, which can return it.
+        let _ = given::take();
+        Self { app: app.into(), version: None, grace: Self::DEFAULT_GRACE, limits: Limits::default() }
     }
 
     /// Names the version in `/health`, most often `env!("CARGO_PKG_VERSION")`.
@@ -52,6 +56,12 @@ impl Sidecar {
         self
     }
 
+    /// How much a client may ask of it, instead of [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Serves `router` until the stop is requested and what was in flight has finished or run out of grace.
     ///
     /// Call it once, from `main`: the environment, stdin, stdout and the signals that it uses belong to the process.
@@ -61,14 +71,19 @@ impl Sidecar {
     /// When the sidecar cannot start. Once the port is announced, it returns `Ok`, whatever asked for the stop.
     pub async fn serve(self, router: Router) -> Result {
         let started = Instant::now();
-        let given = Given::read(|name| env::var_os(name))?;
+        let given = given::take()?;
         let (stop, shutdown) = Shutdown::channel();
-        let cors = origins::layer(given.allowed_origins.as_deref())?;
+        let origins = origins::allowed(given.allowed_origins.as_deref())?;
         let identity =
             health::Identity { app: self.app, version: self.version, instance: given.instance, started };
-        let router = health::mount(router.layer(Extension(shutdown.clone())), identity)?.layer(cors);
+        let router = health::mount(router, identity)?;
 
         let (listener, port) = bind::listen(given.port).await?;
+        let admission = Admission::new(port, origins, given.token);
+        if admission.token().is_none() {
+            info!("no token was given: every program of this machine may call");
+        }
+        let gate = Gate::new(admission, port, self.limits, shutdown.clone(), router);
         // The host may ask for the stop as soon as it knows the port.
         let signals = Signals::listen().map_err(Error::Stop)?;
         let lifeline = lifeline::watch().map_err(Error::Stop)?;
@@ -80,7 +95,7 @@ impl Sidecar {
             stop.send_replace(true);
         };
         let (connections, ()) =
-            tokio::join!(connections::accept(without_delay(listener), router, shutdown), stopping);
+            tokio::join!(connections::accept(without_delay(listener), gate, self.limits, shutdown), stopping);
         match connections::drain(connections, self.grace).await {
             0 => info!("stopped"),
             dropped => {

@@ -2,7 +2,8 @@
 
 use std::{net::TcpListener, process::Command, time::Duration};
 
-use pillion_protocol::{Instance, environment};
+use pillion_protocol::{Instance, Token, environment};
+use zeroize::Zeroizing;
 
 use crate::{
     diagnosis,
@@ -10,34 +11,44 @@ use crate::{
     sys::{Group, Order, Spawned},
 };
 
-/// Starts the program with a fresh nonce, or says in words why it could not be started. `grace` is what it has to end by
-/// itself when this program is killed.
-pub(crate) fn launch(
-    run: &Run,
-    grace: Duration,
-    listener: Option<TcpListener>,
-) -> Result<(Instance, Spawned), String> {
+/// A process that was started, and what nobody else was given.
+pub(crate) struct Launched {
+    pub(crate) instance: Instance,
+    pub(crate) token: Option<Token>,
+    pub(crate) spawned: Spawned,
+}
+
+/// Starts the program with a fresh nonce, and with a fresh token where it is private, or says in words why it could not be
+/// started. `grace` is what it has to end by itself when this program is killed.
+pub(crate) fn launch(run: &Run, grace: Duration, listener: Option<TcpListener>) -> Result<Launched, String> {
+    let no_random = |error| format!("the system gave no random bytes: {error}");
     let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| format!("the system gave no random bytes: {error}"))?;
+    getrandom::fill(&mut nonce).map_err(no_random)?;
     let instance = Instance::from_bytes(nonce);
+    let token = run.private.then(fresh_token).transpose().map_err(no_random)?;
     let mark = format!("{}={instance}", environment::INSTANCE);
-    Group::spawn(Order { command: command(run, instance), grace, mark, listener })
-        .map(|spawned| (instance, spawned))
+    let command = command(run, instance, token.as_ref());
+    Group::spawn(Order { command, grace, mark, listener })
+        .map(|spawned| Launched { instance, token, spawned })
         .map_err(|error| diagnosis::explain(&run.program, run.current_dir.as_deref(), &error))
 }
 
-fn command(run: &Run, instance: Instance) -> Command {
+fn command(run: &Run, instance: Instance, token: Option<&Token>) -> Command {
     let mut command = Command::new(&run.program);
     command
         .args(&run.args)
-        // A PORT, an origin list or a listener that was meant for this program is not meant for its sidecar.
+        // A PORT, a token, an origin list or a listener that was meant for this program is not meant for its sidecar.
         .env_remove(environment::PORT)
+        .env_remove(environment::TOKEN)
         .env_remove(environment::ALLOWED_ORIGINS)
         .env_remove("LISTEN_FDS")
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDNAMES")
         .env(environment::PROTOCOL, environment::PROTOCOL_VERSION)
         .env(environment::INSTANCE, instance.to_string());
+    if let Some(token) = token {
+        command.env(environment::TOKEN, token.reveal());
+    }
     if !run.allowed_origins.is_empty() {
         command.env(environment::ALLOWED_ORIGINS, run.allowed_origins.join(","));
     }
@@ -46,4 +57,22 @@ fn command(run: &Run, instance: Instance) -> Command {
     }
     command.envs(&run.env);
     command
+}
+
+fn fresh_token() -> Result<Token, getrandom::Error> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes)?;
+    Ok(Token::from_bytes(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_start_has_a_token_of_its_own() {
+        let tokens: Vec<_> = (0..100).map(|_| fresh_token().unwrap()).collect();
+        let digits: std::collections::HashSet<_> = tokens.iter().map(Token::reveal).collect();
+        assert_eq!(digits.len(), tokens.len());
+    }
 }

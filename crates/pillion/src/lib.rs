@@ -41,7 +41,7 @@ mod task;
 pub use events::{Events, SidecarEvent, StatusWatch};
 pub use fleet::{Fleet, FleetError};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
-pub use pillion_protocol as protocol;
+pub use pillion_protocol::{self as protocol, Token};
 pub use spec::{Intensity, Liveness, Restart, Spec};
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status, StopOutcome};
 pub use supervisor::Supervisor;

@@ -113,6 +113,7 @@ impl Life {
             spec: &self.spec,
             pid: self.run.pid,
             version: self.run.version.as_deref(),
+            token: self.run.token.as_ref(),
             evidence: &self.run.evidence,
             tail: &self.run.tail,
             restarts: self.restarts.streak(),
@@ -314,7 +315,12 @@ impl Life {
     }
 
     fn question(&self, port: NonZeroU16) -> Probe {
-        Probe { port, path: self.spec.health_path.clone(), instance: self.run.instance }
+        Probe {
+            port,
+            path: self.spec.health_path.clone(),
+            instance: self.run.instance,
+            token: self.run.token.clone(),
+        }
     }
 
     fn beat(&mut self, beat: Beat) {

@@ -8,9 +8,18 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, body::Bytes, header};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1::SendRequest,
+    header::{self, HeaderName, HeaderValue},
+};
 use hyper_util::rt::TokioIo;
-use pillion_protocol::{Instance, health::HealthReport};
+use pillion_protocol::{
+    Challenge, Instance, Token,
+    health::HealthReport,
+    secret::{CHALLENGE_HEADER, PROOF_HEADER},
+};
 use tokio::{net::TcpStream, time};
 
 /// How long one attempt may take. A server that hangs is asked again, on a new connection.
@@ -35,6 +44,10 @@ pub(crate) enum NotReady {
     NotHttp(String),
     #[error("another server answered: its instance is not the one that was started")]
     Foreign,
+    #[error(
+        "it answered without the proof that it holds the token: it is another server, or does not keep rule 5 of the protocol"
+    )]
+    Unproved,
 }
 
 /// What is asked, and where.
@@ -45,6 +58,8 @@ pub(crate) struct Probe {
     /// The nonce that the process was given. A health that names another one is a stranger's; one that names none is
     /// accepted, because a sidecar need not speak more than the announcement.
     pub(crate) instance: Option<Instance>,
+    /// The token that the process was given, if any: whoever answers has to prove that it holds it.
+    pub(crate) token: Option<Token>,
 }
 
 impl Probe {
@@ -57,27 +72,17 @@ impl Probe {
         time::timeout(ATTEMPT, self.ask()).await.unwrap_or(Err(NotReady::Silent))
     }
 
-    /// One request on one connection, straight to the loopback address: no resolver, no proxy, no redirect.
+    /// Asks on one connection, straight to the loopback address: no resolver, no proxy, no redirect.
     pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
-        let not_http = |error: hyper::Error| NotReady::NotHttp(error.to_string());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.get()));
         let stream = TcpStream::connect(address).await.map_err(|error| not_connected(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
-        let request = Request::get(&self.path)
-            .header(header::HOST, address.to_string())
-            .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| NotReady::NotHttp(error.to_string()))?;
         let answer = async {
-            let response = sender.send_request(request).await.map_err(not_http)?;
-            let status = response.status();
-            if !status.is_success() {
-                return Err(NotReady::Status(status));
+            match &self.token {
+                Some(token) => self.ask_in_private(&mut sender, token).await,
+                None => Ok(report(self.get(&mut sender, [close()]).await?).await),
             }
-            // The status alone decides; a body that is too long or breaks off only tells nothing more.
-            let body = Limited::new(response, BODY_LIMIT).collect().await;
-            Ok(body.map(|body| HealthReport::read(&body.to_bytes())).unwrap_or_default())
         };
         // The connection is driven here and dropped here: nothing of a probe outlives it.
         tokio::pin!(answer);
@@ -90,6 +95,71 @@ impl Probe {
             _ => Ok(report),
         }
     }
+
+    /// First has the server prove that it holds the token. The token itself follows on the same connection or not at all:
+    /// at the other end of another one there may be somebody else.
+    async fn ask_in_private(
+        &self,
+        sender: &mut SendRequest<Empty<Bytes>>,
+        token: &Token,
+    ) -> Result<HealthReport, NotReady> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|error| NotReady::Unable(error.to_string()))?;
+        let challenge = Challenge::from_bytes(bytes);
+        let asks = (HeaderName::from_static(CHALLENGE_HEADER), value(&challenge.to_string())?);
+        let response = self.get(sender, [asks]).await?;
+        let proof = response.headers().get(PROOF_HEADER).map(HeaderValue::as_bytes);
+        if !proof.is_some_and(|proof| token.is_proved_by(proof, self.port, challenge)) {
+            return Err(NotReady::Unproved);
+        }
+        // It is who it should be, and well. What else it says of itself is worth no second connection.
+        report(response).await;
+        if sender.ready().await.is_err() {
+            return Ok(HealthReport::default());
+        }
+        let mut bearer = value(&format!("Bearer {}", token.reveal()))?;
+        bearer.set_sensitive(true);
+        match self.get(sender, [close(), (header::AUTHORIZATION, bearer)]).await {
+            Ok(response) => Ok(report(response).await),
+            Err(NotReady::Status(status)) => Err(NotReady::Status(status)),
+            Err(_) => Ok(HealthReport::default()),
+        }
+    }
+
+    /// One request, and the head of its answer, which is a 2xx.
+    async fn get(
+        &self,
+        sender: &mut SendRequest<Empty<Bytes>>,
+        with: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Result<Response<Incoming>, NotReady> {
+        let mut request = Request::get(&self.path)
+            .header(header::HOST, format!("127.0.0.1:{}", self.port))
+            .body(Empty::new())
+            .map_err(|error| NotReady::NotHttp(error.to_string()))?;
+        request.headers_mut().extend(with);
+        let response = sender.send_request(request).await.map_err(not_http)?;
+        let status = response.status();
+        if status.is_success() { Ok(response) } else { Err(NotReady::Status(status)) }
+    }
+}
+
+/// What a healthy answer says. The status alone decides; a body that is too long or breaks off only tells nothing more.
+async fn report(response: Response<Incoming>) -> HealthReport {
+    let body = Limited::new(response, BODY_LIMIT).collect().await;
+    body.map(|body| HealthReport::read(&body.to_bytes())).unwrap_or_default()
+}
+
+/// Says that no request follows on the connection.
+fn close() -> (HeaderName, HeaderValue) {
+    (header::CONNECTION, HeaderValue::from_static("close"))
+}
+
+fn value(text: &str) -> Result<HeaderValue, NotReady> {
+    HeaderValue::from_str(text).map_err(|error| NotReady::NotHttp(error.to_string()))
+}
+
+fn not_http(error: hyper::Error) -> NotReady {
+    NotReady::NotHttp(error.to_string())
 }
 
 /// What a failed connection says: only a refusal and its like are the other side's doing. Without descriptors, memory or
@@ -103,3 +173,6 @@ fn not_connected(error: &io::Error) -> NotReady {
         _ => NotReady::Unable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,13 @@
 
 use std::{net::TcpListener, num::NonZeroU16, sync::Arc};
 
-use pillion_protocol::{Announcement, Instance};
+use pillion_protocol::{Announcement, Instance, Token};
 use tokio::{sync::broadcast, time::Instant};
 
 use crate::{
     events::SidecarEvent,
     explain::Evidence,
-    launch::launch,
+    launch::{Launched, launch},
     output::{Output, Read, Tail},
     spec::{Launch, Spec},
     state::Event,
@@ -23,6 +23,8 @@ pub(crate) struct Run {
     pub(crate) pid: Option<u32>,
     /// The nonce that the process was given.
     pub(crate) instance: Option<Instance>,
+    /// The token that it was given, where it is private.
+    pub(crate) token: Option<Token>,
     /// The version that its health names.
     pub(crate) version: Option<String>,
     pub(crate) tail: Tail,
@@ -57,6 +59,7 @@ impl Run {
             process: None,
             pid: None,
             instance: None,
+            token: None,
             version: None,
             tail: Tail::default(),
             evidence: Evidence::default(),
@@ -77,14 +80,14 @@ impl Run {
             Launch::Run(program) => program,
         };
         match launch(program, spec.grace, listener) {
-            Ok((instance, spawned)) => {
+            Ok(Launched { instance, token, spawned }) => {
                 if let Some(why) = spawned.unguarded {
                     run.notice(
                         Oddity::Unguarded,
                         format!("no guard watches over it: {why}; if this program is killed, it may be left behind"),
                     );
                 }
-                run.instance = Some(instance);
+                (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
                 run.process = Some(Process {
                     group: Arc::new(spawned.group),

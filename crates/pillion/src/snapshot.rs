@@ -5,6 +5,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use pillion_protocol::Token;
+
 use crate::{
     explain::{self, Evidence},
     output::Tail,
@@ -21,6 +23,9 @@ const TAIL: usize = 20;
 pub(crate) struct Snapshot {
     pub(crate) status: Status,
     pub(crate) readiness: Readiness,
+    /// The token of a private sidecar that is up, which has proved that it holds it. It stays in here: no status, event or
+    /// failure carries it.
+    pub(crate) token: Option<Token>,
 }
 
 /// The answer to whoever waits for readiness.
@@ -37,6 +42,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) pid: Option<u32>,
     pub(crate) version: Option<&'a str>,
+    pub(crate) token: Option<&'a Token>,
     pub(crate) evidence: &'a Evidence,
     pub(crate) tail: &'a Tail,
     pub(crate) restarts: u32,
@@ -61,7 +67,7 @@ impl Snapshot {
             exit: None,
             restarts: 0,
         };
-        Self { status, readiness: Readiness::Pending }
+        Self { status, readiness: Readiness::Pending, token: None }
     }
 
     /// The snapshot that follows this one; `None` when nothing changed that anybody can see.
@@ -98,7 +104,8 @@ impl Snapshot {
         }
         let status = Status { seq: self.status.seq + 1, at: now, ..status };
         let readiness = Readiness::from(state, endpoint, failure);
-        Some(Self { status, readiness })
+        let token = facts.token.filter(|_| matches!(readiness, Readiness::Up(_))).cloned();
+        Some(Self { status, readiness, token })
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) struct Run {
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) handover: bool,
+    pub(crate) private: bool,
 }
 
 impl Spec {
@@ -116,6 +117,7 @@ impl Spec {
                 current_dir: None,
                 allowed_origins: Vec::new(),
                 handover: false,
+                private: false,
             }),
         )
     }
@@ -155,8 +157,8 @@ impl Spec {
 
     /// Sets an environment variable on top of the inherited ones.
     ///
-    /// `PORT` is not inherited, because a port that is meant for another program would be taken: set it here to ask
-    /// for one. Does nothing to an attached server.
+    /// `PORT` and `PILLION_TOKEN` are not inherited, because they were meant for another program: set `PORT` here to ask
+    /// for a port. Does nothing to an attached server.
     #[must_use]
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.with_run(|run| {
@@ -186,6 +188,15 @@ impl Spec {
     #[must_use]
     pub fn handover(self, handover: bool) -> Self {
         self.with_run(|run| run.handover = handover)
+    }
+
+    /// Whether the sidecar is to answer nobody but the app: each start gives it a fresh token in `PILLION_TOKEN`, it has to
+    /// prove that it holds it before it counts as ready, and [`Supervisor::token`](crate::Supervisor::token) is the key.
+    /// For sidecars that keep rule 5 of the protocol, such as those on `pillion-server`; others are never ready. Not by
+    /// default, for as long as pages have no way to the token. Does nothing to an attached server.
+    #[must_use]
+    pub fn private(self, private: bool) -> Self {
+        self.with_run(|run| run.private = private)
     }
 
     /// The path whose 2xx answer means ready; `/health` by default.

@@ -4,7 +4,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
     Detail, Endpoint, Events, Failure, FailureKind, Phase, SidecarEvent, Spec, Status, StatusWatch,
-    StopOutcome, events,
+    StopOutcome, Token, events,
     gate::Dependency,
     snapshot::{Readiness, Snapshot},
     task::{Command, Task},
@@ -89,6 +89,14 @@ impl Supervisor {
             Ok(Readiness::Down(failure)) => Err(failure),
             Ok(Readiness::Up(_) | Readiness::Pending) | Err(_) => Err(self.supervisor_gone()),
         }
+    }
+
+    /// The token that requests to the sidecar have to carry, as `Authorization: Bearer {token}`: another one for each start.
+    /// `None` where the sidecar is not [private](Spec::private), and while it is not ready: before that, nothing shows that
+    /// the server on the port is the one that holds it. Give it to nobody but the app.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        self.snapshot.borrow().token.clone()
     }
 
     /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start

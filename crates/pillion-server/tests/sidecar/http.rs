@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         each_of_tauris_origins_may_call,
         the_hosts_origins_replace_tauris,
         a_foreign_page_is_not_let_in,
+        a_preflight_from_a_public_page_is_told_of_private_networks,
     ]
 }
 
@@ -93,6 +94,7 @@ async fn the_hosts_origins_replace_tauris() {
         let answer = running.request("GET /health", &[&format!("Origin: {origin}")]).await;
         let header = format!("access-control-allow-origin: {origin}\r\n");
         assert_eq!(answer.contains(&header), allowed, "{origin}: {answer}");
+        assert_eq!(answer.starts_with("HTTP/1.1 403 "), !allowed, "{origin}: {answer}");
     }
 }
 
@@ -101,10 +103,22 @@ async fn a_foreign_page_is_not_let_in() {
     for origin in
         ["http://evil.example", "http://tauri.localhost.evil.example", "http://tauri.localhost:81", "null"]
     {
-        for line in ["GET /health", PREFLIGHT] {
+        for line in ["GET /health", "POST /echo", PREFLIGHT] {
             let answer = running.request(line, &[&format!("Origin: {origin}"), ASKED[0], ASKED[1]]).await;
-            assert!(!answer.contains("access-control-allow-origin"), "{origin}: {answer}");
-            assert!(answer.contains("vary: origin"), "{answer}");
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{origin}: {answer}");
+            assert!(!answer.contains("access-control-"), "{origin}: {answer}");
         }
     }
+}
+
+async fn a_preflight_from_a_public_page_is_told_of_private_networks() {
+    let running = Running::start(&mut sidecar()).await;
+    let asked = "Access-Control-Request-Private-Network: true";
+    let preflight = async |origin| running.request(PREFLIGHT, &[origin, ASKED[0], asked]).await;
+    let answer = preflight("Origin: https://tauri.localhost").await;
+    assert!(answer.contains("access-control-allow-private-network: true\r\n"), "{answer}");
+    let answer = preflight("Origin: https://evil.example").await;
+    assert!(answer.starts_with("HTTP/1.1 403 ") && !answer.contains("access-control"), "{answer}");
+    let answer = running.request(PREFLIGHT, &["Origin: tauri://localhost", ASKED[0]]).await;
+    assert!(!answer.contains("private-network"), "nobody asked: {answer}");
 }

@@ -17,12 +17,20 @@ macro_rules! trials {
 }
 
 #[cfg(unix)]
+mod hostile;
+#[cfg(unix)]
 mod http;
+#[cfg(unix)]
+mod limits;
+#[cfg(unix)]
+mod private;
 mod program;
 #[cfg(unix)]
 mod start;
 #[cfg(unix)]
 mod stop;
+#[cfg(unix)]
+mod supervised;
 #[cfg(unix)]
 mod support;
 
@@ -33,7 +41,16 @@ fn main() -> std::process::ExitCode {
     if std::env::args().nth(1).as_deref() == Some(program::ARGUMENT) {
         return program::run().report();
     }
-    let trials = [start::trials(), http::trials(), stop::trials()].into_iter().flatten().collect();
+    let trials = [
+        start::trials(),
+        http::trials(),
+        private::trials(),
+        hostile::trials(),
+        limits::trials(),
+        supervised::trials(),
+        stop::trials(),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials).exit_code()
 }
 

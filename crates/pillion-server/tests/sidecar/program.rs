@@ -1,14 +1,22 @@
 //! The sidecar under test.
 
-use std::{env, thread, time::Duration};
+use std::{
+    env,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
-    http::StatusCode,
-    routing::{get, post},
+    body::{Body, Bytes, to_bytes},
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
 };
-use pillion_server::{Shutdown, Sidecar};
+use pillion_server::{Limits, Shutdown, Sidecar};
 
 /// Makes this program the sidecar under test.
 pub(crate) const ARGUMENT: &str = "--be-the-sidecar";
@@ -16,21 +24,78 @@ pub(crate) const ARGUMENT: &str = "--be-the-sidecar";
 pub(crate) const GRACE: &str = "TEST_GRACE_MS";
 /// Gives the router a `GET /health` of its own.
 pub(crate) const OWN_HEALTH: &str = "TEST_OWN_HEALTH";
+/// Sets limits: `connections 2 head_ms 100 body 10 answer_ms 100`, or some of these.
+pub(crate) const LIMITS: &str = "TEST_LIMITS";
+/// What a handler that must not be seen says about itself.
+pub(crate) const HITS: &str = "/hits";
+
+/// How many requests a handler saw, the fallback included; those that ask for this number are not counted.
+static SEEN: AtomicUsize = AtomicUsize::new(0);
 
 #[tokio::main]
 pub(crate) async fn run() -> pillion_server::Result {
+    let sidecar = Sidecar::new("Test").version("1.2.3");
     pillion_server::init_tracing();
     let grace =
         env::var(GRACE).map_or(Duration::from_secs(3600), |ms| Duration::from_millis(ms.parse().unwrap()));
     let mut router = Router::new()
         .route("/echo", post(async |body: Body| body))
+        .route("/length", post(async |body: Bytes| body.len().to_string()))
+        .route("/headers", any(async |headers: HeaderMap| format!("{headers:?}")))
+        .route("/events", get(async || ([(header::CONTENT_TYPE, "text/event-stream")], "data: 1\n\n")))
+        .route("/socket", get(socket))
+        .route("/child", get(child))
+        .route("/never", get(std::future::pending::<()>))
         .route("/until-stop", post(until_stop))
         .route("/block", post(block_for_ever))
         .fallback(async || (StatusCode::IM_A_TEAPOT, "the router's own fallback"));
     if env::var_os(OWN_HEALTH).is_some() {
         router = router.route("/health", get(async || "mine"));
     }
-    Sidecar::new("Test").version("1.2.3").grace(grace).serve(router).await
+    let router =
+        router.layer(from_fn(count)).route(HITS, get(async || SEEN.load(Ordering::SeqCst).to_string()));
+    sidecar.grace(grace).limits(limits()).serve(router).await
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    SEEN.fetch_add(1, Ordering::SeqCst);
+    next.run(request).await
+}
+
+fn limits() -> Limits {
+    let text = env::var(LIMITS).unwrap_or_default();
+    let mut words = text.split_ascii_whitespace();
+    let mut limits = Limits::default();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        let value: usize = value.parse().unwrap();
+        let time = Duration::from_millis(value as u64);
+        match name {
+            "connections" => limits.connections = value,
+            "head_ms" => limits.head_time = time,
+            "body" => limits.body = value,
+            "answer_ms" => limits.answer = Some(time),
+            _ => panic!("no such limit: {name}"),
+        }
+    }
+    limits
+}
+
+/// Switches protocols as a WebSocket library does: the first subprotocol that is offered is chosen, if it is `chat`.
+async fn socket(headers: HeaderMap) -> impl IntoResponse {
+    let mut answer = HeaderMap::new();
+    answer.insert(header::CONNECTION, "upgrade".parse().unwrap());
+    answer.insert(header::UPGRADE, "websocket".parse().unwrap());
+    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).map(|value| value.to_str().unwrap().to_owned());
+    answer.insert("x-offered", offered.clone().unwrap_or_default().parse().unwrap());
+    if offered.is_some_and(|offered| offered.starts_with("chat")) {
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, "chat".parse().unwrap());
+    }
+    (StatusCode::SWITCHING_PROTOCOLS, answer)
+}
+
+/// What a program that this one starts finds in its environment.
+async fn child() -> Vec<u8> {
+    tokio::process::Command::new("env").output().await.unwrap().stdout
 }
 
 /// Reading the body is what sends `100 Continue`, by which the test knows that this handler runs.

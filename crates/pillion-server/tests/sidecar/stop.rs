@@ -148,7 +148,7 @@ async fn idle_connections_do_not_delay_the_stop() {
     let running = Running::start(&mut sidecar()).await;
     let mut silent = running.connect().await;
     let mut kept = running.connect().await;
-    kept.send("GET /health HTTP/1.1\r\nHost: sidecar\r\n\r\n").await;
+    kept.send("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
     kept.receive("\"version\":\"1.2.3\"}").await;
     // The grace period is an hour: a stop that waited for it would run into the test's limit.
     running.signal(Signal::TERM);
@@ -174,7 +174,7 @@ async fn a_handler_learns_of_the_stop() {
     let mut connection = running.connect().await;
     connection
         .send(
-            "POST /until-stop HTTP/1.1\r\nHost: sidecar\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
+            "POST /until-stop HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
         )
         .await;
     connection.receive("100 Continue").await;

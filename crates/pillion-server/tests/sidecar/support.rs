@@ -23,7 +23,7 @@ pub(crate) fn block_on(test: impl Future<Output = ()>) {
 /// The sidecar with nothing given and `/dev/null` as its stdin.
 pub(crate) fn sidecar() -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    for given in ["PORT", "PILLION_INSTANCE", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
+    for given in ["PORT", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
         command.env_remove(given);
     }
     command.arg(program::ARGUMENT).kill_on_drop(true);
@@ -94,6 +94,11 @@ impl Running {
         Connection(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap())
     }
 
+    /// The process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Resolves once connections are refused.
     pub(crate) async fn refuses_connections(&self) {
         while TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {}
@@ -104,7 +109,7 @@ impl Running {
         let mut connection = self.connect().await;
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         connection
-            .send(format!("{line} HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n{headers}\r\n"))
+            .send(format!("{line} HTTP/1.1\r\nHost: {{host}}\r\nConnection: close\r\n{headers}\r\n"))
             .await;
         connection.rest().await
     }
@@ -114,8 +119,21 @@ impl Running {
 pub(crate) struct Connection(TcpStream);
 
 impl Connection {
+    /// Sends `bytes`, in which `{host}` stands for the sidecar's address.
     pub(crate) async fn send(&mut self, bytes: impl fmt::Display) {
-        self.0.write_all(bytes.to_string().as_bytes()).await.unwrap();
+        let host = self.0.peer_addr().unwrap().to_string();
+        self.0.write_all(bytes.to_string().replace("{host}", &host).as_bytes()).await.unwrap();
+    }
+
+    /// The head of the next answer, or what came of it before the sidecar closed the connection.
+    pub(crate) async fn head(&mut self) -> String {
+        let mut received = Vec::new();
+        while !received.ends_with(b"\r\n\r\n")
+            && let Ok(byte) = self.0.read_u8().await
+        {
+            received.push(byte);
+        }
+        String::from_utf8_lossy(&received).into_owned()
     }
 
     /// Reads until `text` was received.
@@ -138,7 +156,7 @@ impl Connection {
 
     /// Sends half a request to `/echo` and sees the half come back: the request is in flight.
     pub(crate) async fn send_half(&mut self) {
-        self.send("POST /echo HTTP/1.1\r\nHost: sidecar\r\nContent-Length: 10\r\n\r\nfirst").await;
+        self.send("POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Length: 10\r\n\r\nfirst").await;
         self.receive("first").await;
     }
 

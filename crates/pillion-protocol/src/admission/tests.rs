@@ -1,0 +1,243 @@
+use super::*;
+use proptest::prelude::*;
+
+const OURS: &[u8] = b"127.0.0.1:4242";
+const PAGE: &[u8] = b"tauri://localhost";
+
+fn token() -> Token {
+    Token::from_bytes(&[0xa5; 32])
+}
+
+fn admission(token: Option<Token>) -> Admission {
+    Admission::new(NonZeroU16::new(4242).unwrap(), vec!["tauri://localhost".into()], token)
+}
+
+fn judge(head: Head<'_>) -> Verdict {
+    admission(Some(token())).judge(&head)
+}
+
+/// A request that is let in.
+fn right(authorization: &[u8]) -> Head<'_> {
+    Head {
+        method: "POST",
+        path: "/",
+        host: Field::One(OURS),
+        origin: Field::One(PAGE),
+        authorization: Field::One(authorization),
+        ..Head::default()
+    }
+}
+
+fn credentials() -> Vec<u8> {
+    [b"Bearer ", token().reveal().as_bytes()].concat()
+}
+
+#[test]
+fn hosts_are_names_of_this_server_and_no_others() {
+    let credentials = credentials();
+    for ours in ["127.0.0.1:4242", "localhost:4242", "LocalHost:4242"] {
+        let head = Head { host: Field::One(ours.as_bytes()), ..right(&credentials) };
+        assert_eq!(judge(head), Verdict::Serve, "{ours}");
+    }
+    for foreign in [
+        "",
+        "127.0.0.1",
+        "localhost",
+        "127.0.0.1:",
+        "127.0.0.1:80",
+        "127.0.0.1:4243",
+        "127.0.0.1:04242",
+        "127.0.0.1:42420",
+        "127.0.0.2:4242",
+        "127.1:4242",
+        "2130706433:4242",
+        "0x7f000001:4242",
+        "0.0.0.0:4242",
+        "[::1]:4242",
+        "[::ffff:127.0.0.1]:4242",
+        "localhost.:4242",
+        "evil.example:4242",
+        "127.0.0.1.evil.example:4242",
+        "localhost.evil.example:4242",
+        "user@127.0.0.1:4242",
+        "127.0.0.1:4242@evil.example",
+        "127.0.0.1:4242, evil.example",
+        "127.0.0.1:4242\u{0}",
+        " 127.0.0.1:4242",
+        "http://127.0.0.1:4242",
+    ] {
+        let head = Head { host: Field::One(foreign.as_bytes()), ..right(&credentials) };
+        assert_eq!(judge(head), Verdict::Refuse(Refusal::ForeignHost), "{foreign}");
+    }
+    for (host, refusal) in [(Field::Absent, Refusal::NoHost), (Field::Several, Refusal::SeveralHosts)] {
+        assert_eq!(judge(Head { host, ..right(&credentials) }), Verdict::Refuse(refusal));
+    }
+}
+
+#[test]
+fn the_default_port_may_be_left_out() {
+    let admission = Admission::new(NonZeroU16::new(80).unwrap(), vec![], None);
+    for host in ["127.0.0.1", "127.0.0.1:80", "localhost", "localhost:80"] {
+        let head = Head { host: Field::One(host.as_bytes()), ..Head::default() };
+        assert_eq!(admission.judge(&head), Verdict::Serve, "{host}");
+    }
+}
+
+#[test]
+fn the_authority_of_a_target_counts_as_well() {
+    let credentials = credentials();
+    let target =
+        |scheme, authority| judge(Head { scheme, authority: Some(authority), ..right(&credentials) });
+    assert_eq!(target(Some("http"), "127.0.0.1:4242"), Verdict::Serve);
+    for (scheme, authority) in [
+        (Some("http"), "evil.example"),
+        (Some("http"), "user:password@127.0.0.1:4242"),
+        (Some("https"), "127.0.0.1:4242"),
+        (None, "evil.example:443"),
+    ] {
+        let refused = Verdict::Refuse(Refusal::ForeignHost);
+        assert_eq!(target(scheme, authority), refused, "{scheme:?} {authority}");
+    }
+}
+
+#[test]
+fn origins_are_those_of_the_list_to_the_letter() {
+    let credentials = credentials();
+    let origin = |origin| judge(Head { origin, ..right(&credentials) });
+    assert_eq!(origin(Field::One(PAGE)), Verdict::Serve);
+    assert_eq!(origin(Field::Absent), Verdict::Serve, "a program, or a page's plain GET");
+    assert_eq!(origin(Field::Several), Verdict::Refuse(Refusal::ForeignOrigin));
+    for foreign in [
+        "",
+        "null",
+        "*",
+        "http://evil.example",
+        "tauri://localhost:80",
+        "tauri://localhost/",
+        "tauri://localhost.evil.example",
+        "TAURI://LOCALHOST",
+        "tauri://localhost, http://evil.example",
+        "http://127.0.0.1:4242",
+    ] {
+        let verdict = origin(Field::One(foreign.as_bytes()));
+        assert_eq!(verdict, Verdict::Refuse(Refusal::ForeignOrigin), "{foreign}");
+    }
+}
+
+#[test]
+fn a_token_is_asked_for_where_there_is_one() {
+    let secret = token();
+    let secret = secret.reveal();
+    for right_one in [format!("Bearer {secret}"), format!("bearer {secret}"), format!("BEARER  {secret}")] {
+        assert_eq!(judge(right(right_one.as_bytes())), Verdict::Serve, "{right_one}");
+    }
+    for wrong in [
+        String::new(),
+        "Bearer".into(),
+        "Bearer ".into(),
+        secret.into(),
+        format!("Bearer{secret}"),
+        format!("Bearer\t{secret}"),
+        format!("Bearer \t{secret}"),
+        format!("Basic {secret}"),
+        format!("Bearer {secret} "),
+        format!("Bearer {}", secret.to_uppercase()),
+        format!("Bearer {}", &secret[..63]),
+        format!("Bearer {secret}0"),
+        format!("Bearer {secret}, Bearer {secret}"),
+        format!("Bearer {}", "0".repeat(64)),
+    ] {
+        assert_eq!(judge(right(wrong.as_bytes())), Verdict::Unauthorized, "{wrong}");
+    }
+    for authorization in [Field::Absent, Field::Several] {
+        assert_eq!(judge(Head { authorization, ..right(b"") }), Verdict::Unauthorized);
+        let open = admission(None).judge(&Head { authorization, ..right(b"") });
+        assert_eq!(open, Verdict::Serve, "a server without a token is for development");
+    }
+}
+
+#[test]
+fn a_websocket_carries_the_token_as_a_subprotocol() {
+    let (secret, none) = (token(), Field::Absent);
+    let offered = format!("chat, pillion,pillion.bearer.{}", secret.reveal());
+    let offer = |upgrade, offered: &str| {
+        let subprotocols = Field::One(offered.as_bytes());
+        judge(Head { upgrade, subprotocols, authorization: none, ..right(b"") })
+    };
+    assert_eq!(offer(Field::One(b"WebSocket"), &offered), Verdict::Serve);
+    for upgrade in [Field::Absent, Field::Several, Field::One(b"h2c"), Field::One(b"websocket, h2c")] {
+        assert_eq!(offer(upgrade, &offered), Verdict::Unauthorized, "{upgrade:?}");
+    }
+    for wrong in ["", "pillion", "pillion.bearer.", "pillion.bearer.00", secret.reveal()] {
+        assert_eq!(offer(Field::One(b"websocket"), wrong), Verdict::Unauthorized, "{wrong}");
+    }
+}
+
+#[test]
+fn a_handler_sees_the_apps_own_subprotocols_alone() {
+    let list = |text: &str| (text.as_bytes().to_vec(), true);
+    assert_eq!(without_bearer(b"chat, pillion ,, pillion.bearer.abc,json"), list("chat, json"));
+    assert_eq!(without_bearer(b"pillion.bearer.abc,pillion"), list(""));
+    assert_eq!(without_bearer(b"chat"), (b"chat".to_vec(), false));
+}
+
+#[test]
+fn a_preflight_of_the_app_needs_no_token() {
+    let head = |method, origin, requested_method| {
+        judge(Head { method, origin, requested_method, authorization: Field::Absent, ..right(b"") })
+    };
+    let (page, put) = (Field::One(PAGE), Field::One(b"PUT".as_slice()));
+    assert_eq!(head("OPTIONS", page, put), Verdict::Preflight);
+    assert_eq!(head("OPTIONS", Field::One(b"null"), put), Verdict::Refuse(Refusal::ForeignOrigin));
+    assert_eq!(head("OPTIONS", Field::Absent, put), Verdict::Unauthorized);
+    assert_eq!(head("OPTIONS", page, Field::Absent), Verdict::Unauthorized);
+    assert_eq!(head("GET", page, put), Verdict::Unauthorized);
+    assert_eq!(head("options", page, put), Verdict::Unauthorized);
+}
+
+#[test]
+fn strangers_may_ask_whether_somebody_is_alive() {
+    let head = |method, path| judge(Head { method, path, authorization: Field::Absent, ..right(b"") });
+    assert_eq!((head("GET", "/health"), head("HEAD", "/health")), (Verdict::Alive, Verdict::Alive));
+    assert_eq!(head("POST", "/health"), Verdict::Unauthorized);
+    for path in [
+        "/health/",
+        "//health",
+        "/HEALTH",
+        "/%68ealth",
+        "/./health",
+        "/x/../health",
+        "health",
+        "/health;x",
+        "",
+    ] {
+        assert_eq!(head("GET", path), Verdict::Unauthorized, "{path}");
+    }
+}
+
+proptest! {
+    /// Whatever else a request says, without the token it is never served, and a foreign name or page never let in.
+    #[test]
+    fn nothing_is_served_without_the_token(
+        method in "GET|HEAD|POST|OPTIONS|CONNECT|[A-Z]{1,9}",
+        path in "/|/health|[/a-z.%]{0,20}",
+        host in prop::option::of("127\\.0\\.0\\.1:4242|localhost:4242|[a-z0-9.:]{0,20}"),
+        origin in prop::option::of("tauri://localhost|null|[a-z:/.]{0,20}"),
+        authorization in prop::option::of("(Bearer |bearer |)([0-9a-f]{64}|[ -~]{0,80})"),
+        offered in prop::option::of("(pillion|chat|, |pillion\\.bearer\\.[0-9a-f]{0,64}){0,4}"),
+    ) {
+        fn field(text: &Option<String>) -> Field<'_> {
+            text.as_ref().map_or(Field::Absent, |text| Field::One(text.as_bytes()))
+        }
+        let head = Head {
+            method: &method, path: &path, host: field(&host), origin: field(&origin),
+            authorization: field(&authorization), upgrade: Field::One(b"websocket"), subprotocols: field(&offered),
+            requested_method: Field::One(b"GET"), ..Head::default()
+        };
+        let verdict = judge(head);
+        prop_assert_ne!(verdict, Verdict::Serve);
+        let ours = host.as_deref().is_some_and(|host| ["127.0.0.1:4242", "localhost:4242"].contains(&host));
+        let page = origin.as_deref().is_none_or(|origin| origin == "tauri://localhost");
+        prop_assert_eq!(!(ours && page), matches!(verdict, Verdict::Refuse(_)));
+    }
+}

@@ -1,0 +1,196 @@
+//! The token of a run, and the proof that a server holds it.
+//!
+//! Every request carries the token (RFC 6750), so it must not be sent to a server that does not hold it already: one that
+//! squats on the port between announcement and first request would be given the key to the real one. So the host asks
+//! first. It sends a [`Challenge`], and the sidecar answers with an HMAC (RFC 2104) of it under the token, which nobody
+//! else can. The port is part of what is signed, so that a squatter cannot fetch the answer from the sidecar elsewhere.
+
+use std::{fmt, num::NonZeroU16, str::FromStr};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::environment::{EnvironmentError, is_hexadecimal, parse_nonce};
+
+/// The header of a request for health that asks for proof: a [`Challenge`].
+pub const CHALLENGE_HEADER: &str = "pillion-challenge";
+/// The header of the answer: [`Token::prove`].
+pub const PROOF_HEADER: &str = "pillion-proof";
+
+/// The secret of one run of a sidecar: 256 bits, written as 64 lower-case hexadecimal digits.
+///
+/// It is compared in constant time, overwritten in memory when it is dropped, and shown by [`reveal`](Self::reveal) alone:
+/// `Debug` does not print it, and there is no `Display`.
+#[derive(Clone)]
+pub struct Token(Zeroizing<Box<str>>);
+
+impl Token {
+    /// How many digits it has.
+    pub const DIGITS: usize = 64;
+
+    /// A token of these bytes, which the caller takes from the operating system's random source, and overwrites.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(hexadecimal(bytes).into_boxed_str()))
+    }
+
+    /// The digits themselves. Whoever calls this decides where the secret goes.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `presented` are the digits of this token. Takes the same time for every guess of the right length.
+    #[must_use]
+    pub fn is(&self, presented: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(presented).into()
+    }
+
+    /// What the server on `port` of 127.0.0.1 answers to `challenge`: 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn prove(&self, port: NonZeroU16, challenge: Challenge) -> String {
+        hexadecimal(&self.sign(port, challenge).finalize().into_bytes())
+    }
+
+    /// Whether `proof` is what [`prove`](Self::prove) answers.
+    #[must_use]
+    pub fn is_proved_by(&self, proof: &[u8], port: NonZeroU16, challenge: Challenge) -> bool {
+        self.prove(port, challenge).as_bytes().ct_eq(proof).into()
+    }
+
+    fn sign(&self, port: NonZeroU16, challenge: Challenge) -> Hmac<Sha256> {
+        let mut hmac =
+            Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
+        hmac.update(format!("pillion-health 127.0.0.1:{port} {challenge}").as_bytes());
+        hmac
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(secret)")
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other.0.as_bytes())
+    }
+}
+
+impl Eq for Token {}
+
+impl FromStr for Token {
+    type Err = EnvironmentError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != Self::DIGITS || !text.bytes().all(is_hexadecimal) {
+            return Err(EnvironmentError::Token);
+        }
+        Ok(Self(Zeroizing::new(text.into())))
+    }
+}
+
+/// What a host asks a server to prove itself with: 128 bits that were never used before, written as 32 lower-case
+/// hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Challenge([u8; 16]);
+
+impl Challenge {
+    /// A challenge of these bytes, which the caller takes from the operating system's random source.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads the value of a header; `None` where it is no challenge, and deserves no answer.
+    #[must_use]
+    pub fn read(value: &[u8]) -> Option<Self> {
+        parse_nonce(std::str::from_utf8(value).ok()?).map(Self)
+    }
+}
+
+impl fmt::Display for Challenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hexadecimal(&self.0))
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // Of the right size from the start: a string that grows leaves pieces of a secret behind.
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)].into());
+        text.push(DIGITS[usize::from(byte & 15)].into());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(port: u16) -> NonZeroU16 {
+        NonZeroU16::new(port).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_itself_and_nothing_else() {
+        let token = Token::from_bytes(&[0xa5; 32]);
+        assert_eq!(token.reveal(), "a5".repeat(32));
+        assert!(token.is("a5".repeat(32).as_bytes()));
+        let (upper, short, long) = ("A5".repeat(32), "a5".repeat(31), "a5".repeat(33));
+        let last = format!("{}a4", "a5".repeat(31));
+        for other in ["", &upper, &short, &long, &last] {
+            assert!(!token.is(other.as_bytes()), "{other}");
+        }
+        assert_eq!(token.reveal().parse(), Ok(token));
+    }
+
+    #[test]
+    fn a_token_is_not_printed() {
+        let token = Token::from_bytes(&[0xa5; 32]);
+        let shown = format!("{token:?} {:?} {:#?}", Some(&token), [&token]);
+        assert!(!shown.contains("a5"), "{shown}");
+    }
+
+    #[test]
+    fn a_proof_is_the_one_that_any_language_computes() {
+        // printf 'pillion-health 127.0.0.1:4242 000102030405060708090a0b0c0d0e0f' |
+        //   openssl dgst -sha256 -hmac a5a5…a5
+        let token = Token::from_bytes(&[0xa5; 32]);
+        let challenge = Challenge::read(b"000102030405060708090a0b0c0d0e0f").unwrap();
+        let proof = token.prove(port(4242), challenge);
+        assert_eq!(proof, "075d8c258d7f4bdad54f7efb6ff7d6ec756b38a443da989440c833fa0e55f806");
+        assert!(token.is_proved_by(proof.as_bytes(), port(4242), challenge));
+    }
+
+    #[test]
+    fn a_proof_is_worth_nothing_for_another_token_port_or_challenge() {
+        let (token, other) = (Token::from_bytes(&[1; 32]), Token::from_bytes(&[2; 32]));
+        let (challenge, later) = (Challenge::from_bytes([3; 16]), Challenge::from_bytes([4; 16]));
+        let proof = token.prove(port(80), challenge);
+        assert!(!other.is_proved_by(proof.as_bytes(), port(80), challenge));
+        assert!(!token.is_proved_by(proof.as_bytes(), port(81), challenge));
+        assert!(!token.is_proved_by(proof.as_bytes(), port(80), later));
+        assert!(!token.is_proved_by(b"", port(80), challenge));
+    }
+
+    #[test]
+    fn what_is_no_challenge_is_not_signed() {
+        for wrong in [
+            b"".as_slice(),
+            b"00",
+            &[b'0'; 31],
+            &[b'0'; 33],
+            &[b'A'; 32],
+            &[0xff; 32],
+            b"+00102030405060708090a0b0c0d0e0f",
+        ] {
+            assert_eq!(Challenge::read(wrong), None, "{}", wrong.escape_ascii());
+        }
+    }
+}

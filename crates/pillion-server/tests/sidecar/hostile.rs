@@ -1,0 +1,277 @@
+//! Clients that are not the app: raw bytes, because a polite HTTP library would not send most of this. Whatever they try,
+//! no handler sees it.
+
+use libtest_mimic::Trial;
+
+use crate::{
+    private::TOKEN,
+    program::HITS,
+    support::{Running, sidecar},
+};
+
+/// How many requests are tried. Stated in docs/threat-model.md, too.
+const CASES: usize = 346;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials![
+        whoever_is_not_the_app_reaches_no_handler,
+        the_same_requests_from_the_app_reach_their_handler,
+        what_follows_a_refused_request_on_its_connection_is_judged_by_itself,
+        the_number_of_cases_is_the_documented_one,
+    ]
+}
+
+/// A request: its first line, and what follows the headers that tell who sends it.
+type Form = (&'static str, &'static str);
+
+/// Every kind of request that reaches a handler when the app sends it. `{host}` is the sidecar's address.
+const FORMS: [Form; 19] = [
+    ("GET /headers HTTP/1.1", "\r\n"),
+    ("GET /nowhere?query=/health HTTP/1.1", "\r\n"),
+    ("HEAD /headers HTTP/1.1", "\r\n"),
+    ("POST /echo HTTP/1.1", "Content-Length: 4\r\n\r\nbody"),
+    ("POST /echo HTTP/1.1", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"),
+    ("POST /echo HTTP/1.1", "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\na=b"),
+    ("POST /echo HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 0\r\n\r\n"),
+    ("PUT /headers HTTP/1.1", "Content-Length: 0\r\n\r\n"),
+    ("PATCH /headers HTTP/1.1", "Content-Length: 0\r\n\r\n"),
+    ("DELETE /headers HTTP/1.1", "\r\n"),
+    ("OPTIONS /headers HTTP/1.1", "\r\n"),
+    ("TRACE /headers HTTP/1.1", "\r\n"),
+    ("BREW /headers HTTP/1.1", "\r\n"),
+    ("GET /headers HTTP/1.0", "\r\n"),
+    ("GET http://{host}/headers HTTP/1.1", "\r\n"),
+    ("GET /%68eaders/../health HTTP/1.1", "\r\n"),
+    ("GET /events HTTP/1.1", "Accept: text/event-stream\r\nCache-Control: no-cache\r\n\r\n"),
+    (
+        "GET /socket HTTP/1.1",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    ),
+    (
+        "GET /headers HTTP/1.1",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+    ),
+];
+
+/// Who sends it, by its headers, and what they are told.
+const SENDERS: [(&str, &str); 14] = [
+    ("Host: {host}\r\n", "401"),
+    ("Host: {host}\r\nOrigin: tauri://localhost\r\n", "401"),
+    ("Host: {host}\r\nAuthorization: Bearer {wrong}\r\n", "401"),
+    ("Host: {host}\r\nAuthorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n", "401"),
+    (
+        "Host: {host}\r\nCookie: token={token}\r\nX-Forwarded-Host: localhost\r\nForwarded: host=localhost\r\n",
+        "401",
+    ),
+    ("Host: {host}\r\nAuthorization: Bearer {token}\r\nOrigin: https://evil.example\r\n", "403"),
+    ("Host: {host}\r\nAuthorization: Bearer {token}\r\nOrigin: null\r\n", "403"),
+    (
+        "Host: {host}\r\nAuthorization: Bearer {token}\r\nOrigin: tauri://localhost\r\nOrigin: http://evil.example\r\n",
+        "403",
+    ),
+    ("Host: evil.example\r\nAuthorization: Bearer {token}\r\n", "403"),
+    ("Host: {host}.evil.example\r\nAuthorization: Bearer {token}\r\n", "403"),
+    ("Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n", "403"),
+    ("Host: [::1]:{port}\r\nAuthorization: Bearer {token}\r\n", "403"),
+    ("Authorization: Bearer {token}\r\n", "400"),
+    ("Host: {host}\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n", "400"),
+];
+
+/// What does not fit into the table. Without a number, closing the connection is answer enough.
+const ODDITIES: [(&str, &str); 80] = [
+    // The target says another server, or another scheme.
+    ("GET http://evil.example/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
+    ("GET http://{host}@evil.example/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
+    ("GET http://user:password@{host}/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
+    ("GET http://{host}/headers HTTP/1.1\r\nHost: evil.example\r\n{bearer}\r\n", "403"),
+    ("GET http://{host}/headers HTTP/1.1\r\n{bearer}\r\n", "400"),
+    ("GET http://{host}/headers HTTP/1.0\r\n{bearer}\r\n", "400"),
+    ("GET https://{host}/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
+    ("GET ftp://{host}/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
+    ("CONNECT evil.example:443 HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
+    ("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("OPTIONS * HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("OPTIONS /headers HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.0\r\n\r\n", "400"),
+    // Other spellings of this server.
+    ("GET /headers HTTP/1.1\r\nHost: 127.1:{port}\r\n{bearer}\r\n", "403"),
+    ("GET /headers HTTP/1.1\r\nHost: 2130706433:{port}\r\n{bearer}\r\n", "403"),
+    ("GET /headers HTTP/1.1\r\nHost: 0.0.0.0:{port}\r\n{bearer}\r\n", "403"),
+    ("GET /headers HTTP/1.1\r\nHost: localhost.:{port}\r\n{bearer}\r\n", "403"),
+    ("GET /headers HTTP/1.1\r\nHost: localhost\r\n{bearer}\r\n", "403"),
+    ("GET /headers HTTP/1.1\r\nHost: \r\n{bearer}\r\n", "403"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}, evil.example\r\n{bearer}\r\n", "403"),
+    ("GET /headers HTTP/1.1\r\nHost: evil.example\r\nHost: {host}\r\n{bearer}\r\n", "400"),
+    ("GET /headers HTTP/1.1\r\nHost : {host}\r\n{bearer}\r\n", "400"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\n\tevil.example\r\n{bearer}\r\n", "400"),
+    // The token in other places and other shapes.
+    ("GET /headers?token={token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /headers?access_token={token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /{token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    (
+        "POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: 77\r\n\r\naccess_token={token}",
+        "401",
+    ),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nProxy-Authorization: Bearer {token}\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {token}\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {token}\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer \"{token}\"\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer\t{token}\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}0\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {wrong}, Bearer {token}\r\n\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {wrong}\r\n{bearer}\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer\r\n {token}\r\n\r\n", "400"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization : Bearer {token}\r\n\r\n", "400"),
+    (
+        "POST /echo HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n0\r\n{bearer}\r\n",
+        "401",
+    ),
+    // WebSockets.
+    (
+        "GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Sec-WebSocket-Protocol: pillion.bearer.{wrong}\r\n\r\n",
+        "401",
+    ),
+    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Sec-WebSocket-Protocol: pillion\r\n\r\n", "401"),
+    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Sec-WebSocket-Protocol: {token}\r\n\r\n", "401"),
+    ("GET /socket?token={token} HTTP/1.1\r\nHost: {host}\r\n{upgrade}\r\n", "401"),
+    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Origin: https://evil.example\r\n{offer}\r\n", "403"),
+    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Origin: null\r\n{offer}\r\n", "403"),
+    ("GET /socket HTTP/1.1\r\nHost: evil.example:{port}\r\n{upgrade}{offer}\r\n", "403"),
+    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{offer}\r\n", "401"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n{offer}\r\n", "401"),
+    // Preflights of others.
+    ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\n{asks}\r\n", "403"),
+    ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: null\r\n{asks}\r\n", "403"),
+    ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n{asks}\r\n", "403"),
+    ("OPTIONS /echo HTTP/1.1\r\nHost: evil.example\r\nOrigin: tauri://localhost\r\n{asks}\r\n", "403"),
+    ("OPTIONS /echo HTTP/1.1\r\nOrigin: tauri://localhost\r\n{asks}\r\n", "400"),
+    ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\n{asks}\r\n", "401"),
+    ("OPTIONS /health HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\n{asks}\r\n", "403"),
+    (
+        "POST /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: tauri://localhost\r\n{asks}Content-Length: 0\r\n\r\n",
+        "401",
+    ),
+    // Ways around health.
+    ("POST /health HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n", "401"),
+    ("DELETE /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("OPTIONS /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", "403"),
+    ("GET /health HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\n\r\n", "403"),
+    ("GET /health HTTP/1.1\r\n\r\n", "400"),
+    ("GET /health/ HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET //health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /./health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /headers/../health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /%68ealth HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /health%00 HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("GET /health;/headers HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    // No HTTP, or hardly.
+    ("GET /headers\r\n\r\n", ""),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),
+    ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}", ""),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nX: \u{0}\r\n{bearer}\r\n", "400"),
+    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nno colon\r\n{bearer}\r\n", "400"),
+    ("GET  /headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "400"),
+    ("GET /headers HTTP/9.9\r\nHost: {host}\r\n{bearer}\r\n", "400"),
+    ("GET /headers HTTP/1.1\nHost: {host}\n\n", "401"),
+    (
+        "POST /echo HTTP/1.1\r\nHost: {host}\r\n{bearer}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        "400",
+    ),
+    ("POST /echo HTTP/1.1\r\nHost: {host}\r\n{bearer}Content-Length: -1\r\n\r\n", "400"),
+];
+
+fn cases() -> Vec<(String, &'static str)> {
+    let table = FORMS.iter().flat_map(|(line, rest)| {
+        SENDERS.iter().map(move |(sender, status)| (format!("{line}\r\n{sender}{rest}"), *status))
+    });
+    table.chain(ODDITIES.map(|(request, status)| (request.to_owned(), status))).collect()
+}
+
+fn fill(template: &str, port: u16) -> String {
+    template
+        .replace("{port}", &port.to_string())
+        .replace("{bearer}", "Authorization: Bearer {token}\r\n")
+        .replace("{upgrade}", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n")
+        .replace("{offer}", "Sec-WebSocket-Protocol: pillion, pillion.bearer.{token}\r\n")
+        .replace(
+            "{asks}",
+            "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n",
+        )
+        .replace("{wrong}", &"0".repeat(64))
+        .replace("{token}", TOKEN)
+}
+
+/// The head of the answer to one request on a connection of its own.
+async fn answer(running: &Running, request: &str) -> String {
+    let mut connection = running.connect().await;
+    connection.send(fill(request, running.port)).await;
+    connection.head().await
+}
+
+/// How many requests a handler has seen so far.
+async fn hits(running: &Running) -> usize {
+    let answer = running.request(&format!("GET {HITS}"), &[&format!("Authorization: Bearer {TOKEN}")]).await;
+    answer.split_once("\r\n\r\n").unwrap().1.parse().unwrap()
+}
+
+async fn whoever_is_not_the_app_reaches_no_handler() {
+    let running = Running::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
+    for (request, status) in cases() {
+        let answer = answer(&running, &request).await;
+        let told = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(told == status || status.is_empty() && matches!(told, "" | "400"), "{request}\n{answer}");
+        assert_eq!(hits(&running).await, 0, "a handler saw this: {request}");
+        if told == "403" {
+            assert!(!answer.contains("access-control-"), "{request}\n{answer}");
+        }
+        if told == "401" {
+            assert!(answer.contains("www-authenticate: Bearer\r\n"), "{request}\n{answer}");
+        }
+    }
+}
+
+/// What shows that the requests above are refused for who sends them, and that hits are counted.
+async fn the_same_requests_from_the_app_reach_their_handler() {
+    let running = Running::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
+    for (number, (line, rest)) in FORMS.iter().enumerate() {
+        let sender = "Host: {host}\r\nOrigin: tauri://localhost\r\nAuthorization: Bearer {token}\r\n";
+        let answer = answer(&running, &format!("{line}\r\n{sender}{rest}")).await;
+        let told: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(matches!(told, 100 | 101 | 200 | 418), "{line}: {answer}");
+        assert_eq!(hits(&running).await, number + 1, "{line}");
+    }
+}
+
+async fn what_follows_a_refused_request_on_its_connection_is_judged_by_itself() {
+    let running = Running::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
+    let (health, echo) =
+        ("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "POST /echo HTTP/1.1\r\nHost: {host}\r\n");
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    let mut connection = running.connect().await;
+    // Three at once: a harmless one, one without the token, and the first one again.
+    connection.send(format!("{health}{echo}Content-Length: 0\r\n\r\n{health}")).await;
+    connection.receive(r#"{"status":"ok"}"#).await;
+    assert!(connection.head().await.starts_with("HTTP/1.1 401 "));
+    connection.receive(r#"{"status":"ok"}"#).await;
+    // The token of one request is not the token of the next.
+    connection.send(format!("GET {HITS} HTTP/1.1\r\nHost: {{host}}\r\n{bearer}\r\n")).await;
+    assert!(connection.receive("\r\n\r\n0").await.starts_with("HTTP/1.1 200 "));
+    connection.send(format!("{echo}Content-Length: 0\r\n\r\n")).await;
+    assert!(connection.head().await.starts_with("HTTP/1.1 401 "));
+    assert_eq!(hits(&running).await, 0);
+}
+
+async fn the_number_of_cases_is_the_documented_one() {
+    assert_eq!(cases().len(), CASES);
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/threat-model.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains(&format!("{CASES} requests")),
+        "docs/threat-model.md says another number than {CASES}"
+    );
+}

@@ -1,0 +1,111 @@
+//! Both sides together: the supervisor gives the token, the sidecar demands it.
+
+use std::env;
+
+use libtest_mimic::Trial;
+use pillion::{Endpoint, Phase, SidecarEvent, Spec, Supervisor};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{private::TOKEN, program::ARGUMENT};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials![
+        a_private_sidecar_is_ready_and_answers_its_own_token_alone,
+        a_restart_makes_the_old_token_worthless,
+        two_supervisors_of_one_specification_have_a_token_each,
+        nothing_that_is_told_of_a_sidecar_holds_its_token,
+        without_being_asked_for_no_token_is_given_or_inherited,
+    ]
+}
+
+fn spec() -> Spec {
+    Spec::run("private", env::current_exe().unwrap()).arg(ARGUMENT).env("RUST_LOG", "trace")
+}
+
+/// The status of `GET path` with this token, if any, and the body.
+async fn get(endpoint: &Endpoint, path: &str, token: Option<&str>) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", endpoint.port.get())).await.unwrap();
+    let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let host = format!("Host: 127.0.0.1:{}\r\nConnection: close\r\n", endpoint.port);
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n{host}{bearer}\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+async fn a_private_sidecar_is_ready_and_answers_its_own_token_alone() {
+    let (supervisor, _events) = Supervisor::start(spec().private(true));
+    assert_eq!(supervisor.token(), None, "nobody has proved anything yet");
+    let endpoint = supervisor.ready().await.unwrap();
+    assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "told to whoever holds the token");
+    let token = supervisor.token().unwrap();
+    assert_eq!(get(&endpoint, "/headers", None).await.0, 401);
+    assert_eq!(get(&endpoint, "/headers", Some(TOKEN)).await.0, 401);
+    assert_eq!(get(&endpoint, "/headers", Some(token.reveal())).await.0, 200);
+    let _ = supervisor.stop().await;
+    assert_eq!(supervisor.token(), None);
+}
+
+async fn a_restart_makes_the_old_token_worthless() {
+    let (supervisor, _events) = Supervisor::start(spec().private(true));
+    supervisor.ready().await.unwrap();
+    let old = supervisor.token().unwrap();
+    let endpoint = supervisor.restart().await.unwrap();
+    let new = supervisor.token().unwrap();
+    assert_ne!(old, new);
+    assert_eq!(get(&endpoint, "/headers", Some(old.reveal())).await.0, 401);
+    assert_eq!(get(&endpoint, "/headers", Some(new.reveal())).await.0, 200);
+    let _ = supervisor.stop().await;
+}
+
+async fn two_supervisors_of_one_specification_have_a_token_each() {
+    let spec = spec().private(true);
+    let (one, _one) = Supervisor::start(spec.clone());
+    let (two, _two) = Supervisor::start(spec);
+    let (first, second) = (one.ready().await.unwrap(), two.ready().await.unwrap());
+    assert_ne!(one.token(), two.token());
+    for (endpoint, supervisor) in [(first, &one), (second, &two)] {
+        let token = supervisor.token().unwrap();
+        assert_eq!(get(&endpoint, "/headers", Some(token.reveal())).await.0, 200);
+        let _ = supervisor.stop().await;
+    }
+}
+
+async fn nothing_that_is_told_of_a_sidecar_holds_its_token() {
+    let (supervisor, mut events) = Supervisor::start(spec().private(true));
+    let endpoint = supervisor.ready().await.unwrap();
+    let token = supervisor.token().unwrap();
+    let _ = supervisor.stop().await;
+    let mut told = format!("{endpoint:?} {supervisor:?} {:?} {token:?}", supervisor.status());
+    loop {
+        let event = events.next().await.unwrap();
+        told += &format!("{event:?}");
+        match event {
+            SidecarEvent::Output(batch) => told.extend(batch.lines().map(|line| line.text().to_owned())),
+            SidecarEvent::Status(status) if status.state == Phase::Stopped => break,
+            SidecarEvent::Status(_) | SidecarEvent::Notice(_) | SidecarEvent::Missed(_) => {}
+        }
+    }
+    assert!(told.contains("listening on"), "the output is among it: {told}");
+    assert!(!told.contains(token.reveal()), "{told}");
+}
+
+/// Runs twice: the second time in a process that was itself given a token, as a supervisor inside a sidecar is.
+async fn without_being_asked_for_no_token_is_given_or_inherited() {
+    if env::var_os("PILLION_TOKEN").is_none() {
+        let name = concat!(module_path!(), "::without_being_asked_for_no_token_is_given_or_inherited");
+        let mut again = tokio::process::Command::new(env::current_exe().unwrap());
+        let again = again.args(["--exact", name]).env("PILLION_TOKEN", TOKEN).output().await.unwrap();
+        let said = String::from_utf8(again.stdout).unwrap();
+        assert!(again.status.success() && said.contains("1 passed"), "{said}");
+    }
+    let (supervisor, _events) = Supervisor::start(spec());
+    let endpoint = supervisor.ready().await.unwrap();
+    assert_eq!(supervisor.token(), None);
+    assert_eq!(get(&endpoint, "/headers", None).await.0, 200);
+    let _ = supervisor.stop().await;
+}
