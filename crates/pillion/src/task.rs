@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Stop(oneshot::Sender<StopOutcome>),
     /// Stop at once; answered when nothing is left.
     Kill(oneshot::Sender<StopOutcome>),
+    /// Stop with grace, and start nothing any more; answered when nothing is left.
+    Close(oneshot::Sender<StopOutcome>),
 }
 
 /// A future that goes on where it was when the loop comes back to it.
@@ -54,6 +56,8 @@ pub(crate) struct Task {
     commands: mpsc::UnboundedReceiver<Command>,
     /// Whether every handle is gone, so that nobody can ask for anything any more.
     abandoned: bool,
+    /// Whether nothing is to be started any more.
+    closed: bool,
     snapshot: watch::Sender<Snapshot>,
     events: broadcast::Sender<SidecarEvent>,
     stops: Vec<oneshot::Sender<StopOutcome>>,
@@ -101,6 +105,7 @@ impl Task {
             state: State::Starting(Step::Launching),
             commands,
             abandoned: false,
+            closed: false,
             snapshot,
             events,
             stops: Vec::new(),
@@ -118,11 +123,11 @@ impl Task {
         }
     }
 
-    /// Runs until the sidecar is down and no handle is left.
+    /// Runs until the sidecar is down and cannot be asked for any more.
     pub(crate) async fn run(mut self) {
         let (state, actions) = State::start();
         self.enter(state, actions);
-        while !(self.abandoned && matches!(self.state, State::Down(_))) {
+        while !((self.abandoned || self.closed) && matches!(self.state, State::Down(_))) {
             match self.next().await {
                 Happening::Command(command) => self.obey(command),
                 Happening::Output(read) => {
@@ -159,12 +164,18 @@ impl Task {
 
     fn obey(&mut self, command: Option<Command>) {
         match command {
+            // Refused by not being answered.
+            Some(Command::Restart(_)) if self.closed => {}
             Some(Command::Restart(under_way)) => {
                 self.tell(Event::Restart);
                 let _ = under_way.send(());
             }
             Some(Command::Stop(answer)) => self.stop(Event::Stop, answer),
             Some(Command::Kill(answer)) => self.stop(Event::Kill, answer),
+            Some(Command::Close(answer)) => {
+                self.closed = true;
+                self.stop(Event::Stop, answer);
+            }
             None => {
                 self.abandoned = true;
                 self.tell(Event::Stop);
