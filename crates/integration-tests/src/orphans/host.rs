@@ -36,6 +36,8 @@ pub enum Through {
     Crate,
     /// `pillion run`. It dies by signals only.
     Command,
+    /// A Tauri app: `fake-app`, which lies beside the sidecar.
+    Tauri,
 }
 
 /// The app, running. Dropping it ends its terminal, if it has one.
@@ -56,10 +58,12 @@ impl Host {
     ) -> io::Result<Self> {
         let grace = scenario.grace.as_millis();
         let words = match scenario.through {
-            Through::Crate => {
+            Through::Crate | Through::Tauri => {
                 let (moment, death) = (scenario.moment.word(), scenario.death.word());
+                let app = programs.sidecar.with_file_name("fake-app");
+                let host = if scenario.through == Through::Tauri { &app } else { &programs.host };
                 vec![
-                    programs.host.to_string_lossy().into_owned(),
+                    host.to_string_lossy().into_owned(),
                     grace.to_string(),
                     port.to_string(),
                     moment.to_owned(),

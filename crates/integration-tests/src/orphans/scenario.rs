@@ -174,7 +174,7 @@ struct Cast {
 impl Cast {
     /// Waits until all are there.
     async fn gather(&mut self, scenario: Scenario, witness: &Witness) {
-        let hosts = scenario.through == Through::Crate;
+        let hosts = scenario.through != Through::Command;
         while self.ups.len() < scenario.kind.ups() || (hosts && self.host.is_none()) {
             match witness.heard().await {
                 Some(contact) if contact.text == "host" => self.host = Some(contact),

@@ -18,7 +18,9 @@ pub(crate) fn scenario(seed: u64, round: u64) -> Scenario {
         _ => Through::Crate,
     };
     let moment = match through {
-        Through::Crate => one_of(&mut rng, &[Moment::Starting, Moment::Ready, Moment::Stopping]),
+        Through::Crate | Through::Tauri => {
+            one_of(&mut rng, &[Moment::Starting, Moment::Ready, Moment::Stopping])
+        }
         Through::Command => Moment::Ready,
     };
     // What says goodbye must find the time to, however busy the machine is.
