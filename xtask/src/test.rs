@@ -62,7 +62,10 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
     steps.tests("rust: doctests", Runner::Cargo, cargo(&sh, &["test"]).arg("--doc"))?;
     // With the tests selected as well, Cargo resolves the features as it did for them, and takes up what it compiled.
-    steps.run("app", cargo(&sh, &["build"]).args(["--bin", "aios", "--bin", "fake-app", "--bin", "screenshot", "--tests"]))?;
+    steps.run(
+        "app",
+        cargo(&sh, &["build"]).args(["--bin", "aios", "--bin", "fake-app", "--bin", "screenshot", "--tests"]),
+    )?;
 
     let driver = tauri_driver(workspace, &sh, steps)?;
     let display = Xvfb::start()?;
@@ -108,9 +111,7 @@ impl Tests {
 
     fn end_to_end(self, sh: &Shell) -> Cmd<'_> {
         match self {
-            Self::Nextest => {
-                cargo(sh, NEXTEST).args(END_TO_END).args(["--run-ignored", "only"])
-            }
+            Self::Nextest => cargo(sh, NEXTEST).args(END_TO_END).args(["--run-ignored", "only"]),
             Self::Cargo => {
                 cargo(sh, &["test"]).arg("--no-fail-fast").args(END_TO_END).args(["--", "--ignored"])
             }
