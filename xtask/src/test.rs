@@ -62,7 +62,10 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
     steps.tests("rust: doctests", Runner::Cargo, cargo(&sh, &["test"]).arg("--doc"))?;
     // With the tests selected as well, Cargo resolves the features as it did for them, and takes up what it compiled.
-    steps.run("app", cargo(&sh, &["build"]).args(["--bin", "aios", "--bin", "screenshot", "--tests"]))?;
+    steps.run(
+        "app",
+        cargo(&sh, &["build"]).args(["--bin", "aios", "--bin", "fake-app", "--bin", "screenshot", "--tests"]),
+    )?;
 
     let driver = tauri_driver(workspace, &sh, steps)?;
     let display = Xvfb::start()?;
@@ -76,6 +79,9 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 
 /// All failures, and nothing but failures: what passes is counted at the end.
 const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level", "fail"];
+
+/// What needs an app and a display.
+const END_TO_END: &[&str] = &["--test", "app_deaths", "--test", "desktop", "--test", "hono"];
 
 /// How Rust tests are run here. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.
 #[derive(Clone, Copy)]
@@ -105,13 +111,9 @@ impl Tests {
 
     fn end_to_end(self, sh: &Shell) -> Cmd<'_> {
         match self {
-            Self::Nextest => {
-                let tests = ["--test", "desktop", "--test", "hono", "--run-ignored", "only"];
-                cargo(sh, NEXTEST).args(tests)
-            }
+            Self::Nextest => cargo(sh, NEXTEST).args(END_TO_END).args(["--run-ignored", "only"]),
             Self::Cargo => {
-                let tests = ["--no-fail-fast", "--test", "desktop", "--test", "hono", "--", "--ignored"];
-                cargo(sh, &["test"]).args(tests)
+                cargo(sh, &["test"]).arg("--no-fail-fast").args(END_TO_END).args(["--", "--ignored"])
             }
         }
     }

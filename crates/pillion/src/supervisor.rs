@@ -87,7 +87,7 @@ impl Supervisor {
             // What was up when the runtime shut down was killed with it, and nobody was left to say so.
             Ok(Readiness::Up(endpoint)) if !self.commands.is_closed() => Ok(endpoint),
             Ok(Readiness::Down(failure)) => Err(failure),
-            Ok(Readiness::Up(_) | Readiness::Pending) | Err(_) => Err(self.supervisor_gone()),
+            Ok(Readiness::Up(_) | Readiness::Pending) | Err(_) => Err(self.closed()),
         }
     }
 
@@ -103,10 +103,10 @@ impl Supervisor {
     /// that is under way already is waited for. Dropping the future does not take the request back.
     ///
     /// # Errors
-    /// As for [`ready`](Self::ready).
+    /// As for [`ready`](Self::ready), and [`FailureKind::Stopped`] after a [`close`](Self::close).
     pub async fn restart(&self) -> Result<Endpoint, Failure> {
         if self.ask(Command::Restart).await.is_none() {
-            return Err(self.supervisor_gone());
+            return Err(self.closed());
         }
         self.ready().await
     }
@@ -135,7 +135,7 @@ impl Supervisor {
         match self.ask(|answer| Command::Swap(spec, answer)).await {
             Some(Ok(())) => self.ready().await,
             Some(Err(failure)) => Err(failure),
-            None => Err(self.supervisor_gone()),
+            None => Err(self.closed()),
         }
     }
 
@@ -156,14 +156,21 @@ impl Supervisor {
         self.ask(Command::Kill).await.unwrap_or(StopOutcome::NotRunning)
     }
 
+    /// Stops the sidecar as [`stop`](Self::stop) does, for the last time: from now on every start is refused, also one
+    /// that was asked for before and has not begun. For a program that ends. Dropping the future does not take the
+    /// request back.
+    pub async fn close(&self) -> StopOutcome {
+        self.ask(Command::Close).await.unwrap_or(StopOutcome::NotRunning)
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).ok()?;
         answered.await.ok()
     }
 
-    /// The runtime shut down, and killed the sidecar on its way.
-    fn supervisor_gone(&self) -> Failure {
+    /// Somebody closed it, or the runtime shut down and killed the sidecar on its way.
+    fn closed(&self) -> Failure {
         Failure {
             kind: FailureKind::Stopped,
             message: format!("{} is not supervised any more: the program is ending", self.name),

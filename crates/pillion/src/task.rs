@@ -29,12 +29,16 @@ pub(crate) enum Command {
     Stop(oneshot::Sender<StopOutcome>),
     /// Stop at once; answered when nothing is left.
     Kill(oneshot::Sender<StopOutcome>),
+    /// Stop with grace, and start nothing any more; answered when nothing is left.
+    Close(oneshot::Sender<StopOutcome>),
 }
 
 pub(crate) struct Task {
     commands: mpsc::UnboundedReceiver<Command>,
     /// Whether every handle is gone, so that nobody can ask for anything any more.
     abandoned: bool,
+    /// Whether nothing is to be started any more.
+    closed: bool,
     snapshot: watch::Sender<Snapshot>,
     events: broadcast::Sender<SidecarEvent>,
     restarts: Vec<oneshot::Sender<()>>,
@@ -69,6 +73,7 @@ impl Task {
         Self {
             commands,
             abandoned: false,
+            closed: false,
             snapshot,
             restarts: Vec::new(),
             stops: Vec::new(),
@@ -79,10 +84,10 @@ impl Task {
         }
     }
 
-    /// Runs until the sidecar is down and no handle is left.
+    /// Runs until the sidecar is down and cannot be asked for any more.
     pub(crate) async fn run(mut self) {
         self.settle();
-        while !(self.abandoned && self.is_down()) {
+        while !((self.abandoned || self.closed) && self.is_down()) {
             let Self { commands, abandoned, present, candidate, retiring, .. } = &mut self;
             tokio::select! {
                 command = commands.recv(), if !*abandoned => self.obey(command),
@@ -106,6 +111,8 @@ impl Task {
 
     fn obey(&mut self, command: Option<Command>) {
         match command {
+            // Refused by not being answered.
+            Some(Command::Restart(_) | Command::Swap(..)) if self.closed => {}
             Some(Command::Restart(under_way)) => {
                 self.dismiss_candidate("a restart was asked for");
                 self.present.tell(Event::Restart);
@@ -123,6 +130,10 @@ impl Task {
             Some(Command::Kill(answer)) => {
                 self.retiring.hurry.send_replace(true);
                 self.stop(Event::Kill, Some(answer));
+            }
+            Some(Command::Close(answer)) => {
+                self.closed = true;
+                self.stop(Event::Stop, Some(answer));
             }
             None => {
                 self.abandoned = true;

@@ -26,7 +26,7 @@ mod sidecars;
 mod subscriptions;
 
 use tauri::{
-    Manager, RunEvent, Runtime,
+    Manager, Resource, RunEvent, Runtime,
     plugin::{Builder, TauriPlugin},
     webview::PageLoadEvent,
 };
@@ -36,8 +36,8 @@ pub use pillion;
 pub use sidecars::Sidecars;
 use subscriptions::Subscriptions;
 
-/// The plugin. It starts the declared sidecars while the app is set up, before the first page loads, and stops them
-/// when the app exits.
+/// The plugin. It starts the declared sidecars while the app is set up, before the first page loads, and
+/// [closes](Sidecars::close) them when the app exits or restarts.
 ///
 /// The app fails to start, with a sentence that says why, when a declaration makes no sense. A sidecar that cannot be
 /// started does not fail the app: its state says so, and the page can show it.
@@ -53,7 +53,9 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
         ])
         .setup(|app, api| {
             app.manage(Subscriptions::default());
-            app.manage(Sidecars::start(api.config().as_ref(), app.config())?);
+            let sidecars = Sidecars::start(api.config().as_ref(), app.config())?;
+            app.resources_table().add(CloseOnDrop(sidecars.clone()));
+            app.manage(sidecars);
             Ok(())
         })
         .on_page_load(|webview, page| {
@@ -64,10 +66,23 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
         })
         .on_event(|app, event| {
             if matches!(event, RunEvent::Exit) {
-                tauri::async_runtime::block_on(app.pillion().stop());
+                app.pillion().close();
             }
         })
         .build()
+}
+
+/// Closes the sidecars when Tauri clears the app's resource table (`AppHandle::cleanup_before_exit`), which it does at
+/// every end that it brings about itself. Some of them are no [`RunEvent::Exit`]: `AppHandle::restart` on the main thread,
+/// and what other plugins exit by, such as the updater on Windows.
+struct CloseOnDrop(Sidecars);
+
+impl Resource for CloseOnDrop {}
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Gives the app's sidecars to whoever holds the app, a window or a webview.

@@ -1,17 +1,37 @@
 //! The app's sidecars, by name.
 
-use std::{collections::BTreeMap, env, error::Error};
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    io,
+    sync::{Arc, Once, mpsc},
+    thread,
+};
 
 use pillion::{Detail, Failure, FailureKind, Spec, Supervisor};
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+};
 
 use crate::{
     config::{Config, ConfigError},
     resolve::{self, Found},
 };
 
-/// The supervisors of the sidecars that `tauri.conf.json` declares.
+/// The supervisors of the sidecars that `tauri.conf.json` declares. Clones are handles to the same ones.
+#[derive(Debug, Clone)]
+pub struct Sidecars(Arc<Supervised>);
+
 #[derive(Debug)]
-pub struct Sidecars(BTreeMap<String, Supervisor>);
+struct Supervised {
+    supervisors: BTreeMap<String, Supervisor>,
+    runtime: Handle,
+    /// Keeps the thread of the runtime alive.
+    _thread: oneshot::Sender<()>,
+    closed: Once,
+}
 
 impl Sidecars {
     /// Starts every declared sidecar in the background.
@@ -32,13 +52,7 @@ impl Sidecars {
             specs.push(sidecar.refine(spec, name)?);
         }
         // Only now that every declaration makes sense: nothing is to be cleaned up when one does not.
-        tauri::async_runtime::block_on(async {
-            let start = |spec| {
-                let (supervisor, _events) = Supervisor::start(spec);
-                (supervisor.name().to_owned(), supervisor)
-            };
-            Ok(Self(specs.into_iter().map(start).collect()))
-        })
+        Ok(Self(Arc::new(supervise(specs)?)))
     }
 
     /// The sidecar called `name`.
@@ -46,8 +60,9 @@ impl Sidecars {
     /// # Errors
     /// [`FailureKind::UnknownSidecar`] when none is declared by that name.
     pub fn sidecar(&self, name: &str) -> Result<&Supervisor, Failure> {
-        self.0.get(name).ok_or_else(|| {
-            let declared = self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let Supervised { supervisors, .. } = &*self.0;
+        supervisors.get(name).ok_or_else(|| {
+            let declared = supervisors.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             Failure {
                 kind: FailureKind::UnknownSidecar,
                 message: format!("no sidecar {name:?} in tauri.conf.json; declared: {declared}"),
@@ -56,16 +71,50 @@ impl Sidecars {
         })
     }
 
-    /// Stops all sidecars at the same time, each within its own grace period, and returns when nothing is left.
-    pub async fn stop(&self) {
-        let mut stops = tokio::task::JoinSet::new();
-        for supervisor in self.0.values() {
-            let supervisor = supervisor.clone();
-            stops.spawn(async move {
-                let outcome = supervisor.stop().await;
-                tracing::info!(sidecar = supervisor.name(), ?outcome, "stopped");
-            });
-        }
-        stops.join_all().await;
+    /// Stops all sidecars at the same time and for good, each within its own grace period, and returns when nothing is
+    /// left: at the latest five seconds after the longest grace period. Every later start is refused.
+    ///
+    /// The plugin does so itself when the app exits. It is for ends that Tauri does not see, such as
+    /// [`std::process::exit`]. It blocks, on whichever thread, also within an async task; of several callers one does
+    /// the work, and the others wait for it.
+    pub fn close(&self) {
+        let Supervised { supervisors, runtime, closed, .. } = &*self.0;
+        closed.call_once(|| {
+            let (told, outcomes) = mpsc::channel();
+            for (name, supervisor) in supervisors {
+                let (told, name, supervisor) = (told.clone(), name.clone(), supervisor.clone());
+                runtime.spawn(async move { told.send((name, supervisor.close().await)) });
+            }
+            drop(told);
+            for (sidecar, outcome) in outcomes {
+                tracing::info!(sidecar, ?outcome, "closed");
+            }
+        });
     }
+}
+
+/// Starts the sidecars on a thread of their own, which ends when nobody can ask for them and nothing of them is left.
+///
+/// Not on Tauri's runtime, which the app can bring to a halt: `AppHandle::restart` from an async command never gives its
+/// worker back, and on a machine with one core there is no other. The exit would wait for a stop that nobody carries out.
+fn supervise(specs: Vec<Spec>) -> io::Result<Supervised> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let supervisors: Vec<_> = {
+        let _context = runtime.enter();
+        specs.into_iter().map(|spec| Supervisor::start(spec).0).collect()
+    };
+    let watches: Vec<_> = supervisors.iter().map(Supervisor::watch).collect();
+    let (thread, dropped) = oneshot::channel();
+    thread::Builder::new().name("pillion".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let _ = dropped.await;
+            for mut watch in watches {
+                while watch.next().await.is_some() {}
+            }
+        });
+    })?;
+    let named = supervisors.into_iter().map(|supervisor| (supervisor.name().to_owned(), supervisor));
+    let (supervisors, closed) = (named.collect(), Once::new());
+    Ok(Supervised { supervisors, runtime: handle, _thread: thread, closed })
 }

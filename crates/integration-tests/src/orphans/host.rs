@@ -40,6 +40,8 @@ pub enum Through {
     Command,
     /// A plain program that has nothing of pillion, to compare with.
     Rival,
+    /// A Tauri app: `fake-app`, which lies beside the sidecar.
+    Tauri,
 }
 
 /// The app, running. Dropping it ends its terminal, if it has one.
@@ -60,12 +62,16 @@ impl Host {
     ) -> io::Result<Self> {
         let grace = scenario.grace.as_millis();
         let words = match scenario.through {
-            Through::Crate | Through::Rival => {
-                let ours = scenario.through == Through::Crate;
-                let program = if ours { &programs.host } else { &programs.rival };
+            Through::Crate | Through::Rival | Through::Tauri => {
                 let (moment, death) = (scenario.moment.word(), scenario.death.word());
+                let app = programs.sidecar.with_file_name("fake-app");
+                let host = match scenario.through {
+                    Through::Rival => &programs.rival,
+                    Through::Tauri => &app,
+                    Through::Crate | Through::Command => &programs.host,
+                };
                 vec![
-                    program.to_string_lossy().into_owned(),
+                    host.to_string_lossy().into_owned(),
                     grace.to_string(),
                     port.to_string(),
                     moment.to_owned(),

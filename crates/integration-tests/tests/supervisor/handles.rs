@@ -170,3 +170,52 @@ fn a_runtime_that_shuts_down_leaves_nothing() {
         });
     }
 }
+
+#[test]
+fn what_was_closed_is_not_started_again() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("listen ok announce term tell {} stopping hear exit 0", witness.port());
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
+        let before = supervisor.ready().await.unwrap();
+        // Asked for first, and on its way: the sidecar is to come back once it is down.
+        let again = supervisor.clone();
+        let again = tokio::spawn(async move { again.restart().await });
+        let mut stopping = witness.hear("stopping").await;
+        let closed = supervisor.clone();
+        let closed = tokio::spawn(async move { closed.close().await });
+        assert_failure(&again.await.unwrap().unwrap_err(), FailureKind::Stopped, &[]);
+        // In the middle of the stop, and after it.
+        assert_failure(
+            &supervisor.restart().await.unwrap_err(),
+            FailureKind::Stopped,
+            &["the program is ending"],
+        );
+        stopping.go_on().await;
+        assert!(matches!(closed.await.unwrap(), StopOutcome::Graceful(_)));
+        assert_failure(
+            &supervisor.restart().await.unwrap_err(),
+            FailureKind::Stopped,
+            &["the program is ending"],
+        );
+        assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
+        assert_eq!(supervisor.status().pid, before.pid);
+        // Nobody supervises any more, and whoever listens is told.
+        while events.next().await.is_some() {}
+    });
+}
+
+#[test]
+fn closing_does_not_stand_in_the_way_of_a_kill() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) =
+            Supervisor::start(tree.sidecar("deaf listen ok announce park").grace(Duration::MAX));
+        supervisor.ready().await.unwrap();
+        let closed = supervisor.clone();
+        let closed = tokio::spawn(async move { closed.close().await });
+        phase(&mut events, Phase::Stopping).await;
+        assert!(matches!(supervisor.kill().await, StopOutcome::Killed(_)));
+        assert!(matches!(closed.await.unwrap(), StopOutcome::Killed(_)));
+    });
+}

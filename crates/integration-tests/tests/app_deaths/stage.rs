@@ -1,0 +1,79 @@
+//! The app as it is installed: its sidecars beside it.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use integration_tests::{Mark, Tree, Witness, orphans::Programs};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// A folder with `fake-app`, and beside it what it may have for a sidecar: `fake-sidecar`, and `sh` for a wrapper.
+pub(crate) struct Stage(TempDir);
+
+/// A running app.
+pub(crate) struct App {
+    pub(crate) tree: Tree,
+    pub(crate) child: Child,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let sidecar = Path::new(env!("CARGO_BIN_EXE_fake-sidecar"));
+        // On one file system with the app, because a symbolic link would be followed to where it leads.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let app = sidecar.with_file_name("fake-app");
+        fs::hard_link(&app, folder.path().join("fake-app")).unwrap_or_else(|error| {
+            panic!("{}: {error}; `cargo xtask test` builds it", app.display());
+        });
+        symlink(sidecar, folder.path().join("fake-sidecar")).unwrap();
+        symlink("/bin/sh", folder.path().join("sh")).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn programs(&self) -> Programs {
+        let host = env!("CARGO_BIN_EXE_fake-host").into();
+        let pillion = env!("CARGO_BIN_EXE_pillion-under-test").into();
+        Programs { host, pillion, sidecar: self.path("fake-sidecar") }
+    }
+
+    /// Starts the app, which is to die that way; a restarted one dies by `again`, or ends at once.
+    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    pub(crate) fn start(
+        &self,
+        witness: &Witness,
+        grace_ms: u32,
+        death: &str,
+        again: Option<&str>,
+        steps: &str,
+    ) -> App {
+        let tree = Tree::new(self.path("fake-sidecar"));
+        let moment = if death == "timeout" { "starting" } else { "ready" };
+        let child = Command::new(self.path("fake-app"))
+            .args([&grace_ms.to_string(), &witness.port().to_string(), moment, death, "fake-sidecar"])
+            .args(steps.split_ascii_whitespace())
+            .env(Mark::VARIABLE, tree.mark())
+            .envs(again.map(|death| ("FAKE_APP_AGAIN", death)))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        App { tree, child }
+    }
+}
+
+impl App {
+    /// The processes of its sidecar.
+    pub(crate) fn sidecars(&self) -> Vec<integration_tests::Living> {
+        let mut alive = self.tree.alive();
+        alive.retain(|process| process.runs("fake-sidecar"));
+        alive
+    }
+}
