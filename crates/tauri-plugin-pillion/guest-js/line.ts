@@ -87,7 +87,7 @@ export class Line {
     if (this.#watching) return;
     this.#watching = true;
     this.#lost = null;
-    this.#watch.add(
+    this.#watch.addFirst(
       (status) => this.#follow(status),
       (error) => {
         this.#watching = false;

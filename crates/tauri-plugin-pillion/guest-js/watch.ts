@@ -18,7 +18,7 @@ interface Listener {
  */
 export class Watch {
   readonly #sidecar: string;
-  readonly #listeners = new Set<Listener>();
+  #listeners = new Set<Listener>();
   #last: Status | null = null;
   #end: StopWatching | null = null;
 
@@ -30,6 +30,17 @@ export class Watch {
   add(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching {
     const listener = { seq: Number.NEGATIVE_INFINITY, onStatus, onError };
     this.#listeners.add(listener);
+    return this.#join(listener);
+  }
+
+  /** As `add`, and told of each change before all who came so far: whatever they do with the news can rely on it. */
+  addFirst(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching {
+    const listener = { seq: Number.NEGATIVE_INFINITY, onStatus, onError };
+    this.#listeners = new Set([listener, ...this.#listeners]);
+    return this.#join(listener);
+  }
+
+  #join(listener: Listener): StopWatching {
     if (this.#end === null) this.#begin();
     else queueMicrotask(() => this.#last && this.#tell(listener, this.#last));
     return () => {

@@ -99,6 +99,21 @@ test("the next run may have the same port, and may be ready before anybody has s
   expect(await (await answer).text()).toBe("hello");
 });
 
+test("whoever is told of a new run, and calls it at once, reaches that run", async () => {
+  const plugin = fakePlugin();
+  const { watch, fetch } = sidecar(plugin.name);
+  const [first, second] = [await backend(hello), await backend(hello)];
+  const answers: Promise<Response>[] = [];
+  watch(() => answers.push(fetch("/", { patience: 0 })));
+
+  plugin.ready(first, 1);
+  await answers[0];
+  plugin.ready(second, 2);
+  await answers[1];
+
+  expect([first.requests, second.requests]).toEqual([["GET /"], ["GET /"]]);
+});
+
 test("a GET that kills whoever it reaches is not sent for ever", async () => {
   const plugin = fakePlugin();
   const answer = rejection(sidecar(plugin.name).fetch("/poison"));
