@@ -34,7 +34,7 @@ export class EventStreamError extends Error {
   }
 }
 
-/** Before a stream that ended is asked for again, in milliseconds; doubled for each time in a row that it was in vain. */
+/** Before a stream is asked for again, in milliseconds, unless it wishes otherwise; doubled while it is asked in vain. */
 const PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 
@@ -68,11 +68,10 @@ export async function* events(
       here.abort();
     }
     // Another run is asked at once; the same one after a pause.
-    await sleep(
-      Math.min(state.pause * 2 ** vain++, Math.max(state.pause, LONGEST_PAUSE)),
-      signal,
-      connection.gone,
-    );
+    const pause =
+      vain === 0 ? state.pause : Math.max(state.pause, Math.min(PAUSE * 2 ** vain, LONGEST_PAUSE));
+    vain += 1;
+    await sleep(pause, signal, connection.gone);
   }
 }
 
@@ -86,9 +85,14 @@ async function open(
 ): Promise<Response | null> {
   const headers = new Headers(given);
   headers.set("accept", "text/event-stream");
-  if (lastEventId !== "") headers.set("last-event-id", lastEventId);
+  if (lastEventId !== "") headers.set("last-event-id", utf8(lastEventId));
   const request = new Request(address(url, path), { headers, cache: "no-store", signal });
   return fetch(request).catch(() => null);
+}
+
+/** A header is bytes, which a string of as many characters stands for: https://webidl.spec.whatwg.org/#idl-ByteString. */
+function utf8(text: string): string {
+  return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
 }
 
 function isEventStream({ status, headers }: Response): boolean {

@@ -18,7 +18,7 @@ interface Listener {
  */
 export class Watch {
   readonly #sidecar: string;
-  #listeners = new Set<Listener>();
+  #listeners: Listener[] = [];
   #last: Status | null = null;
   #end: StopWatching | null = null;
 
@@ -29,14 +29,14 @@ export class Watch {
   /** Never calls back before it has returned. */
   add(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching {
     const listener = { seq: Number.NEGATIVE_INFINITY, onStatus, onError };
-    this.#listeners.add(listener);
+    this.#listeners.push(listener);
     return this.#join(listener);
   }
 
   /** As `add`, and told of each change before all who came so far: whatever they do with the news can rely on it. */
   addFirst(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching {
     const listener = { seq: Number.NEGATIVE_INFINITY, onStatus, onError };
-    this.#listeners = new Set([listener, ...this.#listeners]);
+    this.#listeners.unshift(listener);
     return this.#join(listener);
   }
 
@@ -44,7 +44,10 @@ export class Watch {
     if (this.#end === null) this.#begin();
     else queueMicrotask(() => this.#last && this.#tell(listener, this.#last));
     return () => {
-      if (this.#listeners.delete(listener) && this.#listeners.size === 0) this.#finish();
+      const place = this.#listeners.indexOf(listener);
+      if (place < 0) return;
+      this.#listeners.splice(place, 1);
+      if (this.#listeners.length === 0) this.#finish();
     };
   }
 
@@ -57,8 +60,8 @@ export class Watch {
       },
       (error) => {
         // Forgotten before anybody hears of it, so that whoever tries again begins another stream.
-        const listeners = [...this.#listeners];
-        this.#listeners.clear();
+        const listeners = this.#listeners;
+        this.#listeners = [];
         this.#finish();
         for (const { onError } of listeners) onError?.(error);
       },
@@ -73,9 +76,14 @@ export class Watch {
   }
 
   #tell(listener: Listener, status: Status): void {
-    if (!this.#listeners.has(listener) || status.seq <= listener.seq) return;
+    if (!this.#listeners.includes(listener) || status.seq <= listener.seq) return;
     listener.seq = status.seq;
-    listener.onStatus(status);
+    try {
+      listener.onStatus(status);
+    } catch (error) {
+      // The others are to hear of it all the same.
+      reportError(error);
+    }
   }
 }
 

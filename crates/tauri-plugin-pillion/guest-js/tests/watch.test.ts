@@ -116,6 +116,26 @@ test("stopping and watching again at once loses neither: the old stream ends, th
   expect(old).not.toHaveBeenCalled();
 });
 
+test("a callback that throws is reported, and neither it nor the others miss what follows", () => {
+  const plugin = fakePlugin();
+  const reported = vi.fn();
+  vi.stubGlobal("reportError", reported);
+  const [clumsy, other] = [vi.fn(), vi.fn()];
+  const oops = new Error("oops");
+  clumsy.mockImplementation(() => {
+    throw oops;
+  });
+  sidecar(plugin.name).watch(clumsy);
+  sidecar(plugin.name).watch(other);
+
+  plugin.say("starting");
+  plugin.say("ready");
+
+  expect(clumsy).toHaveBeenCalledTimes(2);
+  expect(other).toHaveBeenCalledTimes(2);
+  expect(reported.mock.calls).toEqual([[oops], [oops]]);
+});
+
 test("stopping from inside the callback is the last callback, and stopping twice ends once", async () => {
   const plugin = fakePlugin();
   const seen: string[] = [];
