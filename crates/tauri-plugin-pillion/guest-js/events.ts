@@ -99,7 +99,7 @@ function isEventStream({ status, headers }: Response): boolean {
   return status === 200 && /^text\/event-stream\s*(;|$)/i.test(headers.get("content-type") ?? "");
 }
 
-/** The messages of one answer, to its end, however it ends. */
+/** The messages of one answer, to its end, however it ends. Whoever began the request ends it when this is left. */
 async function* read(
   body: ReadableStream<Uint8Array>,
   state: { lastEventId: string; pause: number },
@@ -119,20 +119,15 @@ async function* read(
   // The parser takes the byte order mark away, and would take a second one if the decoder took the first.
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const reader = body.getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read().catch(() => ({ done: true as const, value: undefined }));
-      if (done) return;
-      parser.feed(decoder.decode(value, { stream: true }));
-      for (const event of arrived) {
-        if (signal.aborted) return;
-        state.lastEventId = event.lastEventId;
-        yield event;
-      }
-      arrived = [];
-      state.lastEventId = id;
+  for (;;) {
+    const { done, value } = await reader.read().catch(() => ({ done: true as const, value: undefined }));
+    if (done) return;
+    parser.feed(decoder.decode(value, { stream: true }));
+    for (const event of arrived) {
+      if (signal.aborted) return;
+      yield event;
     }
-  } finally {
-    reader.cancel().catch(() => {});
+    arrived = [];
+    state.lastEventId = id;
   }
 }

@@ -105,7 +105,6 @@ function stream(
   // The end is returned at once rather than with the command's answer: a component that unmounts before the answer
   // would otherwise hold no way to end what it began. The end is merely put off until the id is known.
   return () => {
-    if (!open) return;
     open = false;
     // A watch that never began has nothing to end, and one that the app has already dropped is ended.
     id.then((id) => call<void>("unwatch", { id })).catch(() => {});

@@ -1,6 +1,6 @@
 // @vitest-environment node
 import type { RequestListener } from "node:http";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { Interrupted, SidecarError } from "../error.js";
 import { sidecar } from "../sidecar.js";
 import { backend, bodyOf, deferred, fakePlugin } from "./plugin.js";
@@ -84,6 +84,28 @@ test("a GET that is cut off by a crash is sent to the next run, on its new port"
 
   expect(await (await answer).text()).toBe("hello");
   expect([first.requests, second.requests]).toEqual([["GET /notes"], ["GET /notes"]]);
+});
+
+test("a failure that outruns the news of the crash waits for the news", async () => {
+  const plugin = fakePlugin();
+  const first = await backend((request) => void request.socket.resetAndDestroy());
+  const failed = deferred();
+  const { fetch } = globalThis;
+  const fetched = vi.spyOn(globalThis, "fetch").mockImplementationOnce((...request) => {
+    const answer = fetch(...request);
+    answer.catch(failed.resolve);
+    return answer;
+  });
+  onTestFinished(() => fetched.mockRestore());
+  const answer = sidecar(plugin.name).fetch("/");
+  plugin.ready(first, 1);
+  await failed.promise;
+  // Whoever awaited the failure has seen it by the next turn of the event loop.
+  await new Promise(setImmediate);
+
+  plugin.say("stopping", { failure: plugin.failure("crashed") });
+  plugin.ready(await backend(hello), 2);
+  expect(await (await answer).text()).toBe("hello");
 });
 
 test("the next run may have the same port, and may be ready before anybody has said that the last one is gone", async () => {

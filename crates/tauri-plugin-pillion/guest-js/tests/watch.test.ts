@@ -116,6 +116,18 @@ test("stopping and watching again at once loses neither: the old stream ends, th
   expect(old).not.toHaveBeenCalled();
 });
 
+test("a stream that could not begin, and was not wanted any more, is not taken for the one that is", async () => {
+  const plugin = fakePlugin();
+  const onError = vi.fn();
+  sidecar(plugin.name).watch(() => {})();
+  sidecar(plugin.name).watch(() => {}, onError);
+
+  plugin.streams[0]?.answer.reject("not allowed");
+  await new Promise(setImmediate);
+
+  expect(onError).not.toHaveBeenCalled();
+});
+
 test("a callback that throws is reported, and neither it nor the others miss what follows", () => {
   const plugin = fakePlugin();
   const reported = vi.fn();
