@@ -2,7 +2,6 @@
  * What `vite build --mode bench` adds: the two routes to the backend, to be timed from outside, and the times at which
  * the window was mounted and connected, sent to `VITE_BENCH_COLLECTOR` (an `http://127.0.0.1:port/path`) if it is set.
  */
-import { BackendClient, type Transport } from "./lib/api";
 import { currentHost, pluginFetch } from "./lib/tauri";
 
 /** Fetches `path` so many times, one after another, whole bodies included; answers the milliseconds it took. */
@@ -14,13 +13,13 @@ declare global {
   }
 }
 
-function route(transport: Transport): Route {
-  const client = new BackendClient(currentHost(), transport);
+function route(request: (url: string, init: RequestInit) => Promise<Response>): Route {
+  const host = currentHost();
   return async (path, times) => {
-    const url = await client.url(path);
+    const { url } = await host.ready();
     const begun = performance.now();
     for (let done = 0; done < times; done++) {
-      const response = await transport(url, { cache: "no-store" });
+      const response = await request(url + path, { cache: "no-store" });
       await response.arrayBuffer();
       if (!response.ok) throw new Error(`${path} answered ${response.status}`);
     }

@@ -9,7 +9,7 @@ import { currentHost } from "./lib/tauri";
 const host = currentHost();
 
 /** For every request of the app to its backend. */
-export const client = new BackendClient(host);
+export const client = new BackendClient(host.fetch);
 
 /** Whether the backend is there, for the whole life of the window. */
 export const backend = new Backend(host, client);

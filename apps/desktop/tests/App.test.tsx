@@ -11,7 +11,7 @@ let stop: () => void;
 beforeEach(() => {
   vi.useFakeTimers();
   host = new FakeHost();
-  const backend = new Backend(host, new BackendClient(host, async () => Response.json(health())));
+  const backend = new Backend(host, new BackendClient(async () => Response.json(health())));
   stop = backend.start();
   render(<App backend={backend} />);
 });
@@ -29,7 +29,6 @@ const fact = (name: string) => screen.getByTestId(`backend-${name}`).textContent
 const say = (...args: Parameters<typeof status>) => act(async () => host.say(status(...args)));
 
 async function connect(): Promise<void> {
-  await act(async () => host.asked[0]?.resolve(4242));
   await say("ready", { port: 4242, pid: 77 });
 }
 
@@ -87,6 +86,32 @@ test("error: the reason in words, the exit, the last output, and Retry, which le
   await say("ready", { port: 5151, pid: 78 });
   expect(state()).toBe("connected");
   expect([fact("port"), fact("pid")]).toEqual(["5151", "78"]);
+});
+
+test("restarting: amber with the reason, and green again by itself", async () => {
+  await connect();
+  await say("backingOff", { failure, pid: 77, restarts: 2 });
+
+  expect(state()).toBe("restarting");
+  expect(fact("label")).toBe("Backend restarting…");
+  expect(screen.getByText("The backend was killed by signal 9. Restarts so far: 2.")).toBeTruthy();
+  expect([fact("port"), fact("uptime"), fact("pid")]).toEqual(["–", "–", "–"]);
+  expect(screen.queryByRole("button", { name: "Retry" })).toBeNull();
+
+  await say("starting", { pid: 78, restarts: 2 });
+  expect([fact("label"), fact("pid")]).toEqual(["Backend restarting…", "78"]);
+  await say("ready", { port: 5151, pid: 78, restarts: 2 });
+  expect([state(), fact("label"), fact("port")]).toEqual(["connected", "Backend connected", "5151"]);
+});
+
+test("unhealthy: amber with the reason, and all that is known of it", async () => {
+  await connect();
+  await say("unhealthy", { port: 4242, pid: 77, reason: "an answer is overdue" });
+
+  expect([state(), fact("label")]).toEqual(["unhealthy", "Backend is slow to answer"]);
+  expect(screen.getByText("An answer is overdue.")).toBeTruthy();
+  expect([fact("port"), fact("version"), fact("pid")]).toEqual(["4242", "1.2.3", "77"]);
+  expect(fact("uptime")).toBe("1 min 01 s");
 });
 
 test("what changes with the state is announced politely; what ticks is not announced", async () => {

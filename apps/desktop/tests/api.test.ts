@@ -1,13 +1,17 @@
 // @vitest-environment node
-import { SidecarError } from "tauri-plugin-pillion-api";
+import { Interrupted, SidecarError } from "tauri-plugin-pillion-api";
 import { expect, test } from "vitest";
 import { BackendClient, BackendError, type Transport } from "../src/lib/api";
-import { deferred, FakeHost, failure, health, serve } from "./fixtures";
+import { deferred, failure, health, serve } from "./fixtures";
+
+/** The host's `fetch`, on a backend that is always there. */
+function on(port: number): Transport {
+  return (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init);
+}
 
 /** A client of a real server that gives every request the same answer. */
 async function clientOf(body: string, code = 200): Promise<BackendClient> {
-  const port = await serve((_, response) => response.writeHead(code).end(body));
-  return new BackendClient({ backendPort: async () => port });
+  return new BackendClient(on(await serve((_, response) => response.writeHead(code).end(body))));
 }
 
 async function problemOf(call: Promise<unknown>) {
@@ -19,63 +23,30 @@ async function problemOf(call: Promise<unknown>) {
   return (error as BackendError).problem;
 }
 
-test("the port is asked for once, however many ask and whenever", async () => {
-  const host = new FakeHost();
-  const client = new BackendClient(host);
+test("a backend that is not there is unavailable, with its failure; one that went away meanwhile is interrupted", async () => {
+  const gone = new BackendClient(() => Promise.reject(new SidecarError(failure)));
+  expect(await problemOf(gone.call("/"))).toEqual({ kind: "unavailable", failure });
 
-  const early = [client.port(), client.port(), client.url("/x")];
-  host.asked[0]?.resolve(4242);
-
-  expect(await Promise.all(early)).toEqual([4242, 4242, "http://127.0.0.1:4242/x"]);
-  expect(await client.port()).toBe(4242);
-  expect(host.asked).toHaveLength(1);
-});
-
-test("a refusal reaches every caller as the failure it is, and is then forgotten", async () => {
-  const host = new FakeHost();
-  const client = new BackendClient(host);
-
-  const callers = [client.port(), client.healthCheck()];
-  host.asked[0]?.reject(new SidecarError(failure));
-
-  for (const caller of callers) expect(await problemOf(caller)).toEqual({ kind: "unavailable", failure });
-  const again = client.port();
-  host.asked[1]?.resolve(4343);
-  expect(await again).toBe(4343);
+  const interrupted = new BackendClient(() => Promise.reject(new Interrupted("backend", failure, null)));
+  expect(await problemOf(interrupted.call("/", { method: "POST" }))).toEqual({ kind: "interrupted" });
 });
 
 test("a rejection that is not about the backend keeps its words", async () => {
-  const client = new BackendClient({ backendPort: () => Promise.reject(new Error("not allowed")) });
-  await expect(client.port()).rejects.toThrow("not allowed");
-  expect(await problemOf(client.port())).toEqual({ kind: "unavailable", failure: null });
+  const client = new BackendClient(() => Promise.reject(new Error("not allowed")));
+  await expect(client.call("/")).rejects.toThrow("not allowed");
+  expect(await problemOf(client.call("/"))).toEqual({ kind: "unavailable", failure: null });
 });
 
-test("a port told by the status stream is used, replaced and forgotten", async () => {
-  const host = new FakeHost();
-  const client = new BackendClient(host);
-
-  client.follow(1111);
-  expect(await client.port()).toBe(1111);
-  client.follow(2222);
-  expect(await client.port()).toBe(2222);
-  expect(host.asked).toHaveLength(0);
-
-  client.follow(null);
-  const asked = client.port();
-  host.asked[0]?.resolve(3333);
-  expect(await asked).toBe(3333);
-});
-
-test("the answer of the host does not displace a port that the stream told meanwhile", async () => {
-  const host = new FakeHost();
-  const client = new BackendClient(host);
-
-  const early = client.port();
-  client.follow(2222);
-  host.asked[0]?.resolve(1111);
-  await early;
-
-  expect(await client.port()).toBe(2222);
+test("a health check is of the backend of the moment: it neither waits for another nor is repeated on it", async () => {
+  const asked: unknown[] = [];
+  const client = new BackendClient(async (...request) => {
+    asked.push(request);
+    return Response.json(health());
+  });
+  await client.healthCheck();
+  expect(asked).toEqual([
+    ["/health", expect.objectContaining({ patience: 0, retry: false, cache: "no-store" })],
+  ]);
 });
 
 test("call sends method, headers and body, and decodes the answer", async () => {
@@ -86,7 +57,7 @@ test("call sends method, headers and body, and decodes the answer", async () => 
       response.end(JSON.stringify({ method, url, type: headers["content-type"], body }));
     });
   });
-  const client = new BackendClient({ backendPort: async () => port });
+  const client = new BackendClient(on(port));
 
   const headers = { "content-type": "application/json" };
   const answer = await client.call("/notes?new=1", { method: "POST", headers, body: '{"a":1}' });
@@ -122,7 +93,7 @@ test("a port where nothing listens is a network problem", async () => {
   const { port } = server.address() as { port: number };
   await new Promise((closed) => server.close(closed));
 
-  const client = new BackendClient({ backendPort: async () => port });
+  const client = new BackendClient(on(port));
   expect(await problemOf(client.call("/"))).toEqual({ kind: "network" });
 });
 
@@ -131,14 +102,14 @@ test("a connection that breaks inside the body is a network problem", async () =
     response.writeHead(200, { "content-length": "100" });
     response.write('{"half":', () => response.destroy());
   });
-  const client = new BackendClient({ backendPort: async () => port });
+  const client = new BackendClient(on(port));
   expect(await problemOf(client.call("/"))).toEqual({ kind: "network" });
 });
 
 test("what the caller's signal ended is aborted or timeout, whatever the transport rejects with", async () => {
   const arrived = deferred<void>();
   const port = await serve(() => arrived.resolve());
-  const client = new BackendClient({ backendPort: async () => port });
+  const client = new BackendClient(on(port));
   const controller = new AbortController();
 
   const call = client.call("/", { signal: controller.signal });
@@ -150,7 +121,7 @@ test("what the caller's signal ended is aborted or timeout, whatever the transpo
 
   // plugin-http rejects with strings.
   const stringly: Transport = () => Promise.reject("Request cancelled");
-  const plugin = new BackendClient({ backendPort: async () => port }, stringly);
+  const plugin = new BackendClient(stringly);
   expect(await problemOf(plugin.call("/", { signal: AbortSignal.abort() }))).toEqual({ kind: "aborted" });
   expect(await problemOf(plugin.call("/"))).toEqual({ kind: "network" });
 });

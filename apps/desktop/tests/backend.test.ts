@@ -15,8 +15,8 @@ afterEach(() => {
 function started(answer: () => Response = () => Response.json(health())) {
   const host = new FakeHost();
   const requests: string[] = [];
-  const client = new BackendClient(host, async (url) => {
-    requests.push(url);
+  const client = new BackendClient(async (path) => {
+    requests.push(path);
     return answer();
   });
   const backend = new Backend(host, client);
@@ -37,17 +37,16 @@ function reached(backend: Backend, state: Link["state"]): Promise<Link> {
   });
 }
 
-test("asks for the port and the stream at once, and connects on the first answer", async () => {
+test("watches at once, asks when the backend is ready, and connects on the answer", async () => {
   const { host, requests, backend } = started();
-  expect(host.asked).toHaveLength(1);
   expect(host.watches).toHaveLength(1);
+  host.say(status("starting", { port: 4242, pid: 7 }));
+  expect(requests).toEqual([]);
 
-  host.asked[0]?.resolve(4242);
-
-  expect(await reached(backend, "connected")).toMatchObject({ port: 4242, health: { version: "1.2.3" } });
   host.say(status("ready", { port: 4242, pid: 7 }));
-  expect(backend.connection()).toMatchObject({ link: { state: "connected" }, status: { pid: 7 } });
-  expect(requests).toEqual(["http://127.0.0.1:4242/health"]);
+
+  expect(await reached(backend, "connected")).toMatchObject({ answer: { health: { version: "1.2.3" } } });
+  expect(requests).toEqual(["/health"]);
 });
 
 test("is settled with the first answer, also for who asks later, and also when there is no backend", async () => {
@@ -58,57 +57,69 @@ test("is settled with the first answer, also for who asks later, and also when t
   await Promise.resolve();
   expect(settled).not.toHaveBeenCalled();
 
-  host.asked[0]?.resolve(4242);
   host.say(status("ready", { port: 4242, pid: 7 }));
   await reached(backend, "connected");
   await backend.settled();
   expect(settled).toHaveBeenCalledOnce();
 
   const dead = started();
-  dead.host.asked[0]?.reject(new SidecarError(failure));
+  dead.host.say(status("failed", { failure }));
   await dead.backend.settled();
   expect(dead.backend.connection().link.state).toBe("error");
 });
 
-test("a backend that dies is an error at once; one that comes back elsewhere is followed", async () => {
+test("a backend that crashes is followed through its restart, to wherever it comes back", async () => {
   const { host, requests, backend } = started();
-  host.asked[0]?.resolve(4242);
   host.say(status("ready", { port: 4242, pid: 7 }));
   await reached(backend, "connected");
 
-  host.say(status("failed", { failure }));
-  expect(backend.connection().link).toMatchObject({ state: "error", trouble: { kind: "crashed" } });
+  host.say(status("backingOff", { failure, restarts: 1 }));
+  expect(backend.connection().link).toMatchObject({ state: "restarting", reason: failure.message });
+  host.say(status("starting", { pid: 8, restarts: 1 }));
+  host.say(status("ready", { port: 5151, pid: 8, restarts: 1 }));
 
-  host.say(status("starting", { pid: 8 }));
-  host.say(status("ready", { port: 5151, pid: 8 }));
-  expect(await reached(backend, "connected")).toMatchObject({ port: 5151 });
-  expect(requests.at(-1)).toBe("http://127.0.0.1:5151/health");
+  await reached(backend, "connected");
+  expect(backend.connection().status).toMatchObject({ port: 5151, pid: 8 });
+  expect(requests).toHaveLength(2);
 });
 
 test("a restart during a health check leaves the old answer aside and asks the new backend", async () => {
   const { host, requests, backend } = started(() => {
-    if (requests.length === 1) host.say(status("ready", { port: 5151, pid: 8 }));
-    return Response.json(health());
+    if (requests.length === 1) host.say(status("ready", { port: 4242, pid: 8 }));
+    return Response.json(health({ version: `${requests.length}` }));
   });
   host.say(status("ready", { port: 4242, pid: 7 }));
-  host.asked[0]?.resolve(4242);
 
-  expect(await reached(backend, "connected")).toMatchObject({ port: 5151 });
-  expect(requests).toEqual(["http://127.0.0.1:4242/health", "http://127.0.0.1:5151/health"]);
+  expect(await reached(backend, "connected")).toMatchObject({ answer: { health: { version: "2" } } });
 });
 
-test("a refused port shows the failure; Retry restarts once and the answer connects", async () => {
+test("an unhealthy backend is shown as such, and is not asked by the page as well", async () => {
+  const { host, requests, backend } = started();
+  host.say(status("ready", { port: 4242, pid: 7 }));
+  await reached(backend, "connected");
+
+  host.say(status("unhealthy", { port: 4242, pid: 7, reason: "an answer is overdue" }));
+  expect(backend.connection().link).toMatchObject({ state: "unhealthy", reason: "an answer is overdue" });
+  await vi.advanceTimersByTimeAsync(2 * HEALTH_INTERVAL);
+  expect(requests).toHaveLength(1);
+
+  host.say(status("ready", { port: 4242, pid: 7 }));
+  expect(backend.connection().link.state).toBe("connected");
+});
+
+test("a failed backend shows why; Retry restarts once and the answer connects", async () => {
   const { host, backend } = started();
-  host.asked[0]?.reject(new SidecarError(failure));
+  host.say(status("failed", { failure }));
   expect(await reached(backend, "error")).toMatchObject({ trouble: { tail: failure.detail.tail } });
 
   const retried = [backend.retry(), backend.retry()];
-  expect(backend.connection().link).toEqual({ state: "connecting", step: "starting" });
+  expect(backend.connection().link).toMatchObject({ state: "connecting", step: "starting" });
   expect(host.restarts).toHaveLength(1);
+  host.say(status("ready", { port: 6161, pid: 9 }));
   host.restarts[0]?.resolve({ sidecar: "backend", url: "", port: 6161, pid: 9, version: null });
   await Promise.all(retried);
 
-  expect(backend.connection().link).toMatchObject({ state: "connected", port: 6161 });
+  expect((await reached(backend, "connected")).state).toBe("connected");
 });
 
 test("a restart that fails says why", async () => {
@@ -125,7 +136,7 @@ test("a restart that fails says why", async () => {
 
 test("a watch that could not begin is an error, and Retry begins another", async () => {
   const { host, backend } = started();
-  host.watches[0]?.onError(new Error("watch not allowed"));
+  host.watches[0]?.onError?.(new Error("watch not allowed"));
   expect(backend.connection().link).toMatchObject({ trouble: { message: "watch not allowed" } });
 
   void backend.retry();
@@ -137,7 +148,6 @@ test("a ready backend is asked how it is at each interval, and one that stops an
   const { host, requests, backend } = started(() =>
     well ? Response.json(health()) : new Response("gone", { status: 503 }),
   );
-  host.asked[0]?.resolve(4242);
   host.say(status("ready", { port: 4242 }));
   await reached(backend, "connected");
 
@@ -156,7 +166,6 @@ test("a ready backend is asked how it is at each interval, and one that stops an
 test("a hidden page does not ask, and asks when it is shown again", async () => {
   const hidden = vi.spyOn(document, "hidden", "get").mockReturnValue(false);
   const { host, requests, backend } = started();
-  host.asked[0]?.resolve(4242);
   host.say(status("ready", { port: 4242 }));
   await reached(backend, "connected");
 
@@ -175,7 +184,7 @@ test("a hidden page does not ask, and asks when it is shown again", async () => 
 
 test("stopping ends the watch and the checks", async () => {
   const { host, requests, backend, stop } = started();
-  host.asked[0]?.resolve(4242);
+  host.say(status("ready", { port: 4242 }));
   await reached(backend, "connected");
 
   stop();

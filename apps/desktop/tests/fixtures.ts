@@ -15,8 +15,10 @@ let seq = 0;
 
 export function status(state: Status["state"], rest: Partial<Status> = {}): Status {
   seq += 1;
-  const nothing = { pid: null, port: null, url: null, version: null };
-  const noReason = { reason: null, failure: null, exit: null };
+  const url =
+    rest.port && (state === "ready" || state === "unhealthy") ? `http://127.0.0.1:${rest.port}` : null;
+  const nothing = { pid: null, port: null, url, version: null };
+  const noReason = { reason: null, failure: null, exit: null, restarts: 0 };
   return { sidecar: "backend", seq, at: 1_700_000_000_000 + seq, state, ...nothing, ...noReason, ...rest };
 }
 
@@ -36,17 +38,11 @@ export function deferred<T>() {
 }
 
 /** A shell whose every answer the test gives: it counts what it was asked, and says what the stream says. */
-export class FakeHost implements Host {
-  readonly asked: ReturnType<typeof deferred<number>>[] = [];
+export class FakeHost implements Pick<Host, "restart" | "watch"> {
   readonly restarts: ReturnType<typeof deferred<Endpoint>>[] = [];
-  readonly watches: { onStatus: (status: Status) => void; onError: (error: Error) => void }[] = [];
+  readonly watches: { onStatus: (status: Status) => void; onError: ((error: Error) => void) | undefined }[] =
+    [];
   ended = 0;
-
-  backendPort(): Promise<number> {
-    const answer = deferred<number>();
-    this.asked.push(answer);
-    return answer.promise;
-  }
 
   restart(): Promise<Endpoint> {
     const answer = deferred<Endpoint>();
@@ -54,7 +50,7 @@ export class FakeHost implements Host {
     return answer.promise;
   }
 
-  watch(onStatus: (status: Status) => void, onError: (error: Error) => void): () => void {
+  watch(onStatus: (status: Status) => void, onError?: (error: Error) => void): () => void {
     this.watches.push({ onStatus, onError });
     return () => {
       this.ended += 1;

@@ -1,33 +1,13 @@
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { afterEach, expect, test, vi } from "vitest";
-import { currentHost, SidecarError } from "../src/lib/tauri";
-import { failure } from "./fixtures";
+import { currentHost } from "../src/lib/tauri";
 
 afterEach(() => {
   clearMocks();
   vi.unstubAllGlobals();
 });
 
-test("inside the app the port is asked of get_backend_port, and a failure comes back as a SidecarError", async () => {
-  vi.stubGlobal("isTauri", true);
-  const answers = [() => 4242, () => Promise.reject(failure)];
-  const commands: string[] = [];
-  mockIPC((command) => {
-    commands.push(command);
-    return answers.shift()?.();
-  });
-
-  expect(await currentHost().backendPort()).toBe(4242);
-  const error = await currentHost()
-    .backendPort()
-    .catch((error: unknown) => error);
-
-  expect(error).toBeInstanceOf(SidecarError);
-  expect((error as SidecarError).failure).toEqual(failure);
-  expect(commands).toEqual(["get_backend_port", "get_backend_port"]);
-});
-
-test("restart and watch are about the sidecar called backend", async () => {
+test("inside the app the host is the sidecar called backend", async () => {
   vi.stubGlobal("isTauri", true);
   const asked: unknown[] = [];
   mockIPC((command, payload) => {
@@ -35,6 +15,7 @@ test("restart and watch are about the sidecar called backend", async () => {
     return 1;
   });
 
+  await currentHost().ready();
   await currentHost().restart();
   currentHost().watch(
     () => {},
@@ -42,6 +23,7 @@ test("restart and watch are about the sidecar called backend", async () => {
   );
 
   expect(asked).toEqual([
+    ["plugin:pillion|ready", "backend"],
     ["plugin:pillion|restart", "backend"],
     ["plugin:pillion|watch", "backend"],
   ]);
@@ -53,7 +35,8 @@ test("in a plain browser everything fails in words", async () => {
 
   host.watch(() => {}, onError)();
 
-  await expect(host.backendPort()).rejects.toThrow("outside the AIOS app");
+  await expect(host.fetch("/health")).rejects.toThrow("outside the AIOS app");
+  await expect(host.ready()).rejects.toThrow("outside the AIOS app");
   await expect(host.restart()).rejects.toThrow("outside the AIOS app");
   expect(onError).toHaveBeenCalledOnce();
 });

@@ -22,7 +22,14 @@ test("an exit is a signal, a code or unknown", () => {
 
 test("a message from Rust stands as a sentence", () => {
   const words = (message: string) =>
-    describe({ state: "error", trouble: { kind: "spawn", message, exit: null, tail: [] } }).sentence;
+    describe({ state: "error", trouble: { kind: "spawn", message, exit: null, tail: [] } }, null).sentence;
   expect(words("no such file")).toBe("No such file.");
   expect(words("Is it installed?")).toBe("Is it installed?");
+});
+
+test("a restart says why, and from the second on how many there were", () => {
+  const words = (restarts: number) =>
+    describe({ state: "restarting", reason: "it was killed by SIGKILL", restarts }, null);
+  expect(words(1)).toEqual({ label: "Backend restarting…", sentence: "It was killed by SIGKILL." });
+  expect(words(3).sentence).toBe("It was killed by SIGKILL. Restarts so far: 3.");
 });

@@ -13,6 +13,7 @@ use integration_tests::{
     Living,
     webview::{App, Driver, Hue, State},
 };
+use pillion::Intensity;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::{
@@ -23,6 +24,7 @@ use tokio::{
 
 const LABEL: &str = "[data-testid=backend-label]";
 const PORT: &str = "[data-testid=backend-port]";
+const PROCESS: &str = "[data-testid=backend-pid]";
 const STATUS: &str = "[data-testid=backend-status]";
 const RETRY: &str = "[data-testid=backend-retry]";
 
@@ -61,6 +63,15 @@ async fn health(port: u16) -> Result<Value> {
     drop(sender);
     connection.await??;
     Ok(serde_json::from_slice(&body)?)
+}
+
+/// Kills the backend, and waits until the page is connected to the one that comes after it.
+async fn kill_and_await_the_next(app: &App) -> Result<()> {
+    let page = app.page();
+    let process = page.text(PROCESS).await?;
+    backend(app)?.signal(Signal::KILL)?;
+    page.replaced(PROCESS, &process).await?;
+    page.in_state(State::Connected).await
 }
 
 #[tokio::test]
@@ -121,23 +132,54 @@ async fn killing_the_app_leaves_no_process() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_killed_backend_is_shown_and_retried() -> Result<()> {
+async fn a_killed_backend_comes_back_in_the_same_page() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.in_state(State::Connected).await?;
     let first = backend(&app)?;
+    // Lost by a reload, and told of every state that is shown, however briefly.
+    page.execute(
+        "window.seen = [];
+        const status = document.querySelector('[data-testid=backend-status]');
+        new MutationObserver(() => seen.push(status.dataset.state)).observe(status, { attributes: true });",
+    )
+    .await?;
 
-    first.signal(Signal::KILL)?;
+    kill_and_await_the_next(&app).await?;
+    assert_eq!(page.text(LABEL).await?, "Backend connected");
+    assert_eq!(page.hue(LABEL).await?, Hue::Green);
+    assert_ne!(backend(&app)?.pid, first.pid);
+    let shown: u16 = page.text(PORT).await?.parse()?;
+    assert_eq!(health(shown).await?["status"], "ok");
+
+    let seen = page.execute("return seen").await?;
+    let seen = seen.as_array().context("the page was reloaded")?;
+    assert!(seen.contains(&json!("connected")) && !seen.contains(&json!("error")), "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_backend_that_keeps_dying_is_shown_and_retried() -> Result<()> {
+    let app = launch().await?;
+    let page = app.page();
+    page.in_state(State::Connected).await?;
+    for _ in 0..Intensity::default().limit {
+        kill_and_await_the_next(&app).await?;
+    }
+
+    let last = backend(&app)?;
+    last.signal(Signal::KILL)?;
     page.in_state(State::Error).await?;
     assert_eq!(page.hue(LABEL).await?, Hue::Red);
     let reason = page.text(STATUS).await?;
-    assert!(reason.contains("SIGKILL"), "no reason in words: {reason}");
+    assert!(reason.contains("SIGKILL") && reason.contains("given up"), "no reason in words: {reason}");
     page.screenshot(&picture("error")).await?;
 
     page.click(RETRY).await?;
     page.in_state(State::Connected).await?;
     assert_eq!(page.text(LABEL).await?, "Backend connected");
-    assert_ne!(backend(&app)?.pid, first.pid);
+    assert_ne!(backend(&app)?.pid, last.pid);
     let shown: u16 = page.text(PORT).await?.parse()?;
     assert_eq!(health(shown).await?["status"], "ok");
     Ok(())

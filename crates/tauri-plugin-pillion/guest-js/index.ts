@@ -1,17 +1,22 @@
 /**
- * Typed bindings to tauri-plugin-pillion: know, watch and restart the sidecars of a Tauri app.
+ * Typed bindings to tauri-plugin-pillion: know, watch, restart and call the sidecars of a Tauri app.
  *
  * @example
  * ```ts
  * import { sidecar } from "tauri-plugin-pillion-api";
  *
  * const backend = sidecar("backend");
- * const { url } = await backend.ready();
+ * const notes = await backend.fetch("/notes");
  * const stop = backend.watch((status) => console.log(status.state));
+ * for await (const { data } of backend.events("/changes")) console.log(data);
  * ```
  *
  * @module
  */
 export type { Detail, Endpoint, Exit, Failure, FailureKind, State, Status } from "./bindings.js";
-export { isFailure, SidecarError, toError } from "./error.js";
-export { type Sidecar, type StopWatching, sidecar } from "./sidecar.js";
+export { type ErrorKind, Interrupted, isFailure, SidecarError, toError } from "./error.js";
+export { EventStreamError, type EventsOptions, type ServerSentEvent } from "./events.js";
+export type { RequestOptions } from "./fetch.js";
+export { type Sidecar, sidecar } from "./sidecar.js";
+export type { Socket, SocketOptions } from "./socket.js";
+export type { StopWatching } from "./watch.js";

@@ -1,9 +1,10 @@
-import { Channel, invoke } from "@tauri-apps/api/core";
 import type { Endpoint, Status } from "./bindings.js";
-import { toError } from "./error.js";
-
-/** Ends a watch. May be called at any time and any number of times; no callback runs after the first call. */
-export type StopWatching = () => void;
+import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
+import { type RequestOptions, send } from "./fetch.js";
+import { call } from "./ipc.js";
+import { Line } from "./line.js";
+import { type Socket, type SocketOptions, webSocket } from "./socket.js";
+import { type StopWatching, Watch } from "./watch.js";
 
 /** One sidecar of the app, by the name it has in `tauri.conf.json`. All methods act on the process of the moment. */
 export interface Sidecar {
@@ -23,51 +24,56 @@ export interface Sidecar {
    * does not matter how late the watch begins. `onError` is called at most once, when the watch could not begin.
    */
   watch(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching;
+
+  /**
+   * The platform's `fetch`, for a path (`/notes?page=2`) of whatever run of the sidecar is there. Where there is none
+   * it waits for the next one; where one went away before it answered, the request is sent to the next one, up to
+   * three times in all, if it may be sent twice (see `RequestOptions`).
+   *
+   * Rejects as `fetch` does, with `init.signal`'s reason whenever that is aborted, and besides with an `Interrupted`,
+   * when the request was sent, may have been done, and is not sent again; or with another `SidecarError`, when it was
+   * not sent: the sidecar does not come back by itself (`kind` and `failure` say why), or not within `patience`
+   * (`kind` is `starting`, `restarting` or `stopping`). A body that breaks off rejects where it is read.
+   */
+  fetch(path: string, init?: RequestOptions): Promise<Response>;
+
+  /**
+   * The messages of an event stream, across restarts: resumed with `Last-Event-ID`, waited for while the sidecar is
+   * down, also where somebody has to start it again. It ends when the loop is left, the signal aborted, or the backend
+   * answers 204; it throws an `EventStreamError` for an answer that is no event stream.
+   *
+   * Read over `fetch`, since `EventSource` cannot send a header. The backend's CORS must allow `Last-Event-ID`.
+   */
+  events(path: string, options?: EventsOptions): AsyncGenerator<ServerSentEvent, void, void>;
+
+  /** A WebSocket that follows the sidecar: opened once it is ready, and opened again whenever it closes. */
+  webSocket(path: string, options?: SocketOptions): Socket;
 }
+
+/** What a page knows of each sidecar, however many handles it has. */
+const known = new Map<string, { watch: Watch; line: Line }>();
 
 /** The handle to the sidecar called `name`. Nothing is asked of the app until a method is called. */
 export function sidecar(name: string): Sidecar {
+  const { watch, line } = ofSidecar(name);
   return {
     name,
     ready: () => call<Endpoint>("ready", { sidecar: name }),
     status: () => call<Status>("status", { sidecar: name }),
     restart: () => call<Endpoint>("restart", { sidecar: name }),
-    watch: (onStatus, onError) => watch(name, onStatus, onError),
+    watch: (onStatus, onError) => watch.add(onStatus, onError),
+    fetch: (path, init) => send(line, path, init),
+    events: (path, options) => events(line, path, options),
+    webSocket: (path, options) => webSocket(line, path, options),
   };
 }
 
-function watch(
-  name: string,
-  onStatus: (status: Status) => void,
-  onError?: (error: Error) => void,
-): StopWatching {
-  let watching = true;
-  let last = Number.NEGATIVE_INFINITY;
-  const channel = new Channel<Status>((status) => {
-    if (!watching || status.seq <= last) return;
-    last = status.seq;
-    onStatus(status);
-  });
-
-  const id = call<number>("watch", { sidecar: name, channel });
-  id.catch((error: Error) => {
-    if (watching) onError?.(error);
-  });
-
-  // The stop function is returned at once rather than with the command's answer: a component that unmounts before
-  // the answer would otherwise hold no way to end what it began. The end is merely put off until the id is known.
-  return () => {
-    if (!watching) return;
-    watching = false;
-    // A watch that never began has nothing to end, and one that the app has already dropped is ended.
-    id.then((id) => call<void>("unwatch", { id })).catch(() => {});
-  };
-}
-
-async function call<T>(command: string, args: Record<string, unknown>): Promise<T> {
-  try {
-    return await invoke<T>(`plugin:pillion|${command}`, args);
-  } catch (rejection) {
-    throw toError(rejection);
+function ofSidecar(name: string) {
+  let found = known.get(name);
+  if (!found) {
+    const watch = new Watch(name);
+    found = { watch, line: new Line(name, watch) };
+    known.set(name, found);
   }
+  return found;
 }

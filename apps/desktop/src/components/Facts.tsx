@@ -11,22 +11,30 @@ interface Props {
 
 /** What is known of the running backend. Places stay while their values come and go, so that nothing jumps. */
 export function Facts({ link, status }: Props) {
-  const connected = link.state === "connected" ? link : null;
+  const answer = "answer" in link ? link.answer : null;
   return (
     <dl className="grid grid-cols-2 gap-px border-line border-t bg-line sm:grid-cols-[1fr_1fr_1.5fr_1fr]">
       <Fact name="Port" testId="backend-port">
-        {connected?.port ?? status?.port}
+        {status?.port}
       </Fact>
       <Fact name="Version" testId="backend-version">
-        {connected?.health.version ?? status?.version}
+        {answer?.health.version ?? status?.version}
       </Fact>
       <Fact name="Uptime" testId="backend-uptime">
-        {connected && <Uptime health={connected.health} at={connected.at} />}
+        {answer && <Uptime health={answer.health} at={answer.at} />}
       </Fact>
       <Fact name="Process" testId="backend-pid">
-        {status?.pid}
+        {status && isLiving(status) ? status.pid : null}
       </Fact>
     </dl>
+  );
+}
+
+/** A status names the last process also when there is none any more. */
+function isLiving({ state, exit }: Status): boolean {
+  return (
+    exit === null &&
+    (state === "starting" || state === "ready" || state === "unhealthy" || state === "stopping")
   );
 }
 

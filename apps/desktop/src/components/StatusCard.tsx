@@ -13,7 +13,7 @@ interface Props {
 
 /** How it stands with the backend. Its `data-state` sets the colour that the dot and the label share. */
 export function StatusCard({ link, status, onRetry }: Props) {
-  const { label, sentence } = describe(link);
+  const { label, sentence } = describe(link, status?.port ?? null);
   return (
     <section
       data-testid="backend-status"
@@ -23,7 +23,7 @@ export function StatusCard({ link, status, onRetry }: Props) {
     >
       {/* Only what changes with the state is announced: a live uptime would be read out every second. */}
       <div aria-live="polite" className="flex gap-4 px-5 py-5 sm:px-7 sm:py-6">
-        <StatusDot busy={link.state === "connecting"} />
+        <StatusDot busy={link.state === "connecting" || link.state === "restarting"} />
         <div className="min-w-0">
           <p data-testid="backend-label" className="font-semibold text-lg leading-6">
             {label}

@@ -1,4 +1,4 @@
-import { type Failure, type Host, SidecarError } from "./tauri";
+import { type Failure, type Host, type RequestOptions, SidecarError } from "./tauri";
 
 /** What `GET /health` answers; the backend may leave out what is optional. */
 export interface Health {
@@ -13,9 +13,14 @@ export interface Health {
   instance?: string;
 }
 
-/** Why a call failed. `unavailable`: there is no backend to call; the others: there is one, and the call went wrong. */
+/**
+ * Why a call failed. `unavailable`: there is no backend to call, and `failure` is why, where that is known;
+ * `interrupted`: it went away before it answered, and the call may have been carried out; the others: there is one, and
+ * the call went wrong.
+ */
 export type Problem =
   | { kind: "unavailable"; failure: Failure | null }
+  | { kind: "interrupted" }
   | { kind: "network" }
   | { kind: "timeout" }
   | { kind: "http"; status: number; body: string }
@@ -33,52 +38,26 @@ export class BackendError extends Error {
   }
 }
 
-/** How a request travels: the webview's own `fetch`, or the one of plugin-http. */
-export type Transport = (url: string, init?: RequestInit) => Promise<Response>;
+/** How a request travels to the backend: the host's `fetch`, but for tests. */
+export type Transport = Host["fetch"];
 
 /** A backend that has not answered a health check for so long, in milliseconds, counts as not answering. */
 const HEALTH_TIMEOUT = 5_000;
 
+/** Calls in JSON, whose failures are values. Where the backend is, and whether it is there, is the transport's matter. */
 export class BackendClient {
-  readonly #host: Pick<Host, "backendPort">;
   readonly #transport: Transport;
-  #known: number | null = null;
-  #asked: Promise<number> | null = null;
 
-  constructor(host: Pick<Host, "backendPort">, transport: Transport = (url, init) => fetch(url, init)) {
-    this.#host = host;
+  constructor(transport: Transport) {
     this.#transport = transport;
-  }
-
-  /**
-   * The backend's port, once it is ready. Callers who come while the host is being asked share its answer; a refusal
-   * is handed to them and forgotten, so that the next caller asks again.
-   */
-  port(): Promise<number> {
-    if (this.#known !== null) return Promise.resolve(this.#known);
-    this.#asked ??= this.#ask().finally(() => {
-      this.#asked = null;
-    });
-    return this.#asked;
-  }
-
-  /** Tells the client of a port learned elsewhere, as from the status stream; null when the backend is gone. */
-  follow(port: number | null): void {
-    this.#known = port;
-  }
-
-  /** The full address of `path`, which begins with a slash. */
-  async url(path: string): Promise<string> {
-    return `http://127.0.0.1:${await this.port()}${path}`;
   }
 
   /**
    * Requests `path` and decodes its JSON; an empty body is `undefined`. Without `decode` the shape is taken on trust.
    * Rejects with a `BackendError`, of kind `aborted` or `timeout` when `init.signal` ended it.
    */
-  async call<T>(path: string, init: RequestInit = {}, decode = (body: unknown) => body as T): Promise<T> {
-    const url = await this.url(path);
-    const text = await this.#text(url, init);
+  async call<T>(path: string, init: RequestOptions = {}, decode = (body: unknown) => body as T): Promise<T> {
+    const text = await this.#text(path, init);
     try {
       return decode(text === "" ? undefined : JSON.parse(text));
     } catch (cause) {
@@ -86,32 +65,20 @@ export class BackendClient {
     }
   }
 
-  /** Asks the backend how it is; an answer of another shape, or none within five seconds, is an error. */
+  /**
+   * Asks the backend of the moment how it is; an answer of another shape, or none within five seconds, is an error.
+   * The next run is not waited for: how that one is would be another question.
+   */
   async healthCheck(): Promise<Health> {
-    // The five seconds are for the answer, and do not run while the backend is still starting.
-    await this.port();
     const signal = AbortSignal.timeout(HEALTH_TIMEOUT);
-    return this.call("/health", { cache: "no-store", signal }, decodeHealth);
+    return this.call("/health", { cache: "no-store", signal, retry: false, patience: 0 }, decodeHealth);
   }
 
-  async #ask(): Promise<number> {
-    try {
-      const port = await this.#host.backendPort();
-      // The status stream may have been quicker, and it knows better: it also tells of later ports.
-      this.#known ??= port;
-      return port;
-    } catch (cause) {
-      const failure = cause instanceof SidecarError ? cause.failure : null;
-      const message = cause instanceof Error ? cause.message : String(cause);
-      throw new BackendError({ kind: "unavailable", failure }, message, cause);
-    }
-  }
-
-  async #text(url: string, init: RequestInit): Promise<string> {
+  async #text(path: string, init: RequestOptions): Promise<string> {
     let response: Response;
     let body: string;
     try {
-      response = await this.#transport(url, init);
+      response = await this.#transport(path, init);
       body = await response.text();
     } catch (cause) {
       throw requestError(cause, init.signal);
@@ -124,12 +91,20 @@ export class BackendClient {
 
 /** The signal, not the exception, says whether the caller ended the request: plugin-http rejects with plain strings. */
 function requestError(cause: unknown, signal: AbortSignal | null | undefined): BackendError {
-  if (!signal?.aborted) {
+  if (signal?.aborted) {
+    return (signal.reason as Error | undefined)?.name === "TimeoutError"
+      ? new BackendError({ kind: "timeout" }, "The backend did not answer in time.", cause)
+      : new BackendError({ kind: "aborted" }, "The request was cancelled.", cause);
+  }
+  // What the network did is a TypeError, in whose words nobody would recognise it.
+  if (!(cause instanceof Error) || cause instanceof TypeError) {
     return new BackendError({ kind: "network" }, "The backend could not be reached.", cause);
   }
-  return (signal.reason as Error | undefined)?.name === "TimeoutError"
-    ? new BackendError({ kind: "timeout" }, "The backend did not answer in time.", cause)
-    : new BackendError({ kind: "aborted" }, "The request was cancelled.", cause);
+  if (cause instanceof SidecarError && cause.kind === "interrupted") {
+    return new BackendError({ kind: "interrupted" }, cause.message, cause);
+  }
+  const failure = cause instanceof SidecarError ? cause.failure : null;
+  return new BackendError({ kind: "unavailable", failure }, cause.message, cause);
 }
 
 function decodeHealth(body: unknown): Health {

@@ -1,13 +1,13 @@
 import { type BackendClient, BackendError } from "./api";
 import { awaitsHealth, type Connection, type Event, initial, reduce } from "./connection";
-import { type Host, SidecarError } from "./tauri";
+import { type Host, SidecarError, type Status } from "./tauri";
 
 /** Between two health checks of a backend that is ready, in milliseconds. */
 export const HEALTH_INTERVAL = 10_000;
 
 /** The app's view of its backend: feeds the reducer from the status stream and from health checks. */
 export class Backend {
-  readonly #host: Host;
+  readonly #host: Pick<Host, "watch" | "restart">;
   readonly #client: BackendClient;
   readonly #listeners = new Set<() => void>();
   #connection = initial;
@@ -15,7 +15,7 @@ export class Backend {
   #checking = false;
   #lastCheck = Number.NEGATIVE_INFINITY;
 
-  constructor(host: Host, client: BackendClient) {
+  constructor(host: Pick<Host, "watch" | "restart">, client: BackendClient) {
     this.#host = host;
     this.#client = client;
   }
@@ -32,7 +32,6 @@ export class Backend {
   /** Begins to follow the backend, and to ask how it is while the page is visible, until the function returned is called. */
   start(): () => void {
     this.#watch();
-    void this.#check();
     const recheck = () => this.#recheck();
     const timer = setInterval(recheck, HEALTH_INTERVAL);
     document.addEventListener("visibilitychange", recheck);
@@ -63,20 +62,18 @@ export class Backend {
     this.#dispatch({ type: "retry" });
     if (this.#unwatch === null) this.#watch();
     try {
-      const { port } = await this.#host.restart();
-      this.#client.follow(port);
+      await this.#host.restart();
     } catch (error) {
       this.#lost(error);
     }
-    // Mostly the stream has said all this by now; not if it could not begin, or if another window restarted too.
-    if (this.connection().link.state !== "connected" && this.#isUp()) await this.#check();
+    // What the restart has led to is the stream's to say; not if another window restarted too, and it has been said.
+    if (awaitsHealth(this.#connection)) await this.#check();
   };
 
   #watch(): void {
     let begun = true;
     const unwatch = this.#host.watch(
       (status) => {
-        this.#client.follow(status.state === "ready" ? status.port : null);
         this.#dispatch({ type: "status", status });
         if (awaitsHealth(this.#connection)) void this.#check();
       },
@@ -91,13 +88,7 @@ export class Backend {
 
   #recheck(): void {
     const due = performance.now() - this.#lastCheck >= HEALTH_INTERVAL / 2;
-    if (due && !document.hidden && this.#isUp()) void this.#check();
-  }
-
-  /** Without a stream the state is unknown, and then a health check is the only way to learn it. */
-  #isUp(): boolean {
-    const { status } = this.#connection;
-    return status === null || status.state === "ready";
+    if (due && !document.hidden) void this.#check();
   }
 
   /** One check at a time. An answer that a restart has overtaken changes nothing, so then the new backend is asked. */
@@ -105,24 +96,29 @@ export class Backend {
     if (this.#checking) return;
     this.#checking = true;
     try {
-      do this.#dispatch(await this.#probe());
-      while (awaitsHealth(this.#connection));
+      // A backend that is not ready is not asked: the supervisor does that, and the stream tells what it found.
+      for (let asked = this.#ready(); asked; asked = awaitsHealth(this.#connection) ? this.#ready() : null) {
+        this.#dispatch(await this.#probe(asked));
+      }
     } finally {
       this.#checking = false;
     }
   }
 
-  async #probe(): Promise<Event> {
-    let port: number | null = null;
+  #ready(): Status | null {
+    const { status } = this.#connection;
+    return status?.state === "ready" ? status : null;
+  }
+
+  async #probe(asked: Status): Promise<Event> {
+    this.#lastCheck = performance.now();
     try {
-      port = await this.#client.port();
-      this.#lastCheck = performance.now();
       const health = await this.#client.healthCheck();
-      return { type: "healthy", port, health, at: performance.now() };
+      return { type: "healthy", asked, answer: { health, at: performance.now() } };
     } catch (error) {
       // The client rejects with nothing else; anything different is a fault in this program and may as well be seen.
       if (!(error instanceof BackendError)) throw error;
-      return { type: "unhealthy", port, error };
+      return { type: "unanswered", asked, error };
     }
   }
 

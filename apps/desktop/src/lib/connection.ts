@@ -3,7 +3,7 @@ import type { BackendError, Health, Problem } from "./api";
 import type { Exit, Failure, FailureKind, Status } from "./tauri";
 
 /** What a connection that is not there yet waits for. */
-export type Step = "asking" | "starting" | "checking" | "stopping";
+export type Step = "asking" | "waiting" | "starting" | "checking" | "stopping";
 
 /** Why there is no connection, ready to be put into words. */
 export interface Trouble {
@@ -14,10 +14,20 @@ export interface Trouble {
   tail: string[];
 }
 
+/** An answer to a health check, and when it came, in the milliseconds of `performance.now()`. */
+export interface Answer {
+  health: Health;
+  at: number;
+}
+
 export type Link =
-  | { state: "connecting"; step: Step }
-  /** `health` is the last answer, and `at` when it came, in the milliseconds of `performance.now()`. */
-  | { state: "connected"; port: number; health: Health; at: number }
+  /** `reason` is what stands in the way, where that is more than that it takes its time. */
+  | { state: "connecting"; step: Step; reason: string | null }
+  | { state: "connected"; answer: Answer }
+  /** There, and slow to answer the supervisor; `answer` is the last one that the page had of this run. */
+  | { state: "unhealthy"; reason: string | null; answer: Answer | null }
+  /** Down unasked, and coming back by itself. */
+  | { state: "restarting"; reason: string | null; restarts: number }
   | { state: "error"; trouble: Trouble };
 
 export interface Connection {
@@ -28,27 +38,27 @@ export interface Connection {
 
 export type Event =
   | { type: "status"; status: Status }
-  | { type: "healthy"; port: number; health: Health; at: number }
-  | { type: "unhealthy"; port: number | null; error: BackendError }
+  /** Of a health check, with the status that it was sent on. */
+  | { type: "healthy"; asked: Status; answer: Answer }
+  | { type: "unanswered"; asked: Status; error: BackendError }
   | { type: "lost"; error: Error; failure: Failure | null }
   | { type: "retry" };
 
-export const initial: Connection = { link: { state: "connecting", step: "asking" }, status: null };
+export const initial: Connection = { link: connecting("asking"), status: null };
 
 export function reduce(connection: Connection, event: Event): Connection {
   const { link, status } = connection;
   switch (event.type) {
     case "status":
       return { link: follow(connection, event.status), status: event.status };
-    case "healthy": {
-      const { port, health, at } = event;
-      return isCurrent(status, port)
-        ? { link: { state: "connected", port, health, at }, status }
+    case "healthy":
+      // An answer counts only if it is of the run that is ready now; it may have been under way during a restart.
+      return isUp(status, event.asked)
+        ? { link: { state: "connected", answer: event.answer }, status }
         : connection;
-    }
-    case "unhealthy":
+    case "unanswered":
       // Where the stream speaks of a backend that is not ready, it has already said more than a failed request can.
-      return isCurrent(status, event.port) ? { link: refused(event.error), status } : connection;
+      return isUp(status, event.asked) ? { link: refused(event.error), status } : connection;
     case "lost":
       return { link: { state: "error", trouble: lost(event.error, event.failure) }, status };
     case "retry":
@@ -58,39 +68,45 @@ export function reduce(connection: Connection, event: Event): Connection {
 
 /** True when the backend is ready, as far as we were told, and only a health check is wanting. */
 export function awaitsHealth({ link, status }: Connection): boolean {
-  return status?.state === "ready" && link.state === "connecting";
+  return status?.state === "ready" && (link.state === "connecting" || link.state === "restarting");
 }
 
 function follow({ link, status: before }: Connection, status: Status): Link {
-  switch (status.state) {
+  const { state, reason, restarts } = status;
+  const known = isSameRun(before, status) && "answer" in link ? link.answer : null;
+  switch (state) {
+    case "waiting":
     case "starting":
-      return connecting("starting");
+      // Why it went down is told only while it is down, and is of interest until it is back or something else is wrong.
+      return link.state === "restarting" && !status.failure
+        ? { ...link, restarts }
+        : connecting(state, status.failure?.message ?? null);
     case "stopping":
-      return connecting("stopping");
+      return connecting("stopping", status.failure?.message ?? null);
+    case "backingOff":
+      return { state: "restarting", reason: status.failure?.message ?? reason, restarts };
     case "ready":
-      // The request that got through first is not to be asked again because the stream confirms it.
-      return link.state === "connected" && link.port === status.port && isSameRun(before, status)
-        ? link
-        : connecting("checking");
+      if (known) return { state: "connected", answer: known };
+      return link.state === "restarting" ? link : connecting("checking");
+    case "unhealthy":
+      return { state: "unhealthy", reason, answer: known };
     case "stopped":
     case "failed":
       return { state: "error", trouble: ended(status) };
   }
 }
 
-/** The same port does not make it the same process: a restarted backend may have been given its old port. */
+/** The same port does not make it the same process: a restarted backend keeps its port where it can. */
 function isSameRun(before: Status | null, now: Status): boolean {
-  return before === null || (before.state === "ready" && before.pid === now.pid);
+  return before !== null && before.url !== null && before.url === now.url && before.pid === now.pid;
 }
 
-/** An answer counts only if it comes from the port that is ready now; one may still be under way from an earlier run. */
-function isCurrent(status: Status | null, port: number | null): boolean {
-  if (status === null) return true;
-  return status.state === "ready" && (port === null || status.port === null || status.port === port);
+function isUp(now: Status | null, asked: Status): boolean {
+  return now?.state === "ready" && isSameRun(asked, now);
 }
 
-function connecting(step: Step): Link {
-  return { state: "connecting", step };
+function connecting(step: Step, reason: string | null = null): Link {
+  return { state: "connecting", step, reason };
 }
 
 function refused(error: BackendError): Link {

@@ -1,21 +1,25 @@
 /** The app's only door to Tauri: whatever needs the shell asks for it here, and tests hand in another `Host`. */
-import { invoke, isTauri } from "@tauri-apps/api/core";
-import type { Endpoint, Status } from "tauri-plugin-pillion-api";
-import { sidecar, toError } from "tauri-plugin-pillion-api";
+import { isTauri } from "@tauri-apps/api/core";
+import type { Endpoint, RequestOptions, Status } from "tauri-plugin-pillion-api";
+import { sidecar } from "tauri-plugin-pillion-api";
 
 export { fetch as pluginFetch } from "@tauri-apps/plugin-http";
 export {
   type Exit,
   type Failure,
   type FailureKind,
+  type RequestOptions,
   SidecarError,
   type Status,
 } from "tauri-plugin-pillion-api";
 
 /** What the app asks of the shell it runs in. Every rejection is an `Error`: a `SidecarError` if it is about the backend. */
 export interface Host {
-  /** Waits until the backend is ready and answers its port. */
-  backendPort(): Promise<number>;
+  /** `fetch` for a path of the backend: waits for it, follows its restarts, and repeats what may be repeated. */
+  fetch(path: string, init?: RequestOptions): Promise<Response>;
+
+  /** Waits until the backend is ready and says where. */
+  ready(): Promise<Endpoint>;
 
   /** Starts the backend again, whatever state it is in, and waits until it is ready. */
   restart(): Promise<Endpoint>;
@@ -24,14 +28,7 @@ export interface Host {
   watch(onStatus: (status: Status) => void, onError: (error: Error) => void): () => void;
 }
 
-const backend = sidecar("backend");
-
-const app: Host = {
-  backendPort: () =>
-    invoke<number>("get_backend_port").catch((rejection: unknown) => Promise.reject(toError(rejection))),
-  restart: () => backend.restart(),
-  watch: (onStatus, onError) => backend.watch(onStatus, onError),
-};
+const app: Host = sidecar("backend");
 
 const outside = new Error(
   "This page is open outside the AIOS app, so there is no backend beside it. Start the app instead.",
@@ -39,7 +36,8 @@ const outside = new Error(
 
 /** A plain browser, as when Vite's address is opened by hand: every request fails in words rather than in a TypeError. */
 const browser: Host = {
-  backendPort: () => Promise.reject(outside),
+  fetch: () => Promise.reject(outside),
+  ready: () => Promise.reject(outside),
   restart: () => Promise.reject(outside),
   watch: (_, onError) => {
     onError(outside);

@@ -8,8 +8,11 @@ const TROUBLES: Record<Trouble["kind"], string> = {
   exitedEarly: "Backend ended while starting",
   readyTimeout: "Backend took too long to start",
   crashed: "Backend crashed",
+  hung: "Backend stopped answering",
+  dependency: "Backend cannot start yet",
   stopped: "Backend stopped",
   unavailable: "Backend unavailable",
+  interrupted: "Backend interrupted",
   network: "Backend out of reach",
   timeout: "Backend not responding",
   http: "Backend unwell",
@@ -17,23 +20,39 @@ const TROUBLES: Record<Trouble["kind"], string> = {
   aborted: "Request cancelled",
 };
 
-const STEPS: Record<Step, string> = {
-  asking: "Looking for the backend.",
-  starting: "The backend is starting.",
-  checking: "The backend is up, and is being asked how it is.",
-  stopping: "The backend is stopping.",
+const STEPS: Record<Step, { label: string; sentence: string }> = {
+  asking: { label: "Connecting", sentence: "Looking for the backend." },
+  waiting: { label: "Connecting", sentence: "The backend waits for what it depends on." },
+  starting: { label: "Connecting", sentence: "The backend is starting." },
+  checking: { label: "Connecting", sentence: "The backend is up, and is being asked how it is." },
+  stopping: { label: "Backend stopping…", sentence: "The backend is stopping." },
 };
 
-/** A headline and a sentence. */
-export function describe(link: Link): { label: string; sentence: string } {
+/** A headline and a sentence; the backend's own reason goes before ours, and its port after it. */
+export function describe(link: Link, port: number | null): { label: string; sentence: string } {
   switch (link.state) {
-    case "connecting":
-      return { label: "Connecting", sentence: STEPS[link.step] };
+    case "connecting": {
+      const { label, sentence: usual } = STEPS[link.step];
+      return { label, sentence: link.reason === null ? usual : sentence(link.reason) };
+    }
     case "connected":
-      return { label: "Backend connected", sentence: `Answering at 127.0.0.1:${link.port}.` };
+      return { label: "Backend connected", sentence: `Answering at 127.0.0.1:${port}.` };
+    case "unhealthy":
+      return {
+        label: "Backend is slow to answer",
+        sentence: sentence(link.reason ?? "It is still there, and is given time"),
+      };
+    case "restarting":
+      return { label: "Backend restarting…", sentence: restarting(link.reason, link.restarts) };
     case "error":
       return { label: TROUBLES[link.trouble.kind], sentence: sentence(link.trouble.message) };
   }
+}
+
+/** The first restart is nothing to count. */
+function restarting(reason: string | null, restarts: number): string {
+  const why = sentence(reason ?? "It went down");
+  return restarts > 1 ? `${why} Restarts so far: ${restarts}.` : why;
 }
 
 /** How a process ended, or null where the system did not say. */

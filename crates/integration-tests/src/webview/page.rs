@@ -44,6 +44,20 @@ const IN_STATE: &str = r#"
     check();
 "#;
 
+/// Resolves with the text of the element of the first argument as soon as that is a value, and another than the second.
+const REPLACED: &str = r#"
+    const [selector, old, done] = arguments;
+    const check = () => {
+        const text = document.querySelector(selector)?.textContent ?? "";
+        if (["", "–", old].includes(text)) return;
+        observer.disconnect();
+        done(text);
+    };
+    const observer = new MutationObserver(check);
+    observer.observe(document, { subtree: true, childList: true, characterData: true });
+    check();
+"#;
+
 /// Resolves as soon as the page is as large as the arguments say and was painted at that size.
 const SIZED: &str = "
     const [width, height, done] = arguments;
@@ -116,6 +130,18 @@ impl Page {
         }
         let shown = self.text("body").await?;
         bail!("the page did not get {} within {PATIENCE:?}; it shows:\n{shown}", state.name())
+    }
+
+    /// Waits until an element shows another value than `old`, and answers that. A dash is no value.
+    ///
+    /// # Errors
+    /// It did not within [`PATIENCE`]; the error says what the page showed instead.
+    pub async fn replaced(&self, selector: &str, old: &str) -> Result<String> {
+        if let Ok(text) = self.0.execute_async(REPLACED, vec![json!(selector), json!(old)]).await {
+            return Ok(text.as_str().unwrap_or_default().to_owned());
+        }
+        let shown = self.text("body").await?;
+        bail!("{selector} did not change from {old} within {PATIENCE:?}; the page shows:\n{shown}")
     }
 
     /// Calls a command of the shell.

@@ -105,14 +105,24 @@ impl Guarded {
     }
 
     pub(super) async fn exited(&self) -> Exit {
-        let unknown = Exit { code: None, signal: None };
-        let mut told = self.told.clone();
-        told.wait_for(|told| told.exit.is_some()).await.map_or(unknown, |told| told.exit.unwrap_or(unknown))
+        self.told(|told| told.exit).await
     }
 
     pub(super) async fn emptied(&self) {
-        // An error means that the runtime shuts down, and with it the task that would act on the answer.
-        let _ = self.told.clone().wait_for(|told| told.gone).await;
+        self.told(|told| told.gone.then_some(())).await;
+    }
+
+    /// Waits until the guard has told this.
+    async fn told<T>(&self, what: impl Fn(&Told) -> Option<T>) -> T {
+        let mut told = self.told.clone();
+        if let Ok(told) = told.wait_for(|told| what(told).is_some()).await
+            && let Some(what) = what(&told)
+        {
+            return what;
+        }
+        // Nobody listens any more: the runtime shuts down, and with it the task that would act on an answer. It must not
+        // take that for the sidecar's end.
+        std::future::pending().await
     }
 
     pub(super) fn ask(&self) {

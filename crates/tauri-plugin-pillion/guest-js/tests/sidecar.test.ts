@@ -1,0 +1,63 @@
+// @vitest-environment node
+import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
+import { beforeEach, expect, test, vi } from "vitest";
+import type { Failure } from "../bindings.js";
+import { isFailure, SidecarError, toError } from "../error.js";
+import { sidecar } from "../sidecar.js";
+
+const failure: Failure = {
+  kind: "exitedEarly",
+  message: "backend exited with code 3 before it was ready",
+  detail: { sidecar: "backend", exit: { code: 3, signal: null }, tail: ["no such table: users"] },
+};
+
+beforeEach(() => {
+  vi.stubGlobal("window", globalThis);
+  return () => {
+    clearMocks();
+    vi.unstubAllGlobals();
+  };
+});
+
+test("ready, status and restart name the sidecar and hand back what Rust answered", async () => {
+  const calls: unknown[] = [];
+  mockIPC((command, payload) => {
+    calls.push([command, payload]);
+    return { sidecar: "backend", port: 4242 };
+  });
+  const backend = sidecar("backend");
+
+  expect(await backend.ready()).toMatchObject({ port: 4242 });
+  await backend.status();
+  await backend.restart();
+
+  const args = { sidecar: "backend" };
+  expect(calls).toEqual([
+    ["plugin:pillion|ready", args],
+    ["plugin:pillion|status", args],
+    ["plugin:pillion|restart", args],
+  ]);
+});
+
+test("a Failure arrives as a SidecarError that keeps kind, exit and output", async () => {
+  mockIPC(() => {
+    throw failure;
+  });
+
+  const error = await sidecar("backend")
+    .ready()
+    .catch((error: unknown) => error);
+
+  expect(error).toBeInstanceOf(SidecarError);
+  expect(error).toMatchObject({ kind: "exitedEarly", message: failure.message, detail: failure.detail });
+  expect((error as SidecarError).failure).toEqual(failure);
+});
+
+test("other rejections become plain errors that keep their text", () => {
+  const refused = toError("plugin:pillion|ready not allowed");
+  expect(refused).not.toBeInstanceOf(SidecarError);
+  expect(refused.message).toBe("plugin:pillion|ready not allowed");
+  expect(toError({ odd: true }).message).toBe('{"odd":true}');
+  expect(isFailure({ kind: "spawn", message: "x", detail: null })).toBe(false);
+  expect(isFailure(null)).toBe(false);
+});
