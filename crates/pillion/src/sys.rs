@@ -4,10 +4,10 @@
 //! | | Linux | macOS | Windows |
 //! | --- | --- | --- | --- |
 //! | who holds it together | a guard process, child subreaper | process group | job object |
-//! | the leader's end | told by the guard | SIGCHLD and `waitid` | process handle, every 10 ms |
+//! | the leader's end | told by the guard | SIGCHLD and `waitid` | process handle |
 //! | ask | end of stdin, SIGTERM to all | end of stdin, SIGTERM to the group | end of stdin |
 //! | kill | SIGKILL to all, until none is left | SIGKILL to the group | `TerminateJobObject` |
-//! | nothing is left | told by the guard: it has no child | `proc_listpgrppids`, every 10 ms | not asked: the rest is killed with the job |
+//! | nothing is left | told by the guard: it has no child | `proc_listpgrppids`, every 10 ms | the job's count, every 10 ms |
 //! | when we are killed | the guard asks, waits, kills | stdin ends, nothing more | the job is killed |
 //!
 //! A Linux that cannot run the guard is treated as macOS is, with pidfds and `/proc`. There the dead leader is kept as a
