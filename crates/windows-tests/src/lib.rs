@@ -1,16 +1,20 @@
 //! What the tests share: how a process tells the test that it is there, and how the test sees that it is dead.
 //!
-//! Each process connects to the test and holds the connection. The system closes it when the process ends, by whatever
-//! death, and not before: a process that survives keeps it open, and cannot hide behind its number.
+//! Each process connects to the test and says its name and its number. The test holds the process by a handle from then on,
+//! which the system signals when the process ends, by whatever death. The end of the connection is no proof: under Wine, a
+//! socket outlives a process that is killed in the middle of sending.
 
-use std::{future::Future, net::Ipv4Addr, time::Duration};
+#![cfg(windows)]
+
+use std::{fmt, future::Future, net::Ipv4Addr, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
     sync::Mutex,
     time::timeout,
 };
+use winsafe::{HPROCESS, co, guard::CloseHandleGuard};
 
 /// How long a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,10 +42,11 @@ pub struct Witness {
     early: Mutex<Vec<Contact>>,
 }
 
-/// A connection that a process holds until it dies.
-#[derive(Debug)]
+/// A process that is there.
 pub struct Contact {
     who: String,
+    /// Nothing where it has ended already.
+    process: Option<CloseHandleGuard<HPROCESS>>,
     stream: BufReader<TcpStream>,
 }
 
@@ -75,14 +80,32 @@ impl Witness {
                 return early.swap_remove(found);
             }
             let (stream, _) = self.listener.accept().await.expect("a listener accepts");
-            let mut contact = Contact { who: String::new(), stream: BufReader::new(stream) };
-            contact.who = contact.line().await;
-            early.push(contact);
+            early.push(Contact::meet(stream).await);
         }
     }
 }
 
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.who)
+    }
+}
+
 impl Contact {
+    async fn meet(stream: TcpStream) -> Self {
+        let mut contact = Self { who: String::new(), process: None, stream: BufReader::new(stream) };
+        let introduction = contact.line().await;
+        let (who, pid) = introduction.rsplit_once(' ').expect("it says its name and its number");
+        let pid = pid.parse().expect("its number is one");
+        contact.process = match HPROCESS::OpenProcess(co::PROCESS::SYNCHRONIZE, false, pid) {
+            Ok(process) => Some(process),
+            Err(co::ERROR::INVALID_PARAMETER) => None,
+            Err(error) => panic!("{who} cannot be held: {error}"),
+        };
+        contact.who = who.to_owned();
+        contact
+    }
+
     /// Lets the process go on that waits in its step `hear`.
     ///
     /// # Panics
@@ -101,15 +124,15 @@ impl Contact {
         line.strip_suffix('\n').expect("the process tells a whole line").to_owned()
     }
 
-    /// Waits until the process is dead, and what it told before.
+    /// Waits until the process is dead.
     ///
     /// # Panics
     /// Where it lives for longer than anything may after the end of its app.
-    pub async fn dies(mut self) -> String {
-        let mut last_words = Vec::new();
-        // A reset is what is seen of a process that died before it read everything.
-        let dead = timeout(AFTER_THE_APP, self.stream.read_to_end(&mut last_words)).await;
-        assert!(dead.is_ok(), "{} is alive, {} s later", self.who, AFTER_THE_APP.as_secs());
-        String::from_utf8_lossy(&last_words).into_owned()
+    pub async fn dies(self) {
+        let Some(process) = self.process else { return };
+        let limit = u32::try_from(AFTER_THE_APP.as_millis()).expect("it is short");
+        let waited = tokio::task::spawn_blocking(move || process.WaitForSingleObject(Some(limit)));
+        let waited = waited.await.expect("waiting does not panic").expect("a process can be waited for");
+        assert_eq!(waited, co::WAIT::OBJECT_0, "{} is alive, {} s later", self.who, AFTER_THE_APP.as_secs());
     }
 }

@@ -54,7 +54,7 @@ fn main() {
     });
 
     let mut test = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    test.write_all(b"host\n").unwrap();
+    test.write_all(format!("host {}\n", process::id()).as_bytes()).unwrap();
     let _ = test.read(&mut [0]);
     match death.as_str() {
         "stop" => drop(runtime.block_on(supervisor.stop())),

@@ -6,8 +6,8 @@
 //! out TEXT        write TEXT as a line to stdout
 //! lines N         write N numbered lines to stdout
 //! eof             wait for the end of stdin
-//! tell PORT TEXT  connect to the test at that port, write TEXT as a line, and hold the connection until death
-//! more TEXT       write TEXT as a line to the last of these connections
+//! tell PORT NAME  connect to the test at that port, and write NAME and the process id as a line
+//! more TEXT       write TEXT as a line to the last of these connections, which are held until death
 //! hear            wait until the test answers on it
 //! child … ;       do what stands before the semicolon in a child that shares this one's stdin, and go on
 //! deaf … ;        the same in a child that hears nothing
@@ -16,11 +16,7 @@
 //! park            wait for ever
 //! exit N          exit with N
 //! ```
-#![expect(
-    clippy::disallowed_methods,
-    clippy::zombie_processes,
-    reason = "its children are meant to be owned by nobody"
-)]
+#![expect(clippy::disallowed_methods, reason = "its children are meant to be owned by nobody")]
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
 
 use std::{
@@ -49,7 +45,7 @@ fn main() {
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
             "tell" => {
                 let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();
-                line(&mut test, &argument());
+                line(&mut test, &format!("{} {}", argument(), process::id()));
                 told.push(test);
             }
             "more" => line(told.last_mut().unwrap(), &argument()),
@@ -61,7 +57,8 @@ fn main() {
                 drop(daemon.stdin(Stdio::null()).spawn().unwrap());
             }
             "escape" => {
-                let refused = command(&mut ["park".to_owned()].into_iter(), CREATE_BREAKAWAY_FROM_JOB).spawn();
+                let refused =
+                    command(&mut ["park".to_owned()].into_iter(), CREATE_BREAKAWAY_FROM_JOB).spawn();
                 process::exit(i32::from(refused.is_ok()));
             }
             "park" => loop {
@@ -113,13 +110,13 @@ fn serve() {
             let mut connection = connection.unwrap();
             let request = BufReader::new(connection.try_clone().unwrap());
             let _ = request.lines().map_while(Result::ok).find(String::is_empty);
-            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ =
+                connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
 }
 
 fn pillion_server() {
-    pillion_server::init_tracing();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sidecar = pillion_server::Sidecar::new("Test").version("1.2.3").serve(axum::Router::new());
     runtime.block_on(sidecar).unwrap();

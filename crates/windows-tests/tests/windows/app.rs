@@ -12,8 +12,8 @@ const KINDS: [(&str, &[&str]); 5] = [
     ("tell PORT leader serve park", &["leader"]),
     // Has a child that hears nothing, and that child has another.
     (
-        "deaf deaf tell PORT grandchild park ; tell PORT child park ; tell PORT leader serve eof exit 0",
-        &["leader", "child", "grandchild"],
+        "deaf deaf tell PORT grandchild park ; tell PORT parent park ; tell PORT leader serve eof exit 0",
+        &["leader", "parent", "grandchild"],
     ),
     // Has a daemon, whose parent is gone.
     (
@@ -64,9 +64,9 @@ fn an_app_that_is_terminated_while_the_sidecar_starts_leaves_nothing() {
 fn an_app_that_is_terminated_while_the_sidecar_stops_leaves_nothing() {
     run(async {
         let witness = Witness::new().await;
-        let steps = "deaf tell PORT deaf park ; tell PORT leader serve park";
+        let steps = "deaf tell PORT rest park ; tell PORT leader serve park";
         let app = App::start(&witness, ["stopping", "park"], steps, None).await;
-        let processes = all(&witness, &["leader", "deaf"]).await;
+        let processes = all(&witness, &["leader", "rest"]).await;
         app.is_killed().await;
         for process in processes {
             process.dies().await;
@@ -125,7 +125,8 @@ fn what_the_app_starts_by_itself_outlives_it() {
         app.is_killed().await;
         leader.dies().await;
         updater.go_on().await;
-        assert_eq!(updater.dies().await, "installed\n");
+        assert_eq!(updater.line().await, "installed");
+        updater.dies().await;
     });
 }
 
@@ -136,10 +137,11 @@ fn two_apps_do_not_touch_each_other() {
         let steps = "tell PORT leader serve eof more goodbye exit 0";
         let first = App::start(&one, ["ready", "park"], steps, None).await;
         let second = App::start(&two, ["ready", "stop"], steps, None).await;
-        let (gone, left) = (one.hear("leader").await, two.hear("leader").await);
+        let (gone, mut left) = (one.hear("leader").await, two.hear("leader").await);
         first.is_killed().await;
         gone.dies().await;
         second.dies().await;
-        assert_eq!(left.dies().await, "goodbye\n");
+        assert_eq!(left.line().await, "goodbye");
+        left.dies().await;
     });
 }

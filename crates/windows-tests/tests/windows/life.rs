@@ -57,8 +57,7 @@ fn a_start_that_fails_says_why() {
 fn a_flood_is_drained_to_its_last_line() {
     run(async {
         let witness = Witness::new().await;
-        let (_supervisor, mut events) =
-            Supervisor::start(sidecar("lines 50000 out \\end exit 0", &witness));
+        let (_supervisor, mut events) = Supervisor::start(sidecar("lines 50000 out \\end exit 0", &witness));
         let (mut last, mut count) = (String::new(), 0);
         loop {
             match events.next().await.unwrap() {

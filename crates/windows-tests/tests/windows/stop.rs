@@ -18,9 +18,10 @@ fn a_cooperative_sidecar_ends_by_itself() {
             let witness = Witness::new().await;
             let steps = format!("tell PORT leader serve eof more goodbye exit {code}");
             let (supervisor, mut events) = ready(sidecar(&steps, &witness)).await;
-            let leader = witness.hear("leader").await;
+            let mut leader = witness.hear("leader").await;
             assert_eq!(supervisor.stop().await, StopOutcome::Graceful(exited(code)));
-            assert_eq!(leader.dies().await, "goodbye\n");
+            assert_eq!(leader.line().await, "goodbye");
+            leader.dies().await;
             assert_eq!(phase(&mut events, Phase::Stopped).await.exit, Some(exited(code)));
             assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
         }
@@ -66,7 +67,8 @@ fn the_real_server_behind_a_wrapper_gets_its_time() {
         assert!(!stop.is_finished());
         server.go_on().await;
         assert_eq!(stop.await.unwrap(), StopOutcome::Graceful(exited(5)));
-        assert_eq!(server.dies().await, "finished\n");
+        assert_eq!(server.line().await, "finished");
+        server.dies().await;
     });
 }
 
@@ -128,10 +130,11 @@ fn the_last_handle_dropped_stops_the_sidecar_with_grace() {
         let witness = Witness::new().await;
         let (supervisor, mut events) =
             ready(sidecar("tell PORT leader serve eof more goodbye exit 0", &witness)).await;
-        let leader = witness.hear("leader").await;
+        let mut leader = witness.hear("leader").await;
         drop(supervisor);
         assert_eq!(phase(&mut events, Phase::Stopped).await.exit, Some(exited(0)));
-        assert_eq!(leader.dies().await, "goodbye\n");
+        assert_eq!(leader.line().await, "goodbye");
+        leader.dies().await;
     });
 }
 

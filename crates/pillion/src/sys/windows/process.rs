@@ -17,8 +17,8 @@ use windows_sys::Win32::{
             CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
         },
         Threading::{
-            GetExitCodeProcess, INFINITE, OpenThread, RegisterWaitForSingleObject, ResumeThread, THREAD_SUSPEND_RESUME,
-            UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
+            GetExitCodeProcess, INFINITE, OpenThread, RegisterWaitForSingleObject, ResumeThread,
+            THREAD_SUSPEND_RESUME, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
         },
     },
 };
