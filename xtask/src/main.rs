@@ -10,6 +10,7 @@ mod setup;
 mod sidecar;
 mod steps;
 mod test;
+mod wine;
 mod workspace;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Check everything, up to the real app in a real webview.
     Test,
+    /// Build the Windows code here, and run its tests under Wine (Debian).
+    Wine,
     /// Run the app with Vite's hot reload.
     Dev {
         /// Passed on to `tauri dev`.
@@ -101,6 +104,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::App { release, screenshot } => app::run(&workspace, release, screenshot.as_deref())?,
         Task::Test => return test::run(&workspace),
+        Task::Wine => return wine::run(&workspace),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,
         Task::Build { target, bundles } => app::bundle(&workspace, target.as_deref(), bundles.as_deref())?,

@@ -1,6 +1,6 @@
 //! What a machine must have before anything is built: looked for first, then installed (Debian and its kin) or named.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
@@ -23,6 +23,8 @@ enum Probe {
     Program(&'static str),
     /// A library that pkg-config knows.
     Library(&'static str),
+    /// A file at its place, whatever else of that name is on the `PATH`.
+    File(&'static str),
 }
 
 /// What the caller is about to do.
@@ -33,6 +35,8 @@ pub(crate) enum Purpose {
     Run,
     /// Build, show a window on a display of our own, and drive it.
     Drive,
+    /// Build for Windows, and run that. Only Debian's names of what it takes are known.
+    Wine,
 }
 
 const COMPILER: Need = Need {
@@ -71,9 +75,47 @@ const DRIVER: Need = Need {
     pacman: "webkitgtk-6.0",
 };
 
+const WINE: Need = Need {
+    why: "runs programs for Windows",
+    probe: Probe::Program("wine"),
+    apt: "wine64 wine",
+    dnf: "wine-core",
+    pacman: "wine",
+};
+const MINGW: Need = Need {
+    why: "links programs for Windows",
+    probe: Probe::Program("x86_64-w64-mingw32-gcc"),
+    apt: "mingw-w64",
+    dnf: "mingw64-gcc",
+    pacman: "mingw-w64-gcc",
+};
+const DEBIANS_RUSTC: Need = Need {
+    why: "a compiler that comes with the source of its library",
+    probe: Probe::File("/usr/bin/rustc"),
+    apt: "rustc-web",
+    dnf: "rust",
+    pacman: "rust",
+};
+const DEBIANS_CARGO: Need = Need {
+    why: "the cargo of that compiler",
+    probe: Probe::File("/usr/bin/cargo"),
+    apt: "cargo-web",
+    dnf: "cargo",
+    pacman: "rust",
+};
+const LIBRARY_SOURCE: Need = Need {
+    why: "the standard library, to be built for Windows",
+    probe: Probe::File("/usr/lib/rustlib/src/rust/library/Cargo.lock"),
+    apt: "rust-web-src",
+    dnf: "rust-src",
+    pacman: "rust-src",
+};
+
 /// Makes sure that everything for `purpose` is there. Touches nothing, and no network, when it is.
 pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
-    node()?;
+    if purpose != Purpose::Wine {
+        node()?;
+    }
     let missing: Vec<Need> = needs(purpose).into_iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
@@ -101,6 +143,9 @@ fn needs(purpose: Purpose) -> Vec<Need> {
     if !cfg!(target_os = "linux") {
         return if cfg!(windows) { vec![] } else { vec![COMPILER] };
     }
+    if purpose == Purpose::Wine {
+        return vec![COMPILER, WINE, MINGW, DEBIANS_RUSTC, DEBIANS_CARGO, LIBRARY_SOURCE];
+    }
     let mut needs = vec![COMPILER, PKG_CONFIG, WEBVIEW];
     if purpose == Purpose::Drive || (purpose == Purpose::Run && !crate::display::is_there()) {
         needs.push(XVFB);
@@ -115,6 +160,7 @@ impl Need {
     fn is_met(&self) -> bool {
         match self.probe {
             Probe::Program(name) => on_path(name).is_some(),
+            Probe::File(path) => Path::new(path).is_file(),
             Probe::Library(name) => Shell::new()
                 .is_ok_and(|sh| cmd!(sh, "pkg-config --exists {name}").quiet().ignore_stderr().run().is_ok()),
         }

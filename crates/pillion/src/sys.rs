@@ -4,10 +4,10 @@
 //! | | Linux | macOS | Windows |
 //! | --- | --- | --- | --- |
 //! | who holds it together | a guard process, child subreaper | a guard process | job object |
-//! | the leader's end | told by the guard | told by the guard | process handle, every 10 ms |
+//! | the leader's end | told by the guard | told by the guard | process handle |
 //! | ask | end of stdin, SIGTERM to all | the same, to all that it finds | end of stdin |
 //! | kill | SIGKILL to all, until none is left | the same | `TerminateJobObject` |
-//! | nothing is left | told by the guard: it has no child | told by the guard: it finds nobody, every 20 ms | not asked: the rest is killed with the job |
+//! | nothing is left | told by the guard: it has no child | told by the guard: it finds nobody, every 20 ms | the job's count, every 10 ms |
 //! | when we are killed | the guard asks, waits, kills | the same | the job is killed |
 //!
 //! Where the guard cannot run there is a bare process group, which is all that is asked, killed and seen empty, by pidfds and

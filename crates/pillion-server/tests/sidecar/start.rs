@@ -13,6 +13,7 @@ use crate::{
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
         stdout_carries_the_announcement_and_nothing_else,
+        a_sidecar_whose_log_is_off_serves_until_it_is_asked_to_stop,
         a_port_that_is_none_is_refused_in_words,
         a_taken_port_is_refused_and_a_free_one_used,
         a_port_that_browsers_block_is_served_with_a_warning,
@@ -32,6 +33,13 @@ async fn stdout_carries_the_announcement_and_nothing_else() {
     assert_eq!((code, stdout.as_str()), (Some(0), ""));
     assert!(stderr.contains("listening on http://127.0.0.1:"), "{stderr}");
     assert!(!stderr.contains('\x1b'), "no colours off a terminal: {stderr}");
+}
+
+async fn a_sidecar_whose_log_is_off_serves_until_it_is_asked_to_stop() {
+    let running = Running::start(sidecar().env("RUST_LOG", "off")).await;
+    assert!(running.request("GET /health", &[]).await.starts_with("HTTP/1.1 200 "));
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().await, (Some(0), String::new(), String::new()));
 }
 
 async fn a_port_that_is_none_is_refused_in_words() {

@@ -1,0 +1,85 @@
+//! An app with a sidecar that dies as it is told. What becomes of the sidecar is what the test wants to know.
+//!
+//! ```text
+//! windows-host PORT MOMENT DEATH PROGRAM ARGUMENT…
+//! ```
+//!
+//! It tells the test at `PORT` that it has come to the moment it is to die at, `starting`, `ready` or `stopping`, and dies
+//! once the test answers. The grace period never ends, so that nothing but the app's death ends a deaf sidecar.
+//!
+//! | death | |
+//! | --- | --- |
+//! | `stop` | stops the sidecar, and ends |
+//! | `drop` | drops the supervisor and the runtime, and ends |
+//! | `leak` | forgets both, and ends |
+//! | `exit`, `abort` | calls `process::exit`, `process::abort` |
+//! | `panic` | panics on the main thread |
+//! | `park` | waits to be killed |
+//!
+//! Where `UPDATER` is set, it starts `PROGRAM` once more, with these arguments and by itself.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
+
+use std::{
+    env,
+    io::{Read, Write},
+    mem,
+    net::TcpStream,
+    process::{self, Command},
+    thread,
+    time::Duration,
+};
+
+use pillion::{Phase, Spec, Supervisor};
+use tokio::runtime::Builder;
+
+fn main() {
+    let mut arguments = env::args().skip(1);
+    let mut argument = || arguments.next().unwrap();
+    let (port, moment, death, program) = (argument().parse().unwrap(), argument(), argument(), argument());
+    start_updater(&program);
+
+    let spec = Spec::run("sidecar", program).args(arguments).grace(Duration::MAX);
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let supervisor = runtime.block_on(async {
+        let (supervisor, mut events) = Supervisor::start(spec);
+        // As an app does that shows them.
+        tokio::spawn(async move { while events.next().await.is_some() {} });
+        if moment != "starting" {
+            supervisor.ready().await.unwrap();
+        }
+        if moment == "stopping" {
+            begin_to_stop(&supervisor).await;
+        }
+        supervisor
+    });
+
+    let mut test = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    test.write_all(format!("host {}\n", process::id()).as_bytes()).unwrap();
+    let _ = test.read(&mut [0]);
+    match death.as_str() {
+        "stop" => drop(runtime.block_on(supervisor.stop())),
+        "drop" => drop((supervisor, runtime)),
+        "leak" => mem::forget((supervisor, runtime)),
+        "exit" => process::exit(0),
+        "abort" => process::abort(),
+        "panic" => panic!("as the test wants it"),
+        "park" => loop {
+            thread::park();
+        },
+        _ => panic!("no such death: {death}"),
+    }
+}
+
+#[expect(clippy::disallowed_methods, clippy::zombie_processes, reason = "an updater outlives the app")]
+fn start_updater(program: &str) {
+    if let Ok(arguments) = env::var("UPDATER") {
+        Command::new(program).args(arguments.split(' ')).spawn().unwrap();
+    }
+}
+
+async fn begin_to_stop(supervisor: &Supervisor) {
+    let stopped = supervisor.clone();
+    tokio::spawn(async move { stopped.stop().await });
+    let mut changes = supervisor.watch();
+    while changes.next().await.is_some_and(|status| status.state == Phase::Ready) {}
+}

@@ -1,0 +1,123 @@
+//! A sidecar that does what its arguments say, one after the other.
+//!
+//! ```text
+//! serve           answer every request with 200, on a port that is announced
+//! pillion-server  be a sidecar on `pillion_server`, and end when it does
+//! out TEXT        write TEXT as a line to stdout
+//! lines N         write N numbered lines to stdout
+//! eof             wait for the end of stdin
+//! tell PORT NAME  connect to the test at that port, and write NAME and the process id as a line
+//! more TEXT       write TEXT as a line to the last of these connections, which are held until death
+//! hear            wait until the test answers on it
+//! child … ;       do what stands before the semicolon in a child that shares this one's stdin, and go on
+//! deaf … ;        the same in a child that hears nothing
+//! detached … ;    the same, without a console, in a group of its own: what Windows has for a daemon
+//! escape          try to start a process outside the job, and exit with 0 if that is refused
+//! park            wait for ever
+//! exit N          exit with N
+//! ```
+#![expect(clippy::disallowed_methods, reason = "its children are meant to be owned by nobody")]
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{self, Command, Stdio},
+    thread,
+};
+
+/// Creation flags: <https://learn.microsoft.com/en-us/windows/win32/procthread/process-creation-flags>.
+const DETACHED_PROCESS: u32 = 0x0000_0008;
+const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+const CREATE_BREAKAWAY_FROM_JOB: u32 = 0x0100_0000;
+
+fn main() {
+    let mut told: Vec<TcpStream> = Vec::new();
+    let mut steps = env::args().skip(1);
+    while let Some(step) = steps.next() {
+        let mut argument = || steps.next().unwrap_or_else(|| panic!("{step} needs an argument"));
+        match step.as_str() {
+            "serve" => serve(),
+            "pillion-server" => pillion_server(),
+            "out" => line(&mut io::stdout(), &argument()),
+            "lines" => lines(argument().parse().unwrap()),
+            "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
+            "tell" => {
+                let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();
+                line(&mut test, &format!("{} {}", argument(), process::id()));
+                told.push(test);
+            }
+            "more" => line(told.last_mut().unwrap(), &argument()),
+            "hear" => drop(told.last_mut().unwrap().read(&mut [0])),
+            "child" => drop(command(&mut steps, 0).spawn().unwrap()),
+            "deaf" => drop(command(&mut steps, 0).stdin(Stdio::null()).spawn().unwrap()),
+            "detached" => {
+                let mut daemon = command(&mut steps, DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
+                drop(daemon.stdin(Stdio::null()).spawn().unwrap());
+            }
+            "escape" => {
+                let refused =
+                    command(&mut ["park".to_owned()].into_iter(), CREATE_BREAKAWAY_FROM_JOB).spawn();
+                process::exit(i32::from(refused.is_ok()));
+            }
+            "park" => loop {
+                thread::park();
+            },
+            "exit" => process::exit(argument().parse().unwrap()),
+            _ => panic!("no such step: {step}"),
+        }
+    }
+}
+
+/// Writes what it can: a reader that has gone away is part of the scenario.
+fn line(stream: &mut impl Write, text: &str) {
+    let _ = stream.write_all(format!("{text}\n").as_bytes()).and_then(|()| stream.flush());
+}
+
+fn lines(count: usize) {
+    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    for number in 0..count {
+        let _ = writeln!(out, "{number:099}");
+    }
+}
+
+/// This program again, with the steps up to the semicolon that ends them.
+fn command(steps: &mut impl Iterator<Item = String>, flags: u32) -> Command {
+    let mut depth = 0;
+    let theirs = steps.take_while(|step| {
+        match step.as_str() {
+            "child" | "deaf" | "detached" => depth += 1,
+            ";" => depth -= 1,
+            _ => {}
+        }
+        depth >= 0
+    });
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(theirs);
+    #[cfg(windows)]
+    std::os::windows::process::CommandExt::creation_flags(&mut command, flags);
+    #[cfg(not(windows))]
+    assert_eq!(flags, 0, "only Windows has creation flags");
+    command
+}
+
+fn serve() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    line(&mut io::stdout(), &format!("BACKEND_PORT:{}", listener.local_addr().unwrap().port()));
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let request = BufReader::new(connection.try_clone().unwrap());
+            let _ = request.lines().map_while(Result::ok).find(String::is_empty);
+            let _ =
+                connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+    });
+}
+
+fn pillion_server() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sidecar = pillion_server::Sidecar::new("Test").version("1.2.3").serve(axum::Router::new());
+    runtime.block_on(sidecar).unwrap();
+}

@@ -1,0 +1,9 @@
+//! What is promised for Windows, kept by real processes. `cargo xtask wine` runs it on Linux.
+
+#![cfg(windows)]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
+
+mod app;
+mod life;
+mod stop;
+mod support;
