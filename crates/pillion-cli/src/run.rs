@@ -14,7 +14,7 @@ use crate::report::{Json, Report, Terminal};
 /// stop it, its stdin is closed and its process group gets SIGTERM; what is left after the grace period is killed. A
 /// second Ctrl-C kills at once.
 ///
-/// Exit status: the program's own, 128+n when signal n ended it, 125 when it never became ready.
+/// Exit status: the program's own (the last one's, where it was restarted), 128+n when signal n ended it, 125 when it never became ready.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// What messages call the program; its file name by default.
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Which ends of the program make it start again: after 4 restarts within a minute it is given up.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Never)]
     restart: When,
+    /// Hand the program its listener (LISTEN_FDS), so that the port outlives a crash.
+    #[arg(long)]
+    handover: bool,
     /// Write one JSON object a line on stdout, for programs to read.
     #[arg(long)]
     json: bool,
@@ -126,6 +129,7 @@ fn spec(args: Args) -> Spec {
         .ready_timeout(args.ready_timeout)
         .grace(args.grace)
         .restart(args.restart.into())
+        .handover(args.handover)
 }
 
 /// Why there is nothing more to show.

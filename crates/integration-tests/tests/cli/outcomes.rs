@@ -67,3 +67,26 @@ fn what_cannot_be_started_is_125_with_the_reason() {
         }
     });
 }
+
+#[test]
+fn what_is_restarted_keeps_its_port_and_ends_with_the_last_ones_status() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let steps = format!("inherit ok announce tell {} up hear exit 9", witness.port());
+        let mut pillion = Pillion::run(&tree, "--restart on-failure --handover", &steps);
+        let mut said = String::new();
+        // Four restarts are made within a minute, and no more.
+        for _ in 0..5 {
+            let mut sidecar = witness.hear("up").await;
+            said += &crate::streams::until_ready(&mut pillion, "").await;
+            sidecar.go_on().await;
+        }
+        let ended = pillion.end().await;
+        assert_eq!(ended.status, 9, "{}", ended.stderr);
+        assert!(ended.stderr.contains("given up after 4 restarts within 60 s"), "{}", ended.stderr);
+        said += &ended.stderr;
+        let urls: Vec<_> =
+            said.split("is ready at ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+        assert!(urls.len() == 5 && urls.iter().all(|url| *url == urls[0]), "{urls:?}");
+    });
+}
