@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Which ends of the program make it start again: after 4 restarts within a minute it is given up.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Never)]
     restart: When,
-    /// Hand the program its listener (LISTEN_FDS), so that the port outlives a crash.
+    /// Hand the program its listener by systemd's convention, so that the port outlives a crash.
     #[arg(long)]
     handover: bool,
     /// Write one JSON object a line on stdout, for programs to read.
