@@ -40,7 +40,7 @@ fn leaves_nothing(moment: &str, death: &str) {
             let app = App::start(&witness, [moment, death], steps, None).await;
             let processes = all(&witness, names).await;
             match death {
-                "park" => app.is_killed().await,
+                "park" => app.terminated().await,
                 _ => app.dies().await,
             }
             for process in processes {
@@ -67,7 +67,7 @@ fn an_app_that_is_terminated_while_the_sidecar_stops_leaves_nothing() {
         let steps = "deaf tell PORT rest park ; tell PORT leader serve park";
         let app = App::start(&witness, ["stopping", "park"], steps, None).await;
         let processes = all(&witness, &["leader", "rest"]).await;
-        app.is_killed().await;
+        app.terminated().await;
         for process in processes {
             process.dies().await;
         }
@@ -109,7 +109,7 @@ fn the_rest_of_a_crashed_sidecar_dies_with_the_app() {
         let mut leader = witness.hear("leader").await;
         leader.go_on().await;
         leader.dies().await;
-        app.is_killed().await;
+        app.terminated().await;
         rest.dies().await;
     });
 }
@@ -122,7 +122,7 @@ fn what_the_app_starts_by_itself_outlives_it() {
         let app = App::start(&witness, ["ready", "park"], "tell PORT leader serve park", updater).await;
         let leader = witness.hear("leader").await;
         let mut updater = witness.hear("updater").await;
-        app.is_killed().await;
+        app.terminated().await;
         leader.dies().await;
         updater.go_on().await;
         assert_eq!(updater.line().await, "installed");
@@ -138,7 +138,7 @@ fn two_apps_do_not_touch_each_other() {
         let first = App::start(&one, ["ready", "park"], steps, None).await;
         let second = App::start(&two, ["ready", "stop"], steps, None).await;
         let (gone, mut left) = (one.hear("leader").await, two.hear("leader").await);
-        first.is_killed().await;
+        first.terminated().await;
         gone.dies().await;
         second.dies().await;
         assert_eq!(left.line().await, "goodbye");

@@ -80,7 +80,7 @@ impl App {
     }
 
     /// Kills it: the standard library calls `TerminateProcess`.
-    pub(crate) async fn is_killed(mut self) {
+    pub(crate) async fn terminated(mut self) {
         self.process.kill().unwrap();
         self.contact.dies().await;
     }
