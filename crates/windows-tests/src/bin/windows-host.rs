@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Phase, Spec, Supervisor};
+use pillion::{Phase, Restart, Spec, Supervisor};
 use tokio::runtime::Builder;
 
 fn main() {
@@ -38,7 +38,7 @@ fn main() {
     let (port, moment, death, program) = (argument().parse().unwrap(), argument(), argument(), argument());
     start_updater(&program);
 
-    let spec = Spec::run("sidecar", program).args(arguments).grace(Duration::MAX);
+    let spec = Spec::run("sidecar", program).args(arguments).grace(Duration::MAX).restart(Restart::Never);
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let supervisor = runtime.block_on(async {
         let (supervisor, mut events) = Supervisor::start(spec);

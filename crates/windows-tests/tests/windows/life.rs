@@ -1,9 +1,9 @@
 //! Start, readiness, output and restart.
 
-use pillion::{FailureKind, Phase, SidecarEvent, Spec, StopOutcome, Supervisor};
+use pillion::{FailureKind, Phase, Restart, SidecarEvent, Spec, StopOutcome, Supervisor};
 use windows_tests::{Witness, run};
 
-use crate::support::{ready, sidecar};
+use crate::support::{phase, ready, sidecar};
 
 #[test]
 fn a_sidecar_on_pillion_server_becomes_ready_and_stops_when_asked() {
@@ -33,6 +33,27 @@ fn a_restart_gives_a_new_process() {
         let new = witness.hear("leader").await;
         let _ = supervisor.stop().await;
         new.dies().await;
+    });
+}
+
+#[test]
+fn what_crashes_comes_back_and_a_swap_leaves_no_gap() {
+    run(async {
+        let witness = Witness::new().await;
+        let steps = "tell PORT leader serve hear exit 70";
+        let (supervisor, mut events) = ready(sidecar(steps, &witness).restart(Restart::OnFailure)).await;
+        let (before, mut old) = (supervisor.status().pid, witness.hear("leader").await);
+        old.go_on().await;
+        phase(&mut events, Phase::BackingOff).await;
+        old.dies().await;
+        assert_ne!(supervisor.ready().await.unwrap().pid, before);
+        let second = witness.hear("leader").await;
+        // The one that is replaced hears the end of its stdin, and does not listen: force ends it.
+        supervisor.swap_to(sidecar("tell PORT leader serve eof exit 0", &witness)).await.unwrap();
+        let third = witness.hear("leader").await;
+        assert!(matches!(supervisor.kill().await, StopOutcome::Killed(_) | StopOutcome::Graceful(_)));
+        second.dies().await;
+        third.dies().await;
     });
 }
 

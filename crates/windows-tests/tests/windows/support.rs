@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Events, Exit, Phase, SidecarEvent, Spec, Status, Supervisor};
+use pillion::{Events, Exit, Phase, Restart, SidecarEvent, Spec, Status, Supervisor};
 use windows_tests::{Contact, Witness};
 
 const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
@@ -20,9 +20,10 @@ pub(crate) fn words(steps: &str, witness: &Witness) -> Vec<String> {
     steps.replace("PORT", &witness.port().to_string()).split(' ').map(str::to_owned).collect()
 }
 
-/// A sidecar that may take as long as it likes to stop.
+/// A sidecar that may take as long as it likes to stop, and is not restarted.
 pub(crate) fn sidecar(steps: &str, witness: &Witness) -> Spec {
-    Spec::run("sidecar", SIDECAR).args(words(steps, witness)).grace(Duration::MAX)
+    let spec = Spec::run("sidecar", SIDECAR).args(words(steps, witness));
+    spec.grace(Duration::MAX).restart(Restart::Never)
 }
 
 /// Starts it, and waits until it is ready.
