@@ -1,5 +1,6 @@
 //! The command line, and the parts of the benchmark in their order.
 
+mod always;
 mod app;
 mod backends;
 mod build;
@@ -48,6 +49,8 @@ enum Part {
     App,
     /// Requests from inside the webview, by each route.
     Routes,
+    /// Crashes, idling, and many sidecars at once.
+    Always,
 }
 
 /// What the benchmark runs itself as, so that each measured process is a fresh one.
@@ -57,6 +60,8 @@ enum Helper {
     Produce(flood::Produce),
     #[command(hide = true)]
     Drain(flood::Drain),
+    #[command(hide = true)]
+    Keep(always::Keep),
 }
 
 /// How much is measured.
@@ -74,12 +79,39 @@ struct Effort {
     launches: usize,
     /// Rounds of requests in the webview, and requests in each.
     routes: (usize, usize),
+    /// Crashes under load.
+    crashes: usize,
+    /// Seconds of doing nothing.
+    idle: u64,
+    /// How many sidecars at once, and how many times over.
+    crowds: &'static [(usize, usize)],
 }
 
-const FULL: Effort =
-    Effort { starts: 40, rounds: 3, load: 5, flood: 1_000_000_000, launches: 12, routes: (9, 200) };
-const QUICK: Effort =
-    Effort { starts: 5, rounds: 1, load: 1, flood: 100_000_000, launches: 2, routes: (3, 50) };
+const FULL: Effort = Effort {
+    starts: 40,
+    rounds: 3,
+    load: 5,
+    flood: 1_000_000_000,
+    launches: 12,
+    routes: (9, 200),
+    crashes: 100,
+    idle: 60,
+    crowds: &[(1, 9), (10, 9), (100, 5), (1000, 1)],
+};
+const QUICK: Effort = Effort {
+    starts: 5,
+    rounds: 1,
+    load: 1,
+    flood: 100_000_000,
+    launches: 2,
+    routes: (3, 50),
+    crashes: 10,
+    idle: 12,
+    crowds: &[(1, 1), (10, 1), (100, 1)],
+};
+
+/// One table of the report: its title, and what measures it.
+type Section = (&'static str, fn(&Workspace, Effort) -> Result<Table>);
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to a person")]
 pub(crate) fn main() -> ExitCode {
@@ -100,6 +132,7 @@ fn run(arguments: Arguments) -> Result<Option<Report>> {
     match arguments.helper {
         Some(Helper::Produce(produce)) => return produce.run().map(|()| None),
         Some(Helper::Drain(drain)) => return drain.run().map(|()| None),
+        Some(Helper::Keep(keep)) => return keep.run().map(|()| None),
         None => {}
     }
     let effort = if arguments.quick { QUICK } else { FULL };
@@ -107,8 +140,10 @@ fn run(arguments: Arguments) -> Result<Option<Report>> {
     let mut report = Report::new(machine::describe(&workspace, arguments.quick));
     for part in Part::value_variants() {
         if arguments.only.is_empty() || arguments.only.contains(part) {
-            progress(&format!("measuring: {}", part.title()));
-            report.add(part.title(), part.measure(&workspace, effort));
+            for (title, measure) in part.sections() {
+                progress(&format!("measuring: {title}"));
+                report.add(title, measure(&workspace, effort));
+            }
         }
     }
     let folder = workspace.results()?;
@@ -117,23 +152,18 @@ fn run(arguments: Arguments) -> Result<Option<Report>> {
 }
 
 impl Part {
-    fn title(self) -> &'static str {
+    fn sections(self) -> &'static [Section] {
         match self {
-            Self::Backends => "A backend: Rust beside Hono on Node",
-            Self::Overhead => "Supervision: pillion beside a bare spawn of the same backend",
-            Self::Flood => "A flood of output: the supervisor beside a bare read loop",
-            Self::App => "The app's start: AIOS beside an empty Tauri shell",
-            Self::Routes => "A request from the webview: plugin-http beside direct fetch",
-        }
-    }
-
-    fn measure(self, workspace: &Workspace, effort: Effort) -> Result<Table> {
-        match self {
-            Self::Backends => backends::measure(workspace, effort),
-            Self::Overhead => overhead::measure(workspace, effort),
-            Self::Flood => flood::measure(effort),
-            Self::App => app::measure(workspace, effort),
-            Self::Routes => routes::measure(workspace, effort),
+            Self::Backends => &[("A backend: Rust beside Hono on Node", backends::measure)],
+            Self::Overhead => {
+                &[("Supervision: pillion beside a bare spawn of the same backend", overhead::measure)]
+            }
+            Self::Flood => &[("A flood of output: the supervisor beside a bare read loop", flood::measure)],
+            Self::App => &[("The app's start: AIOS beside an empty Tauri shell", app::measure)],
+            Self::Routes => {
+                &[("A request from the webview: plugin-http beside direct fetch", routes::measure)]
+            }
+            Self::Always => &always::SECTIONS,
         }
     }
 }

@@ -72,6 +72,12 @@ impl Workspace {
         Ok(Programs { backend: built("backend"), pillion: built("pillion") })
     }
 
+    /// The smallest program that announces and answers (its source says which steps it takes).
+    pub(crate) fn fake_sidecar(&self) -> Result<PathBuf> {
+        self.cargo(&["--package", "integration-tests", "--bin", "fake-sidecar"], &[])?;
+        Ok(self.target.join("release/fake-sidecar"))
+    }
+
     pub(crate) fn hono(&self) -> Result<Hono> {
         let node = output(Command::new("node").args(["--print", "process.execPath"])).context("no node")?;
         self.npm(&["run", "build", "--workspace", "examples/hono-backend"], &[])?;

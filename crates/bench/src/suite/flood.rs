@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Effort,
     backends::mib,
+    build::Workspace,
     report::{Samples, Table},
 };
 
@@ -69,7 +70,7 @@ struct Drained {
     missed: u64,
 }
 
-pub(crate) fn measure(effort: Effort) -> Result<Table> {
+pub(crate) fn measure(_: &Workspace, effort: Effort) -> Result<Table> {
     let mut table = Table::new(["bare read loop", "Supervisor, no subscriber", "Supervisor, one subscriber"]);
     for shape in Shape::value_variants() {
         let mut drained = [const { Vec::new() }; 3];

@@ -58,7 +58,7 @@ async fn ask_until(port: u16, end: Instant) -> Result<u32> {
 }
 
 /// How many bytes the answer has in all, or `None` while its head is not complete.
-fn length(bytes: &[u8]) -> Result<Option<usize>> {
+pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(head) = response.parse(bytes)? else { return Ok(None) };

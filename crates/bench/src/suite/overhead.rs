@@ -92,8 +92,12 @@ fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
                     Phase::Starting if status.port.is_some() => {
                         announced = announced.or(Some(begun.elapsed()));
                     }
-                    Phase::Starting => {}
-                    Phase::Stopping | Phase::Stopped | Phase::Failed => {
+                    Phase::Waiting | Phase::Starting => {}
+                    Phase::Unhealthy
+                    | Phase::Stopping
+                    | Phase::BackingOff
+                    | Phase::Stopped
+                    | Phase::Failed => {
                         bail!("not ready: {:?}", status.reason)
                     }
                 },

@@ -116,6 +116,10 @@ fn ratio(samples: &Samples, baseline: &Samples) -> String {
 /// Three significant digits, and no fraction from a hundred on; thousands apart.
 fn number(value: f64) -> String {
     let size = value.abs();
+    // Nothing at all is not to look as if it were merely little.
+    if size == 0.0 {
+        return "0".to_owned();
+    }
     if size < 0.095 {
         return format!("{value:.3}");
     }
@@ -231,8 +235,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let texts = [0.0123, 0.5, 1.234, 12.34, 99.96, 1234.5, 1_234_567.0, -0.5].map(number);
-        assert_eq!(texts, ["0.012", "0.50", "1.23", "12.3", "100", "1,234", "1,234,567", "-0.50"]);
+        let texts = [0.0, 0.0123, 0.5, 1.234, 12.34, 99.96, 1234.5, 1_234_567.0, -0.5].map(number);
+        assert_eq!(texts, ["0", "0.012", "0.50", "1.23", "12.3", "100", "1,234", "1,234,567", "-0.50"]);
     }
 
     #[test]

@@ -1,0 +1,88 @@
+//! How soon a backend that was killed is ready again, beside its own cold start under the same supervisor.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use pillion::{Endpoint, Events, Phase, SidecarEvent, Spec, Supervisor};
+use rustix::process::{Signal, kill_process};
+use tokio::time::timeout;
+
+use super::super::{
+    Effort,
+    backends::millis,
+    build::Workspace,
+    child::{self, PATIENCE},
+    report::{Samples, Table},
+};
+
+pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
+    let fake = workspace.fake_sidecar()?;
+    let steps = |listen| Spec::run("fake-sidecar", &fake).args([listen, "ok", "announce", "eof"]);
+    let mut subjects = vec![
+        ("the least sidecar", steps("listen")),
+        ("the least sidecar, handed a listener", steps("inherit").handover(true)),
+        ("the Rust backend", Spec::run("backend", workspace.programs()?.backend)),
+    ];
+    let mut table = Table::new(["cold start", "SIGKILL to ready again"]);
+    match workspace.hono() {
+        Ok(hono) => subjects.push(("the Hono backend on Node", from_command(&hono.command()))),
+        Err(reason) => table.note(format!("The Hono backend: not run: {reason:#}")),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    for (what, spec) in subjects {
+        let mut samples = [Samples::default(), Samples::default()];
+        for _ in 0..effort.starts {
+            let [cold, again] = runtime.block_on(trial(spec.clone()))?;
+            samples[0].push(millis(cold));
+            samples[1].push(millis(again));
+        }
+        table.row(what, "ms", samples);
+    }
+    table.note(
+        "Both end with the first healthy answer. The crash is the first one, which is mended at once; a start includes a \
+         guard, and so does a restart.",
+    );
+    Ok(table)
+}
+
+fn from_command(command: &Command) -> Spec {
+    Spec::run("hono", command.get_program()).args(command.get_args())
+}
+
+/// The time of a start, and from a crash until it was made good.
+async fn trial(spec: Spec) -> Result<[Duration; 2]> {
+    let begun = Instant::now();
+    let (sidecar, mut events) = Supervisor::start(spec);
+    let endpoint = sidecar.ready().await?;
+    let cold = begun.elapsed();
+    let killed = Instant::now();
+    crash(&endpoint)?;
+    ready_again(&mut events, &endpoint).await?;
+    let again = killed.elapsed();
+    let _ = sidecar.stop().await;
+    Ok([cold, again])
+}
+
+/// Kills the sidecar's first process.
+pub(super) fn crash(endpoint: &Endpoint) -> Result<()> {
+    Ok(kill_process(child::pid(endpoint.pid.context("it has no process")?)?, Signal::KILL)?)
+}
+
+/// Waits until another process than that of `before` is ready.
+pub(super) async fn ready_again(events: &mut Events, before: &Endpoint) -> Result<()> {
+    let ready = async {
+        while let Some(event) = events.next().await {
+            if let SidecarEvent::Status(status) = event
+                && status.state == Phase::Ready
+                && status.pid != before.pid
+            {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the supervisor ended")
+    };
+    timeout(PATIENCE, ready).await.context("it did not come back")?
+}
