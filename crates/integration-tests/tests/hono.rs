@@ -15,10 +15,12 @@ use integration_tests::{
     Mark, Tree,
     webview::{App, Driver, State},
 };
+use pillion::{Restart, StopOutcome, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
     process::Command,
 };
 
@@ -65,6 +67,40 @@ async fn runs_under_pillion_run_and_stops_when_asked() -> Result<()> {
     assert_eq!(pillion.wait().await?.code(), Some(0));
     tree.assert_dead();
     Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs Node and the built example: cargo xtask test"]
+async fn keeps_its_port_across_a_crash() -> Result<()> {
+    let tree = Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
+    let spec = tree.program("node").arg(server()?).handover(true).restart(Restart::OnFailure);
+    let (supervisor, _events) = Supervisor::start(spec);
+    let mut changes = supervisor.watch();
+    let before = supervisor.ready().await?;
+    let pid = before.pid.context("it runs")?;
+    let sidecar = tree.alive().into_iter().find(|process| process.pid == pid).context("it lives")?;
+    ensure!(closed_on_exec(pid, 3)?, "what it starts would hold the port open");
+    sidecar.signal(Signal::KILL)?;
+    while changes.next().await.context("it is supervised")?.pid == Some(pid) {}
+    // Node takes longer than this to start: it waits in the queue.
+    let mut request = TcpStream::connect(("127.0.0.1", before.port.get())).await?;
+    request.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let after = supervisor.ready().await?;
+    assert_eq!(after.port, before.port);
+    assert_ne!(after.pid, before.pid);
+    let outcome = supervisor.stop().await;
+    ensure!(matches!(outcome, StopOutcome::Graceful(exit) if exit.is_success()), "{outcome:?}");
+    Ok(())
+}
+
+/// Whether a descriptor of a process is closed in the programs that it starts (`O_CLOEXEC`, `proc_pid_fdinfo(5)`).
+fn closed_on_exec(pid: u32, descriptor: u32) -> Result<bool> {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).context("it has flags")?;
+    Ok(u32::from_str_radix(flags.trim(), 8)? & 0o2_000_000 != 0)
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The system calls that std does not have, and all of the guard's `unsafe`. What differs between the systems is in the
 //! module named after each.
 
+mod environment;
 mod handover;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -179,8 +180,11 @@ fn candidates(program: &OsStr) -> io::Result<Vec<CString>> {
     Ok(files.map(|file| CString::new(file.into_os_string().into_vec())).collect::<Result<_, _>>()?)
 }
 
-/// Lets go of what is the sidecar's: of its output, because whoever reads that waits for its end, and of its listener.
+/// Lets go of what is the sidecar's: of its token, of its output, because whoever reads that waits for its end, and of its
+/// listener.
 pub(crate) fn let_go(listener: bool) {
+    // SAFETY: there is one thread, which holds nothing of the environment, and the kernel put that on the stack.
+    unsafe { environment::forget_token(environ) };
     if listener {
         handover::let_go();
     }

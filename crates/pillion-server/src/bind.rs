@@ -1,4 +1,4 @@
-//! Where the sidecar listens: the port that `PORT` names, or one that the system chooses.
+//! Where the sidecar listens: where the host does already, on the port that `PORT` names, or on one that the system chooses.
 
 use std::{
     io,
@@ -19,17 +19,21 @@ const BLOCKED_BY_BROWSERS: [u16; 82] = [
     5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
 ];
 
-/// A listener on 127.0.0.1 that already accepts, and its port.
-pub(crate) async fn listen(requested: Option<NonZeroU16>) -> Result<(TcpListener, NonZeroU16), Error> {
+/// A listener on 127.0.0.1 that already accepts, and its port: the one that was handed over, if any, whose port cannot be
+/// another one.
+pub(crate) async fn listen(
+    handed: Option<std::net::TcpListener>,
+    requested: Option<NonZeroU16>,
+) -> Result<(TcpListener, NonZeroU16), Error> {
+    if let Some(handed) = handed {
+        let listener = TcpListener::from_std(handed).and_then(with_port).map_err(Error::Handed)?;
+        warn_if_blocked(listener.1);
+        return Ok(listener);
+    }
     let Some(requested) = requested else {
         return choose(async || with_port(bind(0).await?)).await.map_err(Error::Listen);
     };
-    if is_blocked(requested) {
-        tracing::warn!(
-            port = requested,
-            "browsers and webviews refuse to call this port: choose another PORT"
-        );
-    }
+    warn_if_blocked(requested);
     match bind(requested.get()).await {
         Ok(listener) => Ok((listener, requested)),
         Err(error) => Err(match error.kind() {
@@ -64,6 +68,12 @@ fn with_port(listener: TcpListener) -> io::Result<(TcpListener, NonZeroU16)> {
     let port = NonZeroU16::new(listener.local_addr()?.port())
         .ok_or_else(|| io::Error::other("the system chose port 0"))?;
     Ok((listener, port))
+}
+
+fn warn_if_blocked(port: NonZeroU16) {
+    if is_blocked(port) {
+        tracing::warn!(port, "browsers and webviews refuse to call this port: choose another one");
+    }
 }
 
 fn is_blocked(port: NonZeroU16) -> bool {

@@ -34,6 +34,9 @@ pub enum Error {
         "the system refuses port {0} to this user: set PORT to 1024 or above, or unset it to let the system choose"
     )]
     PortForbidden(NonZeroU16),
+    /// What `LISTEN_FDS` hands over is no listener, or one that others than this machine reach.
+    #[error("the listener that LISTEN_FDS hands over cannot be used: {0}")]
+    Handed(#[source] io::Error),
     /// Listening failed for another reason.
     #[error("cannot listen on 127.0.0.1: {0}")]
     Listen(#[source] io::Error),

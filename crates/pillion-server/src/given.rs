@@ -1,11 +1,20 @@
-//! What the host gave, taken out of the environment once, and the token not left there.
+//! What the host gave, taken out of the environment once, and neither the token nor the listener left there.
 
-use std::{env, sync::OnceLock};
+use std::{
+    env, io,
+    net::TcpListener,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use pillion_protocol::{
     Given,
     environment::{EnvironmentError, TOKEN},
 };
+
+use crate::handed;
+
+/// What the first call of [`take`] found, until somebody serves it.
+static LISTENER: Mutex<Option<io::Result<TcpListener>>> = Mutex::new(None);
 
 /// What the host gave. The first call removes the token from the environment, so that no program that this one starts
 /// inherits it; later calls still know it, so that a second server of the same process is no open one.
@@ -14,7 +23,8 @@ pub(crate) fn take() -> Result<Given, EnvironmentError> {
     GIVEN
         .get_or_init(|| {
             let given = Given::read(|name| env::var_os(name));
-            if env::var_os(TOKEN).is_some() {
+            *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = handed::take().transpose();
+            if [TOKEN, handed::NAMES].iter().any(|name| env::var_os(name).is_some()) {
                 forget();
             }
             given
@@ -22,19 +32,27 @@ pub(crate) fn take() -> Result<Given, EnvironmentError> {
         .clone()
 }
 
+/// The listener that the host handed over, to whoever asks first after [`take`]; or why it is none to serve.
+pub(crate) fn listener() -> io::Result<Option<TcpListener>> {
+    LISTENER.lock().unwrap_or_else(PoisonError::into_inner).take().transpose()
+}
+
 #[expect(unsafe_code, reason = "there is no other way to unset a variable")]
 fn forget() {
     #[cfg(target_os = "linux")]
-    let copy = initial::find();
+    let copy = env::var_os(TOKEN).map(|_| initial::find());
     // SAFETY: what std asks for is that no other thread uses the environment past std's own lock at this moment
     // (https://doc.rust-lang.org/std/env/fn.remove_var.html). Nobody can promise that for a whole program, so this call is
     // documented as the first thing of `main` (`Sidecar::new`), and it is the mildest of its kind where somebody does
     // otherwise: `unsetenv` of glibc, musl and macOS allocates nothing, and frees nothing that the program was started
     // with. It moves pointers down by one place, so that a `getenv` in parallel reads a string that is still there. On
     // Windows the system itself locks the environment.
-    unsafe { env::remove_var(TOKEN) };
+    unsafe {
+        env::remove_var(TOKEN);
+        env::remove_var(handed::NAMES);
+    }
     #[cfg(target_os = "linux")]
-    if let Err(error) = copy.and_then(initial::overwrite) {
+    if let Some(Err(error)) = copy.map(|found| found.and_then(initial::overwrite)) {
         tracing::debug!(%error, "the token stays readable in /proc/self/environ, for this user");
     }
 }

@@ -16,7 +16,8 @@
 //! # What you get
 //!
 //! - **A port.** 127.0.0.1 only. The system chooses the port, never one that browsers refuse to call; where `PORT` is
-//!   set, that port or an error in words.
+//!   set, that port or an error in words. Where the host hands a listener over (`LISTEN_FDS`), that one, so that the port
+//!   survives a crash.
 //! - **The announcement.** Exactly one line on stdout, `BACKEND_PORT:{port}`, once connections are accepted. Print
 //!   nothing else there: what is for humans goes to stderr, through `tracing`.
 //! - **Health.** `GET /health` answers status, app, version, clock, uptime, and the nonce of this run. The route is
@@ -56,6 +57,7 @@ mod connections;
 mod error;
 mod gate;
 mod given;
+mod handed;
 mod health;
 mod lifeline;
 mod limits;

@@ -35,7 +35,8 @@ impl Sidecar {
 
     /// A sidecar of the app of this name.
     ///
-    /// Takes the token that the host gave out of the environment, so that programs that this one starts do not inherit it.
+    /// Takes the token that the host gave out of the environment, and the listener if it handed one over (`LISTEN_FDS`), so
+    /// that programs that this one starts do not inherit them.
     /// Call it before you start any, best as the first thing in `main`: other threads should not read the environment, as C
     /// libraries do, at this moment.
     pub fn new(app: impl Into<String>) -> Self {
@@ -78,7 +79,8 @@ impl Sidecar {
             health::Identity { app: self.app, version: self.version, instance: given.instance, started };
         let router = health::mount(router, identity)?;
 
-        let (listener, port) = bind::listen(given.port).await?;
+        let handed = given::listener().map_err(Error::Handed)?;
+        let (listener, port) = bind::listen(handed, given.port).await?;
         let admission = Admission::new(port, origins, given.token);
         if admission.token().is_none() {
             info!("no token was given: every program of this machine may call");

@@ -13,6 +13,7 @@ mod handover;
 mod leaks;
 mod liveness;
 mod output;
+mod python;
 mod readiness;
 mod restart;
 mod stop;

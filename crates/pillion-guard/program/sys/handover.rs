@@ -7,7 +7,10 @@ use std::{
     ptr,
 };
 
-use super::platform::{BufferCount, ControlLength};
+use super::{
+    environment,
+    platform::{BufferCount, ControlLength},
+};
 
 /// Where the sidecar finds it: the first descriptor behind the standard ones (`SD_LISTEN_FDS_START`).
 const PLACE: c_int = 3;
@@ -88,22 +91,11 @@ pub(super) fn let_go() {
 /// meant for it and not for its parent. The host has left room for it.
 ///
 /// # Safety
-/// `environment` must be this process's own, and nobody else may use it. Async-signal-safe.
-pub(super) unsafe fn name_this_process(environment: *const *const c_char, pid: c_int) {
-    const NAME: &[u8] = b"LISTEN_PID=";
-    let mut entry = environment;
-    // SAFETY: the environment is a list of strings that ends with a null pointer (environ(7)), and each string ends with a
-    // zero, before which the name and the room for the digits are compared and counted.
-    unsafe {
-        while !(*entry).is_null() {
-            let text = (*entry).cast_mut().cast::<u8>();
-            if NAME.iter().enumerate().all(|(at, byte)| *text.add(at) == *byte) {
-                let value = text.add(NAME.len());
-                let room = (0..).take_while(|at| *value.add(*at) != 0).count();
-                // With the zero that ends it: sd_listen_fds(3) would read digits behind a leading zero as octal.
-                let _ = write!(std::slice::from_raw_parts_mut(value, room), "{pid}\0");
-            }
-            entry = entry.add(1);
-        }
+/// As for [`environment::values`]. Async-signal-safe.
+pub(super) unsafe fn name_this_process(environ: *const *const c_char, pid: c_int) {
+    // SAFETY: the caller's.
+    for mut value in unsafe { environment::values(environ, b"LISTEN_PID=") } {
+        // With the zero that ends it: sd_listen_fds(3) would read digits behind a leading zero as octal.
+        let _ = write!(value, "{pid}\0");
     }
 }

@@ -16,6 +16,8 @@ macro_rules! trials {
     };
 }
 
+#[cfg(target_os = "linux")]
+mod handed;
 #[cfg(unix)]
 mod hostile;
 #[cfg(unix)]
@@ -49,6 +51,8 @@ fn main() -> std::process::ExitCode {
         limits::trials(),
         supervised::trials(),
         stop::trials(),
+        #[cfg(target_os = "linux")]
+        handed::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials).exit_code()

@@ -2,6 +2,8 @@
 
 use std::{
     env,
+    io::Read,
+    net::TcpStream,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -26,6 +28,8 @@ pub(crate) const GRACE: &str = "TEST_GRACE_MS";
 pub(crate) const OWN_HEALTH: &str = "TEST_OWN_HEALTH";
 /// Sets limits: `connections 2 head_ms 100 body 10 answer_ms 100`, or some of these.
 pub(crate) const LIMITS: &str = "TEST_LIMITS";
+/// A port of the test, which the sidecar connects to, and waits for the end of that connection before it does anything.
+pub(crate) const HOLD: &str = "TEST_HOLD";
 /// What a handler that must not be seen says about itself.
 pub(crate) const HITS: &str = "/hits";
 
@@ -35,6 +39,9 @@ static SEEN: AtomicUsize = AtomicUsize::new(0);
 #[tokio::main]
 pub(crate) async fn run() -> pillion_server::Result {
     let sidecar = Sidecar::new("Test").version("1.2.3");
+    if let Ok(test) = env::var(HOLD) {
+        TcpStream::connect(format!("127.0.0.1:{test}")).unwrap().read_to_end(&mut Vec::new()).unwrap();
+    }
     pillion_server::init_tracing();
     let grace =
         env::var(GRACE).map_or(Duration::from_secs(3600), |ms| Duration::from_millis(ms.parse().unwrap()));
@@ -45,6 +52,7 @@ pub(crate) async fn run() -> pillion_server::Result {
         .route("/events", get(async || ([(header::CONTENT_TYPE, "text/event-stream")], "data: 1\n\n")))
         .route("/socket", get(socket))
         .route("/child", get(child))
+        .route("/descriptors", get(descriptors))
         .route("/never", get(std::future::pending::<()>))
         .route("/until-stop", post(until_stop))
         .route("/block", post(block_for_ever))
@@ -96,6 +104,12 @@ async fn socket(headers: HeaderMap) -> impl IntoResponse {
 /// What a program that this one starts finds in its environment.
 async fn child() -> Vec<u8> {
     tokio::process::Command::new("env").output().await.unwrap().stdout
+}
+
+/// What it finds open.
+async fn descriptors() -> Vec<u8> {
+    let mut list = tokio::process::Command::new("sh");
+    list.args(["-c", "readlink /proc/$$/fd/*"]).output().await.unwrap().stdout
 }
 
 /// Reading the body is what sends `100 Continue`, by which the test knows that this handler runs.

@@ -12,13 +12,17 @@ use tokio::{
 use crate::{private::TOKEN, program::ARGUMENT};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials![
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "one more is for Linux"))]
+    let mut all = trials![
         a_private_sidecar_is_ready_and_answers_its_own_token_alone,
         a_restart_makes_the_old_token_worthless,
         two_supervisors_of_one_specification_have_a_token_each,
         nothing_that_is_told_of_a_sidecar_holds_its_token,
         without_being_asked_for_no_token_is_given_or_inherited,
-    ]
+    ];
+    #[cfg(target_os = "linux")]
+    all.extend(trials![once_it_is_ready_its_token_is_in_nobodys_environment]);
+    all
 }
 
 fn spec() -> Spec {
@@ -108,4 +112,33 @@ async fn without_being_asked_for_no_token_is_given_or_inherited() {
     assert_eq!(supervisor.token(), None);
     assert_eq!(get(&endpoint, "/headers", None).await.0, 200);
     let _ = supervisor.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+async fn once_it_is_ready_its_token_is_in_nobodys_environment() {
+    let (supervisor, _events) = Supervisor::start(spec().private(true));
+    let pid = supervisor.ready().await.unwrap().pid.unwrap();
+    let token = supervisor.token().unwrap();
+    // By its nonce the sidecar is found, and its guard.
+    let nonce = variable(pid, "PILLION_INSTANCE").unwrap();
+    let numbers = std::fs::read_dir("/proc").unwrap();
+    let numbers = numbers.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
+    let mut marked = 0;
+    for pid in numbers {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let holds = |text: &str| environment.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(!holds(token.reveal()), "process {pid} shows it");
+        marked += usize::from(holds(&nonce));
+    }
+    assert_eq!(marked, 2);
+    let _ = supervisor.stop().await;
+}
+
+/// What a process was started with.
+#[cfg(target_os = "linux")]
+fn variable(pid: u32, name: &str) -> Option<String> {
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let value =
+        environment.split('\0').find_map(|entry| entry.strip_prefix(name).and_then(|v| v.strip_prefix('=')));
+    value.map(str::to_owned)
 }

@@ -1,0 +1,53 @@
+//! The listener that a host may hand over, by systemd's convention (`sd_listen_fds(3)`): the port is then known before the
+//! sidecar runs, and stays the same when it is started again.
+
+use std::{io, net::TcpListener};
+
+/// What else the host says about it, which nobody else is to read.
+pub(crate) const NAMES: &str = "LISTEN_FDNAMES";
+
+/// Takes it out of the environment, so that no program that this one starts takes it for its own, and has it closed in
+/// those. Nothing where there is none, or where it is meant for another process: a parent's variables are inherited.
+#[cfg(unix)]
+pub(crate) fn take() -> io::Result<Option<TcpListener>> {
+    let meant_for = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
+    if meant_for != Some(std::process::id()) {
+        return Ok(None);
+    }
+    let mut handed = listenfd::ListenFd::from_env();
+    if handed.len() != 1 {
+        return Err(unfit("LISTEN_FDS is not 1, and a sidecar listens on one socket"));
+    }
+    let Some(listener) = handed.take_tcp_listener(0)? else { return Ok(None) };
+    check(&listener)?;
+    Ok(Some(listener))
+}
+
+/// Nobody hands a listener over there.
+#[cfg(not(unix))]
+pub(crate) fn take() -> io::Result<Option<TcpListener>> {
+    Ok(None)
+}
+
+#[cfg(unix)]
+fn check(listener: &TcpListener) -> io::Result<()> {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    let address = listener.local_addr()?;
+    if address.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST) {
+        return Err(unfit(format!("it is bound to {address}, and a sidecar listens on 127.0.0.1 alone")));
+    }
+    // Not there on Apple's systems; what cannot listen fails in the next call.
+    #[cfg(not(target_vendor = "apple"))]
+    if !rustix::net::sockopt::socket_acceptconn(listener)? {
+        return Err(unfit(format!("the socket at {address} does not listen")));
+    }
+    // Whoever connects between two runs waits in this queue: as long a one as tokio's own listeners have.
+    rustix::net::listen(listener, 1024)?;
+    listener.set_nonblocking(true)
+}
+
+#[cfg(unix)]
+fn unfit(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why.into())
+}

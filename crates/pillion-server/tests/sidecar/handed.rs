@@ -1,0 +1,205 @@
+//! The listener that the host hands over: taken, refused where it is none to serve, and kept across crashes.
+
+use std::{
+    env,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    num::NonZeroU16,
+    os::fd::OwnedFd,
+    time::Duration,
+};
+
+use libtest_mimic::Trial;
+use pillion::{Intensity, Phase, Restart, Spec, Status, StatusWatch, Supervisor};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+    sync::mpsc,
+};
+
+use crate::{
+    program::{ARGUMENT, HOLD},
+    support::{Running, refused, sidecar},
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    trials![
+        it_is_served_on_and_goes_before_port,
+        what_is_meant_for_another_process_is_left_alone,
+        one_that_others_reach_is_refused,
+        what_does_not_listen_is_refused,
+        a_child_inherits_neither_it_nor_its_variables,
+        a_request_between_two_runs_waits_and_succeeds,
+        twenty_crashes_refuse_nobody,
+    ]
+}
+
+/// The sidecar with `fd` as its descriptor 3, as the convention has it. A shell becomes the sidecar, because the process's
+/// own number has to be in its environment.
+fn given(fd: impl Into<OwnedFd>, variables: &str) -> Command {
+    let mut command = sidecar();
+    let program = env::current_exe().unwrap();
+    let script = format!("exec env {variables} \"$0\" {ARGUMENT} 3<&0 </dev/null");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).arg(program).stdin(fd.into()).kill_on_drop(true);
+    for (name, value) in command.as_std_mut().get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    shell
+}
+
+const OURS: &str = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http";
+
+fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+async fn it_is_served_on_and_goes_before_port() {
+    let (listener, port) = listener();
+    let running = Running::start(given(listener, OURS).env("PORT", "1")).await;
+    assert_eq!(running.port, port);
+    assert!(running.request("GET /health", &[]).await.starts_with("HTTP/1.1 200 "));
+}
+
+async fn what_is_meant_for_another_process_is_left_alone() {
+    for variables in ["LISTEN_PID=1 LISTEN_FDS=1", "LISTEN_PID= LISTEN_FDS=1", "LISTEN_FDS=1"] {
+        let (listener, port) = listener();
+        let running = Running::start(&mut given(listener, variables)).await;
+        assert_ne!(running.port, port, "{variables}");
+        assert!(running.request("GET /health", &[]).await.starts_with("HTTP/1.1 200 "));
+    }
+}
+
+async fn one_that_others_reach_is_refused() {
+    for address in ["0.0.0.0:0", "[::]:0", "127.0.0.2:0"] {
+        let listener = TcpListener::bind(address).unwrap();
+        let bound = listener.local_addr().unwrap();
+        let (code, stdout, stderr) = refused(&mut given(listener, OURS)).await;
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{address}");
+        let says = format!("it is bound to {bound}, and a sidecar listens on 127.0.0.1 alone");
+        assert!(stderr.contains("LISTEN_FDS") && stderr.contains(&says), "{stderr}");
+    }
+}
+
+async fn what_does_not_listen_is_refused() {
+    let (listener, port) = listener();
+    let connected = std::net::TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+    let fd = |fd: OwnedFd| fd;
+    for (handed, variables, says) in [
+        (fd(connected.into()), OURS, "does not listen"),
+        (fd(UdpSocket::bind("127.0.0.1:0").unwrap().into()), OURS, "not a valid tcp socket"),
+        (fd(std::fs::File::open("/dev/null").unwrap().into()), OURS, "not a socket"),
+        (fd(listener.into()), "LISTEN_PID=$$ LISTEN_FDS=2", "LISTEN_FDS is not 1"),
+    ] {
+        let (code, stdout, stderr) = refused(&mut given(handed, variables)).await;
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{says}");
+        assert!(stderr.contains(says), "{says:?} is missing in: {stderr}");
+    }
+}
+
+async fn a_child_inherits_neither_it_nor_its_variables() {
+    let (supervisor, _events) = Supervisor::start(spec());
+    let port = supervisor.ready().await.unwrap().port;
+    let environment = answer(port, "/child").await.unwrap();
+    assert!(environment.contains("PILLION_INSTANCE=") && !environment.contains("LISTEN_"), "{environment}");
+    let open = answer(port, "/descriptors").await.unwrap();
+    assert!(open.contains("pipe:") && !open.contains("socket:"), "{open}");
+    let _ = supervisor.stop().await;
+}
+
+fn spec() -> Spec {
+    // Each restart at once, and as many as there are crashes.
+    let intensity = Intensity { limit: 1, window: Duration::from_millis(1) };
+    let spec = Spec::run("handed", env::current_exe().unwrap()).arg(ARGUMENT);
+    spec.handover(true).restart(Restart::OnFailure).intensity(intensity)
+}
+
+/// The whole answer, or `None` where the connection was cut before it. Panics where it is refused.
+async fn answer(port: NonZeroU16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port.get())).await.expect("nobody is refused");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    stream.write_all(request.as_bytes()).await.ok()?;
+    stream.read_to_string(&mut answer).await.ok()?;
+    answer.starts_with("HTTP/1.1 200 ").then_some(answer)
+}
+
+fn crash(status: &Status) {
+    kill_process(Pid::from_raw(status.pid.unwrap().cast_signed()).unwrap(), Signal::KILL).unwrap();
+}
+
+/// Waits until another process than `before` is ready.
+async fn ready(changes: &mut StatusWatch, before: Option<u32>) -> Status {
+    loop {
+        let status = changes.next().await.unwrap();
+        if status.state == Phase::Ready && status.pid != before {
+            return status;
+        }
+    }
+}
+
+async fn a_request_between_two_runs_waits_and_succeeds() {
+    let (gate, at) = listener();
+    gate.set_nonblocking(true).unwrap();
+    let gate = tokio::net::TcpListener::from_std(gate).unwrap();
+    let (supervisor, _events) = Supervisor::start(spec().env(HOLD, at.to_string()));
+    let mut changes = supervisor.watch();
+    drop(gate.accept().await.unwrap());
+    let before = ready(&mut changes, None).await;
+    crash(&before);
+    // The next run has started, and does not serve before this is dropped.
+    let held = gate.accept().await.unwrap();
+    let port = before.port.unwrap();
+    let request = tokio::spawn(answer(port, "/hits"));
+    tokio::task::yield_now().await;
+    assert!(!request.is_finished());
+    drop(held);
+    assert!(request.await.unwrap().is_some(), "a request that waited is answered");
+    let after = ready(&mut changes, before.pid).await;
+    assert_eq!(after.port, before.port);
+    let _ = supervisor.stop().await;
+}
+
+async fn twenty_crashes_refuse_nobody() {
+    const CLIENTS: usize = 4;
+    let (supervisor, _events) = Supervisor::start(spec());
+    let mut changes = supervisor.watch();
+    let mut status = ready(&mut changes, None).await;
+    let port = status.port.unwrap();
+    let (tell, mut answered) = mpsc::unbounded_channel();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                while tell.send(client).is_ok() {
+                    if answer(port, "/hits").await.is_none() {
+                        answer(port, "/hits").await.expect("what is repeated is answered");
+                    }
+                }
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        // Each client has begun a request since and got its answer: what the crash before has cut is repeated and done.
+        while answered.try_recv().is_ok() {}
+        let mut counts = [0; CLIENTS];
+        while counts.iter().any(|count| *count < 3) {
+            counts[answered.recv().await.expect("every client goes on")] += 1;
+        }
+        crash(&status);
+        status = ready(&mut changes, status.pid).await;
+        assert_eq!(status.port, Some(port));
+    }
+    drop(answered);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let _ = supervisor.stop().await;
+}
