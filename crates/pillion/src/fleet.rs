@@ -86,14 +86,30 @@ impl Fleet {
     /// period. Returns what it took, by name, when nothing is left. Dropping the future leaves the layers that were not
     /// asked yet as they are.
     pub async fn stop(&self) -> BTreeMap<String, StopOutcome> {
+        self.end(|supervisor| async move { supervisor.stop().await }).await
+    }
+
+    /// Stops all in the order of [`stop`](Self::stop), and for the last time: from now on every start is refused, whoever
+    /// asks for it, and what ends before its turn has come is not restarted. For a program that ends. Dropping the future
+    /// leaves the layers that were not asked yet running, and takes no refusal back.
+    pub async fn close(&self) -> BTreeMap<String, StopOutcome> {
+        self.iter().for_each(Supervisor::latch);
+        self.end(|supervisor| async move { supervisor.close().await }).await
+    }
+
+    /// Ends one layer after the other, the last one first.
+    async fn end<F>(&self, how: impl Fn(Supervisor) -> F) -> BTreeMap<String, StopOutcome>
+    where
+        F: Future<Output = StopOutcome> + Send + 'static,
+    {
         let mut outcomes = BTreeMap::new();
         for layer in self.layers.iter().rev() {
-            let mut stops = JoinSet::new();
+            let mut ends = JoinSet::new();
             for supervisor in layer.iter().filter_map(|name| self.get(name)) {
-                let supervisor = supervisor.clone();
-                stops.spawn(async move { (supervisor.name().to_owned(), supervisor.stop().await) });
+                let (name, end) = (supervisor.name().to_owned(), how(supervisor.clone()));
+                ends.spawn(async move { (name, end.await) });
             }
-            outcomes.extend(stops.join_all().await);
+            outcomes.extend(ends.join_all().await);
         }
         outcomes
     }

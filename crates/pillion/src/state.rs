@@ -198,6 +198,11 @@ impl State {
         }
     }
 
+    /// Whether a start lies ahead that nobody has to ask for any more.
+    pub(crate) fn is_to_start(&self) -> bool {
+        matches!(self, Self::Waiting { .. }) || self.comes_back()
+    }
+
     /// Takes one step. `now` is the time of any one clock that never goes back.
     pub(crate) fn on(self, event: Event, restarts: &mut Restarts, now: Duration) -> (Self, Vec<Action>) {
         match self {

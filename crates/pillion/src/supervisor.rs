@@ -163,6 +163,12 @@ impl Supervisor {
         self.ask(Command::Close).await.unwrap_or(StopOutcome::NotRunning)
     }
 
+    /// Has every start refused from now on, also those that the supervisor would make by itself, and stops nothing yet.
+    pub(crate) fn latch(&self) {
+        // An error means that it is down for good.
+        let _ = self.commands.send(Command::Latch);
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).ok()?;

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Stop(oneshot::Sender<StopOutcome>),
     /// Stop at once; answered when nothing is left.
     Kill(oneshot::Sender<StopOutcome>),
+    /// Start nothing any more.
+    Latch,
     /// Stop with grace, and start nothing any more; answered when nothing is left.
     Close(oneshot::Sender<StopOutcome>),
 }
@@ -131,6 +133,10 @@ impl Task {
                 self.retiring.hurry.send_replace(true);
                 self.stop(Event::Kill, Some(answer));
             }
+            Some(Command::Latch) => {
+                self.closed = true;
+                self.dismiss_candidate("the program is ending");
+            }
             Some(Command::Close(answer)) => {
                 self.closed = true;
                 self.stop(Event::Stop, Some(answer));
@@ -156,6 +162,9 @@ impl Task {
 
     /// Draws the conclusions from what has happened.
     fn settle(&mut self) {
+        if self.closed && self.present.state().is_to_start() {
+            self.present.tell(Event::Stop);
+        }
         self.settle_candidate();
         // Every answer comes after the status that it speaks of.
         self.publish();

@@ -64,7 +64,8 @@ state: State,
  */
 pid: number | null, 
 /**
- * The announced port, while the process that announced it lives.
+ * The announced port, while the process that announced it lives; where the listener is handed over, also from one
+ * process to the next.
  */
 port: number | null, 
 /**

@@ -20,6 +20,12 @@ export interface Sidecar {
   restart(): Promise<Endpoint>;
 
   /**
+   * Replaces the process by a new one of the same program without a gap: the new one takes over once it is ready, and
+   * only then is the old one stopped. Rejects when the new one does not get ready, and nothing has changed then.
+   */
+  swap(): Promise<Endpoint>;
+
+  /**
    * Calls `onStatus` with the present state and then with each later one, in order and none twice, so that it
    * does not matter how late the watch begins. `onError` is called at most once, when the watch could not begin.
    */
@@ -61,6 +67,7 @@ export function sidecar(name: string): Sidecar {
     ready: () => call<Endpoint>("ready", { sidecar: name }),
     status: () => call<Status>("status", { sidecar: name }),
     restart: () => call<Endpoint>("restart", { sidecar: name }),
+    swap: () => call<Endpoint>("swap", { sidecar: name }),
     watch: (onStatus, onError) => watch.add(onStatus, onError),
     fetch: (path, init) => send(line, path, init),
     events: (path, options) => events(line, path, options),

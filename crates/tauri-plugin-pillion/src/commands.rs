@@ -23,6 +23,12 @@ pub(crate) async fn restart(sidecars: State<'_, Sidecars>, sidecar: String) -> R
     sidecars.sidecar(&sidecar)?.restart().await
 }
 
+/// Puts a new process of the same program in the place of the present one, without a gap, and says where it is.
+#[tauri::command]
+pub(crate) async fn swap(sidecars: State<'_, Sidecars>, sidecar: String) -> Result<Endpoint, Failure> {
+    sidecars.sidecar(&sidecar)?.swap().await
+}
+
 /// Sends the present status to `channel`, and then each change; answers with the number that ends it.
 #[tauri::command]
 pub(crate) async fn watch(

@@ -1,13 +1,21 @@
 //! The section `plugins.pillion` of `tauri.conf.json`.
 
-use std::{collections::BTreeMap, num::NonZeroU64, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
-use pillion::Spec;
-use serde::Deserialize;
+use pillion::{Restart, Spec};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, value::MapAccessDeserializer},
+};
 
-/// The whole section.
+/// The whole section. An error names the field by its path.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// The sidecars by name.
     pub sidecars: BTreeMap<String, Sidecar>,
@@ -32,6 +40,54 @@ pub struct Sidecar {
     pub ready_timeout_ms: Option<NonZeroU64>,
     /// How long it has to end by itself once it was asked to, in milliseconds; [`Spec::DEFAULT_GRACE`] by default.
     pub grace_ms: Option<u64>,
+    /// Which ends make it start again: `"never"`, `"onFailure"` (the default) or `"always"`.
+    pub restart: Option<Restart>,
+    /// How often it may be restarted before it is given up; 4 times in a minute by default.
+    #[serde(default)]
+    pub intensity: Intensity,
+    /// How it is watched once it is ready; `false` is not at all, but for its exit. Every 10 s by default, and three
+    /// questions without an answer mean that it hangs.
+    #[serde(default)]
+    pub liveness: Liveness,
+    /// Whether it takes its listener from the app (`LISTEN_FDS`, as systemd hands it over), so that its port is the same
+    /// after a restart, and requests wait for it meanwhile. Linux and macOS; elsewhere it finds a port by itself.
+    #[serde(default)]
+    pub handover: bool,
+    /// The sidecars that have to be ready before it is started, and that are stopped after it.
+    #[serde(default)]
+    pub depends_on: Vec<String>,
+    /// Whether those that depend on it start without it when it has failed.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// How often a sidecar may be restarted: see [`pillion::Intensity`], which has the defaults.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Intensity {
+    /// So many restarts, …
+    pub limit: Option<u32>,
+    /// … within so many milliseconds.
+    pub window_ms: Option<NonZeroU64>,
+}
+
+/// How a ready sidecar is watched: `false`, or the fields of [`Questions`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// Only its exit is noticed.
+    Off,
+    /// It is asked for its health.
+    Asked(Questions),
+}
+
+/// How often a sidecar is asked for its health: see [`pillion::Liveness`], which has the defaults.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Questions {
+    /// From one question to the next, in milliseconds.
+    pub interval_ms: Option<NonZeroU64>,
+    /// So many without an answer mean that it hangs.
+    pub tolerance: Option<NonZeroU32>,
 }
 
 /// A declaration that makes no sense.
@@ -93,7 +149,75 @@ impl Sidecar {
         if let Some(grace) = self.grace_ms {
             spec = spec.grace(Duration::from_millis(grace));
         }
-        Ok(spec)
+        if let Some(restart) = self.restart {
+            spec = spec.restart(restart);
+        }
+        Ok(spec
+            .intensity(self.intensity.into())
+            .liveness(Option::from(self.liveness))
+            .handover(self.handover)
+            .depends_on(&self.depends_on)
+            .optional(self.optional))
+    }
+}
+
+impl From<Intensity> for pillion::Intensity {
+    fn from(Intensity { limit, window_ms }: Intensity) -> Self {
+        let default = Self::default();
+        Self {
+            limit: limit.unwrap_or(default.limit),
+            window: window_ms.map_or(default.window, |ms| Duration::from_millis(ms.get())),
+        }
+    }
+}
+
+impl From<Liveness> for Option<pillion::Liveness> {
+    fn from(liveness: Liveness) -> Self {
+        let Liveness::Asked(Questions { interval_ms, tolerance }) = liveness else { return None };
+        let default = pillion::Liveness::default();
+        Some(pillion::Liveness {
+            interval: interval_ms.map_or(default.interval, |ms| Duration::from_millis(ms.get())),
+            tolerance: tolerance.map_or(default.tolerance, NonZeroU32::get),
+        })
+    }
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self::Asked(Questions::default())
+    }
+}
+
+// Tauri passes the error on without saying where in the section it is.
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(section: D) -> Result<Self, D::Error> {
+        let mut track = serde_path_to_error::Track::new();
+        Self::deserialize(serde_path_to_error::Deserializer::new(section, &mut track))
+            .map_err(|error| de::Error::custom(format!("plugins.pillion.{}: {error}", track.path())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Liveness {
+    fn deserialize<D: Deserializer<'de>>(declared: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> de::Visitor<'de> for Either {
+            type Value = Liveness;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("false, or an object with intervalMs and tolerance")
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Liveness, E> {
+                if on { Err(E::invalid_value(de::Unexpected::Bool(on), &self)) } else { Ok(Liveness::Off) }
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, questions: A) -> Result<Liveness, A::Error> {
+                Questions::deserialize(MapAccessDeserializer::new(questions)).map(Liveness::Asked)
+            }
+        }
+
+        declared.deserialize_any(Either)
     }
 }
 
@@ -118,6 +242,40 @@ mod tests {
             error.contains("unknown field `readyTimeout`") && error.contains("`readyTimeoutMs`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_is_wrong_is_found_by_its_path() {
+        let error =
+            |field: &str| parse(&format!(r#"{{ "sidecars": {{ "db": {{ {field} }} }} }}"#)).unwrap_err();
+        for (field, path, hint) in [
+            (r#""restart": "sometimes""#, "restart", "`never`, `onFailure`"),
+            (r#""intensity": { "limit": -1 }"#, "intensity.limit", "u32"),
+            (r#""intensity": { "window": 5 }"#, "intensity.window", "`windowMs`"),
+            (r#""liveness": true"#, "liveness", "false, or an object"),
+            (r#""liveness": { "intervalMs": 0 }"#, "liveness.intervalMs", "nonzero"),
+            (r#""handover": "yes""#, "handover", "a boolean"),
+            (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
+            (r#""optional": 1"#, "optional", "a boolean"),
+        ] {
+            let error = error(field);
+            assert!(error.contains(&format!("plugins.pillion.sidecars.db.{path}: ")), "{error}");
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_the_supervisor_has_it() {
+        let sidecar = |fields: &str| -> Sidecar { serde_json::from_str(fields).unwrap() };
+        let none = sidecar("{}");
+        assert_eq!(pillion::Intensity::from(none.intensity), pillion::Intensity::default());
+        assert_eq!(Option::from(none.liveness), Some(pillion::Liveness::default()));
+
+        let some = sidecar(r#"{ "intensity": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }"#);
+        let (window, interval) = (Duration::from_millis(1500), pillion::Liveness::default().interval);
+        assert_eq!(pillion::Intensity::from(some.intensity), pillion::Intensity { limit: 4, window });
+        assert_eq!(Option::from(some.liveness), Some(pillion::Liveness { interval, tolerance: 9 }));
+        assert_eq!(Option::<pillion::Liveness>::from(sidecar(r#"{ "liveness": false }"#).liveness), None);
     }
 
     #[test]

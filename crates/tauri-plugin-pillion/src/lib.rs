@@ -48,6 +48,7 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
             commands::ready,
             commands::status,
             commands::restart,
+            commands::swap,
             commands::watch,
             commands::unwatch
         ])

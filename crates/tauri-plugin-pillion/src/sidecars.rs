@@ -1,15 +1,13 @@
 //! The app's sidecars, by name.
 
 use std::{
-    collections::BTreeMap,
     env,
     error::Error,
-    io,
     sync::{Arc, Once, mpsc},
     thread,
 };
 
-use pillion::{Detail, Failure, FailureKind, Spec, Supervisor};
+use pillion::{Detail, Failure, FailureKind, Fleet, Spec, Supervisor};
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
@@ -26,7 +24,7 @@ pub struct Sidecars(Arc<Supervised>);
 
 #[derive(Debug)]
 struct Supervised {
-    supervisors: BTreeMap<String, Supervisor>,
+    fleet: Fleet,
     runtime: Handle,
     /// Keeps the thread of the runtime alive.
     _thread: oneshot::Sender<()>,
@@ -34,7 +32,7 @@ struct Supervised {
 }
 
 impl Sidecars {
-    /// Starts every declared sidecar in the background.
+    /// Starts every declared sidecar in the background, each after those that it depends on.
     pub(crate) fn start(config: Option<&Config>, app: &tauri::Config) -> Result<Self, Box<dyn Error>> {
         let config = config.ok_or(ConfigError::Missing)?;
         let dev = tauri::is_dev();
@@ -51,7 +49,8 @@ impl Sidecars {
             };
             specs.push(sidecar.refine(spec, name)?);
         }
-        // Only now that every declaration makes sense: nothing is to be cleaned up when one does not.
+        // Only now that every declaration makes sense: nothing is to be cleaned up when one does not. The fleet checks how
+        // they depend on each other before it starts the first.
         Ok(Self(Arc::new(supervise(specs)?)))
     }
 
@@ -60,9 +59,9 @@ impl Sidecars {
     /// # Errors
     /// [`FailureKind::UnknownSidecar`] when none is declared by that name.
     pub fn sidecar(&self, name: &str) -> Result<&Supervisor, Failure> {
-        let Supervised { supervisors, .. } = &*self.0;
-        supervisors.get(name).ok_or_else(|| {
-            let declared = supervisors.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let Supervised { fleet, .. } = &*self.0;
+        fleet.get(name).ok_or_else(|| {
+            let declared = fleet.iter().map(Supervisor::name).collect::<Vec<_>>().join(", ");
             Failure {
                 kind: FailureKind::UnknownSidecar,
                 message: format!("no sidecar {name:?} in tauri.conf.json; declared: {declared}"),
@@ -71,22 +70,20 @@ impl Sidecars {
         })
     }
 
-    /// Stops all sidecars at the same time and for good, each within its own grace period, and returns when nothing is
-    /// left: at the latest five seconds after the longest grace period. Every later start is refused.
+    /// Stops all sidecars for good, those that depend on others before these and otherwise at the same time, each within its
+    /// own grace period, and returns when nothing is left: at the latest five seconds after the grace periods of the
+    /// longest such chain. Every later start is refused, and nothing is restarted meanwhile.
     ///
     /// The plugin does so itself when the app exits. It is for ends that Tauri does not see, such as
     /// [`std::process::exit`]. It blocks, on whichever thread, also within an async task; of several callers one does
     /// the work, and the others wait for it.
     pub fn close(&self) {
-        let Supervised { supervisors, runtime, closed, .. } = &*self.0;
+        let Supervised { fleet, runtime, closed, .. } = &*self.0;
         closed.call_once(|| {
             let (told, outcomes) = mpsc::channel();
-            for (name, supervisor) in supervisors {
-                let (told, name, supervisor) = (told.clone(), name.clone(), supervisor.clone());
-                runtime.spawn(async move { told.send((name, supervisor.close().await)) });
-            }
-            drop(told);
-            for (sidecar, outcome) in outcomes {
+            let fleet = fleet.clone();
+            runtime.spawn(async move { told.send(fleet.close().await) });
+            for (sidecar, outcome) in outcomes.into_iter().flatten() {
                 tracing::info!(sidecar, ?outcome, "closed");
             }
         });
@@ -97,14 +94,14 @@ impl Sidecars {
 ///
 /// Not on Tauri's runtime, which the app can bring to a halt: `AppHandle::restart` from an async command never gives its
 /// worker back, and on a machine with one core there is no other. The exit would wait for a stop that nobody carries out.
-fn supervise(specs: Vec<Spec>) -> io::Result<Supervised> {
+fn supervise(specs: Vec<Spec>) -> Result<Supervised, Box<dyn Error>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
-    let supervisors: Vec<_> = {
+    let fleet = {
         let _context = runtime.enter();
-        specs.into_iter().map(|spec| Supervisor::start(spec).0).collect()
+        Fleet::start(specs)?
     };
-    let watches: Vec<_> = supervisors.iter().map(Supervisor::watch).collect();
+    let watches: Vec<_> = fleet.iter().map(Supervisor::watch).collect();
     let (thread, dropped) = oneshot::channel();
     thread::Builder::new().name("pillion".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -114,7 +111,5 @@ fn supervise(specs: Vec<Spec>) -> io::Result<Supervised> {
             }
         });
     })?;
-    let named = supervisors.into_iter().map(|supervisor| (supervisor.name().to_owned(), supervisor));
-    let (supervisors, closed) = (named.collect(), Once::new());
-    Ok(Supervised { supervisors, runtime: handle, _thread: thread, closed })
+    Ok(Supervised { fleet, runtime: handle, _thread: thread, closed: Once::new() })
 }

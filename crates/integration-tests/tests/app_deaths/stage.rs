@@ -41,7 +41,8 @@ impl Stage {
     pub(crate) fn programs(&self) -> Programs {
         let host = env!("CARGO_BIN_EXE_fake-host").into();
         let pillion = env!("CARGO_BIN_EXE_pillion-under-test").into();
-        Programs { host, pillion, sidecar: self.path("fake-sidecar") }
+        let rival = env!("CARGO_BIN_EXE_rival-host").into();
+        Programs { host, rival, pillion, sidecar: self.path("fake-sidecar") }
     }
 
     /// Starts the app, which is to die that way; a restarted one dies by `again`, or ends at once.

@@ -39,6 +39,40 @@ fn each_waits_for_what_it_needs_and_goes_before_it() {
 }
 
 #[test]
+fn during_a_close_nothing_starts_again_whose_turn_has_not_come() {
+    run(async {
+        let (tree, witness) = (tree(), Witness::new().await);
+        let port = witness.port();
+        let db = tree.named("db", &format!("tell {port} db listen ok announce tell {port} up hear exit 70"));
+        let api = format!("listen ok announce term tell {port} bye hear exit 0");
+        let fleet = Fleet::start([tree.named("api", &api).depends_on(["db"]), db]).unwrap();
+        witness.hear("db").await.go_on().await;
+        let mut up = witness.hear("up").await;
+        fleet.get("api").unwrap().ready().await.unwrap();
+
+        let db = fleet.get("db").unwrap();
+        let meanwhile = async {
+            let mut bye = witness.hear("bye").await;
+            assert_failure(
+                &db.restart().await.unwrap_err(),
+                FailureKind::Stopped,
+                &["the program is ending"],
+            );
+            assert_eq!(db.status().state, Phase::Ready, "what is needed stays for as long as it is");
+            up.go_on().await;
+            let mut changes = db.watch();
+            while changes.next().await.is_some() {}
+            assert_eq!(db.status().state, Phase::Failed, "it was started again");
+            bye.go_on().await;
+        };
+        let (outcomes, ()) = tokio::join!(fleet.close(), meanwhile);
+        assert!(matches!(outcomes["api"], StopOutcome::Graceful(_)), "{outcomes:?}");
+        assert_eq!(outcomes["db"], StopOutcome::NotRunning);
+        tree.assert_dead();
+    });
+}
+
+#[test]
 fn one_that_waits_in_vain_says_so_and_starts_once_it_can() {
     run(async {
         let tree = tree();

@@ -19,7 +19,7 @@ beforeEach(() => {
   };
 });
 
-test("ready, status and restart name the sidecar and hand back what Rust answered", async () => {
+test("ready, status, restart and swap name the sidecar and hand back what Rust answered", async () => {
   const calls: unknown[] = [];
   mockIPC((command, payload) => {
     calls.push([command, payload]);
@@ -30,12 +30,14 @@ test("ready, status and restart name the sidecar and hand back what Rust answere
   expect(await backend.ready()).toMatchObject({ port: 4242 });
   await backend.status();
   await backend.restart();
+  await backend.swap();
 
   const args = { sidecar: "backend" };
   expect(calls).toEqual([
     ["plugin:pillion|ready", args],
     ["plugin:pillion|status", args],
     ["plugin:pillion|restart", args],
+    ["plugin:pillion|swap", args],
   ]);
 });
 
