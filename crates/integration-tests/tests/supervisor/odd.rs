@@ -66,6 +66,7 @@ fn a_host_that_was_stopped_longer_than_its_patience_blames_nobody() {
             process(&tree, before.pid).signal(Signal::STOP).unwrap();
             // One answer is overdue. With the next question it would be taken to hang.
             phase(&mut events, Phase::Unhealthy).await;
+            // The time that passes here is the condition itself, and longer than two intervals.
             let script = "kill -STOP $0; sleep 2; kill -CONT $0 $1";
             let (host, sidecar) = (getpid().as_raw_nonzero().to_string(), before.pid.unwrap().to_string());
             let mut stopper = Command::new("sh");
