@@ -8,6 +8,10 @@ use std::{
 
 /// Explains a failed spawn of `program`, to be started in `dir`.
 pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> String {
+    // EMFILE, ENFILE (pipe(2)): whatever is wrong with the file besides, nothing of it can be read.
+    if cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)) {
+        return format!("this program has no file descriptor left for it, or the system has none: {error}");
+    }
     if let Some(dir) = dir
         && !dir.is_dir()
     {

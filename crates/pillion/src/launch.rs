@@ -44,6 +44,8 @@ fn command(run: &Run, instance: Instance, token: Option<&Token>) -> Command {
         .env_remove("LISTEN_FDS")
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDNAMES")
+        // What systemfd(1) adds and the listenfd crate reads: where the descriptors start, if not at 3.
+        .env_remove("LISTEN_FDS_FIRST_FD")
         .env(environment::PROTOCOL, environment::PROTOCOL_VERSION)
         .env(environment::INSTANCE, instance.to_string());
     if let Some(token) = token {

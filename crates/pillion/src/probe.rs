@@ -17,7 +17,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use pillion_protocol::{
     Challenge, Instance, Token,
-    health::HealthReport,
+    health::{DEFAULT_PATH, HealthReport},
     secret::{CHALLENGE_HEADER, PROOF_HEADER},
 };
 use tokio::{net::TcpStream, time};
@@ -81,7 +81,7 @@ impl Probe {
         let answer = async {
             match &self.token {
                 Some(token) => self.ask_in_private(&mut sender, token).await,
-                None => Ok(report(self.get(&mut sender, [close()]).await?).await),
+                None => Ok(report(self.get(&mut sender, &self.path, [close()]).await?).await),
             }
         };
         // The connection is driven here and dropped here: nothing of a probe outlives it.
@@ -96,8 +96,9 @@ impl Probe {
         }
     }
 
-    /// First has the server prove that it holds the token. The token itself follows on the same connection or not at all:
-    /// at the other end of another one there may be somebody else.
+    /// First has the server prove that it holds the token, where the protocol has it do so, whatever path is asked for health.
+    /// The token itself follows on the same connection or not at all: at the other end of another one there may be somebody
+    /// else.
     async fn ask_in_private(
         &self,
         sender: &mut SendRequest<Empty<Bytes>>,
@@ -107,32 +108,41 @@ impl Probe {
         getrandom::fill(&mut bytes).map_err(|error| NotReady::Unable(error.to_string()))?;
         let challenge = Challenge::from_bytes(bytes);
         let asks = (HeaderName::from_static(CHALLENGE_HEADER), value(&challenge.to_string())?);
-        let response = self.get(sender, [asks]).await?;
+        let response = self.get(sender, DEFAULT_PATH, [asks]).await?;
         let proof = response.headers().get(PROOF_HEADER).map(HeaderValue::as_bytes);
         if !proof.is_some_and(|proof| token.is_proved_by(proof, self.port, challenge)) {
             return Err(NotReady::Unproved);
         }
-        // It is who it should be, and well. What else it says of itself is worth no second connection.
         report(response).await;
-        if sender.ready().await.is_err() {
-            return Ok(HealthReport::default());
+        match self.ask_with(sender, token).await {
+            // It is who it should be, and well. What else it says of itself is worth no second connection.
+            Err(error) if self.path == DEFAULT_PATH && !matches!(error, NotReady::Status(_)) => {
+                Ok(HealthReport::default())
+            }
+            answer => answer,
         }
+    }
+
+    async fn ask_with(
+        &self,
+        sender: &mut SendRequest<Empty<Bytes>>,
+        token: &Token,
+    ) -> Result<HealthReport, NotReady> {
+        sender.ready().await.map_err(not_http)?;
         let mut bearer = value(&format!("Bearer {}", token.reveal()))?;
         bearer.set_sensitive(true);
-        match self.get(sender, [close(), (header::AUTHORIZATION, bearer)]).await {
-            Ok(response) => Ok(report(response).await),
-            Err(NotReady::Status(status)) => Err(NotReady::Status(status)),
-            Err(_) => Ok(HealthReport::default()),
-        }
+        let response = self.get(sender, &self.path, [close(), (header::AUTHORIZATION, bearer)]).await?;
+        Ok(report(response).await)
     }
 
     /// One request, and the head of its answer, which is a 2xx.
     async fn get(
         &self,
         sender: &mut SendRequest<Empty<Bytes>>,
+        path: &str,
         with: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Response<Incoming>, NotReady> {
-        let mut request = Request::get(&self.path)
+        let mut request = Request::get(path)
             .header(header::HOST, format!("127.0.0.1:{}", self.port))
             .body(Empty::new())
             .map_err(|error| NotReady::NotHttp(error.to_string()))?;

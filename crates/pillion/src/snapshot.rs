@@ -149,6 +149,7 @@ fn exit(state: &State) -> Option<Exit> {
 }
 
 /// The clock, in milliseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "it is only shown")]
 pub(crate) fn now_ms() -> u64 {
     // Before 1970 the clock is wrong, and 0 says so.
     SystemTime::now()

@@ -199,7 +199,8 @@ impl Spec {
         self.with_run(|run| run.private = private)
     }
 
-    /// The path whose 2xx answer means ready; `/health` by default.
+    /// The path whose 2xx answer means ready; `/health` by default. A private sidecar proves that it holds the token at
+    /// `/health` all the same, and is then asked this path with the token.
     #[must_use]
     pub fn health_path(mut self, path: impl Into<String>) -> Self {
         self.health_path = path.into();

@@ -28,6 +28,7 @@ impl Launch {
         let mark = Mark::new()?;
         command.env(Mark::VARIABLE, mark.value());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        #[expect(clippy::disallowed_methods, reason = "what the page measured goes by that clock")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         #[expect(clippy::disallowed_methods, reason = "the app is owned here, with all that it starts")]
         let shell = command.spawn().with_context(|| format!("cannot start {command:?}"))?;

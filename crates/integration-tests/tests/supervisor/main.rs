@@ -12,6 +12,7 @@ mod handles;
 mod handover;
 mod leaks;
 mod liveness;
+mod odd;
 mod output;
 mod python;
 mod readiness;

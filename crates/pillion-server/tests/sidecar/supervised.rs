@@ -1,6 +1,6 @@
 //! Both sides together: the supervisor gives the token, the sidecar demands it.
 
-use std::env;
+use std::{env, time::Duration};
 
 use libtest_mimic::Trial;
 use pillion::{Endpoint, Phase, SidecarEvent, Spec, Supervisor};
@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "one more is for Linux"))]
     let mut all = trials![
         a_private_sidecar_is_ready_and_answers_its_own_token_alone,
+        a_path_of_its_own_for_health_is_asked_once_it_has_proved_who_it_is,
         a_restart_makes_the_old_token_worthless,
         two_supervisors_of_one_specification_have_a_token_each,
         nothing_that_is_told_of_a_sidecar_holds_its_token,
@@ -52,6 +53,17 @@ async fn a_private_sidecar_is_ready_and_answers_its_own_token_alone() {
     assert_eq!(get(&endpoint, "/headers", Some(token.reveal())).await.0, 200);
     let _ = supervisor.stop().await;
     assert_eq!(supervisor.token(), None);
+}
+
+async fn a_path_of_its_own_for_health_is_asked_once_it_has_proved_who_it_is() {
+    // A handler that answers the token alone.
+    let (supervisor, _events) = Supervisor::start(spec().private(true).health_path("/headers"));
+    supervisor.ready().await.unwrap();
+    let _ = supervisor.stop().await;
+    let (supervisor, _events) =
+        Supervisor::start(spec().private(true).health_path("/nowhere").ready_timeout(Duration::from_secs(1)));
+    let failure = supervisor.ready().await.unwrap_err();
+    assert!(failure.message.contains("/nowhere") && failure.message.contains("418"), "{failure:?}");
 }
 
 async fn a_restart_makes_the_old_token_worthless() {
