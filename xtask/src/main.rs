@@ -10,6 +10,7 @@ mod setup;
 mod sidecar;
 mod steps;
 mod test;
+mod watch;
 mod workspace;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -39,7 +40,7 @@ enum Task {
     },
     /// Check everything, up to the real app in a real webview.
     Test,
-    /// Run the app with Vite's hot reload.
+    /// Run the app with Vite's hot reload; what changes in the backend is built, and replaces the backend alone.
     Dev {
         /// Passed on to `tauri dev`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
