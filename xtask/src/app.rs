@@ -12,7 +12,7 @@ use crate::{
     display::{self, Xvfb},
     npm,
     setup::{self, Purpose},
-    sidecar,
+    sidecar, watch,
     workspace::{Workspace, cargo, program},
 };
 
@@ -48,15 +48,18 @@ pub(crate) fn run(workspace: &Workspace, release: bool, screenshot: Option<&Path
 }
 
 /// Runs the app with the front end served by Vite, so that an edit shows without a build. Where `BACKEND_PORT` names a
-/// server that the developer has started, there is no sidecar, and the app uses that one.
+/// server that the developer has started, there is no sidecar, and the app uses that one. Otherwise an edit of the
+/// backend's source replaces the running backend, once it compiles and is healthy, and nothing else.
 pub(crate) fn dev(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     setup::ensure(Purpose::Run)?;
     npm::install(workspace)?;
-    if env::var_os("BACKEND_PORT").is_some() {
+    let _watcher = if env::var_os("BACKEND_PORT").is_some() {
         sidecar::remove(workspace)?;
+        None
     } else {
         sidecar::build(workspace, false, None)?;
-    }
+        Some(watch::backend(workspace)?)
+    };
     let sh = workspace.shell()?;
     let _display = display_for(&sh, false)?;
     npm::tauri(&sh, &["dev"]).args(arguments).run()?;

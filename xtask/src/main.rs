@@ -10,6 +10,7 @@ mod setup;
 mod sidecar;
 mod steps;
 mod test;
+mod watch;
 mod wine;
 mod workspace;
 
@@ -42,7 +43,7 @@ enum Task {
     Test,
     /// Build the Windows code here, and run its tests under Wine (Debian).
     Wine,
-    /// Run the app with Vite's hot reload.
+    /// Run the app with Vite's hot reload; what changes in the backend is built, and replaces the backend alone.
     Dev {
         /// Passed on to `tauri dev`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

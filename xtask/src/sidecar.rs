@@ -3,7 +3,7 @@
 //! From there tauri-build copies it beside the app, without the triple. On macOS and Windows that is the very path where
 //! Cargo has put it: a copy of itself replaces it (tauri-build removes the old file first, so that nothing is truncated).
 
-use std::{fs, path::Path};
+use std::{env, fs, path::Path};
 
 use anyhow::{Context, Result};
 use xshell::{Cmd, Shell, cmd};
@@ -12,6 +12,9 @@ use crate::workspace::{Workspace, cargo, program};
 
 /// The backend as cargo names it, and as `bundle.externalBin` of tauri.conf.json does.
 const BACKEND: &str = "backend";
+
+/// The package that it is the program of.
+pub(crate) const PACKAGE: &str = "aios-backend";
 
 /// Its name in tauri.linux.conf.json: a package installs it into `/usr/bin`, where `backend` could be anybody's.
 const BACKEND_ON_LINUX: &str = "aios-backend";
@@ -25,11 +28,8 @@ pub(crate) fn build(workspace: &Workspace, release: bool, target: Option<&str>) 
 /// The command that compiles the backend: for a release by itself, so that it carries nothing that only other members
 /// of the workspace ask of its dependencies; otherwise with the others' features, so that these are compiled once.
 pub(crate) fn compile<'sh>(sh: &'sh Shell, release: bool, target: Option<&str>) -> Cmd<'sh> {
-    let command = if release {
-        cmd!(sh, "cargo build --release --package aios-backend")
-    } else {
-        cargo(sh, &["build"])
-    };
+    let command =
+        if release { cmd!(sh, "cargo build --release --package {PACKAGE}") } else { cargo(sh, &["build"]) };
     let target = target.map(|triple| ["--target", triple]);
     command.args(["--bin", BACKEND]).args(target.iter().flatten())
 }
@@ -48,6 +48,19 @@ pub(crate) fn install(workspace: &Workspace, release: bool, target: Option<&str>
         place(&built, &workspace.tauri().join(format!("binaries/{name}-{triple}{suffix}")))?;
     }
     Ok(())
+}
+
+/// Puts the development build of the backend beside that of the app, where it is run from, and where the next build of the
+/// app takes it from.
+pub(crate) fn hand_to_app(workspace: &Workspace) -> Result<()> {
+    let folder = workspace.programs(false);
+    let built = folder.join(program(BACKEND));
+    for beside in names(env::consts::OS).iter().map(|name| folder.join(program(name))) {
+        if beside != built {
+            place(&built, &beside)?;
+        }
+    }
+    install(workspace, false, None)
 }
 
 /// Takes the sidecars away, here and from beside the development build of the app, so that it uses the server that the

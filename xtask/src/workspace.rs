@@ -18,7 +18,7 @@ const FEATURES: &str = if cfg!(target_os = "linux") {
 };
 
 /// The repository and its build folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Cargo's target directory, wherever the developer has put it.

@@ -14,7 +14,10 @@ use integration_tests::{
     webview::{App, Driver, Hue, State},
 };
 use pillion::Intensity;
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, Mode, mkfifoat},
+    process::Signal,
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -214,6 +217,44 @@ async fn a_developers_own_server_is_used_and_left_alone() -> Result<()> {
 
     assert_eq!(health(port).await?["status"], "ok", "the server goes on without the app");
     server.kill().await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_rebuilt_backend_takes_over_and_one_that_does_not_work_does_not() -> Result<()> {
+    let built = PathBuf::from(env::var_os("AIOS_APP").context("use `cargo xtask test`")?);
+    let folder = tempfile::tempdir()?;
+    let (program, next) = (folder.path().join(BACKEND), folder.path().join("next"));
+    fs::copy(&built, folder.path().join("aios"))?;
+    fs::copy(built.with_file_name(BACKEND), &program)?;
+    let app = App::launch(Driver::tauri(), &folder.path().join("aios")).await?;
+    let page = app.page();
+    page.in_state(State::Connected).await?;
+    page.execute("window.same = true").await?;
+    let shell = |app: &App| {
+        Ok::<_, anyhow::Error>(app.processes()?.into_iter().find(|p| p.runs("aios")).map(|p| p.pid))
+    };
+    let (shell_before, process) = (shell(&app)?, page.text(PROCESS).await?);
+
+    // A build that does not work says when it was tried: nobody opens a pipe for nothing.
+    let tried = folder.path().join("tried");
+    mkfifoat(CWD, &tried, Mode::RUSR | Mode::WUSR)?;
+    let script = format!("#!/bin/sh\necho tried > {}\nexit 3\n", tried.display());
+    fs::write(&next, script)?;
+    fs::set_permissions(&next, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&next, &program)?;
+    assert_eq!(tokio::fs::read_to_string(&tried).await?, "tried\n");
+    assert_eq!(page.text(PROCESS).await?, process, "the old one goes on");
+
+    fs::copy(built.with_file_name(BACKEND), &next)?;
+    fs::rename(&next, &program)?;
+    page.replaced(PROCESS, &process).await?;
+    page.in_state(State::Connected).await?;
+    let shown: u16 = page.text(PORT).await?.parse()?;
+    assert_eq!(health(shown).await?["status"], "ok");
+    assert_eq!(page.execute("return window.same").await?, json!(true), "the page was reloaded");
+    assert_eq!(shell(&app)?, shell_before);
     Ok(())
 }
 

@@ -21,6 +21,7 @@
 
 mod commands;
 pub mod config;
+mod rebuilt;
 mod resolve;
 mod sidecars;
 mod subscriptions;
@@ -38,6 +39,8 @@ use subscriptions::Subscriptions;
 
 /// The plugin. It starts the declared sidecars while the app is set up, before the first page loads, and
 /// [closes](Sidecars::close) them when the app exits or restarts.
+///
+/// In a development build, a sidecar whose program was rebuilt is [swapped](pillion::Supervisor::swap) for the new one.
 ///
 /// The app fails to start, with a sentence that says why, when a declaration makes no sense. A sidecar that cannot be
 /// started does not fail the app: its state says so, and the page can show it.

@@ -11,10 +11,12 @@ use pillion::{Detail, Failure, FailureKind, Fleet, Spec, Supervisor};
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
+    task::JoinSet,
 };
 
 use crate::{
     config::{Config, ConfigError},
+    rebuilt::{self, Program},
     resolve::{self, Found},
 };
 
@@ -37,21 +39,27 @@ impl Sidecars {
         let config = config.ok_or(ConfigError::Missing)?;
         let dev = tauri::is_dev();
         let origins = resolve::origins(app, dev);
-        let attach = (dev || cfg!(debug_assertions)).then(|| env::var_os(resolve::ATTACH)).flatten();
+        let development = dev || cfg!(debug_assertions);
+        let attach = development.then(|| env::var_os(resolve::ATTACH)).flatten();
         // A link to the app must not make us look for the sidecar beside the link.
         let own = tauri::utils::platform::current_exe()?;
         let folder = own.parent().ok_or("the app's own executable has no folder")?;
-        let mut specs = Vec::new();
+        let (mut specs, mut programs) = (Vec::new(), Vec::new());
         for (name, sidecar) in &config.sidecars {
             let spec = match resolve::find(folder, sidecar.program(name)?, attach.as_deref())? {
-                Found::Program(program) => Spec::run(name, program).allowed_origins(&origins),
+                Found::Program(program) => {
+                    if development {
+                        programs.push((name.clone(), Program::new(program.clone())));
+                    }
+                    Spec::run(name, program).allowed_origins(&origins)
+                }
                 Found::Server(port) => Spec::attach(name, port),
             };
             specs.push(sidecar.refine(spec, name)?);
         }
         // Only now that every declaration makes sense: nothing is to be cleaned up when one does not. The fleet checks how
         // they depend on each other before it starts the first.
-        Ok(Self(Arc::new(supervise(specs)?)))
+        Ok(Self(Arc::new(supervise(specs, programs)?)))
     }
 
     /// The sidecar called `name`.
@@ -90,11 +98,11 @@ impl Sidecars {
     }
 }
 
-/// Starts the sidecars on a thread of their own, which ends when nobody can ask for them and nothing of them is left.
+/// Starts the sidecars, and follows the builds of those `programs`, on a thread of their own, which ends when nobody can ask for them and nothing of them is left.
 ///
 /// Not on Tauri's runtime, which the app can bring to a halt: `AppHandle::restart` from an async command never gives its
 /// worker back, and on a machine with one core there is no other. The exit would wait for a stop that nobody carries out.
-fn supervise(specs: Vec<Spec>) -> Result<Supervised, Box<dyn Error>> {
+fn supervise(specs: Vec<Spec>, programs: Vec<(String, Program)>) -> Result<Supervised, Box<dyn Error>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let fleet = {
@@ -102,10 +110,16 @@ fn supervise(specs: Vec<Spec>) -> Result<Supervised, Box<dyn Error>> {
         Fleet::start(specs)?
     };
     let watches: Vec<_> = fleet.iter().map(Supervisor::watch).collect();
+    let follow =
+        |(name, program): (String, Program)| Some(rebuilt::follow(fleet.get(&name)?.clone(), program));
+    let followers: Vec<_> = programs.into_iter().filter_map(follow).collect();
     let (thread, dropped) = oneshot::channel();
     thread::Builder::new().name("pillion".to_owned()).spawn(move || {
         runtime.block_on(async {
+            let followers: JoinSet<_> = followers.into_iter().collect();
             let _ = dropped.await;
+            // They have handles, which would keep the sidecars for ever.
+            drop(followers);
             for mut watch in watches {
                 while watch.next().await.is_some() {}
             }

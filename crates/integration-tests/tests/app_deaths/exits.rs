@@ -136,7 +136,8 @@ fn a_start_that_takes_too_long_is_an_exit_like_any_other() {
         let stage = Stage::new();
         let witness = Witness::new().await;
         let steps = format!("deaf listen ok tell {} up park", witness.port());
-        let mut app = stage.start(&witness, HOUR_MS, "timeout", None, &steps);
+        // It is asked first, and does not hear.
+        let mut app = stage.start(&witness, 200, "timeout", None, &steps);
         // The app may be the first to be heard.
         let (mut one, mut other) = (witness.next().await, witness.next().await);
         one.let_go().await;
