@@ -90,6 +90,8 @@ fn rows(table: &mut Table, count: usize, [bare, supervised]: &[Vec<Trial>; 2]) {
     row("stop to all gone", "ms", &|trial| Some(trial.stopped));
     let killed: usize = supervised.iter().map(|trial| trial.killed).sum();
     if killed > 0 {
-        table.note(format!("{sidecars}: {killed} had to be killed, since their grace period was over."));
+        table.note(format!(
+            "{sidecars}: {killed} were reported as killed: their guards said nothing within the grace period."
+        ));
     }
 }
