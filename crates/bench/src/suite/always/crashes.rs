@@ -1,7 +1,7 @@
 //! Requests that are lost while a backend crashes again and again: with a listener of its own, and with one that the
 //! supervisor hands over.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use pillion::{Intensity, Spec, Supervisor};
@@ -23,7 +23,7 @@ const SERVED: u32 = 64;
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let program = workspace.fake_sidecar()?;
     // Each crash is mended at once, however many there were.
-    let patient = Intensity { limit: u32::MAX, window: std::time::Duration::ZERO };
+    let patient = Intensity { limit: u32::MAX, window: Duration::ZERO };
     let spec = Spec::run("fake-sidecar", program).intensity(patient);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let own = spec.clone().args(["listen", "ok", "announce", "eof"]);

@@ -48,7 +48,7 @@ pub(super) struct Up {
 pub(super) struct Down {
     /// Seconds since all were asked to stop.
     pub(super) seconds: f64,
-    /// How many had to be killed.
+    /// How many did not end by being asked, as their supervisors say.
     pub(super) killed: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{
     super::{
@@ -20,7 +20,7 @@ use super::{
 struct Trial {
     /// PSS for each sidecar, in KiB: of the process that keeps it, and of its guard.
     keeper: f64,
-    guard: f64,
+    guard: Option<f64>,
     /// Milliseconds until all were there.
     announced: f64,
     ready: Option<f64>,
@@ -31,7 +31,7 @@ struct Trial {
 
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let program = workspace.fake_sidecar()?;
-    let mut table = Table::new(["bare spawn loop", "Supervisor", "of that, the guards"]);
+    let mut table = Table::new(["bare spawn loop", "Supervisor"]);
     for (count, rounds) in effort.crowds {
         // A machine that has no room for so many has room for those before.
         match crowd(*count, *rounds, &program) {
@@ -60,13 +60,16 @@ fn crowd(count: usize, rounds: usize, program: &Path) -> Result<[Vec<Trial>; 2]>
 
 fn trial(keeper: Keeper, count: usize, program: &Path) -> Result<Trial> {
     let kept = Kept::start(keeper, count, program)?;
-    let mut guards = 0;
+    let mut guards = Vec::new();
     for guard in kept.guards()? {
-        guards += child::memory(guard)?.pss;
+        guards.push(child::memory(guard)?.pss);
     }
+    let guarded = keeper != Keeper::Bare;
+    ensure!(guards.len() == if guarded { count } else { 0 }, "there are {} guards", guards.len());
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 bytes")]
     let each = |bytes: u64| bytes as f64 / 1024.0 / count as f64;
-    let (keeper, guard) = (each(child::memory(kept.pid())?.pss), each(guards));
+    let guard = guarded.then(|| each(guards.iter().sum()));
+    let keeper = each(child::memory(kept.pid())?.pss);
     let (announced, ready) = (kept.up.announced * 1e3, kept.up.ready.map(|ready| ready * 1e3));
     let down = kept.end()?;
     Ok(Trial { keeper, guard, announced, ready, stopped: down.seconds * 1e3, killed: down.killed })
@@ -77,19 +80,18 @@ fn rows(table: &mut Table, count: usize, [bare, supervised]: &[Vec<Trial>; 2]) {
         trials.iter().filter_map(value).collect()
     };
     let sidecars = if count == 1 { "1 sidecar".to_owned() } else { format!("{count} sidecars") };
-    let guards = samples(supervised, &|trial| Some(trial.guard));
-    let memory = |trial: &Trial| Some(trial.keeper + trial.guard);
-    let held = [samples(bare, &memory), samples(supervised, &memory), guards];
-    table.row(format!("{sidecars}: memory for each"), "KiB", held);
-    let mut time = |what: &str, value: &dyn Fn(&Trial) -> Option<f64>| {
-        let taken = [samples(bare, value), samples(supervised, value), Samples::default()];
-        table.row(format!("{sidecars}: {what}"), "ms", taken);
+    let mut row = |what: &str, unit, value: &dyn Fn(&Trial) -> Option<f64>| {
+        table.row(format!("{sidecars}: {what}"), unit, [samples(bare, value), samples(supervised, value)]);
     };
-    time("start to all announced", &|trial| Some(trial.announced));
-    time("start to all ready", &|trial| trial.ready);
-    time("stop to all gone", &|trial| Some(trial.stopped));
+    row("memory for each", "KiB", &|trial| Some(trial.keeper + trial.guard.unwrap_or_default()));
+    row("of that, its guard", "KiB", &|trial| trial.guard);
+    row("start to all announced", "ms", &|trial| Some(trial.announced));
+    row("start to all ready", "ms", &|trial| trial.ready);
+    row("stop to all gone", "ms", &|trial| Some(trial.stopped));
     let killed: usize = supervised.iter().map(|trial| trial.killed).sum();
     if killed > 0 {
-        table.note(format!("{sidecars}: {killed} had to be killed, since their grace period was over."));
+        table.note(format!(
+            "{sidecars}: {killed} were reported as killed: their guards said nothing within the grace period."
+        ));
     }
 }
