@@ -99,14 +99,17 @@ impl Guard {
     fn watch(&mut self, grace: Duration) {
         let mut connected = true;
         let mut deadline = None;
+        let mut somebody_died = false;
         while self.reap() {
+            // With somebody's death, its children have become ours. Only now, since most of the time nobody is left.
+            if std::mem::take(&mut somebody_died) && self.asked.is_some() {
+                self.ask();
+            }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 self.kill();
             }
             match sys::wait(connected, self.timeout(deadline)) {
-                // With somebody's death, its children have become ours.
-                Wait::Child | Wait::TimedOut if self.asked.is_some() => self.ask(),
-                Wait::Child | Wait::TimedOut => {}
+                Wait::Child | Wait::TimedOut => somebody_died = true,
                 Wait::Supervisor => match hear() {
                     Some(b'A') => self.ask(),
                     Some(b'K') => {

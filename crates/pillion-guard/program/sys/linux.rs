@@ -57,10 +57,9 @@ impl Kin {
 
     /// Those of them who live, or were not reaped yet.
     pub(crate) fn look(&mut self, _group: Pid, _held: bool) -> Vec<Process> {
-        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-        numbers
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter_map(|pid: c_int| {
+        children()
+            .into_iter()
+            .filter_map(|pid| {
                 let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
                 // State, parent and group (proc_pid_stat(5)) stand behind a name that may hold anything.
                 let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
@@ -70,6 +69,20 @@ impl Kin {
                 (parent == self.own).then_some(Process { pid: Pid(pid), group, born })
             })
             .collect()
+    }
+}
+
+/// The numbers of our children, or where the kernel does not list these (`CONFIG_PROC_CHILDREN`), of every process: a look
+/// through all of them takes milliseconds, and as many guards as there are sidecars may look at once.
+///
+/// The list may lack some when others die while it is read (proc_tid_children(5)). We are woken by those deaths, and look again.
+fn children() -> Vec<c_int> {
+    match fs::read_to_string("/proc/thread-self/children") {
+        Ok(children) => children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+        Err(_) => {
+            let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+            all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        }
     }
 }
 
