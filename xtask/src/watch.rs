@@ -87,8 +87,6 @@ fn folders(metadata: &Value, package: &str) -> BTreeSet<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
-
     use std::fs;
 
     use serde_json::json;

@@ -41,7 +41,7 @@ fn tell(supervisor: &Supervisor, swapped: Result<Option<u32>, Failure>) {
     let name = supervisor.name();
     match swapped {
         Ok(pid) => {
-            eprintln!("pillion: {name} was rebuilt; the new one is process {}", pid.unwrap_or_default())
+            eprintln!("pillion: {name} was rebuilt; the new one is process {}", pid.unwrap_or_default());
         }
         // Somebody else decided over the sidecar in the meantime.
         Err(failure) if failure.kind == FailureKind::Stopped => {}
