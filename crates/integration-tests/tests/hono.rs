@@ -83,7 +83,7 @@ async fn keeps_its_port_across_a_crash() -> Result<()> {
     sidecar.signal(Signal::KILL)?;
     while changes.next().await.context("it is supervised")?.pid == Some(pid) {}
     // Node takes longer than this to start: it waits in the queue.
-    let mut request = TcpStream::connect(("127.0.0.1", before.port.get())).await?;
+    let mut request = TcpStream::connect(("127.0.0.1", before.port.unwrap().get())).await?;
     request.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     request.read_to_string(&mut answer).await?;

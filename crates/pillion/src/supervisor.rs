@@ -3,7 +3,7 @@
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    Detail, Endpoint, Events, Failure, FailureKind, Phase, SidecarEvent, Spec, Status, StatusWatch,
+    Detail, Endpoint, Events, Failure, FailureKind, Phase, Reach, SidecarEvent, Spec, Status, StatusWatch,
     StopOutcome, Token, events,
     gate::Dependency,
     snapshot::{Readiness, Snapshot},
@@ -96,7 +96,14 @@ impl Supervisor {
     /// the server on the port is the one that holds it. Give it to nobody but the app.
     #[must_use]
     pub fn token(&self) -> Option<Token> {
-        self.snapshot.borrow().token.clone()
+        self.snapshot.borrow().reach.as_ref()?.token().cloned()
+    }
+
+    /// The way to the present run, by which a program sends its own requests: the only one to a sidecar on a socket. `None` while
+    /// it is not ready.
+    #[must_use]
+    pub fn reach(&self) -> Option<Reach> {
+        self.snapshot.borrow().reach.clone()
     }
 
     /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start

@@ -3,11 +3,11 @@
 use tauri::State;
 use tauri_plugin_pillion::{Sidecars, pillion::Failure};
 
-/// Waits until the backend is ready, and says on which port of 127.0.0.1.
+/// Waits until the backend is ready, and says on which port of 127.0.0.1; refused where it is on a socket.
 #[tauri::command]
 async fn get_backend_port(sidecars: State<'_, Sidecars>) -> Result<u16, Failure> {
     let backend = sidecars.sidecar("backend")?.ready().await?;
-    Ok(backend.port.get())
+    Ok(backend.tcp_port()?.get())
 }
 
 /// Runs the app until its last window is closed.
