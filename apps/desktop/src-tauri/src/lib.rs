@@ -18,7 +18,5 @@ pub fn run() -> tauri::Result<()> {
     let builder = tauri::Builder::default().plugin(tauri_plugin_pillion::init());
     #[cfg(feature = "plugin-http")]
     let builder = builder.plugin(tauri_plugin_http::init());
-    builder
-        .invoke_handler(tauri::generate_handler![get_backend_port])
-        .run(tauri::generate_context!())
+    builder.invoke_handler(tauri::generate_handler![get_backend_port]).run(tauri::generate_context!())
 }
