@@ -18,6 +18,7 @@
 //! driven by a pure state machine. Its process group is stopped as a whole: asked by the end of stdin and SIGTERM, given
 //! a grace period, then killed.
 
+mod access;
 mod address;
 mod diagnosis;
 mod events;
@@ -30,7 +31,6 @@ mod life;
 mod output;
 mod probe;
 mod pulse;
-mod reach;
 mod run;
 mod snapshot;
 #[cfg(unix)]
@@ -42,11 +42,11 @@ mod supervisor;
 mod sys;
 mod task;
 
+pub use access::Access;
 pub use events::{Events, SidecarEvent, StatusWatch};
 pub use fleet::{Fleet, FleetError};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
 pub use pillion_protocol::{self as protocol, Token};
-pub use reach::Reach;
 pub use spec::{Intensity, Liveness, Restart, Spec, Transport};
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status, StopOutcome};
 pub use supervisor::Supervisor;

@@ -312,9 +312,12 @@ impl Life {
                 self.tell(Event::Healthy);
             }
             Err(error) => {
+                let hopeless = error == NotReady::Unproved;
                 self.run.evidence.not_ready = Some(error);
                 if let State::Starting(Step::Probing { place }) = self.state {
-                    self.probe(place, number + 1);
+                    // Whoever serves there does not hold the token, and will not learn it: the time for a start is as good
+                    // as over.
+                    if hopeless { self.tell(Event::Expired) } else { self.probe(place, number + 1) }
                 }
             }
         }

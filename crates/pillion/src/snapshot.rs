@@ -8,10 +8,10 @@ use std::{
 use pillion_protocol::{Place, Token};
 
 use crate::{
+    access::Access,
     address::Address,
     explain::{self, Evidence},
     output::Tail,
-    reach::Reach,
     spec::Spec,
     state::{State, Step},
     status::{Endpoint, Exit, Failure, FailureKind, Phase, Status},
@@ -25,8 +25,9 @@ const TAIL: usize = 20;
 pub(crate) struct Snapshot {
     pub(crate) status: Status,
     pub(crate) readiness: Readiness,
-    /// How to reach a sidecar that is up. It stays in here: no status, event or failure carries it.
-    pub(crate) reach: Option<Reach>,
+    /// What a request to a sidecar that is up needs: the token among it, which it has proved that it holds. It stays in here: no
+    /// status, event or failure carries it.
+    pub(crate) access: Option<Access>,
 }
 
 /// The answer to whoever waits for readiness.
@@ -70,7 +71,7 @@ impl Snapshot {
             exit: None,
             restarts: 0,
         };
-        Self { status, readiness: Readiness::Pending, reach: None }
+        Self { status, readiness: Readiness::Pending, access: None }
     }
 
     /// The snapshot that follows this one; `None` when nothing changed that anybody can see.
@@ -106,11 +107,15 @@ impl Snapshot {
             return None;
         }
         let status = Status { seq: self.status.seq + 1, at: now, ..status };
+        let access =
+            endpoint.as_ref().zip(facts.address.clone()).map(|(Endpoint { url, pid, .. }, address)| Access {
+                url: url.clone(),
+                pid: *pid,
+                token: facts.token.cloned(),
+                address,
+            });
         let readiness = Readiness::from(state, endpoint, failure);
-        let up = matches!(readiness, Readiness::Up(_));
-        let address = facts.address.clone().filter(|_| up);
-        let reach = address.map(|address| Reach { address, token: facts.token.cloned() });
-        Some(Self { status, readiness, reach })
+        Some(Self { status, readiness, access })
     }
 }
 

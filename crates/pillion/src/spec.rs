@@ -205,7 +205,8 @@ impl Spec {
 
     /// Over [`Transport::Socket`] the listener that is handed over (as by [`handover`](Self::handover), which this implies) is a
     /// Unix domain socket: nothing listens on any port, and other users cannot connect. The address is
-    /// `pillion://localhost`; requests go by way of [`Supervisor::reach`](crate::Supervisor::reach). For sidecars on
+    /// `pillion://localhost`; requests go by way of
+    /// [`Access::connect`](crate::Access::connect). For sidecars on
     /// `pillion-server`, and others that take such a listener and announce `BACKEND_SOCKET:3`; one that announces a port did
     /// not take it, and is used as it is, with a notice.
     ///
@@ -217,8 +218,9 @@ impl Spec {
 
     /// Whether the sidecar is to answer nobody but the app: each start gives it a fresh token in `PILLION_TOKEN`, it has to
     /// prove that it holds it before it counts as ready, and [`Supervisor::token`](crate::Supervisor::token) is the key.
-    /// For sidecars that keep rule 5 of the protocol, such as those on `pillion-server`; others are never ready. Not by
-    /// default, for as long as pages have no way to the token. Does nothing to an attached server.
+    /// For sidecars that keep rule 5 of the protocol, such as those on `pillion-server`; others fail to start. Not by
+    /// default here, where the announcement alone makes any program a sidecar; `tauri-plugin-pillion` asks for it unless
+    /// it is told otherwise. Does nothing to an attached server.
     #[must_use]
     pub fn private(self, private: bool) -> Self {
         self.with_run(|run| run.private = private)

@@ -3,7 +3,7 @@
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    Detail, Endpoint, Events, Failure, FailureKind, Phase, Reach, SidecarEvent, Spec, Status, StatusWatch,
+    Access, Detail, Endpoint, Events, Failure, FailureKind, Phase, SidecarEvent, Spec, Status, StatusWatch,
     StopOutcome, Token, events,
     gate::Dependency,
     snapshot::{Readiness, Snapshot},
@@ -81,13 +81,28 @@ impl Supervisor {
     /// As soon as it is known that the sidecar will not be ready without somebody asking for it: it could not be
     /// started, died, took too long, or was stopped. The failure carries exit status and last lines of output.
     pub async fn ready(&self) -> Result<Endpoint, Failure> {
+        self.settled().await.map(|(endpoint, _)| endpoint)
+    }
+
+    /// Waits as [`ready`](Self::ready) does, and gives what a request to that very run needs, its token included. For
+    /// whoever may call the sidecar, and nobody else.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    pub async fn access(&self) -> Result<Access, Failure> {
+        // What is up can be reached.
+        self.settled().await?.1.ok_or_else(|| self.closed())
+    }
+
+    /// The run that is up, or why there will be none.
+    async fn settled(&self) -> Result<(Endpoint, Option<Access>), Failure> {
         let mut snapshot = self.snapshot.clone();
         let settled = snapshot.wait_for(|snapshot| snapshot.readiness != Readiness::Pending).await;
-        match settled.map(|snapshot| snapshot.readiness.clone()) {
+        match settled.map(|snapshot| (snapshot.readiness.clone(), snapshot.access.clone())) {
             // What was up when the runtime shut down was killed with it, and nobody was left to say so.
-            Ok(Readiness::Up(endpoint)) if !self.commands.is_closed() => Ok(endpoint),
-            Ok(Readiness::Down(failure)) => Err(failure),
-            Ok(Readiness::Up(_) | Readiness::Pending) | Err(_) => Err(self.closed()),
+            Ok((Readiness::Up(endpoint), access)) if !self.commands.is_closed() => Ok((endpoint, access)),
+            Ok((Readiness::Down(failure), _)) => Err(failure),
+            Ok((Readiness::Up(_) | Readiness::Pending, _)) | Err(_) => Err(self.closed()),
         }
     }
 
@@ -96,14 +111,7 @@ impl Supervisor {
     /// the server on the port is the one that holds it. Give it to nobody but the app.
     #[must_use]
     pub fn token(&self) -> Option<Token> {
-        self.snapshot.borrow().reach.as_ref()?.token().cloned()
-    }
-
-    /// The way to the present run, by which a program sends its own requests: the only one to a sidecar on a socket. `None` while
-    /// it is not ready.
-    #[must_use]
-    pub fn reach(&self) -> Option<Reach> {
-        self.snapshot.borrow().reach.clone()
+        self.snapshot.borrow().access.as_ref()?.token.clone()
     }
 
     /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start

@@ -29,10 +29,7 @@ fn a_healthy_sidecar_is_ready_at_its_own_address() {
         );
         let status = phase(&mut events, Phase::Ready).await;
         assert_eq!(status, supervisor.status());
-        assert_eq!(
-            (status.port, status.url, status.pid),
-            (endpoint.port, Some(endpoint.url), endpoint.pid)
-        );
+        assert_eq!((status.port, status.url, status.pid), (endpoint.port, Some(endpoint.url), endpoint.pid));
         let _ = supervisor.stop().await;
         assert_eq!((supervisor.status().port, supervisor.status().url), (None, None));
     });

@@ -12,7 +12,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use pillion::{Phase, Reach, Restart, SidecarEvent, Spec, Supervisor, Transport};
+use pillion::{Access, Phase, Restart, SidecarEvent, Spec, Supervisor, Transport};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -49,10 +49,10 @@ fn spec() -> Spec {
 }
 
 /// The status of `GET path` with this token, and the body.
-async fn get(reach: &Reach, path: &str, token: &str) -> (u16, String) {
-    let mut stream = reach.connect().await.unwrap();
+async fn get(access: &Access, path: &str, token: &str) -> (u16, String) {
+    let mut stream = access.connect().await.unwrap();
     let headers =
-        format!("Host: {}\r\nConnection: close\r\nAuthorization: Bearer {token}", reach.authority());
+        format!("Host: {}\r\nConnection: close\r\nAuthorization: Bearer {token}", access.place().authority());
     stream.write_all(format!("GET {path} HTTP/1.1\r\n{headers}\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -61,51 +61,51 @@ async fn get(reach: &Reach, path: &str, token: &str) -> (u16, String) {
 }
 
 /// With its own token.
-async fn hits(reach: &Reach) -> String {
-    let (status, body) = get(reach, "/hits", reach.token().unwrap().reveal()).await;
+async fn hits(access: &Access) -> String {
+    let (status, body) = get(access, "/hits", access.token.as_ref().unwrap().reveal()).await;
     assert_eq!(status, 200);
     body
 }
 
 async fn it_is_ready_and_answers_the_token_alone() {
     let (supervisor, _events) = Supervisor::start(spec());
-    assert!(supervisor.reach().is_none(), "it has proved nothing yet");
+    assert!(supervisor.token().is_none(), "it has proved nothing yet");
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!((endpoint.url.as_str(), endpoint.port), ("pillion://localhost", None));
     assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "told to whoever holds the token");
     assert!(endpoint.tcp_port().unwrap_err().message.contains("has no port"));
     let status = supervisor.status();
     assert_eq!((status.url, status.port), (Some(endpoint.url), None));
-    let reach = supervisor.reach().unwrap();
-    assert_eq!(get(&reach, "/headers", TOKEN).await.0, 401);
-    assert_eq!(hits(&reach).await, "0");
-    assert!(!format!("{reach:?}").contains(reach.token().unwrap().reveal()));
+    let access = supervisor.access().await.unwrap();
+    assert_eq!(get(&access, "/headers", TOKEN).await.0, 401);
+    assert_eq!(hits(&access).await, "0");
+    assert!(!format!("{access:?}").contains(access.token.as_ref().unwrap().reveal()));
     let _ = supervisor.stop().await;
 }
 
 async fn restart_and_swap_and_stop_are_as_on_a_port() {
     let (supervisor, _events) = Supervisor::start(spec());
     supervisor.ready().await.unwrap();
-    let first = supervisor.reach().unwrap();
+    let first = supervisor.access().await.unwrap();
     supervisor.restart().await.unwrap();
-    let second = supervisor.reach().unwrap();
+    let second = supervisor.access().await.unwrap();
     assert_eq!(
-        get(&first, "/hits", first.token().unwrap().reveal()).await.0,
+        get(&first, "/hits", first.token.as_ref().unwrap().reveal()).await.0,
         401,
         "the same way, another run"
     );
     hits(&second).await;
     supervisor.swap().await.unwrap();
-    let third = supervisor.reach().unwrap();
+    let third = supervisor.access().await.unwrap();
     hits(&third).await;
     let _ = supervisor.stop().await;
     for gone in [first, second, third] {
         let error = gone.connect().await.err().unwrap();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     }
-    assert!(supervisor.reach().is_none());
+    assert!(supervisor.access().await.is_err());
     supervisor.restart().await.unwrap();
-    hits(&supervisor.reach().unwrap()).await;
+    hits(&supervisor.access().await.unwrap()).await;
     let _ = supervisor.stop().await;
 }
 
@@ -117,11 +117,11 @@ async fn a_request_between_two_runs_waits_and_succeeds() {
     let (supervisor, _events) = Supervisor::start(spec);
     drop(gate.accept().await.unwrap());
     let pid = supervisor.ready().await.unwrap().pid.unwrap();
-    let reach = supervisor.reach().unwrap();
+    let access = supervisor.access().await.unwrap();
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
     // The next run has started, and does not serve before this is dropped.
     let held = gate.accept().await.unwrap();
-    let request = tokio::spawn(async move { get(&reach, "/hits", TOKEN).await });
+    let request = tokio::spawn(async move { get(&access, "/hits", TOKEN).await });
     tokio::task::yield_now().await;
     assert!(!request.is_finished());
     drop(held);
@@ -178,7 +178,7 @@ async fn no_other_user_gets_in() {
     // The way that the app has is closed to them.
     let (supervisor, _events) = Supervisor::start(spec());
     supervisor.ready().await.unwrap();
-    let debug = format!("{:?}", supervisor.reach().unwrap());
+    let debug = format!("{:?}", supervisor.access().await.unwrap());
     let descriptor = debug.split("/proc/self/fd/").nth(1).unwrap().split('"').next().unwrap();
     let path = format!("/proc/{}/fd/{descriptor}", std::process::id());
     assert!(client(0, &path).await.contains("200 OK"), "this user finds it there");
@@ -218,8 +218,8 @@ async fn a_sidecar_that_takes_no_socket_is_reached_by_its_port() {
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
     assert!(notice(&mut events).await.contains("did not take the listener"));
-    let reach = supervisor.reach().unwrap();
-    assert_eq!(get(&reach, "/hits", TOKEN).await.0, 200);
+    let access = supervisor.access().await.unwrap();
+    assert_eq!(get(&access, "/hits", TOKEN).await.0, 200);
     let _ = supervisor.stop().await;
 }
 
