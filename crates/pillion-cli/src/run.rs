@@ -165,6 +165,7 @@ fn exit_status(status: &Status) -> ExitCode {
         | FailureKind::Dependency
         | FailureKind::Crashed
         | FailureKind::Hung
+        | FailureKind::NoPort
         | FailureKind::Stopped => false,
     });
     match status.exit {
