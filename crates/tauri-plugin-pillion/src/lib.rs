@@ -21,20 +21,24 @@
 
 mod commands;
 pub mod config;
+mod framing;
 mod rebuilt;
+mod requests;
 mod resolve;
 mod scope;
 mod sidecars;
 mod subscriptions;
+mod wire;
 
 use tauri::{
-    Manager, Resource, RunEvent, Runtime,
+    Manager, Resource, RunEvent, Runtime, WindowEvent,
     plugin::{Builder, TauriPlugin},
     webview::PageLoadEvent,
 };
 
 use config::Config;
 pub use pillion;
+use requests::Requests;
 pub use sidecars::Sidecars;
 use subscriptions::Subscriptions;
 
@@ -54,27 +58,34 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
             commands::watch,
             commands::unwatch,
             commands::connect,
+            commands::request,
+            commands::read,
+            commands::cancel,
             commands::restart,
             commands::swap,
             commands::stop
         ])
         .setup(|app, api| {
             app.manage(Subscriptions::default());
+            app.manage(Requests::default());
             let sidecars = Sidecars::start(api.config().as_ref(), app.config())?;
             app.resources_table().add(CloseOnDrop(sidecars.clone()));
             app.manage(sidecars);
             Ok(())
         })
         .on_page_load(|webview, page| {
-            // A page that loads anew has forgotten what it watched.
+            // A page that loads anew has forgotten what it watched and asked.
             if page.event() == PageLoadEvent::Started {
                 webview.state::<Subscriptions>().end_all_of(webview.label());
+                webview.state::<Requests>().cancel_all_of(webview.label());
             }
         })
-        .on_event(|app, event| {
-            if matches!(event, RunEvent::Exit) {
-                app.pillion().close();
+        .on_event(|app, event| match event {
+            RunEvent::Exit => app.pillion().close(),
+            RunEvent::WindowEvent { label, event: WindowEvent::Destroyed, .. } => {
+                app.state::<Requests>().cancel_all_of(label);
             }
+            _ => {}
         })
         .build()
 }
