@@ -17,6 +17,9 @@ use tauri::async_runtime;
 
 type Sender = SendRequest<Full<Bytes>>;
 
+/// What tells one run from the next: where it is, and its process.
+type Run = (String, Option<u32>);
+
 /// So many connections are kept for later; browsers have as many to one server.
 const KEPT: usize = 6;
 
@@ -36,7 +39,7 @@ pub(crate) struct Wire(Mutex<Idle>);
 /// All of them lead to one run.
 #[derive(Debug, Default)]
 struct Idle {
-    run: Option<(String, Option<u32>)>,
+    run: Option<Run>,
     senders: Vec<Sender>,
 }
 
@@ -81,7 +84,7 @@ impl Wire {
         None
     }
 
-    fn keep(&self, run: &(String, Option<u32>), sender: Sender) {
+    fn keep(&self, run: &Run, sender: Sender) {
         let mut idle = self.idle();
         if idle.run.as_ref() == Some(run) && idle.senders.len() < KEPT {
             idle.senders.push(sender);
@@ -94,7 +97,7 @@ impl Wire {
     }
 }
 
-fn identify(Access { url, pid, .. }: &Access) -> (String, Option<u32>) {
+fn identify(Access { url, pid, .. }: &Access) -> Run {
     (url.clone(), *pid)
 }
 
@@ -111,7 +114,7 @@ async fn connect(access: &Access) -> Result<Sender, WireError> {
 pub(crate) struct Body {
     incoming: Incoming,
     /// The connection that it comes by, until its end.
-    onward: Option<(Arc<Wire>, (String, Option<u32>), Sender)>,
+    onward: Option<(Arc<Wire>, Run, Sender)>,
 }
 
 impl Body {

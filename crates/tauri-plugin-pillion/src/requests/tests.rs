@@ -71,10 +71,6 @@ impl Stage {
         Self { supervisor, requests: Requests::default(), conversations, port }
     }
 
-    async fn next(&mut self) -> Conversation {
-        self.conversations.recv().await.unwrap()
-    }
-
     async fn send(&self, head: Value) -> Result<(Value, String), Refusal> {
         self.send_with(head, "").await
     }
