@@ -37,6 +37,7 @@ pub mod config;
 mod order;
 mod rebuilt;
 mod resolve;
+mod scope;
 mod sidecars;
 mod subscriptions;
 
@@ -64,10 +65,12 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
         .invoke_handler(tauri::generate_handler![
             commands::ready,
             commands::status,
+            commands::watch,
+            commands::unwatch,
+            commands::connect,
             commands::restart,
             commands::swap,
-            commands::watch,
-            commands::unwatch
+            commands::stop
         ])
         .setup(|app, api| {
             app.manage(order::SetUp::of(app));
