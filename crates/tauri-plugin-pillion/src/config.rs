@@ -291,8 +291,7 @@ mod tests {
         assert_eq!(pillion::Intensity::from(none.intensity), pillion::Intensity::default());
         assert_eq!(Option::from(none.liveness), Some(pillion::Liveness::default()));
 
-        let some =
-            sidecar(&json!({ "intensity": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }));
+        let some = sidecar(&json!({ "intensity": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }));
         let (window, interval) = (Duration::from_millis(1500), pillion::Liveness::default().interval);
         assert_eq!(pillion::Intensity::from(some.intensity), pillion::Intensity { limit: 4, window });
         assert_eq!(Option::from(some.liveness), Some(pillion::Liveness { interval, tolerance: 9 }));

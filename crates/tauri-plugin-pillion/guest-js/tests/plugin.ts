@@ -70,10 +70,15 @@ export function fakePlugin() {
     if (given) access.resolve(given);
   };
 
+  /** The next change, with nothing known but the state. */
+  const status = (state: Status["state"]): Status => {
+    return { ...nothing, sidecar: name, seq: ++last.seq, at: Date.now(), state };
+  };
+
   const say = (state: Status["state"], rest: Partial<Status> = {}, token: string | null = null) => {
     const { url = null, pid = null } = rest;
     grant(url === null ? null : { url, pid, token });
-    send({ ...nothing, sidecar: name, seq: ++last.seq, at: Date.now(), state, ...rest });
+    send({ ...status(state), ...rest });
   };
 
   return {
@@ -83,6 +88,7 @@ export function fakePlugin() {
     unwatched: unwatched.promise,
     send,
     say,
+    status,
     grant,
     /** Has `connect` refused, as by a capability. */
     refuse: (why: unknown) => access.reject(why),
@@ -90,7 +96,8 @@ export function fakePlugin() {
     ready: ({ url, port }: Backend, pid: number, state: "ready" | "unhealthy" = "ready") =>
       say(state, { url, port, pid }),
     /** The same of a private one. */
-    readyWith: (token: string, { url, port }: Backend, pid: number) => say("ready", { url, port, pid }, token),
+    readyWith: (token: string, { url, port }: Backend, pid: number) =>
+      say("ready", { url, port, pid }, token),
     failure: (kind: Failure["kind"]): Failure => ({
       kind,
       message: `${name} was killed by SIGKILL while it was in use`,
