@@ -74,6 +74,13 @@ const DRIVER: Need = Need {
     dnf: "/usr/bin/WebKitWebDriver",
     pacman: "webkitgtk-6.0",
 };
+const BUS: Need = Need {
+    why: "the session in which instances of an app find each other",
+    probe: Probe::Program("dbus-daemon"),
+    apt: "dbus",
+    dnf: "/usr/bin/dbus-daemon",
+    pacman: "dbus",
+};
 
 const WINE: Need = Need {
     why: "runs programs for Windows",
@@ -151,7 +158,7 @@ fn needs(purpose: Purpose) -> Vec<Need> {
         needs.push(XVFB);
     }
     if purpose == Purpose::Drive {
-        needs.push(DRIVER);
+        needs.extend([DRIVER, BUS]);
     }
     needs
 }
