@@ -33,7 +33,7 @@ pub(crate) enum Purpose {
     Build,
     /// Build and show a window, on a display of our own if there is none.
     Run,
-    /// Build, show a window on a display of our own, and drive it.
+    /// Build, show a window on a display of our own, and drive it, and attack it from a browser.
     Drive,
     /// Build for Windows, and run that. Only Debian's names of what it takes are known.
     Wine,
@@ -73,6 +73,20 @@ const DRIVER: Need = Need {
     apt: "webkit2gtk-driver",
     dnf: "/usr/bin/WebKitWebDriver",
     pacman: "webkitgtk-6.0",
+};
+const CHROMIUM: Need = Need {
+    why: "shows the pages of an attacker",
+    probe: Probe::Program("chromium"),
+    apt: "chromium",
+    dnf: "chromium",
+    pacman: "chromium",
+};
+const CHROMIUM_DRIVER: Need = Need {
+    why: "drives Chromium",
+    probe: Probe::Program("chromedriver"),
+    apt: "chromium-driver",
+    dnf: "chromedriver",
+    pacman: "chromium",
 };
 
 const WINE: Need = Need {
@@ -151,7 +165,7 @@ fn needs(purpose: Purpose) -> Vec<Need> {
         needs.push(XVFB);
     }
     if purpose == Purpose::Drive {
-        needs.push(DRIVER);
+        needs.extend([DRIVER, CHROMIUM, CHROMIUM_DRIVER]);
     }
     needs
 }
