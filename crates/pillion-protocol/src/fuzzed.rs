@@ -90,12 +90,14 @@ pub fn environment(bytes: &[u8]) {
     let value = |name: &str| entries.iter().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| *value);
     let secret = value(TOKEN).map(String::from_utf8_lossy).unwrap_or_default();
     match Given::read(|name| value(name).map(os_string)) {
-        Ok(given) => {
+        Ok(mut given) => {
             let written = |name| value(name).filter(|value| !value.is_empty()).map(<[u8]>::to_vec);
             assert_eq!(given.port.map(|port| port.to_string().into_bytes()), written(PORT));
             assert_eq!(given.instance.map(|nonce| nonce.to_string().into_bytes()), written(INSTANCE));
             let token = given.token.as_ref().map(|token| token.reveal().as_bytes().to_vec());
             assert_eq!(token, written(TOKEN));
+            // What is no secret may well repeat one.
+            given.allowed_origins = None;
             assert!(given.token.is_none() || !format!("{given:?}").contains(&*secret));
         }
         // Short ones are parts of other words.

@@ -18,6 +18,7 @@ use axum::{
 };
 use pillion_protocol::{
     Admission, Token,
+    announcement::parse_port,
     environment::{ALLOWED_ORIGINS, Given},
 };
 use tokio::{
@@ -96,7 +97,9 @@ pub fn origins(bytes: &[u8]) {
     let Ok(allowed) = origins::allowed(named.as_deref()) else { return };
     for origin in allowed {
         let (scheme, rest) = origin.split_once("://").expect("it has a scheme");
-        assert!(!scheme.is_empty() && !rest.is_empty(), "{origin:?}");
+        assert!(scheme.starts_with(|first: char| first.is_ascii_alphabetic()), "{origin:?}");
+        let (host, port) = rest.rsplit_once(':').filter(|_| !rest.ends_with(']')).unwrap_or((rest, "1"));
+        assert!(!host.is_empty() && parse_port(port.as_bytes()).is_some(), "{origin:?}");
         assert!(!rest.contains(['/', '?', '#', '*', '@', ' ', ',', '\\']), "{origin:?}");
         assert_eq!(origin, origin.to_ascii_lowercase());
     }
@@ -109,6 +112,6 @@ mod tests {
     #[test]
     fn the_corpus_holds() {
         replay("request", request);
-        replay("origins", super::origins);
+        replay("origins", origins);
     }
 }

@@ -55,7 +55,8 @@ const work = (script, message) =>
   });
 
 /** The address behind a redirect of the page's own server. */
-const detour = (url, { home }, status = 302) => `${home}/redirect?status=${status}&to=${encodeURIComponent(url)}`;
+const detour = (url, { home }, status = 302) =>
+  `${home}/redirect?status=${status}&to=${encodeURIComponent(url)}`;
 
 const webSocketUrl = (url) => url.replace("http:", "ws:");
 
@@ -75,7 +76,10 @@ globalThis.attacks = {
   "fetch token": (url, { token }) => text(fetch(url, { headers: bearer(token) })),
   "fetch token in address": (url, { token }) => text(fetch(`${url}?token=${token}`, { mode: "no-cors" })),
   "fetch from worker": (url) =>
-    work("onmessage = (e) => fetch(e.data).then((r) => r.text()).then(postMessage, () => postMessage(null))", url),
+    work(
+      "onmessage = (e) => fetch(e.data).then((r) => r.text()).then(postMessage, () => postMessage(null))",
+      url,
+    ),
   xhr: (url) =>
     new Promise((resolve) => {
       const request = new XMLHttpRequest();
