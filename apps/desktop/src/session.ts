@@ -14,4 +14,6 @@ export const client = new BackendClient(host.fetch);
 /** Whether the backend is there, for the whole life of the window. */
 export const backend = new Backend(host, client);
 
+// At the same time, so that no answer waits for another.
+host.preconnect();
 backend.start();

@@ -119,7 +119,7 @@ test("what the caller's signal ended is aborted or timeout, whatever the transpo
 
   expect(await problemOf(client.call("/", { signal: AbortSignal.timeout(1) }))).toEqual({ kind: "timeout" });
 
-  // plugin-http rejects with strings.
+  // As plugin-http rejects, for one.
   const stringly: Transport = () => Promise.reject("Request cancelled");
   const plugin = new BackendClient(stringly);
   expect(await problemOf(plugin.call("/", { signal: AbortSignal.abort() }))).toEqual({ kind: "aborted" });

@@ -15,17 +15,17 @@ test("inside the app the host is the sidecar called backend", async () => {
     return 1;
   });
 
-  await currentHost().ready();
   await currentHost().restart();
   currentHost().watch(
     () => {},
     () => {},
   );
+  currentHost().preconnect();
 
   expect(asked).toEqual([
-    ["plugin:pillion|ready", "backend"],
     ["plugin:pillion|restart", "backend"],
     ["plugin:pillion|watch", "backend"],
+    ["plugin:pillion|connect", "backend"],
   ]);
 });
 
@@ -36,7 +36,7 @@ test("in a plain browser everything fails in words", async () => {
   host.watch(() => {}, onError)();
 
   await expect(host.fetch("/health")).rejects.toThrow("outside the AIOS app");
-  await expect(host.ready()).rejects.toThrow("outside the AIOS app");
+  expect(host.preconnect()).toBeUndefined();
   await expect(host.restart()).rejects.toThrow("outside the AIOS app");
   expect(onError).toHaveBeenCalledOnce();
 });

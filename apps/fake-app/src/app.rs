@@ -48,7 +48,7 @@ pub(crate) fn run() {
     let program = arguments.next();
     let sidecars = program.as_ref().map_or(json!({}), |program| {
         let name = Path::new(program).file_name().unwrap().to_str().unwrap();
-        let mut sidecar = json!({ "program": name, "args": arguments.collect::<Vec<_>>(), "graceMs": grace });
+        let mut sidecar = json!({ "program": name, "args": arguments.collect::<Vec<_>>(), "graceMs": grace, "private": false });
         if death == "timeout" {
             sidecar["readyTimeoutMs"] = json!(200);
         }

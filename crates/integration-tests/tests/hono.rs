@@ -84,7 +84,12 @@ async fn keeps_its_port_across_a_crash() -> Result<()> {
     while changes.next().await.context("it is supervised")?.pid == Some(pid) {}
     // Node takes longer than this to start: it waits in the queue.
     let mut request = TcpStream::connect(("127.0.0.1", before.port.get())).await?;
-    request.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    request
+        .write_all(
+            format!("GET /health HTTP/1.1\r\nhost: localhost:{}\r\nconnection: close\r\n\r\n", before.port)
+                .as_bytes(),
+        )
+        .await?;
     let mut answer = String::new();
     request.read_to_string(&mut answer).await?;
     ensure!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
@@ -93,6 +98,52 @@ async fn keeps_its_port_across_a_crash() -> Result<()> {
     assert_ne!(after.pid, before.pid);
     let outcome = supervisor.stop().await;
     ensure!(matches!(outcome, StopOutcome::Graceful(exit) if exit.is_success()), "{outcome:?}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs Node and the built example: cargo xtask test"]
+async fn answers_the_app_alone() -> Result<()> {
+    let tree = Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
+    let (supervisor, _events) = Supervisor::start(tree.program("node").arg(server()?).private(true));
+    // Ready: it has proved that it holds the token.
+    let endpoint = supervisor.ready().await?;
+    assert_eq!(endpoint.version, Some(version()?), "told to whoever holds the token");
+    let token = supervisor.token().context("it is private")?;
+    let bearer = format!("authorization: Bearer {}\r\n", token.reveal());
+    let (ours, page) = (format!("host: 127.0.0.1:{}\r\n", endpoint.port), "origin: tauri://localhost\r\n");
+    let asks = "access-control-request-method: PUT\r\naccess-control-request-headers: authorization\r\n";
+    for (request, headers, status) in [
+        ("GET /notes", format!("{ours}{bearer}"), 404),
+        ("GET /notes", format!("{ours}{page}{bearer}"), 404),
+        ("GET /notes", format!("host: LOCALHOST:{}\r\n{bearer}", endpoint.port), 404),
+        ("GET /notes", ours.clone(), 401),
+        ("GET /notes", format!("{ours}authorization: Bearer {}\r\n", "0".repeat(64)), 401),
+        ("GET /notes", format!("{ours}{bearer}{bearer}"), 401),
+        ("GET /notes?token", format!("{ours}upgrade: websocket\r\nconnection: upgrade\r\n"), 401),
+        ("GET /health", ours.clone(), 200),
+        ("GET //health", ours.clone(), 401),
+        ("POST /health", format!("{ours}content-length: 0\r\n"), 401),
+        ("GET /health", format!("host: rebound.example:{}\r\n{bearer}", endpoint.port), 403),
+        ("GET /health", format!("host: 127.0.0.1\r\n{bearer}"), 403),
+        ("GET http://rebound.example/health", format!("{ours}{bearer}"), 403),
+        ("GET /health", format!("{ours}{ours}{bearer}"), 400),
+        ("GET /health", format!("{ours}origin: null\r\n{bearer}"), 403),
+        ("GET /health", format!("{ours}{page}{page}{bearer}"), 403),
+        ("OPTIONS /notes", format!("{ours}{page}{asks}"), 204),
+        ("OPTIONS /notes", format!("{ours}origin: https://example.org\r\n{asks}"), 403),
+        ("OPTIONS /notes", format!("{ours}{page}"), 401),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", endpoint.port.get())).await?;
+        let head = format!("{request} HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        ensure!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}{answer}");
+        let readable = answer.to_ascii_lowercase().contains("access-control-allow-origin: tauri://localhost");
+        ensure!(readable == (headers.contains(page) && status != 403), "{head}{answer}");
+    }
+    let _ = supervisor.stop().await;
     Ok(())
 }
 

@@ -35,6 +35,10 @@ pub(crate) struct Args {
     /// Hand the program its listener by systemd's convention, so that the port outlives a crash.
     #[arg(long)]
     handover: bool,
+    /// Give the program a token, without which it is to answer nobody. Ready then means besides that it proved to hold it.
+    /// The token is told to nobody else: this shows whether a program can be a private sidecar.
+    #[arg(long)]
+    private: bool,
     /// Write one JSON object a line on stdout, for programs to read.
     #[arg(long)]
     json: bool,
@@ -130,6 +134,7 @@ fn spec(args: Args) -> Spec {
         .grace(args.grace)
         .restart(args.restart.into())
         .handover(args.handover)
+        .private(args.private)
 }
 
 /// Why there is nothing more to show.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pillion_protocol::health::DEFAULT_PATH;
+
 use crate::{
     probe::NotReady,
     spec::{Intensity, Launch, Liveness, Spec},
@@ -138,6 +140,11 @@ fn timed_out(spec: &Spec, step: Step, evidence: &Evidence) -> String {
             "{name} announced no port within {limit}: it has to print BACKEND_PORT:{{port}} and a newline on stdout, \
              and to flush it{}",
             misannounced(evidence)
+        ),
+        Step::Probing { port } if evidence.not_ready == Some(NotReady::Unproved) => format!(
+            "{name} is to be private, but GET {DEFAULT_PATH} on the port that it announced, {port}, gives no proof that it \
+             holds its token: let it keep rule 5 of the protocol, as pillion-server does, or say that whoever reaches this \
+             machine's loopback may call it, by \"private\": false in tauri.conf.json or Spec::private(false) in Rust"
         ),
         Step::Probing { port } => {
             let last =

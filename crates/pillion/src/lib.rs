@@ -18,6 +18,7 @@
 //! driven by a pure state machine. Its process group is stopped as a whole: asked by the end of stdin and SIGTERM, given
 //! a grace period, then killed.
 
+mod access;
 mod diagnosis;
 mod events;
 mod explain;
@@ -41,6 +42,7 @@ mod supervisor;
 mod sys;
 mod task;
 
+pub use access::Access;
 pub use events::{Events, SidecarEvent, StatusWatch};
 pub use fleet::{Fleet, FleetError};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};

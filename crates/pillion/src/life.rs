@@ -301,9 +301,12 @@ impl Life {
                 self.tell(Event::Healthy);
             }
             Err(error) => {
+                let hopeless = error == NotReady::Unproved;
                 self.run.evidence.not_ready = Some(error);
                 if let State::Starting(Step::Probing { port }) = self.state {
-                    self.probe(port, number + 1);
+                    // Whoever serves there does not hold the token, and will not learn it: the time for a start is as good
+                    // as over.
+                    if hopeless { self.tell(Event::Expired) } else { self.probe(port, number + 1) }
                 }
             }
         }

@@ -48,9 +48,7 @@ pub(crate) enum NotReady {
     NotHttp(String),
     #[error("another server answered: its instance is not the one that was started")]
     Foreign,
-    #[error(
-        "it answered without the proof that it holds the token: it is another server, or does not keep rule 5 of the protocol"
-    )]
+    #[error("it gives no proof that it holds the token")]
     Unproved,
 }
 
@@ -120,7 +118,11 @@ impl Probe {
         getrandom::fill(&mut bytes).map_err(|error| NotReady::Unable(error.to_string()))?;
         let challenge = Challenge::from_bytes(bytes);
         let asks = (HeaderName::from_static(CHALLENGE_HEADER), value(&challenge.to_string())?);
-        let response = self.get(sender, DEFAULT_PATH, [asks]).await?;
+        let response = match self.get(sender, DEFAULT_PATH, [asks]).await {
+            // It has understood the question, and does not know what it means.
+            Err(NotReady::Status(status)) if status.is_client_error() => return Err(NotReady::Unproved),
+            answer => answer?,
+        };
         let proof = response.headers().get(PROOF_HEADER).map(HeaderValue::as_bytes);
         if !proof.is_some_and(|proof| token.is_proved_by(proof, self.port, challenge)) {
             return Err(NotReady::Unproved);

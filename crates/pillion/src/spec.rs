@@ -192,8 +192,9 @@ impl Spec {
 
     /// Whether the sidecar is to answer nobody but the app: each start gives it a fresh token in `PILLION_TOKEN`, it has to
     /// prove that it holds it before it counts as ready, and [`Supervisor::token`](crate::Supervisor::token) is the key.
-    /// For sidecars that keep rule 5 of the protocol, such as those on `pillion-server`; others are never ready. Not by
-    /// default, for as long as pages have no way to the token. Does nothing to an attached server.
+    /// For sidecars that keep rule 5 of the protocol, such as those on `pillion-server`; others fail to start. Not by
+    /// default here, where the announcement alone makes any program a sidecar; `tauri-plugin-pillion` asks for it unless
+    /// it is told otherwise. Does nothing to an attached server.
     #[must_use]
     pub fn private(self, private: bool) -> Self {
         self.with_run(|run| run.private = private)

@@ -3,7 +3,7 @@
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    Detail, Endpoint, Events, Failure, FailureKind, Phase, SidecarEvent, Spec, Status, StatusWatch,
+    Access, Detail, Endpoint, Events, Failure, FailureKind, Phase, SidecarEvent, Spec, Status, StatusWatch,
     StopOutcome, Token, events,
     gate::Dependency,
     snapshot::{Readiness, Snapshot},
@@ -81,13 +81,28 @@ impl Supervisor {
     /// As soon as it is known that the sidecar will not be ready without somebody asking for it: it could not be
     /// started, died, took too long, or was stopped. The failure carries exit status and last lines of output.
     pub async fn ready(&self) -> Result<Endpoint, Failure> {
+        self.settled().await.map(|(endpoint, _)| endpoint)
+    }
+
+    /// Waits as [`ready`](Self::ready) does, and gives what a request to that very run needs, its token included. For
+    /// whoever may call the sidecar, and nobody else.
+    ///
+    /// # Errors
+    /// As for [`ready`](Self::ready).
+    pub async fn access(&self) -> Result<Access, Failure> {
+        let (Endpoint { url, pid, .. }, token) = self.settled().await?;
+        Ok(Access { url, pid, token })
+    }
+
+    /// The run that is up, or why there will be none.
+    async fn settled(&self) -> Result<(Endpoint, Option<Token>), Failure> {
         let mut snapshot = self.snapshot.clone();
         let settled = snapshot.wait_for(|snapshot| snapshot.readiness != Readiness::Pending).await;
-        match settled.map(|snapshot| snapshot.readiness.clone()) {
+        match settled.map(|snapshot| (snapshot.readiness.clone(), snapshot.token.clone())) {
             // What was up when the runtime shut down was killed with it, and nobody was left to say so.
-            Ok(Readiness::Up(endpoint)) if !self.commands.is_closed() => Ok(endpoint),
-            Ok(Readiness::Down(failure)) => Err(failure),
-            Ok(Readiness::Up(_) | Readiness::Pending) | Err(_) => Err(self.closed()),
+            Ok((Readiness::Up(endpoint), token)) if !self.commands.is_closed() => Ok((endpoint, token)),
+            Ok((Readiness::Down(failure), _)) => Err(failure),
+            Ok((Readiness::Up(_) | Readiness::Pending, _)) | Err(_) => Err(self.closed()),
         }
     }
 

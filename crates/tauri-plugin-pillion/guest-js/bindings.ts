@@ -114,3 +114,18 @@ pid: number | null,
  * The version that its health names.
  */
 version: string | null, };
+
+export type Access = { 
+/**
+ * `http://127.0.0.1:{port}`, as in [`Endpoint`](crate::Endpoint).
+ */
+url: string, 
+/**
+ * Its process, unless it was attached to: with the address, it tells one run from the next.
+ */
+pid: number | null, 
+/**
+ * The token that each request has to carry, as `Authorization: Bearer {token}`; `None` where the sidecar is not
+ * [private](crate::Spec::private).
+ */
+token: string | null, };

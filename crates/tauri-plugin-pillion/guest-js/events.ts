@@ -1,6 +1,6 @@
 import { createParser } from "eventsource-parser";
-import { address } from "./fetch.js";
-import type { Connection, Line } from "./line.js";
+import type { Connection } from "./connection.js";
+import type { Line } from "./line.js";
 import { onAbort, sleep } from "./signals.js";
 
 /** One message of an event stream: https://html.spec.whatwg.org/multipage/server-sent-events.html. */
@@ -57,7 +57,9 @@ export async function* events(
     try {
       const response = await open(connection, path, options.headers, state.lastEventId, here.signal);
       if (response?.status === 204) return;
-      if (response?.body) {
+      const refused = response?.status === 401 && !(await line.isCurrent(connection, signal));
+      if (signal.aborted) return;
+      if (response?.body && !refused) {
         if (!isEventStream(response)) throw new EventStreamError(response);
         vain = 0;
         onOpen?.(response);
@@ -77,7 +79,7 @@ export async function* events(
 
 /** The answer, or null where there was none: https://fetch.spec.whatwg.org/#concept-network-error. */
 async function open(
-  { url }: Connection,
+  connection: Connection,
   path: string,
   given: HeadersInit | undefined,
   lastEventId: string,
@@ -86,7 +88,7 @@ async function open(
   const headers = new Headers(given);
   headers.set("accept", "text/event-stream");
   if (lastEventId !== "") headers.set("last-event-id", utf8(lastEventId));
-  const request = new Request(address(url, path), { headers, cache: "no-store", signal });
+  const request = connection.request(path, { headers, cache: "no-store", signal });
   return fetch(request).catch(() => null);
 }
 

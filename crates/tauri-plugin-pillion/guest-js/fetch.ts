@@ -27,23 +27,25 @@ export async function send(line: Line, path: string, options: RequestOptions = {
   for (let attempt = 1; ; attempt++) {
     const connection = await line.connection(patience, init.signal);
     // What is wrong with the request itself is said here, before it is sent.
-    const request = new Request(address(connection.url, path), init);
+    const request = connection.request(path, init);
+    let cause: unknown;
+    let again: boolean;
     try {
-      return await fetch(request);
-    } catch (cause) {
+      const response = await fetch(request);
+      if (response.status !== 401 || (await line.isCurrent(connection, init.signal))) return response;
+      // The next run did not let the last one's token in, so nothing was done, whatever the method.
+      again = retry !== false && !(init.body instanceof ReadableStream);
+    } catch (error) {
       // Nothing else means that the network failed: https://fetch.spec.whatwg.org/#fetch-method, step 12.
-      if (!(cause instanceof TypeError) || init.signal?.aborted) throw cause;
-      if (!(await line.isGone(connection, init.signal))) throw cause;
-      if (attempt < ATTEMPTS && mayRepeat(request, init.body, retry)) continue;
+      if (!(error instanceof TypeError) || init.signal?.aborted) throw error;
+      if (!(await line.isGone(connection, init.signal))) throw error;
+      cause = error;
+      again = mayRepeat(request, init.body, retry);
+    }
+    if (attempt === ATTEMPTS || !again) {
       throw new Interrupted(line.sidecar, line.status?.failure ?? null, cause);
     }
   }
-}
-
-/** The address of `path`, which must not be able to name another host, as `@example.org` would. */
-export function address(url: string, path: string): string {
-  if (path.startsWith("/")) return url + path;
-  throw new TypeError(`a path begins with a slash, and ${JSON.stringify(path)} does not`);
 }
 
 function mayRepeat(

@@ -25,11 +25,20 @@ export interface Sidecar {
    */
   swap(): Promise<Endpoint>;
 
+  /** Stops it, and settles when nothing of it is left. It stays down until somebody restarts it. */
+  stop(): Promise<void>;
+
   /**
    * Calls `onStatus` with the present state and then with each later one, in order and none twice, so that it
    * does not matter how late the watch begins. `onError` is called at most once, when the watch could not begin.
    */
   watch(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching;
+
+  /**
+   * Asks the app for what the first request needs, so that it need not wait for that: for pages that know early that they
+   * will call. What goes wrong is that request's to say.
+   */
+  preconnect(): void;
 
   /**
    * The platform's `fetch`, for a path (`/notes?page=2`) of whatever run of the sidecar is there. Where there is none
@@ -40,6 +49,8 @@ export interface Sidecar {
    * when the request was sent, may have been done, and is not sent again; or with another `SidecarError`, when it was
    * not sent: the sidecar does not come back by itself (`kind` and `failure` say why), or not within `patience`
    * (`kind` is `starting`, `restarting` or `stopping`). A body that breaks off rejects where it is read.
+   *
+   * Carries the token of a private sidecar as `Authorization`, which is therefore not the caller's to set.
    */
   fetch(path: string, init?: RequestOptions): Promise<Response>;
 
@@ -52,7 +63,10 @@ export interface Sidecar {
    */
   events(path: string, options?: EventsOptions): AsyncGenerator<ServerSentEvent, void, void>;
 
-  /** A WebSocket that follows the sidecar: opened once it is ready, and opened again whenever it closes. */
+  /**
+   * A WebSocket that follows the sidecar: opened once it is ready, and opened again whenever it closes. It carries the token
+   * of a private sidecar as a subprotocol, before those in `options`.
+   */
   webSocket(path: string, options?: SocketOptions): Socket;
 }
 
@@ -68,6 +82,8 @@ export function sidecar(name: string): Sidecar {
     status: () => call<Status>("status", { sidecar: name }),
     restart: () => call<Endpoint>("restart", { sidecar: name }),
     swap: () => call<Endpoint>("swap", { sidecar: name }),
+    stop: () => call<void>("stop", { sidecar: name }),
+    preconnect: () => line.open(),
     watch: (onStatus, onError) => watch.add(onStatus, onError),
     fetch: (path, init) => send(line, path, init),
     events: (path, options) => events(line, path, options),

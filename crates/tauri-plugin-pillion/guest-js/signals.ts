@@ -37,6 +37,14 @@ export function sleep(ms: number, ...signals: MaybeSignal[]): Promise<void> {
   });
 }
 
+/** Resolves with what the promise brings; with null when it is rejected, or when one of the signals is aborted first. */
+export function orNull<T>(promise: Promise<T>, ...signals: MaybeSignal[]): Promise<T | null> {
+  return new Promise((resolve) => {
+    const deaf = onAbort(signals, () => resolve(null));
+    promise.then(resolve, () => resolve(null)).finally(deaf);
+  });
+}
+
 /**
  * Resolves with the first value other than null that `look` finds, now or when woken by way of `waiting`; with null
  * after `ms` milliseconds. Rejects with what `look` throws, and with the signal's reason when that is aborted.

@@ -1,5 +1,5 @@
-import { address } from "./fetch.js";
-import type { Connection, Line } from "./line.js";
+import type { Connection } from "./connection.js";
+import type { Line } from "./line.js";
 import { onAbort, sleep } from "./signals.js";
 
 export interface SocketOptions {
@@ -60,13 +60,13 @@ export function webSocket(line: Line, path: string, options: SocketOptions = {})
   };
 
   /** One socket, from beginning to end. Answers whether it was ever open. */
-  const hold = ({ url, gone }: Connection) =>
+  const hold = (connection: Connection) =>
     new Promise<boolean>((resolve) => {
-      const socket = new WebSocket(address(url, path).replace(/^http/, "ws"), options.protocols);
+      const socket = connection.webSocket(path, options.protocols);
       let opened = false;
       socket.binaryType = options.binaryType ?? "arraybuffer";
       present = socket;
-      const deaf = onAbort([closed.signal, gone], () => socket.close());
+      const deaf = onAbort([closed.signal, connection.gone], () => socket.close());
       socket.addEventListener("open", () => {
         opened = true;
         options.onOpen?.();

@@ -22,7 +22,7 @@ pub struct Config {
 }
 
 /// One sidecar. Every field may be left out.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sidecar {
     /// The file name of its program, which Tauri installs beside the app's own: the last part of its
@@ -34,6 +34,11 @@ pub struct Sidecar {
     /// Environment variables on top of the inherited ones.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Whether it answers the app alone: `true` by default. Each start gives it a token, which every request has to carry,
+    /// and which windows get by the permission `pillion:allow-connect`. It has to keep rule 5 of the protocol, as it does on
+    /// `pillion-server`. With `false`, whatever reaches this machine's loopback may call it.
+    #[serde(default = "yes")]
+    pub private: bool,
     /// The path whose 2xx answer means ready; `/health` by default.
     pub health: Option<String>,
     /// How long a start may take, in milliseconds; [`Spec::DEFAULT_READY_TIMEOUT`] by default.
@@ -133,7 +138,7 @@ impl Sidecar {
 
     /// Puts what is declared beside the program into a specification.
     pub(crate) fn refine(&self, mut spec: Spec, name: &str) -> Result<Spec, ConfigError> {
-        spec = spec.args(&self.args);
+        spec = spec.args(&self.args).private(self.private);
         for (variable, value) in &self.env {
             spec = spec.env(variable, value);
         }
@@ -159,6 +164,10 @@ impl Sidecar {
             .depends_on(&self.depends_on)
             .optional(self.optional))
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl From<Intensity> for pillion::Intensity {
@@ -224,6 +233,11 @@ impl<'de> Deserialize<'de> for Liveness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+
+    fn sidecar(fields: &Value) -> Sidecar {
+        serde_json::from_value(fields.clone()).unwrap()
+    }
 
     fn parse(json: &str) -> Result<Config, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
@@ -233,6 +247,12 @@ mod tests {
     fn an_empty_declaration_is_enough() {
         let config = parse(r#"{ "sidecars": { "backend": {} } }"#).unwrap();
         assert_eq!(config.sidecars["backend"].program("backend"), Ok("backend"));
+    }
+
+    #[test]
+    fn a_sidecar_is_private_unless_it_says_otherwise() {
+        assert!(sidecar(&json!({})).private);
+        assert!(!sidecar(&json!({ "private": false })).private);
     }
 
     #[test]
@@ -254,6 +274,7 @@ mod tests {
             (r#""intensity": { "window": 5 }"#, "intensity.window", "`windowMs`"),
             (r#""liveness": true"#, "liveness", "false, or an object"),
             (r#""liveness": { "intervalMs": 0 }"#, "liveness.intervalMs", "nonzero"),
+            (r#""private": "no""#, "private", "a boolean"),
             (r#""handover": "yes""#, "handover", "a boolean"),
             (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
             (r#""optional": 1"#, "optional", "a boolean"),
@@ -266,22 +287,21 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_as_the_supervisor_has_it() {
-        let sidecar = |fields: &str| -> Sidecar { serde_json::from_str(fields).unwrap() };
-        let none = sidecar("{}");
+        let none = sidecar(&json!({}));
         assert_eq!(pillion::Intensity::from(none.intensity), pillion::Intensity::default());
         assert_eq!(Option::from(none.liveness), Some(pillion::Liveness::default()));
 
-        let some = sidecar(r#"{ "intensity": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }"#);
+        let some = sidecar(&json!({ "intensity": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }));
         let (window, interval) = (Duration::from_millis(1500), pillion::Liveness::default().interval);
         assert_eq!(pillion::Intensity::from(some.intensity), pillion::Intensity { limit: 4, window });
         assert_eq!(Option::from(some.liveness), Some(pillion::Liveness { interval, tolerance: 9 }));
-        assert_eq!(Option::<pillion::Liveness>::from(sidecar(r#"{ "liveness": false }"#).liveness), None);
+        assert_eq!(Option::<pillion::Liveness>::from(sidecar(&json!({ "liveness": false })).liveness), None);
     }
 
     #[test]
     fn what_cannot_be_a_file_name_is_refused() {
         for program in ["binaries/backend", "..", "", r"bin\backend"] {
-            let sidecar = Sidecar { program: Some(program.to_owned()), ..Sidecar::default() };
+            let sidecar = sidecar(&json!({ "program": program }));
             let error = sidecar.program("api").unwrap_err().to_string();
             assert!(error.contains("plugins.pillion.sidecars.api.program"), "{error}");
         }
@@ -289,7 +309,6 @@ mod tests {
 
     #[test]
     fn a_health_path_is_a_path() {
-        let sidecar = Sidecar { health: Some("health".into()), ..Sidecar::default() };
-        assert!(sidecar.refine(Spec::run("api", "api"), "api").is_err());
+        assert!(sidecar(&json!({ "health": "health" })).refine(Spec::run("api", "api"), "api").is_err());
     }
 }

@@ -23,6 +23,7 @@ mod commands;
 pub mod config;
 mod rebuilt;
 mod resolve;
+mod scope;
 mod sidecars;
 mod subscriptions;
 
@@ -50,10 +51,12 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
         .invoke_handler(tauri::generate_handler![
             commands::ready,
             commands::status,
+            commands::watch,
+            commands::unwatch,
+            commands::connect,
             commands::restart,
             commands::swap,
-            commands::watch,
-            commands::unwatch
+            commands::stop
         ])
         .setup(|app, api| {
             app.manage(Subscriptions::default());

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use pillion::{Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status};
+use pillion::{Access, Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status};
 use ts_rs::{Config, TS};
 
 fn bindings() -> String {
@@ -15,6 +15,7 @@ fn bindings() -> String {
         Failure::decl(&config),
         Status::decl(&config),
         Endpoint::decl(&config),
+        Access::decl(&config),
     ];
     let types: String = declarations.iter().map(|declaration| format!("\nexport {declaration}\n")).collect();
     format!(

@@ -1,15 +1,12 @@
+import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
-import { cors } from "hono/cors";
+import { gate } from "./private.js";
 
-/** Where Tauri's own pages come from: macOS and Linux; Windows and Android; the same with `useHttpsScheme`. */
-const TAURI_ORIGINS = ["tauri://localhost", "http://tauri.localhost", "https://tauri.localhost"];
-
-/** The routes. `env` is what the host gave: its list of origins replaces Tauri's, its nonce comes back in `/health`. */
-export function createApp(version: string, env: NodeJS.ProcessEnv): Hono {
+/** The routes. `env` is what the host gave: whom to answer, and the nonce of this run, which comes back in `/health`. */
+export function createApp(version: string, env: NodeJS.ProcessEnv): Hono<{ Bindings: HttpBindings }> {
   const instance = env.PILLION_INSTANCE || undefined;
-  const origin = env.PILLION_ALLOWED_ORIGINS?.split(",").map((entry) => entry.trim()) ?? TAURI_ORIGINS;
-  const app = new Hono();
-  app.use(cors({ origin, maxAge: 7200 }));
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  app.use(gate(env));
   app.get("/health", (context) => {
     context.header("Cache-Control", "no-store");
     return context.json({

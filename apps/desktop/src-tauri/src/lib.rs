@@ -15,9 +15,8 @@ async fn get_backend_port(sidecars: State<'_, Sidecars>) -> Result<u16, Failure>
 /// # Errors
 /// The webview or a plugin could not be started.
 pub fn run() -> tauri::Result<()> {
-    tauri::Builder::default()
-        .plugin(tauri_plugin_pillion::init())
-        .plugin(tauri_plugin_http::init())
-        .invoke_handler(tauri::generate_handler![get_backend_port])
-        .run(tauri::generate_context!())
+    let builder = tauri::Builder::default().plugin(tauri_plugin_pillion::init());
+    #[cfg(feature = "plugin-http")]
+    let builder = builder.plugin(tauri_plugin_http::init());
+    builder.invoke_handler(tauri::generate_handler![get_backend_port]).run(tauri::generate_context!())
 }

@@ -89,7 +89,7 @@ export class BackendClient {
   }
 }
 
-/** The signal, not the exception, says whether the caller ended the request: plugin-http rejects with plain strings. */
+/** The signal, not the exception, says whether the caller ended the request: a transport may reject with plain strings. */
 function requestError(cause: unknown, signal: AbortSignal | null | undefined): BackendError {
   if (signal?.aborted) {
     return (signal.reason as Error | undefined)?.name === "TimeoutError"

@@ -3,7 +3,6 @@ import { isTauri } from "@tauri-apps/api/core";
 import type { Endpoint, RequestOptions, Status } from "tauri-plugin-pillion-api";
 import { sidecar } from "tauri-plugin-pillion-api";
 
-export { fetch as pluginFetch } from "@tauri-apps/plugin-http";
 export {
   type Exit,
   type Failure,
@@ -18,8 +17,8 @@ export interface Host {
   /** `fetch` for a path of the backend: waits for it, follows its restarts, and repeats what may be repeated. */
   fetch(path: string, init?: RequestOptions): Promise<Response>;
 
-  /** Waits until the backend is ready and says where. */
-  ready(): Promise<Endpoint>;
+  /** Asks for what the first `fetch` needs, so that it need not wait for that. */
+  preconnect(): void;
 
   /** Starts the backend again, whatever state it is in, and waits until it is ready. */
   restart(): Promise<Endpoint>;
@@ -37,7 +36,7 @@ const outside = new Error(
 /** A plain browser, as when Vite's address is opened by hand: every request fails in words rather than in a TypeError. */
 const browser: Host = {
   fetch: () => Promise.reject(outside),
-  ready: () => Promise.reject(outside),
+  preconnect: () => {},
   restart: () => Promise.reject(outside),
   watch: (_, onError) => {
     onError(outside);

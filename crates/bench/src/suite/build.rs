@@ -104,10 +104,26 @@ impl Workspace {
         fs::create_dir_all(&folder)?;
         let page = self.page(&folder.join("page"))?;
         // No sidecar is copied in by the build: the one that lies there may be a debug build.
-        let config =
-            json!({ "build": { "frontendDist": page }, "bundle": { "externalBin": [] } }).to_string();
+        // What AIOS does not grant, nor have: the route through tauri-plugin-http.
+        let plugin_http = json!({
+            "identifier": "bench",
+            "windows": ["main"],
+            "permissions": [
+                { "identifier": "http:allow-fetch", "allow": [{ "url": "http://127.0.0.1:*" }] },
+                "http:allow-fetch-send",
+                "http:allow-fetch-read-body",
+                "http:allow-fetch-cancel",
+                "http:allow-fetch-cancel-body",
+            ],
+        });
+        let config = json!({
+            "build": { "frontendDist": page },
+            "bundle": { "externalBin": [] },
+            "app": { "security": { "capabilities": ["default", plugin_http] } },
+        })
+        .to_string();
         // Both in one build, so that they share one build of Tauri.
-        let features = "aios/custom-protocol,empty-shell/custom-protocol";
+        let features = "aios/custom-protocol,aios/plugin-http,empty-shell/custom-protocol";
         let arguments = ["--package", "aios", "--package", "empty-shell", "--features", features];
         self.cargo(&arguments, &[("TAURI_CONFIG", &config)])?;
         // Sidecars lie beside their app. Moved, so that nobody takes this AIOS for the one that ships.

@@ -40,6 +40,9 @@ fn who_never_became_ready_is_125_with_the_reason() {
             ("", "out BACKEND_PORT:0\\n exit 1", "which is no announcement"),
             ("--ready-timeout 200ms", "park", "announced no port within 200 ms"),
             ("--ready-timeout 200ms", "listen 500 announce park", "it answered 500"),
+            // Both at once: the start has a minute.
+            ("--private", "listen ok announce park", "\"private\": false"),
+            ("--private", "listen 404 announce park", "\"private\": false"),
             ("--ready-timeout 200ms --health /up", "listen /health announce exit 1", "exited with code 1"),
         ] {
             let tree = tree();

@@ -40,7 +40,7 @@ test("a request waits for readiness, and is sent once", async () => {
   expect(server.requests).toEqual(["GET /greet?who=me"]);
 });
 
-test("once it watches, no request asks the app anything, however many handles there are", async () => {
+test("once it is connected, no request asks the app anything, however many handles there are", async () => {
   const plugin = fakePlugin();
   const server = await backend(hello);
   const first = sidecar(plugin.name).fetch("/");
@@ -51,7 +51,7 @@ test("once it watches, no request asks the app anything, however many handles th
   await Promise.all([1, 2, 3].map(() => sidecar(plugin.name).fetch("/")));
 
   expect(server.requests).toHaveLength(9);
-  expect(plugin.commands).toEqual(["plugin:pillion|watch"]);
+  expect(plugin.commands).toEqual(["plugin:pillion|watch", "plugin:pillion|connect"]);
 });
 
 test("an unhealthy backend is still used", async () => {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { AddressInfo, Socket } from "node:net";
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { onTestFinished, vi } from "vitest";
-import type { Failure, Status } from "../bindings.js";
+import type { Access, Failure, Status } from "../bindings.js";
 
 /** Each test has a sidecar of its own, because a page keeps what it knows of each. */
 let sidecars = 0;
@@ -34,11 +34,15 @@ export function fakePlugin() {
   const streams: Stream[] = [];
   const unwatched = deferred<unknown>();
   const last = { seq: 0 };
+  /** What `connect` answers: the run that is up, or the next one. */
+  let access = deferred<Access>();
+  let isUp = false;
 
   mockIPC((command, payload) => {
     commands.push(command);
     const args = payload as { channel: { id: number }; id: number };
     if (command === "plugin:pillion|unwatch") unwatched.resolve(args.id);
+    if (command === "plugin:pillion|connect") return access.promise;
     if (command !== "plugin:pillion|watch") return undefined;
     const stream = { answer: deferred<number>(), channel: args.channel.id, index: 0 };
     streams.push(stream);
@@ -59,8 +63,23 @@ export function fakePlugin() {
     internals.__TAURI_INTERNALS__.runCallback(stream.channel, { index: stream.index++, message: status });
   };
 
-  const say = (state: Status["state"], rest: Partial<Status> = {}) =>
-    send({ ...nothing, sidecar: name, seq: ++last.seq, at: Date.now(), state, ...rest });
+  /** The app knows of a run, or of none, and the page is not told yet. */
+  const grant = (given: Access | null) => {
+    if (isUp) access = deferred();
+    isUp = given !== null;
+    if (given) access.resolve(given);
+  };
+
+  /** The next change, with nothing known but the state. */
+  const status = (state: Status["state"]): Status => {
+    return { ...nothing, sidecar: name, seq: ++last.seq, at: Date.now(), state };
+  };
+
+  const say = (state: Status["state"], rest: Partial<Status> = {}, token: string | null = null) => {
+    const { url = null, pid = null } = rest;
+    grant(url === null ? null : { url, pid, token });
+    send({ ...status(state), ...rest });
+  };
 
   return {
     name,
@@ -69,9 +88,16 @@ export function fakePlugin() {
     unwatched: unwatched.promise,
     send,
     say,
+    status,
+    grant,
+    /** Has `connect` refused, as by a capability. */
+    refuse: (why: unknown) => access.reject(why),
     /** What is said of a backend that serves. */
     ready: ({ url, port }: Backend, pid: number, state: "ready" | "unhealthy" = "ready") =>
       say(state, { url, port, pid }),
+    /** The same of a private one. */
+    readyWith: (token: string, { url, port }: Backend, pid: number) =>
+      say("ready", { url, port, pid }, token),
     failure: (kind: Failure["kind"]): Failure => ({
       kind,
       message: `${name} was killed by SIGKILL while it was in use`,
