@@ -3,13 +3,13 @@
 #![expect(clippy::disallowed_methods, reason = "the driver is owned here, and ended on drop")]
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader},
     process::{Child, Command, Stdio},
     thread,
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fantoccini::{
     Client, ClientBuilder,
     wd::{Capabilities, TimeoutConfiguration},
@@ -19,6 +19,7 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::SECRET;
 use crate::{Mark, PATIENCE};
@@ -62,10 +63,7 @@ impl Learned {
 #[derive(Debug)]
 pub struct Chromium {
     client: Client,
-    mark: Mark,
-    driver: Child,
-    /// Its profile, and what it forgets to remove when it is killed.
-    _home: TempDir,
+    _driver: Driver,
 }
 
 impl Chromium {
@@ -74,34 +72,22 @@ impl Chromium {
     /// # Errors
     /// The driver or the browser did not start.
     pub async fn launch(arguments: &[String]) -> Result<Self> {
-        let mark = Mark::new()?;
-        let home = tempfile::tempdir()?;
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env(Mark::VARIABLE, mark.value())
-            .env("TMPDIR", home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start chromedriver: use `cargo xtask test`")?;
-        let port = port(&mut driver)?;
+        let mut driver = Driver::start()?;
+        let address = format!("http://127.0.0.1:{}", driver.port()?);
         let mut all: Vec<&str> = QUIET.to_vec();
         all.extend(arguments.iter().map(String::as_str));
         if rustix::process::geteuid().is_root() {
             // Chromium refuses to run as root with its sandbox.
             all.push("--no-sandbox");
         }
-        let capabilities =
-            Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": all }))]);
+        let options = ("goog:chromeOptions".to_owned(), json!({ "args": all }));
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        let client = builder
-            .capabilities(capabilities)
-            .connect(&format!("http://127.0.0.1:{port}"))
-            .await
-            .context("Chromium did not start")?;
+        let connecting = builder.capabilities(Capabilities::from_iter([options])).connect(&address);
+        let client = timeout(PATIENCE, connecting).await.context("Chromium takes too long")?;
+        let client = client.context("Chromium did not start")?;
         let patience = TimeoutConfiguration::new(Some(PATIENCE), Some(PATIENCE), None);
         client.update_timeouts(patience).await?;
-        Ok(Self { client, mark, driver, _home: home })
+        Ok(Self { client, _driver: driver })
     }
 
     /// Shows a page; the attacks are those of its first frame, if `framed`.
@@ -146,31 +132,55 @@ impl Chromium {
     }
 }
 
-impl Drop for Chromium {
+/// `chromedriver`, and all that comes of it.
+#[derive(Debug)]
+struct Driver {
+    child: Child,
+    mark: Mark,
+    /// The browser's profile, and what is left behind by whoever is killed.
+    _home: TempDir,
+}
+
+impl Driver {
+    fn start() -> Result<Self> {
+        let (mark, home) = (Mark::new()?, tempfile::tempdir()?);
+        let child = Command::new("chromedriver")
+            .arg("--port=0")
+            .env(Mark::VARIABLE, mark.value())
+            .env("TMPDIR", home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start chromedriver: use `cargo xtask test`")?;
+        Ok(Self { child, mark, _home: home })
+    }
+
+    /// The port that it says it has chosen. What else it says is read, and nobody's concern.
+    fn port(&mut self) -> Result<u16> {
+        const BEFORE: &str = "started successfully on port ";
+        let mut output = BufReader::new(self.child.stdout.take().context("its stdout is not piped")?);
+        let mut line = String::new();
+        while output.read_line(&mut line)? > 0 {
+            if let Some((_, port)) = line.trim_end().split_once(BEFORE) {
+                let port = port.trim_end_matches('.').parse()?;
+                thread::spawn(move || io::copy(&mut output, &mut io::sink()));
+                return Ok(port);
+            }
+            line.clear();
+        }
+        bail!("chromedriver named no port")
+    }
+}
+
+impl Drop for Driver {
     fn drop(&mut self) {
         let alive = self.mark.alive().unwrap_or_default();
         for process in &alive {
             // One that has just ended cannot be killed, and need not be.
             let _ = process.signal(Signal::KILL);
         }
-        let _ = self.driver.wait();
+        let _ = self.child.wait();
         let deadline = Instant::now() + PATIENCE;
         let _ = alive.iter().all(|process| process.ends_before(deadline));
     }
-}
-
-/// The port that the driver says it has chosen. What else it says is read, and nobody's concern.
-fn port(driver: &mut Child) -> Result<u16> {
-    const BEFORE: &str = "started successfully on port ";
-    let mut output = BufReader::new(driver.stdout.take().context("its stdout is not piped")?);
-    let mut line = String::new();
-    while output.read_line(&mut line)? > 0 {
-        if let Some((_, port)) = line.trim_end().split_once(BEFORE) {
-            let port = port.trim_end_matches('.').parse()?;
-            thread::spawn(move || output.read_to_end(&mut Vec::new()));
-            return Ok(port);
-        }
-        line.clear();
-    }
-    anyhow::bail!("chromedriver named no port")
 }

@@ -4,6 +4,8 @@
 
 #![cfg(target_os = "linux")]
 
+mod aios;
+
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
@@ -15,7 +17,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use integration_tests::browser::{Chromium, Elsewhere, Learned, PAGE, Resolver};
-use pillion::{Endpoint, Spec, Supervisor};
+use pillion::{Spec, Supervisor};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -33,11 +35,12 @@ const READS: [&str; 15] = [
 /// How many attacks on the sidecar there are in all. Stated in docs/threat-model.md, too.
 const ATTACKS: usize = 538;
 
-/// A server that counts, and its supervisor.
+/// A server that counts what reaches its handlers.
 struct Counter {
-    supervisor: Supervisor,
-    endpoint: Endpoint,
+    port: u16,
     token: Option<String>,
+    /// Who stops it, unless that is an app.
+    supervisor: Option<Supervisor>,
 }
 
 impl Counter {
@@ -51,19 +54,20 @@ impl Counter {
         Self::start(Self::spec().private(true).allowed_origins([origin])).await
     }
 
+    /// The one that an app has started.
+    fn of_app(port: u16, token: &str) -> Self {
+        Self { port, token: Some(token.to_owned()), supervisor: None }
+    }
+
     fn spec() -> Spec {
         Spec::run("counter", env!("CARGO_BIN_EXE_hit-counter"))
     }
 
     async fn start(spec: Spec) -> Result<Self> {
         let (supervisor, _events) = Supervisor::start(spec);
-        let endpoint = supervisor.ready().await?;
+        let port = supervisor.ready().await?.port.get();
         let token = supervisor.token().map(|token| token.reveal().to_owned());
-        Ok(Self { supervisor, endpoint, token })
-    }
-
-    fn port(&self) -> u16 {
-        self.endpoint.port.get()
+        Ok(Self { port, token, supervisor: Some(supervisor) })
     }
 
     /// The right one, stolen.
@@ -72,15 +76,15 @@ impl Counter {
     }
 
     fn address(&self, host: &str) -> String {
-        format!("http://{host}:{}", self.port())
+        format!("http://{host}:{}", self.port)
     }
 
     /// What reached a handler so far.
     async fn hits(&self) -> Result<Vec<String>> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port())).await?;
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let mut request = Request::get("/hits").header("host", format!("127.0.0.1:{}", self.port()));
+        let mut request = Request::get("/hits").header("host", format!("127.0.0.1:{}", self.port));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -93,7 +97,9 @@ impl Counter {
     }
 
     async fn stop(self) {
-        let _ = self.supervisor.stop().await;
+        if let Some(supervisor) = self.supervisor {
+            let _ = supervisor.stop().await;
+        }
     }
 }
 
@@ -219,7 +225,7 @@ async fn pages_of_others_reach_no_handler_and_read_nothing() -> Result<()> {
 async fn rebound(server: &Elsewhere, counter: &Counter) -> Result<(Chromium, Page, Vec<String>, Resolver)> {
     // Of the same port, since that is part of the origin.
     let address = Ipv4Addr::new(127, 0, 0, 2);
-    let attacker = Elsewhere::serve(SocketAddr::from((address, counter.port()))).await?;
+    let attacker = Elsewhere::serve(SocketAddr::from((address, counter.port))).await?;
     let resolver = Resolver::start(address).await?;
     let browser = browser(server, &[resolver.argument()]).await?;
     let home = format!("http://evil.test:{}", server.port());
