@@ -88,6 +88,13 @@ const CHROMIUM_DRIVER: Need = Need {
     dnf: "chromedriver",
     pacman: "chromium",
 };
+const BUS: Need = Need {
+    why: "the session in which instances of an app find each other",
+    probe: Probe::Program("dbus-daemon"),
+    apt: "dbus",
+    dnf: "/usr/bin/dbus-daemon",
+    pacman: "dbus",
+};
 
 const WINE: Need = Need {
     why: "runs programs for Windows",
@@ -165,7 +172,7 @@ fn needs(purpose: Purpose) -> Vec<Need> {
         needs.push(XVFB);
     }
     if purpose == Purpose::Drive {
-        needs.extend([DRIVER, CHROMIUM, CHROMIUM_DRIVER]);
+        needs.extend([DRIVER, BUS, CHROMIUM, CHROMIUM_DRIVER]);
     }
     needs
 }

@@ -59,8 +59,20 @@ pub(crate) fn run() {
     let script = Script { port, moment, death, has_sidecar: program.is_some() };
 
     let (of_plugin, of_app) = (script.clone(), script);
-    tauri::Builder::default()
-        .plugin(tauri_plugin_pillion::init())
+    // Whether there is one instance of the app, and whether the plugin that sees to it is registered in the right order.
+    let single = env::var("FAKE_APP_SINGLE").ok();
+    let single_if = |wanted| {
+        (single.as_deref() == Some(wanted)).then(|| tauri_plugin_single_instance::init(|_, _, _| {}))
+    };
+    let mut builder = tauri::Builder::default();
+    if let Some(plugin) = single_if("first") {
+        builder = builder.plugin(plugin);
+    }
+    builder = builder.plugin(tauri_plugin_pillion::init());
+    if let Some(plugin) = single_if("last") {
+        builder = builder.plugin(plugin);
+    }
+    builder
         .plugin(later_plugin(of_plugin))
         .menu(|app| Menu::with_items(app, &[&MenuItem::with_id(app, "quit", "Quit", true, None::<&str>)?]))
         .on_menu_event(|app, _| app.exit(0))

@@ -10,7 +10,9 @@ use crate::sys::Pipe;
 /// How many bytes of a line are kept; the rest of a longer one is counted and dropped.
 pub const LINE_LIMIT: usize = 8 * 1024;
 
-/// How much is read at once: the size of a pipe on Linux (pipe(7)).
+/// How much is read at once at first. Most sidecars say little, and there may be many.
+const FIRST_CHUNK: usize = 4 * 1024;
+/// How much is read at once from one that says much: the size of a pipe on Linux (pipe(7)).
 const CHUNK: usize = 64 * 1024;
 /// How many bytes and lines the tail keeps.
 const TAIL_BYTES: usize = 64 * 1024;
@@ -145,12 +147,12 @@ struct Source {
     /// `None` after its end.
     pipe: Option<Pipe>,
     framer: LineFramer,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
 }
 
 impl Source {
     fn new(stream: Stream, pipe: Pipe) -> Self {
-        let buffer = vec![0; CHUNK].into_boxed_slice();
+        let buffer = vec![0; FIRST_CHUNK];
         Self { stream, pipe: Some(pipe), framer: LineFramer::new(LINE_LIMIT), buffer }
     }
 
@@ -185,7 +187,12 @@ impl Source {
                 self.pipe = None;
                 self.framer.finish(|line| lines.push(&line));
             }
-            Ok(count) => self.framer.feed(&self.buffer[..count], |line| lines.push(&line)),
+            Ok(count) => {
+                self.framer.feed(&self.buffer[..count], |line| lines.push(&line));
+                if count == self.buffer.len() && count < CHUNK {
+                    self.buffer = vec![0; CHUNK];
+                }
+            }
         }
     }
 }

@@ -18,9 +18,23 @@
 //! `tauri-plugin-pillion-api` does the same, as far as the capability allows. What a sidecar has to do is
 //! [`pillion::protocol`]; what may be declared is [`config::Sidecar`]. This crate wires; the supervision is
 //! [`pillion`]'s.
+//!
+//! # A single instance
+//! `tauri-plugin-single-instance` ends the second launch of an app when it is set up, and plugins are set up in the order in
+//! which they are registered. Register it first, and a second launch starts nothing:
+//!
+//! ```ignore
+//! tauri::Builder::default()
+//!     .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| show(app)))
+//!     .plugin(tauri_plugin_pillion::init())
+//! ```
+//!
+//! Registered later, it has each second launch start the sidecars and stop them again. This plugin sees that at every
+//! start of the app, and warns of it.
 
 mod commands;
 pub mod config;
+mod order;
 mod rebuilt;
 mod resolve;
 mod scope;
@@ -59,6 +73,7 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
             commands::stop
         ])
         .setup(|app, api| {
+            app.manage(order::SetUp::of(app));
             app.manage(Subscriptions::default());
             let sidecars = Sidecars::start(api.config().as_ref(), app.config())?;
             app.resources_table().add(CloseOnDrop(sidecars.clone()));
@@ -71,10 +86,10 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
                 webview.state::<Subscriptions>().end_all_of(webview.label());
             }
         })
-        .on_event(|app, event| {
-            if matches!(event, RunEvent::Exit) {
-                app.pillion().close();
-            }
+        .on_event(|app, event| match event {
+            RunEvent::Ready => order::check(app),
+            RunEvent::Exit => app.pillion().close(),
+            _ => {}
         })
         .build()
 }

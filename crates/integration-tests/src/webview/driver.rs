@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::sleep};
 
+use super::Bus;
 use crate::{Mark, PATIENCE};
 
 /// The file names of the drivers' own programs, which are no part of the app that they start.
@@ -73,10 +74,10 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the driver. The app inherits what is set here: the mark, and a home of its own.
-    pub(super) async fn start(kind: &Driver, mark: &Mark, home: &Path) -> Result<Self> {
+    /// Starts the driver. The app inherits what is set here: the mark, a home of its own, and the session's bus.
+    pub(super) async fn start(kind: &Driver, mark: &Mark, home: &Path, bus: &str) -> Result<Self> {
         let (mut command, ports) = kind.command()?;
-        command.env(Mark::VARIABLE, mark.value());
+        command.env(Mark::VARIABLE, mark.value()).env(Bus::VARIABLE, bus);
         for variable in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env(variable, home.join(variable));
         }

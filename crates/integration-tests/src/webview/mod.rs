@@ -1,6 +1,7 @@
 //! The real app in its real webview, driven from outside: WebDriver for what is on the page, X11 for what a person does
 //! to the window, `/proc` for what is left afterwards. Linux only, as `WebKitWebDriver` is.
 
+mod bus;
 mod colour;
 mod driver;
 mod page;
@@ -10,9 +11,11 @@ use std::{io, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 
+pub use bus::Bus;
 pub use colour::Hue;
 pub use driver::Driver;
 pub use page::{Page, State};
+pub use window::Watched;
 
 use crate::{Living, Mark, PATIENCE};
 use driver::Running;
@@ -31,15 +34,28 @@ pub struct App {
 }
 
 impl App {
-    /// Starts the program at `app` under `driver`, and waits until its page has loaded.
+    /// Starts the program at `app` under `driver`, and waits until its page has loaded. There is no session bus, so that
+    /// it knows of no other instance.
     ///
     /// # Errors
     /// The driver or the app did not start, or no page came.
     pub async fn launch(driver: Driver, app: &Path) -> Result<Self> {
+        Self::launch_at(driver, app, Bus::NONE).await
+    }
+
+    /// The same in the session of this bus.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn launch_on(bus: &Bus, driver: Driver, app: &Path) -> Result<Self> {
+        Self::launch_at(driver, app, bus.address()).await
+    }
+
+    async fn launch_at(driver: Driver, app: &Path, bus: &str) -> Result<Self> {
         let app = app.canonicalize().with_context(|| format!("there is no app at {}", app.display()))?;
         let home = tempfile::tempdir()?;
         let mark = Mark::new()?;
-        let driver = Running::start(&driver, &mark, home.path()).await?;
+        let driver = Running::start(&driver, &mark, home.path(), bus).await?;
         let page = Page::open(&driver, &app).await?;
         Ok(Self { page, mark, _driver: driver, _home: home })
     }
@@ -67,6 +83,14 @@ impl App {
     pub async fn resize(&self, width: u32, height: u32) -> Result<()> {
         Window::of(&self.processes()?)?.resize(width, height)?;
         self.page.sized(width, height).await
+    }
+
+    /// The app's window, to be watched. It loses the keyboard.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn watch_window(&self) -> Result<Watched> {
+        Window::of(&self.processes()?)?.watch()
     }
 
     /// Closes the window as a person does it, and waits until every process that the app consisted of has ended.

@@ -1,22 +1,37 @@
 //! What a person does to a window, without the window manager that they would do it through.
 
-use anyhow::{Context, Result};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use x11rb::{
     connection::Connection as _,
-    protocol::xproto::{
-        AtomEnum, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, EventMask, MapState,
-        Window as Id,
+    protocol::{
+        Event,
+        xproto::{
+            AtomEnum, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _,
+            EventMask, InputFocus, MapState, Window as Id,
+        },
     },
     rust_connection::RustConnection,
 };
 
-use crate::Living;
+use crate::{Living, PATIENCE};
 
 /// The app's window on the display that `DISPLAY` names.
+#[derive(Debug)]
 pub(super) struct Window {
     connection: RustConnection,
+    screen: usize,
     id: Id,
 }
+
+/// A window whose changes are noticed, and at first without the keyboard.
+#[derive(Debug)]
+pub struct Watched(Window);
 
 impl Window {
     /// The one window of these processes that can be asked to close.
@@ -33,7 +48,7 @@ impl Window {
                 && is_shown(&connection, id)
         });
         let id = id.with_context(|| format!("none of {processes:?} has a window"))?;
-        Ok(Self { connection, id })
+        Ok(Self { connection, screen, id })
     }
 
     /// Asks the window to close, as the button in its frame does (ICCCM 4.2.8.1, Window Deletion):
@@ -46,10 +61,68 @@ impl Window {
         Ok(())
     }
 
+    /// Takes the keyboard from the window, as another one does that comes to the front, and follows what becomes of it.
+    pub(super) fn watch(self) -> Result<Watched> {
+        let root = self.connection.setup().roots[self.screen].root;
+        self.connection.set_input_focus(InputFocus::NONE, root, x11rb::CURRENT_TIME)?.check()?;
+        let events = EventMask::STRUCTURE_NOTIFY | EventMask::FOCUS_CHANGE;
+        let attributes = ChangeWindowAttributesAux::new().event_mask(events);
+        self.connection.change_window_attributes(self.id, &attributes)?.check()?;
+        Ok(Watched(self))
+    }
+
     pub(super) fn resize(&self, width: u32, height: u32) -> Result<()> {
         let size = ConfigureWindowAux::new().width(width).height(height);
         self.connection.configure_window(self.id, &size)?.check()?;
         Ok(())
+    }
+}
+
+impl Watched {
+    /// Waits until the window has the keyboard. Blocks.
+    ///
+    /// # Errors
+    /// It did not come in time.
+    pub fn has_keyboard(&self) -> Result<()> {
+        self.sees(|event| matches!(event, Event::FocusIn(_)))
+    }
+
+    /// Takes the window off the screen, which is what GTK takes for minimising where no window manager says more.
+    ///
+    /// # Errors
+    /// There is no such window any more.
+    pub fn minimise(&self) -> Result<()> {
+        Ok(self.0.connection.unmap_window(self.0.id)?.check()?)
+    }
+
+    /// Waits until the window is on the screen again. Blocks.
+    ///
+    /// # Errors
+    /// It did not come in time.
+    pub fn is_back(&self) -> Result<()> {
+        self.sees(|event| matches!(event, Event::MapNotify(_)))
+    }
+
+    fn sees(&self, wanted: impl Fn(&Event) -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !wanted(&next_event(&self.0.connection, deadline)?) {}
+        Ok(())
+    }
+}
+
+fn next_event(connection: &RustConnection, deadline: Instant) -> Result<Event> {
+    loop {
+        if let Some(event) = connection.poll_for_event()? {
+            return Ok(event);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        ensure!(!left.is_zero(), "what the window was to do did not happen within {PATIENCE:?}");
+        let mut readable = [PollFd::new(connection.stream(), PollFlags::IN)];
+        match poll(&mut readable, Some(&Timespec::try_from(left)?)) {
+            // A signal handler ran on this thread, such as tokio's for SIGCHLD.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

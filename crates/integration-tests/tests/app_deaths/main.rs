@@ -7,4 +7,5 @@
 
 mod deaths;
 mod exits;
+mod second;
 mod stage;

@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use integration_tests::{Mark, Tree, Witness, orphans::Programs};
+use integration_tests::{Mark, Tree, Witness, orphans::Programs, webview::Bus};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -46,7 +46,6 @@ impl Stage {
     }
 
     /// Starts the app, which is to die that way; a restarted one dies by `again`, or ends at once.
-    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
     pub(crate) fn start(
         &self,
         witness: &Witness,
@@ -55,18 +54,32 @@ impl Stage {
         again: Option<&str>,
         steps: &str,
     ) -> App {
+        self.start_with(witness, grace_ms, death, steps, |command| {
+            command.envs(again.map(|death| ("FAKE_APP_AGAIN", death))).stderr(Stdio::null());
+        })
+    }
+
+    /// Starts the app as `change` would have it.
+    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    pub(crate) fn start_with(
+        &self,
+        witness: &Witness,
+        grace_ms: u32,
+        death: &str,
+        steps: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> App {
         let tree = Tree::new(self.path("fake-sidecar"));
         let moment = if death == "timeout" { "starting" } else { "ready" };
-        let child = Command::new(self.path("fake-app"))
+        let mut command = Command::new(self.path("fake-app"));
+        command
             .args([&grace_ms.to_string(), &witness.port().to_string(), moment, death, "fake-sidecar"])
             .args(steps.split_ascii_whitespace())
             .env(Mark::VARIABLE, tree.mark())
-            .envs(again.map(|death| ("FAKE_APP_AGAIN", death)))
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        App { tree, child }
+            .env(Bus::VARIABLE, Bus::NONE)
+            .stdin(Stdio::null());
+        change(&mut command);
+        App { tree, child: command.spawn().unwrap() }
     }
 }
 

@@ -75,7 +75,7 @@ impl Kin {
 /// The numbers of our children, or where the kernel does not list these (`CONFIG_PROC_CHILDREN`), of every process: a look
 /// through all of them takes milliseconds, and as many guards as there are sidecars may look at once.
 ///
-/// The list may lack some when others die while it is read (proc_tid_children(5)). We are woken by those deaths, and look again.
+/// The list may lack some when others die while it is read, says `proc_tid_children(5)`. We are woken by those deaths, and look again.
 fn children() -> Vec<c_int> {
     match fs::read_to_string("/proc/thread-self/children") {
         Ok(children) => children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
