@@ -56,6 +56,10 @@ pub(crate) fn run() {
     });
     let mut context = tauri::generate_context!();
     context.config_mut().plugins.0.insert("pillion".to_owned(), json!({ "sidecars": sidecars }));
+    if env::var_os("TAURI_AUTOMATION").is_some() {
+        // WebKitGTK does not let itself be driven where it keeps nothing. A test that drives it gives it a home of its own.
+        context.config_mut().app.windows.iter_mut().for_each(|window| window.incognito = false);
+    }
     let script = Script { port, moment, death, has_sidecar: program.is_some() };
 
     let (of_plugin, of_app) = (script.clone(), script);
