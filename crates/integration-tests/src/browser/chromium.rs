@@ -123,7 +123,7 @@ impl Chromium {
         serde_json::from_value(answer.clone()).with_context(|| format!("{name}: {answer}"))
     }
 
-    /// Runs a script on the page, and answers what it returns.
+    /// Runs a script on the page, and answers what it gives to its last argument, a function.
     ///
     /// # Errors
     /// It threw.
