@@ -5,6 +5,7 @@
 mod app;
 mod counts;
 mod display;
+mod fuzz;
 mod npm;
 mod setup;
 mod sidecar;
@@ -14,7 +15,7 @@ mod watch;
 mod wine;
 mod workspace;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -67,6 +68,14 @@ enum Task {
         #[arg(long, value_name = "KINDS")]
         bundles: Option<String>,
     },
+    /// Feed what reads untrusted bytes with any bytes, by libFuzzer; needs cargo-fuzz.
+    Fuzz {
+        /// One of `fuzz/fuzz_targets`; all of them by default.
+        target: Option<String>,
+        /// How long for each.
+        #[arg(default_value_t = 300)]
+        seconds: u64,
+    },
     /// Measure. Arguments are passed on to the benchmark program.
     Bench {
         /// See `cargo xtask bench -- --help`.
@@ -109,6 +118,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,
         Task::Build { target, bundles } => app::bundle(&workspace, target.as_deref(), bundles.as_deref())?,
+        Task::Fuzz { target, seconds } => fuzz::run(&workspace, target, Duration::from_secs(seconds))?,
         Task::Bench { arguments } => {
             let sh = workspace.shell()?;
             xshell::cmd!(sh, "cargo run --release --package pillion-bench -- {arguments...}").run()?;

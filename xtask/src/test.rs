@@ -80,9 +80,11 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 /// All failures, and nothing but failures: what passes is counted at the end.
 const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level", "fail"];
 
-/// What needs an app and a display.
-const END_TO_END: &[&str] =
-    &["--test", "app_deaths", "--test", "desktop", "--test", "hono", "--test", "single_instance"];
+/// What needs an app and a display, or a browser.
+#[rustfmt::skip]
+const END_TO_END: &[&str] = &[
+    "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "single_instance",
+];
 
 /// How Rust tests are run here. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.
 #[derive(Clone, Copy)]

@@ -23,6 +23,8 @@ pub use tree::Tree;
 pub use witness::{Contact, Witness};
 
 #[cfg(all(target_os = "linux", feature = "desktop"))]
+pub mod browser;
+#[cfg(all(target_os = "linux", feature = "desktop"))]
 pub mod webview;
 
 use std::{future::Future, time::Duration};

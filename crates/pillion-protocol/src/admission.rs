@@ -14,6 +14,8 @@
 
 use std::num::NonZeroU16;
 
+use memchr::memmem;
+
 use crate::{Token, health::DEFAULT_PATH};
 
 /// What a page names as the subprotocol that the server is to choose, beside the one that carries the token: a browser
@@ -213,12 +215,13 @@ fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The subprotocols among `offered` that are the app's own, for the handler of the WebSocket to choose from, and whether
-/// [`SUBPROTOCOL`] is among them. The token is left out, so that no handler can log it.
+/// [`SUBPROTOCOL`] is among them. The token is left out, so that no handler can log it, also where whoever offers it has
+/// forgotten a comma.
 #[must_use]
 pub fn without_bearer(offered: &[u8]) -> (Vec<u8>, bool) {
     let ours = |offer: &&[u8]| *offer == SUBPROTOCOL.as_bytes();
-    let own: Vec<_> =
-        elements(offered).filter(|offer| !ours(offer) && bearer_subprotocol(offer).is_none()).collect();
+    let secret = |offer: &&[u8]| memmem::find(offer, BEARER_SUBPROTOCOL.as_bytes()).is_some();
+    let own: Vec<_> = elements(offered).filter(|offer| !ours(offer) && !secret(offer)).collect();
     (own.join(b", ".as_slice()), elements(offered).any(|offer| ours(&offer)))
 }
 

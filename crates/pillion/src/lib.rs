@@ -23,6 +23,9 @@ mod diagnosis;
 mod events;
 mod explain;
 mod fleet;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzed;
 mod gate;
 mod handover;
 mod launch;

@@ -20,7 +20,11 @@ use pillion_protocol::{
     health::{DEFAULT_PATH, HealthReport},
     secret::{CHALLENGE_HEADER, PROOF_HEADER},
 };
-use tokio::{net::TcpStream, time};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time,
+};
 
 /// How long one attempt may take. A server that hangs is asked again, on a new connection.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -74,6 +78,14 @@ impl Probe {
     pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.get()));
         let stream = TcpStream::connect(address).await.map_err(|error| not_connected(&error))?;
+        self.ask_on(stream).await
+    }
+
+    /// Asks whoever is at the other end.
+    pub(crate) async fn ask_on(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> Result<HealthReport, NotReady> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
         let answer = async {
