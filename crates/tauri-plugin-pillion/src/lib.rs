@@ -68,6 +68,7 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
             commands::watch,
             commands::unwatch,
             commands::connect,
+            commands::logs,
             commands::restart,
             commands::swap,
             commands::stop
