@@ -19,6 +19,7 @@
 //! a grace period, then killed.
 
 mod diagnosis;
+mod environment;
 mod events;
 mod explain;
 mod fleet;
@@ -38,6 +39,7 @@ mod supervisor;
 mod sys;
 mod task;
 
+pub use environment::Inherit;
 pub use events::{Events, SidecarEvent, StatusWatch};
 pub use fleet::{Fleet, FleetError};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
