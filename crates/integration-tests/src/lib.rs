@@ -14,7 +14,7 @@ mod tree;
 mod witness;
 
 #[cfg(target_os = "linux")]
-pub use alone::alone;
+pub use alone::{alone, alone_with};
 #[cfg(target_os = "linux")]
 pub use marked::{Living, Mark};
 #[cfg(target_os = "linux")]

@@ -20,6 +20,7 @@
 
 mod access;
 mod diagnosis;
+mod environment;
 mod events;
 mod explain;
 mod fleet;
@@ -44,6 +45,7 @@ mod sys;
 mod task;
 
 pub use access::Access;
+pub use environment::Inherit;
 pub use events::{Events, SidecarEvent, StatusWatch};
 pub use fleet::{Fleet, FleetError};
 pub use log::Log;
