@@ -10,11 +10,18 @@ use crate::{events::SidecarEvent, output::Stream};
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Log {
     /// Lines of standard output, oldest first.
-    Stdout { lines: Vec<String> },
+    Stdout {
+        /// Without their newlines.
+        lines: Vec<String>,
+    },
     /// Lines of standard error, oldest first.
-    Stderr { lines: Vec<String> },
+    Stderr {
+        /// Without their newlines.
+        lines: Vec<String>,
+    },
     /// The reader was too slow, and this many events are gone, each of which may have held many lines.
     Missed {
+        /// At least one.
         #[cfg_attr(feature = "ts", ts(type = "number"))]
         events: u64,
     },
