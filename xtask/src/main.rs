@@ -3,13 +3,16 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to a person")]
 
 mod app;
+mod bill;
 mod counts;
 mod display;
+mod lock;
 mod npm;
 mod setup;
 mod sidecar;
 mod steps;
 mod test;
+mod tools;
 mod watch;
 mod wine;
 mod workspace;
@@ -67,6 +70,12 @@ enum Task {
         #[arg(long, value_name = "KINDS")]
         bundles: Option<String>,
     },
+    /// Write bills of materials of what ships (CycloneDX), beside its packages; `build` does that, too.
+    Sbom {
+        /// The target triple that it ships for; this machine's own by default.
+        #[arg(long, value_name = "TRIPLE")]
+        target: Option<String>,
+    },
     /// Measure. Arguments are passed on to the benchmark program.
     Bench {
         /// See `cargo xtask bench -- --help`.
@@ -109,6 +118,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,
         Task::Build { target, bundles } => app::bundle(&workspace, target.as_deref(), bundles.as_deref())?,
+        Task::Sbom { target } => bill::write(&workspace, target.as_deref())?,
         Task::Bench { arguments } => {
             let sh = workspace.shell()?;
             xshell::cmd!(sh, "cargo run --release --package pillion-bench -- {arguments...}").run()?;
