@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
 use crate::{
+    bill,
     display::{self, Xvfb},
     npm,
     setup::{self, Purpose},
@@ -66,7 +67,7 @@ pub(crate) fn dev(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the packages that ship.
+/// Makes the packages that ship, and bills of materials beside them.
 pub(crate) fn bundle(workspace: &Workspace, target: Option<&str>, bundles: Option<&str>) -> Result<()> {
     setup::ensure(Purpose::Build)?;
     npm::install(workspace)?;
@@ -74,7 +75,7 @@ pub(crate) fn bundle(workspace: &Workspace, target: Option<&str>, bundles: Optio
     let options = [target.map(|triple| ["--target", triple]), bundles.map(|kinds| ["--bundles", kinds])];
     let sh = workspace.shell()?;
     npm::tauri(&sh, &["build"]).args(options.iter().flatten().flatten()).run()?;
-    Ok(())
+    bill::write(workspace, target)
 }
 
 /// Compiles the app, and the program that takes its picture. The sidecar and the front end must be there.

@@ -3,18 +3,22 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to a person")]
 
 mod app;
+mod bill;
 mod counts;
 mod display;
+mod fuzz;
+mod lock;
 mod npm;
 mod setup;
 mod sidecar;
 mod steps;
 mod test;
+mod tools;
 mod watch;
 mod wine;
 mod workspace;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -67,6 +71,20 @@ enum Task {
         #[arg(long, value_name = "KINDS")]
         bundles: Option<String>,
     },
+    /// Feed what reads untrusted bytes with any bytes, by libFuzzer; needs cargo-fuzz.
+    Fuzz {
+        /// One of `fuzz/fuzz_targets`; all of them by default.
+        target: Option<String>,
+        /// How long for each.
+        #[arg(default_value_t = 300)]
+        seconds: u64,
+    },
+    /// Write bills of materials of what ships (CycloneDX), beside its packages; `build` does that, too.
+    Sbom {
+        /// The target triple that it ships for; this machine's own by default.
+        #[arg(long, value_name = "TRIPLE")]
+        target: Option<String>,
+    },
     /// Measure. Arguments are passed on to the benchmark program.
     Bench {
         /// See `cargo xtask bench -- --help`.
@@ -109,6 +127,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,
         Task::Build { target, bundles } => app::bundle(&workspace, target.as_deref(), bundles.as_deref())?,
+        Task::Fuzz { target, seconds } => fuzz::run(&workspace, target, Duration::from_secs(seconds))?,
+        Task::Sbom { target } => bill::write(&workspace, target.as_deref())?,
         Task::Bench { arguments } => {
             let sh = workspace.shell()?;
             xshell::cmd!(sh, "cargo run --release --package pillion-bench -- {arguments...}").run()?;

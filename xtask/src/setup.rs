@@ -33,7 +33,7 @@ pub(crate) enum Purpose {
     Build,
     /// Build and show a window, on a display of our own if there is none.
     Run,
-    /// Build, show a window on a display of our own, and drive it.
+    /// Build, show a window on a display of our own, and drive it, and attack it from a browser.
     Drive,
     /// Build for Windows, and run that. Only Debian's names of what it takes are known.
     Wine,
@@ -73,6 +73,14 @@ const DRIVER: Need = Need {
     apt: "webkit2gtk-driver",
     dnf: "/usr/bin/WebKitWebDriver",
     pacman: "webkitgtk-6.0",
+};
+// Whatever it drives: it finds Chrome as well, and Chromium goes by several names.
+const CHROMIUM: Need = Need {
+    why: "drives a browser that shows the pages of an attacker",
+    probe: Probe::Program("chromedriver"),
+    apt: "chromium-driver",
+    dnf: "chromedriver chromium",
+    pacman: "chromium",
 };
 const BUS: Need = Need {
     why: "the session in which instances of an app find each other",
@@ -158,7 +166,7 @@ fn needs(purpose: Purpose) -> Vec<Need> {
         needs.push(XVFB);
     }
     if purpose == Purpose::Drive {
-        needs.extend([DRIVER, BUS]);
+        needs.extend([DRIVER, BUS, CHROMIUM]);
     }
     needs
 }
@@ -216,7 +224,8 @@ impl System {
                 format!("apt-get install -y --no-install-recommends {}", names(|need| need.apt)),
             ],
             Self::Fedora => {
-                let quoted: Vec<_> = missing.iter().map(|need| format!("'{}'", need.dnf)).collect();
+                let packages = missing.iter().flat_map(|need| need.dnf.split(' '));
+                let quoted: Vec<_> = packages.map(|package| format!("'{package}'")).collect();
                 vec![format!("sudo dnf install {}", quoted.join(" "))]
             }
             Self::Arch => vec![format!("sudo pacman -S --needed {}", names(|need| need.pacman))],
@@ -276,14 +285,16 @@ mod tests {
 
     #[test]
     fn each_system_gets_its_own_command() {
-        let missing = [WEBVIEW, DRIVER];
+        let missing = [WEBVIEW, DRIVER, CHROMIUM];
         assert_eq!(
             System::Fedora.commands(&missing),
-            ["sudo dnf install 'pkgconfig(webkit2gtk-4.1)' '/usr/bin/WebKitWebDriver'"]
+            [
+                "sudo dnf install 'pkgconfig(webkit2gtk-4.1)' '/usr/bin/WebKitWebDriver' 'chromedriver' 'chromium'"
+            ]
         );
         assert_eq!(
             System::Debian.commands(&missing)[1],
-            "apt-get install -y --no-install-recommends libwebkit2gtk-4.1-dev webkit2gtk-driver"
+            "apt-get install -y --no-install-recommends libwebkit2gtk-4.1-dev webkit2gtk-driver chromium-driver"
         );
     }
 

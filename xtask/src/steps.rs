@@ -51,6 +51,17 @@ impl Steps {
         outcome
     }
 
+    /// Says that a step is left out, which is no failure, and why.
+    pub(crate) fn skip(&mut self, name: &str, why: &str) {
+        self.number += 1;
+        println!("{:2}. {name:<28}      skipped: {why}", self.number);
+    }
+
+    /// Looks at something that takes no command; what is wrong is the error.
+    pub(crate) fn look(&mut self, name: &str, look: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.step(name, |_| look().map(|()| String::new()))
+    }
+
     /// Runs `work`, which may write to the file it is given and answers what to say besides the time.
     fn step(&mut self, name: &str, work: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
         self.number += 1;

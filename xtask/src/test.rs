@@ -1,17 +1,19 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, cheapest first.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{
+    bill,
     counts::Runner,
     display::Xvfb,
-    npm,
+    lock, npm,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
+    tools::{CARGO_CYCLONEDX, CARGO_DENY, TAURI_DRIVER},
     workspace::{Workspace, cargo, on_path, program},
 };
 
@@ -37,6 +39,8 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
 
     setup::ensure(Purpose::Drive)?;
+    // Before anything is installed from it.
+    steps.look("npm lock", || lock::check(workspace))?;
     npm::install(workspace)?;
     steps.run("rustfmt", cmd!(sh, "cargo fmt --all --check -- --color never"))?;
     steps.run("front end: check", npm::npm(&sh, &["run", "check"]))?;
@@ -46,9 +50,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
         "hono example: build",
         npm::npm(&sh, &["run", "build", "--workspace", "examples/hono-backend"]),
     )?;
-    if on_path("cargo-deny").is_some() {
-        steps.run("cargo deny", cmd!(sh, "cargo deny check bans licenses sources"))?;
-    }
+    supply_chain(workspace, &sh, steps)?;
 
     steps.run("backend", sidecar::compile(&sh, false, None))?;
     sidecar::install(workspace, false, None)?;
@@ -80,9 +82,11 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 /// All failures, and nothing but failures: what passes is counted at the end.
 const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level", "fail"];
 
-/// What needs an app and a display.
-const END_TO_END: &[&str] =
-    &["--test", "app_deaths", "--test", "desktop", "--test", "hono", "--test", "single_instance"];
+/// What needs an app and a display, or a browser.
+#[rustfmt::skip]
+const END_TO_END: &[&str] = &[
+    "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "single_instance",
+];
 
 /// How Rust tests are run here. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.
 #[derive(Clone, Copy)]
@@ -120,18 +124,41 @@ impl Tests {
     }
 }
 
+/// What ships is made of: bills of materials and, where the tools for that are there, licences, sources and known faults.
+fn supply_chain(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
+    let folder = workspace.target.join("xtask/sbom");
+    steps.look("bill: front end", || bill::front_end(workspace, &folder))?;
+    if CARGO_CYCLONEDX.find(workspace).is_some() {
+        steps.look("bill: programs", || bill::programs(workspace, None, &folder))?;
+    } else {
+        steps.skip("bill: programs", "`cargo xtask sbom` installs what it takes");
+    }
+    let Some(deny) = CARGO_DENY.find(workspace) else {
+        steps.skip("cargo deny", "needs `cargo install cargo-deny`");
+        return Ok(());
+    };
+    steps.run("cargo deny", cmd!(sh, "{deny} --offline check bans licenses sources"))?;
+    if advisories_are_there() {
+        steps.run("cargo deny: advisories", cmd!(sh, "{deny} --offline check advisories"))?;
+    } else {
+        steps.skip("cargo deny: advisories", "`cargo deny fetch db` gets a copy of them");
+    }
+    Ok(())
+}
+
+/// Whether cargo-deny has a copy of the advisories, each of which is a clone below this folder. The folder itself it makes
+/// even where it may fetch nothing: <https://embarkstudios.github.io/cargo-deny/checks/advisories/cfg.html>.
+fn advisories_are_there() -> bool {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let copies = home.and_then(|home| home.join("advisory-dbs").read_dir().ok());
+    copies.into_iter().flatten().flatten().any(|copy| copy.path().join(".git").exists())
+}
+
 /// The WebDriver front of Tauri, from the `PATH` or installed once below the target folder.
 fn tauri_driver(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<PathBuf> {
-    if let Some(driver) = on_path("tauri-driver") {
+    if let Some(driver) = TAURI_DRIVER.find(workspace) {
         return Ok(driver);
     }
-    let root = workspace.target.join("tools");
-    let driver = root.join("bin").join(program("tauri-driver"));
-    if !driver.is_file() {
-        steps.run(
-            "tauri-driver",
-            cmd!(sh, "cargo install tauri-driver --locked --version ^2 --root {root}"),
-        )?;
-    }
-    Ok(driver)
+    steps.run("tauri-driver", TAURI_DRIVER.install(workspace, sh))?;
+    Ok(TAURI_DRIVER.place(workspace))
 }

@@ -10,14 +10,23 @@ const ALONE: &str = "PILLION_TEST_ALONE";
 ///
 /// # Panics
 /// When `body` does, or when `name` names no test.
-#[expect(clippy::print_stderr, reason = "what the test said belongs to this one's output")]
 pub fn alone(name: &str, body: impl FnOnce()) {
+    alone_with(name, &[], body);
+}
+
+/// The same in a process that has these environment variables.
+///
+/// # Panics
+/// As above.
+#[expect(clippy::print_stderr, reason = "what the test said belongs to this one's output")]
+pub fn alone_with(name: &str, variables: &[(&str, &str)], body: impl FnOnce()) {
     if env::var(ALONE).is_ok_and(|mine| mine == name) {
         return body();
     }
     let output = Command::new(env::current_exe().expect("a test is a program"))
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(ALONE, name)
+        .envs(variables.iter().copied())
         .output()
         .expect("a test can run itself");
     let said = String::from_utf8_lossy(&output.stdout);

@@ -14,7 +14,7 @@ mod tree;
 mod witness;
 
 #[cfg(target_os = "linux")]
-pub use alone::alone;
+pub use alone::{alone, alone_with};
 #[cfg(target_os = "linux")]
 pub use marked::{Living, Mark};
 #[cfg(target_os = "linux")]
@@ -22,6 +22,8 @@ pub use tree::Tree;
 #[cfg(target_os = "linux")]
 pub use witness::{Contact, Witness};
 
+#[cfg(all(target_os = "linux", feature = "desktop"))]
+pub mod browser;
 #[cfg(all(target_os = "linux", feature = "desktop"))]
 pub mod webview;
 

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, io, path::Path, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use pillion::{Events, Exit, FailureKind, Phase, Restart, SidecarEvent, Spec, Status, Supervisor};
+use pillion::{Events, Exit, FailureKind, Inherit, Phase, Restart, SidecarEvent, Spec, Status, Supervisor};
 use tokio::sync::mpsc;
 
 use crate::report::{Json, Report, Terminal};
@@ -13,6 +13,8 @@ use crate::report::{Json, Report, Terminal};
 /// Ready means that the program announced its port on stdout and that GET on the health path answered 2xx. To
 /// stop it, its stdin is closed and its process group gets SIGTERM; what is left after the grace period is killed. A
 /// second Ctrl-C kills at once.
+///
+/// It gets this terminal's environment, but for PORT and HOST and what belongs to one process alone; env(1) sets those.
 ///
 /// Exit status: the program's own (the last one's, where it was restarted), 128+n when signal n ended it, 125 when it never became ready.
 #[derive(Debug, ClapArgs)]
@@ -129,6 +131,8 @@ fn spec(args: Args) -> Spec {
     let name = args.name.or_else(|| Some(Path::new(&program).file_stem()?.to_string_lossy().into_owned()));
     Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
         .args(command)
+        // As without us: whoever has set a proxy in this terminal has set it for what is run here.
+        .inherit(Inherit::all())
         .health_path(args.health)
         .ready_timeout(args.ready_timeout)
         .grace(args.grace)

@@ -12,6 +12,8 @@
 //! Two requests need no token: a preflight, which browsers send without credentials and no handler sees, and one for
 //! health, which tells no more than that somebody is alive.
 
+use memchr::memmem;
+
 use crate::{Place, Token, health::DEFAULT_PATH};
 
 /// What a page names as the subprotocol that the server is to choose, beside the one that carries the token: a browser
@@ -220,12 +222,13 @@ fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The subprotocols among `offered` that are the app's own, for the handler of the WebSocket to choose from, and whether
-/// [`SUBPROTOCOL`] is among them. The token is left out, so that no handler can log it.
+/// [`SUBPROTOCOL`] is among them. The token is left out, so that no handler can log it, also where whoever offers it has
+/// forgotten a comma.
 #[must_use]
 pub fn without_bearer(offered: &[u8]) -> (Vec<u8>, bool) {
     let ours = |offer: &&[u8]| *offer == SUBPROTOCOL.as_bytes();
-    let own: Vec<_> =
-        elements(offered).filter(|offer| !ours(offer) && bearer_subprotocol(offer).is_none()).collect();
+    let secret = |offer: &&[u8]| memmem::find(offer, BEARER_SUBPROTOCOL.as_bytes()).is_some();
+    let own: Vec<_> = elements(offered).filter(|offer| !ours(offer) && !secret(offer)).collect();
     (own.join(b", ".as_slice()), elements(offered).any(|offer| ours(&offer)))
 }
 

@@ -15,6 +15,9 @@ pub mod admission;
 pub mod announcement;
 pub mod environment;
 pub mod framing;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod health;
 mod place;
 pub mod secret;

@@ -51,7 +51,8 @@ pub(crate) async fn accept(
     }
 }
 
-async fn serve(
+/// Serves one connection until its end, or until the stop is requested and what it owes is answered.
+pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     gate: Arc<Gate>,
     limits: Limits,

@@ -56,6 +56,9 @@ mod announce;
 mod bind;
 mod connections;
 mod error;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzed;
 mod gate;
 mod given;
 mod handed;

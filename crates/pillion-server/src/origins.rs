@@ -10,7 +10,7 @@ use axum::{
     },
     response::Response,
 };
-use pillion_protocol::environment::TAURI_ORIGINS;
+use pillion_protocol::{announcement::parse_port, environment::TAURI_ORIGINS};
 
 use crate::Error;
 
@@ -69,7 +69,17 @@ fn parse(origin: &str) -> Result<(), Error> {
     let uri: Uri = origin.parse().map_err(|_| refused())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(refused()) };
     let canonical = format!("{scheme}://{authority}").to_ascii_lowercase();
-    if canonical != origin || authority.as_str().contains(['*', '@']) {
+    let host = authority.host();
+    // With user information in front, nothing is left.
+    let port = authority.as_str().strip_prefix(host);
+    let is_port =
+        |port: &str| port.strip_prefix(':').is_some_and(|digits| parse_port(digits.as_bytes()).is_some());
+    if canonical != origin
+        || !scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        || host.is_empty()
+        || host.contains('*')
+        || !port.is_some_and(|port| port.is_empty() || is_port(port))
+    {
         return Err(refused());
     }
     Ok(())
@@ -98,6 +108,12 @@ mod tests {
             "http://user@localhost",
             "HTTP://LOCALHOST",
             "tauri://",
+            "://localhost:1420",
+            "1http://localhost",
+            "http://:1420",
+            "http://localhost:",
+            "http://localhost:080",
+            "http://localhost:99999",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     diagnosis,
+    environment::Host,
     handover::Listener,
     spec::Run,
     sys::{Group, Order, Spawned},
@@ -38,15 +39,8 @@ fn command(run: &Run, instance: Instance, token: Option<&Token>) -> Command {
     let mut command = Command::new(&run.program);
     command
         .args(&run.args)
-        // A PORT, a token, an origin list or a listener that was meant for this program is not meant for its sidecar.
-        .env_remove(environment::PORT)
-        .env_remove(environment::TOKEN)
-        .env_remove(environment::ALLOWED_ORIGINS)
-        .env_remove("LISTEN_FDS")
-        .env_remove("LISTEN_PID")
-        .env_remove("LISTEN_FDNAMES")
-        // What systemfd(1) adds and the listenfd crate reads: where the descriptors start, if not at 3.
-        .env_remove("LISTEN_FDS_FIRST_FD")
+        .env_clear()
+        .envs(Host::this().hand_on(&run.inherit))
         .env(environment::PROTOCOL, environment::PROTOCOL_VERSION)
         .env(environment::INSTANCE, instance.to_string());
     if let Some(token) = token {

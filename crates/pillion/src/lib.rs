@@ -21,13 +21,18 @@
 mod access;
 mod address;
 mod diagnosis;
+mod environment;
 mod events;
 mod explain;
 mod fleet;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzed;
 mod gate;
 mod handover;
 mod launch;
 mod life;
+mod log;
 mod output;
 mod probe;
 mod pulse;
@@ -43,8 +48,10 @@ mod sys;
 mod task;
 
 pub use access::Access;
+pub use environment::Inherit;
 pub use events::{Events, SidecarEvent, StatusWatch};
 pub use fleet::{Fleet, FleetError};
+pub use log::Log;
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
 pub use pillion_protocol::{self as protocol, Token};
 pub use spec::{Intensity, Liveness, Restart, Spec, Transport};

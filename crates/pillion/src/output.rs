@@ -254,18 +254,18 @@ impl Tail {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn batch(text: &[u8]) -> OutputBatch {
-        let mut batch = OutputBatch::new(Stream::Stderr);
+    pub(crate) fn batch(stream: Stream, text: &[u8]) -> OutputBatch {
+        let mut batch = OutputBatch::new(stream);
         LineFramer::new(LINE_LIMIT).feed(text, |line| batch.push(&line));
         batch
     }
 
     #[test]
     fn a_batch_gives_back_its_lines() {
-        let batch = batch(b"one\n\nthr\xffe\r\n");
+        let batch = batch(Stream::Stderr, b"one\n\nthr\xffe\r\n");
         let texts: Vec<_> = batch.lines().map(|line| line.text()).collect();
         assert_eq!(texts, ["one", "", "thr\u{fffd}e"]);
     }
@@ -274,12 +274,12 @@ mod tests {
     fn the_tail_keeps_the_last_lines_within_its_limits() {
         let mut tail = Tail::default();
         for number in 0..1000 {
-            tail.push(&batch(format!("a {number}\nb {number}\n").as_bytes()));
+            tail.push(&batch(Stream::Stdout, format!("a {number}\nb {number}\n").as_bytes()));
         }
         assert_eq!(tail.last(3), ["b 998", "a 999", "b 999"]);
         assert_eq!(tail.last(10_000).len(), TAIL_LINES);
         for _ in 0..20 {
-            tail.push(&batch(&[b"x".repeat(100_000), b"\n".to_vec()].concat()));
+            tail.push(&batch(Stream::Stdout, &[b"x".repeat(100_000), b"\n".to_vec()].concat()));
         }
         assert!(tail.bytes <= TAIL_BYTES && tail.lines.len() == TAIL_BYTES / LINE_LIMIT);
         assert!(tail.last(1)[0].ends_with("x … (91808 bytes more)"));

@@ -15,7 +15,10 @@ use pillion_protocol::{
     health::{DEFAULT_PATH, HealthReport},
     secret::{CHALLENGE_HEADER, PROOF_HEADER},
 };
-use tokio::time;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time,
+};
 
 use crate::address::Address;
 
@@ -70,6 +73,14 @@ impl Probe {
     /// Asks on one connection; follows no redirect.
     pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
         let stream = self.address.connect().await.map_err(|error| not_connected(&error))?;
+        self.ask_on(stream).await
+    }
+
+    /// Asks whoever is at the other end.
+    pub(crate) async fn ask_on(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> Result<HealthReport, NotReady> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
         let answer = async {

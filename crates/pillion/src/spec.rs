@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, ffi::OsString, num::NonZeroU16, path::PathBuf, 
 use pillion_protocol::health;
 use serde::Deserialize;
 
+use crate::environment::Inherit;
+
 /// Describes one sidecar. Construct it with [`Spec::run`] or [`Spec::attach`], then adjust what differs.
 ///
 /// ```
@@ -100,6 +102,7 @@ pub(crate) enum Launch {
 pub(crate) struct Run {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
+    pub(crate) inherit: Inherit,
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) allowed_origins: Vec<String>,
@@ -125,6 +128,7 @@ impl Spec {
             Launch::Run(Run {
                 program: program.into(),
                 args: Vec::new(),
+                inherit: Inherit::default(),
                 env: BTreeMap::new(),
                 current_dir: None,
                 allowed_origins: Vec::new(),
@@ -168,10 +172,17 @@ impl Spec {
         self.with_run(|run| run.args.extend(args.into_iter().map(Into::into)))
     }
 
-    /// Sets an environment variable on top of the inherited ones.
+    /// Which of this program's environment variables it inherits, besides what [`env`](Self::env) sets; all but those that are
+    /// rarely meant by default. They are read anew at each start. Does nothing to an attached server.
+    #[must_use]
+    pub fn inherit(self, inherit: Inherit) -> Self {
+        self.with_run(|run| run.inherit = inherit)
+    }
+
+    /// Sets an environment variable, in the place of an inherited one where there is one.
     ///
-    /// `PORT` and `PILLION_TOKEN` are not inherited, because they were meant for another program: set `PORT` here to ask
-    /// for a port. Does nothing to an attached server.
+    /// `PORT` is never inherited, because it was meant for another program: set it here to ask for a port. Does nothing to
+    /// an attached server.
     #[must_use]
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.with_run(|run| {

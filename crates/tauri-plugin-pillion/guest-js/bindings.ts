@@ -130,3 +130,17 @@ pid: number | null,
  * [private](crate::Spec::private).
  */
 token: string | null, };
+
+export type Log = { "kind": "stdout", 
+/**
+ * Without their newlines.
+ */
+lines: Array<string>, } | { "kind": "stderr", 
+/**
+ * Without their newlines.
+ */
+lines: Array<string>, } | { "kind": "missed", 
+/**
+ * At least one.
+ */
+events: number, };

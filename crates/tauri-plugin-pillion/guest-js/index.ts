@@ -13,10 +13,11 @@
  *
  * @module
  */
-export type { Detail, Endpoint, Exit, Failure, FailureKind, State, Status } from "./bindings.js";
+export type { Detail, Endpoint, Exit, Failure, FailureKind, Log, State, Status } from "./bindings.js";
 export { type ErrorKind, Interrupted, isFailure, SidecarError, toError } from "./error.js";
 export { EventStreamError, type EventsOptions, type ServerSentEvent } from "./events.js";
 export type { RequestOptions } from "./fetch.js";
 export { type Sidecar, sidecar } from "./sidecar.js";
 export type { Socket, SocketOptions } from "./socket.js";
+export type { EndStream } from "./stream.js";
 export type { StopWatching } from "./watch.js";

@@ -1,9 +1,10 @@
-import type { Endpoint, Status } from "./bindings.js";
+import type { Endpoint, Log, Status } from "./bindings.js";
 import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
 import { type RequestOptions, send } from "./fetch.js";
 import { call } from "./ipc.js";
 import { Line } from "./line.js";
 import { type Socket, type SocketOptions, webSocket } from "./socket.js";
+import { type EndStream, stream } from "./stream.js";
 import { type StopWatching, Watch } from "./watch.js";
 
 /** One sidecar of the app, by the name it has in `tauri.conf.json`. All methods act on the process of the moment. */
@@ -33,6 +34,12 @@ export interface Sidecar {
    * does not matter how late the watch begins. `onError` is called at most once, when the watch could not begin.
    */
   watch(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching;
+
+  /**
+   * Calls `onLog` with what the sidecar writes from now on, through all its restarts. A page that is too slow is told that
+   * something is missing. `onError` is called at most once, when it could not begin. Needs `pillion:allow-logs`.
+   */
+  logs(onLog: (log: Log) => void, onError?: (error: Error) => void): EndStream;
 
   /**
    * Asks the app for what the first request needs, so that it need not wait for that: for pages that know early that they
@@ -87,6 +94,7 @@ export function sidecar(name: string): Sidecar {
     restart: () => call<Endpoint>("restart", { sidecar: name }),
     swap: () => call<Endpoint>("swap", { sidecar: name }),
     stop: () => call<void>("stop", { sidecar: name }),
+    logs: (onLog, onError) => stream<Log>("logs", name, onLog, (error) => onError?.(error)),
     preconnect: () => line.open(),
     watch: (onStatus, onError) => watch.add(onStatus, onError),
     fetch: (path, init) => send(line, path, init),

@@ -1,9 +1,8 @@
-import { Channel } from "@tauri-apps/api/core";
 import type { Status } from "./bindings.js";
-import { call } from "./ipc.js";
+import { type EndStream, stream } from "./stream.js";
 
 /** Ends a watch. May be called at any time and any number of times; no callback runs after the first call. */
-export type StopWatching = () => void;
+export type StopWatching = EndStream;
 
 interface Listener {
   /** The last change that it was told, by `Status.seq`. */
@@ -52,7 +51,8 @@ export class Watch {
   }
 
   #begin(): void {
-    const end = stream(
+    const end = stream<Status>(
+      "watch",
       this.#sidecar,
       (status) => {
         this.#last = status;
@@ -85,28 +85,4 @@ export class Watch {
       reportError(error);
     }
   }
-}
-
-/** One stream from the app to this page, which ends by itself only with the page. */
-function stream(
-  sidecar: string,
-  onStatus: (status: Status) => void,
-  onError: (error: Error) => void,
-): StopWatching {
-  let open = true;
-  const channel = new Channel<Status>((status) => {
-    if (open) onStatus(status);
-  });
-  const id = call<number>("watch", { sidecar, channel });
-  id.catch((error: Error) => {
-    if (open) onError(error);
-  });
-
-  // The end is returned at once rather than with the command's answer: a component that unmounts before the answer
-  // would otherwise hold no way to end what it began. The end is merely put off until the id is known.
-  return () => {
-    open = false;
-    // A watch that never began has nothing to end, and one that the app has already dropped is ended.
-    id.then((id) => call<void>("unwatch", { id })).catch(() => {});
-  };
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use hyper::body::Bytes;
-use pillion::{Access, Endpoint, Status, protocol::Place};
+use pillion::{Access, Endpoint, Log, Status, protocol::Place};
 use serde::Deserialize as _;
 use tauri::{
     State, Webview,
@@ -133,11 +133,38 @@ pub(crate) async fn watch(
     sidecar: String,
     channel: Channel<Status>,
 ) -> Result<u32, Refusal> {
-    let watch = sidecars.within(&scope, &sidecar)?.watch();
-    Ok(subscriptions.begin(webview.label(), watch, channel))
+    let mut watch = sidecars.within(&scope, &sidecar)?.watch();
+    Ok(subscriptions.begin(webview.label(), async move {
+        while let Some(status) = watch.next().await
+            && channel.send(status).is_ok()
+        {}
+    }))
 }
 
-/// Ends what `watch` began.
+/// Sends what the sidecar writes from now on to `channel`; answers with the number that ends it. A page that is too slow for
+/// it is told that something is missing; the sidecar never waits.
+#[tauri::command]
+pub(crate) async fn logs(
+    webview: Webview<impl tauri::Runtime>,
+    sidecars: State<'_, Sidecars>,
+    subscriptions: State<'_, Subscriptions>,
+    scope: CommandScope<Entry>,
+    sidecar: String,
+    channel: Channel<Log>,
+) -> Result<u32, Refusal> {
+    let events = sidecars.within(&scope, &sidecar)?.subscribe();
+    Ok(subscriptions.begin(webview.label(), async move {
+        // None when the app is on its way out: nothing will be written any more.
+        let Some(mut events) = events else { return };
+        while let Some(event) = events.next().await {
+            if Log::of(&event).is_some_and(|log| channel.send(log).is_err()) {
+                break;
+            }
+        }
+    }))
+}
+
+/// Ends what `watch` or `logs` began.
 #[tauri::command]
 pub(crate) async fn unwatch(
     webview: Webview<impl tauri::Runtime>,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Restart, Spec, Transport};
+use pillion::{Inherit, Restart, Spec, Transport};
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
@@ -31,7 +31,12 @@ pub struct Sidecar {
     /// Its arguments.
     #[serde(default)]
     pub args: Vec<String>,
-    /// Environment variables on top of the inherited ones.
+    /// Which of the app's environment variables it inherits: `{ "allow": ["LANG", "LC_*"] }` is these alone,
+    /// `{ "deny": ["AWS_*"] }` all but these. By default all but proxies and `NODE_OPTIONS`; see [`Inherit`], which says
+    /// what is never inherited.
+    #[serde(default)]
+    pub inherit: Inherit,
+    /// Environment variables beside the inherited ones, or in their place.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Whether it answers the app alone: `true` by default. Each start gives it a token, which every request has to carry,
@@ -118,6 +123,17 @@ pub enum ConfigError {
         /// What is declared.
         program: String,
     },
+    /// `inherit` names what can be no variable's name.
+    #[error(
+        "plugins.pillion.sidecars.{sidecar}.inherit names {name:?}: give the name of an environment variable, or its \
+         beginning and a *, as \"LC_*\""
+    )]
+    Inherit {
+        /// The sidecar's name.
+        sidecar: String,
+        /// What is declared.
+        name: String,
+    },
     /// `health` is no path.
     #[error(
         "plugins.pillion.sidecars.{sidecar}.health is {health:?}: a path starts with a slash, as \"/health\""
@@ -142,7 +158,14 @@ impl Sidecar {
 
     /// Puts what is declared beside the program into a specification.
     pub(crate) fn refine(&self, mut spec: Spec, name: &str) -> Result<Spec, ConfigError> {
-        spec = spec.args(&self.args).private(self.private);
+        let names = self.inherit.allow.iter().flatten().chain(&self.inherit.deny);
+        for variable in names {
+            let stem = variable.strip_suffix('*').unwrap_or(variable);
+            if variable.is_empty() || stem.contains(['*', '=']) {
+                return Err(ConfigError::Inherit { sidecar: name.to_owned(), name: variable.clone() });
+            }
+        }
+        spec = spec.args(&self.args).private(self.private).inherit(self.inherit.clone());
         for (variable, value) in &self.env {
             spec = spec.env(variable, value);
         }
@@ -284,6 +307,8 @@ mod tests {
             (r#""transport": "pipe""#, "transport", "`tcp` or `socket`"),
             (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
             (r#""optional": 1"#, "optional", "a boolean"),
+            (r#""inherit": { "only": [] }"#, "inherit.only", "`allow` or `deny`"),
+            (r#""inherit": { "deny": "A" }"#, "inherit.deny", "a sequence"),
         ] {
             let error = error(field);
             assert!(error.contains(&format!("plugins.pillion.sidecars.db.{path}: ")), "{error}");
@@ -310,6 +335,21 @@ mod tests {
             let sidecar = sidecar(&json!({ "program": program }));
             let error = sidecar.program("api").unwrap_err().to_string();
             assert!(error.contains("plugins.pillion.sidecars.api.program"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_inherited_is_named() {
+        let refine = |inherit: &str| {
+            let sidecar: Sidecar = serde_json::from_str(&format!(r#"{{ "inherit": {inherit} }}"#)).unwrap();
+            sidecar.refine(Spec::run("api", "api"), "api").map(|_| sidecar.inherit)
+        };
+        assert_eq!(refine(r#"{ "allow": ["LANG", "LC_*"] }"#), Ok(Inherit::only(["LANG", "LC_*"])));
+        assert_eq!(refine(r#"{ "deny": ["AWS_*"] }"#), Ok(Inherit::default().but(["AWS_*"])));
+        assert_eq!(refine(r#"{ "allow": ["*"] }"#), Ok(Inherit::all()));
+        for name in ["", "*_PROXY", "A=1", "A**"] {
+            let error = refine(&format!(r#"{{ "deny": ["{name}"] }}"#)).unwrap_err().to_string();
+            assert!(error.contains("plugins.pillion.sidecars.api.inherit"), "{error}");
         }
     }
 

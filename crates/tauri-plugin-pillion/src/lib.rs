@@ -75,6 +75,7 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
             commands::request,
             commands::read,
             commands::cancel,
+            commands::logs,
             commands::restart,
             commands::swap,
             commands::stop

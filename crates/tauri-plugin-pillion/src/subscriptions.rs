@@ -1,12 +1,11 @@
-//! Who watches what: the status streams that pages have open.
+//! Who watches what: the streams that pages have open.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use pillion::{Status, StatusWatch};
-use tauri::{async_runtime::JoinHandle, ipc::Channel};
+use tauri::async_runtime::JoinHandle;
 
 /// The open streams of all webviews.
 #[derive(Debug, Default)]
@@ -20,20 +19,13 @@ struct Open {
 }
 
 impl Subscriptions {
-    /// Sends the present status to the webview, and then each change, until it goes away or ends the stream.
-    pub(crate) fn begin(&self, webview: &str, mut watch: StatusWatch, channel: Channel<Status>) -> u32 {
+    /// Feeds a stream to the webview, until that goes away or ends it, or there is no more.
+    pub(crate) fn begin(&self, webview: &str, feed: impl Future<Output = ()> + Send + 'static) -> u32 {
         let mut open = self.open();
         open.streams.retain(|_, (_, task)| !task.inner().is_finished());
         open.last += 1;
-        let task = tauri::async_runtime::spawn(async move {
-            while let Some(status) = watch.next().await {
-                if channel.send(status).is_err() {
-                    break;
-                }
-            }
-        });
         let id = open.last;
-        open.streams.insert(id, (webview.to_owned(), task));
+        open.streams.insert(id, (webview.to_owned(), tauri::async_runtime::spawn(feed)));
         id
     }
 

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use pillion::{Access, Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status};
+use pillion::{Access, Detail, Endpoint, Exit, Failure, FailureKind, Log, Phase, Status};
 use ts_rs::{Config, TS};
 
 fn bindings() -> String {
@@ -16,6 +16,7 @@ fn bindings() -> String {
         Status::decl(&config),
         Endpoint::decl(&config),
         Access::decl(&config),
+        Log::decl(&config),
     ];
     let types: String = declarations.iter().map(|declaration| format!("\nexport {declaration}\n")).collect();
     format!(

@@ -40,6 +40,17 @@ fn help_says_what_the_exit_status_means() {
 }
 
 #[test]
+fn what_the_terminal_has_is_handed_on_but_what_was_meant_for_another() {
+    run(async {
+        let tree = tree();
+        // PORT is 1 here, and would keep every program from starting.
+        let ended = Pillion::run(&tree, "", "env HTTPS_PROXY env PORT exit 3").end().await;
+        let said = String::from_utf8(ended.stdout).unwrap();
+        assert!(said.contains("HTTPS_PROXY=http://192.0.2.1") && said.contains("PORT is unset"), "{said}");
+    });
+}
+
+#[test]
 fn a_health_path_is_asked_for_or_refused_at_once() {
     run(async {
         for path in ["/a{b}", "/a|b", "/a\\b", "/<>", "/\"", "/%", "/a?b=c", "//"] {

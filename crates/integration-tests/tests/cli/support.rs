@@ -26,13 +26,15 @@ pub(crate) struct Ended {
 }
 
 impl Pillion {
-    /// Starts `pillion` with these arguments. `PORT` is set in its environment, as on some developers' machines.
+    /// Starts `pillion` with these arguments. `PORT` and a proxy are set in its environment, as on
+    /// some developers' machines.
     #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
     pub(crate) fn start(tree: &Tree, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"))
             .args(arguments)
             .env(Mark::VARIABLE, tree.mark())
             .env("PORT", "1")
+            .env("HTTPS_PROXY", "http://192.0.2.1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -6,8 +6,9 @@ use std::{
     path::PathBuf,
 };
 
-use integration_tests::{Tree, alone, run};
-use pillion::{Spec, StopOutcome, Stream, Supervisor};
+use integration_tests::{Tree, alone, alone_with, run};
+use pillion::{Inherit, Spec, StopOutcome, Stream, Supervisor};
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::support::{line, rest, status, tree};
 
@@ -118,6 +119,95 @@ fn a_sidecar_has_its_three_streams_and_nothing_of_the_supervisor() {
             for supervisor in &supervisors {
                 let outcome = supervisor.stop().await;
                 assert!(matches!(outcome, StopOutcome::Graceful(exit) if exit.is_success()), "{outcome:?}");
+            }
+        });
+    });
+}
+
+/// Whatever else the process of the tests has in its environment, this is there.
+const SURROUNDINGS: &[(&str, &str)] = &[
+    ("APPDIR", "/tmp/.mount_test"),
+    ("APPIMAGE", "/opt/Test.AppImage"),
+    ("XDG_DATA_DIRS", "/tmp/.mount_test/usr/share:/usr/share:"),
+    ("GTK_PATH", "/tmp/.mount_test/usr/lib/gtk-3.0"),
+    ("PORT", "1"),
+    ("HOST", "0.0.0.0"),
+    ("LISTEN_FDS", "1"),
+    ("LISTEN_PID", "1"),
+    ("NOTIFY_SOCKET", "/nowhere"),
+    ("PILLION_TOKEN", "someone's"),
+    ("HTTPS_PROXY", "http://192.0.2.1"),
+    ("http_proxy", "http://192.0.2.1"),
+    ("NODE_OPTIONS", "--inspect"),
+    ("SECRET_KEY", "k"),
+    ("SECRET_NAME", "n"),
+    ("LANG", "C"),
+];
+
+#[test]
+fn the_environment_is_the_one_that_was_chosen() {
+    let name = "environment::the_environment_is_the_one_that_was_chosen";
+    alone_with(name, SURROUNDINGS, || {
+        run(async {
+            let tree = tree();
+            let given = async |inherit: Inherit| {
+                let mut names = names(output(tree.program("env").inherit(inherit)).await);
+                names.retain(|name| !name.starts_with("PILLION_") && name != "FAKE");
+                names
+            };
+            assert!(given(Inherit::only([""; 0])).await.is_empty());
+            assert_eq!(
+                given(Inherit::only(["LANG", "SECRET_*"]).but(["SECRET_KEY"])).await,
+                ["LANG", "SECRET_NAME"]
+            );
+            let usual = given(Inherit::default()).await;
+            let ours = SURROUNDINGS.iter().map(|(name, _)| *name);
+            let handed_on: Vec<_> = ours.filter(|name| usual.iter().any(|it| it == name)).collect();
+            assert_eq!(handed_on, ["XDG_DATA_DIRS", "SECRET_KEY", "SECRET_NAME", "LANG"]);
+            let all = given(Inherit::all()).await;
+            for name in ["HTTPS_PROXY", "http_proxy", "NODE_OPTIONS"] {
+                assert!(all.iter().any(|it| it == name), "{name} is not in {all:?}");
+            }
+            assert!(all.iter().all(|name| name != "PORT" && name != "APPDIR"), "{all:?}");
+
+            let spec = tree.sidecar("env XDG_DATA_DIRS env PORT env http_proxy env PILLION_TOKEN exit 0");
+            let spec = spec.env("PORT", "4242").env("http_proxy", "chosen");
+            let expected =
+                ["XDG_DATA_DIRS=/usr/share", "PORT=4242", "http_proxy=chosen", "PILLION_TOKEN is unset"];
+            assert_eq!(output(spec).await, expected);
+        });
+    });
+}
+
+/// The names in the output of env(1), in order.
+fn names(lines: Vec<String>) -> Vec<String> {
+    let mut names: Vec<_> =
+        lines.iter().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn no_descriptor_is_inherited_but_the_listener_that_is_handed_over() {
+    alone("environment::no_descriptor_is_inherited_but_the_listener_that_is_handed_over", || {
+        // As C libraries open files that do not think of programs to be started.
+        let file = fs::File::open("/etc/hostname").unwrap();
+        fcntl_setfd(&file, FdFlags::empty()).unwrap();
+        let mut plain = std::process::Command::new("sh");
+        let leaked = plain.args(["-c", "ls -l /proc/$$/fd"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&leaked.stdout).contains("/etc/hostname"), "nothing is to be leaked");
+        run(async {
+            let tree = tree();
+            for (handover, expected) in [(false, &[0, 1, 2][..]), (true, &[0, 1, 2, 3])] {
+                let spec = tree.sidecar("deaf out up\\n eof exit 0").handover(handover);
+                let (supervisor, mut events) = Supervisor::start(spec);
+                let pid = status(&mut events, |status| status.pid.is_some()).await.pid.unwrap();
+                line(&mut events, "up").await;
+                let open = descriptors(&pid.to_string());
+                let mut numbers: Vec<_> = open.keys().copied().collect();
+                numbers.sort_unstable();
+                assert_eq!(numbers, expected, "{open:?}");
+                let _ = supervisor.stop().await;
             }
         });
     });

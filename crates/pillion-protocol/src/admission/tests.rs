@@ -200,6 +200,7 @@ fn a_handler_sees_the_apps_own_subprotocols_alone() {
     assert_eq!(without_bearer(b"chat, pillion ,, pillion.bearer.abc,json"), list("chat, json"));
     assert_eq!(without_bearer(b"pillion.bearer.abc,pillion"), list(""));
     assert_eq!(without_bearer(b"chat"), (b"chat".to_vec(), false));
+    assert_eq!(without_bearer(b"pillion, chat pillion.bearer.abc json, v2"), list("v2"));
 }
 
 #[test]

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { AddressInfo, Socket } from "node:net";
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { onTestFinished, vi } from "vitest";
-import type { Access, Failure, Status } from "../bindings.js";
+import type { Access, Failure, Log, Status } from "../bindings.js";
 
 /** Each test has a sidecar of its own, because a page keeps what it knows of each. */
 let sidecars = 0;
@@ -43,7 +43,7 @@ export function fakePlugin() {
     const args = payload as { channel: { id: number }; id: number };
     if (command === "plugin:pillion|unwatch") unwatched.resolve(args.id);
     if (command === "plugin:pillion|connect") return access.promise;
-    if (command !== "plugin:pillion|watch") return undefined;
+    if (!/\|(watch|logs)$/.test(command)) return undefined;
     const stream = { answer: deferred<number>(), channel: args.channel.id, index: 0 };
     streams.push(stream);
     return stream.answer.promise;
@@ -54,13 +54,13 @@ export function fakePlugin() {
   });
 
   /** Delivers a status as Tauri does: https://docs.rs/tauri/2/tauri/ipc/struct.Channel.html. */
-  const send = (status: Status) => {
+  const send = (message: Status | Log) => {
     const stream = streams.at(-1);
     if (!stream) throw new Error("nothing is watching");
     const internals = window as unknown as {
       __TAURI_INTERNALS__: { runCallback(id: number, data: unknown): void };
     };
-    internals.__TAURI_INTERNALS__.runCallback(stream.channel, { index: stream.index++, message: status });
+    internals.__TAURI_INTERNALS__.runCallback(stream.channel, { index: stream.index++, message });
   };
 
   /** The app knows of a run, or of none, and the page is not told yet. */

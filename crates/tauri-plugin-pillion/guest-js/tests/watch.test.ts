@@ -1,7 +1,7 @@
 // @vitest-environment node
 
 import { expect, test, vi } from "vitest";
-import type { Status } from "../bindings.js";
+import type { Log, Status } from "../bindings.js";
 import { SidecarError } from "../error.js";
 import { sidecar } from "../sidecar.js";
 import { deferred, fakePlugin } from "./plugin.js";
@@ -186,4 +186,32 @@ test("a watch that could not begin says why to all who did not stop it, and may 
   backend.watch(seen);
   plugin.say("ready");
   expect(seen).toHaveBeenCalledOnce();
+});
+
+test("what a sidecar writes is delivered until the stream is ended, and then no more", async () => {
+  const plugin = fakePlugin();
+  const seen: Log[] = [];
+  const end = sidecar(plugin.name).logs((log) => seen.push(log));
+
+  plugin.send({ kind: "stdout", lines: ["one", "two"] });
+  plugin.send({ kind: "missed", events: 3 });
+  end();
+  plugin.send({ kind: "stderr", lines: ["three"] });
+  plugin.streams[0]?.answer.resolve(7);
+
+  expect(seen).toEqual([
+    { kind: "stdout", lines: ["one", "two"] },
+    { kind: "missed", events: 3 },
+  ]);
+  expect(await plugin.unwatched).toBe(7);
+});
+
+test("a window that may not read what a sidecar writes is told why", async () => {
+  const plugin = fakePlugin();
+  const failed = deferred<Error>();
+  sidecar(plugin.name).logs(() => {}, failed.resolve);
+
+  plugin.streams[0]?.answer.reject("pillion.logs not allowed");
+
+  expect((await failed.promise).message).toContain("not allowed");
 });

@@ -164,11 +164,12 @@ fn command(program: &Path, order: &Order, control: OwnedFd) -> Command {
     guard.arg0("pillion-guard").arg(grace.to_string());
     guard.arg(if order.listener.is_some() { "1" } else { "0" });
     guard.arg(order.command.get_program()).args(order.command.get_args());
+    // The order's environment is whole: what is not in it is not inherited.
+    guard.env_clear();
     for (name, value) in order.command.get_envs() {
-        match value {
-            Some(value) => guard.env(name, value),
-            None => guard.env_remove(name),
-        };
+        if let Some(value) = value {
+            guard.env(name, value);
+        }
     }
     if order.listener.is_some() {
         guard.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");

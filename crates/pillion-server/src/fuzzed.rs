@@ -1,0 +1,117 @@
+//! What the fuzz targets in `fuzz/` call, each with any bytes, and what must hold whatever the bytes are.
+
+#[path = "../../../fuzz/shared.rs"]
+mod shared;
+
+use std::{
+    num::NonZeroU16,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, header},
+};
+use pillion_protocol::{
+    Admission, Place, Token,
+    announcement::parse_port,
+    environment::{ALLOWED_ORIGINS, Given},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    runtime::{Builder, Runtime},
+};
+
+use crate::{Limits, Shutdown, connections, gate::Gate, origins};
+use shared::fill;
+
+const PAGE: &str = "tauri://localhost";
+const NAMES: [&str; 2] = ["127.0.0.1:4242", "localhost:4242"];
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    Builder::new_current_thread().enable_all().build().expect("the system has the resources for a runtime")
+});
+
+/// All that a client sends on one connection, through hyper's own parser. `{token}` stands for the right token.
+///
+/// # Panics
+/// When a handler sees a request that the protocol refuses (rule 5), or the token.
+pub fn request(bytes: &[u8]) {
+    let token = Token::from_bytes(&[0xa5; 32]);
+    let sent = fill(bytes, b"{token}", token.reveal().as_bytes());
+    let seen = Arc::new(AtomicUsize::new(0));
+    let (seen_by_handler, hidden) = (Arc::clone(&seen), token.clone());
+    let router = Router::new().fallback(async move |request: Request| {
+        seen_by_handler.fetch_add(1, Ordering::Relaxed);
+        check(&request, &hidden);
+    });
+    let place = Place::Port(NonZeroU16::new(4242).expect("it is not 0"));
+    let (_stop, shutdown) = Shutdown::channel();
+    let limits = Limits { body: 64, ..Limits::default() };
+    let admission = Admission::new(place, vec![PAGE.to_owned()], Some(token));
+    let gate = Arc::new(Gate::new(admission, place, limits, shutdown.clone(), router));
+    let answers = RUNTIME.block_on(async {
+        let (mut client, server) = duplex(1 << 20);
+        // It fits; behind it the client is done, so that no limit of time is waited for.
+        client.write_all(&sent).await.expect("the other end is there");
+        client.shutdown().await.expect("the other end is there");
+        connections::serve(server, gate, limits, shutdown).await;
+        let mut answers = Vec::new();
+        client.read_to_end(&mut answers).await.expect("the other end was closed");
+        answers
+    });
+    assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."), "{}", answers.escape_ascii());
+    assert!(seen.load(Ordering::Relaxed) == 0 || sent != bytes, "a handler was reached without the token");
+}
+
+fn check(request: &Request, token: &Token) {
+    let values = |headers: &HeaderMap, name| {
+        headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>()
+    };
+    let is_ours = |host: &[u8]| NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(host));
+    let headers = request.headers();
+    let hosts = values(headers, header::HOST);
+    assert!(hosts.len() == 1 && is_ours(&hosts[0]), "{headers:?}");
+    let authority = request.uri().authority();
+    assert!(authority.is_none_or(|authority| is_ours(authority.as_str().as_bytes())), "{authority:?}");
+    let origins = values(headers, header::ORIGIN);
+    assert!(origins.is_empty() || origins == [PAGE.as_bytes()], "{headers:?}");
+    assert!(!headers.contains_key(header::AUTHORIZATION), "{headers:?}");
+    let offered = values(headers, header::SEC_WEBSOCKET_PROTOCOL).concat();
+    let is_bearer = format!("pillion.bearer.{}", token.reveal());
+    assert!(!offered.windows(is_bearer.len()).any(|part| part == is_bearer.as_bytes()), "{headers:?}");
+}
+
+/// The value of `PILLION_ALLOWED_ORIGINS`.
+///
+/// # Panics
+/// When something is allowed that no page of one origin alone sends.
+pub fn origins(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let given = Given::read(|name| (name == ALLOWED_ORIGINS).then(|| (&*text).into()));
+    let named = given.expect("a list of origins is always read").allowed_origins;
+    let Ok(allowed) = origins::allowed(named.as_deref()) else { return };
+    for origin in allowed {
+        let (scheme, rest) = origin.split_once("://").expect("it has a scheme");
+        assert!(scheme.starts_with(|first: char| first.is_ascii_alphabetic()), "{origin:?}");
+        let (host, port) = rest.rsplit_once(':').filter(|_| !rest.ends_with(']')).unwrap_or((rest, "1"));
+        assert!(!host.is_empty() && parse_port(port.as_bytes()).is_some(), "{origin:?}");
+        assert!(!rest.contains(['/', '?', '#', '*', '@', ' ', ',', '\\']), "{origin:?}");
+        assert_eq!(origin, origin.to_ascii_lowercase());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{shared::replay, *};
+
+    #[test]
+    fn the_corpus_holds() {
+        replay("request", request);
+        replay("origins", origins);
+    }
+}
