@@ -10,8 +10,10 @@ export function join(head: unknown, body: ArrayBuffer): Uint8Array {
   return message;
 }
 
-export function split<Head>(message: ArrayBuffer): { head: Head; body: Uint8Array<ArrayBuffer> } {
-  const end = 4 + new DataView(message).getUint32(0);
-  const head = new TextDecoder().decode(new Uint8Array(message, 4, end - 4));
-  return { head: JSON.parse(head), body: new Uint8Array(message, end) };
+/** Bytes are an array of numbers where the page's CSP keeps Tauri from sending them as they are (`ipc-protocol.js`). */
+export function split<Head>(message: ArrayBuffer | number[]): { head: Head; body: Uint8Array<ArrayBuffer> } {
+  const bytes = new Uint8Array(message);
+  const end = 4 + new DataView(bytes.buffer).getUint32(0);
+  const head = new TextDecoder().decode(bytes.subarray(4, end));
+  return { head: JSON.parse(head), body: bytes.subarray(end) };
 }

@@ -71,8 +71,8 @@ async function exchange(
   signal.throwIfAborted();
   last = (last + 1) >>> 0;
   const id = last;
-  const asked = call<ArrayBuffer>("request", join({ id, sidecar, ...head }, sent));
-  const message = await new Promise<ArrayBuffer>((resolve, reject) => {
+  const asked = call<ArrayBuffer | number[]>("request", join({ id, sidecar, ...head }, sent));
+  const message = await new Promise<ArrayBuffer | number[]>((resolve, reject) => {
     const deaf = onAbort([signal], ({ reason }) => {
       reject(reason);
       cancel(id);
@@ -110,7 +110,7 @@ function rest(
     },
     async pull(controller) {
       try {
-        const piece = new Uint8Array(await call<ArrayBuffer>("read", { id }));
+        const piece = new Uint8Array(await call<ArrayBuffer | number[]>("read", { id }));
         // Either throws where the body was given up meanwhile, and the error is then of no effect.
         if (piece.length > 0) return controller.enqueue(piece);
         controller.close();

@@ -203,3 +203,10 @@ test("a WebSocket to it is refused with the reason", async () => {
   const error = await new Promise<Error>((onError) => void backend.webSocket("/", { onError }));
   expect(error.message).toContain("has no port");
 });
+
+test("a message is the same as bytes and as an array of numbers", () => {
+  const message = join({ status: 200 }, new Uint8Array([0, 255]).buffer) as Uint8Array<ArrayBuffer>;
+  for (const form of [message.buffer, Array.from(message)]) {
+    expect(split(form)).toEqual({ head: { status: 200 }, body: new Uint8Array([0, 255]) });
+  }
+});
