@@ -64,7 +64,7 @@ pub(crate) fn run() {
         // WebKitGTK does not let itself be driven where it keeps nothing. A test that drives it gives it a home of its own.
         context.config_mut().app.windows.iter_mut().for_each(|window| window.incognito = false);
     }
-    page::open_windows(context.config_mut());
+    page::configure(context.config_mut());
     let script = Script { port, moment, death, has_sidecar: program.is_some() };
 
     let (of_plugin, of_app) = (script.clone(), script);

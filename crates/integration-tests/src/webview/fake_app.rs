@@ -22,13 +22,15 @@ pub async fn launch_fake_app(
     let test = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = test.local_addr()?.port();
     // The driver hands on no arguments that are the test's own.
-    let variables: String = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+    let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
+    let variables: String =
+        variables.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect();
     let program = sidecar.with_file_name("fake-app");
-    let program = program.display();
+    let program = quoted(program.to_str().context("the path of the app is no text")?);
     let arguments = arguments.join(" ");
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("fake-app-of-a-test");
-    let line = format!("{variables} exec '{program}' 1000 {port} ready park {name} {arguments}");
+    let line = format!("{variables} exec {program} 1000 {port} ready park {name} {arguments}");
     fs::write(&script, format!("#!/bin/sh\n{line}\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     let app = App::launch(Driver::tauri(), &script).await?;

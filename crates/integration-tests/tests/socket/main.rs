@@ -19,8 +19,16 @@ use serde_json::{Value, json};
 /// The app with its sidecar on a `transport`, and with these windows besides the one that may do nothing: those that `fake-app`
 /// has capabilities for.
 async fn launch(transport: &str, windows: &[&str]) -> Result<App> {
+    launch_with_csp(transport, windows, "connect-src ipc: http://ipc.localhost").await
+}
+
+async fn launch_with_csp(transport: &str, windows: &[&str], csp: &str) -> Result<App> {
     let declared = json!({ "transport": transport, "private": true }).to_string();
-    let variables = [("FAKE_APP_SIDECAR", declared), ("FAKE_APP_WINDOWS", windows.join(","))];
+    let variables = [
+        ("FAKE_APP_SIDECAR", declared),
+        ("FAKE_APP_WINDOWS", windows.join(",")),
+        ("FAKE_APP_CSP", csp.to_owned()),
+    ];
     launch_fake_app(Path::new(env!("CARGO_BIN_EXE_streams")), &[], &variables).await
 }
 

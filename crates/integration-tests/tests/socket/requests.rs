@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{launch, launch_calling, open, prepare, run, sidecar};
+use super::{launch, launch_calling, launch_with_csp, open, prepare, run, sidecar};
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
@@ -30,6 +30,25 @@ async fn bytes_arrive_as_they_were_sent_both_ways() -> Result<()> {
         answered,
         json!({ "pid": pid, "down": true, "method": "POST", "back": true, "sunk": "9000001" })
     );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_policy_that_keeps_out_tauris_protocol_changes_nothing() -> Result<()> {
+    // Tauri then passes messages as text, and bytes as arrays of numbers.
+    let app = launch_with_csp("socket", &["calling"], "connect-src 'none'").await?;
+    open(app.page(), "calling").await?;
+    let answered = run(
+        app.page(),
+        "const refused = await fetch('ipc://localhost/plugin%3Apillion%7Cstatus').catch((error) => error.name);
+        const down = new Uint8Array(await (await sidecar.fetch('/bytes/300001/down')).arrayBuffer());
+        const echoed = await sidecar.fetch('/echo', { method: 'POST', body: down });
+        await follow('/events/live')(1);
+        return [refused, isWhole(down, 300_001), isWhole(new Uint8Array(await echoed.arrayBuffer()), 300_001)];",
+    )
+    .await?;
+    assert_eq!(answered, json!(["TypeError", true, true]));
     Ok(())
 }
 
