@@ -73,6 +73,8 @@ const rows = {
         is((await reader.read()).value.length > 0);
       });
       await reader.cancel();
+      // Nothing of that is to be in the way of the next one.
+      await nothing();
       return took;
     },
   },

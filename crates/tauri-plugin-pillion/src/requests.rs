@@ -23,7 +23,7 @@ use crate::{
     wire::{Body, Wire, WireError},
 };
 
-/// A body that is said to be no longer than this is sent with the head, if it is there …
+/// A body that is said to be no longer than this is sent with the head as a whole, of others the beginning, if it is there …
 const SHORT: u64 = 64 * 1024;
 /// … by the time that the page would need to ask for it.
 const ROUND_TRIP: Duration = Duration::from_millis(3);
@@ -215,40 +215,45 @@ fn carrying(mut request: Request<Full<Bytes>>, access: &Access) -> Result<Reques
     Ok(request)
 }
 
-/// The beginning of a body, and the rest of it, if any.
+/// The beginning of a body, or all of a short one, as far as that comes at once; and the rest, if any.
 async fn first(mut body: Body) -> Result<(Vec<u8>, Option<Body>), Refusal> {
     let mut start = Vec::new();
-    if body.left().is_none_or(|left| left > SHORT) {
-        return Ok((start, Some(body)));
-    }
-    let whole = time::timeout(ROUND_TRIP, async {
+    let is_short = body.left().is_some_and(|left| left <= SHORT);
+    let ended = time::timeout(ROUND_TRIP, async {
         while let Some(bytes) = body.next().await? {
             start.extend_from_slice(&bytes);
+            if !is_short {
+                return gather(&mut body, &mut start).await;
+            }
         }
-        Ok(())
+        Ok(true)
     });
-    match whole.await {
-        Ok(read) => read.map(|()| (start, None)).map_err(|error: WireError| unanswered(error)),
-        Err(_) => Ok((start, Some(body))),
-    }
+    let ended = ended.await.unwrap_or(Ok(false)).map_err(|error: WireError| unanswered(error))?;
+    Ok((start, (!ended).then_some(body)))
 }
 
 /// What there is next, as much as came together; empty at the end.
 async fn next(body: &mut Body) -> Result<Vec<u8>, WireError> {
-    let mut chunk = body.next().await?.map(Vec::from).unwrap_or_default();
-    while !chunk.is_empty() && chunk.len() < CHUNK {
-        let more = tokio::select! {
+    let Some(bytes) = body.next().await? else { return Ok(Vec::new()) };
+    let mut chunk = Vec::from(bytes);
+    gather(body, &mut chunk).await?;
+    Ok(chunk)
+}
+
+/// Adds what is there already. Answers whether that was all of the body.
+async fn gather(body: &mut Body, chunk: &mut Vec<u8>) -> Result<bool, WireError> {
+    while chunk.len() < CHUNK {
+        tokio::select! {
             biased;
-            more = body.next() => more?,
+            more = body.next() => match more? {
+                Some(bytes) => chunk.extend_from_slice(&bytes),
+                None => return Ok(true),
+            },
             // Lets the connection be read.
-            () = task::yield_now() => None,
-        };
-        match more {
-            Some(bytes) => chunk.extend_from_slice(&bytes),
-            None => break,
+            () = task::yield_now() => return Ok(false),
         }
     }
-    Ok(chunk)
+    Ok(false)
 }
 
 pub(crate) fn unanswered(why: impl ToString) -> Refusal {
