@@ -1,7 +1,9 @@
 //! Generates a permission for each command, and what an editor knows of their scopes.
 
-const COMMANDS: &[&str] =
-    &["ready", "status", "watch", "unwatch", "connect", "logs", "restart", "swap", "stop"];
+const COMMANDS: &[&str] = &[
+    "ready", "status", "watch", "unwatch", "connect", "logs", "request", "read", "cancel", "restart", "swap",
+    "stop",
+];
 
 /// Narrows a permission to a sidecar, or, under `deny`, takes one out of it. Without any, it is for all sidecars.
 #[derive(schemars::JsonSchema)]

@@ -50,6 +50,8 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
         "hono example: build",
         npm::npm(&sh, &["run", "build", "--workspace", "examples/hono-backend"]),
     )?;
+    let bundle = ["run", "bundle", "--workspace", "crates/tauri-plugin-pillion"];
+    steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
     supply_chain(workspace, &sh, steps)?;
 
     steps.run("backend", sidecar::compile(&sh, false, None))?;
@@ -86,6 +88,7 @@ const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level",
 #[rustfmt::skip]
 const END_TO_END: &[&str] = &[
     "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "single_instance",
+    "--test", "socket",
 ];
 
 /// How Rust tests are run here. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.

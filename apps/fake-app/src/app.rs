@@ -20,7 +20,10 @@ use tauri_plugin_pillion::{
     pillion::{Phase, Supervisor},
 };
 
-use crate::death::{self, AGAIN};
+use crate::{
+    death::{self, AGAIN},
+    page,
+};
 
 /// What the test wants of the app.
 #[derive(Clone)]
@@ -49,6 +52,7 @@ pub(crate) fn run() {
     let sidecars = program.as_ref().map_or(json!({}), |program| {
         let name = Path::new(program).file_name().unwrap().to_str().unwrap();
         let mut sidecar = json!({ "program": name, "args": arguments.collect::<Vec<_>>(), "graceMs": grace, "private": false });
+        sidecar.as_object_mut().unwrap().extend(page::declaration());
         if death == "timeout" {
             sidecar["readyTimeoutMs"] = json!(200);
         }
@@ -60,6 +64,7 @@ pub(crate) fn run() {
         // WebKitGTK does not let itself be driven where it keeps nothing. A test that drives it gives it a home of its own.
         context.config_mut().app.windows.iter_mut().for_each(|window| window.incognito = false);
     }
+    page::configure(context.config_mut());
     let script = Script { port, moment, death, has_sidecar: program.is_some() };
 
     let (of_plugin, of_app) = (script.clone(), script);

@@ -6,13 +6,15 @@
 //! ```
 //!
 //! The moments and what it says to the test at `PORT` are those of `fake-host`. `PROGRAM` has to lie beside the app, as
-//! sidecars do; without one the app has no sidecar.
+//! sidecars do; without one the app has no sidecar. What tests want of its windows and their pages: see `page.rs`.
 #![cfg_attr(target_os = "linux", expect(clippy::unwrap_used, reason = "a helper has to fail loudly"))]
 
 #[cfg(target_os = "linux")]
 mod app;
 #[cfg(target_os = "linux")]
 mod death;
+#[cfg(target_os = "linux")]
+mod page;
 
 fn main() {
     #[cfg(target_os = "linux")]

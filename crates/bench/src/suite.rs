@@ -160,9 +160,7 @@ impl Part {
             }
             Self::Flood => &[("A flood of output: the supervisor beside a bare read loop", flood::measure)],
             Self::App => &[("The app's start: AIOS beside an empty Tauri shell", app::measure)],
-            Self::Routes => {
-                &[("A request from the webview: plugin-http beside direct fetch", routes::measure)]
-            }
+            Self::Routes => &[("A request from the webview, by each way to a sidecar", routes::measure)],
             Self::Always => &always::SECTIONS,
         }
     }

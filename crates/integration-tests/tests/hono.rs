@@ -83,11 +83,11 @@ async fn keeps_its_port_across_a_crash() -> Result<()> {
     sidecar.signal(Signal::KILL)?;
     while changes.next().await.context("it is supervised")?.pid == Some(pid) {}
     // Node takes longer than this to start: it waits in the queue.
-    let mut request = TcpStream::connect(("127.0.0.1", before.port.get())).await?;
+    let port = before.port.context("it listens on a port")?;
+    let mut request = TcpStream::connect(("127.0.0.1", port.get())).await?;
     request
         .write_all(
-            format!("GET /health HTTP/1.1\r\nhost: localhost:{}\r\nconnection: close\r\n\r\n", before.port)
-                .as_bytes(),
+            format!("GET /health HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n\r\n").as_bytes(),
         )
         .await?;
     let mut answer = String::new();
@@ -111,12 +111,13 @@ async fn answers_the_app_alone() -> Result<()> {
     assert_eq!(endpoint.version, Some(version()?), "told to whoever holds the token");
     let token = supervisor.token().context("it is private")?;
     let bearer = format!("authorization: Bearer {}\r\n", token.reveal());
-    let (ours, page) = (format!("host: 127.0.0.1:{}\r\n", endpoint.port), "origin: tauri://localhost\r\n");
+    let port = endpoint.port.context("it listens on a port")?;
+    let (ours, page) = (format!("host: 127.0.0.1:{port}\r\n"), "origin: tauri://localhost\r\n");
     let asks = "access-control-request-method: PUT\r\naccess-control-request-headers: authorization\r\n";
     for (request, headers, status) in [
         ("GET /notes", format!("{ours}{bearer}"), 404),
         ("GET /notes", format!("{ours}{page}{bearer}"), 404),
-        ("GET /notes", format!("host: LOCALHOST:{}\r\n{bearer}", endpoint.port), 404),
+        ("GET /notes", format!("host: LOCALHOST:{port}\r\n{bearer}"), 404),
         ("GET /notes", ours.clone(), 401),
         ("GET /notes", format!("{ours}authorization: Bearer {}\r\n", "0".repeat(64)), 401),
         ("GET /notes", format!("{ours}{bearer}{bearer}"), 401),
@@ -124,7 +125,7 @@ async fn answers_the_app_alone() -> Result<()> {
         ("GET /health", ours.clone(), 200),
         ("GET //health", ours.clone(), 401),
         ("POST /health", format!("{ours}content-length: 0\r\n"), 401),
-        ("GET /health", format!("host: rebound.example:{}\r\n{bearer}", endpoint.port), 403),
+        ("GET /health", format!("host: rebound.example:{port}\r\n{bearer}"), 403),
         ("GET /health", format!("host: 127.0.0.1\r\n{bearer}"), 403),
         ("GET http://rebound.example/health", format!("{ours}{bearer}"), 403),
         ("GET /health", format!("{ours}{ours}{bearer}"), 400),
@@ -134,7 +135,7 @@ async fn answers_the_app_alone() -> Result<()> {
         ("OPTIONS /notes", format!("{ours}origin: https://example.org\r\n{asks}"), 403),
         ("OPTIONS /notes", format!("{ours}{page}"), 401),
     ] {
-        let mut stream = TcpStream::connect(("127.0.0.1", endpoint.port.get())).await?;
+        let mut stream = TcpStream::connect(("127.0.0.1", port.get())).await?;
         let head = format!("{request} HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
         let mut answer = String::new();

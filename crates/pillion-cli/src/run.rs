@@ -169,6 +169,7 @@ fn exit_status(status: &Status) -> ExitCode {
         | FailureKind::Dependency
         | FailureKind::Crashed
         | FailureKind::Hung
+        | FailureKind::NoPort
         | FailureKind::Stopped => false,
     });
     match status.exit {

@@ -5,18 +5,16 @@
 //! | check | what it stops | otherwise |
 //! | --- | --- | --- |
 //! | exactly one `Host` (RFC 9112, section 3.2) | requests of which nobody can say whom they mean | 400 |
-//! | `Host`, and the authority of an absolute target (RFC 9112, section 3.2.2), is `127.0.0.1` or `localhost` and the port | DNS rebinding: there the page's own name is in `Host` | 403 |
+//! | `Host`, and the authority of an absolute target (RFC 9112, section 3.2.2), is `127.0.0.1` or `localhost` and the port; on a socket `localhost` | DNS rebinding: there the page's own name is in `Host` | 403 |
 //! | no `Origin`, or exactly one that is the app's (RFC 6454, section 7) | other pages in the user's browser | 403 |
 //! | the token, where the host gave one (RFC 6750, section 2.1) | everybody who is not the app | 401 |
 //!
 //! Two requests need no token: a preflight, which browsers send without credentials and no handler sees, and one for
 //! health, which tells no more than that somebody is alive.
 
-use std::num::NonZeroU16;
-
 use memchr::memmem;
 
-use crate::{Token, health::DEFAULT_PATH};
+use crate::{Place, Token, health::DEFAULT_PATH};
 
 /// What a page names as the subprotocol that the server is to choose, beside the one that carries the token: a browser
 /// fails a WebSocket whose server chooses none of those that were offered: <https://websockets.spec.whatwg.org/>.
@@ -99,7 +97,9 @@ pub enum Refusal {
     #[error("this server answers requests with one Host header")]
     SeveralHosts,
     /// Another server is meant.
-    #[error("this server answers as 127.0.0.1 and localhost, with its port, and as nobody else")]
+    #[error(
+        "this server answers as 127.0.0.1 and localhost, with its port if it has one, and as nobody else"
+    )]
     ForeignHost,
     /// A page of another origin asks.
     #[error(
@@ -128,17 +128,11 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// For a server on `port` of 127.0.0.1, for pages of `origins`, as browsers write them. Without a token everybody who
+    /// For a server at `place`, for pages of `origins`, as browsers write them. Without a token everybody who
     /// comes by the right name and from no foreign page is let in, which is for development.
     #[must_use]
-    pub fn new(port: NonZeroU16, origins: Vec<String>, token: Option<Token>) -> Self {
-        let names = ["127.0.0.1", "localhost"];
-        let mut hosts: Vec<_> = names.iter().map(|name| format!("{name}:{port}")).collect();
-        if port.get() == 80 {
-            // The default port is left out by those who know it (RFC 9110, section 4.2.1).
-            hosts.extend(names.map(str::to_owned));
-        }
-        Self { hosts, origins, token }
+    pub fn new(place: Place, origins: Vec<String>, token: Option<Token>) -> Self {
+        Self { hosts: hosts(place), origins, token }
     }
 
     /// The token that requests have to carry.
@@ -180,6 +174,19 @@ impl Admission {
     fn is_ours(&self, host: &[u8]) -> bool {
         self.hosts.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(host))
     }
+}
+
+/// The names of the server at `place`. A socket cannot be reached by another name than the host's, and so needs no check
+/// against DNS rebinding; that there is one keeps what was meant for another server away.
+fn hosts(place: Place) -> Vec<String> {
+    let names = ["127.0.0.1", "localhost"];
+    let Place::Port(port) = place else { return vec![place.authority()] };
+    let mut hosts: Vec<_> = names.iter().map(|name| format!("{name}:{port}")).collect();
+    if port.get() == 80 {
+        // The default port is left out by those who know it (RFC 9110, section 4.2.1).
+        hosts.extend(names.map(str::to_owned));
+    }
+    hosts
 }
 
 fn holds(head: &Head<'_>, token: &Token) -> bool {

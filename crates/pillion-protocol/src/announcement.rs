@@ -9,6 +9,8 @@
 //! | ` BACKEND_PORT:1`, `backend_port:1`, `x BACKEND_PORT:1` | a line like any other |
 //! | invalid UTF-8 before the line | lines like any other; reading goes on |
 //! | noise without a newline, of any length | one cut line; reading goes on in bounded memory |
+//! | `BACKEND_SOCKET:3\n` | the socket that the host handed over as descriptor 3 |
+//! | `BACKEND_SOCKET:` and anything else | not announced: [`Announcement::Malformed`] |
 //! | a second announcement | the first one holds; the host reports the second |
 //!
 //! A malformed announcement does not fail the start by itself: a correct one may follow. It is reported at once, and
@@ -16,19 +18,24 @@
 
 use std::num::NonZeroU16;
 
-use crate::framing::Line;
+use crate::{Place, framing::Line};
 
-/// What an announcement starts with.
+/// What the announcement of a port starts with.
 pub const PREFIX: &str = "BACKEND_PORT:";
+/// What the announcement of a socket starts with.
+pub const SOCKET_PREFIX: &str = "BACKEND_SOCKET:";
+/// The descriptor at which a host hands its listener over (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`), and the one that
+/// can be announced.
+pub const LISTENER: &str = "3";
 
-/// What a line of stdout says about the port.
+/// What a line of stdout says about where the sidecar serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Announcement {
-    /// The sidecar accepts connections on this port of 127.0.0.1.
-    Port(NonZeroU16),
-    /// The line starts like an announcement, but no port from 1 to 65535 follows. The line as text.
+    /// The sidecar accepts connections there.
+    Of(Place),
+    /// The line starts like an announcement, but no port from 1 to 65535 follows, or no descriptor 3. The line as text.
     Malformed(String),
-    /// The stream ended within the line, so that the port may be cut short. The line as text.
+    /// The stream ended within the line, so that it may be cut short. The line as text.
     Unfinished(String),
 }
 
@@ -37,11 +44,14 @@ impl Announcement {
     #[must_use]
     pub fn read(line: &Line<'_>) -> Option<Self> {
         let visible = line.visible()?;
-        let port = visible.strip_prefix(PREFIX.as_bytes())?;
+        let place = match visible.strip_prefix(SOCKET_PREFIX.as_bytes()) {
+            Some(descriptor) => (descriptor == LISTENER.as_bytes()).then_some(Place::Socket),
+            None => parse_port(visible.strip_prefix(PREFIX.as_bytes())?).map(Place::Port),
+        };
         let text = || String::from_utf8_lossy(&visible[..visible.len().min(80)]).into_owned();
-        Some(match parse_port(port) {
+        Some(match place {
             _ if !line.is_terminated() => Self::Unfinished(text()),
-            Some(port) => Self::Port(port),
+            Some(place) => Self::Of(place),
             None => Self::Malformed(text()),
         })
     }
@@ -58,14 +68,19 @@ pub fn parse_port(digits: &[u8]) -> Option<NonZeroU16> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// The bytes that announce `port`, newline included. Write them in one call, and flush.
+/// The bytes that announce `place`, newline included. Write them in one call, and flush.
 #[must_use]
-pub fn announcement_line(port: NonZeroU16) -> String {
-    format!("{PREFIX}{port}\n")
+pub fn announcement_line(place: Place) -> String {
+    match place {
+        Place::Port(port) => format!("{PREFIX}{port}\n"),
+        Place::Socket => format!("{SOCKET_PREFIX}{LISTENER}\n"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::*;
     use crate::framing::LineFramer;
     use proptest::prelude::*;
@@ -79,7 +94,7 @@ mod tests {
     }
 
     fn port(port: u16) -> Announcement {
-        Announcement::Port(NonZeroU16::new(port).unwrap())
+        Announcement::Of(Place::Port(NonZeroU16::new(port).unwrap()))
     }
 
     #[test]
@@ -121,6 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_is_announced_by_the_descriptor_it_was_handed_over_as() {
+        assert_eq!(announcement_line(Place::Socket), "BACKEND_SOCKET:3\n");
+        assert_eq!(read(b"BACKEND_SOCKET:3\r\n"), [Announcement::Of(Place::Socket)]);
+        for rest in ["", "0", "4", "03", "3 ", "/run/backend.sock"] {
+            let line = format!("BACKEND_SOCKET:{rest}");
+            assert_eq!(read(format!("{line}\n").as_bytes()), [Announcement::Malformed(line)]);
+        }
+        assert_eq!(read(b"BACKEND_SOCKET:3"), [Announcement::Unfinished("BACKEND_SOCKET:3".into())]);
+    }
+
+    #[test]
     fn a_line_counts_only_with_its_newline() {
         let cut = Announcement::Unfinished("BACKEND_PORT:399".into());
         assert_eq!(read(b"BACKEND_PORT:399"), [cut]);
@@ -149,7 +175,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(number in 1..=u16::MAX) {
-            let line = announcement_line(NonZeroU16::new(number).unwrap());
+            let line = announcement_line(Place::Port(NonZeroU16::new(number).unwrap()));
             prop_assert_eq!(read(line.as_bytes()), [port(number)]);
         }
     }

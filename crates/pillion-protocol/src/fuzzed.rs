@@ -6,7 +6,7 @@ mod shared;
 use std::{ffi::OsString, num::NonZeroU16};
 
 use crate::{
-    Admission, Announcement, Given, LineFramer, Token, Verdict,
+    Admission, Announcement, Given, LineFramer, Place, Token, Verdict,
     admission::{Field, Head, without_bearer},
     environment::{INSTANCE, PORT, TOKEN},
     health::HealthReport,
@@ -19,7 +19,7 @@ const LIMIT: usize = 48;
 /// A sidecar's stdout. The first byte says how large the pieces are in which it arrives.
 ///
 /// # Panics
-/// When the pieces make a difference, a line is longer than it may be, or a port comes from anything but a whole
+/// When the pieces make a difference, a line is longer than it may be, or a place comes from anything but a whole
 /// announcement.
 pub fn output(bytes: &[u8]) {
     let Some((&pieces, stream)) = bytes.split_first() else { return };
@@ -36,11 +36,15 @@ pub fn output(bytes: &[u8]) {
         assert!(line.bytes.len() <= LIMIT);
         assert!(sent.starts_with(&line.bytes));
         assert_eq!(line.dropped, sent.len().saturating_sub(LIMIT) as u64);
-        if let Some(Announcement::Port(port)) = line.announcement {
+        if let Some(Announcement::Of(place)) = line.announcement {
+            let announced = match place {
+                Place::Port(port) => format!("BACKEND_PORT:{port}"),
+                Place::Socket => "BACKEND_SOCKET:3".to_owned(),
+            };
             let sent = String::from_utf8_lossy(sent);
             let shown = sent.trim_end_matches('\r').rsplit('\r').next();
-            assert_eq!(shown, Some(format!("BACKEND_PORT:{port}").as_str()));
-            assert!(at < ends, "a port without its newline");
+            assert_eq!(shown, Some(announced.as_str()));
+            assert!(at < ends, "an announcement without its newline");
         }
     }
 }
@@ -125,8 +129,8 @@ fn os_string(bytes: &[u8]) -> OsString {
 /// When a request is served that lacks what the protocol asks of it (rule 5), or one is refused that has it all.
 pub fn admission(bytes: &[u8]) {
     let token = Token::from_bytes(&[0xa5; 32]);
-    let admission =
-        Admission::new(NonZeroU16::MAX, vec!["tauri://localhost".to_owned()], Some(token.clone()));
+    let place = Place::Port(NonZeroU16::MAX);
+    let admission = Admission::new(place, vec!["tauri://localhost".to_owned()], Some(token.clone()));
     let filled = fill(bytes, b"{token}", token.reveal().as_bytes());
     let lines: Vec<(u8, &[u8])> = filled
         .split(|byte| *byte == b'\n')

@@ -3,16 +3,19 @@
 //! Every request carries the token (RFC 6750), so it must not be sent to a server that does not hold it already: one that
 //! squats on the port between announcement and first request would be given the key to the real one. So the host asks
 //! first. It sends a [`Challenge`], and the sidecar answers with an HMAC (RFC 2104) of it under the token, which nobody
-//! else can. The port is part of what is signed, so that a squatter cannot fetch the answer from the sidecar elsewhere.
+//! else can. The place is part of what is signed, so that a squatter cannot fetch the answer from the sidecar elsewhere.
 
-use std::{fmt, num::NonZeroU16, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::environment::{EnvironmentError, is_hexadecimal, parse_nonce};
+use crate::{
+    Place,
+    environment::{EnvironmentError, is_hexadecimal, parse_nonce},
+};
 
 /// The header of a request for health that asks for proof: a [`Challenge`].
 pub const CHALLENGE_HEADER: &str = "pillion-challenge";
@@ -48,22 +51,22 @@ impl Token {
         self.0.as_bytes().ct_eq(presented).into()
     }
 
-    /// What the server on `port` of 127.0.0.1 answers to `challenge`: 64 lower-case hexadecimal digits.
+    /// What the server at `place` answers to `challenge`: 64 lower-case hexadecimal digits.
     #[must_use]
-    pub fn prove(&self, port: NonZeroU16, challenge: Challenge) -> String {
-        hexadecimal(&self.sign(port, challenge).finalize().into_bytes())
+    pub fn prove(&self, place: Place, challenge: Challenge) -> String {
+        hexadecimal(&self.sign(place, challenge).finalize().into_bytes())
     }
 
     /// Whether `proof` is what [`prove`](Self::prove) answers.
     #[must_use]
-    pub fn is_proved_by(&self, proof: &[u8], port: NonZeroU16, challenge: Challenge) -> bool {
-        self.prove(port, challenge).as_bytes().ct_eq(proof).into()
+    pub fn is_proved_by(&self, proof: &[u8], place: Place, challenge: Challenge) -> bool {
+        self.prove(place, challenge).as_bytes().ct_eq(proof).into()
     }
 
-    fn sign(&self, port: NonZeroU16, challenge: Challenge) -> Hmac<Sha256> {
+    fn sign(&self, place: Place, challenge: Challenge) -> Hmac<Sha256> {
         let mut hmac =
             Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
-        hmac.update(format!("pillion-health 127.0.0.1:{port} {challenge}").as_bytes());
+        hmac.update(format!("pillion-health {} {challenge}", place.authority()).as_bytes());
         hmac
     }
 }
@@ -131,10 +134,12 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::*;
 
-    fn port(port: u16) -> NonZeroU16 {
-        NonZeroU16::new(port).unwrap()
+    fn port(port: u16) -> Place {
+        Place::Port(NonZeroU16::new(port).unwrap())
     }
 
     #[test]
@@ -166,15 +171,21 @@ mod tests {
         let proof = token.prove(port(4242), challenge);
         assert_eq!(proof, "075d8c258d7f4bdad54f7efb6ff7d6ec756b38a443da989440c833fa0e55f806");
         assert!(token.is_proved_by(proof.as_bytes(), port(4242), challenge));
+        // printf 'pillion-health localhost 000102030405060708090a0b0c0d0e0f' | openssl dgst -sha256 -hmac a5a5…a5
+        assert_eq!(
+            token.prove(Place::Socket, challenge),
+            "a03b2937efaf949e270b1e6240d59a75e50d2d2b9cbb292119037d60b818feb8"
+        );
     }
 
     #[test]
-    fn a_proof_is_worth_nothing_for_another_token_port_or_challenge() {
+    fn a_proof_is_worth_nothing_for_another_token_place_or_challenge() {
         let (token, other) = (Token::from_bytes(&[1; 32]), Token::from_bytes(&[2; 32]));
         let (challenge, later) = (Challenge::from_bytes([3; 16]), Challenge::from_bytes([4; 16]));
         let proof = token.prove(port(80), challenge);
         assert!(!other.is_proved_by(proof.as_bytes(), port(80), challenge));
         assert!(!token.is_proved_by(proof.as_bytes(), port(81), challenge));
+        assert!(!token.is_proved_by(proof.as_bytes(), Place::Socket, challenge));
         assert!(!token.is_proved_by(proof.as_bytes(), port(80), later));
         assert!(!token.is_proved_by(b"", port(80), challenge));
     }

@@ -6,9 +6,10 @@ use std::{
     num::NonZeroU16,
 };
 
+use pillion_protocol::Place;
 use tokio::net::TcpListener;
 
-use crate::Error;
+use crate::{Error, handed::Handed};
 
 /// Ports that no browser sends requests to: <https://fetch.spec.whatwg.org/#bad-port>.
 #[rustfmt::skip]
@@ -19,23 +20,52 @@ const BLOCKED_BY_BROWSERS: [u16; 82] = [
     5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
 ];
 
-/// A listener on 127.0.0.1 that already accepts, and its port: the one that was handed over, if any, whose port cannot be
-/// another one.
+/// A listener that already accepts.
+#[derive(Debug)]
+pub(crate) enum Listening {
+    /// On this port of 127.0.0.1.
+    Port(TcpListener, NonZeroU16),
+    /// On a Unix domain socket.
+    #[cfg(unix)]
+    Socket(tokio::net::UnixListener),
+}
+
+impl Listening {
+    /// What is announced.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Port(_, port) => Place::Port(*port),
+            #[cfg(unix)]
+            Self::Socket(_) => Place::Socket,
+        }
+    }
+}
+
+/// Listens where the host does already, if it handed that over; on the port that is asked for, or on any.
 pub(crate) async fn listen(
-    handed: Option<std::net::TcpListener>,
+    handed: Option<Handed>,
     requested: Option<NonZeroU16>,
-) -> Result<(TcpListener, NonZeroU16), Error> {
-    if let Some(handed) = handed {
-        let listener = TcpListener::from_std(handed).and_then(with_port).map_err(Error::Handed)?;
-        warn_if_blocked(listener.1);
-        return Ok(listener);
+) -> Result<Listening, Error> {
+    match handed {
+        #[cfg(unix)]
+        Some(Handed::Socket(socket)) => {
+            return tokio::net::UnixListener::from_std(socket).map(Listening::Socket).map_err(Error::Handed);
+        }
+        Some(Handed::Port(listener)) => {
+            let (listener, port) =
+                TcpListener::from_std(listener).and_then(with_port).map_err(Error::Handed)?;
+            warn_if_blocked(port);
+            return Ok(Listening::Port(listener, port));
+        }
+        None => {}
     }
     let Some(requested) = requested else {
-        return choose(async || with_port(bind(0).await?)).await.map_err(Error::Listen);
+        let chosen = choose(async || with_port(bind(0).await?)).await;
+        return chosen.map(|(listener, port)| Listening::Port(listener, port)).map_err(Error::Listen);
     };
     warn_if_blocked(requested);
     match bind(requested.get()).await {
-        Ok(listener) => Ok((listener, requested)),
+        Ok(listener) => Ok(Listening::Port(listener, requested)),
         Err(error) => Err(match error.kind() {
             io::ErrorKind::AddrInUse => Error::PortTaken(requested),
             io::ErrorKind::PermissionDenied => Error::PortForbidden(requested),

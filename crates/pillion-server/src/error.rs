@@ -40,8 +40,8 @@ pub enum Error {
     /// Listening failed for another reason.
     #[error("cannot listen on 127.0.0.1: {0}")]
     Listen(#[source] io::Error),
-    /// Stdout took no announcement, so no host can know the port.
-    #[error("cannot announce the port on stdout: {0}")]
+    /// Stdout took no announcement, so no host can know where the sidecar is.
+    #[error("cannot announce itself on stdout: {0}")]
     Announce(#[source] io::Error),
     /// The requests to stop could not be listened for.
     #[error("cannot listen for signals or the end of stdin: {0}")]

@@ -17,7 +17,7 @@ use axum::{
     http::{HeaderMap, header},
 };
 use pillion_protocol::{
-    Admission, Token,
+    Admission, Place, Token,
     announcement::parse_port,
     environment::{ALLOWED_ORIGINS, Given},
 };
@@ -49,11 +49,11 @@ pub fn request(bytes: &[u8]) {
         seen_by_handler.fetch_add(1, Ordering::Relaxed);
         check(&request, &hidden);
     });
-    let port = NonZeroU16::new(4242).expect("it is not 0");
+    let place = Place::Port(NonZeroU16::new(4242).expect("it is not 0"));
     let (_stop, shutdown) = Shutdown::channel();
     let limits = Limits { body: 64, ..Limits::default() };
-    let admission = Admission::new(port, vec![PAGE.to_owned()], Some(token));
-    let gate = Arc::new(Gate::new(admission, port, limits, shutdown.clone(), router));
+    let admission = Admission::new(place, vec![PAGE.to_owned()], Some(token));
+    let gate = Arc::new(Gate::new(admission, place, limits, shutdown.clone(), router));
     let answers = RUNTIME.block_on(async {
         let (mut client, server) = duplex(1 << 20);
         // It fits; behind it the client is done, so that no limit of time is waited for.

@@ -2,8 +2,6 @@
 //!
 //! It decides by the head of a request alone ([`Admission`]), before anything of the body is read.
 
-use std::num::NonZeroU16;
-
 use axum::{
     Router,
     body::{Body, HttpBody},
@@ -22,7 +20,7 @@ use http_body_util::Limited;
 use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 use pillion_protocol::{
-    Admission, Challenge, Verdict,
+    Admission, Challenge, Place, Verdict,
     admission::{Field, Head, SUBPROTOCOL, without_bearer},
     secret::{CHALLENGE_HEADER, PROOF_HEADER},
 };
@@ -37,7 +35,7 @@ const ALIVE: &str = r#"{"status":"ok"}"#;
 #[derive(Debug)]
 pub(crate) struct Gate {
     admission: Admission,
-    port: NonZeroU16,
+    place: Place,
     limits: Limits,
     shutdown: Shutdown,
     router: TowerToHyperService<Router>,
@@ -46,12 +44,12 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn new(
         admission: Admission,
-        port: NonZeroU16,
+        place: Place,
         limits: Limits,
         shutdown: Shutdown,
         router: Router,
     ) -> Self {
-        Self { admission, port, limits, shutdown, router: TowerToHyperService::new(router) }
+        Self { admission, place, limits, shutdown, router: TowerToHyperService::new(router) }
     }
 
     /// Answers a request. Dropped with its connection, it drops the handler, too.
@@ -111,7 +109,7 @@ impl Gate {
         let mut response = (headers, ALIVE).into_response();
         let challenge = parts.headers.get(CHALLENGE_HEADER).map(|value| Challenge::read(value.as_bytes()));
         if let (Some(token), Some(Some(challenge))) = (self.admission.token(), challenge) {
-            let proof = HeaderValue::try_from(token.prove(self.port, challenge));
+            let proof = HeaderValue::try_from(token.prove(self.place, challenge));
             response
                 .headers_mut()
                 .extend(proof.ok().map(|proof| (HeaderName::from_static(PROOF_HEADER), proof)));

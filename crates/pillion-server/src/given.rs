@@ -2,7 +2,6 @@
 
 use std::{
     env, io,
-    net::TcpListener,
     sync::{Mutex, OnceLock, PoisonError},
 };
 
@@ -11,10 +10,10 @@ use pillion_protocol::{
     environment::{EnvironmentError, TOKEN},
 };
 
-use crate::handed;
+use crate::handed::{self, Handed};
 
 /// What the first call of [`take`] found, until somebody serves it.
-static LISTENER: Mutex<Option<io::Result<TcpListener>>> = Mutex::new(None);
+static LISTENER: Mutex<Option<io::Result<Handed>>> = Mutex::new(None);
 
 /// What the host gave. The first call removes the token from the environment, so that no program that this one starts
 /// inherits it; later calls still know it, so that a second server of the same process is no open one.
@@ -33,7 +32,7 @@ pub(crate) fn take() -> Result<Given, EnvironmentError> {
 }
 
 /// The listener that the host handed over, to whoever asks first after [`take`]; or why it is none to serve.
-pub(crate) fn listener() -> io::Result<Option<TcpListener>> {
+pub(crate) fn listener() -> io::Result<Option<Handed>> {
     LISTENER.lock().unwrap_or_else(PoisonError::into_inner).take().transpose()
 }
 

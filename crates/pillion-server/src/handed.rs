@@ -1,15 +1,27 @@
-//! The listener that a host may hand over, by systemd's convention (`sd_listen_fds(3)`): the port is then known before the
-//! sidecar runs, and stays the same when it is started again.
+//! The listener that a host may hand over, by systemd's convention (`sd_listen_fds(3)`): where the sidecar serves is then
+//! known before it runs, and stays the same when it is started again.
 
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
 use std::{io, net::TcpListener};
 
 /// What else the host says about it, which nobody else is to read.
 pub(crate) const NAMES: &str = "LISTEN_FDNAMES";
 
+/// What was handed over: a socket that listens, and that no network reaches.
+#[derive(Debug)]
+pub(crate) enum Handed {
+    /// On a port of 127.0.0.1.
+    Port(TcpListener),
+    /// On a Unix domain socket.
+    #[cfg(unix)]
+    Socket(UnixListener),
+}
+
 /// Takes it out of the environment, so that no program that this one starts takes it for its own, and has it closed in
 /// those. Nothing where there is none, or where it is meant for another process: a parent's variables are inherited.
 #[cfg(unix)]
-pub(crate) fn take() -> io::Result<Option<TcpListener>> {
+pub(crate) fn take() -> io::Result<Option<Handed>> {
     let meant_for = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
     if meant_for != Some(std::process::id()) {
         return Ok(None);
@@ -18,33 +30,37 @@ pub(crate) fn take() -> io::Result<Option<TcpListener>> {
     if handed.len() != 1 {
         return Err(unfit("LISTEN_FDS is not 1, and a sidecar listens on one socket"));
     }
+    if let Ok(Some(listener)) = handed.take_unix_listener(0) {
+        prepare(&listener, "the Unix domain socket")?;
+        listener.set_nonblocking(true)?;
+        return Ok(Some(Handed::Socket(listener)));
+    }
     let Some(listener) = handed.take_tcp_listener(0)? else { return Ok(None) };
-    check(&listener)?;
-    Ok(Some(listener))
+    let address = listener.local_addr()?;
+    if address.ip() != std::net::Ipv4Addr::LOCALHOST {
+        return Err(unfit(format!("it is bound to {address}, and a sidecar listens on 127.0.0.1 alone")));
+    }
+    prepare(&listener, &format!("the socket at {address}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(Some(Handed::Port(listener)))
 }
 
 /// Nobody hands a listener over there.
 #[cfg(not(unix))]
-pub(crate) fn take() -> io::Result<Option<TcpListener>> {
+pub(crate) fn take() -> io::Result<Option<Handed>> {
     Ok(None)
 }
 
 #[cfg(unix)]
-fn check(listener: &TcpListener) -> io::Result<()> {
-    use std::net::{IpAddr, Ipv4Addr};
-
-    let address = listener.local_addr()?;
-    if address.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST) {
-        return Err(unfit(format!("it is bound to {address}, and a sidecar listens on 127.0.0.1 alone")));
-    }
+fn prepare(listener: impl std::os::fd::AsFd, name: &str) -> io::Result<()> {
     // Not there on Apple's systems; what cannot listen fails in the next call.
     #[cfg(not(target_vendor = "apple"))]
-    if !rustix::net::sockopt::socket_acceptconn(listener)? {
-        return Err(unfit(format!("the socket at {address} does not listen")));
+    if !rustix::net::sockopt::socket_acceptconn(&listener)? {
+        return Err(unfit(format!("{name} does not listen")));
     }
+    let _ = name;
     // Whoever connects between two runs waits in this queue: as long a one as tokio's own listeners have.
-    rustix::net::listen(listener, 1024)?;
-    listener.set_nonblocking(true)
+    Ok(rustix::net::listen(listener, 1024)?)
 }
 
 #[cfg(unix)]

@@ -1,13 +1,18 @@
 use std::time::{Duration, Instant};
 
 use axum::{Router, serve::ListenerExt};
-use pillion_protocol::Admission;
-use tokio::{net::TcpListener, sync::oneshot};
+use pillion_protocol::{Admission, Place};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
-    Error, Limits, Result, Shutdown, announce::announce, bind, connections, gate::Gate, given, health,
-    lifeline, origins, signals::Signals,
+    Error, Limits, Result, Shutdown,
+    announce::announce,
+    bind::{self, Listening},
+    connections,
+    gate::Gate,
+    given, health, lifeline, origins,
+    signals::Signals,
 };
 
 /// A sidecar to be: its name, and what differs from the defaults.
@@ -69,7 +74,7 @@ impl Sidecar {
     /// If its future is dropped, connections are cut at once.
     ///
     /// # Errors
-    /// When the sidecar cannot start. Once the port is announced, it returns `Ok`, whatever asked for the stop.
+    /// When the sidecar cannot start. Once it has announced itself, it returns `Ok`, whatever asked for the stop.
     pub async fn serve(self, router: Router) -> Result {
         let started = Instant::now();
         let given = given::take()?;
@@ -80,17 +85,21 @@ impl Sidecar {
         let router = health::mount(router, identity)?;
 
         let handed = given::listener().map_err(Error::Handed)?;
-        let (listener, port) = bind::listen(handed, given.port).await?;
-        let admission = Admission::new(port, origins, given.token);
+        let listening = bind::listen(handed, given.port).await?;
+        let place = listening.place();
+        let admission = Admission::new(place, origins, given.token);
         if admission.token().is_none() {
-            info!("no token was given: every program of this machine may call");
+            info!("no token was given: every program that reaches {place} may call");
         }
-        let gate = Gate::new(admission, port, self.limits, shutdown.clone(), router);
-        // The host may ask for the stop as soon as it knows the port.
+        let gate = Gate::new(admission, place, self.limits, shutdown.clone(), router);
+        // The host may ask for the stop as soon as it knows where the sidecar is.
         let signals = Signals::listen().map_err(Error::Stop)?;
         let lifeline = lifeline::watch().map_err(Error::Stop)?;
-        announce(port).map_err(Error::Announce)?;
-        info!("listening on http://127.0.0.1:{port}");
+        announce(place).map_err(Error::Announce)?;
+        match place {
+            Place::Port(port) => info!("listening on http://127.0.0.1:{port}"),
+            Place::Socket => info!("listening on the socket that was handed over"),
+        }
 
         let stopping = async {
             // Outside of the macro, which does not even evaluate what nobody is going to read.
@@ -98,8 +107,7 @@ impl Sidecar {
             info!("stopping: {cause}");
             stop.send_replace(true);
         };
-        let (connections, ()) =
-            tokio::join!(connections::accept(without_delay(listener), gate, self.limits, shutdown), stopping);
+        let (connections, ()) = tokio::join!(accept(listening, gate, self.limits, shutdown), stopping);
         match connections::drain(connections, self.grace).await {
             0 => info!("stopped"),
             dropped => {
@@ -116,6 +124,18 @@ async fn first_cause(signals: Signals, lifeline: Option<oneshot::Receiver<()>>) 
     tokio::select! {
         signal = signals.first() => signal,
         _ = lifeline => "the host closed stdin",
+    }
+}
+
+async fn accept(listening: Listening, gate: Gate, limits: Limits, shutdown: Shutdown) -> JoinSet<()> {
+    match listening {
+        Listening::Port(listener, _) => {
+            connections::accept(without_delay(listener), gate, limits, shutdown).await
+        }
+        #[cfg(unix)]
+        Listening::Socket(listener) => {
+            connections::accept(crate::peers::OwnUser(listener), gate, limits, shutdown).await
+        }
     }
 }
 

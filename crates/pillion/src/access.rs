@@ -1,15 +1,20 @@
 //! The one thing with a token in it that leaves this crate.
 
-use pillion_protocol::Token;
+use std::io;
+
+use pillion_protocol::{Place, Token};
 use serde::{Serialize, Serializer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::address::Address;
 
 /// What a request to one run of a sidecar needs. Nothing else that this crate hands out or publishes has a token in it.
 ///
 /// Serialized, it shows the token, so that a page can be given it; `Debug` does not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 pub struct Access {
-    /// `http://127.0.0.1:{port}`, as in [`Endpoint`](crate::Endpoint).
+    /// As in [`Endpoint`](crate::Endpoint).
     pub url: String,
     /// Its process, unless it was attached to: with the address, it tells one run from the next.
     pub pid: Option<u32>,
@@ -18,6 +23,25 @@ pub struct Access {
     #[serde(serialize_with = "reveal")]
     #[cfg_attr(feature = "ts", ts(type = "string | null"))]
     pub token: Option<Token>,
+    #[serde(skip)]
+    #[cfg_attr(feature = "ts", ts(skip))]
+    pub(crate) address: Address,
+}
+
+impl Access {
+    /// Opens a connection, on which the sidecar speaks HTTP/1.1: the only way to one on a socket. Dropping the future gives it up.
+    ///
+    /// # Errors
+    /// What `connect(2)` says; once the run is over, mostly [`io::ErrorKind::ConnectionRefused`].
+    pub async fn connect(&self) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        self.address.connect().await
+    }
+
+    /// Where the run serves, and by that what requests have to name in `Host`.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.address.place()
+    }
 }
 
 fn reveal<S: Serializer>(token: &Option<Token>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -27,8 +27,8 @@ pub(crate) fn reason(state: &State, spec: &Spec, evidence: &Evidence) -> Option<
     match state {
         State::Waiting { .. } => Some("waiting for what it depends on".to_owned()),
         State::Starting(Step::Launching | Step::Announcing) => None,
-        State::Starting(Step::Probing { port }) => {
-            Some(format!("port {port} is known; waiting for GET {} to answer", spec.health_path))
+        State::Starting(Step::Probing { place }) => {
+            Some(format!("{place} is known; waiting for GET {} to answer", spec.health_path))
         }
         State::Ready { .. } => Some(format!("GET {} answered", spec.health_path)),
         State::Unhealthy { .. } => Some(unhealthy(spec, evidence)),
@@ -128,7 +128,7 @@ fn exited_early(name: &str, exit: Option<Exit>, step: Step, evidence: &Evidence)
     let lived = evidence.lived.map(|lived| format!(" after {}", duration(lived))).unwrap_or_default();
     let before = match step {
         Step::Launching | Step::Announcing => "before it announced a port".to_owned(),
-        Step::Probing { port } => format!("after it announced port {port} and before it was healthy"),
+        Step::Probing { place } => format!("after it announced {place} and before it was healthy"),
     };
     format!("{name} {}{lived}, {before}{}", ended(exit), misannounced(evidence))
 }
@@ -141,12 +141,12 @@ fn timed_out(spec: &Spec, step: Step, evidence: &Evidence) -> String {
              and to flush it{}",
             misannounced(evidence)
         ),
-        Step::Probing { port } if evidence.not_ready == Some(NotReady::Unproved) => format!(
-            "{name} is to be private, but GET {DEFAULT_PATH} on the port that it announced, {port}, gives no proof that it \
+        Step::Probing { place } if evidence.not_ready == Some(NotReady::Unproved) => format!(
+            "{name} is to be private, but GET {DEFAULT_PATH} on {place}, which it announced, gives no proof that it \
              holds its token: let it keep rule 5 of the protocol, as pillion-server does, or say that whoever reaches this \
              machine's loopback may call it, by \"private\": false in tauri.conf.json or Spec::private(false) in Rust"
         ),
-        Step::Probing { port } => {
+        Step::Probing { place } => {
             let last =
                 evidence.not_ready.as_ref().map_or_else(|| "no answer came".to_owned(), ToString::to_string);
             let known = match spec.launch {
@@ -154,7 +154,7 @@ fn timed_out(spec: &Spec, step: Step, evidence: &Evidence) -> String {
                 Launch::Attach(_) => "was expected on",
             };
             format!(
-                "{name} {known} port {port}, but GET {} did not answer 2xx within {limit}: {last}",
+                "{name} {known} {place}, but GET {} did not answer 2xx within {limit}: {last}",
                 spec.health_path
             )
         }

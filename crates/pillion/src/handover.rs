@@ -1,38 +1,62 @@
-//! The listener that is bound once and handed to each run, so that the port outlives a crash: whoever connects in between
-//! waits in the listener's queue for the next run. By systemd's convention (`sd_listen_fds(3)`).
+//! The listener that is bound once and handed to each run, so that it outlives a crash: whoever connects in between waits in
+//! its queue for the next run. By systemd's convention (`sd_listen_fds(3)`).
 
 use std::{
     net::{Ipv4Addr, TcpListener},
     num::NonZeroU16,
 };
 
+use pillion_protocol::Place;
+
+use crate::{address::Address, spec::Transport};
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// On a port of 127.0.0.1.
+    Port(TcpListener),
+    /// On a Unix domain socket.
+    #[cfg(unix)]
+    Socket(std::os::unix::net::UnixListener),
+}
+
 /// The listener of one sidecar. It is open while there is, or is about to be, a run to serve it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Handover {
-    listener: Option<TcpListener>,
-    /// The port that it has, or had: the one to take again.
-    port: Option<NonZeroU16>,
+    transport: Transport,
+    listener: Option<Listener>,
+    /// Where it is, or was.
+    address: Option<Address>,
     /// Whether the last run listened on it, as its announcement showed.
     taken: bool,
 }
 
 impl Handover {
-    /// The listener for the next run: the one there is, or a new one, on the port of the last one if nobody took that.
-    /// Nothing where the system has none; the sidecar then finds a port by itself.
-    pub(crate) fn offer(&mut self) -> Option<TcpListener> {
-        if self.listener.is_none() {
-            self.listener = self.port.and_then(|port| bind(port.get())).or_else(|| bind(0));
-            self.port = self
-                .listener
-                .as_ref()
-                .and_then(|listener| NonZeroU16::new(listener.local_addr().ok()?.port()));
-        }
-        self.listener.as_ref()?.try_clone().ok()
+    pub(crate) fn new(transport: Transport) -> Self {
+        Self { transport, listener: None, address: None, taken: false }
     }
 
-    /// Hears the port that the run announces. Of a listener that it did not take nobody is to connect to.
-    pub(crate) fn announced(&mut self, port: NonZeroU16) -> bool {
-        self.taken = self.port == Some(port);
+    /// The listener for the next run: the one there is, or a new one, on the port of the last one if nobody took that.
+    /// Nothing where the system has none; the sidecar then finds a port by itself.
+    pub(crate) fn offer(&mut self) -> Option<Listener> {
+        if self.listener.is_none() {
+            let bound = match (self.transport, &self.address) {
+                (Transport::Tcp, Some(Address::Port(port))) => bind(port.get()).or_else(|| bind(0)),
+                (Transport::Tcp, _) => bind(0),
+                (Transport::Socket, _) => bind_socket(),
+            };
+            (self.listener, self.address) = bound.unzip();
+        }
+        match self.listener.as_ref()? {
+            Listener::Port(listener) => listener.try_clone().ok().map(Listener::Port),
+            #[cfg(unix)]
+            Listener::Socket(listener) => listener.try_clone().ok().map(Listener::Socket),
+        }
+    }
+
+    /// Hears where the run announces to be. To a listener that it did not take nobody is to connect.
+    pub(crate) fn announced(&mut self, place: Place) -> bool {
+        self.taken = self.address().map(Address::place) == Some(place);
         if !self.taken {
             self.close();
         }
@@ -42,15 +66,40 @@ impl Handover {
     /// Nobody is going to serve it: connections are to be refused, and not to wait.
     pub(crate) fn close(&mut self) {
         self.listener = None;
+        // A port is taken again; of a socket nothing is to be left.
+        self.address = self.address.take().filter(|address| address.place().port().is_some());
         self.taken = false;
+    }
+
+    /// How to reach the listener there is.
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.address.as_ref().filter(|_| self.listener.is_some())
     }
 
     /// The port, where a run serves it, or the next one is going to.
     pub(crate) fn port(&self) -> Option<NonZeroU16> {
-        self.port.filter(|_| self.taken)
+        self.address.as_ref().filter(|_| self.taken)?.place().port()
     }
 }
 
-fn bind(port: u16) -> Option<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
+fn bind(port: u16) -> Option<(Listener, Address)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+    let port = NonZeroU16::new(listener.local_addr().ok()?.port())?;
+    Some((Listener::Port(listener), Address::Port(port)))
+}
+
+#[cfg(unix)]
+fn bind_socket() -> Option<(Listener, Address)> {
+    match crate::socket::bind() {
+        Ok((listener, name)) => Some((Listener::Socket(listener), Address::Socket(name.into()))),
+        Err(error) => {
+            tracing::warn!(%error, "no socket could be bound");
+            None
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn bind_socket() -> Option<(Listener, Address)> {
+    None
 }

@@ -1,6 +1,6 @@
 //! Starting the process that a specification describes.
 
-use std::{net::TcpListener, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use pillion_protocol::{Instance, Token, environment};
 use zeroize::Zeroizing;
@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::{
     diagnosis,
     environment::Host,
+    handover::Listener,
     spec::Run,
     sys::{Group, Order, Spawned},
 };
@@ -21,7 +22,7 @@ pub(crate) struct Launched {
 
 /// Starts the program with a fresh nonce, and with a fresh token where it is private, or says in words why it could not be
 /// started. `grace` is what it has to end by itself when this program is killed.
-pub(crate) fn launch(run: &Run, grace: Duration, listener: Option<TcpListener>) -> Result<Launched, String> {
+pub(crate) fn launch(run: &Run, grace: Duration, listener: Option<Listener>) -> Result<Launched, String> {
     let no_random = |error| format!("the system gave no random bytes: {error}");
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(no_random)?;

@@ -19,6 +19,7 @@
 //! a grace period, then killed.
 
 mod access;
+mod address;
 mod diagnosis;
 mod environment;
 mod events;
@@ -37,6 +38,8 @@ mod probe;
 mod pulse;
 mod run;
 mod snapshot;
+#[cfg(unix)]
+mod socket;
 mod spec;
 mod state;
 mod status;
@@ -51,6 +54,6 @@ pub use fleet::{Fleet, FleetError};
 pub use log::Log;
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
 pub use pillion_protocol::{self as protocol, Token};
-pub use spec::{Intensity, Liveness, Restart, Spec};
+pub use spec::{Intensity, Liveness, Restart, Spec, Transport};
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status, StopOutcome};
 pub use supervisor::Supervisor;

@@ -1,11 +1,12 @@
 //! One sidecar through all its runs: the state machine, and what it takes to do what that says.
 
-use std::{collections::VecDeque, future::Future, num::NonZeroU16, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use pillion_protocol::health::HealthReport;
+use pillion_protocol::{Place, health::HealthReport};
 use tokio::{sync::broadcast, time::Instant};
 
 use crate::{
+    address::Address,
     events::SidecarEvent,
     gate::{Dependency, Gate},
     handover::Handover,
@@ -14,7 +15,7 @@ use crate::{
     pulse::{Beat, Pulse},
     run::{Oddity, Run},
     snapshot::{Facts, Readiness},
-    spec::{Launch, Restart, Spec},
+    spec::{Launch, Restart, Spec, Transport},
     state::{Action, Event, Restarts, State, Step, Timer},
     status::{Exit, StopOutcome},
 };
@@ -69,7 +70,12 @@ impl Life {
         };
         let mut restarts = Restarts::new(policy, spec.intensity);
         let (state, actions) = State::start(&mut restarts);
-        let handover = matches!(&spec.launch, Launch::Run(run) if run.handover).then(Handover::default);
+        let handover = match &spec.launch {
+            Launch::Run(run) if run.handover || run.transport == Transport::Socket => {
+                Some(Handover::new(run.transport))
+            }
+            Launch::Run(_) | Launch::Attach(_) => None,
+        };
         let mut life = Self {
             handover,
             run: Run::none(&spec, events.clone()),
@@ -117,6 +123,7 @@ impl Life {
             evidence: &self.run.evidence,
             tail: &self.run.tail,
             restarts: self.restarts.streak(),
+            address: self.place().and_then(|place| self.address(place)),
             kept: self.handover.as_ref().and_then(Handover::port),
         }
     }
@@ -210,7 +217,7 @@ impl Life {
                     self.run = run;
                     answers.push_back(answer);
                 }
-                Action::Probe(port) => self.probe(port, 0),
+                Action::Probe(place) => self.probe(place, 0),
                 Action::Ask => match &self.run.process {
                     Some(process) => process.group.ask(),
                     None => answers.push_back(Event::Gone),
@@ -236,11 +243,12 @@ impl Life {
         match &self.state {
             State::Waiting { .. } => {}
             State::Starting(_) => self.gate = None,
-            State::Ready { port } | State::Unhealthy { port } => {
+            State::Ready { place } | State::Unhealthy { place } => {
                 self.probe = None;
                 if self.pulse.is_none() {
-                    let probe = self.question(*port);
-                    self.pulse = self.spec.liveness.map(|liveness| Pulse::new(probe, liveness));
+                    let probe = self.question(*place);
+                    self.pulse =
+                        probe.zip(self.spec.liveness).map(|(probe, liveness)| Pulse::new(probe, liveness));
                 }
             }
             State::Ending(_) => (self.probe, self.pulse) = (None, None),
@@ -256,21 +264,24 @@ impl Life {
     }
 
     fn absorb(&mut self, read: Read) {
-        for port in self.run.absorb(read) {
+        for place in self.run.absorb(read) {
             match self.state {
-                State::Starting(Step::Probing { port: first })
-                | State::Ready { port: first }
-                | State::Unhealthy { port: first } => {
-                    if port != first {
+                State::Starting(Step::Probing { place: first })
+                | State::Ready { place: first }
+                | State::Unhealthy { place: first } => {
+                    if place != first {
                         self.run.notice(
                             Oddity::AnnouncedTwice,
-                            format!("it announced port {port} as well; {first} holds"),
+                            format!("it announced {place} as well; {first} holds"),
                         );
                     }
                 }
+                State::Starting(_) if self.address(place).is_none() => self.run.misannounced(
+                    "it announced the socket that it was handed, and it was handed none".to_owned(),
+                ),
                 State::Starting(_) => {
-                    self.hand_over(port);
-                    self.tell(Event::Announced(port));
+                    self.hand_over(place);
+                    self.tell(Event::Announced(place));
                 }
                 State::Waiting { .. } | State::Ending(_) | State::BackingOff(_) | State::Down(_) => {}
             }
@@ -278,15 +289,15 @@ impl Life {
     }
 
     /// Sees from the announcement whether the listener was taken.
-    fn hand_over(&mut self, announced: NonZeroU16) {
+    fn hand_over(&mut self, announced: Place) {
         if let Some(handover) = &mut self.handover
             && !handover.announced(announced)
         {
             self.run.notice(
                 Oddity::ListenerNotTaken,
                 format!(
-                    "it announced port {announced} and did not take the listener that it was handed: requests fail while \
-                     it restarts"
+                    "it announced {announced} and did not take the listener that it was handed: requests fail while it \
+                     restarts, and a port is open to every program of this machine"
                 ),
             );
         }
@@ -303,26 +314,52 @@ impl Life {
             Err(error) => {
                 let hopeless = error == NotReady::Unproved;
                 self.run.evidence.not_ready = Some(error);
-                if let State::Starting(Step::Probing { port }) = self.state {
+                if let State::Starting(Step::Probing { place }) = self.state {
                     // Whoever serves there does not hold the token, and will not learn it: the time for a start is as good
                     // as over.
-                    if hopeless { self.tell(Event::Expired) } else { self.probe(port, number + 1) }
+                    if hopeless { self.tell(Event::Expired) } else { self.probe(place, number + 1) }
                 }
             }
         }
     }
 
-    fn probe(&mut self, port: NonZeroU16, number: u32) {
-        let probe = self.question(port);
+    fn probe(&mut self, place: Place, number: u32) {
+        let Some(probe) = self.question(place) else { return };
         self.probe = Some((number, Box::pin(async move { probe.attempt(number).await })));
     }
 
-    fn question(&self, port: NonZeroU16) -> Probe {
-        Probe {
-            port,
+    /// `None` for a place that is not there, as which none is accepted.
+    fn question(&self, place: Place) -> Option<Probe> {
+        Some(Probe {
+            address: self.address(place)?,
             path: self.spec.health_path.clone(),
             instance: self.run.instance,
             token: self.run.token.clone(),
+        })
+    }
+
+    /// How to reach a place; `None` for a socket that nobody was handed.
+    fn address(&self, place: Place) -> Option<Address> {
+        match place {
+            Place::Port(port) => Some(Address::Port(port)),
+            Place::Socket => {
+                let address = self.handover.as_ref()?.address()?;
+                (address.place() == place).then(|| address.clone())
+            }
+        }
+    }
+
+    /// Where it is, once that is announced.
+    fn place(&self) -> Option<Place> {
+        match self.state {
+            State::Starting(Step::Probing { place })
+            | State::Ready { place }
+            | State::Unhealthy { place } => Some(place),
+            State::Starting(Step::Launching | Step::Announcing)
+            | State::Waiting { .. }
+            | State::Ending(_)
+            | State::BackingOff(_)
+            | State::Down(_) => None,
         }
     }
 

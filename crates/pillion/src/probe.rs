@@ -1,11 +1,6 @@
-//! Asking an announced port whether it is ready.
+//! Asking where a sidecar was announced to be whether it is ready.
 
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU16,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
@@ -22,9 +17,10 @@ use pillion_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time,
 };
+
+use crate::address::Address;
 
 /// How long one attempt may take. A server that hangs is asked again, on a new connection.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -38,7 +34,7 @@ const BODY_LIMIT: usize = 64 * 1024;
 pub(crate) enum NotReady {
     #[error("this program cannot ask ({0})")]
     Unable(String),
-    #[error("nothing accepts connections on that port ({0})")]
+    #[error("nothing accepts connections there ({0})")]
     Unreachable(String),
     #[error("it gave no answer within {} s", ATTEMPT.as_secs())]
     Silent,
@@ -55,7 +51,7 @@ pub(crate) enum NotReady {
 /// What is asked, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
-    pub(crate) port: NonZeroU16,
+    pub(crate) address: Address,
     pub(crate) path: String,
     /// The nonce that the process was given. A health that names another one is a stranger's; one that names none is
     /// accepted, because a sidecar need not speak more than the announcement.
@@ -74,10 +70,9 @@ impl Probe {
         time::timeout(ATTEMPT, self.ask()).await.unwrap_or(Err(NotReady::Silent))
     }
 
-    /// Asks on one connection, straight to the loopback address: no resolver, no proxy, no redirect.
+    /// Asks on one connection; follows no redirect.
     pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.get()));
-        let stream = TcpStream::connect(address).await.map_err(|error| not_connected(&error))?;
+        let stream = self.address.connect().await.map_err(|error| not_connected(&error))?;
         self.ask_on(stream).await
     }
 
@@ -124,7 +119,7 @@ impl Probe {
             answer => answer?,
         };
         let proof = response.headers().get(PROOF_HEADER).map(HeaderValue::as_bytes);
-        if !proof.is_some_and(|proof| token.is_proved_by(proof, self.port, challenge)) {
+        if !proof.is_some_and(|proof| token.is_proved_by(proof, self.address.place(), challenge)) {
             return Err(NotReady::Unproved);
         }
         report(response).await;
@@ -157,7 +152,7 @@ impl Probe {
         with: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Response<Incoming>, NotReady> {
         let mut request = Request::get(path)
-            .header(header::HOST, format!("127.0.0.1:{}", self.port))
+            .header(header::HOST, self.address.place().authority())
             .body(Empty::new())
             .map_err(|error| NotReady::NotHttp(error.to_string()))?;
         request.headers_mut().extend(with);

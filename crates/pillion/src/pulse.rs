@@ -120,7 +120,12 @@ mod tests {
     fn silent() -> (TcpListener, Pulse) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = std::num::NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
-        let probe = Probe { port, path: "/health".to_owned(), instance: None, token: None };
+        let probe = Probe {
+            address: crate::address::Address::Port(port),
+            path: "/health".to_owned(),
+            instance: None,
+            token: None,
+        };
         (listener, Pulse::new(probe, Liveness { interval: INTERVAL, tolerance: 3 }))
     }
 

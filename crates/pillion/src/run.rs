@@ -1,13 +1,14 @@
 //! One run of a sidecar: its process, where it has one, and what is known of it.
 
-use std::{net::TcpListener, num::NonZeroU16, sync::Arc};
+use std::sync::Arc;
 
-use pillion_protocol::{Announcement, Instance, Token};
+use pillion_protocol::{Announcement, Instance, Place, Token};
 use tokio::{sync::broadcast, time::Instant};
 
 use crate::{
     events::SidecarEvent,
     explain::Evidence,
+    handover::Listener,
     launch::{Launched, launch},
     output::{Output, Read, Tail},
     spec::{Launch, Spec},
@@ -71,12 +72,12 @@ impl Run {
     /// Starts the process, if there is one to start; says what came of it.
     pub(crate) fn launch(
         spec: &Spec,
-        listener: Option<TcpListener>,
+        listener: Option<Listener>,
         events: broadcast::Sender<SidecarEvent>,
     ) -> (Self, Event) {
         let mut run = Self::none(spec, events);
         let program = match &spec.launch {
-            Launch::Attach(port) => return (run, Event::Attached(*port)),
+            Launch::Attach(port) => return (run, Event::Attached(Place::Port(*port))),
             Launch::Run(program) => program,
         };
         match launch(program, spec.grace, listener) {
@@ -100,28 +101,30 @@ impl Run {
         }
     }
 
-    /// Takes in what was read, and returns the ports that it announces.
-    pub(crate) fn absorb(&mut self, read: Read) -> Vec<NonZeroU16> {
+    /// Takes in what was read, and returns the places that it announces.
+    pub(crate) fn absorb(&mut self, read: Read) -> Vec<Place> {
         self.tail.push(&read.lines);
         if !read.lines.is_empty() {
             self.publish(SidecarEvent::Output(read.lines));
         }
-        let mut ports = Vec::new();
+        let mut places = Vec::new();
         for announcement in read.announcements {
             match announcement {
-                Announcement::Port(port) => ports.push(port),
+                Announcement::Of(place) => places.push(place),
                 Announcement::Malformed(line) => self.misannounced(format!(
-                    "it printed {line:?}, which is no announcement: a port is a number from 1 to 65535, and nothing else"
+                    "it printed {line:?}, which is no announcement: a port is a number from 1 to 65535, a socket is \
+                     descriptor 3, and nothing else is"
                 )),
                 Announcement::Unfinished(line) => {
                     self.misannounced(format!("it printed {line:?} without the newline that completes it"));
                 }
             }
         }
-        ports
+        places
     }
 
-    fn misannounced(&mut self, note: String) {
+    /// Notes an announcement that is none, which may be why the start fails.
+    pub(crate) fn misannounced(&mut self, note: String) {
         self.evidence.misannounced = Some(note.clone());
         self.notice(Oddity::Misannounced, note);
     }

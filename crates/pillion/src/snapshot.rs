@@ -5,9 +5,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use pillion_protocol::Token;
+use pillion_protocol::{Place, Token};
 
 use crate::{
+    access::Access,
+    address::Address,
     explain::{self, Evidence},
     output::Tail,
     spec::Spec,
@@ -23,9 +25,9 @@ const TAIL: usize = 20;
 pub(crate) struct Snapshot {
     pub(crate) status: Status,
     pub(crate) readiness: Readiness,
-    /// The token of a private sidecar that is up, which has proved that it holds it. It stays in here: no status, event or
-    /// failure carries it.
-    pub(crate) token: Option<Token>,
+    /// What a request to a sidecar that is up needs: the token among it, which it has proved that it holds. It stays in here: no
+    /// status, event or failure carries it.
+    pub(crate) access: Option<Access>,
 }
 
 /// The answer to whoever waits for readiness.
@@ -46,6 +48,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) evidence: &'a Evidence,
     pub(crate) tail: &'a Tail,
     pub(crate) restarts: u32,
+    /// How to reach it, once that is announced.
+    pub(crate) address: Option<Address>,
     /// The port that stays whatever becomes of the process.
     pub(crate) kept: Option<NonZeroU16>,
 }
@@ -67,7 +71,7 @@ impl Snapshot {
             exit: None,
             restarts: 0,
         };
-        Self { status, readiness: Readiness::Pending, token: None }
+        Self { status, readiness: Readiness::Pending, access: None }
     }
 
     /// The snapshot that follows this one; `None` when nothing changed that anybody can see.
@@ -83,9 +87,9 @@ impl Snapshot {
             state: state.phase(),
             pid: facts.pid,
             port: match state {
-                State::Starting(Step::Probing { port })
-                | State::Ready { port }
-                | State::Unhealthy { port } => Some(*port),
+                State::Starting(Step::Probing { place })
+                | State::Ready { place }
+                | State::Unhealthy { place } => place.port(),
                 State::Starting(Step::Launching | Step::Announcing)
                 | State::Waiting { .. }
                 | State::Ending(_)
@@ -103,9 +107,15 @@ impl Snapshot {
             return None;
         }
         let status = Status { seq: self.status.seq + 1, at: now, ..status };
+        let access =
+            endpoint.as_ref().zip(facts.address.clone()).map(|(Endpoint { url, pid, .. }, address)| Access {
+                url: url.clone(),
+                pid: *pid,
+                token: facts.token.cloned(),
+                address,
+            });
         let readiness = Readiness::from(state, endpoint, failure);
-        let token = facts.token.filter(|_| matches!(readiness, Readiness::Up(_))).cloned();
-        Some(Self { status, readiness, token })
+        Some(Self { status, readiness, access })
     }
 }
 
@@ -129,14 +139,20 @@ fn failure(state: &State, facts: &Facts<'_>) -> Option<Failure> {
 }
 
 fn endpoint(state: &State, facts: &Facts<'_>) -> Option<Endpoint> {
-    let (State::Ready { port } | State::Unhealthy { port }) = *state else { return None };
+    let (State::Ready { place } | State::Unhealthy { place }) = *state else { return None };
     Some(Endpoint {
         sidecar: facts.spec.name.clone(),
-        url: format!("http://127.0.0.1:{port}"),
-        port,
+        url: url(place),
+        port: place.port(),
         pid: facts.pid,
         version: facts.version.map(str::to_owned),
     })
+}
+
+/// The address that a page uses; that of a socket is for the plugin's client alone.
+fn url(place: Place) -> String {
+    let scheme = if place == Place::Socket { "pillion" } else { "http" };
+    format!("{scheme}://{}", place.authority())
 }
 
 fn exit(state: &State) -> Option<Exit> {

@@ -41,6 +41,17 @@ pub enum Restart {
     Always,
 }
 
+/// By which way requests reach a sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Transport {
+    /// A port of 127.0.0.1.
+    #[default]
+    Tcp,
+    /// A Unix domain socket, and no port at all.
+    Socket,
+}
+
 /// How often a sidecar may be restarted before it is given up, and is failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intensity {
@@ -96,6 +107,7 @@ pub(crate) struct Run {
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) handover: bool,
+    pub(crate) transport: Transport,
     pub(crate) private: bool,
 }
 
@@ -121,6 +133,7 @@ impl Spec {
                 current_dir: None,
                 allowed_origins: Vec::new(),
                 handover: false,
+                transport: Transport::default(),
                 private: false,
             }),
         )
@@ -199,6 +212,19 @@ impl Spec {
     #[must_use]
     pub fn handover(self, handover: bool) -> Self {
         self.with_run(|run| run.handover = handover)
+    }
+
+    /// Over [`Transport::Socket`] the listener that is handed over (as by [`handover`](Self::handover), which this implies) is a
+    /// Unix domain socket: nothing listens on any port, and other users cannot connect. The address is
+    /// `pillion://localhost`; requests go by way of
+    /// [`Access::connect`](crate::Access::connect). For sidecars on
+    /// `pillion-server`, and others that take such a listener and announce `BACKEND_SOCKET:3`; one that announces a port did
+    /// not take it, and is used as it is, with a notice.
+    ///
+    /// Linux and macOS, under a guard; elsewhere the sidecar finds a port by itself. Does nothing to an attached server.
+    #[must_use]
+    pub fn transport(self, transport: Transport) -> Self {
+        self.with_run(|run| run.transport = transport)
     }
 
     /// Whether the sidecar is to answer nobody but the app: each start gives it a fresh token in `PILLION_TOKEN`, it has to

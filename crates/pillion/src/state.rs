@@ -10,7 +10,9 @@
 mod ending;
 mod restarts;
 
-use std::{num::NonZeroU16, time::Duration};
+use std::time::Duration;
+
+use pillion_protocol::Place;
 
 use crate::{
     spec::Restart,
@@ -28,11 +30,11 @@ pub(crate) enum State {
     },
     Starting(Step),
     Ready {
-        port: NonZeroU16,
+        place: Place,
     },
     /// It was ready, and its health fails or stays out.
     Unhealthy {
-        port: NonZeroU16,
+        place: Place,
     },
     Ending(Ending),
     /// Down, and about to be started again.
@@ -45,7 +47,7 @@ pub(crate) enum State {
 pub(crate) enum Step {
     Launching,
     Announcing,
-    Probing { port: NonZeroU16 },
+    Probing { place: Place },
 }
 
 /// Why a sidecar went down.
@@ -101,13 +103,13 @@ pub(crate) enum Event {
     Blocked(String),
     /// The process runs.
     Launched,
-    /// There is no process to own: a server is there already, on this port.
-    Attached(NonZeroU16),
+    /// There is no process to own: a server is there already, at this place.
+    Attached(Place),
     /// The process could not be started.
     NotLaunched(String),
     /// A valid announcement.
-    Announced(NonZeroU16),
-    /// The announced port answered as it should.
+    Announced(Place),
+    /// It answered there as it should.
     Healthy,
     /// It did not, or has not so far.
     Unhealthy,
@@ -128,8 +130,8 @@ pub(crate) enum Action {
     Wait,
     /// Start the process; answer with `Launched`, `Attached` or `NotLaunched`.
     Launch,
-    /// Ask for health until the port answers well; then `Healthy`.
-    Probe(NonZeroU16),
+    /// Ask for health until it answers well there; then `Healthy`.
+    Probe(Place),
     /// End the process's stdin and send SIGTERM to its group. With no process to own, answer with `Gone`.
     Ask,
     /// Kill the group.
@@ -208,8 +210,8 @@ impl State {
         match self {
             Self::Waiting { blocked } => waiting(blocked, event),
             Self::Starting(step) => step.on(event, restarts, now),
-            Self::Ready { port } => up(port, Self::Ready { port }, event, restarts, now),
-            Self::Unhealthy { port } => up(port, Self::Unhealthy { port }, event, restarts, now),
+            Self::Ready { place } => up(place, Self::Ready { place }, event, restarts, now),
+            Self::Unhealthy { place } => up(place, Self::Unhealthy { place }, event, restarts, now),
             Self::Ending(ending) => ending.on(event, restarts),
             Self::BackingOff(pause) => pause.on(event, restarts),
             Self::Down(ended) => match event {
@@ -290,19 +292,19 @@ impl Step {
                 Self::Launching => (State::Starting(Self::Announcing), vec![]),
                 Self::Announcing | Self::Probing { .. } => stay,
             },
-            Event::Attached(port) => match self {
-                Self::Launching => (State::Starting(Self::Probing { port }), vec![Probe(port)]),
+            Event::Attached(place) => match self {
+                Self::Launching => (State::Starting(Self::Probing { place }), vec![Probe(place)]),
                 Self::Announcing | Self::Probing { .. } => stay,
             },
-            // The first announcement holds: no later line moves the app to another port.
-            Event::Announced(port) => match self {
-                Self::Announcing => (State::Starting(Self::Probing { port }), vec![Probe(port)]),
+            // The first announcement holds: no later line moves the app to another place.
+            Event::Announced(place) => match self {
+                Self::Announcing => (State::Starting(Self::Probing { place }), vec![Probe(place)]),
                 Self::Launching | Self::Probing { .. } => stay,
             },
             Event::Healthy => match self {
-                Self::Probing { port } => {
+                Self::Probing { place } => {
                     restarts.ready(now);
-                    (State::Ready { port }, vec![])
+                    (State::Ready { place }, vec![])
                 }
                 Self::Launching | Self::Announcing => stay,
             },
@@ -313,7 +315,7 @@ impl Step {
 
 /// A sidecar that was ready, whatever its health is now.
 fn up(
-    port: NonZeroU16,
+    place: Place,
     state: State,
     event: Event,
     restarts: &mut Restarts,
@@ -325,10 +327,10 @@ fn up(
         Event::Restart => Ending::ask(Cause::Asked, Next::Start),
         Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
-        Event::Healthy => (State::Ready { port }, vec![]),
-        Event::Unhealthy => (State::Unhealthy { port }, vec![]),
+        Event::Healthy => (State::Ready { place }, vec![]),
+        Event::Unhealthy => (State::Unhealthy { place }, vec![]),
         // Whoever may not start it again does not kill it either: it may come to itself.
-        Event::Hung if restarts.policy == Restart::Never => (State::Unhealthy { port }, vec![]),
+        Event::Hung if restarts.policy == Restart::Never => (State::Unhealthy { place }, vec![]),
         Event::Hung => {
             let next = Next::After(restarts.after(&Cause::Hung, now));
             Ending::ask(Cause::Hung, next)

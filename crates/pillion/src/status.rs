@@ -97,6 +97,8 @@ pub enum FailureKind {
     Dependency,
     /// The sidecar was stopped, or finished by itself, and is not being started again.
     Stopped,
+    /// The sidecar is there, on a socket: it has no port that could be told.
+    NoPort,
 }
 
 /// An error about a sidecar: for programs (`kind`), for people (`message`), for the curious (`detail`).
@@ -130,14 +132,32 @@ pub struct Detail {
 pub struct Endpoint {
     /// The sidecar's name.
     pub sidecar: String,
-    /// `http://127.0.0.1:{port}`: the literal address, so that no resolver and no IPv6 preference has a say.
+    /// `http://127.0.0.1:{port}`: the literal address, so that no resolver and no IPv6 preference has a say. For a sidecar on
+    /// a socket `pillion://localhost`, by which nobody but the plugin's client knows what to do.
     pub url: String,
-    /// The port of 127.0.0.1 that it announced.
-    pub port: NonZeroU16,
+    /// The port of 127.0.0.1 that it announced; `None` for a sidecar on a socket.
+    pub port: Option<NonZeroU16>,
     /// Its process, unless it was attached to.
     pub pid: Option<u32>,
     /// The version that its health names.
     pub version: Option<String>,
+}
+
+impl Endpoint {
+    /// The port, for those who can do with nothing else.
+    ///
+    /// # Errors
+    /// [`FailureKind::NoPort`] for a sidecar on a socket.
+    pub fn tcp_port(&self) -> Result<NonZeroU16, Failure> {
+        self.port.ok_or_else(|| Failure {
+            kind: FailureKind::NoPort,
+            message: format!(
+                "{} listens on a socket, and has no port: requests go through the app",
+                self.sidecar
+            ),
+            detail: Detail { sidecar: self.sidecar.clone(), ..Detail::default() },
+        })
+    }
 }
 
 /// A snapshot of one sidecar.
@@ -157,9 +177,9 @@ pub struct Status {
     /// Its process, or the last one it had.
     pub pid: Option<u32>,
     /// The announced port, while the process that announced it lives; where the listener is handed over, also from one
-    /// process to the next.
+    /// process to the next. A sidecar on a socket has none.
     pub port: Option<NonZeroU16>,
-    /// `http://127.0.0.1:{port}` while it is ready.
+    /// [`Endpoint::url`] while it is ready.
     pub url: Option<String>,
     /// The version that its health names, while it is ready.
     pub version: Option<String>,

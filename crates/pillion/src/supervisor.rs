@@ -90,17 +90,17 @@ impl Supervisor {
     /// # Errors
     /// As for [`ready`](Self::ready).
     pub async fn access(&self) -> Result<Access, Failure> {
-        let (Endpoint { url, pid, .. }, token) = self.settled().await?;
-        Ok(Access { url, pid, token })
+        // What is up can be reached.
+        self.settled().await?.1.ok_or_else(|| self.closed())
     }
 
     /// The run that is up, or why there will be none.
-    async fn settled(&self) -> Result<(Endpoint, Option<Token>), Failure> {
+    async fn settled(&self) -> Result<(Endpoint, Option<Access>), Failure> {
         let mut snapshot = self.snapshot.clone();
         let settled = snapshot.wait_for(|snapshot| snapshot.readiness != Readiness::Pending).await;
-        match settled.map(|snapshot| (snapshot.readiness.clone(), snapshot.token.clone())) {
+        match settled.map(|snapshot| (snapshot.readiness.clone(), snapshot.access.clone())) {
             // What was up when the runtime shut down was killed with it, and nobody was left to say so.
-            Ok((Readiness::Up(endpoint), token)) if !self.commands.is_closed() => Ok((endpoint, token)),
+            Ok((Readiness::Up(endpoint), access)) if !self.commands.is_closed() => Ok((endpoint, access)),
             Ok((Readiness::Down(failure), _)) => Err(failure),
             Ok((Readiness::Up(_) | Readiness::Pending, _)) | Err(_) => Err(self.closed()),
         }
@@ -111,7 +111,7 @@ impl Supervisor {
     /// the server on the port is the one that holds it. Give it to nobody but the app.
     #[must_use]
     pub fn token(&self) -> Option<Token> {
-        self.snapshot.borrow().token.clone()
+        self.snapshot.borrow().access.as_ref()?.token.clone()
     }
 
     /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start

@@ -46,7 +46,7 @@ pub(crate) struct Order {
     /// An entry of its environment, as `NAME=value`, that nothing else on the machine has.
     pub(crate) mark: String,
     /// What the program is to listen on, where that can be handed over: by a guard alone.
-    pub(crate) listener: Option<std::net::TcpListener>,
+    pub(crate) listener: Option<crate::handover::Listener>,
 }
 
 /// A group just spawned, with this side's ends of its leader's output.

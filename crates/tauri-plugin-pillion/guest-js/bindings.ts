@@ -12,7 +12,7 @@ code: number | null,
  */
 signal: number | null, };
 
-export type FailureKind = "unknownSidecar" | "spawn" | "exitedEarly" | "readyTimeout" | "crashed" | "hung" | "dependency" | "stopped";
+export type FailureKind = "unknownSidecar" | "spawn" | "exitedEarly" | "readyTimeout" | "crashed" | "hung" | "dependency" | "stopped" | "noPort";
 
 export type Detail = { 
 /**
@@ -65,11 +65,11 @@ state: State,
 pid: number | null, 
 /**
  * The announced port, while the process that announced it lives; where the listener is handed over, also from one
- * process to the next.
+ * process to the next. A sidecar on a socket has none.
  */
 port: number | null, 
 /**
- * `http://127.0.0.1:{port}` while it is ready.
+ * [`Endpoint::url`] while it is ready.
  */
 url: string | null, 
 /**
@@ -99,13 +99,14 @@ export type Endpoint = {
  */
 sidecar: string, 
 /**
- * `http://127.0.0.1:{port}`: the literal address, so that no resolver and no IPv6 preference has a say.
+ * `http://127.0.0.1:{port}`: the literal address, so that no resolver and no IPv6 preference has a say. For a sidecar on
+ * a socket `pillion://localhost`, by which nobody but the plugin's client knows what to do.
  */
 url: string, 
 /**
- * The port of 127.0.0.1 that it announced.
+ * The port of 127.0.0.1 that it announced; `None` for a sidecar on a socket.
  */
-port: number, 
+port: number | null, 
 /**
  * Its process, unless it was attached to.
  */
@@ -117,7 +118,7 @@ version: string | null, };
 
 export type Access = { 
 /**
- * `http://127.0.0.1:{port}`, as in [`Endpoint`](crate::Endpoint).
+ * As in [`Endpoint`](crate::Endpoint).
  */
 url: string, 
 /**

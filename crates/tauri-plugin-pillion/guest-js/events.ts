@@ -89,7 +89,7 @@ async function open(
   headers.set("accept", "text/event-stream");
   if (lastEventId !== "") headers.set("last-event-id", utf8(lastEventId));
   const request = connection.request(path, { headers, cache: "no-store", signal });
-  return fetch(request).catch(() => null);
+  return connection.fetch(request).catch(() => null);
 }
 
 /** A header is bytes, which a string of as many characters stands for: https://webidl.spec.whatwg.org/#idl-ByteString. */

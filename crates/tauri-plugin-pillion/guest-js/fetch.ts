@@ -31,7 +31,7 @@ export async function send(line: Line, path: string, options: RequestOptions = {
     let cause: unknown;
     let again: boolean;
     try {
-      const response = await fetch(request);
+      const response = await connection.fetch(request);
       if (response.status !== 401 || (await line.isCurrent(connection, init.signal))) return response;
       // The next run did not let the last one's token in, so nothing was done, whatever the method.
       again = retry !== false && !(init.body instanceof ReadableStream);

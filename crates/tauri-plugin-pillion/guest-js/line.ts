@@ -145,7 +145,7 @@ export class Line {
   #connect(): void {
     const run = this.#run;
     if (!run || run.connection || !this.#access || !isSame(run, this.#access)) return;
-    run.connection = new Connection(this.#access, run.controller.signal);
+    run.connection = new Connection(this.sidecar, this.#access, run.controller.signal);
   }
 
   /** Asks the app for the connection, once at a time; again, if another run has come up meanwhile. */

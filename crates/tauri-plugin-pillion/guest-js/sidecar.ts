@@ -58,6 +58,10 @@ export interface Sidecar {
    * (`kind` is `starting`, `restarting` or `stopping`). A body that breaks off rejects where it is read.
    *
    * Carries the token of a private sidecar as `Authorization`, which is therefore not the caller's to set.
+   *
+   * A sidecar on a socket is called by way of the app, with the same outcomes. The answer streams; the body of a request is
+   * read whole first; there is no HTTP cache; `redirect: "manual"` gives the redirect itself. A body that is not read to
+   * its end has to be cancelled, or its connection stays open until the page goes.
    */
   fetch(path: string, init?: RequestOptions): Promise<Response>;
 
@@ -72,7 +76,7 @@ export interface Sidecar {
 
   /**
    * A WebSocket that follows the sidecar: opened once it is ready, and opened again whenever it closes. It carries the token
-   * of a private sidecar as a subprotocol, before those in `options`.
+   * of a private sidecar as a subprotocol, before those in `options`. Not for a sidecar on a socket: that is `onError`.
    */
   webSocket(path: string, options?: SocketOptions): Socket;
 }

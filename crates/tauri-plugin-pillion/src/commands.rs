@@ -1,13 +1,18 @@
 //! What a page may ask, each command behind a permission of its own, which a scope may narrow to some of the sidecars.
 
-use pillion::{Access, Endpoint, Log, Status};
+use std::borrow::Cow;
+
+use hyper::body::Bytes;
+use pillion::{Access, Endpoint, Log, Status, protocol::Place};
+use serde::Deserialize as _;
 use tauri::{
     State, Webview,
-    ipc::{Channel, CommandScope},
+    ipc::{Channel, CommandScope, InvokeBody, Request, Response},
 };
 
 use crate::{
-    Sidecars,
+    Sidecars, framing,
+    requests::{Requests, unanswered},
     scope::{Entry, Refusal},
     subscriptions::Subscriptions,
 };
@@ -32,14 +37,59 @@ pub(crate) async fn status(
     Ok(sidecars.within(&scope, &sidecar)?.status())
 }
 
-/// Waits until the sidecar is ready, and gives what requests to that run need: its token among it, where it is private.
+/// Waits until the sidecar is ready, and gives what requests to that run need: its token among it, where it is private and the
+/// page itself sends them.
 #[tauri::command]
 pub(crate) async fn connect(
     sidecars: State<'_, Sidecars>,
     scope: CommandScope<Entry>,
     sidecar: String,
 ) -> Result<Access, Refusal> {
-    Ok(sidecars.within(&scope, &sidecar)?.access().await?)
+    let mut access = sidecars.within(&scope, &sidecar)?.access().await?;
+    if access.place() == Place::Socket {
+        // The app sends them, and has it.
+        access.token = None;
+    }
+    Ok(access)
+}
+
+/// Sends a request by way of the app, with the sidecar's token, and answers with the head and the beginning of the body: see
+/// `framing.rs`.
+#[tauri::command]
+pub(crate) async fn request(
+    webview: Webview<impl tauri::Runtime>,
+    sidecars: State<'_, Sidecars>,
+    requests: State<'_, Requests>,
+    scope: CommandScope<Entry>,
+    request: Request<'_>,
+) -> Result<Response, Refusal> {
+    let message = bytes(request.body());
+    let (head, body) = framing::split::<framing::RequestHead>(&message)
+        .ok_or_else(|| unanswered("a request is a head and a body, framed"))?;
+    let supervisor = sidecars.within(&scope, &head.sidecar)?;
+    let body = Bytes::copy_from_slice(body);
+    requests.send(webview.label(), supervisor, head, body).await.map(Response::new)
+}
+
+/// The next bytes of an answer's body; none at its end.
+#[tauri::command]
+pub(crate) async fn read(
+    webview: Webview<impl tauri::Runtime>,
+    requests: State<'_, Requests>,
+    id: u32,
+) -> Result<Response, Refusal> {
+    requests.read(webview.label(), id).await.map(Response::new)
+}
+
+/// Gives up a request, or the rest of an answer.
+#[tauri::command]
+pub(crate) async fn cancel(
+    webview: Webview<impl tauri::Runtime>,
+    requests: State<'_, Requests>,
+    id: u32,
+) -> Result<(), Refusal> {
+    requests.cancel(webview.label(), id);
+    Ok(())
 }
 
 /// Starts the sidecar again, and waits until it is ready.
@@ -123,4 +173,13 @@ pub(crate) async fn unwatch(
 ) -> Result<(), Refusal> {
     subscriptions.end(webview.label(), id);
     Ok(())
+}
+
+/// The bytes that a page sent, which are an array of numbers where the webview has no other way
+/// (`ipc-protocol.js` of Tauri falls back to one).
+fn bytes(body: &InvokeBody) -> Cow<'_, [u8]> {
+    match body {
+        InvokeBody::Raw(bytes) => Cow::Borrowed(bytes),
+        InvokeBody::Json(array) => Cow::Owned(Vec::deserialize(array).unwrap_or_default()),
+    }
 }

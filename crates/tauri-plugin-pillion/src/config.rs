@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Inherit, Restart, Spec};
+use pillion::{Inherit, Restart, Spec, Transport};
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
@@ -63,6 +63,10 @@ pub struct Sidecar {
     /// after a restart, and requests wait for it meanwhile. Linux and macOS; elsewhere it finds a port by itself.
     #[serde(default)]
     pub handover: bool,
+    /// `"tcp"` (the default), or `"socket"` for a Unix domain socket and no port at all, which implies `handover`. Pages then call
+    /// it by way of the app, and need `pillion:allow-fetch`. Linux and macOS; elsewhere it is a port.
+    #[serde(default)]
+    pub transport: Transport,
     /// The sidecars that have to be ready before it is started, and that are stopped after it.
     #[serde(default)]
     pub depends_on: Vec<String>,
@@ -184,6 +188,7 @@ impl Sidecar {
             .intensity(self.intensity.into())
             .liveness(Option::from(self.liveness))
             .handover(self.handover)
+            .transport(self.transport)
             .depends_on(&self.depends_on)
             .optional(self.optional))
     }
@@ -299,6 +304,7 @@ mod tests {
             (r#""liveness": { "intervalMs": 0 }"#, "liveness.intervalMs", "nonzero"),
             (r#""private": "no""#, "private", "a boolean"),
             (r#""handover": "yes""#, "handover", "a boolean"),
+            (r#""transport": "pipe""#, "transport", "`tcp` or `socket`"),
             (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
             (r#""optional": 1"#, "optional", "a boolean"),
             (r#""inherit": { "only": [] }"#, "inherit.only", "`allow` or `deny`"),

@@ -34,21 +34,25 @@
 
 mod commands;
 pub mod config;
+mod framing;
 mod order;
 mod rebuilt;
+mod requests;
 mod resolve;
 mod scope;
 mod sidecars;
 mod subscriptions;
+mod wire;
 
 use tauri::{
-    Manager, Resource, RunEvent, Runtime,
+    Manager, Resource, RunEvent, Runtime, WindowEvent,
     plugin::{Builder, TauriPlugin},
     webview::PageLoadEvent,
 };
 
 use config::Config;
 pub use pillion;
+use requests::Requests;
 pub use sidecars::Sidecars;
 use subscriptions::Subscriptions;
 
@@ -68,6 +72,9 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
             commands::watch,
             commands::unwatch,
             commands::connect,
+            commands::request,
+            commands::read,
+            commands::cancel,
             commands::logs,
             commands::restart,
             commands::swap,
@@ -76,20 +83,25 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
         .setup(|app, api| {
             app.manage(order::SetUp::of(app));
             app.manage(Subscriptions::default());
+            app.manage(Requests::default());
             let sidecars = Sidecars::start(api.config().as_ref(), app.config())?;
             app.resources_table().add(CloseOnDrop(sidecars.clone()));
             app.manage(sidecars);
             Ok(())
         })
         .on_page_load(|webview, page| {
-            // A page that loads anew has forgotten what it watched.
+            // A page that loads anew has forgotten what it watched and asked.
             if page.event() == PageLoadEvent::Started {
                 webview.state::<Subscriptions>().end_all_of(webview.label());
+                webview.state::<Requests>().cancel_all_of(webview.label());
             }
         })
         .on_event(|app, event| match event {
             RunEvent::Ready => order::check(app),
             RunEvent::Exit => app.pillion().close(),
+            RunEvent::WindowEvent { label, event: WindowEvent::Destroyed, .. } => {
+                app.state::<Requests>().cancel_all_of(label);
+            }
             _ => {}
         })
         .build()

@@ -21,12 +21,14 @@ impl ScopeObjectMatch for Entry {
     }
 }
 
-/// Why a page gets no answer. In JavaScript the first is an object; the second is a string, as Tauri's own refusals are.
+/// Why a page gets no answer. In JavaScript the first is an object; the others are strings, as Tauri's own refusals are.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Refusal {
     Failure(Failure),
     OutOfScope(String),
+    /// A request makes no sense, or got no answer, or the answer broke off.
+    Unanswered(String),
 }
 
 impl From<Failure> for Refusal {

@@ -3,11 +3,11 @@
 use tauri::{AppHandle, Manager as _, State};
 use tauri_plugin_pillion::{Sidecars, pillion::Failure};
 
-/// Waits until the backend is ready, and says on which port of 127.0.0.1.
+/// Waits until the backend is ready, and says on which port of 127.0.0.1; refused where it is on a socket.
 #[tauri::command]
 async fn get_backend_port(sidecars: State<'_, Sidecars>) -> Result<u16, Failure> {
     let backend = sidecars.sidecar("backend")?.ready().await?;
-    Ok(backend.port.get())
+    Ok(backend.tcp_port()?.get())
 }
 
 /// Brings the window to whoever has launched the app again.
@@ -23,11 +23,10 @@ fn show(app: &AppHandle) {
 /// # Errors
 /// The webview or a plugin could not be started.
 pub fn run() -> tauri::Result<()> {
-    let builder = tauri::Builder::default()
+    tauri::Builder::default()
         // First: a second launch ends in its set-up, before anything is started that would have to be stopped.
         .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| show(app)))
-        .plugin(tauri_plugin_pillion::init());
-    #[cfg(feature = "plugin-http")]
-    let builder = builder.plugin(tauri_plugin_http::init());
-    builder.invoke_handler(tauri::generate_handler![get_backend_port]).run(tauri::generate_context!())
+        .plugin(tauri_plugin_pillion::init())
+        .invoke_handler(tauri::generate_handler![get_backend_port])
+        .run(tauri::generate_context!())
 }

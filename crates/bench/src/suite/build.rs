@@ -4,7 +4,7 @@ use std::{
     cell::OnceCell,
     collections::BTreeMap,
     ffi::OsStr,
-    fs, io, mem,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -104,26 +104,10 @@ impl Workspace {
         fs::create_dir_all(&folder)?;
         let page = self.page(&folder.join("page"))?;
         // No sidecar is copied in by the build: the one that lies there may be a debug build.
-        // What AIOS does not grant, nor have: the route through tauri-plugin-http.
-        let plugin_http = json!({
-            "identifier": "bench",
-            "windows": ["main"],
-            "permissions": [
-                { "identifier": "http:allow-fetch", "allow": [{ "url": "http://127.0.0.1:*" }] },
-                "http:allow-fetch-send",
-                "http:allow-fetch-read-body",
-                "http:allow-fetch-cancel",
-                "http:allow-fetch-cancel-body",
-            ],
-        });
-        let config = json!({
-            "build": { "frontendDist": page },
-            "bundle": { "externalBin": [] },
-            "app": { "security": { "capabilities": ["default", plugin_http] } },
-        })
-        .to_string();
+        let config =
+            json!({ "build": { "frontendDist": page }, "bundle": { "externalBin": [] } }).to_string();
         // Both in one build, so that they share one build of Tauri.
-        let features = "aios/custom-protocol,aios/plugin-http,empty-shell/custom-protocol";
+        let features = "aios/custom-protocol,empty-shell/custom-protocol";
         let arguments = ["--package", "aios", "--package", "empty-shell", "--features", features];
         self.cargo(&arguments, &[("TAURI_CONFIG", &config)])?;
         // Sidecars lie beside their app. Moved, so that nobody takes this AIOS for the one that ships.
@@ -135,21 +119,33 @@ impl Workspace {
         Ok(Apps { aios: place("aios"), empty_shell: place("empty-shell") })
     }
 
-    /// The front end in its bench mode, with the script that measures the routes added to it.
+    /// The front end in its bench mode.
     fn page(&self, folder: &Path) -> Result<PathBuf> {
         let marks = collector::address("mark");
         let build = ["run", "build:bench", "--workspace", "apps/desktop"];
         self.npm(&build, &[("VITE_BENCH_COLLECTOR", &marks)])?;
-        let mut files = read_folder(&self.root.join("apps/desktop/dist-bench"))?;
-        let index = files.get_mut(Path::new("index.html")).context("the front end has no index.html")?;
-        let script = r#"<script type="module" async src="/routes.js"></script></head>"#;
-        *index = String::from_utf8(mem::take(index))?.replacen("</head>", script, 1).into_bytes();
-        files.insert("routes.js".into(), include_bytes!("../../page/routes.js").to_vec());
-        // Left alone where nothing has changed, since Cargo would compile the app anew.
-        if read_folder(folder).ok().as_ref() != Some(&files) {
-            write_folder(folder, &files)?;
-        }
+        copy_folder(&self.root.join("apps/desktop/dist-bench"), folder)?;
         Ok(folder.to_owned())
+    }
+
+    /// The app that times the ways to a sidecar, beside the sidecar.
+    pub(crate) fn routes(&self) -> Result<PathBuf> {
+        let folder = self.results()?.join("routes");
+        fs::create_dir_all(&folder)?;
+        self.npm(&["run", "build", "--workspace", "apps/routes"], &[])?;
+        let page = folder.join("page");
+        copy_folder(&self.root.join("apps/routes/dist"), &page)?;
+        let config = json!({ "build": { "frontendDist": page } }).to_string();
+        self.cargo(
+            &["--package", "routes", "--features", "routes/custom-protocol"],
+            &[("TAURI_CONFIG", &config)],
+        )?;
+        let streams = ["--package", "integration-tests", "--features", "desktop", "--bin", "streams"];
+        self.cargo(&streams, &[])?;
+        for name in ["routes", "streams"] {
+            fs::copy(self.target.join("release").join(name), folder.join(name))?;
+        }
+        Ok(folder.join("routes"))
     }
 
     fn cargo(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
@@ -218,6 +214,15 @@ fn read_folder(folder: &Path) -> io::Result<Files> {
         }
     }
     Ok(files)
+}
+
+/// Makes `to` hold what `from` does. Left alone where nothing has changed, since Cargo would compile the app anew.
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    let files = read_folder(from)?;
+    if read_folder(to).ok().as_ref() != Some(&files) {
+        write_folder(to, &files)?;
+    }
+    Ok(())
 }
 
 /// Makes `folder` hold these files and no other.

@@ -2,6 +2,7 @@
 //! compiled into the pages.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     time::Instant,
@@ -19,7 +20,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 
 use super::child::PATIENCE;
 
-/// Below the ports that Linux hands out by itself (ip(7)); known to apps/empty-shell/page/mark.js and page/routes.js.
+/// Below the ports that Linux hands out by itself (ip(7)); known to apps/empty-shell/page/mark.js and apps/routes/page/page.js.
 const PORT: u16 = 17391;
 
 /// The address that a page posts to.
@@ -33,8 +34,8 @@ pub(crate) fn address(path: &str) -> String {
 pub(crate) enum Message {
     /// It got somewhere, at this time in milliseconds since the epoch.
     Mark { mark: String, at: f64 },
-    /// Milliseconds for each request, by route, one value a round.
-    Routes { direct: Vec<f64>, plugin: Vec<f64> },
+    /// Milliseconds for each request, one value a round, by what was asked and by route.
+    Routes { took: BTreeMap<String, BTreeMap<String, Vec<f64>>> },
     /// It could not measure.
     Error { error: String },
 }
@@ -121,8 +122,8 @@ mod tests {
             read(r#"{"mark":"mounted","at":1.5}"#),
             Message::Mark { mark: "mounted".to_owned(), at: 1.5 }
         );
-        let routes = Message::Routes { direct: vec![1.0], plugin: vec![] };
-        assert_eq!(read(r#"{"direct":[1.0],"plugin":[]}"#), routes);
+        let took = [("get".to_owned(), [("direct".to_owned(), vec![1.0])].into())].into();
+        assert_eq!(read(r#"{"took":{"get":{"direct":[1.0]}}}"#), Message::Routes { took });
         assert_eq!(read(r#"{"error":"x"}"#), Message::Error { error: "x".to_owned() });
     }
 }

@@ -4,6 +4,7 @@
 mod bus;
 mod colour;
 mod driver;
+mod fake_app;
 mod page;
 mod window;
 
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 pub use bus::Bus;
 pub use colour::Hue;
 pub use driver::Driver;
+pub use fake_app::launch_fake_app;
 pub use page::{Page, State};
 pub use window::Watched;
 

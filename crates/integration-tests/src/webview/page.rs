@@ -164,6 +164,28 @@ impl Page {
         Ok(self.0.execute(script, Vec::new()).await?)
     }
 
+    /// Loads the page anew, and waits until it is there.
+    ///
+    /// # Errors
+    /// It did not load.
+    pub async fn reload(&self) -> Result<()> {
+        Ok(self.0.refresh().await?)
+    }
+
+    /// Goes on with the page in the window of this label.
+    ///
+    /// # Errors
+    /// There is no such window.
+    pub async fn switch_to(&self, label: &str) -> Result<()> {
+        for window in self.0.windows().await? {
+            self.0.switch_to_window(window).await?;
+            if self.execute("return __TAURI_INTERNALS__.metadata.currentWindow.label").await? == label {
+                return Ok(());
+            }
+        }
+        bail!("no window is called {label}")
+    }
+
     /// Writes what the window shows to `file`, as PNG.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ impl Counter {
 
     async fn start(spec: Spec) -> Result<Self> {
         let (supervisor, _events) = Supervisor::start(spec);
-        let port = supervisor.ready().await?.port.get();
+        let port = supervisor.ready().await?.port.context("it has a port")?.get();
         let token = supervisor.token().map(|token| token.reveal().to_owned());
         Ok(Self { port, token, supervisor: Some(supervisor) })
     }

@@ -1,14 +1,12 @@
 //! What keeps others from the backend, in the real webview: the token, and who gets it.
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, Mutex},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use integration_tests::webview::{App, Driver, Page, State};
+use integration_tests::webview::{Page, State, launch_fake_app};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::{
@@ -109,18 +107,7 @@ async fn a_window_may_ask_about_the_sidecars_of_its_scope_alone() -> Result<()> 
 async fn a_window_without_the_capability_is_refused() -> Result<()> {
     // An app with a sidecar, and no capability at all.
     let sidecar = Path::new(env!("CARGO_BIN_EXE_fake-sidecar"));
-    let test = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let folder = tempfile::tempdir()?;
-    let script = folder.path().join("park");
-    let program = sidecar.with_file_name("fake-app");
-    let arguments =
-        format!("1000 {} ready park fake-sidecar listen ok announce park", test.local_addr()?.port());
-    fs::write(&script, format!("#!/bin/sh\nexec '{}' {arguments}\n", program.display()))?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    let app = App::launch(Driver::tauri(), &script).await?;
-    // It says so once its sidecar is ready.
-    let (mut told, _) = test.accept().await?;
-    told.read_exact(&mut [0; 5]).await?;
+    let app = launch_fake_app(sidecar, &["listen", "ok", "announce", "park"], &[]).await?;
 
     for command in ["connect", "ready", "status", "watch", "restart", "swap", "stop"] {
         let asked = json!({ "sidecar": "sidecar", "channel": "__CHANNEL__:0" });

@@ -37,14 +37,17 @@ fn an_attached_server_is_ready_and_outlives_the_stop() {
         let (port, server) = serve(OK).await;
         let (supervisor, mut events) = Supervisor::start(Spec::attach("dev", port));
         let endpoint = supervisor.ready().await.unwrap();
-        assert_eq!((endpoint.port, endpoint.pid, endpoint.version.as_deref()), (port, None, Some("0.0.1")));
+        assert_eq!(
+            (endpoint.port, endpoint.pid, endpoint.version.as_deref()),
+            (Some(port), None, Some("0.0.1"))
+        );
         assert_eq!(endpoint.url, format!("http://127.0.0.1:{port}"));
         assert_eq!(supervisor.restart().await.unwrap(), endpoint);
         assert_eq!(supervisor.stop().await, StopOutcome::Detached);
         assert_eq!(phase(&mut events, Phase::Stopped).await.exit, None);
         assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
         let endpoint = supervisor.restart().await.unwrap();
-        assert_eq!((endpoint.port, supervisor.kill().await), (port, StopOutcome::Detached));
+        assert_eq!((endpoint.port, supervisor.kill().await), (Some(port), StopOutcome::Detached));
         assert!(!server.is_finished());
         let (again, _) = Supervisor::start(Spec::attach("dev", port));
         again.ready().await.unwrap();

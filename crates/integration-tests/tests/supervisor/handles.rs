@@ -23,7 +23,7 @@ fn a_restart_gives_a_new_process_and_a_new_port() {
         );
         let stopping = phase(&mut events, Phase::Stopping).await;
         assert_eq!(stopping.reason.as_deref(), Some("asked to restart"));
-        assert_eq!(phase(&mut events, Phase::Ready).await.port, Some(after.port));
+        assert_eq!(phase(&mut events, Phase::Ready).await.port, after.port);
         let _ = supervisor.stop().await;
     });
 }

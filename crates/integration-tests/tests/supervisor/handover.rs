@@ -31,9 +31,9 @@ fn a_request_between_two_runs_waits_and_succeeds() {
         let sidecar = tree.alive().into_iter().find(|process| Some(process.pid) == before.pid).unwrap();
         sidecar.signal(Signal::KILL).unwrap();
         let down = phase(&mut events, Phase::BackingOff).await;
-        assert_eq!((down.port, down.url), (Some(before.port), None));
+        assert_eq!((down.port, down.url), (before.port, None));
         let mut next = witness.hear("started").await;
-        let request = tokio::spawn(get(before.port.get()));
+        let request = tokio::spawn(get(before.port.unwrap().get()));
         next.go_on().await;
         assert!(request.await.unwrap().starts_with("HTTP/1.1 200"));
         let after = supervisor.ready().await.unwrap();
@@ -50,7 +50,7 @@ fn a_port_is_kept_over_a_stop_but_nobody_waits_at_it() {
         let (supervisor, _) = Supervisor::start(spec);
         let before = supervisor.ready().await.unwrap();
         assert!(matches!(supervisor.stop().await, StopOutcome::Graceful(_)));
-        let refused = TcpStream::connect(("127.0.0.1", before.port.get())).await.unwrap_err();
+        let refused = TcpStream::connect(("127.0.0.1", before.port.unwrap().get())).await.unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         assert_eq!(supervisor.restart().await.unwrap().port, before.port);
         let _ = supervisor.stop().await;
@@ -66,7 +66,7 @@ fn one_that_does_not_take_it_announces_as_before_and_is_told_of() {
         crate::support::line(&mut events, "LISTEN_FDS=1").await;
         assert!(notice(&mut events).await.contains("did not take the listener"));
         let endpoint = supervisor.ready().await.unwrap();
-        assert!(get(endpoint.port.get()).await.starts_with("HTTP/1.1 200"));
+        assert!(get(endpoint.port.unwrap().get()).await.starts_with("HTTP/1.1 200"));
         let _ = supervisor.stop().await;
         assert_eq!(status(&mut events, |status| status.state == Phase::Stopped).await.port, None);
     });

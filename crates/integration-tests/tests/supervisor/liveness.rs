@@ -115,7 +115,7 @@ fn load_is_not_taken_for_death() {
         for _ in 0..CLIENTS {
             clients.spawn(async move {
                 for _ in 0..3 {
-                    get(endpoint.port.get()).await;
+                    get(endpoint.port.unwrap().get()).await;
                 }
             });
         }

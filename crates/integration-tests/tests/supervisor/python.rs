@@ -52,12 +52,12 @@ fn its_port_is_the_same_across_a_crash_and_nobody_is_refused() {
         let (supervisor, _events) = Supervisor::start(python(&tree));
         let mut changes = supervisor.watch();
         let before = supervisor.ready().await.unwrap();
-        assert_eq!(Some(get(before.port.get()).await), before.pid);
+        assert_eq!(Some(get(before.port.unwrap().get()).await), before.pid);
         // The interpreter that a launcher such as pyenv's becomes is the same process.
         let sidecar = tree.alive().into_iter().find(|process| Some(process.pid) == before.pid).unwrap();
         sidecar.signal(Signal::KILL).unwrap();
         while changes.next().await.unwrap().pid == before.pid {}
-        let answered = get(before.port.get()).await;
+        let answered = get(before.port.unwrap().get()).await;
         let after = supervisor.ready().await.unwrap();
         assert_eq!((after.port, after.pid), (before.port, Some(answered)));
         assert_ne!(after.pid, before.pid);

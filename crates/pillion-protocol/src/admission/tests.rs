@@ -1,3 +1,5 @@
+use std::num::NonZeroU16;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -9,7 +11,7 @@ fn token() -> Token {
 }
 
 fn admission(token: Option<Token>) -> Admission {
-    Admission::new(NonZeroU16::new(4242).unwrap(), vec!["tauri://localhost".into()], token)
+    Admission::new(Place::Port(NonZeroU16::new(4242).unwrap()), vec!["tauri://localhost".into()], token)
 }
 
 fn judge(head: Head<'_>) -> Verdict {
@@ -76,10 +78,29 @@ fn hosts_are_names_of_this_server_and_no_others() {
 
 #[test]
 fn the_default_port_may_be_left_out() {
-    let admission = Admission::new(NonZeroU16::new(80).unwrap(), vec![], None);
+    let admission = Admission::new(Place::Port(NonZeroU16::new(80).unwrap()), vec![], None);
     for host in ["127.0.0.1", "127.0.0.1:80", "localhost", "localhost:80"] {
         let head = Head { host: Field::One(host.as_bytes()), ..Head::default() };
         assert_eq!(admission.judge(&head), Verdict::Serve, "{host}");
+    }
+}
+
+#[test]
+fn on_a_socket_the_name_is_localhost_and_all_else_is_as_on_a_port() {
+    let admission = Admission::new(Place::Socket, vec!["tauri://localhost".into()], Some(token()));
+    let credentials = credentials();
+    let asked = |host: &'static [u8], origin: &'static [u8], authorization| {
+        let (host, origin) = (Field::One(host), Field::One(origin));
+        admission.judge(&Head { host, origin, ..right(authorization) })
+    };
+    assert_eq!(asked(b"LocalHost", PAGE, &credentials), Verdict::Serve);
+    assert_eq!(asked(b"localhost", PAGE, b"Bearer x"), Verdict::Unauthorized);
+    assert_eq!(
+        asked(b"localhost", b"https://evil.example", &credentials),
+        Verdict::Refuse(Refusal::ForeignOrigin)
+    );
+    for foreign in [b"".as_slice(), b"localhost:80", b"127.0.0.1", b"evil.example", b"localhost."] {
+        assert_eq!(asked(foreign, PAGE, &credentials), Verdict::Refuse(Refusal::ForeignHost));
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// The sidecar with `fd` as its descriptor 3, as the convention has it. A shell becomes the sidecar, because the process's
 /// own number has to be in its environment.
-fn given(fd: impl Into<OwnedFd>, variables: &str) -> Command {
+pub(crate) fn given(fd: impl Into<OwnedFd>, variables: &str) -> Command {
     let mut command = sidecar();
     let program = env::current_exe().unwrap();
     let script = format!("exec env {variables} \"$0\" {ARGUMENT} 3<&0 </dev/null");
@@ -53,7 +53,7 @@ fn given(fd: impl Into<OwnedFd>, variables: &str) -> Command {
     shell
 }
 
-const OURS: &str = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http";
+pub(crate) const OURS: &str = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http";
 
 fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -106,7 +106,7 @@ async fn what_does_not_listen_is_refused() {
 
 async fn a_child_inherits_neither_it_nor_its_variables() {
     let (supervisor, _events) = Supervisor::start(spec());
-    let port = supervisor.ready().await.unwrap().port;
+    let port = supervisor.ready().await.unwrap().port.unwrap();
     let environment = answer(port, "/child").await.unwrap();
     assert!(environment.contains("PILLION_INSTANCE=") && !environment.contains("LISTEN_"), "{environment}");
     let open = answer(port, "/descriptors").await.unwrap();

@@ -3,6 +3,8 @@
 
 use libtest_mimic::Trial;
 
+#[cfg(target_os = "linux")]
+use crate::handed::{OURS, given};
 use crate::{
     private::TOKEN,
     program::HITS,
@@ -13,12 +15,16 @@ use crate::{
 const CASES: usize = 346;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials![
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "one more is for Linux"))]
+    let mut all = trials![
         whoever_is_not_the_app_reaches_no_handler,
         the_same_requests_from_the_app_reach_their_handler,
         what_follows_a_refused_request_on_its_connection_is_judged_by_itself,
         the_number_of_cases_is_the_documented_one,
-    ]
+    ];
+    #[cfg(target_os = "linux")]
+    all.extend(trials![whoever_is_not_the_app_reaches_no_handler_over_a_socket_either]);
+    all
 }
 
 /// A request: its first line, and what follows the headers that tell who sends it.
@@ -221,11 +227,28 @@ async fn hits(running: &Running) -> usize {
 
 async fn whoever_is_not_the_app_reaches_no_handler() {
     let running = Running::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
-    for (request, status) in cases() {
-        let answer = answer(&running, &request).await;
+    all_are_refused(&running, &cases()).await;
+}
+
+/// Whoever gets as far as the socket is judged as on a port; but there, `localhost` is its name.
+#[cfg(target_os = "linux")]
+async fn whoever_is_not_the_app_reaches_no_handler_over_a_socket_either() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let running = Running::start_on(given(listener, OURS).env("PILLION_TOKEN", TOKEN), &path).await;
+    let cases: Vec<_> =
+        cases().into_iter().filter(|(request, _)| !request.contains("\nHost: localhost\r\n")).collect();
+    assert_eq!(cases.len(), CASES - 1);
+    all_are_refused(&running, &cases).await;
+}
+
+async fn all_are_refused(running: &Running, cases: &[(String, &str)]) {
+    for (request, status) in cases {
+        let answer = answer(running, request).await;
         let told = answer.split(' ').nth(1).unwrap_or_default();
-        assert!(told == status || status.is_empty() && matches!(told, "" | "400"), "{request}\n{answer}");
-        assert_eq!(hits(&running).await, 0, "a handler saw this: {request}");
+        assert!(told == *status || status.is_empty() && matches!(told, "" | "400"), "{request}\n{answer}");
+        assert_eq!(hits(running).await, 0, "a handler saw this: {request}");
         if told == "403" {
             assert!(!answer.contains("access-control-"), "{request}\n{answer}");
         }

@@ -27,6 +27,8 @@ mod limits;
 #[cfg(unix)]
 mod private;
 mod program;
+#[cfg(target_os = "linux")]
+mod socket;
 #[cfg(unix)]
 mod start;
 #[cfg(unix)]
@@ -43,6 +45,10 @@ fn main() -> std::process::ExitCode {
     if std::env::args().nth(1).as_deref() == Some(program::ARGUMENT) {
         return program::run().report();
     }
+    #[cfg(target_os = "linux")]
+    if std::env::args().nth(1).as_deref() == Some(socket::ARGUMENT) {
+        return socket::connect();
+    }
     let trials = [
         start::trials(),
         http::trials(),
@@ -53,6 +59,8 @@ fn main() -> std::process::ExitCode {
         stop::trials(),
         #[cfg(target_os = "linux")]
         handed::trials(),
+        #[cfg(target_os = "linux")]
+        socket::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials).exit_code()

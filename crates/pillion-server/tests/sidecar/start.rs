@@ -95,7 +95,7 @@ async fn a_closed_stdout_is_an_error_on_stderr() {
     let mut said = String::new();
     std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
     assert_eq!(status.code(), Some(1));
-    assert!(said.contains("cannot announce the port on stdout: Broken pipe"), "{said}");
+    assert!(said.contains("cannot announce itself on stdout: Broken pipe"), "{said}");
 }
 
 async fn a_health_route_of_the_routers_own_is_refused() {

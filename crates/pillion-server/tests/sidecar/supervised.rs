@@ -32,9 +32,10 @@ fn spec() -> Spec {
 
 /// The status of `GET path` with this token, if any, and the body.
 async fn get(endpoint: &Endpoint, path: &str, token: Option<&str>) -> (u16, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", endpoint.port.get())).await.unwrap();
+    let port = endpoint.port.unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port.get())).await.unwrap();
     let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let host = format!("Host: 127.0.0.1:{}\r\nConnection: close\r\n", endpoint.port);
+    let host = format!("Host: 127.0.0.1:{port}\r\nConnection: close\r\n");
     stream.write_all(format!("GET {path} HTTP/1.1\r\n{host}{bearer}\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -1,12 +1,17 @@
 //! Starting the sidecar, talking to it, and seeing it end. Every wait ends with an event; the limit only bounds a
 //! failure.
 
-use std::{env, fmt, process::Stdio, time::Duration};
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    net::{TcpStream, UnixStream},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
@@ -38,9 +43,11 @@ pub(crate) async fn refused(command: &mut Command) -> (Option<i32>, String, Stri
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// A sidecar that has announced its port. Dropped, it is killed.
+/// A sidecar that has announced itself. Dropped, it is killed.
 pub(crate) struct Running {
+    /// 0 where it is on a socket.
     pub(crate) port: u16,
+    socket: Option<PathBuf>,
     pub(crate) stdin: Option<ChildStdin>,
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -48,16 +55,29 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    #[expect(clippy::disallowed_methods, reason = "the sidecar is tested without the supervisor")]
     pub(crate) async fn start(command: &mut Command) -> Self {
+        let (line, mut running) = Self::announced(command).await;
+        // As naive as readers get.
+        running.port = line.trim_end().strip_prefix("BACKEND_PORT:").unwrap().parse().unwrap();
+        running
+    }
+
+    /// One that was handed the socket at `path`.
+    pub(crate) async fn start_on(command: &mut Command, path: &Path) -> Self {
+        let (line, mut running) = Self::announced(command).await;
+        assert_eq!(line, "BACKEND_SOCKET:3\n");
+        running.socket = Some(path.to_owned());
+        running
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the sidecar is tested without the supervisor")]
+    async fn announced(command: &mut Command) -> (String, Self) {
         let mut child = command.spawn().unwrap();
         let stderr = child.stderr.take().map(BufReader::new);
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).await.unwrap();
-        // As naive as readers get.
-        let port = line.trim_end().strip_prefix("BACKEND_PORT:").unwrap().parse().unwrap();
-        Self { port, stdin: child.stdin.take(), child, stdout, stderr }
+        (line, Self { port: 0, socket: None, stdin: child.stdin.take(), child, stdout, stderr })
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -91,7 +111,16 @@ impl Running {
     }
 
     pub(crate) async fn connect(&self) -> Connection {
-        Connection(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap())
+        match &self.socket {
+            Some(path) => Connection {
+                stream: Box::new(UnixStream::connect(path).await.unwrap()),
+                host: "localhost".to_owned(),
+            },
+            None => Connection {
+                stream: Box::new(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()),
+                host: format!("127.0.0.1:{}", self.port),
+            },
+        }
     }
 
     /// The process's id.
@@ -116,20 +145,26 @@ impl Running {
 }
 
 /// A connection on which the test decides when each byte is sent.
-pub(crate) struct Connection(TcpStream);
+pub(crate) struct Connection {
+    stream: Box<dyn Stream>,
+    host: String,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 impl Connection {
     /// Sends `bytes`, in which `{host}` stands for the sidecar's address.
     pub(crate) async fn send(&mut self, bytes: impl fmt::Display) {
-        let host = self.0.peer_addr().unwrap().to_string();
-        self.0.write_all(bytes.to_string().replace("{host}", &host).as_bytes()).await.unwrap();
+        self.stream.write_all(bytes.to_string().replace("{host}", &self.host).as_bytes()).await.unwrap();
     }
 
     /// The head of the next answer, or what came of it before the sidecar closed the connection.
     pub(crate) async fn head(&mut self) -> String {
         let mut received = Vec::new();
         while !received.ends_with(b"\r\n\r\n")
-            && let Ok(byte) = self.0.read_u8().await
+            && let Ok(byte) = self.stream.read_u8().await
         {
             received.push(byte);
         }
@@ -140,7 +175,7 @@ impl Connection {
     pub(crate) async fn receive(&mut self, text: &str) -> String {
         let mut received = Vec::new();
         while !String::from_utf8_lossy(&received).contains(text) {
-            let byte = self.0.read_u8().await;
+            let byte = self.stream.read_u8().await;
             received
                 .push(byte.unwrap_or_else(|_| panic!("{text:?} is missing in: {}", received.escape_ascii())));
         }
@@ -150,7 +185,7 @@ impl Connection {
     /// Reads until the sidecar closes the connection.
     pub(crate) async fn rest(&mut self) -> String {
         let mut received = String::new();
-        self.0.read_to_string(&mut received).await.unwrap();
+        self.stream.read_to_string(&mut received).await.unwrap();
         received
     }
 

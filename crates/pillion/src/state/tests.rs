@@ -1,5 +1,7 @@
 mod diagram;
 
+use std::num::NonZeroU16;
+
 use proptest::prelude::*;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::spec::Intensity;
 
-const PORT: NonZeroU16 = NonZeroU16::new(4242).unwrap();
+const HERE: Place = Place::Port(NonZeroU16::new(4242).unwrap());
 const OK: Exit = Exit { code: Some(0), signal: None };
 const KILLED: Exit = Exit { code: None, signal: Some(9) };
 
@@ -62,14 +64,14 @@ fn restarted(events: impl IntoIterator<Item = Event>) -> Machine {
 }
 
 fn up() -> Vec<Event> {
-    vec![Event::Launched, Event::Announced(PORT), Event::Healthy]
+    vec![Event::Launched, Event::Announced(HERE), Event::Healthy]
 }
 
 #[test]
 fn ready_takes_a_launch_an_announcement_and_health() {
     let machine = run(up());
-    assert_eq!(machine.state, State::Ready { port: PORT });
-    assert_eq!(machine.actions, [Wait, Launch, Probe(PORT)]);
+    assert_eq!(machine.state, State::Ready { place: HERE });
+    assert_eq!(machine.actions, [Wait, Launch, Probe(HERE)]);
 }
 
 #[test]
@@ -82,16 +84,16 @@ fn nothing_is_launched_before_what_it_depends_on_is_ready() {
 
 #[test]
 fn a_later_announcement_moves_nothing() {
-    let other = NonZeroU16::new(6666).unwrap();
-    assert_eq!(run(up()).after([Event::Announced(other)]).state, State::Ready { port: PORT });
-    let probing = run([Event::Launched, Event::Announced(PORT), Event::Announced(other)]);
-    assert_eq!(probing.state, State::Starting(Step::Probing { port: PORT }));
+    let other = Place::Port(NonZeroU16::new(6666).unwrap());
+    assert_eq!(run(up()).after([Event::Announced(other)]).state, State::Ready { place: HERE });
+    let probing = run([Event::Launched, Event::Announced(HERE), Event::Announced(other)]);
+    assert_eq!(probing.state, State::Starting(Step::Probing { place: HERE }));
 }
 
 #[test]
 fn a_stop_asks_and_waits_for_the_whole_group() {
     let stopping = run(up()).after([Event::Stop, Event::Exited(OK)]);
-    assert_eq!(stopping.actions[2..], [Probe(PORT), Ask, WatchGroup]);
+    assert_eq!(stopping.actions[2..], [Probe(HERE), Ask, WatchGroup]);
     assert_eq!(stopping.state.phase(), Phase::Stopping);
     let stopped = stopping.after([Event::Gone]);
     assert_eq!((stopped.state.phase(), stopped.outcome()), (Phase::Stopped, StopOutcome::Graceful(OK)));
@@ -102,13 +104,13 @@ fn the_outcome_says_what_it_took() {
     let outcome = |events: &[Event]| run(up()).after(events.iter().cloned()).outcome();
     let killed = [Event::Stop, Event::Expired, Event::Exited(KILLED), Event::Gone];
     assert_eq!(outcome(&killed), StopOutcome::Killed(KILLED));
-    assert_eq!(run(up()).after(killed).actions[2..], [Probe(PORT), Ask, Kill, WatchGroup]);
+    assert_eq!(run(up()).after(killed).actions[2..], [Probe(HERE), Ask, Kill, WatchGroup]);
     let rest = [Event::Stop, Event::Exited(OK), Event::Expired, Event::Gone];
     assert_eq!(outcome(&rest), StopOutcome::GroupKilled(OK));
     assert_eq!(outcome(&[Event::Stop, Event::Expired, Event::Expired]), StopOutcome::Abandoned);
     let at_once = [Event::Stop, Event::Kill, Event::Kill, Event::Exited(KILLED), Event::Gone];
     assert_eq!(outcome(&at_once), StopOutcome::Killed(KILLED));
-    let attached = run([Event::Attached(PORT), Event::Healthy, Event::Stop, Event::Gone]);
+    let attached = run([Event::Attached(HERE), Event::Healthy, Event::Stop, Event::Gone]);
     assert_eq!(attached.outcome(), StopOutcome::Detached);
 }
 
@@ -139,7 +141,7 @@ fn a_crash_sweeps_the_group_with_the_same_grace() {
 
 #[test]
 fn a_start_that_takes_too_long_is_asked_to_end_and_then_killed() {
-    for events in [vec![Event::Launched], vec![Event::Launched, Event::Announced(PORT)]] {
+    for events in [vec![Event::Launched], vec![Event::Launched, Event::Announced(HERE)]] {
         let mut machine = restarted(events);
         assert_eq!(machine.on(Event::Expired), [Ask]);
         assert!(matches!(&machine.state, State::Ending(Ending { cause: Cause::TimedOut(_), .. })));
@@ -233,9 +235,9 @@ fn every_event() -> Vec<Event> {
         Event::Cleared,
         Event::Blocked("db".into()),
         Event::Launched,
-        Event::Attached(PORT),
+        Event::Attached(HERE),
         Event::NotLaunched("no such file".into()),
-        Event::Announced(PORT),
+        Event::Announced(HERE),
         Event::Healthy,
         Event::Unhealthy,
         Event::Hung,

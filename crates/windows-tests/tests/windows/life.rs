@@ -14,7 +14,7 @@ fn a_sidecar_on_pillion_server_becomes_ready_and_stops_when_asked() {
         let leader = witness.hear("leader").await;
         // Its health names version and nonce, and another nonce would not have been accepted.
         assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
-        assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port));
+        assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
         let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("it was asked") };
         assert!(exit.is_success());
         leader.dies().await;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use pillion::{Intensity, Spec, Supervisor};
 
 use super::{
@@ -59,7 +59,7 @@ fn one(value: f64) -> Samples {
 async fn trial(spec: Spec, crashes: usize) -> Result<(Tally, Samples)> {
     let (sidecar, mut events) = Supervisor::start(spec);
     let mut endpoint = sidecar.ready().await?;
-    let clients = Clients::start(endpoint.port.get())?;
+    let clients = Clients::start(endpoint.port.context("it listens on a port")?.get())?;
     let mut mended = Samples::default();
     for _ in 0..crashes {
         clients.served(SERVED).await?;
@@ -68,7 +68,7 @@ async fn trial(spec: Spec, crashes: usize) -> Result<(Tally, Samples)> {
         ready_again(&mut events, &endpoint).await?;
         mended.push(millis(begun.elapsed()));
         endpoint = sidecar.ready().await?;
-        clients.follow(endpoint.port.get());
+        clients.follow(endpoint.port.context("it listens on a port")?.get());
     }
     clients.served(SERVED).await?;
     let tally = clients.finish()?;

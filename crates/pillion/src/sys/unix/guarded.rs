@@ -31,7 +31,7 @@ use super::{
     },
     reap, spawn,
 };
-use crate::status::Exit;
+use crate::{handover::Listener, status::Exit};
 
 /// How long a guard may take to start the program: as long as the file system needs to find it.
 const START: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ impl Guarded {
         };
         let (control, theirs) = pair;
         if let Some(listener) = &order.listener
-            && let Err(error) = send(&control, listener.as_fd())
+            && let Err(error) = send(&control, fd(listener))
         {
             return Ok(Err(format!("the listener could not be handed over: {error}")));
         }
@@ -181,6 +181,13 @@ fn command(program: &Path, order: &Order, control: OwnedFd) -> Command {
     }
     guard.stdin(Stdio::from(control)).stdout(Stdio::piped()).stderr(Stdio::piped());
     guard
+}
+
+fn fd(listener: &Listener) -> BorrowedFd<'_> {
+    match listener {
+        Listener::Port(listener) => listener.as_fd(),
+        Listener::Socket(listener) => listener.as_fd(),
+    }
 }
 
 /// Sends a descriptor along with one byte (`SCM_RIGHTS`, unix(7)).

@@ -1,0 +1,28 @@
+//! What a test that uses the pages of the app wants besides. Without these variables there is one window, which may do nothing.
+//!
+//! | variable | |
+//! | --- | --- |
+//! | `FAKE_APP_SIDECAR` | more of the sidecar's declaration, in JSON: `{ "transport": "socket" }` |
+//! | `FAKE_APP_CSP` | another content security policy |
+//! | `FAKE_APP_WINDOWS` | the labels of more windows, with commas in between. What they may do is in `tauri.conf.json` |
+
+use std::env;
+
+use serde_json::{Map, Value};
+use tauri::{Config, utils::config::Csp};
+
+pub(crate) fn declaration() -> Map<String, Value> {
+    env::var("FAKE_APP_SIDECAR").map(|json| serde_json::from_str(&json).unwrap()).unwrap_or_default()
+}
+
+pub(crate) fn configure(config: &mut Config) {
+    if let Ok(policy) = env::var("FAKE_APP_CSP") {
+        config.app.security.csp = Some(Csp::Policy(policy));
+    }
+    let windows = &mut config.app.windows;
+    for label in env::var("FAKE_APP_WINDOWS").unwrap_or_default().split_terminator(',') {
+        let mut window = windows[0].clone();
+        label.clone_into(&mut window.label);
+        windows.push(window);
+    }
+}

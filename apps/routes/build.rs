@@ -1,0 +1,5 @@
+//! Hands the build to tauri-build.
+
+fn main() {
+    tauri_build::build();
+}

@@ -1,0 +1,88 @@
+//! Two ways to a sidecar on a socket that tauri-plugin-pillion does not go. They are here to be measured, and no more: they open
+//! a connection for each request, wait for no reader and cannot be given up.
+
+use std::error::Error;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header,
+};
+use hyper_util::rt::TokioIo;
+use tauri::{
+    AppHandle, UriSchemeContext, UriSchemeResponder, Wry, async_runtime,
+    ipc::{Channel, InvokeResponseBody},
+};
+use tauri_plugin_pillion::{PillionExt as _, pillion::protocol::Token};
+use tokio::task;
+
+/// As much as tauri-plugin-pillion gives to a page at a time.
+const PIECE: usize = 1024 * 1024;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Pushes the body of an answer into a channel as it comes; an empty message is its end.
+#[tauri::command]
+pub(crate) async fn push(
+    app: AppHandle,
+    path: String,
+    channel: Channel<InvokeResponseBody>,
+) -> Result<(), String> {
+    push_all(&app, &path, &channel).await.map_err(|error| error.to_string())
+}
+
+async fn push_all(app: &AppHandle, path: &str, channel: &Channel<InvokeResponseBody>) -> Outcome<()> {
+    let mut body = ask(app, path).await?.into_body();
+    while let Some(frame) = body.frame().await {
+        let mut piece = frame?.into_data().map(Vec::from).unwrap_or_default();
+        // What came together goes on together, as in tauri-plugin-pillion.
+        while piece.len() < PIECE {
+            let more = tokio::select! {
+                biased;
+                more = body.frame() => more,
+                () = task::yield_now() => None,
+            };
+            let Some(more) = more else { break };
+            piece.extend_from_slice(&more?.into_data().unwrap_or_default());
+        }
+        channel.send(InvokeResponseBody::Raw(piece))?;
+    }
+    Ok(channel.send(InvokeResponseBody::Raw(Vec::new()))?)
+}
+
+/// Answers `whole://localhost/…` with what the sidecar answers, once that is over: a responder takes all of an answer's bytes.
+pub(crate) fn whole(
+    context: UriSchemeContext<'_, Wry>,
+    request: Request<Vec<u8>>,
+    responder: UriSchemeResponder,
+) {
+    let app = context.app_handle().clone();
+    async_runtime::spawn(async move {
+        let (status, body) = match collect(&app, request.uri().path()).await {
+            Ok(body) => (200, body.into()),
+            Err(error) => (502, error.to_string().into_bytes()),
+        };
+        let response =
+            Response::builder().status(status).header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*").body(body);
+        responder.respond(response.unwrap_or_default());
+    });
+}
+
+async fn collect(app: &AppHandle, path: &str) -> Outcome<Bytes> {
+    Ok(ask(app, path).await?.into_body().collect().await?.to_bytes())
+}
+
+async fn ask(app: &AppHandle, path: &str) -> Outcome<Response<Incoming>> {
+    let sidecar = app.pillion().sidecar("socket").map_err(|failure| failure.message)?;
+    let access = sidecar.access().await.map_err(|failure| failure.message)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(access.connect().await?)).await?;
+    async_runtime::spawn(connection);
+    let token = access.token.as_ref().map(Token::reveal).unwrap_or_default();
+    let request = Request::get(path)
+        .header(header::HOST, access.place().authority())
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Empty::<Bytes>::new())?;
+    Ok(sender.send_request(request).await?)
+}

@@ -1,0 +1,45 @@
+//! Where a sidecar serves.
+
+use std::{fmt, num::NonZeroU16};
+
+/// Where the sidecar that the host started accepts connections.
+///
+/// `Display` is what people call it: `port 4242`, `its socket`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A port of 127.0.0.1.
+    Port(NonZeroU16),
+    /// The Unix domain socket that the host handed over (`LISTEN_FDS`). There is one in each run at most, and the sidecar
+    /// need not know by which name the host reaches it.
+    Socket,
+}
+
+impl Place {
+    /// What requests name in `Host`, and what a [proof](crate::Token::prove) is bound to. A socket has no name of its own, and
+    /// `localhost` is what clients write there.
+    #[must_use]
+    pub fn authority(self) -> String {
+        match self {
+            Self::Port(port) => format!("127.0.0.1:{port}"),
+            Self::Socket => "localhost".to_owned(),
+        }
+    }
+
+    /// The port, where it has one.
+    #[must_use]
+    pub fn port(self) -> Option<NonZeroU16> {
+        match self {
+            Self::Port(port) => Some(port),
+            Self::Socket => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::Socket => f.write_str("its socket"),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! How a request and its answer cross the boundary between page and app in one message each: the length of the head as four
+//! bytes, big-endian, the head in JSON, and the bytes of the body as they are. guest-js/framing.ts is the other side.
+
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// A request, without its body.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RequestHead {
+    /// By which the page names it later on; no other of its requests that are under way has the same.
+    pub(crate) id: u32,
+    pub(crate) sidecar: String,
+    pub(crate) method: String,
+    /// In origin form: a path, and maybe a query.
+    pub(crate) path: String,
+    pub(crate) headers: Headers,
+}
+
+/// An answer, without its body.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ResponseHead {
+    pub(crate) status: u16,
+    pub(crate) headers: Headers,
+    /// Whether the bytes that follow are all of the body, so that there is nothing to read.
+    pub(crate) ended: bool,
+}
+
+/// Names and values. A value is bytes, which a string of as many characters stands for, as in Fetch
+/// (<https://webidl.spec.whatwg.org/#idl-ByteString>).
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Headers(Vec<(String, String)>);
+
+/// A name or a value that HTTP has none of.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no header")]
+pub(crate) struct NoHeader(String);
+
+impl Headers {
+    pub(crate) fn parse(self) -> Result<HeaderMap, NoHeader> {
+        let mut map = HeaderMap::new();
+        for (name, value) in self.0 {
+            let parsed = HeaderName::try_from(&name).ok().zip(parse(&value));
+            let (parsed, value) = parsed.ok_or(NoHeader(name))?;
+            map.append(parsed, value);
+        }
+        Ok(map)
+    }
+}
+
+fn parse(value: &str) -> Option<HeaderValue> {
+    let bytes = value.chars().map(|character| u8::try_from(character).ok()).collect::<Option<Vec<_>>>()?;
+    HeaderValue::from_bytes(&bytes).ok()
+}
+
+impl From<&HeaderMap> for Headers {
+    fn from(map: &HeaderMap) -> Self {
+        let text = |value: &HeaderValue| value.as_bytes().iter().copied().map(char::from).collect();
+        Self(map.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
+    }
+}
+
+pub(crate) fn join(head: &impl Serialize, body: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let mut message = vec![0; 4];
+    serde_json::to_writer(&mut message, head)?;
+    let length = u32::try_from(message.len() - 4).map_err(serde::ser::Error::custom)?;
+    message[..4].copy_from_slice(&length.to_be_bytes());
+    message.extend_from_slice(body);
+    Ok(message)
+}
+
+/// The head and the body; nothing where this is no such message.
+pub(crate) fn split<T: DeserializeOwned>(message: &[u8]) -> Option<(T, &[u8])> {
+    let (length, rest) = message.split_first_chunk()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (head, body) = rest.split_at_checked(length)?;
+    Some((serde_json::from_slice(head).ok()?, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_joined_is_split_again() {
+        let message = join(&json!({ "a": "ü" }), &[0, 255]).unwrap();
+        assert_eq!(message[..4], [0, 0, 0, 10]);
+        assert_eq!(split::<Value>(&message), Some((json!({ "a": "ü" }), &[0, 255][..])));
+        assert_eq!(split::<Value>(&join(&1, &[]).unwrap()), Some((json!(1), &[][..])));
+    }
+
+    #[test]
+    fn what_is_cut_or_no_message_is_refused() {
+        for message in [&b""[..], b"\0\0\0", b"\0\0\0\x021", b"\xff\xff\xff\xff1", b"\0\0\0\x01{"] {
+            assert_eq!(split::<Value>(message), None, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn header_values_are_bytes() {
+        let text: Headers = serde_json::from_value(json!([["last-event-id", "\u{c3}\u{bc}"]])).unwrap();
+        let map = text.parse().unwrap();
+        assert_eq!(map["last-event-id"].as_bytes(), "ü".as_bytes());
+        assert_eq!(
+            serde_json::to_value(Headers::from(&map)).unwrap(),
+            json!([["last-event-id", "\u{c3}\u{bc}"]])
+        );
+        for (name, value) in [("a b", ""), ("", ""), ("a", "1\r\nb: 2"), ("a", "\u{100}"), ("a\n", "")] {
+            let headers: Headers = serde_json::from_value(json!([[name, value]])).unwrap();
+            headers.parse().unwrap_err();
+        }
+    }
+}
