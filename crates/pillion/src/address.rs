@@ -20,6 +20,9 @@ pub(crate) enum Address {
     /// The socket that was handed over.
     #[cfg(unix)]
     Socket(std::sync::Arc<crate::socket::Name>),
+    /// The pipe that the sidecar was told to create.
+    #[cfg(windows)]
+    Pipe(pillion_protocol::PipeName),
 }
 
 /// A connection, of whatever kind.
@@ -34,6 +37,8 @@ impl Address {
             Self::Port(port) => Place::Port(*port),
             #[cfg(unix)]
             Self::Socket(_) => Place::Socket,
+            #[cfg(windows)]
+            Self::Pipe(_) => Place::Socket,
         }
     }
 
@@ -47,6 +52,8 @@ impl Address {
             }
             #[cfg(unix)]
             Self::Socket(name) => Ok(Box::new(tokio::net::UnixStream::connect(name.path()).await?)),
+            #[cfg(windows)]
+            Self::Pipe(name) => Ok(Box::new(crate::pipe::connect(*name).await?)),
         }
     }
 }

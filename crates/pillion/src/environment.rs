@@ -58,6 +58,7 @@ const OURS_ALONE: &[&str] = &[
     // Not only a server's address: Conda, for one, sets it to a target triple.
     "HOST",
     environment::TOKEN,
+    environment::PIPE,
     environment::INSTANCE,
     environment::PROTOCOL,
     environment::ALLOWED_ORIGINS,

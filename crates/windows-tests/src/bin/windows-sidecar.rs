@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! serve           answer every request with 200, on a port that is announced
-//! pillion-server  be a sidecar on `pillion_server`, and end when it does
+//! pillion-server  be a sidecar on `pillion_server`, and end when it does; `/large` is 8 MiB, `/given` names what the host
+//!                 gave and the environment still has
+//! squat N         create the pipe that the host named, which is to have N instances at most, and hold it until death
 //! out TEXT        write TEXT as a line to stdout
 //! lines N         write N numbered lines to stdout
 //! eof             wait for the end of stdin
@@ -25,7 +27,11 @@ use std::{
     net::{TcpListener, TcpStream},
     process::{self, Command, Stdio},
     thread,
+    time::Duration,
 };
+
+use axum::{Router, routing::get};
+use pillion_server::Sidecar;
 
 /// Creation flags: <https://learn.microsoft.com/en-us/windows/win32/procthread/process-creation-flags>.
 const DETACHED_PROCESS: u32 = 0x0000_0008;
@@ -40,6 +46,7 @@ fn main() {
         match step.as_str() {
             "serve" => serve(),
             "pillion-server" => pillion_server(),
+            "squat" => squat(argument().parse().unwrap()),
             "out" => line(&mut io::stdout(), &argument()),
             "lines" => lines(argument().parse().unwrap()),
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
@@ -117,7 +124,26 @@ fn serve() {
 }
 
 fn pillion_server() {
+    let router = Router::new()
+        .route("/large", get(async || vec![b'x'; 8 << 20]))
+        .route("/given", get(async || env::vars().map(|(name, _)| name + " ").collect::<String>()));
+    let sidecar = Sidecar::new("Test").version("1.2.3").grace(Duration::from_millis(200)).serve(router);
+    if let Err(error) = tokio::runtime::Runtime::new().unwrap().block_on(sidecar) {
+        line(&mut io::stderr(), &error.to_string());
+        process::exit(1);
+    }
+}
+
+#[cfg(windows)]
+fn squat(instances: usize) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let sidecar = pillion_server::Sidecar::new("Test").version("1.2.3").serve(axum::Router::new());
-    runtime.block_on(sidecar).unwrap();
+    let _context = runtime.enter();
+    let mut options = tokio::net::windows::named_pipe::ServerOptions::new();
+    let pipe = options.max_instances(instances).create(env::var("PILLION_PIPE").unwrap());
+    std::mem::forget(pipe.unwrap());
+}
+
+#[cfg(not(windows))]
+fn squat(_instances: usize) {
+    panic!("only Windows has named pipes");
 }
