@@ -22,7 +22,7 @@ pub(crate) enum Address {
     Socket(std::sync::Arc<crate::socket::Name>),
     /// The pipe that the sidecar was told to create.
     #[cfg(windows)]
-    Pipe(pillion_protocol::PipeName),
+    Pipe(crate::pipe::Pipe),
 }
 
 /// A connection, of whatever kind.
@@ -42,6 +42,15 @@ impl Address {
         }
     }
 
+    /// The same, served by these processes, where the system can tell.
+    #[cfg(windows)]
+    pub(crate) fn of(&self, group: &std::sync::Arc<crate::sys::Group>) -> Self {
+        match self {
+            Self::Port(port) => Self::Port(*port),
+            Self::Pipe(pipe) => Self::Pipe(pipe.of(group)),
+        }
+    }
+
     /// Connects, straight to the address: no resolver, no proxy.
     pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         match self {
@@ -53,7 +62,7 @@ impl Address {
             #[cfg(unix)]
             Self::Socket(name) => Ok(Box::new(tokio::net::UnixStream::connect(name.path()).await?)),
             #[cfg(windows)]
-            Self::Pipe(name) => Ok(Box::new(crate::pipe::connect(*name).await?)),
+            Self::Pipe(pipe) => Ok(Box::new(pipe.connect().await?)),
         }
     }
 }

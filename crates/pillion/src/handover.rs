@@ -127,8 +127,8 @@ fn bind_socket() -> Option<(Listener, Address)> {
 
 #[cfg(windows)]
 fn bind_socket() -> Option<(Listener, Address)> {
-    match crate::pipe::fresh_name() {
-        Ok(name) => Some((Listener::Pipe(name), Address::Pipe(name))),
+    match crate::pipe::Pipe::fresh() {
+        Ok(pipe) => Some((Listener::Pipe(pipe.name), Address::Pipe(pipe))),
         Err(error) => {
             tracing::warn!(%error, "no name for a pipe could be chosen");
             None

@@ -10,6 +10,7 @@
 //! eof             wait for the end of stdin
 //! tell PORT NAME  connect to the test at that port, and write NAME and the process id as a line
 //! more TEXT       write TEXT as a line to the last of these connections, which are held until death
+//! pipe            write the name of the pipe that the host chose to it
 //! hear            wait until the test answers on it
 //! child … ;       do what stands before the semicolon in a child that shares this one's stdin, and go on
 //! deaf … ;        the same in a child that hears nothing
@@ -56,6 +57,7 @@ fn main() {
                 told.push(test);
             }
             "more" => line(told.last_mut().unwrap(), &argument()),
+            "pipe" => line(told.last_mut().unwrap(), &env::var("PILLION_PIPE").unwrap()),
             "hear" => drop(told.last_mut().unwrap().read(&mut [0])),
             "child" => drop(command(&mut steps, 0).spawn().unwrap()),
             "deaf" => drop(command(&mut steps, 0).stdin(Stdio::null()).spawn().unwrap()),

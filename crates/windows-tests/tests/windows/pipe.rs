@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, fs, io, process::Command};
 
 use pillion::{Access, FailureKind, Spec, StopOutcome, Supervisor, Transport, protocol::Place};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::windows::named_pipe::ServerOptions,
+    task::JoinSet,
+};
 use windows_tests::{Witness, run};
 
 use crate::support::sidecar;
@@ -106,7 +110,7 @@ fn many_clients_and_large_answers_get_through_at_once() {
         let witness = Witness::new().await;
         let (supervisor, _) = Supervisor::start(piped(SERVES, &witness));
         let access = supervisor.access().await.unwrap();
-        let mut clients = tokio::task::JoinSet::new();
+        let mut clients = JoinSet::new();
         for _ in 0..20 {
             let access = access.clone();
             clients.spawn(async move { get(&access, "/large", token(&access)).await });
@@ -163,6 +167,34 @@ async fn taken(instances: &str) {
     let said = failure.detail.tail.join("\n");
     assert!(said.contains("another program has created the named pipe"), "{said}");
     squatter.dies().await;
+}
+
+#[test]
+fn a_stranger_who_adds_an_instance_hears_nothing() {
+    run(async {
+        let witness = Witness::new().await;
+        let (supervisor, _) = Supervisor::start(piped("tell PORT leader pipe pillion-server", &witness));
+        let name = witness.hear("leader").await.line().await;
+        let access = supervisor.access().await.unwrap();
+        let mut strangers = JoinSet::new();
+        for _ in 0..3 {
+            let mut stranger = ServerOptions::new().create(&name).unwrap();
+            strangers.spawn(async move {
+                stranger.connect().await.unwrap();
+                let mut heard = Vec::new();
+                // Windows calls the end of the stream an error at times.
+                let _ = stranger.read_to_end(&mut heard).await;
+                heard
+            });
+        }
+        // The instances of a pipe take turns.
+        for _ in 0..10 {
+            assert_eq!(get(&access, "/given", token(&access)).await.0, 200);
+        }
+        while let Some(heard) = strangers.join_next().await {
+            assert_eq!(String::from_utf8_lossy(&heard.unwrap()), "");
+        }
+    });
 }
 
 #[test]
