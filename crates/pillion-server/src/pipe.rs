@@ -29,7 +29,6 @@ const OWNER_ALONE: &U16CStr = u16cstr!("D:P(A;;GA;;;S-1-3-4)");
 const BUFFER: u32 = 64 * 1024;
 /// How long to wait for the system to have the resources for another instance again.
 const PAUSE: Duration = Duration::from_secs(1);
-
 /// Of a pipe that is to have no further instance: <https://learn.microsoft.com/en-us/windows/win32/debug/system-error-codes--0-499->.
 const ERROR_PIPE_BUSY: i32 = 231;
 

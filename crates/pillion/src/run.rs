@@ -113,7 +113,7 @@ impl Run {
                 Announcement::Of(place) => places.push(place),
                 Announcement::Malformed(line) => self.misannounced(format!(
                     "it printed {line:?}, which is no announcement: a port is a number from 1 to 65535, a socket is \
-                     {LISTENER}, and nothing else is"
+                     called {LISTENER}, and nothing else is"
                 )),
                 Announcement::Unfinished(line) => {
                     self.misannounced(format!("it printed {line:?} without the newline that completes it"));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, process::Command};
 
-use pillion::{Access, FailureKind, Spec, StopOutcome, Supervisor, Transport, protocol::Place};
+use pillion::{Access, FailureKind, SidecarEvent, Spec, StopOutcome, Supervisor, Transport, protocol::Place};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::windows::named_pipe::ServerOptions,
@@ -36,7 +36,6 @@ fn token(access: &Access) -> &str {
 
 /// The ports that anybody listens on. Under Wine the kernel says so (`proc_pid_net(5)`): Wine's own table leaves out those that
 /// listen, and its server holds all sockets.
-#[expect(clippy::disallowed_methods, reason = "netstat ends by itself")]
 fn ports() -> BTreeSet<u16> {
     let (table, radix) = match fs::read_to_string(r"Z:\proc\net\tcp") {
         Ok(table) => (table, 16),
@@ -136,6 +135,35 @@ fn each_run_has_another_pipe_and_the_last_one_is_gone() {
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(get(&second, "/given", token(&first)).await.0, 401);
         assert_eq!(get(&second, "/given", token(&second)).await.0, 200);
+    });
+}
+
+#[test]
+fn who_takes_no_pipe_is_used_at_its_port() {
+    run(async {
+        let witness = Witness::new().await;
+        let spec = sidecar("serve eof exit 0", &witness).transport(Transport::Socket);
+        let (supervisor, mut events) = Supervisor::start(spec);
+        assert!(supervisor.ready().await.unwrap().port.is_some());
+        let notice = loop {
+            if let SidecarEvent::Notice(text) = events.next().await.unwrap() {
+                break text;
+            }
+        };
+        assert!(notice.contains("did not take the listener"), "{notice}");
+    });
+}
+
+#[test]
+fn what_is_no_name_of_ours_is_not_created() {
+    run(async {
+        let witness = Witness::new().await;
+        let spec = sidecar("pillion-server", &witness).env("PILLION_PIPE", r"\\.\pipe\pillion-me");
+        let (supervisor, _) = Supervisor::start(spec);
+        let failure = supervisor.ready().await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ExitedEarly);
+        let said = failure.detail.tail.join("\n");
+        assert!(said.contains("PILLION_PIPE is not"), "{said}");
     });
 }
 
