@@ -9,7 +9,7 @@
 //! | ` BACKEND_PORT:1`, `backend_port:1`, `x BACKEND_PORT:1` | a line like any other |
 //! | invalid UTF-8 before the line | lines like any other; reading goes on |
 //! | noise without a newline, of any length | one cut line; reading goes on in bounded memory |
-//! | `BACKEND_SOCKET:3\n` | the socket that the host handed over as descriptor 3 |
+//! | `BACKEND_SOCKET:3\n` (on Windows `BACKEND_SOCKET:pipe\n`) | the socket that the host handed over as descriptor 3 (the pipe that it named) |
 //! | `BACKEND_SOCKET:` and anything else | not announced: [`Announcement::Malformed`] |
 //! | a second announcement | the first one holds; the host reports the second |
 //!
@@ -24,16 +24,16 @@ use crate::{Place, framing::Line};
 pub const PREFIX: &str = "BACKEND_PORT:";
 /// What the announcement of a socket starts with.
 pub const SOCKET_PREFIX: &str = "BACKEND_SOCKET:";
-/// The descriptor at which a host hands its listener over (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`), and the one that
-/// can be announced.
-pub const LISTENER: &str = "3";
+/// What a socket is announced as: the descriptor at which a host hands its listener over (`SD_LISTEN_FDS_START`,
+/// `sd_listen_fds(3)`). On Windows, where the sidecar creates the pipe that the host named, it is `pipe`. There is one at most.
+pub const LISTENER: &str = if cfg!(windows) { "pipe" } else { "3" };
 
 /// What a line of stdout says about where the sidecar serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Announcement {
     /// The sidecar accepts connections there.
     Of(Place),
-    /// The line starts like an announcement, but no port from 1 to 65535 follows, or no descriptor 3. The line as text.
+    /// The line starts like an announcement, but no port from 1 to 65535 follows, or not [`LISTENER`]. The line as text.
     Malformed(String),
     /// The stream ended within the line, so that it may be cut short. The line as text.
     Unfinished(String),
@@ -45,7 +45,7 @@ impl Announcement {
     pub fn read(line: &Line<'_>) -> Option<Self> {
         let visible = line.visible()?;
         let place = match visible.strip_prefix(SOCKET_PREFIX.as_bytes()) {
-            Some(descriptor) => (descriptor == LISTENER.as_bytes()).then_some(Place::Socket),
+            Some(listener) => (listener == LISTENER.as_bytes()).then_some(Place::Socket),
             None => parse_port(visible.strip_prefix(PREFIX.as_bytes())?).map(Place::Port),
         };
         let text = || String::from_utf8_lossy(&visible[..visible.len().min(80)]).into_owned();
@@ -136,14 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_announced_by_the_descriptor_it_was_handed_over_as() {
-        assert_eq!(announcement_line(Place::Socket), "BACKEND_SOCKET:3\n");
-        assert_eq!(read(b"BACKEND_SOCKET:3\r\n"), [Announcement::Of(Place::Socket)]);
-        for rest in ["", "0", "4", "03", "3 ", "/run/backend.sock"] {
+    fn a_socket_is_announced_as_what_it_was_given_as() {
+        let (ours, elsewheres) = if cfg!(windows) { ("pipe", "3") } else { ("3", "pipe") };
+        let line = format!("BACKEND_SOCKET:{ours}");
+        assert_eq!(announcement_line(Place::Socket), format!("{line}\n"));
+        assert_eq!(read(format!("{line}\r\n").as_bytes()), [Announcement::Of(Place::Socket)]);
+        assert_eq!(read(line.as_bytes()), [Announcement::Unfinished(line)]);
+        for rest in ["", "0", "4", "03", "3 ", "pipe ", "/run/backend.sock", elsewheres] {
             let line = format!("BACKEND_SOCKET:{rest}");
             assert_eq!(read(format!("{line}\n").as_bytes()), [Announcement::Malformed(line)]);
         }
-        assert_eq!(read(b"BACKEND_SOCKET:3"), [Announcement::Unfinished("BACKEND_SOCKET:3".into())]);
     }
 
     #[test]

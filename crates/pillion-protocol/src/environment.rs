@@ -15,6 +15,9 @@ pub const PROTOCOL_VERSION: &str = "1";
 pub const INSTANCE: &str = "PILLION_INSTANCE";
 /// The token of this run, 64 lower-case hexadecimal digits. Whoever reads it removes it from the environment.
 pub const TOKEN: &str = "PILLION_TOKEN";
+/// The named pipe to create and serve instead of a port, on Windows: a [`PipeName`](crate::PipeName). Whoever reads it removes it
+/// from the environment.
+pub const PIPE: &str = "PILLION_PIPE";
 /// Comma-separated origins whose pages may call the sidecar, as in the `Origin` header (RFC 6454, section 6.1).
 pub const ALLOWED_ORIGINS: &str = "PILLION_ALLOWED_ORIGINS";
 /// The port to listen on instead of an OS-chosen one. Read by the sidecar; a host sets it only when told to.
@@ -88,6 +91,11 @@ pub enum EnvironmentError {
     /// `PILLION_TOKEN` is set, but not to a token. What it is set to may be part of one, and is not repeated.
     #[error("PILLION_TOKEN is not 64 hexadecimal digits: only a Pillion host should set it")]
     Token,
+    /// `PILLION_PIPE` is set, but not to the name of a pipe.
+    #[error(
+        r"PILLION_PIPE is not \\.\pipe\pillion- and 32 hexadecimal digits: only a Pillion host should set it"
+    )]
+    Pipe,
 }
 
 /// What a sidecar was given by whoever started it.

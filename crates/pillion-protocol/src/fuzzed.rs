@@ -8,6 +8,7 @@ use std::{ffi::OsString, num::NonZeroU16};
 use crate::{
     Admission, Announcement, Given, LineFramer, Place, Token, Verdict,
     admission::{Field, Head, without_bearer},
+    announcement::LISTENER,
     environment::{INSTANCE, PORT, TOKEN},
     health::HealthReport,
 };
@@ -39,7 +40,7 @@ pub fn output(bytes: &[u8]) {
         if let Some(Announcement::Of(place)) = line.announcement {
             let announced = match place {
                 Place::Port(port) => format!("BACKEND_PORT:{port}"),
-                Place::Socket => "BACKEND_SOCKET:3".to_owned(),
+                Place::Socket => format!("BACKEND_SOCKET:{LISTENER}"),
             };
             let sent = String::from_utf8_lossy(sent);
             let shown = sent.trim_end_matches('\r').rsplit('\r').next();

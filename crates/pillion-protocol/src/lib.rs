@@ -5,7 +5,7 @@
 //!
 //! - [`framing`] cuts a byte stream into lines in bounded memory.
 //! - [`announcement`] reads `BACKEND_PORT:{port}` from such a line.
-//! - [`Place`] is where a sidecar serves: a port, or a socket.
+//! - [`Place`] is where a sidecar serves: a port, or a socket; [`PipeName`] is what stands for that on Windows.
 //! - [`health`] is the body of `GET /health`.
 //! - [`environment`] names what the host gives to the sidecar.
 //! - [`secret`] is the token of a run, and the proof that a server holds it.
@@ -19,6 +19,7 @@ pub mod framing;
 #[doc(hidden)]
 pub mod fuzzed;
 pub mod health;
+mod pipe;
 mod place;
 pub mod secret;
 
@@ -27,5 +28,6 @@ pub use announcement::{Announcement, announcement_line};
 pub use environment::{Given, Instance};
 pub use framing::{Line, LineFramer};
 pub use health::Health;
+pub use pipe::PipeName;
 pub use place::Place;
 pub use secret::{Challenge, Token};

@@ -9,8 +9,8 @@ use std::{fmt, num::NonZeroU16};
 pub enum Place {
     /// A port of 127.0.0.1.
     Port(NonZeroU16),
-    /// The Unix domain socket that the host handed over (`LISTEN_FDS`). There is one in each run at most, and the sidecar
-    /// need not know by which name the host reaches it.
+    /// The Unix domain socket that the host handed over (`LISTEN_FDS`), or on Windows the pipe that it named
+    /// (`PILLION_PIPE`). There is one in each run at most.
     Socket,
 }
 

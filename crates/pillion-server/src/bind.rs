@@ -28,6 +28,9 @@ pub(crate) enum Listening {
     /// On a Unix domain socket.
     #[cfg(unix)]
     Socket(tokio::net::UnixListener),
+    /// On a named pipe.
+    #[cfg(windows)]
+    Pipe(crate::pipe::OwnUser),
 }
 
 impl Listening {
@@ -37,6 +40,8 @@ impl Listening {
             Self::Port(_, port) => Place::Port(*port),
             #[cfg(unix)]
             Self::Socket(_) => Place::Socket,
+            #[cfg(windows)]
+            Self::Pipe(_) => Place::Socket,
         }
     }
 }
@@ -51,6 +56,11 @@ pub(crate) async fn listen(
         Some(Handed::Socket(socket)) => {
             return tokio::net::UnixListener::from_std(socket).map(Listening::Socket).map_err(Error::Handed);
         }
+        #[cfg(windows)]
+        Some(Handed::Pipe(name)) => {
+            return crate::pipe::OwnUser::create(name).map(Listening::Pipe);
+        }
+        #[cfg(unix)]
         Some(Handed::Port(listener)) => {
             let (listener, port) =
                 TcpListener::from_std(listener).and_then(with_port).map_err(Error::Handed)?;

@@ -34,9 +34,16 @@ pub enum Error {
         "the system refuses port {0} to this user: set PORT to 1024 or above, or unset it to let the system choose"
     )]
     PortForbidden(NonZeroU16),
-    /// What `LISTEN_FDS` hands over is no listener, or one that others than this machine reach.
-    #[error("the listener that LISTEN_FDS hands over cannot be used: {0}")]
+    /// What `LISTEN_FDS` hands over is no listener, or one that others than this machine reach; or, on Windows, the pipe that
+    /// `PILLION_PIPE` names cannot be created.
+    #[error("the listener that the host hands over (LISTEN_FDS, PILLION_PIPE) cannot be used: {0}")]
     Handed(#[source] io::Error),
+    /// Another program has created the pipe that `PILLION_PIPE` names. Its name is new in each run.
+    #[error(
+        "another program has created the named pipe that PILLION_PIPE names before this one could, as one does that wants \
+         to be taken for it: start this one again, which gives it another name"
+    )]
+    PipeTaken,
     /// Listening failed for another reason.
     #[error("cannot listen on 127.0.0.1: {0}")]
     Listen(#[source] io::Error),

@@ -7,7 +7,7 @@ use std::{
 
 use pillion_protocol::{
     Given,
-    environment::{EnvironmentError, TOKEN},
+    environment::{EnvironmentError, PIPE, TOKEN},
 };
 
 use crate::handed::{self, Handed};
@@ -23,7 +23,7 @@ pub(crate) fn take() -> Result<Given, EnvironmentError> {
         .get_or_init(|| {
             let given = Given::read(|name| env::var_os(name));
             *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = handed::take().transpose();
-            if [TOKEN, handed::NAMES].iter().any(|name| env::var_os(name).is_some()) {
+            if [TOKEN, PIPE, handed::NAMES].iter().any(|name| env::var_os(name).is_some()) {
                 forget();
             }
             given
@@ -48,6 +48,7 @@ fn forget() {
     // Windows the system itself locks the environment.
     unsafe {
         env::remove_var(TOKEN);
+        env::remove_var(PIPE);
         env::remove_var(handed::NAMES);
     }
     #[cfg(target_os = "linux")]

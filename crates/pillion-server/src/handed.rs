@@ -1,21 +1,29 @@
 //! The listener that a host may hand over, by systemd's convention (`sd_listen_fds(3)`): where the sidecar serves is then
-//! known before it runs, and stays the same when it is started again.
+//! known before it runs, and stays the same when it is started again. Windows hands no listener over: there the host names a
+//! pipe to create.
 
+use std::io;
 #[cfg(unix)]
-use std::os::unix::net::UnixListener;
-use std::{io, net::TcpListener};
+use std::{net::TcpListener, os::unix::net::UnixListener};
+
+#[cfg(windows)]
+use pillion_protocol::PipeName;
 
 /// What else the host says about it, which nobody else is to read.
 pub(crate) const NAMES: &str = "LISTEN_FDNAMES";
 
-/// What was handed over: a socket that listens, and that no network reaches.
+/// What was handed over: a socket that listens, or the way to one, and that no network reaches.
 #[derive(Debug)]
 pub(crate) enum Handed {
     /// On a port of 127.0.0.1.
+    #[cfg(unix)]
     Port(TcpListener),
     /// On a Unix domain socket.
     #[cfg(unix)]
     Socket(UnixListener),
+    /// On a named pipe that is to be created.
+    #[cfg(windows)]
+    Pipe(PipeName),
 }
 
 /// Takes it out of the environment, so that no program that this one starts takes it for its own, and has it closed in
@@ -45,10 +53,13 @@ pub(crate) fn take() -> io::Result<Option<Handed>> {
     Ok(Some(Handed::Port(listener)))
 }
 
-/// Nobody hands a listener over there.
-#[cfg(not(unix))]
+/// The pipe that the host named, if it did.
+#[cfg(windows)]
 pub(crate) fn take() -> io::Result<Option<Handed>> {
-    Ok(None)
+    let name = std::env::var_os(pillion_protocol::environment::PIPE).filter(|name| !name.is_empty());
+    let Some(name) = name else { return Ok(None) };
+    let name = name.to_string_lossy().parse().map_err(unfit)?;
+    Ok(Some(Handed::Pipe(name)))
 }
 
 #[cfg(unix)]
@@ -63,7 +74,6 @@ fn prepare(listener: impl std::os::fd::AsFd, name: &str) -> io::Result<()> {
     Ok(rustix::net::listen(listener, 1024)?)
 }
 
-#[cfg(unix)]
-fn unfit(why: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, why.into())
+fn unfit(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }

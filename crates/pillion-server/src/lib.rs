@@ -18,8 +18,9 @@
 //! - **A port.** 127.0.0.1 only. The system chooses the port, never one that browsers refuse to call; where `PORT` is
 //!   set, that port or an error in words. Where the host hands a listener over (`LISTEN_FDS`), that one, so that the port
 //!   survives a crash. It may be a Unix domain socket: then there is no port, and other users are turned away by their
-//!   credentials.
-//! - **The announcement.** Exactly one line on stdout, `BACKEND_PORT:{port}` or `BACKEND_SOCKET:3`, once connections are accepted. Print
+//!   credentials. On Windows the host may name a pipe instead (`PILLION_PIPE`), which no other user can open.
+//! - **The announcement.** Exactly one line on stdout, `BACKEND_PORT:{port}` or `BACKEND_SOCKET:3` (on Windows
+//!   `BACKEND_SOCKET:pipe`), once connections are accepted. Print
 //!   nothing else there: what is for humans goes to stderr, through `tracing`.
 //! - **Health.** `GET /health` answers status, app, version, clock, uptime, and the nonce of this run. The route is
 //!   ours: it is added to your router outside your layers, your fallback stays yours, and a router with a
@@ -70,6 +71,8 @@ mod logging;
 mod origins;
 #[cfg(unix)]
 mod peers;
+#[cfg(windows)]
+mod pipe;
 mod shutdown;
 mod sidecar;
 mod signals;

@@ -40,8 +40,8 @@ impl Sidecar {
 
     /// A sidecar of the app of this name.
     ///
-    /// Takes the token that the host gave out of the environment, and the listener if it handed one over (`LISTEN_FDS`), so
-    /// that programs that this one starts do not inherit them.
+    /// Takes the token that the host gave out of the environment, and the listener if it handed one over (`LISTEN_FDS`, on
+    /// Windows `PILLION_PIPE`), so that programs that this one starts do not inherit them.
     /// Call it before you start any, best as the first thing in `main`: other threads should not read the environment, as C
     /// libraries do, at this moment.
     pub fn new(app: impl Into<String>) -> Self {
@@ -98,7 +98,7 @@ impl Sidecar {
         announce(place).map_err(Error::Announce)?;
         match place {
             Place::Port(port) => info!("listening on http://127.0.0.1:{port}"),
-            Place::Socket => info!("listening on the socket that was handed over"),
+            Place::Socket => info!("listening where the host said, on no port"),
         }
 
         let stopping = async {
@@ -136,6 +136,8 @@ async fn accept(listening: Listening, gate: Gate, limits: Limits, shutdown: Shut
         Listening::Socket(listener) => {
             connections::accept(crate::peers::OwnUser(listener), gate, limits, shutdown).await
         }
+        #[cfg(windows)]
+        Listening::Pipe(listener) => connections::accept(listener, gate, limits, shutdown).await,
     }
 }
 

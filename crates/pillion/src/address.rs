@@ -20,6 +20,9 @@ pub(crate) enum Address {
     /// The socket that was handed over.
     #[cfg(unix)]
     Socket(std::sync::Arc<crate::socket::Name>),
+    /// The pipe that the sidecar was told to create.
+    #[cfg(windows)]
+    Pipe(crate::pipe::Pipe),
 }
 
 /// A connection, of whatever kind.
@@ -34,6 +37,17 @@ impl Address {
             Self::Port(port) => Place::Port(*port),
             #[cfg(unix)]
             Self::Socket(_) => Place::Socket,
+            #[cfg(windows)]
+            Self::Pipe(_) => Place::Socket,
+        }
+    }
+
+    /// The same, served by these processes, where the system can tell.
+    #[cfg(windows)]
+    pub(crate) fn of(&self, group: &std::sync::Arc<crate::sys::Group>) -> Self {
+        match self {
+            Self::Port(port) => Self::Port(*port),
+            Self::Pipe(pipe) => Self::Pipe(pipe.of(group)),
         }
     }
 
@@ -47,6 +61,8 @@ impl Address {
             }
             #[cfg(unix)]
             Self::Socket(name) => Ok(Box::new(tokio::net::UnixStream::connect(name.path()).await?)),
+            #[cfg(windows)]
+            Self::Pipe(pipe) => Ok(Box::new(pipe.connect().await?)),
         }
     }
 }

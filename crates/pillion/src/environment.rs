@@ -58,6 +58,7 @@ const OURS_ALONE: &[&str] = &[
     // Not only a server's address: Conda, for one, sets it to a target triple.
     "HOST",
     environment::TOKEN,
+    environment::PIPE,
     environment::INSTANCE,
     environment::PROTOCOL,
     environment::ALLOWED_ORIGINS,
@@ -219,6 +220,8 @@ mod tests {
         assert_eq!(windows(&host, Inherit::default().but(["AWS_*"])), ["Path=p", "systemroot=C:"]);
     }
 
+    // There are none on Windows, where such paths are not absolute.
+    #[cfg(unix)]
     #[test]
     fn an_app_image_is_undone() {
         let image = ["APPDIR=/tmp/.mount_a", "APPIMAGE=/home/u/a.AppImage", "ARGV0=a", "OWD=/home/u"];
@@ -245,6 +248,8 @@ mod tests {
         }
     }
 
+    // There are none on Windows, where such paths are not absolute.
+    #[cfg(unix)]
     #[test]
     fn no_app_image_is_undone_where_there_is_none() {
         let kept = |host: Host| host.hand_on(&Inherit::default()).len();

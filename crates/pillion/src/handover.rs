@@ -1,5 +1,8 @@
 //! The listener that is bound once and handed to each run, so that it outlives a crash: whoever connects in between waits in
 //! its queue for the next run. By systemd's convention (`sd_listen_fds(3)`).
+//!
+//! On Windows no listener can be handed over. What stands in the place of a socket there is the name of a pipe, which the run
+//! creates; it is another one in each run, so that nobody can have taken it.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -18,6 +21,22 @@ pub(crate) enum Listener {
     /// On a Unix domain socket.
     #[cfg(unix)]
     Socket(std::os::unix::net::UnixListener),
+    /// On a pipe that is not there yet.
+    #[cfg(windows)]
+    Pipe(pillion_protocol::PipeName),
+}
+
+impl Listener {
+    /// The variable by which the run is told of it, where it is nothing that could be handed over.
+    pub(crate) fn variable(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Port(_) => None,
+            #[cfg(unix)]
+            Self::Socket(_) => None,
+            #[cfg(windows)]
+            Self::Pipe(name) => Some((pillion_protocol::environment::PIPE, name.to_string())),
+        }
+    }
 }
 
 /// The listener of one sidecar. It is open while there is, or is about to be, a run to serve it.
@@ -37,8 +56,13 @@ impl Handover {
     }
 
     /// The listener for the next run: the one there is, or a new one, on the port of the last one if nobody took that.
-    /// Nothing where the system has none; the sidecar then finds a port by itself.
+    /// A pipe is a new one always. Nothing where the system has none; the sidecar then finds a port by itself.
     pub(crate) fn offer(&mut self) -> Option<Listener> {
+        // The name of a pipe is for one run: by the next one, others know it.
+        #[cfg(windows)]
+        if let Some(Listener::Pipe(_)) = self.listener {
+            self.close();
+        }
         if self.listener.is_none() {
             let bound = match (self.transport, &self.address) {
                 (Transport::Tcp, Some(Address::Port(port))) => bind(port.get()).or_else(|| bind(0)),
@@ -51,6 +75,8 @@ impl Handover {
             Listener::Port(listener) => listener.try_clone().ok().map(Listener::Port),
             #[cfg(unix)]
             Listener::Socket(listener) => listener.try_clone().ok().map(Listener::Socket),
+            #[cfg(windows)]
+            Listener::Pipe(name) => Some(Listener::Pipe(*name)),
         }
     }
 
@@ -99,7 +125,13 @@ fn bind_socket() -> Option<(Listener, Address)> {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 fn bind_socket() -> Option<(Listener, Address)> {
-    None
+    match crate::pipe::Pipe::fresh() {
+        Ok(pipe) => Some((Listener::Pipe(pipe.name), Address::Pipe(pipe))),
+        Err(error) => {
+            tracing::warn!(%error, "no name for a pipe could be chosen");
+            None
+        }
+    }
 }

@@ -29,13 +29,13 @@ pub(crate) fn launch(run: &Run, grace: Duration, listener: Option<Listener>) -> 
     let instance = Instance::from_bytes(nonce);
     let token = run.private.then(fresh_token).transpose().map_err(no_random)?;
     let mark = format!("{}={instance}", environment::INSTANCE);
-    let command = command(run, instance, token.as_ref());
+    let command = command(run, instance, token.as_ref(), listener.as_ref());
     Group::spawn(Order { command, grace, mark, listener })
         .map(|spawned| Launched { instance, token, spawned })
         .map_err(|error| diagnosis::explain(&run.program, run.current_dir.as_deref(), &error))
 }
 
-fn command(run: &Run, instance: Instance, token: Option<&Token>) -> Command {
+fn command(run: &Run, instance: Instance, token: Option<&Token>, listener: Option<&Listener>) -> Command {
     let mut command = Command::new(&run.program);
     command
         .args(&run.args)
@@ -46,6 +46,7 @@ fn command(run: &Run, instance: Instance, token: Option<&Token>) -> Command {
     if let Some(token) = token {
         command.env(environment::TOKEN, token.reveal());
     }
+    command.envs(listener.and_then(Listener::variable));
     if !run.allowed_origins.is_empty() {
         command.env(environment::ALLOWED_ORIGINS, run.allowed_origins.join(","));
     }

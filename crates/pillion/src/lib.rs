@@ -34,6 +34,8 @@ mod launch;
 mod life;
 mod log;
 mod output;
+#[cfg(windows)]
+mod pipe;
 mod probe;
 mod pulse;
 mod run;

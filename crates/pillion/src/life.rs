@@ -343,8 +343,10 @@ impl Life {
         match place {
             Place::Port(port) => Some(Address::Port(port)),
             Place::Socket => {
-                let address = self.handover.as_ref()?.address()?;
-                (address.place() == place).then(|| address.clone())
+                let address = self.handover.as_ref()?.address()?.clone();
+                #[cfg(windows)]
+                let address = address.of(&self.run.process.as_ref()?.group);
+                (address.place() == place).then_some(address)
             }
         }
     }

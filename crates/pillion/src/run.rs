@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pillion_protocol::{Announcement, Instance, Place, Token};
+use pillion_protocol::{Announcement, Instance, Place, Token, announcement::LISTENER};
 use tokio::{sync::broadcast, time::Instant};
 
 use crate::{
@@ -113,7 +113,7 @@ impl Run {
                 Announcement::Of(place) => places.push(place),
                 Announcement::Malformed(line) => self.misannounced(format!(
                     "it printed {line:?}, which is no announcement: a port is a number from 1 to 65535, a socket is \
-                     descriptor 3, and nothing else is"
+                     called {LISTENER}, and nothing else is"
                 )),
                 Announcement::Unfinished(line) => {
                     self.misannounced(format!("it printed {line:?} without the newline that completes it"));

@@ -48,7 +48,7 @@ pub enum Transport {
     /// A port of 127.0.0.1.
     #[default]
     Tcp,
-    /// A Unix domain socket, and no port at all.
+    /// A Unix domain socket, on Windows a named pipe, and no port at all.
     Socket,
 }
 
@@ -221,7 +221,9 @@ impl Spec {
     /// `pillion-server`, and others that take such a listener and announce `BACKEND_SOCKET:3`; one that announces a port did
     /// not take it, and is used as it is, with a notice.
     ///
-    /// Linux and macOS, under a guard; elsewhere the sidecar finds a port by itself. Does nothing to an attached server.
+    /// On Linux and macOS, under a guard; without one the sidecar finds a port by itself. On Windows it is a named pipe, which
+    /// the sidecar creates under the name in `PILLION_PIPE` and announces by `BACKEND_SOCKET:pipe`: another one in each run, so
+    /// that who connects during a restart is refused. Does nothing to an attached server.
     #[must_use]
     pub fn transport(self, transport: Transport) -> Self {
         self.with_run(|run| run.transport = transport)

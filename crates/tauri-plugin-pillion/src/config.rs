@@ -63,8 +63,8 @@ pub struct Sidecar {
     /// after a restart, and requests wait for it meanwhile. Linux and macOS; elsewhere it finds a port by itself.
     #[serde(default)]
     pub handover: bool,
-    /// `"tcp"` (the default), or `"socket"` for a Unix domain socket and no port at all, which implies `handover`. Pages then call
-    /// it by way of the app, and need `pillion:allow-fetch`. Linux and macOS; elsewhere it is a port.
+    /// `"tcp"` (the default), or `"socket"` for a Unix domain socket, on Windows a named pipe, and no port at all, which implies
+    /// `handover`. Pages then call it by way of the app, and need `pillion:allow-fetch`.
     #[serde(default)]
     pub transport: Transport,
     /// The sidecars that have to be ready before it is started, and that are stopped after it.

@@ -11,7 +11,7 @@ mod process;
 use std::{
     io,
     os::windows::{
-        io::{AsHandle, OwnedHandle},
+        io::{AsHandle, BorrowedHandle, OwnedHandle},
         process::CommandExt,
     },
     process::{Child, ChildStdin, Command, Stdio},
@@ -78,6 +78,16 @@ impl Group {
     /// Kills every process of the job.
     pub(crate) fn kill(&self) {
         self.job.kill();
+    }
+
+    /// Whether a member of the job is at the other end of this named pipe. Of a server that is gone, or nobody to look at, nobody
+    /// knows, and so it is none.
+    pub(crate) fn serves(&self, pipe: BorrowedHandle<'_>) -> bool {
+        let has = process::server(pipe).and_then(|server| self.job.has(server.as_handle()));
+        has.unwrap_or_else(|error| {
+            tracing::debug!(%error, "cannot tell who serves a pipe");
+            false
+        })
     }
 
     /// Waits until nobody is left in the job. Where the system does not tell, the rest is killed instead. May be dropped and

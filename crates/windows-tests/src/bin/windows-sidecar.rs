@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! serve           answer every request with 200, on a port that is announced
-//! pillion-server  be a sidecar on `pillion_server`, and end when it does
+//! pillion-server  be a sidecar on `pillion_server`, and end when it does; `/large` is 8 MiB, `/given` names what the host
+//!                 gave and the environment still has
+//! squat N         create the pipe that the host named, which is to have N instances at most, and hold it until death
 //! out TEXT        write TEXT as a line to stdout
 //! lines N         write N numbered lines to stdout
 //! eof             wait for the end of stdin
 //! tell PORT NAME  connect to the test at that port, and write NAME and the process id as a line
 //! more TEXT       write TEXT as a line to the last of these connections, which are held until death
+//! pipe            write the name of the pipe that the host chose to it
 //! hear            wait until the test answers on it
 //! child … ;       do what stands before the semicolon in a child that shares this one's stdin, and go on
 //! deaf … ;        the same in a child that hears nothing
@@ -25,7 +28,11 @@ use std::{
     net::{TcpListener, TcpStream},
     process::{self, Command, Stdio},
     thread,
+    time::Duration,
 };
+
+use axum::{Router, routing::get};
+use pillion_server::Sidecar;
 
 /// Creation flags: <https://learn.microsoft.com/en-us/windows/win32/procthread/process-creation-flags>.
 const DETACHED_PROCESS: u32 = 0x0000_0008;
@@ -40,6 +47,7 @@ fn main() {
         match step.as_str() {
             "serve" => serve(),
             "pillion-server" => pillion_server(),
+            "squat" => squat(argument().parse().unwrap()),
             "out" => line(&mut io::stdout(), &argument()),
             "lines" => lines(argument().parse().unwrap()),
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
@@ -49,6 +57,7 @@ fn main() {
                 told.push(test);
             }
             "more" => line(told.last_mut().unwrap(), &argument()),
+            "pipe" => line(told.last_mut().unwrap(), &env::var("PILLION_PIPE").unwrap()),
             "hear" => drop(told.last_mut().unwrap().read(&mut [0])),
             "child" => drop(command(&mut steps, 0).spawn().unwrap()),
             "deaf" => drop(command(&mut steps, 0).stdin(Stdio::null()).spawn().unwrap()),
@@ -117,7 +126,26 @@ fn serve() {
 }
 
 fn pillion_server() {
+    let router = Router::new()
+        .route("/large", get(async || vec![b'x'; 8 << 20]))
+        .route("/given", get(async || env::vars().map(|(name, _)| name + " ").collect::<String>()));
+    let sidecar = Sidecar::new("Test").version("1.2.3").grace(Duration::from_millis(200)).serve(router);
+    if let Err(error) = tokio::runtime::Runtime::new().unwrap().block_on(sidecar) {
+        line(&mut io::stderr(), &error.to_string());
+        process::exit(1);
+    }
+}
+
+#[cfg(windows)]
+fn squat(instances: usize) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let sidecar = pillion_server::Sidecar::new("Test").version("1.2.3").serve(axum::Router::new());
-    runtime.block_on(sidecar).unwrap();
+    let _context = runtime.enter();
+    let mut options = tokio::net::windows::named_pipe::ServerOptions::new();
+    let pipe = options.max_instances(instances).create(env::var("PILLION_PIPE").unwrap());
+    std::mem::forget(pipe.unwrap());
+}
+
+#[cfg(not(windows))]
+fn squat(_instances: usize) {
+    panic!("only Windows has named pipes");
 }

@@ -5,5 +5,6 @@
 
 mod app;
 mod life;
+mod pipe;
 mod stop;
 mod support;

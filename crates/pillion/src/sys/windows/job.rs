@@ -9,7 +9,7 @@ use std::{
 
 use windows_sys::{
     Win32::System::JobObjects::{
-        AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+        AssignProcessToJobObject, CreateJobObjectW, IsProcessInJob, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
         JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
         JobObjectBasicAccountingInformation, JobObjectExtendedLimitInformation, QueryInformationJobObject,
         SetInformationJobObject, TerminateJobObject,
@@ -59,6 +59,14 @@ impl Job {
     pub(super) fn adopt(&self, process: BorrowedHandle<'_>) -> io::Result<()> {
         // SAFETY: both handles are open.
         done(unsafe { AssignProcessToJobObject(self.0.as_raw_handle(), process.as_raw_handle()) })
+    }
+
+    /// Whether `process` is a member.
+    pub(super) fn has(&self, process: BorrowedHandle<'_>) -> io::Result<bool> {
+        let mut has = 0;
+        // SAFETY: both handles are open, and the answer is written to a place of its type.
+        done(unsafe { IsProcessInJob(process.as_raw_handle(), self.0.as_raw_handle(), &raw mut has) })?;
+        Ok(has != 0)
     }
 
     /// Kills all members. It fails only where there is nothing to kill.

@@ -16,9 +16,11 @@ use windows_sys::Win32::{
         Diagnostics::ToolHelp::{
             CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
         },
+        Pipes::GetNamedPipeServerProcessId,
         Threading::{
-            GetExitCodeProcess, INFINITE, OpenThread, RegisterWaitForSingleObject, ResumeThread,
-            THREAD_SUSPEND_RESUME, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
+            GetExitCodeProcess, INFINITE, OpenProcess, OpenThread, PROCESS_QUERY_INFORMATION,
+            RegisterWaitForSingleObject, ResumeThread, THREAD_SUSPEND_RESUME, UnregisterWaitEx,
+            WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
         },
     },
 };
@@ -37,6 +39,16 @@ pub(super) fn exit_code(process: BorrowedHandle<'_>) -> io::Result<i32> {
     // SAFETY: the handle is open, and the code is written to a place of its type.
     done(unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) })?;
     Ok(code.cast_signed())
+}
+
+/// The process that created the instance of a named pipe which `pipe` is connected to.
+pub(super) fn server(pipe: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
+    let mut pid = 0;
+    // SAFETY: the handle is open, and the number is written to a place of its type.
+    done(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &raw mut pid) })?;
+    // What `IsProcessInJob` asks for; on Windows PROCESS_QUERY_LIMITED_INFORMATION would do, under Wine it does not.
+    // SAFETY: it takes numbers alone.
+    owned(unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, pid) })
 }
 
 /// Lets a process run that was created suspended, and whose handle is held, so that the number is still its own.
