@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     future::Future,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +15,11 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use pillion::{Access, Supervisor};
-use tokio::{sync, task, time};
+use tauri::async_runtime;
+use tokio::{
+    sync::{self, mpsc},
+    time,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,7 +32,7 @@ use crate::{
 const SHORT: u64 = 64 * 1024;
 /// … by the time that the page would need to ask for it.
 const ROUND_TRIP: Duration = Duration::from_millis(3);
-/// How much of a body the page is given at a time, at most, give or take what one reading of the connection brings.
+/// How much of a body the page is given at a time, at most, and what one reading of the connection brings.
 const CHUNK: usize = 1024 * 1024;
 
 /// What a page must not say, because the client says it, or because it is about the connection and not the request
@@ -46,6 +51,8 @@ const OURS: [HeaderName; 11] = [
     HeaderName::from_static("keep-alive"),
 ];
 
+type Piece = Result<Vec<u8>, WireError>;
+
 /// All of them, and the connections to the sidecars that they go by.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
@@ -57,7 +64,8 @@ pub(crate) struct Requests {
 #[derive(Debug, Default)]
 struct Exchange {
     cancelled: CancellationToken,
-    body: sync::Mutex<Option<Body>>,
+    /// The rest of the answer's body, once that has begun, piece by piece.
+    pieces: sync::Mutex<Option<mpsc::Receiver<Piece>>>,
 }
 
 impl Exchange {
@@ -88,7 +96,11 @@ impl Requests {
             let (head, body) = ask(&wire, supervisor, request).await?.into_parts();
             let (start, rest) = first(body).await?;
             let ended = rest.is_none();
-            *exchange.body.lock().await = rest;
+            if let Some(rest) = rest {
+                let (sender, pieces) = mpsc::channel(1);
+                *exchange.pieces.lock().await = Some(pieces);
+                async_runtime::spawn(pass_on(rest, sender));
+            }
             let head =
                 ResponseHead { status: head.status.as_u16(), headers: Headers::from(&head.headers), ended };
             Ok((framing::join(&head, &start).map_err(unanswered)?, ended))
@@ -102,16 +114,16 @@ impl Requests {
         }
     }
 
-    /// The next bytes of the body; none at its end. Nothing is read from the sidecar that nobody asks for.
+    /// The next bytes of the body; none at its end. What nobody takes is not read from the sidecar: see [`pass_on`].
     pub(crate) async fn read(&self, webview: &str, id: u32) -> Result<Vec<u8>, Refusal> {
         let key = (webview.to_owned(), id);
         let exchange = lock(&self.exchanges).get(&key).cloned();
         let exchange = exchange.ok_or_else(|| Refusal::Unanswered("there is no such request".to_owned()))?;
         let chunk = exchange.unless_cancelled(async {
-            let mut body = exchange.body.lock().await;
-            let body =
-                body.as_mut().ok_or_else(|| Refusal::Unanswered("there is no answer yet".to_owned()))?;
-            next(body).await.map_err(unanswered)
+            let mut pieces = exchange.pieces.lock().await;
+            let pieces =
+                pieces.as_mut().ok_or_else(|| Refusal::Unanswered("there is no answer yet".to_owned()))?;
+            pieces.recv().await.unwrap_or(Ok(Vec::new())).map_err(unanswered)
         });
         let chunk = chunk.await;
         if chunk.as_ref().is_ok_and(Vec::is_empty) || chunk.is_err() {
@@ -223,7 +235,7 @@ async fn first(mut body: Body) -> Result<(Vec<u8>, Option<Body>), Refusal> {
         while let Some(bytes) = body.next().await? {
             start.extend_from_slice(&bytes);
             if !is_short {
-                return gather(&mut body, &mut start).await;
+                return Ok(false);
             }
         }
         Ok(true)
@@ -232,28 +244,30 @@ async fn first(mut body: Body) -> Result<(Vec<u8>, Option<Body>), Refusal> {
     Ok((start, (!ended).then_some(body)))
 }
 
-/// What there is next, as much as came together; empty at the end.
-async fn next(body: &mut Body) -> Result<Vec<u8>, WireError> {
-    let Some(bytes) = body.next().await? else { return Ok(Vec::new()) };
-    let mut chunk = Vec::from(bytes);
-    gather(body, &mut chunk).await?;
-    Ok(chunk)
-}
-
-/// Adds what is there already. Answers whether that was all of the body.
-async fn gather(body: &mut Body, chunk: &mut Vec<u8>) -> Result<bool, WireError> {
-    while chunk.len() < CHUNK {
+/// Passes a body on in pieces, up to its end or until nobody wants it. One piece waits to be taken, the next one grows meanwhile;
+/// when that is full, nothing is read until the first is taken.
+async fn pass_on(mut body: Body, pieces: mpsc::Sender<Piece>) {
+    let mut piece = Vec::new();
+    let end = loop {
         tokio::select! {
             biased;
-            more = body.next() => match more? {
-                Some(bytes) => chunk.extend_from_slice(&bytes),
-                None => return Ok(true),
+            more = body.next(), if piece.len() < CHUNK => match more {
+                Ok(Some(bytes)) => piece.extend_from_slice(&bytes),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
             },
-            // Lets the connection be read.
-            () = task::yield_now() => return Ok(false),
+            place = pieces.reserve(), if !piece.is_empty() => match place {
+                Ok(place) => place.send(Ok(mem::take(&mut piece))),
+                Err(_) => return,
+            },
+            () = pieces.closed() => return,
         }
+    };
+    let rest = (!piece.is_empty()).then_some(Ok(piece));
+    for last in rest.into_iter().chain(end.map(Err)) {
+        // Nobody may want it any more.
+        let _ = pieces.send(last).await;
     }
-    Ok(false)
 }
 
 pub(crate) fn unanswered(why: impl ToString) -> Refusal {

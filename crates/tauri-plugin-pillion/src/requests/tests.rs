@@ -122,7 +122,7 @@ fn with_sidecar(mut head: Value) -> Value {
 #[tokio::test]
 async fn a_request_arrives_as_it_is_and_so_does_the_answer() {
     let mut stage = Stage::set().await;
-    let mut conversations = std::mem::replace(&mut stage.conversations, mpsc::unbounded_channel().1);
+    let mut conversations = mem::replace(&mut stage.conversations, mpsc::unbounded_channel().1);
     let head =
         json!({ "id": 1, "method": "POST", "path": "/a?b=1", "headers": [["x-mine", "1"], ["x-mine", "2"]] });
     let (answer, mut conversation) = tokio::join!(stage.send_with(head, "body"), async {
@@ -170,7 +170,7 @@ async fn a_body_comes_piece_by_piece() {
 #[tokio::test]
 async fn the_beginning_of_a_body_comes_with_the_head() {
     let mut stage = Stage::set().await;
-    let mut conversations = std::mem::replace(&mut stage.conversations, mpsc::unbounded_channel().1);
+    let mut conversations = mem::replace(&mut stage.conversations, mpsc::unbounded_channel().1);
     // It is not waited for longer than the page takes to ask for it, so on a busy machine it may miss the head.
     for id in 1..=20 {
         let (answer, _conversation) = tokio::join!(stage.send(get(id)), async {
@@ -209,7 +209,7 @@ async fn what_is_cancelled_is_hung_up_on() {
     stage.read("main", 1).await.unwrap_err();
 
     // Also before the answer, …
-    let mut conversations = std::mem::replace(&mut stage.conversations, mpsc::unbounded_channel().1);
+    let mut conversations = mem::replace(&mut stage.conversations, mpsc::unbounded_channel().1);
     let (answer, ()) = tokio::join!(stage.send(get(2)), async {
         let conversation = conversations.recv().await.unwrap();
         stage.requests.cancel("main", 2);
