@@ -10,6 +10,7 @@ const TROUBLES: Record<Trouble["kind"], string> = {
   crashed: "Backend crashed",
   hung: "Backend stopped answering",
   dependency: "Backend cannot start yet",
+  noPort: "Backend has no port",
   stopped: "Backend stopped",
   unavailable: "Backend unavailable",
   interrupted: "Backend interrupted",
