@@ -15,7 +15,7 @@ use integration_tests::{
     Mark, Tree,
     webview::{App, Driver, State},
 };
-use pillion::{Restart, StopOutcome, Supervisor};
+use pillion::{Restart, StopOutcome, Supervisor, Transport};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{
@@ -145,6 +145,37 @@ async fn answers_the_app_alone() -> Result<()> {
         ensure!(readable == (headers.contains(page) && status != 403), "{head}{answer}");
     }
     let _ = supervisor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs Node and the built example: cargo xtask test"]
+async fn does_without_a_port() -> Result<()> {
+    let tree = Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
+    let spec = tree.program("node").arg(server()?).private(true).transport(Transport::Socket);
+    let (supervisor, _events) = Supervisor::start(spec);
+    assert_eq!(supervisor.ready().await?.port, None);
+    let access = supervisor.access().await?;
+    let token = access.token.as_ref().context("it is private")?.reveal();
+    for (host, token, status) in [
+        ("localhost", token, 404),
+        ("LOCALHOST", token, 404),
+        ("localhost", "none", 401),
+        ("localhost:80", token, 403),
+        ("127.0.0.1", token, 403),
+        ("rebound.example", token, 403),
+    ] {
+        let mut stream = access.connect().await?;
+        let head = format!(
+            "GET /notes HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        ensure!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
+    let outcome = supervisor.stop().await;
+    ensure!(matches!(outcome, StopOutcome::Graceful(exit) if exit.is_success()), "{outcome:?}");
     Ok(())
 }
 

@@ -14,9 +14,9 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 const server = createAdaptorServer({ fetch: createApp(version, process.env).fetch }) as Server;
 stopGracefully(server, GRACE_MS);
 try {
-  const port = await listen(server, process.env);
-  process.stdout.write(`BACKEND_PORT:${port}\n`);
-  console.error(`listening on http://127.0.0.1:${port}`);
+  const place = await listen(server, process.env);
+  process.stdout.write(place === "socket" ? "BACKEND_SOCKET:3\n" : `BACKEND_PORT:${place}\n`);
+  console.error(`listening on ${place === "socket" ? "the host's socket" : `http://127.0.0.1:${place}`}`);
 } catch (error) {
   console.error(`Error: ${error instanceof Error ? error.message : error}`);
   process.exit(1);

@@ -15,13 +15,13 @@ export function gate(env: NodeJS.ProcessEnv): MiddlewareHandler<{ Bindings: Http
 
   return async (context, next) => {
     const { incoming } = context.env;
-    const port = incoming.socket.localPort;
+    const own = ownNames(incoming);
 
     // DNS rebinding brings requests here under a name that is not ours.
     const hosts = values(incoming, "host");
     if (hosts.length !== 1) return context.text("a request has exactly one Host\n", 400);
     const names = [...hosts, ...authority(incoming)].map((name) => name.toLowerCase());
-    if (!names.every((name) => name === `127.0.0.1:${port}` || name === `localhost:${port}`)) {
+    if (!names.every((name) => own.includes(name))) {
       return context.text("this Host is not served here\n", 403);
     }
 
@@ -41,7 +41,7 @@ export function gate(env: NodeJS.ProcessEnv): MiddlewareHandler<{ Bindings: Http
     if (["GET", "HEAD"].includes(context.req.method) && incoming.url === "/health") {
       const challenge = context.req.header("Pillion-Challenge") ?? "";
       if (/^[0-9a-f]{32}$/.test(challenge)) {
-        const proof = createHmac("sha256", token).update(`pillion-health 127.0.0.1:${port} ${challenge}`);
+        const proof = createHmac("sha256", token).update(`pillion-health ${own[0]} ${challenge}`);
         context.header("Pillion-Proof", proof.digest("hex"));
       }
       return context.json({ status: "ok" });
@@ -50,6 +50,11 @@ export function gate(env: NodeJS.ProcessEnv): MiddlewareHandler<{ Bindings: Http
       "WWW-Authenticate": "Bearer",
     });
   };
+}
+
+/** What this server is called, in `Host` and, first of all, in the proof. A Unix domain socket has no port. */
+function ownNames({ socket: { localPort } }: IncomingMessage): string[] {
+  return localPort === undefined ? ["localhost"] : [`127.0.0.1:${localPort}`, `localhost:${localPort}`];
 }
 
 /** Every value of a header: `IncomingMessage.headers` drops or joins what comes twice. */
