@@ -94,7 +94,7 @@ fn an_announced_port_where_nothing_listens_is_named() {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = socket.local_addr().unwrap().port();
         let spec = tree.sidecar(&format!("out BACKEND_PORT:{port}\\n park")).ready_timeout(SHORT);
-        let parts = [&port.to_string(), "nothing accepts connections on that port"];
+        let parts = [&port.to_string(), "nothing accepts connections there"];
         assert_failure(&failure(spec).await, FailureKind::ReadyTimeout, &parts);
     });
 }
