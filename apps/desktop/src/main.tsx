@@ -11,7 +11,7 @@ import "./index.css";
  * mostly answered by now, but once the page is painted its answer waits for the paint: this way the window opens with the
  * truth instead of turning from amber to green. A slower backend is not waited for.
  */
-const FIRST_ANSWER = 10;
+const FIRST_ANSWER = 30;
 
 function mount(): void {
   const root = document.getElementById("root");
