@@ -159,6 +159,32 @@ async fn after_a_crash_requests_are_answered_and_events_go_on() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
+async fn every_window_goes_on_after_a_crash() -> Result<()> {
+    let windows = ["calling", "calling-too"];
+    for transport in ["tcp", "socket"] {
+        let policy = "connect-src ipc: http://ipc.localhost http://127.0.0.1:*";
+        let app = launch_with_csp(transport, &windows, policy).await?;
+        let page = app.page();
+        for window in windows {
+            open(page, window).await?;
+            run(page, "window.events = follow('/events/live'); await events(1);").await?;
+        }
+        let first = sidecar(&app)?;
+        first.signal(Signal::KILL)?;
+        for window in windows {
+            page.switch_to(window).await?;
+            // What was put on the window is still there: it is the same page.
+            let answered =
+                run(page, "const seen = await events(2); return [await text('/pid'), seen]").await?;
+            assert_ne!(answered[0], first.pid.to_string(), "{transport}, {window}");
+            assert_eq!(answered[1], json!([["open", ""], ["open", ""]]), "{transport}, {window}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
 async fn a_page_that_loads_anew_has_nothing_under_way() -> Result<()> {
     let app = launch_calling().await?;
     let page = app.page();
