@@ -35,7 +35,9 @@ pub(crate) fn backend(workspace: &Workspace) -> Result<RecommendedWatcher> {
     thread::spawn(move || {
         while edited(&events) {
             match rebuild(&workspace) {
-                Ok(()) => println!("xtask: the backend is built; the app takes it as soon as it is healthy"),
+                Ok(()) => println!(
+                    "xtask: the backend is built; if it has changed, the app takes it once it is healthy"
+                ),
                 // What is wrong was said by cargo.
                 Err(error) => eprintln!("xtask: the running backend stays: {error:#}"),
             }
