@@ -35,6 +35,7 @@
 mod commands;
 pub mod config;
 mod framing;
+mod lock;
 mod order;
 mod rebuilt;
 mod requests;

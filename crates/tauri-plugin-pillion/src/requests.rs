@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     future::Future,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     framing::{self, Headers, RequestHead, ResponseHead},
+    lock::lock,
     scope::Refusal,
     wire::{Body, Wire, WireError},
 };
@@ -272,11 +273,6 @@ async fn pass_on(mut body: Body, pieces: mpsc::Sender<Piece>) {
 
 pub(crate) fn unanswered(why: impl ToString) -> Refusal {
     Refusal::Unanswered(why.to_string())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing between lock and unlock can leave it half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Who watches what: the streams that pages have open.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Mutex};
 
 use tauri::async_runtime::JoinHandle;
+
+use crate::lock::lock;
 
 /// The open streams of all webviews.
 #[derive(Debug, Default)]
@@ -21,7 +20,7 @@ struct Open {
 impl Subscriptions {
     /// Feeds a stream to the webview, until that goes away or ends it, or there is no more.
     pub(crate) fn begin(&self, webview: &str, feed: impl Future<Output = ()> + Send + 'static) -> u32 {
-        let mut open = self.open();
+        let mut open = lock(&self.0);
         open.streams.retain(|_, (_, task)| !task.inner().is_finished());
         open.last += 1;
         let id = open.last;
@@ -31,7 +30,7 @@ impl Subscriptions {
 
     /// Ends one stream of this webview; nobody can end another's.
     pub(crate) fn end(&self, webview: &str, id: u32) {
-        let mut open = self.open();
+        let mut open = lock(&self.0);
         if open.streams.get(&id).is_some_and(|(owner, _)| owner == webview)
             && let Some((_, task)) = open.streams.remove(&id)
         {
@@ -41,17 +40,12 @@ impl Subscriptions {
 
     /// Ends all streams of a webview.
     pub(crate) fn end_all_of(&self, webview: &str) {
-        self.open().streams.retain(|_, (owner, task)| {
+        lock(&self.0).streams.retain(|_, (owner, task)| {
             let theirs = owner == webview;
             if theirs {
                 task.abort();
             }
             !theirs
         });
-    }
-
-    fn open(&self) -> MutexGuard<'_, Open> {
-        // Nothing between lock and unlock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use http_body_util::{BodyExt as _, Full};
@@ -14,6 +14,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use pillion::Access;
 use tauri::async_runtime;
+
+use crate::lock::lock;
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -72,7 +74,7 @@ impl Wire {
     }
 
     fn take(&self, access: &Access) -> Option<Sender> {
-        let mut idle = self.idle();
+        let mut idle = lock(&self.0);
         if idle.run.as_ref() != Some(&identify(access)) {
             *idle = Idle { run: Some(identify(access)), senders: Vec::new() };
         }
@@ -85,15 +87,10 @@ impl Wire {
     }
 
     fn keep(&self, run: &Run, sender: Sender) {
-        let mut idle = self.idle();
+        let mut idle = lock(&self.0);
         if idle.run.as_ref() == Some(run) && idle.senders.len() < KEPT {
             idle.senders.push(sender);
         }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        // Nothing between lock and unlock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
