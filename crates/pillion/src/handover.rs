@@ -89,6 +89,14 @@ impl Handover {
         self.taken
     }
 
+    /// What does not hold where the listener is not taken.
+    pub(crate) fn lost(&self) -> &'static str {
+        match self.transport {
+            Transport::Tcp => "requests fail while it restarts",
+            Transport::Socket => "it has a port, which every program of this machine reaches",
+        }
+    }
+
     /// Nobody is going to serve it: connections are to be refused, and not to wait.
     pub(crate) fn close(&mut self) {
         self.listener = None;

@@ -123,7 +123,7 @@ impl Life {
             evidence: &self.run.evidence,
             tail: &self.run.tail,
             restarts: self.restarts.streak(),
-            address: self.place().and_then(|place| self.address(place)),
+            address: self.state.place().and_then(|place| self.address(place)),
             kept: self.handover.as_ref().and_then(Handover::port),
         }
     }
@@ -265,25 +265,18 @@ impl Life {
 
     fn absorb(&mut self, read: Read) {
         for place in self.run.absorb(read) {
-            match self.state {
-                State::Starting(Step::Probing { place: first })
-                | State::Ready { place: first }
-                | State::Unhealthy { place: first } => {
-                    if place != first {
-                        self.run.notice(
-                            Oddity::AnnouncedTwice,
-                            format!("it announced {place} as well; {first} holds"),
-                        );
-                    }
-                }
-                State::Starting(_) if self.address(place).is_none() => self.run.misannounced(
+            match (&self.state, self.state.place()) {
+                (_, Some(first)) if place != first => self
+                    .run
+                    .notice(Oddity::AnnouncedTwice, format!("it announced {place} as well; {first} holds")),
+                (State::Starting(_), None) if self.address(place).is_none() => self.run.misannounced(
                     "it announced the socket that it was handed, and it was handed none".to_owned(),
                 ),
-                State::Starting(_) => {
+                (State::Starting(_), None) => {
                     self.hand_over(place);
                     self.tell(Event::Announced(place));
                 }
-                State::Waiting { .. } | State::Ending(_) | State::BackingOff(_) | State::Down(_) => {}
+                _ => {}
             }
         }
     }
@@ -293,12 +286,10 @@ impl Life {
         if let Some(handover) = &mut self.handover
             && !handover.announced(announced)
         {
+            let lost = handover.lost();
             self.run.notice(
                 Oddity::ListenerNotTaken,
-                format!(
-                    "it announced {announced} and did not take the listener that it was handed: requests fail while it \
-                     restarts, and a port is open to every program of this machine"
-                ),
+                format!("it announced {announced} and did not take the listener that it was handed: {lost}"),
             );
         }
     }
@@ -348,20 +339,6 @@ impl Life {
                 let address = address.of(&self.run.process.as_ref()?.group);
                 (address.place() == place).then_some(address)
             }
-        }
-    }
-
-    /// Where it is, once that is announced.
-    fn place(&self) -> Option<Place> {
-        match self.state {
-            State::Starting(Step::Probing { place })
-            | State::Ready { place }
-            | State::Unhealthy { place } => Some(place),
-            State::Starting(Step::Launching | Step::Announcing)
-            | State::Waiting { .. }
-            | State::Ending(_)
-            | State::BackingOff(_)
-            | State::Down(_) => None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     explain::{self, Evidence},
     output::Tail,
     spec::Spec,
-    state::{State, Step},
+    state::State,
     status::{Endpoint, Exit, Failure, FailureKind, Phase, Status},
 };
 
@@ -86,16 +86,7 @@ impl Snapshot {
             at: self.status.at,
             state: state.phase(),
             pid: facts.pid,
-            port: match state {
-                State::Starting(Step::Probing { place })
-                | State::Ready { place }
-                | State::Unhealthy { place } => place.port(),
-                State::Starting(Step::Launching | Step::Announcing)
-                | State::Waiting { .. }
-                | State::Ending(_)
-                | State::BackingOff(_)
-                | State::Down(_) => facts.kept,
-            },
+            port: state.place().map_or(facts.kept, Place::port),
             url: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
             reason: reason.or_else(|| explain::reason(state, facts.spec, facts.evidence)),

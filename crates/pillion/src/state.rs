@@ -173,6 +173,20 @@ impl State {
         }
     }
 
+    /// Where it is, once that is announced.
+    pub(crate) fn place(&self) -> Option<Place> {
+        match self {
+            Self::Starting(Step::Probing { place }) | Self::Ready { place } | Self::Unhealthy { place } => {
+                Some(*place)
+            }
+            Self::Starting(Step::Launching | Step::Announcing)
+            | Self::Waiting { .. }
+            | Self::Ending(_)
+            | Self::BackingOff(_)
+            | Self::Down(_) => None,
+        }
+    }
+
     /// The state as the world sees it.
     pub(crate) fn phase(&self) -> Phase {
         match self {

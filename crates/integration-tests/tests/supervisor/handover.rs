@@ -64,7 +64,9 @@ fn one_that_does_not_take_it_announces_as_before_and_is_told_of() {
         let (supervisor, mut events) =
             Supervisor::start(tree.sidecar("env LISTEN_FDS listen ok announce term exit 0").handover(true));
         crate::support::line(&mut events, "LISTEN_FDS=1").await;
-        assert!(notice(&mut events).await.contains("did not take the listener"));
+        assert!(
+            notice(&mut events).await.contains("did not take the listener that it was handed: requests fail")
+        );
         let endpoint = supervisor.ready().await.unwrap();
         assert!(get(endpoint.port.unwrap().get()).await.starts_with("HTTP/1.1 200"));
         let _ = supervisor.stop().await;

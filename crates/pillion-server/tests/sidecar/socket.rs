@@ -217,7 +217,8 @@ async fn a_sidecar_that_takes_no_socket_is_reached_by_its_port() {
     let (supervisor, mut events) = Supervisor::start(spec);
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
-    assert!(notice(&mut events).await.contains("did not take the listener"));
+    let notice = notice(&mut events).await;
+    assert!(notice.contains("did not take the listener that it was handed: it has a port"), "{notice}");
     let access = supervisor.access().await.unwrap();
     assert_eq!(get(&access, "/hits", TOKEN).await.0, 200);
     let _ = supervisor.stop().await;
