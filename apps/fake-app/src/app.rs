@@ -17,7 +17,7 @@ use tauri::{
 };
 use tauri_plugin_pillion::{
     PillionExt as _,
-    pillion::{Phase, Supervisor},
+    pillion::{State, Supervisor},
 };
 
 use crate::{
@@ -145,5 +145,5 @@ pub(crate) fn sidecar(app: &AppHandle) -> &Supervisor {
 /// Waits until a ready sidecar is asked to stop, or has ended.
 pub(crate) async fn leaves_ready(sidecar: &Supervisor) {
     let mut changes = sidecar.watch();
-    while changes.next().await.is_some_and(|status| status.state == Phase::Ready) {}
+    while changes.next().await.is_some_and(|status| status.state == State::Ready) {}
 }

@@ -2,7 +2,7 @@
 //!
 //! | variable | |
 //! | --- | --- |
-//! | `FAKE_APP_SIDECAR` | more of the sidecar's declaration, in JSON: `{ "transport": "socket" }` |
+//! | `FAKE_APP_SIDECAR` | more of the sidecar's declaration, in JSON: `{ "transport": "local" }` |
 //! | `FAKE_APP_CSP` | another content security policy |
 //! | `FAKE_APP_WINDOWS` | the labels of more windows, with commas in between. What they may do is in `tauri.conf.json` |
 

@@ -81,7 +81,7 @@ async fn ask(app: &AppHandle, path: &str) -> Outcome<Response<Incoming>> {
     async_runtime::spawn(connection);
     let token = access.token.as_ref().map(Token::reveal).unwrap_or_default();
     let request = Request::get(path)
-        .header(header::HOST, access.place().authority())
+        .header(header::HOST, access.listen_addr().authority())
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Empty::<Bytes>::new())?;
     Ok(sender.send_request(request).await?)

@@ -16,7 +16,7 @@ use integration_tests::{
     Living,
     webview::{App, Driver, Hue, State},
 };
-use pillion::Intensity;
+use pillion::RestartLimit;
 use rustix::{
     fs::{CWD, Mode, mkfifoat},
     process::Signal,
@@ -168,7 +168,7 @@ async fn a_backend_that_keeps_dying_is_shown_and_retried() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.in_state(State::Connected).await?;
-    for _ in 0..Intensity::default().limit {
+    for _ in 0..RestartLimit::default().limit {
         kill_and_await_the_next(&app).await?;
     }
 

@@ -152,7 +152,7 @@ async fn answers_the_app_alone() -> Result<()> {
 #[ignore = "needs Node and the built example: cargo xtask test"]
 async fn does_without_a_port() -> Result<()> {
     let tree = Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
-    let spec = tree.program("node").arg(server()?).private(true).transport(Transport::Socket);
+    let spec = tree.program("node").arg(server()?).private(true).transport(Transport::Local);
     let (supervisor, _events) = Supervisor::start(spec);
     assert_eq!(supervisor.ready().await?.port, None);
     let access = supervisor.access().await?;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use pillion::{Exit, OutputBatch, Phase, SidecarEvent, Status, Stream};
+use pillion::{Exit, OutputBatch, SidecarEvent, State, Status, Stream};
 use serde::Serialize;
 
 /// Shows events as they come. An error means that nobody reads any more.
@@ -20,7 +20,7 @@ pub(crate) struct Json;
 enum Event<'a> {
     State {
         at: u64,
-        state: Phase,
+        state: State,
         pid: Option<u32>,
         port: Option<u16>,
         reason: Option<&'a str>,
@@ -109,21 +109,21 @@ impl Terminal {
         let name = &status.sidecar;
         let reason = status.reason.as_deref().unwrap_or_default();
         let (color, text) = match status.state {
-            Phase::Starting if status.port.is_none() => {
+            State::Starting if status.port.is_none() => {
                 self.started = status.at;
                 let pid = status.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
                 (AnsiColor::Yellow, format!("{name} is starting{pid}"))
             }
-            Phase::Starting | Phase::Waiting => return Ok(()),
-            Phase::Unhealthy => {
+            State::Starting | State::Waiting => return Ok(()),
+            State::Unhealthy => {
                 self.unhealthy = true;
                 (AnsiColor::Yellow, format!("{name} is unhealthy: {reason}"))
             }
-            Phase::Ready if self.unhealthy => {
+            State::Ready if self.unhealthy => {
                 self.unhealthy = false;
                 (AnsiColor::Green, format!("{name} is healthy again"))
             }
-            Phase::Ready => {
+            State::Ready => {
                 let version = status.version.as_ref().map(|version| format!(", version {version}"));
                 let took = status.at.saturating_sub(self.started);
                 let url = status.url.as_deref().unwrap_or_default();
@@ -133,14 +133,14 @@ impl Terminal {
                 )
             }
             // A failure is told once, when its verdict stands.
-            Phase::Stopping if status.failure.is_some() => return Ok(()),
-            Phase::BackingOff => {
+            State::Stopping if status.failure.is_some() => return Ok(()),
+            State::BackingOff => {
                 self.unhealthy = false;
                 (AnsiColor::Red, format!("{reason}; starting it again"))
             }
-            Phase::Stopping => (AnsiColor::Yellow, format!("{name} is stopping: {reason}")),
-            Phase::Stopped => (AnsiColor::Green, format!("{name} is down: {reason}")),
-            Phase::Failed => (AnsiColor::Red, reason.to_owned()),
+            State::Stopping => (AnsiColor::Yellow, format!("{name} is stopping: {reason}")),
+            State::Stopped => (AnsiColor::Green, format!("{name} is down: {reason}")),
+            State::Failed => (AnsiColor::Red, reason.to_owned()),
         };
         if text == self.said {
             return Ok(());

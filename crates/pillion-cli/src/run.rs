@@ -3,7 +3,7 @@
 use std::{ffi::OsString, io, path::Path, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use pillion::{Events, Exit, FailureKind, Inherit, Phase, Restart, SidecarEvent, Spec, Status, Supervisor};
+use pillion::{Events, Exit, FailureKind, Inherit, Restart, SidecarEvent, Spec, State, Status, Supervisor};
 use tokio::sync::mpsc;
 
 use crate::report::{Json, Report, Terminal};
@@ -154,7 +154,7 @@ async fn show(events: &mut Events, report: &mut dyn Report) -> Shown {
             return Shown::NobodyReads;
         }
         if let SidecarEvent::Status(status) = event
-            && matches!(status.state, Phase::Stopped | Phase::Failed)
+            && matches!(status.state, State::Stopped | State::Failed)
         {
             return Shown::Down(status);
         }

@@ -14,7 +14,7 @@
 
 use memchr::memmem;
 
-use crate::{Place, Token, health::DEFAULT_PATH};
+use crate::{ListenAddr, Token, health::DEFAULT_PATH};
 
 /// What a page names as the subprotocol that the server is to choose, beside the one that carries the token: a browser
 /// fails a WebSocket whose server chooses none of those that were offered: <https://websockets.spec.whatwg.org/>.
@@ -74,7 +74,7 @@ pub struct Head<'a> {
 /// What is to be done with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Verdict {
+pub enum Decision {
     /// The app asks: a handler may see it.
     Serve,
     /// A page of the app asks whether it may ask: answered without a handler.
@@ -131,8 +131,8 @@ impl Admission {
     /// For a server at `place`, for pages of `origins`, as browsers write them. Without a token everybody who
     /// comes by the right name and from no foreign page is let in, which is for development.
     #[must_use]
-    pub fn new(place: Place, origins: Vec<String>, token: Option<Token>) -> Self {
-        Self { hosts: hosts(place), origins, token }
+    pub fn new(addr: ListenAddr, origins: Vec<String>, token: Option<Token>) -> Self {
+        Self { hosts: hosts(addr), origins, token }
     }
 
     /// The token that requests have to carry.
@@ -142,31 +142,31 @@ impl Admission {
     }
 
     /// Decides.
-    pub fn judge(&self, head: &Head<'_>) -> Verdict {
+    pub fn decide(&self, head: &Head<'_>) -> Decision {
         match head.host {
-            Field::Absent => return Verdict::Refuse(Refusal::NoHost),
-            Field::Several => return Verdict::Refuse(Refusal::SeveralHosts),
+            Field::Absent => return Decision::Refuse(Refusal::NoHost),
+            Field::Several => return Decision::Refuse(Refusal::SeveralHosts),
             Field::One(host) => {
                 let target = head.authority.is_none_or(|authority| self.is_ours(authority.as_bytes()));
                 let plain = head.scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("http"));
                 if !(self.is_ours(host) && target && plain) {
-                    return Verdict::Refuse(Refusal::ForeignHost);
+                    return Decision::Refuse(Refusal::ForeignHost);
                 }
             }
         }
         let from_page = match head.origin {
             Field::Absent => false,
             Field::One(origin) if self.origins.iter().any(|ours| ours.as_bytes() == origin) => true,
-            Field::One(_) | Field::Several => return Verdict::Refuse(Refusal::ForeignOrigin),
+            Field::One(_) | Field::Several => return Decision::Refuse(Refusal::ForeignOrigin),
         };
         if from_page && head.method == "OPTIONS" && head.requested_method != Field::Absent {
-            return Verdict::Preflight;
+            return Decision::Preflight;
         }
         match &self.token {
-            None => Verdict::Serve,
-            Some(token) if holds(head, token) => Verdict::Serve,
-            Some(_) if head.path == DEFAULT_PATH && matches!(head.method, "GET" | "HEAD") => Verdict::Alive,
-            Some(_) => Verdict::Unauthorized,
+            None => Decision::Serve,
+            Some(token) if holds(head, token) => Decision::Serve,
+            Some(_) if head.path == DEFAULT_PATH && matches!(head.method, "GET" | "HEAD") => Decision::Alive,
+            Some(_) => Decision::Unauthorized,
         }
     }
 
@@ -178,9 +178,9 @@ impl Admission {
 
 /// The names of the server at `place`. A socket cannot be reached by another name than the host's, and so needs no check
 /// against DNS rebinding; that there is one keeps what was meant for another server away.
-fn hosts(place: Place) -> Vec<String> {
+fn hosts(addr: ListenAddr) -> Vec<String> {
     let names = ["127.0.0.1", "localhost"];
-    let Place::Port(port) = place else { return vec![place.authority()] };
+    let ListenAddr::Tcp(port) = addr else { return vec![addr.authority()] };
     let mut hosts: Vec<_> = names.iter().map(|name| format!("{name}:{port}")).collect();
     if port.get() == 80 {
         // The default port is left out by those who know it (RFC 9110, section 4.2.1).

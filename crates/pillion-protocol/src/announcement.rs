@@ -18,7 +18,7 @@
 
 use std::num::NonZeroU16;
 
-use crate::{Place, framing::Line};
+use crate::{ListenAddr, framing::Line};
 
 /// What the announcement of a port starts with.
 pub const PREFIX: &str = "BACKEND_PORT:";
@@ -32,7 +32,7 @@ pub const LISTENER: &str = if cfg!(windows) { "pipe" } else { "3" };
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Announcement {
     /// The sidecar accepts connections there.
-    Of(Place),
+    Of(ListenAddr),
     /// The line starts like an announcement, but no port from 1 to 65535 follows, or not [`LISTENER`]. The line as text.
     Malformed(String),
     /// The stream ended within the line, so that it may be cut short. The line as text.
@@ -44,14 +44,14 @@ impl Announcement {
     #[must_use]
     pub fn read(line: &Line<'_>) -> Option<Self> {
         let visible = line.visible()?;
-        let place = match visible.strip_prefix(SOCKET_PREFIX.as_bytes()) {
-            Some(listener) => (listener == LISTENER.as_bytes()).then_some(Place::Socket),
-            None => parse_port(visible.strip_prefix(PREFIX.as_bytes())?).map(Place::Port),
+        let addr = match visible.strip_prefix(SOCKET_PREFIX.as_bytes()) {
+            Some(listener) => (listener == LISTENER.as_bytes()).then_some(ListenAddr::Local),
+            None => parse_port(visible.strip_prefix(PREFIX.as_bytes())?).map(ListenAddr::Tcp),
         };
         let text = || String::from_utf8_lossy(&visible[..visible.len().min(80)]).into_owned();
-        Some(match place {
+        Some(match addr {
             _ if !line.is_terminated() => Self::Unfinished(text()),
-            Some(place) => Self::Of(place),
+            Some(addr) => Self::Of(addr),
             None => Self::Malformed(text()),
         })
     }
@@ -70,10 +70,10 @@ pub fn parse_port(digits: &[u8]) -> Option<NonZeroU16> {
 
 /// The bytes that announce `place`, newline included. Write them in one call, and flush.
 #[must_use]
-pub fn announcement_line(place: Place) -> String {
-    match place {
-        Place::Port(port) => format!("{PREFIX}{port}\n"),
-        Place::Socket => format!("{SOCKET_PREFIX}{LISTENER}\n"),
+pub fn announcement_line(addr: ListenAddr) -> String {
+    match addr {
+        ListenAddr::Tcp(port) => format!("{PREFIX}{port}\n"),
+        ListenAddr::Local => format!("{SOCKET_PREFIX}{LISTENER}\n"),
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn port(port: u16) -> Announcement {
-        Announcement::Of(Place::Port(NonZeroU16::new(port).unwrap()))
+        Announcement::Of(ListenAddr::Tcp(NonZeroU16::new(port).unwrap()))
     }
 
     #[test]
@@ -139,8 +139,8 @@ mod tests {
     fn a_socket_is_announced_as_what_it_was_given_as() {
         let (ours, elsewheres) = if cfg!(windows) { ("pipe", "3") } else { ("3", "pipe") };
         let line = format!("BACKEND_SOCKET:{ours}");
-        assert_eq!(announcement_line(Place::Socket), format!("{line}\n"));
-        assert_eq!(read(format!("{line}\r\n").as_bytes()), [Announcement::Of(Place::Socket)]);
+        assert_eq!(announcement_line(ListenAddr::Local), format!("{line}\n"));
+        assert_eq!(read(format!("{line}\r\n").as_bytes()), [Announcement::Of(ListenAddr::Local)]);
         assert_eq!(read(line.as_bytes()), [Announcement::Unfinished(line)]);
         for rest in ["", "0", "4", "03", "3 ", "pipe ", "/run/backend.sock", elsewheres] {
             let line = format!("BACKEND_SOCKET:{rest}");
@@ -177,7 +177,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(number in 1..=u16::MAX) {
-            let line = announcement_line(Place::Port(NonZeroU16::new(number).unwrap()));
+            let line = announcement_line(ListenAddr::Tcp(NonZeroU16::new(number).unwrap()));
             prop_assert_eq!(read(line.as_bytes()), [port(number)]);
         }
     }

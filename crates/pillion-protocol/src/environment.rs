@@ -100,7 +100,7 @@ pub enum EnvironmentError {
 
 /// What a sidecar was given by whoever started it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Given {
+pub struct HostEnvironment {
     /// The port to listen on; `None` lets the system choose.
     pub port: Option<NonZeroU16>,
     /// The nonce to echo in `/health`.
@@ -111,7 +111,7 @@ pub struct Given {
     pub allowed_origins: Option<Vec<String>>,
 }
 
-impl Given {
+impl HostEnvironment {
     /// Reads the environment through `get`, which is [`std::env::var_os`] outside tests.
     ///
     /// `PORT` set to the empty string counts as unset, as shells and container files often leave it.
@@ -144,14 +144,16 @@ impl Given {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Given, EnvironmentError> {
-        Given::read(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+    fn read(pairs: &[(&str, &str)]) -> Result<HostEnvironment, EnvironmentError> {
+        HostEnvironment::read(|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+        })
     }
 
     #[test]
     fn an_empty_environment_leaves_everything_to_the_sidecar() {
-        assert_eq!(read(&[]), Ok(Given::default()));
-        assert_eq!(read(&[("PORT", "")]), Ok(Given::default()));
+        assert_eq!(read(&[]), Ok(HostEnvironment::default()));
+        assert_eq!(read(&[("PORT", "")]), Ok(HostEnvironment::default()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod shared;
 use std::{ffi::OsString, num::NonZeroU16};
 
 use crate::{
-    Admission, Announcement, Given, LineFramer, Place, Token, Verdict,
+    Admission, Announcement, Decision, HostEnvironment, LineFramer, ListenAddr, Token,
     admission::{Field, Head, without_bearer},
     announcement::LISTENER,
     environment::{INSTANCE, PORT, TOKEN},
@@ -37,10 +37,10 @@ pub fn output(bytes: &[u8]) {
         assert!(line.bytes.len() <= LIMIT);
         assert!(sent.starts_with(&line.bytes));
         assert_eq!(line.dropped, sent.len().saturating_sub(LIMIT) as u64);
-        if let Some(Announcement::Of(place)) = line.announcement {
-            let announced = match place {
-                Place::Port(port) => format!("BACKEND_PORT:{port}"),
-                Place::Socket => format!("BACKEND_SOCKET:{LISTENER}"),
+        if let Some(Announcement::Of(addr)) = line.announcement {
+            let announced = match addr {
+                ListenAddr::Tcp(port) => format!("BACKEND_PORT:{port}"),
+                ListenAddr::Local => format!("BACKEND_SOCKET:{LISTENER}"),
             };
             let sent = String::from_utf8_lossy(sent);
             let shown = sent.trim_end_matches('\r').rsplit('\r').next();
@@ -94,7 +94,7 @@ pub fn environment(bytes: &[u8]) {
         .collect();
     let value = |name: &str| entries.iter().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| *value);
     let secret = value(TOKEN).map(String::from_utf8_lossy).unwrap_or_default();
-    match Given::read(|name| value(name).map(os_string)) {
+    match HostEnvironment::read(|name| value(name).map(os_string)) {
         Ok(mut given) => {
             let written = |name| value(name).filter(|value| !value.is_empty()).map(<[u8]>::to_vec);
             assert_eq!(given.port.map(|port| port.to_string().into_bytes()), written(PORT));
@@ -107,7 +107,7 @@ pub fn environment(bytes: &[u8]) {
         }
         Err(error) => {
             let other = |name: &str| (name == TOKEN).then(|| "another".into());
-            let said = Given::read(|name| other(name).or_else(|| value(name).map(os_string)));
+            let said = HostEnvironment::read(|name| other(name).or_else(|| value(name).map(os_string)));
             assert_eq!(said.err(), Some(error), "the secret makes a difference");
         }
     }
@@ -130,8 +130,8 @@ fn os_string(bytes: &[u8]) -> OsString {
 /// When a request is served that lacks what the protocol asks of it (rule 5), or one is refused that has it all.
 pub fn admission(bytes: &[u8]) {
     let token = Token::from_bytes(&[0xa5; 32]);
-    let place = Place::Port(NonZeroU16::MAX);
-    let admission = Admission::new(place, vec!["tauri://localhost".to_owned()], Some(token.clone()));
+    let addr = ListenAddr::Tcp(NonZeroU16::MAX);
+    let admission = Admission::new(addr, vec!["tauri://localhost".to_owned()], Some(token.clone()));
     let filled = fill(bytes, b"{token}", token.reveal().as_bytes());
     let lines: Vec<(u8, &[u8])> = filled
         .split(|byte| *byte == b'\n')
@@ -162,13 +162,13 @@ pub fn admission(bytes: &[u8]) {
         && head.authority.is_none_or(|authority| is_ours(authority.as_bytes()))
         && head.scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("http"));
     let from_app = matches!(head.origin, Field::Absent | Field::One(b"tauri://localhost"));
-    let verdict = admission.judge(&head);
-    assert_eq!(matches!(verdict, Verdict::Refuse(_)), !(ours && from_app), "{head:?}");
+    let verdict = admission.decide(&head);
+    assert_eq!(matches!(verdict, Decision::Refuse(_)), !(ours && from_app), "{head:?}");
     let shown = |value: Field<'_>| matches!(value, Field::One(value) if contains(value, token.reveal()));
     let presented = shown(head.authorization)
         || shown(head.subprotocols)
             && matches!(head.upgrade, Field::One(upgrade) if upgrade.eq_ignore_ascii_case(b"websocket"));
-    assert!(presented || verdict != Verdict::Serve, "{head:?}");
+    assert!(presented || verdict != Decision::Serve, "{head:?}");
     if let Field::One(offered) = head.subprotocols {
         let (own, _) = without_bearer(offered);
         assert!(!contains(&own, "pillion.bearer."));

@@ -5,10 +5,10 @@
 //!
 //! - [`framing`] cuts a byte stream into lines in bounded memory.
 //! - [`announcement`] reads `BACKEND_PORT:{port}` from such a line.
-//! - [`Place`] is where a sidecar serves: a port, or a socket; [`PipeName`] is what stands for that on Windows.
+//! - [`ListenAddr`] is where a sidecar serves: a port, or a socket; [`PipeName`] is what stands for that on Windows.
 //! - [`health`] is the body of `GET /health`.
 //! - [`environment`] names what the host gives to the sidecar.
-//! - [`secret`] is the token of a run, and the proof that a server holds it.
+//! - [`token`] is the token of a run, and the proof that a server holds it.
 //! - [`admission`] decides which requests a sidecar answers.
 
 pub mod admission;
@@ -19,15 +19,15 @@ pub mod framing;
 #[doc(hidden)]
 pub mod fuzzed;
 pub mod health;
-mod pipe;
-mod place;
-pub mod secret;
+mod listen_addr;
+mod pipe_name;
+pub mod token;
 
-pub use admission::{Admission, Verdict};
+pub use admission::{Admission, Decision};
 pub use announcement::{Announcement, announcement_line};
-pub use environment::{Given, Instance};
+pub use environment::{HostEnvironment, Instance};
 pub use framing::{Line, LineFramer};
 pub use health::Health;
-pub use pipe::PipeName;
-pub use place::Place;
-pub use secret::{Challenge, Token};
+pub use listen_addr::ListenAddr;
+pub use pipe_name::PipeName;
+pub use token::{Challenge, Token};

@@ -6,10 +6,10 @@ use std::{
     num::NonZeroU16,
 };
 
-use pillion_protocol::Place;
+use pillion_protocol::ListenAddr;
 use tokio::net::TcpListener;
 
-use crate::{Error, handed::Handed};
+use crate::{Error, inherited_listener::Handed};
 
 /// Ports that no browser sends requests to: <https://fetch.spec.whatwg.org/#bad-port>.
 #[rustfmt::skip]
@@ -30,18 +30,18 @@ pub(crate) enum Listening {
     Socket(tokio::net::UnixListener),
     /// On a named pipe.
     #[cfg(windows)]
-    Pipe(crate::pipe::OwnUser),
+    Pipe(crate::named_pipe::SameUserListener),
 }
 
 impl Listening {
     /// What is announced.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn listen_addr(&self) -> ListenAddr {
         match self {
-            Self::Port(_, port) => Place::Port(*port),
+            Self::Port(_, port) => ListenAddr::Tcp(*port),
             #[cfg(unix)]
-            Self::Socket(_) => Place::Socket,
+            Self::Socket(_) => ListenAddr::Local,
             #[cfg(windows)]
-            Self::Pipe(_) => Place::Socket,
+            Self::Pipe(_) => ListenAddr::Local,
         }
     }
 }
@@ -54,16 +54,18 @@ pub(crate) async fn listen(
     match handed {
         #[cfg(unix)]
         Some(Handed::Socket(socket)) => {
-            return tokio::net::UnixListener::from_std(socket).map(Listening::Socket).map_err(Error::Handed);
+            return tokio::net::UnixListener::from_std(socket)
+                .map(Listening::Socket)
+                .map_err(Error::InheritedListener);
         }
         #[cfg(windows)]
         Some(Handed::Pipe(name)) => {
-            return crate::pipe::OwnUser::create(name).map(Listening::Pipe);
+            return crate::named_pipe::SameUserListener::create(name).map(Listening::Pipe);
         }
         #[cfg(unix)]
         Some(Handed::Port(listener)) => {
             let (listener, port) =
-                TcpListener::from_std(listener).and_then(with_port).map_err(Error::Handed)?;
+                TcpListener::from_std(listener).and_then(with_port).map_err(Error::InheritedListener)?;
             warn_if_blocked(port);
             return Ok(Listening::Port(listener, port));
         }

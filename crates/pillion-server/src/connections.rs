@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Limits, Shutdown, gate::Gate};
+use crate::{Limits, Shutdown, admission::AdmissionLayer};
 
 /// What a connection beyond the limit is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// waits for the head of a request for ever.
 pub(crate) async fn accept(
     mut listener: impl Listener,
-    gate: Gate,
+    gate: AdmissionLayer,
     limits: Limits,
     shutdown: Shutdown,
 ) -> JoinSet<()> {
@@ -54,7 +54,7 @@ pub(crate) async fn accept(
 /// Serves one connection until its end, or until the stop is requested and what it owes is answered.
 pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    gate: Arc<Gate>,
+    gate: Arc<AdmissionLayer>,
     limits: Limits,
     shutdown: Shutdown,
 ) {

@@ -37,7 +37,7 @@ pub enum Error {
     /// What `LISTEN_FDS` hands over is no listener, or one that others than this machine reach; or, on Windows, the pipe that
     /// `PILLION_PIPE` names cannot be created.
     #[error("the listener that the host hands over (LISTEN_FDS, PILLION_PIPE) cannot be used: {0}")]
-    Handed(#[source] io::Error),
+    InheritedListener(#[source] io::Error),
     /// Another program has created the pipe that `PILLION_PIPE` names. Its name is new in each run.
     #[error(
         "another program has created the named pipe that PILLION_PIPE names before this one could, as one does that wants \

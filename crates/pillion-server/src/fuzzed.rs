@@ -17,16 +17,16 @@ use axum::{
     http::{HeaderMap, header},
 };
 use pillion_protocol::{
-    Admission, Place, Token,
+    Admission, ListenAddr, Token,
     announcement::parse_port,
-    environment::{ALLOWED_ORIGINS, Given},
+    environment::{ALLOWED_ORIGINS, HostEnvironment},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     runtime::{Builder, Runtime},
 };
 
-use crate::{Limits, Shutdown, connections, gate::Gate, origins};
+use crate::{Limits, Shutdown, admission::AdmissionLayer, connections, origins};
 use shared::fill;
 
 const PAGE: &str = "tauri://localhost";
@@ -49,11 +49,11 @@ pub fn request(bytes: &[u8]) {
         seen_by_handler.fetch_add(1, Ordering::Relaxed);
         check(&request, &hidden);
     });
-    let place = Place::Port(NonZeroU16::new(4242).expect("it is not 0"));
+    let addr = ListenAddr::Tcp(NonZeroU16::new(4242).expect("it is not 0"));
     let (_stop, shutdown) = Shutdown::channel();
     let limits = Limits { body: 64, ..Limits::default() };
-    let admission = Admission::new(place, vec![PAGE.to_owned()], Some(token));
-    let gate = Arc::new(Gate::new(admission, place, limits, shutdown.clone(), router));
+    let admission = Admission::new(addr, vec![PAGE.to_owned()], Some(token));
+    let gate = Arc::new(AdmissionLayer::new(admission, addr, limits, shutdown.clone(), router));
     let answers = RUNTIME.block_on(async {
         let (mut client, server) = duplex(1 << 20);
         // It fits; behind it the client is done, so that no limit of time is waited for.
@@ -92,7 +92,7 @@ fn check(request: &Request, token: &Token) {
 /// When something is allowed that no page of one origin alone sends.
 pub fn origins(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let given = Given::read(|name| (name == ALLOWED_ORIGINS).then(|| (&*text).into()));
+    let given = HostEnvironment::read(|name| (name == ALLOWED_ORIGINS).then(|| (&*text).into()));
     let named = given.expect("a list of origins is always read").allowed_origins;
     let Ok(allowed) = origins::allowed(named.as_deref()) else { return };
     for origin in allowed {

@@ -53,6 +53,7 @@
 //!
 //! `init-tracing` (default): [`init_tracing`], which needs `tracing-subscriber`.
 
+mod admission;
 mod announce;
 mod bind;
 mod connections;
@@ -60,19 +61,18 @@ mod error;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzed;
-mod gate;
-mod given;
-mod handed;
 mod health;
+mod host_environment;
+mod inherited_listener;
 mod lifeline;
 mod limits;
 #[cfg(feature = "init-tracing")]
 mod logging;
+#[cfg(windows)]
+mod named_pipe;
 mod origins;
 #[cfg(unix)]
-mod peers;
-#[cfg(windows)]
-mod pipe;
+mod peer_credentials;
 mod shutdown;
 mod sidecar;
 mod signals;

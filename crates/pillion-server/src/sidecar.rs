@@ -1,17 +1,16 @@
 use std::time::{Duration, Instant};
 
 use axum::{Router, serve::ListenerExt};
-use pillion_protocol::{Admission, Place};
+use pillion_protocol::{Admission, ListenAddr};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
     Error, Limits, Result, Shutdown,
+    admission::AdmissionLayer,
     announce::announce,
     bind::{self, Listening},
-    connections,
-    gate::Gate,
-    given, health, lifeline, origins,
+    connections, health, host_environment, lifeline, origins,
     signals::Signals,
 };
 
@@ -46,7 +45,7 @@ impl Sidecar {
     /// libraries do, at this moment.
     pub fn new(app: impl Into<String>) -> Self {
         // What is wrong with it is told by `serve`, which can return it.
-        let _ = given::take();
+        let _ = host_environment::take();
         Self { app: app.into(), version: None, grace: Self::DEFAULT_GRACE, limits: Limits::default() }
     }
 
@@ -77,28 +76,32 @@ impl Sidecar {
     /// When the sidecar cannot start. Once it has announced itself, it returns `Ok`, whatever asked for the stop.
     pub async fn serve(self, router: Router) -> Result {
         let started = Instant::now();
-        let given = given::take()?;
+        let environment = host_environment::take()?;
         let (stop, shutdown) = Shutdown::channel();
-        let origins = origins::allowed(given.allowed_origins.as_deref())?;
-        let identity =
-            health::Identity { app: self.app, version: self.version, instance: given.instance, started };
+        let origins = origins::allowed(environment.allowed_origins.as_deref())?;
+        let identity = health::Identity {
+            app: self.app,
+            version: self.version,
+            instance: environment.instance,
+            started,
+        };
         let router = health::mount(router, identity)?;
 
-        let handed = given::listener().map_err(Error::Handed)?;
-        let listening = bind::listen(handed, given.port).await?;
-        let place = listening.place();
-        let admission = Admission::new(place, origins, given.token);
+        let inherited = host_environment::listener().map_err(Error::InheritedListener)?;
+        let listening = bind::listen(inherited, environment.port).await?;
+        let addr = listening.listen_addr();
+        let admission = Admission::new(addr, origins, environment.token);
         if admission.token().is_none() {
-            info!("no token was given: every program that reaches {place} may call");
+            info!("no token was given: every program that reaches {addr} may call");
         }
-        let gate = Gate::new(admission, place, self.limits, shutdown.clone(), router);
+        let gate = AdmissionLayer::new(admission, addr, self.limits, shutdown.clone(), router);
         // The host may ask for the stop as soon as it knows where the sidecar is.
         let signals = Signals::listen().map_err(Error::Stop)?;
         let lifeline = lifeline::watch().map_err(Error::Stop)?;
-        announce(place).map_err(Error::Announce)?;
-        match place {
-            Place::Port(port) => info!("listening on http://127.0.0.1:{port}"),
-            Place::Socket => info!("listening where the host said, on no port"),
+        announce(addr).map_err(Error::Announce)?;
+        match addr {
+            ListenAddr::Tcp(port) => info!("listening on http://127.0.0.1:{port}"),
+            ListenAddr::Local => info!("listening where the host said, on no port"),
         }
 
         let stopping = async {
@@ -127,14 +130,20 @@ async fn first_cause(signals: Signals, lifeline: Option<oneshot::Receiver<()>>) 
     }
 }
 
-async fn accept(listening: Listening, gate: Gate, limits: Limits, shutdown: Shutdown) -> JoinSet<()> {
+async fn accept(
+    listening: Listening,
+    gate: AdmissionLayer,
+    limits: Limits,
+    shutdown: Shutdown,
+) -> JoinSet<()> {
     match listening {
         Listening::Port(listener, _) => {
             connections::accept(without_delay(listener), gate, limits, shutdown).await
         }
         #[cfg(unix)]
         Listening::Socket(listener) => {
-            connections::accept(crate::peers::OwnUser(listener), gate, limits, shutdown).await
+            connections::accept(crate::peer_credentials::SameUserListener(listener), gate, limits, shutdown)
+                .await
         }
         #[cfg(windows)]
         Listening::Pipe(listener) => connections::accept(listener, gate, limits, shutdown).await,

@@ -93,7 +93,7 @@ impl Fleet {
     /// asks for it, and what ends before its turn has come is not restarted. For a program that ends. Dropping the future
     /// leaves the layers that were not asked yet running, and takes no refusal back.
     pub async fn close(&self) -> BTreeMap<String, StopOutcome> {
-        self.iter().for_each(Supervisor::latch);
+        self.iter().for_each(Supervisor::refuse_starts);
         self.end(|supervisor| async move { supervisor.close().await }).await
     }
 

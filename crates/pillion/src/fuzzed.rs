@@ -5,15 +5,15 @@ mod shared;
 
 use std::{num::NonZeroU16, sync::LazyLock};
 
-use pillion_protocol::{Challenge, Place, Token};
+use pillion_protocol::{Challenge, ListenAddr, Token};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     runtime::{Builder, Runtime},
 };
 
 use crate::{
-    address::Address,
-    probe::{NotReady, Probe},
+    health::probe::{NotReady, Probe},
+    transport::connector::Connector,
 };
 use shared::fill;
 
@@ -29,7 +29,7 @@ pub fn answer(bytes: &[u8]) {
     let token = Token::from_bytes(&[0xa5; 32]);
     let port = NonZeroU16::new(4242).expect("it is not 0");
     let path = "/health".to_owned();
-    let probe = Probe { address: Address::Port(port), path, instance: None, token: Some(token.clone()) };
+    let probe = Probe { connector: Connector::Tcp(port), path, instance: None, token: Some(token.clone()) };
     let (report, proved, heard) = RUNTIME.block_on(async {
         let (client, mut server) = duplex(1 << 20);
         let stranger = async {
@@ -37,7 +37,7 @@ pub fn answer(bytes: &[u8]) {
             while !heard.ends_with(b"\r\n\r\n") {
                 heard.push(server.read_u8().await.expect("the probe asks first"));
             }
-            let proof = proof(&token, Place::Port(port), &heard);
+            let proof = proof(&token, ListenAddr::Tcp(port), &heard);
             let said = fill(bytes, b"{proof}", proof.as_bytes());
             // Whoever asked may have heard enough.
             let _ = server.write_all(&said).await;
@@ -54,11 +54,11 @@ pub fn answer(bytes: &[u8]) {
     assert!(!matches!(report, Err(NotReady::Unreachable(_) | NotReady::Unable(_))), "{report:?}");
 }
 
-fn proof(token: &Token, place: Place, head: &[u8]) -> String {
+fn proof(token: &Token, addr: ListenAddr, head: &[u8]) -> String {
     let head = String::from_utf8_lossy(head);
     let challenge = head.lines().find_map(|line| line.strip_prefix("pillion-challenge: "));
     let challenge = challenge.and_then(|digits| Challenge::read(digits.as_bytes()));
-    token.prove(place, challenge.expect("the probe sends a challenge"))
+    token.prove(addr, challenge.expect("the probe sends a challenge"))
 }
 
 #[cfg(test)]

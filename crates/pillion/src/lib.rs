@@ -18,44 +18,31 @@
 //! driven by a pure state machine. Its process group is stopped as a whole: asked by the end of stdin and SIGTERM, given
 //! a grace period, then killed.
 
-mod access;
-mod address;
-mod diagnosis;
-mod environment;
-mod events;
-mod explain;
 mod fleet;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzed;
-mod gate;
-mod handover;
-mod launch;
-mod life;
-mod log;
+mod health;
+mod listener;
 mod output;
-#[cfg(windows)]
-mod pipe;
-mod probe;
-mod pulse;
-mod run;
-mod snapshot;
-#[cfg(unix)]
-mod socket;
+mod report;
+mod spawn;
 mod spec;
 mod state;
 mod status;
 mod supervisor;
 mod sys;
-mod task;
+mod transport;
 
-pub use access::Access;
-pub use environment::Inherit;
-pub use events::{Events, SidecarEvent, StatusWatch};
 pub use fleet::{Fleet, FleetError};
-pub use log::Log;
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
 pub use pillion_protocol::{self as protocol, Token};
-pub use spec::{Intensity, Liveness, Restart, Spec, Transport};
-pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Phase, Status, StopOutcome};
+pub use report::{
+    events::{Events, SidecarEvent, StatusWatch},
+    log::Log,
+};
+pub use spawn::environment::Inherit;
+pub use spec::{Liveness, Restart, RestartLimit, Spec, Transport};
+pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, State, Status, StopOutcome};
 pub use supervisor::Supervisor;
+pub use transport::access::Access;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fmt, io, sync::Arc};
 use pillion_protocol::{Announcement, Line, LineFramer};
 use serde::{Deserialize, Serialize};
 
-use crate::sys::Pipe;
+use crate::sys::OutputPipe;
 
 /// How many bytes of a line are kept; the rest of a longer one is counted and dropped.
 pub const LINE_LIMIT: usize = 8 * 1024;
@@ -124,7 +124,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(stdout: Pipe, stderr: Pipe) -> Self {
+    pub(crate) fn new(stdout: OutputPipe, stderr: OutputPipe) -> Self {
         Self { stdout: Source::new(Stream::Stdout, stdout), stderr: Source::new(Stream::Stderr, stderr) }
     }
 
@@ -145,13 +145,13 @@ impl Output {
 struct Source {
     stream: Stream,
     /// `None` after its end.
-    pipe: Option<Pipe>,
+    pipe: Option<OutputPipe>,
     framer: LineFramer,
     buffer: Vec<u8>,
 }
 
 impl Source {
-    fn new(stream: Stream, pipe: Pipe) -> Self {
+    fn new(stream: Stream, pipe: OutputPipe) -> Self {
         let buffer = vec![0; FIRST_CHUNK];
         Self { stream, pipe: Some(pipe), framer: LineFramer::new(LINE_LIMIT), buffer }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, num::NonZeroU16, path::PathBuf, 
 use pillion_protocol::health;
 use serde::Deserialize;
 
-use crate::environment::Inherit;
+use crate::spawn::environment::Inherit;
 
 /// Describes one sidecar. Construct it with [`Spec::run`] or [`Spec::attach`], then adjust what differs.
 ///
@@ -21,7 +21,7 @@ pub struct Spec {
     pub(crate) ready_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) restart: Restart,
-    pub(crate) intensity: Intensity,
+    pub(crate) restart_limit: RestartLimit,
     pub(crate) liveness: Option<Liveness>,
     pub(crate) depends_on: Vec<String>,
     pub(crate) optional: bool,
@@ -49,19 +49,19 @@ pub enum Transport {
     #[default]
     Tcp,
     /// A Unix domain socket, on Windows a named pipe, and no port at all.
-    Socket,
+    Local,
 }
 
 /// How often a sidecar may be restarted before it is given up, and is failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Intensity {
+pub struct RestartLimit {
     /// So many restarts are made, and no more, …
     pub limit: u32,
     /// … within any span of this length. Being up for as long makes the next restart immediate again.
     pub window: Duration,
 }
 
-impl Default for Intensity {
+impl Default for RestartLimit {
     /// 4 in 60 s.
     fn default() -> Self {
         Self { limit: 4, window: Duration::from_secs(60) }
@@ -153,7 +153,7 @@ impl Spec {
             ready_timeout: Self::DEFAULT_READY_TIMEOUT,
             grace: Self::DEFAULT_GRACE,
             restart: Restart::default(),
-            intensity: Intensity::default(),
+            restart_limit: RestartLimit::default(),
             liveness: Some(Liveness::default()),
             depends_on: Vec::new(),
             optional: false,
@@ -214,7 +214,7 @@ impl Spec {
         self.with_run(|run| run.handover = handover)
     }
 
-    /// Over [`Transport::Socket`] the listener that is handed over (as by [`handover`](Self::handover), which this implies) is a
+    /// Over [`Transport::Local`] the listener that is handed over (as by [`handover`](Self::handover), which this implies) is a
     /// Unix domain socket: nothing listens on any port, and other users cannot connect. The address is
     /// `pillion://localhost`; requests go by way of
     /// [`Access::connect`](crate::Access::connect). For sidecars on
@@ -271,8 +271,8 @@ impl Spec {
 
     /// How often it may be restarted.
     #[must_use]
-    pub fn intensity(mut self, intensity: Intensity) -> Self {
-        self.intensity = intensity;
+    pub fn restart_limit(mut self, restart_limit: RestartLimit) -> Self {
+        self.restart_limit = restart_limit;
         self
     }
 

@@ -1,6 +1,6 @@
-//! The life of a sidecar as a pure state machine: `(State, Event) -> (State, Actions)`.
+//! The life of a sidecar as a pure state machine: `(Lifecycle, Event) -> (Lifecycle, Actions)`.
 //!
-//! No I/O, no clock, no process: [`crate::life`] feeds it what happened and when, and does what it says. Every state
+//! No I/O, no clock, no process: [`crate::supervisor::driver`] feeds it what happened and when, and does what it says. Every state
 //! answers every event, without a wildcard, so that a new state or event cannot be forgotten anywhere. The diagram in
 //! `docs/states.md` is printed from it by a test.
 //!
@@ -12,29 +12,29 @@ mod restarts;
 
 use std::time::Duration;
 
-use pillion_protocol::Place;
+use pillion_protocol::ListenAddr;
 
 use crate::{
     spec::Restart,
-    status::{Exit, Phase, StopOutcome},
+    status::{Exit, State, StopOutcome},
 };
 pub(crate) use ending::{Ending, Force, Next};
-pub(crate) use restarts::{Restarts, Verdict};
+pub(crate) use restarts::{RestartDecision, Restarts};
 
 /// Where a sidecar is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum Lifecycle {
     /// Something that it depends on is not ready. `blocked` says what is wrong where waiting alone will not help.
     Waiting {
         blocked: Option<String>,
     },
     Starting(Step),
     Ready {
-        place: Place,
+        addr: ListenAddr,
     },
     /// It was ready, and its health fails or stays out.
     Unhealthy {
-        place: Place,
+        addr: ListenAddr,
     },
     Ending(Ending),
     /// Down, and about to be started again.
@@ -47,7 +47,7 @@ pub(crate) enum State {
 pub(crate) enum Step {
     Launching,
     Announcing,
-    Probing { place: Place },
+    Probing { addr: ListenAddr },
 }
 
 /// Why a sidecar went down.
@@ -104,11 +104,11 @@ pub(crate) enum Event {
     /// The process runs.
     Launched,
     /// There is no process to own: a server is there already, at this place.
-    Attached(Place),
+    Attached(ListenAddr),
     /// The process could not be started.
     NotLaunched(String),
     /// A valid announcement.
-    Announced(Place),
+    Announced(ListenAddr),
     /// It answered there as it should.
     Healthy,
     /// It did not, or has not so far.
@@ -131,7 +131,7 @@ pub(crate) enum Action {
     /// Start the process; answer with `Launched`, `Attached` or `NotLaunched`.
     Launch,
     /// Ask for health until it answers well there; then `Healthy`.
-    Probe(Place),
+    Probe(ListenAddr),
     /// End the process's stdin and send SIGTERM to its group. With no process to own, answer with `Gone`.
     Ask,
     /// Kill the group.
@@ -155,7 +155,7 @@ pub(crate) enum Timer {
 
 use Action::{Launch, Probe, Wait};
 
-impl State {
+impl Lifecycle {
     /// The first state and what to do in it, as somebody asked for it.
     pub(crate) fn start(restarts: &mut Restarts) -> (Self, Vec<Action>) {
         restarts.forget();
@@ -174,10 +174,10 @@ impl State {
     }
 
     /// Where it is, once that is announced.
-    pub(crate) fn place(&self) -> Option<Place> {
+    pub(crate) fn listen_addr(&self) -> Option<ListenAddr> {
         match self {
-            Self::Starting(Step::Probing { place }) | Self::Ready { place } | Self::Unhealthy { place } => {
-                Some(*place)
+            Self::Starting(Step::Probing { addr }) | Self::Ready { addr } | Self::Unhealthy { addr } => {
+                Some(*addr)
             }
             Self::Starting(Step::Launching | Step::Announcing)
             | Self::Waiting { .. }
@@ -188,16 +188,16 @@ impl State {
     }
 
     /// The state as the world sees it.
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn state(&self) -> State {
         match self {
-            Self::Waiting { .. } => Phase::Waiting,
-            Self::Starting(_) => Phase::Starting,
-            Self::Ready { .. } => Phase::Ready,
-            Self::Unhealthy { .. } => Phase::Unhealthy,
-            Self::Ending(_) => Phase::Stopping,
-            Self::BackingOff(_) => Phase::BackingOff,
-            Self::Down(ended) if ended.cause.is_failure() => Phase::Failed,
-            Self::Down(_) => Phase::Stopped,
+            Self::Waiting { .. } => State::Waiting,
+            Self::Starting(_) => State::Starting,
+            Self::Ready { .. } => State::Ready,
+            Self::Unhealthy { .. } => State::Unhealthy,
+            Self::Ending(_) => State::Stopping,
+            Self::BackingOff(_) => State::BackingOff,
+            Self::Down(ended) if ended.cause.is_failure() => State::Failed,
+            Self::Down(_) => State::Stopped,
         }
     }
 
@@ -205,7 +205,9 @@ impl State {
     pub(crate) fn comes_back(&self) -> bool {
         match self {
             Self::BackingOff(_) => true,
-            Self::Ending(ending) => matches!(ending.next, Next::Start | Next::After(Verdict::Retry(_))),
+            Self::Ending(ending) => {
+                matches!(ending.next, Next::Start | Next::After(RestartDecision::Retry(_)))
+            }
             Self::Waiting { .. }
             | Self::Starting(_)
             | Self::Ready { .. }
@@ -224,8 +226,8 @@ impl State {
         match self {
             Self::Waiting { blocked } => waiting(blocked, event),
             Self::Starting(step) => step.on(event, restarts, now),
-            Self::Ready { place } => up(place, Self::Ready { place }, event, restarts, now),
-            Self::Unhealthy { place } => up(place, Self::Unhealthy { place }, event, restarts, now),
+            Self::Ready { addr } => up(addr, Self::Ready { addr }, event, restarts, now),
+            Self::Unhealthy { addr } => up(addr, Self::Unhealthy { addr }, event, restarts, now),
             Self::Ending(ending) => ending.on(event, restarts),
             Self::BackingOff(pause) => pause.on(event, restarts),
             Self::Down(ended) => match event {
@@ -262,11 +264,11 @@ impl Cause {
     }
 }
 
-fn waiting(blocked: Option<String>, event: Event) -> (State, Vec<Action>) {
+fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
     match event {
-        Event::Cleared => (State::Starting(Step::Launching), vec![Launch]),
-        Event::Blocked(why) => (State::Waiting { blocked: Some(why) }, vec![]),
-        Event::Stop | Event::Kill => down(Cause::Asked, None, StopOutcome::NotRunning, Verdict::Rest),
+        Event::Cleared => (Lifecycle::Starting(Step::Launching), vec![Launch]),
+        Event::Blocked(why) => (Lifecycle::Waiting { blocked: Some(why) }, vec![]),
+        Event::Stop | Event::Kill => down(Cause::Asked, None, StopOutcome::NotRunning, RestartDecision::Rest),
         Event::Restart
         | Event::Launched
         | Event::Attached(_)
@@ -277,20 +279,20 @@ fn waiting(blocked: Option<String>, event: Event) -> (State, Vec<Action>) {
         | Event::Hung
         | Event::Expired
         | Event::Exited(_)
-        | Event::Gone => (State::Waiting { blocked }, vec![]),
+        | Event::Gone => (Lifecycle::Waiting { blocked }, vec![]),
     }
 }
 
 impl Step {
-    fn on(self, event: Event, restarts: &mut Restarts, now: Duration) -> (State, Vec<Action>) {
-        let stay = (State::Starting(self), vec![]);
+    fn on(self, event: Event, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
+        let stay = (Lifecycle::Starting(self), vec![]);
         match event {
             Event::Restart => {
                 restarts.forget();
                 stay
             }
-            Event::Stop => Ending::ask(Cause::Asked, Next::After(Verdict::Rest)),
-            Event::Kill => Ending::kill(Cause::Asked, Next::After(Verdict::Rest)),
+            Event::Stop => Ending::ask(Cause::Asked, Next::After(RestartDecision::Rest)),
+            Event::Kill => Ending::kill(Cause::Asked, Next::After(RestartDecision::Rest)),
             Event::Expired => {
                 let cause = Cause::TimedOut(self);
                 let next = Next::After(restarts.after(&cause, now));
@@ -303,22 +305,22 @@ impl Step {
             }
             Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
             Event::Launched => match self {
-                Self::Launching => (State::Starting(Self::Announcing), vec![]),
+                Self::Launching => (Lifecycle::Starting(Self::Announcing), vec![]),
                 Self::Announcing | Self::Probing { .. } => stay,
             },
-            Event::Attached(place) => match self {
-                Self::Launching => (State::Starting(Self::Probing { place }), vec![Probe(place)]),
+            Event::Attached(addr) => match self {
+                Self::Launching => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
                 Self::Announcing | Self::Probing { .. } => stay,
             },
             // The first announcement holds: no later line moves the app to another place.
-            Event::Announced(place) => match self {
-                Self::Announcing => (State::Starting(Self::Probing { place }), vec![Probe(place)]),
+            Event::Announced(addr) => match self {
+                Self::Announcing => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
                 Self::Launching | Self::Probing { .. } => stay,
             },
             Event::Healthy => match self {
-                Self::Probing { place } => {
+                Self::Probing { addr } => {
                     restarts.ready(now);
-                    (State::Ready { place }, vec![])
+                    (Lifecycle::Ready { addr }, vec![])
                 }
                 Self::Launching | Self::Announcing => stay,
             },
@@ -329,22 +331,22 @@ impl Step {
 
 /// A sidecar that was ready, whatever its health is now.
 fn up(
-    place: Place,
-    state: State,
+    addr: ListenAddr,
+    state: Lifecycle,
     event: Event,
     restarts: &mut Restarts,
     now: Duration,
-) -> (State, Vec<Action>) {
+) -> (Lifecycle, Vec<Action>) {
     match event {
-        Event::Stop => Ending::ask(Cause::Asked, Next::After(Verdict::Rest)),
-        Event::Kill => Ending::kill(Cause::Asked, Next::After(Verdict::Rest)),
+        Event::Stop => Ending::ask(Cause::Asked, Next::After(RestartDecision::Rest)),
+        Event::Kill => Ending::kill(Cause::Asked, Next::After(RestartDecision::Rest)),
         Event::Restart => Ending::ask(Cause::Asked, Next::Start),
         Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
-        Event::Healthy => (State::Ready { place }, vec![]),
-        Event::Unhealthy => (State::Unhealthy { place }, vec![]),
+        Event::Healthy => (Lifecycle::Ready { addr }, vec![]),
+        Event::Unhealthy => (Lifecycle::Unhealthy { addr }, vec![]),
         // Whoever may not start it again does not kill it either: it may come to itself.
-        Event::Hung if restarts.policy == Restart::Never => (State::Unhealthy { place }, vec![]),
+        Event::Hung if restarts.policy == Restart::Never => (Lifecycle::Unhealthy { addr }, vec![]),
         Event::Hung => {
             let next = Next::After(restarts.after(&Cause::Hung, now));
             Ending::ask(Cause::Hung, next)
@@ -360,19 +362,19 @@ fn up(
     }
 }
 
-fn died(cause: Cause, exit: Exit, restarts: &mut Restarts, now: Duration) -> (State, Vec<Action>) {
+fn died(cause: Cause, exit: Exit, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
     let verdict = restarts.after(&cause, now);
     Ending::leader_died(cause, exit, verdict)
 }
 
 impl BackingOff {
-    fn on(self, event: Event, restarts: &mut Restarts) -> (State, Vec<Action>) {
+    fn on(self, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
         match event {
             // By way of `Waiting`: what it depends on may have gone down as well.
-            Event::Expired => (State::Waiting { blocked: None }, vec![Wait]),
-            Event::Restart => State::start(restarts),
+            Event::Expired => (Lifecycle::Waiting { blocked: None }, vec![Wait]),
+            Event::Restart => Lifecycle::start(restarts),
             Event::Stop | Event::Kill => {
-                down(Cause::Asked, self.exit, StopOutcome::NotRunning, Verdict::Rest)
+                down(Cause::Asked, self.exit, StopOutcome::NotRunning, RestartDecision::Rest)
             }
             Event::Cleared
             | Event::Blocked(_)
@@ -384,16 +386,21 @@ impl BackingOff {
             | Event::Unhealthy
             | Event::Hung
             | Event::Exited(_)
-            | Event::Gone => (State::BackingOff(self), vec![]),
+            | Event::Gone => (Lifecycle::BackingOff(self), vec![]),
         }
     }
 }
 
-fn down(cause: Cause, exit: Option<Exit>, outcome: StopOutcome, verdict: Verdict) -> (State, Vec<Action>) {
+fn down(
+    cause: Cause,
+    exit: Option<Exit>,
+    outcome: StopOutcome,
+    verdict: RestartDecision,
+) -> (Lifecycle, Vec<Action>) {
     let state = match verdict {
-        Verdict::Retry(pause) => State::BackingOff(BackingOff { cause, exit, pause }),
-        Verdict::Rest => State::Down(Ended { cause, exit, outcome, given_up: false }),
-        Verdict::GiveUp => State::Down(Ended { cause, exit, outcome, given_up: true }),
+        RestartDecision::Retry(pause) => Lifecycle::BackingOff(BackingOff { cause, exit, pause }),
+        RestartDecision::Rest => Lifecycle::Down(Ended { cause, exit, outcome, given_up: false }),
+        RestartDecision::GiveUp => Lifecycle::Down(Ended { cause, exit, outcome, given_up: true }),
     };
     (state, vec![])
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// Where a sidecar is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "ts", derive(ts_rs::TS), ts(rename = "State"))]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS), ts(rename = "Lifecycle"))]
 #[serde(rename_all = "camelCase")]
-pub enum Phase {
+pub enum State {
     /// Not started yet: something that it depends on is not ready.
     Waiting,
     /// Being started: not announced yet, or not healthy yet.
@@ -114,7 +114,7 @@ pub struct Failure {
     pub detail: Detail,
 }
 
-/// The evidence behind a [`Failure`].
+/// The diagnostics behind a [`Failure`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 pub struct Detail {
@@ -173,7 +173,7 @@ pub struct Status {
     #[cfg_attr(feature = "ts", ts(type = "number"))]
     pub at: u64,
     /// Where the sidecar is in its life.
-    pub state: Phase,
+    pub state: State,
     /// Its process, or the last one it had.
     pub pid: Option<u32>,
     /// The announced port, while the process that announced it lives; where the listener is handed over, also from one

@@ -1,13 +1,20 @@
-//! The handle to a supervised sidecar.
+//! The handle to a supervised sidecar, and the actor behind it.
+
+mod actor;
+pub(crate) mod dependencies;
+mod driver;
+mod run;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use actor::{Actor, Command};
+use dependencies::Dependency;
+
 use crate::{
-    Access, Detail, Endpoint, Events, Failure, FailureKind, Phase, SidecarEvent, Spec, Status, StatusWatch,
-    StopOutcome, Token, events,
-    gate::Dependency,
-    snapshot::{Readiness, Snapshot},
-    task::{Command, Task},
+    Access, Detail, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, State, Status, StatusWatch,
+    StopOutcome, Token,
+    report::events,
+    report::snapshot::{Readiness, Snapshot},
 };
 
 /// A handle to a sidecar. Clones are handles to the same one.
@@ -36,7 +43,7 @@ impl Supervisor {
     }
 
     pub(crate) fn start_after(spec: Spec, after: Vec<Dependency>) -> (Self, Events) {
-        let state = if after.is_empty() { Phase::Starting } else { Phase::Waiting };
+        let state = if after.is_empty() { State::Starting } else { State::Waiting };
         let (commands, obeyed) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(Snapshot::initial(&spec, state));
         let (sender, receiver) = broadcast::channel(events::CAPACITY);
@@ -46,7 +53,7 @@ impl Supervisor {
             snapshot: snapshot.clone(),
             events: sender.downgrade(),
         };
-        tokio::spawn(Task::new(spec, after, obeyed, published, sender).run());
+        tokio::spawn(Actor::new(spec, after, obeyed, published, sender).run());
         (supervisor, Events::new(receiver, snapshot, false))
     }
 
@@ -179,9 +186,9 @@ impl Supervisor {
     }
 
     /// Has every start refused from now on, also those that the supervisor would make by itself, and stops nothing yet.
-    pub(crate) fn latch(&self) {
+    pub(crate) fn refuse_starts(&self) {
         // An error means that it is down for good.
-        let _ = self.commands.send(Command::Latch);
+        let _ = self.commands.send(Command::RefuseStarts);
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {

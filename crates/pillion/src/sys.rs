@@ -28,9 +28,9 @@ use linux as platform;
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;
 #[cfg(unix)]
-pub(crate) use unix::{Group, Pipe};
+pub(crate) use unix::{Group, OutputPipe};
 #[cfg(windows)]
-pub(crate) use windows::{Group, Pipe};
+pub(crate) use windows::{Group, OutputPipe};
 
 /// What to start.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) use windows::{Group, Pipe};
     windows,
     expect(dead_code, reason = "a job object is told neither grace nor mark, and takes no listener")
 )]
-pub(crate) struct Order {
+pub(crate) struct SpawnRequest {
     /// The program, its arguments, environment and directory; its standard streams are ours to set.
     pub(crate) command: std::process::Command,
     /// How long everything has to end by itself once nobody is left to say so.
@@ -46,14 +46,14 @@ pub(crate) struct Order {
     /// An entry of its environment, as `NAME=value`, that nothing else on the machine has.
     pub(crate) mark: String,
     /// What the program is to listen on, where that can be handed over: by a guard alone.
-    pub(crate) listener: Option<crate::handover::Listener>,
+    pub(crate) listener: Option<crate::listener::Listener>,
 }
 
 /// A group just spawned, with this side's ends of its leader's output.
 pub(crate) struct Spawned {
     pub(crate) group: Group,
-    pub(crate) stdout: Pipe,
-    pub(crate) stderr: Pipe,
+    pub(crate) stdout: OutputPipe,
+    pub(crate) stderr: OutputPipe,
     /// Why nobody will clean up when this program is killed, where that is so.
     pub(crate) unguarded: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use hyper::body::Bytes;
-use pillion::{Access, Endpoint, Log, Status, protocol::Place};
+use pillion::{Access, Endpoint, Log, Status, protocol::ListenAddr};
 use serde::Deserialize as _;
 use tauri::{
     State, Webview,
@@ -46,7 +46,7 @@ pub(crate) async fn connect(
     sidecar: String,
 ) -> Result<Access, Refusal> {
     let mut access = sidecars.within(&scope, &sidecar)?.access().await?;
-    if access.place() == Place::Socket {
+    if access.listen_addr() == ListenAddr::Local {
         // The app sends them, and has it.
         access.token = None;
     }

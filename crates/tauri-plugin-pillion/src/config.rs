@@ -54,7 +54,7 @@ pub struct Sidecar {
     pub restart: Option<Restart>,
     /// How often it may be restarted before it is given up; 4 times in a minute by default.
     #[serde(default)]
-    pub intensity: Intensity,
+    pub restart_limit: RestartLimit,
     /// How it is watched once it is ready; `false` is not at all, but for its exit. Every 10 s by default, and three
     /// questions without an answer mean that it hangs.
     #[serde(default)]
@@ -63,7 +63,7 @@ pub struct Sidecar {
     /// after a restart, and requests wait for it meanwhile. Linux and macOS; elsewhere it finds a port by itself.
     #[serde(default)]
     pub handover: bool,
-    /// `"tcp"` (the default), or `"socket"` for a Unix domain socket, on Windows a named pipe, and no port at all, which implies
+    /// `"tcp"` (the default), or `"local"` for a Unix domain socket, on Windows a named pipe, and no port at all, which implies
     /// `handover`. Pages then call it by way of the app, and need `pillion:allow-fetch`.
     #[serde(default)]
     pub transport: Transport,
@@ -75,10 +75,10 @@ pub struct Sidecar {
     pub optional: bool,
 }
 
-/// How often a sidecar may be restarted: see [`pillion::Intensity`], which has the defaults.
+/// How often a sidecar may be restarted: see [`pillion::RestartLimit`], which has the defaults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Intensity {
+pub struct RestartLimit {
     /// So many restarts, …
     pub limit: Option<u32>,
     /// … within so many milliseconds.
@@ -185,7 +185,7 @@ impl Sidecar {
             spec = spec.restart(restart);
         }
         Ok(spec
-            .intensity(self.intensity.into())
+            .restart_limit(self.restart_limit.into())
             .liveness(Option::from(self.liveness))
             .handover(self.handover)
             .transport(self.transport)
@@ -198,8 +198,8 @@ fn yes() -> bool {
     true
 }
 
-impl From<Intensity> for pillion::Intensity {
-    fn from(Intensity { limit, window_ms }: Intensity) -> Self {
+impl From<RestartLimit> for pillion::RestartLimit {
+    fn from(RestartLimit { limit, window_ms }: RestartLimit) -> Self {
         let default = Self::default();
         Self {
             limit: limit.unwrap_or(default.limit),
@@ -298,13 +298,13 @@ mod tests {
             |field: &str| parse(&format!(r#"{{ "sidecars": {{ "db": {{ {field} }} }} }}"#)).unwrap_err();
         for (field, path, hint) in [
             (r#""restart": "sometimes""#, "restart", "`never`, `onFailure`"),
-            (r#""intensity": { "limit": -1 }"#, "intensity.limit", "u32"),
-            (r#""intensity": { "window": 5 }"#, "intensity.window", "`windowMs`"),
+            (r#""restartLimit": { "limit": -1 }"#, "restartLimit.limit", "u32"),
+            (r#""restartLimit": { "window": 5 }"#, "restartLimit.window", "`windowMs`"),
             (r#""liveness": true"#, "liveness", "false, or an object"),
             (r#""liveness": { "intervalMs": 0 }"#, "liveness.intervalMs", "nonzero"),
             (r#""private": "no""#, "private", "a boolean"),
             (r#""handover": "yes""#, "handover", "a boolean"),
-            (r#""transport": "pipe""#, "transport", "`tcp` or `socket`"),
+            (r#""transport": "pipe""#, "transport", "`tcp` or `local`"),
             (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
             (r#""optional": 1"#, "optional", "a boolean"),
             (r#""inherit": { "only": [] }"#, "inherit.only", "`allow` or `deny`"),
@@ -319,12 +319,15 @@ mod tests {
     #[test]
     fn what_is_left_out_is_as_the_supervisor_has_it() {
         let none = sidecar(&json!({}));
-        assert_eq!(pillion::Intensity::from(none.intensity), pillion::Intensity::default());
+        assert_eq!(pillion::RestartLimit::from(none.restart_limit), pillion::RestartLimit::default());
         assert_eq!(Option::from(none.liveness), Some(pillion::Liveness::default()));
 
-        let some = sidecar(&json!({ "intensity": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }));
+        let some = sidecar(&json!({ "restartLimit": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }));
         let (window, interval) = (Duration::from_millis(1500), pillion::Liveness::default().interval);
-        assert_eq!(pillion::Intensity::from(some.intensity), pillion::Intensity { limit: 4, window });
+        assert_eq!(
+            pillion::RestartLimit::from(some.restart_limit),
+            pillion::RestartLimit { limit: 4, window }
+        );
         assert_eq!(Option::from(some.liveness), Some(pillion::Liveness { interval, tolerance: 9 }));
         assert_eq!(Option::<pillion::Liveness>::from(sidecar(&json!({ "liveness": false })).liveness), None);
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pillion::{Failure, FailureKind, Phase, Supervisor};
+use pillion::{Failure, FailureKind, State, Supervisor};
 use tokio::time::{self, Interval, MissedTickBehavior};
 
 /// How often the file is looked at, and so how long it has to stay as it is before it counts as written. Asking the
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(crate) async fn follow(supervisor: Supervisor, mut program: Program) {
     program.changed().await;
     loop {
-        if supervisor.status().state == Phase::Stopped {
+        if supervisor.status().state == State::Stopped {
             program.changed().await;
             continue;
         }

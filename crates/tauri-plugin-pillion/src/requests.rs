@@ -216,7 +216,8 @@ fn parse(head: RequestHead, body: Bytes) -> Result<Request<Full<Bytes>>, Refusal
 /// The same request with what this run wants of it.
 fn carrying(mut request: Request<Full<Bytes>>, access: &Access) -> Result<Request<Full<Bytes>>, Refusal> {
     let headers: &mut HeaderMap = request.headers_mut();
-    headers.insert(header::HOST, HeaderValue::try_from(access.place().authority()).map_err(unanswered)?);
+    headers
+        .insert(header::HOST, HeaderValue::try_from(access.listen_addr().authority()).map_err(unanswered)?);
     if let Some(token) = &access.token {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(unanswered)?;
         bearer.set_sensitive(true);
@@ -257,8 +258,8 @@ async fn pass_on(mut body: Body, pieces: mpsc::Sender<Piece>) {
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             },
-            place = pieces.reserve(), if !piece.is_empty() => match place {
-                Ok(place) => place.send(Ok(mem::take(&mut piece))),
+            addr = pieces.reserve(), if !piece.is_empty() => match addr {
+                Ok(addr) => addr.send(Ok(mem::take(&mut piece))),
                 Err(_) => return,
             },
             () = pieces.closed() => return,

@@ -2,13 +2,13 @@
 
 use std::{env, fs, path::Path};
 
-use pillion::{Access, Detail, Endpoint, Exit, Failure, FailureKind, Log, Phase, Status};
+use pillion::{Access, Detail, Endpoint, Exit, Failure, FailureKind, Log, State, Status};
 use ts_rs::{Config, TS};
 
 fn bindings() -> String {
     let config = Config::default();
     let declarations = [
-        Phase::decl(&config),
+        State::decl(&config),
         Exit::decl(&config),
         FailureKind::decl(&config),
         Detail::decl(&config),

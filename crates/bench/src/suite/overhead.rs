@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use integration_tests::{Living, Mark};
-use pillion::{Phase, SidecarEvent, Spec, StopOutcome, Supervisor};
+use pillion::{SidecarEvent, Spec, State, StopOutcome, Supervisor};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -88,16 +88,16 @@ fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
         let ready = loop {
             match events.next().await {
                 Some(SidecarEvent::Status(status)) => match status.state {
-                    Phase::Ready => break begun.elapsed(),
-                    Phase::Starting if status.port.is_some() => {
+                    State::Ready => break begun.elapsed(),
+                    State::Starting if status.port.is_some() => {
                         announced = announced.or(Some(begun.elapsed()));
                     }
-                    Phase::Waiting | Phase::Starting => {}
-                    Phase::Unhealthy
-                    | Phase::Stopping
-                    | Phase::BackingOff
-                    | Phase::Stopped
-                    | Phase::Failed => {
+                    State::Waiting | State::Starting => {}
+                    State::Unhealthy
+                    | State::Stopping
+                    | State::BackingOff
+                    | State::Stopped
+                    | State::Failed => {
                         bail!("not ready: {:?}", status.reason)
                     }
                 },

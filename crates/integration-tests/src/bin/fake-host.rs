@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
 
 use integration_tests::doomed::{Doomed, Order, perform};
-use pillion::{Phase, Restart, Spec, Supervisor};
+use pillion::{Restart, Spec, State, Supervisor};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
@@ -44,7 +44,7 @@ impl Doomed for Host {
             let stopped = self.supervisor.clone();
             tokio::spawn(async move { stopped.stop().await });
             let mut changes = self.supervisor.watch();
-            while changes.next().await.is_some_and(|status| status.state == Phase::Ready) {}
+            while changes.next().await.is_some_and(|status| status.state == State::Ready) {}
         });
     }
 

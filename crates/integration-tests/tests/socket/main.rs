@@ -34,7 +34,7 @@ async fn launch_with_csp(transport: &str, windows: &[&str], csp: &str) -> Result
 
 /// The app with its sidecar on a socket, and the page of a window that may call it.
 async fn launch_calling() -> Result<App> {
-    let app = launch("socket", &["calling"]).await?;
+    let app = launch("local", &["calling"]).await?;
     open(app.page(), "calling").await?;
     Ok(app)
 }

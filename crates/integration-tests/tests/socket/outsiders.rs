@@ -12,14 +12,14 @@ use super::{launch, open, run, sidecar};
 #[ignore = "needs the built app and a display: cargo xtask test"]
 async fn the_token_never_gets_to_the_page() -> Result<()> {
     // Over a port the page has to have it: what looks for it here would find it.
-    for (transport, is_told) in [("tcp", true), ("socket", false)] {
+    for (transport, is_told) in [("tcp", true), ("local", false)] {
         let app = launch(transport, &["calling"]).await?;
         let page = app.page();
         open(page, "calling").await?;
         run(page, "window.heard = listen();").await?;
         let access = page.invoke("plugin:pillion|connect", json!({ "sidecar": "sidecar" })).await?;
         assert_eq!(access["token"].is_string(), is_told, "{transport}");
-        if transport == "socket" {
+        if transport == "local" {
             let pid = run(page, "await follow('/events/live')(1); return text('/pid');").await?;
             let heard = run(page, "return heard.join('\\n')").await?;
             let heard = heard.as_str().context("no text")?;
@@ -38,7 +38,7 @@ async fn the_token_never_gets_to_the_page() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
 async fn windows_that_were_not_granted_it_are_refused() -> Result<()> {
-    let app = launch("socket", &["calling", "connecting", "calling-elsewhere"]).await?;
+    let app = launch("local", &["calling", "connecting", "calling-elsewhere"]).await?;
     let page = app.page();
     for (window, why) in [
         ("main", "pillion.watch not allowed"),
@@ -57,7 +57,7 @@ async fn windows_that_were_not_granted_it_are_refused() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
 async fn what_one_window_asked_for_is_not_anothers() -> Result<()> {
-    let app = launch("socket", &["calling", "calling-too"]).await?;
+    let app = launch("local", &["calling", "calling-too"]).await?;
     let page = app.page();
     open(page, "calling").await?;
     let id = run(
@@ -116,7 +116,7 @@ async fn it_has_no_port_and_no_name() -> Result<()> {
     assert_eq!(listeners(&app)?, (1, vec![]), "this is how a port would be found");
     drop(app);
 
-    let app = launch("socket", &[]).await?;
+    let app = launch("local", &[]).await?;
     let (ports, names) = listeners(&app)?;
     assert_eq!((ports, names.len()), (0, 1), "{names:?}");
     // Not in the abstract namespace, whose names begin with an @ here, and no file any more.

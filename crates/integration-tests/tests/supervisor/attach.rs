@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use integration_tests::run;
-use pillion::{FailureKind, Phase, Spec, StopOutcome, Supervisor};
+use pillion::{FailureKind, Spec, State, StopOutcome, Supervisor};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket},
@@ -44,7 +44,7 @@ fn an_attached_server_is_ready_and_outlives_the_stop() {
         assert_eq!(endpoint.url, format!("http://127.0.0.1:{port}"));
         assert_eq!(supervisor.restart().await.unwrap(), endpoint);
         assert_eq!(supervisor.stop().await, StopOutcome::Detached);
-        assert_eq!(phase(&mut events, Phase::Stopped).await.exit, None);
+        assert_eq!(phase(&mut events, State::Stopped).await.exit, None);
         assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
         let endpoint = supervisor.restart().await.unwrap();
         assert_eq!((endpoint.port, supervisor.kill().await), (Some(port), StopOutcome::Detached));

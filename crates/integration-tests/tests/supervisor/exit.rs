@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Witness, run};
-use pillion::{Exit, FailureKind, Phase, StopOutcome, Supervisor};
+use pillion::{Exit, FailureKind, State, StopOutcome, Supervisor};
 use rustix::process::Signal;
 
 use crate::support::{assert_failure, phase, status, tree};
@@ -32,7 +32,7 @@ fn a_grandchild_that_holds_the_pipes_hides_no_crash() {
         assert_eq!(tree.sidecars().len(), 1, "the holder is alive, and still holds the pipes");
         holder.go_on().await;
         holder.death().await;
-        phase(&mut events, Phase::Failed).await;
+        phase(&mut events, State::Failed).await;
     });
 }
 
@@ -73,12 +73,12 @@ fn a_crash_is_told_at_once_and_the_rest_of_the_group_is_swept() {
         // The one that is left was asked, takes its time, and hides nothing meanwhile.
         let mut left = witness.hear("asked").await;
         let stopping = status(&mut events, |status| status.exit.is_some()).await;
-        assert_eq!((stopping.state, stopping.exit.unwrap().code), (Phase::Stopping, Some(70)));
+        assert_eq!((stopping.state, stopping.exit.unwrap().code), (State::Stopping, Some(70)));
         let failure = supervisor.ready().await.unwrap_err();
         assert_failure(&failure, FailureKind::Crashed, &["exited with code 70 while it was in use"]);
         left.go_on().await;
         left.death().await;
-        let down = phase(&mut events, Phase::Failed).await;
+        let down = phase(&mut events, State::Failed).await;
         assert_eq!((down.failure.unwrap(), down.exit.unwrap().code), (failure, Some(70)));
         tree.assert_dead();
     });
@@ -98,7 +98,7 @@ fn a_deaf_rest_of_a_crashed_group_is_killed() {
         // Whichever of them is the leader hears it; the other one parks, and reads nothing.
         one.go_on().await;
         two.go_on().await;
-        let down = phase(&mut events, Phase::Failed).await;
+        let down = phase(&mut events, State::Failed).await;
         assert_eq!(down.exit, Some(Exit { code: None, signal: Some(11) }));
         tree.assert_dead();
     });
@@ -112,7 +112,7 @@ fn a_sidecar_that_finishes_by_itself_is_no_failure() {
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
         supervisor.ready().await.unwrap();
         witness.hear("up").await.go_on().await;
-        let down = phase(&mut events, Phase::Stopped).await;
+        let down = phase(&mut events, State::Stopped).await;
         assert_eq!((down.failure, down.exit.unwrap().code), (None, Some(0)));
         assert_eq!(down.reason.unwrap(), "exited with code 0 by itself");
         let failure = supervisor.ready().await.unwrap_err();
@@ -132,6 +132,6 @@ fn a_sidecar_that_closes_its_streams_is_not_dead() {
         let StopOutcome::Graceful(exit) = supervisor.stop().await else {
             panic!("it had no reason to be killed")
         };
-        assert_eq!((exit.code, phase(&mut events, Phase::Stopped).await.exit), (Some(0), Some(exit)));
+        assert_eq!((exit.code, phase(&mut events, State::Stopped).await.exit), (Some(0), Some(exit)));
     });
 }

@@ -1,7 +1,7 @@
 //! Several sidecars start in the order of their needs, and stop the other way round.
 
 use integration_tests::{Witness, run};
-use pillion::{FailureKind, Fleet, FleetError, Phase, StopOutcome};
+use pillion::{FailureKind, Fleet, FleetError, State, StopOutcome};
 
 use crate::support::{assert_failure, tree};
 
@@ -18,16 +18,16 @@ fn each_waits_for_what_it_needs_and_goes_before_it() {
         let (api, db) = (fleet.get("api").unwrap(), fleet.get("db").unwrap());
 
         let mut first = witness.hear("db").await;
-        assert_eq!(api.status().state, Phase::Waiting);
+        assert_eq!(api.status().state, State::Waiting);
         first.go_on().await;
         let mut second = witness.hear("api").await;
-        assert_eq!(db.status().state, Phase::Ready);
+        assert_eq!(db.status().state, State::Ready);
         second.go_on().await;
         api.ready().await.unwrap();
 
         let goodbyes = async {
             let mut first = witness.hear("api-bye").await;
-            assert_eq!(db.status().state, Phase::Ready, "what is needed stays for as long as it is");
+            assert_eq!(db.status().state, State::Ready, "what is needed stays for as long as it is");
             first.go_on().await;
             witness.hear("db-bye").await.go_on().await;
         };
@@ -58,11 +58,11 @@ fn during_a_close_nothing_starts_again_whose_turn_has_not_come() {
                 FailureKind::Stopped,
                 &["the program is ending"],
             );
-            assert_eq!(db.status().state, Phase::Ready, "what is needed stays for as long as it is");
+            assert_eq!(db.status().state, State::Ready, "what is needed stays for as long as it is");
             up.go_on().await;
             let mut changes = db.watch();
             while changes.next().await.is_some() {}
-            assert_eq!(db.status().state, Phase::Failed, "it was started again");
+            assert_eq!(db.status().state, State::Failed, "it was started again");
             bye.go_on().await;
         };
         let (outcomes, ()) = tokio::join!(fleet.close(), meanwhile);
@@ -86,12 +86,12 @@ fn one_that_waits_in_vain_says_so_and_starts_once_it_can() {
 
         let failure = api.ready().await.unwrap_err();
         assert_failure(&failure, FailureKind::Dependency, &["api waits for", "sidecar exited with code 3"]);
-        assert_eq!(api.status().state, Phase::Waiting);
+        assert_eq!(api.status().state, State::Waiting);
         std::fs::write(&flag, "").unwrap();
         db.restart().await.unwrap();
         // It may take a moment until it has noticed.
         let mut changes = api.watch();
-        while changes.next().await.unwrap().state != Phase::Ready {}
+        while changes.next().await.unwrap().state != State::Ready {}
         fleet.stop().await;
     });
 }

@@ -1,7 +1,7 @@
 //! The announcement through the whole supervisor, whatever bytes surround it.
 
 use integration_tests::{Witness, run};
-use pillion::{FailureKind, Phase, Supervisor};
+use pillion::{FailureKind, State, Supervisor};
 
 use crate::support::{assert_failure, notice, phase, tree};
 
@@ -42,7 +42,7 @@ fn an_announcement_may_come_in_pieces() {
         for _ in 0..4 {
             let mut contact = witness.hear("written").await;
             let status = supervisor.status();
-            assert_eq!((status.state, status.port), (Phase::Starting, None), "the newline is still missing");
+            assert_eq!((status.state, status.port), (State::Starting, None), "the newline is still missing");
             contact.go_on().await;
         }
         supervisor.ready().await.unwrap();
@@ -101,7 +101,7 @@ fn a_malformed_announcement_is_reported_at_once_and_a_later_right_one_counts() {
             let mut contact = witness.hear("odd").await;
             let notice = notice(&mut events).await;
             assert!(notice.contains("which is no announcement"), "{port}: {notice}");
-            assert_eq!(supervisor.status().state, Phase::Starting, "{port}");
+            assert_eq!(supervisor.status().state, State::Starting, "{port}");
             contact.go_on().await;
             supervisor.ready().await.unwrap_or_else(|failure| panic!("{port}: {failure:?}"));
             let _ = supervisor.stop().await;
@@ -147,7 +147,7 @@ fn an_announcement_that_never_gets_its_newline_is_never_probed() {
         let (supervisor, mut events) = Supervisor::start(spec);
         let failure = supervisor.ready().await.unwrap_err();
         assert_failure(&failure, FailureKind::ReadyTimeout, &["announced no port", "and a newline"]);
-        assert_eq!(phase(&mut events, Phase::Failed).await.port, None);
+        assert_eq!(phase(&mut events, State::Failed).await.port, None);
     });
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use integration_tests::{PATIENCE, Witness, run};
-use pillion::{FailureKind, Phase, StopOutcome, Supervisor};
+use pillion::{FailureKind, State, StopOutcome, Supervisor};
 use tokio::runtime;
 
 use crate::support::{assert_failure, line, phase, tree};
@@ -21,9 +21,9 @@ fn a_restart_gives_a_new_process_and_a_new_port() {
             tree.sidecars().iter().map(|process| process.pid).collect::<Vec<_>>(),
             [after.pid.unwrap()]
         );
-        let stopping = phase(&mut events, Phase::Stopping).await;
+        let stopping = phase(&mut events, State::Stopping).await;
         assert_eq!(stopping.reason.as_deref(), Some("asked to restart"));
-        assert_eq!(phase(&mut events, Phase::Ready).await.port, after.port);
+        assert_eq!(phase(&mut events, State::Ready).await.port, after.port);
         let _ = supervisor.stop().await;
     });
 }
@@ -40,7 +40,7 @@ fn a_failed_sidecar_can_be_started_again() {
         let (supervisor, mut events) = Supervisor::start(spec);
         assert_failure(&supervisor.ready().await.unwrap_err(), FailureKind::ExitedEarly, &["code 3"]);
         // Waiting for the end, as a start during the sweep is a restart, too.
-        phase(&mut events, Phase::Failed).await;
+        phase(&mut events, State::Failed).await;
         assert_failure(&supervisor.restart().await.unwrap_err(), FailureKind::ExitedEarly, &["code 3"]);
         std::fs::write(&flag, "").unwrap();
         supervisor.restart().await.unwrap();
@@ -48,7 +48,7 @@ fn a_failed_sidecar_can_be_started_again() {
         // Nothing of the earlier run is taken for this one's.
         witness.hear("up").await.go_on().await;
         let failure = loop {
-            let status = phase(&mut events, Phase::Failed).await;
+            let status = phase(&mut events, State::Failed).await;
             if let Some(failure) = status.failure.filter(|failure| failure.kind == FailureKind::Crashed) {
                 break failure;
             }
@@ -92,7 +92,7 @@ fn a_stop_wins_over_a_restart_and_a_restart_over_a_stop_before_it() {
         assert_failure(&refused, FailureKind::Stopped, &["sidecar was stopped"]);
         stopping.go_on().await;
         let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it did stop") };
-        assert_eq!(supervisor.status().state, Phase::Stopped);
+        assert_eq!(supervisor.status().state, State::Stopped);
         tree.assert_dead();
     });
 }
@@ -109,7 +109,7 @@ fn the_last_handle_dropped_stops_the_sidecar_with_grace() {
         assert_eq!(clone.ready().await.unwrap().sidecar, "sidecar");
         drop(clone);
         line(&mut events, "goodbye").await;
-        assert_eq!(phase(&mut events, Phase::Stopped).await.exit.unwrap().code, Some(0));
+        assert_eq!(phase(&mut events, State::Stopped).await.exit.unwrap().code, Some(0));
         assert!(events.next().await.is_none(), "nothing more can happen");
         tree.assert_dead();
     });
@@ -121,7 +121,7 @@ fn a_handle_dropped_during_the_start_leaves_nothing() {
         let tree = tree();
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen 503 announce park"));
         drop(supervisor);
-        phase(&mut events, Phase::Stopped).await;
+        phase(&mut events, State::Stopped).await;
         tree.assert_dead();
     });
 }
@@ -214,7 +214,7 @@ fn closing_does_not_stand_in_the_way_of_a_kill() {
         supervisor.ready().await.unwrap();
         let closed = supervisor.clone();
         let closed = tokio::spawn(async move { closed.close().await });
-        phase(&mut events, Phase::Stopping).await;
+        phase(&mut events, State::Stopping).await;
         assert!(matches!(supervisor.kill().await, StopOutcome::Killed(_)));
         assert!(matches!(closed.await.unwrap(), StopOutcome::Killed(_)));
     });

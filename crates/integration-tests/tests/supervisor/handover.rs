@@ -1,7 +1,7 @@
 //! A listener that is handed over outlives the processes that serve it: nobody is refused between two of them.
 
 use integration_tests::{Witness, run};
-use pillion::{Phase, Restart, StopOutcome, Stream, Supervisor};
+use pillion::{Restart, State, StopOutcome, Stream, Supervisor};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -30,7 +30,7 @@ fn a_request_between_two_runs_waits_and_succeeds() {
         let before = supervisor.ready().await.unwrap();
         let sidecar = tree.alive().into_iter().find(|process| Some(process.pid) == before.pid).unwrap();
         sidecar.signal(Signal::KILL).unwrap();
-        let down = phase(&mut events, Phase::BackingOff).await;
+        let down = phase(&mut events, State::BackingOff).await;
         assert_eq!((down.port, down.url), (before.port, None));
         let mut next = witness.hear("started").await;
         let request = tokio::spawn(get(before.port.unwrap().get()));
@@ -70,7 +70,7 @@ fn one_that_does_not_take_it_announces_as_before_and_is_told_of() {
         let endpoint = supervisor.ready().await.unwrap();
         assert!(get(endpoint.port.unwrap().get()).await.starts_with("HTTP/1.1 200"));
         let _ = supervisor.stop().await;
-        assert_eq!(status(&mut events, |status| status.state == Phase::Stopped).await.port, None);
+        assert_eq!(status(&mut events, |status| status.state == State::Stopped).await.port, None);
     });
 }
 

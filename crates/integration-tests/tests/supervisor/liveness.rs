@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Tree, run};
-use pillion::{Events, FailureKind, Liveness, Phase, Restart, Supervisor};
+use pillion::{Events, FailureKind, Liveness, Restart, State, Supervisor};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -30,9 +30,9 @@ fn a_frozen_one_is_replaced() {
         let (supervisor, mut events) = Supervisor::start(spec);
         let before = supervisor.ready().await.unwrap();
         signal(&tree, before.pid.unwrap(), Signal::STOP);
-        let unhealthy = phase(&mut events, Phase::Unhealthy).await;
+        let unhealthy = phase(&mut events, State::Unhealthy).await;
         assert_eq!(unhealthy.url.as_ref(), Some(&before.url), "it may come to itself");
-        let down = phase(&mut events, Phase::BackingOff).await;
+        let down = phase(&mut events, State::BackingOff).await;
         assert_failure(&down.failure.unwrap(), FailureKind::Hung, &["answered no health request for 300 ms"]);
         let after = supervisor.ready().await.unwrap();
         assert_ne!(before.pid, after.pid);
@@ -47,12 +47,12 @@ fn one_that_may_not_be_restarted_is_left_alone_and_may_come_to_itself() {
         let (supervisor, mut events) =
             Supervisor::start(tree.sidecar("listen ok announce park").liveness(liveness(100, 2)));
         let pid = supervisor.ready().await.unwrap().pid.unwrap();
-        phase(&mut events, Phase::Ready).await;
+        phase(&mut events, State::Ready).await;
         for _ in 0..2 {
             signal(&tree, pid, Signal::STOP);
-            phase(&mut events, Phase::Unhealthy).await;
+            phase(&mut events, State::Unhealthy).await;
             signal(&tree, pid, Signal::CONT);
-            assert_eq!(phase(&mut events, Phase::Ready).await.pid, Some(pid));
+            assert_eq!(phase(&mut events, State::Ready).await.pid, Some(pid));
         }
         let _ = supervisor.stop().await;
     });
@@ -61,10 +61,10 @@ fn one_that_may_not_be_restarted_is_left_alone_and_may_come_to_itself() {
 /// Waits until the sidecar was found unhealthy so many times, and fails when it goes down meanwhile.
 async fn unhealthy(events: &mut Events, times: usize) {
     for _ in 0..times {
-        let next = status(events, |status| status.state != Phase::Ready).await;
-        assert_eq!(next.state, Phase::Unhealthy, "{next:?}");
-        let next = status(events, |status| status.state != Phase::Unhealthy).await;
-        assert_eq!(next.state, Phase::Ready, "{next:?}");
+        let next = status(events, |status| status.state != State::Ready).await;
+        assert_eq!(next.state, State::Unhealthy, "{next:?}");
+        let next = status(events, |status| status.state != State::Unhealthy).await;
+        assert_eq!(next.state, State::Ready, "{next:?}");
     }
 }
 
@@ -77,7 +77,7 @@ fn a_late_answer_is_an_answer() {
             tree.sidecar("listen slow announce park").restart(Restart::OnFailure).liveness(liveness(300, 30));
         let (supervisor, mut events) = Supervisor::start(spec);
         supervisor.ready().await.unwrap();
-        phase(&mut events, Phase::Ready).await;
+        phase(&mut events, State::Ready).await;
         unhealthy(&mut events, 3).await;
         let _ = supervisor.stop().await;
     });
@@ -93,7 +93,7 @@ fn one_that_says_that_it_is_sick_is_shown_and_not_killed() {
         let pid = supervisor.ready().await.unwrap().pid;
         // The first beat may only say that an answer is overdue.
         let sick = status(&mut events, |status| {
-            status.state == Phase::Unhealthy && status.reason.as_ref().is_some_and(|why| why.contains("503"))
+            status.state == State::Unhealthy && status.reason.as_ref().is_some_and(|why| why.contains("503"))
         });
         assert_eq!(sick.await.pid, pid);
         let _ = supervisor.stop().await;
@@ -110,7 +110,7 @@ fn load_is_not_taken_for_death() {
         let spec = spec.restart(Restart::OnFailure).liveness(liveness(100, 100));
         let (supervisor, mut events) = Supervisor::start(spec);
         let endpoint = supervisor.ready().await.unwrap();
-        phase(&mut events, Phase::Ready).await;
+        phase(&mut events, State::Ready).await;
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
             clients.spawn(async move {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Living, Mark, PATIENCE, Tree, alone, run};
-use pillion::{FailureKind, Liveness, Phase, Restart, Supervisor};
+use pillion::{FailureKind, Liveness, Restart, State, Supervisor};
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -37,7 +37,7 @@ fn without_a_descriptor_nothing_starts_nobody_hangs_and_all_recovers() {
             assert_failure(&failure, FailureKind::Spawn, &says);
             // It is tried again four times, which takes ten times as long as the other one may be silent.
             victim.signal(Signal::KILL).unwrap();
-            let down = phase(&mut events, Phase::Failed).await;
+            let down = phase(&mut events, State::Failed).await;
             let says = ["no file descriptor left", "given up after 4 restarts"];
             assert_failure(&down.failure.unwrap(), FailureKind::Spawn, &says);
             let status = steady.status();
@@ -46,7 +46,7 @@ fn without_a_descriptor_nothing_starts_nobody_hangs_and_all_recovers() {
             setrlimit(Resource::Nofile, limit).unwrap();
             crashing.restart().await.unwrap();
             steady_process.signal(Signal::STOP).unwrap();
-            let down = phase(&mut steady_events, Phase::BackingOff).await;
+            let down = phase(&mut steady_events, State::BackingOff).await;
             assert_failure(&down.failure.unwrap(), FailureKind::Hung, &[]);
             assert_ne!(steady.ready().await.unwrap().pid, before.pid);
             let _ = tokio::join!(steady.stop(), crashing.stop());
@@ -65,13 +65,13 @@ fn a_host_that_was_stopped_longer_than_its_patience_blames_nobody() {
             let before = supervisor.ready().await.unwrap();
             process(&tree, before.pid).signal(Signal::STOP).unwrap();
             // One answer is overdue. With the next question it would be taken to hang.
-            phase(&mut events, Phase::Unhealthy).await;
+            phase(&mut events, State::Unhealthy).await;
             // The time that passes here is the condition itself, and longer than two intervals.
             let script = "kill -STOP $0; sleep 2; kill -CONT $0 $1";
             let (host, sidecar) = (getpid().as_raw_nonzero().to_string(), before.pid.unwrap().to_string());
             let mut stopper = Command::new("sh");
             assert!(stopper.args(["-c", script, &host, &sidecar]).status().await.unwrap().success());
-            let after = phase(&mut events, Phase::Ready).await;
+            let after = phase(&mut events, State::Ready).await;
             assert_eq!((after.pid, after.restarts), (before.pid, 0));
             let _ = supervisor.stop().await;
         });

@@ -3,7 +3,7 @@
 use std::env;
 
 use integration_tests::{Witness, run};
-use pillion::{FailureKind, LINE_LIMIT, Phase, SidecarEvent, Stream, Supervisor};
+use pillion::{FailureKind, LINE_LIMIT, SidecarEvent, State, Stream, Supervisor};
 
 use crate::support::{first, line, phase, rest, status, tree};
 
@@ -90,7 +90,7 @@ fn bytes_are_handed_on_as_they_are() {
                 lines.extend(batch.lines().map(|line| line.bytes.to_vec()));
                 None
             }
-            SidecarEvent::Status(status) => (status.state == Phase::Failed).then_some(()),
+            SidecarEvent::Status(status) => (status.state == State::Failed).then_some(()),
             SidecarEvent::Missed(_) | SidecarEvent::Notice(_) => None,
         })
         .await;
@@ -143,7 +143,7 @@ fn a_slow_reader_is_told_what_it_missed_and_gets_the_present_status() {
         assert!(missed > 0, "20 MB cannot have been kept");
         assert_eq!(seen, supervisor.status());
         let _ = supervisor.stop().await;
-        phase(&mut events, Phase::Stopped).await;
+        phase(&mut events, State::Stopped).await;
     });
 }
 
@@ -160,7 +160,7 @@ fn the_end_comes_after_the_last_words_for_a_slow_reader_too() {
         let mut other = supervisor.subscribe().unwrap();
         witness.hear("up").await.go_on().await;
         // Nothing is read before everything is over.
-        status(&mut supervisor.subscribe().unwrap(), |status| status.state == Phase::Failed).await;
+        status(&mut supervisor.subscribe().unwrap(), |status| status.state == State::Failed).await;
         for events in [&mut events, &mut other] {
             let (lines, missed) = rest(events, Stream::Stdout).await;
             assert!(missed);
@@ -185,7 +185,7 @@ fn a_reader_that_falls_behind_twice_gets_the_end_last_as_well() {
         }
         written.go_on().await;
         witness.hear("written").await.go_on().await;
-        status(&mut supervisor.subscribe().unwrap(), |status| status.state == Phase::Failed).await;
+        status(&mut supervisor.subscribe().unwrap(), |status| status.state == State::Failed).await;
         let (lines, missed) = rest(&mut events, Stream::Stdout).await;
         assert!(missed);
         assert_eq!(lines.last().map(String::as_str), Some("last words"));
@@ -203,12 +203,12 @@ fn a_late_reader_gets_the_present_status_first() {
         let SidecarEvent::Status(status) = late.next().await.unwrap() else {
             panic!("the status comes first")
         };
-        assert_eq!((status.state, *status == supervisor.status()), (Phase::Ready, true));
+        assert_eq!((status.state, *status == supervisor.status()), (State::Ready, true));
         let mut watch = supervisor.watch();
         assert_eq!(watch.next().await.unwrap(), *status);
         let _ = supervisor.stop().await;
         line(&mut late, "new").await;
-        assert_eq!(phase(&mut late, Phase::Stopped).await, supervisor.status());
+        assert_eq!(phase(&mut late, State::Stopped).await, supervisor.status());
         assert_eq!(watch.next().await.unwrap(), supervisor.status());
     });
 }
@@ -221,11 +221,11 @@ fn a_reader_that_comes_in_the_middle_of_a_change_misses_nothing() {
             // Fails within a millisecond, in the other thread, while readers come all the time.
             let (supervisor, _) = Supervisor::start(tree.program("/no/such/program"));
             let mut readers = Vec::new();
-            while supervisor.status().state != Phase::Failed {
+            while supervisor.status().state != State::Failed {
                 readers.push(supervisor.subscribe().unwrap());
             }
             for mut reader in readers {
-                status(&mut reader, |status| status.state == Phase::Failed).await;
+                status(&mut reader, |status| status.state == State::Failed).await;
             }
         }
     });
@@ -244,13 +244,13 @@ fn statuses_are_numbered_in_their_order() {
             if let SidecarEvent::Status(status) = event {
                 seen.push((status.seq, status.at, status.state));
             }
-            matches!(seen.last(), Some((_, _, Phase::Stopped))).then_some(())
+            matches!(seen.last(), Some((_, _, State::Stopped))).then_some(())
         })
         .await;
         assert!(seen.is_sorted_by(|one, next| one.0 < next.0 && one.1 <= next.1), "{seen:?}");
         let mut phases: Vec<_> = seen.iter().map(|(_, _, phase)| *phase).collect();
         phases.dedup();
-        let run = [Phase::Starting, Phase::Ready, Phase::Stopping];
-        assert_eq!(phases, [run.as_slice(), &run, &[Phase::Stopped]].concat());
+        let run = [State::Starting, State::Ready, State::Stopping];
+        assert_eq!(phases, [run.as_slice(), &run, &[State::Stopped]].concat());
     });
 }

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use integration_tests::{Tree, Witness, run};
-use pillion::{Failure, FailureKind, Phase, Spec, StopOutcome, Supervisor};
+use pillion::{Failure, FailureKind, Spec, State, StopOutcome, Supervisor};
 use tokio::net::TcpSocket;
 
 use crate::support::{assert_failure, phase, tree};
@@ -27,7 +27,7 @@ fn a_healthy_sidecar_is_ready_at_its_own_address() {
             tree.sidecars().iter().map(|process| process.pid).collect::<Vec<_>>(),
             [endpoint.pid.unwrap()]
         );
-        let status = phase(&mut events, Phase::Ready).await;
+        let status = phase(&mut events, State::Ready).await;
         assert_eq!(status, supervisor.status());
         assert_eq!((status.port, status.url, status.pid), (endpoint.port, Some(endpoint.url), endpoint.pid));
         let _ = supervisor.stop().await;
@@ -77,7 +77,7 @@ fn who_does_not_answer_well_in_time_is_stopped_and_told_why() {
             let (supervisor, mut events) = Supervisor::start(spec);
             let failure = supervisor.ready().await.unwrap_err();
             assert_failure(&failure, FailureKind::ReadyTimeout, &["announced port", "within 300 ms", why]);
-            let down = phase(&mut events, Phase::Failed).await;
+            let down = phase(&mut events, State::Failed).await;
             assert_eq!(down.exit.unwrap().signal, Some(15), "{kind}: it is asked before it is killed");
             assert_eq!(down.failure.unwrap().kind, FailureKind::ReadyTimeout);
             tree.assert_dead();
@@ -202,7 +202,7 @@ fn a_failed_spawn_says_why() {
             let (supervisor, mut events) = Supervisor::start(tree.program(&path));
             let failure = supervisor.ready().await.unwrap_err();
             assert_failure(&failure, FailureKind::Spawn, &["sidecar could not be started", why]);
-            let status = phase(&mut events, Phase::Failed).await;
+            let status = phase(&mut events, State::Failed).await;
             assert_eq!((status.pid, status.exit), (None, None), "{}", path.display());
             assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Witness, run};
-use pillion::{Events, FailureKind, Intensity, Phase, Restart, Spec, StopOutcome, Supervisor};
+use pillion::{Events, FailureKind, Restart, RestartLimit, Spec, State, StopOutcome, Supervisor};
 
 use crate::support::{assert_failure, phase, status, tree};
 
@@ -15,7 +15,7 @@ fn mortal(tree: &integration_tests::Tree, witness: &Witness, code: u8) -> Spec {
 
 /// Lets it crash, once it is ready: a start that fails is another story.
 async fn crash(events: &mut Events, witness: &Witness) {
-    phase(events, Phase::Ready).await;
+    phase(events, State::Ready).await;
     witness.hear("up").await.go_on().await;
 }
 
@@ -26,7 +26,7 @@ fn a_crash_is_told_and_mended() {
         let (supervisor, mut events) = Supervisor::start(mortal(&tree, &witness, 70));
         let before = supervisor.ready().await.unwrap();
         witness.hear("up").await.go_on().await;
-        let down = phase(&mut events, Phase::BackingOff).await;
+        let down = phase(&mut events, State::BackingOff).await;
         assert_failure(
             &down.failure.unwrap(),
             FailureKind::Crashed,
@@ -36,7 +36,7 @@ fn a_crash_is_told_and_mended() {
         // Whoever asks meanwhile waits for the next one.
         let after = supervisor.ready().await.unwrap();
         assert_ne!(before.pid, after.pid);
-        let ready = phase(&mut events, Phase::Ready).await;
+        let ready = phase(&mut events, State::Ready).await;
         assert_eq!((ready.pid, ready.failure, ready.restarts), (after.pid, None, 1));
         let _ = supervisor.stop().await;
     });
@@ -46,12 +46,13 @@ fn a_crash_is_told_and_mended() {
 fn what_crashes_again_and_again_is_given_up() {
     run(async {
         let (tree, witness) = (tree(), Witness::new().await);
-        let intensity = Intensity { limit: 2, window: Duration::from_secs(600) };
-        let (supervisor, mut events) = Supervisor::start(mortal(&tree, &witness, 70).intensity(intensity));
+        let restart_limit = RestartLimit { limit: 2, window: Duration::from_secs(600) };
+        let (supervisor, mut events) =
+            Supervisor::start(mortal(&tree, &witness, 70).restart_limit(restart_limit));
         for _ in 0..3 {
             crash(&mut events, &witness).await;
         }
-        let failed = phase(&mut events, Phase::Failed).await.failure.unwrap();
+        let failed = phase(&mut events, State::Failed).await.failure.unwrap();
         assert_failure(
             &failed,
             FailureKind::Crashed,
@@ -61,7 +62,7 @@ fn what_crashes_again_and_again_is_given_up() {
         // Somebody who asks gets a whole allowance.
         supervisor.restart().await.unwrap();
         witness.hear("up").await.go_on().await;
-        assert_eq!(phase(&mut events, Phase::BackingOff).await.restarts, 1);
+        assert_eq!(phase(&mut events, State::BackingOff).await.restarts, 1);
     });
 }
 
@@ -72,11 +73,11 @@ fn a_stop_wins_over_a_pause() {
         let (supervisor, mut events) = Supervisor::start(mortal(&tree, &witness, 70));
         for restarts in 1..=2 {
             crash(&mut events, &witness).await;
-            status(&mut events, |status| status.state == Phase::BackingOff && status.restarts == restarts)
+            status(&mut events, |status| status.state == State::BackingOff && status.restarts == restarts)
                 .await;
         }
         assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
-        assert_eq!(supervisor.status().state, Phase::Stopped);
+        assert_eq!(supervisor.status().state, State::Stopped);
         assert_failure(
             &supervisor.ready().await.unwrap_err(),
             FailureKind::Stopped,
@@ -94,7 +95,7 @@ fn a_requested_stop_is_no_crash_whatever_the_exit_code() {
         let (supervisor, _) = Supervisor::start(spec);
         supervisor.ready().await.unwrap();
         assert!(matches!(supervisor.stop().await, StopOutcome::Graceful(exit) if exit.code == Some(70)));
-        assert_eq!(supervisor.status().state, Phase::Stopped);
+        assert_eq!(supervisor.status().state, State::Stopped);
         tree.assert_dead();
     });
 }
@@ -106,7 +107,7 @@ fn a_clean_end_is_mended_only_where_it_is_asked_for() {
         let (supervisor, mut events) = Supervisor::start(mortal(&tree, &witness, 0));
         supervisor.ready().await.unwrap();
         witness.hear("up").await.go_on().await;
-        phase(&mut events, Phase::Stopped).await;
+        phase(&mut events, State::Stopped).await;
 
         let (supervisor, _) = Supervisor::start(mortal(&tree, &witness, 0).restart(Restart::Always));
         let before = supervisor.ready().await.unwrap();
@@ -126,7 +127,7 @@ fn a_first_start_that_fails_is_reported_and_not_repeated() {
             Supervisor::start(tree.sidecar("err why\\n exit 3").restart(Restart::Always));
         let failure = supervisor.ready().await.unwrap_err();
         assert_failure(&failure, FailureKind::ExitedEarly, &["exited with code 3"]);
-        assert_eq!(phase(&mut events, Phase::Failed).await.restarts, 0);
+        assert_eq!(phase(&mut events, State::Failed).await.restarts, 0);
     });
 }
 
@@ -135,13 +136,14 @@ fn thirty_crashes_leave_nothing_behind() {
     run(async {
         let (tree, witness) = (tree(), Witness::new().await);
         // Sustained health of no length at all: each restart is immediate, and none counts.
-        let intensity = Intensity { limit: 1, window: Duration::ZERO };
-        let (supervisor, mut events) = Supervisor::start(mortal(&tree, &witness, 70).intensity(intensity));
+        let restart_limit = RestartLimit { limit: 1, window: Duration::ZERO };
+        let (supervisor, mut events) =
+            Supervisor::start(mortal(&tree, &witness, 70).restart_limit(restart_limit));
         for _ in 0..30 {
             crash(&mut events, &witness).await;
         }
         let _last = witness.hear("up").await;
-        phase(&mut events, Phase::Ready).await;
+        phase(&mut events, State::Ready).await;
         assert_eq!(tree.sidecars().len(), 1);
         let _ = supervisor.stop().await;
     });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Tree, Witness, run};
-use pillion::{Events, Exit, FailureKind, Phase, StopOutcome, Supervisor};
+use pillion::{Events, Exit, FailureKind, State, StopOutcome, Supervisor};
 use rustix::process::Signal;
 
 use crate::support::{assert_failure, phase, rest, status, tree};
@@ -40,9 +40,9 @@ fn a_cooperative_sidecar_ends_by_itself() {
             let (supervisor, mut events) = ready(&tree, steps).await;
             assert_eq!(supervisor.stop().await, StopOutcome::Graceful(exit), "{steps}");
             tree.assert_dead();
-            let stopping = phase(&mut events, Phase::Stopping).await;
+            let stopping = phase(&mut events, State::Stopping).await;
             assert!(stopping.reason.unwrap().starts_with("asked to stop"));
-            let down = phase(&mut events, Phase::Stopped).await;
+            let down = phase(&mut events, State::Stopped).await;
             assert_eq!((down.exit, down.failure), (Some(exit), None), "{steps}");
             assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
             assert_eq!(supervisor.kill().await, StopOutcome::NotRunning);
@@ -57,7 +57,7 @@ fn who_hears_nothing_is_killed_after_the_grace_period() {
         let (supervisor, mut events) = ready_with(&tree, "deaf announce park", SHORT).await;
         assert_eq!(supervisor.stop().await, StopOutcome::Killed(KILLED));
         tree.assert_dead();
-        let down = phase(&mut events, Phase::Stopped).await;
+        let down = phase(&mut events, State::Stopped).await;
         assert_eq!((down.exit, down.failure), (Some(KILLED), None));
         assert_eq!(down.reason.unwrap(), "was killed by SIGKILL: it did not end by itself");
     });
@@ -89,7 +89,7 @@ fn the_real_server_behind_a_wrapper_gets_its_time() {
         let mut server = witness.hear("stopping").await;
         // The shell dies of SIGTERM, and is seen dead while its server is still at work.
         let seen = status(&mut events, |status| status.exit.is_some()).await;
-        assert_eq!((seen.state, seen.exit), (Phase::Stopping, Some(TERMED)));
+        assert_eq!((seen.state, seen.exit), (State::Stopping, Some(TERMED)));
         assert!(!stop.is_finished());
         server.go_on().await;
         assert_eq!(stop.await.unwrap(), StopOutcome::Graceful(TERMED));
@@ -142,7 +142,7 @@ fn a_stop_during_the_start_ends_the_start() {
                 FailureKind::Stopped,
                 &["sidecar was stopped"],
             );
-            assert_eq!(phase(&mut events, Phase::Stopped).await.failure, None);
+            assert_eq!(phase(&mut events, State::Stopped).await.failure, None);
         }
         let tree = tree();
         let (supervisor, _) = Supervisor::start(tree.sidecar("park"));
@@ -184,7 +184,7 @@ fn a_stop_that_nobody_waits_for_still_holds() {
         stop.abort();
         assert!(stop.await.unwrap_err().is_cancelled());
         contact.go_on().await;
-        assert_eq!(phase(&mut events, Phase::Stopped).await.exit, Some(CODE_0));
+        assert_eq!(phase(&mut events, State::Stopped).await.exit, Some(CODE_0));
     });
 }
 

@@ -1,7 +1,7 @@
 //! Waiting for what a supervisor tells.
 
 use integration_tests::Tree;
-use pillion::{Events, Failure, FailureKind, Phase, SidecarEvent, Status, Stream};
+use pillion::{Events, Failure, FailureKind, SidecarEvent, State, Status, Stream};
 
 pub(crate) fn tree() -> Tree {
     Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"))
@@ -18,7 +18,7 @@ pub(crate) async fn first<T>(events: &mut Events, mut wanted: impl FnMut(Sidecar
 }
 
 /// Waits for the first status of this phase.
-pub(crate) async fn phase(events: &mut Events, phase: Phase) -> Status {
+pub(crate) async fn phase(events: &mut Events, phase: State) -> Status {
     status(events, |status| status.state == phase).await
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn rest(events: &mut Events, stream: Stream) -> (Vec<String>, b
             missed = true;
             None
         }
-        SidecarEvent::Status(status) if matches!(status.state, Phase::Stopped | Phase::Failed) => Some(()),
+        SidecarEvent::Status(status) if matches!(status.state, State::Stopped | State::Failed) => Some(()),
         SidecarEvent::Status(_) | SidecarEvent::Output(_) | SidecarEvent::Notice(_) => None,
     })
     .await;

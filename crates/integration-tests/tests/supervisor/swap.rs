@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Witness, run};
-use pillion::{Events, FailureKind, Phase, Restart, SidecarEvent, StopOutcome, Supervisor};
+use pillion::{Events, FailureKind, Restart, SidecarEvent, State, StopOutcome, Supervisor};
 
 use crate::support::{assert_failure, phase, status, tree};
 
@@ -14,7 +14,7 @@ fn the_new_one_takes_over_before_the_old_one_is_asked_to_go() {
         let steps = format!("listen ok announce term tell {} bye hear exit 0", witness.port());
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
         let before = supervisor.ready().await.unwrap();
-        phase(&mut events, Phase::Ready).await;
+        phase(&mut events, State::Ready).await;
         let after = supervisor.swap().await.unwrap();
         assert!(after.pid != before.pid && after.port != before.port);
         assert_eq!(supervisor.ready().await.unwrap(), after);
@@ -25,7 +25,7 @@ fn the_new_one_takes_over_before_the_old_one_is_asked_to_go() {
         old.death().await;
         // Nobody ever saw anything but ready.
         let moved = status(&mut events, |_| true).await;
-        assert_eq!((moved.state, moved.pid, moved.url), (Phase::Ready, after.pid, Some(after.url)));
+        assert_eq!((moved.state, moved.pid, moved.url), (State::Ready, after.pid, Some(after.url)));
         let (stopped, ()) =
             tokio::join!(supervisor.stop(), async { witness.hear("bye").await.go_on().await });
         assert!(matches!(stopped, StopOutcome::Graceful(_)), "{stopped:?}");
@@ -38,7 +38,7 @@ fn a_new_one_that_never_gets_ready_changes_nothing() {
         let tree = tree();
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce park"));
         let before = supervisor.ready().await.unwrap();
-        phase(&mut events, Phase::Ready).await;
+        phase(&mut events, State::Ready).await;
         let dies = supervisor.swap_to(tree.sidecar("err why\\n exit 3")).await.unwrap_err();
         assert_failure(&dies, FailureKind::ExitedEarly, &["sidecar exited with code 3"]);
         assert_eq!(dies.detail.tail, ["why"]);
@@ -49,7 +49,7 @@ fn a_new_one_that_never_gets_ready_changes_nothing() {
         let _ = supervisor.kill().await;
         // The next status of all is that of the kill.
         let next = status(&mut events, |_| true).await;
-        assert_eq!((next.state, next.pid), (Phase::Stopping, before.pid));
+        assert_eq!((next.state, next.pid), (State::Stopping, before.pid));
     });
 }
 
@@ -93,7 +93,7 @@ fn what_took_over_is_restarted_by_its_own_rules() {
         let mortal = format!("listen ok announce tell {} up hear exit 70", witness.port());
         supervisor.swap_to(tree.sidecar(&mortal).restart(Restart::OnFailure)).await.unwrap();
         witness.hear("up").await.go_on().await;
-        phase(&mut events, Phase::BackingOff).await;
+        phase(&mut events, State::BackingOff).await;
         supervisor.ready().await.unwrap();
         witness.hear("up").await;
         let _ = supervisor.stop().await;

@@ -11,11 +11,11 @@ fn token() -> Token {
 }
 
 fn admission(token: Option<Token>) -> Admission {
-    Admission::new(Place::Port(NonZeroU16::new(4242).unwrap()), vec!["tauri://localhost".into()], token)
+    Admission::new(ListenAddr::Tcp(NonZeroU16::new(4242).unwrap()), vec!["tauri://localhost".into()], token)
 }
 
-fn judge(head: Head<'_>) -> Verdict {
-    admission(Some(token())).judge(&head)
+fn decide(head: Head<'_>) -> Decision {
+    admission(Some(token())).decide(&head)
 }
 
 /// A request that is let in.
@@ -39,7 +39,7 @@ fn hosts_are_names_of_this_server_and_no_others() {
     let credentials = credentials();
     for ours in ["127.0.0.1:4242", "localhost:4242", "LocalHost:4242"] {
         let head = Head { host: Field::One(ours.as_bytes()), ..right(&credentials) };
-        assert_eq!(judge(head), Verdict::Serve, "{ours}");
+        assert_eq!(decide(head), Decision::Serve, "{ours}");
     }
     for foreign in [
         "",
@@ -69,38 +69,38 @@ fn hosts_are_names_of_this_server_and_no_others() {
         "http://127.0.0.1:4242",
     ] {
         let head = Head { host: Field::One(foreign.as_bytes()), ..right(&credentials) };
-        assert_eq!(judge(head), Verdict::Refuse(Refusal::ForeignHost), "{foreign}");
+        assert_eq!(decide(head), Decision::Refuse(Refusal::ForeignHost), "{foreign}");
     }
     for (host, refusal) in [(Field::Absent, Refusal::NoHost), (Field::Several, Refusal::SeveralHosts)] {
-        assert_eq!(judge(Head { host, ..right(&credentials) }), Verdict::Refuse(refusal));
+        assert_eq!(decide(Head { host, ..right(&credentials) }), Decision::Refuse(refusal));
     }
 }
 
 #[test]
 fn the_default_port_may_be_left_out() {
-    let admission = Admission::new(Place::Port(NonZeroU16::new(80).unwrap()), vec![], None);
+    let admission = Admission::new(ListenAddr::Tcp(NonZeroU16::new(80).unwrap()), vec![], None);
     for host in ["127.0.0.1", "127.0.0.1:80", "localhost", "localhost:80"] {
         let head = Head { host: Field::One(host.as_bytes()), ..Head::default() };
-        assert_eq!(admission.judge(&head), Verdict::Serve, "{host}");
+        assert_eq!(admission.decide(&head), Decision::Serve, "{host}");
     }
 }
 
 #[test]
 fn on_a_socket_the_name_is_localhost_and_all_else_is_as_on_a_port() {
-    let admission = Admission::new(Place::Socket, vec!["tauri://localhost".into()], Some(token()));
+    let admission = Admission::new(ListenAddr::Local, vec!["tauri://localhost".into()], Some(token()));
     let credentials = credentials();
     let asked = |host: &'static [u8], origin: &'static [u8], authorization| {
         let (host, origin) = (Field::One(host), Field::One(origin));
-        admission.judge(&Head { host, origin, ..right(authorization) })
+        admission.decide(&Head { host, origin, ..right(authorization) })
     };
-    assert_eq!(asked(b"LocalHost", PAGE, &credentials), Verdict::Serve);
-    assert_eq!(asked(b"localhost", PAGE, b"Bearer x"), Verdict::Unauthorized);
+    assert_eq!(asked(b"LocalHost", PAGE, &credentials), Decision::Serve);
+    assert_eq!(asked(b"localhost", PAGE, b"Bearer x"), Decision::Unauthorized);
     assert_eq!(
         asked(b"localhost", b"https://evil.example", &credentials),
-        Verdict::Refuse(Refusal::ForeignOrigin)
+        Decision::Refuse(Refusal::ForeignOrigin)
     );
     for foreign in [b"".as_slice(), b"localhost:80", b"127.0.0.1", b"evil.example", b"localhost."] {
-        assert_eq!(asked(foreign, PAGE, &credentials), Verdict::Refuse(Refusal::ForeignHost));
+        assert_eq!(asked(foreign, PAGE, &credentials), Decision::Refuse(Refusal::ForeignHost));
     }
 }
 
@@ -108,15 +108,15 @@ fn on_a_socket_the_name_is_localhost_and_all_else_is_as_on_a_port() {
 fn the_authority_of_a_target_counts_as_well() {
     let credentials = credentials();
     let target =
-        |scheme, authority| judge(Head { scheme, authority: Some(authority), ..right(&credentials) });
-    assert_eq!(target(Some("http"), "127.0.0.1:4242"), Verdict::Serve);
+        |scheme, authority| decide(Head { scheme, authority: Some(authority), ..right(&credentials) });
+    assert_eq!(target(Some("http"), "127.0.0.1:4242"), Decision::Serve);
     for (scheme, authority) in [
         (Some("http"), "evil.example"),
         (Some("http"), "user:password@127.0.0.1:4242"),
         (Some("https"), "127.0.0.1:4242"),
         (None, "evil.example:443"),
     ] {
-        let refused = Verdict::Refuse(Refusal::ForeignHost);
+        let refused = Decision::Refuse(Refusal::ForeignHost);
         assert_eq!(target(scheme, authority), refused, "{scheme:?} {authority}");
     }
 }
@@ -124,10 +124,10 @@ fn the_authority_of_a_target_counts_as_well() {
 #[test]
 fn origins_are_those_of_the_list_to_the_letter() {
     let credentials = credentials();
-    let origin = |origin| judge(Head { origin, ..right(&credentials) });
-    assert_eq!(origin(Field::One(PAGE)), Verdict::Serve);
-    assert_eq!(origin(Field::Absent), Verdict::Serve, "a program, or a page's plain GET");
-    assert_eq!(origin(Field::Several), Verdict::Refuse(Refusal::ForeignOrigin));
+    let origin = |origin| decide(Head { origin, ..right(&credentials) });
+    assert_eq!(origin(Field::One(PAGE)), Decision::Serve);
+    assert_eq!(origin(Field::Absent), Decision::Serve, "a program, or a page's plain GET");
+    assert_eq!(origin(Field::Several), Decision::Refuse(Refusal::ForeignOrigin));
     for foreign in [
         "",
         "null",
@@ -141,7 +141,7 @@ fn origins_are_those_of_the_list_to_the_letter() {
         "http://127.0.0.1:4242",
     ] {
         let verdict = origin(Field::One(foreign.as_bytes()));
-        assert_eq!(verdict, Verdict::Refuse(Refusal::ForeignOrigin), "{foreign}");
+        assert_eq!(verdict, Decision::Refuse(Refusal::ForeignOrigin), "{foreign}");
     }
 }
 
@@ -150,7 +150,7 @@ fn a_token_is_asked_for_where_there_is_one() {
     let secret = token();
     let secret = secret.reveal();
     for right_one in [format!("Bearer {secret}"), format!("bearer {secret}"), format!("BEARER  {secret}")] {
-        assert_eq!(judge(right(right_one.as_bytes())), Verdict::Serve, "{right_one}");
+        assert_eq!(decide(right(right_one.as_bytes())), Decision::Serve, "{right_one}");
     }
     for wrong in [
         String::new(),
@@ -168,12 +168,12 @@ fn a_token_is_asked_for_where_there_is_one() {
         format!("Bearer {secret}, Bearer {secret}"),
         format!("Bearer {}", "0".repeat(64)),
     ] {
-        assert_eq!(judge(right(wrong.as_bytes())), Verdict::Unauthorized, "{wrong}");
+        assert_eq!(decide(right(wrong.as_bytes())), Decision::Unauthorized, "{wrong}");
     }
     for authorization in [Field::Absent, Field::Several] {
-        assert_eq!(judge(Head { authorization, ..right(b"") }), Verdict::Unauthorized);
-        let open = admission(None).judge(&Head { authorization, ..right(b"") });
-        assert_eq!(open, Verdict::Serve, "a server without a token is for development");
+        assert_eq!(decide(Head { authorization, ..right(b"") }), Decision::Unauthorized);
+        let open = admission(None).decide(&Head { authorization, ..right(b"") });
+        assert_eq!(open, Decision::Serve, "a server without a token is for development");
     }
 }
 
@@ -183,14 +183,14 @@ fn a_websocket_carries_the_token_as_a_subprotocol() {
     let offered = format!("chat, pillion,pillion.bearer.{}", secret.reveal());
     let offer = |upgrade, offered: &str| {
         let subprotocols = Field::One(offered.as_bytes());
-        judge(Head { upgrade, subprotocols, authorization: none, ..right(b"") })
+        decide(Head { upgrade, subprotocols, authorization: none, ..right(b"") })
     };
-    assert_eq!(offer(Field::One(b"WebSocket"), &offered), Verdict::Serve);
+    assert_eq!(offer(Field::One(b"WebSocket"), &offered), Decision::Serve);
     for upgrade in [Field::Absent, Field::Several, Field::One(b"h2c"), Field::One(b"websocket, h2c")] {
-        assert_eq!(offer(upgrade, &offered), Verdict::Unauthorized, "{upgrade:?}");
+        assert_eq!(offer(upgrade, &offered), Decision::Unauthorized, "{upgrade:?}");
     }
     for wrong in ["", "pillion", "pillion.bearer.", "pillion.bearer.00", secret.reveal()] {
-        assert_eq!(offer(Field::One(b"websocket"), wrong), Verdict::Unauthorized, "{wrong}");
+        assert_eq!(offer(Field::One(b"websocket"), wrong), Decision::Unauthorized, "{wrong}");
     }
 }
 
@@ -206,22 +206,22 @@ fn a_handler_sees_the_apps_own_subprotocols_alone() {
 #[test]
 fn a_preflight_of_the_app_needs_no_token() {
     let head = |method, origin, requested_method| {
-        judge(Head { method, origin, requested_method, authorization: Field::Absent, ..right(b"") })
+        decide(Head { method, origin, requested_method, authorization: Field::Absent, ..right(b"") })
     };
     let (page, put) = (Field::One(PAGE), Field::One(b"PUT".as_slice()));
-    assert_eq!(head("OPTIONS", page, put), Verdict::Preflight);
-    assert_eq!(head("OPTIONS", Field::One(b"null"), put), Verdict::Refuse(Refusal::ForeignOrigin));
-    assert_eq!(head("OPTIONS", Field::Absent, put), Verdict::Unauthorized);
-    assert_eq!(head("OPTIONS", page, Field::Absent), Verdict::Unauthorized);
-    assert_eq!(head("GET", page, put), Verdict::Unauthorized);
-    assert_eq!(head("options", page, put), Verdict::Unauthorized);
+    assert_eq!(head("OPTIONS", page, put), Decision::Preflight);
+    assert_eq!(head("OPTIONS", Field::One(b"null"), put), Decision::Refuse(Refusal::ForeignOrigin));
+    assert_eq!(head("OPTIONS", Field::Absent, put), Decision::Unauthorized);
+    assert_eq!(head("OPTIONS", page, Field::Absent), Decision::Unauthorized);
+    assert_eq!(head("GET", page, put), Decision::Unauthorized);
+    assert_eq!(head("options", page, put), Decision::Unauthorized);
 }
 
 #[test]
 fn strangers_may_ask_whether_somebody_is_alive() {
-    let head = |method, path| judge(Head { method, path, authorization: Field::Absent, ..right(b"") });
-    assert_eq!((head("GET", "/health"), head("HEAD", "/health")), (Verdict::Alive, Verdict::Alive));
-    assert_eq!(head("POST", "/health"), Verdict::Unauthorized);
+    let head = |method, path| decide(Head { method, path, authorization: Field::Absent, ..right(b"") });
+    assert_eq!((head("GET", "/health"), head("HEAD", "/health")), (Decision::Alive, Decision::Alive));
+    assert_eq!(head("POST", "/health"), Decision::Unauthorized);
     for path in [
         "/health/",
         "//health",
@@ -233,7 +233,7 @@ fn strangers_may_ask_whether_somebody_is_alive() {
         "/health;x",
         "",
     ] {
-        assert_eq!(head("GET", path), Verdict::Unauthorized, "{path}");
+        assert_eq!(head("GET", path), Decision::Unauthorized, "{path}");
     }
 }
 
@@ -256,10 +256,10 @@ proptest! {
             authorization: field(&authorization), upgrade: Field::One(b"websocket"), subprotocols: field(&offered),
             requested_method: Field::One(b"GET"), ..Head::default()
         };
-        let verdict = judge(head);
-        prop_assert_ne!(verdict, Verdict::Serve);
+        let verdict = decide(head);
+        prop_assert_ne!(verdict, Decision::Serve);
         let ours = host.as_deref().is_some_and(|host| ["127.0.0.1:4242", "localhost:4242"].contains(&host));
         let page = origin.as_deref().is_none_or(|origin| origin == "tauri://localhost");
-        prop_assert_eq!(!(ours && page), matches!(verdict, Verdict::Refuse(_)));
+        prop_assert_eq!(!(ours && page), matches!(verdict, Decision::Refuse(_)));
     }
 }

@@ -4,7 +4,7 @@
 use libtest_mimic::Trial;
 
 #[cfg(target_os = "linux")]
-use crate::handed::{OURS, given};
+use crate::inherited_listener::{OURS, given};
 use crate::{
     private::TOKEN,
     program::HITS,

@@ -16,12 +16,12 @@ macro_rules! trials {
     };
 }
 
-#[cfg(target_os = "linux")]
-mod handed;
 #[cfg(unix)]
 mod hostile;
 #[cfg(unix)]
 mod http;
+#[cfg(target_os = "linux")]
+mod inherited_listener;
 #[cfg(unix)]
 mod limits;
 #[cfg(unix)]
@@ -58,7 +58,7 @@ fn main() -> std::process::ExitCode {
         supervised::trials(),
         stop::trials(),
         #[cfg(target_os = "linux")]
-        handed::trials(),
+        inherited_listener::trials(),
         #[cfg(target_os = "linux")]
         socket::trials(),
     ];

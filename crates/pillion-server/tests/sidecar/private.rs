@@ -56,7 +56,7 @@ async fn a_challenge_is_answered_without_the_token() {
     let answer = running.request("GET /health", &[&format!("Pillion-Challenge: {challenge}")]).await;
     let token: pillion_protocol::Token = TOKEN.parse().unwrap();
     let proof = token.prove(
-        pillion_protocol::Place::Port(running.port.try_into().unwrap()),
+        pillion_protocol::ListenAddr::Tcp(running.port.try_into().unwrap()),
         pillion_protocol::Challenge::read(challenge.as_bytes()).unwrap(),
     );
     assert!(answer.contains(&format!("pillion-proof: {proof}\r\n")), "{answer}");

@@ -12,12 +12,12 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use pillion::{Access, Phase, Restart, SidecarEvent, Spec, Supervisor, Transport};
+use pillion::{Access, Restart, SidecarEvent, Spec, State, Supervisor, Transport};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    handed::{OURS, given},
+    inherited_listener::{OURS, given},
     private::TOKEN,
     program::{ARGUMENT as BE_THE_SIDECAR, HOLD},
     support::Running,
@@ -45,14 +45,16 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn spec() -> Spec {
     let program = env::current_exe().unwrap();
-    Spec::run("socket", program).arg(BE_THE_SIDECAR).private(true).transport(Transport::Socket)
+    Spec::run("socket", program).arg(BE_THE_SIDECAR).private(true).transport(Transport::Local)
 }
 
 /// The status of `GET path` with this token, and the body.
 async fn get(access: &Access, path: &str, token: &str) -> (u16, String) {
     let mut stream = access.connect().await.unwrap();
-    let headers =
-        format!("Host: {}\r\nConnection: close\r\nAuthorization: Bearer {token}", access.place().authority());
+    let headers = format!(
+        "Host: {}\r\nConnection: close\r\nAuthorization: Bearer {token}",
+        access.listen_addr().authority()
+    );
     stream.write_all(format!("GET {path} HTTP/1.1\r\n{headers}\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -213,7 +215,7 @@ async fn a_sidecar_that_takes_no_socket_is_reached_by_its_port() {
     // A wrapper that stays keeps the listener from the sidecar: the number in LISTEN_PID is the wrapper's.
     let script = format!("\"$0\" {BE_THE_SIDECAR}; exit");
     let program = env::current_exe().unwrap();
-    let spec = Spec::run("wrapped", "sh").args(["-c", &script]).arg(program).transport(Transport::Socket);
+    let spec = Spec::run("wrapped", "sh").args(["-c", &script]).arg(program).transport(Transport::Local);
     let (supervisor, mut events) = Supervisor::start(spec);
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
@@ -228,6 +230,6 @@ async fn one_that_announces_a_socket_it_was_not_handed_is_not_ready() {
     let script = "echo BACKEND_SOCKET:3; read line; exit 7";
     let (supervisor, mut events) = Supervisor::start(Spec::run("liar", "sh").args(["-c", script]));
     assert!(notice(&mut events).await.contains("it was handed none"));
-    assert_eq!(supervisor.status().state, Phase::Starting);
+    assert_eq!(supervisor.status().state, State::Starting);
     let _ = supervisor.stop().await;
 }

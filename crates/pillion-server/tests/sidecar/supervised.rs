@@ -3,7 +3,7 @@
 use std::{env, time::Duration};
 
 use libtest_mimic::Trial;
-use pillion::{Endpoint, Phase, SidecarEvent, Spec, Supervisor};
+use pillion::{Endpoint, SidecarEvent, Spec, State, Supervisor};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -103,7 +103,7 @@ async fn nothing_that_is_told_of_a_sidecar_holds_its_token() {
         told += &format!("{event:?}");
         match event {
             SidecarEvent::Output(batch) => told.extend(batch.lines().map(|line| line.text().to_owned())),
-            SidecarEvent::Status(status) if status.state == Phase::Stopped => break,
+            SidecarEvent::Status(status) if status.state == State::Stopped => break,
             SidecarEvent::Status(_) | SidecarEvent::Notice(_) | SidecarEvent::Missed(_) => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Action::{self, Ask, Kill, WatchGroup},
-    Cause, Event, Restarts, State, Verdict, down,
+    Cause, Event, Lifecycle, RestartDecision, Restarts, down,
 };
 use crate::status::{Exit, StopOutcome};
 
@@ -33,38 +33,42 @@ pub(crate) enum Next {
     /// A start, because somebody asked for it.
     Start,
     /// What was decided when it became known that this ends.
-    After(Verdict),
+    After(RestartDecision),
 }
 
 impl Ending {
     /// Asks the group, for this reason.
-    pub(super) fn ask(cause: Cause, next: Next) -> (State, Vec<Action>) {
-        (State::Ending(Self { cause, exit: None, force: Force::Asked, next }), vec![Ask])
+    pub(super) fn ask(cause: Cause, next: Next) -> (Lifecycle, Vec<Action>) {
+        (Lifecycle::Ending(Self { cause, exit: None, force: Force::Asked, next }), vec![Ask])
     }
 
     /// Kills the group, for this reason.
-    pub(super) fn kill(cause: Cause, next: Next) -> (State, Vec<Action>) {
-        (State::Ending(Self { cause, exit: None, force: Force::KilledLeader, next }), vec![Kill])
+    pub(super) fn kill(cause: Cause, next: Next) -> (Lifecycle, Vec<Action>) {
+        (Lifecycle::Ending(Self { cause, exit: None, force: Force::KilledLeader, next }), vec![Kill])
     }
 
     /// The leader ended unasked. Others of its group may live on (a wrapper's real server), so they are asked as well.
-    pub(super) fn leader_died(cause: Cause, exit: Exit, verdict: Verdict) -> (State, Vec<Action>) {
+    pub(super) fn leader_died(
+        cause: Cause,
+        exit: Exit,
+        verdict: RestartDecision,
+    ) -> (Lifecycle, Vec<Action>) {
         let ending = Self { cause, exit: Some(exit), force: Force::Asked, next: Next::After(verdict) };
-        (State::Ending(ending), vec![Ask, WatchGroup])
+        (Lifecycle::Ending(ending), vec![Ask, WatchGroup])
     }
 
-    pub(super) fn on(mut self, event: Event, restarts: &mut Restarts) -> (State, Vec<Action>) {
+    pub(super) fn on(mut self, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
         let actions = match event {
             Event::Restart => {
                 self.next = Next::Start;
                 vec![]
             }
             Event::Stop => {
-                self.next = Next::After(Verdict::Rest);
+                self.next = Next::After(RestartDecision::Rest);
                 vec![]
             }
             Event::Kill => {
-                self.next = Next::After(Verdict::Rest);
+                self.next = Next::After(RestartDecision::Rest);
                 self.escalate()
             }
             Event::Expired => match self.force {
@@ -94,7 +98,7 @@ impl Ending {
             | Event::Cleared
             | Event::Blocked(_) => vec![],
         };
-        (State::Ending(self), actions)
+        (Lifecycle::Ending(self), actions)
     }
 
     fn escalate(&mut self) -> Vec<Action> {
@@ -117,11 +121,11 @@ impl Ending {
         }
     }
 
-    fn end(self, outcome: StopOutcome, restarts: &mut Restarts) -> (State, Vec<Action>) {
+    fn end(self, outcome: StopOutcome, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
         let verdict = match self.next {
             // What could not be killed may still hold files and ports: starting beside it would make things worse.
-            _ if outcome == StopOutcome::Abandoned => Verdict::Rest,
-            Next::Start => return State::start(restarts),
+            _ if outcome == StopOutcome::Abandoned => RestartDecision::Rest,
+            Next::Start => return Lifecycle::start(restarts),
             Next::After(verdict) => verdict,
         };
         down(self.cause, self.exit, outcome, verdict)

@@ -1,10 +1,10 @@
-//! Whether a sidecar that went down unasked is started again, and when: intensity as Erlang's supervisors have it
-//! (<https://www.erlang.org/doc/system/sup_princ.html#maximum-restart-intensity>), with exponential back-off.
+//! Whether a sidecar that went down unasked is started again, and when: restart_limit as Erlang's supervisors have it
+//! (<https://www.erlang.org/doc/system/sup_princ.html#maximum-restart-restart_limit>), with exponential back-off.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    spec::{Intensity, Restart},
+    spec::{Restart, RestartLimit},
     state::Cause,
 };
 
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub(crate) struct Restarts {
     pub(crate) policy: Restart,
-    pub(crate) intensity: Intensity,
+    pub(crate) restart_limit: RestartLimit,
     /// When the restarts were that still count.
     recent: VecDeque<Duration>,
     /// How many restarts there were since the sidecar was last up for long.
@@ -36,7 +36,7 @@ enum Up {
 
 /// What becomes of a sidecar that is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum RestartDecision {
     /// It stays down.
     Rest,
     /// It has been restarted too often.
@@ -46,13 +46,13 @@ pub(crate) enum Verdict {
 }
 
 impl Restarts {
-    pub(crate) fn new(policy: Restart, intensity: Intensity) -> Self {
-        Self { policy, intensity, recent: VecDeque::new(), streak: 0, up: Up::Never }
+    pub(crate) fn new(policy: Restart, restart_limit: RestartLimit) -> Self {
+        Self { policy, restart_limit, recent: VecDeque::new(), streak: 0, up: Up::Never }
     }
 
     /// Somebody asked for a start: what was before does not count.
     pub(super) fn forget(&mut self) {
-        *self = Self::new(self.policy, self.intensity);
+        *self = Self::new(self.policy, self.restart_limit);
     }
 
     /// The sidecar became ready.
@@ -66,7 +66,7 @@ impl Restarts {
     }
 
     /// Decides about a sidecar that went down for this reason.
-    pub(super) fn after(&mut self, cause: &Cause, now: Duration) -> Verdict {
+    pub(super) fn after(&mut self, cause: &Cause, now: Duration) -> RestartDecision {
         let up = self.up;
         if up != Up::Never {
             self.up = Up::Before;
@@ -80,9 +80,9 @@ impl Restarts {
             }
         };
         if !again {
-            return Verdict::Rest;
+            return RestartDecision::Rest;
         }
-        let Intensity { limit, window } = self.intensity;
+        let RestartLimit { limit, window } = self.restart_limit;
         if let Up::Since(since) = up
             && now.saturating_sub(since) >= window
         {
@@ -90,7 +90,7 @@ impl Restarts {
         }
         self.recent.retain(|restart| now.saturating_sub(*restart) < window);
         if self.recent.len() >= limit as usize {
-            return Verdict::GiveUp;
+            return RestartDecision::GiveUp;
         }
         self.recent.push_back(now);
         let pause = match self.streak {
@@ -98,7 +98,7 @@ impl Restarts {
             streak => FIRST_PAUSE.saturating_mul(1 << (streak - 1).min(16)).min(LONGEST_PAUSE),
         };
         self.streak += 1;
-        Verdict::Retry(pause)
+        RestartDecision::Retry(pause)
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn restarts(policy: Restart) -> Restarts {
-        Restarts::new(policy, Intensity::default())
+        Restarts::new(policy, RestartLimit::default())
     }
 
     #[test]
@@ -121,9 +121,9 @@ mod tests {
                 restarts.after(&Cause::Crashed, number * SECOND)
             })
             .collect();
-        let pauses = [0, 250, 500, 1000].map(|pause| Verdict::Retry(Duration::from_millis(pause)));
+        let pauses = [0, 250, 500, 1000].map(|pause| RestartDecision::Retry(Duration::from_millis(pause)));
         assert_eq!(verdicts[..4], pauses);
-        assert_eq!(verdicts[4], Verdict::GiveUp);
+        assert_eq!(verdicts[4], RestartDecision::GiveUp);
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
         for (at, lived, pause) in [(0, 59, 0), (100, 59, 250), (200, 59, 500), (300, 60, 0)] {
             restarts.ready(at * SECOND);
             let verdict = restarts.after(&Cause::Crashed, (at + lived) * SECOND);
-            assert_eq!(verdict, Verdict::Retry(Duration::from_millis(pause)));
+            assert_eq!(verdict, RestartDecision::Retry(Duration::from_millis(pause)));
         }
     }
 
@@ -148,19 +148,19 @@ mod tests {
                 })
                 .last()
         };
-        assert_eq!(crash(40), Some(Verdict::Retry(LONGEST_PAUSE)));
+        assert_eq!(crash(40), Some(RestartDecision::Retry(LONGEST_PAUSE)));
     }
 
     #[test]
     fn a_first_start_that_fails_is_an_answer_and_a_later_one_an_accident() {
         let early = Cause::NotLaunched(String::new());
         let mut restarts = restarts(Restart::OnFailure);
-        assert_eq!(restarts.after(&early, SECOND), Verdict::Rest);
+        assert_eq!(restarts.after(&early, SECOND), RestartDecision::Rest);
         restarts.ready(SECOND);
-        assert_eq!(restarts.after(&Cause::Crashed, SECOND), Verdict::Retry(Duration::ZERO));
-        assert!(matches!(restarts.after(&early, SECOND), Verdict::Retry(_)));
+        assert_eq!(restarts.after(&Cause::Crashed, SECOND), RestartDecision::Retry(Duration::ZERO));
+        assert!(matches!(restarts.after(&early, SECOND), RestartDecision::Retry(_)));
         restarts.forget();
-        assert_eq!(restarts.after(&early, SECOND), Verdict::Rest);
+        assert_eq!(restarts.after(&early, SECOND), RestartDecision::Rest);
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
                 let mut restarts = restarts(policy);
                 restarts.ready(SECOND);
                 let verdict = restarts.after(&cause, SECOND);
-                assert_eq!(matches!(verdict, Verdict::Retry(_)), again, "{policy:?}, {cause:?}");
+                assert_eq!(matches!(verdict, RestartDecision::Retry(_)), again, "{policy:?}, {cause:?}");
             }
         }
     }

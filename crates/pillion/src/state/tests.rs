@@ -8,16 +8,16 @@ use super::{
     Action::{Ask, Kill, WatchGroup},
     *,
 };
-use crate::spec::Intensity;
+use crate::spec::RestartLimit;
 
-const HERE: Place = Place::Port(NonZeroU16::new(4242).unwrap());
+const HERE: ListenAddr = ListenAddr::Tcp(NonZeroU16::new(4242).unwrap());
 const OK: Exit = Exit { code: Some(0), signal: None };
 const KILLED: Exit = Exit { code: None, signal: Some(9) };
 
 /// A machine whose clock stands still unless it is told to go on.
 #[derive(Clone)]
 struct Machine {
-    state: State,
+    state: Lifecycle,
     actions: Vec<Action>,
     restarts: Restarts,
     now: Duration,
@@ -25,13 +25,13 @@ struct Machine {
 
 impl Machine {
     fn new(policy: Restart) -> Self {
-        let mut restarts = Restarts::new(policy, Intensity::default());
-        let (state, actions) = State::start(&mut restarts);
+        let mut restarts = Restarts::new(policy, RestartLimit::default());
+        let (state, actions) = Lifecycle::start(&mut restarts);
         Self { state, actions, restarts, now: Duration::ZERO }
     }
 
     fn on(&mut self, event: Event) -> Vec<Action> {
-        let state = std::mem::replace(&mut self.state, State::Waiting { blocked: None });
+        let state = std::mem::replace(&mut self.state, Lifecycle::Waiting { blocked: None });
         let (state, actions) = state.on(event, &mut self.restarts, self.now);
         self.state = state;
         self.actions.extend(actions.iter().copied());
@@ -47,7 +47,7 @@ impl Machine {
 
     fn outcome(&self) -> StopOutcome {
         match &self.state {
-            State::Down(ended) => ended.outcome,
+            Lifecycle::Down(ended) => ended.outcome,
             other => panic!("not down: {other:?}"),
         }
     }
@@ -70,33 +70,33 @@ fn up() -> Vec<Event> {
 #[test]
 fn ready_takes_a_launch_an_announcement_and_health() {
     let machine = run(up());
-    assert_eq!(machine.state, State::Ready { place: HERE });
+    assert_eq!(machine.state, Lifecycle::Ready { addr: HERE });
     assert_eq!(machine.actions, [Wait, Launch, Probe(HERE)]);
 }
 
 #[test]
 fn nothing_is_launched_before_what_it_depends_on_is_ready() {
     let machine = Machine::new(Restart::Never).after([Event::Blocked("db failed".into()), Event::Restart]);
-    assert_eq!((machine.state.phase(), machine.actions), (Phase::Waiting, vec![Wait]));
+    assert_eq!((machine.state.state(), machine.actions), (State::Waiting, vec![Wait]));
     let stopped = Machine::new(Restart::Never).after([Event::Stop, Event::Cleared]);
     assert_eq!((stopped.outcome(), stopped.actions), (StopOutcome::NotRunning, vec![Wait]));
 }
 
 #[test]
 fn a_later_announcement_moves_nothing() {
-    let other = Place::Port(NonZeroU16::new(6666).unwrap());
-    assert_eq!(run(up()).after([Event::Announced(other)]).state, State::Ready { place: HERE });
+    let other = ListenAddr::Tcp(NonZeroU16::new(6666).unwrap());
+    assert_eq!(run(up()).after([Event::Announced(other)]).state, Lifecycle::Ready { addr: HERE });
     let probing = run([Event::Launched, Event::Announced(HERE), Event::Announced(other)]);
-    assert_eq!(probing.state, State::Starting(Step::Probing { place: HERE }));
+    assert_eq!(probing.state, Lifecycle::Starting(Step::Probing { addr: HERE }));
 }
 
 #[test]
 fn a_stop_asks_and_waits_for_the_whole_group() {
     let stopping = run(up()).after([Event::Stop, Event::Exited(OK)]);
     assert_eq!(stopping.actions[2..], [Probe(HERE), Ask, WatchGroup]);
-    assert_eq!(stopping.state.phase(), Phase::Stopping);
+    assert_eq!(stopping.state.state(), State::Stopping);
     let stopped = stopping.after([Event::Gone]);
-    assert_eq!((stopped.state.phase(), stopped.outcome()), (Phase::Stopped, StopOutcome::Graceful(OK)));
+    assert_eq!((stopped.state.state(), stopped.outcome()), (State::Stopped, StopOutcome::Graceful(OK)));
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn a_stop_of_what_is_down_changes_no_verdict() {
 
 #[test]
 fn a_death_is_a_failure_unless_it_was_a_clean_end_of_a_ready_one() {
-    assert_eq!(run(up()).after([Event::Exited(OK), Event::Gone]).state.phase(), Phase::Stopped);
-    assert_eq!(run(up()).after([Event::Exited(KILLED), Event::Gone]).state.phase(), Phase::Failed);
+    assert_eq!(run(up()).after([Event::Exited(OK), Event::Gone]).state.state(), State::Stopped);
+    assert_eq!(run(up()).after([Event::Exited(KILLED), Event::Gone]).state.state(), State::Failed);
     let early = run([Event::Launched, Event::Exited(OK), Event::Gone]);
-    assert_eq!(early.state.phase(), Phase::Failed, "even code 0 is too early before ready");
+    assert_eq!(early.state.state(), State::Failed, "even code 0 is too early before ready");
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn a_start_that_takes_too_long_is_asked_to_end_and_then_killed() {
     for events in [vec![Event::Launched], vec![Event::Launched, Event::Announced(HERE)]] {
         let mut machine = restarted(events);
         assert_eq!(machine.on(Event::Expired), [Ask]);
-        assert!(matches!(&machine.state, State::Ending(Ending { cause: Cause::TimedOut(_), .. })));
+        assert!(matches!(&machine.state, Lifecycle::Ending(Ending { cause: Cause::TimedOut(_), .. })));
         assert_eq!(machine.on(Event::Expired), [Kill]);
         let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
         assert_eq!(
-            machine.state.phase(),
-            Phase::Failed,
+            machine.state.state(),
+            State::Failed,
             "nobody has seen it ready: trying again is no answer"
         );
     }
@@ -173,7 +173,7 @@ fn a_stop_wins_wherever_a_start_is_due() {
         vec![Event::Exited(KILLED), Event::Gone, Event::Expired, Event::Stop],
     ] {
         let machine = restarted(up()).after(events).after([Event::Expired, Event::Cleared]);
-        assert!(matches!(machine.state, State::Down(_)), "{:?}", machine.state);
+        assert!(matches!(machine.state, Lifecycle::Down(_)), "{:?}", machine.state);
     }
 }
 
@@ -184,13 +184,13 @@ fn a_crash_backs_off_and_starts_again_until_it_is_too_much() {
         machine.on(Event::Exited(KILLED));
         assert!(machine.state.comes_back());
         assert_eq!(machine.on(Event::Gone), []);
-        assert_eq!(machine.state.phase(), Phase::BackingOff);
+        assert_eq!(machine.state.state(), State::BackingOff);
         assert_eq!(machine.on(Event::Expired), [Wait]);
         machine = machine.after([Event::Cleared]).after(up());
-        assert_eq!(machine.state.phase(), Phase::Ready);
+        assert_eq!(machine.state.state(), State::Ready);
     }
     let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
-    assert!(matches!(machine.state, State::Down(Ended { given_up: true, .. })), "{:?}", machine.state);
+    assert!(matches!(machine.state, Lifecycle::Down(Ended { given_up: true, .. })), "{:?}", machine.state);
 }
 
 #[test]
@@ -200,26 +200,26 @@ fn somebody_who_asks_gets_a_whole_allowance() {
         machine =
             machine.after([Event::Exited(KILLED), Event::Gone, Event::Expired, Event::Cleared]).after(up());
     }
-    assert_eq!(machine.state.phase(), Phase::Failed);
+    assert_eq!(machine.state.state(), State::Failed);
     let machine = machine.after([Event::Restart, Event::Cleared]).after(up());
-    assert_eq!(machine.after([Event::Exited(KILLED), Event::Gone]).state.phase(), Phase::BackingOff);
+    assert_eq!(machine.after([Event::Exited(KILLED), Event::Gone]).state.state(), State::BackingOff);
 }
 
 #[test]
 fn unhealthy_comes_and_goes_and_only_hanging_has_consequences() {
     let mut machine = restarted(up());
-    assert_eq!((machine.on(Event::Unhealthy), machine.state.phase()), (vec![], Phase::Unhealthy));
-    assert_eq!((machine.on(Event::Healthy), machine.state.phase()), (vec![], Phase::Ready));
-    assert_eq!((machine.on(Event::Hung), machine.state.phase()), (vec![Ask], Phase::Stopping));
+    assert_eq!((machine.on(Event::Unhealthy), machine.state.state()), (vec![], State::Unhealthy));
+    assert_eq!((machine.on(Event::Healthy), machine.state.state()), (vec![], State::Ready));
+    assert_eq!((machine.on(Event::Hung), machine.state.state()), (vec![Ask], State::Stopping));
     assert_eq!(machine.on(Event::Expired), [Kill]);
     let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
-    assert_eq!(machine.state.phase(), Phase::BackingOff);
+    assert_eq!(machine.state.state(), State::BackingOff);
 }
 
 #[test]
 fn whoever_may_not_start_it_again_does_not_kill_it() {
     let mut machine = run(up());
-    assert_eq!((machine.on(Event::Hung), machine.state.phase()), (vec![], Phase::Unhealthy));
+    assert_eq!((machine.on(Event::Hung), machine.state.state()), (vec![], State::Unhealthy));
 }
 
 /// What the world may do next, whatever the machine expects.
@@ -330,16 +330,16 @@ proptest! {
                 }
             }
             let state = &machine.state;
-            if matches!(state, State::Down(Ended { outcome: StopOutcome::Abandoned, .. })) {
+            if matches!(state, Lifecycle::Down(Ended { outcome: StopOutcome::Abandoned, .. })) {
                 break;
             }
-            if matches!(state, State::Down(_) | State::BackingOff(_) | State::Waiting { .. }) {
+            if matches!(state, Lifecycle::Down(_) | Lifecycle::BackingOff(_) | Lifecycle::Waiting { .. }) {
                 prop_assert_eq!(world, World::Nothing, "down while the group lives");
             }
-            if matches!(state, State::Starting(_) | State::Ending(_) | State::BackingOff(_)) {
+            if matches!(state, Lifecycle::Starting(_) | Lifecycle::Ending(_) | Lifecycle::BackingOff(_)) {
                 prop_assert!(state.timer().is_some(), "a state without a way out");
             }
-            if matches!(state, State::Ready { .. } | State::Unhealthy { .. }) {
+            if matches!(state, Lifecycle::Ready { .. } | Lifecycle::Unhealthy { .. }) {
                 prop_assert_eq!(world, World::Alive, "ready without a process");
             }
         }
@@ -354,6 +354,6 @@ proptest! {
                 machine.on(Event::Expired);
             }
         }
-        prop_assert!(matches!(machine.state, State::Down(_)));
+        prop_assert!(matches!(machine.state, Lifecycle::Down(_)));
     }
 }

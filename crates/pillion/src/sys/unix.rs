@@ -1,8 +1,8 @@
 //! A sidecar and everything that comes of it: under a guard where there is one, else as a bare process group.
 
-mod bare;
 mod guarded;
-mod pipe;
+mod output_pipe;
+mod process_group;
 
 use std::{
     io,
@@ -12,18 +12,18 @@ use std::{
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::{Order, Spawned};
+use super::{SpawnRequest, Spawned};
 use crate::status::Exit;
-use bare::Bare;
 use guarded::Guarded;
-pub(crate) use pipe::Pipe;
+pub(crate) use output_pipe::OutputPipe;
+use process_group::ProcessGroup;
 
 /// A sidecar's processes. Dropping it leaves nothing behind: a guard goes on until the grace period is over, a bare group
 /// is killed, and with it whoever left it.
 #[derive(Debug)]
 pub(crate) enum Group {
     Guarded(Guarded),
-    Bare(Bare),
+    ProcessGroup(ProcessGroup),
 }
 
 impl Group {
@@ -31,18 +31,18 @@ impl Group {
     ///
     /// Returns when it was executed or could not be, which takes as long as the file system needs to find it. Needs the
     /// context of a tokio runtime with I/O.
-    pub(crate) fn spawn(order: Order) -> io::Result<Spawned> {
-        let (group, mut child, unguarded) = match Guarded::spawn(&order)? {
+    pub(crate) fn spawn(request: SpawnRequest) -> io::Result<Spawned> {
+        let (group, mut child, unguarded) = match Guarded::spawn(&request)? {
             Ok((group, child)) => (Self::Guarded(group), child, None),
             Err(why) => {
-                let (group, child) = Bare::spawn(order)?;
-                (Self::Bare(group), child, Some(why))
+                let (group, child) = ProcessGroup::spawn(request)?;
+                (Self::ProcessGroup(group), child, Some(why))
             }
         };
         // From here on an error drops the group, and so leaves nothing running.
         let missing = || io::Error::other("a standard stream was not piped");
-        let stdout = Pipe::new(child.stdout.take().ok_or_else(missing)?.into())?;
-        let stderr = Pipe::new(child.stderr.take().ok_or_else(missing)?.into())?;
+        let stdout = OutputPipe::new(child.stdout.take().ok_or_else(missing)?.into())?;
+        let stderr = OutputPipe::new(child.stderr.take().ok_or_else(missing)?.into())?;
         Ok(Spawned { group, stdout, stderr, unguarded })
     }
 
@@ -50,24 +50,24 @@ impl Group {
     pub(crate) fn pid(&self) -> u32 {
         let leader = match self {
             Self::Guarded(group) => group.leader(),
-            Self::Bare(group) => group.leader(),
+            Self::ProcessGroup(group) => group.leader(),
         };
         leader.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Waits until the leader is dead. May be dropped and called again.
-    pub(crate) async fn exited(&self) -> Exit {
+    pub(crate) async fn wait_exit(&self) -> Exit {
         match self {
-            Self::Guarded(group) => group.exited().await,
-            Self::Bare(group) => group.exited().await,
+            Self::Guarded(group) => group.wait_exit().await,
+            Self::ProcessGroup(group) => group.wait_exit().await,
         }
     }
 
     /// Asks every process to end: by the end of the leader's stdin, and SIGTERM.
-    pub(crate) fn ask(&self) {
+    pub(crate) fn terminate(&self) {
         match self {
-            Self::Guarded(group) => group.ask(),
-            Self::Bare(group) => group.ask(),
+            Self::Guarded(group) => group.terminate(),
+            Self::ProcessGroup(group) => group.terminate(),
         }
     }
 
@@ -75,15 +75,15 @@ impl Group {
     pub(crate) fn kill(&self) {
         match self {
             Self::Guarded(group) => group.kill(),
-            Self::Bare(group) => group.kill(),
+            Self::ProcessGroup(group) => group.kill(),
         }
     }
 
     /// Waits until nobody but the dead leader is left. May be dropped and called again.
-    pub(crate) async fn emptied(&self) {
+    pub(crate) async fn wait_empty(&self) {
         match self {
-            Self::Guarded(group) => group.emptied().await,
-            Self::Bare(group) => group.emptied().await,
+            Self::Guarded(group) => group.wait_empty().await,
+            Self::ProcessGroup(group) => group.wait_empty().await,
         }
     }
 }

@@ -22,7 +22,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncReadExt};
 use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, CREATE_SUSPENDED};
 
-use super::{Order, Spawned};
+use super::{SpawnRequest, Spawned};
 use crate::status::Exit;
 use job::Job;
 
@@ -39,8 +39,8 @@ pub(crate) struct Group {
 impl Group {
     /// Starts the program in a job of its own, with pipes for its standard streams. The job needs no guard: it is killed
     /// when its last handle closes, by whatever death of ours. Needs the context of a tokio runtime.
-    pub(crate) fn spawn(order: Order) -> io::Result<Spawned> {
-        let mut command = order.command;
+    pub(crate) fn spawn(request: SpawnRequest) -> io::Result<Spawned> {
+        let mut command = request.command;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let job = Job::new()?;
         let mut child = spawn_in(&job, &mut command)?;
@@ -50,7 +50,12 @@ impl Group {
         let stderr = tokio::process::ChildStderr::from_std(child.stderr.take().ok_or_else(missing)?)?;
         let lifeline = Mutex::new(child.stdin.take());
         let group = Self { job, pid: child.id(), leader: child.into(), lifeline };
-        Ok(Spawned { group, stdout: Pipe::new(stdout), stderr: Pipe::new(stderr), unguarded: None })
+        Ok(Spawned {
+            group,
+            stdout: OutputPipe::new(stdout),
+            stderr: OutputPipe::new(stderr),
+            unguarded: None,
+        })
     }
 
     /// The leader's process id.
@@ -59,7 +64,7 @@ impl Group {
     }
 
     /// Waits until the leader has ended. May be dropped and called again.
-    pub(crate) async fn exited(&self) -> Exit {
+    pub(crate) async fn wait_exit(&self) -> Exit {
         let code = match process::ended(self.leader.as_handle()).await {
             Ok(()) => process::exit_code(self.leader.as_handle()).ok(),
             Err(error) => {
@@ -71,7 +76,7 @@ impl Group {
     }
 
     /// Ends stdin, which is the whole request: Windows has no signal that reaches a process without a console of ours.
-    pub(crate) fn ask(&self) {
+    pub(crate) fn terminate(&self) {
         *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -95,7 +100,7 @@ impl Group {
     ///
     /// It looks every 10 ms, and only while a sidecar is going down. The job's completion port would tell, but not for
     /// certain: <https://learn.microsoft.com/en-us/windows/win32/api/winnt/ns-winnt-jobobject_associate_completion_port>.
-    pub(crate) async fn emptied(&self) {
+    pub(crate) async fn wait_empty(&self) {
         loop {
             match self.job.is_empty() {
                 Ok(true) => return,
@@ -124,9 +129,9 @@ fn spawn_in(job: &Job, command: &mut Command) -> io::Result<Child> {
 }
 
 /// The reading end of a pipe.
-pub(crate) struct Pipe(Box<dyn AsyncRead + Send + Sync + Unpin>);
+pub(crate) struct OutputPipe(Box<dyn AsyncRead + Send + Sync + Unpin>);
 
-impl Pipe {
+impl OutputPipe {
     fn new(stream: impl AsyncRead + Send + Sync + Unpin + 'static) -> Self {
         Self(Box::new(stream))
     }

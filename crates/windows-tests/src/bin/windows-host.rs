@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Phase, Restart, Spec, Supervisor};
+use pillion::{Restart, Spec, State, Supervisor};
 use tokio::runtime::Builder;
 
 fn main() {
@@ -81,5 +81,5 @@ async fn begin_to_stop(supervisor: &Supervisor) {
     let stopped = supervisor.clone();
     tokio::spawn(async move { stopped.stop().await });
     let mut changes = supervisor.watch();
-    while changes.next().await.is_some_and(|status| status.state == Phase::Ready) {}
+    while changes.next().await.is_some_and(|status| status.state == State::Ready) {}
 }

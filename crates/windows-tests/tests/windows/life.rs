@@ -1,6 +1,6 @@
 //! Start, readiness, output and restart.
 
-use pillion::{FailureKind, Phase, Restart, SidecarEvent, Spec, StopOutcome, Supervisor};
+use pillion::{FailureKind, Restart, SidecarEvent, Spec, State, StopOutcome, Supervisor};
 use windows_tests::{Witness, run};
 
 use crate::support::{phase, ready, sidecar};
@@ -44,7 +44,7 @@ fn what_crashes_comes_back_and_a_swap_leaves_no_gap() {
         let (supervisor, mut events) = ready(sidecar(steps, &witness).restart(Restart::OnFailure)).await;
         let (before, mut old) = (supervisor.status().pid, witness.hear("leader").await);
         old.go_on().await;
-        phase(&mut events, Phase::BackingOff).await;
+        phase(&mut events, State::BackingOff).await;
         old.dies().await;
         assert_ne!(supervisor.ready().await.unwrap().pid, before);
         let second = witness.hear("leader").await;
@@ -86,7 +86,7 @@ fn a_flood_is_drained_to_its_last_line() {
                     count += batch.len();
                     last = batch.lines().last().map_or(last, |line| line.text());
                 }
-                SidecarEvent::Status(status) if status.state == Phase::Failed => break,
+                SidecarEvent::Status(status) if status.state == State::Failed => break,
                 SidecarEvent::Missed(_) => count = 50_001,
                 _ => {}
             }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, fs, io, process::Command};
 
-use pillion::{Access, FailureKind, SidecarEvent, Spec, StopOutcome, Supervisor, Transport, protocol::Place};
+use pillion::{
+    Access, FailureKind, SidecarEvent, Spec, StopOutcome, Supervisor, Transport, protocol::ListenAddr,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::windows::named_pipe::ServerOptions,
@@ -16,7 +18,7 @@ const SERVES: &str = "tell PORT leader pillion-server";
 
 /// A private sidecar that is to be on a pipe.
 fn piped(steps: &str, witness: &Witness) -> Spec {
-    sidecar(steps, witness).transport(Transport::Socket).private(true)
+    sidecar(steps, witness).transport(Transport::Local).private(true)
 }
 
 /// Asks on a connection of its own, with this for the token.
@@ -66,7 +68,7 @@ fn it_answers_the_app_alone() {
         assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
 
         let access = supervisor.access().await.unwrap();
-        assert_eq!(access.place(), Place::Socket);
+        assert_eq!(access.listen_addr(), ListenAddr::Local);
         let (status, given) = get(&access, "/given", token(&access)).await;
         assert_eq!(status, 200);
         let given: Vec<_> = given.split(' ').filter(|name| name.starts_with("PILLION_")).collect();
@@ -142,7 +144,7 @@ fn each_run_has_another_pipe_and_the_last_one_is_gone() {
 fn who_takes_no_pipe_is_used_at_its_port() {
     run(async {
         let witness = Witness::new().await;
-        let spec = sidecar("serve eof exit 0", &witness).transport(Transport::Socket);
+        let spec = sidecar("serve eof exit 0", &witness).transport(Transport::Local);
         let (supervisor, mut events) = Supervisor::start(spec);
         assert!(supervisor.ready().await.unwrap().port.is_some());
         let notice = loop {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pillion::{Exit, Phase, StopOutcome, Supervisor};
+use pillion::{Exit, State, StopOutcome, Supervisor};
 use windows_tests::{Witness, run};
 
 use crate::support::{KILLED, SHORT, phase, ready, sidecar, status};
@@ -22,7 +22,7 @@ fn a_cooperative_sidecar_ends_by_itself() {
             assert_eq!(supervisor.stop().await, StopOutcome::Graceful(exited(code)));
             assert_eq!(leader.line().await, "goodbye");
             leader.dies().await;
-            assert_eq!(phase(&mut events, Phase::Stopped).await.exit, Some(exited(code)));
+            assert_eq!(phase(&mut events, State::Stopped).await.exit, Some(exited(code)));
             assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
         }
     });
@@ -63,7 +63,7 @@ fn the_real_server_behind_a_wrapper_gets_its_time() {
         let mut server = witness.hear("stopping").await;
         // The wrapper is seen dead while its server is still at work.
         let seen = status(&mut events, |status| status.exit.is_some()).await;
-        assert_eq!((seen.state, seen.exit), (Phase::Stopping, Some(exited(5))));
+        assert_eq!((seen.state, seen.exit), (State::Stopping, Some(exited(5))));
         assert!(!stop.is_finished());
         server.go_on().await;
         assert_eq!(stop.await.unwrap(), StopOutcome::Graceful(exited(5)));
@@ -99,7 +99,7 @@ fn a_crash_is_told_at_once_and_the_rest_is_swept() {
         let (supervisor, mut events) = ready(sidecar(steps, &witness).grace(SHORT)).await;
         let rest = witness.hear("rest").await;
         witness.hear("leader").await.go_on().await;
-        let failed = phase(&mut events, Phase::Failed).await;
+        let failed = phase(&mut events, State::Failed).await;
         assert_eq!(failed.exit, Some(exited(70)));
         assert!(supervisor.ready().await.unwrap_err().message.contains("exited with code 70"));
         rest.dies().await;
@@ -132,7 +132,7 @@ fn the_last_handle_dropped_stops_the_sidecar_with_grace() {
             ready(sidecar("tell PORT leader serve eof more goodbye exit 0", &witness)).await;
         let mut leader = witness.hear("leader").await;
         drop(supervisor);
-        assert_eq!(phase(&mut events, Phase::Stopped).await.exit, Some(exited(0)));
+        assert_eq!(phase(&mut events, State::Stopped).await.exit, Some(exited(0)));
         assert_eq!(leader.line().await, "goodbye");
         leader.dies().await;
     });
@@ -160,7 +160,7 @@ fn nobody_breaks_away_from_the_job() {
     run(async {
         let witness = Witness::new().await;
         let (supervisor, mut events) = Supervisor::start(sidecar("escape", &witness).grace(Duration::ZERO));
-        assert_eq!(phase(&mut events, Phase::Failed).await.exit, Some(exited(0)), "it was refused");
+        assert_eq!(phase(&mut events, State::Failed).await.exit, Some(exited(0)), "it was refused");
         drop(supervisor);
     });
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Events, Exit, Phase, Restart, SidecarEvent, Spec, Status, Supervisor};
+use pillion::{Events, Exit, Restart, SidecarEvent, Spec, State, Status, Supervisor};
 use windows_tests::{Contact, Witness};
 
 const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
@@ -44,7 +44,7 @@ pub(crate) async fn status(events: &mut Events, fits: impl Fn(&Status) -> bool) 
 }
 
 /// Waits for the first status of this phase.
-pub(crate) async fn phase(events: &mut Events, phase: Phase) -> Status {
+pub(crate) async fn phase(events: &mut Events, phase: State) -> Status {
     status(events, |status| status.state == phase).await
 }
 

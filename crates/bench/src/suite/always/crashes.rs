@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use pillion::{Intensity, Spec, Supervisor};
+use pillion::{RestartLimit, Spec, Supervisor};
 
 use super::{
     super::{
@@ -23,8 +23,8 @@ const SERVED: u32 = 64;
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let program = workspace.fake_sidecar()?;
     // Each crash is mended at once, however many there were.
-    let patient = Intensity { limit: u32::MAX, window: Duration::ZERO };
-    let spec = Spec::run("fake-sidecar", program).intensity(patient);
+    let patient = RestartLimit { limit: u32::MAX, window: Duration::ZERO };
+    let spec = Spec::run("fake-sidecar", program).restart_limit(patient);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let own = spec.clone().args(["listen", "ok", "announce", "eof"]);
     let handed = spec.args(["inherit", "ok", "announce", "eof"]).handover(true);

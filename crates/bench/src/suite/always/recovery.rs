@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use pillion::{Endpoint, Events, Phase, SidecarEvent, Spec, Supervisor};
+use pillion::{Endpoint, Events, SidecarEvent, Spec, State, Supervisor};
 use rustix::process::{Signal, kill_process};
 use tokio::time::timeout;
 
@@ -76,7 +76,7 @@ pub(super) async fn ready_again(events: &mut Events, before: &Endpoint) -> Resul
     let ready = async {
         while let Some(event) = events.next().await {
             if let SidecarEvent::Status(status) = event
-                && status.state == Phase::Ready
+                && status.state == State::Ready
                 && status.pid != before.pid
             {
                 return Ok(());

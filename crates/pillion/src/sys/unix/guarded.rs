@@ -26,19 +26,19 @@ use tokio::{
 
 use super::{
     super::{
-        Order,
+        SpawnRequest,
         platform::{self, Executable},
     },
     reap, spawn,
 };
-use crate::{handover::Listener, status::Exit};
+use crate::{listener::Listener, status::Exit};
 
 /// How long a guard may take to start the program: as long as the file system needs to find it.
 const START: Duration = Duration::from_secs(30);
 
 /// What the guard has told.
 #[derive(Debug, Clone, Copy, Default)]
-struct Told {
+struct GuardReport {
     exit: Option<Exit>,
     gone: bool,
 }
@@ -50,12 +50,12 @@ pub(crate) struct Guarded {
     leader: Pid,
     /// Its end is the app's death to the guard: it asks, and kills after the grace period.
     control: UnixStream,
-    told: watch::Receiver<Told>,
+    told: watch::Receiver<GuardReport>,
 }
 
 impl Guarded {
     /// Has a guard start the program. The outer error is the program's; the inner one says why there is no guard.
-    pub(super) fn spawn(order: &Order) -> io::Result<Result<(Self, Child), String>> {
+    pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<(Self, Child), String>> {
         let program = match program() {
             Ok(program) => program,
             Err(why) => return Ok(Err(why)),
@@ -65,12 +65,12 @@ impl Guarded {
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
         };
         let (control, theirs) = pair;
-        if let Some(listener) = &order.listener
+        if let Some(listener) = &request.listener
             && let Err(error) = send(&control, fd(listener))
         {
             return Ok(Err(format!("the listener could not be handed over: {error}")));
         }
-        let mut child = match spawn(&mut command(program.path(), order, theirs.into())) {
+        let mut child = match spawn(&mut command(program.path(), request, theirs.into())) {
             Ok(child) => child,
             Err(error) => return Ok(Err(format!("the guard could not be started: {error}"))),
         };
@@ -78,8 +78,8 @@ impl Guarded {
         // It runs for certain, and needs its file no more, once it has spoken: until then the program is kept.
         match first_words(&control) {
             Ok(Ok(leader)) => {
-                let (tell, told) = watch::channel(Told::default());
-                let listening = Listening { guard, reaped: false, tell, mark: order.mark.clone() };
+                let (tell, told) = watch::channel(GuardReport::default());
+                let listening = Listening { guard, reaped: false, tell, mark: request.mark.clone() };
                 let heard = control.try_clone().and_then(|socket| {
                     socket.set_nonblocking(true)?;
                     tokio::net::UnixStream::from_std(socket)
@@ -104,16 +104,16 @@ impl Guarded {
         self.leader
     }
 
-    pub(super) async fn exited(&self) -> Exit {
+    pub(super) async fn wait_exit(&self) -> Exit {
         self.told(|told| told.exit).await
     }
 
-    pub(super) async fn emptied(&self) {
+    pub(super) async fn wait_empty(&self) {
         self.told(|told| told.gone.then_some(())).await;
     }
 
     /// Waits until the guard has told this.
-    async fn told<T>(&self, what: impl Fn(&Told) -> Option<T>) -> T {
+    async fn told<T>(&self, what: impl Fn(&GuardReport) -> Option<T>) -> T {
         let mut told = self.told.clone();
         if let Ok(told) = told.wait_for(|told| what(told).is_some()).await
             && let Some(what) = what(&told)
@@ -125,7 +125,7 @@ impl Guarded {
         std::future::pending().await
     }
 
-    pub(super) fn ask(&self) {
+    pub(super) fn terminate(&self) {
         self.say(b"A");
     }
 
@@ -158,25 +158,25 @@ impl Drop for Guarded {
     }
 }
 
-fn command(program: &Path, order: &Order, control: OwnedFd) -> Command {
+fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command {
     let mut guard = Command::new(program);
-    let grace = u64::try_from(order.grace.as_millis()).unwrap_or(u64::MAX);
+    let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX);
     guard.arg0("pillion-guard").arg(grace.to_string());
-    guard.arg(if order.listener.is_some() { "1" } else { "0" });
-    guard.arg(order.command.get_program()).args(order.command.get_args());
-    // The order's environment is whole: what is not in it is not inherited.
+    guard.arg(if request.listener.is_some() { "1" } else { "0" });
+    guard.arg(request.command.get_program()).args(request.command.get_args());
+    // The request's environment is whole: what is not in it is not inherited.
     guard.env_clear();
-    for (name, value) in order.command.get_envs() {
+    for (name, value) in request.command.get_envs() {
         if let Some(value) = value {
             guard.env(name, value);
         }
     }
-    if order.listener.is_some() {
+    if request.listener.is_some() {
         guard.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");
         // Room for any process id, which the guard writes there once it knows it.
         guard.env("LISTEN_PID", "0".repeat(20));
     }
-    if let Some(dir) = order.command.get_current_dir() {
+    if let Some(dir) = request.command.get_current_dir() {
         guard.current_dir(dir);
     }
     guard.stdin(Stdio::from(control)).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -185,8 +185,8 @@ fn command(program: &Path, order: &Order, control: OwnedFd) -> Command {
 
 fn fd(listener: &Listener) -> BorrowedFd<'_> {
     match listener {
-        Listener::Port(listener) => listener.as_fd(),
-        Listener::Socket(listener) => listener.as_fd(),
+        Listener::Tcp(listener) => listener.as_fd(),
+        Listener::Unix(listener) => listener.as_fd(),
     }
 }
 
@@ -220,7 +220,7 @@ fn first_words(control: &UnixStream) -> io::Result<io::Result<Pid>> {
 struct Listening {
     guard: Pid,
     reaped: bool,
-    tell: watch::Sender<Told>,
+    tell: watch::Sender<GuardReport>,
     mark: String,
 }
 
@@ -258,7 +258,7 @@ impl Drop for Listening {
     }
 }
 
-impl Told {
+impl GuardReport {
     fn hear(&mut self, line: &str) {
         match line.split_once(' ') {
             Some(("exited", code)) => self.exit = Some(Exit { code: code.parse().ok(), signal: None }),
@@ -288,9 +288,13 @@ mod tests {
     fn sidecar() -> (Guarded, impl Read) {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' TERM; echo up; read line"]);
-        let order =
-            Order { command, grace: Duration::from_secs(3600), mark: "A=B".to_owned(), listener: None };
-        let (group, mut child) = Guarded::spawn(&order).unwrap().unwrap();
+        let request = SpawnRequest {
+            command,
+            grace: Duration::from_secs(3600),
+            mark: "A=B".to_owned(),
+            listener: None,
+        };
+        let (group, mut child) = Guarded::spawn(&request).unwrap().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();
         (group, output)

@@ -53,7 +53,7 @@ impl Inherit {
 }
 
 /// Meant for this very process, by whoever started it: never inherited.
-const OURS_ALONE: &[&str] = &[
+const NEVER_INHERITED: &[&str] = &[
     environment::PORT,
     // Not only a server's address: Conda, for one, sets it to a target triple.
     "HOST",
@@ -115,7 +115,7 @@ impl Host {
                 None => !RARELY_MEANT.iter().any(|rare| matches(&name.to_string_lossy(), rare, true)),
                 Some(allow) => named(name, allow) || (self.windows && is(name, "SystemRoot")),
             };
-            allowed && !named(name, &policy.deny) && !among(name, OURS_ALONE)
+            allowed && !named(name, &policy.deny) && !among(name, NEVER_INHERITED)
         };
         let undone = |name: OsString, value: OsString| match &image {
             None => Some((name, value)),
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_ours_alone_is_inherited_under_no_policy() {
-        let host: Vec<_> = OURS_ALONE.iter().map(|name| format!("{name}=1")).collect();
+        let host: Vec<_> = NEVER_INHERITED.iter().map(|name| format!("{name}=1")).collect();
         let host: Vec<_> = host.iter().map(String::as_str).collect();
         for policy in [Inherit::default(), Inherit::all(), Inherit::only(["PORT", "LISTEN_*", "PILLION_*"])] {
             assert!(left(&host, &policy).is_empty());

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
-    Place,
+    ListenAddr,
     environment::{EnvironmentError, is_hexadecimal, parse_nonce},
 };
 
@@ -53,20 +53,20 @@ impl Token {
 
     /// What the server at `place` answers to `challenge`: 64 lower-case hexadecimal digits.
     #[must_use]
-    pub fn prove(&self, place: Place, challenge: Challenge) -> String {
-        hexadecimal(&self.sign(place, challenge).finalize().into_bytes())
+    pub fn prove(&self, addr: ListenAddr, challenge: Challenge) -> String {
+        hexadecimal(&self.sign(addr, challenge).finalize().into_bytes())
     }
 
     /// Whether `proof` is what [`prove`](Self::prove) answers.
     #[must_use]
-    pub fn is_proved_by(&self, proof: &[u8], place: Place, challenge: Challenge) -> bool {
-        self.prove(place, challenge).as_bytes().ct_eq(proof).into()
+    pub fn is_proved_by(&self, proof: &[u8], addr: ListenAddr, challenge: Challenge) -> bool {
+        self.prove(addr, challenge).as_bytes().ct_eq(proof).into()
     }
 
-    fn sign(&self, place: Place, challenge: Challenge) -> Hmac<Sha256> {
+    fn sign(&self, addr: ListenAddr, challenge: Challenge) -> Hmac<Sha256> {
         let mut hmac =
             Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
-        hmac.update(format!("pillion-health {} {challenge}", place.authority()).as_bytes());
+        hmac.update(format!("pillion-health {} {challenge}", addr.authority()).as_bytes());
         hmac
     }
 }
@@ -138,8 +138,8 @@ mod tests {
 
     use super::*;
 
-    fn port(port: u16) -> Place {
-        Place::Port(NonZeroU16::new(port).unwrap())
+    fn port(port: u16) -> ListenAddr {
+        ListenAddr::Tcp(NonZeroU16::new(port).unwrap())
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
         assert!(token.is_proved_by(proof.as_bytes(), port(4242), challenge));
         // printf 'pillion-health localhost 000102030405060708090a0b0c0d0e0f' | openssl dgst -sha256 -hmac a5a5…a5
         assert_eq!(
-            token.prove(Place::Socket, challenge),
+            token.prove(ListenAddr::Local, challenge),
             "a03b2937efaf949e270b1e6240d59a75e50d2d2b9cbb292119037d60b818feb8"
         );
     }
@@ -185,7 +185,7 @@ mod tests {
         let proof = token.prove(port(80), challenge);
         assert!(!other.is_proved_by(proof.as_bytes(), port(80), challenge));
         assert!(!token.is_proved_by(proof.as_bytes(), port(81), challenge));
-        assert!(!token.is_proved_by(proof.as_bytes(), Place::Socket, challenge));
+        assert!(!token.is_proved_by(proof.as_bytes(), ListenAddr::Local, challenge));
         assert!(!token.is_proved_by(proof.as_bytes(), port(80), later));
         assert!(!token.is_proved_by(b"", port(80), challenge));
     }

@@ -6,24 +6,24 @@ use std::{
 };
 
 use pillion_protocol::{
-    Given,
+    HostEnvironment,
     environment::{EnvironmentError, PIPE, TOKEN},
 };
 
-use crate::handed::{self, Handed};
+use crate::inherited_listener::{self, Handed};
 
 /// What the first call of [`take`] found, until somebody serves it.
 static LISTENER: Mutex<Option<io::Result<Handed>>> = Mutex::new(None);
 
 /// What the host gave. The first call removes the token from the environment, so that no program that this one starts
 /// inherits it; later calls still know it, so that a second server of the same process is no open one.
-pub(crate) fn take() -> Result<Given, EnvironmentError> {
-    static GIVEN: OnceLock<Result<Given, EnvironmentError>> = OnceLock::new();
+pub(crate) fn take() -> Result<HostEnvironment, EnvironmentError> {
+    static GIVEN: OnceLock<Result<HostEnvironment, EnvironmentError>> = OnceLock::new();
     GIVEN
         .get_or_init(|| {
-            let given = Given::read(|name| env::var_os(name));
-            *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = handed::take().transpose();
-            if [TOKEN, PIPE, handed::NAMES].iter().any(|name| env::var_os(name).is_some()) {
+            let given = HostEnvironment::read(|name| env::var_os(name));
+            *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = inherited_listener::take().transpose();
+            if [TOKEN, PIPE, inherited_listener::NAMES].iter().any(|name| env::var_os(name).is_some()) {
                 forget();
             }
             given
@@ -49,7 +49,7 @@ fn forget() {
     unsafe {
         env::remove_var(TOKEN);
         env::remove_var(PIPE);
-        env::remove_var(handed::NAMES);
+        env::remove_var(inherited_listener::NAMES);
     }
     #[cfg(target_os = "linux")]
     if let Some(Err(error)) = copy.map(|found| found.and_then(initial::overwrite)) {

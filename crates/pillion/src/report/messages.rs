@@ -5,15 +5,15 @@ use std::time::Duration;
 use pillion_protocol::health::DEFAULT_PATH;
 
 use crate::{
-    probe::NotReady,
-    spec::{Intensity, Launch, Liveness, Spec},
-    state::{BackingOff, Cause, Ended, Ending, Force, Next, State, Step},
+    health::probe::NotReady,
+    spec::{Launch, Liveness, RestartLimit, Spec},
+    state::{BackingOff, Cause, Ended, Ending, Force, Lifecycle, Next, Step},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
 
 /// What a start came across, for the case that it fails.
 #[derive(Debug, Default)]
-pub(crate) struct Evidence {
+pub(crate) struct StartDiagnostics {
     /// The last line that was almost an announcement, and what was wrong with it.
     pub(crate) misannounced: Option<String>,
     /// What the last health request came back with.
@@ -23,31 +23,31 @@ pub(crate) struct Evidence {
 }
 
 /// The reason of a status that is no failure.
-pub(crate) fn reason(state: &State, spec: &Spec, evidence: &Evidence) -> Option<String> {
+pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnostics) -> Option<String> {
     match state {
-        State::Waiting { .. } => Some("waiting for what it depends on".to_owned()),
-        State::Starting(Step::Launching | Step::Announcing) => None,
-        State::Starting(Step::Probing { place }) => {
-            Some(format!("{place} is known; waiting for GET {} to answer", spec.health_path))
+        Lifecycle::Waiting { .. } => Some("waiting for what it depends on".to_owned()),
+        Lifecycle::Starting(Step::Launching | Step::Announcing) => None,
+        Lifecycle::Starting(Step::Probing { addr }) => {
+            Some(format!("{addr} is known; waiting for GET {} to answer", spec.health_path))
         }
-        State::Ready { .. } => Some(format!("GET {} answered", spec.health_path)),
-        State::Unhealthy { .. } => Some(unhealthy(spec, evidence)),
-        State::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
-        State::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
-        State::Ending(Ending { force: Force::Asked, .. }) => {
+        Lifecycle::Ready { .. } => Some(format!("GET {} answered", spec.health_path)),
+        Lifecycle::Unhealthy { .. } => Some(unhealthy(spec, diagnostics)),
+        Lifecycle::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
+        Lifecycle::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
+        Lifecycle::Ending(Ending { force: Force::Asked, .. }) => {
             Some(format!("asked to stop; it has {}", duration(spec.grace)))
         }
-        State::Ending(Ending { force: Force::KilledLeader | Force::KilledRest, .. }) => {
+        Lifecycle::Ending(Ending { force: Force::KilledLeader | Force::KilledRest, .. }) => {
             Some("being killed".to_owned())
         }
-        State::BackingOff(_) => Some("about to be started again".to_owned()),
-        State::Down(ended) => Some(down(ended)),
+        Lifecycle::BackingOff(_) => Some("about to be started again".to_owned()),
+        Lifecycle::Down(ended) => Some(down(ended)),
     }
 }
 
-fn unhealthy(spec: &Spec, evidence: &Evidence) -> String {
+fn unhealthy(spec: &Spec, diagnostics: &StartDiagnostics) -> String {
     let what =
-        evidence.not_ready.as_ref().map_or_else(|| "an answer is overdue".to_owned(), ToString::to_string);
+        diagnostics.not_ready.as_ref().map_or_else(|| "an answer is overdue".to_owned(), ToString::to_string);
     format!("GET {} does not answer well: {what}", spec.health_path)
 }
 
@@ -69,28 +69,28 @@ fn down(ended: &Ended) -> String {
 ///
 /// `tail` gives the last lines of output, and is called only for a failure.
 pub(crate) fn failure(
-    state: &State,
+    state: &Lifecycle,
     spec: &Spec,
-    evidence: &Evidence,
+    diagnostics: &StartDiagnostics,
     tail: impl FnOnce() -> Vec<String>,
 ) -> Option<Failure> {
     let name = &spec.name;
     let (cause, exit) = match state {
-        State::Waiting { blocked: Some(why) } => {
+        Lifecycle::Waiting { blocked: Some(why) } => {
             return Some(Failure {
                 kind: FailureKind::Dependency,
                 message: format!("{name} waits for what it depends on: {why}"),
                 detail: Detail { sidecar: name.clone(), ..Detail::default() },
             });
         }
-        State::Waiting { blocked: None }
-        | State::Starting(_)
-        | State::Ready { .. }
-        | State::Unhealthy { .. }
-        | State::Ending(Ending { next: Next::Start, .. }) => return None,
-        State::Ending(ending) => (&ending.cause, ending.exit),
-        State::BackingOff(BackingOff { cause, exit, .. }) => (cause, *exit),
-        State::Down(ended) => (&ended.cause, ended.exit),
+        Lifecycle::Waiting { blocked: None }
+        | Lifecycle::Starting(_)
+        | Lifecycle::Ready { .. }
+        | Lifecycle::Unhealthy { .. }
+        | Lifecycle::Ending(Ending { next: Next::Start, .. }) => return None,
+        Lifecycle::Ending(ending) => (&ending.cause, ending.exit),
+        Lifecycle::BackingOff(BackingOff { cause, exit, .. }) => (cause, *exit),
+        Lifecycle::Down(ended) => (&ended.cause, ended.exit),
     };
     let (kind, message) = match cause {
         Cause::Asked => (FailureKind::Stopped, format!("{name} was stopped")),
@@ -98,12 +98,12 @@ pub(crate) fn failure(
         Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
         Cause::Crashed => (FailureKind::Crashed, format!("{name} {} while it was in use", ended(exit))),
         Cause::Hung => (FailureKind::Hung, hung(spec)),
-        Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(name, exit, *step, evidence)),
-        Cause::TimedOut(step) => (FailureKind::ReadyTimeout, timed_out(spec, *step, evidence)),
+        Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(name, exit, *step, diagnostics)),
+        Cause::TimedOut(step) => (FailureKind::ReadyTimeout, timed_out(spec, *step, diagnostics)),
     };
     let message = match state {
-        State::Down(Ended { given_up: true, .. }) => {
-            let Intensity { limit, window } = spec.intensity;
+        Lifecycle::Down(Ended { given_up: true, .. }) => {
+            let RestartLimit { limit, window } = spec.restart_limit;
             format!("{message}; given up after {limit} restarts within {}", duration(window))
         }
         _ => message,
@@ -124,45 +124,47 @@ fn ended(exit: Option<Exit>) -> String {
     exit.map_or_else(|| "ended".to_owned(), |exit| exit.to_string())
 }
 
-fn exited_early(name: &str, exit: Option<Exit>, step: Step, evidence: &Evidence) -> String {
-    let lived = evidence.lived.map(|lived| format!(" after {}", duration(lived))).unwrap_or_default();
+fn exited_early(name: &str, exit: Option<Exit>, step: Step, diagnostics: &StartDiagnostics) -> String {
+    let lived = diagnostics.lived.map(|lived| format!(" after {}", duration(lived))).unwrap_or_default();
     let before = match step {
         Step::Launching | Step::Announcing => "before it announced a port".to_owned(),
-        Step::Probing { place } => format!("after it announced {place} and before it was healthy"),
+        Step::Probing { addr } => format!("after it announced {addr} and before it was healthy"),
     };
-    format!("{name} {}{lived}, {before}{}", ended(exit), misannounced(evidence))
+    format!("{name} {}{lived}, {before}{}", ended(exit), misannounced(diagnostics))
 }
 
-fn timed_out(spec: &Spec, step: Step, evidence: &Evidence) -> String {
+fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String {
     let (name, limit) = (&spec.name, duration(spec.ready_timeout));
     match step {
         Step::Launching | Step::Announcing => format!(
             "{name} announced no port within {limit}: it has to print BACKEND_PORT:{{port}} and a newline on stdout, \
              and to flush it{}",
-            misannounced(evidence)
+            misannounced(diagnostics)
         ),
-        Step::Probing { place } if evidence.not_ready == Some(NotReady::Unproved) => format!(
-            "{name} is to be private, but GET {DEFAULT_PATH} on {place}, which it announced, gives no proof that it \
+        Step::Probing { addr } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
+            "{name} is to be private, but GET {DEFAULT_PATH} on {addr}, which it announced, gives no proof that it \
              holds its token: let it keep rule 5 of the protocol, as pillion-server does, or say that whoever reaches this \
              machine's loopback may call it, by \"private\": false in tauri.conf.json or Spec::private(false) in Rust"
         ),
-        Step::Probing { place } => {
-            let last =
-                evidence.not_ready.as_ref().map_or_else(|| "no answer came".to_owned(), ToString::to_string);
+        Step::Probing { addr } => {
+            let last = diagnostics
+                .not_ready
+                .as_ref()
+                .map_or_else(|| "no answer came".to_owned(), ToString::to_string);
             let known = match spec.launch {
                 Launch::Run(_) => "announced",
                 Launch::Attach(_) => "was expected on",
             };
             format!(
-                "{name} {known} {place}, but GET {} did not answer 2xx within {limit}: {last}",
+                "{name} {known} {addr}, but GET {} did not answer 2xx within {limit}: {last}",
                 spec.health_path
             )
         }
     }
 }
 
-fn misannounced(evidence: &Evidence) -> String {
-    evidence.misannounced.as_ref().map(|note| format!("; {note}")).unwrap_or_default()
+fn misannounced(diagnostics: &StartDiagnostics) -> String {
+    diagnostics.misannounced.as_ref().map(|note| format!("; {note}")).unwrap_or_default()
 }
 
 /// A duration as people write it: whole milliseconds below a second, tenths of a second above.

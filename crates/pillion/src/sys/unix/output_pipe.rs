@@ -6,9 +6,9 @@ use tokio::net::unix::pipe::Receiver;
 
 /// The reading end of a pipe.
 #[derive(Debug)]
-pub(crate) struct Pipe(Receiver);
+pub(crate) struct OutputPipe(Receiver);
 
-impl Pipe {
+impl OutputPipe {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         Receiver::from_owned_fd(fd).map(Self)
     }

@@ -20,9 +20,9 @@ use http_body_util::Limited;
 use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 use pillion_protocol::{
-    Admission, Challenge, Place, Verdict,
+    Admission, Challenge, Decision, ListenAddr,
     admission::{Field, Head, SUBPROTOCOL, without_bearer},
-    secret::{CHALLENGE_HEADER, PROOF_HEADER},
+    token::{CHALLENGE_HEADER, PROOF_HEADER},
 };
 use tokio::time::timeout;
 
@@ -33,38 +33,38 @@ const ALIVE: &str = r#"{"status":"ok"}"#;
 
 /// A router that answers the app alone.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct AdmissionLayer {
     admission: Admission,
-    place: Place,
+    addr: ListenAddr,
     limits: Limits,
     shutdown: Shutdown,
     router: TowerToHyperService<Router>,
 }
 
-impl Gate {
+impl AdmissionLayer {
     pub(crate) fn new(
         admission: Admission,
-        place: Place,
+        addr: ListenAddr,
         limits: Limits,
         shutdown: Shutdown,
         router: Router,
     ) -> Self {
-        Self { admission, place, limits, shutdown, router: TowerToHyperService::new(router) }
+        Self { admission, addr, limits, shutdown, router: TowerToHyperService::new(router) }
     }
 
     /// Answers a request. Dropped with its connection, it drops the handler, too.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
         let (parts, body) = request.into_parts();
         let origin = parts.headers.get(ORIGIN).cloned();
-        let response = match self.admission.judge(&head(&parts)) {
-            Verdict::Serve => self.serve(parts, body).await,
-            Verdict::Preflight => origins::preflight(&parts.headers),
-            Verdict::Alive => self.alive(&parts),
-            Verdict::Unauthorized => {
+        let response = match self.admission.decide(&head(&parts)) {
+            Decision::Serve => self.serve(parts, body).await,
+            Decision::Preflight => origins::preflight(&parts.headers),
+            Decision::Alive => self.alive(&parts),
+            Decision::Unauthorized => {
                 let says = "this server answers requests with the token of its run\n";
                 (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], says).into_response()
             }
-            Verdict::Refuse(refusal) => {
+            Decision::Refuse(refusal) => {
                 tracing::debug!(%refusal, "refused a request");
                 let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::FORBIDDEN);
                 return (status, format!("{refusal}\n")).into_response();
@@ -109,7 +109,7 @@ impl Gate {
         let mut response = (headers, ALIVE).into_response();
         let challenge = parts.headers.get(CHALLENGE_HEADER).map(|value| Challenge::read(value.as_bytes()));
         if let (Some(token), Some(Some(challenge))) = (self.admission.token(), challenge) {
-            let proof = HeaderValue::try_from(token.prove(self.place, challenge));
+            let proof = HeaderValue::try_from(token.prove(self.addr, challenge));
             response
                 .headers_mut()
                 .extend(proof.ok().map(|proof| (HeaderName::from_static(PROOF_HEADER), proof)));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use pillion::{Intensity, Phase, Restart, Spec, Status, StatusWatch, Supervisor};
+use pillion::{Restart, RestartLimit, Spec, State, Status, StatusWatch, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -116,9 +116,9 @@ async fn a_child_inherits_neither_it_nor_its_variables() {
 
 fn spec() -> Spec {
     // Each restart at once, and as many as there are crashes.
-    let intensity = Intensity { limit: 1, window: Duration::from_millis(1) };
+    let restart_limit = RestartLimit { limit: 1, window: Duration::from_millis(1) };
     let spec = Spec::run("handed", env::current_exe().unwrap()).arg(ARGUMENT);
-    spec.handover(true).restart(Restart::OnFailure).intensity(intensity)
+    spec.handover(true).restart(Restart::OnFailure).restart_limit(restart_limit)
 }
 
 /// The whole answer, or `None` where the connection was cut before it. Panics where it is refused.
@@ -139,7 +139,7 @@ fn crash(status: &Status) {
 async fn ready(changes: &mut StatusWatch, before: Option<u32>) -> Status {
     loop {
         let status = changes.next().await.unwrap();
-        if status.state == Phase::Ready && status.pid != before {
+        if status.state == State::Ready && status.pid != before {
             return status;
         }
     }

@@ -8,9 +8,9 @@ use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
 ///
 /// The system says who connected (`SO_PEERCRED`, unix(7); `getpeereid(3)` on macOS), whatever that process has become since.
 #[derive(Debug)]
-pub(crate) struct OwnUser(pub(crate) UnixListener);
+pub(crate) struct SameUserListener(pub(crate) UnixListener);
 
-impl Listener for OwnUser {
+impl Listener for SameUserListener {
     type Io = UnixStream;
     type Addr = SocketAddr;
 

@@ -9,13 +9,13 @@ use tokio::{
 };
 
 use crate::{
-    events::SidecarEvent,
-    gate::Dependency,
-    life::{Happening, Life, settled},
-    snapshot::{self, Readiness, Snapshot},
+    report::events::SidecarEvent,
+    report::snapshot::{self, Readiness, Snapshot},
     spec::Spec,
-    state::{Event, State},
+    state::{Event, Lifecycle},
     status::{Detail, Failure, FailureKind, StopOutcome},
+    supervisor::dependencies::Dependency,
+    supervisor::driver::{Driver, Input, settled},
 };
 
 /// What a handle asks of the task.
@@ -30,12 +30,12 @@ pub(crate) enum Command {
     /// Stop at once; answered when nothing is left.
     Kill(oneshot::Sender<StopOutcome>),
     /// Start nothing any more.
-    Latch,
+    RefuseStarts,
     /// Stop with grace, and start nothing any more; answered when nothing is left.
     Close(oneshot::Sender<StopOutcome>),
 }
 
-pub(crate) struct Task {
+pub(crate) struct Actor {
     commands: mpsc::UnboundedReceiver<Command>,
     /// Whether every handle is gone, so that nobody can ask for anything any more.
     abandoned: bool,
@@ -45,14 +45,14 @@ pub(crate) struct Task {
     events: broadcast::Sender<SidecarEvent>,
     restarts: Vec<oneshot::Sender<()>>,
     stops: Vec<oneshot::Sender<StopOutcome>>,
-    present: Life,
+    present: Driver,
     candidate: Option<Candidate>,
     retiring: Retiring,
 }
 
 /// A life that is to take the present one's place.
 struct Candidate {
-    life: Life,
+    life: Driver,
     answer: oneshot::Sender<Result<(), Failure>>,
 }
 
@@ -64,7 +64,7 @@ struct Retiring {
     hurry: watch::Sender<bool>,
 }
 
-impl Task {
+impl Actor {
     pub(crate) fn new(
         spec: Spec,
         after: Vec<Dependency>,
@@ -79,7 +79,7 @@ impl Task {
             snapshot,
             restarts: Vec::new(),
             stops: Vec::new(),
-            present: Life::begin(spec, after, events.clone()),
+            present: Driver::begin(spec, after, events.clone()),
             events,
             candidate: None,
             retiring: Retiring::default(),
@@ -88,36 +88,36 @@ impl Task {
 
     /// Runs until the sidecar is down and cannot be asked for any more.
     pub(crate) async fn run(mut self) {
-        self.settle();
+        self.reconcile();
         while !((self.abandoned || self.closed) && self.is_down()) {
             let Self { commands, abandoned, present, candidate, retiring, .. } = &mut self;
             tokio::select! {
-                command = commands.recv(), if !*abandoned => self.obey(command),
-                happening = present.next() => present.take(happening).await,
-                happening = next(candidate) => {
+                command = commands.recv(), if !*abandoned => self.handle_command(command),
+                input = present.next() => present.handle_input(input).await,
+                input = next(candidate) => {
                     if let Some(candidate) = candidate {
-                        candidate.life.take(happening).await;
+                        candidate.life.handle_input(input).await;
                     }
                 }
                 Some(_) = retiring.lives.join_next() => {}
             }
-            self.settle();
+            self.reconcile();
         }
     }
 
     fn is_down(&self) -> bool {
-        matches!(self.present.state(), State::Down(_))
+        matches!(self.present.state(), Lifecycle::Down(_))
             && self.candidate.is_none()
             && self.retiring.lives.is_empty()
     }
 
-    fn obey(&mut self, command: Option<Command>) {
+    fn handle_command(&mut self, command: Option<Command>) {
         match command {
             // Refused by not being answered.
             Some(Command::Restart(_) | Command::Swap(..)) if self.closed => {}
             Some(Command::Restart(under_way)) => {
                 self.dismiss_candidate("a restart was asked for");
-                self.present.tell(Event::Restart);
+                self.present.dispatch(Event::Restart);
                 self.restarts.push(under_way);
             }
             Some(Command::Swap(spec, answer)) => {
@@ -125,7 +125,7 @@ impl Task {
                 let spec = spec.map_or_else(|| self.present.spec().clone(), |spec| *spec);
                 let after = self.present.after().to_vec();
                 // A candidate gets one chance; once it is taken, its own rules hold.
-                let life = Life::begin(spec, after, self.events.clone());
+                let life = Driver::begin(spec, after, self.events.clone());
                 self.candidate = Some(Candidate { life, answer });
             }
             Some(Command::Stop(answer)) => self.stop(Event::Stop, Some(answer)),
@@ -133,7 +133,7 @@ impl Task {
                 self.retiring.hurry.send_replace(true);
                 self.stop(Event::Kill, Some(answer));
             }
-            Some(Command::Latch) => {
+            Some(Command::RefuseStarts) => {
                 self.closed = true;
                 self.dismiss_candidate("the program is ending");
             }
@@ -157,21 +157,21 @@ impl Task {
         }
         self.stops.extend(answer);
         self.dismiss_candidate("a stop was asked for");
-        self.present.tell(how);
+        self.present.dispatch(how);
     }
 
     /// Draws the conclusions from what has happened.
-    fn settle(&mut self) {
+    fn reconcile(&mut self) {
         if self.closed && self.present.state().is_to_start() {
-            self.present.tell(Event::Stop);
+            self.present.dispatch(Event::Stop);
         }
-        self.settle_candidate();
+        self.reconcile_candidate();
         // Every answer comes after the status that it speaks of.
         self.publish();
         self.answer();
     }
 
-    fn settle_candidate(&mut self) {
+    fn reconcile_candidate(&mut self) {
         let Some(candidate) = self.candidate.take() else { return };
         match candidate.life.readiness() {
             Readiness::Pending => self.candidate = Some(candidate),
@@ -206,13 +206,13 @@ impl Task {
             let _ = under_way.send(());
         }
         let outcome = match self.present.state() {
-            State::Ending(_) => return,
-            State::Down(ended) => ended.outcome,
-            State::Waiting { .. }
-            | State::Starting(_)
-            | State::Ready { .. }
-            | State::Unhealthy { .. }
-            | State::BackingOff(_) => self.present.outcome(),
+            Lifecycle::Ending(_) => return,
+            Lifecycle::Down(ended) => ended.outcome,
+            Lifecycle::Waiting { .. }
+            | Lifecycle::Starting(_)
+            | Lifecycle::Ready { .. }
+            | Lifecycle::Unhealthy { .. }
+            | Lifecycle::BackingOff(_) => self.present.outcome(),
         };
         if self.retiring.lives.is_empty() {
             for answer in self.stops.drain(..) {
@@ -222,8 +222,8 @@ impl Task {
     }
 
     fn publish(&mut self) {
-        let (state, facts) = (self.present.state(), self.present.facts());
-        let Some(snapshot) = self.snapshot.borrow().next(state, &facts, snapshot::now_ms()) else { return };
+        let (state, inputs) = (self.present.state(), self.present.inputs());
+        let Some(snapshot) = self.snapshot.borrow().next(state, &inputs, snapshot::now_ms()) else { return };
         let status = &snapshot.status;
         tracing::debug!(sidecar = status.sidecar, state = ?status.state, pid = status.pid, "{:?}", status.reason);
         let told = SidecarEvent::Status(Box::new(status.clone()));
@@ -235,7 +235,7 @@ impl Task {
 }
 
 impl Retiring {
-    fn add(&mut self, life: Life) {
+    fn add(&mut self, life: Driver) {
         if self.lives.is_empty() {
             self.hurry.send_replace(false);
         }
@@ -244,20 +244,20 @@ impl Retiring {
 }
 
 /// Stops what is left of a life, with grace unless there is a hurry.
-async fn retire(mut life: Life, mut hurry: watch::Receiver<bool>) {
-    life.tell(Event::Stop);
+async fn retire(mut life: Driver, mut hurry: watch::Receiver<bool>) {
+    life.dispatch(Event::Stop);
     let mut hurried = false;
-    while !matches!(life.state(), State::Down(_)) {
+    while !matches!(life.state(), Lifecycle::Down(_)) {
         tokio::select! {
-            happening = life.next() => life.take(happening).await,
+            input = life.next() => life.handle_input(input).await,
             () = async { drop(hurry.wait_for(|hurry| *hurry).await) }, if !hurried => {
                 hurried = true;
-                life.tell(Event::Kill);
+                life.dispatch(Event::Kill);
             }
         }
     }
 }
 
-async fn next(candidate: &mut Option<Candidate>) -> Happening {
+async fn next(candidate: &mut Option<Candidate>) -> Input {
     settled(candidate.as_mut().map(|candidate| candidate.life.next())).await
 }

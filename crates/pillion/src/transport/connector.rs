@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use pillion_protocol::Place;
+use pillion_protocol::ListenAddr;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -14,15 +14,15 @@ use tokio::{
 
 /// The address of a place, which for a socket is more than the sidecar knows of it.
 #[derive(Debug, Clone)]
-pub(crate) enum Address {
+pub(crate) enum Connector {
     /// A port of 127.0.0.1.
-    Port(NonZeroU16),
+    Tcp(NonZeroU16),
     /// The socket that was handed over.
     #[cfg(unix)]
-    Socket(std::sync::Arc<crate::socket::Name>),
+    Unix(std::sync::Arc<crate::transport::unix_socket::Name>),
     /// The pipe that the sidecar was told to create.
     #[cfg(windows)]
-    Pipe(crate::pipe::Pipe),
+    NamedPipe(crate::transport::named_pipe::Pipe),
 }
 
 /// A connection, of whatever kind.
@@ -30,15 +30,15 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-impl Address {
+impl Connector {
     /// What the sidecar calls it.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn listen_addr(&self) -> ListenAddr {
         match self {
-            Self::Port(port) => Place::Port(*port),
+            Self::Tcp(port) => ListenAddr::Tcp(*port),
             #[cfg(unix)]
-            Self::Socket(_) => Place::Socket,
+            Self::Unix(_) => ListenAddr::Local,
             #[cfg(windows)]
-            Self::Pipe(_) => Place::Socket,
+            Self::NamedPipe(_) => ListenAddr::Local,
         }
     }
 
@@ -46,23 +46,23 @@ impl Address {
     #[cfg(windows)]
     pub(crate) fn of(&self, group: &std::sync::Arc<crate::sys::Group>) -> Self {
         match self {
-            Self::Port(port) => Self::Port(*port),
-            Self::Pipe(pipe) => Self::Pipe(pipe.of(group)),
+            Self::Tcp(port) => Self::Tcp(*port),
+            Self::NamedPipe(pipe) => Self::NamedPipe(pipe.of(group)),
         }
     }
 
-    /// Connects, straight to the address: no resolver, no proxy.
+    /// Connects, straight to the connector: no resolver, no proxy.
     pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         match self {
-            Self::Port(port) => {
+            Self::Tcp(port) => {
                 let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()))).await?;
                 stream.set_nodelay(true)?;
                 Ok(Box::new(stream))
             }
             #[cfg(unix)]
-            Self::Socket(name) => Ok(Box::new(tokio::net::UnixStream::connect(name.path()).await?)),
+            Self::Unix(name) => Ok(Box::new(tokio::net::UnixStream::connect(name.path()).await?)),
             #[cfg(windows)]
-            Self::Pipe(pipe) => Ok(Box::new(pipe.connect().await?)),
+            Self::NamedPipe(pipe) => Ok(Box::new(pipe.connect().await?)),
         }
     }
 }

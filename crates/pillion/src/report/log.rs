@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{events::SidecarEvent, output::Stream};
+use crate::{output::Stream, report::events::SidecarEvent};
 
 /// What a sidecar wrote, as text; or how much of that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

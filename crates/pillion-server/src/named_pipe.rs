@@ -35,12 +35,12 @@ const ERROR_PIPE_BUSY: i32 = 231;
 /// A pipe that clients of this user on this machine can open. There is always an instance for the next one, so that the
 /// name is never free while the sidecar runs.
 #[derive(Debug)]
-pub(crate) struct OwnUser(PipeListener<Bytes, Bytes>);
+pub(crate) struct SameUserListener(PipeListener<Bytes, Bytes>);
 
-impl OwnUser {
+impl SameUserListener {
     /// Creates the pipe, or says that there is one of this name already.
     pub(crate) fn create(name: PipeName) -> Result<Self, Error> {
-        let owner_alone = SecurityDescriptor::deserialize(OWNER_ALONE).map_err(Error::Handed)?;
+        let owner_alone = SecurityDescriptor::deserialize(OWNER_ALONE).map_err(Error::InheritedListener)?;
         // Unless said otherwise, the first instance has to be the first of its name, and remote clients are rejected.
         let options = PipeListenerOptions::new()
             .path(name.to_string())
@@ -50,12 +50,12 @@ impl OwnUser {
         options.create_tokio_duplex().map(Self).map_err(|error| {
             let taken = error.kind() == io::ErrorKind::PermissionDenied
                 || error.raw_os_error() == Some(ERROR_PIPE_BUSY);
-            if taken { Error::PipeTaken } else { Error::Handed(error) }
+            if taken { Error::PipeTaken } else { Error::InheritedListener(error) }
         })
     }
 }
 
-impl Listener for OwnUser {
+impl Listener for SameUserListener {
     type Io = Connection;
     type Addr = ();
 

@@ -6,11 +6,11 @@ use pillion_protocol::{Instance, Token, environment};
 use zeroize::Zeroizing;
 
 use crate::{
-    diagnosis,
-    environment::Host,
-    handover::Listener,
+    listener::Listener,
+    spawn::environment::Host,
+    spawn::spawn_error,
     spec::Run,
-    sys::{Group, Order, Spawned},
+    sys::{Group, SpawnRequest, Spawned},
 };
 
 /// A process that was started, and what nobody else was given.
@@ -30,9 +30,9 @@ pub(crate) fn launch(run: &Run, grace: Duration, listener: Option<Listener>) -> 
     let token = run.private.then(fresh_token).transpose().map_err(no_random)?;
     let mark = format!("{}={instance}", environment::INSTANCE);
     let command = command(run, instance, token.as_ref(), listener.as_ref());
-    Group::spawn(Order { command, grace, mark, listener })
+    Group::spawn(SpawnRequest { command, grace, mark, listener })
         .map(|spawned| Launched { instance, token, spawned })
-        .map_err(|error| diagnosis::explain(&run.program, run.current_dir.as_deref(), &error))
+        .map_err(|error| spawn_error::explain(&run.program, run.current_dir.as_deref(), &error))
 }
 
 fn command(run: &Run, instance: Instance, token: Option<&Token>, listener: Option<&Listener>) -> Command {

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use pillion_protocol::Place;
+use pillion_protocol::ListenAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -12,8 +12,8 @@ use super::*;
 
 /// A probe of a server on `port` that was given this token.
 fn probe(port: u16, token: &Token) -> Probe {
-    let address = Address::Port(NonZeroU16::new(port).unwrap());
-    Probe { address, path: "/health".to_owned(), instance: None, token: Some(token.clone()) }
+    let connector = Connector::Tcp(NonZeroU16::new(port).unwrap());
+    Probe { connector, path: "/health".to_owned(), instance: None, token: Some(token.clone()) }
 }
 
 fn token(byte: u8) -> Token {
@@ -54,7 +54,7 @@ async fn server(listener: &TcpListener, mut answer: impl FnMut(&str) -> String) 
 fn proof(token: &Token, port: u16, head: &str) -> String {
     let challenge = head.lines().find_map(|line| line.strip_prefix("pillion-challenge: ")).unwrap();
     let challenge = Challenge::read(challenge.as_bytes()).unwrap();
-    format!("pillion-proof: {}\r\n", token.prove(Place::Port(NonZeroU16::new(port).unwrap()), challenge))
+    format!("pillion-proof: {}\r\n", token.prove(ListenAddr::Tcp(NonZeroU16::new(port).unwrap()), challenge))
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::{output::OutputBatch, snapshot::Snapshot, status::Status};
+use crate::{output::OutputBatch, report::snapshot::Snapshot, status::Status};
 
 /// Something that happened.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::{
-    super::{Order, platform},
+    super::{SpawnRequest, platform},
     reap, spawn,
 };
 use crate::status::Exit;
@@ -18,7 +18,7 @@ use crate::status::Exit;
 /// A process group whose leader is our child. Dropping it kills what is left of it, and who has left it but carries its
 /// mark, and reaps the leader.
 #[derive(Debug)]
-pub(crate) struct Bare {
+pub(crate) struct ProcessGroup {
     leader: Pid,
     mark: String,
     watch: platform::Watch,
@@ -26,11 +26,11 @@ pub(crate) struct Bare {
     lifeline: Mutex<Option<ChildStdin>>,
 }
 
-impl Bare {
+impl ProcessGroup {
     /// Starts the program as the leader of a group of its own, with pipes for its standard streams; the two that are to be
     /// read are in the child that is returned.
-    pub(super) fn spawn(order: Order) -> io::Result<(Self, Child)> {
-        let Order { mut command, mark, .. } = order;
+    pub(super) fn spawn(request: SpawnRequest) -> io::Result<(Self, Child)> {
+        let SpawnRequest { mut command, mark, .. } = request;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(&mut command)?;
         let leader = super::pid(&child);
@@ -48,7 +48,7 @@ impl Bare {
     }
 
     /// Waits until the leader is dead, and leaves it unreaped. May be dropped and called again.
-    pub(super) async fn exited(&self) -> Exit {
+    pub(super) async fn wait_exit(&self) -> Exit {
         loop {
             if let Some(exit) = self.peek() {
                 return exit;
@@ -58,7 +58,7 @@ impl Bare {
     }
 
     /// Asks every process of the group to end.
-    pub(super) fn ask(&self) {
+    pub(super) fn terminate(&self) {
         *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.signal(Signal::TERM);
         // A stopped process cannot handle SIGTERM before it is continued (signal(7)).
@@ -72,7 +72,7 @@ impl Bare {
 
     /// Waits until nobody but the dead leader is left in the group. Where the system does not tell who is, the rest is
     /// killed instead. May be dropped and called again.
-    pub(super) async fn emptied(&self) {
+    pub(super) async fn wait_empty(&self) {
         loop {
             match platform::members(self.leader) {
                 Ok(others) if others.is_empty() => return,
@@ -104,7 +104,7 @@ impl Bare {
     }
 }
 
-impl Drop for Bare {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
         platform::kill_marked(&self.mark);
@@ -123,14 +123,15 @@ mod tests {
     use super::*;
 
     /// A shell that runs `script`, once it has written a line.
-    fn sh(script: &str) -> (Bare, impl Read) {
+    fn sh(script: &str) -> (ProcessGroup, impl Read) {
         // Each test has a thread of its own.
         let value = format!("{}, {:?}", std::process::id(), std::thread::current().id());
         let mark = format!("PILLION_TEST_BARE={value}");
         let mut command = Command::new("sh");
         command.args(["-c", script]).env("PILLION_TEST_BARE", value);
         let (group, mut child) =
-            Bare::spawn(Order { command, grace: Duration::ZERO, mark, listener: None }).unwrap();
+            ProcessGroup::spawn(SpawnRequest { command, grace: Duration::ZERO, mark, listener: None })
+                .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();
         (group, output)
@@ -139,27 +140,27 @@ mod tests {
     #[tokio::test]
     async fn the_leaders_end_is_seen_while_its_group_lives_on_and_the_rest_goes_when_asked() {
         let (group, mut output) = sh("sleep 1000 & echo up; exit 3");
-        assert_eq!(group.exited().await, Exit { code: Some(3), signal: None });
+        assert_eq!(group.wait_exit().await, Exit { code: Some(3), signal: None });
         assert_eq!(platform::members(group.leader()).unwrap().len(), 1);
-        group.ask();
-        group.emptied().await;
+        group.terminate();
+        group.wait_empty().await;
         assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
 
     #[tokio::test]
     async fn asking_ends_stdin_as_well() {
         let (group, _output) = sh("trap '' TERM; echo up; read line; exit 4");
-        group.ask();
-        assert_eq!(group.exited().await, Exit { code: Some(4), signal: None });
-        group.emptied().await;
+        group.terminate();
+        assert_eq!(group.wait_exit().await, Exit { code: Some(4), signal: None });
+        group.wait_empty().await;
     }
 
     #[tokio::test]
     async fn killing_spares_nobody() {
         let (group, mut output) = sh("trap '' TERM; sleep 1000 & echo up; wait; wait; sleep 1000");
         group.kill();
-        assert_eq!(group.exited().await, Exit { code: None, signal: Some(9) });
-        group.emptied().await;
+        assert_eq!(group.wait_exit().await, Exit { code: None, signal: Some(9) });
+        group.wait_empty().await;
         assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
 
@@ -179,7 +180,7 @@ mod tests {
     async fn dropping_kills_who_has_left_the_group() {
         let (group, mut output) = sh("trap '' TERM; setsid sh -c 'echo up; exec sleep 1000' & wait");
         group.kill();
-        group.emptied().await;
+        group.wait_empty().await;
         drop(group);
         assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
     }

@@ -2,11 +2,11 @@
 
 use std::io;
 
-use pillion_protocol::{Place, Token};
+use pillion_protocol::{ListenAddr, Token};
 use serde::{Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::address::Address;
+use crate::transport::connector::Connector;
 
 /// What a request to one run of a sidecar needs. Nothing else that this crate hands out or publishes has a token in it.
 ///
@@ -16,7 +16,7 @@ use crate::address::Address;
 pub struct Access {
     /// As in [`Endpoint`](crate::Endpoint).
     pub url: String,
-    /// Its process, unless it was attached to: with the address, it tells one run from the next.
+    /// Its process, unless it was attached to: with the connector, it tells one run from the next.
     pub pid: Option<u32>,
     /// The token that each request has to carry, as `Authorization: Bearer {token}`; `None` where the sidecar is not
     /// [private](crate::Spec::private).
@@ -25,7 +25,7 @@ pub struct Access {
     pub token: Option<Token>,
     #[serde(skip)]
     #[cfg_attr(feature = "ts", ts(skip))]
-    pub(crate) address: Address,
+    pub(crate) connector: Connector,
 }
 
 impl Access {
@@ -34,13 +34,13 @@ impl Access {
     /// # Errors
     /// What `connect(2)` says; once the run is over, mostly [`io::ErrorKind::ConnectionRefused`].
     pub async fn connect(&self) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
-        self.address.connect().await
+        self.connector.connect().await
     }
 
     /// Where the run serves, and by that what requests have to name in `Host`.
     #[must_use]
-    pub fn place(&self) -> Place {
-        self.address.place()
+    pub fn listen_addr(&self) -> ListenAddr {
+        self.connector.listen_addr()
     }
 }
 

@@ -7,13 +7,13 @@ use pillion_protocol::health::HealthReport;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    probe::{NotReady, Probe},
+    health::probe::{NotReady, Probe},
     spec::Liveness,
 };
 
 /// The questions to one sidecar, and the count of those that came to nothing.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct LivenessMonitor {
     probe: Probe,
     interval: Duration,
     tolerance: usize,
@@ -27,16 +27,16 @@ pub(crate) struct Pulse {
 
 /// What was learnt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Beat {
+pub(crate) enum LivenessResult {
     /// It answers as it should.
-    Well,
+    Healthy,
     /// It does not; or not so far, where nothing else is known.
-    Faint(Option<NotReady>),
+    Degraded(Option<NotReady>),
     /// It has answered nothing for too long.
-    None,
+    Hung,
 }
 
-impl Pulse {
+impl LivenessMonitor {
     /// Starts to watch; the first question is due after one interval.
     pub(crate) fn new(probe: Probe, liveness: Liveness) -> Self {
         // A pulse without a pause would do nothing else.
@@ -46,7 +46,7 @@ impl Pulse {
     }
 
     /// Waits until something is learnt. May be dropped and called again.
-    pub(crate) async fn next(&mut self) -> Beat {
+    pub(crate) async fn next(&mut self) -> LivenessResult {
         loop {
             let beat = tokio::select! {
                 // Answers first: one that came while this program did not run counts.
@@ -60,27 +60,27 @@ impl Pulse {
         }
     }
 
-    fn hear(&mut self, answer: Result<HealthReport, NotReady>) -> Option<Beat> {
+    fn hear(&mut self, answer: Result<HealthReport, NotReady>) -> Option<LivenessResult> {
         match answer {
             Ok(_) => {
                 self.forget();
-                Some(Beat::Well)
+                Some(LivenessResult::Healthy)
             }
             Err(why @ NotReady::Status(_)) => {
                 // It is alive enough to say so.
                 self.forget();
-                Some(Beat::Faint(Some(why)))
+                Some(LivenessResult::Degraded(Some(why)))
             }
             // Our own trouble says nothing about the sidecar.
             Err(NotReady::Unable(_)) => None,
             Err(why) => {
                 self.failed += 1;
-                Some(Beat::Faint(Some(why)))
+                Some(LivenessResult::Degraded(Some(why)))
             }
         }
     }
 
-    fn ask(&mut self) -> Option<Beat> {
+    fn ask(&mut self) -> Option<LivenessResult> {
         let (now, due) = (Instant::now(), self.due);
         self.due = now + self.interval;
         if now - due > self.interval / 2 {
@@ -95,8 +95,8 @@ impl Pulse {
         }
         match unanswered {
             0 => None,
-            some if some < self.tolerance => Some(Beat::Faint(None)),
-            _ => Some(Beat::None),
+            some if some < self.tolerance => Some(LivenessResult::Degraded(None)),
+            _ => Some(LivenessResult::Hung),
         }
     }
 
@@ -117,36 +117,36 @@ mod tests {
 
     /// A pulse of a server whose connections are made by the kernel and answered by nobody. Time stands still but for
     /// what is waited for.
-    fn silent() -> (TcpListener, Pulse) {
+    fn silent() -> (TcpListener, LivenessMonitor) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = std::num::NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
         let probe = Probe {
-            address: crate::address::Address::Port(port),
+            connector: crate::transport::connector::Connector::Tcp(port),
             path: "/health".to_owned(),
             instance: None,
             token: None,
         };
-        (listener, Pulse::new(probe, Liveness { interval: INTERVAL, tolerance: 3 }))
+        (listener, LivenessMonitor::new(probe, Liveness { interval: INTERVAL, tolerance: 3 }))
     }
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_death_when_three_questions_are_open_and_the_fourth_is_due() {
         let (_listener, mut pulse) = silent();
         let start = Instant::now();
-        assert_eq!(pulse.next().await, Beat::Faint(None));
-        assert_eq!(pulse.next().await, Beat::Faint(None));
-        assert_eq!(pulse.next().await, Beat::None);
+        assert_eq!(pulse.next().await, LivenessResult::Degraded(None));
+        assert_eq!(pulse.next().await, LivenessResult::Degraded(None));
+        assert_eq!(pulse.next().await, LivenessResult::Hung);
         assert_eq!(start.elapsed().as_secs(), 4 * INTERVAL.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_did_not_run_does_not_blame_the_other() {
         let (_listener, mut pulse) = silent();
-        assert_eq!(pulse.next().await, Beat::Faint(None));
-        assert_eq!(pulse.next().await, Beat::Faint(None));
+        assert_eq!(pulse.next().await, LivenessResult::Degraded(None));
+        assert_eq!(pulse.next().await, LivenessResult::Degraded(None));
         // The computer sleeps for an hour.
         tokio::time::advance(Duration::from_secs(3600)).await;
-        for beat in [Beat::Faint(None), Beat::Faint(None), Beat::None] {
+        for beat in [LivenessResult::Degraded(None), LivenessResult::Degraded(None), LivenessResult::Hung] {
             assert_eq!(pulse.next().await, beat);
         }
     }
@@ -155,12 +155,13 @@ mod tests {
     async fn refusals_count_as_silence_does() {
         let (listener, mut pulse) = silent();
         drop(listener);
-        let refused = |beat: Beat| matches!(beat, Beat::Faint(Some(NotReady::Unreachable(_))));
+        let refused =
+            |beat: LivenessResult| matches!(beat, LivenessResult::Degraded(Some(NotReady::Unreachable(_))));
         assert!(refused(pulse.next().await));
         loop {
             match pulse.next().await {
-                Beat::None => break,
-                beat => assert!(refused(beat.clone()) || beat == Beat::Faint(None), "{beat:?}"),
+                LivenessResult::Hung => break,
+                beat => assert!(refused(beat.clone()) || beat == LivenessResult::Degraded(None), "{beat:?}"),
             }
         }
     }

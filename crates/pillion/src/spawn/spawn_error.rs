@@ -1,4 +1,4 @@
-//! Why a program could not be started, in facts: what is at its path, and what this machine can run.
+//! Why a program could not be started, in inputs: what is at its path, and what this machine can run.
 
 use std::{
     env, fs,

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use pillion_protocol::{Announcement, Instance, Place, Token, announcement::LISTENER};
+use pillion_protocol::{Announcement, Instance, ListenAddr, Token, announcement::LISTENER};
 use tokio::{sync::broadcast, time::Instant};
 
 use crate::{
-    events::SidecarEvent,
-    explain::Evidence,
-    handover::Listener,
-    launch::{Launched, launch},
+    listener::Listener,
     output::{Output, Read, Tail},
+    report::events::SidecarEvent,
+    report::messages::StartDiagnostics,
+    spawn::launch::{Launched, launch},
     spec::{Launch, Spec},
     state::Event,
     sys::Group,
@@ -29,9 +29,9 @@ pub(crate) struct Run {
     /// The version that its health names.
     pub(crate) version: Option<String>,
     pub(crate) tail: Tail,
-    pub(crate) evidence: Evidence,
+    pub(crate) diagnostics: StartDiagnostics,
     started: Instant,
-    noticed: Vec<Oddity>,
+    noticed: Vec<NoticeKind>,
 }
 
 /// The process of a run.
@@ -44,7 +44,7 @@ pub(crate) struct Process {
 
 /// What a sidecar does that its author should know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Oddity {
+pub(crate) enum NoticeKind {
     AnnouncedTwice,
     ListenerNotTaken,
     Misannounced,
@@ -63,7 +63,7 @@ impl Run {
             token: None,
             version: None,
             tail: Tail::default(),
-            evidence: Evidence::default(),
+            diagnostics: StartDiagnostics::default(),
             started: Instant::now(),
             noticed: Vec::new(),
         }
@@ -77,14 +77,14 @@ impl Run {
     ) -> (Self, Event) {
         let mut run = Self::none(spec, events);
         let program = match &spec.launch {
-            Launch::Attach(port) => return (run, Event::Attached(Place::Port(*port))),
+            Launch::Attach(port) => return (run, Event::Attached(ListenAddr::Tcp(*port))),
             Launch::Run(program) => program,
         };
         match launch(program, spec.grace, listener) {
             Ok(Launched { instance, token, spawned }) => {
                 if let Some(why) = spawned.unguarded {
                     run.notice(
-                        Oddity::Unguarded,
+                        NoticeKind::Unguarded,
                         format!("no guard watches over it: {why}; if this program is killed, it may be left behind"),
                     );
                 }
@@ -102,15 +102,15 @@ impl Run {
     }
 
     /// Takes in what was read, and returns the places that it announces.
-    pub(crate) fn absorb(&mut self, read: Read) -> Vec<Place> {
+    pub(crate) fn absorb(&mut self, read: Read) -> Vec<ListenAddr> {
         self.tail.push(&read.lines);
         if !read.lines.is_empty() {
             self.publish(SidecarEvent::Output(read.lines));
         }
-        let mut places = Vec::new();
+        let mut addrs = Vec::new();
         for announcement in read.announcements {
             match announcement {
-                Announcement::Of(place) => places.push(place),
+                Announcement::Of(addr) => addrs.push(addr),
                 Announcement::Malformed(line) => self.misannounced(format!(
                     "it printed {line:?}, which is no announcement: a port is a number from 1 to 65535, a socket is \
                      called {LISTENER}, and nothing else is"
@@ -120,17 +120,17 @@ impl Run {
                 }
             }
         }
-        places
+        addrs
     }
 
     /// Notes an announcement that is none, which may be why the start fails.
     pub(crate) fn misannounced(&mut self, note: String) {
-        self.evidence.misannounced = Some(note.clone());
-        self.notice(Oddity::Misannounced, note);
+        self.diagnostics.misannounced = Some(note.clone());
+        self.notice(NoticeKind::Misannounced, note);
     }
 
     /// Reports an oddity, once a run: a sidecar that repeats it would flood whoever listens.
-    pub(crate) fn notice(&mut self, oddity: Oddity, text: String) {
+    pub(crate) fn notice(&mut self, oddity: NoticeKind, text: String) {
         if !self.noticed.contains(&oddity) {
             self.noticed.push(oddity);
             tracing::warn!(sidecar = self.name, "{text}");
@@ -140,7 +140,7 @@ impl Run {
 
     /// The leader is dead.
     pub(crate) fn exited(&mut self) {
-        self.evidence.lived = Some(self.started.elapsed());
+        self.diagnostics.lived = Some(self.started.elapsed());
         if let Some(process) = &mut self.process {
             process.exited = true;
         }

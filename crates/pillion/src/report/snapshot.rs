@@ -5,16 +5,16 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use pillion_protocol::{Place, Token};
+use pillion_protocol::{ListenAddr, Token};
 
 use crate::{
-    access::Access,
-    address::Address,
-    explain::{self, Evidence},
     output::Tail,
+    report::messages::{self, StartDiagnostics},
     spec::Spec,
-    state::State,
-    status::{Endpoint, Exit, Failure, FailureKind, Phase, Status},
+    state::Lifecycle,
+    status::{Endpoint, Exit, Failure, FailureKind, State, Status},
+    transport::access::Access,
+    transport::connector::Connector,
 };
 
 /// How many lines of output a failure carries.
@@ -40,23 +40,23 @@ pub(crate) enum Readiness {
 
 /// What is known beside the state.
 #[derive(Debug)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct StatusInputs<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) pid: Option<u32>,
     pub(crate) version: Option<&'a str>,
     pub(crate) token: Option<&'a Token>,
-    pub(crate) evidence: &'a Evidence,
+    pub(crate) diagnostics: &'a StartDiagnostics,
     pub(crate) tail: &'a Tail,
     pub(crate) restarts: u32,
     /// How to reach it, once that is announced.
-    pub(crate) address: Option<Address>,
+    pub(crate) connector: Option<Connector>,
     /// The port that stays whatever becomes of the process.
     pub(crate) kept: Option<NonZeroU16>,
 }
 
 impl Snapshot {
     /// What is known before the task has run at all.
-    pub(crate) fn initial(spec: &Spec, state: Phase) -> Self {
+    pub(crate) fn initial(spec: &Spec, state: State) -> Self {
         let status = Status {
             sidecar: spec.name.clone(),
             seq: 0,
@@ -75,35 +75,32 @@ impl Snapshot {
     }
 
     /// The snapshot that follows this one; `None` when nothing changed that anybody can see.
-    pub(crate) fn next(&self, state: &State, facts: &Facts<'_>, now: u64) -> Option<Self> {
-        let failure = failure(state, facts);
-        let endpoint = endpoint(state, facts);
+    pub(crate) fn next(&self, state: &Lifecycle, inputs: &StatusInputs<'_>, now: u64) -> Option<Self> {
+        let failure = failure(state, inputs);
+        let endpoint = endpoint(state, inputs);
         let unwanted = failure.as_ref().filter(|failure| failure.kind != FailureKind::Stopped);
         let reason = unwanted.map(|failure| failure.message.clone());
         let status = Status {
-            sidecar: facts.spec.name.clone(),
+            sidecar: inputs.spec.name.clone(),
             seq: self.status.seq,
             at: self.status.at,
-            state: state.phase(),
-            pid: facts.pid,
-            port: state.place().map_or(facts.kept, Place::port),
+            state: state.state(),
+            pid: inputs.pid,
+            port: state.listen_addr().map_or(inputs.kept, ListenAddr::port),
             url: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
-            reason: reason.or_else(|| explain::reason(state, facts.spec, facts.evidence)),
+            reason: reason.or_else(|| messages::reason(state, inputs.spec, inputs.diagnostics)),
             failure: unwanted.cloned(),
             exit: exit(state),
-            restarts: facts.restarts,
+            restarts: inputs.restarts,
         };
         if status == self.status {
             return None;
         }
         let status = Status { seq: self.status.seq + 1, at: now, ..status };
         let access =
-            endpoint.as_ref().zip(facts.address.clone()).map(|(Endpoint { url, pid, .. }, address)| Access {
-                url: url.clone(),
-                pid: *pid,
-                token: facts.token.cloned(),
-                address,
+            endpoint.as_ref().zip(inputs.connector.clone()).map(|(Endpoint { url, pid, .. }, connector)| {
+                Access { url: url.clone(), pid: *pid, token: inputs.token.cloned(), connector }
             });
         let readiness = Readiness::from(state, endpoint, failure);
         Some(Self { status, readiness, access })
@@ -112,11 +109,11 @@ impl Snapshot {
 
 impl Readiness {
     /// The answer in this state.
-    pub(crate) fn of(state: &State, facts: &Facts<'_>) -> Self {
-        Self::from(state, endpoint(state, facts), failure(state, facts))
+    pub(crate) fn of(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Self {
+        Self::from(state, endpoint(state, inputs), failure(state, inputs))
     }
 
-    fn from(state: &State, endpoint: Option<Endpoint>, failure: Option<Failure>) -> Self {
+    fn from(state: &Lifecycle, endpoint: Option<Endpoint>, failure: Option<Failure>) -> Self {
         match (endpoint, failure) {
             (Some(endpoint), _) => Self::Up(endpoint),
             (None, Some(failure)) if !state.comes_back() => Self::Down(failure),
@@ -125,33 +122,36 @@ impl Readiness {
     }
 }
 
-fn failure(state: &State, facts: &Facts<'_>) -> Option<Failure> {
-    explain::failure(state, facts.spec, facts.evidence, || facts.tail.last(TAIL))
+fn failure(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Failure> {
+    messages::failure(state, inputs.spec, inputs.diagnostics, || inputs.tail.last(TAIL))
 }
 
-fn endpoint(state: &State, facts: &Facts<'_>) -> Option<Endpoint> {
-    let (State::Ready { place } | State::Unhealthy { place }) = *state else { return None };
+fn endpoint(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Endpoint> {
+    let (Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr }) = *state else { return None };
     Some(Endpoint {
-        sidecar: facts.spec.name.clone(),
-        url: url(place),
-        port: place.port(),
-        pid: facts.pid,
-        version: facts.version.map(str::to_owned),
+        sidecar: inputs.spec.name.clone(),
+        url: url(addr),
+        port: addr.port(),
+        pid: inputs.pid,
+        version: inputs.version.map(str::to_owned),
     })
 }
 
 /// The address that a page uses; that of a socket is for the plugin's client alone.
-fn url(place: Place) -> String {
-    let scheme = if place == Place::Socket { "pillion" } else { "http" };
-    format!("{scheme}://{}", place.authority())
+fn url(addr: ListenAddr) -> String {
+    let scheme = if addr == ListenAddr::Local { "pillion" } else { "http" };
+    format!("{scheme}://{}", addr.authority())
 }
 
-fn exit(state: &State) -> Option<Exit> {
+fn exit(state: &Lifecycle) -> Option<Exit> {
     match state {
-        State::Ending(ending) => ending.exit,
-        State::BackingOff(pause) => pause.exit,
-        State::Down(ended) => ended.exit,
-        State::Waiting { .. } | State::Starting(_) | State::Ready { .. } | State::Unhealthy { .. } => None,
+        Lifecycle::Ending(ending) => ending.exit,
+        Lifecycle::BackingOff(pause) => pause.exit,
+        Lifecycle::Down(ended) => ended.exit,
+        Lifecycle::Waiting { .. }
+        | Lifecycle::Starting(_)
+        | Lifecycle::Ready { .. }
+        | Lifecycle::Unhealthy { .. } => None,
     }
 }
 

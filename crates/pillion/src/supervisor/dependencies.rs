@@ -5,7 +5,7 @@ use std::future;
 use tokio::sync::watch;
 
 use crate::{
-    snapshot::{Readiness, Snapshot},
+    report::snapshot::{Readiness, Snapshot},
     state::Event,
 };
 
@@ -19,12 +19,12 @@ pub(crate) struct Dependency {
 
 /// What keeps a sidecar from being started.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct DependencyWait {
     after: Vec<Dependency>,
     told: Option<String>,
 }
 
-impl Gate {
+impl DependencyWait {
     pub(crate) fn new(after: Vec<Dependency>) -> Self {
         Self { after, told: None }
     }

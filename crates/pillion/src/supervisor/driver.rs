@@ -2,22 +2,22 @@
 
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use pillion_protocol::{Place, health::HealthReport};
+use pillion_protocol::{ListenAddr, health::HealthReport};
 use tokio::{sync::broadcast, time::Instant};
 
 use crate::{
-    address::Address,
-    events::SidecarEvent,
-    gate::{Dependency, Gate},
-    handover::Handover,
+    health::liveness::{LivenessMonitor, LivenessResult},
+    health::probe::{NotReady, Probe},
     output::{Output, Read},
-    probe::{NotReady, Probe},
-    pulse::{Beat, Pulse},
-    run::{Oddity, Run},
-    snapshot::{Facts, Readiness},
+    report::events::SidecarEvent,
+    report::snapshot::{Readiness, StatusInputs},
     spec::{Launch, Restart, Spec, Transport},
-    state::{Action, Event, Restarts, State, Step, Timer},
+    state::{Action, Event, Lifecycle, Restarts, Step, Timer},
     status::{Exit, StopOutcome},
+    supervisor::dependencies::{Dependency, DependencyWait},
+    supervisor::run::{NoticeKind, Run},
+    transport::connector::Connector,
+    transport::handover::Handover,
 };
 
 /// How long a killed group has to be gone before it is given up.
@@ -27,11 +27,11 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A sidecar and its processes, one after another.
-pub(crate) struct Life {
+pub(crate) struct Driver {
     spec: Spec,
     after: Vec<Dependency>,
     events: broadcast::Sender<SidecarEvent>,
-    state: State,
+    state: Lifecycle,
     restarts: Restarts,
     /// The origin of the times that the state machine is told.
     born: Instant,
@@ -42,25 +42,25 @@ pub(crate) struct Life {
     outcome: StopOutcome,
 
     // What is waited for, each only in the states that want it.
-    gate: Option<Gate>,
+    dependency_wait: Option<DependencyWait>,
     deadline: Option<Instant>,
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
-    pulse: Option<Pulse>,
+    liveness: Option<LivenessMonitor>,
     emptied: Option<Pending<()>>,
 }
 
 /// What a life waits for.
-pub(crate) enum Happening {
+pub(crate) enum Input {
     Output(Read),
     Probed(Result<HealthReport, NotReady>),
-    Beat(Beat),
+    Liveness(LivenessResult),
     Exited(Exit),
     Gone,
     Expired,
-    Gate(Event),
+    Dependency(Event),
 }
 
-impl Life {
+impl Driver {
     /// Begins it: the sidecar is started, as soon as what it depends on is ready.
     pub(crate) fn begin(spec: Spec, after: Vec<Dependency>, events: broadcast::Sender<SidecarEvent>) -> Self {
         // Nobody but its owner starts or stops an attached server.
@@ -68,10 +68,10 @@ impl Life {
             Launch::Run(_) => spec.restart,
             Launch::Attach(_) => Restart::Never,
         };
-        let mut restarts = Restarts::new(policy, spec.intensity);
-        let (state, actions) = State::start(&mut restarts);
+        let mut restarts = Restarts::new(policy, spec.restart_limit);
+        let (state, actions) = Lifecycle::start(&mut restarts);
         let handover = match &spec.launch {
-            Launch::Run(run) if run.handover || run.transport == Transport::Socket => {
+            Launch::Run(run) if run.handover || run.transport == Transport::Local => {
                 Some(Handover::new(run.transport))
             }
             Launch::Run(_) | Launch::Attach(_) => None,
@@ -86,10 +86,10 @@ impl Life {
             restarts,
             born: Instant::now(),
             outcome: StopOutcome::NotRunning,
-            gate: None,
+            dependency_wait: None,
             deadline: None,
             probe: None,
-            pulse: None,
+            liveness: None,
             emptied: None,
         };
         life.act(actions);
@@ -104,7 +104,7 @@ impl Life {
         &self.after
     }
 
-    pub(crate) fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &Lifecycle {
         &self.state
     }
 
@@ -114,28 +114,28 @@ impl Life {
     }
 
     /// What is known beside the state.
-    pub(crate) fn facts(&self) -> Facts<'_> {
-        Facts {
+    pub(crate) fn inputs(&self) -> StatusInputs<'_> {
+        StatusInputs {
             spec: &self.spec,
             pid: self.run.pid,
             version: self.run.version.as_deref(),
             token: self.run.token.as_ref(),
-            evidence: &self.run.evidence,
+            diagnostics: &self.run.diagnostics,
             tail: &self.run.tail,
             restarts: self.restarts.streak(),
-            address: self.state.place().and_then(|place| self.address(place)),
+            connector: self.state.listen_addr().and_then(|addr| self.connector(addr)),
             kept: self.handover.as_ref().and_then(Handover::port),
         }
     }
 
     /// What there is to say to whoever waits for it to be ready.
     pub(crate) fn readiness(&self) -> Readiness {
-        Readiness::of(&self.state, &self.facts())
+        Readiness::of(&self.state, &self.inputs())
     }
 
     /// Waits for what happens next. May be dropped and called again.
-    pub(crate) async fn next(&mut self) -> Happening {
-        let Self { run, gate, deadline, probe, pulse, emptied, .. } = self;
+    pub(crate) async fn next(&mut self) -> Input {
+        let Self { run, dependency_wait, deadline, probe, liveness, emptied, .. } = self;
         let (group, output) = match &mut run.process {
             Some(process) => {
                 ((!process.exited).then(|| Arc::clone(&process.group)), Some(&mut process.output))
@@ -143,47 +143,47 @@ impl Life {
             None => (None, None),
         };
         tokio::select! {
-            exit = settled(group.map(|group| async move { group.exited().await })) => Happening::Exited(exit),
-            () = settled(emptied.as_mut()) => Happening::Gone,
-            result = settled(probe.as_mut().map(|(_, attempt)| attempt)) => Happening::Probed(result),
-            beat = settled(pulse.as_mut().map(Pulse::next)) => Happening::Beat(beat),
-            () = settled(deadline.map(tokio::time::sleep_until)) => Happening::Expired,
-            event = settled(gate.as_mut().map(Gate::next)) => Happening::Gate(event),
-            read = settled(output.map(Output::read)) => Happening::Output(read),
+            exit = settled(group.map(|group| async move { group.wait_exit().await })) => Input::Exited(exit),
+            () = settled(emptied.as_mut()) => Input::Gone,
+            result = settled(probe.as_mut().map(|(_, attempt)| attempt)) => Input::Probed(result),
+            result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
+            () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
+            event = settled(dependency_wait.as_mut().map(DependencyWait::next)) => Input::Dependency(event),
+            read = settled(output.map(Output::read)) => Input::Output(read),
         }
     }
 
     /// Deals with what happened.
-    pub(crate) async fn take(&mut self, happening: Happening) {
-        match happening {
-            Happening::Output(read) => {
+    pub(crate) async fn handle_input(&mut self, input: Input) {
+        match input {
+            Input::Output(read) => {
                 self.absorb(read);
                 // Under a flood this task would go on reading for its whole budget, while the readers of its events wait
                 // on the same worker and lose what they were woken for.
                 tokio::task::yield_now().await;
             }
-            Happening::Probed(result) => self.probed(result),
-            Happening::Beat(beat) => self.beat(beat),
-            Happening::Exited(exit) => {
+            Input::Probed(result) => self.probed(result),
+            Input::Liveness(result) => self.on_liveness_result(result),
+            Input::Exited(exit) => {
                 self.read_rest().await;
                 self.run.exited();
-                self.tell(Event::Exited(exit));
+                self.dispatch(Event::Exited(exit));
             }
-            Happening::Gone => {
+            Input::Gone => {
                 self.emptied = None;
                 self.read_rest().await;
-                self.tell(Event::Gone);
+                self.dispatch(Event::Gone);
             }
-            Happening::Expired => self.tell(Event::Expired),
-            Happening::Gate(event) => self.tell(event),
+            Input::Expired => self.dispatch(Event::Expired),
+            Input::Dependency(event) => self.dispatch(event),
         }
     }
 
     /// Tells the state machine what happened, and does what it says.
-    pub(crate) fn tell(&mut self, event: Event) {
-        let state = std::mem::replace(&mut self.state, State::Waiting { blocked: None });
+    pub(crate) fn dispatch(&mut self, event: Event) {
+        let state = std::mem::replace(&mut self.state, Lifecycle::Waiting { blocked: None });
         let timer = state.timer();
-        if let (State::Ending(ending), Event::Gone) = (&state, &event) {
+        if let (Lifecycle::Ending(ending), Event::Gone) = (&state, &event) {
             self.outcome = ending.outcome();
         }
         let (state, actions) = state.on(event, &mut self.restarts, self.born.elapsed());
@@ -205,21 +205,21 @@ impl Life {
     }
 
     fn act(&mut self, actions: Vec<Action>) {
-        self.drop_what_the_state_does_not_want();
+        self.on_state_entered();
         let mut answers = VecDeque::new();
         for action in actions {
             match action {
                 Action::Wait if self.after.is_empty() => answers.push_back(Event::Cleared),
-                Action::Wait => self.gate = Some(Gate::new(self.after.clone())),
+                Action::Wait => self.dependency_wait = Some(DependencyWait::new(self.after.clone())),
                 Action::Launch => {
                     let listener = self.handover.as_mut().and_then(Handover::offer);
                     let (run, answer) = Run::launch(&self.spec, listener, self.events.clone());
                     self.run = run;
                     answers.push_back(answer);
                 }
-                Action::Probe(place) => self.probe(place, 0),
+                Action::Probe(addr) => self.probe(addr, 0),
                 Action::Ask => match &self.run.process {
-                    Some(process) => process.group.ask(),
+                    Some(process) => process.group.terminate(),
                     None => answers.push_back(Event::Gone),
                 },
                 Action::Kill => match &self.run.process {
@@ -229,34 +229,35 @@ impl Life {
                 Action::WatchGroup => {
                     if let Some(process) = &self.run.process {
                         let group = Arc::clone(&process.group);
-                        self.emptied = Some(Box::pin(async move { group.emptied().await }));
+                        self.emptied = Some(Box::pin(async move { group.wait_empty().await }));
                     }
                 }
             }
         }
         for answer in answers {
-            self.tell(answer);
+            self.dispatch(answer);
         }
     }
 
-    fn drop_what_the_state_does_not_want(&mut self) {
+    fn on_state_entered(&mut self) {
         match &self.state {
-            State::Waiting { .. } => {}
-            State::Starting(_) => self.gate = None,
-            State::Ready { place } | State::Unhealthy { place } => {
+            Lifecycle::Waiting { .. } => {}
+            Lifecycle::Starting(_) => self.dependency_wait = None,
+            Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr } => {
                 self.probe = None;
-                if self.pulse.is_none() {
-                    let probe = self.question(*place);
-                    self.pulse =
-                        probe.zip(self.spec.liveness).map(|(probe, liveness)| Pulse::new(probe, liveness));
+                if self.liveness.is_none() {
+                    let probe = self.question(*addr);
+                    self.liveness = probe
+                        .zip(self.spec.liveness)
+                        .map(|(probe, liveness)| LivenessMonitor::new(probe, liveness));
                 }
             }
-            State::Ending(_) => (self.probe, self.pulse) = (None, None),
-            State::BackingOff(_) | State::Down(_) => {
-                if let (State::Down(_), Some(handover)) = (&self.state, &mut self.handover) {
+            Lifecycle::Ending(_) => (self.probe, self.liveness) = (None, None),
+            Lifecycle::BackingOff(_) | Lifecycle::Down(_) => {
+                if let (Lifecycle::Down(_), Some(handover)) = (&self.state, &mut self.handover) {
                     handover.close();
                 }
-                (self.gate, self.probe, self.pulse, self.emptied) = (None, None, None, None);
+                (self.dependency_wait, self.probe, self.liveness, self.emptied) = (None, None, None, None);
                 // Reaps the leader, and kills what might be left of its group.
                 self.run.process = None;
             }
@@ -264,17 +265,18 @@ impl Life {
     }
 
     fn absorb(&mut self, read: Read) {
-        for place in self.run.absorb(read) {
-            match (&self.state, self.state.place()) {
-                (_, Some(first)) if place != first => self
-                    .run
-                    .notice(Oddity::AnnouncedTwice, format!("it announced {place} as well; {first} holds")),
-                (State::Starting(_), None) if self.address(place).is_none() => self.run.misannounced(
+        for addr in self.run.absorb(read) {
+            match (&self.state, self.state.listen_addr()) {
+                (_, Some(first)) if addr != first => self.run.notice(
+                    NoticeKind::AnnouncedTwice,
+                    format!("it announced {addr} as well; {first} holds"),
+                ),
+                (Lifecycle::Starting(_), None) if self.connector(addr).is_none() => self.run.misannounced(
                     "it announced the socket that it was handed, and it was handed none".to_owned(),
                 ),
-                (State::Starting(_), None) => {
-                    self.hand_over(place);
-                    self.tell(Event::Announced(place));
+                (Lifecycle::Starting(_), None) => {
+                    self.check_listener_taken(addr);
+                    self.dispatch(Event::Announced(addr));
                 }
                 _ => {}
             }
@@ -282,13 +284,13 @@ impl Life {
     }
 
     /// Sees from the announcement whether the listener was taken.
-    fn hand_over(&mut self, announced: Place) {
+    fn check_listener_taken(&mut self, announced: ListenAddr) {
         if let Some(handover) = &mut self.handover
             && !handover.announced(announced)
         {
             let lost = handover.lost();
             self.run.notice(
-                Oddity::ListenerNotTaken,
+                NoticeKind::ListenerNotTaken,
                 format!("it announced {announced} and did not take the listener that it was handed: {lost}"),
             );
         }
@@ -299,30 +301,30 @@ impl Life {
         match result {
             Ok(report) => {
                 self.run.version = report.version;
-                self.run.evidence.not_ready = None;
-                self.tell(Event::Healthy);
+                self.run.diagnostics.not_ready = None;
+                self.dispatch(Event::Healthy);
             }
             Err(error) => {
                 let hopeless = error == NotReady::Unproved;
-                self.run.evidence.not_ready = Some(error);
-                if let State::Starting(Step::Probing { place }) = self.state {
+                self.run.diagnostics.not_ready = Some(error);
+                if let Lifecycle::Starting(Step::Probing { addr }) = self.state {
                     // Whoever serves there does not hold the token, and will not learn it: the time for a start is as good
                     // as over.
-                    if hopeless { self.tell(Event::Expired) } else { self.probe(place, number + 1) }
+                    if hopeless { self.dispatch(Event::Expired) } else { self.probe(addr, number + 1) }
                 }
             }
         }
     }
 
-    fn probe(&mut self, place: Place, number: u32) {
-        let Some(probe) = self.question(place) else { return };
+    fn probe(&mut self, addr: ListenAddr, number: u32) {
+        let Some(probe) = self.question(addr) else { return };
         self.probe = Some((number, Box::pin(async move { probe.attempt(number).await })));
     }
 
     /// `None` for a place that is not there, as which none is accepted.
-    fn question(&self, place: Place) -> Option<Probe> {
+    fn question(&self, addr: ListenAddr) -> Option<Probe> {
         Some(Probe {
-            address: self.address(place)?,
+            connector: self.connector(addr)?,
             path: self.spec.health_path.clone(),
             instance: self.run.instance,
             token: self.run.token.clone(),
@@ -330,26 +332,26 @@ impl Life {
     }
 
     /// How to reach a place; `None` for a socket that nobody was handed.
-    fn address(&self, place: Place) -> Option<Address> {
-        match place {
-            Place::Port(port) => Some(Address::Port(port)),
-            Place::Socket => {
-                let address = self.handover.as_ref()?.address()?.clone();
+    fn connector(&self, addr: ListenAddr) -> Option<Connector> {
+        match addr {
+            ListenAddr::Tcp(port) => Some(Connector::Tcp(port)),
+            ListenAddr::Local => {
+                let connector = self.handover.as_ref()?.connector()?.clone();
                 #[cfg(windows)]
-                let address = address.of(&self.run.process.as_ref()?.group);
-                (address.place() == place).then_some(address)
+                let connector = connector.of(&self.run.process.as_ref()?.group);
+                (connector.listen_addr() == addr).then_some(connector)
             }
         }
     }
 
-    fn beat(&mut self, beat: Beat) {
-        let (event, not_ready) = match beat {
-            Beat::Well => (Event::Healthy, None),
-            Beat::Faint(why) => (Event::Unhealthy, why),
-            Beat::None => (Event::Hung, self.run.evidence.not_ready.take()),
+    fn on_liveness_result(&mut self, result: LivenessResult) {
+        let (event, not_ready) = match result {
+            LivenessResult::Healthy => (Event::Healthy, None),
+            LivenessResult::Degraded(why) => (Event::Unhealthy, why),
+            LivenessResult::Hung => (Event::Hung, self.run.diagnostics.not_ready.take()),
         };
-        self.run.evidence.not_ready = not_ready;
-        self.tell(event);
+        self.run.diagnostics.not_ready = not_ready;
+        self.dispatch(event);
     }
 
     async fn read_rest(&mut self) {

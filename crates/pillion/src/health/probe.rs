@@ -13,14 +13,14 @@ use hyper_util::rt::TokioIo;
 use pillion_protocol::{
     Challenge, Instance, Token,
     health::{DEFAULT_PATH, HealthReport},
-    secret::{CHALLENGE_HEADER, PROOF_HEADER},
+    token::{CHALLENGE_HEADER, PROOF_HEADER},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time,
 };
 
-use crate::address::Address;
+use crate::transport::connector::Connector;
 
 /// How long one attempt may take. A server that hangs is asked again, on a new connection.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub(crate) enum NotReady {
 /// What is asked, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
-    pub(crate) address: Address,
+    pub(crate) connector: Connector,
     pub(crate) path: String,
     /// The nonce that the process was given. A health that names another one is a stranger's; one that names none is
     /// accepted, because a sidecar need not speak more than the announcement.
@@ -72,7 +72,7 @@ impl Probe {
 
     /// Asks on one connection; follows no redirect.
     pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
-        let stream = self.address.connect().await.map_err(|error| not_connected(&error))?;
+        let stream = self.connector.connect().await.map_err(|error| not_connected(&error))?;
         self.ask_on(stream).await
     }
 
@@ -119,7 +119,7 @@ impl Probe {
             answer => answer?,
         };
         let proof = response.headers().get(PROOF_HEADER).map(HeaderValue::as_bytes);
-        if !proof.is_some_and(|proof| token.is_proved_by(proof, self.address.place(), challenge)) {
+        if !proof.is_some_and(|proof| token.is_proved_by(proof, self.connector.listen_addr(), challenge)) {
             return Err(NotReady::Unproved);
         }
         report(response).await;
@@ -152,7 +152,7 @@ impl Probe {
         with: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Response<Incoming>, NotReady> {
         let mut request = Request::get(path)
-            .header(header::HOST, self.address.place().authority())
+            .header(header::HOST, self.connector.listen_addr().authority())
             .body(Empty::new())
             .map_err(|error| NotReady::NotHttp(error.to_string()))?;
         request.headers_mut().extend(with);

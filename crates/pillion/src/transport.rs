@@ -1,0 +1,9 @@
+//! How requests reach a sidecar: a TCP port, a Unix domain socket, or a named pipe (Windows).
+
+pub(crate) mod access;
+pub(crate) mod connector;
+pub(crate) mod handover;
+#[cfg(windows)]
+pub(crate) mod named_pipe;
+#[cfg(unix)]
+pub(crate) mod unix_socket;
