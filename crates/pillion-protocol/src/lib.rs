@@ -1,18 +1,35 @@
 //! The contract between a host and its sidecar, as types and parsers.
 //!
-//! Nothing here does I/O, reads a clock or needs an async runtime, so every rule can be tested byte by byte.
+//! The crate does no I/O, reads no clock and needs no async runtime, so tests can check every rule byte by byte.
 //! The normative text is `docs/protocol.md`; this crate is that page in Rust.
 //!
 //! - [`framing`] cuts a byte stream into lines in bounded memory.
 //! - [`announcement`] reads `BACKEND_PORT:{port}` from such a line.
-//! - [`ListenAddr`] is where a sidecar serves: a port, or a socket; [`PipeName`] is what stands for that on Windows.
+//! - [`ListenAddr`] is the address on which a sidecar listens: a port, or a local socket. On Windows a [`PipeName`] names
+//!   the pipe that replaces the socket.
 //! - [`health`] is the body of `GET /health`.
-//! - [`environment`] names what the host gives to the sidecar.
+//! - [`environment`] names the variables that the host sets for the sidecar.
 //! - [`token`] is the token of a run, and the proof that a server holds it.
 //! - [`admission`] decides which requests a sidecar answers.
+//! - [`defaults`] holds the time-outs and limits that both sides share.
+//!
+//! # Example
+//!
+//! A host reads the announcement from the sidecar's stdout:
+//!
+//! ```
+//! use pillion_protocol::{Announcement, LineFramer, ListenAddr};
+//!
+//! let mut announced = None;
+//! let mut framer = LineFramer::new(8 * 1024);
+//! framer.feed(b"BACKEND_PORT:4242\n", |line| announced = Announcement::read(&line));
+//! let port = 4242.try_into().unwrap();
+//! assert_eq!(announced, Some(Announcement::Of(ListenAddr::Tcp(port))));
+//! ```
 
 pub mod admission;
 pub mod announcement;
+pub mod defaults;
 pub mod environment;
 pub mod framing;
 #[cfg(any(fuzzing, test))]
