@@ -1,4 +1,4 @@
-//! Building the app and running it: for use, for a picture, and for work on it.
+//! Builds and runs the app: `cargo xtask app`, `dev` and `build`.
 
 use std::{
     env,
@@ -9,21 +9,20 @@ use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
 use crate::{
-    bill,
     display::{self, Xvfb},
-    npm,
+    npm, sbom,
     setup::{self, Purpose},
     sidecar, watch,
     workspace::{Workspace, cargo, program},
 };
 
-/// Builds the app and everything it consists of, and runs it until its window is closed; or until it is connected,
-/// when only a picture is wanted.
+/// Builds the app and all of its parts, and runs it until its window closes. With `screenshot`, runs it until the page is
+/// connected and writes a picture of the window to that file.
 pub(crate) fn run(workspace: &Workspace, release: bool, screenshot: Option<&Path>) -> Result<()> {
     if screenshot.is_some() && cfg!(not(target_os = "linux")) {
-        bail!("--screenshot drives the webview through WebKitWebDriver, which only Linux has");
+        bail!("--screenshot works on Linux only: it needs WebKitWebDriver");
     }
-    setup::ensure(if screenshot.is_some() { Purpose::Drive } else { Purpose::Run })?;
+    setup::ensure(if screenshot.is_some() { Purpose::EndToEnd } else { Purpose::Run })?;
     npm::install(workspace)?;
     sidecar::build(workspace, release, None)?;
     let sh = workspace.shell()?;
@@ -32,12 +31,12 @@ pub(crate) fn run(workspace: &Workspace, release: bool, screenshot: Option<&Path
 
     let app = workspace.programs(release).join(program("aios"));
     match screenshot {
-        // A picture is always taken on a display in memory: nothing else may lie on top of the window.
+        // Always use a virtual display, so that no other window can cover the app.
         Some(file) => {
             let file = path::absolute(file)?;
             let _display = display_for(&sh, true)?;
-            let photographer = workspace.programs(release).join("screenshot");
-            cmd!(sh, "{photographer} {app} {file}").run()?;
+            let screenshot = workspace.programs(release).join("screenshot");
+            cmd!(sh, "{screenshot} {app} {file}").run()?;
             println!("{}", file.display());
         }
         None => {
@@ -48,9 +47,9 @@ pub(crate) fn run(workspace: &Workspace, release: bool, screenshot: Option<&Path
     Ok(())
 }
 
-/// Runs the app with the front end served by Vite, so that an edit shows without a build. Where `BACKEND_PORT` names a
-/// server that the developer has started, there is no sidecar, and the app uses that one. Otherwise an edit of the
-/// backend's source replaces the running backend, once it compiles and is healthy, and nothing else.
+/// Runs the app while Vite serves the front end with hot reload. If `BACKEND_PORT` names a server that the developer runs,
+/// the app uses that server and starts no sidecar. Otherwise, an edit of the backend's source rebuilds the backend, and
+/// the app swaps its running backend for the new one as soon as that is healthy.
 pub(crate) fn dev(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     setup::ensure(Purpose::Run)?;
     npm::install(workspace)?;
@@ -67,7 +66,7 @@ pub(crate) fn dev(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the packages that ship, and bills of materials beside them.
+/// Builds the packages that ship, and writes their SBOMs beside them.
 pub(crate) fn bundle(workspace: &Workspace, target: Option<&str>, bundles: Option<&str>) -> Result<()> {
     setup::ensure(Purpose::Build)?;
     npm::install(workspace)?;
@@ -75,10 +74,10 @@ pub(crate) fn bundle(workspace: &Workspace, target: Option<&str>, bundles: Optio
     let options = [target.map(|triple| ["--target", triple]), bundles.map(|kinds| ["--bundles", kinds])];
     let sh = workspace.shell()?;
     npm::tauri(&sh, &["build"]).args(options.iter().flatten().flatten()).run()?;
-    bill::write(workspace, target)
+    sbom::write(workspace, target)
 }
 
-/// Compiles the app, and the program that takes its picture. The sidecar and the front end must be there.
+/// Compiles the app and, on Linux, the screenshot program. The sidecar and the front end must be built already.
 fn build(workspace: &Workspace, release: bool) -> Result<()> {
     let sh = workspace.shell()?;
     let mut command = cargo(&sh, &["build"]).args(["--bin", "aios"]);
@@ -89,13 +88,13 @@ fn build(workspace: &Workspace, release: bool) -> Result<()> {
     Ok(())
 }
 
-/// Sees to it that commands of `sh` have a display, for as long as the returned value lives.
+/// Gives the commands of `sh` a display until the returned value is dropped. With `own`, always starts a virtual one.
 fn display_for(sh: &Shell, own: bool) -> Result<Option<Xvfb>> {
-    if !own && display::is_there() {
+    if !own && display::is_available() {
         return Ok(None);
     }
     let display = Xvfb::start()?;
-    println!("The window is on a display in memory, {}.", display.name);
+    println!("The window is on the virtual display {}.", display.name);
     sh.set_var("DISPLAY", &display.name);
     sh.set_var("GDK_BACKEND", "x11");
     Ok(Some(display))

@@ -1,6 +1,6 @@
-//! A display for the window: the developer's own, or one in memory.
+//! The display for the app's window: the developer's own, or a virtual one (Xvfb).
 
-#![expect(clippy::disallowed_methods, reason = "xtask owns the one child it starts, and ends it on drop")]
+#![expect(clippy::disallowed_methods, reason = "`Xvfb` owns the child that it starts, and stops it on drop")]
 
 use std::{
     env,
@@ -12,16 +12,16 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::on_path;
 
-/// An X server in memory, which ends with this value or with this process, whichever is first.
+/// A virtual X server. It ends when this value is dropped, or when this process ends.
 #[derive(Debug)]
 pub(crate) struct Xvfb {
     server: Child,
-    /// Its name for `DISPLAY`, such as `:99`.
+    /// The value for `DISPLAY`, for example `:99`.
     pub(crate) name: String,
 }
 
-/// Whether windows can be shown without our help.
-pub(crate) fn is_there() -> bool {
+/// Returns whether this session has a display.
+pub(crate) fn is_available() -> bool {
     cfg!(not(target_os = "linux"))
         || ["DISPLAY", "WAYLAND_DISPLAY"]
             .iter()
@@ -29,10 +29,10 @@ pub(crate) fn is_there() -> bool {
 }
 
 impl Xvfb {
-    /// Starts a server on a display number of its own choice and waits until it takes connections: that is when it
-    /// writes the number (`-displayfd` in Xserver(1)). Nothing is left to guess, and two runs never collide.
+    /// Starts a server and waits until it accepts connections. The server picks a free display number and writes it to
+    /// its stdout when it is ready (`-displayfd` in Xserver(1)), so that two runs never use the same number.
     pub(crate) fn start() -> Result<Self> {
-        let mut command = tied_to_us("Xvfb");
+        let mut command = dies_with_this_process("Xvfb");
         command.args(["-displayfd", "1", "-screen", "0", "1800x1200x24", "-nolisten", "tcp"]);
         let mut server = command
             .stdin(Stdio::null())
@@ -46,7 +46,7 @@ impl Xvfb {
         }
         let display = Self { server, name: format!(":{}", number.trim()) };
         if number.trim().is_empty() {
-            bail!("Xvfb ended before it had a display; run it by hand to see why");
+            bail!("Xvfb exited before it had a display: run `Xvfb -displayfd 1` to see the reason");
         }
         Ok(display)
     }
@@ -54,7 +54,7 @@ impl Xvfb {
 
 impl Drop for Xvfb {
     fn drop(&mut self) {
-        // Asked nicely, the server removes its lock file and socket from /tmp.
+        // On SIGTERM, the server removes its lock file and socket from /tmp.
         #[cfg(unix)]
         if let Ok(pid) = i32::try_from(self.server.id())
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
@@ -65,9 +65,9 @@ impl Drop for Xvfb {
     }
 }
 
-/// A command whose process is in a group of its own, so that Ctrl-C ends the app before its display, and that dies with
-/// us even when we are killed: setpriv(1) arms the parent-death signal where util-linux has it.
-fn tied_to_us(program: &str) -> Command {
+/// Returns a command whose process has a group of its own, so that Ctrl-C ends the app before its display. Where setpriv(1)
+/// of util-linux is installed, it sets the parent-death signal, so that the process also ends if xtask is killed.
+fn dies_with_this_process(program: &str) -> Command {
     let mut command = if on_path("setpriv").is_some() {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "--", program]);

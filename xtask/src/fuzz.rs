@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: cargo-fuzz on the targets in `fuzz/`, each for a while.
+//! `cargo xtask fuzz`: runs the fuzz targets of `fuzz/` with cargo-fuzz.
 
 use std::time::Duration;
 
@@ -7,22 +7,26 @@ use xshell::cmd;
 
 use crate::workspace::{Workspace, on_path};
 
-/// Feeds `target`, or each one after the other, for `time`. What breaks it is left in `fuzz/artifacts`; what only is new, in
-/// `fuzz/corpus` below cargo's target directory, so that the next run goes on from there.
+/// Fuzzes `target`, or each target in turn, for `time`. cargo-fuzz writes an input that crashes a target to
+/// `fuzz/artifacts`. An input that reaches new code goes to `fuzz/corpus` in Cargo's target directory, and the next run
+/// starts from there.
 pub(crate) fn run(workspace: &Workspace, target: Option<String>, time: Duration) -> Result<()> {
-    ensure!(on_path("cargo-fuzz").is_some(), "cargo-fuzz is not there: cargo install cargo-fuzz --locked");
+    ensure!(
+        on_path("cargo-fuzz").is_some(),
+        "cargo-fuzz is missing: run `cargo install cargo-fuzz --locked`"
+    );
     let sh = workspace.shell()?;
-    // What cargo-fuzz asks of the compiler is unstable, and works on the stable one that everything else is built with.
+    // cargo-fuzz uses unstable compiler options; this variable allows them on the stable compiler.
     sh.set_var("RUSTC_BOOTSTRAP", "1");
     let build = workspace.target.join("fuzz");
     sh.set_var("CARGO_TARGET_DIR", &build);
-    let all = cmd!(sh, "cargo fuzz list").read().context("cargo-fuzz found no targets")?;
+    let all = cmd!(sh, "cargo fuzz list").read().context("cannot list the fuzz targets")?;
     let targets = target.map_or_else(|| all.lines().map(str::to_owned).collect(), |target| vec![target]);
     let time = format!("-max_total_time={}", time.as_secs());
     for target in targets {
         let (found, committed) = (build.join("corpus").join(&target), format!("fuzz/corpus/{target}"));
         sh.create_dir(&found)?;
-        // Nothing here is `unsafe`, so that a sanitizer would only make it slow.
+        // The targets contain no `unsafe` code, so a sanitizer would find nothing and only make them slow.
         cmd!(
             sh,
             "cargo fuzz run --sanitizer none {target} {found} {committed} -- {time} -max_len=2048 -timeout=10"

@@ -1,18 +1,18 @@
-//! `cargo xtask`: everything this repository does besides compiling. Run it without arguments for the list.
+//! `cargo xtask`: the tasks of this repository besides compiling. Run it without arguments for the list.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to a person")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints to its user")]
 
 mod app;
-mod bill;
-mod counts;
 mod display;
 mod fuzz;
-mod lock;
 mod npm;
+mod npm_lock;
+mod sbom;
 mod setup;
 mod sidecar;
 mod steps;
 mod test;
+mod test_summary;
 mod tools;
 mod watch;
 mod wine;
@@ -36,62 +36,62 @@ struct Arguments {
 enum Task {
     /// Install what is missing, build everything, and run the app.
     App {
-        /// Build with optimisations, as it ships.
+        /// Build with optimisations, as for a release.
         #[arg(long)]
         release: bool,
-        /// Wait until the backend is connected, write a picture of the window here, and exit.
+        /// Wait until the backend is connected, write a picture of the window to FILE, and exit.
         #[arg(long, value_name = "FILE")]
         screenshot: Option<PathBuf>,
     },
-    /// Check everything, up to the real app in a real webview.
+    /// Run all checks and tests, including the real app in a real webview.
     Test,
-    /// Build the Windows code here, and run its tests under Wine (Debian).
+    /// Build the Windows code, and run its tests under Wine (Debian only).
     Wine,
-    /// Run the app with Vite's hot reload; what changes in the backend is built, and replaces the backend alone.
+    /// Run the app with hot reload of the page; a change of the backend's source rebuilds and swaps the backend only.
     Dev {
-        /// Passed on to `tauri dev`.
+        /// Arguments for `tauri dev`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Build the backend and put it where the bundler looks for it.
+    /// Build the backend and copy it to the folder where the bundler expects it.
     Sidecar {
-        /// Build with optimisations, as it ships.
+        /// Build with optimisations, as for a release.
         #[arg(long)]
         release: bool,
-        /// The target triple to build for; this machine's own by default.
+        /// The target triple to build for [default: this machine].
         #[arg(long, value_name = "TRIPLE")]
         target: Option<String>,
     },
     /// Bundle the app with its sidecar (`tauri build`).
     Build {
-        /// The target triple to build for; this machine's own by default.
+        /// The target triple to build for [default: this machine].
         #[arg(long, value_name = "TRIPLE")]
         target: Option<String>,
-        /// Which bundles to make, for example `deb,rpm`; every kind of this system by default.
+        /// The kinds of bundle, for example `deb,rpm` [default: all kinds of this system].
         #[arg(long, value_name = "KINDS")]
         bundles: Option<String>,
     },
-    /// Feed what reads untrusted bytes with any bytes, by libFuzzer; needs cargo-fuzz.
+    /// Fuzz the parsers of untrusted bytes with libFuzzer; needs cargo-fuzz.
     Fuzz {
-        /// One of `fuzz/fuzz_targets`; all of them by default.
+        /// One of `fuzz/fuzz_targets` [default: all].
         target: Option<String>,
-        /// How long for each.
+        /// Seconds for each target.
         #[arg(default_value_t = 300)]
         seconds: u64,
     },
-    /// Write bills of materials of what ships (CycloneDX), beside its packages; `build` does that, too.
+    /// Write the software bills of materials (CycloneDX) beside the packages, as `build` does.
     Sbom {
-        /// The target triple that it ships for; this machine's own by default.
+        /// The target triple of the packages [default: this machine].
         #[arg(long, value_name = "TRIPLE")]
         target: Option<String>,
     },
-    /// Measure. Arguments are passed on to the benchmark program.
+    /// Run the benchmarks.
     Bench {
-        /// See `cargo xtask bench -- --help`.
+        /// Arguments for the benchmark program; see `cargo xtask bench -- --help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Repeat what depends on chance, many times over (Linux).
+    /// Run a randomised test many times (Linux).
     Soak {
         #[command(subcommand)]
         soak: Soak,
@@ -100,9 +100,9 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Soak {
-    /// Let apps die at random, and look for survivors. Arguments are passed on to the soak.
+    /// Kill apps in random ways at random moments, and look for surviving sidecar processes.
     Orphans {
-        /// `--rounds N`, `--seed N`; see `cargo xtask soak orphans -- --help`.
+        /// Arguments for the soak: `--rounds N`, `--seed N`; see `cargo xtask soak orphans -- --help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -128,7 +128,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,
         Task::Build { target, bundles } => app::bundle(&workspace, target.as_deref(), bundles.as_deref())?,
         Task::Fuzz { target, seconds } => fuzz::run(&workspace, target, Duration::from_secs(seconds))?,
-        Task::Sbom { target } => bill::write(&workspace, target.as_deref())?,
+        Task::Sbom { target } => sbom::write(&workspace, target.as_deref())?,
         Task::Bench { arguments } => {
             let sh = workspace.shell()?;
             xshell::cmd!(sh, "cargo run --release --package pillion-bench -- {arguments...}").run()?;

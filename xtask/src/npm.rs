@@ -1,4 +1,4 @@
-//! The front end's tools: installed once, then called by their scripts in package.json.
+//! Installs the front end's npm packages, and runs the scripts of package.json.
 
 use std::fs;
 
@@ -7,13 +7,13 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::workspace::Workspace;
 
-/// npm is a batch file on Windows, which the system starts only by its full name.
+/// On Windows, npm is a batch file, which can only be started by its full name.
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 
-/// The lock file that `node_modules` was last installed from.
+/// A copy of the lock file that `node_modules` was installed from.
 const INSTALLED: &str = "node_modules/.xtask-installed-lock.json";
 
-/// `npm ci`, or nothing when `node_modules` was installed from this very lock file.
+/// Runs `npm ci`, unless `node_modules` was already installed from the same lock file.
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let lock = fs::read(workspace.root.join("package-lock.json")).context("cannot read package-lock.json")?;
     let stamp = workspace.root.join(INSTALLED);
@@ -26,12 +26,12 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// `npm <arguments>` at the root of the repository.
+/// Returns the command `npm <arguments>` at the root of the repository.
 pub(crate) fn npm<'sh>(sh: &'sh Shell, arguments: &[&str]) -> Cmd<'sh> {
     cmd!(sh, "{NPM} {arguments...}")
 }
 
-/// `tauri <arguments>`, the CLI that package.json pins.
+/// Returns the command `tauri <arguments>` with the CLI version that package.json pins.
 pub(crate) fn tauri<'sh>(sh: &'sh Shell, arguments: &[&str]) -> Cmd<'sh> {
     cmd!(sh, "{NPM} run tauri --workspace apps/desktop -- {arguments...}")
 }

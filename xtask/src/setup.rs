@@ -1,4 +1,5 @@
-//! What a machine must have before anything is built: looked for first, then installed (Debian and its kin) or named.
+//! Checks for the system packages that the builds and tests need. Installs missing ones on Debian and its derivatives;
+//! elsewhere prints the command that does.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -7,12 +8,12 @@ use xshell::{Shell, cmd};
 
 use crate::workspace::on_path;
 
-/// One thing the machine must have.
-struct Need {
+/// A program or library that the machine must have.
+struct Requirement {
     why: &'static str,
     probe: Probe,
-    /// What to give to apt, dnf and pacman. dnf and pacman take the file or the capability instead of a package name
-    /// where the package differs between versions.
+    /// The package names for apt, dnf and pacman. Where the name differs between releases, dnf gets a file or a
+    /// capability instead.
     apt: &'static str,
     dnf: &'static str,
     pacman: &'static str,
@@ -21,128 +22,133 @@ struct Need {
 enum Probe {
     /// A program on the `PATH`.
     Program(&'static str),
-    /// A library that pkg-config knows.
+    /// A library that pkg-config finds.
     Library(&'static str),
-    /// A file at its place, whatever else of that name is on the `PATH`.
+    /// A file at this exact path. The `PATH` may name another program of the same name.
     File(&'static str),
 }
 
-/// What the caller is about to do.
+/// What the caller will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Build,
-    /// Build and show a window, on a display of our own if there is none.
+    /// Build, and show a window; on a virtual display if this session has none.
     Run,
-    /// Build, show a window on a display of our own, and drive it, and attack it from a browser.
-    Drive,
-    /// Build for Windows, and run that. Only Debian's names of what it takes are known.
+    /// Build, and run the end-to-end tests: a webview on a virtual display, and a browser that attacks the sidecar.
+    EndToEnd,
+    /// Build for Windows, and run the tests under Wine. Tried with Debian's packages only.
     Wine,
 }
 
-const COMPILER: Need = Need {
+const COMPILER: Requirement = Requirement {
     why: "links Rust programs",
     probe: Probe::Program("cc"),
     apt: "build-essential",
     dnf: "gcc",
     pacman: "base-devel",
 };
-const PKG_CONFIG: Need = Need {
-    why: "finds the webview's libraries",
+const PKG_CONFIG: Requirement = Requirement {
+    why: "finds the libraries of the webview",
     probe: Probe::Program("pkg-config"),
     apt: "pkg-config",
     dnf: "/usr/bin/pkg-config",
     pacman: "pkgconf",
 };
-const WEBVIEW: Need = Need {
-    why: "the webview that the window consists of",
+const WEBVIEW: Requirement = Requirement {
+    why: "the webview of the app's window",
     probe: Probe::Library("webkit2gtk-4.1"),
     apt: "libwebkit2gtk-4.1-dev",
     dnf: "pkgconfig(webkit2gtk-4.1)",
     pacman: "webkit2gtk-4.1",
 };
-const XVFB: Need = Need {
-    why: "a display in memory, since the window needs one",
+const XVFB: Requirement = Requirement {
+    why: "the virtual display for the app's window",
     probe: Probe::Program("Xvfb"),
     apt: "xvfb",
     dnf: "/usr/bin/Xvfb",
     pacman: "xorg-server-xvfb",
 };
-const DRIVER: Need = Need {
-    why: "drives the webview from outside",
+const DRIVER: Requirement = Requirement {
+    why: "controls the webview in tests (WebDriver)",
     probe: Probe::Program("WebKitWebDriver"),
     apt: "webkit2gtk-driver",
     dnf: "/usr/bin/WebKitWebDriver",
     pacman: "webkitgtk-6.0",
 };
-// Whatever it drives: it finds Chrome as well, and Chromium goes by several names.
-const CHROMIUM: Need = Need {
-    why: "drives a browser that shows the pages of an attacker",
+// Probe for the driver only: it finds Chrome as well, and Chromium's program has several names.
+const CHROMIUM: Requirement = Requirement {
+    why: "controls the browser that shows an attacker's pages",
     probe: Probe::Program("chromedriver"),
     apt: "chromium-driver",
     dnf: "chromedriver chromium",
     pacman: "chromium",
 };
-const BUS: Need = Need {
-    why: "the session in which instances of an app find each other",
+const BUS: Requirement = Requirement {
+    why: "the session bus through which a second launch finds the first",
     probe: Probe::Program("dbus-daemon"),
     apt: "dbus",
     dnf: "/usr/bin/dbus-daemon",
     pacman: "dbus",
 };
 
-const WINE: Need = Need {
-    why: "runs programs for Windows",
+const WINE: Requirement = Requirement {
+    why: "runs Windows programs",
     probe: Probe::Program("wine"),
     apt: "wine64 wine",
     dnf: "wine-core",
     pacman: "wine",
 };
-const MINGW: Need = Need {
-    why: "links programs for Windows",
+const MINGW: Requirement = Requirement {
+    why: "links Windows programs",
     probe: Probe::Program("x86_64-w64-mingw32-gcc"),
     apt: "mingw-w64",
     dnf: "mingw64-gcc",
     pacman: "mingw-w64-gcc",
 };
-const DEBIANS_RUSTC: Need = Need {
-    why: "a compiler that comes with the source of its library",
+const DEBIAN_RUSTC: Requirement = Requirement {
+    why: "a Rust compiler whose library source is also packaged",
     probe: Probe::File("/usr/bin/rustc"),
     apt: "rustc-web",
     dnf: "rust",
     pacman: "rust",
 };
-const DEBIANS_CARGO: Need = Need {
-    why: "the cargo of that compiler",
+const DEBIAN_CARGO: Requirement = Requirement {
+    why: "the Cargo of that compiler",
     probe: Probe::File("/usr/bin/cargo"),
     apt: "cargo-web",
     dnf: "cargo",
     pacman: "rust",
 };
-const LIBRARY_SOURCE: Need = Need {
-    why: "the standard library, to be built for Windows",
+const LIBRARY_SOURCE: Requirement = Requirement {
+    why: "the source of the standard library, to build it for Windows",
     probe: Probe::File("/usr/lib/rustlib/src/rust/library/Cargo.lock"),
     apt: "rust-web-src",
     dnf: "rust-src",
     pacman: "rust-src",
 };
 
-/// Makes sure that everything for `purpose` is there. Touches nothing, and no network, when it is.
+/// Makes sure that the machine has everything for `purpose`. If it does, changes nothing and uses no network.
+///
+/// # Errors
+///
+/// Fails with the command to run if a requirement is missing and xtask cannot install it.
 pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
     if purpose != Purpose::Wine {
         node()?;
     }
-    let missing: Vec<Need> = needs(purpose).into_iter().filter(|need| !need.is_met()).collect();
+    let missing: Vec<Requirement> =
+        requirements(purpose).into_iter().filter(|requirement| !requirement.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }
     println!("This machine lacks:");
-    for need in &missing {
-        println!("  {:<24} {}", need.apt, need.why);
+    for requirement in &missing {
+        println!("  {:<24} {}", requirement.apt, requirement.why);
     }
     let system = System::this();
     let commands = system.commands(&missing);
     let Some(privilege) = privilege().filter(|_| system == System::Debian) else {
-        bail!("install it, then run this again:\n{}", commands.join("\n"));
+        bail!("install the missing packages, then run xtask again:\n{}", commands.join("\n"));
     };
     let sh = Shell::new()?;
     sh.set_var("DEBIAN_FRONTEND", "noninteractive");
@@ -154,24 +160,24 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
-fn needs(purpose: Purpose) -> Vec<Need> {
+fn requirements(purpose: Purpose) -> Vec<Requirement> {
     if !cfg!(target_os = "linux") {
         return if cfg!(windows) { vec![] } else { vec![COMPILER] };
     }
     if purpose == Purpose::Wine {
-        return vec![COMPILER, WINE, MINGW, DEBIANS_RUSTC, DEBIANS_CARGO, LIBRARY_SOURCE];
+        return vec![COMPILER, WINE, MINGW, DEBIAN_RUSTC, DEBIAN_CARGO, LIBRARY_SOURCE];
     }
-    let mut needs = vec![COMPILER, PKG_CONFIG, WEBVIEW];
-    if purpose == Purpose::Drive || (purpose == Purpose::Run && !crate::display::is_there()) {
-        needs.push(XVFB);
+    let mut requirements = vec![COMPILER, PKG_CONFIG, WEBVIEW];
+    if purpose == Purpose::EndToEnd || (purpose == Purpose::Run && !crate::display::is_available()) {
+        requirements.push(XVFB);
     }
-    if purpose == Purpose::Drive {
-        needs.extend([DRIVER, BUS, CHROMIUM]);
+    if purpose == Purpose::EndToEnd {
+        requirements.extend([DRIVER, BUS, CHROMIUM]);
     }
-    needs
+    requirements
 }
 
-impl Need {
+impl Requirement {
     fn is_met(&self) -> bool {
         match self.probe {
             Probe::Program(name) => on_path(name).is_some(),
@@ -215,29 +221,30 @@ impl System {
         }
     }
 
-    /// What a person, or we, must run, without the `sudo`.
-    fn commands(self, missing: &[Need]) -> Vec<String> {
-        let names = |name: fn(&Need) -> &str| missing.iter().map(name).collect::<Vec<_>>().join(" ");
+    /// Returns the commands that install the missing packages. On Debian, [`ensure`] runs them itself, with `sudo` if
+    /// necessary.
+    fn commands(self, missing: &[Requirement]) -> Vec<String> {
+        let names = |name: fn(&Requirement) -> &str| missing.iter().map(name).collect::<Vec<_>>().join(" ");
         match self {
             Self::Debian => vec![
                 "apt-get update".to_owned(),
-                format!("apt-get install -y --no-install-recommends {}", names(|need| need.apt)),
+                format!("apt-get install -y --no-install-recommends {}", names(|it| it.apt)),
             ],
             Self::Fedora => {
-                let packages = missing.iter().flat_map(|need| need.dnf.split(' '));
+                let packages = missing.iter().flat_map(|it| it.dnf.split(' '));
                 let quoted: Vec<_> = packages.map(|package| format!("'{package}'")).collect();
                 vec![format!("sudo dnf install {}", quoted.join(" "))]
             }
-            Self::Arch => vec![format!("sudo pacman -S --needed {}", names(|need| need.pacman))],
+            Self::Arch => vec![format!("sudo pacman -S --needed {}", names(|it| it.pacman))],
             Self::MacOs => vec!["xcode-select --install".to_owned()],
             Self::Other => {
-                vec![format!("your system's packages of what Debian calls {}", names(|need| need.apt))]
+                vec![format!("the packages of your system that Debian calls {}", names(|it| it.apt))]
             }
         }
     }
 }
 
-/// What to put before a command so that it may install packages: nothing for root, `sudo` for who has it.
+/// Returns the words to put before a command that installs packages: none for root, else `sudo`. `None` without `sudo`.
 fn privilege() -> Option<&'static [&'static str]> {
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() {
@@ -246,19 +253,19 @@ fn privilege() -> Option<&'static [&'static str]> {
     on_path("sudo").map(|_| ["sudo", "--preserve-env=DEBIAN_FRONTEND"].as_slice())
 }
 
-/// The oldest Node.js that the front end's tools run on, as package.json says under `engines`.
+/// The oldest Node.js that the front end's tools support: `engines` of package.json.
 const NODE: (u32, u32) = (20, 19);
 
-/// Distributions ship Node.js too old as often as not, so it is asked for rather than installed.
+/// Checks the version of Node.js. Does not install it, because many distributions package a version that is too old.
 fn node() -> Result<()> {
     let sh = Shell::new()?;
     let found = cmd!(sh, "node --version").quiet().ignore_stderr().read().unwrap_or_default();
     if version(&found).is_some_and(|found| found >= NODE) {
         return Ok(());
     }
-    let found = if found.is_empty() { "none was found".to_owned() } else { format!("this is {found}") };
+    let found = if found.is_empty() { "no `node` on the PATH".to_owned() } else { format!("found {found}") };
     bail!(
-        "Node.js {}.{} or newer is needed with its npm, and {found}: see https://nodejs.org/download",
+        "Node.js {}.{} or newer with npm is required, {found}: see https://nodejs.org/download",
         NODE.0,
         NODE.1
     )
@@ -274,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systems_are_told_by_their_family() {
+    fn systems_are_identified_by_id_and_id_like() {
         assert_eq!(System::of("NAME=\"Debian GNU/Linux\"\nID=debian\n"), System::Debian);
         assert_eq!(System::of("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), System::Debian);
         assert_eq!(System::of("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), System::Fedora);
@@ -284,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn each_system_gets_its_own_command() {
+    fn each_system_gets_the_command_of_its_package_manager() {
         let missing = [WEBVIEW, DRIVER, CHROMIUM];
         assert_eq!(
             System::Fedora.commands(&missing),

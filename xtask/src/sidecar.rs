@@ -1,7 +1,7 @@
-//! The backend, built and put where the Tauri configuration names it: `binaries/<name>-<triple>[.exe]`.
+//! Builds the backend and copies it to the path that the Tauri configuration names: `binaries/<name>-<triple>[.exe]`.
 //!
-//! From there tauri-build copies it beside the app, without the triple. On macOS and Windows that is the very path where
-//! Cargo has put it: a copy of itself replaces it (tauri-build removes the old file first, so that nothing is truncated).
+//! tauri-build copies it from there beside the app, without the triple. On macOS and Windows, that is the same path that
+//! Cargo built it to, so that a copy replaces the original (tauri-build removes the old file first and truncates nothing).
 
 use std::{env, fs, path::Path};
 
@@ -10,23 +10,24 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::workspace::{Workspace, cargo, program};
 
-/// The backend as cargo names it, and as `bundle.externalBin` of tauri.conf.json does.
+/// The name of the backend's Cargo binary, and its name in `bundle.externalBin` of tauri.conf.json.
 const BACKEND: &str = "backend";
 
-/// The package that it is the program of.
+/// The package of the backend.
 pub(crate) const PACKAGE: &str = "aios-backend";
 
-/// Its name in tauri.linux.conf.json: a package installs it into `/usr/bin`, where `backend` could be anybody's.
+/// Its name in tauri.linux.conf.json. Linux packages install it into `/usr/bin`, where the name `backend` could collide with
+/// another package.
 const BACKEND_ON_LINUX: &str = "aios-backend";
 
-/// Builds the backend for `target` (this machine's own by default) and puts it in place.
+/// Builds the backend for `target` (default: this machine's target) and copies it for the bundler.
 pub(crate) fn build(workspace: &Workspace, release: bool, target: Option<&str>) -> Result<()> {
     compile(&workspace.shell()?, release, target).run()?;
     install(workspace, release, target)
 }
 
-/// The command that compiles the backend: for a release by itself, so that it carries nothing that only other members
-/// of the workspace ask of its dependencies; otherwise with the others' features, so that these are compiled once.
+/// Returns the command that compiles the backend. A release is built alone, so that it has only the features that it needs.
+/// A development build uses the features of the whole workspace, so that Cargo compiles the dependencies once.
 pub(crate) fn compile<'sh>(sh: &'sh Shell, release: bool, target: Option<&str>) -> Cmd<'sh> {
     let command =
         if release { cmd!(sh, "cargo build --release --package {PACKAGE}") } else { cargo(sh, &["build"]) };
@@ -34,7 +35,7 @@ pub(crate) fn compile<'sh>(sh: &'sh Shell, release: bool, target: Option<&str>) 
     command.args(["--bin", BACKEND]).args(target.iter().flatten())
 }
 
-/// Puts the compiled backend where the Tauri configuration names it.
+/// Copies the compiled backend to the path that the Tauri configuration names.
 pub(crate) fn install(workspace: &Workspace, release: bool, target: Option<&str>) -> Result<()> {
     let sh = workspace.shell()?;
     let triple = match target {
@@ -45,26 +46,26 @@ pub(crate) fn install(workspace: &Workspace, release: bool, target: Option<&str>
     let folder = target.map_or_else(|| workspace.target.clone(), |triple| workspace.target.join(triple));
     let built = folder.join(if release { "release" } else { "debug" }).join(format!("{BACKEND}{suffix}"));
     for name in names(&triple) {
-        place(&built, &workspace.tauri().join(format!("binaries/{name}-{triple}{suffix}")))?;
+        copy_if_changed(&built, &workspace.tauri().join(format!("binaries/{name}-{triple}{suffix}")))?;
     }
     Ok(())
 }
 
-/// Puts the development build of the backend beside that of the app, where it is run from, and where the next build of the
-/// app takes it from.
-pub(crate) fn hand_to_app(workspace: &Workspace) -> Result<()> {
+/// Copies the development build of the backend beside the app, where the app starts it, and to the bundler's folder, where
+/// the next build of the app expects it.
+pub(crate) fn place_beside_app(workspace: &Workspace) -> Result<()> {
     let folder = workspace.programs(false);
     let built = folder.join(program(BACKEND));
     for beside in names(env::consts::OS).iter().map(|name| folder.join(program(name))) {
         if beside != built {
-            place(&built, &beside)?;
+            copy_if_changed(&built, &beside)?;
         }
     }
     install(workspace, false, None)
 }
 
-/// Takes the sidecars away, here and from beside the development build of the app, so that it uses the server that the
-/// developer has started (see `BACKEND_PORT` in tauri-plugin-pillion).
+/// Removes all copies of the backend, so that the app uses the server that the developer started (see `BACKEND_PORT` in
+/// tauri-plugin-pillion).
 pub(crate) fn remove(workspace: &Workspace) -> Result<()> {
     let beside = [BACKEND, BACKEND_ON_LINUX].map(|name| workspace.programs(false).join(program(name)));
     let placed = fs::read_dir(workspace.tauri().join("binaries")).into_iter().flatten().flatten();
@@ -78,16 +79,16 @@ fn names(triple: &str) -> &'static [&'static str] {
     if triple.contains("linux") { &[BACKEND, BACKEND_ON_LINUX] } else { &[BACKEND] }
 }
 
-/// Copies `built` to `place`, in one step, and not at all when it is there already: a changed file would have Cargo
-/// build the app again.
-fn place(built: &Path, place: &Path) -> Result<()> {
+/// Copies `built` to `destination` atomically. Does nothing if both have the same content, because Cargo rebuilds the app
+/// after a change of the file's date.
+fn copy_if_changed(built: &Path, destination: &Path) -> Result<()> {
     let new = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
-    if fs::read(place).is_ok_and(|old| old == new) {
+    if fs::read(destination).is_ok_and(|old| old == new) {
         return Ok(());
     }
-    let folder = place.parent().context("a sidecar lies in a folder")?;
+    let folder = destination.parent().context("the destination has no parent folder")?;
     fs::create_dir_all(folder)?;
     let unfinished = folder.join(".unfinished");
     fs::copy(built, &unfinished)?;
-    fs::rename(&unfinished, place).with_context(|| format!("cannot write {}", place.display()))
+    fs::rename(&unfinished, destination).with_context(|| format!("cannot write {}", destination.display()))
 }

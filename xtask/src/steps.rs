@@ -1,4 +1,4 @@
-//! Steps of a long run: numbered, timed, quiet while they pass.
+//! Runs the steps of `cargo xtask test`: numbers and times each one, and shows its output only if it fails.
 
 use std::{
     fs::{self, File},
@@ -11,58 +11,58 @@ use std::{
 use anyhow::{Context, Result, bail};
 use xshell::Cmd;
 
-use crate::counts::{Counts, Runner};
+use crate::test_summary::{Runner, TestCounts};
 
-/// The run so far. The first failing step ends it.
+/// The steps so far. The caller stops at the first error.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    /// Each step's output is a file here, to look into while it runs and after.
+    /// The folder with one log file for each step.
     logs: PathBuf,
     number: usize,
-    pub(crate) total: Counts,
+    pub(crate) total: TestCounts,
 }
 
 impl Steps {
     pub(crate) fn new(logs: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-        Ok(Self { logs, number: 0, total: Counts::default() })
+        fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        Ok(Self { logs, number: 0, total: TestCounts::default() })
     }
 
-    /// Runs a command that passes or fails as a whole.
+    /// Runs a command that passes or fails by its exit code.
     pub(crate) fn run(&mut self, name: &str, command: Cmd<'_>) -> Result<()> {
         self.step(name, |log| execute(command, log)).map(drop)
     }
 
-    /// Runs a command that runs tests, and adds them to the total.
+    /// Runs a command that runs tests, and adds its counts to the total.
     pub(crate) fn tests(&mut self, name: &str, runner: Runner, command: Cmd<'_>) -> Result<()> {
-        let mut counts = Counts::default();
+        let mut counts = TestCounts::default();
         let outcome = self.step(name, |log| {
-            let ended = execute(command, log);
+            let result = execute(command, log);
             let read = runner.counts(&String::from_utf8_lossy(&fs::read(log)?));
             counts = read.unwrap_or_default();
-            ended?;
+            result?;
             match read {
-                None => bail!("its closing line could not be read, so nobody knows what ran"),
-                Some(Counts { failed: 1.., .. }) => bail!("it reports failures but claims success"),
-                Some(Counts { passed, .. }) => Ok(format!(", {passed} passed")),
+                None => bail!("the output has no summary line that xtask can parse (test_summary.rs)"),
+                Some(TestCounts { failed: 1.., .. }) => bail!("it reports failures but exits with code 0"),
+                Some(TestCounts { passed, .. }) => Ok(format!(", {passed} passed")),
             }
         });
         self.total += counts;
         outcome
     }
 
-    /// Says that a step is left out, which is no failure, and why.
+    /// Prints that a step is skipped, and why. A skipped step is not a failure.
     pub(crate) fn skip(&mut self, name: &str, why: &str) {
         self.number += 1;
         println!("{:2}. {name:<28}      skipped: {why}", self.number);
     }
 
-    /// Looks at something that takes no command; what is wrong is the error.
-    pub(crate) fn look(&mut self, name: &str, look: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.step(name, |_| look().map(|()| String::new()))
+    /// Runs a check that is a function of xtask. Its error says what is wrong.
+    pub(crate) fn check(&mut self, name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.step(name, |_| check().map(|()| String::new()))
     }
 
-    /// Runs `work`, which may write to the file it is given and answers what to say besides the time.
+    /// Runs `work`, which may write to the log file that it gets. It returns a remark to print after the time.
     fn step(&mut self, name: &str, work: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
         self.number += 1;
         let log = self.logs.join(format!("{:02}-{}.log", self.number, name.replace([' ', '/'], "-")));
@@ -85,7 +85,7 @@ impl Steps {
     }
 }
 
-/// Runs `command` to its end with everything it says in `log`.
+/// Runs `command` to its end, with stdout and stderr in the file `log`.
 fn execute(command: Cmd<'_>, log: &Path) -> Result<String> {
     let line = command.to_string();
     let output = File::create(log)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that must hold before a change is merged, cheapest first.
+//! `cargo xtask test`: the checks that must pass before a change is merged, cheapest first.
 
 use std::{env, path::PathBuf, process::ExitCode};
 
@@ -6,25 +6,24 @@ use anyhow::Result;
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{
-    bill,
-    counts::Runner,
     display::Xvfb,
-    lock, npm,
+    npm, npm_lock, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
+    test_summary::Runner,
     tools::{CARGO_CYCLONEDX, CARGO_DENY, TAURI_DRIVER},
     workspace::{Workspace, cargo, on_path, program},
 };
 
-/// Runs all steps up to the first that fails, and closes with one line that counts the tests.
+/// Runs all steps until one fails. The last line of the output has the number of passed and failed tests.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut steps = Steps::new(workspace.target.join("xtask"))?;
-    let outcome = run_steps(workspace, &mut steps);
+    let result = run_steps(workspace, &mut steps);
     let mut total = steps.total;
-    if let Err(error) = &outcome {
+    if let Err(error) = &result {
         eprintln!("\nxtask: {error:#}\n");
-        // A step without tests, such as one that does not compile, is a failure that the line below must show.
+        // Count a failed step without tests, for example a compile error, as one failure.
         total.failed = total.failed.max(1);
     }
     println!("{} passed, {} failed", total.passed, total.failed);
@@ -33,14 +32,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 
 fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let sh = workspace.shell()?;
-    // Closing lines are read, so nobody may colour them.
+    // Disable colours, because xtask parses the summary lines.
     for (name, value) in [("NO_COLOR", "1"), ("CARGO_TERM_COLOR", "never"), ("FORCE_COLOR", "0")] {
         sh.set_var(name, value);
     }
 
-    setup::ensure(Purpose::Drive)?;
-    // Before anything is installed from it.
-    steps.look("npm lock", || lock::check(workspace))?;
+    setup::ensure(Purpose::EndToEnd)?;
+    // Check the lock file before npm installs from it.
+    steps.check("npm lock", || npm_lock::check(workspace))?;
     npm::install(workspace)?;
     steps.run("rustfmt", cmd!(sh, "cargo fmt --all --check -- --color never"))?;
     steps.run("front end: check", npm::npm(&sh, &["run", "check"]))?;
@@ -60,12 +59,12 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     if cfg!(target_os = "linux") {
-        // The tests' helper programs were built with the tests.
+        // The previous step has built the soak with the other test programs.
         let soak = workspace.programs(false).join("orphans-soak");
         steps.tests("soak: orphans", Runner::Soak, cmd!(sh, "{soak} --rounds 200"))?;
     }
     steps.tests("rust: doctests", Runner::Cargo, cargo(&sh, &["test"]).arg("--doc"))?;
-    // With the tests selected as well, Cargo resolves the features as it did for them, and takes up what it compiled.
+    // With `--tests`, Cargo resolves the same features as for the tests and reuses what it compiled for them.
     steps.run(
         "app",
         cargo(&sh, &["build"]).args(["--bin", "aios", "--bin", "fake-app", "--bin", "screenshot", "--tests"]),
@@ -81,17 +80,17 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.tests("end to end", tests.runner(), tests.end_to_end(&sh))
 }
 
-/// All failures, and nothing but failures: what passes is counted at the end.
+/// Prints each failure, and the number of passed tests only.
 const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level", "fail"];
 
-/// What needs an app and a display, or a browser.
+/// The test programs that need the app and a display, or a browser.
 #[rustfmt::skip]
 const END_TO_END: &[&str] = &[
     "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "single_instance",
     "--test", "socket",
 ];
 
-/// How Rust tests are run here. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.
+/// The runner of the Rust tests. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.
 #[derive(Clone, Copy)]
 enum Tests {
     Nextest,
@@ -127,41 +126,41 @@ impl Tests {
     }
 }
 
-/// What ships is made of: bills of materials and, where the tools for that are there, licences, sources and known faults.
+/// Writes the SBOMs and, where cargo-deny is installed, checks licences, sources and known vulnerabilities.
 fn supply_chain(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
     let folder = workspace.target.join("xtask/sbom");
-    steps.look("bill: front end", || bill::front_end(workspace, &folder))?;
+    steps.check("sbom: front end", || sbom::front_end(workspace, &folder))?;
     if CARGO_CYCLONEDX.find(workspace).is_some() {
-        steps.look("bill: programs", || bill::programs(workspace, None, &folder))?;
+        steps.check("sbom: programs", || sbom::programs(workspace, None, &folder))?;
     } else {
-        steps.skip("bill: programs", "`cargo xtask sbom` installs what it takes");
+        steps.skip("sbom: programs", "needs cargo-cyclonedx; `cargo xtask sbom` installs it");
     }
     let Some(deny) = CARGO_DENY.find(workspace) else {
         steps.skip("cargo deny", "needs `cargo install cargo-deny`");
         return Ok(());
     };
     steps.run("cargo deny", cmd!(sh, "{deny} --offline check bans licenses sources"))?;
-    if advisories_are_there() {
+    if has_advisory_database() {
         steps.run("cargo deny: advisories", cmd!(sh, "{deny} --offline check advisories"))?;
     } else {
-        steps.skip("cargo deny: advisories", "`cargo deny fetch db` gets a copy of them");
+        steps.skip("cargo deny: advisories", "no local advisory database; `cargo deny fetch db` gets one");
     }
     Ok(())
 }
 
-/// Whether cargo-deny has a copy of the advisories, each of which is a clone below this folder. The folder itself it makes
-/// even where it may fetch nothing: <https://embarkstudios.github.io/cargo-deny/checks/advisories/cfg.html>.
-fn advisories_are_there() -> bool {
+/// Returns whether cargo-deny has a local copy of an advisory database. Each copy is a Git clone in this folder; the folder
+/// itself can exist without one: <https://embarkstudios.github.io/cargo-deny/checks/advisories/cfg.html>.
+fn has_advisory_database() -> bool {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
     let copies = home.and_then(|home| home.join("advisory-dbs").read_dir().ok());
     copies.into_iter().flatten().flatten().any(|copy| copy.path().join(".git").exists())
 }
 
-/// The WebDriver front of Tauri, from the `PATH` or installed once below the target folder.
+/// Returns the path of tauri-driver. Installs it into the target folder if it is not on the `PATH`.
 fn tauri_driver(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<PathBuf> {
     if let Some(driver) = TAURI_DRIVER.find(workspace) {
         return Ok(driver);
     }
     steps.run("tauri-driver", TAURI_DRIVER.install(workspace, sh))?;
-    Ok(TAURI_DRIVER.place(workspace))
+    Ok(TAURI_DRIVER.installed_path(workspace))
 }

@@ -1,4 +1,5 @@
-//! Programs that Cargo installs: taken from the `PATH`, or else from the target folder, where they are put once.
+//! Tools that `cargo install` provides. A tool comes from the `PATH`, or else from the target folder, where xtask installs it
+//! once.
 
 use std::path::PathBuf;
 
@@ -8,35 +9,35 @@ use crate::workspace::{Workspace, on_path, program};
 
 /// A program on crates.io.
 pub(crate) struct Tool {
-    /// The name of program and package.
+    /// The name of the program and of its package.
     name: &'static str,
-    /// The major version whose arguments are known here.
+    /// The versions whose command line xtask knows.
     version: &'static str,
 }
 
-/// Tauri's front of the webview's WebDriver.
+/// Starts a Tauri app and forwards WebDriver requests to its webview.
 pub(crate) const TAURI_DRIVER: Tool = Tool { name: "tauri-driver", version: "^2" };
 
-/// Licences, sources, duplicates and advisories of what Cargo.lock names.
+/// Checks licences, sources, duplicates and security advisories of the packages in Cargo.lock.
 pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "^0.20" };
 
-/// Bills of materials, by the format's own project.
+/// Writes SBOMs in CycloneDX format; maintained by the CycloneDX project.
 pub(crate) const CARGO_CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "^0.5" };
 
 impl Tool {
-    /// Where it is, if it is there.
+    /// Returns the path of the installed tool, or `None` if it is not installed.
     pub(crate) fn find(&self, workspace: &Workspace) -> Option<PathBuf> {
-        on_path(self.name).or_else(|| Some(self.place(workspace)).filter(|file| file.is_file()))
+        on_path(self.name).or_else(|| Some(self.installed_path(workspace)).filter(|file| file.is_file()))
     }
 
-    /// The command that puts it where it is found.
+    /// Returns the command that installs the tool to [`Tool::installed_path`].
     pub(crate) fn install<'sh>(&self, workspace: &Workspace, sh: &'sh Shell) -> Cmd<'sh> {
         let (Self { name, version }, root) = (self, root(workspace));
         cmd!(sh, "cargo install {name} --locked --version {version} --root {root}")
     }
 
-    /// Where it is once it was installed by us.
-    pub(crate) fn place(&self, workspace: &Workspace) -> PathBuf {
+    /// Returns the path that [`Tool::install`] installs to.
+    pub(crate) fn installed_path(&self, workspace: &Workspace) -> PathBuf {
         root(workspace).join("bin").join(program(self.name))
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask dev`: the backend is built again when its source has changed, and the running app is given what compiles.
+//! `cargo xtask dev`: rebuilds the backend when its source changes, and gives a successful build to the running app.
 
 use std::{
     collections::BTreeSet,
@@ -15,17 +15,17 @@ use xshell::cmd;
 
 use crate::{sidecar, workspace::Workspace};
 
-/// How long nothing has to happen before what happened is built: an editor saves in several steps.
-const QUIET: Duration = Duration::from_millis(150);
+/// How long to wait for further file events before a build starts: an editor saves in several steps.
+const DEBOUNCE: Duration = Duration::from_millis(150);
 
-/// Builds the backend after each change of its own source, or of that of the workspace's crates it consists of, until
-/// the returned watcher is dropped or this process ends. The plugin swaps the running backend for what it finds beside the
-/// app; a build that fails puts nothing there.
+/// Rebuilds the backend after each change of its source, or of the source of a workspace crate that it depends on, until
+/// the returned watcher is dropped or this process ends. A successful build is copied beside the app, where the plugin
+/// finds it and swaps the running backend for it. A failed build changes nothing.
 pub(crate) fn backend(workspace: &Workspace) -> Result<RecommendedWatcher> {
     let sh = workspace.shell()?;
     let metadata = cmd!(sh, "cargo metadata --format-version 1 --no-deps").quiet().read()?;
-    let (told, events) = mpsc::channel();
-    let mut watcher = notify::recommended_watcher(told)?;
+    let (sender, events) = mpsc::channel();
+    let mut watcher = notify::recommended_watcher(sender)?;
     for folder in folders(&serde_json::from_str(&metadata)?, sidecar::PACKAGE) {
         watcher
             .watch(&folder, RecursiveMode::Recursive)
@@ -33,13 +33,13 @@ pub(crate) fn backend(workspace: &Workspace) -> Result<RecommendedWatcher> {
     }
     let workspace = workspace.clone();
     thread::spawn(move || {
-        while edited(&events) {
+        while wait_for_edit(&events) {
             match rebuild(&workspace) {
                 Ok(()) => println!(
-                    "xtask: the backend is built; if it has changed, the app takes it once it is healthy"
+                    "xtask: built the backend; if it changed, the app swaps to it as soon as it is healthy"
                 ),
-                // What is wrong was said by cargo.
-                Err(error) => eprintln!("xtask: the running backend stays: {error:#}"),
+                // Cargo has already printed the compile errors.
+                Err(error) => eprintln!("xtask: the running backend stays as it is: {error:#}"),
             }
         }
     });
@@ -48,26 +48,26 @@ pub(crate) fn backend(workspace: &Workspace) -> Result<RecommendedWatcher> {
 
 fn rebuild(workspace: &Workspace) -> Result<()> {
     sidecar::compile(&workspace.shell()?, false, None).quiet().run()?;
-    sidecar::hand_to_app(workspace)
+    sidecar::place_beside_app(workspace)
 }
 
-/// Waits for an edit, and for the end of it. False when nobody watches any more.
-fn edited(events: &Receiver<notify::Result<Event>>) -> bool {
+/// Waits for an edit, and until no event has followed it for [`DEBOUNCE`]. Returns false once the watcher is dropped.
+fn wait_for_edit(events: &Receiver<notify::Result<Event>>) -> bool {
     if !events.iter().any(|event| event.is_ok_and(|event| is_edit(&event))) {
         return false;
     }
-    while events.recv_timeout(QUIET).is_ok() {}
+    while events.recv_timeout(DEBOUNCE).is_ok() {}
     true
 }
 
-/// Compilers read what editors write, and editors write besides what nobody compiles.
+/// Returns whether an event is a change of a source file. A compiler's read and an editor's backup file are not.
 fn is_edit(event: &Event) -> bool {
     let is_source =
         |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs" || extension == "toml");
     !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(is_source)
 }
 
-/// The folders of a package and of all that it depends on by path, from what `cargo metadata` prints.
+/// Returns the folders of a package and of its path dependencies, from the output of `cargo metadata`.
 fn folders(metadata: &Value, package: &str) -> BTreeSet<PathBuf> {
     let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
     let folder =
@@ -79,7 +79,7 @@ fn folders(metadata: &Value, package: &str) -> BTreeSet<PathBuf> {
         let package = packages.iter().find(|it| folder(it).as_ref() == Some(&here));
         let dependencies = package.and_then(|it| it["dependencies"].as_array()).into_iter().flatten();
         if found.insert(here) {
-            // Those of the tests alone are no part of it.
+            // The program does not contain its dev-dependencies.
             let built = dependencies.filter(|it| it["kind"] != "dev");
             next.extend(built.filter_map(|it| it["path"].as_str().map(PathBuf::from)));
         }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_backend_is_made_of_is_watched_and_nothing_else() {
+    fn only_the_backend_and_its_path_dependencies_are_watched() {
         let package = |name: &str, dependencies: Value| json!({ "name": name, "manifest_path": format!("/w/{name}/Cargo.toml"), "dependencies": dependencies });
         let on =
             |name: &str, kind: Value| json!({ "name": name, "kind": kind, "path": format!("/w/{name}") });
@@ -114,23 +114,23 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_is_told_from_a_compilers_reading() {
+    fn an_edit_is_distinguished_from_a_read() {
         let folder = tempfile::tempdir().unwrap();
         let (source, notes) = (folder.path().join("main.rs"), folder.path().join("main.rs~"));
         fs::write(&source, "fn main() {}").unwrap();
-        let (told, events) = mpsc::channel();
-        let mut watcher = notify::recommended_watcher(told).unwrap();
+        let (sender, events) = mpsc::channel();
+        let mut watcher = notify::recommended_watcher(sender).unwrap();
         watcher.watch(folder.path(), RecursiveMode::Recursive).unwrap();
         fs::read(&source).unwrap();
         fs::write(notes, "").unwrap();
         fs::write(folder.path().join("end"), "").unwrap();
         let seen = events.iter().map(Result::unwrap).take_while(|event| !event.paths[0].ends_with("end"));
-        assert!(!seen.into_iter().any(|event| is_edit(&event)), "nothing was edited");
+        assert!(!seen.into_iter().any(|event| is_edit(&event)), "no source file was edited");
 
         fs::write(folder.path().join("new.rs"), "").unwrap();
         fs::rename(folder.path().join("new.rs"), &source).unwrap();
-        assert!(edited(&events));
+        assert!(wait_for_edit(&events));
         drop(watcher);
-        while edited(&events) {}
+        while wait_for_edit(&events) {}
     }
 }

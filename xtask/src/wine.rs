@@ -1,8 +1,8 @@
-//! `cargo xtask wine`: the tests of the Windows code, built on Linux and run under Wine. Run by hand; it is no part of
-//! `cargo xtask test`.
+//! `cargo xtask wine`: builds the Windows code on Linux and runs its tests under Wine. `cargo xtask test` does not include
+//! it; run it by hand.
 //!
-//! rustup has no build of the standard library for this target where it cannot be downloaded, so that Debian's compiler is
-//! used, which comes with the library's source. `RUSTC_BOOTSTRAP` allows it to build that.
+//! It uses Debian's compiler and builds the standard library from Debian's source package, so that it works where rustup
+//! cannot download the library for this target. `RUSTC_BOOTSTRAP` allows the stable compiler to do so.
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -10,26 +10,26 @@ use anyhow::{Context, Result};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{
-    counts::Runner,
     setup::{self, Purpose},
     steps::Steps,
+    test_summary::Runner,
     workspace::Workspace,
 };
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
-/// What Debian's rustc-web and cargo-web install, whatever comes first on the `PATH`.
+/// The programs of Debian's rustc-web and cargo-web. The `PATH` may name others.
 const CARGO: &str = "/usr/bin/cargo";
 const RUSTC: &str = "/usr/bin/rustc";
-/// What is built anew for the target: the library, and the harness of the tests.
+/// The parts of the standard library to build for the target, with the test harness.
 const STD: &str = "-Zbuild-std=std,test,panic_abort,panic_unwind,proc_macro";
 
-/// What runs: processes and pipes for real, and the parsers and state machine beside them.
+/// The packages whose tests run.
 const RUN: [&str; 4] = ["windows-tests", "pillion", "pillion-protocol", "aios-backend"];
-/// What is type-checked with all its features; of the command and the plugin nothing else is done.
+/// The packages that are type-checked with all features. No test of `pillion-cli` and the plugin runs on Windows.
 const CHECKED: [&str; 4] = ["pillion", "pillion-server", "pillion-cli", "tauri-plugin-pillion"];
 
-/// The standard library takes random numbers from `ProcessPrng`, which Windows has had since version 10, and Wine not before
-/// version 9. A program that needs it does not start: exit code 53, and not a word.
+/// The standard library takes random numbers from `ProcessPrng`, which Windows has since version 10 and Wine since version 9.
+/// Under an older Wine, a program that needs it exits with code 53 and prints nothing. This source replaces the DLL.
 const SHIM: &str = r#"#include <windows.h>
 BOOLEAN WINAPI SystemFunction036(PVOID buffer, ULONG length);
 __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE buffer, SIZE_T length) {
@@ -37,7 +37,7 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE buffer, SIZE_T length) {
 }
 "#;
 
-/// Runs all steps up to the first that fails, and closes with what ran and what was type-checked.
+/// Runs all steps until one fails. At the end, prints which packages ran and which were type-checked only.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     setup::ensure(Purpose::Wine)?;
     let mut steps = Steps::new(workspace.target.join("xtask-wine"))?;
@@ -48,17 +48,17 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         ("RUSTC_BOOTSTRAP", "1"),
         ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine"),
         ("CARGO_TERM_COLOR", "never"),
-        // Wine tells of every function that it lacks, on the stderr of programs whose stderr is looked at.
+        // Without this, Wine writes a message about each function that it lacks to stderr, which tests read.
         ("WINEDEBUG", "-all"),
     ] {
         sh.set_var(name, value);
     }
     sh.set_var("WINEPREFIX", &prefix);
 
-    let ran = run_steps(&sh, &prefix, &mut steps);
-    // Programs that Wine keeps for the next one; they end by themselves otherwise, but not at once.
+    let result = run_steps(&sh, &prefix, &mut steps);
+    // Stop Wine's background processes now; they would end later by themselves.
     let _ = cmd!(sh, "wineserver -k").quiet().ignore_stderr().run();
-    ran?;
+    result?;
     let version = cmd!(sh, "wine --version").quiet().ignore_stderr().read()?;
     println!("\nran under {version}: {}", RUN.join(", "));
     println!("type-checked, with all features: {}", CHECKED.join(", "));
@@ -68,9 +68,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 
 fn run_steps(sh: &Shell, prefix: &Path, steps: &mut Steps) -> Result<()> {
     if !prefix.join("system.reg").is_file() {
-        fs::create_dir_all(prefix).with_context(|| format!("cannot make {}", prefix.display()))?;
+        fs::create_dir_all(prefix).with_context(|| format!("cannot create {}", prefix.display()))?;
         steps.run("wine: prefix", cmd!(sh, "wineboot --init"))?;
-        steps.run("wine: be Windows 10", cmd!(sh, "winecfg -v win10"))?;
+        steps.run("wine: set Windows 10", cmd!(sh, "winecfg -v win10"))?;
     }
     let system = prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
     if !system.is_file() {
@@ -86,7 +86,7 @@ fn run_steps(sh: &Shell, prefix: &Path, steps: &mut Steps) -> Result<()> {
         steps.run(&format!("check: {package}"), cargo(sh, "check").args(check))?;
     }
     for package in RUN {
-        // One at a time: Wine's one server does the work of a kernel.
+        // One test at a time: Wine's single server process does the work of the kernel and is slow.
         let test = ["--all-targets", "--package", package, "--", "--test-threads", "1"];
         steps.tests(&format!("wine: {package}"), Runner::Cargo, cargo(sh, "test").args(test))?;
     }

@@ -1,4 +1,4 @@
-//! Where things are in this repository, and the one way in which xtask calls cargo.
+//! The folders of this repository, and the one way in which xtask calls Cargo.
 
 use std::{
     env,
@@ -8,9 +8,8 @@ use std::{
 use anyhow::{Context, Result};
 use xshell::{Cmd, Shell, cmd};
 
-/// The features of every build by xtask. Cargo compiles the webview's dependency tree once for each different set of
-/// features, so there is one set: the front end embedded, and beside it what Linux alone has, the end-to-end
-/// harness and the guard.
+/// The features of every build by xtask. Cargo compiles the webview's dependencies once for each set of features, so xtask
+/// uses one set only: the embedded front end and, on Linux, the end-to-end test harness and the guard.
 const FEATURES: &str = if cfg!(target_os = "linux") {
     "aios/custom-protocol,integration-tests/desktop,pillion-guard/program"
 } else {
@@ -21,7 +20,7 @@ const FEATURES: &str = if cfg!(target_os = "linux") {
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
-    /// Cargo's target directory, wherever the developer has put it.
+    /// Cargo's target directory. The developer can set it to any folder.
     pub(crate) target: PathBuf,
 }
 
@@ -31,40 +30,43 @@ impl Workspace {
         let text = cmd!(sh, "cargo metadata --format-version 1 --no-deps").quiet().read()?;
         let metadata: serde_json::Value = serde_json::from_str(&text)?;
         let folder = |key: &str| {
-            metadata[key].as_str().map(PathBuf::from).with_context(|| format!("cargo names no {key}"))
+            metadata[key]
+                .as_str()
+                .map(PathBuf::from)
+                .with_context(|| format!("`cargo metadata` prints no {key}"))
         };
         Ok(Self { root: folder("workspace_root")?, target: folder("target_directory")? })
     }
 
-    /// A shell that stands at the root of the repository.
+    /// Returns a shell whose current directory is the root of the repository.
     pub(crate) fn shell(&self) -> Result<Shell> {
         let sh = Shell::new()?;
         sh.change_dir(&self.root);
         Ok(sh)
     }
 
-    /// The folder of a profile's programs.
+    /// Returns the folder of the compiled programs of a profile.
     pub(crate) fn programs(&self, release: bool) -> PathBuf {
         self.target.join(if release { "release" } else { "debug" })
     }
 
-    /// The Tauri project.
+    /// Returns the folder of the Tauri project.
     pub(crate) fn tauri(&self) -> PathBuf {
         self.root.join("apps/desktop/src-tauri")
     }
 }
 
-/// `cargo <command> --workspace` with the one set of features, to which the caller adds what to select.
+/// Returns `cargo <command> --workspace` with the one set of features. The caller adds the targets to select.
 pub(crate) fn cargo<'sh>(sh: &'sh Shell, command: &[&str]) -> Cmd<'sh> {
     cmd!(sh, "cargo {command...} --workspace --features {FEATURES}")
 }
 
-/// A program's file name on this system.
+/// Returns a program's file name on this system.
 pub(crate) fn program(name: &str) -> String {
     format!("{name}{}", env::consts::EXE_SUFFIX)
 }
 
-/// Where a program is, if it is on the `PATH`.
+/// Returns the path of a program on the `PATH`, or `None`.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let name = program(name);
     let folders = env::var_os("PATH")?;

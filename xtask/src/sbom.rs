@@ -1,5 +1,5 @@
-//! `cargo xtask sbom`: bills of materials of what ships, in CycloneDX (<https://cyclonedx.org>), each held against what
-//! Cargo and npm themselves say that it is made of.
+//! `cargo xtask sbom`: writes software bills of materials (SBOMs) in CycloneDX format (<https://cyclonedx.org>) for
+//! everything that ships. Each one is compared with the dependencies that Cargo or npm lists.
 
 use std::{
     collections::BTreeSet,
@@ -16,9 +16,9 @@ use crate::{npm, tools::CARGO_CYCLONEDX, workspace::Workspace};
 /// A program that ships.
 struct Shipped {
     package: &'static str,
-    /// Where its manifest is.
+    /// The folder of its manifest.
     folder: &'static str,
-    /// The features that it ships with.
+    /// The features of the shipped build.
     features: &'static str,
 }
 
@@ -27,11 +27,11 @@ const SHIPPED: &[Shipped] = &[
     Shipped { package: "aios-backend", folder: "apps/backend", features: "" },
 ];
 
-/// The npm workspace that the front end is built from.
+/// The npm workspace of the front end.
 const FRONT_END: &str = "aios-desktop";
 
-/// Writes a bill for the app, its backend and its front end into the folder of a release's packages for `target` (this
-/// machine's own by default), and prints where. Installs the tool for Rust if it is not there.
+/// Writes an SBOM for the app, its backend and its front end into the folder of the release bundles for `target` (default:
+/// this machine's target), and prints that folder. Installs cargo-cyclonedx if it is missing.
 pub(crate) fn write(workspace: &Workspace, target: Option<&str>) -> Result<()> {
     if CARGO_CYCLONEDX.find(workspace).is_none() {
         CARGO_CYCLONEDX.install(workspace, &workspace.shell()?).run()?;
@@ -44,7 +44,11 @@ pub(crate) fn write(workspace: &Workspace, target: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Writes the bills of the programs; the tool has to be there.
+/// Writes the SBOMs of the Rust programs.
+///
+/// # Errors
+///
+/// Fails if cargo-cyclonedx is not installed, or if an SBOM lacks a dependency.
 pub(crate) fn programs(workspace: &Workspace, target: Option<&str>, folder: &Path) -> Result<()> {
     let sh = workspace.shell()?;
     let tool = CARGO_CYCLONEDX.find(workspace).context("cargo-cyclonedx is not installed")?;
@@ -55,68 +59,68 @@ pub(crate) fn programs(workspace: &Workspace, target: Option<&str>, folder: &Pat
         None => cmd!(sh, "rustc --print host-tuple").quiet().read()?,
     };
     for Shipped { package, folder: home, features } in SHIPPED {
-        let strays = Strays::of(workspace, &sh)?;
-        let name = strays.name;
+        let scratch = ScratchFiles::of(workspace, &sh)?;
+        let name = scratch.name;
         cmd!(sh, "{tool} cyclonedx --quiet --format json --spec-version 1.5 --override-filename {name}")
             .args(["--manifest-path", &format!("{home}/Cargo.toml"), "--target", &triple])
             .args(["--features", features])
             .quiet()
             .run()?;
-        // The tool names the members of this workspace by where they are on this machine.
+        // cargo-cyclonedx identifies workspace members by absolute path; make the paths relative.
         let text = fs::read_to_string(workspace.root.join(home).join(format!("{name}.json")))?;
         let here = format!("file://{}", workspace.root.display());
-        let bill = text.replace(&here, "file://.");
+        let sbom = text.replace(&here, "file://.");
         let tree =
             cmd!(sh, "cargo tree --locked --package {package} --features {features} --target {triple}")
                 .args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
                 .quiet()
                 .read()?;
-        keep(&folder.join(format!("{package}.cdx.json")), &bill, &cargo_names(&tree))?;
+        write_if_complete(&folder.join(format!("{package}.cdx.json")), &sbom, &cargo_names(&tree))?;
     }
     Ok(())
 }
 
-/// Writes the bill of the front end. It lists the build's tools, too, as optional: they write what ships. Leaving them out
-/// (`--omit dev`) would leave out what both they and the page need, React among others: npm/cli#7909.
+/// Writes the SBOM of the front end. It also lists the build tools, marked as optional. `--omit dev` would leave out
+/// packages that both the tools and the page need, for example React: <https://github.com/npm/cli/issues/7909>.
 pub(crate) fn front_end(workspace: &Workspace, folder: &Path) -> Result<()> {
     let sh = workspace.shell()?;
     let of = ["--package-lock-only", "--workspace", FRONT_END];
-    let bill = npm::npm(&sh, &["sbom", "--sbom-format", "cyclonedx"]).args(of).quiet().read()?;
+    let sbom = npm::npm(&sh, &["sbom", "--sbom-format", "cyclonedx"]).args(of).quiet().read()?;
     let list = npm::npm(&sh, &["ls", "--all", "--omit", "dev", "--json"]).args(of).quiet().read()?;
     let mut expected = BTreeSet::new();
     npm_names(&serde_json::from_str(&list)?, &mut expected);
-    keep(&folder.join(format!("{FRONT_END}.cdx.json")), &bill, &expected)
+    write_if_complete(&folder.join(format!("{FRONT_END}.cdx.json")), &sbom, &expected)
 }
 
-/// Writes a bill, unless something is missing from it.
-fn keep(file: &Path, bill: &str, expected: &BTreeSet<String>) -> Result<()> {
+/// Writes an SBOM, or fails with the names of the dependencies that it lacks.
+fn write_if_complete(file: &Path, sbom: &str, expected: &BTreeSet<String>) -> Result<()> {
     let name = file.file_name().unwrap_or_default().display();
-    let listed = listed(&serde_json::from_str(bill)?);
+    let listed = listed(&serde_json::from_str(sbom)?);
     if expected.is_empty() {
-        bail!("nobody knows what should be in {name}");
+        bail!("cannot check {name}: the package manager listed no dependencies");
     }
     let missing: Vec<&str> = expected.difference(&listed).map(String::as_str).collect();
     if !missing.is_empty() {
-        bail!("{name} is not complete; missing: {}", missing.join(", "));
+        bail!("{name} lacks these dependencies: {}", missing.join(", "));
     }
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    fs::write(file, bill).with_context(|| format!("cannot write {}", file.display()))
+    fs::write(file, sbom).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// `name@version` of everything in a bill, and of what it is the bill of.
-fn listed(bill: &Value) -> BTreeSet<String> {
-    let components = bill["components"].as_array().into_iter().flatten();
-    // npm calls a workspace by its folder, but refers to it by its name.
+/// Returns `name@version` of each component of an SBOM, and of the program that the SBOM describes.
+fn listed(sbom: &Value) -> BTreeSet<String> {
+    let components = sbom["components"].as_array().into_iter().flatten();
+    // For a workspace, npm writes the folder as `name`, and the package name in `bom-ref`.
     let names = |component: &Value| {
         let text = |key: &str| component[key].as_str().unwrap_or_default().to_owned();
         [text("bom-ref"), format!("{}@{}", text("name"), text("version"))]
     };
-    components.chain([&bill["metadata"]["component"]]).flat_map(names).collect()
+    components.chain([&sbom["metadata"]["component"]]).flat_map(names).collect()
 }
 
-/// `name@version` from the lines of `cargo tree`, which are `name v1.2.3`, and a remark in parentheses or none.
+/// Returns `name@version` for each line of `cargo tree`: `name v1.2.3`, optionally followed by a remark in parentheses.
 fn cargo_names(tree: &str) -> BTreeSet<String> {
     let name = |line: &str| {
         let mut words = line.split(' ');
@@ -125,10 +129,10 @@ fn cargo_names(tree: &str) -> BTreeSet<String> {
     tree.lines().filter_map(name).collect()
 }
 
-/// `name@version` of everything below a node of `npm ls --json`.
+/// Collects `name@version` of each dependency below a node of `npm ls --json`.
 fn npm_names(node: &Value, names: &mut BTreeSet<String>) {
     for (name, dependency) in node["dependencies"].as_object().into_iter().flatten() {
-        // What is optional and not for this system has no version.
+        // An optional dependency for another platform has no version.
         if let Some(version) = dependency["version"].as_str() {
             names.insert(format!("{name}@{version}"));
         }
@@ -136,14 +140,13 @@ fn npm_names(node: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-/// The files of cargo-cyclonedx, which writes one beside the manifest of every member of the workspace and nowhere else.
-/// They are removed on drop.
-struct Strays {
+/// The output files of cargo-cyclonedx, which can only write beside each workspace member's manifest. Drop removes them.
+struct ScratchFiles {
     name: &'static str,
     files: Vec<PathBuf>,
 }
 
-impl Strays {
+impl ScratchFiles {
     fn of(workspace: &Workspace, sh: &Shell) -> Result<Self> {
         let name = "xtask-sbom";
         let text = cmd!(sh, "cargo metadata --format-version 1 --no-deps").quiet().read()?;
@@ -154,13 +157,13 @@ impl Strays {
         };
         let files: Vec<_> = manifests.filter_map(beside).collect();
         if files.is_empty() {
-            bail!("cargo names no member of {}", workspace.root.display());
+            bail!("`cargo metadata` lists no workspace member in {}", workspace.root.display());
         }
         Ok(Self { name, files })
     }
 }
 
-impl Drop for Strays {
+impl Drop for ScratchFiles {
     fn drop(&mut self) {
         for file in &self.files {
             let _ = fs::remove_file(file);
@@ -175,32 +178,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bill_that_lacks_something_is_not_written() {
+    fn an_incomplete_sbom_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sbom/app.cdx.json");
-        let bill = json!({
+        let sbom = json!({
             "metadata": { "component": { "bom-ref": "x", "name": "app", "version": "0.1.0" } },
             "components": [
                 { "bom-ref": "registry+a", "name": "a", "version": "1.0.0" },
                 { "bom-ref": "web@0.1.0", "name": "apps/web", "version": "0.1.0" },
             ],
         });
-        let keep = |expected: &[&str]| {
-            keep(&file, &bill.to_string(), &expected.iter().map(ToString::to_string).collect())
+        let write = |expected: &[&str]| {
+            write_if_complete(&file, &sbom.to_string(), &expected.iter().map(ToString::to_string).collect())
         };
-        for (expected, said) in
-            [(&["a@1.0.0", "a@2.0.0", "b@1.0.0"][..], "a@2.0.0, b@1.0.0"), (&[], "nobody knows")]
+        for (expected, message) in
+            [(&["a@1.0.0", "a@2.0.0", "b@1.0.0"][..], "a@2.0.0, b@1.0.0"), (&[], "listed no dependencies")]
         {
-            let error = keep(expected).unwrap_err().to_string();
-            assert!(error.contains(said) && error.contains("app.cdx.json"), "{error}");
+            let error = write(expected).unwrap_err().to_string();
+            assert!(error.contains(message) && error.contains("app.cdx.json"), "{error}");
             assert!(!file.exists());
         }
-        keep(&["a@1.0.0", "app@0.1.0", "web@0.1.0"]).unwrap();
-        assert_eq!(fs::read_to_string(file).unwrap(), bill.to_string());
+        write(&["a@1.0.0", "app@0.1.0", "web@0.1.0"]).unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), sbom.to_string());
     }
 
     #[test]
-    fn what_cargo_and_npm_list_is_read() {
+    fn dependency_lists_of_cargo_and_npm_are_parsed() {
         let tree = "aios v0.1.0 (/src/apps/desktop)\nserde v1.0.2\nserde v1.0.2 (*)\nderive v2.0.0+x (proc-macro)\n\n";
         let names: Vec<_> = cargo_names(tree).into_iter().collect();
         assert_eq!(names, ["aios@0.1.0", "derive@2.0.0+x", "serde@1.0.2"]);

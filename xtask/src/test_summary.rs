@@ -1,27 +1,27 @@
-//! How many tests passed and failed, read from the closing lines of the programs that ran them.
+//! Reads the number of passed and failed tests from the summary line that a test runner prints at its end.
 
 use std::ops::AddAssign;
 
-/// Tests that ran, by outcome.
+/// Number of tests by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct TestCounts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
 }
 
-impl AddAssign for Counts {
+impl AddAssign for TestCounts {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
     }
 }
 
-/// A program that runs tests, known by how its output ends.
+/// A test runner. Each variant shows the summary line that its output ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runner {
     /// `     Summary [   0.121s] 9 tests run: 7 passed (1 slow), 1 failed, 1 timed out, 2 skipped`
     Nextest,
-    /// `test result: FAILED. 3 passed; 1 failed; 0 ignored; …`, once for each test program.
+    /// `test result: FAILED. 3 passed; 1 failed; 0 ignored; …`, one line for each test program.
     Cargo,
     /// `      Tests  1 failed | 11 passed | 2 skipped (14)`
     Vitest,
@@ -30,26 +30,26 @@ pub(crate) enum Runner {
 }
 
 impl Runner {
-    /// The counts, or nothing when `output` does not end as this runner's does. Never a silent zero: a runner whose
-    /// format has changed must be noticed.
-    pub(crate) fn counts(self, output: &str) -> Option<Counts> {
-        let output = without_colour(output);
-        let mut lines = output.lines().filter_map(|line| self.closing(line.trim()));
+    /// Returns the counts, or `None` if `output` has no summary line of this runner. `None` is not zero: the caller
+    /// reports it, so that a change of the runner's format is noticed.
+    pub(crate) fn counts(self, output: &str) -> Option<TestCounts> {
+        let output = strip_colour(output);
+        let mut lines = output.lines().filter_map(|line| self.summary(line.trim()));
         match self {
-            // A runner that was stopped and closed twice has said the truth last.
-            Self::Nextest | Self::Vitest | Self::Soak => lines.next_back().and_then(tally),
+            // An interrupted runner can print two summaries; the last one is complete.
+            Self::Nextest | Self::Vitest | Self::Soak => lines.next_back().and_then(parse_counts),
             Self::Cargo => {
                 let mut total = None;
                 for line in lines {
-                    *total.get_or_insert_with(Counts::default) += tally(line)?;
+                    *total.get_or_insert_with(TestCounts::default) += parse_counts(line)?;
                 }
                 total
             }
         }
     }
 
-    /// The part of a closing line that counts, if this is one.
-    fn closing(self, line: &str) -> Option<&str> {
+    /// Returns the part of a summary line that holds the counts, or `None` for any other line.
+    fn summary(self, line: &str) -> Option<&str> {
         match self {
             Self::Nextest => line.strip_prefix("Summary [")?.split_once(" run: ").map(|(_, counts)| counts),
             Self::Cargo => line.strip_prefix("test result: ")?.split_once(". ").map(|(_, counts)| counts),
@@ -59,13 +59,13 @@ impl Runner {
     }
 }
 
-/// Adds up `7 passed (1 slow), 1 failed, 1 timed out`, whatever separates the items.
-fn tally(items: &str) -> Option<Counts> {
+/// Adds up `7 passed (1 slow), 1 failed, 1 timed out`. The separator is a comma, a semicolon or a bar.
+fn parse_counts(items: &str) -> Option<TestCounts> {
     let mut counts = None;
     for item in items.split([',', ';', '|']) {
         let Some((number, outcome)) = item.trim().split_once(' ') else { continue };
         let Ok(number) = number.parse::<u64>() else { continue };
-        let counts = counts.get_or_insert_with(Counts::default);
+        let counts = counts.get_or_insert_with(TestCounts::default);
         match outcome.split(" (").next().unwrap_or_default() {
             "passed" => counts.passed += number,
             "failed" | "timed out" | "exec failed" | "failed due to signal" => counts.failed += number,
@@ -75,8 +75,8 @@ fn tally(items: &str) -> Option<Counts> {
     counts
 }
 
-/// Drops the escape sequences of ECMA-48 that set colours: `ESC [ … m`.
-fn without_colour(text: &str) -> String {
+/// Removes the colour sequences of ECMA-48: `ESC [ … m`.
+fn strip_colour(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -90,39 +90,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nextest() {
+    fn nextest_summary_is_parsed() {
         let output = "noise\n────────────\n     Summary [   0.121s] 9/12 tests run: 5 passed (1 slow, 1 flaky), 2 failed, 1 timed out, 1 exec failed, 3 skipped\n        FAIL x\n";
-        assert_eq!(Runner::Nextest.counts(output), Some(Counts { passed: 5, failed: 4 }));
+        assert_eq!(Runner::Nextest.counts(output), Some(TestCounts { passed: 5, failed: 4 }));
         let one = "     Summary [   0.005s] 1 test run: 1 passed, 0 skipped\n";
-        assert_eq!(Runner::Nextest.counts(one), Some(Counts { passed: 1, failed: 0 }));
+        assert_eq!(Runner::Nextest.counts(one), Some(TestCounts { passed: 1, failed: 0 }));
         let none = "     Summary [   0.000s] 0 tests run: 0 passed, 4 skipped\n";
-        assert_eq!(Runner::Nextest.counts(none), Some(Counts::default()));
+        assert_eq!(Runner::Nextest.counts(none), Some(TestCounts::default()));
     }
 
     #[test]
-    fn cargo_adds_its_programs_up() {
+    fn cargo_summaries_are_added_up() {
         let output = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
                       test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.02s\n";
-        assert_eq!(Runner::Cargo.counts(output), Some(Counts { passed: 5, failed: 1 }));
+        assert_eq!(Runner::Cargo.counts(output), Some(TestCounts { passed: 5, failed: 1 }));
     }
 
     #[test]
-    fn vitest() {
+    fn vitest_summary_is_parsed() {
         let output = " Test Files  2 passed (2)\n      Tests  1 failed | 11 passed | 2 skipped (14)\n   Duration  1s\n";
-        assert_eq!(Runner::Vitest.counts(output), Some(Counts { passed: 11, failed: 1 }));
+        assert_eq!(Runner::Vitest.counts(output), Some(TestCounts { passed: 11, failed: 1 }));
         let coloured =
             "\x1b[2m      Tests \x1b[22m \x1b[1m\x1b[32m5 passed\x1b[39m\x1b[22m\x1b[90m (5)\x1b[39m\n";
-        assert_eq!(Runner::Vitest.counts(coloured), Some(Counts { passed: 5, failed: 0 }));
+        assert_eq!(Runner::Vitest.counts(coloured), Some(TestCounts { passed: 5, failed: 0 }));
     }
 
     #[test]
-    fn soak() {
+    fn soak_summary_is_parsed() {
         let output = "seed 7\nsurvivors 1\nrounds: 199 passed, 1 failed\n";
-        assert_eq!(Runner::Soak.counts(output), Some(Counts { passed: 199, failed: 1 }));
+        assert_eq!(Runner::Soak.counts(output), Some(TestCounts { passed: 199, failed: 1 }));
     }
 
     #[test]
-    fn what_cannot_be_read_is_no_zero() {
+    fn unknown_output_gives_none_instead_of_zero() {
         for runner in [Runner::Nextest, Runner::Cargo, Runner::Vitest, Runner::Soak] {
             assert_eq!(runner.counts(""), None);
             assert_eq!(runner.counts("error: could not compile `x`\n"), None);
