@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pillion::{Restart, Spec};
+use pillion::{Program, Restart, Spec};
 use rustix::process::Signal;
 
 use crate::{Living, Mark, PATIENCE};
@@ -36,27 +36,34 @@ impl Tree {
         self.mark.value()
     }
 
-    /// A `fake-sidecar` that takes `steps`, separated by spaces, under the name `sidecar`.
+    /// A sidecar called `sidecar` that runs `fake-sidecar` with `steps`, separated by spaces. It is not restarted.
     #[must_use]
     pub fn sidecar(&self, steps: &str) -> Spec {
-        self.program(self.sidecar.clone()).args(steps.split_ascii_whitespace())
+        self.spec(self.fake(steps))
     }
 
-    /// Any other program, under the name `sidecar`, which is not restarted. The path of `fake-sidecar` is in its
-    /// environment as `FAKE`.
-    #[must_use]
-    pub fn program(&self, program: impl Into<PathBuf>) -> Spec {
-        self.marked(Spec::run("sidecar", program))
-    }
-
-    /// A `fake-sidecar` that takes `steps` under a name of its own.
+    /// As [`sidecar`](Self::sidecar), under another name.
     #[must_use]
     pub fn named(&self, name: &str, steps: &str) -> Spec {
-        self.marked(Spec::run(name, &self.sidecar)).args(steps.split_ascii_whitespace())
+        Spec::run(name, self.fake(steps)).restart(Restart::Never)
     }
 
-    fn marked(&self, spec: Spec) -> Spec {
-        spec.restart(Restart::Never).env(Mark::VARIABLE, self.mark()).env("FAKE", &self.sidecar)
+    /// A sidecar called `sidecar` that runs this program. It is not restarted.
+    #[must_use]
+    pub fn spec(&self, program: Program) -> Spec {
+        Spec::run("sidecar", program).restart(Restart::Never)
+    }
+
+    /// `fake-sidecar` with `steps`, separated by spaces.
+    #[must_use]
+    pub fn fake(&self, steps: &str) -> Program {
+        self.program(&self.sidecar).args(steps.split_ascii_whitespace())
+    }
+
+    /// Any other program. Its environment holds the mark, and the path of `fake-sidecar` as `FAKE`.
+    #[must_use]
+    pub fn program(&self, path: impl Into<PathBuf>) -> Program {
+        Program::new(path).env(Mark::VARIABLE, self.mark()).env("FAKE", &self.sidecar)
     }
 
     /// The processes that are alive now.

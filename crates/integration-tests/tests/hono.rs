@@ -73,7 +73,7 @@ async fn runs_under_pillion_run_and_stops_when_asked() -> Result<()> {
 #[ignore = "needs Node and the built example: cargo xtask test"]
 async fn keeps_its_port_across_a_crash() -> Result<()> {
     let tree = Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
-    let spec = tree.program("node").arg(server()?).handover(true).restart(Restart::OnFailure);
+    let spec = tree.spec(tree.program("node").arg(server()?).handover(true)).restart(Restart::OnFailure);
     let (supervisor, _events) = Supervisor::start(spec);
     let mut changes = supervisor.watch();
     let before = supervisor.ready().await?;
@@ -105,11 +105,12 @@ async fn keeps_its_port_across_a_crash() -> Result<()> {
 #[ignore = "needs Node and the built example: cargo xtask test"]
 async fn answers_the_app_alone() -> Result<()> {
     let tree = Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
-    let (supervisor, _events) = Supervisor::start(tree.program("node").arg(server()?).private(true));
+    let (supervisor, _events) =
+        Supervisor::start(tree.spec(tree.program("node").arg(server()?).private(true)));
     // Ready: it has proved that it holds the token.
     let endpoint = supervisor.ready().await?;
     assert_eq!(endpoint.version, Some(version()?), "told to whoever holds the token");
-    let token = supervisor.token().context("it is private")?;
+    let token = supervisor.access().await?.token.context("it is private")?;
     let bearer = format!("authorization: Bearer {}\r\n", token.reveal());
     let port = endpoint.port.context("it listens on a port")?;
     let (ours, page) = (format!("host: 127.0.0.1:{port}\r\n"), "origin: tauri://localhost\r\n");
@@ -152,7 +153,7 @@ async fn answers_the_app_alone() -> Result<()> {
 #[ignore = "needs Node and the built example: cargo xtask test"]
 async fn does_without_a_port() -> Result<()> {
     let tree = Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
-    let spec = tree.program("node").arg(server()?).private(true).transport(Transport::Local);
+    let spec = tree.spec(tree.program("node").arg(server()?).private(true).transport(Transport::Local));
     let (supervisor, _events) = Supervisor::start(spec);
     assert_eq!(supervisor.ready().await?.port, None);
     let access = supervisor.access().await?;

@@ -3,7 +3,9 @@
 use std::{ffi::OsString, io, path::Path, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use pillion::{Events, Exit, FailureKind, Inherit, Restart, SidecarEvent, Spec, State, Status, Supervisor};
+use pillion::{
+    Events, Exit, FailureKind, Inherit, Program, Restart, SidecarEvent, Spec, State, Status, Supervisor,
+};
 use tokio::sync::mpsc;
 
 use crate::report::{Json, Report, Terminal};
@@ -129,16 +131,17 @@ fn spec(args: Args) -> Spec {
     let mut command = args.command.into_iter();
     let program = command.next().unwrap_or_default();
     let name = args.name.or_else(|| Some(Path::new(&program).file_stem()?.to_string_lossy().into_owned()));
-    Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
+    // As without `pillion run`: the proxy variables of this terminal are meant for the program that runs in it.
+    let program = Program::new(program)
         .args(command)
-        // As without us: whoever has set a proxy in this terminal has set it for what is run here.
         .inherit(Inherit::all())
+        .handover(args.handover)
+        .private(args.private);
+    Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
         .health_path(args.health)
         .ready_timeout(args.ready_timeout)
         .grace(args.grace)
         .restart(args.restart.into())
-        .handover(args.handover)
-        .private(args.private)
 }
 
 /// Why there is nothing more to show.

@@ -41,8 +41,7 @@ pub use report::{
     events::{Events, SidecarEvent, StatusWatch},
     log::Log,
 };
-pub use spawn::environment::Inherit;
-pub use spec::{Liveness, Restart, RestartLimit, Spec, Transport};
+pub use spec::{Inherit, Liveness, Program, Restart, RestartLimit, Spec, Transport};
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, State, Status, StopOutcome};
 pub use supervisor::Supervisor;
 pub use transport::access::Access;

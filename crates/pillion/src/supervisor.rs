@@ -12,7 +12,7 @@ use dependencies::Dependency;
 
 use crate::{
     Access, Detail, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, State, Status, StatusWatch,
-    StopOutcome, Token,
+    StopOutcome,
     report::events,
     report::snapshot::{Readiness, Snapshot},
 };
@@ -111,14 +111,6 @@ impl Supervisor {
             Ok((Readiness::Down(failure), _)) => Err(failure),
             Ok((Readiness::Up(_) | Readiness::Pending, _)) | Err(_) => Err(self.closed()),
         }
-    }
-
-    /// The token that requests to the sidecar have to carry, as `Authorization: Bearer {token}`: another one for each start.
-    /// `None` where the sidecar is not [private](Spec::private), and while it is not ready: before that, nothing shows that
-    /// the server on the port is the one that holds it. Give it to nobody but the app.
-    #[must_use]
-    pub fn token(&self) -> Option<Token> {
-        self.snapshot.borrow().access.as_ref()?.token.clone()
     }
 
     /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start

@@ -156,7 +156,18 @@ impl Sidecar {
         Ok(program)
     }
 
-    /// Puts what is declared beside the program into a specification.
+    /// Applies the declared settings of the program.
+    pub(crate) fn configure(&self, program: pillion::Program) -> pillion::Program {
+        let program = program
+            .args(&self.args)
+            .private(self.private)
+            .inherit(self.inherit.clone())
+            .handover(self.handover)
+            .transport(self.transport);
+        self.env.iter().fold(program, |program, (variable, value)| program.env(variable, value))
+    }
+
+    /// Checks the declaration, and applies its settings that do not depend on where the server comes from.
     pub(crate) fn refine(&self, mut spec: Spec, name: &str) -> Result<Spec, ConfigError> {
         let names = self.inherit.allow.iter().flatten().chain(&self.inherit.deny);
         for variable in names {
@@ -164,10 +175,6 @@ impl Sidecar {
             if variable.is_empty() || stem.contains(['*', '=']) {
                 return Err(ConfigError::Inherit { sidecar: name.to_owned(), name: variable.clone() });
             }
-        }
-        spec = spec.args(&self.args).private(self.private).inherit(self.inherit.clone());
-        for (variable, value) in &self.env {
-            spec = spec.env(variable, value);
         }
         if let Some(health) = &self.health {
             if !health.starts_with('/') {
@@ -187,8 +194,6 @@ impl Sidecar {
         Ok(spec
             .restart_limit(self.restart_limit.into())
             .liveness(Option::from(self.liveness))
-            .handover(self.handover)
-            .transport(self.transport)
             .depends_on(&self.depends_on)
             .optional(self.optional))
     }
@@ -201,10 +206,10 @@ fn yes() -> bool {
 impl From<RestartLimit> for pillion::RestartLimit {
     fn from(RestartLimit { limit, window_ms }: RestartLimit) -> Self {
         let default = Self::default();
-        Self {
-            limit: limit.unwrap_or(default.limit),
-            window: window_ms.map_or(default.window, |ms| Duration::from_millis(ms.get())),
-        }
+        Self::new(
+            limit.unwrap_or(default.limit),
+            window_ms.map_or(default.window, |ms| Duration::from_millis(ms.get())),
+        )
     }
 }
 
@@ -212,10 +217,10 @@ impl From<Liveness> for Option<pillion::Liveness> {
     fn from(liveness: Liveness) -> Self {
         let Liveness::Asked(Questions { interval_ms, tolerance }) = liveness else { return None };
         let default = pillion::Liveness::default();
-        Some(pillion::Liveness {
-            interval: interval_ms.map_or(default.interval, |ms| Duration::from_millis(ms.get())),
-            tolerance: tolerance.map_or(default.tolerance, NonZeroU32::get),
-        })
+        Some(pillion::Liveness::new(
+            interval_ms.map_or(default.interval, |ms| Duration::from_millis(ms.get())),
+            tolerance.map_or(default.tolerance, NonZeroU32::get),
+        ))
     }
 }
 
@@ -324,11 +329,8 @@ mod tests {
 
         let some = sidecar(&json!({ "restartLimit": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }));
         let (window, interval) = (Duration::from_millis(1500), pillion::Liveness::default().interval);
-        assert_eq!(
-            pillion::RestartLimit::from(some.restart_limit),
-            pillion::RestartLimit { limit: 4, window }
-        );
-        assert_eq!(Option::from(some.liveness), Some(pillion::Liveness { interval, tolerance: 9 }));
+        assert_eq!(pillion::RestartLimit::from(some.restart_limit), pillion::RestartLimit::new(4, window));
+        assert_eq!(Option::from(some.liveness), Some(pillion::Liveness::new(interval, 9)));
         assert_eq!(Option::<pillion::Liveness>::from(sidecar(&json!({ "liveness": false })).liveness), None);
     }
 
@@ -348,7 +350,7 @@ mod tests {
             sidecar.refine(Spec::run("api", "api"), "api").map(|_| sidecar.inherit)
         };
         assert_eq!(refine(r#"{ "allow": ["LANG", "LC_*"] }"#), Ok(Inherit::only(["LANG", "LC_*"])));
-        assert_eq!(refine(r#"{ "deny": ["AWS_*"] }"#), Ok(Inherit::default().but(["AWS_*"])));
+        assert_eq!(refine(r#"{ "deny": ["AWS_*"] }"#), Ok(Inherit::default().except(["AWS_*"])));
         assert_eq!(refine(r#"{ "allow": ["*"] }"#), Ok(Inherit::all()));
         for name in ["", "*_PROXY", "A=1", "A**"] {
             let error = refine(&format!(r#"{{ "deny": ["{name}"] }}"#)).unwrap_err().to_string();

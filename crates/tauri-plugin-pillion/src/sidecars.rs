@@ -51,7 +51,8 @@ impl Sidecars {
                     if development {
                         programs.push((name.clone(), Program::new(program.clone())));
                     }
-                    Spec::run(name, program).allowed_origins(&origins)
+                    let program = pillion::Program::new(program).allowed_origins(&origins);
+                    Spec::run(name, sidecar.configure(program))
                 }
                 Found::Server(port) => Spec::attach(name, port),
             };

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use pillion::{SidecarEvent, Spec, Supervisor};
+use pillion::{Program, SidecarEvent, Spec, Supervisor};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -178,8 +178,8 @@ fn bare(arguments: &[String], bytes: u64) -> Result<(u64, u64)> {
 
 fn supervised(arguments: &[String], subscribe: bool) -> Result<(u64, u64)> {
     // It never announces, and ends by itself: the flood must be over before it is taken for stuck.
-    let spec =
-        Spec::run("flood", env::current_exe()?).args(arguments).ready_timeout(Duration::from_secs(3600));
+    let spec = Spec::run("flood", Program::new(env::current_exe()?).args(arguments))
+        .ready_timeout(Duration::from_secs(3600));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (flood, mut events) = Supervisor::start(spec);

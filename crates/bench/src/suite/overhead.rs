@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use integration_tests::{Living, Mark};
-use pillion::{SidecarEvent, Spec, State, StopOutcome, Supervisor};
+use pillion::{Program, SidecarEvent, Spec, State, StopOutcome, Supervisor};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -81,7 +81,7 @@ fn bare(program: &Path) -> Result<Trial> {
 fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
     let mark = Mark::new()?;
     runtime.block_on(async {
-        let spec = Spec::run("backend", program).env(Mark::VARIABLE, mark.value());
+        let spec = Spec::run("backend", Program::new(program).env(Mark::VARIABLE, mark.value()));
         let begun = Instant::now();
         let (backend, mut events) = Supervisor::start(spec);
         let mut announced = None;

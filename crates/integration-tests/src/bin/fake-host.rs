@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
 
 use integration_tests::doomed::{Doomed, Order, perform};
-use pillion::{Restart, Spec, State, Supervisor};
+use pillion::{Program, Restart, Spec, State, Supervisor};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
@@ -19,8 +19,7 @@ struct Host {
 
 impl Doomed for Host {
     fn start(order: Order) -> Self {
-        let spec = Spec::run("sidecar", order.program)
-            .args(order.arguments)
+        let spec = Spec::run("sidecar", Program::new(order.program).args(order.arguments))
             .ready_timeout(order.ready_timeout)
             .grace(order.grace)
             // What is started again while the app lives is no survivor, but would look like one.

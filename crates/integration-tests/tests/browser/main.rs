@@ -17,7 +17,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use integration_tests::browser::{Chromium, Elsewhere, Learned, PAGE, Resolver};
-use pillion::{Spec, Supervisor};
+use pillion::{Program, Spec, Supervisor};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -46,12 +46,12 @@ struct Counter {
 impl Counter {
     /// One that lets everybody in.
     async fn open() -> Result<Self> {
-        Self::start(Self::spec().arg("--open")).await
+        Self::start(Self::program().arg("--open")).await
     }
 
     /// A sidecar as an app has it, for pages of this origin.
     async fn private(origin: &str) -> Result<Self> {
-        Self::start(Self::spec().private(true).allowed_origins([origin])).await
+        Self::start(Self::program().private(true).allowed_origins([origin])).await
     }
 
     /// The one that an app has started.
@@ -59,14 +59,14 @@ impl Counter {
         Self { port, token: Some(token.to_owned()), supervisor: None }
     }
 
-    fn spec() -> Spec {
-        Spec::run("counter", env!("CARGO_BIN_EXE_hit-counter"))
+    fn program() -> Program {
+        Program::new(env!("CARGO_BIN_EXE_hit-counter"))
     }
 
-    async fn start(spec: Spec) -> Result<Self> {
-        let (supervisor, _events) = Supervisor::start(spec);
+    async fn start(program: Program) -> Result<Self> {
+        let (supervisor, _events) = Supervisor::start(Spec::run("counter", program));
         let port = supervisor.ready().await?.port.context("it has a port")?.get();
-        let token = supervisor.token().map(|token| token.reveal().to_owned());
+        let token = supervisor.access().await?.token.map(|token| token.reveal().to_owned());
         Ok(Self { port, token, supervisor: Some(supervisor) })
     }
 

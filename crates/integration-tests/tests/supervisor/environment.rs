@@ -63,10 +63,9 @@ fn port_and_origins_are_given_where_the_specification_says_so() {
         let tree = tree();
         let names = "env PORT env PILLION_ALLOWED_ORIGINS exit 0";
         assert_eq!(output(tree.sidecar(names)).await, ["PORT is unset", "PILLION_ALLOWED_ORIGINS is unset"]);
-        let given =
-            tree.sidecar(names).env("PORT", "4242").allowed_origins(["tauri://localhost", "http://a:1"]);
+        let given = tree.fake(names).env("PORT", "4242").allowed_origins(["tauri://localhost", "http://a:1"]);
         let expected = ["PORT=4242", "PILLION_ALLOWED_ORIGINS=tauri://localhost,http://a:1"];
-        assert_eq!(output(given).await, expected);
+        assert_eq!(output(tree.spec(given)).await, expected);
     });
 }
 
@@ -75,7 +74,7 @@ fn arguments_environment_and_directory_arrive_as_they_are() {
     run(async {
         let tree = tree();
         let dir = tempfile::tempdir().unwrap();
-        let spec = tree.program("sh").args([
+        let program = tree.program("sh").args([
             "-c",
             r#"printf '%s\n' "$0" "$@" "$NAME"; pwd"#,
             "",
@@ -83,7 +82,8 @@ fn arguments_environment_and_directory_arrive_as_they_are() {
             "*",
             "$HOME",
         ]);
-        let (_supervisor, mut events) = Supervisor::start(spec.env("NAME", "x=y z").current_dir(dir.path()));
+        let program = program.env("NAME", "x=y z").current_dir(dir.path());
+        let (_supervisor, mut events) = Supervisor::start(tree.spec(program));
         let (lines, _) = rest(&mut events, Stream::Stdout).await;
         assert_eq!(lines[..5], ["", "a b", "*", "$HOME", "x=y z"]);
         assert_eq!(fs::canonicalize(&lines[5]).unwrap(), dir.path().canonicalize().unwrap());
@@ -151,13 +151,13 @@ fn the_environment_is_the_one_that_was_chosen() {
         run(async {
             let tree = tree();
             let given = async |inherit: Inherit| {
-                let mut names = names(output(tree.program("env").inherit(inherit)).await);
+                let mut names = names(output(tree.spec(tree.program("env").inherit(inherit))).await);
                 names.retain(|name| !name.starts_with("PILLION_") && name != "FAKE");
                 names
             };
             assert!(given(Inherit::only([""; 0])).await.is_empty());
             assert_eq!(
-                given(Inherit::only(["LANG", "SECRET_*"]).but(["SECRET_KEY"])).await,
+                given(Inherit::only(["LANG", "SECRET_*"]).except(["SECRET_KEY"])).await,
                 ["LANG", "SECRET_NAME"]
             );
             let usual = given(Inherit::default()).await;
@@ -170,8 +170,8 @@ fn the_environment_is_the_one_that_was_chosen() {
             }
             assert!(all.iter().all(|name| name != "PORT" && name != "APPDIR"), "{all:?}");
 
-            let spec = tree.sidecar("env XDG_DATA_DIRS env PORT env http_proxy env PILLION_TOKEN exit 0");
-            let spec = spec.env("PORT", "4242").env("http_proxy", "chosen");
+            let program = tree.fake("env XDG_DATA_DIRS env PORT env http_proxy env PILLION_TOKEN exit 0");
+            let spec = tree.spec(program.env("PORT", "4242").env("http_proxy", "chosen"));
             let expected =
                 ["XDG_DATA_DIRS=/usr/share", "PORT=4242", "http_proxy=chosen", "PILLION_TOKEN is unset"];
             assert_eq!(output(spec).await, expected);
@@ -199,7 +199,7 @@ fn no_descriptor_is_inherited_but_the_listener_that_is_handed_over() {
         run(async {
             let tree = tree();
             for (handover, expected) in [(false, &[0, 1, 2][..]), (true, &[0, 1, 2, 3])] {
-                let spec = tree.sidecar("deaf out up\\n eof exit 0").handover(handover);
+                let spec = tree.spec(tree.fake("deaf out up\\n eof exit 0").handover(handover));
                 let (supervisor, mut events) = Supervisor::start(spec);
                 let pid = status(&mut events, |status| status.pid.is_some()).await.pid.unwrap();
                 line(&mut events, "up").await;

@@ -79,7 +79,7 @@ fn one_that_waits_in_vain_says_so_and_starts_once_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let flag = dir.path().join("flag");
         let script = r#"[ -e "$0" ] && exec "$FAKE" listen ok announce term exit 0; exit 3"#;
-        let db = tree.program("sh").args(["-c", script]).arg(&flag);
+        let db = tree.spec(tree.program("sh").args(["-c", script]).arg(&flag));
         let api = tree.named("api", "listen ok announce term exit 0").depends_on(["sidecar"]);
         let fleet = Fleet::start([db, api]).unwrap();
         let (api, db) = (fleet.get("api").unwrap(), fleet.get("sidecar").unwrap());

@@ -36,7 +36,7 @@ fn a_failed_sidecar_can_be_started_again() {
         let flag = dir.path().join("flag");
         let script = r#"[ -e "$0" ] && exec "$FAKE" listen ok announce tell "$1" up hear exit 8; echo first >&2; exit 3"#;
         let port = witness.port().to_string();
-        let spec = tree.program("sh").args(["-c", script]).arg(&flag).arg(port);
+        let spec = tree.spec(tree.program("sh").args(["-c", script]).arg(&flag).arg(port));
         let (supervisor, mut events) = Supervisor::start(spec);
         assert_failure(&supervisor.ready().await.unwrap_err(), FailureKind::ExitedEarly, &["code 3"]);
         // Waiting for the end, as a start during the sweep is a restart, too.

@@ -24,7 +24,7 @@ fn a_request_between_two_runs_waits_and_succeeds() {
         let (tree, witness) = (tree(), Witness::new().await);
         // Each run waits to be let go before it serves, so that the request is certain to come in between.
         let steps = format!("tell {} started hear inherit ok announce park", witness.port());
-        let spec = tree.sidecar(&steps).handover(true).restart(Restart::OnFailure);
+        let spec = tree.spec(tree.fake(&steps).handover(true)).restart(Restart::OnFailure);
         let (supervisor, mut events) = Supervisor::start(spec);
         witness.hear("started").await.go_on().await;
         let before = supervisor.ready().await.unwrap();
@@ -46,7 +46,7 @@ fn a_request_between_two_runs_waits_and_succeeds() {
 fn a_port_is_kept_over_a_stop_but_nobody_waits_at_it() {
     run(async {
         let tree = tree();
-        let spec = tree.sidecar("inherit ok announce term exit 0").handover(true);
+        let spec = tree.spec(tree.fake("inherit ok announce term exit 0").handover(true));
         let (supervisor, _) = Supervisor::start(spec);
         let before = supervisor.ready().await.unwrap();
         assert!(matches!(supervisor.stop().await, StopOutcome::Graceful(_)));
@@ -61,8 +61,9 @@ fn a_port_is_kept_over_a_stop_but_nobody_waits_at_it() {
 fn one_that_does_not_take_it_announces_as_before_and_is_told_of() {
     run(async {
         let tree = tree();
-        let (supervisor, mut events) =
-            Supervisor::start(tree.sidecar("env LISTEN_FDS listen ok announce term exit 0").handover(true));
+        let (supervisor, mut events) = Supervisor::start(
+            tree.spec(tree.fake("env LISTEN_FDS listen ok announce term exit 0").handover(true)),
+        );
         crate::support::line(&mut events, "LISTEN_FDS=1").await;
         assert!(
             notice(&mut events).await.contains("did not take the listener that it was handed: requests fail")
@@ -82,7 +83,7 @@ fn a_wrapper_does_not_take_what_is_meant_for_its_child() {
         let script =
             r#"[ "$LISTEN_PID" = $$ ] && "$FAKE" env LISTEN_PID listen ok announce term exit 0; exit 1"#;
         let (supervisor, mut events) =
-            Supervisor::start(tree.program("sh").args(["-c", script]).handover(true));
+            Supervisor::start(tree.spec(tree.program("sh").args(["-c", script]).handover(true)));
         assert!(notice(&mut events).await.contains("did not take the listener"));
         supervisor.ready().await.unwrap();
         let _ = supervisor.stop().await;

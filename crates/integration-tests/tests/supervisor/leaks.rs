@@ -45,7 +45,7 @@ fn starts_and_stops_leave_no_descriptor_and_no_zombie() {
                 let (supervisor, mut events) = Supervisor::start(spec);
                 let _ = supervisor.ready().await;
                 let _ = supervisor.stop().await;
-                let _ = Supervisor::start(tree.program("/no/such/program")).0.ready().await;
+                let _ = Supervisor::start(tree.spec(tree.program("/no/such/program"))).0.ready().await;
                 drop(supervisor);
                 // The end of the events is the end of the task, and of all that it held.
                 while events.next().await.is_some() {}
@@ -83,7 +83,8 @@ fn lines_of_any_length_that_nobody_reads_are_kept_in_bounded_memory() {
             for line in ["", "0123456789", &"x".repeat(5000)] {
                 let witness = Witness::new().await;
                 let script = r#"yes "$0" | head -c 12000000; echo; exec "$FAKE" listen ok announce tell "$1" written term"#;
-                let spec = tree.program("sh").args(["-c", script, line, &witness.port().to_string()]);
+                let program = tree.program("sh").args(["-c", script, line, &witness.port().to_string()]);
+                let spec = tree.spec(program);
                 let (supervisor, _events) = Supervisor::start(spec);
                 supervisor.ready().await.unwrap();
                 witness.hear("written").await;

@@ -14,7 +14,7 @@ use tokio::{
 use crate::support::{assert_failure, phase, status, tree};
 
 fn liveness(interval_ms: u64, tolerance: u32) -> Liveness {
-    Liveness { interval: Duration::from_millis(interval_ms), tolerance }
+    Liveness::new(Duration::from_millis(interval_ms), tolerance)
 }
 
 fn signal(tree: &Tree, pid: u32, signal: Signal) {

@@ -21,7 +21,7 @@ fn without_a_descriptor_nothing_starts_nobody_hangs_and_all_recovers() {
     alone("odd::without_a_descriptor_nothing_starts_nobody_hangs_and_all_recovers", || {
         run(async {
             let tree = tree();
-            let liveness = Liveness { interval: Duration::from_millis(20), tolerance: 3 };
+            let liveness = Liveness::new(Duration::from_millis(20), 3);
             let steps = "listen ok announce term exit 0";
             let spec = |name| tree.named(name, steps).restart(Restart::OnFailure);
             let (steady, mut steady_events) = Supervisor::start(spec("steady").liveness(liveness));
@@ -59,7 +59,7 @@ fn a_host_that_was_stopped_longer_than_its_patience_blames_nobody() {
     alone("odd::a_host_that_was_stopped_longer_than_its_patience_blames_nobody", || {
         run(async {
             let tree = tree();
-            let liveness = Liveness { interval: Duration::from_millis(500), tolerance: 2 };
+            let liveness = Liveness::new(Duration::from_millis(500), 2);
             let spec = tree.sidecar("listen ok announce term exit 0").liveness(liveness);
             let (supervisor, mut events) = Supervisor::start(spec.restart(Restart::OnFailure));
             let before = supervisor.ready().await.unwrap();

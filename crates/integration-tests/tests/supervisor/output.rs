@@ -219,7 +219,7 @@ fn a_reader_that_comes_in_the_middle_of_a_change_misses_nothing() {
         let tree = tree();
         for _ in 0..100 {
             // Fails within a millisecond, in the other thread, while readers come all the time.
-            let (supervisor, _) = Supervisor::start(tree.program("/no/such/program"));
+            let (supervisor, _) = Supervisor::start(tree.spec(tree.program("/no/such/program")));
             let mut readers = Vec::new();
             while supervisor.status().state != State::Failed {
                 readers.push(supervisor.subscribe().unwrap());

@@ -31,7 +31,7 @@ server.serve_forever()
 "#;
 
 fn python(tree: &Tree) -> Spec {
-    tree.program("python3").args(["-c", PROGRAM]).handover(true).restart(Restart::OnFailure)
+    tree.spec(tree.program("python3").args(["-c", PROGRAM]).handover(true)).restart(Restart::OnFailure)
 }
 
 /// What it answers: its process id.

@@ -199,7 +199,7 @@ fn a_failed_spawn_says_why() {
             (file("script", b"#!/no/such/interpreter\n", 0o755), "not its interpreter /no/such/interpreter"),
             (file("text", b"hello\n", 0o755), "neither a program for this machine nor a script"),
         ] {
-            let (supervisor, mut events) = Supervisor::start(tree.program(&path));
+            let (supervisor, mut events) = Supervisor::start(tree.spec(tree.program(&path)));
             let failure = supervisor.ready().await.unwrap_err();
             assert_failure(&failure, FailureKind::Spawn, &["sidecar could not be started", why]);
             let status = phase(&mut events, State::Failed).await;
@@ -214,11 +214,11 @@ fn a_bad_working_directory_is_named_as_what_it_is() {
     run(async {
         let tree: Tree = tree();
         let dir = tempfile::tempdir().unwrap();
-        let missing = failure(tree.sidecar("exit 0").current_dir(dir.path().join("missing"))).await;
+        let missing = failure(tree.spec(tree.fake("exit 0").current_dir(dir.path().join("missing")))).await;
         assert_failure(&missing, FailureKind::Spawn, &["its working directory", "missing does not exist"]);
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        let no_dir = failure(tree.sidecar("exit 0").current_dir(file)).await;
+        let no_dir = failure(tree.spec(tree.fake("exit 0").current_dir(file))).await;
         assert_failure(&no_dir, FailureKind::Spawn, &["its working directory", "file is not a directory"]);
     });
 }

@@ -46,7 +46,7 @@ fn a_crash_is_told_and_mended() {
 fn what_crashes_again_and_again_is_given_up() {
     run(async {
         let (tree, witness) = (tree(), Witness::new().await);
-        let restart_limit = RestartLimit { limit: 2, window: Duration::from_secs(600) };
+        let restart_limit = RestartLimit::new(2, Duration::from_secs(600));
         let (supervisor, mut events) =
             Supervisor::start(mortal(&tree, &witness, 70).restart_limit(restart_limit));
         for _ in 0..3 {
@@ -136,7 +136,7 @@ fn thirty_crashes_leave_nothing_behind() {
     run(async {
         let (tree, witness) = (tree(), Witness::new().await);
         // Sustained health of no length at all: each restart is immediate, and none counts.
-        let restart_limit = RestartLimit { limit: 1, window: Duration::ZERO };
+        let restart_limit = RestartLimit::new(1, Duration::ZERO);
         let (supervisor, mut events) =
             Supervisor::start(mortal(&tree, &witness, 70).restart_limit(restart_limit));
         for _ in 0..30 {

@@ -82,7 +82,8 @@ fn the_real_server_behind_a_wrapper_gets_its_time() {
         let (tree, witness) = (tree(), Witness::new().await);
         let script =
             r#""$FAKE" listen ok announce term tell $0 stopping hear out finished\\n exit 0; exit 1"#;
-        let spec = tree.program("sh").args(["-c", script, &witness.port().to_string()]).grace(Duration::MAX);
+        let program = tree.program("sh").args(["-c", script, &witness.port().to_string()]);
+        let spec = tree.spec(program).grace(Duration::MAX);
         let (supervisor, mut events) = Supervisor::start(spec);
         supervisor.ready().await.unwrap();
         let stop = tokio::spawn(async move { supervisor.stop().await });
@@ -112,7 +113,8 @@ fn a_member_that_leaves_the_group_is_found_all_the_same() {
              test.sendall(b'up\\n')\n\
              test.recv(1)\n";
         let script = r#"python3 -c "$1" "$0" & exec "$FAKE" listen ok announce term exit 0"#;
-        let spec = tree.program("sh").args(["-c", script, &witness.port().to_string(), leave]).grace(SHORT);
+        let program = tree.program("sh").args(["-c", script, &witness.port().to_string(), leave]);
+        let spec = tree.spec(program).grace(SHORT);
         let (supervisor, _) = Supervisor::start(spec);
         let daemon = witness.hear("up").await;
         supervisor.ready().await.unwrap();

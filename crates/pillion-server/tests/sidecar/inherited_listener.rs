@@ -9,7 +9,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use pillion::{Restart, RestartLimit, Spec, State, Status, StatusWatch, Supervisor};
+use pillion::{Program, Restart, RestartLimit, Spec, State, Status, StatusWatch, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -105,7 +105,7 @@ async fn what_does_not_listen_is_refused() {
 }
 
 async fn a_child_inherits_neither_it_nor_its_variables() {
-    let (supervisor, _events) = Supervisor::start(spec());
+    let (supervisor, _events) = Supervisor::start(spec(program()));
     let port = supervisor.ready().await.unwrap().port.unwrap();
     let environment = answer(port, "/child").await.unwrap();
     assert!(environment.contains("PILLION_INSTANCE=") && !environment.contains("LISTEN_"), "{environment}");
@@ -114,11 +114,14 @@ async fn a_child_inherits_neither_it_nor_its_variables() {
     let _ = supervisor.stop().await;
 }
 
-fn spec() -> Spec {
+fn program() -> Program {
+    Program::new(env::current_exe().unwrap()).arg(ARGUMENT).handover(true)
+}
+
+fn spec(program: Program) -> Spec {
     // Each restart at once, and as many as there are crashes.
-    let restart_limit = RestartLimit { limit: 1, window: Duration::from_millis(1) };
-    let spec = Spec::run("handed", env::current_exe().unwrap()).arg(ARGUMENT);
-    spec.handover(true).restart(Restart::OnFailure).restart_limit(restart_limit)
+    let restart_limit = RestartLimit::new(1, Duration::from_millis(1));
+    Spec::run("handed", program).restart(Restart::OnFailure).restart_limit(restart_limit)
 }
 
 /// The whole answer, or `None` where the connection was cut before it. Panics where it is refused.
@@ -149,7 +152,7 @@ async fn a_request_between_two_runs_waits_and_succeeds() {
     let (gate, at) = listener();
     gate.set_nonblocking(true).unwrap();
     let gate = tokio::net::TcpListener::from_std(gate).unwrap();
-    let (supervisor, _events) = Supervisor::start(spec().env(HOLD, at.to_string()));
+    let (supervisor, _events) = Supervisor::start(spec(program().env(HOLD, at.to_string())));
     let mut changes = supervisor.watch();
     drop(gate.accept().await.unwrap());
     let before = ready(&mut changes, None).await;
@@ -169,7 +172,7 @@ async fn a_request_between_two_runs_waits_and_succeeds() {
 
 async fn twenty_crashes_refuse_nobody() {
     const CLIENTS: usize = 4;
-    let (supervisor, _events) = Supervisor::start(spec());
+    let (supervisor, _events) = Supervisor::start(spec(program()));
     let mut changes = supervisor.watch();
     let mut status = ready(&mut changes, None).await;
     let port = status.port.unwrap();

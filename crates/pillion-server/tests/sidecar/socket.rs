@@ -12,7 +12,7 @@ use std::{
 };
 
 use libtest_mimic::Trial;
-use pillion::{Access, Restart, SidecarEvent, Spec, State, Supervisor, Transport};
+use pillion::{Access, Program, Restart, SidecarEvent, Spec, State, Supervisor, Transport};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -44,8 +44,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn spec() -> Spec {
-    let program = env::current_exe().unwrap();
-    Spec::run("socket", program).arg(BE_THE_SIDECAR).private(true).transport(Transport::Local)
+    Spec::run("socket", program().private(true))
+}
+
+fn program() -> Program {
+    Program::new(env::current_exe().unwrap()).arg(BE_THE_SIDECAR).transport(Transport::Local)
 }
 
 /// The status of `GET path` with this token, and the body.
@@ -71,7 +74,6 @@ async fn hits(access: &Access) -> String {
 
 async fn it_is_ready_and_answers_the_token_alone() {
     let (supervisor, _events) = Supervisor::start(spec());
-    assert!(supervisor.token().is_none(), "it has proved nothing yet");
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!((endpoint.url.as_str(), endpoint.port), ("pillion://localhost", None));
     assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "told to whoever holds the token");
@@ -115,7 +117,7 @@ async fn a_request_between_two_runs_waits_and_succeeds() {
     let gate = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let held = gate.local_addr().unwrap().port().to_string();
     // Without a token, so that the next run answers what was meant for this one.
-    let spec = spec().private(false).restart(Restart::OnFailure).env(HOLD, held);
+    let spec = Spec::run("socket", program().env(HOLD, held)).restart(Restart::OnFailure);
     let (supervisor, _events) = Supervisor::start(spec);
     drop(gate.accept().await.unwrap());
     let pid = supervisor.ready().await.unwrap().pid.unwrap();
@@ -215,7 +217,8 @@ async fn a_sidecar_that_takes_no_socket_is_reached_by_its_port() {
     // A wrapper that stays keeps the listener from the sidecar: the number in LISTEN_PID is the wrapper's.
     let script = format!("\"$0\" {BE_THE_SIDECAR}; exit");
     let program = env::current_exe().unwrap();
-    let spec = Spec::run("wrapped", "sh").args(["-c", &script]).arg(program).transport(Transport::Local);
+    let shell = Program::new("sh").args(["-c", &script]).arg(program).transport(Transport::Local);
+    let spec = Spec::run("wrapped", shell);
     let (supervisor, mut events) = Supervisor::start(spec);
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
@@ -228,7 +231,8 @@ async fn a_sidecar_that_takes_no_socket_is_reached_by_its_port() {
 
 async fn one_that_announces_a_socket_it_was_not_handed_is_not_ready() {
     let script = "echo BACKEND_SOCKET:3; read line; exit 7";
-    let (supervisor, mut events) = Supervisor::start(Spec::run("liar", "sh").args(["-c", script]));
+    let (supervisor, mut events) =
+        Supervisor::start(Spec::run("liar", Program::new("sh").args(["-c", script])));
     assert!(notice(&mut events).await.contains("it was handed none"));
     assert_eq!(supervisor.status().state, State::Starting);
     let _ = supervisor.stop().await;

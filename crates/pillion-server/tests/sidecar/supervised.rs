@@ -3,7 +3,7 @@
 use std::{env, time::Duration};
 
 use libtest_mimic::Trial;
-use pillion::{Endpoint, SidecarEvent, Spec, State, Supervisor};
+use pillion::{Endpoint, FailureKind, Program, SidecarEvent, Spec, State, Supervisor, Token};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -26,8 +26,21 @@ pub(crate) fn trials() -> Vec<Trial> {
     all
 }
 
-fn spec() -> Spec {
-    Spec::run("private", env::current_exe().unwrap()).arg(ARGUMENT).env("RUST_LOG", "trace")
+fn private() -> Spec {
+    spec(program().private(true))
+}
+
+fn spec(program: Program) -> Spec {
+    Spec::run("private", program)
+}
+
+fn program() -> Program {
+    Program::new(env::current_exe().unwrap()).arg(ARGUMENT).env("RUST_LOG", "trace")
+}
+
+/// The token of the run that is ready.
+async fn token(supervisor: &Supervisor) -> Token {
+    supervisor.access().await.unwrap().token.unwrap()
 }
 
 /// The status of `GET path` with this token, if any, and the body.
@@ -44,35 +57,34 @@ async fn get(endpoint: &Endpoint, path: &str, token: Option<&str>) -> (u16, Stri
 }
 
 async fn a_private_sidecar_is_ready_and_answers_its_own_token_alone() {
-    let (supervisor, _events) = Supervisor::start(spec().private(true));
-    assert_eq!(supervisor.token(), None, "nobody has proved anything yet");
+    let (supervisor, _events) = Supervisor::start(private());
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "told to whoever holds the token");
-    let token = supervisor.token().unwrap();
+    let token = token(&supervisor).await;
     assert_eq!(get(&endpoint, "/headers", None).await.0, 401);
     assert_eq!(get(&endpoint, "/headers", Some(TOKEN)).await.0, 401);
     assert_eq!(get(&endpoint, "/headers", Some(token.reveal())).await.0, 200);
     let _ = supervisor.stop().await;
-    assert_eq!(supervisor.token(), None);
+    assert_eq!(supervisor.access().await.unwrap_err().kind, FailureKind::Stopped);
 }
 
 async fn a_path_of_its_own_for_health_is_asked_once_it_has_proved_who_it_is() {
     // A handler that answers the token alone.
-    let (supervisor, _events) = Supervisor::start(spec().private(true).health_path("/headers"));
+    let (supervisor, _events) = Supervisor::start(private().health_path("/headers"));
     supervisor.ready().await.unwrap();
     let _ = supervisor.stop().await;
     let (supervisor, _events) =
-        Supervisor::start(spec().private(true).health_path("/nowhere").ready_timeout(Duration::from_secs(1)));
+        Supervisor::start(private().health_path("/nowhere").ready_timeout(Duration::from_secs(1)));
     let failure = supervisor.ready().await.unwrap_err();
     assert!(failure.message.contains("/nowhere") && failure.message.contains("418"), "{failure:?}");
 }
 
 async fn a_restart_makes_the_old_token_worthless() {
-    let (supervisor, _events) = Supervisor::start(spec().private(true));
+    let (supervisor, _events) = Supervisor::start(private());
     supervisor.ready().await.unwrap();
-    let old = supervisor.token().unwrap();
+    let old = token(&supervisor).await;
     let endpoint = supervisor.restart().await.unwrap();
-    let new = supervisor.token().unwrap();
+    let new = token(&supervisor).await;
     assert_ne!(old, new);
     assert_eq!(get(&endpoint, "/headers", Some(old.reveal())).await.0, 401);
     assert_eq!(get(&endpoint, "/headers", Some(new.reveal())).await.0, 200);
@@ -80,22 +92,22 @@ async fn a_restart_makes_the_old_token_worthless() {
 }
 
 async fn two_supervisors_of_one_specification_have_a_token_each() {
-    let spec = spec().private(true);
+    let spec = private();
     let (one, _one) = Supervisor::start(spec.clone());
     let (two, _two) = Supervisor::start(spec);
     let (first, second) = (one.ready().await.unwrap(), two.ready().await.unwrap());
-    assert_ne!(one.token(), two.token());
+    assert_ne!(token(&one).await, token(&two).await);
     for (endpoint, supervisor) in [(first, &one), (second, &two)] {
-        let token = supervisor.token().unwrap();
+        let token = token(&supervisor).await;
         assert_eq!(get(&endpoint, "/headers", Some(token.reveal())).await.0, 200);
         let _ = supervisor.stop().await;
     }
 }
 
 async fn nothing_that_is_told_of_a_sidecar_holds_its_token() {
-    let (supervisor, mut events) = Supervisor::start(spec().private(true));
+    let (supervisor, mut events) = Supervisor::start(private());
     let endpoint = supervisor.ready().await.unwrap();
-    let token = supervisor.token().unwrap();
+    let token = token(&supervisor).await;
     let _ = supervisor.stop().await;
     let mut told = format!("{endpoint:?} {supervisor:?} {:?} {token:?}", supervisor.status());
     loop {
@@ -120,18 +132,18 @@ async fn without_being_asked_for_no_token_is_given_or_inherited() {
         let said = String::from_utf8(again.stdout).unwrap();
         assert!(again.status.success() && said.contains("1 passed"), "{said}");
     }
-    let (supervisor, _events) = Supervisor::start(spec());
+    let (supervisor, _events) = Supervisor::start(spec(program()));
     let endpoint = supervisor.ready().await.unwrap();
-    assert_eq!(supervisor.token(), None);
+    assert_eq!(supervisor.access().await.unwrap().token, None);
     assert_eq!(get(&endpoint, "/headers", None).await.0, 200);
     let _ = supervisor.stop().await;
 }
 
 #[cfg(target_os = "linux")]
 async fn once_it_is_ready_its_token_is_in_nobodys_environment() {
-    let (supervisor, _events) = Supervisor::start(spec().private(true));
+    let (supervisor, _events) = Supervisor::start(private());
     let pid = supervisor.ready().await.unwrap().pid.unwrap();
-    let token = supervisor.token().unwrap();
+    let token = token(&supervisor).await;
     // By its nonce the sidecar is found, and its guard.
     let nonce = variable(pid, "PILLION_INSTANCE").unwrap();
     let numbers = std::fs::read_dir("/proc").unwrap();

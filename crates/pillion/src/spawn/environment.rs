@@ -9,48 +9,8 @@ use std::{
 };
 
 use pillion_protocol::environment;
-use serde::Deserialize;
 
-/// Which variables of this program a sidecar inherits. By default all but those that are rarely meant for a server on
-/// loopback: proxies and `NODE_OPTIONS`.
-///
-/// Names are exact, or end with `*`, which stands for anything; on Windows, upper and lower case are the same.
-/// What [`Spec::env`](crate::Spec::env) sets is there whatever this says. Two things are done always:
-///
-/// - What is meant for one process alone is never inherited: `PORT` and `HOST`, a host's token and origins, a listener or
-///   socket of a service manager (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`), the channel of a Node parent.
-/// - In an AppImage, what its launcher has set for the app is taken back, so that programs of the system find the
-///   system's libraries.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Inherit {
-    /// Only these; `["*"]` is all of them, proxies too. By default all but those that are rarely meant.
-    pub allow: Option<Vec<String>>,
-    /// Of those, not these.
-    #[serde(default)]
-    pub deny: Vec<String>,
-}
-
-impl Inherit {
-    /// All variables, proxies and `NODE_OPTIONS` too: for a program that takes the place of one that is started by hand.
-    #[must_use]
-    pub fn all() -> Self {
-        Self::only(["*"])
-    }
-
-    /// These variables alone. (On Windows `SystemRoot` as well, without which a program cannot open a socket.)
-    #[must_use]
-    pub fn only(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { allow: Some(names.into_iter().map(Into::into).collect()), deny: Vec::new() }
-    }
-
-    /// The same without these.
-    #[must_use]
-    pub fn but(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.deny.extend(names.into_iter().map(Into::into));
-        self
-    }
-}
+use crate::spec::Inherit;
 
 /// Meant for this very process, by whoever started it: never inherited.
 const NEVER_INHERITED: &[&str] = &[
@@ -192,11 +152,11 @@ mod tests {
         for (policy, expected) in [
             (Inherit::only(["LANG"]), &["LANG=C"][..]),
             (Inherit::only(["LC_*"]), &["LC_ALL=C", "LC_TIME=C"]),
-            (Inherit::only(["LC_*"]).but(["LC_ALL"]), &["LC_TIME=C"]),
+            (Inherit::only(["LC_*"]).except(["LC_ALL"]), &["LC_TIME=C"]),
             (Inherit::only(["lang", "LC", "L*G"]), &[]),
             (Inherit::only(["HTTP_PROXY"]), &["HTTP_PROXY=x"]),
-            (Inherit::default().but(["AWS_*", "L*"]), &[]),
-            (Inherit::all().but(["*"]), &[]),
+            (Inherit::default().except(["AWS_*", "L*"]), &[]),
+            (Inherit::all().except(["*"]), &[]),
         ] {
             assert_eq!(left(&host, &policy), expected, "{policy:?}");
         }
@@ -217,7 +177,7 @@ mod tests {
         let windows = |host: &[&str], policy| show(Host { windows: true, ..of(host) }.hand_on(&policy));
         let host = ["Path=p", "systemroot=C:", "Port=1", "Aws_Key=k"];
         assert_eq!(windows(&host, Inherit::only(["PATH"])), ["Path=p", "systemroot=C:"]);
-        assert_eq!(windows(&host, Inherit::default().but(["AWS_*"])), ["Path=p", "systemroot=C:"]);
+        assert_eq!(windows(&host, Inherit::default().except(["AWS_*"])), ["Path=p", "systemroot=C:"]);
     }
 
     // There are none on Windows, where such paths are not absolute.

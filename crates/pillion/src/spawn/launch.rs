@@ -9,7 +9,7 @@ use crate::{
     listener::Listener,
     spawn::environment::Host,
     spawn::spawn_error,
-    spec::Run,
+    spec::Program,
     sys::{Group, SpawnRequest, Spawned},
 };
 
@@ -22,38 +22,47 @@ pub(crate) struct Launched {
 
 /// Starts the program with a fresh nonce, and with a fresh token where it is private, or says in words why it could not be
 /// started. `grace` is what it has to end by itself when this program is killed.
-pub(crate) fn launch(run: &Run, grace: Duration, listener: Option<Listener>) -> Result<Launched, String> {
+pub(crate) fn launch(
+    program: &Program,
+    grace: Duration,
+    listener: Option<Listener>,
+) -> Result<Launched, String> {
     let no_random = |error| format!("the system gave no random bytes: {error}");
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(no_random)?;
     let instance = Instance::from_bytes(nonce);
-    let token = run.private.then(fresh_token).transpose().map_err(no_random)?;
+    let token = program.private.then(fresh_token).transpose().map_err(no_random)?;
     let mark = format!("{}={instance}", environment::INSTANCE);
-    let command = command(run, instance, token.as_ref(), listener.as_ref());
+    let command = command(program, instance, token.as_ref(), listener.as_ref());
     Group::spawn(SpawnRequest { command, grace, mark, listener })
         .map(|spawned| Launched { instance, token, spawned })
-        .map_err(|error| spawn_error::explain(&run.program, run.current_dir.as_deref(), &error))
+        .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
 }
 
-fn command(run: &Run, instance: Instance, token: Option<&Token>, listener: Option<&Listener>) -> Command {
-    let mut command = Command::new(&run.program);
+fn command(
+    program: &Program,
+    instance: Instance,
+    token: Option<&Token>,
+    listener: Option<&Listener>,
+) -> Command {
+    let mut command = Command::new(&program.path);
     command
-        .args(&run.args)
+        .args(&program.args)
         .env_clear()
-        .envs(Host::this().hand_on(&run.inherit))
+        .envs(Host::this().hand_on(&program.inherit))
         .env(environment::PROTOCOL, environment::PROTOCOL_VERSION)
         .env(environment::INSTANCE, instance.to_string());
     if let Some(token) = token {
         command.env(environment::TOKEN, token.reveal());
     }
     command.envs(listener.and_then(Listener::variable));
-    if !run.allowed_origins.is_empty() {
-        command.env(environment::ALLOWED_ORIGINS, run.allowed_origins.join(","));
+    if !program.allowed_origins.is_empty() {
+        command.env(environment::ALLOWED_ORIGINS, program.allowed_origins.join(","));
     }
-    if let Some(dir) = &run.current_dir {
+    if let Some(dir) = &program.current_dir {
         command.current_dir(dir);
     }
-    command.envs(&run.env);
+    command.envs(&program.env);
     command
 }
 

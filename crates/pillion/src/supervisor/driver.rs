@@ -71,8 +71,8 @@ impl Driver {
         let mut restarts = Restarts::new(policy, spec.restart_limit);
         let (state, actions) = Lifecycle::start(&mut restarts);
         let handover = match &spec.launch {
-            Launch::Run(run) if run.handover || run.transport == Transport::Local => {
-                Some(Handover::new(run.transport))
+            Launch::Run(program) if program.handover || program.transport == Transport::Local => {
+                Some(Handover::new(program.transport))
             }
             Launch::Run(_) | Launch::Attach(_) => None,
         };

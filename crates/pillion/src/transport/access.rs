@@ -1,4 +1,4 @@
-//! The one thing with a token in it that leaves this crate.
+//! What a request to a run needs, the token included.
 
 use std::io;
 
@@ -8,18 +8,32 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::transport::connector::Connector;
 
-/// What a request to one run of a sidecar needs. Nothing else that this crate hands out or publishes has a token in it.
+/// What a request to one run of a sidecar needs. No other type that this crate returns or publishes carries a token.
 ///
-/// Serialized, it shows the token, so that a page can be given it; `Debug` does not.
+/// [`Supervisor::access`](crate::Supervisor::access) returns it. Its serialized form shows the token, so that a page can receive
+/// it; its `Debug` form does not.
+///
+/// ```no_run
+/// # async fn example(backend: pillion::Supervisor) -> Result<(), Box<dyn std::error::Error>> {
+/// let access = backend.access().await?; // waits until the sidecar is ready
+/// let mut stream = access.connect().await?;
+/// let host = access.listen_addr().authority();
+/// let token = access.token.as_ref().map(|token| token.reveal()).unwrap_or_default();
+/// let request = format!("GET /notes HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n");
+/// tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[non_exhaustive]
 pub struct Access {
-    /// As in [`Endpoint`](crate::Endpoint).
+    /// The base URL, as in [`Endpoint::url`](crate::Endpoint::url).
     pub url: String,
-    /// Its process, unless it was attached to: with the connector, it tells one run from the next.
+    /// The process id; `None` for an attached server. It changes from one run to the next.
     pub pid: Option<u32>,
-    /// The token that each request has to carry, as `Authorization: Bearer {token}`; `None` where the sidecar is not
-    /// [private](crate::Spec::private).
+    /// The token that each request must carry, as `Authorization: Bearer {token}`; `None` if the sidecar is not
+    /// [private](crate::Program::private).
     #[serde(serialize_with = "reveal")]
     #[cfg_attr(feature = "ts", ts(type = "string | null"))]
     pub token: Option<Token>,
@@ -29,15 +43,16 @@ pub struct Access {
 }
 
 impl Access {
-    /// Opens a connection, on which the sidecar speaks HTTP/1.1: the only way to one on a socket. Dropping the future gives it up.
+    /// Opens a connection to the run, over which the sidecar speaks HTTP/1.1. A sidecar without a port is reached only this way.
+    /// Dropping the future abandons the attempt.
     ///
     /// # Errors
-    /// What `connect(2)` says; once the run is over, mostly [`io::ErrorKind::ConnectionRefused`].
+    /// The error of `connect(2)`; after the end of the run usually [`io::ErrorKind::ConnectionRefused`].
     pub async fn connect(&self) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
         self.connector.connect().await
     }
 
-    /// Where the run serves, and by that what requests have to name in `Host`.
+    /// The listen address of the run. Its [`authority`](ListenAddr::authority) belongs in the `Host` header of requests.
     #[must_use]
     pub fn listen_addr(&self) -> ListenAddr {
         self.connector.listen_addr()

@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Restart, Spec, State, Supervisor};
+use pillion::{Program, Restart, Spec, State, Supervisor};
 use tokio::runtime::Builder;
 
 fn main() {
@@ -38,7 +38,8 @@ fn main() {
     let (port, moment, death, program) = (argument().parse().unwrap(), argument(), argument(), argument());
     start_updater(&program);
 
-    let spec = Spec::run("sidecar", program).args(arguments).grace(Duration::MAX).restart(Restart::Never);
+    let program = Program::new(program).args(arguments);
+    let spec = Spec::run("sidecar", program).grace(Duration::MAX).restart(Restart::Never);
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let supervisor = runtime.block_on(async {
         let (supervisor, mut events) = Supervisor::start(spec);

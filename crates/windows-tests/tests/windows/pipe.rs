@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs, io, process::Command};
 
 use pillion::{
-    Access, FailureKind, SidecarEvent, Spec, StopOutcome, Supervisor, Transport, protocol::ListenAddr,
+    Access, FailureKind, Program, SidecarEvent, Spec, StopOutcome, Supervisor, Transport,
+    protocol::ListenAddr,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -12,13 +13,17 @@ use tokio::{
 };
 use windows_tests::{Witness, run};
 
-use crate::support::sidecar;
+use crate::support::{program, spec};
 
 const SERVES: &str = "tell PORT leader pillion-server";
 
 /// A private sidecar that is to be on a pipe.
 fn piped(steps: &str, witness: &Witness) -> Spec {
-    sidecar(steps, witness).transport(Transport::Local).private(true)
+    spec(private(steps, witness).transport(Transport::Local))
+}
+
+fn private(steps: &str, witness: &Witness) -> Program {
+    program(steps, witness).private(true)
 }
 
 /// Asks on a connection of its own, with this for the token.
@@ -86,7 +91,7 @@ fn it_answers_the_app_alone() {
 fn it_listens_on_no_port() {
     run(async {
         let witness = Witness::new().await;
-        let (supervisor, _) = Supervisor::start(piped(SERVES, &witness).transport(Transport::Tcp));
+        let (supervisor, _) = Supervisor::start(spec(private(SERVES, &witness)));
         let port = supervisor.ready().await.unwrap().port.unwrap().get();
         assert!(ports().contains(&port), "a port would be seen");
         let _ = supervisor.stop().await;
@@ -144,8 +149,8 @@ fn each_run_has_another_pipe_and_the_last_one_is_gone() {
 fn who_takes_no_pipe_is_used_at_its_port() {
     run(async {
         let witness = Witness::new().await;
-        let spec = sidecar("serve eof exit 0", &witness).transport(Transport::Local);
-        let (supervisor, mut events) = Supervisor::start(spec);
+        let program = program("serve eof exit 0", &witness).transport(Transport::Local);
+        let (supervisor, mut events) = Supervisor::start(spec(program));
         assert!(supervisor.ready().await.unwrap().port.is_some());
         let notice = loop {
             if let SidecarEvent::Notice(text) = events.next().await.unwrap() {
@@ -160,8 +165,8 @@ fn who_takes_no_pipe_is_used_at_its_port() {
 fn what_is_no_name_of_ours_is_not_created() {
     run(async {
         let witness = Witness::new().await;
-        let spec = sidecar("pillion-server", &witness).env("PILLION_PIPE", r"\\.\pipe\pillion-me");
-        let (supervisor, _) = Supervisor::start(spec);
+        let program = program("pillion-server", &witness).env("PILLION_PIPE", r"\\.\pipe\pillion-me");
+        let (supervisor, _) = Supervisor::start(spec(program));
         let failure = supervisor.ready().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::ExitedEarly);
         let said = failure.detail.tail.join("\n");

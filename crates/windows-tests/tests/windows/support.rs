@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Events, Exit, Restart, SidecarEvent, Spec, State, Status, Supervisor};
+use pillion::{Events, Exit, Program, Restart, SidecarEvent, Spec, State, Status, Supervisor};
 use windows_tests::{Contact, Witness};
 
 const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
@@ -22,8 +22,17 @@ pub(crate) fn words(steps: &str, witness: &Witness) -> Vec<String> {
 
 /// A sidecar that may take as long as it likes to stop, and is not restarted.
 pub(crate) fn sidecar(steps: &str, witness: &Witness) -> Spec {
-    let spec = Spec::run("sidecar", SIDECAR).args(words(steps, witness));
-    spec.grace(Duration::MAX).restart(Restart::Never)
+    spec(program(steps, witness))
+}
+
+/// As [`sidecar`], for this program.
+pub(crate) fn spec(program: Program) -> Spec {
+    Spec::run("sidecar", program).grace(Duration::MAX).restart(Restart::Never)
+}
+
+/// `windows-sidecar` with these steps.
+pub(crate) fn program(steps: &str, witness: &Witness) -> Program {
+    Program::new(SIDECAR).args(words(steps, witness))
 }
 
 /// Starts it, and waits until it is ready.

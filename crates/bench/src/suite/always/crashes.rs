@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use pillion::{RestartLimit, Spec, Supervisor};
+use pillion::{Program, RestartLimit, Spec, Supervisor};
 
 use super::{
     super::{
@@ -23,11 +23,11 @@ const SERVED: u32 = 64;
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let program = workspace.fake_sidecar()?;
     // Each crash is mended at once, however many there were.
-    let patient = RestartLimit { limit: u32::MAX, window: Duration::ZERO };
-    let spec = Spec::run("fake-sidecar", program).restart_limit(patient);
+    let patient = RestartLimit::new(u32::MAX, Duration::ZERO);
+    let spec = |program| Spec::run("fake-sidecar", program).restart_limit(patient);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let own = spec.clone().args(["listen", "ok", "announce", "eof"]);
-    let handed = spec.args(["inherit", "ok", "announce", "eof"]).handover(true);
+    let own = spec(Program::new(&program).args(["listen", "ok", "announce", "eof"]));
+    let handed = spec(Program::new(&program).args(["inherit", "ok", "announce", "eof"]).handover(true));
     let trials =
         [runtime.block_on(trial(own, effort.crashes))?, runtime.block_on(trial(handed, effort.crashes))?];
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use pillion::{Spec, StopOutcome, Supervisor};
+use pillion::{Program, Spec, StopOutcome, Supervisor};
 use rustix::process::{Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -96,7 +96,7 @@ impl Keep {
     }
 
     fn supervised(&self) -> Result<()> {
-        let mut spec = Spec::run("sidecar", &self.program).args(STEPS);
+        let mut spec = Spec::run("sidecar", Program::new(&self.program).args(STEPS));
         if self.keeper == Keeper::Unprobed {
             spec = spec.liveness(None);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use pillion::{Endpoint, Events, SidecarEvent, Spec, State, Supervisor};
+use pillion::{Endpoint, Events, Program, SidecarEvent, Spec, State, Supervisor};
 use rustix::process::{Signal, kill_process};
 use tokio::time::timeout;
 
@@ -20,10 +20,10 @@ use super::super::{
 
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let fake = workspace.fake_sidecar()?;
-    let steps = |listen| Spec::run("fake-sidecar", &fake).args([listen, "ok", "announce", "eof"]);
+    let steps = |listen| Program::new(&fake).args([listen, "ok", "announce", "eof"]);
     let mut subjects = vec![
-        ("the least sidecar", steps("listen")),
-        ("the least sidecar, handed a listener", steps("inherit").handover(true)),
+        ("the least sidecar", Spec::run("fake-sidecar", steps("listen"))),
+        ("the least sidecar, handed a listener", Spec::run("fake-sidecar", steps("inherit").handover(true))),
         ("the Rust backend", Spec::run("backend", workspace.programs()?.backend)),
     ];
     let mut table = Table::new(["cold start", "SIGKILL to ready again"]);
@@ -49,7 +49,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
 }
 
 fn from_command(command: &Command) -> Spec {
-    Spec::run("hono", command.get_program()).args(command.get_args())
+    Spec::run("hono", Program::new(command.get_program()).args(command.get_args()))
 }
 
 /// The time of a start, and from a crash until it was made good.

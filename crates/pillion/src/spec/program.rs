@@ -1,0 +1,163 @@
+//! The program that a supervisor starts.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::Inherit;
+
+/// A program that the supervisor starts, owns and stops: its file, arguments and environment, and how requests reach it.
+///
+/// A path alone is enough where the defaults fit: `Spec::run("backend", "./backend")`.
+///
+/// ```
+/// use pillion::{Program, Spec};
+///
+/// let program = Program::new("./backend").arg("--verbose").env("RUST_LOG", "info").handover(true);
+/// let spec = Spec::run("backend", program);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub(crate) path: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) inherit: Inherit,
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) handover: bool,
+    pub(crate) transport: Transport,
+    pub(crate) private: bool,
+}
+
+/// How requests reach a sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Transport {
+    /// Over a port of 127.0.0.1.
+    #[default]
+    Tcp,
+    /// Over a Unix domain socket, or on Windows over a named pipe. The sidecar has no port.
+    Local,
+}
+
+impl Program {
+    /// The program at `path`. A bare name is looked up in `PATH`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            args: Vec::new(),
+            inherit: Inherit::default(),
+            env: BTreeMap::new(),
+            current_dir: None,
+            allowed_origins: Vec::new(),
+            handover: false,
+            transport: Transport::default(),
+            private: false,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(self, arg: impl Into<OsString>) -> Self {
+        self.args([arg])
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets which environment variables of this process the program inherits. [`env`](Self::env) adds to them. The default,
+    /// [`Inherit::default`], leaves out variables that are rarely meant for a local server. The supervisor reads the variables
+    /// again at each start.
+    #[must_use]
+    pub fn inherit(mut self, inherit: Inherit) -> Self {
+        self.inherit = inherit;
+        self
+    }
+
+    /// Sets an environment variable. It replaces an inherited variable of the same name.
+    ///
+    /// The program never inherits `PORT`, because the value was meant for another program. To ask for a port, set `PORT` here.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the working directory; the default is the directory of this process.
+    #[must_use]
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.current_dir = Some(dir.into());
+        self
+    }
+
+    /// Sets the origins whose pages may call the sidecar. The sidecar reads them from `PILLION_ALLOWED_ORIGINS`.
+    #[must_use]
+    pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.allowed_origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether the supervisor binds the listener and hands it to each run (socket activation, by systemd's convention:
+    /// `LISTEN_FDS`, `LISTEN_PID`, descriptor 3; see `sd_listen_fds(3)`). The default is `false`.
+    ///
+    /// With a handover the port stays the same across crashes and restarts, and a client that connects during a restart waits
+    /// instead of being refused. The sidecar still announces its port. If it announces another port, it did not take the
+    /// listener; the supervisor then uses the announced port and publishes a notice.
+    ///
+    /// This works on Linux and macOS, under a guard. Elsewhere the sidecar chooses a port itself.
+    #[must_use]
+    pub fn handover(mut self, handover: bool) -> Self {
+        self.handover = handover;
+        self
+    }
+
+    /// Sets how requests reach the sidecar; the default is [`Transport::Tcp`].
+    ///
+    /// With [`Transport::Local`] the supervisor hands over a Unix domain socket (this implies [`handover`](Self::handover)). No
+    /// port is open, and other users of the machine cannot connect. The URL is `pillion://localhost`; send requests over
+    /// [`Access::connect`](crate::Access::connect). The sidecar must take such a listener and announce `BACKEND_SOCKET:3`, as
+    /// servers on `pillion-server` do. If it announces a port instead, the supervisor uses that port and publishes a notice.
+    ///
+    /// On Linux and macOS this needs a guard; without one the sidecar chooses a port itself. On Windows it is a named pipe: the
+    /// sidecar creates it under the name in `PILLION_PIPE` and announces `BACKEND_SOCKET:pipe`. The name changes with each run,
+    /// so a client that connects during a restart is refused.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Sets whether the sidecar answers this app alone. The default is `false`, because a private sidecar must keep rule 5 of the
+    /// protocol; the default of `tauri-plugin-pillion` is `true`.
+    ///
+    /// A private sidecar gets a new token in `PILLION_TOKEN` at each start. It must prove that it holds the token before it counts
+    /// as ready, and it must refuse requests without the token. [`Supervisor::access`](crate::Supervisor::access) returns the
+    /// token. Servers on `pillion-server` keep this rule. A server that does not keep it fails to start.
+    #[must_use]
+    pub fn private(mut self, private: bool) -> Self {
+        self.private = private;
+        self
+    }
+}
+
+macro_rules! from_path {
+    ($($path:ty),+) => {
+        $(impl From<$path> for Program {
+            fn from(path: $path) -> Self {
+                Self::new(path)
+            }
+        })+
+    };
+}
+
+from_path!(&str, String, &String, &OsStr, OsString, &OsString, &Path, PathBuf, &PathBuf);
