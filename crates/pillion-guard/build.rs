@@ -1,9 +1,9 @@
-//! Compiles the guard, a program without dependencies, so that its bytes travel inside whatever links this crate: an
-//! ordinary build of an app carries it, with no file to bundle, name, sign or forget.
+//! Compiles the guard, a program without dependencies. Its bytes become part of every program that links this crate, so
+//! that an app has no extra file to bundle, name or sign.
 //!
-//! rustc is called directly, because a package cannot depend on another one's program (RFC 3028 is unstable). Where it
-//! cannot compile for the target, as when the standard library itself is being built from source, the bytes are empty;
-//! the supervisor then works without a guard, and says so when it runs.
+//! This script calls rustc directly, because a package cannot depend on the binary of another package (RFC 3028 is
+//! unstable). If rustc cannot compile for the target, for example because the standard library is being built from
+//! source, the bytes are empty. The supervisor then works without a guard and reports it at run time.
 
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .arg("-o")
         .arg(&output)
         .arg("program/main.rs");
-    // On macOS the linker signs what it writes, without which nothing runs on Apple silicon; strip might break the seal.
+    // On macOS the linker signs its output, and Apple silicon runs signed code only. Stripping could break the signature.
     if env::var("CARGO_CFG_TARGET_OS")? != "macos" {
         rustc.args(["-C", "strip=symbols"]);
     }

@@ -1,8 +1,7 @@
-//! The system calls that std does not have, and all of the guard's `unsafe`. What differs between the systems is in the
-//! module named after each.
+//! The system calls that std does not offer, and all of the guard's `unsafe`. Code that differs between systems is in the
+//! module named after each system.
 
-mod environment;
-mod handover;
+mod child_environment;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
@@ -10,6 +9,7 @@ mod macos;
 #[cfg(not(target_os = "linux"))]
 #[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod processes;
+mod receive_listener;
 
 use std::{
     env,
@@ -33,8 +33,8 @@ use std::{
 use linux as platform;
 #[cfg(not(target_os = "linux"))]
 use macos as platform;
-pub(crate) use platform::{ADOPTS, Kin, SIGCONT, kill};
-use platform::{Count, O_NONBLOCK, SIGCHLD};
+pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill};
+use platform::{FdCount, O_NONBLOCK, SIGCHLD};
 
 pub(crate) const SIGHUP: c_int = 1;
 pub(crate) const SIGINT: c_int = 2;
@@ -60,7 +60,7 @@ unsafe extern "C" {
     #[link_name = "kill"]
     fn libc_kill(pid: c_int, signal: c_int) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
-    fn poll(fds: *mut PollFd, count: Count, timeout: c_int) -> c_int;
+    fn poll(fds: *mut PollFd, count: FdCount, timeout: c_int) -> c_int;
     fn pipe(fds: *mut c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn dup2(from: c_int, to: c_int) -> c_int;
@@ -92,24 +92,24 @@ impl fmt::Display for Pid {
     }
 }
 
-/// Where the signal handler says that a child has died: the writing end of a pipe to ourselves, and the reading one.
-static DEATHS: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
+/// The self-pipe by which the SIGCHLD handler wakes the main loop: the read end, then the write end.
+static CHILD_EXIT_PIPE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
-/// Takes the guard out of everything that could end it together with the app, and closes what it inherited. Takes over the
-/// listener where there is one; whether that came.
-pub(crate) fn stand_apart(listener: bool) -> bool {
-    // SAFETY: none of these touches memory, but for `pipe`, which fills the two integers of its argument. The handler
-    // calls nothing but write(2), which is async-signal-safe (signal-safety(7)).
+/// Detaches the guard from everything that could end it together with the app, and closes inherited descriptors. Receives
+/// the listener if `listener` is set. Returns whether a listener arrived.
+pub(crate) fn detach(listener: bool) -> bool {
+    // SAFETY: these calls touch no memory, except `pipe`, which fills the two integers of its argument. The handler calls
+    // only write(2), which is async-signal-safe (signal-safety(7)).
     unsafe {
         setsid();
         for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
             signal(ignored, SIG_IGN);
         }
         platform::become_guard();
-        let listener = listener && handover::receive();
+        let listener = listener && receive_listener::receive();
         let mut ends = [-1; 2];
         pipe(ends.as_mut_ptr());
-        for (end, place) in ends.into_iter().zip(&DEATHS) {
+        for (end, place) in ends.into_iter().zip(&CHILD_EXIT_PIPE) {
             const F_SETFD: c_int = 2;
             const F_SETFL: c_int = 4;
             const FD_CLOEXEC: c_int = 1;
@@ -117,26 +117,26 @@ pub(crate) fn stand_apart(listener: bool) -> bool {
             fcntl(end, F_SETFL, O_NONBLOCK);
             place.store(end, Ordering::Relaxed);
         }
-        signal(SIGCHLD, on_death as extern "C" fn(c_int) as usize);
+        signal(SIGCHLD, on_child_exit as extern "C" fn(c_int) as usize);
         listener
     }
 }
 
-extern "C" fn on_death(_: c_int) {
-    // SAFETY: one byte of a constant goes to a descriptor of ours. A full pipe loses it, and wakes us all the same.
-    unsafe { write(DEATHS[1].load(Ordering::Relaxed), b"x".as_ptr(), 1) };
+extern "C" fn on_child_exit(_: c_int) {
+    // SAFETY: writes one byte of a constant to our own descriptor. A full pipe drops the byte, but is readable anyway.
+    unsafe { write(CHILD_EXIT_PIPE[1].load(Ordering::Relaxed), b"x".as_ptr(), 1) };
 }
 
-/// Has the command's process undo what `stand_apart` did to signals, die with this one, and become the program.
+/// Prepares the command: its process undoes what `detach` did to signals, dies with this process, and executes the program.
 ///
-/// It executes the program itself, because std does so with execvp(3), which hands a file that is no program to a shell:
-/// that is to be an error.
+/// The process calls execve(2) itself. std would call execvp(3), which runs a file of unknown format with a shell; here such
+/// a file must be an error.
 pub(crate) fn bind_to_this_process(command: &mut Command, listener: bool) -> io::Result<()> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<CString> = words.map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
     let files = candidates(command.get_program())?;
     // SAFETY: getpid(2) has no preconditions; the closure calls only async-signal-safe functions between fork and exec.
-    // The arguments are built in it, since pointers do not move between threads: in memory that is reserved before.
+    // Pointers are not `Send`, so the closure holds the arguments' addresses as integers.
     unsafe {
         let guard = getpid();
         let mut arguments: Vec<usize> = words.iter().map(|word| word.as_ptr() as usize).collect();
@@ -147,12 +147,12 @@ pub(crate) fn bind_to_this_process(command: &mut Command, listener: bool) -> io:
                 signal(ignored, SIG_DFL);
             }
             platform::become_sidecar();
-            // The guard may have died before that was armed.
+            // The guard may have died before the death signal was set.
             if getppid() != guard {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             if listener {
-                handover::name_this_process(environ, getpid());
+                receive_listener::set_listen_pid(environ, getpid());
             }
             let mut error = io::Error::from_raw_os_error(ENOENT);
             for file in &files {
@@ -170,7 +170,7 @@ pub(crate) fn bind_to_this_process(command: &mut Command, listener: bool) -> io:
     Ok(())
 }
 
-/// The files that a program's name may mean: itself when it is a path, else one in each folder of `PATH`.
+/// The files that a program name may mean: the path itself, or else one file in each folder of `PATH`.
 fn candidates(program: &OsStr) -> io::Result<Vec<CString>> {
     if program.as_bytes().contains(&b'/') {
         return Ok(vec![CString::new(program.as_bytes())?]);
@@ -180,17 +180,17 @@ fn candidates(program: &OsStr) -> io::Result<Vec<CString>> {
     Ok(files.map(|file| CString::new(file.into_os_string().into_vec())).collect::<Result<_, _>>()?)
 }
 
-/// Lets go of what is the sidecar's: of its token, of its output, because whoever reads that waits for its end, and of its
-/// listener.
-pub(crate) fn let_go(listener: bool) {
-    // SAFETY: there is one thread, which holds nothing of the environment, and the kernel put that on the stack.
-    unsafe { environment::forget_token(environ) };
+/// Releases what belongs to the sidecar alone: its token, its listener, and its output, whose readers wait for the end.
+pub(crate) fn release_fds(listener: bool) {
+    // SAFETY: this process has one thread, which holds no reference to the environment. The environment is writable: the
+    // kernel put it on the stack.
+    unsafe { child_environment::erase_token(environ) };
     if listener {
-        handover::let_go();
+        receive_listener::close_listener();
     }
     if let Ok(null) = fs::File::options().write(true).open("/dev/null") {
         use std::os::fd::AsRawFd;
-        // SAFETY: dup2(2) replaces two descriptors that nothing else in this process uses any more.
+        // SAFETY: dup2(2) replaces two descriptors that no other code in this process uses.
         unsafe {
             dup2(null.as_raw_fd(), 1);
             dup2(null.as_raw_fd(), 2);
@@ -198,43 +198,43 @@ pub(crate) fn let_go(listener: bool) {
     }
 }
 
-/// The socket to the supervisor, which is our stdin.
+/// The socket to the supervisor: our stdin.
 pub(crate) fn control() -> ManuallyDrop<UnixStream> {
-    // SAFETY: descriptor 0 stays open for as long as the process lives, since this never closes it.
+    // SAFETY: descriptor 0 stays open for as long as the process lives: `ManuallyDrop` never closes it.
     ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) })
 }
 
 /// What ended a wait.
-pub(crate) enum Wait {
+pub(crate) enum Wake {
     Supervisor,
     Child,
     TimedOut,
 }
 
-/// Waits for the supervisor, unless it is gone, or for the death of a child.
-pub(crate) fn wait(for_supervisor: bool, timeout: Option<Duration>) -> Wait {
-    // poll(2) passes over negative descriptors.
+/// Waits for a command from the supervisor (if `for_supervisor`), the death of a child, or the time-out.
+pub(crate) fn wait(for_supervisor: bool, timeout: Option<Duration>) -> Wake {
+    // poll(2) ignores negative descriptors.
     let control = if for_supervisor { 0 } else { -1 };
-    let deaths = DEATHS[0].load(Ordering::Relaxed);
-    let mut fds = [(control, 0), (deaths, 0)].map(|(fd, revents)| PollFd { fd, events: POLLIN, revents });
+    let exits = CHILD_EXIT_PIPE[0].load(Ordering::Relaxed);
+    let mut fds = [(control, 0), (exits, 0)].map(|(fd, revents)| PollFd { fd, events: POLLIN, revents });
     let timeout = timeout.map_or(-1, |timeout| c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX));
-    // SAFETY: `fds` is an array of two, as the call is told. EINTR shows as no event, and the caller looks again.
+    // SAFETY: `fds` is an array of two, as the call is told. On EINTR no event is set, and the caller checks everything again.
     unsafe { poll(fds.as_mut_ptr(), 2, timeout) };
     let [supervisor, child] = fds;
-    // The supervisor first: where children die all the time, it would never be heard.
+    // The supervisor first: children that die all the time must not keep its commands waiting.
     if supervisor.revents != 0 {
-        Wait::Supervisor
+        Wake::Supervisor
     } else if child.revents != 0 {
         let mut bytes = [0; 64];
-        // SAFETY: at most as many bytes are read as the array has. The pipe is non-blocking.
-        while unsafe { read(deaths, bytes.as_mut_ptr(), bytes.len()) } > 0 {}
-        Wait::Child
+        // SAFETY: reads at most as many bytes as the array holds. The pipe is non-blocking.
+        while unsafe { read(exits, bytes.as_mut_ptr(), bytes.len()) } > 0 {}
+        Wake::Child
     } else {
-        Wait::TimedOut
+        Wake::TimedOut
     }
 }
 
-/// What there was to reap.
+/// The result of one attempt to reap.
 pub(crate) enum Reaped {
     Child(Pid, ExitStatus),
     NoneDead,
@@ -244,7 +244,7 @@ pub(crate) enum Reaped {
 /// Reaps one dead child.
 pub(crate) fn reap() -> Reaped {
     let mut status = 0;
-    // SAFETY: the status is written to an integer of ours.
+    // SAFETY: the call writes the status to a local integer.
     match unsafe { waitpid(-1, &raw mut status, WNOHANG) } {
         0 => Reaped::NoneDead,
         pid if pid > 0 => Reaped::Child(Pid(pid), ExitStatus::from_raw(status)),
@@ -254,20 +254,20 @@ pub(crate) fn reap() -> Reaped {
 
 /// Sends a signal to a process group.
 pub(crate) fn kill_group(group: Pid, signal: c_int) {
-    // SAFETY: no memory is touched.
+    // SAFETY: touches no memory.
     unsafe { libc_kill(-group.0, signal) };
 }
 
-/// Somebody who came of the sidecar.
-pub(crate) struct Process {
+/// A descendant of the sidecar.
+pub(crate) struct Descendant {
     pub(crate) pid: Pid,
     pub(crate) group: Pid,
-    /// When it was forked. A number can change hands; together with this it means one process.
-    born: u64,
+    /// When it was forked. The kernel reuses process ids; id and start time together identify one process.
+    start_time: u64,
 }
 
-impl Process {
+impl Descendant {
     pub(crate) fn is(&self, other: &Self) -> bool {
-        self.pid == other.pid && self.born == other.born
+        self.pid == other.pid && self.start_time == other.start_time
     }
 }

@@ -1,17 +1,17 @@
-//! The guard: a small process between an app and one sidecar, which outlives the app just long enough to clean up.
+//! The guard: a small process between an app and one sidecar. It outlives the app just long enough to clean up.
 //!
-//! This crate holds the program as bytes, [`PROGRAM`]; `program/main.rs` is its source and describes how it is used. The
-//! supervisor runs it from memory or from a file of a moment, so that there is none to bundle or to lose.
+//! This crate holds the program as bytes, [`PROGRAM`]. `program/main.rs` is its source and describes how to use it. The
+//! supervisor runs the program from memory or from a temporary file, so that an app has no extra file to bundle.
 
 #[cfg(target_os = "macos")]
 #[path = "../program/sys/processes.rs"]
-#[expect(unsafe_code, reason = "std knows of no process but its children")]
+#[expect(unsafe_code, reason = "std cannot list processes other than its children")]
 pub mod processes;
 
-// It is plain parsing, and tested wherever the tests run.
+// Plain parsing, compiled here so that its tests run on every system.
 #[cfg(all(test, not(target_os = "macos")))]
 #[path = "../program/sys/procargs.rs"]
 mod procargs;
 
-/// The guard for this target, an executable; empty where it could not be compiled.
+/// The guard for this target, an executable; empty where the build script could not compile it.
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pillion-guard"));

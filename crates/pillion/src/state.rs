@@ -1,11 +1,11 @@
-//! The life of a sidecar as a pure state machine: `(Lifecycle, Event) -> (Lifecycle, Actions)`.
+//! The lifecycle of a sidecar as a pure state machine: `(Lifecycle, Event) -> (Lifecycle, Actions)`.
 //!
-//! No I/O, no clock, no process: [`crate::supervisor::driver`] feeds it what happened and when, and does what it says. Every state
-//! answers every event, without a wildcard, so that a new state or event cannot be forgotten anywhere. The diagram in
-//! `docs/states.md` is printed from it by a test.
+//! It does no I/O, reads no clock and starts no process. [`crate::supervisor::driver`] passes events with their time and
+//! executes the actions. Every state handles every event without a wildcard, so that the compiler reports each place that a
+//! new state or event must handle. A test generates the diagram in `docs/states.md` from this machine.
 //!
-//! `Ending` is the only way from a process to none, and it is left only when the whole process group is gone (or cannot
-//! be killed). A crash goes the same way as a requested stop: what is left of the group is asked, then killed.
+//! `Ending` is the only way from a running process to none. It ends only when the whole process group is gone or cannot be
+//! killed. A crash takes the same way as a requested stop: the rest of the group is terminated, then killed.
 
 mod ending;
 mod restarts;
@@ -18,13 +18,13 @@ use crate::{
     spec::Restart,
     status::{Exit, State, StopOutcome},
 };
-pub(crate) use ending::{Ending, Force, Next};
+pub(crate) use ending::{Ending, Next, StopStage};
 pub(crate) use restarts::{RestartDecision, Restarts};
 
-/// Where a sidecar is in its life.
+/// The internal state of a sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
-    /// Something that it depends on is not ready. `blocked` says what is wrong where waiting alone will not help.
+    /// A dependency is not ready. `blocked` describes a failed dependency: waiting alone will not help.
     Waiting {
         blocked: Option<String>,
     },
@@ -32,17 +32,17 @@ pub(crate) enum Lifecycle {
     Ready {
         addr: ListenAddr,
     },
-    /// It was ready, and its health fails or stays out.
+    /// It was ready. Its last health answer failed or is overdue.
     Unhealthy {
         addr: ListenAddr,
     },
     Ending(Ending),
-    /// Down, and about to be started again.
+    /// Down; the supervisor will start it again.
     BackingOff(BackingOff),
     Down(Ended),
 }
 
-/// How far a start has come.
+/// The progress of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Launching,
@@ -53,19 +53,19 @@ pub(crate) enum Step {
 /// Why a sidecar went down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Somebody asked for it.
-    Asked,
+    /// A stop or restart was requested.
+    Requested,
     /// The program could not be started, for this reason.
     NotLaunched(String),
     /// The leader ended before it was ready, at this step.
     ExitedEarly(Step),
-    /// The start took too long, and stood at this step.
+    /// The start took too long and had reached this step.
     TimedOut(Step),
-    /// The leader was ready, and then ended with code 0.
+    /// The leader was ready and then ended with code 0.
     Finished,
-    /// The leader was ready, and then ended in another way.
+    /// The leader was ready and then ended in another way.
     Crashed,
-    /// It was ready, and then answered nobody for too long.
+    /// It was ready and then answered no health request for too long.
     Hung,
 }
 
@@ -74,7 +74,7 @@ pub(crate) enum Cause {
 pub(crate) struct BackingOff {
     pub(crate) cause: Cause,
     pub(crate) exit: Option<Exit>,
-    /// How long it waits, before any jitter.
+    /// How long it waits, without jitter.
     pub(crate) pause: Duration,
 }
 
@@ -84,70 +84,70 @@ pub(crate) struct Ended {
     pub(crate) cause: Cause,
     pub(crate) exit: Option<Exit>,
     pub(crate) outcome: StopOutcome,
-    /// Whether it would have been started again, had that not happened too often already.
+    /// Whether the restart limit prevented another start.
     pub(crate) given_up: bool,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Somebody wants it started, or stopped and started again.
+    /// A start was requested; a running sidecar is stopped first.
     Restart,
-    /// Somebody wants it stopped, with grace.
+    /// A stop with a grace period was requested.
     Stop,
-    /// Somebody wants it stopped at once.
+    /// An immediate stop was requested.
     Kill,
-    /// Everything that it depends on is ready.
-    Cleared,
-    /// Something that it depends on has failed.
-    Blocked(String),
+    /// All dependencies are ready.
+    DependenciesReady,
+    /// A dependency has failed, for this reason.
+    DependencyFailed(String),
     /// The process runs.
     Launched,
-    /// There is no process to own: a server is there already, at this place.
+    /// The server at this address was started by another program; there is no process to own.
     Attached(ListenAddr),
     /// The process could not be started.
     NotLaunched(String),
-    /// A valid announcement.
+    /// The sidecar wrote a valid announcement.
     Announced(ListenAddr),
-    /// It answered there as it should.
+    /// A health request succeeded.
     Healthy,
-    /// It did not, or has not so far.
+    /// A health request failed, or its answer is overdue.
     Unhealthy,
-    /// It has answered nothing for so long that nobody expects it to.
+    /// It has not answered for longer than the declared tolerance.
     Hung,
     /// The state's timer ran out.
     Expired,
     /// The leader of the process group is dead.
     Exited(Exit),
-    /// Nothing is left of the process group.
+    /// No process of the group is left.
     Gone,
 }
 
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Watch what the sidecar depends on; answer with `Cleared`, and with `Blocked` before it where that is so.
+    /// Watch the dependencies; answer with `DependenciesReady`, and with `DependencyFailed` for each failure.
     Wait,
     /// Start the process; answer with `Launched`, `Attached` or `NotLaunched`.
     Launch,
-    /// Ask for health until it answers well there; then `Healthy`.
+    /// Request health at this address until an answer is good; then answer with `Healthy`.
     Probe(ListenAddr),
-    /// End the process's stdin and send SIGTERM to its group. With no process to own, answer with `Gone`.
-    Ask,
-    /// Kill the group.
+    /// Ask the group to end: end of stdin and SIGTERM. Without a process to own, answer with `Gone`.
+    Terminate,
+    /// Kill the group. Without a process to own, answer with `Gone`.
     Kill,
-    /// The leader is dead: watch the rest of its group, and answer with `Gone`.
+    /// The leader is dead: watch the rest of its group; answer with `Gone`.
     WatchGroup,
 }
 
-/// The one timer of a state; what it means is the state's, how long it is the specification's.
+/// The one timer of a state. The specification says how long it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Timer {
     /// Until the sidecar must be ready.
     Ready,
-    /// Until a group that was asked is killed.
+    /// Until a terminated group is killed.
     Grace,
-    /// Until a group that was killed is given up.
+    /// Until the machine gives up a killed group.
     Kill,
     /// Until the next start.
     BackOff(Duration),
@@ -156,24 +156,26 @@ pub(crate) enum Timer {
 use Action::{Launch, Probe, Wait};
 
 impl Lifecycle {
-    /// The first state and what to do in it, as somebody asked for it.
+    /// The first state and its actions, for a requested start.
     pub(crate) fn start(restarts: &mut Restarts) -> (Self, Vec<Action>) {
         restarts.forget();
         (Self::Waiting { blocked: None }, vec![Wait])
     }
 
-    /// The timer that runs in this state. It starts anew when a transition changes it, and only then.
+    /// The timer that runs in this state. It restarts only when a transition changes it.
     pub(crate) fn timer(&self) -> Option<Timer> {
         match self {
             Self::Waiting { .. } | Self::Ready { .. } | Self::Unhealthy { .. } | Self::Down(_) => None,
             Self::Starting(_) => Some(Timer::Ready),
-            Self::Ending(Ending { force: Force::Asked, .. }) => Some(Timer::Grace),
-            Self::Ending(Ending { force: Force::KilledLeader | Force::KilledRest, .. }) => Some(Timer::Kill),
+            Self::Ending(Ending { stage: StopStage::Terminated, .. }) => Some(Timer::Grace),
+            Self::Ending(Ending { stage: StopStage::KilledLeader | StopStage::KilledRest, .. }) => {
+                Some(Timer::Kill)
+            }
             Self::BackingOff(BackingOff { pause, .. }) => Some(Timer::BackOff(*pause)),
         }
     }
 
-    /// Where it is, once that is announced.
+    /// The address, once it is announced.
     pub(crate) fn listen_addr(&self) -> Option<ListenAddr> {
         match self {
             Self::Starting(Step::Probing { addr }) | Self::Ready { addr } | Self::Unhealthy { addr } => {
@@ -187,7 +189,7 @@ impl Lifecycle {
         }
     }
 
-    /// The state as the world sees it.
+    /// The public state.
     pub(crate) fn state(&self) -> State {
         match self {
             Self::Waiting { .. } => State::Waiting,
@@ -201,8 +203,8 @@ impl Lifecycle {
         }
     }
 
-    /// Whether it is down, or on its way there, and starts again without anybody asking for more.
-    pub(crate) fn comes_back(&self) -> bool {
+    /// Whether it is down or stopping, and starts again without a further request.
+    pub(crate) fn will_restart(&self) -> bool {
         match self {
             Self::BackingOff(_) => true,
             Self::Ending(ending) => {
@@ -216,12 +218,12 @@ impl Lifecycle {
         }
     }
 
-    /// Whether a start lies ahead that nobody has to ask for any more.
-    pub(crate) fn is_to_start(&self) -> bool {
-        matches!(self, Self::Waiting { .. }) || self.comes_back()
+    /// Whether it will start without a further request.
+    pub(crate) fn start_pending(&self) -> bool {
+        matches!(self, Self::Waiting { .. }) || self.will_restart()
     }
 
-    /// Takes one step. `now` is the time of any one clock that never goes back.
+    /// Takes one step. `now` is the time of a monotonic clock.
     pub(crate) fn on(self, event: Event, restarts: &mut Restarts, now: Duration) -> (Self, Vec<Action>) {
         match self {
             Self::Waiting { blocked } => waiting(blocked, event),
@@ -232,11 +234,11 @@ impl Lifecycle {
             Self::BackingOff(pause) => pause.on(event, restarts),
             Self::Down(ended) => match event {
                 Event::Restart => Self::start(restarts),
-                // A process that was given up may still end; nobody waits for it any more.
+                // An abandoned process may still end later.
                 Event::Stop
                 | Event::Kill
-                | Event::Cleared
-                | Event::Blocked(_)
+                | Event::DependenciesReady
+                | Event::DependencyFailed(_)
                 | Event::Launched
                 | Event::Attached(_)
                 | Event::NotLaunched(_)
@@ -253,22 +255,24 @@ impl Lifecycle {
 }
 
 impl Cause {
-    /// Whether nobody wanted it.
+    /// Whether it counts as a failure.
     pub(crate) fn is_failure(&self) -> bool {
         match self {
             Self::NotLaunched(_) | Self::ExitedEarly(_) | Self::TimedOut(_) | Self::Crashed | Self::Hung => {
                 true
             }
-            Self::Asked | Self::Finished => false,
+            Self::Requested | Self::Finished => false,
         }
     }
 }
 
 fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
     match event {
-        Event::Cleared => (Lifecycle::Starting(Step::Launching), vec![Launch]),
-        Event::Blocked(why) => (Lifecycle::Waiting { blocked: Some(why) }, vec![]),
-        Event::Stop | Event::Kill => down(Cause::Asked, None, StopOutcome::NotRunning, RestartDecision::Rest),
+        Event::DependenciesReady => (Lifecycle::Starting(Step::Launching), vec![Launch]),
+        Event::DependencyFailed(reason) => (Lifecycle::Waiting { blocked: Some(reason) }, vec![]),
+        Event::Stop | Event::Kill => {
+            down(Cause::Requested, None, StopOutcome::NotRunning, RestartDecision::StayDown)
+        }
         Event::Restart
         | Event::Launched
         | Event::Attached(_)
@@ -291,17 +295,17 @@ impl Step {
                 restarts.forget();
                 stay
             }
-            Event::Stop => Ending::ask(Cause::Asked, Next::After(RestartDecision::Rest)),
-            Event::Kill => Ending::kill(Cause::Asked, Next::After(RestartDecision::Rest)),
+            Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown)),
+            Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown)),
             Event::Expired => {
                 let cause = Cause::TimedOut(self);
                 let next = Next::After(restarts.after(&cause, now));
-                Ending::ask(cause, next)
+                Ending::terminate(cause, next)
             }
-            Event::NotLaunched(why) => {
-                let cause = Cause::NotLaunched(why);
-                let verdict = restarts.after(&cause, now);
-                down(cause, None, StopOutcome::NotRunning, verdict)
+            Event::NotLaunched(reason) => {
+                let cause = Cause::NotLaunched(reason);
+                let decision = restarts.after(&cause, now);
+                down(cause, None, StopOutcome::NotRunning, decision)
             }
             Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
             Event::Launched => match self {
@@ -312,7 +316,7 @@ impl Step {
                 Self::Launching => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
                 Self::Announcing | Self::Probing { .. } => stay,
             },
-            // The first announcement holds: no later line moves the app to another place.
+            // The first announcement counts: no later line changes the address.
             Event::Announced(addr) => match self {
                 Self::Announcing => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
                 Self::Launching | Self::Probing { .. } => stay,
@@ -324,12 +328,16 @@ impl Step {
                 }
                 Self::Launching | Self::Announcing => stay,
             },
-            Event::Unhealthy | Event::Hung | Event::Cleared | Event::Blocked(_) | Event::Gone => stay,
+            Event::Unhealthy
+            | Event::Hung
+            | Event::DependenciesReady
+            | Event::DependencyFailed(_)
+            | Event::Gone => stay,
         }
     }
 }
 
-/// A sidecar that was ready, whatever its health is now.
+/// The transitions of a sidecar that was ready; its health may be good or bad now.
 fn up(
     addr: ListenAddr,
     state: Lifecycle,
@@ -338,21 +346,21 @@ fn up(
     now: Duration,
 ) -> (Lifecycle, Vec<Action>) {
     match event {
-        Event::Stop => Ending::ask(Cause::Asked, Next::After(RestartDecision::Rest)),
-        Event::Kill => Ending::kill(Cause::Asked, Next::After(RestartDecision::Rest)),
-        Event::Restart => Ending::ask(Cause::Asked, Next::Start),
+        Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown)),
+        Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown)),
+        Event::Restart => Ending::terminate(Cause::Requested, Next::Start),
         Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
         Event::Healthy => (Lifecycle::Ready { addr }, vec![]),
         Event::Unhealthy => (Lifecycle::Unhealthy { addr }, vec![]),
-        // Whoever may not start it again does not kill it either: it may come to itself.
+        // A sidecar that must not be restarted is not killed either: it may recover.
         Event::Hung if restarts.policy == Restart::Never => (Lifecycle::Unhealthy { addr }, vec![]),
         Event::Hung => {
             let next = Next::After(restarts.after(&Cause::Hung, now));
-            Ending::ask(Cause::Hung, next)
+            Ending::terminate(Cause::Hung, next)
         }
-        Event::Cleared
-        | Event::Blocked(_)
+        Event::DependenciesReady
+        | Event::DependencyFailed(_)
         | Event::Launched
         | Event::Attached(_)
         | Event::NotLaunched(_)
@@ -363,21 +371,21 @@ fn up(
 }
 
 fn died(cause: Cause, exit: Exit, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
-    let verdict = restarts.after(&cause, now);
-    Ending::leader_died(cause, exit, verdict)
+    let decision = restarts.after(&cause, now);
+    Ending::leader_died(cause, exit, decision)
 }
 
 impl BackingOff {
     fn on(self, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
         match event {
-            // By way of `Waiting`: what it depends on may have gone down as well.
+            // Through `Waiting`, because a dependency may have failed as well.
             Event::Expired => (Lifecycle::Waiting { blocked: None }, vec![Wait]),
             Event::Restart => Lifecycle::start(restarts),
             Event::Stop | Event::Kill => {
-                down(Cause::Asked, self.exit, StopOutcome::NotRunning, RestartDecision::Rest)
+                down(Cause::Requested, self.exit, StopOutcome::NotRunning, RestartDecision::StayDown)
             }
-            Event::Cleared
-            | Event::Blocked(_)
+            Event::DependenciesReady
+            | Event::DependencyFailed(_)
             | Event::Launched
             | Event::Attached(_)
             | Event::NotLaunched(_)
@@ -395,11 +403,11 @@ fn down(
     cause: Cause,
     exit: Option<Exit>,
     outcome: StopOutcome,
-    verdict: RestartDecision,
+    decision: RestartDecision,
 ) -> (Lifecycle, Vec<Action>) {
-    let state = match verdict {
+    let state = match decision {
         RestartDecision::Retry(pause) => Lifecycle::BackingOff(BackingOff { cause, exit, pause }),
-        RestartDecision::Rest => Lifecycle::Down(Ended { cause, exit, outcome, given_up: false }),
+        RestartDecision::StayDown => Lifecycle::Down(Ended { cause, exit, outcome, given_up: false }),
         RestartDecision::GiveUp => Lifecycle::Down(Ended { cause, exit, outcome, given_up: true }),
     };
     (state, vec![])

@@ -1,18 +1,19 @@
-//! What the operating systems do differently, as the same few verbs: a process group that is spawned, watched, asked,
-//! killed and seen empty, and pipes that are read. No policy lives here; all of the crate's `unsafe` does.
+//! The operating system behind one interface: spawn a process group, wait for its leader, terminate it, kill it, wait until it
+//! is empty, and read its output. This module holds all of the crate's `unsafe` code and decides no policy.
 //!
 //! | | Linux | macOS | Windows |
 //! | --- | --- | --- | --- |
-//! | who holds it together | a guard process, child subreaper | a guard process | job object |
-//! | the leader's end | told by the guard | told by the guard | process handle |
-//! | ask | end of stdin, SIGTERM to all | the same, to all that it finds | end of stdin |
+//! | container of the processes | a guard process, child subreaper | a guard process | job object |
+//! | the leader's end | the guard reports it | the guard reports it | process handle |
+//! | terminate | end of stdin, SIGTERM to all | the same, to all that the guard finds | end of stdin |
 //! | kill | SIGKILL to all, until none is left | the same | `TerminateJobObject` |
-//! | nothing is left | told by the guard: it has no child | told by the guard: it finds nobody, every 20 ms | the job's count, every 10 ms |
-//! | when we are killed | the guard asks, waits, kills | the same | the job is killed |
+//! | empty | the guard reports that it has no child | the guard finds no process, polled every 20 ms | the job's process count, polled every 10 ms |
+//! | this program is killed | the guard terminates, waits, kills | the same | the system kills the job |
 //!
-//! Where the guard cannot run there is a bare process group, which is all that is asked, killed and seen empty, by pidfds and
-//! `/proc` or by SIGCHLD and `proc_listpgrppids`. The dead leader is kept as a zombie until its group is gone, so that the
-//! group's number stays ours and no stranger can be signalled. When we are killed there, stdin ends and nothing more.
+//! If the guard cannot run, the sidecar is a bare process group: only processes of the group are terminated, killed and
+//! waited for, by pidfds and `/proc` or by SIGCHLD and `proc_listpgrppids`. The dead leader stays a zombie until its group is
+//! empty, so that the kernel does not reuse the group's number. If this program is killed, the sidecar's stdin ends; nothing
+//! else stops it.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -36,24 +37,24 @@ pub(crate) use windows::{Group, OutputPipe};
 #[derive(Debug)]
 #[cfg_attr(
     windows,
-    expect(dead_code, reason = "a job object is told neither grace nor mark, and takes no listener")
+    expect(dead_code, reason = "a job object needs no grace period, no marker and no listener")
 )]
 pub(crate) struct SpawnRequest {
-    /// The program, its arguments, environment and directory; its standard streams are ours to set.
+    /// The program, its arguments, environment and directory. `sys` sets its standard streams.
     pub(crate) command: std::process::Command,
-    /// How long everything has to end by itself once nobody is left to say so.
+    /// How long the processes have to end by themselves after this program's death.
     pub(crate) grace: std::time::Duration,
-    /// An entry of its environment, as `NAME=value`, that nothing else on the machine has.
-    pub(crate) mark: String,
-    /// What the program is to listen on, where that can be handed over: by a guard alone.
+    /// The process marker: an entry of its environment, `NAME=value`, that no other run has.
+    pub(crate) marker: String,
+    /// The listener to hand over to the program. Only a guard can hand it over.
     pub(crate) listener: Option<crate::listener::Listener>,
 }
 
-/// A group just spawned, with this side's ends of its leader's output.
+/// A group that was just spawned, with the read ends of its leader's output.
 pub(crate) struct Spawned {
     pub(crate) group: Group,
     pub(crate) stdout: OutputPipe,
     pub(crate) stderr: OutputPipe,
-    /// Why nobody will clean up when this program is killed, where that is so.
+    /// Why no guard watches the group, if none does. The group then survives this program's sudden death.
     pub(crate) unguarded: Option<String>,
 }

@@ -1,13 +1,13 @@
-//! What macOS has for a guard: lists of processes. Type-checked only; never run on a Mac.
+//! macOS: the guard polls the list of processes. Type-checked only; never run on a Mac.
 //!
-//! Nobody is adopted here: who loses its parent becomes launchd's child. So whoever comes of the sidecar is looked for by
-//! its parents, by the sidecar's process group, and by the mark in its environment; and once seen, it is remembered.
+//! macOS has no subreaper: an orphan becomes launchd's child. The guard finds descendants by their parents, by the sidecar's
+//! process group and by the process marker in their environment. It remembers each process that it has seen.
 
 use std::{env, ffi::c_int, fs};
 
 use super::{
-    Pid, Process,
-    processes::{self, Process as Found},
+    Descendant, Pid,
+    processes::{self, Process},
 };
 
 unsafe extern "C" {
@@ -18,71 +18,76 @@ unsafe extern "C" {
 pub(crate) const SIGCONT: c_int = 19;
 pub(super) const SIGCHLD: c_int = 20;
 pub(super) const O_NONBLOCK: c_int = 4;
-pub(super) type Count = std::ffi::c_uint;
+pub(super) type FdCount = std::ffi::c_uint;
 pub(super) type BufferCount = c_int;
 pub(super) type ControlLength = u32;
 
-/// Whether who loses its parent becomes our child.
-pub(crate) const ADOPTS: bool = false;
+/// Whether an orphaned descendant becomes our child.
+pub(crate) const IS_SUBREAPER: bool = false;
 
-/// Nothing can be done about the app's death while we are stopped, nor about our own.
+/// macOS cannot wake a stopped guard when the app dies, and cannot kill the sidecar when the guard dies.
 pub(super) fn become_guard() {
-    // Descriptors that the app did not mean to hand on. One of these is the list's own, and closed by then.
+    // Closes descriptors that the app leaked. One of the listed numbers is that of the directory itself, already closed.
     let listed = fs::read_dir("/dev/fd").into_iter().flatten().flatten();
     let open: Vec<c_int> = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2) {
-        // SAFETY: std has opened nothing that it keeps: only the three standard streams are ours.
+        // SAFETY: std keeps no descriptor open: we own only the three standard streams.
         unsafe { close(fd) };
     }
 }
 
-/// In the sidecar's process, before it becomes the program.
+/// Runs in the sidecar's process, before execve(2).
 pub(super) fn become_sidecar() {}
 
-/// Who came of the sidecar.
-pub(crate) struct Kin {
+/// The sidecar's descendants.
+pub(crate) struct Descendants {
     own: c_int,
-    mark: Option<Vec<u8>>,
-    known: Vec<Found>,
+    marker: Option<Vec<u8>>,
+    known: Vec<Process>,
 }
 
-impl Kin {
+impl Descendants {
     pub(crate) fn new() -> Self {
-        /// The nonce of a run, which the sidecar gets from us (`docs/protocol.md`).
+        /// The nonce of a run, which the sidecar finds in its environment (`docs/protocol.md`).
         const INSTANCE: &str = "PILLION_INSTANCE";
-        let mark = env::var(INSTANCE).ok().map(|nonce| format!("{INSTANCE}={nonce}").into_bytes());
+        let marker = env::var(INSTANCE).ok().map(|nonce| format!("{INSTANCE}={nonce}").into_bytes());
         // SAFETY: getpid(2) has no preconditions.
-        Self { own: unsafe { getpid() }, mark, known: Vec::new() }
+        Self { own: unsafe { getpid() }, marker, known: Vec::new() }
     }
 
-    /// Those of them who live. `group` is the sidecar's, and `held` tells whether its number is known to be that still.
-    pub(crate) fn look(&mut self, group: Pid, held: bool) -> Vec<Process> {
-        let mut others = Found::all();
+    /// Lists those that live. `group` is the sidecar's process group; `number_is_held` tells that the kernel cannot have
+    /// reused its number.
+    pub(crate) fn list(&mut self, group: Pid, number_is_held: bool) -> Vec<Descendant> {
+        let mut others = Process::all();
         others.retain(|process| process.pid != self.own);
-        let is = |one: &Found, other: &Found| one.pid == other.pid && one.born == other.born;
-        let is_known = |process: &Found| self.known.iter().any(|known| is(known, process));
-        // Whoever is in the group holds its number.
-        let held = held || others.iter().any(|process| process.group == group.0 && is_known(process));
-        let marked = self.mark.as_ref().map(|mark| Found::with_variable(&others, mark)).unwrap_or_default();
-        let (mut kin, mut others): (Vec<_>, Vec<_>) = others.into_iter().partition(|process| {
+        let is = |one: &Process, other: &Process| one.pid == other.pid && one.start_time == other.start_time;
+        let is_known = |process: &Process| self.known.iter().any(|known| is(known, process));
+        // A known member of the group holds its number.
+        let number_is_held =
+            number_is_held || others.iter().any(|process| process.group == group.0 && is_known(process));
+        let marked =
+            self.marker.as_ref().map(|marker| Process::with_variable(&others, marker)).unwrap_or_default();
+        let (mut found, mut others): (Vec<_>, Vec<_>) = others.into_iter().partition(|process| {
             is_known(process)
-                || (held && process.group == group.0)
+                || (number_is_held && process.group == group.0)
                 || marked.iter().any(|marked| is(marked, process))
         });
         loop {
-            let parents: Vec<_> = kin.iter().map(|process| process.pid).chain([self.own]).collect();
+            let parents: Vec<_> = found.iter().map(|process| process.pid).chain([self.own]).collect();
             let children: Vec<_> = others.extract_if(.., |it| parents.contains(&it.parent)).collect();
             if children.is_empty() {
                 break;
             }
-            kin.extend(children);
+            found.extend(children);
         }
-        self.known.clone_from(&kin);
-        kin.into_iter().map(|it| Process { pid: Pid(it.pid), group: Pid(it.group), born: it.born }).collect()
+        self.known.clone_from(&found);
+        let descendant =
+            |it: Process| Descendant { pid: Pid(it.pid), group: Pid(it.group), start_time: it.start_time };
+        found.into_iter().map(descendant).collect()
     }
 }
 
-/// Sends a signal to a process, unless it is dead and its number another one's.
-pub(crate) fn kill(process: &Process, signal: c_int) {
-    processes::signal(process.pid.0, process.born, signal);
+/// Sends a signal to a process, unless it is dead and the kernel reused its process id.
+pub(crate) fn kill(process: &Descendant, signal: c_int) {
+    processes::signal(process.pid.0, process.start_time, signal);
 }

@@ -1,7 +1,7 @@
-//! The processes of this user, as macOS lists them. The supervisor uses this file as well as the guard.
+//! The processes of this user, as macOS lists them. Both the guard and the supervisor use this file.
 //!
-//! There are no descriptors of processes here: a number is paired with the time of its process's birth, which is read again
-//! just before a signal is sent.
+//! macOS has no pidfds. A process id is paired with the start time of its process; [`signal`] compares the start time again
+//! just before it sends a signal.
 
 use std::{
     ffi::{c_int, c_uint, c_void},
@@ -54,34 +54,33 @@ unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
 }
 
-/// A process that was alive when it was looked for.
+/// A process that was alive when it was listed.
 #[derive(Debug, Clone, Copy)]
 pub struct Process {
-    /// Its number.
+    /// Its process id.
     pub pid: i32,
-    /// Its parent's number; 1 once that is dead.
+    /// The process id of its parent; 1 after the parent's death.
     pub parent: i32,
     /// The number of its process group.
     pub group: i32,
-    /// When it was forked, in microseconds since the epoch.
-    pub born: u64,
+    /// When it was forked, in microseconds since the Unix epoch.
+    pub start_time: u64,
 }
 
 impl Process {
-    /// The process that has this number now. Nothing if it is dead, though nobody may have waited for it yet, or another
-    /// user's.
+    /// The process that has this id now. `None` if it is dead (reaped or not) or belongs to another user.
     #[must_use]
     pub fn find(pid: i32) -> Option<Self> {
         const PROC_PIDTBSDINFO: c_int = 3;
         const SIZE: c_int = size_of::<BsdInfo>().cast_signed() as c_int;
         let mut info = BsdInfo::default();
-        // SAFETY: the kernel writes at most `SIZE` bytes to `info`, which is that large, and any bytes are valid in it.
+        // SAFETY: the kernel writes at most `SIZE` bytes to `info`, which has that size and accepts any bytes.
         let written = unsafe { proc_pidinfo(pid, PROC_PIDTBSDINFO, 0, (&raw mut info).cast(), SIZE) };
         (written == SIZE).then(|| Self {
             pid,
             parent: info.parent.cast_signed(),
             group: info.group.cast_signed(),
-            born: info.start_seconds * 1_000_000 + info.start_microseconds,
+            start_time: info.start_seconds * 1_000_000 + info.start_microseconds,
         })
     }
 
@@ -97,16 +96,16 @@ impl Process {
             if count < pids.len() {
                 return pids[..count].iter().copied().filter_map(Self::find).collect();
             }
-            // There may be more than there was room for.
+            // The list was full: more processes may exist.
             pids.resize(2 * pids.len(), 0);
         }
     }
 
-    /// Those of `processes` that were started with `entry`, a `NAME=value`, in their environment. The environment of a
-    /// program that belongs to the system itself is hidden while System Integrity Protection is on.
+    /// Those of `processes` that were started with `entry`, a `NAME=value`, in their environment. System Integrity Protection
+    /// hides the environment of programs that belong to macOS itself.
     #[must_use]
     pub fn with_variable(processes: &[Self], entry: &[u8]) -> Vec<Self> {
-        /// As much as execve(2) takes (`kern.argmax`). Of a longer area the kernel would give the end alone.
+        /// The limit of execve(2) (`kern.argmax`). Of a longer area the kernel would return only the end.
         const ARGUMENTS_MAX: usize = 1024 * 1024;
         let mut area = vec![0; ARGUMENTS_MAX];
         let mut has_variable = |process: &&Self| {
@@ -117,23 +116,23 @@ impl Process {
     }
 }
 
-/// Sends a signal to the process that has this number and was born then; to nobody if it is dead, and its number another
-/// one's.
-pub fn signal(pid: i32, born: u64, signal: i32) {
-    if Process::find(pid).is_some_and(|now| now.born == born) {
-        // SAFETY: no memory is touched.
+/// Sends a signal to the process with this id and start time. Does nothing if that process is dead, even if the kernel has
+/// reused its id.
+pub fn signal(pid: i32, start_time: u64, signal: i32) {
+    if Process::find(pid).is_some_and(|now| now.start_time == start_time) {
+        // SAFETY: touches no memory.
         unsafe { kill(pid, signal) };
     }
 }
 
-/// Reads what `procargs` understands, and returns its size; 0 where the system does not tell.
+/// Reads the area that `procargs` parses. Returns its size, or 0 if the system refuses.
 fn read_arguments(pid: c_int, area: &mut [u8]) -> usize {
     const CTL_KERN: c_int = 1;
     const KERN_PROCARGS2: c_int = 49;
     let mut name = [CTL_KERN, KERN_PROCARGS2, pid];
     let mut size = area.len();
-    // SAFETY: the name has three numbers, as the call is told; the kernel writes at most `size` bytes to `area`, and how
-    // many to `size`.
+    // SAFETY: the name has three numbers, as passed. The kernel writes at most `size` bytes to `area`, and their count to
+    // `size`.
     let result =
         unsafe { sysctl(name.as_mut_ptr(), 3, area.as_mut_ptr().cast(), &raw mut size, ptr::null_mut(), 0) };
     if result == 0 { size.min(area.len()) } else { 0 }

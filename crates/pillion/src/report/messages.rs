@@ -7,7 +7,7 @@ use pillion_protocol::health::DEFAULT_PATH;
 use crate::{
     health::probe::NotReady,
     spec::{Launch, Liveness, RestartLimit, Spec},
-    state::{BackingOff, Cause, Ended, Ending, Force, Lifecycle, Next, Step},
+    state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
 
@@ -34,10 +34,10 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
         Lifecycle::Unhealthy { .. } => Some(unhealthy(spec, diagnostics)),
         Lifecycle::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
         Lifecycle::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
-        Lifecycle::Ending(Ending { force: Force::Asked, .. }) => {
+        Lifecycle::Ending(Ending { stage: StopStage::Terminated, .. }) => {
             Some(format!("asked to stop; it has {}", duration(spec.grace)))
         }
-        Lifecycle::Ending(Ending { force: Force::KilledLeader | Force::KilledRest, .. }) => {
+        Lifecycle::Ending(Ending { stage: StopStage::KilledLeader | StopStage::KilledRest, .. }) => {
             Some("being killed".to_owned())
         }
         Lifecycle::BackingOff(_) => Some("about to be started again".to_owned()),
@@ -93,7 +93,7 @@ pub(crate) fn failure(
         Lifecycle::Down(ended) => (&ended.cause, ended.exit),
     };
     let (kind, message) = match cause {
-        Cause::Asked => (FailureKind::Stopped, format!("{name} was stopped")),
+        Cause::Requested => (FailureKind::Stopped, format!("{name} was stopped")),
         Cause::Finished => (FailureKind::Stopped, format!("{name} finished by itself")),
         Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
         Cause::Crashed => (FailureKind::Crashed, format!("{name} {} while it was in use", ended(exit))),

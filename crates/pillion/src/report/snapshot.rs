@@ -116,7 +116,7 @@ impl Readiness {
     fn from(state: &Lifecycle, endpoint: Option<Endpoint>, failure: Option<Failure>) -> Self {
         match (endpoint, failure) {
             (Some(endpoint), _) => Self::Up(endpoint),
-            (None, Some(failure)) if !state.comes_back() => Self::Down(failure),
+            (None, Some(failure)) if !state.will_restart() => Self::Down(failure),
             (None, _) => Self::Pending,
         }
     }

@@ -32,9 +32,9 @@ pub(crate) fn launch(
     getrandom::fill(&mut nonce).map_err(no_random)?;
     let instance = Instance::from_bytes(nonce);
     let token = program.private.then(fresh_token).transpose().map_err(no_random)?;
-    let mark = format!("{}={instance}", environment::INSTANCE);
+    let marker = format!("{}={instance}", environment::INSTANCE);
     let command = command(program, instance, token.as_ref(), listener.as_ref());
-    Group::spawn(SpawnRequest { command, grace, mark, listener })
+    Group::spawn(SpawnRequest { command, grace, marker, listener })
         .map(|spawned| Launched { instance, token, spawned })
         .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
 }

@@ -1,60 +1,61 @@
-//! From a process to none: the one way down.
+//! The only way from a running process to none.
 
 use super::{
-    Action::{self, Ask, Kill, WatchGroup},
+    Action::{self, Kill, Terminate, WatchGroup},
     Cause, Event, Lifecycle, RestartDecision, Restarts, down,
 };
 use crate::status::{Exit, StopOutcome};
 
-/// A process group that is being brought down.
+/// A process group that is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) cause: Cause,
     /// How the leader ended, once it has.
     pub(crate) exit: Option<Exit>,
-    pub(crate) force: Force,
+    pub(crate) stage: StopStage,
     pub(crate) next: Next,
 }
 
-/// What was done so far to bring the group down.
+/// What the supervisor has done so far to stop the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Force {
-    /// Asked: end of stdin and SIGTERM.
-    Asked,
+pub(crate) enum StopStage {
+    /// Asked to end: end of stdin and SIGTERM.
+    Terminated,
     /// Killed, the leader included.
     KilledLeader,
     /// Killed after the leader had ended by itself.
     KilledRest,
 }
 
-/// What comes once everything is gone.
+/// What follows when the group is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// A start, because somebody asked for it.
+    /// A requested start.
     Start,
-    /// What was decided when it became known that this ends.
+    /// The decision from the moment when the end became known.
     After(RestartDecision),
 }
 
 impl Ending {
-    /// Asks the group, for this reason.
-    pub(super) fn ask(cause: Cause, next: Next) -> (Lifecycle, Vec<Action>) {
-        (Lifecycle::Ending(Self { cause, exit: None, force: Force::Asked, next }), vec![Ask])
+    /// Terminates the group, for this reason.
+    pub(super) fn terminate(cause: Cause, next: Next) -> (Lifecycle, Vec<Action>) {
+        (Lifecycle::Ending(Self { cause, exit: None, stage: StopStage::Terminated, next }), vec![Terminate])
     }
 
     /// Kills the group, for this reason.
     pub(super) fn kill(cause: Cause, next: Next) -> (Lifecycle, Vec<Action>) {
-        (Lifecycle::Ending(Self { cause, exit: None, force: Force::KilledLeader, next }), vec![Kill])
+        (Lifecycle::Ending(Self { cause, exit: None, stage: StopStage::KilledLeader, next }), vec![Kill])
     }
 
-    /// The leader ended unasked. Others of its group may live on (a wrapper's real server), so they are asked as well.
+    /// The leader ended by itself. Its group may live on (the real server behind a wrapper), so it is terminated.
     pub(super) fn leader_died(
         cause: Cause,
         exit: Exit,
-        verdict: RestartDecision,
+        decision: RestartDecision,
     ) -> (Lifecycle, Vec<Action>) {
-        let ending = Self { cause, exit: Some(exit), force: Force::Asked, next: Next::After(verdict) };
-        (Lifecycle::Ending(ending), vec![Ask, WatchGroup])
+        let ending =
+            Self { cause, exit: Some(exit), stage: StopStage::Terminated, next: Next::After(decision) };
+        (Lifecycle::Ending(ending), vec![Terminate, WatchGroup])
     }
 
     pub(super) fn on(mut self, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
@@ -64,16 +65,16 @@ impl Ending {
                 vec![]
             }
             Event::Stop => {
-                self.next = Next::After(RestartDecision::Rest);
+                self.next = Next::After(RestartDecision::StayDown);
                 vec![]
             }
             Event::Kill => {
-                self.next = Next::After(RestartDecision::Rest);
+                self.next = Next::After(RestartDecision::StayDown);
                 self.escalate()
             }
-            Event::Expired => match self.force {
-                Force::Asked => self.escalate(),
-                Force::KilledLeader | Force::KilledRest => {
+            Event::Expired => match self.stage {
+                StopStage::Terminated => self.escalate(),
+                StopStage::KilledLeader | StopStage::KilledRest => {
                     return self.end(StopOutcome::Abandoned, restarts);
                 }
             },
@@ -85,49 +86,50 @@ impl Ending {
                 let outcome = self.outcome();
                 return self.end(outcome, restarts);
             }
-            // The stop overtook the start: it holds for what was launched in the meantime.
-            Event::Launched | Event::Attached(_) => match self.force {
-                Force::Asked => vec![Ask],
-                Force::KilledLeader | Force::KilledRest => vec![Kill],
+            // The stop was requested before the launch finished: it applies to the new process.
+            Event::Launched | Event::Attached(_) => match self.stage {
+                StopStage::Terminated => vec![Terminate],
+                StopStage::KilledLeader | StopStage::KilledRest => vec![Kill],
             },
             Event::NotLaunched(_) => return self.end(StopOutcome::NotRunning, restarts),
             Event::Announced(_)
             | Event::Healthy
             | Event::Unhealthy
             | Event::Hung
-            | Event::Cleared
-            | Event::Blocked(_) => vec![],
+            | Event::DependenciesReady
+            | Event::DependencyFailed(_) => vec![],
         };
         (Lifecycle::Ending(self), actions)
     }
 
     fn escalate(&mut self) -> Vec<Action> {
-        match self.force {
-            Force::Asked => {
-                self.force = if self.exit.is_none() { Force::KilledLeader } else { Force::KilledRest };
+        match self.stage {
+            StopStage::Terminated => {
+                self.stage =
+                    if self.exit.is_none() { StopStage::KilledLeader } else { StopStage::KilledRest };
                 vec![Kill]
             }
-            Force::KilledLeader | Force::KilledRest => vec![],
+            StopStage::KilledLeader | StopStage::KilledRest => vec![],
         }
     }
 
-    /// What it took, now that everything is gone.
+    /// How the group ended.
     pub(crate) fn outcome(&self) -> StopOutcome {
-        match (self.exit, self.force) {
+        match (self.exit, self.stage) {
             (None, _) => StopOutcome::Detached,
-            (Some(exit), Force::Asked) => StopOutcome::Graceful(exit),
-            (Some(exit), Force::KilledLeader) => StopOutcome::Killed(exit),
-            (Some(exit), Force::KilledRest) => StopOutcome::GroupKilled(exit),
+            (Some(exit), StopStage::Terminated) => StopOutcome::Graceful(exit),
+            (Some(exit), StopStage::KilledLeader) => StopOutcome::Killed(exit),
+            (Some(exit), StopStage::KilledRest) => StopOutcome::GroupKilled(exit),
         }
     }
 
     fn end(self, outcome: StopOutcome, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
-        let verdict = match self.next {
-            // What could not be killed may still hold files and ports: starting beside it would make things worse.
-            _ if outcome == StopOutcome::Abandoned => RestartDecision::Rest,
+        let decision = match self.next {
+            // A process that cannot be killed may still hold files and ports: do not start another one beside it.
+            _ if outcome == StopOutcome::Abandoned => RestartDecision::StayDown,
             Next::Start => return Lifecycle::start(restarts),
-            Next::After(verdict) => verdict,
+            Next::After(decision) => decision,
         };
-        down(self.cause, self.exit, outcome, verdict)
+        down(self.cause, self.exit, outcome, decision)
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a sidecar that went down unasked is started again, and when: restart_limit as Erlang's supervisors have it
-//! (<https://www.erlang.org/doc/system/sup_princ.html#maximum-restart-restart_limit>), with exponential back-off.
+//! Decides whether and when a sidecar that ended by itself is started again: a restart limit like that of Erlang's supervisors
+//! (<https://www.erlang.org/doc/system/sup_princ.html#maximum-restart-intensity>), with exponential backoff.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -8,37 +8,37 @@ use crate::{
     state::Cause,
 };
 
-/// The pause before the second restart in a row; the first one follows at once, and each further one waits twice as long.
+/// The pause before the second restart in a row. The first restart is immediate; each further one waits twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The restarts that were, and the rules for the next one. Times are those of any one clock that never goes back.
+/// The past restarts and the rules for the next one. All times are those of one monotonic clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Restarts {
     pub(crate) policy: Restart,
     pub(crate) restart_limit: RestartLimit,
-    /// When the restarts were that still count.
+    /// The times of the restarts within the window.
     recent: VecDeque<Duration>,
-    /// How many restarts there were since the sidecar was last up for long.
+    /// The number of restarts since the sidecar was last up for a whole window.
     streak: u32,
-    /// Since when it is up, and whether it ever was since somebody asked for it.
+    /// Whether and since when it has been up since the last requested start.
     up: Up,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Up {
-    /// Not since somebody asked for it: a start that fails then is an answer, not an accident.
+    /// Not since the last requested start. A start that fails now is reported, not repeated.
     Never,
     Before,
     Since(Duration),
 }
 
-/// What becomes of a sidecar that is down.
+/// The decision about a sidecar that is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RestartDecision {
     /// It stays down.
-    Rest,
+    StayDown,
     /// It has been restarted too often.
     GiveUp,
     /// It is started again after this pause.
@@ -50,7 +50,7 @@ impl Restarts {
         Self { policy, restart_limit, recent: VecDeque::new(), streak: 0, up: Up::Never }
     }
 
-    /// Somebody asked for a start: what was before does not count.
+    /// A start was requested: forgets all past restarts.
     pub(super) fn forget(&mut self) {
         *self = Self::new(self.policy, self.restart_limit);
     }
@@ -60,19 +60,19 @@ impl Restarts {
         self.up = Up::Since(now);
     }
 
-    /// How many restarts there were since the sidecar was last up for long.
+    /// The number of restarts since the sidecar was last up for a whole window.
     pub(crate) fn streak(&self) -> u32 {
         self.streak
     }
 
-    /// Decides about a sidecar that went down for this reason.
+    /// Decides about a sidecar that went down for this cause.
     pub(super) fn after(&mut self, cause: &Cause, now: Duration) -> RestartDecision {
         let up = self.up;
         if up != Up::Never {
             self.up = Up::Before;
         }
         let again = match cause {
-            Cause::Asked => false,
+            Cause::Requested => false,
             Cause::Finished => self.policy == Restart::Always,
             Cause::Crashed | Cause::Hung => self.policy != Restart::Never,
             Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
@@ -80,7 +80,7 @@ impl Restarts {
             }
         };
         if !again {
-            return RestartDecision::Rest;
+            return RestartDecision::StayDown;
         }
         let RestartLimit { limit, window } = self.restart_limit;
         if let Up::Since(since) = up
@@ -113,31 +113,31 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_and_the_fifth_crash_within_a_minute_is_one_too_many() {
+    fn pauses_double_and_the_fifth_crash_within_a_minute_exceeds_the_limit() {
         let mut restarts = restarts(Restart::OnFailure);
-        let verdicts: Vec<_> = (0..5)
+        let decisions: Vec<_> = (0..5)
             .map(|number| {
                 restarts.ready(number * SECOND);
                 restarts.after(&Cause::Crashed, number * SECOND)
             })
             .collect();
         let pauses = [0, 250, 500, 1000].map(|pause| RestartDecision::Retry(Duration::from_millis(pause)));
-        assert_eq!(verdicts[..4], pauses);
-        assert_eq!(verdicts[4], RestartDecision::GiveUp);
+        assert_eq!(decisions[..4], pauses);
+        assert_eq!(decisions[4], RestartDecision::GiveUp);
     }
 
     #[test]
-    fn only_sustained_health_makes_it_start_at_once_again() {
+    fn a_restart_is_immediate_again_after_a_whole_window_up() {
         let mut restarts = restarts(Restart::OnFailure);
         for (at, lived, pause) in [(0, 59, 0), (100, 59, 250), (200, 59, 500), (300, 60, 0)] {
             restarts.ready(at * SECOND);
-            let verdict = restarts.after(&Cause::Crashed, (at + lived) * SECOND);
-            assert_eq!(verdict, RestartDecision::Retry(Duration::from_millis(pause)));
+            let decision = restarts.after(&Cause::Crashed, (at + lived) * SECOND);
+            assert_eq!(decision, RestartDecision::Retry(Duration::from_millis(pause)));
         }
     }
 
     #[test]
-    fn the_longest_pause_is_half_a_minute() {
+    fn the_longest_pause_is_30_seconds() {
         let mut restarts = restarts(Restart::OnFailure);
         let mut crash = |number: u32| {
             (0..number)
@@ -152,28 +152,29 @@ mod tests {
     }
 
     #[test]
-    fn a_first_start_that_fails_is_an_answer_and_a_later_one_an_accident() {
+    fn a_failed_first_start_is_not_repeated_but_a_failed_restart_is() {
         let early = Cause::NotLaunched(String::new());
         let mut restarts = restarts(Restart::OnFailure);
-        assert_eq!(restarts.after(&early, SECOND), RestartDecision::Rest);
+        assert_eq!(restarts.after(&early, SECOND), RestartDecision::StayDown);
         restarts.ready(SECOND);
         assert_eq!(restarts.after(&Cause::Crashed, SECOND), RestartDecision::Retry(Duration::ZERO));
         assert!(matches!(restarts.after(&early, SECOND), RestartDecision::Retry(_)));
         restarts.forget();
-        assert_eq!(restarts.after(&early, SECOND), RestartDecision::Rest);
+        assert_eq!(restarts.after(&early, SECOND), RestartDecision::StayDown);
     }
 
     #[test]
-    fn the_policy_says_which_ends_count() {
+    fn the_policy_decides_which_ends_lead_to_a_restart() {
         for (policy, crash, finish) in
             [(Restart::Never, false, false), (Restart::OnFailure, true, false), (Restart::Always, true, true)]
         {
-            for (cause, again) in [(Cause::Crashed, crash), (Cause::Finished, finish), (Cause::Asked, false)]
+            for (cause, again) in
+                [(Cause::Crashed, crash), (Cause::Finished, finish), (Cause::Requested, false)]
             {
                 let mut restarts = restarts(policy);
                 restarts.ready(SECOND);
-                let verdict = restarts.after(&cause, SECOND);
-                assert_eq!(matches!(verdict, RestartDecision::Retry(_)), again, "{policy:?}, {cause:?}");
+                let decision = restarts.after(&cause, SECOND);
+                assert_eq!(matches!(decision, RestartDecision::Retry(_)), again, "{policy:?}, {cause:?}");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use proptest::prelude::*;
 
 use super::{
-    Action::{Ask, Kill, WatchGroup},
+    Action::{Kill, Terminate, WatchGroup},
     *,
 };
 use crate::spec::RestartLimit;
@@ -14,7 +14,7 @@ const HERE: ListenAddr = ListenAddr::Tcp(NonZeroU16::new(4242).unwrap());
 const OK: Exit = Exit { code: Some(0), signal: None };
 const KILLED: Exit = Exit { code: None, signal: Some(9) };
 
-/// A machine whose clock stands still unless it is told to go on.
+/// A machine whose clock moves only when a test moves it.
 #[derive(Clone)]
 struct Machine {
     state: Lifecycle,
@@ -53,14 +53,14 @@ impl Machine {
     }
 }
 
-/// A sidecar that is not restarted, after these events.
+/// A sidecar without restarts, after these events.
 fn run(events: impl IntoIterator<Item = Event>) -> Machine {
-    Machine::new(Restart::Never).after([Event::Cleared]).after(events)
+    Machine::new(Restart::Never).after([Event::DependenciesReady]).after(events)
 }
 
-/// A sidecar that is restarted, after these events.
+/// A sidecar with restarts on failure, after these events.
 fn restarted(events: impl IntoIterator<Item = Event>) -> Machine {
-    Machine::new(Restart::OnFailure).after([Event::Cleared]).after(events)
+    Machine::new(Restart::OnFailure).after([Event::DependenciesReady]).after(events)
 }
 
 fn up() -> Vec<Event> {
@@ -75,15 +75,16 @@ fn ready_takes_a_launch_an_announcement_and_health() {
 }
 
 #[test]
-fn nothing_is_launched_before_what_it_depends_on_is_ready() {
-    let machine = Machine::new(Restart::Never).after([Event::Blocked("db failed".into()), Event::Restart]);
+fn nothing_is_launched_before_the_dependencies_are_ready() {
+    let machine =
+        Machine::new(Restart::Never).after([Event::DependencyFailed("db failed".into()), Event::Restart]);
     assert_eq!((machine.state.state(), machine.actions), (State::Waiting, vec![Wait]));
-    let stopped = Machine::new(Restart::Never).after([Event::Stop, Event::Cleared]);
+    let stopped = Machine::new(Restart::Never).after([Event::Stop, Event::DependenciesReady]);
     assert_eq!((stopped.outcome(), stopped.actions), (StopOutcome::NotRunning, vec![Wait]));
 }
 
 #[test]
-fn a_later_announcement_moves_nothing() {
+fn a_later_announcement_changes_nothing() {
     let other = ListenAddr::Tcp(NonZeroU16::new(6666).unwrap());
     assert_eq!(run(up()).after([Event::Announced(other)]).state, Lifecycle::Ready { addr: HERE });
     let probing = run([Event::Launched, Event::Announced(HERE), Event::Announced(other)]);
@@ -91,20 +92,20 @@ fn a_later_announcement_moves_nothing() {
 }
 
 #[test]
-fn a_stop_asks_and_waits_for_the_whole_group() {
+fn a_stop_terminates_the_group_and_waits_for_all_of_it() {
     let stopping = run(up()).after([Event::Stop, Event::Exited(OK)]);
-    assert_eq!(stopping.actions[2..], [Probe(HERE), Ask, WatchGroup]);
+    assert_eq!(stopping.actions[2..], [Probe(HERE), Terminate, WatchGroup]);
     assert_eq!(stopping.state.state(), State::Stopping);
     let stopped = stopping.after([Event::Gone]);
     assert_eq!((stopped.state.state(), stopped.outcome()), (State::Stopped, StopOutcome::Graceful(OK)));
 }
 
 #[test]
-fn the_outcome_says_what_it_took() {
+fn the_outcome_says_how_the_group_ended() {
     let outcome = |events: &[Event]| run(up()).after(events.iter().cloned()).outcome();
     let killed = [Event::Stop, Event::Expired, Event::Exited(KILLED), Event::Gone];
     assert_eq!(outcome(&killed), StopOutcome::Killed(KILLED));
-    assert_eq!(run(up()).after(killed).actions[2..], [Probe(HERE), Ask, Kill, WatchGroup]);
+    assert_eq!(run(up()).after(killed).actions[2..], [Probe(HERE), Terminate, Kill, WatchGroup]);
     let rest = [Event::Stop, Event::Exited(OK), Event::Expired, Event::Gone];
     assert_eq!(outcome(&rest), StopOutcome::GroupKilled(OK));
     assert_eq!(outcome(&[Event::Stop, Event::Expired, Event::Expired]), StopOutcome::Abandoned);
@@ -115,7 +116,7 @@ fn the_outcome_says_what_it_took() {
 }
 
 #[test]
-fn a_stop_of_what_is_down_changes_no_verdict() {
+fn a_stop_while_down_changes_nothing() {
     let down = run(up()).after([Event::Exited(KILLED), Event::Gone]);
     let (state, actions) = (down.state.clone(), down.actions.clone());
     let still = down.after([Event::Stop, Event::Kill]);
@@ -123,70 +124,66 @@ fn a_stop_of_what_is_down_changes_no_verdict() {
 }
 
 #[test]
-fn a_death_is_a_failure_unless_it_was_a_clean_end_of_a_ready_one() {
+fn an_exit_is_a_failure_unless_a_ready_sidecar_exits_with_0() {
     assert_eq!(run(up()).after([Event::Exited(OK), Event::Gone]).state.state(), State::Stopped);
     assert_eq!(run(up()).after([Event::Exited(KILLED), Event::Gone]).state.state(), State::Failed);
     let early = run([Event::Launched, Event::Exited(OK), Event::Gone]);
-    assert_eq!(early.state.state(), State::Failed, "even code 0 is too early before ready");
+    assert_eq!(early.state.state(), State::Failed, "an exit before ready is a failure, even with code 0");
 }
 
 #[test]
-fn a_crash_sweeps_the_group_with_the_same_grace() {
+fn after_a_crash_the_rest_of_the_group_gets_the_grace_period() {
     for mut machine in [run(up()), restarted(up())] {
-        assert_eq!(machine.on(Event::Exited(KILLED)), [Ask, WatchGroup]);
+        assert_eq!(machine.on(Event::Exited(KILLED)), [Terminate, WatchGroup]);
         assert_eq!(machine.state.timer(), Some(Timer::Grace));
         assert_eq!(machine.on(Event::Expired), [Kill]);
     }
 }
 
 #[test]
-fn a_start_that_takes_too_long_is_asked_to_end_and_then_killed() {
+fn a_start_that_takes_too_long_is_terminated_and_then_killed() {
     for events in [vec![Event::Launched], vec![Event::Launched, Event::Announced(HERE)]] {
         let mut machine = restarted(events);
-        assert_eq!(machine.on(Event::Expired), [Ask]);
+        assert_eq!(machine.on(Event::Expired), [Terminate]);
         assert!(matches!(&machine.state, Lifecycle::Ending(Ending { cause: Cause::TimedOut(_), .. })));
         assert_eq!(machine.on(Event::Expired), [Kill]);
         let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
-        assert_eq!(
-            machine.state.state(),
-            State::Failed,
-            "nobody has seen it ready: trying again is no answer"
-        );
+        assert_eq!(machine.state.state(), State::Failed, "a sidecar that was never ready is not restarted");
     }
 }
 
 #[test]
-fn a_restart_waits_until_everything_is_gone() {
+fn a_restart_waits_until_the_group_is_gone() {
     let mut machine = run(up()).after([Event::Restart, Event::Exited(OK)]);
-    assert!(machine.state.comes_back());
+    assert!(machine.state.will_restart());
     assert_eq!(machine.on(Event::Gone), [Wait]);
     let mut machine = run(up()).after([Event::Exited(KILLED), Event::Gone]);
     assert_eq!(machine.on(Event::Restart), [Wait]);
 }
 
 #[test]
-fn a_stop_wins_wherever_a_start_is_due() {
+fn a_stop_overrides_every_pending_start() {
     for events in [
         vec![Event::Restart, Event::Stop, Event::Exited(OK), Event::Gone],
         vec![Event::Exited(KILLED), Event::Stop, Event::Gone],
         vec![Event::Exited(KILLED), Event::Gone, Event::Stop],
         vec![Event::Exited(KILLED), Event::Gone, Event::Expired, Event::Stop],
     ] {
-        let machine = restarted(up()).after(events).after([Event::Expired, Event::Cleared]);
+        let machine = restarted(up()).after(events).after([Event::Expired, Event::DependenciesReady]);
         assert!(matches!(machine.state, Lifecycle::Down(_)), "{:?}", machine.state);
     }
 }
 
 #[test]
-fn a_crash_backs_off_and_starts_again_until_it_is_too_much() {
+fn a_crash_backs_off_and_starts_again_until_the_restart_limit() {
     let mut machine = restarted(up());
     for _ in 0..4 {
         machine.on(Event::Exited(KILLED));
-        assert!(machine.state.comes_back());
+        assert!(machine.state.will_restart());
         assert_eq!(machine.on(Event::Gone), []);
         assert_eq!(machine.state.state(), State::BackingOff);
         assert_eq!(machine.on(Event::Expired), [Wait]);
-        machine = machine.after([Event::Cleared]).after(up());
+        machine = machine.after([Event::DependenciesReady]).after(up());
         assert_eq!(machine.state.state(), State::Ready);
     }
     let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
@@ -194,35 +191,36 @@ fn a_crash_backs_off_and_starts_again_until_it_is_too_much() {
 }
 
 #[test]
-fn somebody_who_asks_gets_a_whole_allowance() {
+fn a_requested_start_resets_the_restart_limit() {
     let mut machine = restarted(up());
     for _ in 0..5 {
-        machine =
-            machine.after([Event::Exited(KILLED), Event::Gone, Event::Expired, Event::Cleared]).after(up());
+        machine = machine
+            .after([Event::Exited(KILLED), Event::Gone, Event::Expired, Event::DependenciesReady])
+            .after(up());
     }
     assert_eq!(machine.state.state(), State::Failed);
-    let machine = machine.after([Event::Restart, Event::Cleared]).after(up());
+    let machine = machine.after([Event::Restart, Event::DependenciesReady]).after(up());
     assert_eq!(machine.after([Event::Exited(KILLED), Event::Gone]).state.state(), State::BackingOff);
 }
 
 #[test]
-fn unhealthy_comes_and_goes_and_only_hanging_has_consequences() {
+fn unhealthy_is_reversible_and_only_hung_stops_the_sidecar() {
     let mut machine = restarted(up());
     assert_eq!((machine.on(Event::Unhealthy), machine.state.state()), (vec![], State::Unhealthy));
     assert_eq!((machine.on(Event::Healthy), machine.state.state()), (vec![], State::Ready));
-    assert_eq!((machine.on(Event::Hung), machine.state.state()), (vec![Ask], State::Stopping));
+    assert_eq!((machine.on(Event::Hung), machine.state.state()), (vec![Terminate], State::Stopping));
     assert_eq!(machine.on(Event::Expired), [Kill]);
     let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
     assert_eq!(machine.state.state(), State::BackingOff);
 }
 
 #[test]
-fn whoever_may_not_start_it_again_does_not_kill_it() {
+fn a_hung_sidecar_without_restarts_is_not_stopped() {
     let mut machine = run(up());
     assert_eq!((machine.on(Event::Hung), machine.state.state()), (vec![], State::Unhealthy));
 }
 
-/// What the world may do next, whatever the machine expects.
+/// Any event, whatever the machine expects.
 fn any_event() -> impl Strategy<Value = Event> {
     proptest::sample::select(every_event())
 }
@@ -232,8 +230,8 @@ fn every_event() -> Vec<Event> {
         Event::Restart,
         Event::Stop,
         Event::Kill,
-        Event::Cleared,
-        Event::Blocked("db".into()),
+        Event::DependenciesReady,
+        Event::DependencyFailed("db".into()),
         Event::Launched,
         Event::Attached(HERE),
         Event::NotLaunched("no such file".into()),
@@ -248,7 +246,7 @@ fn every_event() -> Vec<Event> {
     ]
 }
 
-/// A process group as the machine may find it.
+/// The real state of the process group.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum World {
     Nothing,
@@ -257,14 +255,14 @@ enum World {
     LeaderDead,
 }
 
-/// Keeps only the events that can happen in this world.
+/// Whether this event can happen in this world.
 fn can_happen(world: World, event: &Event) -> bool {
     match event {
         Event::Restart
         | Event::Stop
         | Event::Kill
-        | Event::Cleared
-        | Event::Blocked(_)
+        | Event::DependenciesReady
+        | Event::DependencyFailed(_)
         | Event::Expired
         | Event::Healthy
         | Event::Unhealthy
@@ -285,16 +283,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
     #[test]
-    fn no_child_is_lost_no_stop_forgotten_and_no_restart_one_too_many(
+    fn keeps_every_child_every_stop_and_the_restart_limit(
         policy in any_policy(),
         events in proptest::collection::vec((any_event(), 0..30_u64), 0..100),
     ) {
         let mut machine = Machine::new(policy);
         let mut world = World::Nothing;
         let mut wanted = true;
-        // The launches that nobody asked for, since somebody last asked.
-        let mut unasked = Vec::new();
-        let mut asked = true;
+        // The launches without a request since the last request.
+        let mut unrequested = Vec::new();
+        let mut requested = true;
         for (event, seconds) in events {
             machine.now += Duration::from_secs(seconds);
             let expires = event == Event::Expired;
@@ -305,7 +303,7 @@ proptest! {
                 Event::Launched => world = World::Alive,
                 Event::NotLaunched(_) | Event::Gone => world = World::Nothing,
                 Event::Exited(_) => world = World::LeaderDead,
-                Event::Restart => (wanted, asked) = (true, true),
+                Event::Restart => (wanted, requested) = (true, true),
                 Event::Stop | Event::Kill => wanted = false,
                 _ => {}
             }
@@ -315,18 +313,18 @@ proptest! {
                         prop_assert_eq!(world, World::Nothing, "launched beside a living group");
                         prop_assert!(wanted, "launched after a requested stop");
                         world = World::Launching;
-                        if std::mem::take(&mut asked) {
-                            unasked.clear();
+                        if std::mem::take(&mut requested) {
+                            unrequested.clear();
                         } else {
-                            unasked.push(machine.now);
-                            let recent = unasked.iter().filter(|at| machine.now - **at < Duration::from_secs(60));
+                            unrequested.push(machine.now);
+                            let recent = unrequested.iter().filter(|at| machine.now - **at < Duration::from_secs(60));
                             prop_assert!(policy != Restart::Never, "restarted against the policy");
-                            // Five launches within a minute may come of four allowances within it and one just before.
+                            // Four restarts within the window, and one just before it.
                             prop_assert!(recent.count() <= 5, "restarted too often");
                         }
                     }
                     WatchGroup => prop_assert_eq!(world, World::LeaderDead),
-                    Wait | Ask | Kill | Probe(_) => {}
+                    Wait | Terminate | Kill | Probe(_) => {}
                 }
             }
             let state = &machine.state;
@@ -337,7 +335,7 @@ proptest! {
                 prop_assert_eq!(world, World::Nothing, "down while the group lives");
             }
             if matches!(state, Lifecycle::Starting(_) | Lifecycle::Ending(_) | Lifecycle::BackingOff(_)) {
-                prop_assert!(state.timer().is_some(), "a state without a way out");
+                prop_assert!(state.timer().is_some(), "a transient state without a timer");
             }
             if matches!(state, Lifecycle::Ready { .. } | Lifecycle::Unhealthy { .. }) {
                 prop_assert_eq!(world, World::Alive, "ready without a process");
@@ -345,7 +343,7 @@ proptest! {
         }
     }
 
-    /// From wherever it is, a stop that is followed by silence ends down: the timers alone lead there.
+    /// From every state, a stop ends in `Down` by timers alone.
     #[test]
     fn every_stop_ends(policy in any_policy(), events in proptest::collection::vec(any_event(), 0..30)) {
         let mut machine = Machine::new(policy).after(events).after([Event::Stop]);

@@ -162,7 +162,7 @@ impl Actor {
 
     /// Draws the conclusions from what has happened.
     fn reconcile(&mut self) {
-        if self.closed && self.present.state().is_to_start() {
+        if self.closed && self.present.state().start_pending() {
             self.present.dispatch(Event::Stop);
         }
         self.reconcile_candidate();

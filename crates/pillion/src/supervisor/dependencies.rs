@@ -35,14 +35,14 @@ impl DependencyWait {
         while let Some((closed, why)) = self.after.iter_mut().find_map(Dependency::closed) {
             if why.is_some() && why != self.told {
                 self.told.clone_from(&why);
-                return Event::Blocked(why.unwrap_or_default());
+                return Event::DependencyFailed(why.unwrap_or_default());
             }
             if closed.changed().await.is_err() {
                 // Its supervisor is gone, and with it every hope.
                 future::pending::<()>().await;
             }
         }
-        Event::Cleared
+        Event::DependenciesReady
     }
 }
 

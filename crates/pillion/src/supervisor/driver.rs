@@ -209,7 +209,7 @@ impl Driver {
         let mut answers = VecDeque::new();
         for action in actions {
             match action {
-                Action::Wait if self.after.is_empty() => answers.push_back(Event::Cleared),
+                Action::Wait if self.after.is_empty() => answers.push_back(Event::DependenciesReady),
                 Action::Wait => self.dependency_wait = Some(DependencyWait::new(self.after.clone())),
                 Action::Launch => {
                     let listener = self.handover.as_mut().and_then(Handover::offer);
@@ -218,7 +218,7 @@ impl Driver {
                     answers.push_back(answer);
                 }
                 Action::Probe(addr) => self.probe(addr, 0),
-                Action::Ask => match &self.run.process {
+                Action::Terminate => match &self.run.process {
                     Some(process) => process.group.terminate(),
                     None => answers.push_back(Event::Gone),
                 },

@@ -1,4 +1,4 @@
-//! pidfds and `/proc`.
+//! Linux: pidfds and `/proc`.
 
 use std::{
     fs,
@@ -16,20 +16,20 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// How long the marked are killed at most.
-const KILLING: Duration = Duration::from_secs(10);
+/// How long [`kill_marked`] goes on at most.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Tells when a child may have died: its pidfd becomes readable (`pidfd_open(2)`, Linux 5.3).
+/// Wakes when a child may have died: its pidfd becomes readable (`pidfd_open(2)`, Linux 5.3).
 #[derive(Debug)]
-pub(super) struct Watch(AsyncFd<OwnedFd>);
+pub(super) struct ExitWatch(AsyncFd<OwnedFd>);
 
-impl Watch {
+impl ExitWatch {
     pub(super) fn new(leader: Pid) -> io::Result<Self> {
         open(leader).map(Self)
     }
 
     pub(super) async fn changed(&self) {
-        died(&self.0).await;
+        wait_readable(&self.0).await;
     }
 }
 
@@ -48,31 +48,31 @@ pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     Ok(members)
 }
 
-/// How often the group is listed anew: no event tells that a process has left it, as setsid(2) does.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often to list the group again: no event tells that a process has left it by setsid(2).
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Waits until those that are still in the group are dead, or may have left it.
-pub(super) async fn any_of_these_changed(group: Pid, members: Vec<Pid>) {
+/// Waits until the members are dead or may have left the group.
+pub(super) async fn members_changed(group: Pid, members: Vec<Pid>) {
     for pid in members {
         match open(pid) {
-            // The descriptor may be that of a stranger who got the number since: look again now that it is held.
-            Ok(held) if is_live_member(pid, group) => {
-                let _ = tokio::time::timeout(LOOK_AGAIN, died(&held)).await;
+            // The kernel may have reused the process id before the pidfd was opened: check membership again.
+            Ok(pidfd) if is_live_member(pid, group) => {
+                let _ = tokio::time::timeout(POLL_INTERVAL, wait_readable(&pidfd)).await;
             }
             Ok(_) => {}
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
-            // No descriptor left: look again soon.
-            Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            // For example no descriptor left: list again soon.
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }
 
-/// The guard's program as something that can be started, for as long as this exists.
+/// A path by which the guard can be executed for as long as this value exists.
 #[derive(Debug)]
-pub(super) struct Executable(PathBuf);
+pub(super) struct GuardProgram(PathBuf);
 
-impl Executable {
-    /// Puts it into memory, once, where no file system needs to have room for it (`memfd_create(2)`).
+impl GuardProgram {
+    /// Copies the program to memory, once per process (`memfd_create(2)`). No file system needs space for it.
     pub(super) fn new(bytes: &[u8]) -> io::Result<Self> {
         static MEMORY: OnceLock<OwnedFd> = OnceLock::new();
         let memory = match MEMORY.get() {
@@ -82,7 +82,7 @@ impl Executable {
                 MEMORY.get_or_init(|| written)
             }
         };
-        // The descriptor is closed on exec, but only after the kernel has opened what it names.
+        // The descriptor is closed on exec, but the kernel resolves the path first.
         Ok(Self(format!("/proc/self/fd/{}", memory.as_raw_fd()).into()))
     }
 
@@ -100,38 +100,39 @@ fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(memory.into())
 }
 
-/// Kills every process with this entry in its environment, until there is none, and waits for their ends; after a while
-/// it gives up. Who has it was started by us or by one of ours, whatever it has done to its parents since.
-pub(super) fn kill_marked(mark: &str) {
-    // What the kernel holds, as for a disk that does not answer, is not waited for without end.
-    let deadline = Instant::now() + KILLING;
-    // One look is not enough for a process that hands on to another all the time: it shows no environment during
-    // execve(2), and may be gone when its turn comes.
-    const EMPTY_LOOKS: u32 = 20;
+/// Kills every process that has this entry in its environment and waits for their deaths, until none is left or
+/// [`SWEEP_TIMEOUT`] is over. Each of them is a descendant of this program, whatever its parent is now. Blocks.
+pub(super) fn kill_marked(marker: &str) {
+    // A process in uninterruptible sleep may take forever to die.
+    let deadline = Instant::now() + SWEEP_TIMEOUT;
+    // One scan can miss a process that keeps forking and exiting: it has no environment during execve(2), and may be gone
+    // before the scan reaches it.
+    const EMPTY_SCANS: u32 = 20;
     let mut empty = 0;
-    // Each look kills what the one before has started in the meantime; nobody forks faster for ever.
-    while empty < EMPTY_LOOKS && Instant::now() < deadline {
-        // The youngest first, since they are the quickest to be gone.
+    // Each scan kills what the survivors of the previous one have forked.
+    while empty < EMPTY_SCANS && Instant::now() < deadline {
+        // The newest first: they are the most likely to exit before the scan reaches them.
         let mut pids: Vec<_> = pids().collect();
         pids.sort_unstable_by_key(|pid| std::cmp::Reverse(pid.as_raw_nonzero()));
         let mut marked = Vec::new();
-        for process in pids.into_iter().filter_map(|pid| hold_marked(pid, mark)) {
+        for process in pids.into_iter().filter_map(|pid| open_if_marked(pid, marker)) {
             let _ = pidfd_send_signal(&process, Signal::KILL);
             marked.push(process);
         }
         empty = if marked.is_empty() { empty + 1 } else { 0 };
         for process in &marked {
-            let patience = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
-            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], patience.as_ref());
+            let timeout = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], timeout.as_ref());
         }
     }
 }
 
-fn hold_marked(pid: Pid, mark: &str) -> Option<OwnedFd> {
-    // Held first and read then: had the number changed hands in between, the environment would be a stranger's.
-    let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+fn open_if_marked(pid: Pid, marker: &str) -> Option<OwnedFd> {
+    // Opens the pidfd before it reads the environment: in the other order, the pidfd could belong to a process that reused
+    // the id.
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
-    environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()).then_some(held)
+    environment.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes()).then_some(pidfd)
 }
 
 fn pids() -> impl Iterator<Item = Pid> {
@@ -140,27 +141,27 @@ fn pids() -> impl Iterator<Item = Pid> {
 }
 
 fn open(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
-    let held = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-    #[expect(unsafe_code, reason = "tokio cannot know that the descriptor stays the same")]
-    // SAFETY: an `OwnedFd` names one open descriptor for as long as it lives, and `AsyncFd` owns it.
-    let held = unsafe { AsyncFd::register_with_interest(held, Interest::READABLE) };
-    Ok(held?)
+    let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+    #[expect(unsafe_code, reason = "tokio cannot check that the descriptor stays the same")]
+    // SAFETY: an `OwnedFd` refers to one open descriptor for as long as it lives, and `AsyncFd` owns it.
+    let watched = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
+    Ok(watched?)
 }
 
-async fn died(held: &AsyncFd<OwnedFd>) {
-    // An error means that the runtime shuts down, and with it the task that would act on the answer.
-    let _ = held.readable().await;
+async fn wait_readable(pidfd: &AsyncFd<OwnedFd>) {
+    // An error means that the runtime shuts down, together with the calling task.
+    let _ = pidfd.readable().await;
 }
 
 fn is_live_member(pid: Pid, group: Pid) -> bool {
-    // Gone since, or another user's with hidepid: not ours.
+    // Not readable: it has exited, or it belongs to another user under hidepid.
     let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else { return false };
     parse_stat(&stat)
         .is_some_and(|(state, pgrp)| pgrp == group.as_raw_nonzero().get() && !matches!(state, 'Z' | 'X'))
 }
 
-/// State and process group of a line of `/proc/PID/stat` (`proc_pid_stat(5)`): the name in parentheses before them may
-/// hold anything, parentheses included.
+/// State and process group from the content of `/proc/PID/stat` (`proc_pid_stat(5)`). The name in parentheses before them
+/// may hold any bytes, parentheses included.
 fn parse_stat(stat: &str) -> Option<(char, i32)> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_forge_the_fields_behind_it() {
+    fn a_process_name_cannot_forge_the_fields_after_it() {
         assert_eq!(parse_stat("7 (cat) S 1 7 7 0 -1"), Some(('S', 7)));
         assert_eq!(parse_stat("7 (a) Z 1 9 (b)) R 1 42 7 0"), Some(('R', 42)));
         assert_eq!(parse_stat("7 (cat"), None);

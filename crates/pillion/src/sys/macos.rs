@@ -1,4 +1,4 @@
-//! SIGCHLD, and the kernel's list of a process group. Type-checked only; never run on a Mac.
+//! macOS: SIGCHLD and the kernel's list of a process group. Type-checked only; never run on a Mac.
 
 use std::{
     fs,
@@ -16,16 +16,16 @@ use tokio::{
     sync::Mutex,
 };
 
-/// How often a list of processes is read anew.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How long the marked are killed at most.
-const KILLING: Duration = Duration::from_secs(10);
+/// How often to read a list of processes again.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// How long [`kill_marked`] goes on at most.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Tells when a child may have died: SIGCHLD, which tokio hands to every listener.
+/// Wakes when a child may have died: SIGCHLD, which tokio passes to every listener.
 #[derive(Debug)]
-pub(super) struct Watch(Mutex<unix::Signal>);
+pub(super) struct ExitWatch(Mutex<unix::Signal>);
 
-impl Watch {
+impl ExitWatch {
     pub(super) fn new(_leader: Pid) -> io::Result<Self> {
         signal(SignalKind::child()).map(|signal| Self(Mutex::new(signal)))
     }
@@ -39,8 +39,8 @@ impl Watch {
 pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     let mut pids = [0_i32; 1024];
     let size = size_of_val(&pids);
-    #[expect(unsafe_code, reason = "libc has no safe form of it")]
-    // SAFETY: the kernel writes at most `size` bytes of process ids to `pids`, which is that large and aligned.
+    #[expect(unsafe_code, reason = "libc offers no safe wrapper")]
+    // SAFETY: the kernel writes at most `size` bytes of process ids to `pids`, which has that size and is aligned.
     let found = unsafe {
         libc::proc_listpgrppids(
             group.as_raw_nonzero().get(),
@@ -52,22 +52,22 @@ pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     Ok(pids.iter().take(found).filter_map(|pid| Pid::from_raw(*pid)).filter(|pid| *pid != group).collect())
 }
 
-/// Waits a moment: the caller looks again.
-pub(super) async fn any_of_these_changed(_group: Pid, _members: Vec<Pid>) {
-    tokio::time::sleep(LOOK_AGAIN).await;
+/// Waits for one poll interval.
+pub(super) async fn members_changed(_group: Pid, _members: Vec<Pid>) {
+    tokio::time::sleep(POLL_INTERVAL).await;
 }
 
-/// The guard's program as something that can be started, for as long as this exists.
+/// A path by which the guard can be executed for as long as this value exists.
 #[derive(Debug)]
-pub(super) struct Executable {
+pub(super) struct GuardProgram {
     path: PathBuf,
-    /// Removes itself when it is dropped; the guard runs on, because its file is open.
+    /// Deleted on drop. A running guard is not affected: the kernel keeps its executable.
     _directory: TempDir,
 }
 
-impl Executable {
-    /// Writes it to a file in a directory that is ours alone, because there is no memory here that could be executed.
-    /// Where a program may not execute what it has written, as in the App Sandbox, it is the start that fails.
+impl GuardProgram {
+    /// Writes the program to a file in a private directory: macOS cannot execute a program from memory. Where a program may
+    /// not execute files that it wrote, as in the App Sandbox, executing the path fails later.
     pub(super) fn new(bytes: &[u8]) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("pillion-guard-").tempdir()?;
         let path = directory.path().join("pillion-guard");
@@ -81,21 +81,21 @@ impl Executable {
     }
 }
 
-/// Kills every process with this entry in its environment, until there is none; after a while it gives up. Who has it was
-/// started by us or by one of ours, whatever it has done to its parents since. What belongs to the system itself may hide
-/// its environment.
-pub(super) fn kill_marked(mark: &str) {
-    let deadline = Instant::now() + KILLING;
-    // Each round kills what the one before has started in the meantime; nobody forks faster for ever.
+/// Kills every process that has this entry in its environment, until none is left or [`SWEEP_TIMEOUT`] is over. Each of them
+/// is a descendant of this program, whatever its parent is now. Programs of the system itself may hide their environment.
+/// Blocks.
+pub(super) fn kill_marked(marker: &str) {
+    let deadline = Instant::now() + SWEEP_TIMEOUT;
+    // Each round kills what the survivors of the previous one have forked.
     while Instant::now() < deadline {
-        let marked = Process::with_variable(&Process::all(), mark.as_bytes());
+        let marked = Process::with_variable(&Process::all(), marker.as_bytes());
         if marked.is_empty() {
             return;
         }
         for process in &marked {
-            processes::signal(process.pid, process.born, Signal::KILL.as_raw());
+            processes::signal(process.pid, process.start_time, Signal::KILL.as_raw());
         }
-        // No event tells of the death of somebody else's child.
-        std::thread::sleep(LOOK_AGAIN);
+        // No event tells of the death of a process that is not our child.
+        std::thread::sleep(POLL_INTERVAL);
     }
 }

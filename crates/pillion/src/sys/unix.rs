@@ -1,4 +1,4 @@
-//! A sidecar and everything that comes of it: under a guard where there is one, else as a bare process group.
+//! The processes of a sidecar: under a guard, or, if the guard cannot run, as a bare process group.
 
 mod guarded;
 mod output_pipe;
@@ -18,8 +18,8 @@ use guarded::Guarded;
 pub(crate) use output_pipe::OutputPipe;
 use process_group::ProcessGroup;
 
-/// A sidecar's processes. Dropping it leaves nothing behind: a guard goes on until the grace period is over, a bare group
-/// is killed, and with it whoever left it.
+/// A sidecar's processes. Drop ends all of them: a guard terminates them and waits for the grace period; a bare group is
+/// killed at once, including marked processes that left it.
 #[derive(Debug)]
 pub(crate) enum Group {
     Guarded(Guarded),
@@ -27,10 +27,12 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    /// Starts the program, with pipes for its standard streams, in a process group of its own.
+    /// Starts the program in a new process group, with pipes for its standard streams.
     ///
-    /// Returns when it was executed or could not be, which takes as long as the file system needs to find it. Needs the
-    /// context of a tokio runtime with I/O.
+    /// Blocks until execve(2) has succeeded or failed, which may take as long as the file system needs to find the program.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime with I/O.
     pub(crate) fn spawn(request: SpawnRequest) -> io::Result<Spawned> {
         let (group, mut child, unguarded) = match Guarded::spawn(&request)? {
             Ok((group, child)) => (Self::Guarded(group), child, None),
@@ -39,7 +41,7 @@ impl Group {
                 (Self::ProcessGroup(group), child, Some(why))
             }
         };
-        // From here on an error drops the group, and so leaves nothing running.
+        // From here on an error drops the group, which ends its processes.
         let missing = || io::Error::other("a standard stream was not piped");
         let stdout = OutputPipe::new(child.stdout.take().ok_or_else(missing)?.into())?;
         let stderr = OutputPipe::new(child.stderr.take().ok_or_else(missing)?.into())?;
@@ -63,7 +65,7 @@ impl Group {
         }
     }
 
-    /// Asks every process to end: by the end of the leader's stdin, and SIGTERM.
+    /// Asks every process to end: ends the leader's stdin and sends SIGTERM.
     pub(crate) fn terminate(&self) {
         match self {
             Self::Guarded(group) => group.terminate(),
@@ -79,7 +81,7 @@ impl Group {
         }
     }
 
-    /// Waits until nobody but the dead leader is left. May be dropped and called again.
+    /// Waits until no process but the dead leader is left. May be dropped and called again.
     pub(crate) async fn wait_empty(&self) {
         match self {
             Self::Guarded(group) => group.wait_empty().await,
@@ -88,13 +90,14 @@ impl Group {
     }
 }
 
-/// The one place that starts processes; whoever calls it owns the child.
+/// The only place on Unix that starts processes. The caller owns the child.
 fn spawn(command: &mut Command) -> io::Result<Child> {
-    // macOS cannot create a pipe that is closed on exec from the start, so two spawns at once could leak each other's
-    // lifelines: one at a time.
+    // macOS cannot create a pipe with close-on-exec atomically, so that concurrent spawns could leak each other's lifelines.
+    // The lock permits one spawn at a time.
     static SPAWNING: Mutex<()> = Mutex::new(());
-    let _one = (!cfg!(target_os = "linux")).then(|| SPAWNING.lock().unwrap_or_else(PoisonError::into_inner));
-    #[expect(clippy::disallowed_methods, reason = "this is that place")]
+    let _guard =
+        (!cfg!(target_os = "linux")).then(|| SPAWNING.lock().unwrap_or_else(PoisonError::into_inner));
+    #[expect(clippy::disallowed_methods, reason = "the only place on Unix that starts processes")]
     command.spawn()
 }
 
@@ -103,7 +106,7 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed()).unwrap()
 }
 
-/// Reaps a child that is dead or about to be.
+/// Reaps a child that is dead or about to die.
 fn reap(child: Pid, dead: bool) {
     let reap = move || {
         let _ = waitpid(Some(child), WaitOptions::empty());
@@ -111,7 +114,7 @@ fn reap(child: Pid, dead: bool) {
     if dead {
         reap();
     } else {
-        // Uninterruptible sleep can delay even SIGKILL: that is not waited for on this thread.
+        // Uninterruptible sleep can delay even SIGKILL: do not block this thread.
         std::thread::spawn(reap);
     }
 }

@@ -1,6 +1,6 @@
-//! A sidecar under a guard: a small process between us and it, which survives us and cleans up.
+//! A sidecar under a guard: a small process between this program and the sidecar, which outlives this program and cleans up.
 //!
-//! The guard's side, and what is said over the socket between us, is described in `pillion-guard/program/main.rs`.
+//! `pillion-guard/program/main.rs` describes the guard and the messages on the control socket.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -27,16 +27,16 @@ use tokio::{
 use super::{
     super::{
         SpawnRequest,
-        platform::{self, Executable},
+        platform::{self, GuardProgram},
     },
     reap, spawn,
 };
 use crate::{listener::Listener, status::Exit};
 
-/// How long a guard may take to start the program: as long as the file system needs to find it.
-const START: Duration = Duration::from_secs(30);
+/// How long a guard may take to start the program. The file system may need long to find it.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the guard has told.
+/// What the guard has reported so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct GuardReport {
     exit: Option<Exit>,
@@ -48,13 +48,13 @@ struct GuardReport {
 pub(crate) struct Guarded {
     guard: Pid,
     leader: Pid,
-    /// Its end is the app's death to the guard: it asks, and kills after the grace period.
+    /// The control socket. When it ends, the guard terminates the sidecar, and kills it after the grace period.
     control: UnixStream,
-    told: watch::Receiver<GuardReport>,
+    report: watch::Receiver<GuardReport>,
 }
 
 impl Guarded {
-    /// Has a guard start the program. The outer error is the program's; the inner one says why there is no guard.
+    /// Starts a guard, which starts the program. The outer error is the program's; the inner one says why no guard runs.
     pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<(Self, Child), String>> {
         let program = match program() {
             Ok(program) => program,
@@ -64,35 +64,36 @@ impl Guarded {
             Ok(pair) => pair,
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
         };
-        let (control, theirs) = pair;
+        let (control, guard_end) = pair;
         if let Some(listener) = &request.listener
             && let Err(error) = send(&control, fd(listener))
         {
             return Ok(Err(format!("the listener could not be handed over: {error}")));
         }
-        let mut child = match spawn(&mut command(program.path(), request, theirs.into())) {
+        let mut child = match spawn(&mut command(program.path(), request, guard_end.into())) {
             Ok(child) => child,
             Err(error) => return Ok(Err(format!("the guard could not be started: {error}"))),
         };
         let guard = super::pid(&child);
-        // It runs for certain, and needs its file no more, once it has spoken: until then the program is kept.
-        match first_words(&control) {
+        // `program` must exist until the guard has sent its first line: only then is it certain that the guard was executed.
+        match read_start_report(&control) {
             Ok(Ok(leader)) => {
-                let (tell, told) = watch::channel(GuardReport::default());
-                let listening = Listening { guard, reaped: false, tell, mark: request.mark.clone() };
-                let heard = control.try_clone().and_then(|socket| {
+                let (sender, report) = watch::channel(GuardReport::default());
+                let reader =
+                    ReportReader { guard, reaped: false, report: sender, marker: request.marker.clone() };
+                let stream = control.try_clone().and_then(|socket| {
                     socket.set_nonblocking(true)?;
                     tokio::net::UnixStream::from_std(socket)
                 })?;
-                tokio::spawn(listening.listen(heard));
-                Ok(Ok((Self { guard, leader, control, told }, child)))
+                tokio::spawn(reader.run(stream));
+                Ok(Ok((Self { guard, leader, control, report }, child)))
             }
             Ok(Err(error)) => {
                 reap(guard, true);
                 Err(error)
             }
             Err(error) => {
-                // Silent or dead: it has started nothing that outlives the end of the socket, or its own death.
+                // Silent or dead. Whatever it started ends with the control socket or with the guard's death.
                 let _ = child.kill();
                 reap(guard, false);
                 Ok(Err(format!("the guard did not answer: {error}")))
@@ -105,45 +106,45 @@ impl Guarded {
     }
 
     pub(super) async fn wait_exit(&self) -> Exit {
-        self.told(|told| told.exit).await
+        self.reported(|report| report.exit).await
     }
 
     pub(super) async fn wait_empty(&self) {
-        self.told(|told| told.gone.then_some(())).await;
+        self.reported(|report| report.gone.then_some(())).await;
     }
 
-    /// Waits until the guard has told this.
-    async fn told<T>(&self, what: impl Fn(&GuardReport) -> Option<T>) -> T {
-        let mut told = self.told.clone();
-        if let Ok(told) = told.wait_for(|told| what(told).is_some()).await
-            && let Some(what) = what(&told)
+    /// Waits until the report contains this part.
+    async fn reported<T>(&self, part: impl Fn(&GuardReport) -> Option<T>) -> T {
+        let mut report = self.report.clone();
+        if let Ok(report) = report.wait_for(|report| part(report).is_some()).await
+            && let Some(part) = part(&report)
         {
-            return what;
+            return part;
         }
-        // Nobody listens any more: the runtime shuts down, and with it the task that would act on an answer. It must not
-        // take that for the sidecar's end.
+        // The reader's task was dropped: the runtime shuts down, together with the calling task. The caller must not take
+        // this for the sidecar's end.
         std::future::pending().await
     }
 
     pub(super) fn terminate(&self) {
-        self.say(b"A");
+        self.send_command(b"A");
     }
 
     pub(super) fn kill(&self) {
-        self.say(b"K");
+        self.send_command(b"K");
     }
 
-    fn say(&self, byte: &[u8; 1]) {
+    fn send_command(&self, byte: &[u8; 1]) {
         self.wake();
-        // The socket holds thousands of these, and a guard that is gone has nothing left to do.
+        // Never blocks: the socket buffers thousands of bytes. An error means that the guard has ended.
         let _ = (&self.control).write_all(byte);
     }
 
-    /// Continues the guard, which somebody may have stopped, as whoever stops every process of a user does.
+    /// Continues the guard, in case it was stopped (SIGSTOP).
     fn wake(&self) {
-        // While this is borrowed the guard cannot be reaped, and its number is its own.
-        let told = self.told.borrow();
-        if !told.gone {
+        // The guard is reaped under the lock of this channel. While the report is borrowed, its process id stays valid.
+        let report = self.report.borrow();
+        if !report.gone {
             let _ = kill_process(self.guard, Signal::CONT);
         }
     }
@@ -151,9 +152,9 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // Closed it is not yet: who listens to the guard has it, too.
+        // Shut down, because closing is not enough: the reader's task holds a duplicate.
         let _ = self.control.shutdown(Shutdown::Write);
-        // Stopped, it would not see the end of the socket.
+        // A stopped guard does not see the end of the socket.
         self.wake();
     }
 }
@@ -164,7 +165,7 @@ fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command 
     guard.arg0("pillion-guard").arg(grace.to_string());
     guard.arg(if request.listener.is_some() { "1" } else { "0" });
     guard.arg(request.command.get_program()).args(request.command.get_args());
-    // The request's environment is whole: what is not in it is not inherited.
+    // The request holds the complete environment: nothing else is inherited.
     guard.env_clear();
     for (name, value) in request.command.get_envs() {
         if let Some(value) = value {
@@ -173,7 +174,7 @@ fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command 
     }
     if request.listener.is_some() {
         guard.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");
-        // Room for any process id, which the guard writes there once it knows it.
+        // Space for any process id. The guard writes the id after the fork.
         guard.env("LISTEN_PID", "0".repeat(20));
     }
     if let Some(dir) = request.command.get_current_dir() {
@@ -190,7 +191,7 @@ fn fd(listener: &Listener) -> BorrowedFd<'_> {
     }
 }
 
-/// Sends a descriptor along with one byte (`SCM_RIGHTS`, unix(7)).
+/// Sends a descriptor with one byte (`SCM_RIGHTS`, unix(7)).
 fn send(control: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
@@ -200,58 +201,61 @@ fn send(control: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads whether the program was started: its process id, or why it was not.
-fn first_words(control: &UnixStream) -> io::Result<io::Result<Pid>> {
-    control.set_read_timeout(Some(START))?;
-    // Unbuffered but for the one line: what follows is for the listener.
+/// Reads the guard's first line: the program's process id, or why the program could not be started.
+fn read_start_report(control: &UnixStream) -> io::Result<io::Result<Pid>> {
+    control.set_read_timeout(Some(START_TIMEOUT))?;
+    // A buffer of one byte: what follows the line belongs to `ReportReader`.
     let mut line = String::new();
     let mut reader = BufReader::with_capacity(1, control);
     reader.read_line(&mut line)?;
     control.set_read_timeout(None)?;
-    let odd = || io::Error::other(format!("it said {line:?}"));
+    let unexpected = || io::Error::other(format!("unexpected line {line:?}"));
     match line.trim_end().split_once(' ') {
-        Some(("spawned", pid)) => pid.parse().ok().and_then(Pid::from_raw).map(Ok).ok_or_else(odd),
-        Some(("failed", errno)) => Ok(Err(io::Error::from_raw_os_error(errno.parse().map_err(|_| odd())?))),
-        _ => Err(odd()),
+        Some(("spawned", pid)) => pid.parse().ok().and_then(Pid::from_raw).map(Ok).ok_or_else(unexpected),
+        Some(("failed", errno)) => {
+            Ok(Err(io::Error::from_raw_os_error(errno.parse().map_err(|_| unexpected())?)))
+        }
+        _ => Err(unexpected()),
     }
 }
 
-/// The one who hears what the guard tells, and reaps it.
-struct Listening {
+/// Reads the guard's lines, and reaps the guard when it ends.
+struct ReportReader {
     guard: Pid,
     reaped: bool,
-    tell: watch::Sender<GuardReport>,
-    mark: String,
+    report: watch::Sender<GuardReport>,
+    marker: String,
 }
 
-impl Listening {
-    async fn listen(mut self, control: tokio::net::UnixStream) {
+impl ReportReader {
+    async fn run(mut self, control: tokio::net::UnixStream) {
         let mut lines = AsyncBufReader::new(control).lines();
         let mut gone = false;
         while let Ok(Some(line)) = lines.next_line().await {
             gone |= line == "gone";
-            self.tell.send_modify(|told| told.hear(&line));
+            self.report.send_modify(|report| report.add(&line));
         }
         if !gone {
-            tracing::warn!("a guard was killed; killing what it guarded");
-            let mark = self.mark.clone();
-            // It reads every process's environment: not on a thread of the runtime.
-            let _ = tokio::task::spawn_blocking(move || platform::kill_marked(&mark)).await;
+            tracing::warn!("a guard was killed; killing the processes that it guarded");
+            let marker = self.marker.clone();
+            // Blocks: it reads the environment of every process.
+            let _ = tokio::task::spawn_blocking(move || platform::kill_marked(&marker)).await;
         }
         let guard = self.guard;
         self.reaped = true;
-        self.tell.send_modify(|told| {
-            // The end of the socket was the guard's own end. Reaped under the lock, so that nobody signals a stranger.
+        self.report.send_modify(|report| {
+            // The guard has closed the socket, so it has ended. It is reaped under the lock: `wake` must not signal a process
+            // that reuses its id.
             reap(guard, true);
-            told.exit.get_or_insert(Exit { code: None, signal: None });
-            told.gone = true;
+            report.exit.get_or_insert(Exit { code: None, signal: None });
+            report.gone = true;
         });
     }
 }
 
-impl Drop for Listening {
+impl Drop for ReportReader {
     fn drop(&mut self) {
-        // The runtime shuts down: the guard goes on for at most the grace period.
+        // The runtime shuts down. The guard lives on for at most the grace period.
         if !self.reaped {
             reap(self.guard, false);
         }
@@ -259,7 +263,7 @@ impl Drop for Listening {
 }
 
 impl GuardReport {
-    fn hear(&mut self, line: &str) {
+    fn add(&mut self, line: &str) {
         match line.split_once(' ') {
             Some(("exited", code)) => self.exit = Some(Exit { code: code.parse().ok(), signal: None }),
             Some(("signalled", number)) => self.exit = Some(Exit { code: None, signal: number.parse().ok() }),
@@ -268,11 +272,13 @@ impl GuardReport {
     }
 }
 
-/// The guard's program; or why there is none.
-fn program() -> Result<Executable, String> {
+/// The guard's program, or why this build or system has none.
+fn program() -> Result<GuardProgram, String> {
     match pillion_guard::PROGRAM {
-        [] => Err("this build carries no guard for this system".to_owned()),
-        bytes => Executable::new(bytes).map_err(|error| format!("no place to run the guard from: {error}")),
+        [] => Err("this build contains no guard for this system".to_owned()),
+        bytes => {
+            GuardProgram::new(bytes).map_err(|error| format!("the guard's program cannot be stored: {error}"))
+        }
     }
 }
 
@@ -284,14 +290,14 @@ mod tests {
 
     use super::*;
 
-    /// A shell that has written a line, and waits for the end of its stdin.
+    /// A shell that ignores SIGTERM, has written a line, and waits for the end of its stdin.
     fn sidecar() -> (Guarded, impl Read) {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' TERM; echo up; read line"]);
         let request = SpawnRequest {
             command,
             grace: Duration::from_secs(3600),
-            mark: "A=B".to_owned(),
+            marker: "A=B".to_owned(),
             listener: None,
         };
         let (group, mut child) = Guarded::spawn(&request).unwrap().unwrap();
@@ -301,18 +307,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dropping_is_the_end_to_a_guard_although_we_live_on() {
+    async fn drop_makes_the_guard_end_the_sidecar() {
         let (group, mut output) = sidecar();
         drop(group);
-        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "no process holds the pipe");
     }
 
     #[tokio::test]
-    async fn so_it_is_to_one_that_is_stopped() {
+    async fn drop_continues_a_stopped_guard() {
         let (group, mut output) = sidecar();
         kill_process(group.guard, Signal::STOP).unwrap();
         waitid(WaitId::Pid(group.guard), WaitIdOptions::STOPPED).unwrap();
         drop(group);
-        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "no process holds the pipe");
     }
 }

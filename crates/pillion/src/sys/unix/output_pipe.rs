@@ -1,10 +1,10 @@
-//! The pipes that a sidecar writes to.
+//! The pipes that carry a sidecar's output.
 
 use std::{io, os::fd::OwnedFd};
 
 use tokio::net::unix::pipe::Receiver;
 
-/// The reading end of a pipe.
+/// The read end of a pipe.
 #[derive(Debug)]
 pub(crate) struct OutputPipe(Receiver);
 
@@ -13,7 +13,7 @@ impl OutputPipe {
         Receiver::from_owned_fd(fd).map(Self)
     }
 
-    /// Reads what is there, and waits where nothing is. 0 is the end. Nothing is lost when it is dropped.
+    /// Reads available bytes, or waits for some. Returns 0 at the end. Cancel-safe: a dropped future loses no bytes.
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.0.readable().await?;
@@ -24,8 +24,8 @@ impl OutputPipe {
         }
     }
 
-    /// Reads what is there without waiting: `None` where nothing is. It asks the kernel and not the runtime, whose
-    /// knowledge may lag behind a child that wrote and died.
+    /// Reads available bytes without waiting; `None` if the pipe is empty. Asks the kernel, not the runtime: the runtime may
+    /// not know yet that a child wrote and died.
     pub(crate) async fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         match rustix::io::read(&self.0, buffer) {
             Err(rustix::io::Errno::AGAIN) => None,

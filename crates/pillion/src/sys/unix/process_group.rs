@@ -1,4 +1,4 @@
-//! A process group whose leader is our own child.
+//! A process group whose leader is our own child: what remains if the guard cannot run.
 
 use std::{
     io,
@@ -15,39 +15,39 @@ use super::{
 };
 use crate::status::Exit;
 
-/// A process group whose leader is our child. Dropping it kills what is left of it, and who has left it but carries its
-/// mark, and reaps the leader.
+/// A process group whose leader is our child. Drop kills its remaining processes and every marked process that has left the
+/// group, and reaps the leader.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup {
     leader: Pid,
-    mark: String,
-    watch: platform::Watch,
-    /// The other end of the leader's stdin.
+    marker: String,
+    watch: platform::ExitWatch,
+    /// The write end of the leader's stdin.
     lifeline: Mutex<Option<ChildStdin>>,
 }
 
 impl ProcessGroup {
-    /// Starts the program as the leader of a group of its own, with pipes for its standard streams; the two that are to be
-    /// read are in the child that is returned.
+    /// Starts the program as the leader of a new group, with pipes for its standard streams. The returned child holds the
+    /// read ends of its output.
     pub(super) fn spawn(request: SpawnRequest) -> io::Result<(Self, Child)> {
-        let SpawnRequest { mut command, mark, .. } = request;
+        let SpawnRequest { mut command, marker, .. } = request;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(&mut command)?;
         let leader = super::pid(&child);
-        let watch = platform::Watch::new(leader).inspect_err(|_| {
+        let watch = platform::ExitWatch::new(leader).inspect_err(|_| {
             let _ = kill_process_group(leader, Signal::KILL);
             let _ = child.wait();
         })?;
         let lifeline = Mutex::new(child.stdin.take());
-        Ok((Self { leader, mark, watch, lifeline }, child))
+        Ok((Self { leader, marker, watch, lifeline }, child))
     }
 
-    /// The leader, whose number is the group's as well.
+    /// The leader's process id, which is also the number of the group.
     pub(super) fn leader(&self) -> Pid {
         self.leader
     }
 
-    /// Waits until the leader is dead, and leaves it unreaped. May be dropped and called again.
+    /// Waits until the leader is dead. Does not reap it. May be dropped and called again.
     pub(super) async fn wait_exit(&self) -> Exit {
         loop {
             if let Some(exit) = self.peek() {
@@ -70,15 +70,15 @@ impl ProcessGroup {
         self.signal(Signal::KILL);
     }
 
-    /// Waits until nobody but the dead leader is left in the group. Where the system does not tell who is, the rest is
-    /// killed instead. May be dropped and called again.
+    /// Waits until only the dead leader is left in the group. If the system cannot list the group, kills the rest instead.
+    /// May be dropped and called again.
     pub(super) async fn wait_empty(&self) {
         loop {
             match platform::members(self.leader) {
                 Ok(others) if others.is_empty() => return,
-                Ok(others) => platform::any_of_these_changed(self.leader, others).await,
+                Ok(others) => platform::members_changed(self.leader, others).await,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot list the process group; killing what is left of it");
+                    tracing::warn!(%error, "cannot list the process group; killing the rest of it");
                     self.kill();
                     return;
                 }
@@ -92,14 +92,14 @@ impl ProcessGroup {
             Ok(status) => {
                 status.map(|status| Exit { code: status.exit_status(), signal: status.terminating_signal() })
             }
-            // ECHILD: this program ignores SIGCHLD or waits for any child, so that the status is lost (wait(2)).
+            // ECHILD: the app ignores SIGCHLD or waits for any child, so that the status is lost (wait(2)).
             Err(_) => Some(Exit { code: None, signal: None }),
         }
     }
 
     fn signal(&self, signal: Signal) {
-        // The unreaped leader keeps the group's number ours. ESRCH and EPERM (macOS, where only zombies are left)
-        // mean that nobody is there to be signalled.
+        // The leader is not reaped, so the group's number is still ours. ESRCH, and on macOS EPERM, mean that the group has
+        // no live process.
         let _ = kill_process_group(self.leader, signal);
     }
 }
@@ -107,7 +107,7 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
-        platform::kill_marked(&self.mark);
+        platform::kill_marked(&self.marker);
         reap(self.leader, self.peek().is_some());
     }
 }
@@ -122,15 +122,15 @@ mod tests {
 
     use super::*;
 
-    /// A shell that runs `script`, once it has written a line.
+    /// A shell that runs `script`, which must write a line.
     fn sh(script: &str) -> (ProcessGroup, impl Read) {
-        // Each test has a thread of its own.
+        // Each test has its own thread.
         let value = format!("{}, {:?}", std::process::id(), std::thread::current().id());
-        let mark = format!("PILLION_TEST_BARE={value}");
+        let marker = format!("PILLION_TEST_GROUP={value}");
         let mut command = Command::new("sh");
-        command.args(["-c", script]).env("PILLION_TEST_BARE", value);
+        command.args(["-c", script]).env("PILLION_TEST_GROUP", value);
         let (group, mut child) =
-            ProcessGroup::spawn(SpawnRequest { command, grace: Duration::ZERO, mark, listener: None })
+            ProcessGroup::spawn(SpawnRequest { command, grace: Duration::ZERO, marker, listener: None })
                 .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_leaders_end_is_seen_while_its_group_lives_on_and_the_rest_goes_when_asked() {
+    async fn wait_exit_sees_the_leader_die_before_its_group_and_terminate_ends_the_rest() {
         let (group, mut output) = sh("sleep 1000 & echo up; exit 3");
         assert_eq!(group.wait_exit().await, Exit { code: Some(3), signal: None });
         assert_eq!(platform::members(group.leader()).unwrap().len(), 1);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn asking_ends_stdin_as_well() {
+    async fn terminate_ends_stdin() {
         let (group, _output) = sh("trap '' TERM; echo up; read line; exit 4");
         group.terminate();
         assert_eq!(group.wait_exit().await, Exit { code: Some(4), signal: None });
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn killing_spares_nobody() {
+    async fn kill_ends_the_whole_group() {
         let (group, mut output) = sh("trap '' TERM; sleep 1000 & echo up; wait; wait; sleep 1000");
         group.kill();
         assert_eq!(group.wait_exit().await, Exit { code: None, signal: Some(9) });
@@ -165,23 +165,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dropping_kills_and_reaps() {
+    async fn drop_kills_the_group_and_reaps_the_leader() {
         let (group, mut output) = sh("trap '' TERM; sleep 1000 & echo up; wait; sleep 1000");
         let leader = group.leader();
         drop(group);
-        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
-        // The leader is reaped by a thread of its own; by whom does not matter, only that it can be.
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "no process holds the pipe");
+        // A thread may still be about to reap the leader; either way the process must be gone afterwards.
         let _ = rustix::process::waitpid(Some(leader), rustix::process::WaitOptions::empty());
         assert!(rustix::process::test_kill_process(leader).is_err());
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn dropping_kills_who_has_left_the_group() {
+    async fn drop_kills_marked_processes_that_left_the_group() {
         let (group, mut output) = sh("trap '' TERM; setsid sh -c 'echo up; exec sleep 1000' & wait");
         group.kill();
         group.wait_empty().await;
         drop(group);
-        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "nobody holds the pipe any more");
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "no process holds the pipe");
     }
 }

@@ -1,5 +1,5 @@
 //! Job objects: <https://learn.microsoft.com/en-us/windows/win32/procthread/job-objects>.
-#![expect(unsafe_code, reason = "the system's own interface")]
+#![expect(unsafe_code, reason = "calls the Windows API")]
 
 use std::{
     io,
@@ -17,25 +17,24 @@ use windows_sys::{
     core::BOOL,
 };
 
-/// What a killed process leaves as its exit code. There is no telling it from one that ended with 1 by itself.
+/// The exit code of a killed process. It looks like a process that exited with 1 by itself.
 const KILLED: u32 = 1;
 
-/// A job whose processes are killed when it is dropped: this handle is its only one, and children do not inherit it.
+/// A job whose processes are killed on drop: this value holds its only handle, which children do not inherit.
 ///
-/// Nobody breaks away from it: without `JOB_OBJECT_LIMIT_BREAKAWAY_OK`, who tries is refused. This program itself is never
-/// in it, so that an updater which it starts outlives it.
+/// No member can break away, because `JOB_OBJECT_LIMIT_BREAKAWAY_OK` is not set. This program is not a member, so that an
+/// updater that it starts can outlive it.
 #[derive(Debug)]
 pub(super) struct Job(OwnedHandle);
 
 impl Job {
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: both pointers may be null, which means no security descriptor (so that the handle is not inherited) and
-        // no name.
+        // SAFETY: both pointers may be null: no security descriptor (the handle is not inherited) and no name.
         let handle = unsafe { CreateJobObjectW(ptr::null(), ptr::null()) };
         if handle.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the handle was just created, and is nobody else's.
+        // SAFETY: the handle was just created and has no other owner.
         let job = Self(unsafe { OwnedHandle::from_raw_handle(handle) });
         job.kill_on_close()?;
         Ok(job)
@@ -44,7 +43,7 @@ impl Job {
     fn kill_on_close(&self) -> io::Result<()> {
         let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
         limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-        // SAFETY: the handle is open; the structure is the one that belongs to this class, and its size is its own.
+        // SAFETY: the handle is open. The structure matches the information class, and its true size is passed.
         done(unsafe {
             SetInformationJobObject(
                 self.0.as_raw_handle(),
@@ -55,7 +54,7 @@ impl Job {
         })
     }
 
-    /// Makes `process`, and whatever it will start, a member.
+    /// Makes `process` and its future children members.
     pub(super) fn adopt(&self, process: BorrowedHandle<'_>) -> io::Result<()> {
         // SAFETY: both handles are open.
         done(unsafe { AssignProcessToJobObject(self.0.as_raw_handle(), process.as_raw_handle()) })
@@ -64,22 +63,22 @@ impl Job {
     /// Whether `process` is a member.
     pub(super) fn has(&self, process: BorrowedHandle<'_>) -> io::Result<bool> {
         let mut has = 0;
-        // SAFETY: both handles are open, and the answer is written to a place of its type.
+        // SAFETY: both handles are open, and the result pointer has the right type.
         done(unsafe { IsProcessInJob(process.as_raw_handle(), self.0.as_raw_handle(), &raw mut has) })?;
         Ok(has != 0)
     }
 
-    /// Kills all members. It fails only where there is nothing to kill.
+    /// Kills all members. An error means that no member is alive.
     pub(super) fn kill(&self) {
         // SAFETY: the handle is open.
         let _ = done(unsafe { TerminateJobObject(self.0.as_raw_handle(), KILLED) });
     }
 
-    /// Whether no member is alive.
+    /// Whether the job has no live member.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         let mut accounting = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
-        // SAFETY: the handle is open; the structure is the one that belongs to this class, and its size is its own; nobody
-        // wants to know how much was written.
+        // SAFETY: the handle is open. The structure matches the information class, and its true size is passed. The pointer
+        // for the written size may be null.
         done(unsafe {
             QueryInformationJobObject(
                 self.0.as_raw_handle(),
@@ -93,7 +92,7 @@ impl Job {
     }
 }
 
-/// What a function says that answers 0 for a failure.
-pub(super) fn done(answer: BOOL) -> io::Result<()> {
-    if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// The result of a function that returns 0 on failure.
+pub(super) fn done(result: BOOL) -> io::Result<()> {
+    if result == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

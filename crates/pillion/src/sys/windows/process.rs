@@ -1,5 +1,5 @@
-//! Processes by their handles.
-#![expect(unsafe_code, reason = "the system's own interface")]
+//! Processes, by their handles.
+#![expect(unsafe_code, reason = "calls the Windows API")]
 
 use std::{
     ffi::c_void,
@@ -27,36 +27,36 @@ use windows_sys::Win32::{
 
 use super::job::done;
 
-/// Waits until `process` has ended. Dropping the future takes the wait back.
+/// Waits until `process` has ended. Dropping the future cancels the wait.
 pub(super) async fn ended(process: BorrowedHandle<'_>) -> io::Result<()> {
-    Wait::begin(process)?.ended.notified().await;
+    ExitWait::begin(process)?.ended.notified().await;
     Ok(())
 }
 
 /// The exit code of a process that has ended.
 pub(super) fn exit_code(process: BorrowedHandle<'_>) -> io::Result<i32> {
     let mut code = 0;
-    // SAFETY: the handle is open, and the code is written to a place of its type.
+    // SAFETY: the handle is open, and the result pointer has the right type.
     done(unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) })?;
     Ok(code.cast_signed())
 }
 
-/// The process that created the instance of a named pipe which `pipe` is connected to.
+/// The process that serves the pipe instance to which `pipe` is connected.
 pub(super) fn server(pipe: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
     let mut pid = 0;
-    // SAFETY: the handle is open, and the number is written to a place of its type.
+    // SAFETY: the handle is open, and the result pointer has the right type.
     done(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &raw mut pid) })?;
-    // What `IsProcessInJob` asks for; on Windows PROCESS_QUERY_LIMITED_INFORMATION would do, under Wine it does not.
-    // SAFETY: it takes numbers alone.
+    // `IsProcessInJob` needs this right. On Windows PROCESS_QUERY_LIMITED_INFORMATION is enough, under Wine it is not.
+    // SAFETY: takes only integers.
     owned(unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, pid) })
 }
 
-/// Lets a process run that was created suspended, and whose handle is held, so that the number is still its own.
+/// Resumes a process that was created suspended. The caller must hold its handle, so that its id is not reused.
 ///
-/// The standard library closes the handle of the thread that is to be resumed, and its `main_thread_handle` is unstable
-/// (<https://github.com/rust-lang/rust/issues/96723>): the thread is looked up.
+/// The standard library closes the main thread's handle, and `main_thread_handle` is unstable
+/// (<https://github.com/rust-lang/rust/issues/96723>), so this function searches for the thread.
 pub(super) fn resume(pid: u32) -> io::Result<()> {
-    // SAFETY: it takes numbers alone.
+    // SAFETY: takes only integers.
     let snapshot = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0) };
     if snapshot == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
@@ -69,15 +69,15 @@ pub(super) fn resume(pid: u32) -> io::Result<()> {
         if thread.th32OwnerProcessID == pid && resume_thread(thread.th32ThreadID)? {
             return Ok(());
         }
-        // SAFETY: as above.
+        // SAFETY: as for `Thread32First`.
         found = unsafe { Thread32Next(snapshot.as_raw_handle(), &raw mut thread) };
     }
-    Err(io::Error::other("the new process has no thread that could be resumed"))
+    Err(io::Error::other("the new process has no suspended thread"))
 }
 
-/// Whether it was suspended: what others put into a new process, such as a virus scanner's thread, is not.
+/// Resumes a thread. Returns whether it was suspended: a thread that a virus scanner injected is not.
 fn resume_thread(id: u32) -> io::Result<bool> {
-    // SAFETY: it takes numbers alone.
+    // SAFETY: takes only integers.
     let thread = owned(unsafe { OpenThread(THREAD_SUSPEND_RESUME, 0, id) })?;
     // SAFETY: the handle is open.
     match unsafe { ResumeThread(thread.as_raw_handle()) } {
@@ -90,31 +90,29 @@ fn owned(handle: RawHandle) -> io::Result<OwnedHandle> {
     if handle.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the caller has it from a function that opened it, and gives it away.
+    // SAFETY: the caller got the handle from a function that opened it, and passes its ownership.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
-/// A wait by a thread of the system's pool, which all waits share; tokio waits for its children in the same way, but only
-/// for children.
-struct Wait {
+/// A registered wait, which a thread of the system's pool carries out. tokio does the same, but only for its own children.
+struct ExitWait {
     registration: HANDLE,
     ended: Arc<Notify>,
-    /// Must be open while the wait lasts, even where this value is leaked.
+    /// Must stay open during the wait, even if this value is leaked.
     _process: OwnedHandle,
 }
 
-// SAFETY: the registration is a number that any thread may use, and it is used once, by whoever drops this.
-unsafe impl Send for Wait {}
-// SAFETY: a shared `Wait` gives access to `Notify` alone, which is `Sync`.
-unsafe impl Sync for Wait {}
+// SAFETY: any thread may use the registration, and only `drop` uses it.
+unsafe impl Send for ExitWait {}
+// SAFETY: a shared `ExitWait` gives access only to `Notify`, which is `Sync`.
+unsafe impl Sync for ExitWait {}
 
-impl Wait {
+impl ExitWait {
     fn begin(process: BorrowedHandle<'_>) -> io::Result<Self> {
         let process = process.try_clone_to_owned()?;
         let ended = Arc::new(Notify::new());
         let mut registration = ptr::null_mut();
-        // SAFETY: the handle and what the context points to are kept by the value that is returned until the wait is taken
-        // back, and where it is leaked, they are leaked with it.
+        // SAFETY: the returned value owns the handle and the context until it cancels the wait. If it is leaked, so are they.
         done(unsafe {
             RegisterWaitForSingleObject(
                 &raw mut registration,
@@ -129,16 +127,16 @@ impl Wait {
     }
 }
 
-/// Runs on a thread of the system's, at most once. It stores a permit where nobody waits yet.
+/// Runs on a thread of the system's pool, at most once. Stores a permit if no task waits yet.
 unsafe extern "system" fn notify(ended: *mut c_void, _timed_out: bool) {
-    // SAFETY: `ended` is what `Wait::begin` gave, and a `Wait` is not dropped before this function has returned.
+    // SAFETY: `ended` is the pointer that `ExitWait::begin` passed. `ExitWait::drop` waits for this function to return.
     unsafe { &*ended.cast_const().cast::<Notify>() }.notify_one();
 }
 
-impl Drop for Wait {
+impl Drop for ExitWait {
     fn drop(&mut self) {
-        // SAFETY: the registration is our own, and this is its one end. `INVALID_HANDLE_VALUE` has the call wait for
-        // `notify` where that is running, so that it never sees a `Notify` that is gone.
+        // SAFETY: the registration is our own and is cancelled once. `INVALID_HANDLE_VALUE` makes the call wait for a running
+        // `notify`, which therefore never sees a freed `Notify`.
         unsafe { UnregisterWaitEx(self.registration, INVALID_HANDLE_VALUE) };
     }
 }

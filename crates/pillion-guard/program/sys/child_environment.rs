@@ -1,13 +1,13 @@
-//! This process's environment, changed in place: where every program of the user reads it for as long as the process lives,
-//! whatever it has unset since (`proc_pid_environ(5)`, and `KERN_PROCARGS2` on macOS).
+//! The environment that the guard passes on to the sidecar, changed in place. Every program of the user can read it there for
+//! as long as the process lives, even after `unsetenv` (`proc_pid_environ(5)`; `KERN_PROCARGS2` on macOS).
 
 use std::{ffi::c_char, slice};
 
-/// The values of the variables whose entries start with `name`, which ends with `=`.
+/// The values of the variables whose entries start with `name`. `name` ends with `=`.
 ///
 /// # Safety
-/// `environ` must be this process's own, in memory that may be written to, and nobody else may use it while the values are
-/// there. Async-signal-safe.
+/// `environ` must be this process's own, in writable memory, and no other code may use it while the values exist.
+/// Async-signal-safe.
 pub(super) unsafe fn values<'a>(
     environ: *const *const c_char,
     name: &[u8],
@@ -16,9 +16,10 @@ pub(super) unsafe fn values<'a>(
     let entries = (0..).map(move |at| unsafe { *environ.add(at) }).take_while(|entry| !entry.is_null());
     entries.filter_map(move |entry| {
         let text = entry.cast_mut().cast::<u8>();
-        // SAFETY: each string ends with a zero, at which the comparison ends, too.
+        // SAFETY: each string ends with a zero, where the comparison stops.
         let named = name.iter().enumerate().all(|(at, byte)| unsafe { *text.add(at) } == *byte);
-        // SAFETY: behind the name, which is there, bytes are counted up to that zero; each entry is its own memory.
+        // SAFETY: the entry starts with the name, so the value starts behind it and ends before the zero. Entries do not
+        // overlap.
         named.then(|| unsafe {
             let value = text.add(name.len());
             let length = (0..).take_while(|at| *value.add(*at) != 0).count();
@@ -27,12 +28,12 @@ pub(super) unsafe fn values<'a>(
     })
 }
 
-/// Overwrites the token, which is the sidecar's and nobody else's. Its nonce stays, as the mark by which it is found.
+/// Overwrites the token, which only the sidecar may hold. The nonce stays: it is the process marker.
 ///
 /// # Safety
 /// As for [`values`].
-pub(super) unsafe fn forget_token(environ: *const *const c_char) {
-    // SAFETY: the caller's.
+pub(super) unsafe fn erase_token(environ: *const *const c_char) {
+    // SAFETY: the caller upholds the same conditions.
     for value in unsafe { values(environ, b"PILLION_TOKEN=") } {
         value.fill(b'-');
     }
