@@ -29,7 +29,13 @@ pub fn answer(bytes: &[u8]) {
     let token = Token::from_bytes(&[0xa5; 32]);
     let port = NonZeroU16::new(4242).expect("it is not 0");
     let path = "/health".to_owned();
-    let probe = Probe { connector: Connector::Tcp(port), path, instance: None, token: Some(token.clone()) };
+    let probe = Probe {
+        connector: Connector::Tcp(port),
+        path,
+        instance: None,
+        token: Some(token.clone()),
+        run: None,
+    };
     let (report, proved, heard) = RUNTIME.block_on(async {
         let (client, mut server) = duplex(1 << 20);
         let stranger = async {

@@ -26,6 +26,8 @@ mod windows;
 
 #[cfg(target_os = "linux")]
 use linux as platform;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::run_processes::RunProcesses;
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;
 #[cfg(unix)]
@@ -57,4 +59,29 @@ pub(crate) struct Spawned {
     pub(crate) stderr: OutputPipe,
     /// Why no guard watches the group, if none does. The group then survives this program's sudden death.
     pub(crate) unguarded: Option<String>,
+}
+
+/// Which processes listen on a port of 127.0.0.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux tells"))]
+pub(crate) enum PortOwner {
+    /// Processes of the run alone.
+    Run,
+    /// A process that is not of the run: its name and process id, if the system shows them.
+    Other(Option<String>),
+    /// The system does not tell.
+    Unknown,
+}
+
+/// The processes of a run, where the system does not tell which of them serves a port.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunProcesses;
+
+#[cfg(not(target_os = "linux"))]
+impl RunProcesses {
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) fn port_owner(self, _port: std::num::NonZeroU16) -> PortOwner {
+        PortOwner::Unknown
+    }
 }

@@ -14,6 +14,8 @@ mod leaks;
 mod liveness;
 mod odd;
 mod output;
+#[cfg(target_os = "linux")]
+mod port_owner;
 mod python;
 mod readiness;
 mod restart;

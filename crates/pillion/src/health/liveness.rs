@@ -125,6 +125,7 @@ mod tests {
             path: "/health".to_owned(),
             instance: None,
             token: None,
+            run: None,
         };
         (listener, LivenessMonitor::new(probe, Liveness { interval: INTERVAL, tolerance: 3 }))
     }

@@ -20,7 +20,10 @@ use tokio::{
     time,
 };
 
-use crate::transport::connector::Connector;
+use crate::{
+    sys::{PortOwner, RunProcesses},
+    transport::connector::Connector,
+};
 
 /// How long one attempt may take. A server that hangs is asked again, on a new connection.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -44,6 +47,12 @@ pub(crate) enum NotReady {
     NotHttp(String),
     #[error("another server answered: its instance is not the one that was started")]
     Foreign,
+    #[error(
+        "another program answered{}, not a process of this sidecar; stop that program, or let the sidecar listen on \
+         another port",
+        .0.as_ref().map(|owner| format!(" ({owner})")).unwrap_or_default()
+    )]
+    OtherProgram(Option<String>),
     #[error("it gives no proof that it holds the token")]
     Unproved,
 }
@@ -58,6 +67,8 @@ pub(crate) struct Probe {
     pub(crate) instance: Option<Instance>,
     /// The token that the process was given, if any: whoever answers has to prove that it holds it.
     pub(crate) token: Option<Token>,
+    /// The processes that may answer where the answer itself proves nothing; `None` for a server that was attached to.
+    pub(crate) run: Option<RunProcesses>,
 }
 
 impl Probe {
@@ -91,13 +102,32 @@ impl Probe {
         };
         // The connection is driven here and dropped here: nothing of a probe outlives it.
         tokio::pin!(answer);
-        let report = tokio::select! {
-            report = &mut answer => report?,
-            _ = connection => answer.await?,
+        let answer = tokio::select! {
+            report = &mut answer => report,
+            _ = connection => answer.await,
         };
-        match (&self.instance, &report.instance) {
-            (Some(ours), Some(theirs)) if ours.to_string() != *theirs => Err(NotReady::Foreign),
-            _ => Ok(report),
+        match (&self.instance, &answer) {
+            (Some(ours), Ok(HealthReport { instance: Some(theirs), .. })) => {
+                if ours.to_string() == *theirs {
+                    answer
+                } else {
+                    Err(NotReady::Foreign)
+                }
+            }
+            (_, Ok(_) | Err(NotReady::Status(_))) if self.token.is_none() => {
+                self.check_port_owner().await.and(answer)
+            }
+            _ => answer,
+        }
+    }
+
+    /// Checks that the port is served by the run, where the system tells: the answer itself proves nothing.
+    async fn check_port_owner(&self) -> Result<(), NotReady> {
+        let (Some(run), Some(port)) = (self.run, self.connector.listen_addr().port()) else { return Ok(()) };
+        // It reads /proc, which blocks.
+        match tokio::task::spawn_blocking(move || run.port_owner(port)).await {
+            Ok(PortOwner::Other(owner)) => Err(NotReady::OtherProgram(owner)),
+            Ok(PortOwner::Run | PortOwner::Unknown) | Err(_) => Ok(()),
         }
     }
 

@@ -328,6 +328,7 @@ impl Driver {
             path: self.spec.health_path.clone(),
             instance: self.run.instance,
             token: self.run.token.clone(),
+            run: self.run.process.as_ref().map(|process| process.group.processes()),
         })
     }
 

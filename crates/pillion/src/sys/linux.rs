@@ -1,5 +1,8 @@
 //! Linux: pidfds and `/proc`.
 
+pub(crate) mod run_processes;
+mod tcp_table;
+
 use std::{
     fs,
     io::{self, Write},

@@ -57,6 +57,22 @@ impl Group {
         leader.as_raw_nonzero().get().unsigned_abs()
     }
 
+    /// What tells which process serves a port.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn processes(&self) -> super::RunProcesses {
+        match self {
+            Self::Guarded(group) => super::RunProcesses::new(group.guard(), group.leader()),
+            Self::ProcessGroup(group) => super::RunProcesses::new(group.leader(), group.leader()),
+        }
+    }
+
+    /// As on Linux, where it tells something.
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) fn processes(&self) -> super::RunProcesses {
+        super::RunProcesses
+    }
+
     /// Waits until the leader is dead. May be dropped and called again.
     pub(crate) async fn wait_exit(&self) -> Exit {
         match self {

@@ -65,6 +65,12 @@ impl Group {
         self.pid
     }
 
+    /// As on Linux, where it tells something.
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) fn processes(&self) -> super::RunProcesses {
+        super::RunProcesses
+    }
+
     /// Waits until the leader has ended. May be dropped and called again.
     pub(crate) async fn wait_exit(&self) -> Exit {
         let code = match process::ended(self.leader.as_handle()).await {

@@ -13,7 +13,7 @@ use super::*;
 /// A probe of a server on `port` that was given this token.
 fn probe(port: u16, token: &Token) -> Probe {
     let connector = Connector::Tcp(NonZeroU16::new(port).unwrap());
-    Probe { connector, path: "/health".to_owned(), instance: None, token: Some(token.clone()) }
+    Probe { connector, path: "/health".to_owned(), instance: None, token: Some(token.clone()), run: None }
 }
 
 fn token(byte: u8) -> Token {

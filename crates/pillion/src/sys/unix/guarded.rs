@@ -105,6 +105,11 @@ impl Guarded {
         self.leader
     }
 
+    #[cfg(target_os = "linux")]
+    pub(super) fn guard(&self) -> Pid {
+        self.guard
+    }
+
     pub(super) async fn wait_exit(&self) -> Exit {
         self.reported(|report| report.exit).await
     }
