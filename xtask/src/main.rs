@@ -3,7 +3,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints to its user")]
 
 mod app;
+mod codegen;
 mod display;
+mod doc_references;
 mod fuzz;
 mod npm;
 mod npm_lock;
@@ -45,6 +47,8 @@ enum Task {
     },
     /// Run all checks and tests, including the real app in a real webview.
     Test,
+    /// Write all generated files: TypeScript types, permissions, state diagram, configuration schema, public API lists.
+    Codegen,
     /// Build the Windows code, and run its tests under Wine (Debian only).
     Wine,
     /// Run the app with hot reload of the page; a change of the backend's source rebuilds and swaps the backend only.
@@ -123,6 +127,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::App { release, screenshot } => app::run(&workspace, release, screenshot.as_deref())?,
         Task::Test => return test::run(&workspace),
+        Task::Codegen => codegen::run(&workspace)?,
         Task::Wine => return wine::run(&workspace),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,

@@ -6,13 +6,14 @@ use anyhow::Result;
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{
+    codegen::Permissions,
     display::Xvfb,
-    npm, npm_lock, sbom,
+    doc_references, npm, npm_lock, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
     test_summary::Runner,
-    tools::{CARGO_CYCLONEDX, CARGO_DENY, TAURI_DRIVER},
+    tools::{CARGO_CYCLONEDX, CARGO_DENY, LYCHEE, TAURI_DRIVER, TYPOS},
     workspace::{Workspace, cargo, on_path, program},
 };
 
@@ -42,6 +43,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.check("npm lock", || npm_lock::check(workspace))?;
     npm::install(workspace)?;
     steps.run("rustfmt", cmd!(sh, "cargo fmt --all --check -- --color never"))?;
+    prose(workspace, &sh, steps)?;
     steps.run("front end: check", npm::npm(&sh, &["run", "check"]))?;
     steps.tests("front end: vitest", Runner::Vitest, npm::npm(&sh, &["test"]))?;
     steps.run("front end: build", npm::npm(&sh, &["run", "build"]))?;
@@ -53,9 +55,15 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
     supply_chain(workspace, &sh, steps)?;
 
+    let permissions = Permissions::read(workspace)?;
     steps.run("backend", sidecar::compile(&sh, false, None))?;
     sidecar::install(workspace, false, None)?;
     steps.run("clippy", cargo(&sh, &["clippy"]).args(["--all-targets", "--", "-D", "warnings"]))?;
+    steps.check("permissions: up to date", || permissions.check())?;
+    // A pushed variable, so that the doctests after it are compiled without it.
+    let denied = sh.push_env("RUSTDOCFLAGS", "--deny warnings");
+    steps.run("rustdoc", cargo(&sh, &["doc"]).arg("--no-deps"))?;
+    drop(denied);
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     if cfg!(target_os = "linux") {
@@ -124,6 +132,24 @@ impl Tests {
             }
         }
     }
+}
+
+/// Checks the spelling of all files, and the links and references of the Markdown files.
+fn prose(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
+    match TYPOS.find_or_install(workspace, sh) {
+        Ok(typos) => steps.run("typos", cmd!(sh, "{typos} --format brief"))?,
+        Err(error) => steps.skip("typos", &format!("{error:#}")),
+    }
+    match LYCHEE.find_or_install(workspace, sh) {
+        Ok(lychee) => {
+            let files = doc_references::markdown_files(sh)?;
+            // Offline: addresses of other sites are not requested.
+            let options = ["--offline", "--include-fragments", "--no-progress"];
+            steps.run("links", cmd!(sh, "{lychee} {options...} {files...}"))?;
+        }
+        Err(error) => steps.skip("links", &format!("{error:#}")),
+    }
+    steps.check("references to source", || doc_references::check(workspace))
 }
 
 /// Writes the SBOMs and, where cargo-deny is installed, checks licences, sources and known vulnerabilities.

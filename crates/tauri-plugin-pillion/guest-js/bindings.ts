@@ -1,4 +1,4 @@
-// Generated from Rust by tests/bindings.rs. What crosses the boundary between app and page.
+// Generated from Rust by tests/bindings.rs (`cargo xtask codegen`): the values that the app sends to the page.
 
 export type State = "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
 

@@ -15,6 +15,7 @@ use serde::{
 
 /// The whole section. An error names the field by its path.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(remote = "Self", rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// The sidecars by name.
@@ -23,6 +24,7 @@ pub struct Config {
 
 /// One sidecar. Every field may be left out.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sidecar {
     /// The file name of its program, which Tauri installs beside the app's own: the last part of its
@@ -77,6 +79,7 @@ pub struct Sidecar {
 
 /// How often a sidecar may be restarted: see [`pillion::RestartLimit`], which has the defaults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestartLimit {
     /// So many restarts, …
@@ -96,6 +99,7 @@ pub enum Liveness {
 
 /// How often a sidecar is asked for its health: see [`pillion::Liveness`], which has the defaults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Questions {
     /// From one question to the next, in milliseconds.
@@ -224,6 +228,27 @@ impl From<Liveness> for Option<pillion::Liveness> {
     }
 }
 
+#[cfg(test)]
+impl schemars::JsonSchema for Liveness {
+    fn schema_name() -> String {
+        "Liveness".to_owned()
+    }
+
+    fn json_schema(generator: &mut schemars::r#gen::SchemaGenerator) -> schemars::schema::Schema {
+        // The schema of `Option<Questions>` with `false` instead of `null`.
+        let off = schemars::schema::SchemaObject {
+            enum_values: Some(vec![serde_json::Value::Bool(false)]),
+            ..Default::default()
+        };
+        let asked = generator.subschema_for::<Questions>();
+        let subschemas = schemars::schema::SubschemaValidation {
+            any_of: Some(vec![off.into(), asked]),
+            ..Default::default()
+        };
+        schemars::schema::SchemaObject { subschemas: Some(Box::new(subschemas)), ..Default::default() }.into()
+    }
+}
+
 impl Default for Liveness {
     fn default() -> Self {
         Self::Asked(Questions::default())
@@ -274,6 +299,45 @@ mod tests {
 
     fn parse(json: &str) -> Result<Config, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    /// The schema of the whole tauri.conf.json, so that an editor completes Tauri's own fields as well.
+    fn schema() -> String {
+        let settings =
+            schemars::r#gen::SchemaSettings::draft07().with(|settings| settings.meta_schema = None);
+        let mut section = settings.into_generator().into_root_schema_for::<Config>();
+        let definitions = std::mem::take(&mut section.definitions);
+        let schema = json!({
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "$comment": "Generated from src/config.rs by `cargo xtask codegen`.",
+            "title": "tauri.conf.json with the section plugins.pillion",
+            "allOf": [{ "$ref": "https://schema.tauri.app/config/2" }],
+            "properties": { "plugins": { "properties": { "pillion": section.schema } } },
+            "definitions": definitions,
+        });
+        without_links(&serde_json::to_string_pretty(&schema).unwrap()) + "\n"
+    }
+
+    /// Replaces ``[`Item`](path)`` by `` `Item` ``: editors show the descriptions as plain text.
+    fn without_links(text: &str) -> String {
+        let mut parts = text.split("`]");
+        let mut plain = parts.next().unwrap_or_default().replace("[`", "`");
+        for part in parts {
+            let rest = part.strip_prefix('(').and_then(|target| target.split_once(')'));
+            plain.push('`');
+            plain.push_str(&rest.map_or(part, |(_, rest)| rest).replace("[`", "`"));
+        }
+        plain
+    }
+
+    #[test]
+    fn generated_schema_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/tauri.conf.schema.json");
+        if std::env::var_os("PILLION_CODEGEN").is_some() {
+            std::fs::write(file, schema()).unwrap();
+        }
+        let written = std::fs::read_to_string(file).unwrap();
+        assert_eq!(written, schema(), "the schema is out of date: run `cargo xtask codegen`");
     }
 
     #[test]

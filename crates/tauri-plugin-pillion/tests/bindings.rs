@@ -1,4 +1,4 @@
-//! The TypeScript types are those of Rust: `PILLION_WRITE_BINDINGS=1 cargo test -p tauri-plugin-pillion` writes them.
+//! Generates the TypeScript types from the Rust types. `cargo xtask codegen` writes them.
 
 use std::{env, fs, path::Path};
 
@@ -20,16 +20,16 @@ fn bindings() -> String {
     ];
     let types: String = declarations.iter().map(|declaration| format!("\nexport {declaration}\n")).collect();
     format!(
-        "// Generated from Rust by tests/bindings.rs. What crosses the boundary between app and page.\n{types}"
+        "// Generated from Rust by tests/bindings.rs (`cargo xtask codegen`): the values that the app sends to the page.\n{types}"
     )
 }
 
 #[test]
-fn the_typescript_types_are_those_of_rust() {
+fn generated_bindings_are_up_to_date() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-js/bindings.ts");
-    if env::var_os("PILLION_WRITE_BINDINGS").is_some() {
+    if env::var_os("PILLION_CODEGEN").is_some() {
         fs::write(&file, bindings()).unwrap();
     }
     let written = fs::read_to_string(&file).unwrap();
-    assert_eq!(written, bindings(), "guest-js/bindings.ts is out of date: see the head of this file");
+    assert_eq!(written, bindings(), "guest-js/bindings.ts is out of date: run `cargo xtask codegen`");
 }

@@ -22,6 +22,7 @@ use serde::Deserialize;
 /// let program = Program::new("./backend").inherit(Inherit::only(["PATH", "HOME", "LC_*"]));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Inherit {

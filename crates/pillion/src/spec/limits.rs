@@ -7,6 +7,7 @@ use serde::Deserialize;
 /// Which ends of a sidecar the supervisor answers with a restart. It never restarts after a requested stop. It never restarts
 /// after a failed first start either: [`Supervisor::ready`](crate::Supervisor::ready) returns that failure at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Restart {

@@ -10,20 +10,20 @@ use std::{
 use super::{Machine, every_event};
 use crate::{spec::Restart, state::Lifecycle, status::State};
 
-/// The page with the diagram. To update it: `UPDATE_DIAGRAM=1 cargo test -p pillion diagram`.
+/// The page with the diagram. `cargo xtask codegen` writes it.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/states.md");
 
 #[test]
-fn the_diagram_in_the_docs_matches_the_machine() {
+fn generated_diagram_is_up_to_date() {
     let page = fs::read_to_string(PAGE).unwrap_or_default();
     let (head, rest) = page.split_once("```mermaid\n").expect("the page has a diagram");
     let (_, tail) = rest.split_once("```").expect("the diagram has an end");
     let drawn = format!("{head}```mermaid\n{}```{tail}", draw());
-    if std::env::var_os("UPDATE_DIAGRAM").is_some() {
+    if std::env::var_os("PILLION_CODEGEN").is_some() {
         fs::write(Path::new(PAGE), &drawn).unwrap();
         return;
     }
-    assert!(page == drawn, "docs/states.md is out of date: set UPDATE_DIAGRAM=1 and run this test again");
+    assert!(page == drawn, "docs/states.md is out of date: run `cargo xtask codegen`");
 }
 
 /// Every transition between public states that a sequence of events can cause, under each policy.
