@@ -1,6 +1,6 @@
 // Generated from Rust by tests/bindings.rs (`cargo xtask codegen`): the values that the app sends to the page.
 
-export type State = "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
+export type Lifecycle = "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
 
 export type Exit = { 
 /**
@@ -58,7 +58,7 @@ at: number,
 /**
  * Where the sidecar is in its life.
  */
-state: State, 
+state: Lifecycle, 
 /**
  * Its process, or the last one it had.
  */
@@ -118,16 +118,16 @@ version: string | null, };
 
 export type Access = { 
 /**
- * As in [`Endpoint`](crate::Endpoint).
+ * The base URL, as in [`Endpoint::url`](crate::Endpoint::url).
  */
 url: string, 
 /**
- * Its process, unless it was attached to: with the address, it tells one run from the next.
+ * The process id; `None` for an attached server. It changes from one run to the next.
  */
 pid: number | null, 
 /**
- * The token that each request has to carry, as `Authorization: Bearer {token}`; `None` where the sidecar is not
- * [private](crate::Spec::private).
+ * The token that each request must carry, as `Authorization: Bearer {token}`; `None` if the sidecar is not
+ * [private](crate::Program::private).
  */
 token: string | null, };
 
