@@ -315,14 +315,30 @@ mod tests {
             "properties": { "plugins": { "properties": { "pillion": section.schema } } },
             "definitions": definitions,
         });
-        without_links(&serde_json::to_string_pretty(&schema).unwrap()) + "\n"
+        serde_json::to_string_pretty(&with_plain_descriptions(schema)).unwrap() + "\n"
     }
 
-    /// Replaces ``[`Item`](path)`` by `` `Item` ``: editors show the descriptions as plain text.
-    fn without_links(text: &str) -> String {
+    /// Converts the descriptions from rustdoc to plain text, which editors show: without examples and links.
+    fn with_plain_descriptions(schema: Value) -> Value {
+        match schema {
+            Value::Object(fields) => fields
+                .into_iter()
+                .map(|(name, value)| match value {
+                    Value::String(text) if name == "description" => (name, plain(&text).into()),
+                    value => (name, with_plain_descriptions(value)),
+                })
+                .collect(),
+            Value::Array(items) => items.into_iter().map(with_plain_descriptions).collect(),
+            value => value,
+        }
+    }
+
+    fn plain(rustdoc: &str) -> String {
+        let text = rustdoc.split("\n\n```").next().unwrap_or_default();
         let mut parts = text.split("`]");
         let mut plain = parts.next().unwrap_or_default().replace("[`", "`");
         for part in parts {
+            // ``[`Item`](path)`` becomes `Item`.
             let rest = part.strip_prefix('(').and_then(|target| target.split_once(')'));
             plain.push('`');
             plain.push_str(&rest.map_or(part, |(_, rest)| rest).replace("[`", "`"));
