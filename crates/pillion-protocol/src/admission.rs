@@ -1,37 +1,38 @@
-//! Whom a sidecar answers: a decision on a request's head, without I/O.
+//! Admission: decides which requests a sidecar serves, from the head of a request alone and without I/O.
 //!
-//! The checks, in this order; the first that fails decides. Nothing of a refused request reaches a handler.
+//! The checks run in this order, and the first check that fails decides. A refused request reaches no handler.
 //!
-//! | check | what it stops | otherwise |
+//! | check | what it stops | answer if it fails |
 //! | --- | --- | --- |
-//! | exactly one `Host` (RFC 9112, section 3.2) | requests of which nobody can say whom they mean | 400 |
-//! | `Host`, and the authority of an absolute target (RFC 9112, section 3.2.2), is `127.0.0.1` or `localhost` and the port; on a socket `localhost` | DNS rebinding: there the page's own name is in `Host` | 403 |
-//! | no `Origin`, or exactly one that is the app's (RFC 6454, section 7) | other pages in the user's browser | 403 |
-//! | the token, where the host gave one (RFC 6750, section 2.1) | everybody who is not the app | 401 |
+//! | exactly one `Host` (RFC 9112, section 3.2) | requests whose target server is ambiguous | 400 |
+//! | `Host`, and the authority of an absolute target (RFC 9112, section 3.2.2), is `127.0.0.1` or `localhost` with the port; on a local socket `localhost` | DNS rebinding: the browser puts the attacker's host name into `Host` | 403 |
+//! | no `Origin`, or exactly one that belongs to the app (RFC 6454, section 7) | other pages in the user's browser | 403 |
+//! | the token, if the host set one (RFC 6750, section 2.1) | every caller except the app | 401 |
 //!
-//! Two requests need no token: a preflight, which browsers send without credentials and no handler sees, and one for
-//! health, which tells no more than that somebody is alive.
+//! Two kinds of request need no token. Browsers send a preflight without credentials; the sidecar answers it without a
+//! handler. A health request without the token learns only that the sidecar is alive.
 
 use memchr::memmem;
 
 use crate::{ListenAddr, Token, health::DEFAULT_PATH};
 
-/// What a page names as the subprotocol that the server is to choose, beside the one that carries the token: a browser
-/// fails a WebSocket whose server chooses none of those that were offered: <https://websockets.spec.whatwg.org/>.
+/// The subprotocol that a page offers beside the one that carries the token. The server chooses it if the handler chooses no
+/// other: a browser fails a WebSocket whose server chooses none of the offered subprotocols
+/// (<https://websockets.spec.whatwg.org/>).
 pub const SUBPROTOCOL: &str = "pillion";
-/// What a subprotocol that carries the token starts with. Pages cannot set `Authorization` on a WebSocket, and an address
-/// that holds a secret ends up in logs.
+/// The prefix of the subprotocol that carries the token. A page cannot set `Authorization` on a WebSocket, and a token in the
+/// URL would end up in logs.
 pub const BEARER_SUBPROTOCOL: &str = "pillion.bearer.";
 
-/// The values of a header, as far as they matter: one that is there twice is never right where it counts.
+/// The values of one header. Admission rejects repeated headers, so this type does not keep their values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Field<'a> {
-    /// It is not there.
+    /// The header is absent.
     #[default]
     Absent,
-    /// Its one value.
+    /// The header occurs once, with this value.
     One(&'a [u8]),
-    /// It is there more than once.
+    /// The header occurs more than once.
     Several,
 }
 
@@ -46,16 +47,17 @@ impl<'a> FromIterator<&'a [u8]> for Field<'a> {
     }
 }
 
-/// The head of a request, as far as it decides.
+/// The parts of a request's head that admission depends on. Start from [`Head::new`] and set the other fields.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Head<'a> {
     /// The method, which is case-sensitive.
     pub method: &'a str,
-    /// The scheme of a target in absolute form.
+    /// The scheme, if the target is in absolute form.
     pub scheme: Option<&'a str>,
-    /// The authority of a target in absolute or authority form, with whatever user information it carries.
+    /// The authority, if the target is in absolute or authority form, including any user information.
     pub authority: Option<&'a str>,
-    /// The path of the target as it was sent, without the query: nothing is decoded or normalised.
+    /// The path of the target as the client sent it, without the query: neither decoded nor normalised.
     pub path: &'a str,
     /// `Host`.
     pub host: Field<'a>,
@@ -71,45 +73,55 @@ pub struct Head<'a> {
     pub subprotocols: Field<'a>,
 }
 
-/// What is to be done with a request.
+impl<'a> Head<'a> {
+    /// A head without headers, for a target in origin form.
+    #[must_use]
+    pub fn new(method: &'a str, path: &'a str) -> Self {
+        Self { method, path, ..Self::default() }
+    }
+}
+
+/// What the server does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use]
 pub enum Decision {
-    /// The app asks: a handler may see it.
+    /// The app sent it: pass it to the handler.
     Serve,
-    /// A page of the app asks whether it may ask: answered without a handler.
+    /// A page of the app sent a preflight: answer it without a handler.
     Preflight,
-    /// Somebody asks for health: answered without a handler, and told that this is alive, but not who it is.
+    /// A health request without the token: answer it without a handler, and say only that the sidecar is alive.
     Alive,
-    /// The token is missing or wrong: 401.
+    /// The token is missing or wrong: answer 401.
     Unauthorized,
-    /// Not for us, or not from the app.
+    /// The request is for another server, or from another origin: answer with [`Refusal::status`].
     Refuse(Refusal),
 }
 
-/// Why a request is not for us, or not from the app.
+/// Why the server refuses a request before it looks at the token. `Display` is the text for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
-    /// There is no `Host`.
-    #[error("this server answers requests with a Host header")]
+    /// The request has no `Host`.
+    #[error("a request to this server needs a Host header")]
     NoHost,
-    /// There is more than one `Host`.
-    #[error("this server answers requests with one Host header")]
+    /// The request has more than one `Host`.
+    #[error("a request to this server needs exactly one Host header")]
     SeveralHosts,
-    /// Another server is meant.
+    /// `Host` or the target names another server.
     #[error(
-        "this server answers as 127.0.0.1 and localhost, with its port if it has one, and as nobody else"
+        "the request names another server: this server is 127.0.0.1 or localhost, with its port if it has one"
     )]
     ForeignHost,
-    /// A page of another origin asks.
+    /// The page has another origin.
     #[error(
-        "this server does not answer pages of that origin; PILLION_ALLOWED_ORIGINS names those that it does"
+        "this server does not serve pages of that origin: PILLION_ALLOWED_ORIGINS lists the allowed origins"
     )]
     ForeignOrigin,
 }
 
 impl Refusal {
-    /// The status of the answer.
+    /// The status code of the answer.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -119,7 +131,25 @@ impl Refusal {
     }
 }
 
-/// Who is let in.
+/// The admission rules of one server.
+///
+/// ```
+/// use pillion_protocol::{
+///     Admission, Decision, ListenAddr, Token,
+///     admission::{Field, Head},
+/// };
+///
+/// let (addr, token) = (ListenAddr::Tcp(4242.try_into().unwrap()), Token::from_bytes(&[7; 32]));
+/// let admission = Admission::new(addr, vec!["tauri://localhost".to_owned()], Some(token.clone()));
+///
+/// let mut head = Head::new("GET", "/items");
+/// head.host = Field::One(b"127.0.0.1:4242");
+/// assert_eq!(admission.decide(&head), Decision::Unauthorized);
+///
+/// let bearer = format!("Bearer {}", token.reveal());
+/// head.authorization = Field::One(bearer.as_bytes());
+/// assert_eq!(admission.decide(&head), Decision::Serve);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Admission {
     hosts: Vec<String>,
@@ -128,20 +158,20 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// For a server at `place`, for pages of `origins`, as browsers write them. Without a token everybody who
-    /// comes by the right name and from no foreign page is let in, which is for development.
+    /// The rules of a server at `addr` that serves pages of `origins`, as browsers write them. Without a token, every request
+    /// with the right `Host` and no foreign `Origin` is served; use that for development.
     #[must_use]
     pub fn new(addr: ListenAddr, origins: Vec<String>, token: Option<Token>) -> Self {
         Self { hosts: hosts(addr), origins, token }
     }
 
-    /// The token that requests have to carry.
+    /// The token that a request has to carry.
     #[must_use]
     pub fn token(&self) -> Option<&Token> {
         self.token.as_ref()
     }
 
-    /// Decides.
+    /// Decides on one request. Looks at nothing but `head`.
     pub fn decide(&self, head: &Head<'_>) -> Decision {
         match head.host {
             Field::Absent => return Decision::Refuse(Refusal::NoHost),
@@ -164,32 +194,32 @@ impl Admission {
         }
         match &self.token {
             None => Decision::Serve,
-            Some(token) if holds(head, token) => Decision::Serve,
+            Some(token) if carries(head, token) => Decision::Serve,
             Some(_) if head.path == DEFAULT_PATH && matches!(head.method, "GET" | "HEAD") => Decision::Alive,
             Some(_) => Decision::Unauthorized,
         }
     }
 
-    /// Names of hosts know no case (RFC 9110, section 4.2.3).
+    /// Host names are case-insensitive (RFC 9110, section 4.2.3).
     fn is_ours(&self, host: &[u8]) -> bool {
         self.hosts.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(host))
     }
 }
 
-/// The names of the server at `place`. A socket cannot be reached by another name than the host's, and so needs no check
-/// against DNS rebinding; that there is one keeps what was meant for another server away.
+/// The values of `Host` that the server at `addr` accepts. DNS rebinding cannot reach a local socket; the check stays there
+/// because it also rejects requests for another server.
 fn hosts(addr: ListenAddr) -> Vec<String> {
     let names = ["127.0.0.1", "localhost"];
     let ListenAddr::Tcp(port) = addr else { return vec![addr.authority()] };
     let mut hosts: Vec<_> = names.iter().map(|name| format!("{name}:{port}")).collect();
     if port.get() == 80 {
-        // The default port is left out by those who know it (RFC 9110, section 4.2.1).
+        // Clients may omit the default port (RFC 9110, section 4.2.1).
         hosts.extend(names.map(str::to_owned));
     }
     hosts
 }
 
-fn holds(head: &Head<'_>, token: &Token) -> bool {
+fn carries(head: &Head<'_>, token: &Token) -> bool {
     if matches!(head.authorization, Field::One(value) if bearer(value).is_some_and(|presented| token.is(presented)))
     {
         return true;
@@ -203,33 +233,35 @@ fn holds(head: &Head<'_>, token: &Token) -> bool {
     }
 }
 
-/// The credentials of the scheme `Bearer`, whose name knows no case and is followed by spaces (RFC 9110, sections 11.1 and
-/// 11.4).
+/// The credentials after the scheme `Bearer`. The scheme is case-insensitive, and one or more spaces follow it (RFC 9110,
+/// sections 11.1 and 11.4).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, credentials) = value.split_at_checked("bearer ".len())?;
     let digits = credentials.iter().position(|byte| *byte != b' ').map(|start| &credentials[start..]);
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| digits.unwrap_or_default())
 }
 
-/// What an offered subprotocol carries as a token; `None` for a subprotocol like any other.
+/// The token in an offered subprotocol, or `None` if the subprotocol carries no token.
 fn bearer_subprotocol(offer: &[u8]) -> Option<&[u8]> {
     offer.strip_prefix(BEARER_SUBPROTOCOL.as_bytes())
 }
 
-/// The elements of a list (RFC 9110, section 5.6.1).
+/// The elements of a comma-separated list (RFC 9110, section 5.6.1).
 fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// The subprotocols among `offered` that are the app's own, for the handler of the WebSocket to choose from, and whether
-/// [`SUBPROTOCOL`] is among them. The token is left out, so that no handler can log it, also where whoever offers it has
-/// forgotten a comma.
+/// Splits the value of `Sec-WebSocket-Protocol`: returns the app's own subprotocols, from which the handler of the WebSocket
+/// chooses, and whether the page offered [`SUBPROTOCOL`].
+///
+/// Drops every element that contains [`BEARER_SUBPROTOCOL`], even in the middle, where the page forgot a comma. So no handler
+/// can log the token.
 #[must_use]
 pub fn without_bearer(offered: &[u8]) -> (Vec<u8>, bool) {
-    let ours = |offer: &&[u8]| *offer == SUBPROTOCOL.as_bytes();
-    let secret = |offer: &&[u8]| memmem::find(offer, BEARER_SUBPROTOCOL.as_bytes()).is_some();
-    let own: Vec<_> = elements(offered).filter(|offer| !ours(offer) && !secret(offer)).collect();
-    (own.join(b", ".as_slice()), elements(offered).any(|offer| ours(&offer)))
+    let is_ours = |offer: &&[u8]| *offer == SUBPROTOCOL.as_bytes();
+    let has_token = |offer: &&[u8]| memmem::find(offer, BEARER_SUBPROTOCOL.as_bytes()).is_some();
+    let own: Vec<_> = elements(offered).filter(|offer| !is_ours(offer) && !has_token(offer)).collect();
+    (own.join(b", ".as_slice()), elements(offered).any(|offer| is_ours(&offer)))
 }
 
 #[cfg(test)]

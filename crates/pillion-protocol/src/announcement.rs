@@ -1,46 +1,48 @@
-//! The announcement: one line on stdout that makes any program a sidecar.
+//! The announcement: the line on stdout that tells the host where the sidecar listens.
 //!
-//! | the sidecar's stdout | what the host makes of it |
+//! | the sidecar's stdout | how the host reads it |
 //! | --- | --- |
 //! | `BACKEND_PORT:4242\n`, `…\r\n`, split over any writes | port 4242 |
-//! | `55%\rBACKEND_PORT:4242\n` | port 4242: what a terminal shows of that line |
-//! | `BACKEND_PORT:4242` and then the end of the stream | not announced: [`Announcement::Unfinished`] |
-//! | port 0, 65536, `+80`, `080`, empty, spaces, letters | not announced: [`Announcement::Malformed`] |
-//! | ` BACKEND_PORT:1`, `backend_port:1`, `x BACKEND_PORT:1` | a line like any other |
-//! | invalid UTF-8 before the line | lines like any other; reading goes on |
-//! | noise without a newline, of any length | one cut line; reading goes on in bounded memory |
-//! | `BACKEND_SOCKET:3\n` (on Windows `BACKEND_SOCKET:pipe\n`) | the socket that the host handed over as descriptor 3 (the pipe that it named) |
-//! | `BACKEND_SOCKET:` and anything else | not announced: [`Announcement::Malformed`] |
-//! | a second announcement | the first one holds; the host reports the second |
+//! | `55%\rBACKEND_PORT:4242\n` | port 4242: a terminal shows only this part of the line |
+//! | `BACKEND_PORT:4242` and then the end of the stream | not an announcement: [`Announcement::Unfinished`] |
+//! | port 0, 65536, `+80`, `080`, empty, spaces, letters | not an announcement: [`Announcement::Malformed`] |
+//! | ` BACKEND_PORT:1`, `backend_port:1`, `x BACKEND_PORT:1` | an ordinary line |
+//! | invalid UTF-8 before the line | ordinary lines; the host reads on |
+//! | noise without a newline, of any length | one cut line; the host reads on in bounded memory |
+//! | `BACKEND_SOCKET:3\n` (on Windows `BACKEND_SOCKET:pipe\n`) | the socket that the host passed as descriptor 3 (on Windows the pipe that it named) |
+//! | `BACKEND_SOCKET:` and anything else | not an announcement: [`Announcement::Malformed`] |
+//! | a second announcement | the first one counts; the host reports the second |
 //!
-//! A malformed announcement does not fail the start by itself: a correct one may follow. It is reported at once, and
-//! named as the likely reason when the sidecar is given up.
+//! A malformed announcement does not fail the start by itself, because a correct one may follow. The host reports it at
+//! once, and names it as the likely reason if the start fails later.
 
 use std::num::NonZeroU16;
 
 use crate::{ListenAddr, framing::Line};
 
-/// What the announcement of a port starts with.
+/// The prefix of the announcement of a port.
 pub const PREFIX: &str = "BACKEND_PORT:";
-/// What the announcement of a socket starts with.
+/// The prefix of the announcement of a local socket.
 pub const SOCKET_PREFIX: &str = "BACKEND_SOCKET:";
-/// What a socket is announced as: the descriptor at which a host hands its listener over (`SD_LISTEN_FDS_START`,
-/// `sd_listen_fds(3)`). On Windows, where the sidecar creates the pipe that the host named, it is `pipe`. There is one at most.
+/// The rest of the announcement of a local socket: the descriptor of the inherited listener (`SD_LISTEN_FDS_START`,
+/// `sd_listen_fds(3)`). On Windows, where the sidecar creates the pipe that the host named, it is `pipe`. A run has at most one.
 pub const LISTENER: &str = if cfg!(windows) { "pipe" } else { "3" };
 
-/// What a line of stdout says about where the sidecar serves.
+/// A line of stdout that announces a listen address, or tries to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Announcement {
-    /// The sidecar accepts connections there.
+    /// The sidecar accepts connections at this address.
     Of(ListenAddr),
-    /// The line starts like an announcement, but no port from 1 to 65535 follows, or not [`LISTENER`]. The line as text.
+    /// The line has the prefix of an announcement, but neither a port from 1 to 65535 nor [`LISTENER`] follows. Holds the
+    /// line as text, at most 80 bytes of it.
     Malformed(String),
-    /// The stream ended within the line, so that it may be cut short. The line as text.
+    /// The stream ended before the newline, so the line may be cut short. Holds the line as text, at most 80 bytes of it.
     Unfinished(String),
 }
 
 impl Announcement {
-    /// Reads a line of stdout; `None` for a line that is no announcement.
+    /// Reads a line of stdout. Returns `None` for an ordinary line.
     #[must_use]
     pub fn read(line: &Line<'_>) -> Option<Self> {
         let visible = line.visible()?;
@@ -57,9 +59,9 @@ impl Announcement {
     }
 }
 
-/// A port in plain decimal, without sign, spaces or leading zeros.
+/// Parses a port in plain decimal: no sign, no spaces, no leading zeros, from 1 to 65535.
 ///
-/// The one reading of a port number, for announcements and for `PORT` alike.
+/// Announcements and `PORT` share this parser.
 #[must_use]
 pub fn parse_port(digits: &[u8]) -> Option<NonZeroU16> {
     if digits.is_empty() || digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
@@ -68,7 +70,7 @@ pub fn parse_port(digits: &[u8]) -> Option<NonZeroU16> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// The bytes that announce `place`, newline included. Write them in one call, and flush.
+/// The line that announces `addr`, with its newline. Write it in one call, and flush.
 #[must_use]
 pub fn announcement_line(addr: ListenAddr) -> String {
     match addr {
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_announced_by_its_line() {
+    fn a_port_line_is_an_announcement() {
         for stream in [
             b"BACKEND_PORT:4242\n".as_slice(),
             b"BACKEND_PORT:4242\r\n",
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_without_a_newline_hides_only_its_own_line() {
+    fn an_over_long_line_does_not_hide_the_next_announcement() {
         let mut stream = b"x".repeat(1 << 20);
         stream.extend_from_slice(b"BACKEND_PORT:1\n");
         assert_eq!(read(&stream), []);
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_almost_an_announcement_is_named() {
+    fn a_prefix_without_a_valid_port_is_malformed() {
         for rest in
             ["0", "65536", "99999999999", "+80", "-80", "080", "", " 80", "80 ", "80 http", "0x50", "８０"]
         {
@@ -136,27 +138,27 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_announced_as_what_it_was_given_as() {
-        let (ours, elsewheres) = if cfg!(windows) { ("pipe", "3") } else { ("3", "pipe") };
-        let line = format!("BACKEND_SOCKET:{ours}");
+    fn a_local_socket_is_announced_by_its_descriptor_or_as_pipe() {
+        let (listener, other_platform) = if cfg!(windows) { ("pipe", "3") } else { ("3", "pipe") };
+        let line = format!("BACKEND_SOCKET:{listener}");
         assert_eq!(announcement_line(ListenAddr::Local), format!("{line}\n"));
         assert_eq!(read(format!("{line}\r\n").as_bytes()), [Announcement::Of(ListenAddr::Local)]);
         assert_eq!(read(line.as_bytes()), [Announcement::Unfinished(line)]);
-        for rest in ["", "0", "4", "03", "3 ", "pipe ", "/run/backend.sock", elsewheres] {
+        for rest in ["", "0", "4", "03", "3 ", "pipe ", "/run/backend.sock", other_platform] {
             let line = format!("BACKEND_SOCKET:{rest}");
             assert_eq!(read(format!("{line}\n").as_bytes()), [Announcement::Malformed(line)]);
         }
     }
 
     #[test]
-    fn a_line_counts_only_with_its_newline() {
+    fn a_line_without_its_newline_is_unfinished() {
         let cut = Announcement::Unfinished("BACKEND_PORT:399".into());
         assert_eq!(read(b"BACKEND_PORT:399"), [cut]);
         assert_eq!(read(b"BACKEND_PORT:42\r42\n"), []);
     }
 
     #[test]
-    fn other_lines_are_no_announcement() {
+    fn a_line_without_the_exact_prefix_is_ordinary() {
         for line in [
             " BACKEND_PORT:1",
             "backend_port:1",
@@ -170,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn each_announcement_is_reported_and_the_host_takes_the_first() {
+    fn every_announcement_is_read() {
         assert_eq!(read(b"BACKEND_PORT:1\nBACKEND_PORT:2\n"), [port(1), port(2)]);
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(number in 1..=u16::MAX) {
+        fn an_announcement_line_reads_back(number in 1..=u16::MAX) {
             let line = announcement_line(ListenAddr::Tcp(NonZeroU16::new(number).unwrap()));
             prop_assert_eq!(read(line.as_bytes()), [port(number)]);
         }

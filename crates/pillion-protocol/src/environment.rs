@@ -1,4 +1,4 @@
-//! What the host gives to the sidecar in its environment.
+//! The environment variables that the host sets for the sidecar.
 
 use std::{ffi::OsString, fmt, num::NonZeroU16};
 
@@ -7,23 +7,24 @@ use zeroize::Zeroizing;
 
 use crate::{Token, announcement::parse_port};
 
-/// The protocol's version; present whenever a host of this protocol started the program.
+/// The version of the protocol. A host that speaks this protocol always sets it.
 pub const PROTOCOL: &str = "PILLION_PROTOCOL";
-/// The version that this crate speaks.
+/// The version that this crate implements.
 pub const PROTOCOL_VERSION: &str = "1";
-/// The nonce of this run, 32 lower-case hexadecimal digits, echoed by `/health`.
+/// The nonce of this run: 32 lower-case hexadecimal digits. The sidecar returns it in `/health`.
 pub const INSTANCE: &str = "PILLION_INSTANCE";
-/// The token of this run, 64 lower-case hexadecimal digits. Whoever reads it removes it from the environment.
+/// The token of this run: 64 lower-case hexadecimal digits. A sidecar that reads it removes it from its environment.
 pub const TOKEN: &str = "PILLION_TOKEN";
-/// The named pipe to create and serve instead of a port, on Windows: a [`PipeName`](crate::PipeName). Whoever reads it removes it
-/// from the environment.
+/// The named pipe to create and serve instead of a port, on Windows: a [`PipeName`](crate::PipeName). A sidecar that reads it
+/// removes it from its environment.
 pub const PIPE: &str = "PILLION_PIPE";
 /// Comma-separated origins whose pages may call the sidecar, as in the `Origin` header (RFC 6454, section 6.1).
 pub const ALLOWED_ORIGINS: &str = "PILLION_ALLOWED_ORIGINS";
-/// The port to listen on instead of an OS-chosen one. Read by the sidecar; a host sets it only when told to.
+/// The port to listen on instead of one that the system chooses. A host sets it only if its declaration names a port.
 pub const PORT: &str = "PORT";
 
-/// Where Tauri's own pages come from: macOS and Linux; Windows and Android; the same with `useHttpsScheme`.
+/// The origins of Tauri's own pages: on macOS and Linux; on Windows and Android; on Windows and Android with
+/// `useHttpsScheme`.
 pub const TAURI_ORIGINS: [&str; 3] =
     ["tauri://localhost", "http://tauri.localhost", "https://tauri.localhost"];
 
@@ -33,7 +34,7 @@ pub const TAURI_ORIGINS: [&str; 3] =
 pub struct Instance([u8; 16]);
 
 impl Instance {
-    /// A nonce of these bytes, which the caller takes from the operating system's random source.
+    /// Creates a nonce from 16 bytes. Take them from the operating system's random source.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -54,13 +55,13 @@ impl std::str::FromStr for Instance {
     }
 }
 
-/// The 16 bytes that 32 lower-case hexadecimal digits stand for.
+/// Parses exactly 32 lower-case hexadecimal digits.
 pub(crate) fn parse_nonce(text: &str) -> Option<[u8; 16]> {
     let digits = text.len() == 32 && text.bytes().all(is_hexadecimal);
     digits.then(|| u128::from_str_radix(text, 16).map(u128::to_be_bytes).ok()).flatten()
 }
 
-/// Whether a byte is a digit of lower-case hexadecimal, the only spelling that this protocol knows.
+/// Whether a byte is a lower-case hexadecimal digit. The protocol allows no upper case.
 pub(crate) fn is_hexadecimal(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
@@ -79,45 +80,58 @@ impl From<Instance> for String {
     }
 }
 
-/// A value in the environment that cannot be what its name promises.
+/// An environment variable has an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EnvironmentError {
-    /// `PORT` is set, but not to a port.
+    /// `PORT` is not a port. Holds its value.
     #[error("PORT is {0:?}: set it to a number from 1 to 65535, or unset it to let the system choose")]
     Port(String),
-    /// `PILLION_INSTANCE` is set, but not to a nonce.
-    #[error("PILLION_INSTANCE is {0:?}, not 32 hexadecimal digits: only a Pillion host should set it")]
-    Instance(String),
-    /// `PILLION_TOKEN` is set, but not to a token. What it is set to may be part of one, and is not repeated.
-    #[error("PILLION_TOKEN is not 64 hexadecimal digits: only a Pillion host should set it")]
-    Token,
-    /// `PILLION_PIPE` is set, but not to the name of a pipe.
+    /// `PILLION_INSTANCE` is not a nonce. Holds its value.
     #[error(
-        r"PILLION_PIPE is not \\.\pipe\pillion- and 32 hexadecimal digits: only a Pillion host should set it"
+        "PILLION_INSTANCE is {0:?}, not 32 lower-case hexadecimal digits: unset it, only a Pillion host sets it"
+    )]
+    Instance(String),
+    /// `PILLION_TOKEN` is not a token. Its value may be part of a secret, so the error does not hold it.
+    #[error("PILLION_TOKEN is not 64 lower-case hexadecimal digits: unset it, only a Pillion host sets it")]
+    Token,
+    /// `PILLION_PIPE` is not the name of a pipe of this protocol.
+    #[error(
+        r"PILLION_PIPE is not \\.\pipe\pillion- and 32 lower-case hexadecimal digits: unset it, only a Pillion host sets it"
     )]
     Pipe,
 }
 
-/// What a sidecar was given by whoever started it.
+/// The values that the host set in the sidecar's environment.
+///
+/// ```
+/// use pillion_protocol::HostEnvironment;
+///
+/// let environment = HostEnvironment::read(|name| (name == "PORT").then(|| "4242".into()))?;
+/// assert_eq!(environment.port.map(u16::from), Some(4242));
+/// assert_eq!(environment.token, None);
+/// # Ok::<(), pillion_protocol::environment::EnvironmentError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HostEnvironment {
-    /// The port to listen on; `None` lets the system choose.
+    /// The port to listen on. `None`: the system chooses.
     pub port: Option<NonZeroU16>,
-    /// The nonce to echo in `/health`.
+    /// The nonce to return in `/health`. `None`: the program runs without a host.
     pub instance: Option<Instance>,
-    /// The secret that every request has to carry, or `None` where everybody may call.
+    /// The token that every request has to carry. `None`: requests need no token.
     pub token: Option<Token>,
-    /// Origins that may call, or `None` when the host said nothing.
+    /// The origins whose pages may call. `None`: the host did not name any.
     pub allowed_origins: Option<Vec<String>>,
 }
 
 impl HostEnvironment {
-    /// Reads the environment through `get`, which is [`std::env::var_os`] outside tests.
+    /// Reads the environment through `get`. Pass [`std::env::var_os`] outside tests.
     ///
-    /// `PORT` set to the empty string counts as unset, as shells and container files often leave it.
+    /// An empty value counts as unset, because shells and container files often set variables to the empty string.
     ///
     /// # Errors
-    /// Where `PORT` is no port, the nonce no nonce, or the token no token.
+    /// Returns an error if `PORT` is not a port, the nonce not a nonce, or the token not a token.
     pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvironmentError> {
         let text = |name| {
             get(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
@@ -151,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_environment_leaves_everything_to_the_sidecar() {
+    fn an_empty_environment_sets_nothing() {
         assert_eq!(read(&[]), Ok(HostEnvironment::default()));
         assert_eq!(read(&[("PORT", "")]), Ok(HostEnvironment::default()));
     }
 
     #[test]
-    fn a_port_is_a_port_or_a_clear_refusal() {
+    fn an_invalid_port_is_an_error_with_its_value() {
         assert_eq!(read(&[("PORT", "8080")]).unwrap().port, NonZeroU16::new(8080));
         for wrong in ["abc", "70000", "-1", "0", "+80", " 80"] {
             assert_eq!(read(&[("PORT", wrong)]), Err(EnvironmentError::Port(wrong.into())));
@@ -165,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_survives_the_journey() {
+    fn a_nonce_reads_back_from_its_text() {
         let nonce = Instance::from_bytes([7, 0, 255, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!(nonce.to_string(), "0700ff100102030405060708090a0b0c");
         assert_eq!(read(&[("PILLION_INSTANCE", &nonce.to_string())]).unwrap().instance, Some(nonce));
@@ -175,11 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_arrives_and_is_shown_to_nobody() {
+    fn a_token_is_read_and_never_printed() {
         let secret = "0123456789abcdef".repeat(4);
-        let given = read(&[("PILLION_TOKEN", &secret)]).unwrap();
-        assert_eq!(given.token.as_ref().map(Token::reveal), Some(secret.as_str()));
-        assert!(!format!("{given:?}").contains("0123"), "{given:?}");
+        let environment = read(&[("PILLION_TOKEN", &secret)]).unwrap();
+        assert_eq!(environment.token.as_ref().map(Token::reveal), Some(secret.as_str()));
+        assert!(!format!("{environment:?}").contains("0123"), "{environment:?}");
         let (short, upper, long) = (&secret[1..], secret.to_uppercase(), format!("{secret}0"));
         for wrong in [short, upper.as_str(), long.as_str(), "0123 secret"] {
             let error = read(&[("PILLION_TOKEN", wrong)]).unwrap_err();
@@ -189,8 +203,9 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_a_list() {
-        let given = read(&[("PILLION_ALLOWED_ORIGINS", "tauri://localhost, http://localhost:1420")]).unwrap();
-        assert_eq!(given.allowed_origins.unwrap(), ["tauri://localhost", "http://localhost:1420"]);
+    fn origins_are_a_comma_separated_list() {
+        let environment =
+            read(&[("PILLION_ALLOWED_ORIGINS", "tauri://localhost, http://localhost:1420")]).unwrap();
+        assert_eq!(environment.allowed_origins.unwrap(), ["tauri://localhost", "http://localhost:1420"]);
     }
 }

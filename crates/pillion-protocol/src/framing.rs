@@ -1,13 +1,13 @@
-//! Cutting a byte stream into lines, whatever the bytes, in bounded memory.
+//! Cuts a byte stream into lines, for any bytes, in bounded memory.
 
 use memchr::memchr;
 
-/// How many bytes of an over-long line's end are kept: enough for an announcement behind a carriage return.
+/// How many of the last bytes of an over-long line are kept: enough for an announcement after a carriage return.
 const TAIL: usize = 32;
 
 /// One line of output, without its newline.
 ///
-/// A line is bytes: nothing says that a sidecar writes UTF-8.
+/// A line is bytes, because a sidecar need not write UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
     bytes: &'a [u8],
@@ -29,22 +29,22 @@ impl<'a> Line<'a> {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
-    /// How many bytes of the line were beyond the framer's limit and are gone.
+    /// How many bytes of the line were dropped because they exceeded the framer's limit.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Whether the newline was seen. Only the last line of a stream can lack it.
+    /// Whether the line ended with a newline. Only the last line of a stream can lack it.
     #[must_use]
     pub fn is_terminated(&self) -> bool {
         self.terminated
     }
 
-    /// What a terminal would show of the line: the bytes behind its last carriage return.
+    /// The part of the line that a terminal shows: the bytes after its last carriage return.
     ///
-    /// A progress bar redraws its line with `\r`; what is printed next stands behind it. `None` where the line was
-    /// over-long and that carriage return is not among its last bytes.
+    /// A progress bar redraws its line with `\r`, and the next text follows that byte. Returns `None` if the line was
+    /// over-long and the carriage return is not among its last bytes.
     #[must_use]
     pub fn visible(&self) -> Option<&'a [u8]> {
         let end = strip_carriage_returns(if self.dropped == 0 { self.bytes } else { self.tail });
@@ -61,10 +61,21 @@ fn strip_carriage_returns(bytes: &[u8]) -> &[u8] {
     &bytes[..kept]
 }
 
-/// Cuts chunks, split anywhere, into [`Line`]s.
+/// Cuts chunks of a stream into [`Line`]s. The chunks may be split at any byte.
 ///
-/// Holds at most `limit` bytes of an unfinished line; what comes beyond is counted and dropped until the newline.
-/// A line that lies whole within one chunk is handed on without being copied.
+/// Holds at most `limit` bytes of an unfinished line, and counts and drops further bytes up to the newline. Does not copy a
+/// line that lies within one chunk.
+///
+/// ```
+/// use pillion_protocol::LineFramer;
+///
+/// let mut lines = Vec::new();
+/// let mut framer = LineFramer::new(1024);
+/// for chunk in [b"one\ntw".as_slice(), b"o\n"] {
+///     framer.feed(chunk, |line| lines.push(line.text()));
+/// }
+/// assert_eq!(lines, ["one", "two"]);
+/// ```
 #[derive(Debug)]
 pub struct LineFramer {
     limit: usize,
@@ -74,13 +85,13 @@ pub struct LineFramer {
 }
 
 impl LineFramer {
-    /// A framer that keeps up to `limit` bytes of each line.
+    /// Creates a framer that keeps up to `limit` bytes of each line.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { limit, partial: Vec::new(), dropped: 0, tail: Vec::new() }
     }
 
-    /// Takes the next bytes of the stream and calls `on_line` for each line that they complete.
+    /// Takes the next bytes of the stream. Calls `on_line` for each line that they complete.
     pub fn feed(&mut self, mut chunk: &[u8], mut on_line: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr(b'\n', chunk) {
             let (rest, next) = (&chunk[..end], &chunk[end + 1..]);
@@ -96,7 +107,7 @@ impl LineFramer {
         self.hold(chunk);
     }
 
-    /// The stream has ended: calls `on_line` for a last line that has no newline, if there is one.
+    /// Ends the stream. Calls `on_line` for the last line if it has no newline.
     pub fn finish(&mut self, mut on_line: impl FnMut(Line<'_>)) {
         if !self.is_between_lines() {
             on_line(self.held(false));
@@ -113,7 +124,7 @@ impl LineFramer {
         self.partial.extend_from_slice(&bytes[..kept]);
         self.dropped += (bytes.len() - kept) as u64;
         if self.dropped > 0 {
-            // The last bytes of the whole line, on whichever side of the cut they stand.
+            // The last bytes of the whole line: some may be in `partial`, some among the dropped ones.
             if self.tail.is_empty() {
                 self.tail.extend_from_slice(&self.partial[self.partial.len().saturating_sub(TAIL)..]);
             }
@@ -160,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_with_its_newline_and_not_before() {
+    fn a_line_ends_at_its_newline() {
         assert_eq!(texts(&[b"one\ntwo\n"]), [b"one".to_vec(), b"two".to_vec()]);
         assert_eq!(frame(&[b"one"], 64), [(b"one".to_vec(), 0, false, Some(b"one".to_vec()))]);
         assert_eq!(texts(&[b"\n\n"]), [b"".to_vec(), b"".to_vec()]);
@@ -168,42 +179,42 @@ mod tests {
     }
 
     #[test]
-    fn carriage_returns_before_the_newline_are_no_part_of_the_line() {
+    fn carriage_returns_before_the_newline_are_stripped() {
         assert_eq!(texts(&[b"one\r\n"]), [b"one".to_vec()]);
         assert_eq!(texts(&[b"one\r", b"\n"]), [b"one".to_vec()]);
         assert_eq!(texts(&[b"one\r\r\n"]), [b"one".to_vec()]);
     }
 
     #[test]
-    fn what_is_visible_stands_behind_the_last_carriage_return() {
+    fn the_visible_part_follows_the_last_carriage_return() {
         let line = &frame(&[b"10%\r55%\rdone\r\n"], 64)[0];
         assert_eq!(line.0, b"10%\r55%\rdone");
         assert_eq!(line.3.as_deref(), Some(b"done".as_slice()));
     }
 
     #[test]
-    fn an_over_long_line_is_cut_counted_and_followed_by_the_next() {
+    fn an_over_long_line_is_cut_and_its_dropped_bytes_counted() {
         let lines = frame(&[b"0123456789abc", b"def", b"\nnext\n"], 10);
         assert_eq!(lines[0], (b"0123456789".to_vec(), 6, true, None));
         assert_eq!(lines[1].0, b"next");
     }
 
     #[test]
-    fn an_over_long_progress_bar_still_shows_its_last_text() {
+    fn the_last_text_of_an_over_long_progress_bar_stays_visible() {
         let bar = b"#".repeat(500);
         let lines = frame(&[&bar, b"\r", b"done", b"\n"], 10);
         assert_eq!(lines[0].3.as_deref(), Some(b"done".as_slice()));
-        // The carriage return stands in what was kept, the text in what was dropped.
+        // The carriage return is among the kept bytes, the text among the dropped ones.
         let lines = frame(&[b"12345\r789", b"012345\n"], 10);
         assert_eq!(lines[0].3.as_deref(), Some(b"789012345".as_slice()));
     }
 
     #[test]
-    fn memory_stays_bounded_under_noise_without_a_newline() {
+    fn memory_stays_bounded_without_a_newline() {
         let mut framer = LineFramer::new(1024);
         let noise = vec![b'x'; 64 * 1024];
         for _ in 0..1600 {
-            framer.feed(&noise, |_| panic!("no line was finished"));
+            framer.feed(&noise, |_| panic!("the stream has no newline"));
             assert!(framer.partial.capacity() <= 2048 && framer.tail.capacity() <= 256);
         }
         let mut dropped = 0;
@@ -212,9 +223,9 @@ mod tests {
     }
 
     proptest! {
-        /// Where a write is split changes nothing.
+        /// The lines do not depend on where the chunks are split.
         #[test]
-        fn chunking_is_invisible(
+        fn chunk_boundaries_do_not_change_the_lines(
             bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200),
             cuts in proptest::collection::vec(0..200_usize, 0..8),
         ) {

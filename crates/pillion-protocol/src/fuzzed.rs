@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` call, each with any bytes: the parsers, and what must hold whatever the bytes are.
+//! The bodies of the fuzz targets in `fuzz/`. Each one feeds arbitrary bytes to a parser and asserts its invariants.
 
 #[path = "../../../fuzz/shared.rs"]
 mod shared;
@@ -14,20 +14,20 @@ use crate::{
 };
 use shared::fill;
 
-/// How many bytes of a line are kept here: few, so that lines are over-long often.
+/// The line limit in bytes. It is small, so that many lines are over-long.
 const LIMIT: usize = 48;
 
-/// A sidecar's stdout. The first byte says how large the pieces are in which it arrives.
+/// A sidecar's stdout. The first byte is the size of the chunks in which it arrives.
 ///
 /// # Panics
-/// When the pieces make a difference, a line is longer than it may be, or a place comes from anything but a whole
-/// announcement.
+/// Panics if the chunk size changes the result, if a line exceeds the limit, or if an address comes from anything but a
+/// complete announcement.
 pub fn output(bytes: &[u8]) {
     let Some((&pieces, stream)) = bytes.split_first() else { return };
     let whole = lines(stream.chunks(usize::MAX));
-    assert_eq!(whole, lines(stream.chunks(usize::from(pieces).max(1))), "the pieces make a difference");
+    assert_eq!(whole, lines(stream.chunks(usize::from(pieces).max(1))), "the chunk size changes the lines");
     let mut expected: Vec<&[u8]> = stream.split(|byte| *byte == b'\n').collect();
-    // What follows the last newline is a line only if there is something.
+    // The rest after the last newline is a line only if it is not empty.
     if expected.last() == Some(&b"".as_slice()) {
         expected.pop();
     }
@@ -45,7 +45,7 @@ pub fn output(bytes: &[u8]) {
             let sent = String::from_utf8_lossy(sent);
             let shown = sent.trim_end_matches('\r').rsplit('\r').next();
             assert_eq!(shown, Some(announced.as_str()));
-            assert!(at < ends, "an announcement without its newline");
+            assert!(at < ends, "an announcement without its newline counted");
         }
     }
 }
@@ -70,20 +70,20 @@ fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
     lines
 }
 
-/// The body of an answer to `GET /health`.
+/// The body of a health answer.
 ///
 /// # Panics
-/// When what was read of it reads differently once it is written again.
+/// Panics if the report changes when it is written and read again.
 pub fn health(bytes: &[u8]) {
     let report = HealthReport::read(bytes);
     let body = serde_json::json!({ "version": report.version, "instance": report.instance });
     assert_eq!(HealthReport::read(body.to_string().as_bytes()), report);
 }
 
-/// An environment, as `/proc/PID/environ` shows one: entries that end with a zero.
+/// An environment in the format of `/proc/PID/environ`: each entry ends with a zero byte.
 ///
 /// # Panics
-/// When something is read that is not there, a secret is shown, or a refusal depends on it.
+/// Panics if a value differs from its variable, if `Debug` prints the token, or if the token changes an error.
 pub fn environment(bytes: &[u8]) {
     let entries: Vec<(&[u8], &[u8])> = bytes
         .split(|byte| *byte == 0)
@@ -95,20 +95,20 @@ pub fn environment(bytes: &[u8]) {
     let value = |name: &str| entries.iter().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| *value);
     let secret = value(TOKEN).map(String::from_utf8_lossy).unwrap_or_default();
     match HostEnvironment::read(|name| value(name).map(os_string)) {
-        Ok(mut given) => {
+        Ok(mut environment) => {
             let written = |name| value(name).filter(|value| !value.is_empty()).map(<[u8]>::to_vec);
-            assert_eq!(given.port.map(|port| port.to_string().into_bytes()), written(PORT));
-            assert_eq!(given.instance.map(|nonce| nonce.to_string().into_bytes()), written(INSTANCE));
-            let token = given.token.as_ref().map(|token| token.reveal().as_bytes().to_vec());
+            assert_eq!(environment.port.map(|port| port.to_string().into_bytes()), written(PORT));
+            assert_eq!(environment.instance.map(|nonce| nonce.to_string().into_bytes()), written(INSTANCE));
+            let token = environment.token.as_ref().map(|token| token.reveal().as_bytes().to_vec());
             assert_eq!(token, written(TOKEN));
-            // What is no secret may well repeat one.
-            given.allowed_origins = None;
-            assert!(given.token.is_none() || !format!("{given:?}").contains(&*secret));
+            // The other variables may contain the same bytes as the token.
+            environment.allowed_origins = None;
+            assert!(environment.token.is_none() || !format!("{environment:?}").contains(&*secret));
         }
         Err(error) => {
             let other = |name: &str| (name == TOKEN).then(|| "another".into());
-            let said = HostEnvironment::read(|name| other(name).or_else(|| value(name).map(os_string)));
-            assert_eq!(said.err(), Some(error), "the secret makes a difference");
+            let result = HostEnvironment::read(|name| other(name).or_else(|| value(name).map(os_string)));
+            assert_eq!(result.err(), Some(error), "the token changes the error");
         }
     }
 }
@@ -123,11 +123,11 @@ fn os_string(bytes: &[u8]) -> OsString {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
 
-/// The head of a request: lines that start with the letter of what they are, in any order and number. `{token}` stands for
-/// the right token.
+/// The head of a request: one line for each part, in any order and number. The first letter of a line names the part.
+/// `{token}` stands for the right token.
 ///
 /// # Panics
-/// When a request is served that lacks what the protocol asks of it (rule 5), or one is refused that has it all.
+/// Panics if admission serves a request that breaks rule 5 of the protocol, or refuses one that keeps it.
 pub fn admission(bytes: &[u8]) {
     let token = Token::from_bytes(&[0xa5; 32]);
     let addr = ListenAddr::Tcp(NonZeroU16::MAX);
@@ -162,13 +162,13 @@ pub fn admission(bytes: &[u8]) {
         && head.authority.is_none_or(|authority| is_ours(authority.as_bytes()))
         && head.scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("http"));
     let from_app = matches!(head.origin, Field::Absent | Field::One(b"tauri://localhost"));
-    let verdict = admission.decide(&head);
-    assert_eq!(matches!(verdict, Decision::Refuse(_)), !(ours && from_app), "{head:?}");
+    let decision = admission.decide(&head);
+    assert_eq!(matches!(decision, Decision::Refuse(_)), !(ours && from_app), "{head:?}");
     let shown = |value: Field<'_>| matches!(value, Field::One(value) if contains(value, token.reveal()));
     let presented = shown(head.authorization)
         || shown(head.subprotocols)
             && matches!(head.upgrade, Field::One(upgrade) if upgrade.eq_ignore_ascii_case(b"websocket"));
-    assert!(presented || verdict != Decision::Serve, "{head:?}");
+    assert!(presented || decision != Decision::Serve, "{head:?}");
     if let Field::One(offered) = head.subprotocols {
         let (own, _) = without_bearer(offered);
         assert!(!contains(&own, "pillion.bearer."));
@@ -184,7 +184,7 @@ mod tests {
     use super::{shared::replay, *};
 
     #[test]
-    fn the_corpus_holds() {
+    fn the_committed_corpus_passes() {
         replay("output", output);
         replay("health", health);
         replay("environment", environment);

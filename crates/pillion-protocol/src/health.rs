@@ -4,39 +4,58 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::Instance;
 
-/// Where a host asks for health unless it is told otherwise.
+/// The path of the health request, unless the declaration names another.
 pub const DEFAULT_PATH: &str = "/health";
 
-/// What a sidecar that speaks the whole protocol answers.
+/// The health body of a sidecar that implements the whole protocol.
+///
+/// ```
+/// use pillion_protocol::Health;
+///
+/// let health = Health::ok("AIOS", 1_700_000_000_000, 1.25);
+/// let body = r#"{"status":"ok","app":"AIOS","timestamp":1700000000000,"uptime":1.25}"#;
+/// assert_eq!(serde_json::to_string(&health).unwrap(), body);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Health {
     /// `"ok"`.
     pub status: String,
-    /// The name of the app that the sidecar serves.
+    /// The name of the app that the sidecar belongs to.
     pub app: String,
     /// The sidecar's clock, in milliseconds since the Unix epoch.
     pub timestamp: u64,
-    /// Seconds since the sidecar started.
+    /// The seconds since the sidecar started.
     pub uptime: f64,
-    /// The sidecar's version.
+    /// The version of the sidecar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The nonce that this run was started with, so that a stranger on the port is never taken for it.
+    /// The nonce that the host gave to this run. It tells the host that no other server answers on the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Instance>,
 }
 
-/// What a host learns from a health body: everything is optional, because a 2xx status alone is a healthy sidecar.
+impl Health {
+    /// The health of a sidecar of the app `app` that serves: `timestamp` in milliseconds since the Unix epoch, `uptime` in
+    /// seconds, without version and instance.
+    #[must_use]
+    pub fn ok(app: impl Into<String>, timestamp: u64, uptime: f64) -> Self {
+        Self { status: "ok".to_owned(), app: app.into(), timestamp, uptime, version: None, instance: None }
+    }
+}
+
+/// The fields of a health body that a host uses. All are optional, because a 2xx status alone means healthy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HealthReport {
-    /// `version`, where it is a string.
+    /// `version`, if it is a string.
     pub version: Option<String>,
-    /// `instance`, where it is a string, whether or not it is a nonce.
+    /// `instance`, if it is a string. It need not be a nonce.
     pub instance: Option<String>,
 }
 
 impl HealthReport {
-    /// Reads what can be read of a body of any kind.
+    /// Reads the fields from a body. A body that is not a JSON object has none of them.
     #[must_use]
     pub fn read(body: &[u8]) -> Self {
         let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(body) else {
@@ -55,21 +74,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_is_the_one_that_the_plan_names() {
-        let health = Health {
-            status: "ok".into(),
-            app: "AIOS".into(),
-            timestamp: 1_700_000_000_000,
-            uptime: 1.25,
-            version: None,
-            instance: None,
-        };
+    fn a_minimal_health_has_the_four_required_fields() {
+        let health = Health::ok("AIOS", 1_700_000_000_000, 1.25);
         let body = serde_json::to_string(&health).unwrap();
         assert_eq!(body, r#"{"status":"ok","app":"AIOS","timestamp":1700000000000,"uptime":1.25}"#);
     }
 
     #[test]
-    fn any_body_is_read_for_what_it_holds() {
+    fn fields_of_other_types_and_other_bodies_are_ignored() {
         let full = HealthReport::read(br#"{"status":"ok","version":"1.2.3","instance":"abc"}"#);
         assert_eq!((full.version.as_deref(), full.instance.as_deref()), (Some("1.2.3"), Some("abc")));
         for body in [b"".as_slice(), b"OK", b"[1]", b"{", br#"{"version":3,"instance":null}"#, b"\xff"] {

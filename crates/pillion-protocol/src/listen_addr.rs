@@ -1,22 +1,22 @@
-//! Where a sidecar serves.
+//! The address on which a sidecar listens.
 
 use std::{fmt, num::NonZeroU16};
 
-/// Where the sidecar that the host started accepts connections.
+/// The address on which a sidecar accepts connections.
 ///
-/// `Display` is what people call it: `port 4242`, `its local socket`.
+/// `Display` is for messages: `port 4242`, `its local socket`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenAddr {
     /// A port of 127.0.0.1.
     Tcp(NonZeroU16),
-    /// The Unix domain socket that the host handed over (`LISTEN_FDS`), or on Windows the pipe that it named
-    /// (`PILLION_PIPE`). There is one in each run at most.
+    /// The Unix domain socket that the host passed to the sidecar (`LISTEN_FDS`), or on Windows the pipe that the host named
+    /// (`PILLION_PIPE`). A run has at most one.
     Local,
 }
 
 impl ListenAddr {
-    /// What requests name in `Host`, and what a [proof](crate::Token::prove) is bound to. A socket has no name of its own, and
-    /// `localhost` is what clients write there.
+    /// The value of `Host` in requests to this address, and the address that a [proof](crate::Token::prove) is bound to. For
+    /// a local socket it is `localhost`, as clients write there.
     #[must_use]
     pub fn authority(self) -> String {
         match self {
@@ -25,7 +25,7 @@ impl ListenAddr {
         }
     }
 
-    /// The port, where it has one.
+    /// The port, or `None` for a local socket.
     #[must_use]
     pub fn port(self) -> Option<NonZeroU16> {
         match self {

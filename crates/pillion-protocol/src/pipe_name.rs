@@ -1,21 +1,21 @@
-//! The named pipe that stands in the place of a handed-over socket on Windows, where a listener cannot be handed over.
+//! The name of the named pipe that replaces the inherited socket on Windows, where a process cannot inherit a listener.
 
 use std::{fmt, str::FromStr};
 
 use crate::environment::{EnvironmentError, parse_nonce};
 
-/// What each name begins with: a pipe of this machine, and no file and no share.
+/// The prefix of each name: a pipe of this machine, neither a file nor a share.
 const PREFIX: &str = r"\\.\pipe\pillion-";
 
-/// The name of the pipe that one run of a sidecar creates: 128 random bits, so that nobody creates it first.
+/// The name of the pipe that one run of a sidecar creates: 128 random bits, so that no other program can create it first.
 ///
-/// Written as `\\.\pipe\pillion-` and 32 lower-case hexadecimal digits, which is what `CreateFile` and `CreateNamedPipe` take.
-/// It is no secret any more once the pipe is there: whoever looks sees the names of all pipes.
+/// Its text is `\\.\pipe\pillion-` and 32 lower-case hexadecimal digits, as `CreateFile` and `CreateNamedPipe` take it. The
+/// name is secret only until the pipe exists: every program can list the names of pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PipeName([u8; 16]);
 
 impl PipeName {
-    /// A name of these bytes, which the caller takes from the operating system's random source.
+    /// Creates a name from 16 bytes. Take them from the operating system's random source.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -42,14 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_survives_the_journey() {
+    fn a_name_reads_back_from_its_text() {
         let name = PipeName::from_bytes([7, 0, 255, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!(name.to_string(), r"\\.\pipe\pillion-0700ff100102030405060708090a0b0c");
         assert_eq!(name.to_string().parse(), Ok(name));
     }
 
     #[test]
-    fn nothing_but_a_pipe_of_this_machine_has_such_a_name() {
+    fn only_pipes_of_this_machine_and_protocol_parse() {
         let digits = "0123456789abcdef".repeat(2);
         for wrong in [
             String::new(),

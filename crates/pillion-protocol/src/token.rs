@@ -1,9 +1,9 @@
 //! The token of a run, and the proof that a server holds it.
 //!
-//! Every request carries the token (RFC 6750), so it must not be sent to a server that does not hold it already: one that
-//! squats on the port between announcement and first request would be given the key to the real one. So the host asks
-//! first. It sends a [`Challenge`], and the sidecar answers with an HMAC (RFC 2104) of it under the token, which nobody
-//! else can. The place is part of what is signed, so that a squatter cannot fetch the answer from the sidecar elsewhere.
+//! Every request carries the token (RFC 6750). A program that squats on the port between announcement and first request
+//! must not receive it. So the host first sends a [`Challenge`]. The sidecar answers with an HMAC (RFC 2104) of the challenge
+//! under the token, which only a holder of the token can compute. The HMAC covers the listen address too, so a squatter
+//! cannot obtain the answer from the real sidecar at another address.
 
 use std::{fmt, str::FromStr};
 
@@ -17,47 +17,56 @@ use crate::{
     environment::{EnvironmentError, is_hexadecimal, parse_nonce},
 };
 
-/// The header of a request for health that asks for proof: a [`Challenge`].
+/// The header of a health request that carries the [`Challenge`].
 pub const CHALLENGE_HEADER: &str = "pillion-challenge";
-/// The header of the answer: [`Token::prove`].
+/// The header of the answer that carries the proof: see [`Token::prove`].
 pub const PROOF_HEADER: &str = "pillion-proof";
 
 /// The secret of one run of a sidecar: 256 bits, written as 64 lower-case hexadecimal digits.
 ///
-/// It is compared in constant time, overwritten in memory when it is dropped, and shown by [`reveal`](Self::reveal) alone:
-/// `Debug` does not print it, and there is no `Display`.
+/// Comparison takes constant time, and dropping a token overwrites it in memory. Only [`reveal`](Self::reveal) shows the
+/// digits: `Debug` does not print them, and the type has no `Display`.
+///
+/// ```
+/// use pillion_protocol::{Challenge, ListenAddr, Token};
+///
+/// let token = Token::from_bytes(&[0xa5; 32]);
+/// let (addr, challenge) = (ListenAddr::Local, Challenge::from_bytes([1; 16]));
+/// let proof = token.prove(addr, challenge);
+/// assert!(token.is_proved_by(proof.as_bytes(), addr, challenge));
+/// ```
 #[derive(Clone)]
 pub struct Token(Zeroizing<Box<str>>);
 
 impl Token {
-    /// How many digits it has.
+    /// The number of digits of a token.
     pub const DIGITS: usize = 64;
 
-    /// A token of these bytes, which the caller takes from the operating system's random source, and overwrites.
+    /// Creates a token from 32 bytes. Take them from the operating system's random source, and overwrite them afterwards.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self(Zeroizing::new(hexadecimal(bytes).into_boxed_str()))
     }
 
-    /// The digits themselves. Whoever calls this decides where the secret goes.
+    /// The digits. The caller is responsible for where the secret goes.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether `presented` are the digits of this token. Takes the same time for every guess of the right length.
+    /// Whether `presented` equals the digits of this token. Takes the same time for every guess of the right length.
     #[must_use]
     pub fn is(&self, presented: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(presented).into()
     }
 
-    /// What the server at `place` answers to `challenge`: 64 lower-case hexadecimal digits.
+    /// The proof that the server at `addr` returns for `challenge`: 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn prove(&self, addr: ListenAddr, challenge: Challenge) -> String {
         hexadecimal(&self.sign(addr, challenge).finalize().into_bytes())
     }
 
-    /// Whether `proof` is what [`prove`](Self::prove) answers.
+    /// Whether `proof` equals the result of [`prove`](Self::prove). Takes constant time.
     #[must_use]
     pub fn is_proved_by(&self, proof: &[u8], addr: ListenAddr, challenge: Challenge) -> bool {
         self.prove(addr, challenge).as_bytes().ct_eq(proof).into()
@@ -96,19 +105,19 @@ impl FromStr for Token {
     }
 }
 
-/// What a host asks a server to prove itself with: 128 bits that were never used before, written as 32 lower-case
-/// hexadecimal digits.
+/// The challenge that a host sends so that a server proves that it holds the token: 128 bits, used once, written as 32
+/// lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge([u8; 16]);
 
 impl Challenge {
-    /// A challenge of these bytes, which the caller takes from the operating system's random source.
+    /// Creates a challenge from 16 bytes. Take them from the operating system's random source.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Reads the value of a header; `None` where it is no challenge, and deserves no answer.
+    /// Reads the value of [`CHALLENGE_HEADER`]. Returns `None` if it is not a challenge.
     #[must_use]
     pub fn read(value: &[u8]) -> Option<Self> {
         parse_nonce(std::str::from_utf8(value).ok()?).map(Self)
@@ -123,7 +132,7 @@ impl fmt::Display for Challenge {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    // Of the right size from the start: a string that grows leaves pieces of a secret behind.
+    // The capacity is final: a string that grows would leave parts of the secret in freed memory.
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         text.push(DIGITS[usize::from(byte >> 4)].into());
@@ -143,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_itself_and_nothing_else() {
+    fn a_token_equals_only_its_own_digits() {
         let token = Token::from_bytes(&[0xa5; 32]);
         assert_eq!(token.reveal(), "a5".repeat(32));
         assert!(token.is("a5".repeat(32).as_bytes()));
@@ -156,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_printed() {
+    fn debug_does_not_print_a_token() {
         let token = Token::from_bytes(&[0xa5; 32]);
         let shown = format!("{token:?} {:?} {:#?}", Some(&token), [&token]);
         assert!(!shown.contains("a5"), "{shown}");
     }
 
     #[test]
-    fn a_proof_is_the_one_that_any_language_computes() {
+    fn a_proof_equals_the_output_of_openssl() {
         // printf 'pillion-health 127.0.0.1:4242 000102030405060708090a0b0c0d0e0f' |
         //   openssl dgst -sha256 -hmac a5a5…a5
         let token = Token::from_bytes(&[0xa5; 32]);
@@ -179,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_worth_nothing_for_another_token_place_or_challenge() {
+    fn a_proof_is_bound_to_its_token_address_and_challenge() {
         let (token, other) = (Token::from_bytes(&[1; 32]), Token::from_bytes(&[2; 32]));
         let (challenge, later) = (Challenge::from_bytes([3; 16]), Challenge::from_bytes([4; 16]));
         let proof = token.prove(port(80), challenge);
@@ -191,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_challenge_is_not_signed() {
+    fn an_invalid_challenge_is_not_read() {
         for wrong in [
             b"".as_slice(),
             b"00",

@@ -1,6 +1,6 @@
-//! The gate in front of the router: who is let in, with how much, and what everybody else is told.
+//! The admission layer in front of the router: it checks each request, limits its body, and answers those that it refuses.
 //!
-//! It decides by the head of a request alone ([`Admission`]), before anything of the body is read.
+//! It decides from the head of a request alone ([`Admission`]), before it reads any of the body.
 
 use axum::{
     Router,
@@ -28,10 +28,10 @@ use tokio::time::timeout;
 
 use crate::{Limits, Shutdown, origins};
 
-/// All that a stranger learns of health.
+/// The health body for a client without the token.
 const ALIVE: &str = r#"{"status":"ok"}"#;
 
-/// A router that answers the app alone.
+/// A router behind admission: only requests from the app reach it.
 #[derive(Debug)]
 pub(crate) struct AdmissionLayer {
     admission: Admission,
@@ -52,7 +52,7 @@ impl AdmissionLayer {
         Self { admission, addr, limits, shutdown, router: TowerToHyperService::new(router) }
     }
 
-    /// Answers a request. Dropped with its connection, it drops the handler, too.
+    /// Answers one request. The connection owns the future: when the connection ends, the handler is dropped.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
         let (parts, body) = request.into_parts();
         let origin = parts.headers.get(ORIGIN).cloned();
@@ -61,38 +61,40 @@ impl AdmissionLayer {
             Decision::Preflight => origins::preflight(&parts.headers),
             Decision::Alive => self.alive(&parts),
             Decision::Unauthorized => {
-                let says = "this server answers requests with the token of its run\n";
-                (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], says).into_response()
+                let text = "this server needs the token of its run as a bearer token\n";
+                (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response()
             }
             Decision::Refuse(refusal) => {
                 tracing::debug!(%refusal, "refused a request");
                 let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::FORBIDDEN);
                 return (status, format!("{refusal}\n")).into_response();
             }
+            // `Decision` may gain variants: an unknown one must not reach a handler.
+            _ => return StatusCode::FORBIDDEN.into_response(),
         };
-        // By now it is a page of the app, if it is a page.
-        origins::readable(origin, response)
+        // Admission has accepted the origin, if the request has one.
+        origins::allow_reading(origin, response)
     }
 
     async fn serve(&self, mut parts: Parts, body: Incoming) -> Response {
-        let Limits { body: most, answer: patience, .. } = self.limits;
-        if body.size_hint().lower() > most as u64 {
-            let says = format!("this server takes bodies of up to {most} bytes\n");
-            return (StatusCode::PAYLOAD_TOO_LARGE, says).into_response();
+        let Limits { body_bytes, response_timeout, .. } = self.limits;
+        if body.size_hint().lower() > body_bytes as u64 {
+            let text = format!("the body exceeds this server's limit of {body_bytes} bytes\n");
+            return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
         }
         let choose = hide_token(&mut parts, self.admission.token().is_some());
         parts.extensions.insert(self.shutdown.clone());
-        let mut request = Request::from_parts(parts, Body::new(Limited::new(body, most)));
-        // What extractors read is limited by axum as well, to 2 MB: here one limit is enough.
-        DefaultBodyLimit::max(most).apply(&mut request);
+        let mut request = Request::from_parts(parts, Body::new(Limited::new(body, body_bytes)));
+        // axum limits extractors to 2 MB by default. Here one limit holds for extractors and streams.
+        DefaultBodyLimit::max(body_bytes).apply(&mut request);
         let answer = self.router.call(request);
-        let answered = match patience {
+        let answered = match response_timeout {
             None => answer.await,
-            Some(patience) => match timeout(patience, answer).await {
+            Some(longest) => match timeout(longest, answer).await {
                 Ok(answered) => answered,
                 Err(_) => {
-                    let says = format!("this server found no answer within {patience:?}\n");
-                    return (StatusCode::SERVICE_UNAVAILABLE, says).into_response();
+                    let text = format!("the handler did not respond within {longest:?}\n");
+                    return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
                 }
             },
         };
@@ -120,24 +122,22 @@ impl AdmissionLayer {
 
 fn head(parts: &Parts) -> Head<'_> {
     let field = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Field<'_>>();
-    Head {
-        method: parts.method.as_str(),
-        scheme: parts.uri.scheme_str(),
-        authority: parts.uri.authority().map(axum::http::uri::Authority::as_str),
-        path: parts.uri.path(),
-        host: field(HOST),
-        origin: field(ORIGIN),
-        authorization: field(AUTHORIZATION),
-        requested_method: field(ACCESS_CONTROL_REQUEST_METHOD),
-        upgrade: field(UPGRADE),
-        subprotocols: field(SEC_WEBSOCKET_PROTOCOL),
-    }
+    let mut head = Head::new(parts.method.as_str(), parts.uri.path());
+    head.scheme = parts.uri.scheme_str();
+    head.authority = parts.uri.authority().map(axum::http::uri::Authority::as_str);
+    head.host = field(HOST);
+    head.origin = field(ORIGIN);
+    head.authorization = field(AUTHORIZATION);
+    head.requested_method = field(ACCESS_CONTROL_REQUEST_METHOD);
+    head.upgrade = field(UPGRADE);
+    head.subprotocols = field(SEC_WEBSOCKET_PROTOCOL);
+    head
 }
 
-/// Takes the token out of a request, so that no handler and no middleware can log it. Returns whether [`SUBPROTOCOL`] is
-/// to be chosen unless the handler chooses another.
-fn hide_token(parts: &mut Parts, given: bool) -> bool {
-    if given {
+/// Removes the token from a request, so that no handler and no middleware can log it. Returns whether the response has to
+/// choose [`SUBPROTOCOL`] if the handler chooses none.
+fn hide_token(parts: &mut Parts, has_token: bool) -> bool {
+    if has_token {
         parts.headers.remove(AUTHORIZATION);
     }
     if !parts.headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
@@ -147,7 +147,7 @@ fn hide_token(parts: &mut Parts, given: bool) -> bool {
         parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().map(HeaderValue::as_bytes).collect();
     let (own, choose) = without_bearer(&lines.join(b",".as_slice()));
     parts.headers.remove(SEC_WEBSOCKET_PROTOCOL);
-    // Made of pieces of header values, it is one.
+    // Parts of header values are a valid header value.
     if let Some(own) = HeaderValue::from_bytes(&own).ok().filter(|own| !own.is_empty()) {
         parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, own);
     }

@@ -1,12 +1,12 @@
-//! The one line on stdout.
+//! Writes the announcement to stdout.
 
 use std::io::{self, Write};
 
 use pillion_protocol::{ListenAddr, announcement_line};
 
-/// Announces `place`; the listener must accept by now.
+/// Announces `addr`. Call it once the listener accepts connections.
 ///
-/// Stdout is line-buffered in Rust and its buffer is empty, so the line leaves in one write.
+/// Rust buffers stdout by line and the buffer is empty, so the line leaves in one write.
 pub(crate) fn announce(addr: ListenAddr) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(announcement_line(addr).as_bytes())?;

@@ -1,4 +1,5 @@
-//! Where the sidecar listens: where the host does already, on the port that `PORT` names, or on one that the system chooses.
+//! Opens the listener: the one inherited from the host, one on the port that `PORT` names, or one on a port that the system
+//! chooses.
 
 use std::{
     io,
@@ -9,9 +10,9 @@ use std::{
 use pillion_protocol::ListenAddr;
 use tokio::net::TcpListener;
 
-use crate::{Error, inherited_listener::Handed};
+use crate::{Error, inherited_listener::InheritedListener};
 
-/// Ports that no browser sends requests to: <https://fetch.spec.whatwg.org/#bad-port>.
+/// Ports that browsers refuse to call: <https://fetch.spec.whatwg.org/#bad-port>.
 #[rustfmt::skip]
 const BLOCKED_BY_BROWSERS: [u16; 82] = [
     1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
@@ -20,64 +21,64 @@ const BLOCKED_BY_BROWSERS: [u16; 82] = [
     5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
 ];
 
-/// A listener that already accepts.
+/// A listener that accepts connections.
 #[derive(Debug)]
-pub(crate) enum Listening {
-    /// On this port of 127.0.0.1.
-    Port(TcpListener, NonZeroU16),
-    /// On a Unix domain socket.
+pub(crate) enum BoundListener {
+    /// Accepts on this port of 127.0.0.1.
+    Tcp(TcpListener, NonZeroU16),
+    /// Accepts on a Unix domain socket.
     #[cfg(unix)]
-    Socket(tokio::net::UnixListener),
-    /// On a named pipe.
+    Unix(tokio::net::UnixListener),
+    /// Accepts on a named pipe.
     #[cfg(windows)]
-    Pipe(crate::named_pipe::SameUserListener),
+    NamedPipe(crate::named_pipe::SameUserListener),
 }
 
-impl Listening {
-    /// What is announced.
+impl BoundListener {
+    /// The address to announce.
     pub(crate) fn listen_addr(&self) -> ListenAddr {
         match self {
-            Self::Port(_, port) => ListenAddr::Tcp(*port),
+            Self::Tcp(_, port) => ListenAddr::Tcp(*port),
             #[cfg(unix)]
-            Self::Socket(_) => ListenAddr::Local,
+            Self::Unix(_) => ListenAddr::Local,
             #[cfg(windows)]
-            Self::Pipe(_) => ListenAddr::Local,
+            Self::NamedPipe(_) => ListenAddr::Local,
         }
     }
 }
 
-/// Listens where the host does already, if it handed that over; on the port that is asked for, or on any.
+/// Opens the inherited listener if there is one, else one on the `requested` port, else one on any port.
 pub(crate) async fn listen(
-    handed: Option<Handed>,
+    inherited: Option<InheritedListener>,
     requested: Option<NonZeroU16>,
-) -> Result<Listening, Error> {
-    match handed {
+) -> Result<BoundListener, Error> {
+    match inherited {
         #[cfg(unix)]
-        Some(Handed::Socket(socket)) => {
+        Some(InheritedListener::Unix(socket)) => {
             return tokio::net::UnixListener::from_std(socket)
-                .map(Listening::Socket)
+                .map(BoundListener::Unix)
                 .map_err(Error::InheritedListener);
         }
         #[cfg(windows)]
-        Some(Handed::Pipe(name)) => {
-            return crate::named_pipe::SameUserListener::create(name).map(Listening::Pipe);
+        Some(InheritedListener::NamedPipe(name)) => {
+            return crate::named_pipe::SameUserListener::create(name).map(BoundListener::NamedPipe);
         }
         #[cfg(unix)]
-        Some(Handed::Port(listener)) => {
+        Some(InheritedListener::Tcp(listener)) => {
             let (listener, port) =
                 TcpListener::from_std(listener).and_then(with_port).map_err(Error::InheritedListener)?;
             warn_if_blocked(port);
-            return Ok(Listening::Port(listener, port));
+            return Ok(BoundListener::Tcp(listener, port));
         }
         None => {}
     }
     let Some(requested) = requested else {
-        let chosen = choose(async || with_port(bind(0).await?)).await;
-        return chosen.map(|(listener, port)| Listening::Port(listener, port)).map_err(Error::Listen);
+        let chosen = choose_callable(async || with_port(bind(0).await?)).await;
+        return chosen.map(|(listener, port)| BoundListener::Tcp(listener, port)).map_err(Error::Listen);
     };
     warn_if_blocked(requested);
     match bind(requested.get()).await {
-        Ok(listener) => Ok(Listening::Port(listener, requested)),
+        Ok(listener) => Ok(BoundListener::Tcp(listener, requested)),
         Err(error) => Err(match error.kind() {
             io::ErrorKind::AddrInUse => Error::PortTaken(requested),
             io::ErrorKind::PermissionDenied => Error::PortForbidden(requested),
@@ -86,23 +87,23 @@ pub(crate) async fn listen(
     }
 }
 
-/// Takes the first port that browsers call. Refused listeners are held meanwhile, so that no port comes up twice and
-/// the search ends.
-async fn choose<L>(
+/// Returns the first listener whose port browsers call. Keeps the rejected listeners open until then, so the system offers
+/// each port only once and the search ends.
+async fn choose_callable<L>(
     mut next: impl AsyncFnMut() -> io::Result<(L, NonZeroU16)>,
 ) -> io::Result<(L, NonZeroU16)> {
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     loop {
         let (listener, port) = next().await?;
         if !is_blocked(port) {
             return Ok((listener, port));
         }
-        refused.push(listener);
+        rejected.push(listener);
     }
 }
 
 async fn bind(port: u16) -> io::Result<TcpListener> {
-    // The literal address: `localhost` may resolve to `::1`, and anything wider is open to the network.
+    // The literal address: `localhost` may resolve to `::1`, and any other address may be open to the network.
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
 }
 
@@ -114,7 +115,7 @@ fn with_port(listener: TcpListener) -> io::Result<(TcpListener, NonZeroU16)> {
 
 fn warn_if_blocked(port: NonZeroU16) {
     if is_blocked(port) {
-        tracing::warn!(port, "browsers and webviews refuse to call this port: choose another one");
+        tracing::warn!(port, "browsers and webviews refuse to call this port: choose another port");
     }
 }
 
@@ -122,8 +123,8 @@ fn is_blocked(port: NonZeroU16) -> bool {
     BLOCKED_BY_BROWSERS.binary_search(&port.get()).is_ok()
 }
 
-/// The command that shows who listens on `port`.
-pub(crate) fn look_up(port: NonZeroU16) -> String {
+/// The command that shows which process listens on `port`.
+pub(crate) fn lookup_command(port: NonZeroU16) -> String {
     if cfg!(target_os = "linux") {
         format!("ss -ltnp sport = :{port}")
     } else if cfg!(windows) {
@@ -138,22 +139,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_in_order() {
+    fn the_blocked_ports_are_sorted() {
         assert!(BLOCKED_BY_BROWSERS.is_sorted_by(|a, b| a < b));
     }
 
     #[tokio::test]
-    async fn a_port_that_browsers_block_is_chosen_again_while_it_is_held() {
+    async fn blocked_ports_are_held_until_a_callable_port_is_found() {
         let mut offers = [6000, 6667, 40_000, 40_001].into_iter();
         let held = std::rc::Rc::new(());
-        let chosen = choose(async || {
+        let chosen = choose_callable(async || {
             let offer = offers.next().and_then(NonZeroU16::new).unwrap();
             if offer.get() == 40_000 {
-                assert_eq!(std::rc::Rc::strong_count(&held), 3, "both refused listeners are still held");
+                assert_eq!(std::rc::Rc::strong_count(&held), 3, "both rejected listeners are still open");
             }
             Ok((std::rc::Rc::clone(&held), offer))
         });
         assert_eq!(chosen.await.unwrap().1.get(), 40_000);
-        assert_eq!(std::rc::Rc::strong_count(&held), 1, "refused listeners are closed once a port is found");
+        assert_eq!(
+            std::rc::Rc::strong_count(&held),
+            1,
+            "the rejected listeners are closed once a port is found"
+        );
     }
 }

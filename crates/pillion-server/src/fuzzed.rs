@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` call, each with any bytes, and what must hold whatever the bytes are.
+//! The bodies of the fuzz targets in `fuzz/`. Each one feeds arbitrary bytes to a parser and asserts its invariants.
 
 #[path = "../../../fuzz/shared.rs"]
 mod shared;
@@ -36,10 +36,10 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_current_thread().enable_all().build().expect("the system has the resources for a runtime")
 });
 
-/// All that a client sends on one connection, through hyper's own parser. `{token}` stands for the right token.
+/// The bytes of one client connection, read by hyper's own parser. `{token}` stands for the right token.
 ///
 /// # Panics
-/// When a handler sees a request that the protocol refuses (rule 5), or the token.
+/// Panics if a request that rule 5 of the protocol refuses reaches a handler, or if a handler sees the token.
 pub fn request(bytes: &[u8]) {
     let token = Token::from_bytes(&[0xa5; 32]);
     let sent = fill(bytes, b"{token}", token.reveal().as_bytes());
@@ -51,21 +51,24 @@ pub fn request(bytes: &[u8]) {
     });
     let addr = ListenAddr::Tcp(NonZeroU16::new(4242).expect("it is not 0"));
     let (_stop, shutdown) = Shutdown::channel();
-    let limits = Limits { body: 64, ..Limits::default() };
+    let limits = Limits::default().body_bytes(64);
     let admission = Admission::new(addr, vec![PAGE.to_owned()], Some(token));
-    let gate = Arc::new(AdmissionLayer::new(admission, addr, limits, shutdown.clone(), router));
+    let layer = Arc::new(AdmissionLayer::new(admission, addr, limits, shutdown.clone(), router));
     let answers = RUNTIME.block_on(async {
         let (mut client, server) = duplex(1 << 20);
-        // It fits; behind it the client is done, so that no limit of time is waited for.
+        // The pipe has room for all bytes. The client then closes its side, so that no time-out has to expire.
         client.write_all(&sent).await.expect("the other end is there");
         client.shutdown().await.expect("the other end is there");
-        connections::serve(server, gate, limits, shutdown).await;
+        connections::serve(server, layer, limits, shutdown).await;
         let mut answers = Vec::new();
         client.read_to_end(&mut answers).await.expect("the other end was closed");
         answers
     });
     assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."), "{}", answers.escape_ascii());
-    assert!(seen.load(Ordering::Relaxed) == 0 || sent != bytes, "a handler was reached without the token");
+    assert!(
+        seen.load(Ordering::Relaxed) == 0 || sent != bytes,
+        "a request without the token reached a handler"
+    );
 }
 
 fn check(request: &Request, token: &Token) {
@@ -82,18 +85,18 @@ fn check(request: &Request, token: &Token) {
     assert!(origins.is_empty() || origins == [PAGE.as_bytes()], "{headers:?}");
     assert!(!headers.contains_key(header::AUTHORIZATION), "{headers:?}");
     let offered = values(headers, header::SEC_WEBSOCKET_PROTOCOL).concat();
-    let is_bearer = format!("pillion.bearer.{}", token.reveal());
-    assert!(!offered.windows(is_bearer.len()).any(|part| part == is_bearer.as_bytes()), "{headers:?}");
+    let bearer = format!("pillion.bearer.{}", token.reveal());
+    assert!(!offered.windows(bearer.len()).any(|part| part == bearer.as_bytes()), "{headers:?}");
 }
 
 /// The value of `PILLION_ALLOWED_ORIGINS`.
 ///
 /// # Panics
-/// When something is allowed that no page of one origin alone sends.
+/// Panics if an allowed entry is not the origin of exactly one site.
 pub fn origins(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let given = HostEnvironment::read(|name| (name == ALLOWED_ORIGINS).then(|| (&*text).into()));
-    let named = given.expect("a list of origins is always read").allowed_origins;
+    let environment = HostEnvironment::read(|name| (name == ALLOWED_ORIGINS).then(|| (&*text).into()));
+    let named = environment.expect("a list of origins always reads").allowed_origins;
     let Ok(allowed) = origins::allowed(named.as_deref()) else { return };
     for origin in allowed {
         let (scheme, rest) = origin.split_once("://").expect("it has a scheme");
@@ -110,7 +113,7 @@ mod tests {
     use super::{shared::replay, *};
 
     #[test]
-    fn the_corpus_holds() {
+    fn the_committed_corpus_passes() {
         replay("request", request);
         replay("origins", origins);
     }

@@ -1,4 +1,4 @@
-//! `GET /health`: who answers, for how long, and for which run.
+//! `GET /health`: the app, the version, the uptime, and the nonce of the run.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,7 +11,7 @@ use pillion_protocol::{Health, Instance, health::DEFAULT_PATH};
 
 use crate::Error;
 
-/// What stays the same in every answer.
+/// The fields that stay the same in every answer.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) app: String,
@@ -21,25 +21,25 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    #[expect(clippy::disallowed_methods, reason = "health shows the clock; the uptime goes by another")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "health shows the wall clock; the uptime uses a monotonic clock"
+    )]
     fn health(&self) -> Health {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Health {
-            status: "ok".to_owned(),
-            app: self.app.clone(),
-            timestamp: since_epoch.as_millis() as u64,
-            uptime: self.started.elapsed().as_secs_f64(),
-            version: self.version.clone(),
-            instance: self.instance,
-        }
+        let uptime = self.started.elapsed().as_secs_f64();
+        let mut health = Health::ok(self.app.clone(), since_epoch.as_millis() as u64, uptime);
+        health.version.clone_from(&self.version);
+        health.instance = self.instance;
+        health
     }
 }
 
-/// Adds the health route; HEAD is answered by axum from GET.
+/// Adds the health route. axum answers HEAD from the same handler.
 pub(crate) fn mount(router: Router, identity: Identity) -> Result<Router, Error> {
     let identity = Arc::new(identity);
     let health = get(async move || ([(CACHE_CONTROL, "no-store")], Json(identity.health())));
-    // axum has no way to ask for a route, and answers a second one with a panic. The router is ours and is gone
-    // after a panic, so nothing half-changed is seen.
+    // axum cannot tell whether a route exists, and panics on a second one. The panic drops the router, so no code sees it
+    // half changed.
     catch_unwind(AssertUnwindSafe(|| router.route(DEFAULT_PATH, health))).map_err(|_| Error::HealthTaken)
 }

@@ -1,4 +1,4 @@
-//! What the host gave, taken out of the environment once, and neither the token nor the listener left there.
+//! Reads the variables of the host once, and removes the token and the listener from the environment.
 
 use std::{
     env, io,
@@ -10,42 +10,41 @@ use pillion_protocol::{
     environment::{EnvironmentError, PIPE, TOKEN},
 };
 
-use crate::inherited_listener::{self, Handed};
+use crate::inherited_listener::{self, InheritedListener};
 
-/// What the first call of [`take`] found, until somebody serves it.
-static LISTENER: Mutex<Option<io::Result<Handed>>> = Mutex::new(None);
+/// The listener that the first call of [`take`] found, until [`listener`] returns it.
+static LISTENER: Mutex<Option<io::Result<InheritedListener>>> = Mutex::new(None);
 
-/// What the host gave. The first call removes the token from the environment, so that no program that this one starts
-/// inherits it; later calls still know it, so that a second server of the same process is no open one.
+/// The values from the host. The first call removes the token from the environment, so that child processes do not inherit
+/// it. Later calls return the same values, so that a second server of this process demands the token too.
 pub(crate) fn take() -> Result<HostEnvironment, EnvironmentError> {
-    static GIVEN: OnceLock<Result<HostEnvironment, EnvironmentError>> = OnceLock::new();
-    GIVEN
+    static ENVIRONMENT: OnceLock<Result<HostEnvironment, EnvironmentError>> = OnceLock::new();
+    ENVIRONMENT
         .get_or_init(|| {
-            let given = HostEnvironment::read(|name| env::var_os(name));
+            let environment = HostEnvironment::read(|name| env::var_os(name));
             *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = inherited_listener::take().transpose();
             if [TOKEN, PIPE, inherited_listener::NAMES].iter().any(|name| env::var_os(name).is_some()) {
-                forget();
+                remove_variables();
             }
-            given
+            environment
         })
         .clone()
 }
 
-/// The listener that the host handed over, to whoever asks first after [`take`]; or why it is none to serve.
-pub(crate) fn listener() -> io::Result<Option<Handed>> {
+/// The inherited listener, for the first caller after [`take`], or the reason why it is unusable.
+pub(crate) fn listener() -> io::Result<Option<InheritedListener>> {
     LISTENER.lock().unwrap_or_else(PoisonError::into_inner).take().transpose()
 }
 
-#[expect(unsafe_code, reason = "there is no other way to unset a variable")]
-fn forget() {
+#[expect(unsafe_code, reason = "no safe function unsets a variable")]
+fn remove_variables() {
     #[cfg(target_os = "linux")]
     let copy = env::var_os(TOKEN).map(|_| initial::find());
-    // SAFETY: what std asks for is that no other thread uses the environment past std's own lock at this moment
-    // (https://doc.rust-lang.org/std/env/fn.remove_var.html). Nobody can promise that for a whole program, so this call is
-    // documented as the first thing of `main` (`Sidecar::new`), and it is the mildest of its kind where somebody does
-    // otherwise: `unsetenv` of glibc, musl and macOS allocates nothing, and frees nothing that the program was started
-    // with. It moves pointers down by one place, so that a `getenv` in parallel reads a string that is still there. On
-    // Windows the system itself locks the environment.
+    // SAFETY: std requires that no other thread uses the environment outside std's own lock during this call
+    // (https://doc.rust-lang.org/std/env/fn.remove_var.html). No library can guarantee that for a whole program, so
+    // `Sidecar::new` documents that it has to be the first call in `main`. If a program calls it later, the harm stays small:
+    // `unsetenv` of glibc, musl and macOS allocates nothing and frees none of the initial strings. It moves pointers down by
+    // one place, so a parallel `getenv` reads a string that still exists. On Windows the system locks the environment.
     unsafe {
         env::remove_var(TOKEN);
         env::remove_var(PIPE);
@@ -53,13 +52,13 @@ fn forget() {
     }
     #[cfg(target_os = "linux")]
     if let Some(Err(error)) = copy.map(|found| found.and_then(initial::overwrite)) {
-        tracing::debug!(%error, "the token stays readable in /proc/self/environ, for this user");
+        tracing::debug!(%error, "cannot overwrite the token in /proc/self/environ: programs of this user can read it there");
     }
 }
 
-/// The copy that the kernel keeps showing: `/proc/PID/environ` is the memory that the program was started with, whatever
-/// it has unset since then (<https://man7.org/linux/man-pages/man5/proc_pid_environ.5.html>). Other programs of the user, and whatever collects crash reports, read it
-/// there, so it is overwritten in place.
+/// Overwrites the token in the initial environment block. `/proc/PID/environ` keeps showing that memory after the program has
+/// unset a variable (<https://man7.org/linux/man-pages/man5/proc_pid_environ.5.html>), and other programs of the user and
+/// crash collectors read it there.
 #[cfg(target_os = "linux")]
 mod initial {
     use std::{
@@ -72,7 +71,7 @@ mod initial {
 
     use super::TOKEN;
 
-    /// Where the digits are in this process's memory.
+    /// The address of the token's digits in the memory of this process.
     pub(super) fn find() -> io::Result<u64> {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let environment = zeroize::Zeroizing::new(fs::read("/proc/self/environ")?);
@@ -86,7 +85,7 @@ mod initial {
         Ok(start + offset as u64)
     }
 
-    /// Where in an environment block the value of the variable starts, if it is as long as a token.
+    /// The offset of the token's value in an environment block, if the value has the length of a token.
     pub(super) fn offset(environment: &[u8]) -> Option<usize> {
         let mut start = 0;
         for entry in environment.split(|byte| *byte == 0) {
@@ -99,7 +98,7 @@ mod initial {
         None
     }
 
-    /// Overwrites the digits, which nothing in this process points to any more.
+    /// Overwrites the digits. The variable is unset, so no pointer to them is left in this process.
     pub(super) fn overwrite(address: u64) -> io::Result<()> {
         OpenOptions::new().write(true).open("/proc/self/mem")?.write_all_at(&[b'-'; Token::DIGITS], address)
     }
@@ -109,7 +108,7 @@ mod initial {
         use super::*;
 
         #[test]
-        fn the_variable_is_found_by_its_whole_name() {
+        fn the_token_is_found_by_the_whole_name_of_its_variable() {
             let digits = "a".repeat(Token::DIGITS);
             let block =
                 format!("A=PILLION_TOKEN={digits}\0MY_PILLION_TOKEN={digits}\0PILLION_TOKEN={digits}\0B=\0");

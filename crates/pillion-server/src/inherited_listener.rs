@@ -1,6 +1,6 @@
-//! The listener that a host may hand over, by systemd's convention (`sd_listen_fds(3)`): where the sidecar serves is then
-//! known before it runs, and stays the same when it is started again. Windows hands no listener over: there the host names a
-//! pipe to create.
+//! Socket activation: takes the listener that the host passes to the sidecar, by systemd's convention (`sd_listen_fds(3)`).
+//! The listen address is then known before the sidecar runs, and survives its restart. On Windows a process cannot inherit a
+//! listener: there the host names a pipe, which the sidecar creates.
 
 use std::io;
 #[cfg(unix)]
@@ -9,71 +9,71 @@ use std::{net::TcpListener, os::unix::net::UnixListener};
 #[cfg(windows)]
 use pillion_protocol::PipeName;
 
-/// What else the host says about it, which nobody else is to read.
+/// A variable of the convention that this crate does not use, but removes with the others.
 pub(crate) const NAMES: &str = "LISTEN_FDNAMES";
 
-/// What was handed over: a socket that listens, or the way to one, and that no network reaches.
+/// A listener from the host, or the name of the pipe to create. No network reaches either.
 #[derive(Debug)]
-pub(crate) enum Handed {
-    /// On a port of 127.0.0.1.
+pub(crate) enum InheritedListener {
+    /// A listener on a port of 127.0.0.1.
     #[cfg(unix)]
-    Port(TcpListener),
-    /// On a Unix domain socket.
+    Tcp(TcpListener),
+    /// A listener on a Unix domain socket.
     #[cfg(unix)]
-    Socket(UnixListener),
-    /// On a named pipe that is to be created.
+    Unix(UnixListener),
+    /// The name of the pipe to create.
     #[cfg(windows)]
-    Pipe(PipeName),
+    NamedPipe(PipeName),
 }
 
-/// Takes it out of the environment, so that no program that this one starts takes it for its own, and has it closed in
-/// those. Nothing where there is none, or where it is meant for another process: a parent's variables are inherited.
+/// Takes the listener and removes its variables from the environment, so that child processes inherit neither. Returns `None`
+/// if there is no listener, or if `LISTEN_PID` names another process: children inherit their parent's variables.
 #[cfg(unix)]
-pub(crate) fn take() -> io::Result<Option<Handed>> {
-    let meant_for = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
-    if meant_for != Some(std::process::id()) {
+pub(crate) fn take() -> io::Result<Option<InheritedListener>> {
+    let intended_pid = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
+    if intended_pid != Some(std::process::id()) {
         return Ok(None);
     }
-    let mut handed = listenfd::ListenFd::from_env();
-    if handed.len() != 1 {
-        return Err(unfit("LISTEN_FDS is not 1, and a sidecar listens on one socket"));
+    let mut inherited = listenfd::ListenFd::from_env();
+    if inherited.len() != 1 {
+        return Err(invalid("LISTEN_FDS is not 1: a sidecar takes exactly one listener"));
     }
-    if let Ok(Some(listener)) = handed.take_unix_listener(0) {
+    if let Ok(Some(listener)) = inherited.take_unix_listener(0) {
         prepare(&listener, "the Unix domain socket")?;
         listener.set_nonblocking(true)?;
-        return Ok(Some(Handed::Socket(listener)));
+        return Ok(Some(InheritedListener::Unix(listener)));
     }
-    let Some(listener) = handed.take_tcp_listener(0)? else { return Ok(None) };
+    let Some(listener) = inherited.take_tcp_listener(0)? else { return Ok(None) };
     let address = listener.local_addr()?;
     if address.ip() != std::net::Ipv4Addr::LOCALHOST {
-        return Err(unfit(format!("it is bound to {address}, and a sidecar listens on 127.0.0.1 alone")));
+        return Err(invalid(format!("it is bound to {address}: a sidecar listens on 127.0.0.1 only")));
     }
     prepare(&listener, &format!("the socket at {address}"))?;
     listener.set_nonblocking(true)?;
-    Ok(Some(Handed::Port(listener)))
+    Ok(Some(InheritedListener::Tcp(listener)))
 }
 
-/// The pipe that the host named, if it did.
+/// The name of the pipe that the host chose, if it chose one.
 #[cfg(windows)]
-pub(crate) fn take() -> io::Result<Option<Handed>> {
+pub(crate) fn take() -> io::Result<Option<InheritedListener>> {
     let name = std::env::var_os(pillion_protocol::environment::PIPE).filter(|name| !name.is_empty());
     let Some(name) = name else { return Ok(None) };
-    let name = name.to_string_lossy().parse().map_err(unfit)?;
-    Ok(Some(Handed::Pipe(name)))
+    let name = name.to_string_lossy().parse().map_err(invalid)?;
+    Ok(Some(InheritedListener::NamedPipe(name)))
 }
 
 #[cfg(unix)]
 fn prepare(listener: impl std::os::fd::AsFd, name: &str) -> io::Result<()> {
-    // Not there on Apple's systems; what cannot listen fails in the next call.
+    // Apple's systems lack this option. There, a socket that cannot listen fails in `listen` below.
     #[cfg(not(target_vendor = "apple"))]
     if !rustix::net::sockopt::socket_acceptconn(&listener)? {
-        return Err(unfit(format!("{name} does not listen")));
+        return Err(invalid(format!("{name} does not listen")));
     }
     let _ = name;
-    // Whoever connects between two runs waits in this queue: as long a one as tokio's own listeners have.
+    // Connections made between two runs wait in this queue. It has the length that tokio gives its own listeners.
     Ok(rustix::net::listen(listener, 1024)?)
 }
 
-fn unfit(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }

@@ -1,4 +1,4 @@
-//! Turns an [axum] router into a sidecar: a local server that a desktop app starts, finds, and stops.
+//! Runs an [axum] router as a sidecar: a local server that a desktop app starts, finds and stops.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -11,43 +11,45 @@
 //! }
 //! ```
 //!
-//! [`Sidecar`] is the same with settings, [`Limits`] says how much a client may ask, [`Shutdown`] tells a long-lived handler that the end is near.
+//! [`Sidecar`] takes settings, [`Limits`] bounds what a client may use, and [`Shutdown`] tells a long-lived handler that the
+//! sidecar stops.
 //!
 //! # What you get
 //!
-//! - **A port.** 127.0.0.1 only. The system chooses the port, never one that browsers refuse to call; where `PORT` is
-//!   set, that port or an error in words. Where the host hands a listener over (`LISTEN_FDS`), that one, so that the port
-//!   survives a crash. It may be a Unix domain socket: then there is no port, and other users are turned away by their
-//!   credentials. On Windows the host may name a pipe instead (`PILLION_PIPE`), which no other user can open.
-//! - **The announcement.** Exactly one line on stdout, `BACKEND_PORT:{port}` or `BACKEND_SOCKET:3` (on Windows
-//!   `BACKEND_SOCKET:pipe`), once connections are accepted. Print
-//!   nothing else there: what is for humans goes to stderr, through `tracing`.
-//! - **Health.** `GET /health` answers status, app, version, clock, uptime, and the nonce of this run. The route is
-//!   ours: it is added to your router outside your layers, your fallback stays yours, and a router with a
-//!   `GET /health` of its own is refused with [`Error::HealthTaken`].
-//! - **Privacy.** A request reaches your router only if its `Host` is this server (no DNS rebinding), its `Origin`, if it has
-//!   one, is a page of the app, and it carries the token that the host gave in `PILLION_TOKEN`. Others are told 400, 403 or
-//!   401. Started by hand, without a token, it serves whoever passes the first two, `curl` included. The token is
-//!   `Authorization: Bearer {token}`, or the WebSocket subprotocol `pillion.bearer.{token}`, offered beside `pillion`; your
-//!   handlers see neither. Strangers may ask `/health`, and learn that somebody is alive.
-//! - **CORS** for the app's own pages, on every platform's spelling of their origin. The host may name others in
-//!   `PILLION_ALLOWED_ORIGINS`, which then replaces the list. A `CorsLayer` in your router is not needed.
+//! - **A port** of 127.0.0.1. The system chooses it, and the sidecar skips ports that browsers refuse to call. If `PORT` is
+//!   set, the sidecar takes that port or fails with a clear error. If the host passes a listener (`LISTEN_FDS`), the sidecar
+//!   serves that one, so the port survives a crash. The listener may be a Unix domain socket: then the sidecar has no port,
+//!   and rejects other users by their credentials. On Windows the host may name a pipe instead (`PILLION_PIPE`), which other
+//!   users cannot open.
+//! - **The announcement:** exactly one line on stdout, `BACKEND_PORT:{port}` or `BACKEND_SOCKET:3` (on Windows
+//!   `BACKEND_SOCKET:pipe`), once the sidecar accepts connections. Print nothing else to stdout; text for people goes to
+//!   stderr, through `tracing`.
+//! - **Health.** `GET /health` answers with status, app, version, clock, uptime, and the nonce of this run. The sidecar adds
+//!   this route to your router, outside your layers. Your fallback stays yours. A router with its own `GET /health` is an
+//!   error: [`Error::HealthTaken`].
+//! - **Privacy.** A request reaches your router only if its `Host` is this server (against DNS rebinding), its `Origin`, if
+//!   any, is a page of the app, and it carries the token from `PILLION_TOKEN`. Other requests get 400, 403 or 401. If you
+//!   start the sidecar by hand, without a token, it serves every request that passes the first two checks, for example from
+//!   `curl`. A client sends the token as `Authorization: Bearer {token}`, or as the WebSocket subprotocol
+//!   `pillion.bearer.{token}` beside `pillion`. Your handlers see neither. A health request without the token learns only
+//!   that the sidecar is alive.
+//! - **CORS** for the app's own pages, with the origins of every platform. The host may set another list in
+//!   `PILLION_ALLOWED_ORIGINS`. Your router needs no `CorsLayer`.
 //! - **Limits** on connections, heads, bodies and time, each with a clear answer: [`Limits`].
-//! - **A graceful stop.** On SIGINT, SIGTERM (on Windows Ctrl+C, Ctrl+Break), or the end of a stdin that is a pipe or
-//!   a socket: no new connections, idle ones are closed, requests in flight finish within the grace period. A stdin
-//!   that is a terminal, a file or `/dev/null` means nothing. Upgraded connections (WebSocket) are their handler's
-//!   to end, by [`Shutdown`].
+//! - **A graceful stop** on SIGINT, SIGTERM (on Windows Ctrl+C, Ctrl+Break), or the end of a stdin that is a pipe or a
+//!   socket. The sidecar accepts no new connections, closes idle ones, and finishes requests in flight within the grace
+//!   period. It ignores a stdin that is a terminal, a file or `/dev/null`. The handler of an upgraded connection (WebSocket)
+//!   has to end it itself: see [`Shutdown`].
 //!
 //! # Exit status
 //!
-//! | status | of a `main` that returns [`Result`] |
+//! | status | meaning, if `main` returns [`Result`] |
 //! | --- | --- |
-//! | 0 | stopped as asked, also where the grace period ran out and connections were cut (a warning says how many) |
-//! | 1 | could not start: the reason is on stderr, nothing was announced |
-//! | 128 + n | a second signal, number n, ended it at once: 130 for SIGINT, 143 for SIGTERM |
+//! | 0 | the sidecar stopped on request; if the grace period expired, it cut connections and logged their number |
+//! | 1 | the sidecar could not start: the reason is on stderr, and it announced nothing |
+//! | 128 + n | a second signal, with number n, ended the sidecar at once: 130 for SIGINT, 143 for SIGTERM |
 //!
-//! A runtime that is dropped waits for its blocking tasks. A program whose `spawn_blocking` work may hang should end
-//! its runtime with [`shutdown_timeout`](tokio::runtime::Runtime::shutdown_timeout).
+//! Dropping a runtime waits for its blocking tasks. A program whose `spawn_blocking` work may hang should end its runtime with [`shutdown_timeout`](tokio::runtime::Runtime::shutdown_timeout).
 //!
 //! # Features
 //!
@@ -86,10 +88,16 @@ pub use logging::init_tracing;
 pub use shutdown::Shutdown;
 pub use sidecar::Sidecar;
 
-/// Serves `router` as a sidecar of `app`, with default settings: [`Sidecar::serve`] in one call.
+/// Serves `router` as a sidecar of the app `app`, with default settings: [`Sidecar::serve`] in one call.
+///
+/// ```no_run
+/// # async fn run() -> pillion_server::Result {
+/// pillion_server::serve("Hello", axum::Router::new()).await
+/// # }
+/// ```
 ///
 /// # Errors
-/// When the sidecar cannot start.
+/// Returns an error if the sidecar cannot start, as [`Sidecar::serve`] does.
 pub async fn serve(app: impl Into<String>, router: axum::Router) -> Result {
     Sidecar::new(app).serve(router).await
 }

@@ -1,4 +1,4 @@
-//! The lifeline: a stdin whose other end the host holds, so that its end tells of the host's death, by whatever cause.
+//! The lifeline: the host holds the other end of stdin, so stdin ends when the host dies, whatever the cause.
 
 use std::{
     io::{self, Read},
@@ -7,11 +7,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Starts watching stdin; `None` where it is no lifeline. The receiver hears of the end, or of a failure to read on.
+/// Starts to watch stdin. Returns `None` if stdin is not a lifeline. The receiver resolves at the end of stdin, or when
+/// reading fails.
 ///
-/// Bytes are read and ignored. A thread of its own reads, because tokio's stdin reads on its blocking pool, which
-/// keeps a runtime from shutting down for as long as the read lasts:
-/// <https://docs.rs/tokio/latest/tokio/io/fn.stdin.html>.
+/// A separate thread reads stdin and discards the bytes. tokio's own stdin reads on the blocking pool, and a pending read
+/// would keep the runtime from shutting down: <https://docs.rs/tokio/latest/tokio/io/fn.stdin.html>.
 pub(crate) fn watch() -> io::Result<Option<oneshot::Receiver<()>>> {
     if !platform::is_lifeline() {
         return Ok(None);
@@ -19,7 +19,7 @@ pub(crate) fn watch() -> io::Result<Option<oneshot::Receiver<()>>> {
     let (ended, receiver) = oneshot::channel();
     thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
         read_to_end();
-        // Fails where the sidecar is stopping for another reason: nobody needs to know any more.
+        // Fails if the sidecar already stops for another reason, and the receiver is gone.
         let _ = ended.send(());
     })?;
     Ok(Some(receiver))
@@ -35,7 +35,7 @@ fn read_to_end() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => platform::wait_until_readable(),
             Err(error) => {
-                tracing::warn!(%error, "cannot read stdin any more, which counts as its end");
+                tracing::warn!(%error, "cannot read stdin, which counts as its end: the sidecar stops");
                 return;
             }
         }
@@ -55,15 +55,15 @@ mod platform {
         holds_a_lifeline(io::stdin())
     }
 
-    /// Pipes, and the socket pairs that Node makes. A terminal or a file ends for reasons of its own, and `/dev/null`
-    /// at once.
+    /// True for pipes, and for the socket pairs that Node creates. A terminal or a file ends for other reasons than the
+    /// host's death, and `/dev/null` ends at once.
     pub(super) fn holds_a_lifeline(fd: impl AsFd) -> bool {
         fstat(fd).is_ok_and(|stat| {
             matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket)
         })
     }
 
-    /// For a pipe that whoever shares it has made non-blocking. An error shows again in the read that follows.
+    /// For a pipe that another holder has made non-blocking. The next read reports an error again.
     pub(super) fn wait_until_readable() {
         let stdin = io::stdin();
         let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
@@ -74,12 +74,12 @@ mod platform {
 mod platform {
     use winapi_util::{HandleRef, file};
 
-    /// Pipes and sockets, which `GetFileType` does not tell apart.
+    /// True for pipes and sockets: `GetFileType` does not distinguish them.
     pub(super) fn is_lifeline() -> bool {
         file::typ(HandleRef::stdin()).is_ok_and(|kind| kind.is_pipe())
     }
 
-    /// A pipe that the standard library can read blocks.
+    /// Rarely called: pipes that the standard library reads block on Windows.
     pub(super) fn wait_until_readable() {
         std::thread::yield_now();
     }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn terminals_devices_and_files_are_not() {
+    fn terminals_devices_and_files_are_no_lifelines() {
         assert!(!holds_a_lifeline(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap()));
         assert!(!holds_a_lifeline(File::open("/dev/null").unwrap()));
         assert!(!holds_a_lifeline(tempfile::tempfile().unwrap()));

@@ -1,4 +1,4 @@
-//! The named pipe that stands in the place of a socket on Windows.
+//! The named pipe that replaces the local socket on Windows.
 
 use std::{
     io,
@@ -22,31 +22,31 @@ use widestring::{U16CStr, u16cstr};
 
 use crate::Error;
 
-/// Everything to the pipe's owner, who is the user that runs the sidecar (S-1-3-4, "owner rights"), and nothing to anybody else.
-/// Without it, Everyone may read: <https://learn.microsoft.com/en-us/windows/win32/ipc/named-pipe-security-and-access-rights>.
-const OWNER_ALONE: &U16CStr = u16cstr!("D:P(A;;GA;;;S-1-3-4)");
-/// What the system keeps of what one side has written and the other has not read yet, in bytes.
+/// Grants all rights to the owner of the pipe, which is the user that runs the sidecar (S-1-3-4, "owner rights"), and none to
+/// other users. The default descriptor lets Everyone read: <https://learn.microsoft.com/en-us/windows/win32/ipc/named-pipe-security-and-access-rights>.
+const OWNER_ONLY: &U16CStr = u16cstr!("D:P(A;;GA;;;S-1-3-4)");
+/// The size in bytes of the system's buffer in each direction.
 const BUFFER: u32 = 64 * 1024;
-/// How long to wait for the system to have the resources for another instance again.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Of a pipe that is to have no further instance: <https://learn.microsoft.com/en-us/windows/win32/debug/system-error-codes--0-499->.
+/// How long to wait after the system had no resources for another instance.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The error for a pipe that may have no further instance: <https://learn.microsoft.com/en-us/windows/win32/debug/system-error-codes--0-499->.
 const ERROR_PIPE_BUSY: i32 = 231;
 
-/// A pipe that clients of this user on this machine can open. There is always an instance for the next one, so that the
-/// name is never free while the sidecar runs.
+/// A pipe that only clients of this user on this machine can open. It always has an instance for the next client, so the name
+/// stays taken while the sidecar runs.
 #[derive(Debug)]
 pub(crate) struct SameUserListener(PipeListener<Bytes, Bytes>);
 
 impl SameUserListener {
-    /// Creates the pipe, or says that there is one of this name already.
+    /// Creates the pipe. Returns [`Error::PipeTaken`] if a pipe with this name exists.
     pub(crate) fn create(name: PipeName) -> Result<Self, Error> {
-        let owner_alone = SecurityDescriptor::deserialize(OWNER_ALONE).map_err(Error::InheritedListener)?;
-        // Unless said otherwise, the first instance has to be the first of its name, and remote clients are rejected.
+        let owner_only = SecurityDescriptor::deserialize(OWNER_ONLY).map_err(Error::InheritedListener)?;
+        // By default, `interprocess` demands the first instance of the name, and rejects remote clients.
         let options = PipeListenerOptions::new()
             .path(name.to_string())
             .input_buffer_size_hint(BUFFER)
             .output_buffer_size_hint(BUFFER)
-            .security_descriptor(Some(owner_alone));
+            .security_descriptor(Some(owner_only));
         options.create_tokio_duplex().map(Self).map_err(|error| {
             let taken = error.kind() == io::ErrorKind::PermissionDenied
                 || error.raw_os_error() == Some(ERROR_PIPE_BUSY);
@@ -56,16 +56,16 @@ impl SameUserListener {
 }
 
 impl Listener for SameUserListener {
-    type Io = Connection;
+    type Io = PipeConnection;
     type Addr = ();
 
-    async fn accept(&mut self) -> (Connection, ()) {
+    async fn accept(&mut self) -> (PipeConnection, ()) {
         loop {
             match self.0.accept().await {
-                Ok(stream) => return (Connection(stream), ()),
+                Ok(stream) => return (PipeConnection(stream), ()),
                 Err(error) => {
                     tracing::error!(%error, "cannot accept a connection");
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -76,14 +76,14 @@ impl Listener for SameUserListener {
     }
 }
 
-/// One client's instance of the pipe.
+/// The instance of the pipe that serves one client.
 ///
-/// To flush it does nothing, as with a socket: what is written is on its way. `FlushFileBuffers`, which the stream would have
-/// called, waits until the client has read everything, on a thread that the end of the runtime waits for.
+/// Flushing does nothing, as for a socket: the system already has the written bytes. The stream's own flush would call
+/// `FlushFileBuffers`, which waits until the client has read everything, on a thread that delays the end of the runtime.
 #[derive(Debug)]
-pub(crate) struct Connection(DuplexPipeStream<Bytes>);
+pub(crate) struct PipeConnection(DuplexPipeStream<Bytes>);
 
-impl AsyncRead for Connection {
+impl AsyncRead for PipeConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -93,7 +93,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for PipeConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -106,7 +106,7 @@ impl AsyncWrite for Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// A pipe cannot be closed in one direction alone; it is closed when this is dropped.
+    /// A pipe cannot close one direction only. Dropping the connection closes it.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! Which pages may call, by the list of their origins, and CORS for them.
+//! The origins whose pages may call the sidecar, and CORS for them.
 
 use axum::{
     http::{
@@ -14,22 +14,22 @@ use pillion_protocol::{announcement::parse_port, environment::TAURI_ORIGINS};
 
 use crate::Error;
 
-/// How many seconds a page may remember a preflight's answer. Browsers cap it: Chromium at two hours, Safari at ten minutes.
+/// How many seconds a browser may cache the answer to a preflight. Chromium caps it at two hours, Safari at ten minutes.
 const PREFLIGHT_AGE: &str = "7200";
 
-/// The origins whose pages may call: those that the host named, or Tauri's own where it named none.
+/// The origins whose pages may call: those that the host named, or Tauri's own if the host named none.
 pub(crate) fn allowed(named: Option<&[String]>) -> Result<Vec<String>, Error> {
     let Some(named) = named else { return Ok(TAURI_ORIGINS.map(str::to_owned).into()) };
     named
         .iter()
         .filter(|origin| !origin.is_empty())
-        .map(|origin| parse(origin).map(|()| origin.clone()))
+        .map(|origin| check(origin).map(|()| origin.clone()))
         .collect()
 }
 
-/// Lets the page of `origin`, which is one of the app's, read the answer. Everybody else did not come as far as this, and is
-/// only told that other pages get other answers.
-pub(crate) fn readable(origin: Option<HeaderValue>, mut response: Response) -> Response {
+/// Lets the page of `origin` read the response. The caller has checked that the origin is allowed. `Vary` tells caches that the
+/// response depends on the origin.
+pub(crate) fn allow_reading(origin: Option<HeaderValue>, mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.append(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin {
@@ -38,12 +38,12 @@ pub(crate) fn readable(origin: Option<HeaderValue>, mut response: Response) -> R
     response
 }
 
-/// The answer to a preflight of the app (<https://fetch.spec.whatwg.org/#cors-preflight-fetch>): yes. Methods and headers are
-/// mirrored, because what a page of the app may send is the router's business.
+/// The positive answer to a preflight of the app (<https://fetch.spec.whatwg.org/#cors-preflight-fetch>). It allows every
+/// requested method and header, because the router decides which requests of the app it accepts.
 ///
-/// Chromium asked servers whether public pages may reach private networks by a header of their preflights, until it asked
-/// the user instead (<https://developer.chrome.com/blog/local-network-access>). WebView2 comes in many versions, so it is
-/// answered.
+/// Older Chromium versions ask with a header of the preflight whether a public page may reach a private network; newer ones
+/// ask the user instead (<https://developer.chrome.com/blog/local-network-access>). WebView2 exists in many versions, so this
+/// function answers that header too.
 pub(crate) fn preflight(asked: &HeaderMap) -> Response {
     const PRIVATE_NETWORK: &str = "access-control-request-private-network";
     let mut response = Response::default();
@@ -62,15 +62,15 @@ pub(crate) fn preflight(asked: &HeaderMap) -> Response {
     response
 }
 
-/// An origin as browsers write it (RFC 6454, section 6.1): no path, no wildcard, and not the `null` that every
-/// sandboxed page shares.
-fn parse(origin: &str) -> Result<(), Error> {
-    let refused = || Error::Origin(origin.to_owned());
-    let uri: Uri = origin.parse().map_err(|_| refused())?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(refused()) };
+/// Checks that `origin` is an origin as browsers write it (RFC 6454, section 6.1): no path, no wildcard, and not `null`, which
+/// all sandboxed pages share.
+fn check(origin: &str) -> Result<(), Error> {
+    let invalid = || Error::Origin(origin.to_owned());
+    let uri: Uri = origin.parse().map_err(|_| invalid())?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(invalid()) };
     let canonical = format!("{scheme}://{authority}").to_ascii_lowercase();
     let host = authority.host();
-    // With user information in front, nothing is left.
+    // `None` if user information precedes the host.
     let port = authority.as_str().strip_prefix(host);
     let is_port =
         |port: &str| port.strip_prefix(':').is_some_and(|digits| parse_port(digits.as_bytes()).is_some());
@@ -80,7 +80,7 @@ fn parse(origin: &str) -> Result<(), Error> {
         || host.contains('*')
         || !port.is_some_and(|port| port.is_empty() || is_port(port))
     {
-        return Err(refused());
+        return Err(invalid());
     }
     Ok(())
 }
@@ -90,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_scheme_host_and_port() {
+    fn an_origin_of_scheme_host_and_port_is_valid() {
         for origin in TAURI_ORIGINS.into_iter().chain(["http://localhost:1420", "http://[::1]:1420"]) {
-            assert!(parse(origin).is_ok(), "{origin}");
+            assert!(check(origin).is_ok(), "{origin}");
         }
     }
 
     #[test]
-    fn what_no_page_sends_or_every_page_may_send_is_refused() {
+    fn an_entry_that_is_not_the_origin_of_one_site_is_invalid() {
         for wrong in [
             "*",
             "null",
@@ -115,12 +115,12 @@ mod tests {
             "http://localhost:080",
             "http://localhost:99999",
         ] {
-            assert!(parse(wrong).is_err(), "{wrong}");
+            assert!(check(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn gaps_in_the_list_are_no_origins() {
+    fn empty_entries_of_the_list_are_skipped() {
         let list = |entries: &[&str]| {
             allowed(Some(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>()))
         };

@@ -1,12 +1,13 @@
-//! Who is at the other end of a Unix domain socket: nobody but the user who runs the sidecar.
+//! Checks the peer of a Unix domain socket: it has to belong to the user that runs the sidecar.
 
 use axum::serve::Listener;
 use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixStream, unix::SocketAddr};
 
-/// A listener that turns other users away, should the directory that the socket was bound in not have done so.
+/// A listener that rejects connections of other users. The directory of the socket should already keep them out; this is the
+/// second line of defence.
 ///
-/// The system says who connected (`SO_PEERCRED`, unix(7); `getpeereid(3)` on macOS), whatever that process has become since.
+/// The system reports the user at the time of the connection (`SO_PEERCRED`, unix(7); `getpeereid(3)` on macOS).
 #[derive(Debug)]
 pub(crate) struct SameUserListener(pub(crate) UnixListener);
 
@@ -19,8 +20,8 @@ impl Listener for SameUserListener {
             let (stream, address) = Listener::accept(&mut self.0).await;
             match stream.peer_cred() {
                 Ok(peer) if peer.uid() == geteuid().as_raw() => return (stream, address),
-                Ok(peer) => tracing::warn!(uid = peer.uid(), "turned away another user of this machine"),
-                Err(error) => tracing::debug!(%error, "turned away somebody without a name"),
+                Ok(peer) => tracing::warn!(uid = peer.uid(), "rejected a connection of another user"),
+                Err(error) => tracing::debug!(%error, "rejected a connection without peer credentials"),
             }
         }
     }

@@ -3,10 +3,10 @@ use std::{convert::Infallible, future};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use tokio::sync::watch;
 
-/// Tells a handler that the sidecar is stopping.
+/// Tells a handler that the sidecar stops.
 ///
-/// A response that would go on for ever, such as a stream of events, holds the stop up until the grace period is
-/// over. Take this as an argument of the handler and end the stream when [`requested`](Self::requested) resolves.
+/// An endless response, such as an event stream, delays the stop until the grace period is over. Take this extractor as an
+/// argument of the handler, and end the stream when [`requested`](Self::requested) resolves.
 ///
 /// ```
 /// use pillion_server::Shutdown;
@@ -21,7 +21,8 @@ use tokio::sync::watch;
 /// # axum::Router::<()>::new().route("/poll", axum::routing::get(long_poll));
 /// ```
 ///
-/// Outside [`serve`](crate::serve), in a test of the handler for one, it can be extracted too and is never requested.
+/// Outside [`serve`](crate::serve), for example in a test of the handler, the extractor works too, and the stop is never
+/// requested.
 #[derive(Debug, Clone)]
 pub struct Shutdown(watch::Receiver<bool>);
 
@@ -31,13 +32,13 @@ impl Shutdown {
         (sender, Self(receiver))
     }
 
-    /// Whether the stop was requested already.
+    /// Whether the stop has been requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Resolves when the stop is requested, or at once when it was before. Dropping the future has no effect.
+    /// Resolves when the stop is requested; at once if it has been. Dropping the future has no effect.
     pub fn requested(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut receiver = self.0.clone();
         async move {

@@ -9,12 +9,12 @@ use crate::{
     Error, Limits, Result, Shutdown,
     admission::AdmissionLayer,
     announce::announce,
-    bind::{self, Listening},
+    bind::{self, BoundListener},
     connections, health, host_environment, lifeline, origins,
     signals::Signals,
 };
 
-/// A sidecar to be: its name, and what differs from the defaults.
+/// Builds a sidecar: its app, and the settings that differ from the defaults.
 ///
 /// ```no_run
 /// # async fn run(router: axum::Router) -> pillion_server::Result {
@@ -35,45 +35,44 @@ pub struct Sidecar {
 
 impl Sidecar {
     /// The grace period unless [`grace`](Self::grace) sets another: 5 seconds.
-    pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+    pub const DEFAULT_GRACE: Duration = pillion_protocol::defaults::GRACE_PERIOD;
 
-    /// A sidecar of the app of this name.
+    /// Creates a sidecar of the app named `app`.
     ///
-    /// Takes the token that the host gave out of the environment, and the listener if it handed one over (`LISTEN_FDS`, on
-    /// Windows `PILLION_PIPE`), so that programs that this one starts do not inherit them.
-    /// Call it before you start any, best as the first thing in `main`: other threads should not read the environment, as C
-    /// libraries do, at this moment.
+    /// Removes the token and the listener of the host (`LISTEN_FDS`, on Windows `PILLION_PIPE`) from the environment, so that
+    /// child processes do not inherit them. Call it before you start a child process, and before other threads read the
+    /// environment, as C libraries do: best as the first statement of `main`.
     pub fn new(app: impl Into<String>) -> Self {
-        // What is wrong with it is told by `serve`, which can return it.
+        // `serve` returns the error, if there is one.
         let _ = host_environment::take();
         Self { app: app.into(), version: None, grace: Self::DEFAULT_GRACE, limits: Limits::default() }
     }
 
-    /// Names the version in `/health`, most often `env!("CARGO_PKG_VERSION")`.
+    /// Sets the version that `/health` shows, most often `env!("CARGO_PKG_VERSION")`.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
     }
 
-    /// How long requests in flight may take once the stop is requested. Keep it below the host's own patience.
+    /// Sets how long requests in flight may take after the stop is requested. Keep it below the grace period of the host.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// How much a client may ask of it, instead of [`Limits::default`].
+    /// Sets the limits for clients. The default is [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Serves `router` until the stop is requested and what was in flight has finished or run out of grace.
+    /// Serves `router` until the stop is requested and the requests in flight have finished, or the grace period is over.
     ///
-    /// Call it once, from `main`: the environment, stdin, stdout and the signals that it uses belong to the process.
-    /// If its future is dropped, connections are cut at once.
+    /// Call it once, from `main`, because it uses the environment, stdin, stdout and the signals of the process. Dropping the
+    /// future cuts all connections at once.
     ///
     /// # Errors
-    /// When the sidecar cannot start. Once it has announced itself, it returns `Ok`, whatever asked for the stop.
+    /// Returns an error if the sidecar cannot start. After the announcement it always returns `Ok`.
     pub async fn serve(self, router: Router) -> Result {
         let started = Instant::now();
         let environment = host_environment::take()?;
@@ -88,40 +87,40 @@ impl Sidecar {
         let router = health::mount(router, identity)?;
 
         let inherited = host_environment::listener().map_err(Error::InheritedListener)?;
-        let listening = bind::listen(inherited, environment.port).await?;
-        let addr = listening.listen_addr();
+        let listener = bind::listen(inherited, environment.port).await?;
+        let addr = listener.listen_addr();
         let admission = Admission::new(addr, origins, environment.token);
         if admission.token().is_none() {
-            info!("no token was given: every program that reaches {addr} may call");
+            info!("PILLION_TOKEN is not set: every program that reaches {addr} may call");
         }
-        let gate = AdmissionLayer::new(admission, addr, self.limits, shutdown.clone(), router);
-        // The host may ask for the stop as soon as it knows where the sidecar is.
+        let layer = AdmissionLayer::new(admission, addr, self.limits, shutdown.clone(), router);
+        // Watch before the announcement: the host may request the stop right after it.
         let signals = Signals::listen().map_err(Error::Stop)?;
         let lifeline = lifeline::watch().map_err(Error::Stop)?;
         announce(addr).map_err(Error::Announce)?;
         match addr {
             ListenAddr::Tcp(port) => info!("listening on http://127.0.0.1:{port}"),
-            ListenAddr::Local => info!("listening where the host said, on no port"),
+            ListenAddr::Local => info!("listening on the local socket of the host, without a port"),
         }
 
         let stopping = async {
-            // Outside of the macro, which does not even evaluate what nobody is going to read.
+            // Outside the macro, because it does not evaluate its arguments while logging is off.
             let cause = first_cause(signals, lifeline).await;
             info!("stopping: {cause}");
             stop.send_replace(true);
         };
-        let (connections, ()) = tokio::join!(accept(listening, gate, self.limits, shutdown), stopping);
+        let (connections, ()) = tokio::join!(accept(listener, layer, self.limits, shutdown), stopping);
         match connections::drain(connections, self.grace).await {
             0 => info!("stopped"),
             dropped => {
-                warn!(dropped, grace = ?self.grace, "stopped: the grace period is over, open connections were cut");
+                warn!(dropped, grace = ?self.grace, "stopped: the grace period is over, and open connections were cut");
             }
         }
         Ok(())
     }
 }
 
-/// Why the sidecar stops, in words.
+/// Waits for the first request to stop, and returns its name for the log.
 async fn first_cause(signals: Signals, lifeline: Option<oneshot::Receiver<()>>) -> &'static str {
     let Some(lifeline) = lifeline else { return signals.first().await };
     tokio::select! {
@@ -131,26 +130,26 @@ async fn first_cause(signals: Signals, lifeline: Option<oneshot::Receiver<()>>) 
 }
 
 async fn accept(
-    listening: Listening,
-    gate: AdmissionLayer,
+    listener: BoundListener,
+    layer: AdmissionLayer,
     limits: Limits,
     shutdown: Shutdown,
 ) -> JoinSet<()> {
-    match listening {
-        Listening::Port(listener, _) => {
-            connections::accept(without_delay(listener), gate, limits, shutdown).await
+    match listener {
+        BoundListener::Tcp(listener, _) => {
+            connections::accept(without_delay(listener), layer, limits, shutdown).await
         }
         #[cfg(unix)]
-        Listening::Socket(listener) => {
-            connections::accept(crate::peer_credentials::SameUserListener(listener), gate, limits, shutdown)
+        BoundListener::Unix(listener) => {
+            connections::accept(crate::peer_credentials::SameUserListener(listener), layer, limits, shutdown)
                 .await
         }
         #[cfg(windows)]
-        Listening::Pipe(listener) => connections::accept(listener, gate, limits, shutdown).await,
+        BoundListener::NamedPipe(listener) => connections::accept(listener, layer, limits, shutdown).await,
     }
 }
 
-/// Small writes, such as single events of a stream, leave at once instead of waiting for an acknowledgement.
+/// Disables Nagle's algorithm, so that small writes, such as single events of a stream, leave at once.
 fn without_delay(listener: TcpListener) -> impl axum::serve::Listener {
     listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {

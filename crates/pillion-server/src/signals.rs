@@ -1,4 +1,4 @@
-//! Signals that ask for the stop. The second one ends the process without asking the runtime.
+//! The signals that request the stop. A second signal ends the process without help of the runtime.
 
 pub(crate) use platform::Signals;
 
@@ -22,12 +22,12 @@ mod platform {
     }
 
     impl Signals {
-        /// Listens from now on.
+        /// Starts to watch for the signals.
         pub(crate) fn listen() -> io::Result<Self> {
             let asked = Arc::new(AtomicBool::new(false));
             for signal in [SIGINT, SIGTERM] {
-                // Both run inside the signal handler, in this order: the second signal works even where every thread
-                // of the runtime is stuck, or where the runtime is gone and its last blocking task will not end.
+                // Both run inside the signal handler, in this order. So the second signal works even if every thread of the
+                // runtime hangs, or if the runtime is gone and a blocking task does not end.
                 flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
                 flag::register(signal, Arc::clone(&asked))?;
             }
@@ -60,7 +60,7 @@ mod platform {
     }
 
     impl Signals {
-        /// Listens from now on.
+        /// Starts to watch for the signals.
         pub(crate) fn listen() -> io::Result<Self> {
             Ok(Self { interrupt: ctrl_c()?, terminate: ctrl_break()? })
         }

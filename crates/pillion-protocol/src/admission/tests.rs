@@ -18,8 +18,8 @@ fn decide(head: Head<'_>) -> Decision {
     admission(Some(token())).decide(&head)
 }
 
-/// A request that is let in.
-fn right(authorization: &[u8]) -> Head<'_> {
+/// A request that admission serves.
+fn app_request(authorization: &[u8]) -> Head<'_> {
     Head {
         method: "POST",
         path: "/",
@@ -35,10 +35,10 @@ fn credentials() -> Vec<u8> {
 }
 
 #[test]
-fn hosts_are_names_of_this_server_and_no_others() {
+fn host_must_name_this_server() {
     let credentials = credentials();
     for ours in ["127.0.0.1:4242", "localhost:4242", "LocalHost:4242"] {
-        let head = Head { host: Field::One(ours.as_bytes()), ..right(&credentials) };
+        let head = Head { host: Field::One(ours.as_bytes()), ..app_request(&credentials) };
         assert_eq!(decide(head), Decision::Serve, "{ours}");
     }
     for foreign in [
@@ -68,16 +68,16 @@ fn hosts_are_names_of_this_server_and_no_others() {
         " 127.0.0.1:4242",
         "http://127.0.0.1:4242",
     ] {
-        let head = Head { host: Field::One(foreign.as_bytes()), ..right(&credentials) };
+        let head = Head { host: Field::One(foreign.as_bytes()), ..app_request(&credentials) };
         assert_eq!(decide(head), Decision::Refuse(Refusal::ForeignHost), "{foreign}");
     }
     for (host, refusal) in [(Field::Absent, Refusal::NoHost), (Field::Several, Refusal::SeveralHosts)] {
-        assert_eq!(decide(Head { host, ..right(&credentials) }), Decision::Refuse(refusal));
+        assert_eq!(decide(Head { host, ..app_request(&credentials) }), Decision::Refuse(refusal));
     }
 }
 
 #[test]
-fn the_default_port_may_be_left_out() {
+fn host_may_omit_the_default_port() {
     let admission = Admission::new(ListenAddr::Tcp(NonZeroU16::new(80).unwrap()), vec![], None);
     for host in ["127.0.0.1", "127.0.0.1:80", "localhost", "localhost:80"] {
         let head = Head { host: Field::One(host.as_bytes()), ..Head::default() };
@@ -86,29 +86,29 @@ fn the_default_port_may_be_left_out() {
 }
 
 #[test]
-fn on_a_socket_the_name_is_localhost_and_all_else_is_as_on_a_port() {
+fn on_a_local_socket_the_host_is_localhost_and_the_other_checks_hold() {
     let admission = Admission::new(ListenAddr::Local, vec!["tauri://localhost".into()], Some(token()));
     let credentials = credentials();
-    let asked = |host: &'static [u8], origin: &'static [u8], authorization| {
+    let decide = |host: &'static [u8], origin: &'static [u8], authorization| {
         let (host, origin) = (Field::One(host), Field::One(origin));
-        admission.decide(&Head { host, origin, ..right(authorization) })
+        admission.decide(&Head { host, origin, ..app_request(authorization) })
     };
-    assert_eq!(asked(b"LocalHost", PAGE, &credentials), Decision::Serve);
-    assert_eq!(asked(b"localhost", PAGE, b"Bearer x"), Decision::Unauthorized);
+    assert_eq!(decide(b"LocalHost", PAGE, &credentials), Decision::Serve);
+    assert_eq!(decide(b"localhost", PAGE, b"Bearer x"), Decision::Unauthorized);
     assert_eq!(
-        asked(b"localhost", b"https://evil.example", &credentials),
+        decide(b"localhost", b"https://evil.example", &credentials),
         Decision::Refuse(Refusal::ForeignOrigin)
     );
     for foreign in [b"".as_slice(), b"localhost:80", b"127.0.0.1", b"evil.example", b"localhost."] {
-        assert_eq!(asked(foreign, PAGE, &credentials), Decision::Refuse(Refusal::ForeignHost));
+        assert_eq!(decide(foreign, PAGE, &credentials), Decision::Refuse(Refusal::ForeignHost));
     }
 }
 
 #[test]
-fn the_authority_of_a_target_counts_as_well() {
+fn the_authority_of_the_target_must_name_this_server() {
     let credentials = credentials();
     let target =
-        |scheme, authority| decide(Head { scheme, authority: Some(authority), ..right(&credentials) });
+        |scheme, authority| decide(Head { scheme, authority: Some(authority), ..app_request(&credentials) });
     assert_eq!(target(Some("http"), "127.0.0.1:4242"), Decision::Serve);
     for (scheme, authority) in [
         (Some("http"), "evil.example"),
@@ -122,11 +122,11 @@ fn the_authority_of_a_target_counts_as_well() {
 }
 
 #[test]
-fn origins_are_those_of_the_list_to_the_letter() {
+fn origin_must_equal_an_entry_of_the_list() {
     let credentials = credentials();
-    let origin = |origin| decide(Head { origin, ..right(&credentials) });
+    let origin = |origin| decide(Head { origin, ..app_request(&credentials) });
     assert_eq!(origin(Field::One(PAGE)), Decision::Serve);
-    assert_eq!(origin(Field::Absent), Decision::Serve, "a program, or a page's plain GET");
+    assert_eq!(origin(Field::Absent), Decision::Serve, "a program, or a plain GET of a page");
     assert_eq!(origin(Field::Several), Decision::Refuse(Refusal::ForeignOrigin));
     for foreign in [
         "",
@@ -140,17 +140,17 @@ fn origins_are_those_of_the_list_to_the_letter() {
         "tauri://localhost, http://evil.example",
         "http://127.0.0.1:4242",
     ] {
-        let verdict = origin(Field::One(foreign.as_bytes()));
-        assert_eq!(verdict, Decision::Refuse(Refusal::ForeignOrigin), "{foreign}");
+        let decision = origin(Field::One(foreign.as_bytes()));
+        assert_eq!(decision, Decision::Refuse(Refusal::ForeignOrigin), "{foreign}");
     }
 }
 
 #[test]
-fn a_token_is_asked_for_where_there_is_one() {
+fn a_token_is_required_if_the_server_has_one() {
     let secret = token();
     let secret = secret.reveal();
-    for right_one in [format!("Bearer {secret}"), format!("bearer {secret}"), format!("BEARER  {secret}")] {
-        assert_eq!(decide(right(right_one.as_bytes())), Decision::Serve, "{right_one}");
+    for valid in [format!("Bearer {secret}"), format!("bearer {secret}"), format!("BEARER  {secret}")] {
+        assert_eq!(decide(app_request(valid.as_bytes())), Decision::Serve, "{valid}");
     }
     for wrong in [
         String::new(),
@@ -168,22 +168,22 @@ fn a_token_is_asked_for_where_there_is_one() {
         format!("Bearer {secret}, Bearer {secret}"),
         format!("Bearer {}", "0".repeat(64)),
     ] {
-        assert_eq!(decide(right(wrong.as_bytes())), Decision::Unauthorized, "{wrong}");
+        assert_eq!(decide(app_request(wrong.as_bytes())), Decision::Unauthorized, "{wrong}");
     }
     for authorization in [Field::Absent, Field::Several] {
-        assert_eq!(decide(Head { authorization, ..right(b"") }), Decision::Unauthorized);
-        let open = admission(None).decide(&Head { authorization, ..right(b"") });
-        assert_eq!(open, Decision::Serve, "a server without a token is for development");
+        assert_eq!(decide(Head { authorization, ..app_request(b"") }), Decision::Unauthorized);
+        let open = admission(None).decide(&Head { authorization, ..app_request(b"") });
+        assert_eq!(open, Decision::Serve, "a server without a token serves it");
     }
 }
 
 #[test]
-fn a_websocket_carries_the_token_as_a_subprotocol() {
+fn a_websocket_may_carry_the_token_as_a_subprotocol() {
     let (secret, none) = (token(), Field::Absent);
     let offered = format!("chat, pillion,pillion.bearer.{}", secret.reveal());
     let offer = |upgrade, offered: &str| {
         let subprotocols = Field::One(offered.as_bytes());
-        decide(Head { upgrade, subprotocols, authorization: none, ..right(b"") })
+        decide(Head { upgrade, subprotocols, authorization: none, ..app_request(b"") })
     };
     assert_eq!(offer(Field::One(b"WebSocket"), &offered), Decision::Serve);
     for upgrade in [Field::Absent, Field::Several, Field::One(b"h2c"), Field::One(b"websocket, h2c")] {
@@ -195,7 +195,7 @@ fn a_websocket_carries_the_token_as_a_subprotocol() {
 }
 
 #[test]
-fn a_handler_sees_the_apps_own_subprotocols_alone() {
+fn without_bearer_keeps_only_the_apps_own_subprotocols() {
     let list = |text: &str| (text.as_bytes().to_vec(), true);
     assert_eq!(without_bearer(b"chat, pillion ,, pillion.bearer.abc,json"), list("chat, json"));
     assert_eq!(without_bearer(b"pillion.bearer.abc,pillion"), list(""));
@@ -204,9 +204,9 @@ fn a_handler_sees_the_apps_own_subprotocols_alone() {
 }
 
 #[test]
-fn a_preflight_of_the_app_needs_no_token() {
+fn a_preflight_from_an_allowed_origin_needs_no_token() {
     let head = |method, origin, requested_method| {
-        decide(Head { method, origin, requested_method, authorization: Field::Absent, ..right(b"") })
+        decide(Head { method, origin, requested_method, authorization: Field::Absent, ..app_request(b"") })
     };
     let (page, put) = (Field::One(PAGE), Field::One(b"PUT".as_slice()));
     assert_eq!(head("OPTIONS", page, put), Decision::Preflight);
@@ -218,8 +218,8 @@ fn a_preflight_of_the_app_needs_no_token() {
 }
 
 #[test]
-fn strangers_may_ask_whether_somebody_is_alive() {
-    let head = |method, path| decide(Head { method, path, authorization: Field::Absent, ..right(b"") });
+fn only_get_and_head_of_health_are_answered_without_a_token() {
+    let head = |method, path| decide(Head { method, path, authorization: Field::Absent, ..app_request(b"") });
     assert_eq!((head("GET", "/health"), head("HEAD", "/health")), (Decision::Alive, Decision::Alive));
     assert_eq!(head("POST", "/health"), Decision::Unauthorized);
     for path in [
@@ -238,9 +238,9 @@ fn strangers_may_ask_whether_somebody_is_alive() {
 }
 
 proptest! {
-    /// Whatever else a request says, without the token it is never served, and a foreign name or page never let in.
+    /// Without the token no request is served, and admission refuses exactly the foreign hosts and origins.
     #[test]
-    fn nothing_is_served_without_the_token(
+    fn no_request_is_served_without_the_token(
         method in "GET|HEAD|POST|OPTIONS|CONNECT|[A-Z]{1,9}",
         path in "/|/health|[/a-z.%]{0,20}",
         host in prop::option::of("127\\.0\\.0\\.1:4242|localhost:4242|[a-z0-9.:]{0,20}"),
@@ -256,10 +256,10 @@ proptest! {
             authorization: field(&authorization), upgrade: Field::One(b"websocket"), subprotocols: field(&offered),
             requested_method: Field::One(b"GET"), ..Head::default()
         };
-        let verdict = decide(head);
-        prop_assert_ne!(verdict, Decision::Serve);
+        let decision = decide(head);
+        prop_assert_ne!(decision, Decision::Serve);
         let ours = host.as_deref().is_some_and(|host| ["127.0.0.1:4242", "localhost:4242"].contains(&host));
         let page = origin.as_deref().is_none_or(|origin| origin == "tauri://localhost");
-        prop_assert_eq!(!(ours && page), matches!(verdict, Decision::Refuse(_)));
+        prop_assert_eq!(!(ours && page), matches!(decision, Decision::Refuse(_)));
     }
 }

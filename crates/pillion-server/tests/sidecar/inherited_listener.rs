@@ -1,4 +1,4 @@
-//! The listener that the host hands over: taken, refused where it is none to serve, and kept across crashes.
+//! Socket activation: the sidecar takes the host's listener, refuses an unusable one, and keeps it across crashes.
 
 use std::{
     env,
@@ -19,25 +19,25 @@ use tokio::{
 };
 
 use crate::{
-    program::{ARGUMENT, HOLD},
-    support::{Running, refused, sidecar},
+    harness::{RunningSidecar, fails_to_start, sidecar},
+    test_sidecar::{ARGUMENT, HOLD},
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
-        it_is_served_on_and_goes_before_port,
-        what_is_meant_for_another_process_is_left_alone,
-        one_that_others_reach_is_refused,
-        what_does_not_listen_is_refused,
-        a_child_inherits_neither_it_nor_its_variables,
+        the_inherited_listener_takes_precedence_over_port,
+        a_listener_for_another_process_is_ignored,
+        a_listener_beyond_127_0_0_1_is_refused,
+        a_descriptor_that_does_not_listen_is_refused,
+        a_child_inherits_neither_the_listener_nor_its_variables,
         a_request_between_two_runs_waits_and_succeeds,
-        twenty_crashes_refuse_nobody,
+        no_connection_is_refused_during_twenty_crashes,
     ]
 }
 
-/// The sidecar with `fd` as its descriptor 3, as the convention has it. A shell becomes the sidecar, because the process's
-/// own number has to be in its environment.
-pub(crate) fn given(fd: impl Into<OwnedFd>, variables: &str) -> Command {
+/// The sidecar with `fd` as its descriptor 3, as the convention demands. A shell execs the sidecar, because `LISTEN_PID` has
+/// to be the sidecar's own process id.
+pub(crate) fn with_listener(fd: impl Into<OwnedFd>, variables: &str) -> Command {
     let mut command = sidecar();
     let program = env::current_exe().unwrap();
     let script = format!("exec env {variables} \"$0\" {ARGUMENT} 3<&0 </dev/null");
@@ -53,7 +53,8 @@ pub(crate) fn given(fd: impl Into<OwnedFd>, variables: &str) -> Command {
     shell
 }
 
-pub(crate) const OURS: &str = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http";
+/// The variables of the convention, for the process itself.
+pub(crate) const OWN_PID: &str = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http";
 
 fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -61,50 +62,50 @@ fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-async fn it_is_served_on_and_goes_before_port() {
+async fn the_inherited_listener_takes_precedence_over_port() {
     let (listener, port) = listener();
-    let running = Running::start(given(listener, OURS).env("PORT", "1")).await;
+    let running = RunningSidecar::start(with_listener(listener, OWN_PID).env("PORT", "1")).await;
     assert_eq!(running.port, port);
     assert!(running.request("GET /health", &[]).await.starts_with("HTTP/1.1 200 "));
 }
 
-async fn what_is_meant_for_another_process_is_left_alone() {
+async fn a_listener_for_another_process_is_ignored() {
     for variables in ["LISTEN_PID=1 LISTEN_FDS=1", "LISTEN_PID= LISTEN_FDS=1", "LISTEN_FDS=1"] {
         let (listener, port) = listener();
-        let running = Running::start(&mut given(listener, variables)).await;
+        let running = RunningSidecar::start(&mut with_listener(listener, variables)).await;
         assert_ne!(running.port, port, "{variables}");
         assert!(running.request("GET /health", &[]).await.starts_with("HTTP/1.1 200 "));
     }
 }
 
-async fn one_that_others_reach_is_refused() {
+async fn a_listener_beyond_127_0_0_1_is_refused() {
     for address in ["0.0.0.0:0", "[::]:0", "127.0.0.2:0"] {
         let listener = TcpListener::bind(address).unwrap();
         let bound = listener.local_addr().unwrap();
-        let (code, stdout, stderr) = refused(&mut given(listener, OURS)).await;
+        let (code, stdout, stderr) = fails_to_start(&mut with_listener(listener, OWN_PID)).await;
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{address}");
-        let says = format!("it is bound to {bound}, and a sidecar listens on 127.0.0.1 alone");
+        let says = format!("it is bound to {bound}: a sidecar listens on 127.0.0.1 only");
         assert!(stderr.contains("LISTEN_FDS") && stderr.contains(&says), "{stderr}");
     }
 }
 
-async fn what_does_not_listen_is_refused() {
+async fn a_descriptor_that_does_not_listen_is_refused() {
     let (listener, port) = listener();
     let connected = std::net::TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
     let fd = |fd: OwnedFd| fd;
     for (handed, variables, says) in [
-        (fd(connected.into()), OURS, "does not listen"),
-        (fd(UdpSocket::bind("127.0.0.1:0").unwrap().into()), OURS, "not a valid tcp socket"),
-        (fd(std::fs::File::open("/dev/null").unwrap().into()), OURS, "not a socket"),
+        (fd(connected.into()), OWN_PID, "does not listen"),
+        (fd(UdpSocket::bind("127.0.0.1:0").unwrap().into()), OWN_PID, "not a valid tcp socket"),
+        (fd(std::fs::File::open("/dev/null").unwrap().into()), OWN_PID, "not a socket"),
         (fd(listener.into()), "LISTEN_PID=$$ LISTEN_FDS=2", "LISTEN_FDS is not 1"),
     ] {
-        let (code, stdout, stderr) = refused(&mut given(handed, variables)).await;
+        let (code, stdout, stderr) = fails_to_start(&mut with_listener(handed, variables)).await;
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{says}");
         assert!(stderr.contains(says), "{says:?} is missing in: {stderr}");
     }
 }
 
-async fn a_child_inherits_neither_it_nor_its_variables() {
+async fn a_child_inherits_neither_the_listener_nor_its_variables() {
     let (supervisor, _events) = Supervisor::start(spec(program()));
     let port = supervisor.ready().await.unwrap().port.unwrap();
     let environment = answer(port, "/child").await.unwrap();
@@ -119,14 +120,14 @@ fn program() -> Program {
 }
 
 fn spec(program: Program) -> Spec {
-    // Each restart at once, and as many as there are crashes.
+    // Restart at once, without a limit on the number of restarts.
     let restart_limit = RestartLimit::new(1, Duration::from_millis(1));
     Spec::run("handed", program).restart(Restart::OnFailure).restart_limit(restart_limit)
 }
 
-/// The whole answer, or `None` where the connection was cut before it. Panics where it is refused.
+/// The whole answer, or `None` if the connection was cut before it ended. Panics if the connection is refused.
 async fn answer(port: NonZeroU16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port.get())).await.expect("nobody is refused");
+    let mut stream = TcpStream::connect(("127.0.0.1", port.get())).await.expect("no connection is refused");
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     let mut answer = String::new();
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -149,28 +150,28 @@ async fn ready(changes: &mut StatusWatch, before: Option<u32>) -> Status {
 }
 
 async fn a_request_between_two_runs_waits_and_succeeds() {
-    let (gate, at) = listener();
-    gate.set_nonblocking(true).unwrap();
-    let gate = tokio::net::TcpListener::from_std(gate).unwrap();
+    let (hold, at) = listener();
+    hold.set_nonblocking(true).unwrap();
+    let hold = tokio::net::TcpListener::from_std(hold).unwrap();
     let (supervisor, _events) = Supervisor::start(spec(program().env(HOLD, at.to_string())));
     let mut changes = supervisor.watch();
-    drop(gate.accept().await.unwrap());
+    drop(hold.accept().await.unwrap());
     let before = ready(&mut changes, None).await;
     crash(&before);
-    // The next run has started, and does not serve before this is dropped.
-    let held = gate.accept().await.unwrap();
+    // The next run has started. It does not serve until this connection is dropped.
+    let held = hold.accept().await.unwrap();
     let port = before.port.unwrap();
     let request = tokio::spawn(answer(port, "/hits"));
     tokio::task::yield_now().await;
     assert!(!request.is_finished());
     drop(held);
-    assert!(request.await.unwrap().is_some(), "a request that waited is answered");
+    assert!(request.await.unwrap().is_some(), "the waiting request is answered");
     let after = ready(&mut changes, before.pid).await;
     assert_eq!(after.port, before.port);
     let _ = supervisor.stop().await;
 }
 
-async fn twenty_crashes_refuse_nobody() {
+async fn no_connection_is_refused_during_twenty_crashes() {
     const CLIENTS: usize = 4;
     let (supervisor, _events) = Supervisor::start(spec(program()));
     let mut changes = supervisor.watch();
@@ -183,18 +184,19 @@ async fn twenty_crashes_refuse_nobody() {
             tokio::spawn(async move {
                 while tell.send(client).is_ok() {
                     if answer(port, "/hits").await.is_none() {
-                        answer(port, "/hits").await.expect("what is repeated is answered");
+                        answer(port, "/hits").await.expect("a repeated request is answered");
                     }
                 }
             })
         })
         .collect();
     for _ in 0..20 {
-        // Each client has begun a request since and got its answer: what the crash before has cut is repeated and done.
+        // Wait until each client has sent a new request and received its answer: then no client repeats a request that the
+        // previous crash cut.
         while answered.try_recv().is_ok() {}
         let mut counts = [0; CLIENTS];
         while counts.iter().any(|count| *count < 3) {
-            counts[answered.recv().await.expect("every client goes on")] += 1;
+            counts[answered.recv().await.expect("every client continues")] += 1;
         }
         crash(&status);
         status = ready(&mut changes, status.pid).await;

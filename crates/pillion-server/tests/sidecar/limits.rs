@@ -1,31 +1,31 @@
-//! How much a client may ask, and what it is told beyond that.
+//! The limits on clients, and the answers beyond them.
 
 use libtest_mimic::Trial;
 
 use crate::{
-    program::LIMITS,
-    support::{Running, sidecar},
+    harness::{RunningSidecar, sidecar},
+    test_sidecar::LIMITS,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
-        a_head_that_is_too_long_is_431,
-        too_many_headers_are_431,
-        a_head_that_does_not_come_is_not_waited_for,
-        a_connection_that_is_idle_is_closed,
-        a_body_that_is_too_long_is_413_for_extractors_and_streams,
-        a_body_that_does_not_say_its_length_is_cut_where_it_is_too_long,
-        a_body_within_the_limit_is_read_beyond_two_megabytes,
-        one_connection_too_many_is_503_and_the_next_free_one_is_served,
-        a_handler_that_does_not_answer_is_503,
+        an_over_long_head_is_answered_with_431,
+        too_many_headers_are_answered_with_431,
+        a_connection_without_a_complete_head_is_closed,
+        an_idle_connection_is_closed,
+        an_over_long_body_is_answered_with_413,
+        an_over_long_chunked_body_fails_at_the_limit,
+        a_body_beyond_axums_own_limit_is_read,
+        a_connection_beyond_the_limit_is_answered_with_503,
+        a_handler_beyond_its_time_limit_is_answered_with_503,
     ]
 }
 
-async fn limited(limits: &str) -> Running {
-    Running::start(sidecar().env(LIMITS, limits)).await
+async fn limited(limits: &str) -> RunningSidecar {
+    RunningSidecar::start(sidecar().env(LIMITS, limits)).await
 }
 
-async fn a_head_that_is_too_long_is_431() {
+async fn an_over_long_head_is_answered_with_431() {
     let running = limited("").await;
     for long in [
         format!("GET /{} HTTP/1.1\r\nHost: {{host}}\r\n", "x".repeat(60 << 10)),
@@ -38,7 +38,7 @@ async fn a_head_that_is_too_long_is_431() {
     }
 }
 
-async fn too_many_headers_are_431() {
+async fn too_many_headers_are_answered_with_431() {
     let running = limited("").await;
     let mut connection = running.connect().await;
     let many = "X: y\r\n".repeat(100);
@@ -46,27 +46,27 @@ async fn too_many_headers_are_431() {
     assert!(connection.head().await.starts_with("HTTP/1.1 431 "));
 }
 
-async fn a_head_that_does_not_come_is_not_waited_for() {
+async fn a_connection_without_a_complete_head_is_closed() {
     let running = limited("head_ms 50").await;
     for start in ["", "GET / HTT", "GET / HTTP/1.1\r\nHost: {host}\r\nX:"] {
         let mut connection = running.connect().await;
         connection.send(start).await;
-        assert_eq!(connection.head().await, "", "closed after {start:?}");
+        assert_eq!(connection.head().await, "", "the connection is closed after {start:?}");
     }
 }
 
-async fn a_connection_that_is_idle_is_closed() {
+async fn an_idle_connection_is_closed() {
     let running = limited("head_ms 50").await;
     let mut connection = running.connect().await;
     connection.send("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
     assert!(connection.rest().await.starts_with("HTTP/1.1 200 "));
 }
 
-async fn a_body_that_is_too_long_is_413_for_extractors_and_streams() {
+async fn an_over_long_body_is_answered_with_413() {
     let running = limited("body 10").await;
     for path in ["/echo", "/length", "/nowhere"] {
         let mut connection = running.connect().await;
-        // The answer does not wait for the body.
+        // The sidecar answers before the body arrives.
         connection.send(format!("POST {path} HTTP/1.1\r\nHost: {{host}}\r\nOrigin: tauri://localhost\r\nContent-Length: 11\r\n\r\n")).await;
         let answer = connection.head().await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
@@ -76,7 +76,7 @@ async fn a_body_that_is_too_long_is_413_for_extractors_and_streams() {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n10"), "{answer}");
 }
 
-async fn a_body_that_does_not_say_its_length_is_cut_where_it_is_too_long() {
+async fn an_over_long_chunked_body_fails_at_the_limit() {
     let running = limited("body 10").await;
     let mut connection = running.connect().await;
     let head = "HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -85,10 +85,10 @@ async fn a_body_that_does_not_say_its_length_is_cut_where_it_is_too_long() {
     let mut connection = running.connect().await;
     connection.send(format!("POST /echo {head}5\r\n01234\r\n6\r\n567890\r\n0\r\n\r\n")).await;
     let answer = connection.rest().await;
-    assert!(!answer.contains("567890") && !answer.ends_with("0\r\n\r\n"), "broken off: {answer}");
+    assert!(!answer.contains("567890") && !answer.ends_with("0\r\n\r\n"), "the answer breaks off: {answer}");
 }
 
-async fn a_body_within_the_limit_is_read_beyond_two_megabytes() {
+async fn a_body_beyond_axums_own_limit_is_read() {
     let running = limited("").await;
     let mut connection = running.connect().await;
     let body = "x".repeat(3 << 20);
@@ -97,7 +97,7 @@ async fn a_body_within_the_limit_is_read_beyond_two_megabytes() {
     connection.receive(&body.len().to_string()).await;
 }
 
-async fn one_connection_too_many_is_503_and_the_next_free_one_is_served() {
+async fn a_connection_beyond_the_limit_is_answered_with_503() {
     let running = limited("connections 2").await;
     let (mut one, mut two) = (running.connect().await, running.connect().await);
     for held in [&mut one, &mut two] {
@@ -108,7 +108,7 @@ async fn one_connection_too_many_is_503_and_the_next_free_one_is_served() {
     let answer = third.rest().await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("too many connections"), "{answer}");
     drop(one);
-    // The sidecar sees the end of the first one at some time, and serves again from then on.
+    // The sidecar notices the end of the first connection at some point, and serves new ones from then on.
     loop {
         let answer = running.request("GET /health", &[]).await;
         if answer.starts_with("HTTP/1.1 200 ") {
@@ -119,10 +119,13 @@ async fn one_connection_too_many_is_503_and_the_next_free_one_is_served() {
     two.send("other").await;
 }
 
-async fn a_handler_that_does_not_answer_is_503() {
-    let running = limited("answer_ms 50").await;
+async fn a_handler_beyond_its_time_limit_is_answered_with_503() {
+    let running = limited("response_ms 50").await;
     let answer = running.request("GET /never", &["Origin: tauri://localhost"]).await;
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("no answer within 50ms"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("did not respond within 50ms"),
+        "{answer}"
+    );
     assert!(answer.contains("access-control-allow-origin: tauri://localhost\r\n"), "{answer}");
     assert!(running.request("GET /events", &[]).await.ends_with("data: 1\n\n"));
 }

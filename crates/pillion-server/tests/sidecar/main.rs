@@ -1,66 +1,66 @@
-//! The promises of `pillion-server`, kept by real processes. They are written with Unix signals and descriptors.
+//! Tests of `pillion-server` with real processes. They use Unix signals and descriptors.
 //!
-//! This test program is its own helper: started with [`program::ARGUMENT`] it is the sidecar under test, so no helper
-//! binary is published and none can be stale. That needs a `main` of our own, hence `libtest-mimic`.
+//! This test program is also the sidecar under test, if it starts with [`test_sidecar::ARGUMENT`]. So the crate publishes no
+//! helper binary, and the sidecar is never out of date. The program needs its own `main`, hence `libtest-mimic`.
 
-#![expect(clippy::unwrap_used, reason = "clippy does not see that all of this is test code")]
-#![cfg_attr(not(unix), expect(dead_code, unused_macros, reason = "the tests are for Unix"))]
+#![expect(clippy::unwrap_used, reason = "clippy does not recognise this crate as test code")]
+#![cfg_attr(not(unix), expect(dead_code, unused_macros, reason = "the tests run on Unix only"))]
 
-/// Makes a test of each async function, named by its path.
+/// Creates a test from each async function. Its name is the function's path.
 macro_rules! trials {
     ($($test:ident),* $(,)?) => {
         vec![$(libtest_mimic::Trial::test(
             concat!(module_path!(), "::", stringify!($test)),
-            || { crate::support::block_on($test()); Ok(()) },
+            || { crate::harness::block_on($test()); Ok(()) },
         )),*]
     };
 }
 
 #[cfg(unix)]
-mod hostile;
+mod graceful_stop;
 #[cfg(unix)]
-mod http;
+mod harness;
+#[cfg(unix)]
+mod health_and_cors;
 #[cfg(target_os = "linux")]
 mod inherited_listener;
 #[cfg(unix)]
 mod limits;
-#[cfg(unix)]
-mod private;
-mod program;
 #[cfg(target_os = "linux")]
-mod socket;
+mod local_transport;
 #[cfg(unix)]
-mod start;
+mod refused_requests;
 #[cfg(unix)]
-mod stop;
+mod startup;
+mod test_sidecar;
 #[cfg(unix)]
-mod supervised;
+mod token;
 #[cfg(unix)]
-mod support;
+mod with_supervisor;
 
 #[cfg(unix)]
 fn main() -> std::process::ExitCode {
     use std::process::Termination;
 
-    if std::env::args().nth(1).as_deref() == Some(program::ARGUMENT) {
-        return program::run().report();
+    if std::env::args().nth(1).as_deref() == Some(test_sidecar::ARGUMENT) {
+        return test_sidecar::run().report();
     }
     #[cfg(target_os = "linux")]
-    if std::env::args().nth(1).as_deref() == Some(socket::ARGUMENT) {
-        return socket::connect();
+    if std::env::args().nth(1).as_deref() == Some(local_transport::ARGUMENT) {
+        return local_transport::connect();
     }
     let trials = [
-        start::trials(),
-        http::trials(),
-        private::trials(),
-        hostile::trials(),
+        startup::trials(),
+        health_and_cors::trials(),
+        token::trials(),
+        refused_requests::trials(),
         limits::trials(),
-        supervised::trials(),
-        stop::trials(),
+        with_supervisor::trials(),
+        graceful_stop::trials(),
         #[cfg(target_os = "linux")]
         inherited_listener::trials(),
         #[cfg(target_os = "linux")]
-        socket::trials(),
+        local_transport::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials).exit_code()

@@ -118,6 +118,8 @@ impl Run {
                 Announcement::Unfinished(line) => {
                     self.misannounced(format!("it printed {line:?} without the newline that completes it"));
                 }
+                // `Announcement` may gain forms: one that this version does not know is reported, not believed.
+                unknown => self.misannounced(format!("it announced an address in an unknown form: {unknown:?}")),
             }
         }
         addrs

@@ -1,42 +1,42 @@
-//! What a sidecar does with the token that it is given.
+//! The token: who has to present it, and where it never shows.
 
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
-use crate::support::{Running, sidecar};
+use crate::harness::{RunningSidecar, sidecar};
 
 pub(crate) const TOKEN: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
 
 pub(crate) fn trials() -> Vec<Trial> {
-    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "one more is for Linux"))]
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "Linux has one test more"))]
     let mut all = trials![
-        a_stranger_learns_that_somebody_is_alive_and_no_more,
-        a_challenge_is_answered_without_the_token,
-        the_app_gets_everything,
-        a_page_can_read_that_it_needs_a_token,
-        a_handler_does_not_see_the_token,
-        a_websocket_gets_in_by_its_subprotocol,
-        a_preflight_of_the_app_is_answered_without_a_token,
-        a_child_does_not_inherit_the_token,
-        no_log_carries_the_token,
-        a_token_that_is_none_is_refused_without_repeating_it,
-        without_a_token_a_foreign_name_is_refused_all_the_same,
+        health_without_the_token_says_only_that_the_sidecar_is_alive,
+        a_challenge_is_answered_with_the_proof,
+        a_request_with_the_token_is_served,
+        a_page_of_the_app_can_read_the_401,
+        no_handler_sees_the_token,
+        a_websocket_presents_the_token_as_a_subprotocol,
+        a_preflight_of_the_app_needs_no_token,
+        a_child_process_does_not_inherit_the_token,
+        the_log_does_not_contain_the_token,
+        an_invalid_token_is_an_error_that_does_not_show_it,
+        a_foreign_host_is_refused_without_a_token_too,
     ];
     #[cfg(target_os = "linux")]
-    all.extend(trials![nobody_reads_the_token_in_the_process_table]);
+    all.extend(trials![proc_environ_does_not_show_the_token]);
     all
 }
 
-async fn private() -> Running {
+async fn private() -> RunningSidecar {
     let nonce = "00112233445566778899aabbccddeeff";
-    Running::start(sidecar().env("PILLION_TOKEN", TOKEN).env("PILLION_INSTANCE", nonce)).await
+    RunningSidecar::start(sidecar().env("PILLION_TOKEN", TOKEN).env("PILLION_INSTANCE", nonce)).await
 }
 
 fn bearer() -> String {
     format!("Authorization: Bearer {TOKEN}")
 }
 
-async fn a_stranger_learns_that_somebody_is_alive_and_no_more() {
+async fn health_without_the_token_says_only_that_the_sidecar_is_alive() {
     let running = private().await;
     for line in ["GET /health", "GET /health?verbose=1"] {
         let answer = running.request(line, &[]).await;
@@ -44,13 +44,13 @@ async fn a_stranger_learns_that_somebody_is_alive_and_no_more() {
             answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n{\"status\":\"ok\"}"),
             "{answer}"
         );
-        assert!(!answer.contains("pillion-proof"), "nobody asked for it: {answer}");
+        assert!(!answer.contains("pillion-proof"), "the request had no challenge: {answer}");
     }
     let answer = running.request("HEAD /health", &[]).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
-async fn a_challenge_is_answered_without_the_token() {
+async fn a_challenge_is_answered_with_the_proof() {
     let running = private().await;
     let challenge = "000102030405060708090a0b0c0d0e0f";
     let answer = running.request("GET /health", &[&format!("Pillion-Challenge: {challenge}")]).await;
@@ -66,7 +66,7 @@ async fn a_challenge_is_answered_without_the_token() {
     }
 }
 
-async fn the_app_gets_everything() {
+async fn a_request_with_the_token_is_served() {
     let running = private().await;
     let answer = running.request("GET /health", &[&bearer()]).await;
     assert!(answer.contains("\"instance\":\"00112233445566778899aabbccddeeff\""), "{answer}");
@@ -74,7 +74,7 @@ async fn the_app_gets_everything() {
     assert!(answer.ends_with("the router's own fallback"), "{answer}");
 }
 
-async fn a_page_can_read_that_it_needs_a_token() {
+async fn a_page_of_the_app_can_read_the_401() {
     let running = private().await;
     let answer = running.request("GET /headers", &["Origin: tauri://localhost"]).await;
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
@@ -87,20 +87,20 @@ async fn a_page_can_read_that_it_needs_a_token() {
     }
 }
 
-async fn a_handler_does_not_see_the_token() {
+async fn no_handler_sees_the_token() {
     let running = private().await;
     let offer = format!("Sec-WebSocket-Protocol: pillion.bearer.{TOKEN}, chat");
     let answer = running.request("GET /headers", &[&bearer(), &offer, "X-Other: stays"]).await;
     assert!(answer.contains("stays") && answer.contains("\"chat\"") && !answer.contains(TOKEN), "{answer}");
 }
 
-async fn a_websocket_gets_in_by_its_subprotocol() {
+async fn a_websocket_presents_the_token_as_a_subprotocol() {
     let running = private().await;
     for (offer, seen, chosen) in [
         ("pillion, pillion.bearer.{token}", "", Some("pillion")),
         ("chat, pillion, pillion.bearer.{token}", "chat", Some("chat")),
         ("json, pillion, pillion.bearer.{token}", "json", Some("pillion")),
-        // A browser would fail this one, as the page did not offer what the sidecar could choose.
+        // The page did not offer `pillion`, so the sidecar chooses no subprotocol. A browser fails this connection.
         ("pillion.bearer.{token}", "", None),
     ] {
         let mut connection = running.connect().await;
@@ -119,7 +119,7 @@ async fn a_websocket_gets_in_by_its_subprotocol() {
     }
 }
 
-async fn a_preflight_of_the_app_is_answered_without_a_token() {
+async fn a_preflight_of_the_app_needs_no_token() {
     let running = private().await;
     let asks = ["Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: authorization"];
     let answer = running.request("OPTIONS /echo", &["Origin: tauri://localhost", asks[0], asks[1]]).await;
@@ -127,14 +127,14 @@ async fn a_preflight_of_the_app_is_answered_without_a_token() {
     assert!(answer.contains("access-control-allow-headers: authorization\r\n"), "{answer}");
 }
 
-async fn a_child_does_not_inherit_the_token() {
+async fn a_child_process_does_not_inherit_the_token() {
     let running = private().await;
     let answer = running.request("GET /child", &[&bearer()]).await;
     assert!(answer.contains("PILLION_INSTANCE=") && !answer.contains("PILLION_TOKEN"), "{answer}");
 }
 
 #[cfg(target_os = "linux")]
-async fn nobody_reads_the_token_in_the_process_table() {
+async fn proc_environ_does_not_show_the_token() {
     let running = private().await;
     let read = |file| std::fs::read(format!("/proc/{}/{file}", running.pid())).unwrap();
     let environment = String::from_utf8(read("environ")).unwrap();
@@ -143,8 +143,8 @@ async fn nobody_reads_the_token_in_the_process_table() {
     assert!(!String::from_utf8(read("cmdline")).unwrap().contains(TOKEN));
 }
 
-async fn no_log_carries_the_token() {
-    let running = Running::start(sidecar().env("PILLION_TOKEN", TOKEN).env("RUST_LOG", "trace")).await;
+async fn the_log_does_not_contain_the_token() {
+    let running = RunningSidecar::start(sidecar().env("PILLION_TOKEN", TOKEN).env("RUST_LOG", "trace")).await;
     for headers in [[bearer(), String::new()], [bearer(), "Origin: https://evil.example".into()]] {
         let headers: Vec<_> =
             headers.iter().map(String::as_str).filter(|header| !header.is_empty()).collect();
@@ -156,14 +156,15 @@ async fn no_log_carries_the_token() {
     assert_eq!(stdout, "");
 }
 
-async fn a_token_that_is_none_is_refused_without_repeating_it() {
-    let (code, stdout, stderr) = crate::support::refused(sidecar().env("PILLION_TOKEN", &TOKEN[1..])).await;
+async fn an_invalid_token_is_an_error_that_does_not_show_it() {
+    let (code, stdout, stderr) =
+        crate::harness::fails_to_start(sidecar().env("PILLION_TOKEN", &TOKEN[1..])).await;
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(stderr.contains("PILLION_TOKEN is not") && !stderr.contains(&TOKEN[1..]), "{stderr}");
 }
 
-async fn without_a_token_a_foreign_name_is_refused_all_the_same() {
-    let running = Running::start(&mut sidecar()).await;
+async fn a_foreign_host_is_refused_without_a_token_too() {
+    let running = RunningSidecar::start(&mut sidecar()).await;
     let mut connection = running.connect().await;
     connection.send("GET /headers HTTP/1.1\r\nHost: rebound.example\r\n\r\n").await;
     assert!(connection.head().await.starts_with("HTTP/1.1 403 "));

@@ -22,18 +22,18 @@ use pillion_server::{Limits, Shutdown, Sidecar};
 
 /// Makes this program the sidecar under test.
 pub(crate) const ARGUMENT: &str = "--be-the-sidecar";
-/// The grace period in milliseconds; an hour unless set, so that a stop that waits for it fails its test.
+/// The grace period in milliseconds. The default is an hour, so that a stop that waits for it fails its test.
 pub(crate) const GRACE: &str = "TEST_GRACE_MS";
-/// Gives the router a `GET /health` of its own.
+/// Adds the router's own `GET /health`.
 pub(crate) const OWN_HEALTH: &str = "TEST_OWN_HEALTH";
-/// Sets limits: `connections 2 head_ms 100 body 10 answer_ms 100`, or some of these.
+/// Sets limits: `connections 2 head_ms 100 body 10 response_ms 100`, or some of these.
 pub(crate) const LIMITS: &str = "TEST_LIMITS";
-/// A port of the test, which the sidecar connects to, and waits for the end of that connection before it does anything.
+/// A port of the test. The sidecar connects to it, and waits for the end of that connection before it starts.
 pub(crate) const HOLD: &str = "TEST_HOLD";
-/// What a handler that must not be seen says about itself.
+/// The path at which the sidecar tells how many requests have reached a handler.
 pub(crate) const HITS: &str = "/hits";
 
-/// How many requests a handler saw, the fallback included; those that ask for this number are not counted.
+/// How many requests have reached a handler or the fallback. Requests to [`HITS`] do not count.
 static SEEN: AtomicUsize = AtomicUsize::new(0);
 
 #[tokio::main]
@@ -77,18 +77,18 @@ fn limits() -> Limits {
     while let (Some(name), Some(value)) = (words.next(), words.next()) {
         let value: usize = value.parse().unwrap();
         let time = Duration::from_millis(value as u64);
-        match name {
-            "connections" => limits.connections = value,
-            "head_ms" => limits.head_time = time,
-            "body" => limits.body = value,
-            "answer_ms" => limits.answer = Some(time),
-            _ => panic!("no such limit: {name}"),
-        }
+        limits = match name {
+            "connections" => limits.connections(value),
+            "head_ms" => limits.head_timeout(time),
+            "body" => limits.body_bytes(value),
+            "response_ms" => limits.response_timeout(time),
+            _ => panic!("unknown limit: {name}"),
+        };
     }
     limits
 }
 
-/// Switches protocols as a WebSocket library does: the first subprotocol that is offered is chosen, if it is `chat`.
+/// Switches protocols as a WebSocket library does: chooses the first offered subprotocol if it is `chat`.
 async fn socket(headers: HeaderMap) -> impl IntoResponse {
     let mut answer = HeaderMap::new();
     answer.insert(header::CONNECTION, "upgrade".parse().unwrap());
@@ -101,25 +101,25 @@ async fn socket(headers: HeaderMap) -> impl IntoResponse {
     (StatusCode::SWITCHING_PROTOCOLS, answer)
 }
 
-/// What a program that this one starts finds in its environment.
+/// The environment of a child process.
 async fn child() -> Vec<u8> {
     tokio::process::Command::new("env").output().await.unwrap().stdout
 }
 
-/// What it finds open.
+/// The open descriptors of a child process.
 async fn descriptors() -> Vec<u8> {
     let mut list = tokio::process::Command::new("sh");
     list.args(["-c", "readlink /proc/$$/fd/*"]).output().await.unwrap().stdout
 }
 
-/// Reading the body is what sends `100 Continue`, by which the test knows that this handler runs.
+/// Reading the body sends `100 Continue`, which tells the test that this handler runs.
 async fn until_stop(shutdown: Shutdown, body: Body) -> &'static str {
     let (_, ()) = tokio::join!(to_bytes(body, 1024), shutdown.requested());
     assert!(shutdown.is_requested());
     "the sidecar is stopping"
 }
 
-/// Leaves a blocking task behind, for which the runtime waits in vain when it is dropped.
+/// Leaves an endless blocking task, for which the runtime waits when it is dropped.
 async fn block_for_ever() {
     let (started, starts) = tokio::sync::oneshot::channel();
     tokio::task::spawn_blocking(|| {

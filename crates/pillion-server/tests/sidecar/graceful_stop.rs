@@ -1,4 +1,4 @@
-//! The ways to stop, and what must not stop it or hold the stop up.
+//! The ways to stop a sidecar, and the events that must neither stop it nor delay the stop.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,120 +15,121 @@ use rustix::{
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    program::GRACE,
-    support::{Connection, Running, sidecar},
+    harness::{RunningSidecar, TestConnection, sidecar},
+    test_sidecar::GRACE,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
-        each_signal_lets_a_request_finish,
+        sigterm_and_sigint_let_a_request_finish,
         the_end_of_a_stdin_pipe_lets_a_request_finish,
-        the_end_of_a_stdin_socket_stops,
-        a_stop_by_stdin_and_signal_at_once_is_one_stop,
-        a_second_signal_ends_it_at_once,
-        a_second_signal_works_where_the_runtime_hangs,
-        dev_null_and_files_are_no_lifeline,
+        the_end_of_a_stdin_socket_stops_the_sidecar,
+        a_signal_after_the_end_of_stdin_does_not_cut_the_stop_short,
+        a_second_signal_ends_the_process_at_once,
+        a_second_signal_ends_a_process_whose_runtime_hangs,
+        dev_null_and_files_are_no_lifelines,
         a_terminal_is_no_lifeline,
         idle_connections_do_not_delay_the_stop,
-        the_deadline_cuts_what_is_left_and_says_so,
-        a_handler_learns_of_the_stop,
-        a_dead_host_that_hears_nothing_changes_nothing,
+        connections_are_cut_after_the_grace_period_with_a_warning,
+        a_handler_is_told_of_the_stop,
+        a_closed_stderr_does_not_disturb_the_stop,
     ]
 }
 
-/// Finishes the request that is in flight on a sidecar that was asked to stop, and sees it end well.
-async fn finishes_well(running: Running, mut connection: Connection) {
+/// Finishes the request in flight on a stopping sidecar, and asserts that the sidecar exits with 0.
+async fn assert_finishes(running: RunningSidecar, mut connection: TestConnection) {
     running.refuses_connections().await;
     connection.send_other_half().await;
     let (code, stdout, _) = running.ended().await;
     assert_eq!((code, stdout.as_str()), (Some(0), ""));
 }
 
-async fn each_signal_lets_a_request_finish() {
+async fn sigterm_and_sigint_let_a_request_finish() {
     for signal in [Signal::TERM, Signal::INT] {
-        let running = Running::start(&mut sidecar()).await;
+        let running = RunningSidecar::start(&mut sidecar()).await;
         let mut connection = running.connect().await;
         connection.send_half().await;
         running.signal(signal);
-        finishes_well(running, connection).await;
+        assert_finishes(running, connection).await;
     }
 }
 
 async fn the_end_of_a_stdin_pipe_lets_a_request_finish() {
-    let mut running = Running::start(sidecar().stdin(Stdio::piped())).await;
+    let mut running = RunningSidecar::start(sidecar().stdin(Stdio::piped())).await;
     let mut connection = running.connect().await;
     connection.send_half().await;
     let mut stdin = running.stdin.take().unwrap();
-    stdin.write_all(b"what is written to the lifeline is ignored\n").await.unwrap();
+    stdin.write_all(b"the sidecar ignores bytes on the lifeline\n").await.unwrap();
     drop(stdin);
-    assert!(running.says("stopping").await.contains("the host closed stdin"));
-    finishes_well(running, connection).await;
+    assert!(running.stderr_until("stopping").await.contains("the host closed stdin"));
+    assert_finishes(running, connection).await;
 }
 
-async fn the_end_of_a_stdin_socket_stops() {
+async fn the_end_of_a_stdin_socket_stops_the_sidecar() {
     let (host, sidecars) = UnixStream::pair().unwrap();
-    // Non-blocking is a property that both holders of this end share; a host may well have set it.
+    // Both holders of this end share the non-blocking flag, and a host may have set it.
     sidecars.set_nonblocking(true).unwrap();
-    let running = Running::start(sidecar().stdin(OwnedFd::from(sidecars))).await;
-    serves_on(&running).await;
+    let running = RunningSidecar::start(sidecar().stdin(OwnedFd::from(sidecars))).await;
+    assert_serves(&running).await;
     drop(host);
     let (code, _, stderr) = running.ended().await;
     assert_eq!(code, Some(0));
     assert!(stderr.contains("stopping: the host closed stdin"), "{stderr}");
-    assert!(!stderr.contains("WARN"), "the end was waited for: {stderr}");
+    assert!(!stderr.contains("WARN"), "the sidecar waits for the end without an error: {stderr}");
 }
 
-async fn a_stop_by_stdin_and_signal_at_once_is_one_stop() {
-    let mut running = Running::start(sidecar().stdin(Stdio::piped())).await;
+async fn a_signal_after_the_end_of_stdin_does_not_cut_the_stop_short() {
+    let mut running = RunningSidecar::start(sidecar().stdin(Stdio::piped())).await;
     let mut connection = running.connect().await;
     connection.send_half().await;
     drop(running.stdin.take());
-    running.says("stopping").await;
+    running.stderr_until("stopping").await;
     running.signal(Signal::TERM);
-    finishes_well(running, connection).await;
+    assert_finishes(running, connection).await;
 }
 
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_ends_the_process_at_once() {
     for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let mut running = Running::start(&mut sidecar()).await;
+        let mut running = RunningSidecar::start(&mut sidecar()).await;
         let mut connection = running.connect().await;
         connection.send_half().await;
         running.signal(Signal::TERM);
-        running.says("stopping: SIGTERM").await;
+        running.stderr_until("stopping: SIGTERM").await;
         running.signal(second);
         assert_eq!(running.ended().await.0, Some(code));
     }
 }
 
-async fn a_second_signal_works_where_the_runtime_hangs() {
-    let mut running = Running::start(&mut sidecar()).await;
+async fn a_second_signal_ends_a_process_whose_runtime_hangs() {
+    let mut running = RunningSidecar::start(&mut sidecar()).await;
     let answer = running.request("POST /block", &[]).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     running.signal(Signal::INT);
-    running.says("stopped").await;
+    running.stderr_until("stopped").await;
     running.signal(Signal::INT);
     assert_eq!(running.ended().await.0, Some(130));
 }
 
-/// Shows that nothing has stopped the sidecar, over the time that twenty requests take.
-async fn serves_on(running: &Running) {
+/// Asserts that the sidecar serves twenty requests.
+async fn assert_serves(running: &RunningSidecar) {
     for _ in 0..20 {
         assert!(running.request("GET /health", &[]).await.contains("\"ok\""));
     }
 }
 
-/// Shows that the signal is the first thing that makes the sidecar stop.
-async fn only_a_signal_stops(running: Running) {
-    serves_on(&running).await;
+/// Asserts that the sidecar serves until a signal stops it.
+async fn assert_stops_by_signal_only(running: RunningSidecar) {
+    assert_serves(&running).await;
     running.signal(Signal::TERM);
     let (code, _, stderr) = running.ended().await;
     assert_eq!(code, Some(0));
     assert!(stderr.contains("stopping: SIGTERM"), "{stderr}");
 }
 
-async fn dev_null_and_files_are_no_lifeline() {
-    only_a_signal_stops(Running::start(sidecar().stdin(Stdio::null())).await).await;
-    only_a_signal_stops(Running::start(sidecar().stdin(tempfile::tempfile().unwrap())).await).await;
+async fn dev_null_and_files_are_no_lifelines() {
+    assert_stops_by_signal_only(RunningSidecar::start(sidecar().stdin(Stdio::null())).await).await;
+    assert_stops_by_signal_only(RunningSidecar::start(sidecar().stdin(tempfile::tempfile().unwrap())).await)
+        .await;
 }
 
 async fn a_terminal_is_no_lifeline() {
@@ -137,20 +138,20 @@ async fn a_terminal_is_no_lifeline() {
     unlockpt(&host).unwrap();
     let terminal = ptsname(&host, Vec::new()).unwrap().into_string().unwrap();
     let stdin = OpenOptions::new().read(true).write(true).open(terminal).unwrap();
-    let running = Running::start(sidecar().stdin(stdin)).await;
-    // Ctrl-D, which a reader of the terminal takes for the end.
+    let running = RunningSidecar::start(sidecar().stdin(stdin)).await;
+    // Ctrl-D: a reader of the terminal sees the end of the file.
     let mut host = File::from(host);
     host.write_all(b"\x04").unwrap();
-    only_a_signal_stops(running).await;
+    assert_stops_by_signal_only(running).await;
 }
 
 async fn idle_connections_do_not_delay_the_stop() {
-    let running = Running::start(&mut sidecar()).await;
+    let running = RunningSidecar::start(&mut sidecar()).await;
     let mut silent = running.connect().await;
     let mut kept = running.connect().await;
     kept.send("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
     kept.receive("\"version\":\"1.2.3\"}").await;
-    // The grace period is an hour: a stop that waited for it would run into the test's limit.
+    // The grace period is an hour: a stop that waits for it exceeds the time limit of the test.
     running.signal(Signal::TERM);
     let (code, _, stderr) = running.ended().await;
     assert_eq!(code, Some(0));
@@ -158,8 +159,8 @@ async fn idle_connections_do_not_delay_the_stop() {
     assert_eq!((silent.rest().await, kept.rest().await), (String::new(), String::new()));
 }
 
-async fn the_deadline_cuts_what_is_left_and_says_so() {
-    let running = Running::start(sidecar().env(GRACE, "50")).await;
+async fn connections_are_cut_after_the_grace_period_with_a_warning() {
+    let running = RunningSidecar::start(sidecar().env(GRACE, "50")).await;
     let (mut one, mut two) = (running.connect().await, running.connect().await);
     one.send_half().await;
     two.send_half().await;
@@ -169,8 +170,8 @@ async fn the_deadline_cuts_what_is_left_and_says_so() {
     assert!(stderr.contains("WARN") && stderr.contains("dropped=2"), "{stderr}");
 }
 
-async fn a_handler_learns_of_the_stop() {
-    let running = Running::start(&mut sidecar()).await;
+async fn a_handler_is_told_of_the_stop() {
+    let running = RunningSidecar::start(&mut sidecar()).await;
     let mut connection = running.connect().await;
     connection
         .send(
@@ -184,11 +185,11 @@ async fn a_handler_learns_of_the_stop() {
     assert_eq!(running.ended().await.0, Some(0));
 }
 
-async fn a_dead_host_that_hears_nothing_changes_nothing() {
-    let mut running = Running::start(sidecar().stdin(Stdio::piped()).env("RUST_LOG", "trace")).await;
+async fn a_closed_stderr_does_not_disturb_the_stop() {
+    let mut running = RunningSidecar::start(sidecar().stdin(Stdio::piped()).env("RUST_LOG", "trace")).await;
     let mut connection = running.connect().await;
     connection.send_half().await;
-    running.stop_listening();
+    running.close_stderr();
     drop(running.stdin.take());
-    finishes_well(running, connection).await;
+    assert_finishes(running, connection).await;
 }

@@ -1,37 +1,33 @@
-//! Clients that are not the app: raw bytes, because a polite HTTP library would not send most of this. Whatever they try,
-//! no handler sees it.
+//! Requests that do not come from the app: none of them reaches a handler. The tests send raw bytes, because an HTTP library
+//! would not send most of these requests.
 
 use libtest_mimic::Trial;
 
 #[cfg(target_os = "linux")]
-use crate::inherited_listener::{OURS, given};
+use crate::inherited_listener::{OWN_PID, with_listener};
 use crate::{
-    private::TOKEN,
-    program::HITS,
-    support::{Running, sidecar},
+    harness::{RunningSidecar, sidecar},
+    test_sidecar::HITS,
+    token::TOKEN,
 };
 
-/// How many requests are tried. Stated in docs/threat-model.md, too.
-const CASES: usize = 346;
-
 pub(crate) fn trials() -> Vec<Trial> {
-    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "one more is for Linux"))]
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "Linux has one test more"))]
     let mut all = trials![
-        whoever_is_not_the_app_reaches_no_handler,
-        the_same_requests_from_the_app_reach_their_handler,
-        what_follows_a_refused_request_on_its_connection_is_judged_by_itself,
-        the_number_of_cases_is_the_documented_one,
+        refused_requests_reach_no_handler,
+        the_same_requests_from_the_app_reach_a_handler,
+        each_request_of_a_connection_needs_the_token,
     ];
     #[cfg(target_os = "linux")]
-    all.extend(trials![whoever_is_not_the_app_reaches_no_handler_over_a_socket_either]);
+    all.extend(trials![refused_requests_reach_no_handler_on_a_local_socket]);
     all
 }
 
-/// A request: its first line, and what follows the headers that tell who sends it.
+/// A request: its first line, and the rest after the headers of a [sender](SENDERS).
 type Form = (&'static str, &'static str);
 
-/// Every kind of request that reaches a handler when the app sends it. `{host}` is the sidecar's address.
-const FORMS: [Form; 19] = [
+/// Kinds of request. Each one reaches a handler if the app sends it. `{host}` is the sidecar's address.
+const FORMS: &[Form] = &[
     ("GET /headers HTTP/1.1", "\r\n"),
     ("GET /nowhere?query=/health HTTP/1.1", "\r\n"),
     ("HEAD /headers HTTP/1.1", "\r\n"),
@@ -60,8 +56,8 @@ const FORMS: [Form; 19] = [
     ),
 ];
 
-/// Who sends it, by its headers, and what they are told.
-const SENDERS: [(&str, &str); 14] = [
+/// Headers that identify a sender other than the app, and the status of the answer.
+const SENDERS: &[(&str, &str)] = &[
     ("Host: {host}\r\n", "401"),
     ("Host: {host}\r\nOrigin: tauri://localhost\r\n", "401"),
     ("Host: {host}\r\nAuthorization: Bearer {wrong}\r\n", "401"),
@@ -84,9 +80,9 @@ const SENDERS: [(&str, &str); 14] = [
     ("Host: {host}\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n", "400"),
 ];
 
-/// What does not fit into the table. Without a number, closing the connection is answer enough.
-const ODDITIES: [(&str, &str); 80] = [
-    // The target says another server, or another scheme.
+/// Further requests, and the status of the answer. Without a status, the sidecar may also close the connection.
+const FURTHER: &[(&str, &str)] = &[
+    // The target names another server, or another scheme.
     ("GET http://evil.example/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
     ("GET http://{host}@evil.example/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
     ("GET http://user:password@{host}/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
@@ -100,7 +96,7 @@ const ODDITIES: [(&str, &str); 80] = [
     ("OPTIONS * HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
     ("OPTIONS /headers HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
     ("GET /headers HTTP/1.0\r\n\r\n", "400"),
-    // Other spellings of this server.
+    // Other spellings of this server's host.
     ("GET /headers HTTP/1.1\r\nHost: 127.1:{port}\r\n{bearer}\r\n", "403"),
     ("GET /headers HTTP/1.1\r\nHost: 2130706433:{port}\r\n{bearer}\r\n", "403"),
     ("GET /headers HTTP/1.1\r\nHost: 0.0.0.0:{port}\r\n{bearer}\r\n", "403"),
@@ -111,7 +107,7 @@ const ODDITIES: [(&str, &str); 80] = [
     ("GET /headers HTTP/1.1\r\nHost: evil.example\r\nHost: {host}\r\n{bearer}\r\n", "400"),
     ("GET /headers HTTP/1.1\r\nHost : {host}\r\n{bearer}\r\n", "400"),
     ("GET /headers HTTP/1.1\r\nHost: {host}\r\n\tevil.example\r\n{bearer}\r\n", "400"),
-    // The token in other places and other shapes.
+    // The token in other places and other forms.
     ("GET /headers?token={token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
     ("GET /headers?access_token={token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
     ("GET /{token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
@@ -149,7 +145,7 @@ const ODDITIES: [(&str, &str); 80] = [
     ("GET /socket HTTP/1.1\r\nHost: evil.example:{port}\r\n{upgrade}{offer}\r\n", "403"),
     ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{offer}\r\n", "401"),
     ("GET /headers HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n{offer}\r\n", "401"),
-    // Preflights of others.
+    // Preflights of other origins.
     ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\n{asks}\r\n", "403"),
     ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: null\r\n{asks}\r\n", "403"),
     ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n{asks}\r\n", "403"),
@@ -161,7 +157,7 @@ const ODDITIES: [(&str, &str); 80] = [
         "POST /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: tauri://localhost\r\n{asks}Content-Length: 0\r\n\r\n",
         "401",
     ),
-    // Ways around health.
+    // Variants of the health request.
     ("POST /health HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n", "401"),
     ("DELETE /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
     ("OPTIONS /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
@@ -175,7 +171,7 @@ const ODDITIES: [(&str, &str); 80] = [
     ("GET /%68ealth HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
     ("GET /health%00 HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
     ("GET /health;/headers HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    // No HTTP, or hardly.
+    // Other protocols, and malformed HTTP.
     ("GET /headers\r\n\r\n", ""),
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),
     ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}", ""),
@@ -195,7 +191,7 @@ fn cases() -> Vec<(String, &'static str)> {
     let table = FORMS.iter().flat_map(|(line, rest)| {
         SENDERS.iter().map(move |(sender, status)| (format!("{line}\r\n{sender}{rest}"), *status))
     });
-    table.chain(ODDITIES.map(|(request, status)| (request.to_owned(), status))).collect()
+    table.chain(FURTHER.iter().map(|(request, status)| ((*request).to_owned(), *status))).collect()
 }
 
 fn fill(template: &str, port: u16) -> String {
@@ -212,89 +208,83 @@ fn fill(template: &str, port: u16) -> String {
         .replace("{token}", TOKEN)
 }
 
-/// The head of the answer to one request on a connection of its own.
-async fn answer(running: &Running, request: &str) -> String {
+/// The head of the answer to one request on a new connection.
+async fn answer(running: &RunningSidecar, request: &str) -> String {
     let mut connection = running.connect().await;
     connection.send(fill(request, running.port)).await;
     connection.head().await
 }
 
-/// How many requests a handler has seen so far.
-async fn hits(running: &Running) -> usize {
+/// How many requests have reached a handler so far.
+async fn hits(running: &RunningSidecar) -> usize {
     let answer = running.request(&format!("GET {HITS}"), &[&format!("Authorization: Bearer {TOKEN}")]).await;
     answer.split_once("\r\n\r\n").unwrap().1.parse().unwrap()
 }
 
-async fn whoever_is_not_the_app_reaches_no_handler() {
-    let running = Running::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
-    all_are_refused(&running, &cases()).await;
+async fn refused_requests_reach_no_handler() {
+    let running = RunningSidecar::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
+    assert_all_refused(&running, &cases()).await;
 }
 
-/// Whoever gets as far as the socket is judged as on a port; but there, `localhost` is its name.
+/// On a local socket the same rules hold, except that `localhost` is the sidecar's host there.
 #[cfg(target_os = "linux")]
-async fn whoever_is_not_the_app_reaches_no_handler_over_a_socket_either() {
+async fn refused_requests_reach_no_handler_on_a_local_socket() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let running = Running::start_on(given(listener, OURS).env("PILLION_TOKEN", TOKEN), &path).await;
-    let cases: Vec<_> =
-        cases().into_iter().filter(|(request, _)| !request.contains("\nHost: localhost\r\n")).collect();
-    assert_eq!(cases.len(), CASES - 1);
-    all_are_refused(&running, &cases).await;
+    let running =
+        RunningSidecar::start_on(with_listener(listener, OWN_PID).env("PILLION_TOKEN", TOKEN), &path).await;
+    let (on_socket, port_only): (Vec<_>, Vec<_>) =
+        cases().into_iter().partition(|(request, _)| !request.contains("\nHost: localhost\r\n"));
+    assert_eq!(port_only.len(), 1, "on a socket, exactly the case with `Host: localhost` differs");
+    assert_all_refused(&running, &on_socket).await;
 }
 
-async fn all_are_refused(running: &Running, cases: &[(String, &str)]) {
+async fn assert_all_refused(running: &RunningSidecar, cases: &[(String, &str)]) {
     for (request, status) in cases {
         let answer = answer(running, request).await;
-        let told = answer.split(' ').nth(1).unwrap_or_default();
-        assert!(told == *status || status.is_empty() && matches!(told, "" | "400"), "{request}\n{answer}");
-        assert_eq!(hits(running).await, 0, "a handler saw this: {request}");
-        if told == "403" {
+        let status_code = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(
+            status_code == *status || status.is_empty() && matches!(status_code, "" | "400"),
+            "{request}\n{answer}"
+        );
+        assert_eq!(hits(running).await, 0, "this request reached a handler: {request}");
+        if status_code == "403" {
             assert!(!answer.contains("access-control-"), "{request}\n{answer}");
         }
-        if told == "401" {
+        if status_code == "401" {
             assert!(answer.contains("www-authenticate: Bearer\r\n"), "{request}\n{answer}");
         }
     }
 }
 
-/// What shows that the requests above are refused for who sends them, and that hits are counted.
-async fn the_same_requests_from_the_app_reach_their_handler() {
-    let running = Running::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
+/// Shows that the requests above are refused because of their sender, and that the counter works.
+async fn the_same_requests_from_the_app_reach_a_handler() {
+    let running = RunningSidecar::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
     for (number, (line, rest)) in FORMS.iter().enumerate() {
         let sender = "Host: {host}\r\nOrigin: tauri://localhost\r\nAuthorization: Bearer {token}\r\n";
         let answer = answer(&running, &format!("{line}\r\n{sender}{rest}")).await;
-        let told: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        assert!(matches!(told, 100 | 101 | 200 | 418), "{line}: {answer}");
+        let status_code: u16 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(matches!(status_code, 100 | 101 | 200 | 418), "{line}: {answer}");
         assert_eq!(hits(&running).await, number + 1, "{line}");
     }
 }
 
-async fn what_follows_a_refused_request_on_its_connection_is_judged_by_itself() {
-    let running = Running::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
+async fn each_request_of_a_connection_needs_the_token() {
+    let running = RunningSidecar::start(sidecar().env("PILLION_TOKEN", TOKEN)).await;
     let (health, echo) =
         ("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "POST /echo HTTP/1.1\r\nHost: {host}\r\n");
     let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
     let mut connection = running.connect().await;
-    // Three at once: a harmless one, one without the token, and the first one again.
+    // Three at once: a health request, one without the token, and a health request again.
     connection.send(format!("{health}{echo}Content-Length: 0\r\n\r\n{health}")).await;
     connection.receive(r#"{"status":"ok"}"#).await;
     assert!(connection.head().await.starts_with("HTTP/1.1 401 "));
     connection.receive(r#"{"status":"ok"}"#).await;
-    // The token of one request is not the token of the next.
+    // The token of one request does not count for the next one.
     connection.send(format!("GET {HITS} HTTP/1.1\r\nHost: {{host}}\r\n{bearer}\r\n")).await;
     assert!(connection.receive("\r\n\r\n0").await.starts_with("HTTP/1.1 200 "));
     connection.send(format!("{echo}Content-Length: 0\r\n\r\n")).await;
     assert!(connection.head().await.starts_with("HTTP/1.1 401 "));
     assert_eq!(hits(&running).await, 0);
-}
-
-async fn the_number_of_cases_is_the_documented_one() {
-    assert_eq!(cases().len(), CASES);
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/threat-model.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    assert!(
-        page.contains(&format!("{CASES} requests")),
-        "docs/threat-model.md says another number than {CASES}"
-    );
 }

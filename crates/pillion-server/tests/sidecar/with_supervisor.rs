@@ -1,4 +1,4 @@
-//! Both sides together: the supervisor gives the token, the sidecar demands it.
+//! Supervisor and sidecar together: the supervisor passes the token, and the sidecar demands it.
 
 use std::{env, time::Duration};
 
@@ -9,20 +9,20 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{private::TOKEN, program::ARGUMENT};
+use crate::{test_sidecar::ARGUMENT, token::TOKEN};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "one more is for Linux"))]
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "Linux has one test more"))]
     let mut all = trials![
-        a_private_sidecar_is_ready_and_answers_its_own_token_alone,
-        a_path_of_its_own_for_health_is_asked_once_it_has_proved_who_it_is,
-        a_restart_makes_the_old_token_worthless,
-        two_supervisors_of_one_specification_have_a_token_each,
-        nothing_that_is_told_of_a_sidecar_holds_its_token,
-        without_being_asked_for_no_token_is_given_or_inherited,
+        a_private_sidecar_becomes_ready_and_demands_its_token,
+        a_custom_health_path_is_probed_after_the_proof,
+        a_restart_invalidates_the_old_token,
+        two_supervisors_of_one_spec_have_different_tokens,
+        no_event_status_or_debug_output_contains_the_token,
+        a_sidecar_that_is_not_private_gets_no_token,
     ];
     #[cfg(target_os = "linux")]
-    all.extend(trials![once_it_is_ready_its_token_is_in_nobodys_environment]);
+    all.extend(trials![proc_environ_of_every_process_is_free_of_the_token]);
     all
 }
 
@@ -43,7 +43,7 @@ async fn token(supervisor: &Supervisor) -> Token {
     supervisor.access().await.unwrap().token.unwrap()
 }
 
-/// The status of `GET path` with this token, if any, and the body.
+/// The status code and the body of `GET path`, with this token if there is one.
 async fn get(endpoint: &Endpoint, path: &str, token: Option<&str>) -> (u16, String) {
     let port = endpoint.port.unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", port.get())).await.unwrap();
@@ -56,10 +56,10 @@ async fn get(endpoint: &Endpoint, path: &str, token: Option<&str>) -> (u16, Stri
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-async fn a_private_sidecar_is_ready_and_answers_its_own_token_alone() {
+async fn a_private_sidecar_becomes_ready_and_demands_its_token() {
     let (supervisor, _events) = Supervisor::start(private());
     let endpoint = supervisor.ready().await.unwrap();
-    assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "told to whoever holds the token");
+    assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "a client with the token sees the version");
     let token = token(&supervisor).await;
     assert_eq!(get(&endpoint, "/headers", None).await.0, 401);
     assert_eq!(get(&endpoint, "/headers", Some(TOKEN)).await.0, 401);
@@ -68,8 +68,8 @@ async fn a_private_sidecar_is_ready_and_answers_its_own_token_alone() {
     assert_eq!(supervisor.access().await.unwrap_err().kind, FailureKind::Stopped);
 }
 
-async fn a_path_of_its_own_for_health_is_asked_once_it_has_proved_who_it_is() {
-    // A handler that answers the token alone.
+async fn a_custom_health_path_is_probed_after_the_proof() {
+    // This handler demands the token.
     let (supervisor, _events) = Supervisor::start(private().health_path("/headers"));
     supervisor.ready().await.unwrap();
     let _ = supervisor.stop().await;
@@ -79,7 +79,7 @@ async fn a_path_of_its_own_for_health_is_asked_once_it_has_proved_who_it_is() {
     assert!(failure.message.contains("/nowhere") && failure.message.contains("418"), "{failure:?}");
 }
 
-async fn a_restart_makes_the_old_token_worthless() {
+async fn a_restart_invalidates_the_old_token() {
     let (supervisor, _events) = Supervisor::start(private());
     supervisor.ready().await.unwrap();
     let old = token(&supervisor).await;
@@ -91,7 +91,7 @@ async fn a_restart_makes_the_old_token_worthless() {
     let _ = supervisor.stop().await;
 }
 
-async fn two_supervisors_of_one_specification_have_a_token_each() {
+async fn two_supervisors_of_one_spec_have_different_tokens() {
     let spec = private();
     let (one, _one) = Supervisor::start(spec.clone());
     let (two, _two) = Supervisor::start(spec);
@@ -104,29 +104,29 @@ async fn two_supervisors_of_one_specification_have_a_token_each() {
     }
 }
 
-async fn nothing_that_is_told_of_a_sidecar_holds_its_token() {
+async fn no_event_status_or_debug_output_contains_the_token() {
     let (supervisor, mut events) = Supervisor::start(private());
     let endpoint = supervisor.ready().await.unwrap();
     let token = token(&supervisor).await;
     let _ = supervisor.stop().await;
-    let mut told = format!("{endpoint:?} {supervisor:?} {:?} {token:?}", supervisor.status());
+    let mut shown = format!("{endpoint:?} {supervisor:?} {:?} {token:?}", supervisor.status());
     loop {
         let event = events.next().await.unwrap();
-        told += &format!("{event:?}");
+        shown += &format!("{event:?}");
         match event {
-            SidecarEvent::Output(batch) => told.extend(batch.lines().map(|line| line.text().to_owned())),
+            SidecarEvent::Output(batch) => shown.extend(batch.lines().map(|line| line.text().to_owned())),
             SidecarEvent::Status(status) if status.state == State::Stopped => break,
             SidecarEvent::Status(_) | SidecarEvent::Notice(_) | SidecarEvent::Missed(_) => {}
         }
     }
-    assert!(told.contains("listening on"), "the output is among it: {told}");
-    assert!(!told.contains(token.reveal()), "{told}");
+    assert!(shown.contains("listening on"), "the output is included: {shown}");
+    assert!(!shown.contains(token.reveal()), "{shown}");
 }
 
-/// Runs twice: the second time in a process that was itself given a token, as a supervisor inside a sidecar is.
-async fn without_being_asked_for_no_token_is_given_or_inherited() {
+/// Runs twice: the second time in a process that has a token itself, like a supervisor inside a sidecar.
+async fn a_sidecar_that_is_not_private_gets_no_token() {
     if env::var_os("PILLION_TOKEN").is_none() {
-        let name = concat!(module_path!(), "::without_being_asked_for_no_token_is_given_or_inherited");
+        let name = concat!(module_path!(), "::a_sidecar_that_is_not_private_gets_no_token");
         let mut again = tokio::process::Command::new(env::current_exe().unwrap());
         let again = again.args(["--exact", name]).env("PILLION_TOKEN", TOKEN).output().await.unwrap();
         let said = String::from_utf8(again.stdout).unwrap();
@@ -140,11 +140,11 @@ async fn without_being_asked_for_no_token_is_given_or_inherited() {
 }
 
 #[cfg(target_os = "linux")]
-async fn once_it_is_ready_its_token_is_in_nobodys_environment() {
+async fn proc_environ_of_every_process_is_free_of_the_token() {
     let (supervisor, _events) = Supervisor::start(private());
     let pid = supervisor.ready().await.unwrap().pid.unwrap();
     let token = token(&supervisor).await;
-    // By its nonce the sidecar is found, and its guard.
+    // The nonce identifies the sidecar and its guard.
     let nonce = variable(pid, "PILLION_INSTANCE").unwrap();
     let numbers = std::fs::read_dir("/proc").unwrap();
     let numbers = numbers.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
@@ -152,14 +152,14 @@ async fn once_it_is_ready_its_token_is_in_nobodys_environment() {
     for pid in numbers {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let holds = |text: &str| environment.windows(text.len()).any(|window| window == text.as_bytes());
-        assert!(!holds(token.reveal()), "process {pid} shows it");
+        assert!(!holds(token.reveal()), "the environment of process {pid} shows the token");
         marked += usize::from(holds(&nonce));
     }
     assert_eq!(marked, 2);
     let _ = supervisor.stop().await;
 }
 
-/// What a process was started with.
+/// The value of a variable in the initial environment of a process.
 #[cfg(target_os = "linux")]
 fn variable(pid: u32, name: &str) -> Option<String> {
     let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();

@@ -1,4 +1,4 @@
-//! A sidecar on a Unix domain socket: all that holds on a port holds here, nobody listens on a port, and no other user gets in.
+//! A sidecar on a Unix domain socket: it behaves as on a port, opens no port, and rejects other users.
 
 use std::{
     collections::HashSet,
@@ -17,29 +17,31 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    inherited_listener::{OURS, given},
-    private::TOKEN,
-    program::{ARGUMENT as BE_THE_SIDECAR, HOLD},
-    support::Running,
+    harness::RunningSidecar,
+    inherited_listener::{OWN_PID, with_listener},
+    test_sidecar::{ARGUMENT as BE_THE_SIDECAR, HOLD},
+    token::TOKEN,
 };
 
-/// Makes this program a client of the socket at the path that follows: it says what it hears.
+/// Makes this program a client of the socket at the path that follows. It prints the answer.
 pub(crate) const ARGUMENT: &str = "--be-a-client";
-/// `nobody`, on Debian and most others.
+/// The user `nobody` on Debian and most other systems.
 const NOBODY: u32 = 65534;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut all = trials![
-        it_is_ready_and_answers_the_token_alone,
-        restart_and_swap_and_stop_are_as_on_a_port,
+        a_private_sidecar_on_a_socket_is_ready_and_demands_its_token,
+        restart_swap_and_stop_work_on_a_socket,
         a_request_between_two_runs_waits_and_succeeds,
-        nothing_listens_on_any_port,
-        a_sidecar_that_takes_no_socket_is_reached_by_its_port,
-        one_that_announces_a_socket_it_was_not_handed_is_not_ready,
+        a_sidecar_on_a_socket_holds_no_network_socket,
+        a_sidecar_that_ignores_the_socket_is_reached_by_its_port,
+        announcing_a_socket_that_was_not_passed_does_not_count,
     ];
-    // Only root can become another user.
+    // Only root can switch to another user.
     let ignored = !geteuid().is_root();
-    all.extend(trials![no_other_user_gets_in].into_iter().map(|trial| trial.with_ignored_flag(ignored)));
+    all.extend(
+        trials![another_user_cannot_connect].into_iter().map(|trial| trial.with_ignored_flag(ignored)),
+    );
     all
 }
 
@@ -65,18 +67,18 @@ async fn get(access: &Access, path: &str, token: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// With its own token.
+/// Asks with the sidecar's own token for the number of requests that reached a handler.
 async fn hits(access: &Access) -> String {
     let (status, body) = get(access, "/hits", access.token.as_ref().unwrap().reveal()).await;
     assert_eq!(status, 200);
     body
 }
 
-async fn it_is_ready_and_answers_the_token_alone() {
+async fn a_private_sidecar_on_a_socket_is_ready_and_demands_its_token() {
     let (supervisor, _events) = Supervisor::start(spec());
     let endpoint = supervisor.ready().await.unwrap();
     assert_eq!((endpoint.url.as_str(), endpoint.port), ("pillion://localhost", None));
-    assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "told to whoever holds the token");
+    assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "a client with the token sees the version");
     assert!(endpoint.tcp_port().unwrap_err().message.contains("has no port"));
     let status = supervisor.status();
     assert_eq!((status.url, status.port), (Some(endpoint.url), None));
@@ -87,7 +89,7 @@ async fn it_is_ready_and_answers_the_token_alone() {
     let _ = supervisor.stop().await;
 }
 
-async fn restart_and_swap_and_stop_are_as_on_a_port() {
+async fn restart_swap_and_stop_work_on_a_socket() {
     let (supervisor, _events) = Supervisor::start(spec());
     supervisor.ready().await.unwrap();
     let first = supervisor.access().await.unwrap();
@@ -96,7 +98,7 @@ async fn restart_and_swap_and_stop_are_as_on_a_port() {
     assert_eq!(
         get(&first, "/hits", first.token.as_ref().unwrap().reveal()).await.0,
         401,
-        "the same way, another run"
+        "the next run on the same address demands another token"
     );
     hits(&second).await;
     supervisor.swap().await.unwrap();
@@ -114,17 +116,17 @@ async fn restart_and_swap_and_stop_are_as_on_a_port() {
 }
 
 async fn a_request_between_two_runs_waits_and_succeeds() {
-    let gate = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let held = gate.local_addr().unwrap().port().to_string();
-    // Without a token, so that the next run answers what was meant for this one.
+    let hold = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let held = hold.local_addr().unwrap().port().to_string();
+    // Without a token, so that the next run may answer a request for this one.
     let spec = Spec::run("socket", program().env(HOLD, held)).restart(Restart::OnFailure);
     let (supervisor, _events) = Supervisor::start(spec);
-    drop(gate.accept().await.unwrap());
+    drop(hold.accept().await.unwrap());
     let pid = supervisor.ready().await.unwrap().pid.unwrap();
     let access = supervisor.access().await.unwrap();
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
-    // The next run has started, and does not serve before this is dropped.
-    let held = gate.accept().await.unwrap();
+    // The next run has started. It does not serve until this connection is dropped.
+    let held = hold.accept().await.unwrap();
     let request = tokio::spawn(async move { get(&access, "/hits", TOKEN).await });
     tokio::task::yield_now().await;
     assert!(!request.is_finished());
@@ -133,7 +135,7 @@ async fn a_request_between_two_runs_waits_and_succeeds() {
     let _ = supervisor.stop().await;
 }
 
-async fn nothing_listens_on_any_port() {
+async fn a_sidecar_on_a_socket_holds_no_network_socket() {
     let (supervisor, _events) = Supervisor::start(spec());
     let pid = supervisor.ready().await.unwrap().pid.unwrap();
     let sockets = |pid: &str| -> HashSet<String> {
@@ -143,18 +145,19 @@ async fn nothing_listens_on_any_port() {
     };
     let listed = |table: &str| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap();
     let held = sockets(&pid.to_string());
-    assert!(!held.is_empty(), "it has its listener");
+    assert!(!held.is_empty(), "the sidecar holds its listener");
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         let table = listed(table);
         for socket in &held {
             let inode = format!(" {} ", socket.trim_matches(|c: char| !c.is_ascii_digit()));
-            assert!(!table.contains(&inode), "{socket} is on the network: {table}");
+            assert!(!table.contains(&inode), "{socket} is a network socket: {table}");
         }
     }
     let _ = supervisor.stop().await;
 }
 
-/// What the client says that runs as `user`. `/proc/self/exe` is found whatever directories that user may enter.
+/// The output of a client that runs as `user`. `/proc/self/exe` works even if that user may not enter the directories on the
+/// path of this program.
 async fn client(user: u32, path: &str) -> String {
     let mut client = std::process::Command::new("/proc/self/exe");
     client.args([ARGUMENT, path]).uid(user).gid(user);
@@ -162,14 +165,14 @@ async fn client(user: u32, path: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The client's `main`.
+/// The `main` function of the client.
 pub(crate) fn connect() -> ExitCode {
     use std::io::{Read, Write};
 
     let path = env::args().nth(2).unwrap();
     let mut heard = String::new();
     let result = UnixStream::connect(path).and_then(|mut stream| {
-        // Whoever is turned away may be so before this is written.
+        // The sidecar may reject the connection before this write.
         let _ = stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.read_to_string(&mut heard)
     });
@@ -178,33 +181,34 @@ pub(crate) fn connect() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn no_other_user_gets_in() {
-    // The way that the app has is closed to them.
+async fn another_user_cannot_connect() {
+    // Another user cannot use the app's own path to the socket.
     let (supervisor, _events) = Supervisor::start(spec());
     supervisor.ready().await.unwrap();
     let debug = format!("{:?}", supervisor.access().await.unwrap());
     let descriptor = debug.split("/proc/self/fd/").nth(1).unwrap().split('"').next().unwrap();
     let path = format!("/proc/{}/fd/{descriptor}", std::process::id());
-    assert!(client(0, &path).await.contains("200 OK"), "this user finds it there");
+    assert!(client(0, &path).await.contains("200 OK"), "this user can use the path");
     assert_eq!(client(NOBODY, &path).await, "PermissionDenied");
     let _ = supervisor.stop().await;
 
-    // Where a directory lets them in, the sidecar turns them away.
+    // If the directory lets other users in, the sidecar rejects them.
     let directory = tempfile::tempdir().unwrap();
     let open = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let path = directory.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
     open(directory.path(), 0o755);
     open(&path, 0o777);
-    let mut running = Running::start_on(given(listener, OURS).env("PILLION_TOKEN", TOKEN), &path).await;
+    let mut running =
+        RunningSidecar::start_on(with_listener(listener, OWN_PID).env("PILLION_TOKEN", TOKEN), &path).await;
     let path = path.to_str().unwrap();
     assert!(client(0, path).await.contains("200 OK"));
-    let turned_away = client(NOBODY, path).await;
-    assert!(["heard \"\"", "ConnectionReset"].contains(&turned_away.as_str()), "{turned_away}");
-    running.says("turned away another user").await;
+    let rejected = client(NOBODY, path).await;
+    assert!(["heard \"\"", "ConnectionReset"].contains(&rejected.as_str()), "{rejected}");
+    running.stderr_until("rejected a connection of another user").await;
 }
 
-/// What the sidecar's first notice is.
+/// The first notice of the sidecar.
 async fn notice(events: &mut pillion::Events) -> String {
     loop {
         if let SidecarEvent::Notice(text) = events.next().await.unwrap() {
@@ -213,8 +217,8 @@ async fn notice(events: &mut pillion::Events) -> String {
     }
 }
 
-async fn a_sidecar_that_takes_no_socket_is_reached_by_its_port() {
-    // A wrapper that stays keeps the listener from the sidecar: the number in LISTEN_PID is the wrapper's.
+async fn a_sidecar_that_ignores_the_socket_is_reached_by_its_port() {
+    // `LISTEN_PID` names the wrapper, which does not exec the sidecar. So the sidecar ignores the listener.
     let script = format!("\"$0\" {BE_THE_SIDECAR}; exit");
     let program = env::current_exe().unwrap();
     let shell = Program::new("sh").args(["-c", &script]).arg(program).transport(Transport::Local);
@@ -229,7 +233,7 @@ async fn a_sidecar_that_takes_no_socket_is_reached_by_its_port() {
     let _ = supervisor.stop().await;
 }
 
-async fn one_that_announces_a_socket_it_was_not_handed_is_not_ready() {
+async fn announcing_a_socket_that_was_not_passed_does_not_count() {
     let script = "echo BACKEND_SOCKET:3; read line; exit 7";
     let (supervisor, mut events) =
         Supervisor::start(Spec::run("liar", Program::new("sh").args(["-c", script])));

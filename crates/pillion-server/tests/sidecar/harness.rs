@@ -1,5 +1,5 @@
-//! Starting the sidecar, talking to it, and seeing it end. Every wait ends with an event; the limit only bounds a
-//! failure.
+//! Starts the sidecar, sends requests to it, and waits for its end. Every wait ends with an event; the time limit only bounds
+//! a failing test.
 
 use std::{
     env, fmt,
@@ -16,36 +16,36 @@ use tokio::{
     time::timeout,
 };
 
-use crate::program;
+use crate::test_sidecar;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn block_on(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { timeout(LIMIT, test).await.expect("the test came to its end") });
+    runtime.block_on(async { timeout(LIMIT, test).await.expect("the test ends within its time limit") });
 }
 
-/// The sidecar with nothing given and `/dev/null` as its stdin.
+/// The sidecar without variables of a host, and with `/dev/null` as stdin.
 pub(crate) fn sidecar() -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    for given in ["PORT", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
-        command.env_remove(given);
+    for name in ["PORT", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
+        command.env_remove(name);
     }
-    command.arg(program::ARGUMENT).kill_on_drop(true);
+    command.arg(test_sidecar::ARGUMENT).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-/// Runs a sidecar that cannot start: its exit code, stdout and stderr.
-pub(crate) async fn refused(command: &mut Command) -> (Option<i32>, String, String) {
+/// Runs a sidecar that cannot start. Returns its exit code, stdout and stderr.
+pub(crate) async fn fails_to_start(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// A sidecar that has announced itself. Dropped, it is killed.
-pub(crate) struct Running {
-    /// 0 where it is on a socket.
+/// A sidecar that has announced itself. Dropping it kills the process.
+pub(crate) struct RunningSidecar {
+    /// The port, or 0 if the sidecar listens on a socket.
     pub(crate) port: u16,
     socket: Option<PathBuf>,
     pub(crate) stdin: Option<ChildStdin>,
@@ -54,15 +54,15 @@ pub(crate) struct Running {
     stderr: Option<BufReader<ChildStderr>>,
 }
 
-impl Running {
+impl RunningSidecar {
     pub(crate) async fn start(command: &mut Command) -> Self {
         let (line, mut running) = Self::announced(command).await;
-        // As naive as readers get.
+        // The simplest possible reader of an announcement.
         running.port = line.trim_end().strip_prefix("BACKEND_PORT:").unwrap().parse().unwrap();
         running
     }
 
-    /// One that was handed the socket at `path`.
+    /// Starts a sidecar that inherits the listener of the socket at `path`.
     pub(crate) async fn start_on(command: &mut Command, path: &Path) -> Self {
         let (line, mut running) = Self::announced(command).await;
         assert_eq!(line, "BACKEND_SOCKET:3\n");
@@ -70,7 +70,7 @@ impl Running {
         running
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the sidecar is tested without the supervisor")]
+    #[expect(clippy::disallowed_methods, reason = "this test runs the sidecar without the supervisor")]
     async fn announced(command: &mut Command) -> (String, Self) {
         let mut child = command.spawn().unwrap();
         let stderr = child.stderr.take().map(BufReader::new);
@@ -86,7 +86,7 @@ impl Running {
     }
 
     /// Reads stderr up to and including the line that contains `text`.
-    pub(crate) async fn says(&mut self, text: &str) -> String {
+    pub(crate) async fn stderr_until(&mut self, text: &str) -> String {
         let stderr = self.stderr.as_mut().unwrap();
         let mut said = String::new();
         while !said.contains(text) {
@@ -95,12 +95,12 @@ impl Running {
         said
     }
 
-    /// Closes the reading end of stderr, as the host's death does.
-    pub(crate) fn stop_listening(&mut self) {
+    /// Closes the reading end of stderr, as the death of the host does.
+    pub(crate) fn close_stderr(&mut self) {
         self.stderr = None;
     }
 
-    /// Waits for the end: the exit code, what stdout carried behind the announcement, and the rest of stderr.
+    /// Waits for the end. Returns the exit code, stdout after the announcement, and the rest of stderr.
     pub(crate) async fn ended(mut self) -> (Option<i32>, String, String) {
         let (mut stdout, mut stderr) = (String::new(), String::new());
         if let Some(mut pipe) = self.stderr.take() {
@@ -110,20 +110,20 @@ impl Running {
         (self.child.wait().await.unwrap().code(), stdout, stderr)
     }
 
-    pub(crate) async fn connect(&self) -> Connection {
+    pub(crate) async fn connect(&self) -> TestConnection {
         match &self.socket {
-            Some(path) => Connection {
+            Some(path) => TestConnection {
                 stream: Box::new(UnixStream::connect(path).await.unwrap()),
                 host: "localhost".to_owned(),
             },
-            None => Connection {
+            None => TestConnection {
                 stream: Box::new(TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()),
                 host: format!("127.0.0.1:{}", self.port),
             },
         }
     }
 
-    /// The process's id.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
@@ -133,7 +133,7 @@ impl Running {
         while TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {}
     }
 
-    /// One request on a connection of its own: the whole answer, in lower case up to the body.
+    /// Sends one request on a new connection, and returns the whole answer.
     pub(crate) async fn request(&self, line: &str, headers: &[&str]) -> String {
         let mut connection = self.connect().await;
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
@@ -144,8 +144,8 @@ impl Running {
     }
 }
 
-/// A connection on which the test decides when each byte is sent.
-pub(crate) struct Connection {
+/// A client connection. The test decides when each byte is sent.
+pub(crate) struct TestConnection {
     stream: Box<dyn Stream>,
     host: String,
 }
@@ -154,13 +154,13 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
-impl Connection {
+impl TestConnection {
     /// Sends `bytes`, in which `{host}` stands for the sidecar's address.
     pub(crate) async fn send(&mut self, bytes: impl fmt::Display) {
         self.stream.write_all(bytes.to_string().replace("{host}", &self.host).as_bytes()).await.unwrap();
     }
 
-    /// The head of the next answer, or what came of it before the sidecar closed the connection.
+    /// The head of the next answer, or its beginning if the sidecar closes the connection earlier.
     pub(crate) async fn head(&mut self) -> String {
         let mut received = Vec::new();
         while !received.ends_with(b"\r\n\r\n")
@@ -171,7 +171,7 @@ impl Connection {
         String::from_utf8_lossy(&received).into_owned()
     }
 
-    /// Reads until `text` was received.
+    /// Reads until `text` arrives.
     pub(crate) async fn receive(&mut self, text: &str) -> String {
         let mut received = Vec::new();
         while !String::from_utf8_lossy(&received).contains(text) {
@@ -189,13 +189,13 @@ impl Connection {
         received
     }
 
-    /// Sends half a request to `/echo` and sees the half come back: the request is in flight.
+    /// Sends half a request to `/echo` and waits until that half comes back: then the request is in flight.
     pub(crate) async fn send_half(&mut self) {
         self.send("POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Length: 10\r\n\r\nfirst").await;
         self.receive("first").await;
     }
 
-    /// Sends the other half: the answer comes to its end, and the connection is closed behind it.
+    /// Sends the other half, and asserts that the answer is complete and the connection closed after it.
     pub(crate) async fn send_other_half(&mut self) {
         self.send("other").await;
         assert_eq!(self.rest().await, "other");
