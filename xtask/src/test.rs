@@ -94,8 +94,8 @@ const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level",
 /// The test programs that need the app and a display, or a browser.
 #[rustfmt::skip]
 const END_TO_END: &[&str] = &[
-    "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "single_instance",
-    "--test", "socket",
+    "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "proxy",
+    "--test", "single_instance",
 ];
 
 /// The runner of the Rust tests. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.

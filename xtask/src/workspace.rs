@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use xshell::{Cmd, Shell, cmd};
 
 /// The features of every build by xtask. Cargo compiles the webview's dependencies once for each set of features, so xtask
-/// uses one set only: the embedded front end and, on Linux, the end-to-end test harness and the guard.
+/// uses one set only: the embedded front end and, on Linux, the guard.
 const FEATURES: &str = if cfg!(target_os = "linux") {
-    "aios/custom-protocol,integration-tests/desktop,pillion-guard/program"
+    "aios/custom-protocol,pillion-guard/program"
 } else {
     "aios/custom-protocol"
 };

@@ -1,7 +1,7 @@
 //! The command line, and the parts of the benchmark in their order.
 
-mod always;
 mod app;
+mod availability;
 mod backends;
 mod build;
 mod child;
@@ -50,7 +50,7 @@ enum Part {
     /// Requests from inside the webview, by each route.
     Routes,
     /// Crashes, idling, and many sidecars at once.
-    Always,
+    Availability,
 }
 
 /// What the benchmark runs itself as, so that each measured process is a fresh one.
@@ -61,7 +61,7 @@ enum Helper {
     #[command(hide = true)]
     Drain(flood::Drain),
     #[command(hide = true)]
-    Keep(always::Keep),
+    Hold(availability::Hold),
 }
 
 /// How much is measured.
@@ -132,7 +132,7 @@ fn run(arguments: Arguments) -> Result<Option<Report>> {
     match arguments.helper {
         Some(Helper::Produce(produce)) => return produce.run().map(|()| None),
         Some(Helper::Drain(drain)) => return drain.run().map(|()| None),
-        Some(Helper::Keep(keep)) => return keep.run().map(|()| None),
+        Some(Helper::Hold(hold)) => return hold.run().map(|()| None),
         None => {}
     }
     let effort = if arguments.quick { QUICK } else { FULL };
@@ -161,7 +161,7 @@ impl Part {
             Self::Flood => &[("A flood of output: the supervisor beside a bare read loop", flood::measure)],
             Self::App => &[("The app's start: AIOS beside an empty Tauri shell", app::measure)],
             Self::Routes => &[("A request from the webview, by each way to a sidecar", routes::measure)],
-            Self::Always => &always::SECTIONS,
+            Self::Availability => &availability::SECTIONS,
         }
     }
 }

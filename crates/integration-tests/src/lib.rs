@@ -1,48 +1,68 @@
-//! What the tests share.
+//! Shared support for tests that start real processes: the helper programs, and what finds, watches and kills them.
+//!
+//! `cargo test -p integration-tests` needs no webview, no display and no browser; tests that do are in `end-to-end-tests`.
+//! The Windows tests are a crate of their own, `windows-tests`. Folding them in here would not save code: on Windows a test
+//! observes a process by its handle instead of `/proc`, a stop is the end of stdin instead of SIGTERM, and the sidecar's steps
+//! are different ones (jobs, consoles and pipes instead of signals, sessions and descriptors). The two crates have only the
+//! 15 lines of [`run`] in common.
 
-#[cfg(target_os = "linux")]
-mod alone;
 #[cfg(unix)]
-pub mod doomed;
+pub mod dying_host;
 #[cfg(target_os = "linux")]
-mod marked;
+mod isolated;
 #[cfg(target_os = "linux")]
 pub mod orphans;
 #[cfg(target_os = "linux")]
-mod tree;
+mod process_marker;
 #[cfg(target_os = "linux")]
-mod witness;
+mod process_tree;
+#[cfg(target_os = "linux")]
+mod report_server;
 
 #[cfg(target_os = "linux")]
-pub use alone::{alone, alone_with};
+pub use isolated::{isolated, isolated_with};
 #[cfg(target_os = "linux")]
-pub use marked::{Living, Mark};
+pub use process_marker::{LiveProcess, ProcessMarker};
 #[cfg(target_os = "linux")]
-pub use tree::Tree;
+pub use process_tree::ProcessTree;
 #[cfg(target_os = "linux")]
-pub use witness::{Contact, Witness};
+pub use report_server::{ReportServer, Reporter};
 
-#[cfg(all(target_os = "linux", feature = "desktop"))]
-pub mod browser;
-#[cfg(all(target_os = "linux", feature = "desktop"))]
-pub mod webview;
+use std::{env, future::Future, io, path::PathBuf, time::Duration};
 
-use std::{future::Future, time::Duration};
+/// The time after which a test counts as hanging. No step of a test is expected to take this long, even on a busy machine.
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a test may take before it counts as hanging. Nothing is ever expected to take this long, whatever else the
-/// machine does meanwhile.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs the body of a test on a runtime with a worker of its own, and turns a hang into a failure.
+/// Runs the body of a test on a runtime with one worker thread. The test fails if the body takes longer than
+/// [`TEST_TIMEOUT`].
 ///
 /// # Panics
-/// When the body does, or hangs.
+/// If the body panics or hangs.
 pub fn run(body: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .expect("the system has the resources for a test");
-    let finished = runtime.block_on(async { tokio::time::timeout(PATIENCE, body).await.is_ok() });
-    assert!(finished, "the test hangs: it was given up after {} s", PATIENCE.as_secs());
+    let finished = runtime.block_on(async { tokio::time::timeout(TEST_TIMEOUT, body).await.is_ok() });
+    assert!(finished, "the test hangs: it was given up after {} s", TEST_TIMEOUT.as_secs());
+}
+
+/// The path of a program that this workspace builds, such as `fake-sidecar`. Cargo puts all programs of a profile into one
+/// folder, and tests into the folder `deps` below it.
+///
+/// # Errors
+/// The program is not there; the error says how to build it.
+pub fn helper_program(name: &str) -> io::Result<PathBuf> {
+    let mut folder = env::current_exe()?;
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let file = folder.join(format!("{name}{}", env::consts::EXE_SUFFIX));
+    if file.is_file() {
+        return Ok(file);
+    }
+    let cure = format!("run `cargo build --workspace --bin {name}`, or use `cargo xtask test`");
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not built: {cure}", file.display())))
 }

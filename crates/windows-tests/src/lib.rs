@@ -17,9 +17,9 @@ use tokio::{
 use winsafe::{HPROCESS, co, guard::CloseHandleGuard};
 
 /// How long a test may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long after the end of an app something of its sidecar may live, at most.
-pub const AFTER_THE_APP: Duration = Duration::from_secs(5);
+pub const SURVIVAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the body of a test, and turns a hang into a failure.
 ///
@@ -31,26 +31,26 @@ pub fn run(body: impl Future<Output = ()>) {
         .enable_all()
         .build()
         .expect("the system has the resources for a test");
-    let finished = runtime.block_on(async { timeout(PATIENCE, body).await.is_ok() });
-    assert!(finished, "the test hangs: it was given up after {} s", PATIENCE.as_secs());
+    let finished = runtime.block_on(async { timeout(TEST_TIMEOUT, body).await.is_ok() });
+    assert!(finished, "the test hangs: it was given up after {} s", TEST_TIMEOUT.as_secs());
 }
 
 /// Where processes report to.
 #[derive(Debug)]
-pub struct Witness {
+pub struct ReportServer {
     listener: TcpListener,
-    early: Mutex<Vec<Contact>>,
+    early: Mutex<Vec<Reporter>>,
 }
 
 /// A process that is there.
-pub struct Contact {
+pub struct Reporter {
     who: String,
     /// Nothing where it has ended already.
     process: Option<CloseHandleGuard<HPROCESS>>,
     stream: BufReader<TcpStream>,
 }
 
-impl Witness {
+impl ReportServer {
     /// Listens on a port of its own.
     ///
     /// # Panics
@@ -73,25 +73,25 @@ impl Witness {
     ///
     /// # Panics
     /// Where a process dies before it has said who it is.
-    pub async fn hear(&self, who: &str) -> Contact {
+    pub async fn hear(&self, who: &str) -> Reporter {
         let mut early = self.early.lock().await;
         loop {
             if let Some(found) = early.iter().position(|contact| contact.who == who) {
                 return early.swap_remove(found);
             }
             let (stream, _) = self.listener.accept().await.expect("a listener accepts");
-            early.push(Contact::meet(stream).await);
+            early.push(Reporter::meet(stream).await);
         }
     }
 }
 
-impl fmt::Debug for Contact {
+impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.who)
     }
 }
 
-impl Contact {
+impl Reporter {
     async fn meet(stream: TcpStream) -> Self {
         let mut contact = Self { who: String::new(), process: None, stream: BufReader::new(stream) };
         let introduction = contact.line().await;
@@ -130,9 +130,9 @@ impl Contact {
     /// Where it lives for longer than anything may after the end of its app.
     pub async fn dies(self) {
         let Some(process) = self.process else { return };
-        let limit = u32::try_from(AFTER_THE_APP.as_millis()).expect("it is short");
+        let limit = u32::try_from(SURVIVAL_LIMIT.as_millis()).expect("it is short");
         let waited = tokio::task::spawn_blocking(move || process.WaitForSingleObject(Some(limit)));
         let waited = waited.await.expect("waiting does not panic").expect("a process can be waited for");
-        assert_eq!(waited, co::WAIT::OBJECT_0, "{} is alive, {} s later", self.who, AFTER_THE_APP.as_secs());
+        assert_eq!(waited, co::WAIT::OBJECT_0, "{} is alive, {} s later", self.who, SURVIVAL_LIMIT.as_secs());
     }
 }

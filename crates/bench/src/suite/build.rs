@@ -140,7 +140,7 @@ impl Workspace {
             &["--package", "routes", "--features", "routes/custom-protocol"],
             &[("TAURI_CONFIG", &config)],
         )?;
-        let streams = ["--package", "integration-tests", "--features", "desktop", "--bin", "streams"];
+        let streams = ["--package", "end-to-end-tests", "--bin", "streams"];
         self.cargo(&streams, &[])?;
         for name in ["routes", "streams"] {
             fs::copy(self.target.join("release").join(name), folder.join(name))?;

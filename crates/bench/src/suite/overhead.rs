@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use integration_tests::{Living, Mark};
+use integration_tests::{LiveProcess, ProcessMarker};
 use pillion::{Program, SidecarEvent, Spec, State, StopOutcome, Supervisor};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -79,9 +79,9 @@ fn bare(program: &Path) -> Result<Trial> {
 
 /// The supervisor and its guard, and what the guard holds in MiB once the backend is ready.
 fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
-    let mark = Mark::new()?;
+    let marker = ProcessMarker::new()?;
     runtime.block_on(async {
-        let spec = Spec::run("backend", Program::new(program).env(Mark::VARIABLE, mark.value()));
+        let spec = Spec::run("backend", Program::new(program).env(ProcessMarker::VARIABLE, marker.value()));
         let begun = Instant::now();
         let (backend, mut events) = Supervisor::start(spec);
         let mut announced = None;
@@ -106,7 +106,7 @@ fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
             }
         };
         let announced = announced.context("ready without an announcement")?;
-        let guard = mark.alive()?.into_iter().find(Living::is_guard).context("there is no guard")?;
+        let guard = marker.alive()?.into_iter().find(LiveProcess::is_guard).context("there is no guard")?;
         let held = mib(child::memory(guard.pid)?.pss);
         let asked = Instant::now();
         let outcome = backend.stop().await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use integration_tests::{Living, Mark};
+use integration_tests::{LiveProcess, ProcessMarker};
 use rustix::process::{Signal, kill_process};
 
 use super::child;
@@ -18,27 +18,27 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Launch {
     shell: Child,
-    mark: Mark,
+    marker: ProcessMarker,
     /// When it was spawned, in milliseconds since the epoch: the clock that its page shares with us.
     pub(crate) spawned_at: f64,
 }
 
 impl Launch {
     pub(crate) fn start(mut command: Command) -> Result<Self> {
-        let mark = Mark::new()?;
-        command.env(Mark::VARIABLE, mark.value());
+        let marker = ProcessMarker::new()?;
+        command.env(ProcessMarker::VARIABLE, marker.value());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         #[expect(clippy::disallowed_methods, reason = "what the page measured goes by that clock")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         #[expect(clippy::disallowed_methods, reason = "the app is owned here, with all that it starts")]
         let shell = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Self { shell, mark, spawned_at: now.as_secs_f64() * 1e3 })
+        Ok(Self { shell, marker, spawned_at: now.as_secs_f64() * 1e3 })
     }
 
     /// The proportional memory of all its processes, in bytes. One that has ended since holds nothing.
     pub(crate) fn pss(&self) -> Result<u64> {
-        let held = |process: Living| child::memory(process.pid).map_or(0, |memory| memory.pss);
-        Ok(self.mark.alive()?.into_iter().map(held).sum())
+        let held = |process: LiveProcess| child::memory(process.pid).map_or(0, |memory| memory.pss);
+        Ok(self.marker.alive()?.into_iter().map(held).sum())
     }
 
     /// Ends the app with SIGTERM, and waits until none of its processes is left.
@@ -47,7 +47,7 @@ impl Launch {
         self.shell.wait()?;
         let deadline = Instant::now() + LINGER;
         loop {
-            let left = self.mark.alive()?;
+            let left = self.marker.alive()?;
             if left.is_empty() {
                 return Ok(());
             }
@@ -60,7 +60,7 @@ impl Launch {
 
 impl Drop for Launch {
     fn drop(&mut self) {
-        for process in self.mark.alive().unwrap_or_default() {
+        for process in self.marker.alive().unwrap_or_default() {
             // One that has just ended cannot be killed, and need not be.
             let _ = process.signal(Signal::KILL);
         }

@@ -1,33 +1,33 @@
-//! A plain program on the `pillion` crate that dies as it is told. What becomes of its sidecar is what the test wants to
-//! know. The command line is that of `integration_tests::doomed`.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
+//! A plain program on the `pillion` crate. It dies in the way that its arguments say, and the test observes what becomes of
+//! its sidecar. The command line is described in `integration_tests::dying_host`.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
-use integration_tests::doomed::{Doomed, Order, perform};
+use integration_tests::dying_host::{DyingHost, SidecarSettings, run_host};
 use pillion::{Program, Restart, Spec, State, Supervisor};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
-    perform::<Host>();
+    run_host::<PillionHost>();
 }
 
-/// Has no exit event: whatever it does of its own accord, pillion does not depend on it.
-struct Host {
-    // Dropped in this order, as a program does that declares them in the other.
+/// Needs no exit event: pillion's guarantee does not depend on one.
+struct PillionHost {
+    // Fields drop in this settings, as variables that are declared in the reverse order would.
     supervisor: Supervisor,
     runtime: Runtime,
 }
 
-impl Doomed for Host {
-    fn start(order: Order) -> Self {
-        let spec = Spec::run("sidecar", Program::new(order.program).args(order.arguments))
-            .ready_timeout(order.ready_timeout)
-            .grace(order.grace)
-            // What is started again while the app lives is no survivor, but would look like one.
+impl DyingHost for PillionHost {
+    fn start(settings: SidecarSettings) -> Self {
+        let spec = Spec::run("sidecar", Program::new(settings.program).args(settings.arguments))
+            .ready_timeout(settings.ready_timeout)
+            .grace(settings.grace)
+            // A restart while the app is alive would look like a survivor.
             .restart(Restart::Never);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let supervisor = runtime.block_on(async {
             let (supervisor, mut events) = Supervisor::start(spec);
-            // As an app does that shows them.
+            // An app that shows events reads them all the time.
             tokio::spawn(async move { while events.next().await.is_some() {} });
             supervisor
         });
@@ -40,8 +40,8 @@ impl Doomed for Host {
 
     fn begin_to_stop(&self) {
         self.runtime.block_on(async {
-            let stopped = self.supervisor.clone();
-            tokio::spawn(async move { stopped.stop().await });
+            let supervisor = self.supervisor.clone();
+            tokio::spawn(async move { supervisor.stop().await });
             let mut changes = self.supervisor.watch();
             while changes.next().await.is_some_and(|status| status.state == State::Ready) {}
         });

@@ -1,39 +1,42 @@
-//! A sidecar that does what its arguments say, one after the other.
+//! A sidecar that executes its arguments as steps, in their order.
 //!
 //! ```text
-//! out TEXT      write TEXT to stdout, and flush; \n \r \\ and \xNN are escapes, \s is a space, \p the port of listen
+//! out TEXT      write TEXT to stdout, and flush; \n \r \\ and \xNN are escapes, \s is a space, \p the port of `listen`
 //! err TEXT      the same to stderr
+//! log TEXT      write TEXT as a line to both streams; if a reader is gone, exit with 141, as SIGPIPE ends other programs
 //! noise N       write N bytes without a newline to stdout
-//! lines N       write N numbered lines of 100 bytes to stdout, a few of them to stderr
+//! lines N       write N numbered lines of 100 bytes to stdout, and each 1000th number to stderr
 //! env NAME      write NAME=value as a line to stdout, or "NAME is unset"
-//! listen KIND   serve every path on an OS-chosen port: ok, bare (200 without a body), foreign (another instance's
-//!               nonce), silent (never answers), late (503 first, then ok), sick (ok first, then 503), slow (ok at
-//!               once first, then after 600 ms), queue (ok, one connection after the other, 20 ms each), /PATH (ok there, 404 elsewhere), or a status code
-//! inherit KIND  the same as listen on the listener that was handed over by LISTEN_FDS and LISTEN_PID, and fail without
-//! announce      write BACKEND_PORT:{port} of the last listen
-//! deaf          ignore SIGTERM from here on
+//! listen KIND   serve every path on a port that the system chooses. KIND is ok, bare (200 without a body), foreign
+//!               (the nonce of another instance), silent (no answer), late (first 503, then ok), sick (first ok, then
+//!               503), held (first ok at once; each later answer waits for a byte from the test on the last connection of
+//!               `report`), queue (like held, and serves one connection after the other), /PATH (ok at this path, else
+//!               404), or a status code
+//! inherit KIND  like `listen`, on the listener from LISTEN_FDS and LISTEN_PID; fails if there is none
+//! announce      write BACKEND_PORT:{port} of the last `listen`
+//! ignore-term   ignore SIGTERM from now on
 //! close         close stdout and stderr
-//! term          wait for SIGTERM, or go on at once if it came already
+//! term          wait for SIGTERM; continue at once if it has already come
 //! eof           wait for the end of stdin
-//! tell PORT TEXT connect to the test at that port, write TEXT as a line, and hold the connection until death
-//! hear          wait until the test answers on the last of these connections, or ends it
-//! fork … ;      do what stands before the semicolon in a child of the same group, and go on
-//! new-group … ; the same in a child that leads a group of its own
-//! daemon … ;    the same in a daemon: two forks, a session of its own, stdout kept open (setsid(1))
-//! subreaper     adopt the daemons from here on (PR_SET_CHILD_SUBREAPER, Linux only)
-//! storm N       start N deaf children, one after the other, each in a group of its own
-//! hop N         hand on to a process in a session of its own and end, N times over, for as long as the test holds the last
-//!               of these connections: each is handed it as its stdin; the last one waits for its end
+//! report PORT TEXT  connect to the test at PORT, write TEXT as a line, and hold the connection until death
+//! wait          wait until the test answers on the last of these connections, or closes it
+//! fork … ;      run the steps up to the semicolon in a child in the same process group, and continue
+//! fork-without-env … ;  the same with an empty environment
+//! new-group … ; the same in a child that leads its own process group
+//! daemon … ;    the same in a daemon: two forks, its own session, stdout held open (setsid(1))
+//! pool N PORT   start N workers with an empty environment. Each reports `up` at PORT and finishes its job when its stdin ends
+//! drain         end the stdin of the workers, and wait for them; exit with 1 if a worker lost its job
+//! exec … ;      replace this process by itself with the steps up to the semicolon or the end (execve(2))
+//! subreaper     become the parent of orphaned descendants (PR_SET_CHILD_SUBREAPER, Linux only)
+//! storm N       start N children that ignore SIGTERM, each in its own process group
+//! hop N         pass the last of these connections to a process in its own session as its stdin, and end. That process does
+//!               the same, N times in all, for as long as the test holds the connection. The last one waits for its end
 //! park          wait for ever
-//! exit N        exit with N
+//! exit N        exit with status N
 //! raise N       die by signal N
 //! ```
-#![expect(
-    clippy::disallowed_methods,
-    clippy::zombie_processes,
-    reason = "its children are meant to be owned by nobody"
-)]
-#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
+#![expect(clippy::disallowed_methods, clippy::zombie_processes, reason = "its children must have no owner")]
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 use std::{
     env,
@@ -44,35 +47,39 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::process::CommandExt,
     },
-    process::{self, Command, Stdio},
+    process::{self, Child, Command, Stdio},
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread,
-    time::Duration,
 };
 
 use signal_hook::{consts::SIGTERM, iterator::Signals};
 
+/// The steps that are followed by the steps of a child, up to the semicolon.
+const CHILD_STEPS: [&str; 5] = ["fork", "fork-without-env", "new-group", "daemon", "exec"];
+
 fn main() {
     let steps: Vec<String> = env::args().skip(1).collect();
-    // From the start on, so that a SIGTERM that comes before `term` is not lost. What stands in a fork is not ours.
-    let mut forked = false;
+    // The handler is installed at the start, so that a SIGTERM before `term` is not lost. The steps of a child do not count.
+    let mut in_child = false;
     let ours = |step: &&String| {
-        forked = matches!(step.as_str(), "fork" | "new-group" | "daemon") || forked && *step != ";";
-        !forked
+        in_child = CHILD_STEPS.contains(&step.as_str()) || in_child && *step != ";";
+        !in_child
     };
     let mut signals =
         steps.iter().filter(ours).any(|step| step == "term").then(|| Signals::new([SIGTERM]).unwrap());
     let mut port = 0;
-    let mut told: Vec<TcpStream> = Vec::new();
+    let mut reports: Vec<TcpStream> = Vec::new();
+    let mut workers: Vec<Child> = Vec::new();
     let mut steps = steps.into_iter();
     while let Some(step) = steps.next() {
         let mut argument = || steps.next().unwrap_or_else(|| panic!("{step} needs an argument"));
         match step.as_str() {
             "out" => write(&mut io::stdout(), &unescape(&argument(), port)),
             "err" => write(&mut io::stderr(), &unescape(&argument(), port)),
+            "log" => log(&unescape(&argument(), port)),
             "noise" => noise(argument().parse().unwrap()),
             "lines" => lines(argument().parse().unwrap()),
             "env" => {
@@ -81,10 +88,10 @@ fn main() {
                     env::var(&name).map_or_else(|_| " is unset".to_owned(), |value| format!("={value}"));
                 write(&mut io::stdout(), format!("{name}{value}\n").as_bytes());
             }
-            "listen" => port = listen(TcpListener::bind("127.0.0.1:0").unwrap(), &argument()),
-            "inherit" => port = listen(inherited(), &argument()),
+            "listen" => port = listen(TcpListener::bind("127.0.0.1:0").unwrap(), &argument(), reports.last()),
+            "inherit" => port = listen(inherited(), &argument(), reports.last()),
             "announce" => write(&mut io::stdout(), format!("BACKEND_PORT:{port}\n").as_bytes()),
-            "deaf" => drop(Signals::new([SIGTERM]).unwrap()),
+            "ignore-term" => drop(Signals::new([SIGTERM]).unwrap()),
             "close" => {
                 let nowhere = File::options().write(true).open("/dev/null").unwrap();
                 rustix::stdio::dup2_stdout(&nowhere).unwrap();
@@ -92,21 +99,32 @@ fn main() {
             }
             "term" => drop(signals.as_mut().unwrap().forever().next()),
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
-            "tell" => {
+            "report" => {
                 let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();
                 write(&mut test, format!("{}\n", argument()).as_bytes());
-                told.push(test);
+                reports.push(test);
             }
-            "hear" => drop(told.last_mut().unwrap().read(&mut [0])),
-            "fork" | "new-group" => {
+            "wait" => drop(reports.last_mut().unwrap().read(&mut [0])),
+            "fork" | "fork-without-env" | "new-group" => {
                 let theirs: Vec<_> = steps.by_ref().take_while(|step| step != ";").collect();
                 let mut command = Command::new(env::current_exe().unwrap());
                 command.args(theirs).stdin(Stdio::null());
-                if step == "new-group" {
-                    command.process_group(0);
+                match step.as_str() {
+                    "new-group" => drop(command.process_group(0)),
+                    "fork-without-env" => drop(command.env_clear()),
+                    _ => {}
                 }
                 command.spawn().unwrap();
             }
+            "exec" => {
+                let theirs: Vec<_> = steps.by_ref().take_while(|step| step != ";").collect();
+                panic!("{}", Command::new(env::current_exe().unwrap()).args(theirs).exec());
+            }
+            "pool" => {
+                let (count, port): (usize, _) = (argument().parse().unwrap(), argument());
+                workers.extend((0..count).map(|_| worker(&port)));
+            }
+            "drain" => drain(&mut workers),
             "daemon" => {
                 let theirs: Vec<_> = steps.by_ref().take_while(|step| step != ";").collect();
                 let mut command = Command::new("setsid");
@@ -118,23 +136,30 @@ fn main() {
             "storm" => {
                 for _ in 0..argument().parse().unwrap() {
                     let mut command = Command::new(env::current_exe().unwrap());
-                    command.args(["deaf", "park"]).stdin(Stdio::null()).process_group(0).spawn().unwrap();
+                    command
+                        .args(["ignore-term", "park"])
+                        .stdin(Stdio::null())
+                        .process_group(0)
+                        .spawn()
+                        .unwrap();
                 }
             }
-            "hop" => hop(argument().parse().unwrap(), told.pop()),
+            "hop" => hop(argument().parse().unwrap(), reports.pop()),
             "park" => loop {
                 thread::park();
             },
             "exit" => process::exit(argument().parse().unwrap()),
             "raise" => signal_hook::low_level::emulate_default_handler(argument().parse().unwrap()).unwrap(),
-            _ => panic!("no such step: {step}"),
+            _ => panic!("unknown step: {step}"),
         }
     }
 }
 
-/// Nobody is who was seen just now. The test knows all the same whether anybody is left, and may end it at any time.
-fn hop(left: u32, told: Option<TcpStream>) {
-    let mut test = told.unwrap_or_else(|| TcpStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap()));
+/// A process that was just seen has ended when it is looked for again. The connection tells the test whether one is left, and
+/// the test ends the sequence by closing it.
+fn hop(left: u32, report: Option<TcpStream>) {
+    let mut test =
+        report.unwrap_or_else(|| TcpStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap()));
     rustix::process::setsid().unwrap();
     test.set_nonblocking(left > 0).unwrap();
     if test.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
@@ -144,7 +169,31 @@ fn hop(left: u32, told: Option<TcpStream>) {
     process::exit(0);
 }
 
-/// Writes what it can: a reader that has gone away is part of many scenarios.
+/// Starts a worker. It holds its job until its stdin ends, and SIGTERM kills it.
+fn worker(port: &str) -> Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["report", port, "up", "eof", "exit", "0"]).env_clear().stdin(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn drain(workers: &mut Vec<Child>) {
+    for worker in &mut *workers {
+        drop(worker.stdin.take());
+    }
+    if !workers.drain(..).all(|mut worker| worker.wait().unwrap().success()) {
+        process::exit(1);
+    }
+}
+
+fn log(text: &[u8]) {
+    let line = [text, b"\n"].concat();
+    let written = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
+    if written.and_then(|()| io::stderr().write_all(&line)).is_err() {
+        process::exit(141);
+    }
+}
+
+/// Ignores errors: in many scenarios the reader is gone.
 fn write(stream: &mut impl Write, bytes: &[u8]) {
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
 }
@@ -199,38 +248,37 @@ fn unescape(text: &str, port: u16) -> Vec<u8> {
     bytes
 }
 
-/// The listener that was handed over (`sd_listen_fds(3)`).
+/// The listener that the supervisor handed over (`sd_listen_fds(3)`).
 fn inherited() -> TcpListener {
     assert_eq!(env::var("LISTEN_PID").unwrap(), process::id().to_string());
     assert_eq!(env::var("LISTEN_FDNAMES").unwrap(), "http");
     let listener = listenfd::ListenFd::from_env().take_tcp_listener(0).unwrap();
-    listener.expect("LISTEN_FDS says that there is one")
+    listener.expect("LISTEN_FDS names a listener")
 }
 
-/// Serves in the background, and returns the port once connections are accepted.
-fn listen(listener: TcpListener, kind: &str) -> u16 {
+/// Serves in the background. Connections are accepted when this returns the port.
+fn listen(listener: TcpListener, kind: &str, test: Option<&TcpStream>) -> u16 {
     let port = listener.local_addr().unwrap().port();
     let kind = kind.to_owned();
-    let (kept, silent) = mpsc::channel();
+    let test = test.map(|test| test.try_clone().unwrap());
+    let (unanswered, connections) = mpsc::channel();
     thread::spawn(move || {
         for connection in listener.incoming() {
-            if kind == "silent" {
-                kept.send(connection.unwrap()).unwrap();
-            } else if kind == "queue" {
-                thread::sleep(Duration::from_millis(20));
-                answer(connection.unwrap(), "ok");
-            } else {
-                let kind = kind.clone();
-                thread::spawn(move || answer(connection.unwrap(), &kind));
+            let (kind, connection) = (kind.clone(), connection.unwrap());
+            let test = test.as_ref().map(|test| test.try_clone().unwrap());
+            match kind.as_str() {
+                "silent" => unanswered.send(connection).unwrap(),
+                "queue" => answer(connection, &kind, test),
+                _ => drop(thread::spawn(move || answer(connection, &kind, test))),
             }
         }
     });
-    // Keeps the silent connections open.
-    thread::spawn(move || silent.into_iter().collect::<Vec<TcpStream>>());
+    // Holds the unanswered connections open.
+    thread::spawn(move || connections.into_iter().collect::<Vec<TcpStream>>());
     port
 }
 
-fn answer(mut connection: TcpStream, kind: &str) {
+fn answer(mut connection: TcpStream, kind: &str, test: Option<TcpStream>) {
     static ASKED: AtomicBool = AtomicBool::new(false);
     let mut request = BufReader::new(connection.try_clone().unwrap());
     let (mut path, mut line) = (String::new(), String::new());
@@ -248,9 +296,10 @@ fn answer(mut connection: TcpStream, kind: &str) {
         "late" => (503, String::new()),
         "sick" if ASKED.swap(true, Ordering::Relaxed) => (503, String::new()),
         "sick" => ok(),
-        "slow" => {
+        "held" | "queue" => {
             if ASKED.swap(true, Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(600));
+                let mut test = test.expect("a report comes before the server that the test holds");
+                let _ = test.read(&mut [0]);
             }
             ok()
         }

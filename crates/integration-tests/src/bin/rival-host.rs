@@ -1,19 +1,19 @@
-//! The app of `fake-host` without pillion: what an app does that starts its sidecar by the book, and which guarantees it
-//! has from that. The command line is that of `integration_tests::doomed`.
+//! `fake-host` without pillion: an app that starts its sidecar in the usual way, for comparison. The command line is
+//! described in `integration_tests::dying_host`.
 //!
 //! It does what tauri-plugin-shell 2 does for an app that stops its sidecar on `RunEvent::Exit`, and a little more:
 //!
-//! - it starts the sidecar with `std::process::Command`, all three streams piped, and drains its output on threads of its
-//!   own; ready means that `BACKEND_PORT:` was read;
-//! - to stop it, it kills it (SIGKILL), as `CommandChild::kill` does. Nobody is asked, and there is no grace period;
-//! - **more**: the sidecar leads a process group of its own, and all of the group is killed, not the child alone;
-//! - **more**: the exit event comes with every end that the app brings about itself: the end of `main` whatever was
-//!   dropped or leaked, `exit`, a failed start, and a panic on another thread that a hook turns into an exit. Tauri sends
-//!   it for `AppHandle::exit` and the last window, but not for `std::process::exit`.
+//! - It starts the sidecar with `std::process::Command` and three pipes, and drains the output on threads of its own. The
+//!   sidecar counts as ready when `BACKEND_PORT:` was read.
+//! - It stops the sidecar by SIGKILL, as `CommandChild::kill` does, without a request to stop and without a grace period.
+//! - **More:** the sidecar leads a process group, and the host kills the whole group instead of the child alone.
+//! - **More:** the exit event runs at each end that the app causes itself: the end of `main` after any drop or leak, `exit`,
+//!   a failed start, and a panic on another thread that a hook turns into an exit. Tauri sends the event for
+//!   `AppHandle::exit` and for the last window, but not for `std::process::exit`.
 //!
-//! No event comes with a signal, an abort, a fault or a panic on the main thread: Tauri handles none of these either. The
-//! sidecar's stdin ends then, which servers do not look at.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
+//! A signal, an abort, a fault or a panic on the main thread causes no event: Tauri handles none of these either. The
+//! sidecar's stdin then ends, but most servers do not read it.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -24,25 +24,28 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::doomed::{Doomed, Order, perform};
+use integration_tests::dying_host::{DyingHost, SidecarSettings, run_host};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 fn main() {
-    perform::<Host>();
+    run_host::<RivalHost>();
 }
 
-struct Host {
-    /// Nothing once it was waited for: its number may be somebody else's then.
+struct RivalHost {
+    /// `None` once it was reaped: another process may then have its pid.
     child: Arc<Mutex<Option<Child>>>,
     announced: mpsc::Receiver<()>,
     ready_timeout: Duration,
 }
 
-impl Doomed for Host {
-    #[expect(clippy::disallowed_methods, reason = "what comes of that is what is measured")]
-    fn start(order: Order) -> Self {
-        let mut command = Command::new(order.program);
-        command.args(order.arguments).process_group(0);
+impl DyingHost for RivalHost {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a spawn without a supervisor is the subject of the comparison"
+    )]
+    fn start(settings: SidecarSettings) -> Self {
+        let mut command = Command::new(settings.program);
+        command.args(settings.arguments).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (announce, announced) = mpsc::channel();
@@ -55,7 +58,7 @@ impl Doomed for Host {
             }
         });
         thread::spawn(move || io::copy(&mut stderr, &mut io::sink()));
-        Self { child: Arc::new(Mutex::new(Some(child))), announced, ready_timeout: order.ready_timeout }
+        Self { child: Arc::new(Mutex::new(Some(child))), announced, ready_timeout: settings.ready_timeout }
     }
 
     fn ready(&self) -> bool {
@@ -83,7 +86,7 @@ impl Doomed for Host {
     }
 }
 
-/// The child was not waited for, so that its number is still its group's.
+/// The child was not reaped yet, so its pid is still the id of its group.
 fn kill_group(child: &Child) {
     kill_process_group(Pid::from_child(child), Signal::KILL).unwrap();
 }

@@ -1,42 +1,42 @@
-//! Ways for an app to die.
+//! The ways in which an app dies.
 
 use rustix::process::Signal;
 
 /// A way to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
-    /// By its own doing; the word is what [`doomed`](crate::doomed) calls it.
-    Own(&'static str),
-    /// By a signal from outside.
+    /// The app ends itself; the word is the name of that death in [`dying_host`](crate::dying_host).
+    SelfInflicted(&'static str),
+    /// The app receives a signal.
     Signal(Signal),
-    /// By a signal to its whole process group.
+    /// The whole process group of the app receives a signal.
     Group(Signal),
-    /// By Ctrl-C, typed at its terminal.
+    /// A person types Ctrl-C in the terminal of the app.
     CtrlC,
-    /// By the end of its terminal.
-    Terminal,
-    /// Not the app dies, but the guard.
-    Guard,
-    /// The guard and the app are killed, without a chance for one to see the other's end.
-    GuardAndHost,
-    /// The guard is stopped (SIGSTOP), and the app stops its sidecar.
-    StoppedGuard,
-    /// The guard is stopped, and the app is killed.
-    HostOfStoppedGuard,
+    /// The terminal of the app is closed.
+    TerminalClosed,
+    /// The guard is killed, and the app lives on.
+    GuardKilled,
+    /// The guard and the app are killed. Neither of them can react to the end of the other.
+    GuardAndHostKilled,
+    /// The guard is frozen (SIGSTOP), and the app stops its sidecar.
+    GuardStopped,
+    /// The guard is frozen (SIGSTOP), and the app is killed.
+    HostKilledGuardStopped,
 }
 
 impl Death {
-    /// Every one that leaves the guard alone.
+    /// All deaths of the app that do not touch the guard.
     pub const OF_THE_APP: [Self; 19] = [
-        Self::Own("stop"),
-        Self::Own("drop"),
-        Self::Own("leak"),
-        Self::Own("exit"),
-        Self::Own("abort"),
-        Self::Own("segv"),
-        Self::Own("overflow"),
-        Self::Own("panic-main"),
-        Self::Own("panic-thread"),
+        Self::SelfInflicted("stop"),
+        Self::SelfInflicted("drop"),
+        Self::SelfInflicted("leak"),
+        Self::SelfInflicted("exit"),
+        Self::SelfInflicted("abort"),
+        Self::SelfInflicted("segv"),
+        Self::SelfInflicted("overflow"),
+        Self::SelfInflicted("panic-main"),
+        Self::SelfInflicted("panic-thread"),
         Self::Signal(Signal::TERM),
         Self::Signal(Signal::INT),
         Self::Signal(Signal::HUP),
@@ -46,29 +46,29 @@ impl Death {
         Self::Group(Signal::INT),
         Self::Group(Signal::KILL),
         Self::CtrlC,
-        Self::Terminal,
+        Self::TerminalClosed,
     ];
 
-    /// It gives up waiting for its sidecar, which has to be one that is starting.
-    pub const TIME_OUT: Self = Self::Own("time-out");
+    /// The app gives up because its sidecar does not become ready in time. The sidecar must still be starting.
+    pub const TIME_OUT: Self = Self::SelfInflicted("time-out");
 
-    /// What the host does by itself.
+    /// The name of what the host does itself.
     pub(super) fn word(self) -> &'static str {
         match self {
-            Self::Own(word) => word,
-            Self::StoppedGuard => "stop",
+            Self::SelfInflicted(word) => word,
+            Self::GuardStopped => "stop",
             _ => "park",
         }
     }
 
-    /// Whether it needs a terminal of its own.
+    /// Whether the app needs a terminal of its own.
     pub(super) fn needs_terminal(self) -> bool {
-        matches!(self, Self::CtrlC | Self::Terminal)
+        matches!(self, Self::CtrlC | Self::TerminalClosed)
     }
 
-    /// Whether the sidecar is asked to end before it is killed: not where the guard is taken away.
+    /// Whether the sidecar is asked to stop before it is killed. Only the guard's death prevents that.
     #[must_use]
-    pub fn asks(self) -> bool {
-        !matches!(self, Self::Guard | Self::GuardAndHost)
+    pub fn asks_sidecar_to_stop(self) -> bool {
+        !matches!(self, Self::GuardKilled | Self::GuardAndHostKilled)
     }
 }

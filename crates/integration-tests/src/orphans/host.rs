@@ -16,7 +16,7 @@ use rustix::{
 use tokio::process::{Child, Command};
 
 use super::{Death, Scenario};
-use crate::Mark;
+use crate::{ProcessMarker, dying_host::READY_TIMEOUT_VARIABLE, helper_program};
 
 /// The programs that take part.
 #[derive(Debug, Clone)]
@@ -31,44 +31,60 @@ pub struct Programs {
     pub sidecar: PathBuf,
 }
 
-/// What plays the app.
+/// The program that plays the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Through {
-    /// A plain program on the crate.
+pub enum HostKind {
+    /// `fake-host`: a plain program on the crate.
     Crate,
-    /// `pillion run`. It dies by signals only.
+    /// `pillion run`. Only signals kill it.
     Command,
-    /// A plain program that has nothing of pillion, to compare with.
+    /// `rival-host`: a plain program without pillion, for comparison.
     Rival,
     /// A Tauri app: `fake-app`, which lies beside the sidecar.
     Tauri,
 }
 
-/// The app, running. Dropping it ends its terminal, if it has one.
+/// The running app. On drop, its terminal is closed if it has one.
 pub(super) struct Host {
     pub(super) child: Child,
     pub(super) pid: Pid,
     terminal: Option<File>,
 }
 
+impl Programs {
+    /// The programs in the folder where Cargo puts them.
+    ///
+    /// # Errors
+    /// A program is not built.
+    pub fn built() -> io::Result<Self> {
+        Ok(Self {
+            host: helper_program("fake-host")?,
+            rival: helper_program("rival-host")?,
+            pillion: helper_program("pillion-under-test")?,
+            sidecar: helper_program("fake-sidecar")?,
+        })
+    }
+}
+
 impl Host {
-    #[expect(clippy::disallowed_methods, reason = "the scenario watches over it")]
+    #[expect(clippy::disallowed_methods, reason = "the scenario kills what it starts")]
     pub(super) fn start(
         programs: &Programs,
         scenario: &Scenario,
-        mark: &Mark,
+        marker: &ProcessMarker,
         port: u16,
         sidecar: Vec<String>,
+        ready_timeout: Duration,
     ) -> io::Result<Self> {
         let grace = scenario.grace.as_millis();
-        let words = match scenario.through {
-            Through::Crate | Through::Rival | Through::Tauri => {
+        let words = match scenario.host {
+            HostKind::Crate | HostKind::Rival | HostKind::Tauri => {
                 let (moment, death) = (scenario.moment.word(), scenario.death.word());
                 let app = programs.sidecar.with_file_name("fake-app");
-                let host = match scenario.through {
-                    Through::Rival => &programs.rival,
-                    Through::Tauri => &app,
-                    Through::Crate | Through::Command => &programs.host,
+                let host = match scenario.host {
+                    HostKind::Rival => &programs.rival,
+                    HostKind::Tauri => &app,
+                    HostKind::Crate | HostKind::Command => &programs.host,
                 };
                 vec![
                     host.to_string_lossy().into_owned(),
@@ -78,7 +94,7 @@ impl Host {
                     death.to_owned(),
                 ]
             }
-            Through::Command => {
+            HostKind::Command => {
                 let program = programs.pillion.to_string_lossy().into_owned();
                 vec![program, "run".to_owned(), format!("--grace={grace}ms"), "--".to_owned()]
             }
@@ -86,7 +102,7 @@ impl Host {
         let (mut command, [stdin, stdout, stderr], terminal) = if scenario.death.needs_terminal() {
             let (ours, theirs) = terminal()?;
             let mut command = Command::new("setsid");
-            // Not a group leader yet, so that setsid(1) need not fork and the process stays the same.
+            // The child does not lead a group yet. setsid(1) therefore need not fork, and the process stays the same.
             command.args(["--ctty", "env"]);
             let streams = [theirs.try_clone()?.into(), theirs.try_clone()?.into(), theirs.into()];
             (command, streams, Some(ours))
@@ -95,34 +111,37 @@ impl Host {
             command.process_group(0);
             (command, [Stdio::null(), Stdio::null(), Stdio::null()], None)
         };
-        // A test that a shell runs in the background ignores Ctrl-C, and its children inherit that.
+        // A shell that runs a test in the background ignores Ctrl-C, and its children inherit that.
         command
             .arg("--default-signal")
             .args(words)
             .args(sidecar)
-            .env(Mark::VARIABLE, mark.value())
+            .env(ProcessMarker::VARIABLE, marker.value())
+            .env(READY_TIMEOUT_VARIABLE, ready_timeout.as_millis().to_string())
             .kill_on_drop(true);
         let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn()?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         Ok(Self { child, pid: pid.ok_or(io::ErrorKind::NotFound)?, terminal })
     }
 
-    /// Kills it from outside, unless it dies by its own doing. It is not waited for before, so its number is its own.
-    pub(super) async fn kill(&mut self, death: Death, mark: &Mark) -> io::Result<()> {
+    /// Kills it from outside, unless it ends itself. It was not reaped before, so its pid is still its own.
+    pub(super) async fn kill(&mut self, death: Death, marker: &ProcessMarker) -> io::Result<()> {
         match death {
             Death::Signal(Signal::SEGV) => {
-                // std's handler of it lets the first one pass that is no fault, and restores the default.
+                // The standard library's handler returns from the first SIGSEGV without a fault, and restores the default
+                // action. The signal is therefore sent until the process has died.
                 while tokio::time::timeout(Duration::from_millis(20), self.child.wait()).await.is_err() {
                     kill_process(self.pid, Signal::SEGV)?;
                 }
             }
             Death::Signal(signal) => kill_process(self.pid, signal)?,
             Death::Group(signal) => kill_process_group(self.pid, signal)?,
-            Death::GuardAndHost => {
-                // Stopped first, so that neither sees the other's end.
+            Death::GuardAndHostKilled => {
+                // Both are frozen first, so that neither can react to the end of the other.
                 kill_process(self.pid, Signal::STOP)?;
                 for signal in [Signal::STOP, Signal::KILL] {
-                    mark.alive()?
+                    marker
+                        .alive()?
                         .iter()
                         .filter(|process| process.is_guard())
                         .try_for_each(|guard| guard.signal(signal))?;
@@ -134,15 +153,15 @@ impl Host {
                     terminal.write_all(b"\x03")?;
                 }
             }
-            Death::Terminal => self.terminal = None,
-            Death::HostOfStoppedGuard => kill_process(self.pid, Signal::KILL)?,
-            Death::Own(_) | Death::Guard | Death::StoppedGuard => {}
+            Death::TerminalClosed => self.terminal = None,
+            Death::HostKilledGuardStopped => kill_process(self.pid, Signal::KILL)?,
+            Death::SelfInflicted(_) | Death::GuardKilled | Death::GuardStopped => {}
         }
         Ok(())
     }
 }
 
-/// Both ends of a new terminal.
+/// Both ends of a new pseudoterminal.
 fn terminal() -> io::Result<(File, OwnedFd)> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&ours)?;

@@ -1,84 +1,159 @@
-//! Sidecars that are hard to be rid of.
+//! Sidecars that are hard to stop completely.
 
-/// A kind of sidecar. Each tells the test `up` once for each process of it, before the sidecar announces itself.
+/// A kind of sidecar. Each of its processes reports `up` once, before the sidecar announces itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Ends by itself when it is asked to.
+pub enum SidecarKind {
+    /// Ends on SIGTERM.
     Cooperative,
     /// Ignores SIGTERM and the end of stdin.
-    Deaf,
-    /// Cooperates, but for a child in its group that is deaf.
-    DeafGrandchild,
+    IgnoresSigterm,
+    /// Ends on SIGTERM, but a child in its process group ignores SIGTERM.
+    GrandchildIgnoresSigterm,
     /// A shell that waits for the real server.
     Wrapper,
-    /// Cooperates, but has started a deaf daemon: two forks, a session of its own, the sidecar's stdout kept open.
+    /// Ends on SIGTERM, but has started a daemon that ignores SIGTERM: two forks, its own session, and the sidecar's stdout
+    /// held open.
     Daemon,
-    /// Starts processes all the time: one that hops from session to session, and many more once it is asked to end.
+    /// Starts processes all the time: one that moves from session to session, and 300 more when it is asked to stop.
     ForkStorm,
-    /// Cooperates, but is stopped (SIGSTOP) when the app dies.
+    /// Ends on SIGTERM, but is frozen (SIGSTOP) when the app dies.
     Stopped,
-    /// Adopts its daemons itself, and is deaf.
+    /// Ignores SIGTERM, and is the subreaper of its own daemons.
     Subreaper,
-    /// Has ended, while a deaf child lives on in its group.
-    LeaderGone,
+    /// Has exited already, but a child that ignores SIGTERM lives on in its process group.
+    LeaderExited,
+    /// Has worker processes with an empty environment, as `env={}` or a process title leaves it. On SIGTERM it lets them
+    /// finish their jobs first. A worker that receives SIGTERM itself loses its job, and the sidecar does not say goodbye.
+    WorkerPool,
+    /// Ends on SIGTERM, but a child with an empty environment ignores SIGTERM.
+    UnmarkedGrandchild,
+    /// Logs to both streams while it saves its state on SIGTERM. It dies at the first write without a reader, as a program
+    /// does that SIGPIPE kills.
+    LogsWhileItSaves,
+    /// Has replaced itself by execve(2) with a server on another port, as a reloader does.
+    Reexec,
 }
 
-impl Kind {
-    /// Every one.
+impl SidecarKind {
+    /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::Cooperative,
-        Self::Deaf,
-        Self::DeafGrandchild,
+        Self::IgnoresSigterm,
+        Self::GrandchildIgnoresSigterm,
         Self::Wrapper,
         Self::Daemon,
         Self::ForkStorm,
         Self::Stopped,
         Self::Subreaper,
-        Self::LeaderGone,
+        Self::LeaderExited,
     ];
 
-    /// How many processes tell `up`.
-    pub(super) fn ups(self) -> usize {
+    /// The number of its workers.
+    const WORKERS: usize = 3;
+
+    /// How many processes report `up`.
+    pub(super) fn up_reports(self) -> usize {
         match self {
-            Self::Cooperative | Self::Deaf | Self::Wrapper | Self::Stopped => 1,
-            Self::DeafGrandchild | Self::Daemon | Self::ForkStorm | Self::Subreaper | Self::LeaderGone => 2,
+            Self::Cooperative
+            | Self::IgnoresSigterm
+            | Self::Wrapper
+            | Self::Stopped
+            | Self::LogsWhileItSaves
+            | Self::Reexec => 1,
+            Self::GrandchildIgnoresSigterm
+            | Self::Daemon
+            | Self::ForkStorm
+            | Self::Subreaper
+            | Self::LeaderExited
+            | Self::UnmarkedGrandchild => 2,
+            Self::WorkerPool => 1 + Self::WORKERS,
         }
     }
 
-    /// Whether it ends by itself, and tells the test `bye` when it does.
+    /// Whether it ends by itself when it is asked to stop. It reports `bye` then.
     #[must_use]
-    pub fn says_goodbye(self) -> bool {
+    pub fn stops_gracefully(self) -> bool {
         match self {
-            Self::Cooperative | Self::DeafGrandchild | Self::Wrapper | Self::Daemon | Self::Stopped => true,
-            Self::Deaf | Self::ForkStorm | Self::Subreaper | Self::LeaderGone => false,
+            Self::Cooperative
+            | Self::GrandchildIgnoresSigterm
+            | Self::Wrapper
+            | Self::Daemon
+            | Self::Stopped
+            | Self::WorkerPool
+            | Self::UnmarkedGrandchild
+            | Self::LogsWhileItSaves
+            | Self::Reexec => true,
+            Self::IgnoresSigterm | Self::ForkStorm | Self::Subreaper | Self::LeaderExited => false,
         }
     }
 
-    /// Whether nothing is left of it once its first process is dead.
+    /// Whether a part of it ends only by force, at the end of the grace period.
+    #[must_use]
+    pub fn needs_force(self) -> bool {
+        match self {
+            Self::IgnoresSigterm
+            | Self::GrandchildIgnoresSigterm
+            | Self::Daemon
+            | Self::ForkStorm
+            | Self::Subreaper
+            | Self::LeaderExited
+            | Self::UnmarkedGrandchild => true,
+            Self::Cooperative
+            | Self::Wrapper
+            | Self::Stopped
+            | Self::WorkerPool
+            | Self::LogsWhileItSaves
+            | Self::Reexec => false,
+        }
+    }
+
+    /// Whether the death of its first process ends all of it.
     #[must_use]
     pub fn is_one_process(self) -> bool {
-        matches!(self, Self::Cooperative | Self::Deaf | Self::Stopped)
+        match self {
+            Self::Cooperative
+            | Self::IgnoresSigterm
+            | Self::Stopped
+            | Self::LogsWhileItSaves
+            | Self::Reexec => true,
+            Self::GrandchildIgnoresSigterm
+            | Self::Wrapper
+            | Self::Daemon
+            | Self::ForkStorm
+            | Self::Subreaper
+            | Self::LeaderExited
+            | Self::WorkerPool
+            | Self::UnmarkedGrandchild => false,
+        }
     }
 
-    /// Its command line. One that never announces itself stays in its start.
+    /// Its command line. A sidecar that never announces itself stays in its start.
     pub(super) fn command(self, sidecar: &str, port: u16, announces: bool, hops: u32) -> Vec<String> {
         let announce = if announces { "announce" } else { "" };
-        let up = format!("tell {port} up");
+        let up = format!("report {port} up");
         let server = format!("listen ok {up} {announce}");
-        let obey = format!("term tell {port} bye exit 0");
+        let bye = format!("report {port} bye exit 0");
+        let obey = format!("term {bye}");
         let steps = match self {
             Self::Cooperative | Self::Stopped => format!("{server} {obey}"),
-            Self::Deaf => format!("deaf {server} park"),
-            Self::DeafGrandchild => format!("fork deaf {up} park ; {server} {obey}"),
+            Self::IgnoresSigterm => format!("ignore-term {server} park"),
+            Self::GrandchildIgnoresSigterm => format!("fork ignore-term {up} park ; {server} {obey}"),
             Self::Wrapper => {
-                // It waits for the server, because there is something left to do after it.
+                // The shell has a command after the server, so that it cannot replace itself with the server.
                 let script = format!(r#""$0" {server} {obey}; exit 1"#);
                 return ["sh", "-c", &script, sidecar].map(str::to_owned).into();
             }
-            Self::Daemon => format!("daemon deaf {up} park ; {server} {obey}"),
+            Self::Daemon => format!("daemon ignore-term {up} park ; {server} {obey}"),
             Self::ForkStorm => format!("fork {up} hop {hops} ; {server} term storm 300 park"),
-            Self::Subreaper => format!("subreaper deaf daemon deaf {up} park ; {server} park"),
-            Self::LeaderGone => format!("fork deaf {up} park ; {server} hear exit 0"),
+            Self::Subreaper => format!("subreaper ignore-term daemon ignore-term {up} park ; {server} park"),
+            Self::LeaderExited => format!("fork ignore-term {up} park ; {server} wait exit 0"),
+            Self::WorkerPool => format!("pool {} {port} {server} term drain {bye}", Self::WORKERS),
+            // It waits for the test, which cannot find it by its marker to kill it.
+            Self::UnmarkedGrandchild => {
+                format!("fork-without-env ignore-term {up} wait exit 0 ; {server} {obey}")
+            }
+            Self::LogsWhileItSaves => format!("{server} term log saving log saving log saved {bye}"),
+            Self::Reexec => format!("listen ok {announce} exec {server} {obey}"),
         };
         [sidecar].into_iter().chain(steps.split_ascii_whitespace()).map(str::to_owned).collect()
     }

@@ -1,4 +1,4 @@
-//! The death of an app, and what it leaves behind: each way to die against each kind of sidecar.
+//! The death of an app, and the processes that it leaves behind: each way to die with each kind of sidecar.
 
 mod death;
 mod host;
@@ -6,6 +6,6 @@ mod kind;
 mod scenario;
 
 pub use death::Death;
-pub use host::{Programs, Through};
-pub use kind::Kind;
+pub use host::{HostKind, Programs};
+pub use kind::SidecarKind;
 pub use scenario::{Moment, Outcome, Scenario};

@@ -14,10 +14,10 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use super::{Death, Kind, Programs, Through, host::Host};
-use crate::{Contact, Living, Mark, PATIENCE, Witness};
+use super::{Death, HostKind, Programs, SidecarKind, host::Host};
+use crate::{LiveProcess, ProcessMarker, ReportServer, Reporter, TEST_TIMEOUT};
 
-/// When the app dies.
+/// The state of the sidecar at the app's death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// The sidecar has started, and never announces itself.
@@ -38,202 +38,228 @@ impl Moment {
     }
 }
 
-/// What is to happen.
+/// The choices for one death.
 #[derive(Clone, Copy)]
 pub struct Scenario {
-    /// What plays the app.
-    pub through: Through,
+    /// The program that plays the app.
+    pub host: HostKind,
     /// How it dies.
     pub death: Death,
     /// When it dies.
     pub moment: Moment,
-    /// The sidecar that it has.
-    pub kind: Kind,
-    /// How long the sidecar has to end by itself.
+    /// Its sidecar.
+    pub kind: SidecarKind,
+    /// The grace period of the sidecar's stop.
     pub grace: Duration,
-    /// Kill as soon as this much time has passed since the app was started, whatever it has come to; for soaks.
-    pub hurry: Option<Duration>,
+    /// Kills the app this long after its start, whatever it is doing then. For soaks.
+    pub kill_after: Option<Duration>,
 }
 
 impl fmt::Debug for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { through, death, moment, kind, hurry, .. } = self;
-        write!(f, "{death:?} of {through:?} while {moment:?}, {kind:?}")?;
-        hurry.map_or(Ok(()), |hurry| write!(f, ", after {hurry:?}"))
+        let Self { host, death, moment, kind, kill_after, .. } = self;
+        write!(f, "{death:?} of {host:?} while {moment:?}, {kind:?}")?;
+        kill_after.map_or(Ok(()), |delay| write!(f, ", after {delay:?}"))
     }
 }
 
-/// What came of it.
+/// What remained after the death.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Who was alive when the time was up, in words. They have been killed since.
+    /// The command lines of the processes that were alive at the limit. They have been killed since.
     pub survivors: Vec<String>,
-    /// Whether the sidecar has ended by itself, when it was asked to; nothing if nobody could expect it to.
+    /// Whether the sidecar said goodbye. `None` if it cannot be expected to.
     pub graceful: Option<bool>,
     /// The time from the app's death to the end of the last process.
     pub took: Duration,
 }
 
 impl Scenario {
-    /// How long after the app's death something may be alive.
+    /// How long after the app's death a process of the sidecar may be alive.
     pub const LIMIT: Duration = Duration::from_secs(5);
 
     /// A death of a plain program whose sidecar is ready.
+    ///
+    /// A sidecar that ends by itself never reaches the end of its grace period, which is therefore long. Where a part of it
+    /// ends only by force, half of [`Self::LIMIT`] is left to the goodbye and half to the clean-up.
     #[must_use]
-    pub fn new(death: Death, kind: Kind) -> Self {
-        // Time enough to say goodbye on a busy machine; who does not, would only use it to keep the machine busy.
-        let grace = Duration::from_millis(if kind.says_goodbye() { 1000 } else { 200 });
-        Self { through: Through::Crate, death, moment: Moment::Ready, kind, grace, hurry: None }
+    pub fn new(death: Death, kind: SidecarKind) -> Self {
+        let grace = match (kind.stops_gracefully(), kind.needs_force()) {
+            (true, false) => TEST_TIMEOUT,
+            (true, true) => Self::LIMIT / 2,
+            (false, _) => Duration::from_millis(200),
+        };
+        Self { host: HostKind::Crate, death, moment: Moment::Ready, kind, grace, kill_after: None }
     }
 
-    /// Lets it happen.
+    /// Plays the scenario.
     ///
     /// # Errors
-    /// The scene could not be set, or the app does not die.
+    /// A process did not start or report, or the app does not die.
     pub async fn run(self, programs: &Programs) -> io::Result<Outcome> {
-        let (mark, witness) = (Arc::new(Mark::new()?), Witness::new().await);
-        let sidecar = programs.sidecar.to_string_lossy();
-        // Nobody catches up with the rival's, and PID 1 would have to reap all of them.
-        let hops = if self.through == Through::Rival { 20 } else { u32::MAX };
-        let announces = self.moment != Moment::Starting;
-        let command = self.kind.command(&sidecar, witness.port(), announces, hops);
-        // Dropped after the host, which could start somebody.
-        let _swept = Swept(Arc::clone(&mark));
-        let mut host = Host::start(programs, &self, &mark, witness.port(), command)?;
-        self.play(&mut host, &mark, &witness).await
+        if self.death != Death::TIME_OUT {
+            return self.play(programs, Duration::MAX).await?.ok_or_else(|| unreachable_start(self));
+        }
+        // The start must not expire before all processes have reported. How soon they do depends on the machine.
+        for seconds in [2, 8, 32] {
+            if let Some(outcome) = self.play(programs, Duration::from_secs(seconds)).await? {
+                return Ok(outcome);
+            }
+        }
+        Err(unreachable_start(self))
     }
 
-    async fn play(self, host: &mut Host, mark: &Arc<Mark>, witness: &Witness) -> io::Result<Outcome> {
-        let mut cast = Cast::default();
-        let patience = self.hurry.unwrap_or(PATIENCE / 2);
-        let complete = timeout(patience, cast.gather(self, witness)).await.is_ok();
-        if !complete && self.hurry.is_none() {
-            return Err(io::Error::other(format!("the scene is not set; there are only {:?}", cast.ups)));
+    /// Plays the scenario once. Returns `None` if the sidecar's processes had not all reported within `ready_timeout`.
+    async fn play(self, programs: &Programs, ready_timeout: Duration) -> io::Result<Option<Outcome>> {
+        let (marker, reports) = (Arc::new(ProcessMarker::new()?), ReportServer::new().await);
+        let sidecar = programs.sidecar.to_string_lossy();
+        // Without a guard nothing catches the moving process, and PID 1 would have to reap each of its generations.
+        let hops = if self.host == HostKind::Rival { 20 } else { u32::MAX };
+        let announces = self.moment != Moment::Starting;
+        let command = self.kind.command(&sidecar, reports.port(), announces, hops);
+        // Dropped after the host, which could still start a process.
+        let _remaining = KillRemaining(Arc::clone(&marker));
+        let limit = ready_timeout.min(Duration::from_secs(3600));
+        let mut host = Host::start(programs, &self, &marker, reports.port(), command, limit)?;
+        let mut participants = Participants::default();
+        let limit = self.kill_after.unwrap_or_else(|| ready_timeout.min(TEST_TIMEOUT / 2));
+        let complete = timeout(limit, participants.gather(self, &reports)).await.is_ok();
+        if !complete && self.kill_after.is_none() {
+            return Ok(None);
         }
         if complete {
-            self.prepare(mark, &mut cast).await?;
+            self.prepare(&marker, &mut participants).await?;
         }
-        // A host that was not yet waited for dies from outside; else it may do so itself.
-        if let Some(contact) = &mut cast.host {
-            contact.let_go().await;
+        // Lets the host end itself. A host that is killed from outside is killed before it is reaped.
+        if let Some(reporter) = &mut participants.host {
+            reporter.resume_if_alive().await;
         }
-        host.kill(self.death, mark).await?;
-        let spared = if self.death == Death::Guard {
+        host.kill(self.death, &marker).await?;
+        let spared = if self.death == Death::GuardKilled {
             Some(host.pid.as_raw_nonzero().get().unsigned_abs())
         } else {
-            timeout(PATIENCE / 2, host.child.wait())
+            timeout(TEST_TIMEOUT / 2, host.child.wait())
                 .await
                 .map_err(|_| io::Error::other("the app does not die"))??;
             None
         };
         let died = Instant::now();
-        // Apart from the runtime, whose other scenarios must see their apps die in time.
-        let looked_for = Arc::clone(mark);
-        let seen = spawn_blocking(move || extinct(&looked_for, died + Self::LIMIT, spared)).await??;
-        let mut survivors: Vec<_> = seen.iter().map(|process| format!("{process:?}")).collect();
-        cast.hear_the_rest(witness).await?;
-        if survivors.is_empty() && timeout_at((died + Self::LIMIT).into(), cast.end()).await.is_err() {
-            survivors.push("somebody who holds a connection, and is never there when looked for".to_owned());
+        // On a thread of its own: other scenarios on this runtime must notice the death of their app in time.
+        let shared = Arc::clone(&marker);
+        let alive = spawn_blocking(move || wait_until_dead(&shared, died + Self::LIMIT, spared)).await??;
+        let mut survivors: Vec<_> = alive.iter().map(|process| format!("{process:?}")).collect();
+        participants.take_pending_reports(&reports).await?;
+        let limit = (died + Self::LIMIT).into();
+        if survivors.is_empty() && timeout_at(limit, participants.wait_closed()).await.is_err() {
+            survivors.push("a process without the marker, which holds its connection to the test".to_owned());
         }
         let took = died.elapsed();
         if spared.is_some() {
             host.child.kill().await?;
         }
-        // A guard that is held from its work for the whole grace period has no time to give.
-        let held = self.death == Death::StoppedGuard && self.moment == Moment::Stopping;
-        let expected = complete && self.kind.says_goodbye() && self.death.asks() && !held;
-        Ok(Outcome { survivors, graceful: expected.then_some(cast.goodbye), took })
+        // A guard that is frozen during the whole grace period cannot give that period to the sidecar.
+        let frozen = self.death == Death::GuardStopped && self.moment == Moment::Stopping;
+        let expected =
+            complete && self.kind.stops_gracefully() && self.death.asks_sidecar_to_stop() && !frozen;
+        Ok(Some(Outcome { survivors, graceful: expected.then_some(participants.goodbye), took }))
     }
 
-    /// Brings the sidecar, or its guard, into the state that they are to be in.
-    async fn prepare(self, mark: &Mark, cast: &mut Cast) -> io::Result<()> {
+    /// Brings the sidecar, or its guard, into the state that the scenario asks for.
+    async fn prepare(self, marker: &ProcessMarker, participants: &mut Participants) -> io::Result<()> {
         match self.kind {
-            Kind::Stopped if self.moment != Moment::Stopping => {
-                for process in mark.alive()?.iter().filter(|process| process.runs("fake-sidecar")) {
+            SidecarKind::Stopped if self.moment != Moment::Stopping => {
+                for process in marker.alive()?.iter().filter(|process| process.runs("fake-sidecar")) {
                     process.signal(Signal::STOP)?;
                 }
             }
-            Kind::LeaderGone => {
-                // The leader waits for it, and the deaf child does not listen.
-                for contact in &mut cast.ups {
-                    contact.let_go().await;
+            SidecarKind::LeaderExited => {
+                // The leader waits for this, and its child reads nothing.
+                for reporter in &mut participants.ups {
+                    reporter.resume_if_alive().await;
                 }
             }
             _ => {}
         }
-        let guards = mark.alive()?.into_iter().filter(Living::is_guard);
         let signal = match self.death {
-            Death::Guard => Signal::KILL,
-            Death::StoppedGuard | Death::HostOfStoppedGuard => Signal::STOP,
+            Death::GuardKilled => Signal::KILL,
+            Death::GuardStopped | Death::HostKilledGuardStopped => Signal::STOP,
             _ => return Ok(()),
         };
-        for guard in guards {
-            // Its work may be done, where the sidecar was stopping or has ended by itself.
+        for guard in marker.alive()?.into_iter().filter(LiveProcess::is_guard) {
+            // It may have finished, if the sidecar was stopping or has ended by itself.
             let _ = guard.signal(signal);
         }
         Ok(())
     }
 }
 
-/// Who has told the test that they are there.
+fn unreachable_start(scenario: Scenario) -> io::Error {
+    io::Error::other(format!("not all processes of the sidecar have reported ({:?})", scenario.kind))
+}
+
+/// The processes that have reported to the test.
 #[derive(Default)]
-struct Cast {
-    ups: Vec<Contact>,
-    host: Option<Contact>,
+struct Participants {
+    ups: Vec<Reporter>,
+    host: Option<Reporter>,
     goodbye: bool,
 }
 
-impl Cast {
-    /// Waits until all are there.
-    async fn gather(&mut self, scenario: Scenario, witness: &Witness) {
-        let hosts = scenario.through != Through::Command;
-        while self.ups.len() < scenario.kind.ups() || (hosts && self.host.is_none()) {
-            if let Some(contact) = witness.heard().await {
-                self.add(contact);
+impl Participants {
+    /// Waits until all processes have reported.
+    async fn gather(&mut self, scenario: Scenario, reports: &ReportServer) {
+        let host_reports = scenario.host != HostKind::Command;
+        while self.ups.len() < scenario.kind.up_reports() || (host_reports && self.host.is_none()) {
+            if let Some(reporter) = reports.next_complete().await {
+                self.add(reporter);
             }
         }
         if let (Some(host), Moment::Stopping) = (&mut self.host, scenario.moment) {
-            host.let_go().await;
-            host.more().await;
+            host.resume_if_alive().await;
+            host.next_line().await;
         }
     }
 
-    fn add(&mut self, contact: Contact) {
-        match contact.text.as_str() {
-            "host" => self.host = Some(contact),
-            "up" => self.ups.push(contact),
+    fn add(&mut self, reporter: Reporter) {
+        match reporter.text.as_str() {
+            "host" => self.host = Some(reporter),
+            "up" => self.ups.push(reporter),
             _ => self.goodbye = true,
         }
     }
 
-    /// Takes in whoever was not heard before: nobody is left to tell anything, and what was told lies in the queue.
-    async fn hear_the_rest(&mut self, witness: &Witness) -> io::Result<()> {
-        let mut last = TcpStream::connect(("127.0.0.1", witness.port())).await?;
+    /// Takes the reports that are still in the queue. All processes are dead by now, so that no new one is added.
+    async fn take_pending_reports(&mut self, reports: &ReportServer) -> io::Result<()> {
+        let mut last = TcpStream::connect(("127.0.0.1", reports.port())).await?;
         last.write_all(b"end\n").await?;
         loop {
-            match witness.heard().await {
-                Some(contact) if contact.text == "end" => return Ok(()),
-                Some(contact) => self.add(contact),
+            match reports.next_complete().await {
+                Some(reporter) if reporter.text == "end" => return Ok(()),
+                Some(reporter) => self.add(reporter),
                 None => {}
             }
         }
     }
 
-    /// Waits until all processes of the sidecar that were heard are dead. One that hands on to another all the time may be
-    /// between two of them whenever it is looked for, but its connection stays open.
-    async fn end(&mut self) {
-        for contact in &mut self.ups {
-            contact.end().await;
+    /// Waits until all processes that have reported are dead. A process that passes its connection to the next one, again
+    /// and again, can be missing from each list of processes; its connection stays open.
+    async fn wait_closed(&mut self) {
+        for reporter in &mut self.ups {
+            reporter.wait_closed().await;
         }
     }
 }
 
-/// Waits until nobody is left but who is spared; those who are left at the deadline.
-fn extinct(mark: &Mark, deadline: Instant, spared: Option<u32>) -> io::Result<Vec<Living>> {
-    // A process shows no environment for a moment of execve(2): nobody is left when nobody was, twice.
+/// Waits until no marked process is alive, except for the spared one. Returns the processes that are alive at the deadline.
+fn wait_until_dead(
+    marker: &ProcessMarker,
+    deadline: Instant,
+    spared: Option<u32>,
+) -> io::Result<Vec<LiveProcess>> {
+    // A process has no environment for a moment of execve(2). The list must therefore be empty twice.
     let mut empty = 0;
     while empty < 2 {
-        let mut alive = mark.alive()?;
+        let mut alive = marker.alive()?;
         alive.retain(|process| Some(process.pid) != spared);
         empty = if alive.is_empty() { empty + 1 } else { 0 };
         if !alive.iter().all(|process| process.ends_before(deadline)) {
@@ -247,11 +273,11 @@ fn extinct(mark: &Mark, deadline: Instant, spared: Option<u32>) -> io::Result<Ve
     Ok(Vec::new())
 }
 
-/// Kills whoever is left when it is dropped, so that a failure does not become the next one's, and that a soak that is
-/// given up leaves nobody.
-struct Swept(Arc<Mark>);
+/// Kills the remaining processes on drop. A failed scenario then does not disturb the next one, and an interrupted soak
+/// leaves no process behind.
+struct KillRemaining(Arc<ProcessMarker>);
 
-impl Drop for Swept {
+impl Drop for KillRemaining {
     fn drop(&mut self) {
         for _ in 0..1000 {
             match self.0.alive() {

@@ -1,6 +1,6 @@
 //! `--json`: what programs can rely on.
 
-use integration_tests::{Witness, run};
+use integration_tests::{ReportServer, run};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,12 +20,12 @@ fn states(events: &[Value]) -> Vec<&Value> {
 
 /// Runs a sidecar whose last steps come once its readiness was read.
 async fn events(options: &str, before: &str, after: &str) -> (Vec<Value>, Ended) {
-    let (tree, witness) = (tree(), Witness::new().await);
-    let steps = format!("listen ok {before} announce tell {} up hear {after}", witness.port());
+    let (tree, reports) = (tree(), ReportServer::new().await);
+    let steps = format!("listen ok {before} announce report {} up wait {after}", reports.port());
     let mut pillion = Pillion::run(&tree, &format!("--json {options}"), &steps);
-    let mut sidecar = witness.hear("up").await;
+    let mut sidecar = reports.wait_for("up").await;
     let mut text = until_ready(&mut pillion, "--json").await;
-    sidecar.go_on().await;
+    sidecar.resume().await;
     let ended = pillion.end().await;
     text += std::str::from_utf8(&ended.stdout).unwrap();
     (parse(&text), ended)

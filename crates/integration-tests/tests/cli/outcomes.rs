@@ -1,6 +1,6 @@
 //! The exit status: the program's own, 128+n for a signal, 125 when it never became ready.
 
-use integration_tests::{Witness, run};
+use integration_tests::{ReportServer, run};
 
 use crate::support::{Pillion, tree};
 
@@ -16,12 +16,12 @@ fn the_exit_status_is_the_programs_own() {
             ("raise 6", 134),
         ] {
             for options in ["", "--json"] {
-                let (tree, witness) = (tree(), Witness::new().await);
-                let steps = format!("listen ok announce tell {} up hear {last}", witness.port());
+                let (tree, reports) = (tree(), ReportServer::new().await);
+                let steps = format!("listen ok announce report {} up wait {last}", reports.port());
                 let mut pillion = Pillion::run(&tree, options, &steps);
-                let mut sidecar = witness.hear("up").await;
+                let mut sidecar = reports.wait_for("up").await;
                 let early = crate::streams::until_ready(&mut pillion, options).await;
-                sidecar.go_on().await;
+                sidecar.resume().await;
                 let ended = pillion.end().await;
                 assert_eq!(ended.status, expected, "{last}: {early}{}", ended.stderr);
                 tree.assert_dead();
@@ -74,15 +74,15 @@ fn what_cannot_be_started_is_125_with_the_reason() {
 #[test]
 fn what_is_restarted_keeps_its_port_and_ends_with_the_last_ones_status() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("inherit ok announce tell {} up hear exit 9", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("inherit ok announce report {} up wait exit 9", reports.port());
         let mut pillion = Pillion::run(&tree, "--restart on-failure --handover", &steps);
         let mut said = String::new();
         // Four restarts are made within a minute, and no more.
         for _ in 0..5 {
-            let mut sidecar = witness.hear("up").await;
+            let mut sidecar = reports.wait_for("up").await;
             said += &crate::streams::until_ready(&mut pillion, "").await;
-            sidecar.go_on().await;
+            sidecar.resume().await;
         }
         let ended = pillion.end().await;
         assert_eq!(ended.status, 9, "{}", ended.stderr);

@@ -1,6 +1,6 @@
 //! Ctrl-C and its kin.
 
-use integration_tests::{Witness, run};
+use integration_tests::{ReportServer, run};
 use rustix::process::Signal;
 
 use crate::{
@@ -12,13 +12,13 @@ use crate::{
 fn every_request_to_end_stops_with_grace() {
     run(async {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
-            let (tree, witness) = (tree(), Witness::new().await);
+            let (tree, reports) = (tree(), ReportServer::new().await);
             let steps =
-                format!("listen ok announce term tell {} stopping hear out bye\\n exit 4", witness.port());
+                format!("listen ok announce term report {} stopping wait out bye\\n exit 4", reports.port());
             let mut pillion = Pillion::run(&tree, "--grace 1h", &steps);
             until_ready(&mut pillion, "").await;
             pillion.signal(signal);
-            witness.hear("stopping").await.go_on().await;
+            reports.wait_for("stopping").await.resume().await;
             let ended = pillion.end().await;
             assert_eq!(ended.status, 4, "{signal:?}: {}", ended.stderr);
             assert!(ended.stdout.ends_with(b"\nbye\n"), "{signal:?}");
@@ -31,34 +31,35 @@ fn every_request_to_end_stops_with_grace() {
 #[test]
 fn the_second_one_forces() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let port = witness.port();
-        let steps =
-            format!("fork deaf tell {port} up park ; listen ok announce term tell {port} stopping park");
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let port = reports.port();
+        let steps = format!(
+            "fork ignore-term report {port} up park ; listen ok announce term report {port} stopping park"
+        );
         let mut pillion = Pillion::run(&tree, "--grace 1h", &steps);
-        let grandchild = witness.hear("up").await;
+        let grandchild = reports.wait_for("up").await;
         until_ready(&mut pillion, "").await;
         pillion.signal(Signal::INT);
-        let sidecar = witness.hear("stopping").await;
+        let sidecar = reports.wait_for("stopping").await;
         pillion.signal(Signal::INT);
         let ended = pillion.end().await;
         assert_eq!(ended.status, 137, "{}", ended.stderr);
         tree.assert_dead();
-        sidecar.death().await;
-        grandchild.death().await;
+        sidecar.wait_death().await;
+        grandchild.wait_death().await;
     });
 }
 
 #[test]
 fn a_start_can_be_interrupted() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let pillion = Pillion::run(&tree, "--grace 1h", &format!("tell {} up park", witness.port()));
-        let sidecar = witness.hear("up").await;
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let pillion = Pillion::run(&tree, "--grace 1h", &format!("report {} up park", reports.port()));
+        let sidecar = reports.wait_for("up").await;
         pillion.signal(Signal::INT);
         let ended = pillion.end().await;
         assert_eq!(ended.status, 128 + 15, "{}", ended.stderr);
-        sidecar.death().await;
+        sidecar.wait_death().await;
         tree.assert_dead();
     });
 }
@@ -66,15 +67,15 @@ fn a_start_can_be_interrupted() {
 #[test]
 fn who_hears_nothing_is_killed_after_the_grace_period() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("deaf listen ok announce tell {} up park", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("ignore-term listen ok announce report {} up park", reports.port());
         let mut pillion = Pillion::run(&tree, "--grace 100ms", &steps);
-        let sidecar = witness.hear("up").await;
+        let sidecar = reports.wait_for("up").await;
         until_ready(&mut pillion, "").await;
         pillion.signal(Signal::TERM);
         let ended = pillion.end().await;
         assert_eq!(ended.status, 137, "{}", ended.stderr);
         assert!(ended.stderr.contains("was killed by SIGKILL: it did not end by itself"), "{}", ended.stderr);
-        sidecar.death().await;
+        sidecar.wait_death().await;
     });
 }

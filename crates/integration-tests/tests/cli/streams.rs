@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use integration_tests::{Witness, run};
+use integration_tests::{ReportServer, run};
 use rustix::process::Signal;
 use tokio::io::AsyncReadExt as _;
 
@@ -53,14 +53,14 @@ fn both_streams_pass_as_they_are() {
 fn a_program_goes_by_its_file_name_or_by_the_one_that_is_given() {
     run(async {
         for (options, name) in [("", "fake-sidecar"), ("--name shop", "shop")] {
-            let (tree, witness) = (tree(), Witness::new().await);
-            let steps = format!("listen ok announce tell {} up hear exit 0", witness.port());
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let steps = format!("listen ok announce report {} up wait exit 0", reports.port());
             let mut pillion = Pillion::run(&tree, options, &steps);
-            let mut sidecar = witness.hear("up").await;
+            let mut sidecar = reports.wait_for("up").await;
             let said = until_ready(&mut pillion, "").await;
             assert!(said.contains(&format!("{name} is starting as process ")), "{said}");
             assert!(said.contains(&format!("{name} is ready at")), "{said}");
-            sidecar.go_on().await;
+            sidecar.resume().await;
             let ended = pillion.end().await;
             assert!(
                 ended.stderr.contains(&format!("{name} is down: exited with code 0 by itself")),
@@ -74,12 +74,12 @@ fn a_program_goes_by_its_file_name_or_by_the_one_that_is_given() {
 #[test]
 fn the_health_path_can_be_chosen_and_port_is_not_handed_on() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("listen /up env PORT announce tell {} up hear exit 0", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("listen /up env PORT announce report {} up wait exit 0", reports.port());
         let mut pillion = Pillion::run(&tree, "--health /up", &steps);
-        let mut sidecar = witness.hear("up").await;
+        let mut sidecar = reports.wait_for("up").await;
         until_ready(&mut pillion, "").await;
-        sidecar.go_on().await;
+        sidecar.resume().await;
         let ended = pillion.end().await;
         assert_eq!(ended.status, 0, "{}", ended.stderr);
         assert!(ended.stdout.starts_with(b"PORT is unset\n"), "{}", ended.stdout.escape_ascii());
@@ -90,17 +90,17 @@ fn the_health_path_can_be_chosen_and_port_is_not_handed_on() {
 fn a_reader_that_goes_away_ends_the_program() {
     run(async {
         for options in ["", "--json"] {
-            let (tree, witness) = (tree(), Witness::new().await);
+            let (tree, reports) = (tree(), ReportServer::new().await);
             let steps = format!(
-                "listen ok announce out one\\n tell {} up hear out two\\n term exit 0",
-                witness.port()
+                "listen ok announce out one\\n report {} up wait out two\\n term exit 0",
+                reports.port()
             );
             let mut pillion = Pillion::run(&tree, options, &steps);
-            let mut sidecar = witness.hear("up").await;
+            let mut sidecar = reports.wait_for("up").await;
             read_until(pillion.0.stdout.as_mut().unwrap(), "one").await;
             // As head(1) does.
             drop(pillion.0.stdout.take());
-            sidecar.go_on().await;
+            sidecar.resume().await;
             assert_eq!(pillion.end().await.status, 0, "{options}");
             tree.assert_dead();
         }
@@ -111,20 +111,20 @@ fn a_reader_that_goes_away_ends_the_program() {
 fn a_reader_that_stands_still_blocks_neither_the_program_nor_its_stop() {
     run(async {
         for options in ["", "--json"] {
-            let (tree, witness) = (tree(), Witness::new().await);
-            let port = witness.port();
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let port = reports.port();
             let steps = format!(
-                "listen ok announce lines 200000 tell {port} written term tell {port} stopping out end\\n exit 6"
+                "listen ok announce lines 200000 report {port} written term report {port} stopping out end\\n exit 6"
             );
             // 20 MB, of which nobody reads a byte.
             let pillion = Pillion::run(&tree, options, &steps);
-            witness.hear("written").await;
+            reports.wait_for("written").await;
             let status = fs::read_to_string(format!("/proc/{}/status", pillion.pid())).unwrap();
             let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
             let peak: u64 = peak.strip_suffix(" kB").unwrap().parse().unwrap();
             assert!(peak < 48 * 1024, "{peak} KiB");
             pillion.signal(Signal::INT);
-            witness.hear("stopping").await.death().await;
+            reports.wait_for("stopping").await.wait_death().await;
             // Whoever reads on after all gets the end, and is told of what is missing.
             let ended = pillion.end().await;
             let out = String::from_utf8(ended.stdout).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, process::Stdio};
 
-use integration_tests::{Mark, Tree};
+use integration_tests::{ProcessMarker, ProcessTree};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::AsyncReadExt as _,
@@ -11,8 +11,8 @@ use tokio::{
 
 pub(crate) const FAKE: &str = env!("CARGO_BIN_EXE_fake-sidecar");
 
-pub(crate) fn tree() -> Tree {
-    Tree::new(FAKE)
+pub(crate) fn tree() -> ProcessTree {
+    ProcessTree::new(FAKE)
 }
 
 /// `pillion`, running.
@@ -29,10 +29,10 @@ impl Pillion {
     /// Starts `pillion` with these arguments. `PORT` and a proxy are set in its environment, as on
     /// some developers' machines.
     #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
-    pub(crate) fn start(tree: &Tree, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+    pub(crate) fn start(tree: &ProcessTree, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"))
             .args(arguments)
-            .env(Mark::VARIABLE, tree.mark())
+            .env(ProcessMarker::VARIABLE, tree.marker())
             .env("PORT", "1")
             .env("HTTPS_PROXY", "http://192.0.2.1")
             .stdin(Stdio::null())
@@ -43,7 +43,7 @@ impl Pillion {
     }
 
     /// `pillion run`, with options, on a `fake-sidecar` that takes these steps.
-    pub(crate) fn run(tree: &Tree, options: &str, steps: &str) -> Self {
+    pub(crate) fn run(tree: &ProcessTree, options: &str, steps: &str) -> Self {
         let words =
             options.split_ascii_whitespace().chain(["--", FAKE]).chain(steps.split_ascii_whitespace());
         Self::start(tree, ["run"].into_iter().chain(words))

@@ -1,6 +1,6 @@
 //! Deaths of the app: each against each kind, while its sidecar starts, is ready, or stops.
 
-use integration_tests::orphans::{Death, Kind, Moment, Scenario};
+use integration_tests::orphans::{Death, Moment, Scenario, SidecarKind};
 use rustix::process::Signal;
 
 use crate::support::nobody_survives;
@@ -9,9 +9,9 @@ const MOMENTS: [Moment; 3] = [Moment::Starting, Moment::Ready, Moment::Stopping]
 
 fn each_kind(death: Death, moments: &[Moment]) {
     nobody_survives(
-        moments
-            .iter()
-            .flat_map(|&moment| Kind::ALL.map(|kind| Scenario { moment, ..Scenario::new(death, kind) })),
+        moments.iter().flat_map(|&moment| {
+            SidecarKind::ALL.map(|kind| Scenario { moment, ..Scenario::new(death, kind) })
+        }),
     );
 }
 
@@ -34,15 +34,15 @@ macro_rules! deaths {
 }
 
 deaths! {
-    stop: Death::Own("stop");
-    dropped: Death::Own("drop");
-    leaked: Death::Own("leak");
-    process_exit: Death::Own("exit");
-    abort: Death::Own("abort");
-    fault: Death::Own("segv");
-    stack_overflow: Death::Own("overflow");
-    panic_on_the_main_thread: Death::Own("panic-main");
-    panic_on_another_thread: Death::Own("panic-thread");
+    stop: Death::SelfInflicted("stop");
+    dropped: Death::SelfInflicted("drop");
+    leaked: Death::SelfInflicted("leak");
+    process_exit: Death::SelfInflicted("exit");
+    abort: Death::SelfInflicted("abort");
+    fault: Death::SelfInflicted("segv");
+    stack_overflow: Death::SelfInflicted("overflow");
+    panic_on_the_main_thread: Death::SelfInflicted("panic-main");
+    panic_on_another_thread: Death::SelfInflicted("panic-thread");
     sigterm: Death::Signal(Signal::TERM);
     sigint: Death::Signal(Signal::INT);
     sighup: Death::Signal(Signal::HUP);
@@ -52,7 +52,7 @@ deaths! {
     sigint_to_its_group: Death::Group(Signal::INT);
     sigkill_to_its_group: Death::Group(Signal::KILL);
     ctrl_c_in_its_terminal: Death::CtrlC;
-    its_terminal_is_closed: Death::Terminal;
+    its_terminal_is_closed: Death::TerminalClosed;
 }
 
 #[test]

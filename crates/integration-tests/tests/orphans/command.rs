@@ -1,6 +1,6 @@
 //! `pillion run` dies: each signal against each kind, while its sidecar starts and when it is ready.
 
-use integration_tests::orphans::{Death, Kind, Moment, Scenario, Through};
+use integration_tests::orphans::{Death, HostKind, Moment, Scenario, SidecarKind};
 use rustix::process::Signal;
 
 use crate::support::nobody_survives;
@@ -8,8 +8,8 @@ use crate::support::nobody_survives;
 fn each_kind(deaths: impl IntoIterator<Item = Death>) {
     nobody_survives(deaths.into_iter().flat_map(|death| {
         [Moment::Starting, Moment::Ready].into_iter().flat_map(move |moment| {
-            let through = Through::Command;
-            Kind::ALL.map(|kind| Scenario { through, moment, ..Scenario::new(death, kind) })
+            let host = HostKind::Command;
+            SidecarKind::ALL.map(|kind| Scenario { host, moment, ..Scenario::new(death, kind) })
         })
     }));
 }
@@ -36,5 +36,5 @@ fn it_crashes() {
 
 #[test]
 fn its_terminal_says_so() {
-    each_kind([Death::CtrlC, Death::Terminal, Death::Group(Signal::INT)]);
+    each_kind([Death::CtrlC, Death::TerminalClosed, Death::Group(Signal::INT)]);
 }

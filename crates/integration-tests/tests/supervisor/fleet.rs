@@ -1,6 +1,6 @@
 //! Several sidecars start in the order of their needs, and stop the other way round.
 
-use integration_tests::{Witness, run};
+use integration_tests::{ReportServer, run};
 use pillion::{FailureKind, Fleet, FleetError, State, StopOutcome};
 
 use crate::support::{assert_failure, tree};
@@ -8,28 +8,28 @@ use crate::support::{assert_failure, tree};
 #[test]
 fn each_waits_for_what_it_needs_and_goes_before_it() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let port = witness.port();
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let port = reports.port();
         let sidecar = |name: &str| {
-            let hello = format!("tell {port} {name} hear listen ok announce");
-            tree.named(name, &format!("{hello} term tell {port} {name}-bye hear exit 0"))
+            let hello = format!("report {port} {name} wait listen ok announce");
+            tree.named(name, &format!("{hello} term report {port} {name}-bye wait exit 0"))
         };
         let fleet = Fleet::start([sidecar("api").depends_on(["db"]), sidecar("db")]).unwrap();
         let (api, db) = (fleet.get("api").unwrap(), fleet.get("db").unwrap());
 
-        let mut first = witness.hear("db").await;
+        let mut first = reports.wait_for("db").await;
         assert_eq!(api.status().state, State::Waiting);
-        first.go_on().await;
-        let mut second = witness.hear("api").await;
+        first.resume().await;
+        let mut second = reports.wait_for("api").await;
         assert_eq!(db.status().state, State::Ready);
-        second.go_on().await;
+        second.resume().await;
         api.ready().await.unwrap();
 
         let goodbyes = async {
-            let mut first = witness.hear("api-bye").await;
+            let mut first = reports.wait_for("api-bye").await;
             assert_eq!(db.status().state, State::Ready, "what is needed stays for as long as it is");
-            first.go_on().await;
-            witness.hear("db-bye").await.go_on().await;
+            first.resume().await;
+            reports.wait_for("db-bye").await.resume().await;
         };
         let (outcomes, ()) = tokio::join!(fleet.stop(), goodbyes);
         assert_eq!(outcomes.len(), 2);
@@ -41,29 +41,30 @@ fn each_waits_for_what_it_needs_and_goes_before_it() {
 #[test]
 fn during_a_close_nothing_starts_again_whose_turn_has_not_come() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let port = witness.port();
-        let db = tree.named("db", &format!("tell {port} db listen ok announce tell {port} up hear exit 70"));
-        let api = format!("listen ok announce term tell {port} bye hear exit 0");
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let port = reports.port();
+        let db =
+            tree.named("db", &format!("report {port} db listen ok announce report {port} up wait exit 70"));
+        let api = format!("listen ok announce term report {port} bye wait exit 0");
         let fleet = Fleet::start([tree.named("api", &api).depends_on(["db"]), db]).unwrap();
-        witness.hear("db").await.go_on().await;
-        let mut up = witness.hear("up").await;
+        reports.wait_for("db").await.resume().await;
+        let mut up = reports.wait_for("up").await;
         fleet.get("api").unwrap().ready().await.unwrap();
 
         let db = fleet.get("db").unwrap();
         let meanwhile = async {
-            let mut bye = witness.hear("bye").await;
+            let mut bye = reports.wait_for("bye").await;
             assert_failure(
                 &db.restart().await.unwrap_err(),
                 FailureKind::Stopped,
                 &["the program is ending"],
             );
             assert_eq!(db.status().state, State::Ready, "what is needed stays for as long as it is");
-            up.go_on().await;
+            up.resume().await;
             let mut changes = db.watch();
             while changes.next().await.is_some() {}
             assert_eq!(db.status().state, State::Failed, "it was started again");
-            bye.go_on().await;
+            bye.resume().await;
         };
         let (outcomes, ()) = tokio::join!(fleet.close(), meanwhile);
         assert!(matches!(outcomes["api"], StopOutcome::Graceful(_)), "{outcomes:?}");

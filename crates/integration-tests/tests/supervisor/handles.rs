@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use integration_tests::{PATIENCE, Witness, run};
+use integration_tests::{ReportServer, TEST_TIMEOUT, run};
 use pillion::{FailureKind, State, StopOutcome, Supervisor};
 use tokio::runtime;
 
@@ -31,11 +31,11 @@ fn a_restart_gives_a_new_process_and_a_new_port() {
 #[test]
 fn a_failed_sidecar_can_be_started_again() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
+        let (tree, reports) = (tree(), ReportServer::new().await);
         let dir = tempfile::tempdir().unwrap();
         let flag = dir.path().join("flag");
-        let script = r#"[ -e "$0" ] && exec "$FAKE" listen ok announce tell "$1" up hear exit 8; echo first >&2; exit 3"#;
-        let port = witness.port().to_string();
+        let script = r#"[ -e "$0" ] && exec "$FAKE" listen ok announce report "$1" up wait exit 8; echo first >&2; exit 3"#;
+        let port = reports.port().to_string();
         let spec = tree.spec(tree.program("sh").args(["-c", script]).arg(&flag).arg(port));
         let (supervisor, mut events) = Supervisor::start(spec);
         assert_failure(&supervisor.ready().await.unwrap_err(), FailureKind::ExitedEarly, &["code 3"]);
@@ -46,7 +46,7 @@ fn a_failed_sidecar_can_be_started_again() {
         supervisor.restart().await.unwrap();
         assert_eq!((supervisor.status().failure, supervisor.status().exit), (None, None));
         // Nothing of the earlier run is taken for this one's.
-        witness.hear("up").await.go_on().await;
+        reports.wait_for("up").await.resume().await;
         let failure = loop {
             let status = phase(&mut events, State::Failed).await;
             if let Some(failure) = status.failure.filter(|failure| failure.kind == FailureKind::Crashed) {
@@ -61,8 +61,8 @@ fn a_failed_sidecar_can_be_started_again() {
 #[test]
 fn a_stop_wins_over_a_restart_and_a_restart_over_a_stop_before_it() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("listen ok announce term tell {} stopping hear exit 0", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("listen ok announce term report {} stopping wait exit 0", reports.port());
         let (supervisor, _) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
         let call = |what: &'static str| {
             let supervisor = supervisor.clone();
@@ -75,22 +75,22 @@ fn a_stop_wins_over_a_restart_and_a_restart_over_a_stop_before_it() {
         };
         let before = supervisor.ready().await.unwrap();
         let stop = call("stop");
-        let mut stopping = witness.hear("stopping").await;
+        let mut stopping = reports.wait_for("stopping").await;
         let restarted = supervisor.clone();
         let restart = tokio::spawn(async move { restarted.restart().await });
         // Under way as soon as its status says so.
         let mut watch = supervisor.watch();
         while watch.next().await.unwrap().reason.as_deref() != Some("asked to restart") {}
-        stopping.go_on().await;
+        stopping.resume().await;
         let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it did stop") };
         assert_ne!(restart.await.unwrap().unwrap().pid, before.pid);
 
         let restart = call("restart");
-        let mut stopping = witness.hear("stopping").await;
+        let mut stopping = reports.wait_for("stopping").await;
         let stop = call("stop");
         let refused = restart.await.unwrap().unwrap().unwrap_err();
         assert_failure(&refused, FailureKind::Stopped, &["sidecar was stopped"]);
-        stopping.go_on().await;
+        stopping.resume().await;
         let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it did stop") };
         assert_eq!(supervisor.status().state, State::Stopped);
         tree.assert_dead();
@@ -137,22 +137,22 @@ fn a_runtime_that_shuts_down_leaves_nothing() {
             }
         };
         let own = own.unwrap();
-        let (supervisor, witnesses) = own.block_on(async {
-            let witness = Witness::new().await;
-            let port = witness.port();
+        let (supervisor, reporters) = own.block_on(async {
+            let reports = ReportServer::new().await;
+            let port = reports.port();
             let steps =
-                format!("fork deaf tell {port} up park ; deaf listen ok announce tell {port} up park");
+                format!("fork ignore-term report {port} up park ; ignore-term listen ok announce report {port} up park");
             let (supervisor, _) = Supervisor::start(tree.sidecar(&steps).grace(Duration::from_millis(50)));
             supervisor.ready().await.unwrap();
-            (supervisor, [witness.hear("up").await, witness.hear("up").await])
+            (supervisor, [reports.wait_for("up").await, reports.wait_for("up").await])
         });
-        // What the witnesses hold belongs to that runtime as well; the tree sees whether its processes die.
-        drop(witnesses);
+        // What the reporters hold belongs to that runtime as well; the tree sees whether its processes die.
+        drop(reporters);
         let alive = tree.sidecars();
         assert_eq!(alive.len(), 2);
         drop(own);
         for process in alive {
-            assert!(process.ends_before(Instant::now() + PATIENCE), "{process:?} outlived its runtime");
+            assert!(process.ends_before(Instant::now() + TEST_TIMEOUT), "{process:?} outlived its runtime");
         }
         run(async move {
             assert_failure(
@@ -174,14 +174,14 @@ fn a_runtime_that_shuts_down_leaves_nothing() {
 #[test]
 fn what_was_closed_is_not_started_again() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("listen ok announce term tell {} stopping hear exit 0", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("listen ok announce term report {} stopping wait exit 0", reports.port());
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
         let before = supervisor.ready().await.unwrap();
         // Asked for first, and on its way: the sidecar is to come back once it is down.
         let again = supervisor.clone();
         let again = tokio::spawn(async move { again.restart().await });
-        let mut stopping = witness.hear("stopping").await;
+        let mut stopping = reports.wait_for("stopping").await;
         let closed = supervisor.clone();
         let closed = tokio::spawn(async move { closed.close().await });
         assert_failure(&again.await.unwrap().unwrap_err(), FailureKind::Stopped, &[]);
@@ -191,7 +191,7 @@ fn what_was_closed_is_not_started_again() {
             FailureKind::Stopped,
             &["the program is ending"],
         );
-        stopping.go_on().await;
+        stopping.resume().await;
         assert!(matches!(closed.await.unwrap(), StopOutcome::Graceful(_)));
         assert_failure(
             &supervisor.restart().await.unwrap_err(),
@@ -210,7 +210,7 @@ fn closing_does_not_stand_in_the_way_of_a_kill() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) =
-            Supervisor::start(tree.sidecar("deaf listen ok announce park").grace(Duration::MAX));
+            Supervisor::start(tree.sidecar("ignore-term listen ok announce park").grace(Duration::MAX));
         supervisor.ready().await.unwrap();
         let closed = supervisor.clone();
         let closed = tokio::spawn(async move { closed.close().await });

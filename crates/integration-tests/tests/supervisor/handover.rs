@@ -1,6 +1,6 @@
 //! A listener that is handed over outlives the processes that serve it: nobody is refused between two of them.
 
-use integration_tests::{Witness, run};
+use integration_tests::{ReportServer, run};
 use pillion::{Restart, State, StopOutcome, Stream, Supervisor};
 use rustix::process::Signal;
 use tokio::{
@@ -21,20 +21,20 @@ async fn get(port: u16) -> String {
 #[test]
 fn a_request_between_two_runs_waits_and_succeeds() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
+        let (tree, reports) = (tree(), ReportServer::new().await);
         // Each run waits to be let go before it serves, so that the request is certain to come in between.
-        let steps = format!("tell {} started hear inherit ok announce park", witness.port());
+        let steps = format!("report {} started wait inherit ok announce park", reports.port());
         let spec = tree.spec(tree.fake(&steps).handover(true)).restart(Restart::OnFailure);
         let (supervisor, mut events) = Supervisor::start(spec);
-        witness.hear("started").await.go_on().await;
+        reports.wait_for("started").await.resume().await;
         let before = supervisor.ready().await.unwrap();
         let sidecar = tree.alive().into_iter().find(|process| Some(process.pid) == before.pid).unwrap();
         sidecar.signal(Signal::KILL).unwrap();
         let down = phase(&mut events, State::BackingOff).await;
         assert_eq!((down.port, down.url), (before.port, None));
-        let mut next = witness.hear("started").await;
+        let mut next = reports.wait_for("started").await;
         let request = tokio::spawn(get(before.port.unwrap().get()));
-        next.go_on().await;
+        next.resume().await;
         assert!(request.await.unwrap().starts_with("HTTP/1.1 200"));
         let after = supervisor.ready().await.unwrap();
         assert!(after.port == before.port && after.pid != before.pid, "{after:?}");

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use integration_tests::{Witness, alone, run};
+use integration_tests::{ReportServer, isolated, run};
 use pillion::Supervisor;
 
 use crate::support::tree;
@@ -29,7 +29,7 @@ fn peak() -> u64 {
 
 #[test]
 fn starts_and_stops_leave_no_descriptor_and_no_zombie() {
-    alone("leaks::starts_and_stops_leave_no_descriptor_and_no_zombie", || {
+    isolated("leaks::starts_and_stops_leave_no_descriptor_and_no_zombie", || {
         run(async {
             let tree = tree();
             let mut before = None;
@@ -39,7 +39,7 @@ fn starts_and_stops_leave_no_descriptor_and_no_zombie() {
                     1 => "fork park ; listen ok announce term",
                     2 => "fork park ; exit 3",
                     3 => "raise 9",
-                    _ => "listen ok announce deaf park",
+                    _ => "listen ok announce ignore-term park",
                 };
                 let spec = tree.sidecar(steps).grace(Duration::from_millis(20));
                 let (supervisor, mut events) = Supervisor::start(spec);
@@ -60,7 +60,7 @@ fn starts_and_stops_leave_no_descriptor_and_no_zombie() {
 
 #[test]
 fn noise_before_the_announcement_is_drained_in_bounded_memory() {
-    alone("leaks::noise_before_the_announcement_is_drained_in_bounded_memory", || {
+    isolated("leaks::noise_before_the_announcement_is_drained_in_bounded_memory", || {
         run(async {
             let tree = tree();
             let before = peak();
@@ -75,19 +75,19 @@ fn noise_before_the_announcement_is_drained_in_bounded_memory() {
 
 #[test]
 fn lines_of_any_length_that_nobody_reads_are_kept_in_bounded_memory() {
-    alone("leaks::lines_of_any_length_that_nobody_reads_are_kept_in_bounded_memory", || {
+    isolated("leaks::lines_of_any_length_that_nobody_reads_are_kept_in_bounded_memory", || {
         run(async {
             let tree = tree();
             let before = peak();
             // Empty lines cost the most for their bytes, long ones the most for their number.
             for line in ["", "0123456789", &"x".repeat(5000)] {
-                let witness = Witness::new().await;
-                let script = r#"yes "$0" | head -c 12000000; echo; exec "$FAKE" listen ok announce tell "$1" written term"#;
-                let program = tree.program("sh").args(["-c", script, line, &witness.port().to_string()]);
+                let reports = ReportServer::new().await;
+                let script = r#"yes "$0" | head -c 12000000; echo; exec "$FAKE" listen ok announce report "$1" written term"#;
+                let program = tree.program("sh").args(["-c", script, line, &reports.port().to_string()]);
                 let spec = tree.spec(program);
                 let (supervisor, _events) = Supervisor::start(spec);
                 supervisor.ready().await.unwrap();
-                witness.hear("written").await;
+                reports.wait_for("written").await;
                 let more = peak() - before;
                 assert!(more < 32 * 1024, "{more} KiB more after lines of {} bytes", line.len());
                 let _ = supervisor.stop().await;

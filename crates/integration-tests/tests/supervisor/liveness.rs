@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{Tree, run};
+use integration_tests::{ProcessTree, run};
 use pillion::{Events, FailureKind, Liveness, Restart, State, Supervisor};
 use rustix::process::Signal;
 use tokio::{
@@ -17,7 +17,7 @@ fn liveness(interval_ms: u64, tolerance: u32) -> Liveness {
     Liveness::new(Duration::from_millis(interval_ms), tolerance)
 }
 
-fn signal(tree: &Tree, pid: u32, signal: Signal) {
+fn signal(tree: &ProcessTree, pid: u32, signal: Signal) {
     tree.alive().iter().find(|process| process.pid == pid).unwrap().signal(signal).unwrap();
 }
 

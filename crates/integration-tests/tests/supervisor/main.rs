@@ -3,21 +3,21 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
 
+mod announcement;
 mod attach;
-mod environment;
 mod exit;
 mod fleet;
-mod framing;
 mod handles;
 mod handover;
+mod inherited_environment;
 mod leaks;
 mod liveness;
-mod odd;
 mod output;
 #[cfg(target_os = "linux")]
 mod port_owner;
 mod python;
 mod readiness;
+mod resource_exhaustion;
 mod restart;
 mod stop;
 mod support;

@@ -1,8 +1,8 @@
-//! Output of any shape and volume is drained, in order, and its end survives a crash.
+//! Output of any shape and volume is drained, in settings, and its end survives a crash.
 
 use std::env;
 
-use integration_tests::{Witness, run};
+use integration_tests::{ReportServer, run};
 use pillion::{FailureKind, LINE_LIMIT, SidecarEvent, State, Stream, Supervisor};
 
 use crate::support::{first, line, phase, rest, status, tree};
@@ -41,11 +41,11 @@ fn a_full_pipe_at_the_crash_is_read_to_its_end() {
 #[test]
 fn a_million_lines_that_nobody_reads_block_nothing() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("listen ok announce lines 1000000 tell {} written term", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("listen ok announce lines 1000000 report {} written term", reports.port());
         // A reader that never reads is as good as none.
         let (supervisor, _events) = Supervisor::start(tree.sidecar(&steps));
-        witness.hear("written").await;
+        reports.wait_for("written").await;
         supervisor.ready().await.unwrap();
         let _ = supervisor.stop().await;
     });
@@ -123,12 +123,14 @@ fn a_line_of_10_mb_is_cut_and_later_lines_arrive() {
 #[test]
 fn a_slow_reader_is_told_what_it_missed_and_gets_the_present_status() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps =
-            format!("listen ok tell {} up hear announce lines 200000 tell {0} written term", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!(
+            "listen ok report {} up wait announce lines 200000 report {0} written term",
+            reports.port()
+        );
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
-        witness.hear("up").await.go_on().await;
-        witness.hear("written").await;
+        reports.wait_for("up").await.resume().await;
+        reports.wait_for("written").await;
         supervisor.ready().await.unwrap();
         let mut missed = 0;
         let seen = first(&mut events, |event| match event {
@@ -150,15 +152,15 @@ fn a_slow_reader_is_told_what_it_missed_and_gets_the_present_status() {
 #[test]
 fn the_end_comes_after_the_last_words_for_a_slow_reader_too() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
+        let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!(
-            "listen ok announce tell {} up hear lines 200000 out last\\swords\\n exit 9",
-            witness.port()
+            "listen ok announce report {} up wait lines 200000 out last\\swords\\n exit 9",
+            reports.port()
         );
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
         supervisor.ready().await.unwrap();
         let mut other = supervisor.subscribe().unwrap();
-        witness.hear("up").await.go_on().await;
+        reports.wait_for("up").await.resume().await;
         // Nothing is read before everything is over.
         status(&mut supervisor.subscribe().unwrap(), |status| status.state == State::Failed).await;
         for events in [&mut events, &mut other] {
@@ -172,19 +174,19 @@ fn the_end_comes_after_the_last_words_for_a_slow_reader_too() {
 #[test]
 fn a_reader_that_falls_behind_twice_gets_the_end_last_as_well() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let flood = format!("lines 150000 tell {} written hear", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let flood = format!("lines 150000 report {} written wait", reports.port());
         let steps = format!("listen ok announce {flood} {flood} out last\\swords\\n exit 9");
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
         supervisor.ready().await.unwrap();
-        let mut written = witness.hear("written").await;
+        let mut written = reports.wait_for("written").await;
         // Behind once, it reads a little of what is left, and falls behind again.
         first(&mut events, |event| matches!(event, SidecarEvent::Missed(_)).then_some(())).await;
         for _ in 0..20 {
             first(&mut events, |event| matches!(event, SidecarEvent::Output(_)).then_some(())).await;
         }
-        written.go_on().await;
-        witness.hear("written").await.go_on().await;
+        written.resume().await;
+        reports.wait_for("written").await.resume().await;
         status(&mut supervisor.subscribe().unwrap(), |status| status.state == State::Failed).await;
         let (lines, missed) = rest(&mut events, Stream::Stdout).await;
         assert!(missed);
@@ -196,8 +198,9 @@ fn a_reader_that_falls_behind_twice_gets_the_end_last_as_well() {
 fn a_late_reader_gets_the_present_status_first() {
     run(async {
         let tree = tree();
-        let (supervisor, _) =
-            Supervisor::start(tree.sidecar("listen ok deaf announce out old\\n eof out new\\n exit 0"));
+        let (supervisor, _) = Supervisor::start(
+            tree.sidecar("listen ok ignore-term announce out old\\n eof out new\\n exit 0"),
+        );
         supervisor.ready().await.unwrap();
         let mut late = supervisor.subscribe().unwrap();
         let SidecarEvent::Status(status) = late.next().await.unwrap() else {

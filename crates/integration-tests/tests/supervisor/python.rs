@@ -1,6 +1,6 @@
 //! A sidecar of Python's standard library alone takes the listener: the smallest one that is not in Rust.
 
-use integration_tests::{Tree, run};
+use integration_tests::{ProcessTree, run};
 use pillion::{Restart, Spec, StopOutcome, Supervisor};
 use rustix::process::Signal;
 use tokio::{
@@ -30,7 +30,7 @@ print(f"BACKEND_PORT:{server.socket.getsockname()[1]}", flush=True)
 server.serve_forever()
 "#;
 
-fn python(tree: &Tree) -> Spec {
+fn python(tree: &ProcessTree) -> Spec {
     tree.spec(tree.program("python3").args(["-c", PROGRAM]).handover(true)).restart(Restart::OnFailure)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use integration_tests::{Tree, Witness, run};
+use integration_tests::{ProcessTree, ReportServer, run};
 use pillion::{Failure, FailureKind, Spec, State, StopOutcome, Supervisor};
 use tokio::net::TcpSocket;
 
@@ -144,11 +144,11 @@ fn a_child_that_dies_first_is_an_error_at_once_with_its_last_words() {
 #[test]
 fn a_child_that_dies_between_announcement_and_health_says_so() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("listen 503 announce tell {} up hear exit 7", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("listen 503 announce report {} up wait exit 7", reports.port());
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
         let port = crate::support::status(&mut events, |status| status.port.is_some()).await.port.unwrap();
-        witness.hear("up").await.go_on().await;
+        reports.wait_for("up").await.resume().await;
         let failure = supervisor.ready().await.unwrap_err();
         let part = format!("after it announced port {port} and before it was healthy");
         assert_failure(&failure, FailureKind::ExitedEarly, &["exited with code 7", &part]);
@@ -158,19 +158,20 @@ fn a_child_that_dies_between_announcement_and_health_says_so() {
 #[test]
 fn a_timeout_kills_the_whole_group() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let port = witness.port();
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let port = reports.port();
         // Time enough for both to report before they are killed.
-        let spec = tree.sidecar(&format!("fork deaf tell {port} up park ; deaf tell {port} up park"));
+        let spec = tree
+            .sidecar(&format!("fork ignore-term report {port} up park ; ignore-term report {port} up park"));
         let (supervisor, _) = Supervisor::start(spec.ready_timeout(Duration::from_secs(2)).grace(SHORT));
-        let (one, two) = (witness.hear("up").await, witness.hear("up").await);
+        let (one, two) = (reports.wait_for("up").await, reports.wait_for("up").await);
         assert_failure(
             &supervisor.ready().await.unwrap_err(),
             FailureKind::ReadyTimeout,
             &["announced no port"],
         );
-        one.death().await;
-        two.death().await;
+        one.wait_death().await;
+        two.wait_death().await;
     });
 }
 
@@ -212,7 +213,7 @@ fn a_failed_spawn_says_why() {
 #[test]
 fn a_bad_working_directory_is_named_as_what_it_is() {
     run(async {
-        let tree: Tree = tree();
+        let tree: ProcessTree = tree();
         let dir = tempfile::tempdir().unwrap();
         let missing = failure(tree.spec(tree.fake("exit 0").current_dir(dir.path().join("missing")))).await;
         assert_failure(&missing, FailureKind::Spawn, &["its working directory", "missing does not exist"]);
@@ -226,8 +227,8 @@ fn a_bad_working_directory_is_named_as_what_it_is() {
 #[test]
 fn ready_answers_everybody_and_again() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("listen ok tell {} up hear announce term", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("listen ok report {} up wait announce term", reports.port());
         let (supervisor, _) = Supervisor::start(tree.sidecar(&steps));
         let waiting: Vec<_> = (0..50)
             .map(|_| {
@@ -235,7 +236,7 @@ fn ready_answers_everybody_and_again() {
                 tokio::spawn(async move { supervisor.ready().await })
             })
             .collect();
-        witness.hear("up").await.go_on().await;
+        reports.wait_for("up").await.resume().await;
         let endpoint = supervisor.ready().await.unwrap();
         for waiting in waiting {
             assert_eq!(waiting.await.unwrap().as_ref(), Ok(&endpoint));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{Tree, Witness, run};
+use integration_tests::{ProcessTree, ReportServer, run};
 use pillion::{Events, Exit, FailureKind, State, StopOutcome, Supervisor};
 use rustix::process::Signal;
 
@@ -15,11 +15,11 @@ const TERMED: Exit = Exit { code: None, signal: Some(15) };
 const KILLED: Exit = Exit { code: None, signal: Some(9) };
 
 /// A sidecar that is ready, and may take as long as it likes to stop.
-async fn ready(tree: &Tree, steps: &str) -> (Supervisor, Events) {
+async fn ready(tree: &ProcessTree, steps: &str) -> (Supervisor, Events) {
     ready_with(tree, steps, Duration::MAX).await
 }
 
-async fn ready_with(tree: &Tree, steps: &str, grace: Duration) -> (Supervisor, Events) {
+async fn ready_with(tree: &ProcessTree, steps: &str, grace: Duration) -> (Supervisor, Events) {
     let spec = tree.sidecar(&format!("listen ok {steps}")).grace(grace);
     let (supervisor, events) = Supervisor::start(spec);
     supervisor.ready().await.unwrap();
@@ -32,7 +32,7 @@ fn a_cooperative_sidecar_ends_by_itself() {
         // By SIGTERM, by the end of stdin (deaf to SIGTERM), by the default action of SIGTERM, and unsuccessfully.
         for (steps, exit) in [
             ("announce term exit 0", CODE_0),
-            ("deaf announce eof exit 0", CODE_0),
+            ("ignore-term announce eof exit 0", CODE_0),
             ("announce park", TERMED),
             ("announce term exit 9", Exit { code: Some(9), signal: None }),
         ] {
@@ -54,7 +54,7 @@ fn a_cooperative_sidecar_ends_by_itself() {
 fn who_hears_nothing_is_killed_after_the_grace_period() {
     run(async {
         let tree = tree();
-        let (supervisor, mut events) = ready_with(&tree, "deaf announce park", SHORT).await;
+        let (supervisor, mut events) = ready_with(&tree, "ignore-term announce park", SHORT).await;
         assert_eq!(supervisor.stop().await, StopOutcome::Killed(KILLED));
         tree.assert_dead();
         let down = phase(&mut events, State::Stopped).await;
@@ -66,33 +66,33 @@ fn who_hears_nothing_is_killed_after_the_grace_period() {
 #[test]
 fn a_deaf_grandchild_is_killed_and_the_outcome_says_so() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("fork deaf tell {} up park ; announce term exit 0", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("fork ignore-term report {} up park ; announce term exit 0", reports.port());
         let (supervisor, _) = ready_with(&tree, &steps, SHORT).await;
-        let grandchild = witness.hear("up").await;
+        let grandchild = reports.wait_for("up").await;
         assert_eq!(supervisor.stop().await, StopOutcome::GroupKilled(CODE_0));
         tree.assert_dead();
-        grandchild.death().await;
+        grandchild.wait_death().await;
     });
 }
 
 #[test]
 fn the_real_server_behind_a_wrapper_gets_its_time() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
+        let (tree, reports) = (tree(), ReportServer::new().await);
         let script =
-            r#""$FAKE" listen ok announce term tell $0 stopping hear out finished\\n exit 0; exit 1"#;
-        let program = tree.program("sh").args(["-c", script, &witness.port().to_string()]);
+            r#""$FAKE" listen ok announce term report $0 stopping wait out finished\\n exit 0; exit 1"#;
+        let program = tree.program("sh").args(["-c", script, &reports.port().to_string()]);
         let spec = tree.spec(program).grace(Duration::MAX);
         let (supervisor, mut events) = Supervisor::start(spec);
         supervisor.ready().await.unwrap();
         let stop = tokio::spawn(async move { supervisor.stop().await });
-        let mut server = witness.hear("stopping").await;
+        let mut server = reports.wait_for("stopping").await;
         // The shell dies of SIGTERM, and is seen dead while its server is still at work.
         let seen = status(&mut events, |status| status.exit.is_some()).await;
         assert_eq!((seen.state, seen.exit), (State::Stopping, Some(TERMED)));
         assert!(!stop.is_finished());
-        server.go_on().await;
+        server.resume().await;
         assert_eq!(stop.await.unwrap(), StopOutcome::Graceful(TERMED));
         tree.assert_dead();
         assert_eq!(rest(&mut events, pillion::Stream::Stdout).await, (vec!["finished".to_owned()], false));
@@ -102,7 +102,7 @@ fn the_real_server_behind_a_wrapper_gets_its_time() {
 #[test]
 fn a_member_that_leaves_the_group_is_found_all_the_same() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
+        let (tree, reports) = (tree(), ReportServer::new().await);
         // A daemon by the book: two forks, a session of its own, and deaf on top of it.
         let leave = "import os, signal, socket, sys\n\
              signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
@@ -113,14 +113,14 @@ fn a_member_that_leaves_the_group_is_found_all_the_same() {
              test.sendall(b'up\\n')\n\
              test.recv(1)\n";
         let script = r#"python3 -c "$1" "$0" & exec "$FAKE" listen ok announce term exit 0"#;
-        let program = tree.program("sh").args(["-c", script, &witness.port().to_string(), leave]);
+        let program = tree.program("sh").args(["-c", script, &reports.port().to_string(), leave]);
         let spec = tree.spec(program).grace(SHORT);
         let (supervisor, _) = Supervisor::start(spec);
-        let daemon = witness.hear("up").await;
+        let daemon = reports.wait_for("up").await;
         supervisor.ready().await.unwrap();
         assert_eq!(supervisor.stop().await, StopOutcome::GroupKilled(CODE_0));
         tree.assert_dead();
-        daemon.death().await;
+        daemon.wait_death().await;
     });
 }
 
@@ -129,16 +129,16 @@ fn a_stop_during_the_start_ends_the_start() {
     run(async {
         // While it announces nothing, while its health is asked for, and before it was even launched.
         for steps in ["park", "listen 503 announce park", "listen silent announce park"] {
-            let (tree, witness) = (tree(), Witness::new().await);
-            let steps = steps.replace("park", &format!("tell {} up park", witness.port()));
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let steps = steps.replace("park", &format!("report {} up park", reports.port()));
             let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
-            let contact = witness.hear("up").await;
+            let contact = reports.wait_for("up").await;
             let ready = tokio::spawn({
                 let supervisor = supervisor.clone();
                 async move { supervisor.ready().await }
             });
             assert_eq!(supervisor.stop().await, StopOutcome::Graceful(TERMED), "{steps}");
-            contact.death().await;
+            contact.wait_death().await;
             assert_failure(
                 &ready.await.unwrap().unwrap_err(),
                 FailureKind::Stopped,
@@ -156,8 +156,8 @@ fn a_stop_during_the_start_ends_the_start() {
 #[test]
 fn everybody_who_stops_at_once_gets_the_one_outcome() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("announce term tell {} stopping hear exit 0", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("announce term report {} stopping wait exit 0", reports.port());
         let (supervisor, _) = ready(&tree, &steps).await;
         let stops: Vec<_> = (0..10)
             .map(|_| {
@@ -165,7 +165,7 @@ fn everybody_who_stops_at_once_gets_the_one_outcome() {
                 tokio::spawn(async move { supervisor.stop().await })
             })
             .collect();
-        witness.hear("stopping").await.go_on().await;
+        reports.wait_for("stopping").await.resume().await;
         for stop in stops {
             assert_eq!(stop.await.unwrap(), StopOutcome::Graceful(CODE_0));
         }
@@ -175,17 +175,17 @@ fn everybody_who_stops_at_once_gets_the_one_outcome() {
 #[test]
 fn a_stop_that_nobody_waits_for_still_holds() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("announce term tell {} stopping hear exit 0", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("announce term report {} stopping wait exit 0", reports.port());
         let (supervisor, mut events) = ready(&tree, &steps).await;
         let stop = tokio::spawn({
             let supervisor = supervisor.clone();
             async move { supervisor.stop().await }
         });
-        let mut contact = witness.hear("stopping").await;
+        let mut contact = reports.wait_for("stopping").await;
         stop.abort();
         assert!(stop.await.unwrap_err().is_cancelled());
-        contact.go_on().await;
+        contact.resume().await;
         assert_eq!(phase(&mut events, State::Stopped).await.exit, Some(CODE_0));
     });
 }
@@ -193,17 +193,17 @@ fn a_stop_that_nobody_waits_for_still_holds() {
 #[test]
 fn force_cuts_the_grace_period_short() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("announce term tell {} stopping park", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("announce term report {} stopping park", reports.port());
         let (supervisor, _) = ready(&tree, &steps).await;
         let stop = tokio::spawn({
             let supervisor = supervisor.clone();
             async move { supervisor.stop().await }
         });
-        let contact = witness.hear("stopping").await;
+        let contact = reports.wait_for("stopping").await;
         assert_eq!(supervisor.kill().await, StopOutcome::Killed(KILLED));
         assert_eq!(stop.await.unwrap(), StopOutcome::Killed(KILLED));
-        contact.death().await;
+        contact.wait_death().await;
         tree.assert_dead();
     });
 }
@@ -211,13 +211,13 @@ fn force_cuts_the_grace_period_short() {
 #[test]
 fn force_alone_kills_the_whole_group_at_once() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("fork deaf tell {} up park ; announce term park", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("fork ignore-term report {} up park ; announce term park", reports.port());
         let (supervisor, _) = ready(&tree, &steps).await;
-        let grandchild = witness.hear("up").await;
+        let grandchild = reports.wait_for("up").await;
         assert_eq!(supervisor.kill().await, StopOutcome::Killed(KILLED));
         tree.assert_dead();
-        grandchild.death().await;
+        grandchild.wait_death().await;
     });
 }
 

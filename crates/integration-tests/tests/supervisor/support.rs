@@ -1,10 +1,10 @@
 //! Waiting for what a supervisor tells.
 
-use integration_tests::Tree;
+use integration_tests::ProcessTree;
 use pillion::{Events, Failure, FailureKind, SidecarEvent, State, Status, Stream};
 
-pub(crate) fn tree() -> Tree {
-    Tree::new(env!("CARGO_BIN_EXE_fake-sidecar"))
+pub(crate) fn tree() -> ProcessTree {
+    ProcessTree::new(env!("CARGO_BIN_EXE_fake-sidecar"))
 }
 
 /// Waits for the first event that `wanted` makes something of.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{Witness, run};
+use integration_tests::{ReportServer, run};
 use pillion::{Events, FailureKind, Restart, SidecarEvent, State, StopOutcome, Supervisor};
 
 use crate::support::{assert_failure, phase, status, tree};
@@ -10,8 +10,8 @@ use crate::support::{assert_failure, phase, status, tree};
 #[test]
 fn the_new_one_takes_over_before_the_old_one_is_asked_to_go() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
-        let steps = format!("listen ok announce term tell {} bye hear exit 0", witness.port());
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("listen ok announce term report {} bye wait exit 0", reports.port());
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
         let before = supervisor.ready().await.unwrap();
         phase(&mut events, State::Ready).await;
@@ -19,15 +19,15 @@ fn the_new_one_takes_over_before_the_old_one_is_asked_to_go() {
         assert!(after.pid != before.pid && after.port != before.port);
         assert_eq!(supervisor.ready().await.unwrap(), after);
         // The old one finishes what it has in hand, and nobody waits for it.
-        let mut old = witness.hear("bye").await;
+        let mut old = reports.wait_for("bye").await;
         assert_eq!(tree.sidecars().len(), 2);
-        old.go_on().await;
-        old.death().await;
+        old.resume().await;
+        old.wait_death().await;
         // Nobody ever saw anything but ready.
         let moved = status(&mut events, |_| true).await;
         assert_eq!((moved.state, moved.pid, moved.url), (State::Ready, after.pid, Some(after.url)));
         let (stopped, ()) =
-            tokio::join!(supervisor.stop(), async { witness.hear("bye").await.go_on().await });
+            tokio::join!(supervisor.stop(), async { reports.wait_for("bye").await.resume().await });
         assert!(matches!(stopped, StopOutcome::Graceful(_)), "{stopped:?}");
     });
 }
@@ -56,12 +56,12 @@ fn a_new_one_that_never_gets_ready_changes_nothing() {
 #[test]
 fn a_stop_ends_both() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
+        let (tree, reports) = (tree(), ReportServer::new().await);
         let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
         supervisor.ready().await.unwrap();
-        let spec = tree.sidecar(&format!("tell {} candidate park", witness.port()));
+        let spec = tree.sidecar(&format!("report {} candidate park", reports.port()));
         let (swapped, stopped) = tokio::join!(supervisor.swap_to(spec), async {
-            witness.hear("candidate").await;
+            reports.wait_for("candidate").await;
             supervisor.stop().await
         });
         assert_failure(&swapped.unwrap_err(), FailureKind::Stopped, &["given up: a stop was asked for"]);
@@ -75,7 +75,7 @@ fn a_kill_does_not_wait_for_one_that_takes_its_time_to_go() {
     run(async {
         let tree = tree();
         let (supervisor, _) =
-            Supervisor::start(tree.sidecar("deaf listen ok announce park").grace(Duration::MAX));
+            Supervisor::start(tree.sidecar("ignore-term listen ok announce park").grace(Duration::MAX));
         supervisor.ready().await.unwrap();
         supervisor.swap().await.unwrap();
         assert_eq!(tree.sidecars().len(), 2);
@@ -87,15 +87,15 @@ fn a_kill_does_not_wait_for_one_that_takes_its_time_to_go() {
 #[test]
 fn what_took_over_is_restarted_by_its_own_rules() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
+        let (tree, reports) = (tree(), ReportServer::new().await);
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
         supervisor.ready().await.unwrap();
-        let mortal = format!("listen ok announce tell {} up hear exit 70", witness.port());
+        let mortal = format!("listen ok announce report {} up wait exit 70", reports.port());
         supervisor.swap_to(tree.sidecar(&mortal).restart(Restart::OnFailure)).await.unwrap();
-        witness.hear("up").await.go_on().await;
+        reports.wait_for("up").await.resume().await;
         phase(&mut events, State::BackingOff).await;
         supervisor.ready().await.unwrap();
-        witness.hear("up").await;
+        reports.wait_for("up").await;
         let _ = supervisor.stop().await;
     });
 }
@@ -103,15 +103,15 @@ fn what_took_over_is_restarted_by_its_own_rules() {
 #[test]
 fn dropping_every_handle_ends_both() {
     run(async {
-        let (tree, witness) = (tree(), Witness::new().await);
+        let (tree, reports) = (tree(), ReportServer::new().await);
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
         supervisor.ready().await.unwrap();
-        let spec = tree.sidecar(&format!("tell {} candidate park", witness.port()));
+        let spec = tree.sidecar(&format!("report {} candidate park", reports.port()));
         let swapping = tokio::spawn({
             let supervisor = supervisor.clone();
             async move { supervisor.swap_to(spec).await }
         });
-        witness.hear("candidate").await;
+        reports.wait_for("candidate").await;
         drop(supervisor);
         swapping.abort();
         until_the_end(&mut events).await;

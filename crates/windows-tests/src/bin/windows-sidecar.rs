@@ -8,12 +8,12 @@
 //! out TEXT        write TEXT as a line to stdout
 //! lines N         write N numbered lines to stdout
 //! eof             wait for the end of stdin
-//! tell PORT NAME  connect to the test at that port, and write NAME and the process id as a line
+//! report PORT NAME  connect to the test at that port, and write NAME and the process id as a line
 //! more TEXT       write TEXT as a line to the last of these connections, which are held until death
 //! pipe            write the name of the pipe that the host chose to it
-//! hear            wait until the test answers on it
+//! wait            wait until the test answers on it
 //! child … ;       do what stands before the semicolon in a child that shares this one's stdin, and go on
-//! deaf … ;        the same in a child that hears nothing
+//! child-no-stdin … ;        the same in a child that hears nothing
 //! detached … ;    the same, without a console, in a group of its own: what Windows has for a daemon
 //! escape          try to start a process outside the job, and exit with 0 if that is refused
 //! park            wait for ever
@@ -58,9 +58,9 @@ fn main() {
             }
             "more" => line(told.last_mut().unwrap(), &argument()),
             "pipe" => line(told.last_mut().unwrap(), &env::var("PILLION_PIPE").unwrap()),
-            "hear" => drop(told.last_mut().unwrap().read(&mut [0])),
+            "wait" => drop(told.last_mut().unwrap().read(&mut [0])),
             "child" => drop(command(&mut steps, 0).spawn().unwrap()),
-            "deaf" => drop(command(&mut steps, 0).stdin(Stdio::null()).spawn().unwrap()),
+            "child-no-stdin" => drop(command(&mut steps, 0).stdin(Stdio::null()).spawn().unwrap()),
             "detached" => {
                 let mut daemon = command(&mut steps, DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
                 drop(daemon.stdin(Stdio::null()).spawn().unwrap());
@@ -96,7 +96,7 @@ fn command(steps: &mut impl Iterator<Item = String>, flags: u32) -> Command {
     let mut depth = 0;
     let theirs = steps.take_while(|step| {
         match step.as_str() {
-            "child" | "deaf" | "detached" => depth += 1,
+            "child" | "child-no-stdin" | "detached" => depth += 1,
             ";" => depth -= 1,
             _ => {}
         }

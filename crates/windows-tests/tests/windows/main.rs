@@ -3,8 +3,8 @@
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
 
-mod app;
-mod life;
-mod pipe;
+mod app_deaths;
+mod lifecycle;
+mod named_pipe_sidecar;
 mod stop;
 mod support;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pillion::{Events, Exit, Program, Restart, SidecarEvent, Spec, State, Status, Supervisor};
-use windows_tests::{Contact, Witness};
+use windows_tests::{ReportServer, Reporter};
 
 const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
 
@@ -15,14 +15,14 @@ pub(crate) const KILLED: Exit = Exit { code: Some(1), signal: None };
 /// A grace period that is meant to run out.
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
-/// The arguments for these steps; `PORT` is where the witness listens.
-pub(crate) fn words(steps: &str, witness: &Witness) -> Vec<String> {
-    steps.replace("PORT", &witness.port().to_string()).split(' ').map(str::to_owned).collect()
+/// The arguments for these steps; `PORT` is where the reports listens.
+pub(crate) fn words(steps: &str, reports: &ReportServer) -> Vec<String> {
+    steps.replace("PORT", &reports.port().to_string()).split(' ').map(str::to_owned).collect()
 }
 
 /// A sidecar that may take as long as it likes to stop, and is not restarted.
-pub(crate) fn sidecar(steps: &str, witness: &Witness) -> Spec {
-    spec(program(steps, witness))
+pub(crate) fn sidecar(steps: &str, reports: &ReportServer) -> Spec {
+    spec(program(steps, reports))
 }
 
 /// As [`sidecar`], for this program.
@@ -31,8 +31,8 @@ pub(crate) fn spec(program: Program) -> Spec {
 }
 
 /// `windows-sidecar` with these steps.
-pub(crate) fn program(steps: &str, witness: &Witness) -> Program {
-    Program::new(SIDECAR).args(words(steps, witness))
+pub(crate) fn program(steps: &str, reports: &ReportServer) -> Program {
+    Program::new(SIDECAR).args(words(steps, reports))
 }
 
 /// Starts it, and waits until it is ready.
@@ -60,7 +60,7 @@ pub(crate) async fn phase(events: &mut Events, phase: State) -> Status {
 /// An app that lives until its test lets it die.
 pub(crate) struct App {
     process: Child,
-    contact: Contact,
+    contact: Reporter,
 }
 
 impl App {
@@ -68,30 +68,30 @@ impl App {
     /// updater is, is given in steps as well.
     #[expect(clippy::disallowed_methods, reason = "the app is the one that supervises")]
     pub(crate) async fn start(
-        witness: &Witness,
+        reports: &ReportServer,
         [moment, death]: [&str; 2],
         steps: &str,
         updater: Option<&str>,
     ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_windows-host"));
-        command.args([&witness.port().to_string(), moment, death, SIDECAR]).args(words(steps, witness));
+        command.args([&reports.port().to_string(), moment, death, SIDECAR]).args(words(steps, reports));
         command.stdin(Stdio::null()).stderr(Stdio::null());
         if let Some(steps) = updater {
-            command.env("UPDATER", words(steps, witness).join(" "));
+            command.env("UPDATER", words(steps, reports).join(" "));
         }
         let process = command.spawn().unwrap();
-        Self { process, contact: witness.hear("host").await }
+        Self { process, contact: reports.wait_for("host").await }
     }
 
     /// Lets it die its own death.
     pub(crate) async fn dies(mut self) {
-        self.contact.go_on().await;
-        self.contact.dies().await;
+        self.contact.resume().await;
+        self.contact.wait_death().await;
     }
 
     /// Kills it: the standard library calls `TerminateProcess`.
     pub(crate) async fn terminated(mut self) {
         self.process.kill().unwrap();
-        self.contact.dies().await;
+        self.contact.wait_death().await;
     }
 }

@@ -1,7 +1,8 @@
-//! `cargo xtask soak orphans`: random deaths of apps with random sidecars at random moments, and a table of what was left.
+//! `cargo xtask soak orphans`: random deaths of apps with random sidecars at random moments, and a table of the processes
+//! that remained.
 //!
-//! A seed and a round's number make the same choices again; where exactly each process has come to by then is the
-//! machine's. `fake-host` and its kin are expected beside this program.
+//! The same seed and round make the same choices. How far each process has come at the moment of the death depends on the
+//! machine. The soak expects `fake-host`, `rival-host`, `pillion-under-test` and `fake-sidecar` in its own folder.
 
 #![cfg_attr(
     not(target_os = "linux"),
@@ -24,6 +25,6 @@ fn main() -> ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> ExitCode {
-    eprintln!("orphans-soak: survivors are looked for in /proc, which only Linux has");
+    eprintln!("orphans-soak: the search for survivors reads /proc, which only Linux has");
     ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! Rounds side by side, and what is shown of them.
+//! Runs the rounds side by side, and shows their progress.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to a person")]
 
@@ -13,30 +13,40 @@ use std::{
 };
 
 use clap::Parser;
-use integration_tests::orphans::{Programs, Scenario};
+use integration_tests::orphans::{Programs, Scenario, SidecarKind};
 use tokio::task::JoinSet;
 
 use crate::{choice, tally::Tally};
 
-/// Let apps die, and look for survivors.
+/// Let apps die and look for survivors.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cargo xtask soak orphans")]
 struct Arguments {
-    /// How many deaths.
+    /// The number of deaths.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
-    /// What the choices are made from; a new one each time by default.
+    /// The seed of the random choices. The default is a new one each time.
     #[arg(long)]
     seed: Option<u64>,
-    /// Only the round of this number, to repeat one that failed.
+    /// Run only the round of this number, to repeat a failure.
     #[arg(long, value_name = "NUMBER", requires = "seed", conflicts_with = "rounds")]
     round: Option<u64>,
-    /// How many rounds run side by side; four for each core by default, since most of a round is waiting.
+    /// The number of rounds that run side by side. The default is four for each core, because a round mostly waits.
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
-    /// Measure an app that does without pillion. Its survivors are counted, and no failure.
+    /// Measure an app without pillion. Its survivors are counted, and are not failures.
     #[arg(long)]
     rival: bool,
+    /// Choose only from these kinds of sidecars.
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind)]
+    kinds: Vec<SidecarKind>,
+}
+
+/// A kind by its name in the code, such as `ForkStorm`.
+fn kind(name: &str) -> Result<SidecarKind, String> {
+    let names: Vec<_> = SidecarKind::ALL.iter().map(|kind| format!("{kind:?}")).collect();
+    let found = names.iter().position(|known| known == name);
+    found.map(|place| SidecarKind::ALL[place]).ok_or_else(|| format!("the kinds are {}", names.join(", ")))
 }
 
 impl Arguments {
@@ -50,18 +60,23 @@ impl Arguments {
     }
 
     fn scenario(&self, seed: u64, round: u64) -> Scenario {
-        if self.rival { choice::scenario_of_rival(seed, round) } else { choice::scenario(seed, round) }
+        let kinds = if self.kinds.is_empty() { SidecarKind::ALL.as_slice() } else { &self.kinds };
+        if self.rival {
+            choice::scenario_of_rival(seed, round, kinds)
+        } else {
+            choice::scenario(seed, round, kinds)
+        }
     }
 }
 
-/// Set once the signals are as a program expects them.
+/// Set in a process that has the default signal dispositions.
 const DEFAULT_SIGNALS: &str = "ORPHANS_SOAK_DEFAULT_SIGNALS";
 
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if env::var_os(DEFAULT_SIGNALS).is_none() {
         let error = start_over();
-        eprintln!("orphans-soak: cannot start over with default signals: {error}");
+        eprintln!("orphans-soak: cannot restart itself with default signal dispositions: {error}");
         return ExitCode::FAILURE;
     }
     match run(&arguments) {
@@ -74,8 +89,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Becomes this program again, without the ignored signals that nohup(1), or a shell that runs this in the background, hands
-/// down: an app that dies within its first milliseconds would have them still.
+/// Replaces this process with the same program and default signal dispositions. nohup(1), or a shell that runs this in the
+/// background, lets children inherit ignored signals; an app that dies in its first milliseconds would still ignore them.
 fn start_over() -> io::Error {
     let Ok(own) = env::current_exe() else { return io::ErrorKind::NotFound.into() };
     Command::new("env")
@@ -87,7 +102,7 @@ fn start_over() -> io::Error {
 }
 
 fn run(arguments: &Arguments) -> io::Result<bool> {
-    let programs = programs()?;
+    let programs = Programs::built()?;
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
     let jobs = arguments.jobs();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -114,22 +129,26 @@ async fn soak(arguments: &Arguments, seed: u64, programs: &Programs) -> io::Resu
         }
         let ended = tokio::select! {
             ended = running.join_next() => ended,
-            // Dropping the rounds kills their apps, and the guards do the rest.
+            // Dropping the rounds kills their apps; the guards stop the sidecars.
             _ = tokio::signal::ctrl_c() => return Err(io::ErrorKind::Interrupted.into()),
         };
         let Some(ended) = ended else { break };
         let (round, scenario, outcome) = ended?;
-        if let Some(trouble) = tally.add(outcome) {
-            let rival = if arguments.rival { " --rival" } else { "" };
-            eprintln!("\nround {round}: {scenario:?}: {trouble}");
-            eprintln!("to repeat it: cargo xtask soak orphans --seed {seed} --round {round}{rival}");
+        if let Some(failure) = tally.add(outcome) {
+            let mut options = if arguments.rival { " --rival".to_owned() } else { String::new() };
+            if !arguments.kinds.is_empty() {
+                let kinds: Vec<_> = arguments.kinds.iter().map(|kind| format!("{kind:?}")).collect();
+                options += &format!(" --kinds {}", kinds.join(","));
+            }
+            eprintln!("\nround {round}: {scenario:?}: {failure}");
+            eprintln!("to repeat it: cargo xtask soak orphans --seed {seed} --round {round}{options}");
         }
         show_progress(&tally, total)?;
     }
     Ok(tally)
 }
 
-/// One line that is written over, where somebody watches.
+/// Rewrites one line of progress, if stderr is a terminal.
 fn show_progress(tally: &Tally, rounds: u64) -> io::Result<()> {
     const WIDTH: u64 = 40;
     let mut err = io::stderr();
@@ -142,25 +161,4 @@ fn show_progress(tally: &Tally, rounds: u64) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn programs() -> io::Result<Programs> {
-    let folder = env::current_exe()?;
-    let beside = |name: &str| {
-        let file = folder.with_file_name(name);
-        if file.is_file() {
-            Ok(file)
-        } else {
-            Err(io::Error::other(format!(
-                "{} is missing: cargo build --package integration-tests --bins",
-                file.display()
-            )))
-        }
-    };
-    Ok(Programs {
-        host: beside("fake-host")?,
-        rival: beside("rival-host")?,
-        pillion: beside("pillion-under-test")?,
-        sidecar: beside("fake-sidecar")?,
-    })
 }

@@ -1,4 +1,4 @@
-//! What came of the rounds.
+//! The results of the rounds.
 
 use std::{fmt, io, time::Duration};
 
@@ -7,20 +7,20 @@ use integration_tests::orphans::Outcome;
 /// The sums of the closing table.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Whether a survivor is a failure, and not a reading.
+    /// Whether a survivor is a failure. Otherwise it is only counted.
     promised: bool,
     rounds: u64,
     failed: u64,
     survivors: usize,
     rounds_with_survivors: u64,
-    /// Sidecars that would end by themselves when asked to, and those of them that did.
+    /// Sidecars that were expected to stop gracefully, and those of them that did.
     expected: u64,
     honoured: u64,
     slowest: Duration,
 }
 
 impl Tally {
-    /// Of somebody who has `promised` that nobody survives, or of a rival who has not.
+    /// An empty tally, for an app that `promised` no survivors or for the rival.
     pub(crate) fn new(promised: bool) -> Self {
         Self {
             promised,
@@ -34,9 +34,9 @@ impl Tally {
         }
     }
 
-    /// Adds a round, and says what was wrong with it.
+    /// Adds a round, and returns its failure.
     pub(crate) fn add(&mut self, outcome: io::Result<Outcome>) -> Option<String> {
-        let trouble = match outcome {
+        let failure = match outcome {
             Ok(outcome) => {
                 self.count(&outcome);
                 broken(&outcome).filter(|_| self.promised)
@@ -44,8 +44,8 @@ impl Tally {
             Err(error) => Some(error.to_string()),
         };
         self.rounds += 1;
-        self.failed += u64::from(trouble.is_some());
-        trouble
+        self.failed += u64::from(failure.is_some());
+        failure
     }
 
     fn count(&mut self, outcome: &Outcome) {
@@ -53,7 +53,7 @@ impl Tally {
         self.rounds_with_survivors += u64::from(!outcome.survivors.is_empty());
         self.expected += u64::from(outcome.graceful.is_some());
         self.honoured += u64::from(outcome.graceful == Some(true));
-        // Where somebody survives, nothing was cleaned up.
+        // After a survivor, the clean-up has no end to measure.
         if outcome.survivors.is_empty() {
             self.slowest = self.slowest.max(outcome.took);
         }
@@ -72,12 +72,12 @@ impl Tally {
     }
 }
 
-/// The promise that was not kept.
+/// The broken promise, in words.
 fn broken(outcome: &Outcome) -> Option<String> {
     if !outcome.survivors.is_empty() {
         return Some(format!("still alive: {:?}", outcome.survivors));
     }
-    (outcome.graceful == Some(false)).then(|| "was killed without being asked".to_owned())
+    (outcome.graceful == Some(false)).then(|| "the sidecar was killed without a request to stop".to_owned())
 }
 
 impl fmt::Display for Tally {

@@ -1,0 +1,158 @@
+//! The server, and its record of each answer.
+
+use std::{collections::HashMap, convert::Infallible, future, process};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use futures_util::stream;
+use http_body_util::BodyExt as _;
+use tokio::sync::{broadcast, watch};
+
+/// What is handed to the connection at a time.
+const PIECE: usize = 64 * 1024;
+
+/// The period of the bytes: no power of two, so that a piece in the wrong place is a wrong piece.
+const PERIOD: usize = 251;
+
+/// What is known of an answer.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    made: usize,
+    dropped: bool,
+}
+
+#[derive(Clone)]
+struct Streams {
+    /// What all pieces are cut out of, so that making one costs nothing.
+    block: Bytes,
+    answers: watch::Sender<HashMap<String, Progress>>,
+    events: broadcast::Sender<String>,
+}
+
+/// An answer under way. One that is not [whole](Self::is_whole) when this is dropped was given up.
+struct Answering {
+    name: String,
+    streams: Streams,
+    is_whole: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn main() -> pillion_server::Result {
+    pillion_server::init_tracing();
+    let block = (0..=250).cycle().take(PERIOD + PIECE).collect();
+    let streams = Streams { block, answers: watch::Sender::default(), events: broadcast::Sender::new(16) };
+    let router = Router::new()
+        .route("/pid", get(async || process::id().to_string()))
+        .route("/echo", any(echo))
+        .route("/sink", post(sink))
+        .route("/bytes/{count}/{name}", get(bytes))
+        .route("/events/{name}", get(events))
+        .route("/emit/{id}", post(emit))
+        .route("/silence/{name}", get(silence))
+        .route("/begun/{name}", get(begun))
+        .route("/made/{name}", get(made))
+        .route("/dropped/{name}", get(dropped))
+        .with_state(streams);
+    pillion_server::serve("Streams", router).await
+}
+
+async fn echo(request: Request) -> impl IntoResponse {
+    let method = HeaderValue::try_from(request.method().as_str()).expect("a method is a header's value, too");
+    ([("echoed-method", method)], request.into_body())
+}
+
+async fn sink(mut body: Body) -> String {
+    let mut length = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        length += frame.into_data().map_or(0, |data| data.len());
+    }
+    length.to_string()
+}
+
+async fn bytes(Path((count, name)): Path<(usize, String)>, State(streams): State<Streams>) -> Response {
+    let body = stream::unfold((streams.begin(name), 0), move |(mut answering, from)| {
+        future::ready((from < count).then(|| {
+            let (start, length) = (from % PERIOD, PIECE.min(count - from));
+            let piece = answering.streams.block.slice(start..start + length);
+            answering.note(|progress| progress.made += length);
+            answering.is_whole = from + length == count;
+            (Ok::<_, Infallible>(piece), (answering, from + length))
+        }))
+    });
+    ([(header::CONTENT_LENGTH, count)], Body::from_stream(body)).into_response()
+}
+
+async fn events(
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    State(streams): State<Streams>,
+) -> impl IntoResponse {
+    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let open = format!("event: open\ndata: {seen}\n\n");
+    let following = (streams.events.subscribe(), streams.begin(name));
+    let body = stream::unfold((Some(open), following), async |(open, (mut next, answering))| {
+        let event = match open {
+            Some(open) => open,
+            None => next.recv().await.ok()?,
+        };
+        Some((Ok::<_, Infallible>(event), (None, (next, answering))))
+    });
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(body))
+}
+
+async fn emit(Path(id): Path<String>, State(streams): State<Streams>, data: String) -> String {
+    streams.events.send(format!("id: {id}\ndata: {data}\n\n")).unwrap_or(0).to_string()
+}
+
+async fn silence(Path(name): Path<String>, State(streams): State<Streams>) {
+    let _answering = streams.begin(name);
+    future::pending::<()>().await;
+}
+
+async fn begun(Path(name): Path<String>, State(streams): State<Streams>) {
+    streams.progress(&name, |_| true).await;
+}
+
+async fn made(Path(name): Path<String>, State(streams): State<Streams>) -> String {
+    let made = streams.answers.borrow().get(&name).map_or(0, |answer| answer.made);
+    made.to_string()
+}
+
+async fn dropped(Path(name): Path<String>, State(streams): State<Streams>) -> String {
+    streams.progress(&name, |answer| answer.dropped).await.made.to_string()
+}
+
+impl Streams {
+    fn begin(&self, name: String) -> Answering {
+        let answering = Answering { name, streams: self.clone(), is_whole: false };
+        answering.note(|progress| *progress = Progress::default());
+        answering
+    }
+
+    /// Waits until the answer of this name is there and as it should be.
+    async fn progress(&self, name: &str, is_due: impl Fn(&Progress) -> bool) -> Progress {
+        let mut answers = self.answers.subscribe();
+        let answers = answers.wait_for(|answers| answers.get(name).is_some_and(&is_due)).await;
+        answers.expect("we hold the sender")[name]
+    }
+}
+
+impl Answering {
+    fn note(&self, change: impl FnOnce(&mut Progress)) {
+        self.streams.answers.send_modify(|answers| change(answers.entry(self.name.clone()).or_default()));
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.note(|progress| progress.dropped = true);
+        }
+    }
+}

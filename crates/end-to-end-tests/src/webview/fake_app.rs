@@ -1,0 +1,41 @@
+//! `fake-app` as an app with a sidecar and pages, which dies when its test ends.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use anyhow::{Context as _, Result};
+use tokio::{io::AsyncReadExt as _, net::TcpListener, time::timeout};
+
+use super::{App, Driver};
+use integration_tests::TEST_TIMEOUT;
+
+/// Starts the `fake-app` that lies beside the program of its sidecar, and waits until that is ready. The `variables` are those
+/// of `apps/fake-app/src/page.rs`.
+///
+/// # Errors
+/// As those of [`App::launch`], or the sidecar did not get ready.
+pub async fn launch_fake_app(
+    sidecar: &Path,
+    arguments: &[&str],
+    variables: &[(&str, String)],
+) -> Result<App> {
+    let name = sidecar.file_name().and_then(|name| name.to_str()).context("the sidecar has no name")?;
+    let test = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = test.local_addr()?.port();
+    // The driver hands on no arguments that are the test's own.
+    let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
+    let variables: String =
+        variables.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect();
+    let program = sidecar.with_file_name("fake-app");
+    let program = quoted(program.to_str().context("the path of the app is no text")?);
+    let arguments = arguments.join(" ");
+    let folder = tempfile::tempdir()?;
+    let script = folder.path().join("fake-app-of-a-test");
+    let line = format!("{variables} exec {program} 1000 {port} ready park {name} {arguments}");
+    fs::write(&script, format!("#!/bin/sh\n{line}\n"))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let app = App::launch(Driver::tauri(), &script).await?;
+    // It says so once its sidecar is ready, and goes on when the connection ends.
+    let ready = async { test.accept().await?.0.read_exact(&mut [0; 5]).await };
+    timeout(TEST_TIMEOUT, ready).await.context("the sidecar did not get ready")??;
+    Ok(app)
+}

@@ -1,0 +1,86 @@
+//! The app as it is installed: its sidecars beside it.
+
+use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Stdio};
+
+use end_to_end_tests::webview::Bus;
+use integration_tests::{ProcessMarker, ProcessTree, ReportServer, helper_program, orphans::Programs};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// A folder with `fake-app`, and beside it what it may have for a sidecar: `fake-sidecar`, and `sh` for a wrapper.
+pub(crate) struct Stage(TempDir);
+
+/// A running app.
+pub(crate) struct App {
+    pub(crate) tree: ProcessTree,
+    pub(crate) child: Child,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let sidecar = helper_program("fake-sidecar").unwrap();
+        // On one file system with the app, because a symbolic link would be followed to where it leads.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let app = sidecar.with_file_name("fake-app");
+        fs::hard_link(&app, folder.path().join("fake-app")).unwrap_or_else(|error| {
+            panic!("{}: {error}; `cargo xtask test` builds it", app.display());
+        });
+        symlink(&sidecar, folder.path().join("fake-sidecar")).unwrap();
+        symlink("/bin/sh", folder.path().join("sh")).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn programs(&self) -> Programs {
+        Programs { sidecar: self.path("fake-sidecar"), ..Programs::built().unwrap() }
+    }
+
+    /// Starts the app, which is to die that way; a restarted one dies by `again`, or ends at once.
+    pub(crate) fn start(
+        &self,
+        reports: &ReportServer,
+        grace_ms: u32,
+        death: &str,
+        again: Option<&str>,
+        steps: &str,
+    ) -> App {
+        self.start_with(reports, grace_ms, death, steps, |command| {
+            command.envs(again.map(|death| ("FAKE_APP_AGAIN", death))).stderr(Stdio::null());
+        })
+    }
+
+    /// Starts the app as `change` would have it.
+    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    pub(crate) fn start_with(
+        &self,
+        reports: &ReportServer,
+        grace_ms: u32,
+        death: &str,
+        steps: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> App {
+        let tree = ProcessTree::new(self.path("fake-sidecar"));
+        let moment = if death == "timeout" { "starting" } else { "ready" };
+        let mut command = Command::new(self.path("fake-app"));
+        command
+            .args([&grace_ms.to_string(), &reports.port().to_string(), moment, death, "fake-sidecar"])
+            .args(steps.split_ascii_whitespace())
+            .env(ProcessMarker::VARIABLE, tree.marker())
+            .env(Bus::VARIABLE, Bus::NONE)
+            .stdin(Stdio::null());
+        change(&mut command);
+        App { tree, child: command.spawn().unwrap() }
+    }
+}
+
+impl App {
+    /// The processes of its sidecar.
+    pub(crate) fn sidecars(&self) -> Vec<integration_tests::LiveProcess> {
+        let mut alive = self.tree.alive();
+        alive.retain(|process| process.runs("fake-sidecar"));
+        alive
+    }
+}

@@ -1,0 +1,229 @@
+//! What a page that may call the sidecar gets.
+
+use anyhow::{Context as _, Result};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{launch, launch_calling, launch_with_csp, open, prepare, run, sidecar};
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn bytes_arrive_as_they_were_sent_both_ways() -> Result<()> {
+    let app = launch_calling().await?;
+    let answered = run(
+        app.page(),
+        "const down = new Uint8Array(await (await sidecar.fetch('/bytes/9000001/down')).arrayBuffer());
+        const up = new Uint8Array(9_000_001).map((_, at) => at * 7 + (at >> 8));
+        const echoed = await sidecar.fetch('/echo', { method: 'POST', body: up });
+        const back = new Uint8Array(await echoed.arrayBuffer());
+        return {
+            pid: await text('/pid'),
+            down: isWhole(down, 9_000_001),
+            method: echoed.headers.get('echoed-method'),
+            back: back.length === up.length && back.every((byte, at) => byte === up[at]),
+            sunk: await text('/sink', { method: 'POST', body: up }),
+        };",
+    )
+    .await?;
+    let pid = sidecar(&app)?.pid.to_string();
+    assert_eq!(
+        answered,
+        json!({ "pid": pid, "down": true, "method": "POST", "back": true, "sunk": "9000001" })
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_policy_that_keeps_out_tauris_protocol_changes_nothing() -> Result<()> {
+    // Tauri then passes messages as text, and bytes as arrays of numbers.
+    let app = launch_with_csp("local", &["calling"], "connect-src 'none'").await?;
+    open(app.page(), "calling").await?;
+    let answered = run(
+        app.page(),
+        "const refused = await fetch('ipc://localhost/plugin%3Apillion%7Cstatus').catch((error) => error.name);
+        const down = new Uint8Array(await (await sidecar.fetch('/bytes/300001/down')).arrayBuffer());
+        const echoed = await sidecar.fetch('/echo', { method: 'POST', body: down });
+        await follow('/events/live')(1);
+        return [refused, isWhole(down, 300_001), isWhole(new Uint8Array(await echoed.arrayBuffer()), 300_001)];",
+    )
+    .await?;
+    assert_eq!(answered, json!(["TypeError", true, true]));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn events_arrive_one_by_one_until_the_page_leaves_them() -> Result<()> {
+    let app = launch_calling().await?;
+    // The next one is sent when the one before was seen, so none of them waited for the end of the answer or for another.
+    let answered = run(
+        app.page(),
+        "const seen = [];
+        for await (const { event, data, lastEventId } of sidecar.events('/events/live')) {
+            seen.push([event, data, lastEventId]);
+            if (seen.length === 4) break;
+            await text(`/emit/${seen.length}`, { method: 'POST', body: `number ${seen.length}` });
+        }
+        return { seen, dropped: await text('/dropped/live') };",
+    )
+    .await?;
+    let seen = json!([
+        ["open", "", ""],
+        ["message", "number 1", "1"],
+        ["message", "number 2", "2"],
+        ["message", "number 3", "3"]
+    ]);
+    assert_eq!(answered, json!({ "seen": seen, "dropped": "0" }));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn what_is_aborted_is_given_up_by_the_sidecar_too() -> Result<()> {
+    let app = launch_calling().await?;
+    let answered = run(
+        app.page(),
+        "const controller = new AbortController();
+        const { signal } = controller;
+        const unanswered = sidecar.fetch('/silence/unanswered', { signal });
+        const { body } = await sidecar.fetch('/bytes/1000000000/answered', { signal });
+        await text('/begun/unanswered');
+        controller.abort(new Error('enough'));
+        const reasons = await Promise.all([unanswered, body.getReader().read()].map((lost) => lost.catch(String)));
+        await Promise.all(['unanswered', 'answered'].map((name) => text(`/dropped/${name}`)));
+        return reasons;",
+    )
+    .await?;
+    assert_eq!(answered, json!(["Error: enough", "Error: enough"]));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_body_that_is_not_read_is_not_made() -> Result<()> {
+    let app = launch_calling().await?;
+    // What the sidecar did not make can be nowhere: not in the app, nor in the webview. While a body of the same length goes the
+    // same way there is time enough to make it.
+    let answered = run(
+        app.page(),
+        "const length = 200_000_000;
+        const reader = (await sidecar.fetch(`/bytes/${length}/unread`)).body.getReader();
+        const first = (await reader.read()).value;
+        await (await sidecar.fetch(`/bytes/${length}/read`)).arrayBuffer();
+        const made = Number(await text('/made/unread'));
+        let taken = first.length;
+        for (let piece; !(piece = await reader.read()).done;) {
+            if (!piece.value.every((byte, at) => byte === (taken + at) % 251)) throw new Error(`wrong after ${taken}`);
+            taken += piece.value.length;
+        }
+        return { made, taken, madeInAll: Number(await text('/made/unread')) };",
+    )
+    .await?;
+    let made = answered["made"].as_u64().context("no number")?;
+    // Three pieces of a megabyte or so, and what the connection buffers.
+    assert!(made < 8_000_000, "{made} bytes were made for a reader of one piece");
+    assert_eq!((&answered["taken"], &answered["madeInAll"]), (&json!(200_000_000), &json!(200_000_000)));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn after_a_crash_requests_are_answered_and_events_go_on() -> Result<()> {
+    let app = launch_calling().await?;
+    let page = app.page();
+    let first = run(
+        page,
+        "window.events = follow('/events/live');
+        await events(1);
+        await text('/emit/one', { method: 'POST', body: 'before' });
+        await events(2);
+        return text('/pid');",
+    )
+    .await?;
+    sidecar(&app)?.signal(Signal::KILL)?;
+    let answered = run(
+        page,
+        "const pid = await text('/pid');
+        await events(3);
+        await text('/emit/two', { method: 'POST', body: 'after' });
+        return { pid, seen: await events(4) };",
+    )
+    .await?;
+    assert_ne!(answered["pid"], first);
+    assert_eq!(answered["pid"], sidecar(&app)?.pid.to_string());
+    let seen = json!([["open", ""], ["message", "before"], ["open", "one"], ["message", "after"]]);
+    assert_eq!(answered["seen"], seen, "the second stream is resumed after the event of the first");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn every_window_goes_on_after_a_crash() -> Result<()> {
+    let windows = ["calling", "calling-too"];
+    for transport in ["tcp", "local"] {
+        let policy = "connect-src ipc: http://ipc.localhost http://127.0.0.1:*";
+        let app = launch_with_csp(transport, &windows, policy).await?;
+        let page = app.page();
+        for window in windows {
+            open(page, window).await?;
+            run(page, "window.events = follow('/events/live'); await events(1);").await?;
+        }
+        let first = sidecar(&app)?;
+        first.signal(Signal::KILL)?;
+        for window in windows {
+            page.switch_to(window).await?;
+            // What was put on the window is still there: it is the same page.
+            let answered =
+                run(page, "const seen = await events(2); return [await text('/pid'), seen]").await?;
+            assert_ne!(answered[0], first.pid.to_string(), "{transport}, {window}");
+            assert_eq!(answered[1], json!([["open", ""], ["open", ""]]), "{transport}, {window}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_page_that_loads_anew_has_nothing_under_way() -> Result<()> {
+    let app = launch_calling().await?;
+    let page = app.page();
+    run(
+        page,
+        "window.before = true;
+        sidecar.fetch('/silence/unanswered');
+        window.body = (await sidecar.fetch('/bytes/1000000000/answered')).body;
+        await follow('/events/followed')(1);
+        await text('/begun/unanswered');",
+    )
+    .await?;
+    page.reload().await?;
+    prepare(page).await?;
+    let answered = run(
+        page,
+        "const names = ['unanswered', 'answered', 'followed'];
+        await Promise.all(names.map((name) => text(`/dropped/${name}`)));
+        return window.before === undefined;",
+    )
+    .await?;
+    assert_eq!(answered, json!(true), "the page was not reloaded");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_window_that_is_closed_has_nothing_under_way() -> Result<()> {
+    let app = launch("local", &["calling", "calling-too"]).await?;
+    let page = app.page();
+    open(page, "calling-too").await?;
+    run(
+        page,
+        "window.body = (await sidecar.fetch('/bytes/1000000000/answered')).body;
+        await follow('/events/followed')(1);",
+    )
+    .await?;
+    open(page, "calling").await?;
+    page.invoke("plugin:window|close", json!({ "label": "calling-too" })).await?;
+    run(page, "await Promise.all(['answered', 'followed'].map((name) => text(`/dropped/${name}`)));").await?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! AIOS launched a second time, in a session of the test's own. `cargo xtask test` provides the app (`AIOS_APP`),
+//! tauri-driver, a bus and a display; that is why plain `cargo test` passes these tests over.
+
+#![cfg(target_os = "linux")]
+
+use std::{env, fs, mem::MaybeUninit, os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc};
+
+use anyhow::{Context, Result, ensure};
+use end_to_end_tests::webview::{App, Bus, Driver, ShownState};
+use integration_tests::{LiveProcess, ProcessMarker, TEST_TIMEOUT};
+use rustix::{
+    fs::inotify::{self, CreateFlags, WatchFlags},
+    io::Errno,
+    process::Signal,
+};
+use tempfile::TempDir;
+use tokio::{process::Command, task::spawn_blocking, time::timeout};
+
+const PROCESS: &str = "[data-testid=backend-pid]";
+
+/// The backend's program, as the Linux package names it.
+const BACKEND: &str = "aios-backend";
+
+/// The app as it is installed, in a place of its own.
+struct Installed {
+    folder: TempDir,
+    /// Tells of everybody who opens the backend's program: the kernel does to run it.
+    opened: OwnedFd,
+}
+
+impl Installed {
+    fn copy() -> Result<Self> {
+        let built = PathBuf::from(env::var_os("AIOS_APP").context("use `cargo xtask test`")?);
+        let folder = tempfile::tempdir()?;
+        let backend = folder.path().join(BACKEND);
+        fs::copy(&built, folder.path().join("aios"))?;
+        fs::copy(built.with_file_name(BACKEND), &backend)?;
+        let opened = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&opened, &backend, WatchFlags::OPEN)?;
+        Ok(Self { folder, opened })
+    }
+
+    fn app(&self) -> PathBuf {
+        self.folder.path().join("aios")
+    }
+
+    /// Does what a person does who has forgotten that the app is running: this launch ends by itself, and starts nothing.
+    async fn is_launched_in_vain(&self, bus: &Bus) -> Result<()> {
+        let marker = ProcessMarker::new()?;
+        #[expect(clippy::disallowed_methods, reason = "it is killed when it is dropped")]
+        let mut launch = Command::new(self.app())
+            .env(Bus::VARIABLE, bus.address())
+            .env(ProcessMarker::VARIABLE, marker.value())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let status =
+            timeout(TEST_TIMEOUT, launch.wait()).await.context("the second launch does not end")??;
+        ensure!(status.success(), "the second launch: {status}");
+        let left = marker.alive()?;
+        ensure!(left.is_empty(), "the second launch left {left:?}");
+        ensure!(!self.has_started_its_backend()?, "the second launch started a backend");
+        Ok(())
+    }
+
+    /// Whether the backend was ever started from here, if only to be stopped at once.
+    fn has_started_its_backend(&self) -> Result<bool> {
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        let mut events = inotify::Reader::new(&self.opened, &mut buffer);
+        match events.next() {
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn find(app: &App, program: &str) -> Result<LiveProcess> {
+    let processes = app.processes()?;
+    let names = format!("{processes:?}");
+    processes
+        .into_iter()
+        .find(|process| process.runs(program))
+        .with_context(|| format!("no {program} among {names}"))
+}
+
+#[tokio::test]
+#[ignore = "needs the built app, a bus and a display: cargo xtask test"]
+async fn a_second_launch_starts_nothing_and_shows_the_first() -> Result<()> {
+    let (first, second, bus) = (Installed::copy()?, Installed::copy()?, Bus::start()?);
+    let app = App::launch_on(&bus, Driver::tauri(), &first.app()).await?;
+    let page = app.page();
+    page.wait_for_state(ShownState::Connected).await?;
+    let (backend, process) = (find(&app, BACKEND)?.pid, page.text(PROCESS).await?);
+    assert!(first.has_started_its_backend()?, "the watch does not notice a start");
+    let window = Arc::new(app.watch_window()?);
+
+    // Behind another window at first, and then minimised.
+    second.is_launched_in_vain(&bus).await?;
+    let seen = Arc::clone(&window);
+    spawn_blocking(move || seen.has_keyboard()).await??;
+    window.minimise()?;
+    second.is_launched_in_vain(&bus).await?;
+    spawn_blocking(move || window.is_back()).await??;
+
+    page.wait_for_state(ShownState::Connected).await?;
+    assert_eq!(page.text(PROCESS).await?, process);
+    assert_eq!(find(&app, BACKEND)?.pid, backend);
+    let left = app.close().await?;
+    assert!(left.is_empty(), "these outlive the app: {left:?}");
+
+    // With the first gone, it is the second launch's turn. Had nobody watched above, nobody would notice here.
+    let app = App::launch_on(&bus, Driver::tauri(), &second.app()).await?;
+    app.page().wait_for_state(ShownState::Connected).await?;
+    assert!(second.has_started_its_backend()?);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app, a bus and a display: cargo xtask test"]
+async fn after_a_kill_the_next_launch_is_the_first() -> Result<()> {
+    let (installed, bus) = (Installed::copy()?, Bus::start()?);
+    let app = App::launch_on(&bus, Driver::tauri(), &installed.app()).await?;
+    app.page().wait_for_state(ShownState::Connected).await?;
+    find(&app, "aios")?.signal(Signal::KILL)?;
+    let left = app.end().await?;
+    assert!(left.is_empty(), "these outlive the app: {left:?}");
+
+    let app = App::launch_on(&bus, Driver::tauri(), &installed.app()).await?;
+    app.page().wait_for_state(ShownState::Connected).await?;
+    find(&app, BACKEND)?;
+    Ok(())
+}

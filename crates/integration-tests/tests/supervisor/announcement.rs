@@ -1,0 +1,180 @@
+//! The announcement through the whole supervisor, whatever bytes surround it.
+
+use integration_tests::{ReportServer, run};
+use pillion::{FailureKind, State, Supervisor};
+
+use crate::support::{assert_failure, notice, phase, tree};
+
+#[test]
+fn an_announcement_counts_whatever_surrounds_it() {
+    run(async {
+        for text in [
+            r"BACKEND_PORT:\p\n",
+            r"BACKEND_PORT:\p\r\n",
+            r"BACKEND_PORT:\p\r\r\n",
+            r"progress\rBACKEND_PORT:\p\n",
+            r"10%\r20%\rBACKEND_PORT:\p\r\n",
+            r"starting\n\n\nBACKEND_PORT:\p\nmore\n",
+            r"\xff\xfe\x00\nBACKEND_PORT:\p\n",
+            r"\xff\rBACKEND_PORT:\p\n",
+            r"\sBACKEND_PORT:1\nBACKEND_PORT:\p\n",
+            r"backend_port:1\nBACKEND_PORT:\p\n",
+            r"the\sport\sis\sBACKEND_PORT:1\nBACKEND_PORT:\p\n",
+        ] {
+            let tree = tree();
+            let (supervisor, _) = Supervisor::start(tree.sidecar(&format!("listen ok out {text} term")));
+            let endpoint = supervisor.ready().await.unwrap_or_else(|failure| panic!("{text}: {failure:?}"));
+            assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "{text}: another server answered");
+            let _ = supervisor.stop().await;
+        }
+    });
+}
+
+#[test]
+fn an_announcement_may_come_in_pieces() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let pause = format!("report {} written wait", reports.port());
+        let steps = format!(
+            "listen ok out B {pause} out ACKEND_PORT: {pause} out \\p {pause} out \\r {pause} out \\n term"
+        );
+        let (supervisor, _) = Supervisor::start(tree.sidecar(&steps));
+        for _ in 0..4 {
+            let mut contact = reports.wait_for("written").await;
+            let status = supervisor.status();
+            assert_eq!((status.state, status.port), (State::Starting, None), "the newline is still missing");
+            contact.resume().await;
+        }
+        supervisor.ready().await.unwrap();
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn the_first_announcement_holds_and_a_second_one_is_reported() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        // Once in the very same write, once much later: the later one is not reported again.
+        for steps in [
+            "listen ok out BACKEND_PORT:\\p\\nBACKEND_PORT:1\\n".to_owned(),
+            format!("listen ok announce report {} up wait out BACKEND_PORT:1\\n", reports.port()),
+        ] {
+            let (supervisor, mut events) = Supervisor::start(tree.sidecar(&format!("{steps} term")));
+            if steps.contains("wait") {
+                let mut contact = reports.wait_for("up").await;
+                supervisor.ready().await.unwrap();
+                contact.resume().await;
+            }
+            let notice = notice(&mut events).await;
+            let endpoint = supervisor.ready().await.unwrap();
+            assert_eq!(notice, format!("it announced port 1 as well; port {} holds", endpoint.port.unwrap()));
+            assert_eq!(supervisor.status().port, endpoint.port);
+            let _ = supervisor.stop().await;
+        }
+    });
+}
+
+#[test]
+fn the_same_announcement_twice_is_no_oddity() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) =
+            Supervisor::start(tree.sidecar("listen ok announce announce out BACKEND_PORT:1\\n term"));
+        // The first notice is about port 1, and not about the repetition before it.
+        assert!(notice(&mut events).await.starts_with("it announced port 1 as well"));
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn a_malformed_announcement_is_reported_at_once_and_a_later_right_one_counts() {
+    run(async {
+        for port in
+            ["0", "65536", "+80", "\\s80", "80\\s", "080", "", "8o", "99999999999999999999", "1:2", "\\xff"]
+        {
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let steps = format!(
+                "listen ok out BACKEND_PORT:{port}\\n report {} odd wait announce term",
+                reports.port()
+            );
+            let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+            let mut contact = reports.wait_for("odd").await;
+            let notice = notice(&mut events).await;
+            assert!(notice.contains("which is no announcement"), "{port}: {notice}");
+            assert_eq!(supervisor.status().state, State::Starting, "{port}");
+            contact.resume().await;
+            supervisor.ready().await.unwrap_or_else(|failure| panic!("{port}: {failure:?}"));
+            let _ = supervisor.stop().await;
+        }
+    });
+}
+
+#[test]
+fn a_malformed_announcement_is_named_when_nothing_better_follows() {
+    run(async {
+        let tree = tree();
+        let (supervisor, _) = Supervisor::start(tree.sidecar("out BACKEND_PORT:+80\\n exit 0"));
+        let failure = supervisor.ready().await.unwrap_err();
+        assert_failure(
+            &failure,
+            FailureKind::ExitedEarly,
+            &[
+                "exited with code 0",
+                "before it announced a port",
+                r#"it printed "BACKEND_PORT:+80", which is no"#,
+            ],
+        );
+    });
+}
+
+#[test]
+fn an_announcement_without_its_newline_does_not_count_and_is_named() {
+    run(async {
+        let tree = tree();
+        let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok out BACKEND_PORT:\\p exit 3"));
+        let failure = supervisor.ready().await.unwrap_err();
+        let parts = ["exited with code 3", "before it announced", "without the newline that completes it"];
+        assert_failure(&failure, FailureKind::ExitedEarly, &parts);
+        assert!(failure.detail.tail[0].starts_with("BACKEND_PORT:"), "{failure:?}");
+    });
+}
+
+#[test]
+fn an_announcement_that_never_gets_its_newline_is_never_probed() {
+    run(async {
+        let tree = tree();
+        let spec = tree.sidecar("listen ok out BACKEND_PORT:\\p park").ready_timeout(super::readiness::SHORT);
+        let (supervisor, mut events) = Supervisor::start(spec);
+        let failure = supervisor.ready().await.unwrap_err();
+        assert_failure(&failure, FailureKind::ReadyTimeout, &["announced no port", "and a newline"]);
+        assert_eq!(phase(&mut events, State::Failed).await.port, None);
+    });
+}
+
+#[test]
+fn an_announcement_on_stderr_is_none() {
+    run(async {
+        let tree = tree();
+        let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok err BACKEND_PORT:\\p\\n exit 1"));
+        let failure = supervisor.ready().await.unwrap_err();
+        assert_failure(
+            &failure,
+            FailureKind::ExitedEarly,
+            &["exited with code 1", "before it announced a port"],
+        );
+        assert_eq!(failure.detail.tail.len(), 1, "{failure:?}");
+    });
+}
+
+#[test]
+fn noise_of_any_length_hides_only_its_own_line() {
+    run(async {
+        for after in ["out \\n announce", "out \\rBACKEND_PORT:\\p\\n"] {
+            let tree = tree();
+            let (supervisor, _) =
+                Supervisor::start(tree.sidecar(&format!("listen ok noise 3000000 {after} term")));
+            supervisor.ready().await.unwrap_or_else(|failure| panic!("{after}: {failure:?}"));
+            let _ = supervisor.stop().await;
+        }
+    });
+}

@@ -1,0 +1,147 @@
+//! No survivor: however the app ends, nothing of its sidecar is left, and nothing else is touched.
+
+use windows_tests::{ReportServer, Reporter, run};
+
+use crate::support::App;
+
+/// Sidecars, and who of them tells that it is there.
+const KINDS: [(&str, &[&str]); 5] = [
+    // Ends when it is asked to.
+    ("report PORT leader serve eof exit 0", &["leader"]),
+    // Hears nothing.
+    ("report PORT leader serve park", &["leader"]),
+    // Has a child that hears nothing, and that child has another.
+    (
+        "child-no-stdin child-no-stdin report PORT grandchild park ; report PORT parent park ; report PORT leader serve eof exit 0",
+        &["leader", "parent", "grandchild"],
+    ),
+    // Has a daemon, whose parent is gone.
+    (
+        "child-no-stdin detached report PORT daemon park ; exit 0 ; report PORT leader serve eof exit 0",
+        &["leader", "daemon"],
+    ),
+    // A wrapper around the server.
+    ("child report PORT server serve eof park ; report PORT wrapper eof exit 0", &["wrapper", "server"]),
+];
+
+async fn all(reports: &ReportServer, names: &[&str]) -> Vec<Reporter> {
+    let mut contacts = Vec::new();
+    for name in names {
+        contacts.push(reports.wait_for(name).await);
+    }
+    contacts
+}
+
+/// Nothing of any kind of sidecar survives this death of its app.
+fn leaves_nothing(moment: &str, death: &str) {
+    for (steps, names) in KINDS {
+        run(async {
+            let reports = ReportServer::new().await;
+            let app = App::start(&reports, [moment, death], steps, None).await;
+            let processes = all(&reports, names).await;
+            match death {
+                "park" => app.terminated().await,
+                _ => app.wait_death().await,
+            }
+            for process in processes {
+                process.wait_death().await;
+            }
+        });
+    }
+}
+
+#[test]
+fn an_app_that_is_terminated_leaves_nothing() {
+    leaves_nothing("ready", "park");
+}
+
+#[test]
+fn an_app_that_is_terminated_while_the_sidecar_starts_leaves_nothing() {
+    leaves_nothing("starting", "park");
+}
+
+#[test]
+fn an_app_that_is_terminated_while_the_sidecar_stops_leaves_nothing() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let steps = "child-no-stdin report PORT rest park ; report PORT leader serve park";
+        let app = App::start(&reports, ["stopping", "park"], steps, None).await;
+        let processes = all(&reports, &["leader", "rest"]).await;
+        app.terminated().await;
+        for process in processes {
+            process.wait_death().await;
+        }
+    });
+}
+
+#[test]
+fn an_app_that_exits_leaves_nothing() {
+    leaves_nothing("ready", "exit");
+}
+
+#[test]
+fn an_app_that_aborts_leaves_nothing() {
+    leaves_nothing("ready", "abort");
+}
+
+#[test]
+fn an_app_that_panics_leaves_nothing() {
+    leaves_nothing("ready", "panic");
+}
+
+#[test]
+fn an_app_that_drops_its_supervisor_leaves_nothing() {
+    leaves_nothing("ready", "drop");
+}
+
+#[test]
+fn an_app_that_leaks_its_supervisor_leaves_nothing() {
+    leaves_nothing("ready", "leak");
+}
+
+#[test]
+fn the_rest_of_a_crashed_sidecar_dies_with_the_app() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let steps = "child-no-stdin report PORT rest park ; report PORT leader serve wait exit 70";
+        let app = App::start(&reports, ["ready", "park"], steps, None).await;
+        let rest = reports.wait_for("rest").await;
+        let mut leader = reports.wait_for("leader").await;
+        leader.resume().await;
+        leader.wait_death().await;
+        app.terminated().await;
+        rest.wait_death().await;
+    });
+}
+
+#[test]
+fn what_the_app_starts_by_itself_outlives_it() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let updater = Some("report PORT updater wait more installed exit 0");
+        let app = App::start(&reports, ["ready", "park"], "report PORT leader serve park", updater).await;
+        let leader = reports.wait_for("leader").await;
+        let mut updater = reports.wait_for("updater").await;
+        app.terminated().await;
+        leader.wait_death().await;
+        updater.resume().await;
+        assert_eq!(updater.line().await, "installed");
+        updater.wait_death().await;
+    });
+}
+
+#[test]
+fn two_apps_do_not_touch_each_other() {
+    run(async {
+        let (one, two) = (ReportServer::new().await, ReportServer::new().await);
+        let steps = "report PORT leader serve eof more goodbye exit 0";
+        let first = App::start(&one, ["ready", "park"], steps, None).await;
+        let second = App::start(&two, ["ready", "stop"], steps, None).await;
+        let (gone, mut left) = (one.wait_for("leader").await, two.wait_for("leader").await);
+        first.terminated().await;
+        gone.wait_death().await;
+        second.wait_death().await;
+        assert_eq!(left.line().await, "goodbye");
+        left.wait_death().await;
+    });
+}
