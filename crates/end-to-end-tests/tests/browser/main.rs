@@ -17,7 +17,6 @@ use end_to_end_tests::browser::{AttackerServer, Chromium, Learned, PAGE, Resolve
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use integration_tests::browser::{AttackerServer, Chromium, Learned, PAGE, Resolver};
 use pillion::{Program, Spec, Supervisor};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;

@@ -9,9 +9,9 @@
 //! env NAME      write NAME=value as a line to stdout, or "NAME is unset"
 //! listen KIND   serve every path on a port that the system chooses. KIND is ok, bare (200 without a body), foreign
 //!               (the nonce of another instance), silent (no answer), late (first 503, then ok), sick (first ok, then
-//!               503), held (first ok at once; each later answer waits for a byte from the test on the last connection of
-//!               `report`), queue (like held, and serves one connection after the other), /PATH (ok at this path, else
-//!               404), or a status code
+//!               503), held (ok; the test holds the answers back by sending `c` on the last connection of `report`, and
+//!               releases them by `o`), queue (like held, and serves one connection after the other), /PATH (ok at
+//!               this path, else 404), or a status code
 //! inherit KIND  like `listen`, on the listener from LISTEN_FDS and LISTEN_PID; fails if there is none
 //! announce      write BACKEND_PORT:{port} of the last `listen`
 //! ignore-term   ignore SIGTERM from now on
@@ -49,6 +49,7 @@ use std::{
     },
     process::{self, Child, Command, Stdio},
     sync::{
+        Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -260,16 +261,19 @@ fn inherited() -> TcpListener {
 fn listen(listener: TcpListener, kind: &str, test: Option<&TcpStream>) -> u16 {
     let port = listener.local_addr().unwrap().port();
     let kind = kind.to_owned();
-    let test = test.map(|test| test.try_clone().unwrap());
+    let gate: &'static (Mutex<bool>, Condvar) = Box::leak(Box::default());
+    if matches!(kind.as_str(), "held" | "queue") {
+        let test = test.expect("a report comes before the server that the test controls").try_clone();
+        thread::spawn(move || control(gate, test.unwrap()));
+    }
     let (unanswered, connections) = mpsc::channel();
     thread::spawn(move || {
         for connection in listener.incoming() {
             let (kind, connection) = (kind.clone(), connection.unwrap());
-            let test = test.as_ref().map(|test| test.try_clone().unwrap());
             match kind.as_str() {
                 "silent" => unanswered.send(connection).unwrap(),
-                "queue" => answer(connection, &kind, test),
-                _ => drop(thread::spawn(move || answer(connection, &kind, test))),
+                "queue" => answer(connection, &kind, gate),
+                _ => drop(thread::spawn(move || answer(connection, &kind, gate))),
             }
         }
     });
@@ -278,7 +282,15 @@ fn listen(listener: TcpListener, kind: &str, test: Option<&TcpStream>) -> u16 {
     port
 }
 
-fn answer(mut connection: TcpStream, kind: &str, test: Option<TcpStream>) {
+/// Closes and opens the gate in front of the answers, as the test says.
+fn control((closed, changed): &(Mutex<bool>, Condvar), test: TcpStream) {
+    for byte in test.bytes().map_while(Result::ok) {
+        *closed.lock().unwrap() = byte == b'c';
+        changed.notify_all();
+    }
+}
+
+fn answer(mut connection: TcpStream, kind: &str, gate: &(Mutex<bool>, Condvar)) {
     static ASKED: AtomicBool = AtomicBool::new(false);
     let mut request = BufReader::new(connection.try_clone().unwrap());
     let (mut path, mut line) = (String::new(), String::new());
@@ -297,10 +309,8 @@ fn answer(mut connection: TcpStream, kind: &str, test: Option<TcpStream>) {
         "sick" if ASKED.swap(true, Ordering::Relaxed) => (503, String::new()),
         "sick" => ok(),
         "held" | "queue" => {
-            if ASKED.swap(true, Ordering::Relaxed) {
-                let mut test = test.expect("a report comes before the server that the test holds");
-                let _ = test.read(&mut [0]);
-            }
+            let (closed, changed) = gate;
+            drop(changed.wait_while(closed.lock().unwrap(), |closed| *closed).unwrap());
             ok()
         }
         "bare" => (200, String::new()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{ProcessTree, run};
+use integration_tests::{ProcessTree, ReportServer, Reporter, run};
 use pillion::{Events, FailureKind, Liveness, Restart, State, Supervisor};
 use rustix::process::Signal;
 use tokio::{
@@ -26,14 +26,14 @@ fn a_frozen_one_is_replaced() {
     run(async {
         let tree = tree();
         let spec = tree.sidecar("listen ok announce term exit 0");
-        let spec = spec.restart(Restart::OnFailure).liveness(liveness(100, 3));
+        let spec = spec.restart(Restart::OnFailure).liveness(liveness(1000, 3));
         let (supervisor, mut events) = Supervisor::start(spec);
         let before = supervisor.ready().await.unwrap();
         signal(&tree, before.pid.unwrap(), Signal::STOP);
         let unhealthy = phase(&mut events, State::Unhealthy).await;
         assert_eq!(unhealthy.url.as_ref(), Some(&before.url), "it may come to itself");
         let down = phase(&mut events, State::BackingOff).await;
-        assert_failure(&down.failure.unwrap(), FailureKind::Hung, &["answered no health request for 300 ms"]);
+        assert_failure(&down.failure.unwrap(), FailureKind::Hung, &["answered no health request for 3000 ms"]);
         let after = supervisor.ready().await.unwrap();
         assert_ne!(before.pid, after.pid);
         let _ = supervisor.stop().await;
@@ -58,27 +58,40 @@ fn one_that_may_not_be_restarted_is_left_alone_and_may_come_to_itself() {
     });
 }
 
-/// Waits until the sidecar was found unhealthy so many times, and fails when it goes down meanwhile.
-async fn unhealthy(events: &mut Events, times: usize) {
-    for _ in 0..times {
-        let next = status(events, |status| status.state != State::Ready).await;
-        assert_eq!(next.state, State::Unhealthy, "{next:?}");
-        let next = status(events, |status| status.state != State::Unhealthy).await;
-        assert_eq!(next.state, State::Ready, "{next:?}");
-    }
+/// A limit that no test reaches.
+const NEVER: u32 = u32::MAX;
+
+/// A sidecar of this kind, whose answers the test holds back and releases.
+async fn start_held(
+    tree: &ProcessTree,
+    reports: &ReportServer,
+    kind: &str,
+) -> (Supervisor, Events, Reporter) {
+    let steps = format!("report {} up listen {kind} announce term exit 0", reports.port());
+    let spec = tree.sidecar(&steps).restart(Restart::OnFailure).liveness(liveness(20, NEVER));
+    let (supervisor, mut events) = Supervisor::start(spec);
+    let sidecar = reports.wait_for("up").await;
+    phase(&mut events, State::Ready).await;
+    (supervisor, events, sidecar)
+}
+
+/// Waits for the next change of the state, which must be to this one.
+async fn next_state(events: &mut Events, from: State, to: State) {
+    let next = status(events, |status| status.state != from).await;
+    assert_eq!(next.state, to, "{next:?}");
 }
 
 #[test]
-fn a_late_answer_is_an_answer() {
+fn a_late_answer_makes_the_sidecar_healthy_again() {
     run(async {
-        let tree = tree();
-        // Each answer takes longer than the interval, and none as long as the patience.
-        let spec =
-            tree.sidecar("listen slow announce park").restart(Restart::OnFailure).liveness(liveness(300, 30));
-        let (supervisor, mut events) = Supervisor::start(spec);
-        supervisor.ready().await.unwrap();
-        phase(&mut events, State::Ready).await;
-        unhealthy(&mut events, 3).await;
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let (supervisor, mut events, mut sidecar) = start_held(&tree, &reports, "held").await;
+        for _ in 0..3 {
+            sidecar.send("c").await;
+            next_state(&mut events, State::Ready, State::Unhealthy).await;
+            sidecar.send("o").await;
+            next_state(&mut events, State::Unhealthy, State::Ready).await;
+        }
         let _ = supervisor.stop().await;
     });
 }
@@ -88,7 +101,7 @@ fn one_that_says_that_it_is_sick_is_shown_and_not_killed() {
     run(async {
         let tree = tree();
         let spec = tree.sidecar("listen sick announce term exit 0");
-        let spec = spec.restart(Restart::OnFailure).liveness(liveness(50, 1));
+        let spec = spec.restart(Restart::OnFailure).liveness(liveness(50, NEVER));
         let (supervisor, mut events) = Supervisor::start(spec);
         let pid = supervisor.ready().await.unwrap().pid;
         // The first beat may only say that an answer is overdue.
@@ -101,26 +114,21 @@ fn one_that_says_that_it_is_sick_is_shown_and_not_killed() {
 }
 
 #[test]
-fn load_is_not_taken_for_death() {
+fn a_health_request_may_queue_behind_other_requests() {
     const CLIENTS: usize = 64;
     run(async {
-        let tree = tree();
-        // Whoever asks while all clients wait is answered after 1.3 s: thirteen intervals.
-        let spec = tree.sidecar("listen queue announce term exit 0");
-        let spec = spec.restart(Restart::OnFailure).liveness(liveness(100, 100));
-        let (supervisor, mut events) = Supervisor::start(spec);
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let (supervisor, mut events, mut sidecar) = start_held(&tree, &reports, "queue").await;
         let endpoint = supervisor.ready().await.unwrap();
-        phase(&mut events, State::Ready).await;
+        sidecar.send("c").await;
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
-            clients.spawn(async move {
-                for _ in 0..3 {
-                    get(endpoint.port.unwrap().get()).await;
-                }
-            });
+            clients.spawn(async move { get(endpoint.port.unwrap().get()).await });
         }
-        unhealthy(&mut events, 1).await;
+        next_state(&mut events, State::Ready, State::Unhealthy).await;
+        sidecar.send("o").await;
         clients.join_all().await;
+        next_state(&mut events, State::Unhealthy, State::Ready).await;
         let status = supervisor.status();
         assert_eq!((status.pid, status.restarts), (endpoint.pid, 0));
         let _ = supervisor.stop().await;
