@@ -33,7 +33,7 @@ fn a_frozen_one_is_replaced() {
         let unhealthy = phase(&mut events, State::Unhealthy).await;
         assert_eq!(unhealthy.url.as_ref(), Some(&before.url), "it may come to itself");
         let down = phase(&mut events, State::BackingOff).await;
-        assert_failure(&down.failure.unwrap(), FailureKind::Hung, &["answered no health request for 3000 ms"]);
+        assert_failure(&down.failure.unwrap(), FailureKind::Hung, &["answered no health request for 3 s"]);
         let after = supervisor.ready().await.unwrap();
         assert_ne!(before.pid, after.pid);
         let _ = supervisor.stop().await;
