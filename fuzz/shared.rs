@@ -1,6 +1,6 @@
-//! What the fuzz targets of every crate share; each takes this file in.
+//! Functions that the fuzz targets of every crate share. Each crate includes this file.
 
-/// `bytes` with `value` at each `placeholder`: what a fuzzer cannot guess.
+/// Replaces each `placeholder` in `bytes` by `value`, which a fuzzer cannot guess.
 pub(crate) fn fill(mut bytes: &[u8], placeholder: &[u8], value: &[u8]) -> Vec<u8> {
     let mut filled = Vec::new();
     while let Some(at) = bytes.windows(placeholder.len()).position(|window| window == placeholder) {
@@ -12,7 +12,7 @@ pub(crate) fn fill(mut bytes: &[u8], placeholder: &[u8], value: &[u8]) -> Vec<u8
     filled
 }
 
-/// Calls `target` with each file of its committed corpus.
+/// Calls `target` with each file of its committed corpus. Panics with the name of a file that fails.
 #[cfg(test)]
 pub(crate) fn replay(name: &str, target: fn(&[u8])) {
     use std::{fs, path::Path};
@@ -24,7 +24,7 @@ pub(crate) fn replay(name: &str, target: fn(&[u8])) {
         let file = file.unwrap().path();
         let bytes = fs::read(&file).unwrap();
         if let Err(panic) = std::panic::catch_unwind(|| target(&bytes)) {
-            panic!("{} does not hold: {panic:?}", file.display());
+            panic!("{} fails: {panic:?}", file.display());
         }
         replayed += 1;
     }

@@ -1,8 +1,8 @@
-//! The promises that AIOS makes about its backend, kept by the program that is shipped.
+//! Tests of the AIOS backend, with the program that ships.
 //!
-//! What every sidecar on `pillion-server` does, above all each way to stop, is tested there.
+//! `pillion-server` tests the behaviour of every sidecar, above all each way to stop.
 
-#![expect(clippy::unwrap_used, reason = "all of this is test code")]
+#![expect(clippy::unwrap_used, reason = "this file is test code")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The backend, killed and reaped however its test ends.
+/// A running backend. Dropping it kills and reaps the process, however the test ends.
 struct Backend {
     process: Child,
     stdout: BufReader<ChildStdout>,
@@ -21,14 +21,14 @@ struct Backend {
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backend"));
-    for given in ["PORT", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
-        command.env_remove(given);
+    for name in ["PORT", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
+        command.env_remove(name);
     }
     command
 }
 
 impl Backend {
-    #[expect(clippy::disallowed_methods, reason = "the backend is tested without the supervisor")]
+    #[expect(clippy::disallowed_methods, reason = "this test runs the backend without the supervisor")]
     fn start(command: &mut Command) -> Self {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
@@ -51,7 +51,7 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        // Both fail only where the backend has ended already, which is what they are for.
+        // Both fail only if the backend has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -62,7 +62,7 @@ fn run_with_port(port: &str) -> Output {
 }
 
 #[test]
-fn it_announces_answers_and_ends_with_its_lifeline() {
+fn the_backend_announces_answers_health_and_stops_with_its_lifeline() {
     let nonce = "00112233445566778899aabbccddeeff";
     let mut backend = Backend::start(command().env("PILLION_INSTANCE", nonce));
     let health = backend.health();
@@ -74,12 +74,12 @@ fn it_announces_answers_and_ends_with_its_lifeline() {
     drop(backend.process.stdin.take());
     let mut rest = String::new();
     backend.stdout.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "", "stdout carries one line");
+    assert_eq!(rest, "", "stdout carries only the announcement");
     assert_eq!(backend.process.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn a_port_that_is_none_or_taken_is_refused_in_words() {
+fn an_invalid_or_taken_port_is_an_error_that_names_it() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().port().to_string();
     for port in ["abc", "70000", "-1", &taken] {
@@ -92,7 +92,7 @@ fn a_port_that_is_none_or_taken_is_refused_in_words() {
 }
 
 #[test]
-fn a_port_that_is_given_is_used() {
+fn the_port_from_the_environment_is_used() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     assert_eq!(Backend::start(command().env("PORT", port.to_string())).port, port);
 }

@@ -1,12 +1,12 @@
 import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
-import { gate } from "./private.js";
+import { admission } from "./admission.js";
 
-/** The routes. `env` is what the host gave: whom to answer, and the nonce of this run, which comes back in `/health`. */
+/** Creates the routes. `env` holds the variables of the host: allowed origins, token, and the nonce that `/health` returns. */
 export function createApp(version: string, env: NodeJS.ProcessEnv): Hono<{ Bindings: HttpBindings }> {
   const instance = env.PILLION_INSTANCE || undefined;
   const app = new Hono<{ Bindings: HttpBindings }>();
-  app.use(gate(env));
+  app.use(admission(env));
   app.get("/health", (context) => {
     context.header("Cache-Control", "no-store");
     return context.json({

@@ -14,9 +14,9 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 const server = createAdaptorServer({ fetch: createApp(version, process.env).fetch }) as Server;
 stopGracefully(server, GRACE_MS);
 try {
-  const place = await listen(server, process.env);
-  process.stdout.write(place === "socket" ? "BACKEND_SOCKET:3\n" : `BACKEND_PORT:${place}\n`);
-  console.error(`listening on ${place === "socket" ? "the host's socket" : `http://127.0.0.1:${place}`}`);
+  const addr = await listen(server, process.env);
+  process.stdout.write(addr === "local" ? "BACKEND_SOCKET:3\n" : `BACKEND_PORT:${addr}\n`);
+  console.error(`listening on ${addr === "local" ? "the socket of the host" : `http://127.0.0.1:${addr}`}`);
 } catch (error) {
   console.error(`Error: ${error instanceof Error ? error.message : error}`);
   process.exit(1);

@@ -1,37 +1,37 @@
 import type { ListenOptions, Server } from "node:net";
 
-/** Where a server accepts: a port of 127.0.0.1, or the Unix domain socket that the host handed over. */
-export type Place = number | "socket";
+/** The listen address: a port of 127.0.0.1, or the Unix domain socket that the host passed. */
+export type ListenAddr = number | "local";
 
-/** The first descriptor that is handed over: `sd_listen_fds(3)`. */
-const HANDED_OVER = 3;
+/** The first inherited descriptor: see `sd_listen_fds(3)`. */
+const FIRST_DESCRIPTOR = 3;
 
 /**
- * Listens where the host does already, if it hands its listener over; else on 127.0.0.1, on the port that `PORT` names or on
- * one that the system chooses. Resolves once connections are accepted.
+ * Listens on the listener that the host passed; without one, on 127.0.0.1, on the port that `PORT` names or on one that the
+ * system chooses. Resolves once the server accepts connections.
  */
-export function listen(server: Server, env: NodeJS.ProcessEnv): Promise<Place> {
+export function listen(server: Server, env: NodeJS.ProcessEnv): Promise<ListenAddr> {
   return new Promise((resolve, reject) => {
     server.on("error", reject);
     server.listen(options(env), () => {
       const bound = server.address();
-      // Node knows no address of a Unix domain socket that it did not bind itself.
-      if (bound === null || typeof bound === "string") return resolve("socket");
+      // Node does not know the address of a Unix domain socket that another process bound.
+      if (bound === null || typeof bound === "string") return resolve("local");
       if (bound.address === "127.0.0.1") return resolve(bound.port);
       const { address } = bound;
-      reject(new Error(`the listener that LISTEN_FDS hands over is bound to ${address}, not to 127.0.0.1`));
+      reject(new Error(`the listener of LISTEN_FDS is bound to ${address}: it has to be 127.0.0.1`));
     });
   });
 }
 
 function options(env: NodeJS.ProcessEnv): ListenOptions | { fd: number } {
-  // A child inherits its parent's variables: what names another process is not meant for this one.
-  if (env.LISTEN_PID === String(process.pid)) return { fd: HANDED_OVER };
-  // Without a host, Node listens on every interface.
+  // A child inherits its parent's variables, so ignore a listener for another process.
+  if (env.LISTEN_PID === String(process.pid)) return { fd: FIRST_DESCRIPTOR };
+  // The address is necessary: by default, Node listens on every interface.
   return { host: "127.0.0.1", port: requestedPort(env.PORT) };
 }
 
-/** The port that `PORT` names, or 0, by which the system chooses one. */
+/** The port that `PORT` names, or 0: then the system chooses a port. */
 function requestedPort(text: string | undefined): number {
   if (!text) return 0;
   if (/^[1-9]\d{0,4}$/.test(text) && Number(text) <= 65535) return Number(text);

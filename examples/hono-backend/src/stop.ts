@@ -3,9 +3,9 @@ import type { Server } from "node:http";
 import { constants } from "node:os";
 
 /**
- * Ends the process with 0 once a signal or the end of stdin asks for it and the requests in flight are answered.
+ * Stops the server on a signal or at the end of stdin, and exits with 0 after the requests in flight.
  *
- * After `graceMs` milliseconds the connections still open are cut. A second signal, number n, exits with 128 + n.
+ * Cuts the open connections after `graceMs` milliseconds. A second signal, number n, exits with 128 + n at once.
  */
 export function stopGracefully(server: Server, graceMs: number): void {
   let stopping = false;
@@ -17,12 +17,12 @@ export function stopGracefully(server: Server, graceMs: number): void {
     console.error(`stopping: ${cause}`);
     server.close(() => process.exit(0));
     setTimeout(() => {
-      console.error(`stopped: ${graceMs} ms are over, open connections were cut`);
+      console.error(`stopped: the grace period of ${graceMs} ms is over, and open connections were cut`);
       server.closeAllConnections();
     }, graceMs);
   };
 
-  // `close` ends the connections that are idle, and would leave a busy one open behind its response.
+  // `close` ends idle connections, but would leave a busy one open after its response.
   server.on("request", (_request, response) => {
     response.on("close", () => {
       if (stopping) server.closeIdleConnections();
@@ -37,7 +37,7 @@ export function stopGracefully(server: Server, graceMs: number): void {
     });
   }
 
-  // Only a pipe or a socket can be a lifeline: a terminal ends for other reasons, and /dev/null at once.
+  // Only a pipe or a socket is a lifeline: a terminal ends for other reasons, and /dev/null ends at once.
   const stdin = fstatSync(0);
   if (stdin.isFIFO() || stdin.isSocket()) {
     process.stdin.on("close", () => stop("the host closed stdin")).resume();

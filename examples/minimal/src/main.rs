@@ -1,4 +1,4 @@
-//! A sidecar that says hello.
+//! The smallest sidecar: it answers one route.
 
 use axum::{Router, routing::get};
 

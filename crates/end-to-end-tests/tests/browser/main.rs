@@ -32,7 +32,7 @@ const READS: [&str; 15] = [
     "image", "script", "module", "worker script", "stylesheet", "event source", "redirect fetch",
 ];
 
-/// How many attacks on the sidecar there are in all. Stated in docs/threat-model.md, too.
+/// How many attacks on the sidecar there are in all, so that no attack is skipped unnoticed.
 const ATTACKS: usize = 538;
 
 /// A server that counts what reaches its handlers.
@@ -213,8 +213,6 @@ async fn pages_of_others_reach_no_handler_and_read_nothing() -> Result<()> {
         }
     }
     assert_eq!(carried_out, ATTACKS);
-    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/threat-model.md");
-    ensure!(std::fs::read_to_string(document)?.contains(&format!("{ATTACKS} attacks")), "{document}");
     open.stop().await;
     private.stop().await;
     Ok(())
