@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use pillion::{Exit, OutputBatch, SidecarEvent, State, Status, Stream};
+use pillion::{Exit, OutputBatch, Readiness, SidecarEvent, State, Status, Stream};
 use serde::Serialize;
 
 /// Shows events as they come. An error means that nobody reads any more.
@@ -21,6 +21,7 @@ enum Event<'a> {
     State {
         at: u64,
         state: State,
+        readiness: Readiness,
         pid: Option<u32>,
         port: Option<u16>,
         reason: Option<&'a str>,
@@ -58,6 +59,7 @@ impl Report for Json {
             SidecarEvent::Status(status) => write(Event::State {
                 at: status.at,
                 state: status.state,
+                readiness: status.readiness,
                 pid: status.pid,
                 port: status.port.map(Into::into),
                 reason: status.reason.as_deref(),
@@ -71,6 +73,8 @@ impl Report for Json {
             }
             SidecarEvent::Notice(message) => write(Event::Notice { message })?,
             SidecarEvent::Missed(count) => write(Event::Missed { count: *count })?,
+            // An event that this version does not know has no place in its format.
+            _ => {}
         }
         out.flush()
     }
@@ -100,6 +104,7 @@ impl Report for Terminal {
                 AnsiColor::Yellow,
                 "output came faster than it could be shown; some of it is missing here",
             ),
+            _ => Ok(()),
         }
     }
 }
@@ -141,6 +146,7 @@ impl Terminal {
             State::Stopping => (AnsiColor::Yellow, format!("{name} is stopping: {reason}")),
             State::Stopped => (AnsiColor::Green, format!("{name} is down: {reason}")),
             State::Failed => (AnsiColor::Red, reason.to_owned()),
+            _ => return Ok(()),
         };
         if text == self.said {
             return Ok(());

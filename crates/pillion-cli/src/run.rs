@@ -173,7 +173,8 @@ fn exit_status(status: &Status) -> ExitCode {
         | FailureKind::Crashed
         | FailureKind::Hung
         | FailureKind::NoPort
-        | FailureKind::Stopped => false,
+        | FailureKind::Stopped
+        | _ => false,
     });
     match status.exit {
         _ if never_ready => ExitCode::from(NEVER_READY),
@@ -183,7 +184,7 @@ fn exit_status(status: &Status) -> ExitCode {
         // Windows has 32-bit exit codes; what does not fit must still not look like success.
         Some(Exit { code: Some(code), .. }) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
         // It was given up, and may live on.
-        Some(Exit { code: None, signal: None }) | None => ExitCode::FAILURE,
+        Some(_) | None => ExitCode::FAILURE,
     }
 }
 

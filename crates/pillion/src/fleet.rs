@@ -19,6 +19,7 @@ pub struct Fleet {
 
 /// Why sidecars cannot be started together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FleetError {
     /// Two of them have the same name.
     #[error("there are two sidecars called {0:?}: give each a name of its own")]

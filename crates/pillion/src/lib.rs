@@ -42,6 +42,6 @@ pub use report::{
     log::Log,
 };
 pub use spec::{Inherit, Liveness, Program, Restart, RestartLimit, Spec, Transport};
-pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, State, Status, StopOutcome};
+pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Readiness, State, Status, StopOutcome};
 pub use supervisor::Supervisor;
 pub use transport::access::Access;

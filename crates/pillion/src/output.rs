@@ -33,6 +33,7 @@ pub enum Stream {
 
 /// A line of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutputLine<'a> {
     /// Its bytes, without the newline; at most [`LINE_LIMIT`].
     pub bytes: &'a [u8],
@@ -54,6 +55,7 @@ impl OutputLine<'_> {
 
 /// The lines that one read completed. Sharing them costs the same however many they are.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct OutputBatch {
     /// Where they were written.
     pub stream: Stream,

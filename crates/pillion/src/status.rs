@@ -1,43 +1,74 @@
-//! What the world is told of a sidecar. These types cross every boundary: logs, JSON lines, the webview.
+//! What is published about a sidecar. These types cross every boundary: log, JSON lines, webview.
+//!
+//! The documentation of their fields is copied into the TypeScript types, so it names no Rust item.
 
 use std::{fmt, num::NonZeroU16};
 
 use serde::{Deserialize, Serialize};
 
-/// Where a sidecar is in its life.
+/// The state of a sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "ts", derive(ts_rs::TS), ts(rename = "Lifecycle"))]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum State {
-    /// Not started yet: something that it depends on is not ready.
+    /// Not started yet: a sidecar that it depends on is not ready.
     Waiting,
-    /// Being started: not announced yet, or not healthy yet.
+    /// Starting: it has not announced its address yet, or it is not healthy yet.
     Starting,
     /// Announced and healthy.
     Ready,
-    /// It was ready, and its health fails, or an answer is overdue. It may still serve.
+    /// It was ready, and now its health check fails or an answer is overdue. It may still serve requests.
     Unhealthy,
-    /// On its way down; what is left of its process group is being stopped.
+    /// The supervisor is stopping its process group.
     Stopping,
-    /// Down unasked, and about to be started again; [`Status::failure`] says why.
+    /// It went down without a request, and will be started again; [`Status::failure`] says why it went down.
     BackingOff,
-    /// Down, because somebody asked for it or because it finished by itself with exit code 0.
+    /// Down, because a stop was requested or because it exited by itself with code 0.
     Stopped,
-    /// Down, and nobody wanted that; [`Status::failure`] says why.
+    /// Down after a failure; [`Status::failure`] says which.
     Failed,
 }
 
-/// How a process ended: `code` where it exited, `signal` where one killed it (Unix).
+/// Whether requests can reach the sidecar. [`Supervisor::ready`](crate::Supervisor::ready) waits while it is pending, returns the
+/// endpoint when it is up, and fails when it is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Readiness {
+    /// Not reachable now, but the supervisor is starting it or will start it again: waiting helps.
+    Pending,
+    /// Reachable: it has announced its address and was healthy since. Its latest health check may have failed.
+    Up,
+    /// Not reachable, and it stays so until a start is requested.
+    Down,
+}
+
+/// How a process ended: by an exit code, or on Unix by a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[non_exhaustive]
 pub struct Exit {
-    /// The exit code, or `None` where a signal ended the process.
+    /// The exit code, if the process exited by itself.
     pub code: Option<i32>,
-    /// The signal's number, or `None` where the process exited by itself.
+    /// The number of the signal, if a signal ended the process.
     pub signal: Option<i32>,
 }
 
 impl Exit {
+    /// An exit with this code.
+    #[must_use]
+    pub const fn with_code(code: i32) -> Self {
+        Self { code: Some(code), signal: None }
+    }
+
+    /// An end by this signal.
+    #[must_use]
+    pub const fn with_signal(signal: i32) -> Self {
+        Self { code: None, signal: Some(signal) }
+    }
+
     /// Whether the process exited by itself with code 0.
     #[must_use]
     pub fn is_success(self) -> bool {
@@ -58,7 +89,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The signals that a reader may meet, by the numbers that Linux and macOS share (signal(7)).
+/// The names of common signals whose numbers Linux and macOS share (signal(7)).
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         1 => "SIGHUP",
@@ -76,86 +107,98 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// Why a sidecar is not there.
+/// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum FailureKind {
     /// No sidecar of that name is declared.
     UnknownSidecar,
-    /// The program could not be started at all.
+    /// The program could not be started.
     Spawn,
     /// The process ended before it was ready.
     ExitedEarly,
-    /// The process neither became ready nor ended in the time given for a start; it was stopped.
+    /// The process was not ready within the time limit for a start, and was stopped.
     ReadyTimeout,
     /// The process ended after it had been ready, and not with code 0.
     Crashed,
-    /// The process answered nothing for too long after it had been ready; it was stopped.
+    /// The process had been ready, then answered nothing for too long, and was stopped.
     Hung,
-    /// Something that the sidecar depends on is not there.
+    /// A sidecar that this one depends on has failed.
     Dependency,
-    /// The sidecar was stopped, or finished by itself, and is not being started again.
+    /// The sidecar was stopped, or exited by itself with code 0, and is not being started again.
     Stopped,
-    /// The sidecar is there, on a socket: it has no port that could be told.
+    /// The sidecar is ready, but it listens on a local socket and has no port.
     NoPort,
 }
 
-/// An error about a sidecar: for programs (`kind`), for people (`message`), for the curious (`detail`).
+/// An error about a sidecar: `kind` for programs, `message` for people, `detail` for diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct Failure {
-    /// What happened.
+    /// What kind of failure it is.
     pub kind: FailureKind,
-    /// The same in a sentence that says what to do where that is known.
+    /// A sentence that says what happened and, if known, what to do.
     pub message: String,
-    /// What there is to look at.
+    /// The diagnostics.
     pub detail: Detail,
 }
 
-/// The diagnostics behind a [`Failure`].
+impl Failure {
+    /// A failure of the sidecar of this name, without exit status and output.
+    #[must_use]
+    pub fn new(kind: FailureKind, sidecar: impl Into<String>, message: impl Into<String>) -> Self {
+        let detail = Detail { sidecar: sidecar.into(), exit: None, tail: Vec::new() };
+        Self { kind, message: message.into(), detail }
+    }
+}
+
+/// The diagnostics of a [`Failure`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[non_exhaustive]
 pub struct Detail {
-    /// The sidecar's name.
+    /// The name of the sidecar.
     pub sidecar: String,
-    /// How its process ended, where it had one.
+    /// How its process ended, if it had one and it has ended.
     pub exit: Option<Exit>,
-    /// The last lines of its output, oldest first, stdout and stderr as they came; invalid UTF-8 replaced.
+    /// The last lines of its output, oldest first, stdout and stderr mixed as they came. Invalid UTF-8 is replaced by U+FFFD.
     pub tail: Vec<String>,
 }
 
-/// Where a ready sidecar is to be reached.
+/// Where a ready sidecar is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[non_exhaustive]
 pub struct Endpoint {
-    /// The sidecar's name.
+    /// The name of the sidecar.
     pub sidecar: String,
-    /// `http://127.0.0.1:{port}`: the literal address, so that no resolver and no IPv6 preference has a say. For a sidecar on
-    /// a socket `pillion://localhost`, by which nobody but the plugin's client knows what to do.
+    /// `http://127.0.0.1:{port}`: a literal address, so that no resolver and no preference for IPv6 applies. It is
+    /// `pillion://localhost` for a sidecar on a local socket; only the client of the plugin understands that URL.
     pub url: String,
-    /// The port of 127.0.0.1 that it announced; `None` for a sidecar on a socket.
+    /// The announced port of 127.0.0.1. A sidecar on a local socket has none.
     pub port: Option<NonZeroU16>,
-    /// Its process, unless it was attached to.
+    /// The process id. An attached server has none.
     pub pid: Option<u32>,
-    /// The version that its health names.
+    /// The version from its health report.
     pub version: Option<String>,
 }
 
 impl Endpoint {
-    /// The port, for those who can do with nothing else.
+    /// The port, for clients that can use nothing else.
     ///
     /// # Errors
-    /// [`FailureKind::NoPort`] for a sidecar on a socket.
+    /// [`FailureKind::NoPort`] for a sidecar on a local socket.
     pub fn tcp_port(&self) -> Result<NonZeroU16, Failure> {
-        self.port.ok_or_else(|| Failure {
-            kind: FailureKind::NoPort,
-            message: format!(
-                "{} listens on a socket, and has no port: requests go through the app",
+        self.port.ok_or_else(|| {
+            let message = format!(
+                "{} has no port: it listens on a local socket; send requests through the app",
                 self.sidecar
-            ),
-            detail: Detail { sidecar: self.sidecar.clone(), ..Detail::default() },
+            );
+            Failure::new(FailureKind::NoPort, &self.sidecar, message)
         })
     }
 }
@@ -163,50 +206,54 @@ impl Endpoint {
 /// A snapshot of one sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[non_exhaustive]
 pub struct Status {
-    /// The sidecar's name.
+    /// The name of the sidecar.
     pub sidecar: String,
-    /// Grows with each change, so that two snapshots can be put in order.
+    /// Grows with each change: it orders snapshots.
     #[cfg_attr(feature = "ts", ts(type = "number"))]
     pub seq: u64,
-    /// When this change happened, in milliseconds since the Unix epoch.
+    /// The time of this change, in milliseconds since the Unix epoch.
     #[cfg_attr(feature = "ts", ts(type = "number"))]
     pub at: u64,
-    /// Where the sidecar is in its life.
+    /// The state of the sidecar.
     pub state: State,
-    /// Its process, or the last one it had.
+    /// Whether requests can reach the sidecar.
+    pub readiness: Readiness,
+    /// The id of its present or last process.
     pub pid: Option<u32>,
-    /// The announced port, while the process that announced it lives; where the listener is handed over, also from one
-    /// process to the next. A sidecar on a socket has none.
+    /// The announced port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
+    /// local socket has none.
     pub port: Option<NonZeroU16>,
-    /// [`Endpoint::url`] while it is ready.
+    /// The base URL, while the sidecar is up.
     pub url: Option<String>,
-    /// The version that its health names, while it is ready.
+    /// The version from its health report, while the sidecar is up.
     pub version: Option<String>,
-    /// What this change came from, in words.
+    /// Why this change happened, in words.
     pub reason: Option<String>,
-    /// Why it is not there, or about not to be.
+    /// The failure that took the sidecar down, or is taking it down.
     pub failure: Option<Failure>,
-    /// How the process ended, once it has.
+    /// How the process ended, once it has ended.
     pub exit: Option<Exit>,
-    /// How often it was restarted by itself since it was last up for long.
+    /// The number of automatic restarts since the sidecar was last up for long.
     pub restarts: u32,
 }
 
 /// What it took to stop a sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use = "says whether the sidecar had to be killed"]
+#[non_exhaustive]
 pub enum StopOutcome {
     /// Nothing was running.
     NotRunning,
-    /// It was only attached to, and goes on.
+    /// The server was only attached, and goes on.
     Detached,
-    /// It ended within the grace period, and so did its process group.
+    /// The leader and its process group ended within the grace period.
     Graceful(Exit),
-    /// It ended within the grace period, but others of its process group did not, and were killed.
+    /// The leader ended within the grace period; the rest of its process group did not, and was killed.
     GroupKilled(Exit),
-    /// It did not end within the grace period, or force was asked for, and it was killed.
+    /// The leader was killed: it did not end within the grace period, or a kill was requested.
     Killed(Exit),
-    /// It was killed and did not die in time, as a process in uninterruptible sleep can (Linux, state D).
+    /// It was killed and did not die in time, as a process in uninterruptible sleep (Linux, state D).
     Abandoned,
 }

@@ -11,10 +11,10 @@ use actor::{Actor, Command};
 use dependencies::Dependency;
 
 use crate::{
-    Access, Detail, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, State, Status, StatusWatch,
+    Access, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, State, Status, StatusWatch,
     StopOutcome,
     report::events,
-    report::snapshot::{Readiness, Snapshot},
+    report::snapshot::{ReadyAnswer, Snapshot},
 };
 
 /// A handle to a sidecar. Clones are handles to the same one.
@@ -104,12 +104,12 @@ impl Supervisor {
     /// The run that is up, or why there will be none.
     async fn settled(&self) -> Result<(Endpoint, Option<Access>), Failure> {
         let mut snapshot = self.snapshot.clone();
-        let settled = snapshot.wait_for(|snapshot| snapshot.readiness != Readiness::Pending).await;
-        match settled.map(|snapshot| (snapshot.readiness.clone(), snapshot.access.clone())) {
+        let settled = snapshot.wait_for(|snapshot| snapshot.answer != ReadyAnswer::Pending).await;
+        match settled.map(|snapshot| (snapshot.answer.clone(), snapshot.access.clone())) {
             // What was up when the runtime shut down was killed with it, and nobody was left to say so.
-            Ok((Readiness::Up(endpoint), access)) if !self.commands.is_closed() => Ok((endpoint, access)),
-            Ok((Readiness::Down(failure), _)) => Err(failure),
-            Ok((Readiness::Up(_) | Readiness::Pending, _)) | Err(_) => Err(self.closed()),
+            Ok((ReadyAnswer::Up(endpoint), access)) if !self.commands.is_closed() => Ok((endpoint, access)),
+            Ok((ReadyAnswer::Down(failure), _)) => Err(failure),
+            Ok((ReadyAnswer::Up(_) | ReadyAnswer::Pending, _)) | Err(_) => Err(self.closed()),
         }
     }
 
@@ -191,10 +191,7 @@ impl Supervisor {
 
     /// Somebody closed it, or the runtime shut down and killed the sidecar on its way.
     fn closed(&self) -> Failure {
-        Failure {
-            kind: FailureKind::Stopped,
-            message: format!("{} is not supervised any more: the program is ending", self.name),
-            detail: Detail { sidecar: self.name.clone(), ..Detail::default() },
-        }
+        let message = format!("{} is not supervised any more: the program is ending", self.name);
+        Failure::new(FailureKind::Stopped, &self.name, message)
     }
 }

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use pillion::{Detail, Failure, FailureKind, Fleet, Spec, Supervisor};
+use pillion::{Failure, FailureKind, Fleet, Spec, Supervisor};
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
@@ -71,11 +71,8 @@ impl Sidecars {
         let Supervised { fleet, .. } = &*self.0;
         fleet.get(name).ok_or_else(|| {
             let declared = fleet.iter().map(Supervisor::name).collect::<Vec<_>>().join(", ");
-            Failure {
-                kind: FailureKind::UnknownSidecar,
-                message: format!("no sidecar {name:?} in tauri.conf.json; declared: {declared}"),
-                detail: Detail { sidecar: name.to_owned(), ..Detail::default() },
-            }
+            let message = format!("no sidecar {name:?} in tauri.conf.json; declared: {declared}");
+            Failure::new(FailureKind::UnknownSidecar, name, message)
         })
     }
 

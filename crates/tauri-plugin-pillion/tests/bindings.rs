@@ -2,13 +2,14 @@
 
 use std::{env, fs, path::Path};
 
-use pillion::{Access, Detail, Endpoint, Exit, Failure, FailureKind, Log, State, Status};
+use pillion::{Access, Detail, Endpoint, Exit, Failure, FailureKind, Log, Readiness, State, Status};
 use ts_rs::{Config, TS};
 
 fn bindings() -> String {
     let config = Config::default();
     let declarations = [
         State::decl(&config),
+        Readiness::decl(&config),
         Exit::decl(&config),
         FailureKind::decl(&config),
         Detail::decl(&config),

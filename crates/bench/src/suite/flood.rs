@@ -190,7 +190,7 @@ fn supervised(arguments: &[String], subscribe: bool) -> Result<(u64, u64)> {
                     match event {
                         SidecarEvent::Output(batch) => lines += batch.len() as u64,
                         SidecarEvent::Missed(count) => missed += count,
-                        SidecarEvent::Status(_) | SidecarEvent::Notice(_) => {}
+                        _ => {}
                     }
                 }
                 (lines, missed)

@@ -93,15 +93,11 @@ fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
                         announced = announced.or(Some(begun.elapsed()));
                     }
                     State::Waiting | State::Starting => {}
-                    State::Unhealthy
-                    | State::Stopping
-                    | State::BackingOff
-                    | State::Stopped
-                    | State::Failed => {
+                    _ => {
                         bail!("not ready: {:?}", status.reason)
                     }
                 },
-                Some(SidecarEvent::Output(_) | SidecarEvent::Notice(_) | SidecarEvent::Missed(_)) => {}
+                Some(_) => {}
                 None => bail!("the supervisor ended before the backend was ready"),
             }
         };

@@ -41,7 +41,7 @@ fn each_line_is_an_object_of_the_promised_shape() {
             keys.sort_unstable();
             match event["event"].as_str().unwrap() {
                 "state" => {
-                    assert_eq!(keys, ["at", "event", "exit", "pid", "port", "reason", "state"]);
+                    assert_eq!(keys, ["at", "event", "exit", "pid", "port", "readiness", "reason", "state"]);
                     // Milliseconds since the epoch, some time after this was written.
                     assert!(event["at"].as_u64().unwrap() > 1_700_000_000_000);
                 }

@@ -102,7 +102,7 @@ fn a_deaf_rest_of_a_crashed_group_is_killed() {
         one.resume().await;
         two.resume().await;
         let down = phase(&mut events, State::Failed).await;
-        assert_eq!(down.exit, Some(Exit { code: None, signal: Some(11) }));
+        assert_eq!(down.exit, Some(Exit::with_signal(11)));
         tree.assert_dead();
     });
 }

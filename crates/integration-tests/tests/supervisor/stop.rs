@@ -10,9 +10,9 @@ use crate::support::{assert_failure, phase, rest, status, tree};
 
 /// A grace period that is meant to run out.
 const SHORT: Duration = Duration::from_millis(200);
-const CODE_0: Exit = Exit { code: Some(0), signal: None };
-const TERMED: Exit = Exit { code: None, signal: Some(15) };
-const KILLED: Exit = Exit { code: None, signal: Some(9) };
+const CODE_0: Exit = Exit::with_code(0);
+const TERMED: Exit = Exit::with_signal(15);
+const KILLED: Exit = Exit::with_signal(9);
 
 /// A sidecar that is ready, and may take as long as it likes to stop.
 async fn ready(tree: &ProcessTree, steps: &str) -> (Supervisor, Events) {
@@ -34,7 +34,7 @@ fn a_cooperative_sidecar_ends_by_itself() {
             ("announce term exit 0", CODE_0),
             ("ignore-term announce eof exit 0", CODE_0),
             ("announce park", TERMED),
-            ("announce term exit 9", Exit { code: Some(9), signal: None }),
+            ("announce term exit 9", Exit::with_code(9)),
         ] {
             let tree = tree();
             let (supervisor, mut events) = ready(&tree, steps).await;

@@ -62,7 +62,7 @@ pub(crate) async fn rest(events: &mut Events, stream: Stream) -> (Vec<String>, b
             None
         }
         SidecarEvent::Status(status) if matches!(status.state, State::Stopped | State::Failed) => Some(()),
-        SidecarEvent::Status(_) | SidecarEvent::Output(_) | SidecarEvent::Notice(_) => None,
+        _ => None,
     })
     .await;
     (lines, missed)

@@ -64,7 +64,7 @@ fn a_stop_ends_both() {
             reports.wait_for("candidate").await;
             supervisor.stop().await
         });
-        assert_failure(&swapped.unwrap_err(), FailureKind::Stopped, &["given up: a stop was asked for"]);
+        assert_failure(&swapped.unwrap_err(), FailureKind::Stopped, &["cancelled: a stop was requested"]);
         assert!(matches!(stopped, StopOutcome::Graceful(_)), "{stopped:?}");
         tree.assert_dead();
     });

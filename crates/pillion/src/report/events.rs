@@ -8,6 +8,7 @@ use crate::{output::OutputBatch, report::snapshot::Snapshot, status::Status};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum SidecarEvent {
     /// Its status changed.
     Status(Box<Status>),

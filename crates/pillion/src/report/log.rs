@@ -8,6 +8,7 @@ use crate::{output::Stream, report::events::SidecarEvent};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 #[serde(tag = "kind", rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum Log {
     /// Lines of standard output, oldest first.
     Stdout {

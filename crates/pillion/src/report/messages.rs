@@ -77,11 +77,11 @@ pub(crate) fn failure(
     let name = &spec.name;
     let (cause, exit) = match state {
         Lifecycle::Waiting { blocked: Some(why) } => {
-            return Some(Failure {
-                kind: FailureKind::Dependency,
-                message: format!("{name} waits for what it depends on: {why}"),
-                detail: Detail { sidecar: name.clone(), ..Detail::default() },
-            });
+            return Some(Failure::new(
+                FailureKind::Dependency,
+                name,
+                format!("{name} waits for what it depends on: {why}"),
+            ));
         }
         Lifecycle::Waiting { blocked: None }
         | Lifecycle::Starting(_)

@@ -12,33 +12,32 @@ use crate::{
     report::messages::{self, StartDiagnostics},
     spec::Spec,
     state::Lifecycle,
-    status::{Endpoint, Exit, Failure, FailureKind, State, Status},
+    status::{Endpoint, Exit, Failure, FailureKind, Readiness, State, Status},
     transport::access::Access,
     transport::connector::Connector,
 };
 
 /// How many lines of output a failure carries.
-const TAIL: usize = 20;
+const FAILURE_TAIL_LINES: usize = 20;
 
-/// A status, and what it means for whoever waits.
+/// A status, and what `ready()` and `access()` answer at the same moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) status: Status,
-    pub(crate) readiness: Readiness,
-    /// What a request to a sidecar that is up needs: the token among it, which it has proved that it holds. It stays in here: no
-    /// status, event or failure carries it.
+    pub(crate) answer: ReadyAnswer,
+    /// What a request to a sidecar that is up needs, its token included. It stays in here: no status, event or failure carries it.
     pub(crate) access: Option<Access>,
 }
 
-/// The answer to whoever waits for readiness.
+/// What `ready()` answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Readiness {
+pub(crate) enum ReadyAnswer {
     Pending,
     Up(Endpoint),
     Down(Failure),
 }
 
-/// What is known beside the state.
+/// What a snapshot is made from, besides the lifecycle state.
 #[derive(Debug)]
 pub(crate) struct StatusInputs<'a> {
     pub(crate) spec: &'a Spec,
@@ -48,20 +47,21 @@ pub(crate) struct StatusInputs<'a> {
     pub(crate) diagnostics: &'a StartDiagnostics,
     pub(crate) tail: &'a Tail,
     pub(crate) restarts: u32,
-    /// How to reach it, once that is announced.
+    /// How to reach the run, once its address is announced.
     pub(crate) connector: Option<Connector>,
-    /// The port that stays whatever becomes of the process.
-    pub(crate) kept: Option<NonZeroU16>,
+    /// The port of a handed-over listener, which stays the same between runs.
+    pub(crate) kept_port: Option<NonZeroU16>,
 }
 
 impl Snapshot {
-    /// What is known before the task has run at all.
+    /// The snapshot before the actor has run.
     pub(crate) fn initial(spec: &Spec, state: State) -> Self {
         let status = Status {
             sidecar: spec.name.clone(),
             seq: 0,
             at: now_ms(),
             state,
+            readiness: Readiness::Pending,
             pid: None,
             port: None,
             url: None,
@@ -71,26 +71,28 @@ impl Snapshot {
             exit: None,
             restarts: 0,
         };
-        Self { status, readiness: Readiness::Pending, access: None }
+        Self { status, answer: ReadyAnswer::Pending, access: None }
     }
 
-    /// The snapshot that follows this one; `None` when nothing changed that anybody can see.
+    /// The snapshot that follows this one; `None` if nothing visible changed.
     pub(crate) fn next(&self, state: &Lifecycle, inputs: &StatusInputs<'_>, now: u64) -> Option<Self> {
         let failure = failure(state, inputs);
         let endpoint = endpoint(state, inputs);
-        let unwanted = failure.as_ref().filter(|failure| failure.kind != FailureKind::Stopped);
-        let reason = unwanted.map(|failure| failure.message.clone());
+        let unwanted = failure.as_ref().filter(|failure| failure.kind != FailureKind::Stopped).cloned();
+        let reason = unwanted.as_ref().map(|failure| failure.message.clone());
+        let answer = ReadyAnswer::from(state, endpoint.clone(), failure);
         let status = Status {
             sidecar: inputs.spec.name.clone(),
             seq: self.status.seq,
             at: self.status.at,
             state: state.state(),
+            readiness: answer.readiness(),
             pid: inputs.pid,
-            port: state.listen_addr().map_or(inputs.kept, ListenAddr::port),
+            port: state.listen_addr().map_or(inputs.kept_port, ListenAddr::port),
             url: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
             reason: reason.or_else(|| messages::reason(state, inputs.spec, inputs.diagnostics)),
-            failure: unwanted.cloned(),
+            failure: unwanted,
             exit: exit(state),
             restarts: inputs.restarts,
         };
@@ -102,12 +104,11 @@ impl Snapshot {
             endpoint.as_ref().zip(inputs.connector.clone()).map(|(Endpoint { url, pid, .. }, connector)| {
                 Access { url: url.clone(), pid: *pid, token: inputs.token.cloned(), connector }
             });
-        let readiness = Readiness::from(state, endpoint, failure);
-        Some(Self { status, readiness, access })
+        Some(Self { status, answer, access })
     }
 }
 
-impl Readiness {
+impl ReadyAnswer {
     /// The answer in this state.
     pub(crate) fn of(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Self {
         Self::from(state, endpoint(state, inputs), failure(state, inputs))
@@ -120,10 +121,18 @@ impl Readiness {
             (None, _) => Self::Pending,
         }
     }
+
+    fn readiness(&self) -> Readiness {
+        match self {
+            Self::Pending => Readiness::Pending,
+            Self::Up(_) => Readiness::Up,
+            Self::Down(_) => Readiness::Down,
+        }
+    }
 }
 
 fn failure(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Failure> {
-    messages::failure(state, inputs.spec, inputs.diagnostics, || inputs.tail.last(TAIL))
+    messages::failure(state, inputs.spec, inputs.diagnostics, || inputs.tail.last(FAILURE_TAIL_LINES))
 }
 
 fn endpoint(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Endpoint> {
@@ -137,7 +146,7 @@ fn endpoint(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Endpoint> {
     })
 }
 
-/// The address that a page uses; that of a socket is for the plugin's client alone.
+/// The base URL. Only the client of the plugin understands that of a local socket.
 fn url(addr: ListenAddr) -> String {
     let scheme = if addr == ListenAddr::Local { "pillion" } else { "http" };
     format!("{scheme}://{}", addr.authority())
@@ -155,11 +164,72 @@ fn exit(state: &Lifecycle) -> Option<Exit> {
     }
 }
 
-/// The clock, in milliseconds since the Unix epoch.
+/// The wall clock, in milliseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "it is only shown")]
 pub(crate) fn now_ms() -> u64 {
-    // Before 1970 the clock is wrong, and 0 says so.
+    // A clock before 1970 is wrong; 0 shows it.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Event, Restarts};
+    use crate::{Restart, RestartLimit};
+    use std::{num::NonZeroU16, time::Duration};
+
+    const ADDR: ListenAddr = ListenAddr::Tcp(NonZeroU16::new(4242).unwrap());
+
+    /// The states, and the readiness that each snapshot carries, after these events.
+    fn seen(policy: Restart, events: impl IntoIterator<Item = Event>) -> Vec<(State, Readiness)> {
+        let spec = Spec::run("backend", "./backend");
+        let mut restarts = Restarts::new(policy, RestartLimit::default());
+        let (mut state, _) = Lifecycle::start(&mut restarts);
+        let mut snapshot = Snapshot::initial(&spec, State::Waiting);
+        let mut seen = Vec::new();
+        for event in events {
+            state = state.on(event, &mut restarts, Duration::ZERO).0;
+            let inputs = StatusInputs {
+                spec: &spec,
+                pid: None,
+                version: None,
+                token: None,
+                diagnostics: &StartDiagnostics::default(),
+                tail: &Tail::default(),
+                restarts: 0,
+                connector: None,
+                kept_port: None,
+            };
+            if let Some(next) = snapshot.next(&state, &inputs, 0) {
+                assert_eq!(next.status.readiness, ReadyAnswer::of(&state, &inputs).readiness());
+                seen.push((next.status.state, next.status.readiness));
+                snapshot = next;
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn readiness_follows_the_answer_of_ready() {
+        let up = [Event::Cleared, Event::Launched, Event::Announced(ADDR), Event::Healthy, Event::Unhealthy];
+        let crash = [Event::Exited(Exit::with_signal(9)), Event::Gone];
+        let states = seen(Restart::OnFailure, up.clone().into_iter().chain(crash.clone()));
+        assert_eq!(
+            states,
+            [
+                (State::Starting, Readiness::Pending),
+                (State::Starting, Readiness::Pending),
+                (State::Ready, Readiness::Up),
+                (State::Unhealthy, Readiness::Up),
+                (State::Stopping, Readiness::Pending),
+                (State::BackingOff, Readiness::Pending),
+            ]
+        );
+        let states = seen(Restart::Never, up.into_iter().chain(crash));
+        assert_eq!(states[4..], [(State::Stopping, Readiness::Down), (State::Failed, Readiness::Down)]);
+        let blocked = seen(Restart::Never, [Event::Blocked("db failed".into()), Event::Stop]);
+        assert_eq!(blocked, [(State::Waiting, Readiness::Down), (State::Stopped, Readiness::Down)]);
+    }
 }

@@ -10,10 +10,10 @@ use tokio::{
 
 use crate::{
     report::events::SidecarEvent,
-    report::snapshot::{self, Readiness, Snapshot},
+    report::snapshot::{self, ReadyAnswer, Snapshot},
     spec::Spec,
     state::{Event, Lifecycle},
-    status::{Detail, Failure, FailureKind, StopOutcome},
+    status::{Failure, FailureKind, StopOutcome},
     supervisor::dependencies::Dependency,
     supervisor::driver::{Driver, Input, settled},
 };
@@ -116,12 +116,12 @@ impl Actor {
             // Refused by not being answered.
             Some(Command::Restart(_) | Command::Swap(..)) if self.closed => {}
             Some(Command::Restart(under_way)) => {
-                self.dismiss_candidate("a restart was asked for");
+                self.dismiss_candidate("a restart was requested");
                 self.present.dispatch(Event::Restart);
                 self.restarts.push(under_way);
             }
             Some(Command::Swap(spec, answer)) => {
-                self.dismiss_candidate("another swap was asked for");
+                self.dismiss_candidate("another swap was requested");
                 let spec = spec.map_or_else(|| self.present.spec().clone(), |spec| *spec);
                 let after = self.present.after().to_vec();
                 // A candidate gets one chance; once it is taken, its own rules hold.
@@ -156,7 +156,7 @@ impl Actor {
             return;
         }
         self.stops.extend(answer);
-        self.dismiss_candidate("a stop was asked for");
+        self.dismiss_candidate("a stop was requested");
         self.present.dispatch(how);
     }
 
@@ -173,15 +173,15 @@ impl Actor {
 
     fn reconcile_candidate(&mut self) {
         let Some(candidate) = self.candidate.take() else { return };
-        match candidate.life.readiness() {
-            Readiness::Pending => self.candidate = Some(candidate),
-            Readiness::Up(_) => {
+        match candidate.life.ready_answer() {
+            ReadyAnswer::Pending => self.candidate = Some(candidate),
+            ReadyAnswer::Up(_) => {
                 let Candidate { life, answer } = candidate;
                 self.retiring.add(std::mem::replace(&mut self.present, life));
                 self.publish();
                 let _ = answer.send(Ok(()));
             }
-            Readiness::Down(failure) => {
+            ReadyAnswer::Down(failure) => {
                 self.retiring.add(candidate.life);
                 let _ = candidate.answer.send(Err(failure));
             }
@@ -191,11 +191,11 @@ impl Actor {
     fn dismiss_candidate(&mut self, why: &str) {
         let Some(Candidate { life, answer }) = self.candidate.take() else { return };
         let sidecar = life.spec().name.clone();
-        let _ = answer.send(Err(Failure {
-            kind: FailureKind::Stopped,
-            message: format!("the swap of {sidecar} was given up: {why}"),
-            detail: Detail { sidecar, ..Detail::default() },
-        }));
+        let _ = answer.send(Err(Failure::new(
+            FailureKind::Stopped,
+            &*sidecar,
+            format!("the swap of {sidecar} was cancelled: {why}"),
+        )));
         self.retiring.add(life);
     }
 

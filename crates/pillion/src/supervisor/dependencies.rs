@@ -5,7 +5,7 @@ use std::future;
 use tokio::sync::watch;
 
 use crate::{
-    report::snapshot::{Readiness, Snapshot},
+    report::snapshot::{ReadyAnswer, Snapshot},
     state::Event,
 };
 
@@ -49,11 +49,11 @@ impl DependencyWait {
 impl Dependency {
     /// Whether it is to be waited for, and what is wrong with it where that is known.
     fn closed(&mut self) -> Option<(&mut watch::Receiver<Snapshot>, Option<String>)> {
-        let failure = match &self.snapshot.borrow_and_update().readiness {
-            Readiness::Up(_) => return None,
-            Readiness::Down(_) if self.optional => return None,
-            Readiness::Down(failure) => Some(failure.message.clone()),
-            Readiness::Pending => None,
+        let failure = match &self.snapshot.borrow_and_update().answer {
+            ReadyAnswer::Up(_) => return None,
+            ReadyAnswer::Down(_) if self.optional => return None,
+            ReadyAnswer::Down(failure) => Some(failure.message.clone()),
+            ReadyAnswer::Pending => None,
         };
         Some((&mut self.snapshot, failure))
     }

@@ -10,7 +10,7 @@ use crate::{
     health::probe::{NotReady, Probe},
     output::{Output, Read},
     report::events::SidecarEvent,
-    report::snapshot::{Readiness, StatusInputs},
+    report::snapshot::{ReadyAnswer, StatusInputs},
     spec::{Launch, Restart, Spec, Transport},
     state::{Action, Event, Lifecycle, Restarts, Step, Timer},
     status::{Exit, StopOutcome},
@@ -124,13 +124,13 @@ impl Driver {
             tail: &self.run.tail,
             restarts: self.restarts.streak(),
             connector: self.state.listen_addr().and_then(|addr| self.connector(addr)),
-            kept: self.handover.as_ref().and_then(Handover::port),
+            kept_port: self.handover.as_ref().and_then(Handover::port),
         }
     }
 
-    /// What there is to say to whoever waits for it to be ready.
-    pub(crate) fn readiness(&self) -> Readiness {
-        Readiness::of(&self.state, &self.inputs())
+    /// What `ready()` answers now.
+    pub(crate) fn ready_answer(&self) -> ReadyAnswer {
+        ReadyAnswer::of(&self.state, &self.inputs())
     }
 
     /// Waits for what happens next. May be dropped and called again.

@@ -8,7 +8,7 @@ use windows_tests::{ReportServer, run};
 use crate::support::{KILLED, SHORT, phase, ready, sidecar, status};
 
 fn exited(code: i32) -> Exit {
-    Exit { code: Some(code), signal: None }
+    Exit::with_code(code)
 }
 
 #[test]

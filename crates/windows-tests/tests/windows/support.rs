@@ -11,7 +11,7 @@ use windows_tests::{ReportServer, Reporter};
 const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
 
 /// The exit code that a killed process leaves.
-pub(crate) const KILLED: Exit = Exit { code: Some(1), signal: None };
+pub(crate) const KILLED: Exit = Exit::with_code(1);
 /// A grace period that is meant to run out.
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
