@@ -1,4 +1,4 @@
-//! Several sidecars that need one another.
+//! Several sidecars, started and stopped in the order of their dependencies.
 
 use std::collections::BTreeMap;
 
@@ -6,44 +6,60 @@ use tokio::task::JoinSet;
 
 use crate::{Spec, StopOutcome, Supervisor};
 
-/// Sidecars by name, each started once those that it depends on are ready, and stopped before them.
+/// Several sidecars by name. Each starts when its dependencies are ready, and stops before them.
 ///
-/// None takes another one down: one that fails keeps those that depend on it waiting, which their status says, and they
-/// start by themselves once it is back. One that crashes later leaves those that depend on it alone.
+/// A failing sidecar does not stop others. Dependents that have not started wait, and their status says so; they start once it
+/// recovers. Dependents that already run go on.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use pillion::{Fleet, Spec};
+///
+/// let database = Spec::run("database", "./database");
+/// let backend = Spec::run("backend", "./backend").depends_on(["database"]);
+/// let fleet = Fleet::start([database, backend])?;
+/// let endpoint = fleet.get("backend").ok_or("not declared")?.ready().await?;
+/// println!("call it at {}", endpoint.url);
+/// let outcomes = fleet.close().await; // the backend first, then the database
+/// # let _ = outcomes;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Fleet {
     supervisors: BTreeMap<String, Supervisor>,
-    /// Names in layers: each depends only on layers before its own.
+    /// The names in layers. A sidecar depends only on sidecars of earlier layers.
     layers: Vec<Vec<String>>,
 }
 
-/// Why sidecars cannot be started together.
+/// Why a fleet cannot start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FleetError {
-    /// Two of them have the same name.
-    #[error("there are two sidecars called {0:?}: give each a name of its own")]
+    /// Two sidecars have the same name.
+    #[error("two sidecars are called {0:?}: give each its own name")]
     Twice(String),
-    /// One depends on another that is not there.
-    #[error("sidecar {sidecar:?} depends on {missing:?}, which is not declared; there are: {declared}")]
+    /// A sidecar depends on one that is not declared.
+    #[error("sidecar {sidecar:?} depends on {missing:?}, which is not declared; declared: {declared}")]
+    #[non_exhaustive]
     Unknown {
-        /// Who depends.
+        /// The dependent sidecar.
         sidecar: String,
-        /// On whom.
+        /// The name that is not declared.
         missing: String,
-        /// Who there is.
+        /// The declared names, separated by commas.
         declared: String,
     },
-    /// Some depend on each other in a circle, so that none of them could be the first.
-    #[error("sidecars depend on each other in a circle, so that none can be the first: {}", .0.join(" -> "))]
+    /// Sidecars depend on each other in a cycle. The first name is repeated at the end.
+    #[error("sidecars depend on each other in a cycle, so none can start first: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
 }
 
 impl Fleet {
-    /// Starts all of them in the background; [`Spec::depends_on`] says in which order.
+    /// Starts all sidecars in the background, in the order of [`Spec::depends_on`].
     ///
     /// # Errors
-    /// When names are missing, double, or depend on each other in a circle. Nothing was started then.
+    /// An unknown name, a duplicate name, or a dependency cycle. Then no sidecar has started.
     ///
     /// # Panics
     /// Outside the context of a tokio runtime with I/O and time enabled.
@@ -72,34 +88,33 @@ impl Fleet {
         Ok(Self { supervisors, layers })
     }
 
-    /// The sidecar of this name.
+    /// The sidecar with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Supervisor> {
         self.supervisors.get(name)
     }
 
-    /// All of them, by name.
+    /// All sidecars, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Supervisor> {
         self.supervisors.values()
     }
 
-    /// Stops all: those that nobody depends on first, and each layer at the same time, every sidecar within its own grace
-    /// period. Returns what it took, by name, when nothing is left. Dropping the future leaves the layers that were not
-    /// asked yet as they are.
+    /// Stops all sidecars, dependents first; independent sidecars stop at the same time, each within its own grace period. Returns
+    /// the outcomes by name when no process is left. Dropping the future leaves the sidecars running that were not asked yet.
     pub async fn stop(&self) -> BTreeMap<String, StopOutcome> {
         self.end(|supervisor| async move { supervisor.stop().await }).await
     }
 
-    /// Stops all in the order of [`stop`](Self::stop), and for the last time: from now on every start is refused, whoever
-    /// asks for it, and what ends before its turn has come is not restarted. For a program that ends. Dropping the future
-    /// leaves the layers that were not asked yet running, and takes no refusal back.
+    /// Stops all sidecars as [`stop`](Self::stop) does, for the last time: every later start is refused, and a sidecar that ends
+    /// before its turn is not restarted. Call it when the program ends. Dropping the future leaves the sidecars running that were
+    /// not asked yet; their starts stay refused.
     pub async fn close(&self) -> BTreeMap<String, StopOutcome> {
         self.iter().for_each(Supervisor::refuse_starts);
         self.end(|supervisor| async move { supervisor.close().await }).await
     }
 
-    /// Ends one layer after the other, the last one first.
-    async fn end<F>(&self, how: impl Fn(Supervisor) -> F) -> BTreeMap<String, StopOutcome>
+    /// Ends the layers one after the other, the last one first.
+    async fn end<F>(&self, end: impl Fn(Supervisor) -> F) -> BTreeMap<String, StopOutcome>
     where
         F: Future<Output = StopOutcome> + Send + 'static,
     {
@@ -107,8 +122,8 @@ impl Fleet {
         for layer in self.layers.iter().rev() {
             let mut ends = JoinSet::new();
             for supervisor in layer.iter().filter_map(|name| self.get(name)) {
-                let (name, end) = (supervisor.name().to_owned(), how(supervisor.clone()));
-                ends.spawn(async move { (name, end.await) });
+                let (name, ending) = (supervisor.name().to_owned(), end(supervisor.clone()));
+                ends.spawn(async move { (name, ending.await) });
             }
             outcomes.extend(ends.join_all().await);
         }
@@ -116,7 +131,7 @@ impl Fleet {
     }
 }
 
-/// Puts the names into layers, each of which depends only on those before it.
+/// Sorts the names into layers. A sidecar depends only on sidecars of earlier layers.
 fn layers(specs: &BTreeMap<String, Spec>) -> Result<Vec<Vec<String>>, FleetError> {
     for (sidecar, spec) in specs {
         if let Some(missing) = spec.depends_on.iter().find(|name| !specs.contains_key(*name)) {
@@ -141,7 +156,7 @@ fn layers(specs: &BTreeMap<String, Spec>) -> Result<Vec<Vec<String>>, FleetError
     Ok(layers)
 }
 
-/// A circle among sidecars each of which depends on another of them, its first name repeated at its end.
+/// A dependency cycle among sidecars that each depend on another one of `left`. Its first name is repeated at its end.
 fn cycle(left: &BTreeMap<&String, &Vec<String>>) -> Vec<String> {
     let mut path: Vec<String> = left.keys().take(1).map(|name| (*name).clone()).collect();
     while let Some(next) = path
@@ -171,29 +186,29 @@ mod tests {
     }
 
     #[test]
-    fn each_layer_depends_only_on_those_before_it() {
+    fn a_layer_depends_only_on_earlier_layers() {
         let layers =
             declared(&[("api", &["db", "cache"]), ("cache", &["db"]), ("db", &[]), ("log", &[])]).unwrap();
         assert_eq!(layers, [vec!["db", "log"], vec!["cache"], vec!["api"]]);
     }
 
     #[test]
-    fn a_circle_is_shown_without_those_that_only_lead_to_it() {
+    fn the_error_shows_the_cycle_alone() {
         let error = declared(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])]).unwrap_err();
         assert_eq!(error, FleetError::Cycle(["b", "c", "b"].map(str::to_owned).into()));
         assert!(error.to_string().ends_with("b -> c -> b"));
     }
 
     #[test]
-    fn a_sidecar_that_depends_on_itself_is_a_circle() {
+    fn a_sidecar_that_depends_on_itself_is_a_cycle() {
         assert!(matches!(declared(&[("a", &["a"])]), Err(FleetError::Cycle(path)) if path == ["a", "a"]));
     }
 
     #[test]
-    fn an_unknown_name_is_named_with_those_there_are() {
+    fn the_error_names_the_unknown_sidecar_and_the_declared_ones() {
         let error = declared(&[("api", &["bd"]), ("db", &[])]).unwrap_err().to_string();
         assert!(
-            error.contains("\"api\" depends on \"bd\"") && error.contains("there are: api, db"),
+            error.contains("\"api\" depends on \"bd\"") && error.contains("declared: api, db"),
             "{error}"
         );
     }

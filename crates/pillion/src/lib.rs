@@ -5,18 +5,21 @@
 //! use pillion::{Spec, Supervisor};
 //!
 //! let (backend, _events) = Supervisor::start(Spec::run("backend", "./backend"));
-//! let endpoint = backend.ready().await?; // announced its port, and answered GET /health
+//! let endpoint = backend.ready().await?; // it announced its port and answered GET /health
 //! println!("call it at {}", endpoint.url);
-//! let outcome = backend.stop().await; // asked, waited, killed what was left
+//! let outcome = backend.stop().await; // terminates, waits for the grace period, kills the rest
 //! # let _ = outcome;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A sidecar is any program that prints `BACKEND_PORT:{port}` on stdout and answers `GET /health`; the contract is
-//! [`pillion_protocol`]. Each sidecar is owned by one task, which alone starts, signals and reaps it, and which is
-//! driven by a pure state machine. Its process group is stopped as a whole: asked by the end of stdin and SIGTERM, given
-//! a grace period, then killed.
+//! A sidecar is any program that prints `BACKEND_PORT:{port}` on stdout and answers `GET /health`; [`pillion_protocol`] is the
+//! contract. One task, the actor, owns each sidecar: only the actor starts, signals and reaps its processes, and a pure state
+//! machine decides what it does. A stop applies to the whole process group: the supervisor ends its stdin and sends SIGTERM, waits
+//! for the grace period, then kills the rest.
+//!
+//! [`Spec`] and [`Program`] describe a sidecar, [`Supervisor`] runs one and [`Fleet`] several. [`Events`] and [`StatusWatch`]
+//! report what happens; [`Access`] holds what a request needs.
 
 mod fleet;
 #[cfg(any(fuzzing, test))]

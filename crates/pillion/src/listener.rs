@@ -2,21 +2,21 @@
 
 use std::net::TcpListener;
 
-/// A socket that listens.
+/// A bound listener, or on Windows the name of a pipe.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    /// On a port of 127.0.0.1.
+    /// Listens on a port of 127.0.0.1.
     Tcp(TcpListener),
-    /// On a Unix domain socket.
+    /// Listens on a Unix domain socket.
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixListener),
-    /// On a pipe that is not there yet.
+    /// The named pipe that the sidecar creates.
     #[cfg(windows)]
     NamedPipe(pillion_protocol::PipeName),
 }
 
 impl Listener {
-    /// The variable by which the run is told of it, where it is nothing that could be handed over.
+    /// The environment variable that names it. A listener that is handed over as a descriptor needs none.
     pub(crate) fn variable(&self) -> Option<(&'static str, String)> {
         match self {
             Self::Tcp(_) => None,

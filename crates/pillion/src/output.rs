@@ -1,27 +1,27 @@
-//! What a sidecar writes: drained for as long as it lives, cut into lines, in bounded memory.
+//! The output of a sidecar: drained while it lives, cut into lines, kept in bounded memory.
 
 use std::{collections::VecDeque, fmt, io, sync::Arc};
 
-use pillion_protocol::{Announcement, Line, LineFramer};
+use pillion_protocol::{Announcement, Line, LineFramer, defaults};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::OutputPipe;
 
-/// How many bytes of a line are kept; the rest of a longer one is counted and dropped.
-pub const LINE_LIMIT: usize = 8 * 1024;
+/// How many bytes of a line are kept. The rest of a longer line is counted and dropped.
+pub const LINE_LIMIT: usize = defaults::LINE_LIMIT;
 
-/// How much is read at once at first. Most sidecars say little, and there may be many.
+/// The size of the first read buffer. Most sidecars write little, and a program may supervise many.
 const FIRST_CHUNK: usize = 4 * 1024;
-/// How much is read at once from one that says much: the size of a pipe on Linux (pipe(7)).
+/// The size of the read buffer after a full read: the capacity of a pipe on Linux (pipe(7)).
 const CHUNK: usize = 64 * 1024;
-/// How many bytes and lines the tail keeps.
+/// The tail keeps at most this many bytes and lines.
 const TAIL_BYTES: usize = 64 * 1024;
 const TAIL_LINES: usize = 100;
-/// How much is read of what a dead process left behind. A pipe holds at most 1 MiB without privileges (pipe(7)), so
-/// this is all of it, unless somebody else still writes.
-const LEFT_BEHIND: usize = 1024 * 1024;
+/// How many bytes of a dead process are read from each pipe. Without privileges a pipe holds at most 1 MiB (pipe(7)), so this is
+/// everything, unless another process still writes.
+const LEFT_BEHIND_LIMIT: usize = 1024 * 1024;
 
-/// Which standard stream.
+/// One of the two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
@@ -35,14 +35,14 @@ pub enum Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputLine<'a> {
-    /// Its bytes, without the newline; at most [`LINE_LIMIT`].
+    /// The bytes without the newline, at most [`LINE_LIMIT`].
     pub bytes: &'a [u8],
-    /// How many bytes beyond the limit were dropped.
+    /// The number of bytes beyond the limit, which were dropped.
     pub dropped: u64,
 }
 
 impl OutputLine<'_> {
-    /// The line as text; invalid UTF-8 becomes U+FFFD, and a cut is marked.
+    /// The line as text. Invalid UTF-8 becomes U+FFFD, and a note marks a cut line.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(self.bytes).into_owned();
@@ -53,17 +53,16 @@ impl OutputLine<'_> {
     }
 }
 
-/// The lines that one read completed. Sharing them costs the same however many they are.
+/// The lines that one read completed.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct OutputBatch {
-    /// Where they were written.
+    /// The stream that they were written to.
     pub stream: Stream,
-    /// The lines, each with its newline: a flood of empty lines must not take more memory than it has bytes.
+    /// The lines with their newlines, in one buffer: a flood of empty lines must not take more memory than it has bytes.
     bytes: Vec<u8>,
     count: usize,
-    /// The lines that were cut, by their index, and how much of them was dropped. Each of them holds [`LINE_LIMIT`]
-    /// bytes, so that there are few.
+    /// The index of each cut line, and how many of its bytes were dropped. There are few, because each holds [`LINE_LIMIT`] bytes.
     cut: Vec<(usize, u64)>,
 }
 
@@ -81,13 +80,13 @@ impl OutputBatch {
         self.count += 1;
     }
 
-    /// How many lines they are.
+    /// The number of lines.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is none, as when a read ends within a line.
+    /// Whether no line is complete, as when a read ends within a line.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -110,11 +109,11 @@ impl fmt::Debug for OutputBatch {
     }
 }
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) lines: Arc<OutputBatch>,
-    /// Announcements among them, which only stdout can carry.
+    /// The announcements among the lines. Only stdout carries announcements.
     pub(crate) announcements: Vec<Announcement>,
 }
 
@@ -130,7 +129,7 @@ impl Output {
         Self { stdout: Source::new(Stream::Stdout, stdout), stderr: Source::new(Stream::Stderr, stderr) }
     }
 
-    /// Waits for output. Never returns once both streams have ended. Nothing is lost when it is dropped.
+    /// Waits for output. Never returns once both streams have ended. Cancel-safe: dropping the future loses no output.
     pub(crate) async fn read(&mut self) -> Read {
         tokio::select! {
             read = self.stdout.read() => read,
@@ -138,7 +137,7 @@ impl Output {
         }
     }
 
-    /// Reads what the process left behind when it died, without waiting for others who hold its pipes.
+    /// Reads what a dead process left in its pipes. Does not wait for other processes that hold the pipes.
     pub(crate) async fn read_rest(&mut self) -> [Read; 2] {
         [self.stderr.read_rest().await, self.stdout.read_rest().await]
     }
@@ -146,7 +145,7 @@ impl Output {
 
 struct Source {
     stream: Stream,
-    /// `None` after its end.
+    /// `None` after the end of the stream.
     pipe: Option<OutputPipe>,
     framer: LineFramer,
     buffer: Vec<u8>,
@@ -168,7 +167,7 @@ impl Source {
 
     async fn read_rest(&mut self) -> Read {
         let mut lines = Lines::new(self.stream);
-        let mut left = LEFT_BEHIND;
+        let mut left = LEFT_BEHIND_LIMIT;
         while let Some(pipe) = &mut self.pipe
             && left > 0
             && let Some(result) = pipe.read_now(&mut self.buffer).await
@@ -176,7 +175,7 @@ impl Source {
             left = left.saturating_sub(*result.as_ref().unwrap_or(&0));
             self.take(result, &mut lines);
         }
-        // Nobody will write the rest of this line any more.
+        // The rest of an unfinished line will not come.
         self.framer.finish(|line| lines.push(&line));
         lines.finish()
     }
@@ -184,7 +183,7 @@ impl Source {
     fn take(&mut self, result: io::Result<usize>, lines: &mut Lines) {
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A pipe that cannot be read is at its end for us, and the process's own exit tells the rest.
+            // A read error counts as the end of the stream. The exit of the process is watched separately.
             Ok(0) | Err(_) => {
                 self.pipe = None;
                 self.framer.finish(|line| lines.push(&line));
@@ -205,7 +204,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The lines of one read, as they come.
+/// Collects the lines of one read.
 struct Lines {
     batch: OutputBatch,
     announcements: Vec<Announcement>,
@@ -228,7 +227,7 @@ impl Lines {
     }
 }
 
-/// The last lines of a sidecar's output, both streams as they came.
+/// The last lines of output, both streams in the order of their arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     lines: VecDeque<(Vec<u8>, u64)>,
@@ -266,7 +265,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_batch_gives_back_its_lines() {
+    fn a_batch_returns_its_lines() {
         let batch = batch(Stream::Stderr, b"one\n\nthr\xffe\r\n");
         let texts: Vec<_> = batch.lines().map(|line| line.text()).collect();
         assert_eq!(texts, ["one", "", "thr\u{fffd}e"]);

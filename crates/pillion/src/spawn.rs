@@ -1,4 +1,4 @@
-//! Starts a sidecar's process: its environment, its launch, and the reason if it cannot be started.
+//! Starts the process of a sidecar: its environment, its launch, and the explanation of a failed launch.
 
 pub(crate) mod environment;
 pub(crate) mod launch;

@@ -17,10 +17,25 @@ use crate::{
     report::snapshot::{ReadyAnswer, Snapshot},
 };
 
-/// A handle to a sidecar. Clones are handles to the same one.
+/// A handle to a sidecar. A clone is a handle to the same sidecar.
 ///
-/// When the last handle is dropped, the sidecar is stopped with grace in the background. When the tokio runtime shuts
-/// down before that is finished, the process group is killed.
+/// Dropping the last handle stops the sidecar in the background, with its grace period. If the tokio runtime shuts down first, the
+/// process group is killed.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use pillion::{Program, Spec, Supervisor};
+///
+/// let program = Program::new("./backend").arg("--port-from-os");
+/// let (backend, _events) = Supervisor::start(Spec::run("backend", program));
+/// match backend.ready().await {
+///     Ok(endpoint) => println!("call it at {}", endpoint.url),
+///     Err(failure) => eprintln!("{failure}\n{}", failure.detail.tail.join("\n")),
+/// }
+/// let _ = backend.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     name: String,
@@ -30,10 +45,10 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the sidecar in the background, and returns its handle with the events from the very first on. Whoever
-    /// does not need the events drops them.
+    /// Starts the sidecar in the background. Returns its handle, and its events from the first one on; drop the events if you do
+    /// not need them.
     ///
-    /// Never fails by itself: a program that cannot be started is a [`FailureKind::Spawn`] of [`ready`](Self::ready).
+    /// This call cannot fail. If the program cannot be started, [`ready`](Self::ready) returns [`FailureKind::Spawn`].
     ///
     /// # Panics
     /// Outside the context of a tokio runtime with I/O and time enabled.
@@ -44,7 +59,7 @@ impl Supervisor {
 
     pub(crate) fn start_after(spec: Spec, after: Vec<Dependency>) -> (Self, Events) {
         let state = if after.is_empty() { State::Starting } else { State::Waiting };
-        let (commands, obeyed) = mpsc::unbounded_channel();
+        let (commands, received) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(Snapshot::initial(&spec, state));
         let (sender, receiver) = broadcast::channel(events::CAPACITY);
         let supervisor = Self {
@@ -53,11 +68,11 @@ impl Supervisor {
             snapshot: snapshot.clone(),
             events: sender.downgrade(),
         };
-        tokio::spawn(Actor::new(spec, after, obeyed, published, sender).run());
+        tokio::spawn(Actor::new(spec, after, received, published, sender).run());
         (supervisor, Events::new(receiver, snapshot, false))
     }
 
-    /// The sidecar's name.
+    /// The name of the sidecar.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -69,52 +84,52 @@ impl Supervisor {
         self.snapshot.borrow().status.clone()
     }
 
-    /// The present status, and then its changes.
+    /// The present status first, then its changes.
     #[must_use]
     pub fn watch(&self) -> StatusWatch {
         StatusWatch::new(self.snapshot.clone())
     }
 
-    /// Everything that happens from now on, the present status first. `None` once the sidecar is down for good.
+    /// The present status first, then all events from now on. `None` if the sidecar is down for good.
     #[must_use]
     pub fn subscribe(&self) -> Option<Events> {
         let receiver = self.events.upgrade()?.subscribe();
         Some(Events::new(receiver, self.snapshot.clone(), true))
     }
 
-    /// Waits until the sidecar is ready, and says where it is. May be dropped at any time.
+    /// Waits until the sidecar is ready, and returns its endpoint. Cancel-safe: the future may be dropped at any time.
     ///
     /// # Errors
-    /// As soon as it is known that the sidecar will not be ready without somebody asking for it: it could not be
-    /// started, died, took too long, or was stopped. The failure carries exit status and last lines of output.
+    /// As soon as the sidecar cannot become ready without another request: it could not be started, it died, it took too long, or
+    /// it was stopped. The failure carries the exit status and the last lines of output.
     pub async fn ready(&self) -> Result<Endpoint, Failure> {
         self.settled().await.map(|(endpoint, _)| endpoint)
     }
 
-    /// Waits as [`ready`](Self::ready) does, and gives what a request to that very run needs, its token included. For
-    /// whoever may call the sidecar, and nobody else.
+    /// Waits as [`ready`](Self::ready) does, and returns what requests to that run need, the token included. Pass it only to
+    /// callers that may use the sidecar. Cancel-safe.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready).
     pub async fn access(&self) -> Result<Access, Failure> {
-        // What is up can be reached.
+        // A sidecar that is up has an access.
         self.settled().await?.1.ok_or_else(|| self.closed())
     }
 
-    /// The run that is up, or why there will be none.
+    /// The run that is up, or the failure.
     async fn settled(&self) -> Result<(Endpoint, Option<Access>), Failure> {
         let mut snapshot = self.snapshot.clone();
         let settled = snapshot.wait_for(|snapshot| snapshot.answer != ReadyAnswer::Pending).await;
         match settled.map(|snapshot| (snapshot.answer.clone(), snapshot.access.clone())) {
-            // What was up when the runtime shut down was killed with it, and nobody was left to say so.
+            // A runtime that shut down has killed the sidecar without a last status.
             Ok((ReadyAnswer::Up(endpoint), access)) if !self.commands.is_closed() => Ok((endpoint, access)),
             Ok((ReadyAnswer::Down(failure), _)) => Err(failure),
             Ok((ReadyAnswer::Up(_) | ReadyAnswer::Pending, _)) | Err(_) => Err(self.closed()),
         }
     }
 
-    /// Starts the sidecar again, after stopping it with grace where it still runs, and waits until it is ready. A start
-    /// that is under way already is waited for. Dropping the future does not take the request back.
+    /// Stops the sidecar if it runs, starts it, and waits until it is ready. If a start is already under way, waits for that one.
+    /// Dropping the future does not cancel the restart.
     ///
     /// # Errors
     /// As for [`ready`](Self::ready), and [`FailureKind::Stopped`] after a [`close`](Self::close).
@@ -125,18 +140,19 @@ impl Supervisor {
         self.ready().await
     }
 
-    /// Replaces the process by a new one of the same program without a gap: starts it beside the present one, waits until
-    /// it is ready, and only then lets go of the present one, which is stopped with grace. The new one has another port,
-    /// which [`watch`](Self::watch) tells. Dropping the future does not take the request back.
+    /// Replaces the process without a gap: starts the same program again beside the present process, waits until the new process
+    /// is ready, then switches to it and stops the old one. The new process has another port; [`watch`](Self::watch) reports it.
+    /// Dropping the future does not cancel the swap.
     ///
     /// # Errors
-    /// When the new process does not get ready, or when a restart, a stop or another swap is asked for meanwhile. Nothing
-    /// has changed then.
+    /// If the new process does not become ready, or if a restart, a stop or another swap is requested meanwhile. Then the present
+    /// process stays.
     pub async fn swap(&self) -> Result<Endpoint, Failure> {
         self.ask_to_swap(None).await
     }
 
-    /// As [`swap`](Self::swap), by another specification, which holds from then on if it works. It keeps the name.
+    /// Swaps as [`swap`](Self::swap) does, to another specification. If the swap succeeds, the new specification replaces the
+    /// old one; the name stays.
     ///
     /// # Errors
     /// As for [`swap`](Self::swap).
@@ -153,33 +169,32 @@ impl Supervisor {
         }
     }
 
-    /// What another sidecar needs to wait for this one.
+    /// This sidecar as a dependency of another one.
     pub(crate) fn as_dependency(&self, optional: bool) -> Dependency {
         Dependency { snapshot: self.snapshot.clone(), optional }
     }
 
-    /// Stops the sidecar: asks it, waits for the grace period, kills what is left of its process group. Returns when
-    /// nothing is left. Dropping the future does not take the request back.
+    /// Stops the sidecar: terminates it, waits for the grace period, kills the rest of its process group. Returns when no process is
+    /// left. Dropping the future does not cancel the stop.
     pub async fn stop(&self) -> StopOutcome {
         self.ask(Command::Stop).await.unwrap_or(StopOutcome::NotRunning)
     }
 
-    /// Kills the sidecar's process group at once, also in the middle of a stop, and returns when nothing is left.
-    /// Dropping the future does not take the request back.
+    /// Kills the process group of the sidecar at once, also during a stop. Returns when no process is left. Dropping the future does
+    /// not cancel the kill.
     pub async fn kill(&self) -> StopOutcome {
         self.ask(Command::Kill).await.unwrap_or(StopOutcome::NotRunning)
     }
 
-    /// Stops the sidecar as [`stop`](Self::stop) does, for the last time: from now on every start is refused, also one
-    /// that was asked for before and has not begun. For a program that ends. Dropping the future does not take the
-    /// request back.
+    /// Stops the sidecar as [`stop`](Self::stop) does, for the last time: every later start is refused, and so is one that was
+    /// requested before but has not begun. Call it when the program ends. Dropping the future does not cancel it.
     pub async fn close(&self) -> StopOutcome {
         self.ask(Command::Close).await.unwrap_or(StopOutcome::NotRunning)
     }
 
-    /// Has every start refused from now on, also those that the supervisor would make by itself, and stops nothing yet.
+    /// Refuses every start from now on, automatic restarts included. Stops nothing.
     pub(crate) fn refuse_starts(&self) {
-        // An error means that it is down for good.
+        // An error means that the sidecar is down for good.
         let _ = self.commands.send(Command::RefuseStarts);
     }
 
@@ -189,7 +204,7 @@ impl Supervisor {
         answered.await.ok()
     }
 
-    /// Somebody closed it, or the runtime shut down and killed the sidecar on its way.
+    /// The failure after a close, or after the runtime shut down and killed the sidecar.
     fn closed(&self) -> Failure {
         let message = format!("{} is not supervised any more: the program is ending", self.name);
         Failure::new(FailureKind::Stopped, &self.name, message)

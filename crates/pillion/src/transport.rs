@@ -1,4 +1,4 @@
-//! How requests reach a sidecar: a TCP port, a Unix domain socket, or a named pipe (Windows).
+//! How requests reach a sidecar: over a TCP port, a Unix domain socket, or a named pipe (Windows).
 
 pub(crate) mod access;
 pub(crate) mod connector;

@@ -1,14 +1,16 @@
 // Generated from Rust by tests/bindings.rs (`cargo xtask codegen`): the values that the app sends to the page.
 
-export type Lifecycle = "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
+export type State = "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
+
+export type Readiness = "pending" | "up" | "down";
 
 export type Exit = { 
 /**
- * The exit code, or `None` where a signal ended the process.
+ * The exit code, if the process exited by itself.
  */
 code: number | null, 
 /**
- * The signal's number, or `None` where the process exited by itself.
+ * The number of the signal, if a signal ended the process.
  */
 signal: number | null, };
 
@@ -16,131 +18,134 @@ export type FailureKind = "unknownSidecar" | "spawn" | "exitedEarly" | "readyTim
 
 export type Detail = { 
 /**
- * The sidecar's name.
+ * The name of the sidecar.
  */
 sidecar: string, 
 /**
- * How its process ended, where it had one.
+ * How its process ended, if it had one and it has ended.
  */
 exit: Exit | null, 
 /**
- * The last lines of its output, oldest first, stdout and stderr as they came; invalid UTF-8 replaced.
+ * The last lines of its output, oldest first, stdout and stderr mixed as they came. Invalid UTF-8 is replaced by U+FFFD.
  */
 tail: Array<string>, };
 
 export type Failure = { 
 /**
- * What happened.
+ * What kind of failure it is.
  */
 kind: FailureKind, 
 /**
- * The same in a sentence that says what to do where that is known.
+ * A sentence that says what happened and, if known, what to do.
  */
 message: string, 
 /**
- * What there is to look at.
+ * The diagnostics.
  */
 detail: Detail, };
 
 export type Status = { 
 /**
- * The sidecar's name.
+ * The name of the sidecar.
  */
 sidecar: string, 
 /**
- * Grows with each change, so that two snapshots can be put in order.
+ * Grows with each change: it orders snapshots.
  */
 seq: number, 
 /**
- * When this change happened, in milliseconds since the Unix epoch.
+ * The time of this change, in milliseconds since the Unix epoch.
  */
 at: number, 
 /**
- * Where the sidecar is in its life.
+ * The state of the sidecar.
  */
-state: Lifecycle, 
+state: State, 
 /**
- * Its process, or the last one it had.
+ * Whether requests can reach the sidecar.
+ */
+readiness: Readiness, 
+/**
+ * The id of its present or last process.
  */
 pid: number | null, 
 /**
- * The announced port, while the process that announced it lives; where the listener is handed over, also from one
- * process to the next. A sidecar on a socket has none.
+ * The announced port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
+ * local socket has none.
  */
 port: number | null, 
 /**
- * [`Endpoint::url`] while it is ready.
+ * The base URL, while the sidecar is up.
  */
 url: string | null, 
 /**
- * The version that its health names, while it is ready.
+ * The version from its health report, while the sidecar is up.
  */
 version: string | null, 
 /**
- * What this change came from, in words.
+ * Why this change happened, in words.
  */
 reason: string | null, 
 /**
- * Why it is not there, or about not to be.
+ * The failure that took the sidecar down, or is taking it down.
  */
 failure: Failure | null, 
 /**
- * How the process ended, once it has.
+ * How the process ended, once it has ended.
  */
 exit: Exit | null, 
 /**
- * How often it was restarted by itself since it was last up for long.
+ * The number of automatic restarts since the sidecar was last up for long.
  */
 restarts: number, };
 
 export type Endpoint = { 
 /**
- * The sidecar's name.
+ * The name of the sidecar.
  */
 sidecar: string, 
 /**
- * `http://127.0.0.1:{port}`: the literal address, so that no resolver and no IPv6 preference has a say. For a sidecar on
- * a socket `pillion://localhost`, by which nobody but the plugin's client knows what to do.
+ * `http://127.0.0.1:{port}`: a literal address, so that no resolver and no preference for IPv6 applies. It is
+ * `pillion://localhost` for a sidecar on a local socket; only the client of the plugin understands that URL.
  */
 url: string, 
 /**
- * The port of 127.0.0.1 that it announced; `None` for a sidecar on a socket.
+ * The announced port of 127.0.0.1. A sidecar on a local socket has none.
  */
 port: number | null, 
 /**
- * Its process, unless it was attached to.
+ * The process id. An attached server has none.
  */
 pid: number | null, 
 /**
- * The version that its health names.
+ * The version from its health report.
  */
 version: string | null, };
 
 export type Access = { 
 /**
- * The base URL, as in [`Endpoint::url`](crate::Endpoint::url).
+ * The base URL of the run.
  */
 url: string, 
 /**
- * The process id; `None` for an attached server. It changes from one run to the next.
+ * The process id, which changes from one run to the next. An attached server has none.
  */
 pid: number | null, 
 /**
- * The token that each request must carry, as `Authorization: Bearer {token}`; `None` if the sidecar is not
- * [private](crate::Program::private).
+ * The token that each request must carry, as `Authorization: Bearer {token}`. A sidecar that is not private has none.
  */
 token: string | null, };
 
 export type Log = { "kind": "stdout", 
 /**
- * Without their newlines.
+ * The lines without their newlines.
  */
 lines: Array<string>, } | { "kind": "stderr", 
 /**
- * Without their newlines.
+ * The lines without their newlines.
  */
 lines: Array<string>, } | { "kind": "missed", 
 /**
- * At least one.
+ * The number of lost events, at least 1.
  */
 events: number, };

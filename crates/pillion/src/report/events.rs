@@ -1,4 +1,4 @@
-//! Everything that happens to a sidecar, in order.
+//! The streams of events and of status changes.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -6,43 +6,57 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{output::OutputBatch, report::snapshot::Snapshot, status::Status};
 
-/// Something that happened.
+/// An event of a sidecar.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SidecarEvent {
-    /// Its status changed.
+    /// The status changed.
     Status(Box<Status>),
-    /// It wrote lines.
+    /// The sidecar wrote lines.
     Output(Arc<OutputBatch>),
-    /// It did something that its author should know of.
+    /// The sidecar did something that its author should know about. Each kind of notice comes once in a run.
     Notice(String),
-    /// The reader was too slow, and this many events are gone. The present status follows, behind what is left of the
-    /// output before it.
+    /// The reader was too slow and lost this many events. The present status follows after the output that precedes it.
     Missed(u64),
 }
 
-/// How many events a slow reader may lag behind. A batch of output holds what one read of a pipe brought, 64 KiB, so
-/// that this bounds the memory as well.
+/// How many events a reader may lag behind. A batch of output holds one read, at most 64 KiB, so this bounds the memory too.
 pub(crate) const CAPACITY: usize = 128;
 
-/// The stream of what happens to a sidecar. A reader that is too slow loses output, and is told so; the sidecar never
-/// waits for it.
+/// The events of a sidecar, in order. The sidecar never waits for a reader: a reader that is too slow loses events and receives
+/// [`SidecarEvent::Missed`].
+///
+/// ```no_run
+/// # async fn example() {
+/// use pillion::{SidecarEvent, Spec, Supervisor};
+///
+/// let (_backend, mut events) = Supervisor::start(Spec::run("backend", "./backend"));
+/// while let Some(event) = events.next().await {
+///     match event {
+///         SidecarEvent::Status(status) => println!("{:?}: {}", status.state, status.reason.unwrap_or_default()),
+///         SidecarEvent::Output(batch) => batch.lines().for_each(|line| println!("| {}", line.text())),
+///         SidecarEvent::Notice(text) => println!("note: {text}"),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Events {
     receiver: broadcast::Receiver<SidecarEvent>,
     snapshot: watch::Receiver<Snapshot>,
-    /// At most two: one that is due at once, and one that waits for its turn.
-    owed: VecDeque<Owed>,
-    /// The newest status that was handed out.
+    /// Statuses that replace lost events. At most two: one is due at once, and one waits for its turn.
+    owed: VecDeque<OwedStatus>,
+    /// The `seq` of the newest status that was returned.
     seen: u64,
 }
 
-/// A status that stands in for events that this reader did not get.
+/// A status that replaces events that this reader lost.
 #[derive(Debug)]
-struct Owed {
+struct OwedStatus {
     status: Box<Status>,
-    /// How many events that happened before it are still to be handed out: a sidecar's last words come before its end.
-    behind: usize,
+    /// How many earlier events come first, so that the last output of a sidecar comes before its end.
+    events_before: usize,
 }
 
 impl Events {
@@ -58,21 +72,21 @@ impl Events {
         events
     }
 
-    /// Waits for the next event; `None` once the sidecar is down and its supervisor gone. Nothing is lost when it is
-    /// dropped before it is ready.
+    /// Waits for the next event. Returns `None` when the sidecar is down and every handle to it is gone. Cancel-safe: dropping the
+    /// future loses no event.
     pub async fn next(&mut self) -> Option<SidecarEvent> {
         loop {
-            let due = self.owed.front().is_some_and(|owed| owed.behind == 0);
+            let due = self.owed.front().is_some_and(|owed| owed.events_before == 0);
             if due && let Some(owed) = self.owed.pop_front() {
                 self.seen = owed.status.seq;
                 return Some(SidecarEvent::Status(owed.status));
             }
             let event = self.receiver.recv().await;
             if let Some(owed) = self.owed.back_mut() {
-                owed.behind = owed.behind.saturating_sub(1);
+                owed.events_before = owed.events_before.saturating_sub(1);
             }
             match event {
-                // The snapshot that stood in for missed events was newer than this.
+                // A newer status has already replaced it.
                 Ok(SidecarEvent::Status(status)) if status.seq <= self.seen => {}
                 Ok(SidecarEvent::Status(status)) => {
                     self.seen = status.seq;
@@ -81,8 +95,8 @@ impl Events {
                 }
                 Ok(event) => return Some(event),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    // Whoever lags again is not kept waiting again for what was owed already.
-                    self.owed.iter_mut().for_each(|owed| owed.behind = 0);
+                    // A reader that lags again gets at once what was already owed.
+                    self.owed.iter_mut().for_each(|owed| owed.events_before = 0);
                     self.owe(self.receiver.len());
                     return Some(SidecarEvent::Missed(missed));
                 }
@@ -91,16 +105,29 @@ impl Events {
         }
     }
 
-    fn owe(&mut self, behind: usize) {
+    fn owe(&mut self, events_before: usize) {
         let status = Box::new(self.snapshot.borrow().status.clone());
         if self.owed.back().is_none_or(|owed| owed.status.seq < status.seq) {
-            self.owed.push_back(Owed { status, behind });
+            self.owed.push_back(OwedStatus { status, events_before });
         }
     }
 }
 
-/// The status of a sidecar and its changes: the present one first, then each newer one. A slow reader skips what is
-/// out of date, and always ends with the truth.
+/// The status of a sidecar and its changes: the present status first, then newer ones. A slow reader skips outdated statuses and
+/// always gets the newest one.
+///
+/// ```no_run
+/// # async fn example(backend: pillion::Supervisor) {
+/// use pillion::Readiness;
+///
+/// let mut changes = backend.watch();
+/// while let Some(status) = changes.next().await {
+///     if status.readiness == Readiness::Up {
+///         println!("{} serves {}", status.sidecar, status.url.unwrap_or_default());
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct StatusWatch {
     snapshot: watch::Receiver<Snapshot>,
@@ -112,8 +139,8 @@ impl StatusWatch {
         Self { snapshot }
     }
 
-    /// Waits for a status that was not handed out yet; `None` once the sidecar is down and its supervisor gone. Nothing
-    /// is lost when it is dropped before it is ready.
+    /// Waits for a status that was not returned yet. Returns `None` when the sidecar is down and every handle to it is gone.
+    /// Cancel-safe: dropping the future loses no status.
     pub async fn next(&mut self) -> Option<Status> {
         self.snapshot.changed().await.ok()?;
         Some(self.snapshot.borrow_and_update().status.clone())

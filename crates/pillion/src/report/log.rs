@@ -1,35 +1,52 @@
-//! Output as text, for whoever shows it to people.
+//! Output as text, for display.
 
 use serde::Serialize;
 
 use crate::{output::Stream, report::events::SidecarEvent};
 
-/// What a sidecar wrote, as text; or how much of that is not there.
+/// Output as text, or the number of lost events.
+///
+/// ```no_run
+/// # async fn example(mut events: pillion::Events) {
+/// use pillion::Log;
+///
+/// while let Some(event) = events.next().await {
+///     match Log::of(&event) {
+///         Some(Log::Stdout { lines, .. } | Log::Stderr { lines, .. }) => println!("{}", lines.join("\n")),
+///         Some(Log::Missed { events, .. }) => println!("({events} events were lost)"),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 #[serde(tag = "kind", rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Log {
     /// Lines of standard output, oldest first.
+    #[non_exhaustive]
     Stdout {
-        /// Without their newlines.
+        /// The lines without their newlines.
         lines: Vec<String>,
     },
     /// Lines of standard error, oldest first.
+    #[non_exhaustive]
     Stderr {
-        /// Without their newlines.
+        /// The lines without their newlines.
         lines: Vec<String>,
     },
-    /// The reader was too slow, and this many events are gone, each of which may have held many lines.
+    /// The reader was too slow and lost this many events. Each of them may have held many lines.
+    #[non_exhaustive]
     Missed {
-        /// At least one.
+        /// The number of lost events, at least 1.
         #[cfg_attr(feature = "ts", ts(type = "number"))]
         events: u64,
     },
 }
 
 impl Log {
-    /// What an event says of the output, if anything. Invalid UTF-8 becomes U+FFFD, and a cut line is marked.
+    /// The output in an event, if it holds any. Invalid UTF-8 becomes U+FFFD, and a note marks a cut line.
     #[must_use]
     pub fn of(event: &SidecarEvent) -> Option<Self> {
         match event {
@@ -54,7 +71,7 @@ mod tests {
     use crate::output::tests::batch;
 
     #[test]
-    fn output_is_told_as_text_and_nothing_else_is() {
+    fn only_output_and_lost_events_become_log_entries() {
         let told = |stream, text: &[u8]| Log::of(&SidecarEvent::Output(Arc::new(batch(stream, text))));
         let lines = vec!["café".to_owned(), "\u{fffd}".to_owned()];
         assert_eq!(told(Stream::Stderr, b"caf\xc3\xa9\n\xff\n"), Some(Log::Stderr { lines }));

@@ -213,7 +213,13 @@ mod tests {
 
     #[test]
     fn readiness_follows_the_answer_of_ready() {
-        let up = [Event::Cleared, Event::Launched, Event::Announced(ADDR), Event::Healthy, Event::Unhealthy];
+        let up = [
+            Event::DependenciesReady,
+            Event::Launched,
+            Event::Announced(ADDR),
+            Event::Healthy,
+            Event::Unhealthy,
+        ];
         let crash = [Event::Exited(Exit::with_signal(9)), Event::Gone];
         let states = seen(Restart::OnFailure, up.clone().into_iter().chain(crash.clone()));
         assert_eq!(
@@ -229,7 +235,7 @@ mod tests {
         );
         let states = seen(Restart::Never, up.into_iter().chain(crash));
         assert_eq!(states[4..], [(State::Stopping, Readiness::Down), (State::Failed, Readiness::Down)]);
-        let blocked = seen(Restart::Never, [Event::Blocked("db failed".into()), Event::Stop]);
+        let blocked = seen(Restart::Never, [Event::DependencyFailed("db failed".into()), Event::Stop]);
         assert_eq!(blocked, [(State::Waiting, Readiness::Down), (State::Stopped, Readiness::Down)]);
     }
 }

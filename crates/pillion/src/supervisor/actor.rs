@@ -1,7 +1,7 @@
-//! The one task that owns a sidecar: it alone starts, signals and reaps its processes.
+//! The actor: the one task that owns a sidecar. Only the actor starts, signals and reaps its processes.
 //!
-//! It obeys the handles, lets the present life go on, and publishes what came of it. During a swap there are two lives:
-//! the present one, and a candidate that takes its place once it is ready.
+//! It handles the commands of the handles, runs the present driver, and publishes snapshots and events. During a swap it runs a
+//! second driver, the candidate, which replaces the present one once it is ready.
 
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -18,28 +18,28 @@ use crate::{
     supervisor::driver::{Driver, Input, settled},
 };
 
-/// What a handle asks of the task.
+/// A request of a handle.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Start, or stop and start again; answered as soon as that is under way.
+    /// Start, or stop and start again. Answered as soon as the restart is under way.
     Restart(oneshot::Sender<()>),
-    /// Start beside the present one, take over once that is ready; answered then, or when it has failed.
+    /// Start a candidate, and switch to it once it is ready. Answered after the switch, or when the candidate has failed.
     Swap(Option<Box<Spec>>, oneshot::Sender<Result<(), Failure>>),
-    /// Stop with grace; answered when nothing is left.
+    /// Stop with grace. Answered when no process is left.
     Stop(oneshot::Sender<StopOutcome>),
-    /// Stop at once; answered when nothing is left.
+    /// Kill. Answered when no process is left.
     Kill(oneshot::Sender<StopOutcome>),
-    /// Start nothing any more.
+    /// Refuse every start from now on.
     RefuseStarts,
-    /// Stop with grace, and start nothing any more; answered when nothing is left.
+    /// Stop with grace, and refuse every start from now on. Answered when no process is left.
     Close(oneshot::Sender<StopOutcome>),
 }
 
 pub(crate) struct Actor {
     commands: mpsc::UnboundedReceiver<Command>,
-    /// Whether every handle is gone, so that nobody can ask for anything any more.
+    /// Whether every handle is dropped, so that no more commands come.
     abandoned: bool,
-    /// Whether nothing is to be started any more.
+    /// Whether starts are refused.
     closed: bool,
     snapshot: watch::Sender<Snapshot>,
     events: broadcast::Sender<SidecarEvent>,
@@ -50,18 +50,18 @@ pub(crate) struct Actor {
     retiring: Retiring,
 }
 
-/// A life that is to take the present one's place.
+/// A driver that replaces the present one once it is ready.
 struct Candidate {
-    life: Driver,
+    driver: Driver,
     answer: oneshot::Sender<Result<(), Failure>>,
 }
 
-/// Lives that are over but for their processes.
+/// Replaced or cancelled drivers whose processes are being stopped.
 #[derive(Default)]
 struct Retiring {
-    lives: JoinSet<()>,
-    /// Whether to kill them.
-    hurry: watch::Sender<bool>,
+    drivers: JoinSet<()>,
+    /// Whether to kill their processes at once.
+    kill: watch::Sender<bool>,
 }
 
 impl Actor {
@@ -86,7 +86,7 @@ impl Actor {
         }
     }
 
-    /// Runs until the sidecar is down and cannot be asked for any more.
+    /// Runs until the sidecar is down and no command can start it again.
     pub(crate) async fn run(mut self) {
         self.reconcile();
         while !((self.abandoned || self.closed) && self.is_down()) {
@@ -96,10 +96,10 @@ impl Actor {
                 input = present.next() => present.handle_input(input).await,
                 input = next(candidate) => {
                     if let Some(candidate) = candidate {
-                        candidate.life.handle_input(input).await;
+                        candidate.driver.handle_input(input).await;
                     }
                 }
-                Some(_) = retiring.lives.join_next() => {}
+                Some(_) = retiring.drivers.join_next() => {}
             }
             self.reconcile();
         }
@@ -108,12 +108,12 @@ impl Actor {
     fn is_down(&self) -> bool {
         matches!(self.present.state(), Lifecycle::Down(_))
             && self.candidate.is_none()
-            && self.retiring.lives.is_empty()
+            && self.retiring.drivers.is_empty()
     }
 
     fn handle_command(&mut self, command: Option<Command>) {
         match command {
-            // Refused by not being answered.
+            // Dropping the answer refuses the request.
             Some(Command::Restart(_) | Command::Swap(..)) if self.closed => {}
             Some(Command::Restart(under_way)) => {
                 self.dismiss_candidate("a restart was requested");
@@ -124,13 +124,13 @@ impl Actor {
                 self.dismiss_candidate("another swap was requested");
                 let spec = spec.map_or_else(|| self.present.spec().clone(), |spec| *spec);
                 let after = self.present.after().to_vec();
-                // A candidate gets one chance; once it is taken, its own rules hold.
-                let life = Driver::begin(spec, after, self.events.clone());
-                self.candidate = Some(Candidate { life, answer });
+                // Until the switch a candidate is not restarted; afterwards its own restart policy applies.
+                let driver = Driver::begin(spec, after, self.events.clone());
+                self.candidate = Some(Candidate { driver, answer });
             }
             Some(Command::Stop(answer)) => self.stop(Event::Stop, Some(answer)),
             Some(Command::Kill(answer)) => {
-                self.retiring.hurry.send_replace(true);
+                self.retiring.kill.send_replace(true);
                 self.stop(Event::Kill, Some(answer));
             }
             Some(Command::RefuseStarts) => {
@@ -160,47 +160,46 @@ impl Actor {
         self.present.dispatch(how);
     }
 
-    /// Draws the conclusions from what has happened.
+    /// Applies the consequences of the last input: cancels refused starts, switches to a ready candidate, publishes, answers.
     fn reconcile(&mut self) {
         if self.closed && self.present.state().start_pending() {
             self.present.dispatch(Event::Stop);
         }
         self.reconcile_candidate();
-        // Every answer comes after the status that it speaks of.
+        // Answers come after the status that they are about.
         self.publish();
         self.answer();
     }
 
     fn reconcile_candidate(&mut self) {
         let Some(candidate) = self.candidate.take() else { return };
-        match candidate.life.ready_answer() {
+        match candidate.driver.ready_answer() {
             ReadyAnswer::Pending => self.candidate = Some(candidate),
             ReadyAnswer::Up(_) => {
-                let Candidate { life, answer } = candidate;
-                self.retiring.add(std::mem::replace(&mut self.present, life));
+                let Candidate { driver, answer } = candidate;
+                self.retiring.add(std::mem::replace(&mut self.present, driver));
                 self.publish();
                 let _ = answer.send(Ok(()));
             }
             ReadyAnswer::Down(failure) => {
-                self.retiring.add(candidate.life);
+                self.retiring.add(candidate.driver);
                 let _ = candidate.answer.send(Err(failure));
             }
         }
     }
 
     fn dismiss_candidate(&mut self, why: &str) {
-        let Some(Candidate { life, answer }) = self.candidate.take() else { return };
-        let sidecar = life.spec().name.clone();
+        let Some(Candidate { driver, answer }) = self.candidate.take() else { return };
+        let sidecar = driver.spec().name.clone();
         let _ = answer.send(Err(Failure::new(
             FailureKind::Stopped,
             &*sidecar,
             format!("the swap of {sidecar} was cancelled: {why}"),
         )));
-        self.retiring.add(life);
+        self.retiring.add(driver);
     }
 
-    /// A restart is under way as soon as it was obeyed; a stop is over when nothing is left, or when a restart has
-    /// overtaken it.
+    /// Answers restarts at once, and stops when no process is left or when a restart has superseded the stop.
     fn answer(&mut self) {
         for under_way in self.restarts.drain(..) {
             let _ = under_way.send(());
@@ -214,7 +213,7 @@ impl Actor {
             | Lifecycle::Unhealthy { .. }
             | Lifecycle::BackingOff(_) => self.present.outcome(),
         };
-        if self.retiring.lives.is_empty() {
+        if self.retiring.drivers.is_empty() {
             for answer in self.stops.drain(..) {
                 let _ = answer.send(outcome);
             }
@@ -226,38 +225,38 @@ impl Actor {
         let Some(snapshot) = self.snapshot.borrow().next(state, &inputs, snapshot::now_ms()) else { return };
         let status = &snapshot.status;
         tracing::debug!(sidecar = status.sidecar, state = ?status.state, pid = status.pid, "{:?}", status.reason);
-        let told = SidecarEvent::Status(Box::new(status.clone()));
-        // The snapshot first: whoever subscribes in between gets this status by one way or by both, and never by none.
+        let event = SidecarEvent::Status(Box::new(status.clone()));
+        // The snapshot first, so that a reader that subscribes between the two calls cannot miss this status.
         self.snapshot.send_replace(snapshot);
-        // An error means that nobody listens.
-        let _ = self.events.send(told);
+        // An error means that there is no subscriber.
+        let _ = self.events.send(event);
     }
 }
 
 impl Retiring {
-    fn add(&mut self, life: Driver) {
-        if self.lives.is_empty() {
-            self.hurry.send_replace(false);
+    fn add(&mut self, driver: Driver) {
+        if self.drivers.is_empty() {
+            self.kill.send_replace(false);
         }
-        self.lives.spawn(retire(life, self.hurry.subscribe()));
+        self.drivers.spawn(retire(driver, self.kill.subscribe()));
     }
 }
 
-/// Stops what is left of a life, with grace unless there is a hurry.
-async fn retire(mut life: Driver, mut hurry: watch::Receiver<bool>) {
-    life.dispatch(Event::Stop);
-    let mut hurried = false;
-    while !matches!(life.state(), Lifecycle::Down(_)) {
+/// Stops the processes of a driver with grace, or kills them once that is requested.
+async fn retire(mut driver: Driver, mut kill: watch::Receiver<bool>) {
+    driver.dispatch(Event::Stop);
+    let mut kill_requested = false;
+    while !matches!(driver.state(), Lifecycle::Down(_)) {
         tokio::select! {
-            input = life.next() => life.handle_input(input).await,
-            () = async { drop(hurry.wait_for(|hurry| *hurry).await) }, if !hurried => {
-                hurried = true;
-                life.dispatch(Event::Kill);
+            input = driver.next() => driver.handle_input(input).await,
+            () = async { drop(kill.wait_for(|kill| *kill).await) }, if !kill_requested => {
+                kill_requested = true;
+                driver.dispatch(Event::Kill);
             }
         }
     }
 }
 
 async fn next(candidate: &mut Option<Candidate>) -> Input {
-    settled(candidate.as_mut().map(|candidate| candidate.life.next())).await
+    settled(candidate.as_mut().map(|candidate| candidate.driver.next())).await
 }

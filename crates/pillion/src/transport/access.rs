@@ -28,12 +28,11 @@ use crate::transport::connector::Connector;
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 #[non_exhaustive]
 pub struct Access {
-    /// The base URL, as in [`Endpoint::url`](crate::Endpoint::url).
+    /// The base URL of the run.
     pub url: String,
-    /// The process id; `None` for an attached server. It changes from one run to the next.
+    /// The process id, which changes from one run to the next. An attached server has none.
     pub pid: Option<u32>,
-    /// The token that each request must carry, as `Authorization: Bearer {token}`; `None` if the sidecar is not
-    /// [private](crate::Program::private).
+    /// The token that each request must carry, as `Authorization: Bearer {token}`. A sidecar that is not private has none.
     #[serde(serialize_with = "reveal")]
     #[cfg_attr(feature = "ts", ts(type = "string | null"))]
     pub token: Option<Token>,
