@@ -228,27 +228,6 @@ impl From<Liveness> for Option<pillion::Liveness> {
     }
 }
 
-#[cfg(test)]
-impl schemars::JsonSchema for Liveness {
-    fn schema_name() -> String {
-        "Liveness".to_owned()
-    }
-
-    fn json_schema(generator: &mut schemars::r#gen::SchemaGenerator) -> schemars::schema::Schema {
-        // The schema of `Option<Questions>` with `false` instead of `null`.
-        let off = schemars::schema::SchemaObject {
-            enum_values: Some(vec![serde_json::Value::Bool(false)]),
-            ..Default::default()
-        };
-        let asked = generator.subschema_for::<Questions>();
-        let subschemas = schemars::schema::SubschemaValidation {
-            any_of: Some(vec![off.into(), asked]),
-            ..Default::default()
-        };
-        schemars::schema::SchemaObject { subschemas: Some(Box::new(subschemas)), ..Default::default() }.into()
-    }
-}
-
 impl Default for Liveness {
     fn default() -> Self {
         Self::Asked(Questions::default())
@@ -289,6 +268,9 @@ impl<'de> Deserialize<'de> for Liveness {
 }
 
 #[cfg(test)]
+mod schema;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
@@ -299,61 +281,6 @@ mod tests {
 
     fn parse(json: &str) -> Result<Config, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
-    }
-
-    /// The schema of the whole tauri.conf.json, so that an editor completes Tauri's own fields as well.
-    fn schema() -> String {
-        let settings =
-            schemars::r#gen::SchemaSettings::draft07().with(|settings| settings.meta_schema = None);
-        let mut section = settings.into_generator().into_root_schema_for::<Config>();
-        let definitions = std::mem::take(&mut section.definitions);
-        let schema = json!({
-            "$schema": "http://json-schema.org/draft-07/schema#",
-            "$comment": "Generated from src/config.rs by `cargo xtask codegen`.",
-            "title": "tauri.conf.json with the section plugins.pillion",
-            "allOf": [{ "$ref": "https://schema.tauri.app/config/2" }],
-            "properties": { "plugins": { "properties": { "pillion": section.schema } } },
-            "definitions": definitions,
-        });
-        serde_json::to_string_pretty(&with_plain_descriptions(schema)).unwrap() + "\n"
-    }
-
-    /// Converts the descriptions from rustdoc to plain text, which editors show: without examples and links.
-    fn with_plain_descriptions(schema: Value) -> Value {
-        match schema {
-            Value::Object(fields) => fields
-                .into_iter()
-                .map(|(name, value)| match value {
-                    Value::String(text) if name == "description" => (name, plain(&text).into()),
-                    value => (name, with_plain_descriptions(value)),
-                })
-                .collect(),
-            Value::Array(items) => items.into_iter().map(with_plain_descriptions).collect(),
-            value => value,
-        }
-    }
-
-    fn plain(rustdoc: &str) -> String {
-        let text = rustdoc.split("\n\n```").next().unwrap_or_default();
-        let mut parts = text.split("`]");
-        let mut plain = parts.next().unwrap_or_default().replace("[`", "`");
-        for part in parts {
-            // ``[`Item`](path)`` becomes `Item`.
-            let rest = part.strip_prefix('(').and_then(|target| target.split_once(')'));
-            plain.push('`');
-            plain.push_str(&rest.map_or(part, |(_, rest)| rest).replace("[`", "`"));
-        }
-        plain
-    }
-
-    #[test]
-    fn generated_schema_is_up_to_date() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/tauri.conf.schema.json");
-        if std::env::var_os("PILLION_CODEGEN").is_some() {
-            std::fs::write(file, schema()).unwrap();
-        }
-        let written = std::fs::read_to_string(file).unwrap();
-        assert_eq!(written, schema(), "the schema is out of date: run `cargo xtask codegen`");
     }
 
     #[test]

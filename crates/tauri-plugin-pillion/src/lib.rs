@@ -135,3 +135,8 @@ impl<R: Runtime, M: Manager<R>> PillionExt<R> for M {
         self.state::<Sidecars>().inner()
     }
 }
+
+// Compiles the examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,153 @@
+//! Generates the JSON schema of the configuration and its reference page. `cargo xtask codegen` writes both.
+
+use std::{env, fs, mem, path::Path};
+
+use schemars::{
+    JsonSchema,
+    r#gen::{SchemaGenerator, SchemaSettings},
+    schema::{Schema, SchemaObject, SubschemaValidation},
+};
+use serde_json::{Value, json};
+
+use super::{Config, Liveness, Questions};
+
+impl JsonSchema for Liveness {
+    fn schema_name() -> String {
+        "Liveness".to_owned()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        // The schema of `Option<Questions>` with `false` instead of `null`.
+        let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
+        let asked = generator.subschema_for::<Questions>();
+        let subschemas = SubschemaValidation { any_of: Some(vec![off.into(), asked]), ..Default::default() };
+        SchemaObject { subschemas: Some(Box::new(subschemas)), ..Default::default() }.into()
+    }
+}
+
+/// The schema of the whole tauri.conf.json, so that an editor completes Tauri's own fields as well.
+fn schema() -> String {
+    let settings = SchemaSettings::draft07().with(|settings| settings.meta_schema = None);
+    let mut section = settings.into_generator().into_root_schema_for::<Config>();
+    let definitions = mem::take(&mut section.definitions);
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$comment": "Generated from src/config.rs by `cargo xtask codegen`.",
+        "title": "tauri.conf.json with the section plugins.pillion",
+        "allOf": [{ "$ref": "https://schema.tauri.app/config/2" }],
+        "properties": { "plugins": { "properties": { "pillion": section.schema } } },
+        "definitions": definitions,
+    });
+    serde_json::to_string_pretty(&with_plain_descriptions(schema)).unwrap() + "\n"
+}
+
+/// Converts the descriptions from rustdoc to plain text, which editors show: without examples and links.
+fn with_plain_descriptions(schema: Value) -> Value {
+    match schema {
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| match value {
+                Value::String(text) if name == "description" => (name, plain(&text).into()),
+                value => (name, with_plain_descriptions(value)),
+            })
+            .collect(),
+        Value::Array(items) => items.into_iter().map(with_plain_descriptions).collect(),
+        value => value,
+    }
+}
+
+fn plain(rustdoc: &str) -> String {
+    let text = rustdoc.split("\n\n```").next().unwrap_or_default();
+    let mut parts = text.split("`]");
+    let mut plain = parts.next().unwrap_or_default().replace("[`", "`");
+    for part in parts {
+        // ``[`Item`](path)`` becomes `Item`.
+        let rest = part.strip_prefix('(').and_then(|target| target.split_once(')'));
+        plain.push('`');
+        plain.push_str(&rest.map_or(part, |(_, rest)| rest).replace("[`", "`"));
+    }
+    plain
+}
+
+#[test]
+fn generated_schema_is_up_to_date() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/tauri.conf.schema.json");
+    if env::var_os("PILLION_CODEGEN").is_some() {
+        fs::write(file, schema()).unwrap();
+    }
+    let written = fs::read_to_string(file).unwrap();
+    assert_eq!(written, schema(), "the schema is out of date: run `cargo xtask codegen`");
+}
+
+/// docs/configuration.md: one table for each object of the configuration.
+fn reference(schema: &Value) -> String {
+    let mut page = "# The configuration\n\nThe section `plugins.pillion` of `tauri.conf.json`. `cargo xtask codegen` generates \
+                    this page and [a JSON schema](../crates/tauri-plugin-pillion/schemas/tauri.conf.schema.json) from the \
+                    Rust types.\n"
+        .to_owned();
+    let objects = [
+        ("A sidecar", "Sidecar"),
+        ("`inherit`", "Inherit"),
+        ("`restartLimit`", "RestartLimit"),
+        ("`liveness`", "Questions"),
+    ];
+    for (title, name) in objects {
+        let object = &schema["definitions"][name];
+        page += &format!("\n## {title}\n\n| field | value | meaning |\n| --- | --- | --- |\n");
+        for (field, property) in object["properties"].as_object().into_iter().flatten() {
+            let meaning = property["description"].as_str().unwrap_or_default();
+            let meaning = meaning.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+            page += &format!("| `{field}` | {} | {meaning} |\n", value_type(schema, property));
+        }
+    }
+    page
+}
+
+/// The type of a value: a JSON type, or the possible strings.
+fn value_type(schema: &Value, property: &Value) -> String {
+    let is_null = |property: &Value| property["type"] == "null";
+    let either = ["allOf", "anyOf", "oneOf"].iter().find_map(|key| property[*key].as_array());
+    if let Some(choices) = either {
+        let choices = choices.iter().filter(|choice| !is_null(choice));
+        return choices.map(|choice| value_type(schema, choice)).collect::<Vec<_>>().join(" or ");
+    }
+    if let Some(name) = property["$ref"].as_str().and_then(|path| path.strip_prefix("#/definitions/")) {
+        return value_type(schema, &schema["definitions"][name]);
+    }
+    if let Some(values) = property["enum"].as_array() {
+        return values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" or ");
+    }
+    let types = property["type"].as_array().cloned().unwrap_or_else(|| vec![property["type"].clone()]);
+    let mut types = types.iter().filter_map(Value::as_str).filter(|name| *name != "null");
+    types.next().unwrap_or("any").to_owned()
+}
+
+#[test]
+fn generated_reference_is_up_to_date() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let page = reference(&serde_json::from_str(&schema()).unwrap());
+    if env::var_os("PILLION_CODEGEN").is_some() {
+        fs::write(file, &page).unwrap();
+    }
+    let written = fs::read_to_string(file).unwrap();
+    assert_eq!(written, page, "docs/configuration.md is out of date: run `cargo xtask codegen`");
+}
+
+#[test]
+fn examples_in_the_docs_are_valid() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut examples = 0;
+    for file in ["README.md", "docs/guarantees.md", "docs/page.md", "docs/states.md"] {
+        let page = fs::read_to_string(root.join(file)).unwrap();
+        for block in page.split("```json\n").skip(1) {
+            let block = block.split("```").next().unwrap_or_default();
+            let example: Value = serde_json::from_str(block).unwrap_or_default();
+            if let Some(section) = example["plugins"].get("pillion") {
+                let config = serde_json::from_value::<Config>(section.clone());
+                assert!(config.is_ok(), "{file}: {block}: {config:?}");
+                examples += 1;
+            }
+        }
+    }
+    assert!(examples > 1, "the docs have no examples");
+}
