@@ -1,4 +1,4 @@
-//! The `pillion` command, as a library so that tests and other front ends can run the very same one.
+//! The `pillion` command as a library, so that tests and other front ends can run the same code.
 
 mod report;
 mod run;
@@ -20,7 +20,7 @@ enum Command {
     Run(run::Args),
 }
 
-/// Reads the command line, and does what it says. A command line that makes no sense ends the process with status 2.
+/// Parses the command line and runs the command. An invalid command line ends the process with status 2.
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::parse().command {

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use pillion::{Exit, OutputBatch, Readiness, SidecarEvent, State, Status, Stream};
 use serde::Serialize;
 
-/// Shows events as they come. An error means that nobody reads any more.
+/// Shows events. An error means that the output is closed.
 pub(crate) trait Report {
     fn show(&mut self, event: &SidecarEvent) -> io::Result<()>;
 }
@@ -30,14 +30,14 @@ enum Event<'a> {
     Output {
         stream: Stream,
         line: std::borrow::Cow<'a, str>,
-        /// How many bytes of the line are missing at its end.
+        /// The number of bytes that were cut off the end of the line.
         #[serde(skip_serializing_if = "is_zero")]
         dropped: u64,
     },
     Notice {
         message: &'a str,
     },
-    /// This many events came too fast to be written.
+    /// Events that came faster than they could be written.
     Missed {
         count: u64,
     },
@@ -73,21 +73,21 @@ impl Report for Json {
             }
             SidecarEvent::Notice(message) => write(Event::Notice { message })?,
             SidecarEvent::Missed(count) => write(Event::Missed { count: *count })?,
-            // An event that this version does not know has no place in its format.
+            // The format has no line for unknown events.
             _ => {}
         }
         out.flush()
     }
 }
 
-/// Lines for people: the program's stdout on stdout, its stderr and what we say of it on stderr.
+/// Lines for people: the program's stdout goes to stdout, its stderr and our messages go to stderr.
 #[derive(Debug, Default)]
 pub(crate) struct Terminal {
-    /// When the present start began, in milliseconds since the epoch.
+    /// The time of the present start, in milliseconds since the Unix epoch.
     started: u64,
-    /// What was said last, so that nothing is said twice.
-    said: String,
-    /// Whether it was said to be unhealthy, and not yet that this is over.
+    /// The last message, so that it is not repeated.
+    last_message: String,
+    /// Whether the last message about its health was "unhealthy".
     unhealthy: bool,
 }
 
@@ -137,7 +137,7 @@ impl Terminal {
                     format!("{name} is ready at {url} after {took} ms{}", version.unwrap_or_default()),
                 )
             }
-            // A failure is told once, when its verdict stands.
+            // A failure is shown once, in the state that follows.
             State::Stopping if status.failure.is_some() => return Ok(()),
             State::BackingOff => {
                 self.unhealthy = false;
@@ -148,16 +148,16 @@ impl Terminal {
             State::Failed => (AnsiColor::Red, reason.to_owned()),
             _ => return Ok(()),
         };
-        if text == self.said {
+        if text == self.last_message {
             return Ok(());
         }
         say(color, &text)?;
-        self.said = text;
+        self.last_message = text;
         Ok(())
     }
 }
 
-/// Writes the lines as they are, in one call.
+/// Writes the unchanged lines in one call.
 fn copy(batch: &OutputBatch, mut to: impl Write) -> io::Result<()> {
     let mut text = Vec::new();
     for line in batch.lines() {
@@ -171,7 +171,7 @@ fn copy(batch: &OutputBatch, mut to: impl Write) -> io::Result<()> {
     to.flush()
 }
 
-/// Says something of our own, told apart from the program's output by its mark.
+/// Writes a message of `pillion run` itself, with a mark that tells it from the program's output.
 fn say(color: AnsiColor, text: &str) -> io::Result<()> {
     let mark = Style::new().fg_color(Some(color.into())).bold();
     let mut stderr = anstream::stderr().lock();

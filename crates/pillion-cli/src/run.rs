@@ -10,55 +10,57 @@ use tokio::sync::mpsc;
 
 use crate::report::{Json, Report, Terminal};
 
-/// Supervise a program: wait until it is ready, show what it prints, stop it on Ctrl-C.
+/// Supervise a program: wait until it is ready, show its output, stop it on Ctrl-C.
 ///
-/// Ready means that the program announced its port on stdout and that GET on the health path answered 2xx. To
-/// stop it, its stdin is closed and its process group gets SIGTERM; what is left after the grace period is killed. A
-/// second Ctrl-C kills at once.
+/// Ready means that the program announced its port on stdout and that GET on the health path answered 2xx. To stop the
+/// program, `pillion run` closes its stdin, sends SIGTERM, and kills what is left after the grace period. A second Ctrl-C
+/// kills at once.
 ///
-/// It gets this terminal's environment, but for PORT and HOST and what belongs to one process alone; env(1) sets those.
+/// The program inherits the environment of this terminal, except PORT, HOST and variables that belong to one process alone;
+/// set those with env(1).
 ///
-/// Exit status: the program's own (the last one's, where it was restarted), 128+n when signal n ended it, 125 when it never became ready.
+/// Exit status: that of the program (of its last run, if it was restarted), 128+n if signal n ended it, 125 if it never
+/// became ready.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// What messages call the program; its file name by default.
+    /// The name of the program in messages; the default is its file name.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// The path whose 2xx answer means ready.
     #[arg(long, value_name = "PATH", default_value = "/health", value_parser = path)]
     health: String,
-    /// How long a start may take, for example 30s or 2m.
+    /// The time limit for a start, for example 30s or 2m.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     ready_timeout: Duration,
-    /// How long the program has to end by itself once it was asked to.
+    /// The grace period: how long the program has to end after it was asked to stop.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     grace: Duration,
-    /// Which ends of the program make it start again: after 4 restarts within a minute it is given up.
+    /// Which ends of the program cause a restart. After 4 restarts within a minute `pillion run` gives up.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Never)]
     restart: When,
-    /// Hand the program its listener by systemd's convention, so that the port outlives a crash.
+    /// Hand the listener to the program (socket activation, as systemd does), so that the port survives a crash.
     #[arg(long)]
     handover: bool,
-    /// Give the program a token, without which it is to answer nobody. Ready then means besides that it proved to hold it.
-    /// The token is told to nobody else: this shows whether a program can be a private sidecar.
+    /// Give the program a token, which every request must carry. Then ready also means that the program proved that it holds
+    /// the token. No other program receives the token, so this shows whether a program can be a private sidecar.
     #[arg(long)]
     private: bool,
-    /// Write one JSON object a line on stdout, for programs to read.
+    /// Write events to stdout, one JSON object a line.
     #[arg(long)]
     json: bool,
-    /// The program, and its arguments.
+    /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
-/// The ends that make a program start again.
+/// The ends that cause a restart.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum When {
-    /// None.
+    /// No end.
     Never,
-    /// A crash, and no answer for 30 s.
+    /// A crash, or no health answer for 30 s.
     OnFailure,
-    /// Those, and exit code 0.
+    /// A crash, no health answer for 30 s, or exit code 0.
     Always,
 }
 
@@ -72,23 +74,23 @@ impl From<When> for Restart {
     }
 }
 
-/// What `pillion run` exits with when the program never became ready (as env(1) and timeout(1) do for their own).
+/// The exit code if the program never became ready. env(1) and timeout(1) use the same code for their own errors.
 const NEVER_READY: u8 = 125;
 
-/// A path and perhaps a query, of the characters that RFC 3986 has for them: another one would never be asked for.
+/// Accepts a path with an optional query, in the characters that RFC 3986 allows. A URL can contain no other ones.
 fn path(text: &str) -> Result<String, &'static str> {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?".contains(&byte);
     (text.starts_with('/') && text.bytes().all(valid))
         .then(|| text.to_owned())
-        .ok_or("a path starts with / and is written as in a URL, as /health")
+        .ok_or("a path starts with / and is written as in a URL, for example /health")
 }
 
 pub(crate) fn main(args: Args) -> ExitCode {
-    // One worker runs the supervisor, which must go on draining while this thread waits for a slow terminal.
+    // The worker thread runs the supervisor: it must drain the output while this thread waits for a slow terminal.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            anstream::eprintln!("pillion: the system gives no resources to start: {error}");
+            anstream::eprintln!("pillion: cannot start the async runtime: {error}");
             return ExitCode::from(NEVER_READY);
         }
     };
@@ -100,17 +102,17 @@ async fn supervise(args: Args, mut report: Box<dyn Report>) -> ExitCode {
     let interrupts = match interrupts() {
         Ok(interrupts) => interrupts,
         Err(error) => {
-            anstream::eprintln!("pillion: cannot listen to signals: {error}");
+            anstream::eprintln!("pillion: cannot listen for signals: {error}");
             return ExitCode::from(NEVER_READY);
         }
     };
     let (supervisor, mut events) = Supervisor::start(spec(args));
-    // A task of its own, because this thread may be waiting for a terminal or a pipe that nobody reads.
-    tokio::spawn(obey(interrupts, supervisor.clone()));
+    // A separate task, because this thread may wait for a slow terminal or an unread pipe.
+    tokio::spawn(stop_on_interrupt(interrupts, supervisor.clone()));
     let status = match show(&mut events, report.as_mut()).await {
         Shown::Down(status) => status,
-        // Whoever read our output has gone, as head(1) does: nobody needs the program any more.
-        Shown::NobodyReads => {
+        // The reader of this output is gone, for example head(1), so the program is not needed any more.
+        Shown::OutputClosed => {
             let _ = supervisor.stop().await;
             Box::new(supervisor.status())
         }
@@ -118,8 +120,8 @@ async fn supervise(args: Args, mut report: Box<dyn Report>) -> ExitCode {
     exit_status(&status)
 }
 
-/// Stops at the first interrupt, and kills at each further one.
-async fn obey(mut interrupts: mpsc::UnboundedReceiver<()>, supervisor: Supervisor) {
+/// Stops the program at the first interrupt, and kills it at each further one.
+async fn stop_on_interrupt(mut interrupts: mpsc::UnboundedReceiver<()>, supervisor: Supervisor) {
     let mut asked = false;
     while interrupts.recv().await.is_some() {
         let (supervisor, force) = (supervisor.clone(), std::mem::replace(&mut asked, true));
@@ -144,17 +146,17 @@ fn spec(args: Args) -> Spec {
         .restart(args.restart.into())
 }
 
-/// Why there is nothing more to show.
+/// Why the display ended.
 enum Shown {
     Down(Box<Status>),
-    NobodyReads,
+    OutputClosed,
 }
 
 /// Shows the events until the program is down.
 async fn show(events: &mut Events, report: &mut dyn Report) -> Shown {
     while let Some(event) = events.next().await {
         if report.show(&event).is_err() {
-            return Shown::NobodyReads;
+            return Shown::OutputClosed;
         }
         if let SidecarEvent::Status(status) = event
             && matches!(status.state, State::Stopped | State::Failed)
@@ -162,7 +164,7 @@ async fn show(events: &mut Events, report: &mut dyn Report) -> Shown {
             return Shown::Down(status);
         }
     }
-    Shown::NobodyReads
+    Shown::OutputClosed
 }
 
 fn exit_status(status: &Status) -> ExitCode {
@@ -181,14 +183,14 @@ fn exit_status(status: &Status) -> ExitCode {
         Some(Exit { signal: Some(signal), .. }) => {
             ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX))
         }
-        // Windows has 32-bit exit codes; what does not fit must still not look like success.
+        // An exit code of Windows has 32 bits. A code that does not fit must not become 0.
         Some(Exit { code: Some(code), .. }) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
-        // It was given up, and may live on.
+        // The supervisor abandoned a process that did not die.
         Some(_) | None => ExitCode::FAILURE,
     }
 }
 
-/// Whatever a terminal or an init system sends to end a program.
+/// The signals with which a terminal or an init system ends a program.
 #[cfg(unix)]
 fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -200,7 +202,7 @@ fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
     Ok(receiver)
 }
 
-/// Ctrl-C; a console that closes ends the job object with this program.
+/// Ctrl-C. A closing console ends this program, and with it the job object.
 #[cfg(windows)]
 fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
     let (sender, receiver) = mpsc::unbounded_channel();

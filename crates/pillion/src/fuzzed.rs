@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` call, each with any bytes, and what must hold whatever the bytes are.
+//! The functions that the fuzz targets in `fuzz/` call with arbitrary bytes. They panic if an invariant does not hold.
 
 #[path = "../../../fuzz/shared.rs"]
 mod shared;
@@ -21,10 +21,10 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_current_thread().enable_all().build().expect("the system has the resources for a runtime")
 });
 
-/// All that a server says on the connection of a probe. `{proof}` stands for the right proof, which only the sidecar can give.
+/// Sends `bytes` to a probe as the answer of a server. `{proof}` stands for the correct proof, which only the sidecar can give.
 ///
 /// # Panics
-/// When a server without the proof is taken for the sidecar, or hears the token.
+/// If the probe accepts a server without the proof, or sends it the token.
 pub fn answer(bytes: &[u8]) {
     let token = Token::from_bytes(&[0xa5; 32]);
     let port = NonZeroU16::new(4242).expect("it is not 0");
@@ -36,26 +36,26 @@ pub fn answer(bytes: &[u8]) {
         token: Some(token.clone()),
         run: None,
     };
-    let (report, proved, heard) = RUNTIME.block_on(async {
+    let (report, proved, received) = RUNTIME.block_on(async {
         let (client, mut server) = duplex(1 << 20);
         let stranger = async {
-            let mut heard = Vec::new();
-            while !heard.ends_with(b"\r\n\r\n") {
-                heard.push(server.read_u8().await.expect("the probe asks first"));
+            let mut received = Vec::new();
+            while !received.ends_with(b"\r\n\r\n") {
+                received.push(server.read_u8().await.expect("the probe asks first"));
             }
-            let proof = proof(&token, ListenAddr::Tcp(port), &heard);
-            let said = fill(bytes, b"{proof}", proof.as_bytes());
-            // Whoever asked may have heard enough.
-            let _ = server.write_all(&said).await;
+            let proof = proof(&token, ListenAddr::Tcp(port), &received);
+            let answer = fill(bytes, b"{proof}", proof.as_bytes());
+            // The probe may have hung up.
+            let _ = server.write_all(&answer).await;
             let _ = server.shutdown().await;
-            server.read_to_end(&mut heard).await.expect("the other end is dropped");
-            (said != bytes, heard)
+            server.read_to_end(&mut received).await.expect("the other end is dropped");
+            (answer != bytes, received)
         };
-        let (report, (proved, heard)) = tokio::join!(probe.ask_on(client), stranger);
-        (report, proved, heard)
+        let (report, (proved, received)) = tokio::join!(probe.ask_on(client), stranger);
+        (report, proved, received)
     });
-    let told = heard.windows(Token::DIGITS).any(|part| part == token.reveal().as_bytes());
-    assert!(proved || !told, "a stranger heard the token");
+    let leaked = received.windows(Token::DIGITS).any(|part| part == token.reveal().as_bytes());
+    assert!(proved || !leaked, "a stranger received the token");
     assert!(proved || report.is_err(), "a stranger was believed");
     assert!(!matches!(report, Err(NotReady::Unreachable(_) | NotReady::Unable(_))), "{report:?}");
 }

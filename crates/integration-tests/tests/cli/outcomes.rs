@@ -37,7 +37,7 @@ fn who_never_became_ready_is_125_with_the_reason() {
             ("", "err oh\\sdear\\n exit 0", "exited with code 0"),
             ("", "exit 3", "exited with code 3"),
             ("", "raise 11", "was killed by SIGSEGV"),
-            ("", "out BACKEND_PORT:0\\n exit 1", "which is no announcement"),
+            ("", "out BACKEND_PORT:0\\n exit 1", "which is not a valid announcement"),
             ("--ready-timeout 200ms", "park", "announced no port within 200 ms"),
             ("--ready-timeout 200ms", "listen 500 announce park", "it answered 500"),
             // Both at once: the start has a minute.

@@ -100,7 +100,7 @@ fn a_malformed_announcement_is_reported_at_once_and_a_later_right_one_counts() {
             let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
             let mut contact = reports.wait_for("odd").await;
             let notice = notice(&mut events).await;
-            assert!(notice.contains("which is no announcement"), "{port}: {notice}");
+            assert!(notice.contains("which is not a valid announcement"), "{port}: {notice}");
             assert_eq!(supervisor.status().state, State::Starting, "{port}");
             contact.resume().await;
             supervisor.ready().await.unwrap_or_else(|failure| panic!("{port}: {failure:?}"));

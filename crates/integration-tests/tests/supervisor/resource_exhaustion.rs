@@ -118,7 +118,7 @@ fn without_proc_there_is_no_guard_and_the_group_is_stopped_all_the_same() {
             let (mut noticed, mut seen) = (false, Vec::new());
             while let Some(line) = lines.next_line().await.unwrap() {
                 let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-                noticed |= event["event"] == "notice" && line.contains("no guard watches over it");
+                noticed |= event["event"] == "notice" && line.contains("no guard watches this sidecar");
                 if event["event"] == "state" && seen.last() != Some(&event["state"]) {
                     seen.push(event["state"].clone());
                     if event["state"] == "ready" {

@@ -1,5 +1,4 @@
-//! Whether a sidecar that was ready still answers: hung is one that leaves several questions unanswered, never one that
-//! is merely slow.
+//! The liveness check of a ready sidecar. A sidecar hangs when several health requests stay unanswered; slow answers count.
 
 use std::time::Duration;
 
@@ -11,67 +10,74 @@ use crate::{
     spec::Liveness,
 };
 
-/// The questions to one sidecar, and the count of those that came to nothing.
+/// Sends health requests at intervals, and counts the unanswered ones.
 #[derive(Debug)]
 pub(crate) struct LivenessMonitor {
     probe: Probe,
     interval: Duration,
     tolerance: usize,
-    /// When the next question is due.
+    /// When the next request is due.
     due: Instant,
-    /// Questions that may still be answered.
-    open: JoinSet<Result<HealthReport, NotReady>>,
-    /// Questions since the last answer that never will be.
+    /// Requests that may still be answered.
+    pending: JoinSet<Result<HealthReport, NotReady>>,
+    /// Failed requests since the last answer.
     failed: usize,
 }
 
-/// What was learnt.
+/// The result of a liveness check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LivenessResult {
-    /// It answers as it should.
+    /// The sidecar answers 2xx.
     Healthy,
-    /// It does not; or not so far, where nothing else is known.
+    /// The sidecar answers with an error, fails to answer, or has not answered yet (`None`).
     Degraded(Option<NotReady>),
-    /// It has answered nothing for too long.
+    /// The sidecar has answered nothing for too long.
     Hung,
 }
 
 impl LivenessMonitor {
-    /// Starts to watch; the first question is due after one interval.
+    /// Starts the check. The first request is due after one interval.
     pub(crate) fn new(probe: Probe, liveness: Liveness) -> Self {
-        // A pulse without a pause would do nothing else.
+        // A zero interval would busy-loop.
         let interval = liveness.interval.max(Duration::from_millis(1));
         let tolerance = liveness.tolerance.max(1) as usize;
-        Self { probe, interval, tolerance, due: Instant::now() + interval, open: JoinSet::new(), failed: 0 }
+        Self {
+            probe,
+            interval,
+            tolerance,
+            due: Instant::now() + interval,
+            pending: JoinSet::new(),
+            failed: 0,
+        }
     }
 
-    /// Waits until something is learnt. May be dropped and called again.
+    /// Waits for the next result. Cancel-safe.
     pub(crate) async fn next(&mut self) -> LivenessResult {
         loop {
-            let beat = tokio::select! {
-                // Answers first: one that came while this program did not run counts.
+            let result = tokio::select! {
+                // Answers first: an answer that came while this process did not run counts.
                 biased;
-                Some(answer) = self.open.join_next() => answer.ok().and_then(|answer| self.hear(answer)),
+                Some(answer) = self.pending.join_next() => answer.ok().and_then(|answer| self.receive(answer)),
                 () = tokio::time::sleep_until(self.due) => self.ask(),
             };
-            if let Some(beat) = beat {
-                return beat;
+            if let Some(result) = result {
+                return result;
             }
         }
     }
 
-    fn hear(&mut self, answer: Result<HealthReport, NotReady>) -> Option<LivenessResult> {
+    fn receive(&mut self, answer: Result<HealthReport, NotReady>) -> Option<LivenessResult> {
         match answer {
             Ok(_) => {
-                self.forget();
+                self.reset();
                 Some(LivenessResult::Healthy)
             }
             Err(why @ NotReady::Status(_)) => {
-                // It is alive enough to say so.
-                self.forget();
+                // An error status is an answer, too.
+                self.reset();
                 Some(LivenessResult::Degraded(Some(why)))
             }
-            // Our own trouble says nothing about the sidecar.
+            // A lack of resources in this process says nothing about the sidecar.
             Err(NotReady::Unable(_)) => None,
             Err(why) => {
                 self.failed += 1;
@@ -84,14 +90,14 @@ impl LivenessMonitor {
         let (now, due) = (Instant::now(), self.due);
         self.due = now + self.interval;
         if now - due > self.interval / 2 {
-            // This program did not run, as while the computer sleeps: the sidecar did not either.
-            self.forget();
+            // This process did not run, for example because the computer slept; neither did the sidecar.
+            self.reset();
         }
-        let unanswered = self.open.len() + self.failed;
-        // Asked on all the same, so that one that is left alone is seen to come to itself.
-        if self.open.len() < self.tolerance {
+        let unanswered = self.pending.len() + self.failed;
+        // Requests go on after a hang, so that the recovery of a sidecar that is not restarted is noticed.
+        if self.pending.len() < self.tolerance {
             let probe = self.probe.clone();
-            self.open.spawn(async move { probe.ask().await });
+            self.pending.spawn(async move { probe.ask().await });
         }
         match unanswered {
             0 => None,
@@ -100,9 +106,9 @@ impl LivenessMonitor {
         }
     }
 
-    fn forget(&mut self) {
-        self.open.abort_all();
-        self.open = JoinSet::new();
+    fn reset(&mut self) {
+        self.pending.abort_all();
+        self.pending = JoinSet::new();
         self.failed = 0;
     }
 }
@@ -115,8 +121,8 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
-    /// A pulse of a server whose connections are made by the kernel and answered by nobody. Time stands still but for
-    /// what is waited for.
+    /// The liveness monitor of a server that never accepts: the kernel completes its connections. The clock is paused and advances
+    /// only to the next timer.
     fn silent() -> (TcpListener, LivenessMonitor) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = std::num::NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
@@ -131,38 +137,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_death_when_three_questions_are_open_and_the_fourth_is_due() {
-        let (_listener, mut pulse) = silent();
+    async fn three_unanswered_requests_mean_hung_when_the_fourth_is_due() {
+        let (_listener, mut monitor) = silent();
         let start = Instant::now();
-        assert_eq!(pulse.next().await, LivenessResult::Degraded(None));
-        assert_eq!(pulse.next().await, LivenessResult::Degraded(None));
-        assert_eq!(pulse.next().await, LivenessResult::Hung);
+        assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
+        assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
+        assert_eq!(monitor.next().await, LivenessResult::Hung);
         assert_eq!(start.elapsed().as_secs(), 4 * INTERVAL.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_did_not_run_does_not_blame_the_other() {
-        let (_listener, mut pulse) = silent();
-        assert_eq!(pulse.next().await, LivenessResult::Degraded(None));
-        assert_eq!(pulse.next().await, LivenessResult::Degraded(None));
+    async fn time_in_which_this_process_did_not_run_does_not_count() {
+        let (_listener, mut monitor) = silent();
+        assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
+        assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
         // The computer sleeps for an hour.
         tokio::time::advance(Duration::from_secs(3600)).await;
-        for beat in [LivenessResult::Degraded(None), LivenessResult::Degraded(None), LivenessResult::Hung] {
-            assert_eq!(pulse.next().await, beat);
+        for result in [LivenessResult::Degraded(None), LivenessResult::Degraded(None), LivenessResult::Hung] {
+            assert_eq!(monitor.next().await, result);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refusals_count_as_silence_does() {
-        let (listener, mut pulse) = silent();
+    async fn refused_connections_count_as_unanswered() {
+        let (listener, mut monitor) = silent();
         drop(listener);
-        let refused =
-            |beat: LivenessResult| matches!(beat, LivenessResult::Degraded(Some(NotReady::Unreachable(_))));
-        assert!(refused(pulse.next().await));
+        let refused = |result: LivenessResult| {
+            matches!(result, LivenessResult::Degraded(Some(NotReady::Unreachable(_))))
+        };
+        assert!(refused(monitor.next().await));
         loop {
-            match pulse.next().await {
+            match monitor.next().await {
                 LivenessResult::Hung => break,
-                beat => assert!(refused(beat.clone()) || beat == LivenessResult::Degraded(None), "{beat:?}"),
+                result => {
+                    assert!(refused(result.clone()) || result == LivenessResult::Degraded(None), "{result:?}")
+                }
             }
         }
     }

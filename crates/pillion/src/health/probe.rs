@@ -1,6 +1,6 @@
-//! Asking where a sidecar was announced to be whether it is ready.
+//! The health probe: one HTTP request to the announced address, and for a private sidecar the proof of its token.
 
-use std::{io, time::Duration};
+use std::io;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
@@ -12,6 +12,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use pillion_protocol::{
     Challenge, Instance, Token,
+    defaults::{HEALTH_ATTEMPT_TIMEOUT, HEALTH_MAX_RETRY_DELAY, HEALTH_RETRY_DELAY},
     health::{DEFAULT_PATH, HealthReport},
     token::{CHALLENGE_HEADER, PROOF_HEADER},
 };
@@ -25,27 +26,23 @@ use crate::{
     transport::connector::Connector,
 };
 
-/// How long one attempt may take. A server that hangs is asked again, on a new connection.
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// The longest pause between attempts; the first ones follow faster.
-const PAUSE: Duration = Duration::from_millis(250);
-/// More health than this is nobody's.
+/// The maximum size of a health response, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// Why an attempt said that the sidecar is not ready, for people.
+/// Why an attempt found the sidecar not ready. Its text completes a sentence about the sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotReady {
-    #[error("this program cannot ask ({0})")]
+    #[error("this program cannot send the request ({0})")]
     Unable(String),
     #[error("nothing accepts connections there ({0})")]
     Unreachable(String),
-    #[error("it gave no answer within {} s", ATTEMPT.as_secs())]
+    #[error("it gave no answer within {} s", HEALTH_ATTEMPT_TIMEOUT.as_secs())]
     Silent,
     #[error("it answered {0}")]
     Status(StatusCode),
     #[error("it gave no HTTP answer ({0})")]
     NotHttp(String),
-    #[error("another server answered: its instance is not the one that was started")]
+    #[error("another server answered: its instance is not that of the started process")]
     Foreign,
     #[error(
         "another program answered{}, not a process of this sidecar; stop that program, or let the sidecar listen on \
@@ -53,41 +50,41 @@ pub(crate) enum NotReady {
         .0.as_ref().map(|owner| format!(" ({owner})")).unwrap_or_default()
     )]
     OtherProgram(Option<String>),
-    #[error("it gives no proof that it holds the token")]
+    #[error("it gave no proof that it holds the token")]
     Unproved,
 }
 
-/// What is asked, and where.
+/// A health request, and the address to send it to.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
     pub(crate) connector: Connector,
     pub(crate) path: String,
-    /// The nonce that the process was given. A health that names another one is a stranger's; one that names none is
-    /// accepted, because a sidecar need not speak more than the announcement.
+    /// The nonce that the process received. An answer with another nonce comes from another server. An answer without one is
+    /// accepted, because a sidecar may speak nothing but the announcement.
     pub(crate) instance: Option<Instance>,
-    /// The token that the process was given, if any: whoever answers has to prove that it holds it.
+    /// The token that the process received, if it is private. The server must prove that it holds the token.
     pub(crate) token: Option<Token>,
-    /// The processes that may answer where the answer itself proves nothing; `None` for a server that was attached to.
+    /// The processes of the run, to check the owner of the port when the answer proves nothing. `None` for an attached server.
     pub(crate) run: Option<RunProcesses>,
 }
 
 impl Probe {
-    /// Waits before attempt `number`, counted from 0, and makes it.
+    /// Waits for the delay before attempt `number`, counted from 0, then makes the attempt.
     pub(crate) async fn attempt(&self, number: u32) -> Result<HealthReport, NotReady> {
         if number > 0 {
-            let pause = Duration::from_millis(2).saturating_mul(1 << number.min(10)).min(PAUSE);
-            time::sleep(pause).await;
+            let doubled = HEALTH_RETRY_DELAY.saturating_mul(1 << (number - 1).min(10));
+            time::sleep(doubled.min(HEALTH_MAX_RETRY_DELAY)).await;
         }
-        time::timeout(ATTEMPT, self.ask()).await.unwrap_or(Err(NotReady::Silent))
+        time::timeout(HEALTH_ATTEMPT_TIMEOUT, self.ask()).await.unwrap_or(Err(NotReady::Silent))
     }
 
-    /// Asks on one connection; follows no redirect.
+    /// Sends the request on a new connection. Follows no redirect.
     pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
         let stream = self.connector.connect().await.map_err(|error| not_connected(&error))?;
         self.ask_on(stream).await
     }
 
-    /// Asks whoever is at the other end.
+    /// Sends the request on this connection.
     pub(crate) async fn ask_on(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -100,7 +97,7 @@ impl Probe {
                 None => Ok(report(self.get(&mut sender, &self.path, [close()]).await?).await),
             }
         };
-        // The connection is driven here and dropped here: nothing of a probe outlives it.
+        // The connection is driven here and dropped here, so nothing of it outlives the probe.
         tokio::pin!(answer);
         let answer = tokio::select! {
             report = &mut answer => report,
@@ -121,19 +118,18 @@ impl Probe {
         }
     }
 
-    /// Checks that the port is served by the run, where the system tells: the answer itself proves nothing.
+    /// Checks that a process of the run owns the port, if the system tells. The answer itself proves nothing.
     async fn check_port_owner(&self) -> Result<(), NotReady> {
         let (Some(run), Some(port)) = (self.run, self.connector.listen_addr().port()) else { return Ok(()) };
-        // It reads /proc, which blocks.
+        // Reading /proc blocks.
         match tokio::task::spawn_blocking(move || run.port_owner(port)).await {
             Ok(PortOwner::Other(owner)) => Err(NotReady::OtherProgram(owner)),
             Ok(PortOwner::Run | PortOwner::Unknown) | Err(_) => Ok(()),
         }
     }
 
-    /// First has the server prove that it holds the token, where the protocol has it do so, whatever path is asked for health.
-    /// The token itself follows on the same connection or not at all: at the other end of another one there may be somebody
-    /// else.
+    /// Challenges the server to prove that it holds the token, always at the path that the protocol names. Sends the token
+    /// afterwards on the same connection or not at all: another connection could end at another server.
     async fn ask_in_private(
         &self,
         sender: &mut SendRequest<Empty<Bytes>>,
@@ -142,9 +138,9 @@ impl Probe {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| NotReady::Unable(error.to_string()))?;
         let challenge = Challenge::from_bytes(bytes);
-        let asks = (HeaderName::from_static(CHALLENGE_HEADER), value(&challenge.to_string())?);
-        let response = match self.get(sender, DEFAULT_PATH, [asks]).await {
-            // It has understood the question, and does not know what it means.
+        let header = (HeaderName::from_static(CHALLENGE_HEADER), value(&challenge.to_string())?);
+        let response = match self.get(sender, DEFAULT_PATH, [header]).await {
+            // The server rejects the challenge as a bad request: it does not keep rule 5.
             Err(NotReady::Status(status)) if status.is_client_error() => return Err(NotReady::Unproved),
             answer => answer?,
         };
@@ -154,7 +150,7 @@ impl Probe {
         }
         report(response).await;
         match self.ask_with(sender, token).await {
-            // It is who it should be, and well. What else it says of itself is worth no second connection.
+            // The server has proved itself and is healthy. Its version is not worth a second connection.
             Err(error) if self.path == DEFAULT_PATH && !matches!(error, NotReady::Status(_)) => {
                 Ok(HealthReport::default())
             }
@@ -174,7 +170,7 @@ impl Probe {
         Ok(report(response).await)
     }
 
-    /// One request, and the head of its answer, which is a 2xx.
+    /// Sends one request. Returns the response if its status is 2xx.
     async fn get(
         &self,
         sender: &mut SendRequest<Empty<Bytes>>,
@@ -192,13 +188,13 @@ impl Probe {
     }
 }
 
-/// What a healthy answer says. The status alone decides; a body that is too long or breaks off only tells nothing more.
+/// The health report in a 2xx response. The status alone decides; a body that is too long or incomplete yields an empty report.
 async fn report(response: Response<Incoming>) -> HealthReport {
     let body = Limited::new(response, BODY_LIMIT).collect().await;
     body.map(|body| HealthReport::read(&body.to_bytes())).unwrap_or_default()
 }
 
-/// Says that no request follows on the connection.
+/// The header that announces the last request on the connection.
 fn close() -> (HeaderName, HeaderValue) {
     (header::CONNECTION, HeaderValue::from_static("close"))
 }
@@ -211,8 +207,7 @@ fn not_http(error: hyper::Error) -> NotReady {
     NotReady::NotHttp(error.to_string())
 }
 
-/// What a failed connection says: only a refusal and its like are the other side's doing. Without descriptors, memory or
-/// local ports it is ours.
+/// Tells a server that cannot be reached from a lack of descriptors, memory or local ports in this process.
 fn not_connected(error: &io::Error) -> NotReady {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};
     match error.kind() {

@@ -1,4 +1,4 @@
-//! A state in words: what a status says, and what a failure says.
+//! The sentences of statuses and failures.
 
 use std::time::Duration;
 
@@ -11,36 +11,36 @@ use crate::{
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
 
-/// What a start came across, for the case that it fails.
+/// What a run noticed that may explain a failure.
 #[derive(Debug, Default)]
 pub(crate) struct StartDiagnostics {
-    /// The last line that was almost an announcement, and what was wrong with it.
+    /// A sentence about the last line that was almost an announcement.
     pub(crate) misannounced: Option<String>,
-    /// What the last health request came back with.
+    /// Why the last health request found the sidecar not ready.
     pub(crate) not_ready: Option<NotReady>,
-    /// How long the process lived, once it is dead.
+    /// How long the process lived, once it has ended.
     pub(crate) lived: Option<Duration>,
 }
 
-/// The reason of a status that is no failure.
+/// The reason of a status without a failure.
 pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnostics) -> Option<String> {
     match state {
-        Lifecycle::Waiting { .. } => Some("waiting for what it depends on".to_owned()),
+        Lifecycle::Waiting { .. } => Some("waiting for its dependencies".to_owned()),
         Lifecycle::Starting(Step::Launching | Step::Announcing) => None,
         Lifecycle::Starting(Step::Probing { addr }) => {
-            Some(format!("{addr} is known; waiting for GET {} to answer", spec.health_path))
+            Some(format!("announced {addr}; waiting for GET {} to answer", spec.health_path))
         }
         Lifecycle::Ready { .. } => Some(format!("GET {} answered", spec.health_path)),
         Lifecycle::Unhealthy { .. } => Some(unhealthy(spec, diagnostics)),
         Lifecycle::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
         Lifecycle::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
         Lifecycle::Ending(Ending { stage: StopStage::Terminated, .. }) => {
-            Some(format!("asked to stop; it has {}", duration(spec.grace)))
+            Some(format!("asked to stop; grace period {}", duration(spec.grace)))
         }
         Lifecycle::Ending(Ending { stage: StopStage::KilledLeader | StopStage::KilledRest, .. }) => {
             Some("being killed".to_owned())
         }
-        Lifecycle::BackingOff(_) => Some("about to be started again".to_owned()),
+        Lifecycle::BackingOff(_) => Some("it will be started again".to_owned()),
         Lifecycle::Down(ended) => Some(down(ended)),
     }
 }
@@ -48,26 +48,26 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
 fn unhealthy(spec: &Spec, diagnostics: &StartDiagnostics) -> String {
     let what =
         diagnostics.not_ready.as_ref().map_or_else(|| "an answer is overdue".to_owned(), ToString::to_string);
-    format!("GET {} does not answer well: {what}", spec.health_path)
+    format!("the health check GET {} fails: {what}", spec.health_path)
 }
 
 fn down(ended: &Ended) -> String {
     match ended.outcome {
         StopOutcome::NotRunning => "not running".to_owned(),
-        StopOutcome::Detached => "detached; it goes on by itself".to_owned(),
+        StopOutcome::Detached => "detached; the server goes on".to_owned(),
         StopOutcome::Graceful(exit) if ended.cause == Cause::Finished => format!("{exit} by itself"),
-        StopOutcome::Graceful(exit) => format!("{exit} when it was asked to stop"),
+        StopOutcome::Graceful(exit) => format!("{exit} after it was asked to stop"),
         StopOutcome::GroupKilled(exit) => {
-            format!("{exit}; others of its process group did not end, and were killed")
+            format!("{exit}; other processes of its group did not end and were killed")
         }
         StopOutcome::Killed(exit) => format!("{exit}: it did not end by itself"),
-        StopOutcome::Abandoned => "was killed, but does not die; it was left behind".to_owned(),
+        StopOutcome::Abandoned => "was killed but does not die; it was left behind".to_owned(),
     }
 }
 
-/// Why the sidecar is not there, in this state: `None` where it is, or is about to be.
+/// The failure in this state; `None` if the sidecar is up, starting, or restarting on request.
 ///
-/// `tail` gives the last lines of output, and is called only for a failure.
+/// `tail` returns the last lines of output. It is called only for a failure.
 pub(crate) fn failure(
     state: &Lifecycle,
     spec: &Spec,
@@ -80,7 +80,7 @@ pub(crate) fn failure(
             return Some(Failure::new(
                 FailureKind::Dependency,
                 name,
-                format!("{name} waits for what it depends on: {why}"),
+                format!("{name} waits for a dependency that has failed: {why}"),
             ));
         }
         Lifecycle::Waiting { blocked: None }
@@ -114,7 +114,7 @@ pub(crate) fn failure(
 fn hung(spec: &Spec) -> String {
     let Liveness { interval, tolerance } = spec.liveness.unwrap_or_default();
     format!(
-        "{} answered no health request for {}, and is taken to hang",
+        "{} hangs: it answered no health request for {}",
         spec.name,
         duration(interval.saturating_mul(tolerance.max(1)))
     )
@@ -137,14 +137,14 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
     let (name, limit) = (&spec.name, duration(spec.ready_timeout));
     match step {
         Step::Launching | Step::Announcing => format!(
-            "{name} announced no port within {limit}: it has to print BACKEND_PORT:{{port}} and a newline on stdout, \
-             and to flush it{}",
+            "{name} announced no port within {limit}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \
+             flush it{}",
             misannounced(diagnostics)
         ),
         Step::Probing { addr } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
-            "{name} is to be private, but GET {DEFAULT_PATH} on {addr}, which it announced, gives no proof that it \
-             holds its token: let it keep rule 5 of the protocol, as pillion-server does, or say that whoever reaches this \
-             machine's loopback may call it, by \"private\": false in tauri.conf.json or Spec::private(false) in Rust"
+            "`private` is on for {name}, but GET {DEFAULT_PATH} on {addr}, which it announced, returned no proof of its \
+             token. Implement rule 5 of the protocol, as pillion-server does, or turn `private` off: then every program \
+             on this machine can call it"
         ),
         Step::Probing { addr } => {
             let last = diagnostics
@@ -167,7 +167,7 @@ fn misannounced(diagnostics: &StartDiagnostics) -> String {
     diagnostics.misannounced.as_ref().map(|note| format!("; {note}")).unwrap_or_default()
 }
 
-/// A duration as people write it: whole milliseconds below a second, tenths of a second above.
+/// A duration for people: whole milliseconds below a second, tenths of a second above.
 fn duration(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{} ms", duration.as_millis())

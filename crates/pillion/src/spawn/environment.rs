@@ -1,5 +1,4 @@
-//! Which of this program's environment variables a sidecar inherits. Nothing here reads or changes the environment itself,
-//! but for [`Host::this`].
+//! Applies [`Inherit`]: which environment variables of this process a sidecar inherits. Only [`Host::this`] reads the environment.
 
 use std::{
     collections::BTreeMap,
@@ -12,17 +11,17 @@ use pillion_protocol::environment;
 
 use crate::spec::Inherit;
 
-/// Meant for this very process, by whoever started it: never inherited.
+/// Variables that were set for this process alone. They are never inherited.
 const NEVER_INHERITED: &[&str] = &[
     environment::PORT,
-    // Not only a server's address: Conda, for one, sets it to a target triple.
+    // Some tools give it another meaning: Conda sets it to a target triple.
     "HOST",
     environment::TOKEN,
     environment::PIPE,
     environment::INSTANCE,
     environment::PROTOCOL,
     environment::ALLOWED_ORIGINS,
-    // sd_listen_fds(3); the last is what systemfd(1) adds and the listenfd crate reads.
+    // sd_listen_fds(3). systemfd(1) adds the last one, and the listenfd crate reads it.
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_PIDFDID",
@@ -32,40 +31,40 @@ const NEVER_INHERITED: &[&str] = &[
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
-    // A descriptor that a sidecar has not got: Node ends at once when it is not there. nodejs.org/api/child_process.html
+    // The number of a descriptor. Node exits at once if the descriptor is missing. nodejs.org/api/child_process.html
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
 ];
 
-/// Inherited only where asked for. Through a proxy, even requests to loopback go where the proxy is, and from a developer's
-/// shell `NODE_OPTIONS` opens a debugger's port.
+/// Variables that are inherited only on request. A proxy would receive even requests to loopback, and `NODE_OPTIONS` of a
+/// developer's shell can open the port of a debugger.
 const RARELY_MEANT: &[&str] =
     &["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", "NODE_OPTIONS"];
 
-/// What an AppImage's launcher sets for the app whatever the user had, and not to a path within itself: the runtime's own
-/// (<https://docs.appimage.org/packaging-guide/environment-variables.html>), what `AppRun` does to Python, and what the
-/// hook of linuxdeploy's GTK plugin, which Tauri uses, does to GTK.
-const APP_IMAGES: &[&str] =
+/// Variables that the launcher of an AppImage sets to values outside of the image: those of its runtime
+/// (<https://docs.appimage.org/packaging-guide/environment-variables.html>), that of `AppRun` for Python, and those of the GTK
+/// plugin of linuxdeploy, which Tauri uses.
+const SET_BY_APP_IMAGE: &[&str] =
     &["APPDIR", "APPIMAGE", "ARGV0", "OWD", "PYTHONDONTWRITEBYTECODE", "GDK_BACKEND", "GTK_THEME"];
 
-/// What a sidecar inherits from.
+/// The process whose environment a sidecar inherits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Host {
     variables: Vec<(OsString, OsString)>,
-    /// Its own executable.
+    /// The executable of this process.
     program: Option<PathBuf>,
-    /// Whether names that differ in case are the same.
+    /// Whether names ignore case.
     windows: bool,
 }
 
 impl Host {
-    /// This process, as it is now.
+    /// This process, with its present environment.
     pub(crate) fn this() -> Self {
         Self { variables: env::vars_os().collect(), program: env::current_exe().ok(), windows: cfg!(windows) }
     }
 
-    /// The variables that are inherited under this policy.
-    pub(crate) fn hand_on(self, policy: &Inherit) -> BTreeMap<OsString, OsString> {
+    /// The variables that a sidecar inherits under this policy.
+    pub(crate) fn inherited_by(self, policy: &Inherit) -> BTreeMap<OsString, OsString> {
         let image = self.app_image();
         let is = |name: &OsStr, pattern: &str| matches(&name.to_string_lossy(), pattern, self.windows);
         let among = |name: &OsStr, list: &[&str]| list.iter().any(|pattern| is(name, pattern));
@@ -79,25 +78,25 @@ impl Host {
         };
         let undone = |name: OsString, value: OsString| match &image {
             None => Some((name, value)),
-            Some(_) if among(&name, APP_IMAGES) => None,
+            Some(_) if among(&name, SET_BY_APP_IMAGE) => None,
             Some(image) => outside(value, image).map(|value| (name, value)),
         };
         let variables = self.variables.iter().filter(|(name, _)| inherited(name)).cloned();
         variables.filter_map(|(name, value)| undone(name, value)).collect()
     }
 
-    /// The folder that the app's AppImage is mounted at or unpacked to, if it comes in one.
+    /// The folder where the AppImage of this app is mounted or unpacked, if the app runs from one.
     fn app_image(&self) -> Option<PathBuf> {
         let get = |wanted: &str| Some(&self.variables.iter().find(|(name, _)| name == wanted)?.1);
         let folder = PathBuf::from(get("APPDIR")?);
         let within = self.program.as_ref().is_some_and(|program| program.starts_with(&folder));
-        // The name is not so rare that somebody else could not mean something else by it. Nothing lies outside of /.
+        // Another program may use this name for something else. Every path lies within /, so / is not an image.
         let is = !self.windows && folder.is_absolute() && folder.parent().is_some();
         (is && (within || get("APPIMAGE").is_some())).then_some(folder)
     }
 }
 
-/// Whether `pattern`, which may end with a `*`, means `name`.
+/// Whether `pattern`, which may end with `*`, matches `name`.
 fn matches(name: &str, pattern: &str, ignore_case: bool) -> bool {
     let same = |a: &str, b: &str| if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b };
     match pattern.strip_suffix('*') {
@@ -106,15 +105,15 @@ fn matches(name: &str, pattern: &str, ignore_case: bool) -> bool {
     }
 }
 
-/// What is left of a variable without the entries that lie within `image`; `None` if nothing is. An AppImage's launcher puts
-/// its own before what the user had.
+/// The value of a path list without the entries within `image`; `None` if no entry is left. The launcher of an AppImage adds its
+/// own entries before those of the user.
 fn outside(value: OsString, image: &Path) -> Option<OsString> {
     if !env::split_paths(&value).any(|entry| entry.starts_with(image)) {
         return Some(value);
     }
-    // An empty entry stands for the current folder, and was left by joining to what was not set.
-    let own = |entry: &PathBuf| !entry.starts_with(image) && !entry.as_os_str().is_empty();
-    let left: Vec<_> = env::split_paths(&value).filter(own).collect();
+    // An empty entry means the current folder. It comes from appending to an unset variable.
+    let keep = |entry: &PathBuf| !entry.starts_with(image) && !entry.as_os_str().is_empty();
+    let left: Vec<_> = env::split_paths(&value).filter(keep).collect();
     env::join_paths(left).ok().filter(|left| !left.is_empty())
 }
 
@@ -122,9 +121,9 @@ fn outside(value: OsString, image: &Path) -> Option<OsString> {
 mod tests {
     use super::*;
 
-    /// What is left of `host`, a list of `NAME=value`.
+    /// What a sidecar inherits from `host`, a list of `NAME=value`.
     fn left(host: &[&str], policy: &Inherit) -> Vec<String> {
-        show(of(host).hand_on(policy))
+        show(of(host).inherited_by(policy))
     }
 
     fn of(variables: &[&str]) -> Host {
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn by_default_everything_but_what_is_rarely_meant() {
+    fn the_default_leaves_out_proxies_and_node_options() {
         let host =
             ["A=1", "PATH=/bin", "HTTP_PROXY=x", "https_proxy=x", "No_Proxy=x", "NODE_OPTIONS=--inspect"];
         assert_eq!(left(&host, &Inherit::default()), ["A=1", "PATH=/bin"]);
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_choose_and_what_is_denied_is_not_allowed() {
+    fn deny_wins_over_allow() {
         let host = ["LANG=C", "LC_ALL=C", "LC_TIME=C", "LCD=1", "AWS_KEY=k", "HTTP_PROXY=x"];
         for (policy, expected) in [
             (Inherit::only(["LANG"]), &["LANG=C"][..]),
@@ -173,17 +172,17 @@ mod tests {
     }
 
     #[test]
-    fn windows_does_not_tell_case_and_needs_its_root() {
-        let windows = |host: &[&str], policy| show(Host { windows: true, ..of(host) }.hand_on(&policy));
+    fn windows_ignores_case_and_keeps_systemroot() {
+        let windows = |host: &[&str], policy| show(Host { windows: true, ..of(host) }.inherited_by(&policy));
         let host = ["Path=p", "systemroot=C:", "Port=1", "Aws_Key=k"];
         assert_eq!(windows(&host, Inherit::only(["PATH"])), ["Path=p", "systemroot=C:"]);
         assert_eq!(windows(&host, Inherit::default().except(["AWS_*"])), ["Path=p", "systemroot=C:"]);
     }
 
-    // There are none on Windows, where such paths are not absolute.
+    // Windows has no AppImages, and there such paths are not absolute.
     #[cfg(unix)]
     #[test]
-    fn an_app_image_is_undone() {
+    fn the_variables_of_an_app_image_are_undone() {
         let image = ["APPDIR=/tmp/.mount_a", "APPIMAGE=/home/u/a.AppImage", "ARGV0=a", "OWD=/home/u"];
         for (set, undone) in [
             (
@@ -199,7 +198,7 @@ mod tests {
             ("PYTHONDONTWRITEBYTECODE=1", None),
             ("GDK_BACKEND=x11", None),
             ("GTK_THEME=Adwaita:light", None),
-            // Not within it, and not changed in the least.
+            // Not within the image: unchanged.
             ("PATH=/tmp/.mount_ab/bin::/bin", Some("PATH=/tmp/.mount_ab/bin::/bin")),
             ("NOTE=see /tmp/.mount_a", Some("NOTE=see /tmp/.mount_a")),
         ] {
@@ -208,15 +207,15 @@ mod tests {
         }
     }
 
-    // There are none on Windows, where such paths are not absolute.
+    // Windows has no AppImages, and there such paths are not absolute.
     #[cfg(unix)]
     #[test]
-    fn no_app_image_is_undone_where_there_is_none() {
-        let kept = |host: Host| host.hand_on(&Inherit::default()).len();
+    fn without_an_app_image_nothing_is_undone() {
+        let kept = |host: Host| host.inherited_by(&Inherit::default()).len();
         let own = ["APPDIR=/home/u/app", "PATH=/home/u/app/bin:/bin", "GTK_THEME=dark"];
-        assert_eq!(kept(of(&own)), 3, "somebody's own variable of that name");
+        assert_eq!(kept(of(&own)), 3, "a variable of that name without an AppImage");
         let program = Some("/home/u/app/usr/bin/aios".into());
-        assert_eq!(kept(Host { program, ..of(&own) }), 1, "the launcher of an unpacked one says no more");
+        assert_eq!(kept(Host { program, ..of(&own) }), 1, "an unpacked AppImage sets APPDIR alone");
         for folder in ["APPDIR=/", "APPDIR=", "APPDIR=usr"] {
             assert_eq!(kept(of(&[folder, "APPIMAGE=a", "PATH=/bin"])), 3, "{folder}");
         }

@@ -1,4 +1,4 @@
-//! Starting the process that a specification describes.
+//! Starts the process of a [`Program`].
 
 use std::{process::Command, time::Duration};
 
@@ -13,21 +13,21 @@ use crate::{
     sys::{Group, SpawnRequest, Spawned},
 };
 
-/// A process that was started, and what nobody else was given.
+/// A started process, and the secrets that only it received.
 pub(crate) struct Launched {
     pub(crate) instance: Instance,
     pub(crate) token: Option<Token>,
     pub(crate) spawned: Spawned,
 }
 
-/// Starts the program with a fresh nonce, and with a fresh token where it is private, or says in words why it could not be
-/// started. `grace` is what it has to end by itself when this program is killed.
+/// Starts the program with a new nonce, and with a new token if it is private. An error is a sentence that explains the failure.
+/// `grace` is how long its processes may live after this process is killed.
 pub(crate) fn launch(
     program: &Program,
     grace: Duration,
     listener: Option<Listener>,
 ) -> Result<Launched, String> {
-    let no_random = |error| format!("the system gave no random bytes: {error}");
+    let no_random = |error| format!("the system returned no random bytes: {error}");
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(no_random)?;
     let instance = Instance::from_bytes(nonce);
@@ -49,7 +49,7 @@ fn command(
     command
         .args(&program.args)
         .env_clear()
-        .envs(Host::this().hand_on(&program.inherit))
+        .envs(Host::this().inherited_by(&program.inherit))
         .env(environment::PROTOCOL, environment::PROTOCOL_VERSION)
         .env(environment::INSTANCE, instance.to_string());
     if let Some(token) = token {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_start_has_a_token_of_its_own() {
+    fn each_token_is_new() {
         let tokens: Vec<_> = (0..100).map(|_| fresh_token().unwrap()).collect();
         let digits: std::collections::HashSet<_> = tokens.iter().map(Token::reveal).collect();
         assert_eq!(digits.len(), tokens.len());

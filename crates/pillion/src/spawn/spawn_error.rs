@@ -1,4 +1,4 @@
-//! Why a program could not be started, in inputs: what is at its path, and what this machine can run.
+//! Explains why a program could not be started, from what is at its path and what this machine can run.
 
 use std::{
     env, fs,
@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Explains a failed spawn of `program`, to be started in `dir`.
+/// Explains a failed spawn of `program` in the directory `dir`.
 pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> String {
-    // EMFILE, ENFILE (pipe(2)): whatever is wrong with the file besides, nothing of it can be read.
+    // EMFILE, ENFILE (pipe(2)). Without a descriptor the file cannot be examined.
     if cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)) {
-        return format!("this program has no file descriptor left for it, or the system has none: {error}");
+        return format!("this program or the system has no file descriptor left: {error}");
     }
     if let Some(dir) = dir
         && !dir.is_dir()
@@ -28,7 +28,7 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
     };
     let shown = path.display();
     let Ok(metadata) = fs::metadata(&path) else {
-        return format!("{shown} cannot be looked at: {error}");
+        return format!("{shown} cannot be examined: {error}");
     };
     if metadata.is_dir() {
         return format!("{shown} is a directory");
@@ -55,10 +55,10 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
     }
     match (error.kind(), head.as_deref().and_then(interpreter)) {
         (io::ErrorKind::NotFound, Some(interpreter)) => {
-            format!("{shown} is there, but not its interpreter {interpreter}, named in its first line")
+            format!("{shown} exists, but its interpreter {interpreter}, named in its first line, does not")
         }
         (io::ErrorKind::NotFound, None) => {
-            format!("{shown} is there, but not the dynamic loader that it was linked for (another libc?)")
+            format!("{shown} exists, but the dynamic loader that it was linked for does not (another libc?)")
         }
         // ENOEXEC, execve(2).
         _ if error.raw_os_error() == Some(8) => {
@@ -72,7 +72,7 @@ fn is_bare(program: &Path) -> bool {
     program.components().count() == 1 && program.parent() == Some(Path::new(""))
 }
 
-/// The file that would be executed.
+/// The file that the system would execute.
 fn locate(program: &Path, dir: Option<&Path>) -> Option<PathBuf> {
     if is_bare(program) {
         let path = env::var_os("PATH")?;
@@ -92,13 +92,13 @@ fn head(path: &Path) -> Option<Vec<u8>> {
 /// The interpreter that a script's first line names.
 fn interpreter(head: &[u8]) -> Option<String> {
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    // A carriage return at its end, from an editor on Windows, is part of the name: show it.
+    // A carriage return from an editor on Windows is part of the name: show it.
     Some(
         String::from_utf8_lossy(line).trim_matches([' ', '\t']).split(' ').next()?.escape_debug().to_string(),
     )
 }
 
-/// What an executable file is built for.
+/// The system and architecture of an executable file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Format {
     system: &'static str,
@@ -116,13 +116,13 @@ impl Format {
         let system = match env::consts::OS {
             "macos" => "macOS",
             "windows" => "Windows",
-            // Every other Unix that runs here runs ELF; which one, the file does not reliably say.
+            // Every other supported Unix runs ELF. The file does not reliably name the system.
             _ => "Linux",
         };
         Self { system, arch: env::consts::ARCH }
     }
 
-    /// Reads the start of a file; `None` for what is no executable, or one for several architectures.
+    /// Reads the start of a file. `None` if it is not an executable, or one for several architectures.
     fn read(head: &[u8]) -> Option<Self> {
         let u16_at = |at: usize| Some(u16::from_le_bytes(head.get(at..at + 2)?.try_into().ok()?));
         let u32_at = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use std::{os::unix::fs::PermissionsExt, process::Command};
 
-    /// Writes a program, really tries to start it, and explains the real error.
+    /// Writes a program, tries to start it, and explains the error.
     fn explain_file(content: &[u8], mode: u32) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("backend");
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_is_named_as_it_was_sought() {
+    fn a_missing_program_is_named() {
         let missing = io::Error::from(io::ErrorKind::NotFound);
         assert_eq!(explain(Path::new("/no/such/backend"), None, &missing), "no such file: /no/such/backend");
         let bare = explain(Path::new("no-such-program-x"), None, &missing);
@@ -198,7 +198,7 @@ mod tests {
         );
         assert_eq!(
             explain_file(b"#!/no/such/sh -e\n", 0o755),
-            "FILE is there, but not its interpreter /no/such/sh, named in its first line"
+            "FILE exists, but its interpreter /no/such/sh, named in its first line, does not"
         );
         let carriage_return = explain_file(b"#!/bin/sh\r\necho\r\n", 0o755);
         assert!(carriage_return.contains(r"interpreter /bin/sh\r"), "{carriage_return}");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_for_another_machine_is_recognised() {
+    fn a_program_for_another_machine_is_named() {
         let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
         elf.resize(64, 0);
         elf[18] = if cfg!(target_arch = "aarch64") { 62 } else { 183 };

@@ -1,4 +1,4 @@
-//! Waiting for what a sidecar depends on.
+//! Waits for the dependencies of a sidecar.
 
 use std::future;
 
@@ -9,36 +9,36 @@ use crate::{
     state::Event,
 };
 
-/// Another sidecar that has to be ready first.
+/// A sidecar that must be ready first.
 #[derive(Debug, Clone)]
 pub(crate) struct Dependency {
     pub(crate) snapshot: watch::Receiver<Snapshot>,
-    /// Whether its failure is as good as its readiness.
+    /// Whether its failure also releases the dependents.
     pub(crate) optional: bool,
 }
 
-/// What keeps a sidecar from being started.
+/// The wait for all dependencies.
 #[derive(Debug)]
 pub(crate) struct DependencyWait {
-    after: Vec<Dependency>,
-    told: Option<String>,
+    dependencies: Vec<Dependency>,
+    /// The failure that was reported last.
+    reported: Option<String>,
 }
 
 impl DependencyWait {
-    pub(crate) fn new(after: Vec<Dependency>) -> Self {
-        Self { after, told: None }
+    pub(crate) fn new(dependencies: Vec<Dependency>) -> Self {
+        Self { dependencies, reported: None }
     }
 
-    /// Waits until all are ready, or until it becomes known that one will not be without help. May be dropped and called
-    /// again.
+    /// Waits until all are ready, or until one has failed and that was not reported yet. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Event {
-        while let Some((closed, why)) = self.after.iter_mut().find_map(Dependency::closed) {
-            if why.is_some() && why != self.told {
-                self.told.clone_from(&why);
+        while let Some((snapshot, why)) = self.dependencies.iter_mut().find_map(Dependency::unready) {
+            if why.is_some() && why != self.reported {
+                self.reported.clone_from(&why);
                 return Event::DependencyFailed(why.unwrap_or_default());
             }
-            if closed.changed().await.is_err() {
-                // Its supervisor is gone, and with it every hope.
+            if snapshot.changed().await.is_err() {
+                // Its supervisor is gone, so it can never become ready.
                 future::pending::<()>().await;
             }
         }
@@ -47,8 +47,8 @@ impl DependencyWait {
 }
 
 impl Dependency {
-    /// Whether it is to be waited for, and what is wrong with it where that is known.
-    fn closed(&mut self) -> Option<(&mut watch::Receiver<Snapshot>, Option<String>)> {
+    /// Its snapshot if it must be waited for, and its failure if it has one.
+    fn unready(&mut self) -> Option<(&mut watch::Receiver<Snapshot>, Option<String>)> {
         let failure = match &self.snapshot.borrow_and_update().answer {
             ReadyAnswer::Up(_) => return None,
             ReadyAnswer::Down(_) if self.optional => return None,

@@ -1,4 +1,4 @@
-//! One sidecar through all its runs: the state machine, and what it takes to do what that says.
+//! The driver: runs the state machine of one sidecar through all its runs, and executes the actions.
 
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,36 +20,36 @@ use crate::{
     transport::handover::Handover,
 };
 
-/// How long a killed group has to be gone before it is given up.
+/// How long a killed group may take to be gone before the supervisor abandons it.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A future that goes on where it was when the loop comes back to it.
+/// A future that keeps its progress between two calls of [`Driver::next`].
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A sidecar and its processes, one after another.
+/// The state machine of a sidecar, and its present run.
 pub(crate) struct Driver {
     spec: Spec,
     after: Vec<Dependency>,
     events: broadcast::Sender<SidecarEvent>,
     state: Lifecycle,
     restarts: Restarts,
-    /// The origin of the times that the state machine is told.
-    born: Instant,
+    /// The zero of the times that the state machine receives.
+    created: Instant,
     run: Run,
-    /// What each run is handed, where that is wanted.
+    /// The listener that each run receives, if the specification asks for one.
     handover: Option<Handover>,
-    /// What it took to bring down the last run.
+    /// The stop outcome of the last run.
     outcome: StopOutcome,
 
-    // What is waited for, each only in the states that want it.
+    // What `next` waits for. Each is set only in the states that need it.
     dependency_wait: Option<DependencyWait>,
     deadline: Option<Instant>,
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
     liveness: Option<LivenessMonitor>,
-    emptied: Option<Pending<()>>,
+    group_empty: Option<Pending<()>>,
 }
 
-/// What a life waits for.
+/// What the driver waits for.
 pub(crate) enum Input {
     Output(Read),
     Probed(Result<HealthReport, NotReady>),
@@ -61,9 +61,9 @@ pub(crate) enum Input {
 }
 
 impl Driver {
-    /// Begins it: the sidecar is started, as soon as what it depends on is ready.
+    /// Creates the driver. It starts the sidecar as soon as the dependencies are ready.
     pub(crate) fn begin(spec: Spec, after: Vec<Dependency>, events: broadcast::Sender<SidecarEvent>) -> Self {
-        // Nobody but its owner starts or stops an attached server.
+        // An attached server belongs to another program, which alone starts and stops it.
         let policy = match spec.launch {
             Launch::Run(_) => spec.restart,
             Launch::Attach(_) => Restart::Never,
@@ -76,7 +76,7 @@ impl Driver {
             }
             Launch::Run(_) | Launch::Attach(_) => None,
         };
-        let mut life = Self {
+        let mut driver = Self {
             handover,
             run: Run::none(&spec, events.clone()),
             spec,
@@ -84,16 +84,16 @@ impl Driver {
             events,
             state,
             restarts,
-            born: Instant::now(),
+            created: Instant::now(),
             outcome: StopOutcome::NotRunning,
             dependency_wait: None,
             deadline: None,
             probe: None,
             liveness: None,
-            emptied: None,
+            group_empty: None,
         };
-        life.act(actions);
-        life
+        driver.act(actions);
+        driver
     }
 
     pub(crate) fn spec(&self) -> &Spec {
@@ -108,12 +108,12 @@ impl Driver {
         &self.state
     }
 
-    /// What it took to bring down the last run.
+    /// The stop outcome of the last run.
     pub(crate) fn outcome(&self) -> StopOutcome {
         self.outcome
     }
 
-    /// What is known beside the state.
+    /// What a snapshot is made from, besides the state.
     pub(crate) fn inputs(&self) -> StatusInputs<'_> {
         StatusInputs {
             spec: &self.spec,
@@ -133,9 +133,9 @@ impl Driver {
         ReadyAnswer::of(&self.state, &self.inputs())
     }
 
-    /// Waits for what happens next. May be dropped and called again.
+    /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
-        let Self { run, dependency_wait, deadline, probe, liveness, emptied, .. } = self;
+        let Self { run, dependency_wait, deadline, probe, liveness, group_empty, .. } = self;
         let (group, output) = match &mut run.process {
             Some(process) => {
                 ((!process.exited).then(|| Arc::clone(&process.group)), Some(&mut process.output))
@@ -144,7 +144,7 @@ impl Driver {
         };
         tokio::select! {
             exit = settled(group.map(|group| async move { group.wait_exit().await })) => Input::Exited(exit),
-            () = settled(emptied.as_mut()) => Input::Gone,
+            () = settled(group_empty.as_mut()) => Input::Gone,
             result = settled(probe.as_mut().map(|(_, attempt)| attempt)) => Input::Probed(result),
             result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
             () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
@@ -153,13 +153,13 @@ impl Driver {
         }
     }
 
-    /// Deals with what happened.
+    /// Translates the input into events for the state machine.
     pub(crate) async fn handle_input(&mut self, input: Input) {
         match input {
             Input::Output(read) => {
                 self.absorb(read);
-                // Under a flood this task would go on reading for its whole budget, while the readers of its events wait
-                // on the same worker and lose what they were woken for.
+                // Under a flood of output this task would use up its whole budget. Its readers wait on the same worker and
+                // would lose events.
                 tokio::task::yield_now().await;
             }
             Input::Probed(result) => self.probed(result),
@@ -170,7 +170,7 @@ impl Driver {
                 self.dispatch(Event::Exited(exit));
             }
             Input::Gone => {
-                self.emptied = None;
+                self.group_empty = None;
                 self.read_rest().await;
                 self.dispatch(Event::Gone);
             }
@@ -179,14 +179,14 @@ impl Driver {
         }
     }
 
-    /// Tells the state machine what happened, and does what it says.
+    /// Passes the event to the state machine, and executes its actions.
     pub(crate) fn dispatch(&mut self, event: Event) {
         let state = std::mem::replace(&mut self.state, Lifecycle::Waiting { blocked: None });
         let timer = state.timer();
         if let (Lifecycle::Ending(ending), Event::Gone) = (&state, &event) {
             self.outcome = ending.outcome();
         }
-        let (state, actions) = state.on(event, &mut self.restarts, self.born.elapsed());
+        let (state, actions) = state.on(event, &mut self.restarts, self.created.elapsed());
         if state.timer() != timer {
             self.deadline = state.timer().and_then(|timer| self.deadline(timer));
         }
@@ -194,7 +194,7 @@ impl Driver {
         self.act(actions);
     }
 
-    /// A limit beyond what the clock can express is no limit.
+    /// When this timer ends; `None` if that is later than the clock can express.
     fn deadline(&self, timer: Timer) -> Option<Instant> {
         Instant::now().checked_add(match timer {
             Timer::Ready => self.spec.ready_timeout,
@@ -229,7 +229,7 @@ impl Driver {
                 Action::WatchGroup => {
                     if let Some(process) = &self.run.process {
                         let group = Arc::clone(&process.group);
-                        self.emptied = Some(Box::pin(async move { group.wait_empty().await }));
+                        self.group_empty = Some(Box::pin(async move { group.wait_empty().await }));
                     }
                 }
             }
@@ -246,7 +246,7 @@ impl Driver {
             Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr } => {
                 self.probe = None;
                 if self.liveness.is_none() {
-                    let probe = self.question(*addr);
+                    let probe = self.probe_of(*addr);
                     self.liveness = probe
                         .zip(self.spec.liveness)
                         .map(|(probe, liveness)| LivenessMonitor::new(probe, liveness));
@@ -257,7 +257,8 @@ impl Driver {
                 if let (Lifecycle::Down(_), Some(handover)) = (&self.state, &mut self.handover) {
                     handover.close();
                 }
-                (self.dependency_wait, self.probe, self.liveness, self.emptied) = (None, None, None, None);
+                (self.dependency_wait, self.probe, self.liveness, self.group_empty) =
+                    (None, None, None, None);
                 // Reaps the leader, and kills what might be left of its group.
                 self.run.process = None;
             }
@@ -283,7 +284,7 @@ impl Driver {
         }
     }
 
-    /// Sees from the announcement whether the listener was taken.
+    /// Checks that the announced address is that of the handed-over listener.
     fn check_listener_taken(&mut self, announced: ListenAddr) {
         if let Some(handover) = &mut self.handover
             && !handover.announced(announced)
@@ -308,8 +309,7 @@ impl Driver {
                 let hopeless = error == NotReady::Unproved;
                 self.run.diagnostics.not_ready = Some(error);
                 if let Lifecycle::Starting(Step::Probing { addr }) = self.state {
-                    // Whoever serves there does not hold the token, and will not learn it: the time for a start is as good
-                    // as over.
+                    // The server there does not hold the token and cannot get it, so waiting for the time limit is useless.
                     if hopeless { self.dispatch(Event::Expired) } else { self.probe(addr, number + 1) }
                 }
             }
@@ -317,12 +317,12 @@ impl Driver {
     }
 
     fn probe(&mut self, addr: ListenAddr, number: u32) {
-        let Some(probe) = self.question(addr) else { return };
+        let Some(probe) = self.probe_of(addr) else { return };
         self.probe = Some((number, Box::pin(async move { probe.attempt(number).await })));
     }
 
-    /// `None` for a place that is not there, as which none is accepted.
-    fn question(&self, addr: ListenAddr) -> Option<Probe> {
+    /// The health probe of this address. `None` if no connector is known; `absorb` has already rejected such announcements.
+    fn probe_of(&self, addr: ListenAddr) -> Option<Probe> {
         Some(Probe {
             connector: self.connector(addr)?,
             path: self.spec.health_path.clone(),
@@ -332,7 +332,7 @@ impl Driver {
         })
     }
 
-    /// How to reach a place; `None` for a socket that nobody was handed.
+    /// How to reach this address. `None` for a local socket that was not handed over.
     fn connector(&self, addr: ListenAddr) -> Option<Connector> {
         match addr {
             ListenAddr::Tcp(port) => Some(Connector::Tcp(port)),
@@ -364,15 +364,15 @@ impl Driver {
     }
 }
 
-/// Somewhere between half of the pause and all of it, so that what went down together does not come back together.
+/// A random duration between half of the pause and all of it, so that sidecars that crashed together do not restart together.
 fn jitter(pause: Duration) -> Duration {
     let mut byte = [0];
-    // Without random bytes, the full pause is as good.
+    // Without random bytes use the full pause.
     let part = if getrandom::fill(&mut byte).is_ok() { u32::from(byte[0]) } else { 255 };
     pause / 2 + pause / 2 * part / 255
 }
 
-/// Waits for a future that may not be there; without one, for ever.
+/// Waits for the future; without one, waits for ever.
 pub(crate) async fn settled<F: Future>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,

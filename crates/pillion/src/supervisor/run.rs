@@ -1,4 +1,4 @@
-//! One run of a sidecar: its process, where it has one, and what is known of it.
+//! One run of a sidecar: its process, if it has one, and what the supervisor knows about it.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use crate::{
     sys::Group,
 };
 
-/// From a launch to the next.
+/// One process lifetime of a sidecar.
 pub(crate) struct Run {
     name: String,
     events: broadcast::Sender<SidecarEvent>,
     pub(crate) process: Option<Process>,
     pub(crate) pid: Option<u32>,
-    /// The nonce that the process was given.
+    /// The nonce that the process received.
     pub(crate) instance: Option<Instance>,
-    /// The token that it was given, where it is private.
+    /// The token that the process received, if it is private.
     pub(crate) token: Option<Token>,
-    /// The version that its health names.
+    /// The version from its health report.
     pub(crate) version: Option<String>,
     pub(crate) tail: Tail,
     pub(crate) diagnostics: StartDiagnostics,
@@ -38,11 +38,11 @@ pub(crate) struct Run {
 pub(crate) struct Process {
     pub(crate) group: Arc<Group>,
     pub(crate) output: Output,
-    /// Whether the leader's end was seen.
+    /// Whether the leader has ended.
     pub(crate) exited: bool,
 }
 
-/// What a sidecar does that its author should know of.
+/// The kinds of notices. Each is published once in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoticeKind {
     AnnouncedTwice,
@@ -52,7 +52,7 @@ pub(crate) enum NoticeKind {
 }
 
 impl Run {
-    /// Before the first launch.
+    /// A run without a process.
     pub(crate) fn none(spec: &Spec, events: broadcast::Sender<SidecarEvent>) -> Self {
         Self {
             name: spec.name.clone(),
@@ -69,7 +69,7 @@ impl Run {
         }
     }
 
-    /// Starts the process, if there is one to start; says what came of it.
+    /// Starts the process, unless the server is attached. Returns the run, and the event for the state machine.
     pub(crate) fn launch(
         spec: &Spec,
         listener: Option<Listener>,
@@ -85,7 +85,7 @@ impl Run {
                 if let Some(why) = spawned.unguarded {
                     run.notice(
                         NoticeKind::Unguarded,
-                        format!("no guard watches over it: {why}; if this program is killed, it may be left behind"),
+                        format!("no guard watches this sidecar: {why}; if this program is killed, the sidecar may survive it"),
                     );
                 }
                 (run.instance, run.token) = (Some(instance), token);
@@ -101,7 +101,7 @@ impl Run {
         }
     }
 
-    /// Takes in what was read, and returns the places that it announces.
+    /// Stores and publishes the output. Returns the announced addresses.
     pub(crate) fn absorb(&mut self, read: Read) -> Vec<ListenAddr> {
         self.tail.push(&read.lines);
         if !read.lines.is_empty() {
@@ -112,8 +112,8 @@ impl Run {
             match announcement {
                 Announcement::Of(addr) => addrs.push(addr),
                 Announcement::Malformed(line) => self.misannounced(format!(
-                    "it printed {line:?}, which is no announcement: a port is a number from 1 to 65535, a socket is \
-                     called {LISTENER}, and nothing else is"
+                    "it printed {line:?}, which is not a valid announcement: write a port from 1 to 65535 after BACKEND_PORT:, \
+                     or {LISTENER} after BACKEND_SOCKET:, and nothing else"
                 )),
                 Announcement::Unfinished(line) => {
                     self.misannounced(format!("it printed {line:?} without the newline that completes it"));
@@ -125,22 +125,22 @@ impl Run {
         addrs
     }
 
-    /// Notes an announcement that is none, which may be why the start fails.
+    /// Records an invalid announcement, which may explain a failed start.
     pub(crate) fn misannounced(&mut self, note: String) {
         self.diagnostics.misannounced = Some(note.clone());
         self.notice(NoticeKind::Misannounced, note);
     }
 
-    /// Reports an oddity, once a run: a sidecar that repeats it would flood whoever listens.
-    pub(crate) fn notice(&mut self, oddity: NoticeKind, text: String) {
-        if !self.noticed.contains(&oddity) {
-            self.noticed.push(oddity);
+    /// Publishes a notice, once for each kind: a sidecar that repeats its mistake must not flood the readers.
+    pub(crate) fn notice(&mut self, kind: NoticeKind, text: String) {
+        if !self.noticed.contains(&kind) {
+            self.noticed.push(kind);
             tracing::warn!(sidecar = self.name, "{text}");
             self.publish(SidecarEvent::Notice(text));
         }
     }
 
-    /// The leader is dead.
+    /// Records the end of the leader.
     pub(crate) fn exited(&mut self) {
         self.diagnostics.lived = Some(self.started.elapsed());
         if let Some(process) = &mut self.process {
@@ -149,7 +149,7 @@ impl Run {
     }
 
     fn publish(&self, event: SidecarEvent) {
-        // An error means that nobody listens.
+        // An error means that there is no subscriber.
         let _ = self.events.send(event);
     }
 }

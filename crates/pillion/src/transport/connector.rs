@@ -1,4 +1,4 @@
-//! How this program reaches the server of a run.
+//! The connector: how this process reaches the server of a run.
 
 use std::{
     io,
@@ -12,26 +12,26 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The address of a place, which for a socket is more than the sidecar knows of it.
+/// How to connect to a run. For a local socket this is more than its listen address tells.
 #[derive(Debug, Clone)]
 pub(crate) enum Connector {
-    /// A port of 127.0.0.1.
+    /// To a port of 127.0.0.1.
     Tcp(NonZeroU16),
-    /// The socket that was handed over.
+    /// To the Unix domain socket that was handed over.
     #[cfg(unix)]
     Unix(std::sync::Arc<crate::transport::unix_socket::Name>),
-    /// The pipe that the sidecar was told to create.
+    /// To the named pipe whose name the sidecar received.
     #[cfg(windows)]
     NamedPipe(crate::transport::named_pipe::Pipe),
 }
 
-/// A connection, of whatever kind.
+/// A connection of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Connector {
-    /// What the sidecar calls it.
+    /// The listen address, as the sidecar announces it.
     pub(crate) fn listen_addr(&self) -> ListenAddr {
         match self {
             Self::Tcp(port) => ListenAddr::Tcp(*port),
@@ -42,7 +42,7 @@ impl Connector {
         }
     }
 
-    /// The same, served by these processes, where the system can tell.
+    /// The same connector, which accepts only these processes as the server of a pipe.
     #[cfg(windows)]
     pub(crate) fn of(&self, group: &std::sync::Arc<crate::sys::Group>) -> Self {
         match self {
@@ -51,7 +51,7 @@ impl Connector {
         }
     }
 
-    /// Connects, straight to the connector: no resolver, no proxy.
+    /// Connects without resolver and proxy.
     pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         match self {
             Self::Tcp(port) => {

@@ -1,8 +1,8 @@
-//! The listener that is bound once and handed to each run, so that it outlives a crash: whoever connects in between waits in
-//! its queue for the next run. By systemd's convention (`sd_listen_fds(3)`).
+//! Socket activation: the supervisor binds a listener once and hands it to each run, by systemd's convention
+//! (`sd_listen_fds(3)`). The listener survives a crash; a client that connects between two runs waits in its queue.
 //!
-//! On Windows no listener can be handed over. What stands in the place of a socket there is the name of a pipe, which the run
-//! creates; it is another one in each run, so that nobody can have taken it.
+//! Windows cannot hand over a listener. There the run receives the name of a pipe and creates the pipe. Each run has a new name, so
+//! that no other program can create the pipe first.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -13,14 +13,14 @@ use pillion_protocol::ListenAddr;
 
 use crate::{listener::Listener, spec::Transport, transport::connector::Connector};
 
-/// The listener of one sidecar. It is open while there is, or is about to be, a run to serve it.
+/// The listener of one sidecar. It is open while a run serves it, or will serve it.
 #[derive(Debug)]
 pub(crate) struct Handover {
     transport: Transport,
     listener: Option<Listener>,
-    /// Where it is, or was.
+    /// How to reach the present or last listener.
     connector: Option<Connector>,
-    /// Whether the last run listened on it, as its announcement showed.
+    /// Whether the last run announced this listener.
     taken: bool,
 }
 
@@ -29,10 +29,10 @@ impl Handover {
         Self { transport, listener: None, connector: None, taken: false }
     }
 
-    /// The listener for the next run: the one there is, or a new one, on the port of the last one if nobody took that.
-    /// A pipe is a new one always. Nothing where the system has none; the sidecar then finds a port by itself.
+    /// The listener for the next run: the open one, or a new one, if possible on the same port. A pipe is always new. `None` if the
+    /// system cannot bind one; then the sidecar chooses a port itself.
     pub(crate) fn offer(&mut self) -> Option<Listener> {
-        // The name of a pipe is for one run: by the next one, others know it.
+        // Other programs can list the name of a pipe once it exists, so each run needs a new name.
         #[cfg(windows)]
         if let Some(Listener::NamedPipe(_)) = self.listener {
             self.close();
@@ -54,7 +54,8 @@ impl Handover {
         }
     }
 
-    /// Hears where the run announces to be. To a listener that it did not take nobody is to connect.
+    /// Takes note of the announced address, and returns whether it is that of the listener. Closes a listener that the run did not
+    /// take, so that no client waits in its queue.
     pub(crate) fn announced(&mut self, addr: ListenAddr) -> bool {
         self.taken = self.connector().map(Connector::listen_addr) == Some(addr);
         if !self.taken {
@@ -63,28 +64,28 @@ impl Handover {
         self.taken
     }
 
-    /// What does not hold where the listener is not taken.
+    /// What the user loses if the run did not take the listener.
     pub(crate) fn lost(&self) -> &'static str {
         match self.transport {
             Transport::Tcp => "requests fail while it restarts",
-            Transport::Local => "it has a port, which every program of this machine reaches",
+            Transport::Local => "it has a port, which every program of this machine can reach",
         }
     }
 
-    /// Nobody is going to serve it: connections are to be refused, and not to wait.
+    /// Closes the listener, because no run will serve it: clients must be refused instead of waiting.
     pub(crate) fn close(&mut self) {
         self.listener = None;
-        // A port is taken again; of a socket nothing is to be left.
-        self.connector = self.connector.take().filter(|address| address.listen_addr().port().is_some());
+        // The next run gets the same port. Nothing is kept of a local socket.
+        self.connector = self.connector.take().filter(|connector| connector.listen_addr().port().is_some());
         self.taken = false;
     }
 
-    /// How to reach the listener there is.
+    /// How to reach the open listener.
     pub(crate) fn connector(&self) -> Option<&Connector> {
         self.connector.as_ref().filter(|_| self.listener.is_some())
     }
 
-    /// The port, where a run serves it, or the next one is going to.
+    /// The port that a run serves or the next run will serve.
     pub(crate) fn port(&self) -> Option<NonZeroU16> {
         self.connector.as_ref().filter(|_| self.taken)?.listen_addr().port()
     }
@@ -101,7 +102,7 @@ fn bind_socket() -> Option<(Listener, Connector)> {
     match crate::transport::unix_socket::bind() {
         Ok((listener, name)) => Some((Listener::Unix(listener), Connector::Unix(name.into()))),
         Err(error) => {
-            tracing::warn!(%error, "no socket could be bound");
+            tracing::warn!(%error, "cannot bind a local socket");
             None
         }
     }
@@ -112,7 +113,7 @@ fn bind_socket() -> Option<(Listener, Connector)> {
     match crate::transport::named_pipe::Pipe::fresh() {
         Ok(pipe) => Some((Listener::NamedPipe(pipe.name), Connector::NamedPipe(pipe))),
         Err(error) => {
-            tracing::warn!(%error, "no name for a pipe could be chosen");
+            tracing::warn!(%error, "cannot choose the name of a pipe");
             None
         }
     }

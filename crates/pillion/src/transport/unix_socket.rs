@@ -1,4 +1,4 @@
-//! A Unix domain socket that nobody but this program finds.
+//! A Unix domain socket that only this process can find.
 
 use std::{
     env, fs, io,
@@ -8,11 +8,11 @@ use std::{
 
 use tempfile::TempDir;
 
-/// What this program connects to. Nobody can any more once it is dropped, but who is connected stays so.
+/// The name of the socket, for clients in this process. After it is dropped no client can connect; existing connections stay.
 ///
-/// On Linux it is a descriptor, and not a file: once the socket is bound its name is removed, and `/proc/self/fd` leads to it
-/// all the same (`proc_pid_fd(5)`). So nothing is left behind however this program ends, and others have to pass the
-/// system's check for who may trace this process before they find it. Elsewhere it is a file in a directory of mode 0700.
+/// On Linux it is a descriptor: the file of the socket is removed after the bind, and `/proc/self/fd` still leads to the socket
+/// (`proc_pid_fd(5)`). So no file is left, however this process ends, and another process finds the socket only if the system lets
+/// it trace this process. Elsewhere it is a file in a directory of mode 0700.
 #[derive(Debug)]
 pub(crate) struct Name {
     path: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// For `connect(2)`. It is short: addresses have 108 bytes, on macOS 104 (unix(7)).
+    /// The path for `connect(2)`. It must be short: an address has 108 bytes, on macOS 104 (unix(7)).
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -34,13 +34,13 @@ impl Name {
         use rustix::fs::{Mode, OFlags, open};
 
         let inode = open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        let nameless = PathBuf::from(format!("/proc/self/fd/{}", inode.as_raw_fd()));
-        // Without /proc the name is needed.
-        if !nameless.exists() {
+        let path_of_descriptor = PathBuf::from(format!("/proc/self/fd/{}", inode.as_raw_fd()));
+        // Without /proc the file must stay.
+        if !path_of_descriptor.exists() {
             return Ok(Self { path, _inode: inode, _directory: Some(directory) });
         }
         directory.close()?;
-        Ok(Self { path: nameless, _inode: inode, _directory: None })
+        Ok(Self { path: path_of_descriptor, _inode: inode, _directory: None })
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -49,7 +49,7 @@ impl Name {
     }
 }
 
-/// A socket that listens, where the user's own runtime files are, or else among the temporary ones.
+/// Binds a socket in the user's runtime directory, or else in the directory for temporary files.
 pub(crate) fn bind() -> io::Result<(UnixListener, Name)> {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
     match runtime.map(|path| bind_in(&path)) {
@@ -65,7 +65,7 @@ fn bind_in(base: &Path) -> io::Result<(UnixListener, Name)> {
     Ok((listener, Name::new(directory, path)?))
 }
 
-/// A directory that other users cannot enter, from the moment it is there.
+/// Creates a directory that other users can never enter: its mode is set at its creation.
 fn private_directory(base: &Path) -> io::Result<TempDir> {
     tempfile::Builder::new()
         .prefix("pillion-")
@@ -83,13 +83,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_has_the_name_connects_and_nobody_does_after_it() {
+    fn clients_connect_until_the_name_is_dropped() {
         let base = tempfile::tempdir().unwrap();
         let (listener, name) = bind_in(base.path()).unwrap();
         UnixStream::connect(name.path()).unwrap().write_all(b"hello").unwrap();
-        let mut heard = String::new();
-        listener.accept().unwrap().0.read_to_string(&mut heard).unwrap();
-        assert_eq!(heard, "hello");
+        let mut received = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "hello");
         let path = name.path().to_owned();
         drop(name);
         UnixStream::connect(path).unwrap_err();
@@ -98,7 +98,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn nothing_on_disk_leads_to_it() {
+    fn no_file_leads_to_the_socket() {
         let base = tempfile::tempdir().unwrap();
         let bound = bind_in(base.path()).unwrap();
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn while_it_is_bound_other_users_cannot_enter_the_directory() {
+    fn other_users_cannot_enter_the_directory() {
         let base = tempfile::tempdir().unwrap();
         let directory = private_directory(base.path()).unwrap();
         assert_eq!(fs::metadata(directory.path()).unwrap().permissions().mode() & 0o7777, 0o700);
     }
 
     #[test]
-    fn a_directory_that_is_too_deep_is_said_to_be() {
+    fn a_path_that_is_too_long_is_an_error() {
         let base = tempfile::tempdir().unwrap();
         let deep = base.path().join("d".repeat(100));
         fs::create_dir(&deep).unwrap();

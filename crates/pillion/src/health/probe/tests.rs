@@ -1,4 +1,4 @@
-//! A server that may not be the one that was started: what it is asked, and what it never hears.
+//! Probes of servers that may not be the started sidecar: what they are asked, and that they never receive the token.
 
 use std::num::NonZeroU16;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::*;
 
-/// A probe of a server on `port` that was given this token.
+/// A probe of a server on `port` that should hold this token.
 fn probe(port: u16, token: &Token) -> Probe {
     let connector = Connector::Tcp(NonZeroU16::new(port).unwrap());
     Probe { connector, path: "/health".to_owned(), instance: None, token: Some(token.clone()), run: None }
@@ -30,27 +30,26 @@ fn ok(headers: &str, body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Answers the requests of one connection, each as `answer` says of its head; returns everything that was heard once the
-/// connection is closed.
+/// Answers each request of one connection with `answer(head)`. Returns all that it received once the connection is closed.
 async fn server(listener: &TcpListener, mut answer: impl FnMut(&str) -> String) -> String {
     let (mut stream, _) = listener.accept().await.unwrap();
-    let (mut heard, mut answered) = (String::new(), 0);
+    let (mut received, mut answered) = (String::new(), 0);
     loop {
         let mut buffer = [0; 1024];
         let read = stream.read(&mut buffer).await.unwrap_or(0);
         if read == 0 {
-            return heard;
+            return received;
         }
-        heard.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
-        while let Some(end) = heard[answered..].find("\r\n\r\n") {
-            let said = answer(&heard[answered..answered + end]);
+        received.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        while let Some(end) = received[answered..].find("\r\n\r\n") {
+            let said = answer(&received[answered..answered + end]);
             stream.write_all(said.as_bytes()).await.unwrap();
             answered += end + 4;
         }
     }
 }
 
-/// The proof that whoever holds `token` and listens on `port` gives for the challenge in `head`.
+/// The proof of `token` on `port` for the challenge in `head`.
 fn proof(token: &Token, port: u16, head: &str) -> String {
     let challenge = head.lines().find_map(|line| line.strip_prefix("pillion-challenge: ")).unwrap();
     let challenge = Challenge::read(challenge.as_bytes()).unwrap();
@@ -58,7 +57,7 @@ fn proof(token: &Token, port: u16, head: &str) -> String {
 }
 
 #[tokio::test]
-async fn who_proves_it_hears_the_token_on_the_same_connection() {
+async fn a_server_that_proves_the_token_receives_it_on_the_same_connection() {
     let (listener, port) = listen().await;
     let token = token(1);
     let bearer = format!("authorization: Bearer {}", token.reveal());
@@ -70,28 +69,28 @@ async fn who_proves_it_hears_the_token_on_the_same_connection() {
         }
     });
     let probe = probe(port, &token);
-    let (answer, heard) = tokio::join!(probe.attempt(0), server);
+    let (answer, received) = tokio::join!(probe.attempt(0), server);
     assert_eq!(answer.unwrap().version.as_deref(), Some("1.2.3"));
-    let (first, second) = heard.split_once("\r\n\r\n").unwrap();
+    let (first, second) = received.split_once("\r\n\r\n").unwrap();
     assert!(first.contains("pillion-challenge: ") && !first.contains("authorization"), "{first}");
     assert!(second.contains(&bearer) && !second.contains("pillion-challenge"), "{second}");
 }
 
 #[tokio::test]
-async fn who_does_not_prove_it_is_a_stranger_and_hears_no_token() {
+async fn a_server_without_the_proof_is_rejected_and_receives_no_token() {
     let (listener, port) = listen().await;
     let (old, token, other) = (token(1), token(2), token(3));
-    let mut heard_before = String::new();
+    let mut received_before = String::new();
     for squatter in ["silent", "empty", "old token", "other token", "other port", "echo", "replay"] {
-        let head_of_another_attempt = heard_before.clone();
+        let head_of_another_attempt = received_before.clone();
         let server = server(&listener, |head| {
             let proof = match squatter {
                 "silent" => String::new(),
                 "empty" => "pillion-proof: \r\n".to_owned(),
-                // A backend of the run before this one still holds the port.
+                // A backend of an earlier run still holds the port.
                 "old token" => proof(&old, port, head),
                 "other token" => proof(&other, port, head),
-                // It asked the real one, which listens elsewhere.
+                // It asked the real sidecar, which listens on another port.
                 "other port" => proof(&token, port ^ 1, head),
                 "echo" => head.lines().last().unwrap().replace("challenge", "proof") + "\r\n",
                 "replay" => proof(&token, port, &head_of_another_attempt),
@@ -100,27 +99,30 @@ async fn who_does_not_prove_it_is_a_stranger_and_hears_no_token() {
             ok(&proof, r#"{"status":"ok","version":"6.6.6"}"#)
         });
         let probe = probe(port, &token);
-        let (answer, heard) = tokio::join!(probe.attempt(0), server);
+        let (answer, received) = tokio::join!(probe.attempt(0), server);
         assert_eq!(answer, Err(NotReady::Unproved), "{squatter}");
-        assert!(!heard.contains(token.reveal()) && !heard.contains("authorization"), "{squatter}: {heard}");
-        assert_eq!(heard.matches("\r\n\r\n").count(), 1, "{squatter} was asked once: {heard}");
-        heard_before = heard;
+        assert!(
+            !received.contains(token.reveal()) && !received.contains("authorization"),
+            "{squatter}: {received}"
+        );
+        assert_eq!(received.matches("\r\n\r\n").count(), 1, "{squatter} was asked once: {received}");
+        received_before = received;
     }
 }
 
 #[tokio::test]
-async fn who_proves_it_and_hangs_up_is_not_called_again() {
+async fn a_proof_with_connection_close_is_enough() {
     let (listener, port) = listen().await;
     let token = token(1);
     let server = server(&listener, |head| ok(&(proof(&token, port, head) + "connection: close\r\n"), ""));
     let probe = probe(port, &token);
-    let (answer, heard) = tokio::join!(probe.attempt(0), server);
+    let (answer, received) = tokio::join!(probe.attempt(0), server);
     assert_eq!(answer, Ok(HealthReport::default()));
-    assert!(!heard.contains(token.reveal()), "{heard}");
+    assert!(!received.contains(token.reveal()), "{received}");
 }
 
 #[tokio::test]
-async fn who_proves_it_and_is_not_well_is_not_ready() {
+async fn an_error_status_means_not_ready_despite_the_proof() {
     let (listener, port) = listen().await;
     let token = token(1);
     let refuses = |status: &str| format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
