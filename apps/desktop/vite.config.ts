@@ -3,17 +3,17 @@ import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
 import { defaultClientConditions, defaultServerConditions, defineConfig } from "vite";
 
-/** In this repository the guest bindings are compiled from source; apps outside get their built form. */
+/** This repository compiles the guest bindings from source; apps elsewhere use the built package. */
 const SOURCE = "pillion-source";
 
 export default defineConfig(({ mode }) => ({
   plugins: [react(), tailwindcss()],
   clearScreen: false,
   resolve: { conditions: [SOURCE, ...defaultClientConditions] },
-  // Tests in the environment of Node are resolved as a server's code is.
+  // Vitest resolves tests in the Node environment as server code.
   ssr: { resolve: { conditions: [SOURCE, ...defaultServerConditions] } },
   server: {
-    // Tauri's devUrl names exactly this address, so another port would only be a window that stays empty.
+    // Tauri's devUrl is this address: with another port, the window would stay empty.
     host: "127.0.0.1",
     port: 1420,
     strictPort: true,
@@ -21,9 +21,9 @@ export default defineConfig(({ mode }) => ({
   },
   build: {
     outDir: mode === "bench" ? "dist-bench" : "dist",
-    // WKWebView and WebKitGTK from Safari 16.4 on, which is what Tailwind 4 asks for; WebView2 keeps itself current.
+    // WKWebView and WebKitGTK from Safari 16.4 on, the minimum of Tailwind 4; WebView2 updates itself.
     target: ["safari16.4", "chrome111"],
-    // The content security policy allows neither inline scripts nor data: URLs.
+    // The content security policy forbids inline scripts and data: URLs.
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
   },

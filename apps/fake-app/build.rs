@@ -1,8 +1,7 @@
-//! Hands the build to tauri-build.
+//! Runs tauri-build.
 
 fn main() {
     tauri_build::build();
-    // `generate_context!` merges what this variable holds into the configuration. Where one build makes several apps,
-    // that is meant for the others.
+    // `generate_context!` merges this variable into the configuration. In a build of several apps, its value is for the others.
     println!("cargo:rustc-env=TAURI_CONFIG={{}}");
 }

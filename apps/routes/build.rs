@@ -1,4 +1,4 @@
-//! Hands the build to tauri-build.
+//! Runs tauri-build.
 
 fn main() {
     tauri_build::build();

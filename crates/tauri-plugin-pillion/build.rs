@@ -1,18 +1,20 @@
-//! Generates a permission for each command, and what an editor knows of their scopes.
+//! Generates a permission for each command, and the JSON schema of the scope entries, which editors use.
 
 const COMMANDS: &[&str] = &[
     "ready", "status", "watch", "unwatch", "connect", "logs", "request", "read", "cancel", "restart", "swap",
     "stop",
 ];
 
-/// Narrows a permission to a sidecar, or, under `deny`, takes one out of it. Without any, it is for all sidecars.
+/// Under `allow`, limits a permission to this sidecar; under `deny`, excludes the sidecar. Without entries, the permission is for
+/// all sidecars.
 #[derive(schemars::JsonSchema)]
-#[expect(dead_code, reason = "only its schema is used; src/scope.rs reads it")]
-struct Entry {
+#[schemars(rename = "Entry")]
+#[expect(dead_code, reason = "only its schema is used; src/scope.rs parses the entries")]
+struct ScopeEntry {
     /// The sidecar's name in `tauri.conf.json`.
     sidecar: String,
 }
 
 fn main() {
-    tauri_plugin::Builder::new(COMMANDS).global_scope_schema(schemars::schema_for!(Entry)).build();
+    tauri_plugin::Builder::new(COMMANDS).global_scope_schema(schemars::schema_for!(ScopeEntry)).build();
 }

@@ -1,8 +1,8 @@
-//! Hands the build to tauri-build, and makes it bearable in a clean clone.
+//! Runs tauri-build, also before the sidecar is built.
 //!
-//! tauri-build fails when a `bundle.externalBin` file is absent, so that not even `cargo check` works before the
-//! sidecar was built ([tauri#14602]). Here an absent sidecar is a warning: the build goes on without it, the app says
-//! at run time what is missing, and `tauri build` still refuses to bundle. The next build sees the file when it is there.
+//! tauri-build fails if a `bundle.externalBin` file is absent, so that not even `cargo check` works in a clean clone
+//! ([tauri#14602]). Here an absent sidecar is a warning: the build continues without it, the app reports the missing file at run
+//! time, and `tauri build` still refuses to bundle. The next build uses the file once it exists.
 //!
 //! [tauri#14602]: https://github.com/tauri-apps/tauri/issues/14602
 
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use tauri_build::{AppManifest, Attributes};
 use tauri_utils::{config::parse, platform::Target, resources::external_binaries};
 
-/// Where `cargo xtask sidecar` puts the sidecars, as `bundle.externalBin` names them.
+/// The folder where `cargo xtask sidecar` puts the sidecars, as in `bundle.externalBin`.
 const SIDECARS: &str = "binaries";
 
-/// Says that a build script above this one has already looked for the sidecars.
-const LOOKED: &str = "AIOS_BUILD_LOOKED_FOR_SIDECARS";
+/// Set by the outer build script for the inner one, which then does not check for sidecars again.
+const CHECKED: &str = "AIOS_BUILD_CHECKED_SIDECARS";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let missing = if env::var_os(LOOKED).is_some() { Vec::new() } else { missing_sidecars()? };
+    let missing = if env::var_os(CHECKED).is_some() { Vec::new() } else { missing_sidecars()? };
     if missing.is_empty() {
         let commands = AppManifest::new().commands(&["get_backend_port"]);
         tauri_build::try_build(Attributes::new().app_manifest(commands))?;
@@ -27,41 +27,41 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for file in &missing {
         println!(
-            "cargo:warning=no sidecar at {file}: run `cargo xtask sidecar` before you run or bundle the app"
+            "cargo:warning=there is no sidecar at {file}: run `cargo xtask sidecar` before you run or bundle the app"
         );
     }
-    // Cargo watches the folder, since it takes a watched file that is absent for changed in every build.
+    // Cargo watches the folder and not the files: it treats an absent file as changed in every build.
     fs::create_dir_all(SIDECARS)?;
     println!("cargo:rerun-if-changed={SIDECARS}");
     build_without_sidecars()
 }
 
-/// The sidecar files that the configuration names and that are not there.
+/// The sidecar files that the configuration names and that do not exist.
 fn missing_sidecars() -> Result<Vec<String>, Box<dyn Error>> {
     let triple = env::var("TARGET")?;
     let target = Target::from_triple(&triple);
     let (config, _) = parse::read_from(target, Path::new("."))?;
-    let named: Vec<String> = match config.pointer("/bundle/externalBin") {
-        Some(named) => serde_json::from_value(named.clone())?,
+    let names: Vec<String> = match config.pointer("/bundle/externalBin") {
+        Some(names) => serde_json::from_value(names.clone())?,
         None => Vec::new(),
     };
-    Ok(external_binaries(&named, &triple, &target)
+    Ok(external_binaries(&names, &triple, &target)
         .into_iter()
         .filter(|file| !Path::new(file).is_file())
         .collect())
 }
 
-/// Runs this very program again with a configuration that names no sidecar. tauri-build takes changes to the
-/// configuration from its environment alone, and a process cannot safely change its own.
+/// Runs this program again with a configuration without sidecars. tauri-build takes changes to the configuration only from its
+/// environment, and a process cannot safely change its own environment.
 fn build_without_sidecars() -> Result<(), Box<dyn Error>> {
     let mut config: Value = match env::var("TAURI_CONFIG") {
-        Ok(given) => serde_json::from_str(&given)?,
+        Ok(config) => serde_json::from_str(&config)?,
         Err(_) => json!({}),
     };
     config["bundle"]["externalBin"] = json!([]);
     let status = Command::new(env::current_exe()?)
-        .env(LOOKED, "1")
+        .env(CHECKED, "1")
         .env("TAURI_CONFIG", config.to_string())
         .status()?;
-    if status.success() { Ok(()) } else { Err("tauri-build failed, see above".into()) }
+    if status.success() { Ok(()) } else { Err("tauri-build failed: see its output above".into()) }
 }

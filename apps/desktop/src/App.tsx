@@ -5,11 +5,11 @@ import type { Backend } from "./lib/backend";
 
 /** The whole window. */
 export function App({ backend }: { backend: Backend }) {
-  const { link, status, retry } = useBackend(backend);
+  const { connection, status, retry } = useBackend(backend);
   return (
     <main className="mx-auto flex min-h-dvh w-full max-w-3xl xl:max-w-4xl flex-col justify-center gap-8 px-5 py-10 sm:gap-10 sm:px-10">
       <Wordmark />
-      <StatusCard link={link} status={status} onRetry={retry} />
+      <StatusCard connection={connection} status={status} onRetry={retry} />
     </main>
   );
 }

@@ -1,4 +1,4 @@
-// First, and apart from the rest: see session.ts.
+// Importing session.ts starts the connection.
 
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -7,11 +7,11 @@ import { backend } from "./session";
 import "./index.css";
 
 /**
- * How long the first picture waits for the first answer, in milliseconds. A backend that was started with the app has
- * mostly answered by now, but once the page is painted its answer waits for the paint: this way the window opens with the
- * truth instead of turning from amber to green. A slower backend is not waited for.
+ * How long the first render waits for the connection, in milliseconds. A backend that started with the app has usually responded
+ * by then, so that the window opens in its final state instead of turning from amber to green. After a first render, the response
+ * would wait for the paint.
  */
-const FIRST_ANSWER = 30;
+const FIRST_RENDER_DELAY = 30;
 
 function mount(): void {
   const root = document.getElementById("root");
@@ -23,8 +23,8 @@ function mount(): void {
   );
 }
 
-const patience = new Promise((resolve) => setTimeout(resolve, FIRST_ANSWER));
-void Promise.race([backend.settled(), patience]).then(mount);
+const timeout = new Promise((resolve) => setTimeout(resolve, FIRST_RENDER_DELAY));
+void Promise.race([backend.settled(), timeout]).then(mount);
 
-// Vite replaces the mode by its value, so that other builds hold neither the condition nor the file.
+// Vite replaces the mode by its value, so that other builds contain neither this condition nor the file.
 if (import.meta.env.MODE === "bench") void import("./bench");

@@ -1,6 +1,6 @@
 /**
- * The one backend of this window. Importing this module begins to ask for it, so that the answer is under way while
- * React is still being evaluated and mounted.
+ * The backend of this window. Importing this module starts the connection, so that it is made while React is still being evaluated
+ * and mounted.
  */
 import { BackendClient } from "./lib/api";
 import { Backend } from "./lib/backend";
@@ -8,12 +8,12 @@ import { currentHost } from "./lib/tauri";
 
 const host = currentHost();
 
-/** For every request of the app to its backend. */
+/** Sends all of the app's requests to its backend. */
 export const client = new BackendClient(host.fetch);
 
-/** Whether the backend is there, for the whole life of the window. */
+/** The state of the backend, until the window closes. */
 export const backend = new Backend(host, client);
 
-// At the same time, so that no answer waits for another.
+// Both calls are under way at the same time, so that neither response waits for the other.
 host.preconnect();
 backend.start();

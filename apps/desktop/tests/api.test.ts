@@ -1,17 +1,17 @@
 // @vitest-environment node
 import { Interrupted, SidecarError } from "tauri-plugin-pillion-api";
 import { expect, test } from "vitest";
-import { BackendClient, BackendError, type Transport } from "../src/lib/api";
+import { BackendClient, BackendError, type FetchBackend } from "../src/lib/api";
 import { deferred, failure, health, serve } from "./fixtures";
 
-/** The host's `fetch`, on a backend that is always there. */
-function on(port: number): Transport {
+/** The host's `fetch`, for a backend that is always up. */
+function fetchFrom(port: number): FetchBackend {
   return (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init);
 }
 
-/** A client of a real server that gives every request the same answer. */
+/** A client of a real server that gives every request the same response. */
 async function clientOf(body: string, code = 200): Promise<BackendClient> {
-  return new BackendClient(on(await serve((_, response) => response.writeHead(code).end(body))));
+  return new BackendClient(fetchFrom(await serve((_, response) => response.writeHead(code).end(body))));
 }
 
 async function problemOf(call: Promise<unknown>) {
@@ -23,7 +23,7 @@ async function problemOf(call: Promise<unknown>) {
   return (error as BackendError).problem;
 }
 
-test("a backend that is not there is unavailable, with its failure; one that went away meanwhile is interrupted", async () => {
+test("a backend that is down is `unavailable`, with its failure; one that ended during the call is `interrupted`", async () => {
   const gone = new BackendClient(() => Promise.reject(new SidecarError(failure)));
   expect(await problemOf(gone.call("/"))).toEqual({ kind: "unavailable", failure });
 
@@ -31,25 +31,25 @@ test("a backend that is not there is unavailable, with its failure; one that wen
   expect(await problemOf(interrupted.call("/", { method: "POST" }))).toEqual({ kind: "interrupted" });
 });
 
-test("a rejection that is not about the backend keeps its words", async () => {
+test("a rejection that is not about the backend keeps its message", async () => {
   const client = new BackendClient(() => Promise.reject(new Error("not allowed")));
   await expect(client.call("/")).rejects.toThrow("not allowed");
   expect(await problemOf(client.call("/"))).toEqual({ kind: "unavailable", failure: null });
 });
 
-test("a health check is of the backend of the moment: it neither waits for another nor is repeated on it", async () => {
-  const asked: unknown[] = [];
+test("a health check goes only to the current run: it does not wait, and is not repeated", async () => {
+  const requests: unknown[] = [];
   const client = new BackendClient(async (...request) => {
-    asked.push(request);
+    requests.push(request);
     return Response.json(health());
   });
   await client.healthCheck();
-  expect(asked).toEqual([
-    ["/health", expect.objectContaining({ patience: 0, retry: false, cache: "no-store" })],
+  expect(requests).toEqual([
+    ["/health", expect.objectContaining({ connectTimeout: 0, retry: false, cache: "no-store" })],
   ]);
 });
 
-test("call sends method, headers and body, and decodes the answer", async () => {
+test("call sends method, headers and body, and decodes the response", async () => {
   const port = await serve((request, response) => {
     request.setEncoding("utf8");
     request.on("data", (body: string) => {
@@ -57,7 +57,7 @@ test("call sends method, headers and body, and decodes the answer", async () => 
       response.end(JSON.stringify({ method, url, type: headers["content-type"], body }));
     });
   });
-  const client = new BackendClient(on(port));
+  const client = new BackendClient(fetchFrom(port));
 
   const headers = { "content-type": "application/json" };
   const answer = await client.call("/notes?new=1", { method: "POST", headers, body: '{"a":1}' });
@@ -65,7 +65,7 @@ test("call sends method, headers and body, and decodes the answer", async () => 
   expect(answer).toEqual({ method: "POST", url: "/notes?new=1", type: "application/json", body: '{"a":1}' });
 });
 
-test("an empty answer is undefined", async () => {
+test("an empty response is undefined", async () => {
   expect(await (await clientOf("", 204)).call("/")).toBeUndefined();
 });
 
@@ -78,7 +78,7 @@ test("a status outside 2xx is an http problem with the body", async () => {
   });
 });
 
-test("an answer that is not JSON, or not of the shape asked for, is a decode problem", async () => {
+test("a response that is not JSON, or not of the expected shape, is a decode problem", async () => {
   expect(await problemOf((await clientOf("<html>")).call("/"))).toEqual({ kind: "decode" });
   const shaped = (await clientOf("7")).call("/", {}, () => {
     throw new Error("not a note");
@@ -93,7 +93,7 @@ test("a port where nothing listens is a network problem", async () => {
   const { port } = server.address() as { port: number };
   await new Promise((closed) => server.close(closed));
 
-  const client = new BackendClient(on(port));
+  const client = new BackendClient(fetchFrom(port));
   expect(await problemOf(client.call("/"))).toEqual({ kind: "network" });
 });
 
@@ -102,14 +102,14 @@ test("a connection that breaks inside the body is a network problem", async () =
     response.writeHead(200, { "content-length": "100" });
     response.write('{"half":', () => response.destroy());
   });
-  const client = new BackendClient(on(port));
+  const client = new BackendClient(fetchFrom(port));
   expect(await problemOf(client.call("/"))).toEqual({ kind: "network" });
 });
 
-test("what the caller's signal ended is aborted or timeout, whatever the transport rejects with", async () => {
+test("a call that the signal ended is aborted or timeout, whatever `fetch` rejects with", async () => {
   const arrived = deferred<void>();
   const port = await serve(() => arrived.resolve());
-  const client = new BackendClient(on(port));
+  const client = new BackendClient(fetchFrom(port));
   const controller = new AbortController();
 
   const call = client.call("/", { signal: controller.signal });
@@ -119,14 +119,14 @@ test("what the caller's signal ended is aborted or timeout, whatever the transpo
 
   expect(await problemOf(client.call("/", { signal: AbortSignal.timeout(1) }))).toEqual({ kind: "timeout" });
 
-  // As plugin-http rejects, for one.
-  const stringly: Transport = () => Promise.reject("Request cancelled");
-  const plugin = new BackendClient(stringly);
+  // tauri-plugin-http, for example, rejects with strings.
+  const rejectsWithString: FetchBackend = () => Promise.reject("Request cancelled");
+  const plugin = new BackendClient(rejectsWithString);
   expect(await problemOf(plugin.call("/", { signal: AbortSignal.abort() }))).toEqual({ kind: "aborted" });
   expect(await problemOf(plugin.call("/"))).toEqual({ kind: "network" });
 });
 
-test("healthCheck answers what the protocol promises, and what else it knows", async () => {
+test("healthCheck returns the required fields and the known optional ones", async () => {
   const full = health({ instance: "n0nce" });
   expect(await (await clientOf(JSON.stringify({ ...full, more: 1 }))).healthCheck()).toEqual(full);
 
@@ -138,9 +138,9 @@ test.each([
   ["null", null],
   ["another status", { ...health(), status: "degraded" }],
   ["no uptime", { ...health(), uptime: undefined }],
-  ["an uptime in words", { ...health(), uptime: "61" }],
-  ["a version that is no string", { ...health(), version: 3 }],
-])("healthCheck refuses %s", async (_, body) => {
+  ["an uptime that is a string", { ...health(), uptime: "61" }],
+  ["a version that is not a string", { ...health(), version: 3 }],
+])("healthCheck rejects %s", async (_, body) => {
   const client = await clientOf(JSON.stringify(body));
   expect(await problemOf(client.healthCheck())).toEqual({ kind: "decode" });
 });

@@ -17,16 +17,16 @@ export function status(state: Status["state"], rest: Partial<Status> = {}): Stat
   seq += 1;
   const url =
     rest.port && (state === "ready" || state === "unhealthy") ? `http://127.0.0.1:${rest.port}` : null;
-  const nothing = { pid: null, port: null, url, version: null };
-  const noReason = { reason: null, failure: null, exit: null, restarts: 0 };
-  return { sidecar: "backend", seq, at: 1_700_000_000_000 + seq, state, ...nothing, ...noReason, ...rest };
+  const endpoint = { pid: null, port: null, url, version: null };
+  const cause = { reason: null, failure: null, exit: null, restarts: 0 };
+  return { sidecar: "backend", seq, at: 1_700_000_000_000 + seq, state, ...endpoint, ...cause, ...rest };
 }
 
 export function health(rest: Partial<Health> = {}): Health {
   return { status: "ok", app: "AIOS", timestamp: 1_700_000_000_000, uptime: 61.5, version: "1.2.3", ...rest };
 }
 
-/** `Promise.withResolvers`, which Node 20 does not have. */
+/** `Promise.withResolvers`, which Node 20 lacks. */
 export function deferred<T>() {
   let resolve!: (value: T) => void;
   let reject!: (reason: unknown) => void;
@@ -37,7 +37,7 @@ export function deferred<T>() {
   return { promise, resolve, reject };
 }
 
-/** A shell whose every answer the test gives: it counts what it was asked, and says what the stream says. */
+/** A host whose responses and statuses the test provides. */
 export class FakeHost implements Pick<Host, "restart" | "watch"> {
   readonly restarts: ReturnType<typeof deferred<Endpoint>>[] = [];
   readonly watches: { onStatus: (status: Status) => void; onError: ((error: Error) => void) | undefined }[] =
@@ -45,9 +45,9 @@ export class FakeHost implements Pick<Host, "restart" | "watch"> {
   ended = 0;
 
   restart(): Promise<Endpoint> {
-    const answer = deferred<Endpoint>();
-    this.restarts.push(answer);
-    return answer.promise;
+    const response = deferred<Endpoint>();
+    this.restarts.push(response);
+    return response.promise;
   }
 
   watch(onStatus: (status: Status) => void, onError?: (error: Error) => void): () => void {
@@ -57,15 +57,15 @@ export class FakeHost implements Pick<Host, "restart" | "watch"> {
     };
   }
 
-  say(status: Status): void {
+  send(status: Status): void {
     this.watches.at(-1)?.onStatus(status);
   }
 }
 
-/** A real server on a port of its own, gone when the test ends. */
+/** A real server on a port of its own, closed when the test ends. */
 export async function serve(listener: RequestListener): Promise<number> {
   const server = createServer(listener);
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {
     server.closeAllConnections();
     server.close();

@@ -9,9 +9,9 @@ afterEach(() => {
 
 test("inside the app the host is the sidecar called backend", async () => {
   vi.stubGlobal("isTauri", true);
-  const asked: unknown[] = [];
+  const calls: unknown[] = [];
   mockIPC((command, payload) => {
-    asked.push([command, (payload as { sidecar?: string }).sidecar]);
+    calls.push([command, (payload as { sidecar?: string }).sidecar]);
     return 1;
   });
 
@@ -22,14 +22,14 @@ test("inside the app the host is the sidecar called backend", async () => {
   );
   currentHost().preconnect();
 
-  expect(asked).toEqual([
+  expect(calls).toEqual([
     ["plugin:pillion|restart", "backend"],
     ["plugin:pillion|watch", "backend"],
     ["plugin:pillion|connect", "backend"],
   ]);
 });
 
-test("in a plain browser everything fails in words", async () => {
+test("in a plain browser every call fails with an explanation", async () => {
   const host = currentHost();
   const onError = vi.fn();
 

@@ -1,7 +1,7 @@
-//! A window with one static page: the least that any Tauri app of this workspace has to do before it can show
-//! something, and so what `cargo xtask bench` sets AIOS's start beside.
+//! A window with one static page: the minimum that a Tauri app does before it shows something. `cargo xtask bench` compares
+//! AIOS's start-up time with it.
 
-// As in AIOS: a release build on Windows is a window, not a console.
+// Without a console window in a release build on Windows, as in AIOS.
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
 fn main() -> tauri::Result<()> {

@@ -1,20 +1,20 @@
-//! The deaths of an app by its own doing.
+//! The ways in which an app can end by itself.
 //!
-//! | death | |
+//! | death | what it does |
 //! | --- | --- |
 //! | `close` | closes its window, the last one |
-//! | `quit` | the menu's item is activated, whose handler calls `app.exit` |
-//! | `exit`, `exit-main` | `app.exit` on another thread, and on the main one |
-//! | `restart`, `restart-thread`, `request-restart` | `app.restart` on the main thread and on another one, `app.request_restart` |
-//! | `restart-tasks` | `app.restart` in as many async tasks as there are workers for them: none is left for anything else |
-//! | `race` | everything that cleans up, from several threads at once |
-//! | `latch` | `app.exit`, while the sidecar is asked for again; says how that was refused |
-//! | `timeout` | `app.exit` because the sidecar is not ready in time |
-//! | `failed-setup`, `failed-plugin` | the app's own set-up fails, or that of a later plugin: see `app.rs` |
+//! | `quit` | activates the menu's item, whose handler calls `app.exit` |
+//! | `exit`, `exit-main` | calls `app.exit` on another thread, and on the main one |
+//! | `restart`, `restart-thread`, `request-restart` | calls `app.restart` on the main thread or on another one, or `app.request_restart` |
+//! | `restart-tasks` | calls `app.restart` in as many async tasks as the runtime has workers, so that no worker is left |
+//! | `race` | calls all functions that clean up, from several threads at once |
+//! | `latch` | calls `app.exit` and then restarts the sidecar; reports the error to the test |
+//! | `timeout` | calls `app.exit` because the sidecar is not ready in time |
+//! | `failed-setup`, `failed-plugin` | the set-up of the app or of a later plugin fails: see `app.rs` |
 //! | `panic-main` | panics on the main thread |
-//! | `panic-thread` | panics on another thread, which its panic hook turns into `app.exit`, as many apps do |
-//! | `process-exit`, `abort` | `std::process::exit` and `abort` |
-//! | `segv`, `overflow` | raises SIGSEGV; runs out of stack, which is a real fault |
+//! | `panic-thread` | panics on another thread; the panic hook calls `app.exit`, as in many apps |
+//! | `process-exit`, `abort` | calls `std::process::exit` or `abort` |
+//! | `segv`, `overflow` | raises SIGSEGV, or overflows the stack, which is a real fault |
 //! | `park` | waits to be killed |
 
 use std::{env, hint, net::TcpStream, panic, process, thread};
@@ -24,13 +24,13 @@ use signal_hook::{consts::SIGSEGV, low_level::emulate_default_handler};
 use tauri::{AppHandle, Manager as _, WebviewWindow, async_runtime};
 use tauri_plugin_pillion::PillionExt as _;
 
-use crate::app::{agree, leaves_ready, sidecar};
+use crate::app::{handshake, sidecar, wait_not_ready};
 
-/// The working directory of a restarted app, by which it knows what it is: nothing else that a restart hands on can be
-/// changed without `unsafe`.
-pub(crate) const AGAIN: &str = "/";
+/// The working directory of a restarted app, which tells it that it was restarted. A restart passes on arguments, environment and
+/// working directory, and only the last can be changed without `unsafe`.
+pub(crate) const RESTARTED: &str = "/";
 
-/// Dies, or sets about it: some of these deaths are the main thread's.
+/// Ends the app, or begins to: some of these ends happen on the main thread.
 pub(crate) fn die(death: &str, app: &AppHandle, test: TcpStream) {
     match death {
         "close" => window(app).close().unwrap(),
@@ -38,22 +38,22 @@ pub(crate) fn die(death: &str, app: &AppHandle, test: TcpStream) {
         "exit" => app.exit(0),
         "exit-main" => on_main(app, |app| app.exit(0)),
         "restart" => {
-            env::set_current_dir(AGAIN).unwrap();
+            env::set_current_dir(RESTARTED).unwrap();
             on_main(app, |app| app.restart());
         }
         "restart-thread" => {
-            env::set_current_dir(AGAIN).unwrap();
+            env::set_current_dir(RESTARTED).unwrap();
             app.restart();
         }
         "restart-tasks" => {
-            env::set_current_dir(AGAIN).unwrap();
+            env::set_current_dir(RESTARTED).unwrap();
             for _ in 0..thread::available_parallelism().unwrap().get() {
                 let app = app.clone();
                 async_runtime::spawn(async move { app.restart() });
             }
         }
         "request-restart" => {
-            env::set_current_dir(AGAIN).unwrap();
+            env::set_current_dir(RESTARTED).unwrap();
             app.request_restart();
         }
         "race" => race(app),
@@ -62,11 +62,11 @@ pub(crate) fn die(death: &str, app: &AppHandle, test: TcpStream) {
             async_runtime::block_on(sidecar(app).ready()).unwrap_err();
             app.exit(1);
         }
-        "panic-main" => on_main(app, |_| panic!("as the test wants it")),
+        "panic-main" => on_main(app, |_| panic!("the test wants this panic")),
         "panic-thread" => {
             let app = app.clone();
             panic::set_hook(Box::new(move |_| app.exit(101)));
-            panic!("as the test wants it");
+            panic!("the test wants this panic");
         }
         "process-exit" => process::exit(0),
         "abort" => process::abort(),
@@ -75,20 +75,20 @@ pub(crate) fn die(death: &str, app: &AppHandle, test: TcpStream) {
         "park" => loop {
             thread::park();
         },
-        _ => panic!("no such death: {death}"),
+        _ => panic!("unknown death: {death}"),
     }
 }
 
-fn on_main(app: &AppHandle, act: impl FnOnce(AppHandle) + Send + 'static) {
-    let there = app.clone();
-    app.run_on_main_thread(move || act(there)).unwrap();
+fn on_main(app: &AppHandle, action: impl FnOnce(AppHandle) + Send + 'static) {
+    let handle = app.clone();
+    app.run_on_main_thread(move || action(handle)).unwrap();
 }
 
 fn window(app: &AppHandle) -> WebviewWindow {
     app.get_webview_window("main").unwrap()
 }
 
-/// What a click on the menu's only item does.
+/// Does what a click on the menu's only item does.
 fn activate_quit(window: &WebviewWindow) {
     let inside = window.default_vbox().unwrap().children();
     let bar = inside.into_iter().find_map(|widget| widget.downcast::<gtk::MenuBar>().ok()).unwrap();
@@ -97,31 +97,31 @@ fn activate_quit(window: &WebviewWindow) {
 }
 
 fn race(app: &AppHandle) {
-    for act in [
+    for action in [
         |app: AppHandle| app.exit(0),
         |app: AppHandle| drop(window(&app).close()),
         |app: AppHandle| app.pillion().close(),
         |app: AppHandle| app.cleanup_before_exit(),
     ] {
         let app = app.clone();
-        thread::spawn(move || act(app));
+        thread::spawn(move || action(app));
     }
-    // On a worker of a runtime nothing may block on a future, which a clean-up must therefore not try to.
+    // A worker of the runtime panics if it blocks on a future: `close` must not do that.
     let app = app.clone();
     async_runtime::spawn(async move { app.pillion().close() });
 }
 
 fn latch(app: &AppHandle, mut test: TcpStream) {
     app.exit(0);
-    async_runtime::block_on(leaves_ready(sidecar(app)));
+    async_runtime::block_on(wait_not_ready(sidecar(app)));
     let word = match async_runtime::block_on(sidecar(app).restart()) {
         Ok(_) => "restarted".to_owned(),
         Err(failure) => format!("refused: {:?}", failure.kind),
     };
-    agree(&mut test, &word);
+    handshake(&mut test, &word);
 }
 
-#[expect(unconditional_recursion, reason = "that is the fault")]
+#[expect(unconditional_recursion, reason = "the stack overflow is intended")]
 fn descend(depth: u64) -> u64 {
     hint::black_box(descend(hint::black_box(depth + 1)) + 1)
 }

@@ -1,13 +1,13 @@
-//! A Tauri app with a sidecar that dies as it is told: `fake-host` of the integration tests, with a window and a webview.
-//! What becomes of the sidecar is what the test wants to know. Linux only, as those tests are.
+//! A Tauri app that ends in the way that a test chooses: `fake-host` of the integration tests, with a window and a webview. The
+//! tests check what happens to its sidecar. Linux only, as those tests are.
 //!
 //! ```text
 //! fake-app GRACE_MS PORT MOMENT DEATH [PROGRAM ARGUMENT…]
 //! ```
 //!
-//! The moments and what it says to the test at `PORT` are those of `fake-host`. `PROGRAM` has to lie beside the app, as
-//! sidecars do; without one the app has no sidecar. What tests want of its windows and their pages: see `page.rs`.
-#![cfg_attr(target_os = "linux", expect(clippy::unwrap_used, reason = "a helper has to fail loudly"))]
+//! The moments, and the messages to the test at `PORT`, are those of `fake-host`. `PROGRAM` must be in the app's folder, as a
+//! sidecar is; without it, the app has no sidecar. `page.rs` describes the options for its windows and pages.
+#![cfg_attr(target_os = "linux", expect(clippy::unwrap_used, reason = "a test helper must fail loudly"))]
 
 #[cfg(target_os = "linux")]
 mod app;

@@ -1,10 +1,10 @@
-//! What a test that uses the pages of the app wants besides. Without these variables there is one window, which may do nothing.
+//! Options for tests that use the app's pages. Without these variables, there is one window without permissions.
 //!
-//! | variable | |
+//! | variable | value |
 //! | --- | --- |
-//! | `FAKE_APP_SIDECAR` | more of the sidecar's declaration, in JSON: `{ "transport": "local" }` |
+//! | `FAKE_APP_SIDECAR` | more fields of the sidecar's declaration, in JSON: `{ "transport": "local" }` |
 //! | `FAKE_APP_CSP` | another content security policy |
-//! | `FAKE_APP_WINDOWS` | the labels of more windows, with commas in between. What they may do is in `tauri.conf.json` |
+//! | `FAKE_APP_WINDOWS` | the labels of more windows, separated by commas. `tauri.conf.json` has their permissions |
 
 use std::env;
 

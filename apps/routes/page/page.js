@@ -1,4 +1,4 @@
-// Times each way to the sidecar by turns, and posts the milliseconds for each request, round by round, to crates/bench.
+// Measures the routes to the sidecar in turn, and posts the milliseconds of each request, by round, to crates/bench.
 
 import { Channel, convertFileSrc, invoke } from "@tauri-apps/api/core";
 import { fetch as pluginFetch } from "@tauri-apps/plugin-http";
@@ -9,14 +9,14 @@ const collector = "http://127.0.0.1:17391";
 const port = sidecar("port");
 const socket = sidecar("socket");
 
-/** Asked for once, as by the client. */
+/** Requested once, as by the client. */
 let access;
 
-/** Each takes a path and answers a `Response`; the last two send no bodies. */
+/** Each function takes a path and returns a `Response`; the last two send no bodies. */
 const routes = {
   direct: (path, init) => port.fetch(path, { ...init, cache: "no-store" }),
   socket: (path, init) => socket.fetch(path, init),
-  // With the token, which only the page's own client is meant to have, so that all of them are asked the same.
+  // With the token, which otherwise only the client uses, so that all routes send the same request.
   plugin: async (path, init) => {
     access ??= await invoke("plugin:pillion|connect", { sidecar: "port" });
     const { url, token } = access;
@@ -26,8 +26,8 @@ const routes = {
     const channel = new Channel();
     const body = new ReadableStream({
       start(controller) {
-        channel.onmessage = (piece) =>
-          piece.byteLength > 0 ? controller.enqueue(new Uint8Array(piece)) : controller.close();
+        channel.onmessage = (chunk) =>
+          chunk.byteLength > 0 ? controller.enqueue(new Uint8Array(chunk)) : controller.close();
       },
     });
     invoke("push", { path, channel }).catch(fail);
@@ -40,19 +40,19 @@ const nothing = () => invoke("nothing");
 const DOWN = 64 * 1024 * 1024;
 const UP = new Uint8Array(16 * 1024 * 1024).map((_, at) => at);
 
-/** What is timed: the routes that can do it, how often in a round (by the plan's `times`), and the milliseconds of one. */
+/** The measurements: the routes that support each, how often it runs in a round, and a function that returns its milliseconds. */
 const rows = {
   nothing: { by: ["socket"], often: (times) => times, time: () => span(nothing) },
   get: {
     by: Object.keys(routes),
     often: (times) => times,
-    time: (route) => span(async () => is((await (await route("/pid")).text()).length > 0)),
+    time: (route) => span(async () => check((await (await route("/pid")).text()).length > 0)),
   },
   down: {
     by: Object.keys(routes),
     often: () => 1,
     time: (route) =>
-      span(async () => is((await (await route(`/bytes/${DOWN}/down`)).arrayBuffer()).byteLength === DOWN)),
+      span(async () => check((await (await route(`/bytes/${DOWN}/down`)).arrayBuffer()).byteLength === DOWN)),
   },
   up: {
     by: ["direct", "socket", "plugin"],
@@ -60,7 +60,7 @@ const rows = {
     time: (route) =>
       span(async () => {
         const answer = await route("/sink", { method: "POST", body: UP });
-        is((await answer.text()) === String(UP.length));
+        check((await answer.text()) === String(UP.length));
       }),
   },
   event: {
@@ -70,10 +70,10 @@ const rows = {
       let reader;
       const took = await span(async () => {
         reader = (await route("/events/timed")).body.getReader();
-        is((await reader.read()).value.length > 0);
+        check((await reader.read()).value.length > 0);
       });
       await reader.cancel();
-      // Nothing of that is to be in the way of the next one.
+      // Waits until the app has handled the cancellation, so that it does not disturb the next measurement.
       await nothing();
       return took;
     },
@@ -86,13 +86,13 @@ async function span(work) {
   return performance.now() - begun;
 }
 
-function is(true_) {
-  if (!true_) throw new Error("an answer is not what it should be");
+function check(condition) {
+  if (!condition) throw new Error("a response is wrong");
 }
 
 async function measure({ rounds, times }) {
   const took = {};
-  // The first round warms up.
+  // The first round is a warm-up.
   for (let round = -1; round < rounds; round++) {
     for (const [row, { by, often, time }] of Object.entries(rows)) {
       for (const name of by) {

@@ -1,9 +1,9 @@
-//! A window whose page calls a sidecar by each way there is, and tells how long that took: `cargo xtask bench --only routes`.
-//! What is timed is in `page/page.js`.
+//! A window whose page calls a sidecar by every possible route, and reports the times: `cargo xtask bench --only routes`.
+//! `page/page.js` has the measurements.
 
 mod rejected;
 
-/// What every request by way of the app pays at least.
+/// The cost of an IPC call alone, which every proxied request includes.
 #[tauri::command]
 fn nothing() {}
 

@@ -1,5 +1,5 @@
-//! Two ways to a sidecar on a socket that tauri-plugin-pillion does not go. They are here to be measured, and no more: they open
-//! a connection for each request, wait for no reader and cannot be given up.
+//! Two designs of a proxy that tauri-plugin-pillion does not use. They exist only to be measured: they open a connection for each
+//! request, do not wait for the reader, and cannot be cancelled.
 
 use std::error::Error;
 
@@ -18,12 +18,12 @@ use tauri::{
 use tauri_plugin_pillion::{PillionExt as _, pillion::protocol::Token};
 use tokio::task;
 
-/// As much as tauri-plugin-pillion gives to a page at a time.
-const PIECE: usize = 1024 * 1024;
+/// The size of the chunks of tauri-plugin-pillion.
+const CHUNK: usize = 1024 * 1024;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Pushes the body of an answer into a channel as it comes; an empty message is its end.
+/// Sends the body of a response to a channel as it arrives; an empty message is its end.
 #[tauri::command]
 pub(crate) async fn push(
     app: AppHandle,
@@ -34,25 +34,25 @@ pub(crate) async fn push(
 }
 
 async fn push_all(app: &AppHandle, path: &str, channel: &Channel<InvokeResponseBody>) -> Outcome<()> {
-    let mut body = ask(app, path).await?.into_body();
+    let mut body = send(app, path).await?.into_body();
     while let Some(frame) = body.frame().await {
-        let mut piece = frame?.into_data().map(Vec::from).unwrap_or_default();
-        // What came together goes on together, as in tauri-plugin-pillion.
-        while piece.len() < PIECE {
+        let mut chunk = frame?.into_data().map(Vec::from).unwrap_or_default();
+        // Bytes that arrive together are sent together, as in tauri-plugin-pillion.
+        while chunk.len() < CHUNK {
             let more = tokio::select! {
                 biased;
                 more = body.frame() => more,
                 () = task::yield_now() => None,
             };
             let Some(more) = more else { break };
-            piece.extend_from_slice(&more?.into_data().unwrap_or_default());
+            chunk.extend_from_slice(&more?.into_data().unwrap_or_default());
         }
-        channel.send(InvokeResponseBody::Raw(piece))?;
+        channel.send(InvokeResponseBody::Raw(chunk))?;
     }
     Ok(channel.send(InvokeResponseBody::Raw(Vec::new()))?)
 }
 
-/// Answers `whole://localhost/…` with what the sidecar answers, once that is over: a responder takes all of an answer's bytes.
+/// Responds to `whole://localhost/…` with the sidecar's response, once that is complete: a responder takes all bytes at once.
 pub(crate) fn whole(
     context: UriSchemeContext<'_, Wry>,
     request: Request<Vec<u8>>,
@@ -71,10 +71,10 @@ pub(crate) fn whole(
 }
 
 async fn collect(app: &AppHandle, path: &str) -> Outcome<Bytes> {
-    Ok(ask(app, path).await?.into_body().collect().await?.to_bytes())
+    Ok(send(app, path).await?.into_body().collect().await?.to_bytes())
 }
 
-async fn ask(app: &AppHandle, path: &str) -> Outcome<Response<Incoming>> {
+async fn send(app: &AppHandle, path: &str) -> Outcome<Response<Incoming>> {
     let sidecar = app.pillion().sidecar("socket").map_err(|failure| failure.message)?;
     let access = sidecar.access().await.map_err(|failure| failure.message)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(access.connect().await?)).await?;

@@ -1,150 +1,181 @@
 // Generated from Rust by tests/bindings.rs (`cargo xtask codegen`): the values that the app sends to the page.
 
+/**
+ * The state of a sidecar.
+ */
 export type State = "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
 
+/**
+ * Whether requests can reach the sidecar. `Supervisor.ready` waits while it is pending, returns the
+ * endpoint when it is up, and fails when it is down.
+ */
 export type Readiness = "pending" | "up" | "down";
 
-export type Exit = { 
+/**
+ * How a process ended: by an exit code, or on Unix by a signal.
+ */
+export type Exit = {
 /**
  * The exit code, if the process exited by itself.
  */
-code: number | null, 
+code: number | null,
 /**
  * The number of the signal, if a signal ended the process.
  */
 signal: number | null, };
 
+/**
+ * What kind of failure it is.
+ */
 export type FailureKind = "unknownSidecar" | "spawn" | "exitedEarly" | "readyTimeout" | "crashed" | "hung" | "dependency" | "stopped" | "noPort";
 
-export type Detail = { 
+/**
+ * The diagnostics of a `Failure`.
+ */
+export type Detail = {
 /**
  * The name of the sidecar.
  */
-sidecar: string, 
+sidecar: string,
 /**
  * How its process ended, if it had one and it has ended.
  */
-exit: Exit | null, 
+exit: Exit | null,
 /**
  * The last lines of its output, oldest first, stdout and stderr mixed as they came. Invalid UTF-8 is replaced by U+FFFD.
  */
 tail: Array<string>, };
 
-export type Failure = { 
+/**
+ * An error about a sidecar: `kind` for programs, `message` for people, `detail` for diagnosis.
+ */
+export type Failure = {
 /**
  * What kind of failure it is.
  */
-kind: FailureKind, 
+kind: FailureKind,
 /**
  * A sentence that says what happened and, if known, what to do.
  */
-message: string, 
+message: string,
 /**
  * The diagnostics.
  */
 detail: Detail, };
 
-export type Status = { 
+/**
+ * A snapshot of one sidecar.
+ */
+export type Status = {
 /**
  * The name of the sidecar.
  */
-sidecar: string, 
+sidecar: string,
 /**
  * Grows with each change: it orders snapshots.
  */
-seq: number, 
+seq: number,
 /**
  * The time of this change, in milliseconds since the Unix epoch.
  */
-at: number, 
+at: number,
 /**
  * The state of the sidecar.
  */
-state: State, 
+state: State,
 /**
  * Whether requests can reach the sidecar.
  */
-readiness: Readiness, 
+readiness: Readiness,
 /**
  * The id of its present or last process.
  */
-pid: number | null, 
+pid: number | null,
 /**
  * The announced port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
  * local socket has none.
  */
-port: number | null, 
+port: number | null,
 /**
  * The base URL, while the sidecar is up.
  */
-url: string | null, 
+url: string | null,
 /**
  * The version from its health report, while the sidecar is up.
  */
-version: string | null, 
+version: string | null,
 /**
  * Why this change happened, in words.
  */
-reason: string | null, 
+reason: string | null,
 /**
  * The failure that took the sidecar down, or is taking it down.
  */
-failure: Failure | null, 
+failure: Failure | null,
 /**
  * How the process ended, once it has ended.
  */
-exit: Exit | null, 
+exit: Exit | null,
 /**
  * The number of automatic restarts since the sidecar was last up for long.
  */
 restarts: number, };
 
-export type Endpoint = { 
+/**
+ * Where a ready sidecar is reached.
+ */
+export type Endpoint = {
 /**
  * The name of the sidecar.
  */
-sidecar: string, 
+sidecar: string,
 /**
  * `http://127.0.0.1:{port}`: a literal address, so that no resolver and no preference for IPv6 applies. It is
  * `pillion://localhost` for a sidecar on a local socket; only the client of the plugin understands that URL.
  */
-url: string, 
+url: string,
 /**
  * The announced port of 127.0.0.1. A sidecar on a local socket has none.
  */
-port: number | null, 
+port: number | null,
 /**
  * The process id. An attached server has none.
  */
-pid: number | null, 
+pid: number | null,
 /**
  * The version from its health report.
  */
 version: string | null, };
 
-export type Access = { 
+/**
+ * What a request to one run of a sidecar needs. No other type that this crate returns or publishes carries a token.
+ */
+export type Access = {
 /**
  * The base URL of the run.
  */
-url: string, 
+url: string,
 /**
  * The process id, which changes from one run to the next. An attached server has none.
  */
-pid: number | null, 
+pid: number | null,
 /**
  * The token that each request must carry, as `Authorization: Bearer {token}`. A sidecar that is not private has none.
  */
 token: string | null, };
 
-export type Log = { "kind": "stdout", 
+/**
+ * Output as text, or the number of lost events.
+ */
+export type Log = { "kind": "stdout",
 /**
  * The lines without their newlines.
  */
-lines: Array<string>, } | { "kind": "stderr", 
+lines: Array<string>, } | { "kind": "stderr",
 /**
  * The lines without their newlines.
  */
-lines: Array<string>, } | { "kind": "missed", 
+lines: Array<string>, } | { "kind": "missed",
 /**
  * The number of lost events, at least 1.
  */

@@ -1,64 +1,68 @@
 import type { Detail, Failure, FailureKind, Status } from "./bindings.js";
 
 /**
- * Why there is no answer. The kinds of `Failure`: the sidecar is down, and does not come back by itself.
- * `starting`, `restarting`, `stopping`: it is not there now, and whoever asked did not want to wait longer.
- * `interrupted`: see `Interrupted`.
+ * Why there is no response. The kinds of `Failure`: the sidecar is down, and does not come back by itself. `starting`,
+ * `restarting`, `stopping`: there is no run yet, and `connectTimeout` has passed. `interrupted`: see `Interrupted`.
  */
 export type ErrorKind = FailureKind | "starting" | "restarting" | "stopping" | "interrupted";
 
-interface Facts {
+/** The fields of an error. */
+interface Fields {
   kind: ErrorKind;
   message: string;
   detail: Detail;
 }
 
-/** Why a sidecar is not there: what went wrong, its exit, and the last lines that it wrote. */
+/** Why a sidecar is unavailable: the kind of the failure, the exit of its process, and the last lines of its output. */
 export class SidecarError extends Error {
   override readonly name: string = "SidecarError";
   readonly kind: ErrorKind;
   readonly detail: Detail;
-  readonly #cause: Failure | null;
+  readonly #failure: Failure | null;
 
-  /** `failure` is what is behind an error that is not itself a `Failure`, as the crash behind `restarting`. */
-  constructor(facts: Facts, failure: Failure | null = null, options?: ErrorOptions) {
-    super(facts.message, options);
-    this.kind = facts.kind;
-    this.detail = facts.detail;
-    this.#cause = failure;
+  /** `failure` is the cause of an error that is not a `Failure` itself, such as the crash behind `restarting`. */
+  constructor(fields: Fields, failure: Failure | null = null, options?: ErrorOptions) {
+    super(fields.message, options);
+    this.kind = fields.kind;
+    this.detail = fields.detail;
+    this.#failure = failure;
   }
 
-  /** The plain value that Rust sent, for state that is stored or compared; null where it sent none. */
+  /** The failure as a plain object, which can be stored and compared; null if the sidecar did not fail. */
   get failure(): Failure | null {
     const { kind, message, detail } = this;
-    return isPassing(kind) ? this.#cause : { kind, message, detail };
+    return isTemporary(kind) ? this.#failure : { kind, message, detail };
   }
 }
 
 /**
- * A request that was sent, and whose backend went away before it answered: it may have been done or not. It was not
- * sent again, because doing it twice may differ from doing it once, or because it was interrupted too often.
+ * The run ended before it responded to a request. The request may have had its effect or not. It was not sent again, because
+ * that could repeat the effect, or because it was interrupted too often.
  */
 export class Interrupted extends SidecarError {
   override readonly name = "Interrupted";
 
   constructor(sidecar: string, failure: Failure | null, cause: unknown) {
-    const message = `${sidecar} went away before it answered; the request may have been done or not`;
+    const message = `${sidecar} ended before it responded; the request may have taken effect or not`;
     super({ kind: "interrupted", message, detail: detailOf(sidecar, failure) }, failure, { cause });
   }
 }
 
-/** What a state says of a sidecar that has no address: why, and whether waiting helps. */
-export function absence(sidecar: string, status: Status | null): { error: SidecarError; passing: boolean } {
+/** Why a sidecar has no URL, according to its status, and whether it comes back by itself (`temporary`). */
+export function unavailable(
+  sidecar: string,
+  status: Status | null,
+): { error: SidecarError; temporary: boolean } {
   const failure = status?.failure ?? null;
   const kind = kindOf(status);
-  if (status && !isPassing(kind))
-    return { error: new SidecarError(failure ?? stopped(status)), passing: false };
-  const why = failure?.message ?? status?.reason;
-  const message = why ? `${sidecar} is ${kind}: ${why}` : `${sidecar} is ${kind}`;
+  if (status && !isTemporary(kind)) {
+    return { error: new SidecarError(failure ?? stopped(status)), temporary: false };
+  }
+  const reason = failure?.message ?? status?.reason;
+  const message = reason ? `${sidecar} is ${kind}: ${reason}` : `${sidecar} is ${kind}`;
   return {
     error: new SidecarError({ kind, message, detail: detailOf(sidecar, failure) }, failure),
-    passing: true,
+    temporary: true,
   };
 }
 
@@ -73,7 +77,7 @@ function kindOf(status: Status | null): ErrorKind {
     case "backingOff":
       return "restarting";
     case "waiting":
-      // With a failure it waits for something that will not come: `ready` is refused then, and so is a request.
+      // With a failure it waits for a dependency that has failed: `ready` rejects then, and so does a request.
       if (status.failure) return status.failure.kind;
       return status.restarts > 0 ? "restarting" : "starting";
     case "starting":
@@ -85,7 +89,7 @@ function kindOf(status: Status | null): ErrorKind {
   }
 }
 
-function isPassing(kind: ErrorKind): kind is Exclude<ErrorKind, FailureKind> {
+function isTemporary(kind: ErrorKind): kind is Exclude<ErrorKind, FailureKind> {
   return kind === "starting" || kind === "restarting" || kind === "stopping" || kind === "interrupted";
 }
 
@@ -98,7 +102,7 @@ function detailOf(sidecar: string, failure: Failure | null): Detail {
   return failure?.detail ?? { sidecar, exit: null, tail: [] };
 }
 
-/** True for a rejection that the plugin itself made; Tauri's own (no such command, not allowed) are strings. */
+/** Whether a rejection is a `Failure` of the plugin. Tauri's own rejections (unknown command, not allowed) are strings. */
 export function isFailure(value: unknown): value is Failure {
   if (typeof value !== "object" || value === null) return false;
   const { kind, message, detail } = value as Partial<Record<keyof Failure, unknown>>;
@@ -111,7 +115,7 @@ export function isFailure(value: unknown): value is Failure {
   );
 }
 
-/** Makes an `Error` of whatever an `invoke` rejected with: a `SidecarError` where it was a `Failure`. */
+/** Converts a rejection of `invoke` to an `Error`: to a `SidecarError` if it is a `Failure`. */
 export function toError(rejection: unknown): Error {
   if (rejection instanceof Error) return rejection;
   if (isFailure(rejection)) return new SidecarError(rejection);

@@ -1,99 +1,101 @@
 import { createParser } from "eventsource-parser";
-import type { Connection } from "./connection.js";
-import type { Line } from "./line.js";
-import { onAbort, sleep } from "./signals.js";
+import { onAbort, sleep } from "./abort.js";
+import type { ConnectionManager } from "./connection-manager.js";
+import type { RunClient } from "./run-client.js";
 
 /** One message of an event stream: https://html.spec.whatwg.org/multipage/server-sent-events.html. */
 export interface ServerSentEvent {
-  /** What the stream calls it; `message` where it has no name. */
+  /** The event's type; `message` if the stream names none. */
   event: string;
   data: string;
-  /** What the stream would be resumed after; empty where it has named no id yet. */
+  /** The last id that the stream has sent; empty before the first. The stream resumes after it. */
   lastEventId: string;
 }
 
 export interface EventsOptions {
-  /** Ends the iteration, quietly: whoever aborts it knows. */
+  /** Ends the iteration without an error. */
   signal?: AbortSignal;
   headers?: HeadersInit;
-  /** Resumes a stream that an earlier iteration left after this event. */
+  /** Resumes a stream after this event, which an earlier iteration has received. */
   lastEventId?: string;
-  /** The stream is there, for the first time or again. A stream without ids may have missed something in between. */
+  /** The stream is open, for the first time or again. A stream without ids may have missed events in between. */
   onOpen?: (response: Response) => void;
 }
 
-/** The answer was no event stream. As with `EventSource`, that ends the iteration: asking again would not help. */
+/** The response was not an event stream. As with `EventSource`, this ends the iteration: a retry would not help. */
 export class EventStreamError extends Error {
   override readonly name = "EventStreamError";
   readonly response: Response;
 
   constructor(response: Response) {
     const type = response.headers.get("content-type") ?? "no content type";
-    super(`${response.url} answered ${response.status} with ${type}, and not with an event stream`);
+    super(`${response.url} responded with ${response.status} and ${type}, which is not an event stream`);
     this.response = response;
   }
 }
 
-/** Before a stream is asked for again, in milliseconds, unless it wishes otherwise; doubled while it is asked in vain. */
-const PAUSE = 1_000;
-const LONGEST_PAUSE = 30_000;
+/** The delay before a stream is requested again, in milliseconds, unless the stream sets another; it doubles with each failure. */
+const RETRY_DELAY = 1_000;
+const MAX_RETRY_DELAY = 30_000;
 
-/** `Sidecar.events`. */
+/** See `Sidecar.events`. */
 export async function* events(
-  line: Line,
+  manager: ConnectionManager,
   path: string,
   options: EventsOptions = {},
 ): AsyncGenerator<ServerSentEvent, void, void> {
   const never = new AbortController();
   const { signal = never.signal, onOpen } = options;
-  const state = { lastEventId: options.lastEventId ?? "", pause: PAUSE };
-  let vain = 0;
+  const state = { lastEventId: options.lastEventId ?? "", retryDelay: RETRY_DELAY };
+  let failures = 0;
 
   for (;;) {
-    const connection = await line.reconnection(signal);
-    if (connection === null) return;
-    const here = new AbortController();
-    const deaf = onAbort([signal, connection.gone], () => here.abort());
+    const client = await manager.nextClient(signal);
+    if (client === null) return;
+    const attempt = new AbortController();
+    const unlisten = onAbort([signal, client.gone], () => attempt.abort());
     try {
-      const response = await open(connection, path, options.headers, state.lastEventId, here.signal);
+      const response = await open(client, path, options.headers, state.lastEventId, attempt.signal);
       if (response?.status === 204) return;
-      const refused = response?.status === 401 && !(await line.isCurrent(connection, signal));
+      const isStale = response?.status === 401 && !(await manager.isCurrent(client, signal));
       if (signal.aborted) return;
-      if (response?.body && !refused) {
+      if (response?.body && !isStale) {
         if (!isEventStream(response)) throw new EventStreamError(response);
-        vain = 0;
+        failures = 0;
         onOpen?.(response);
         yield* read(response.body, state, signal);
       }
     } finally {
-      deaf();
-      here.abort();
+      unlisten();
+      attempt.abort();
     }
-    // Another run is asked at once; the same one after a pause.
-    const pause =
-      vain === 0 ? state.pause : Math.max(state.pause, Math.min(PAUSE * 2 ** vain, LONGEST_PAUSE));
-    vain += 1;
-    await sleep(pause, signal, connection.gone);
+    // The next run is asked at once; the same run after the delay.
+    const delay =
+      failures === 0
+        ? state.retryDelay
+        : Math.max(state.retryDelay, Math.min(RETRY_DELAY * 2 ** failures, MAX_RETRY_DELAY));
+    failures += 1;
+    await sleep(delay, signal, client.gone);
   }
 }
 
-/** The answer, or null where there was none: https://fetch.spec.whatwg.org/#concept-network-error. */
+/** The response, or null after a network error: https://fetch.spec.whatwg.org/#concept-network-error. */
 async function open(
-  connection: Connection,
+  client: RunClient,
   path: string,
-  given: HeadersInit | undefined,
+  ownHeaders: HeadersInit | undefined,
   lastEventId: string,
   signal: AbortSignal,
 ): Promise<Response | null> {
-  const headers = new Headers(given);
+  const headers = new Headers(ownHeaders);
   headers.set("accept", "text/event-stream");
-  if (lastEventId !== "") headers.set("last-event-id", utf8(lastEventId));
-  const request = connection.request(path, { headers, cache: "no-store", signal });
-  return connection.fetch(request).catch(() => null);
+  if (lastEventId !== "") headers.set("last-event-id", toByteString(lastEventId));
+  const request = client.request(path, { headers, cache: "no-store", signal });
+  return client.fetch(request).catch(() => null);
 }
 
-/** A header is bytes, which a string of as many characters stands for: https://webidl.spec.whatwg.org/#idl-ByteString. */
-function utf8(text: string): string {
+/** The text's bytes in UTF-8, each as one character, as `Headers` takes them: https://webidl.spec.whatwg.org/#idl-ByteString. */
+function toByteString(text: string): string {
   return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
 }
 
@@ -101,10 +103,10 @@ function isEventStream({ status, headers }: Response): boolean {
   return status === 200 && /^text\/event-stream\s*(;|$)/i.test(headers.get("content-type") ?? "");
 }
 
-/** The messages of one answer, to its end, however it ends. Whoever began the request ends it when this is left. */
+/** The messages of one response, until it ends or breaks off. The caller aborts the request. */
 async function* read(
   body: ReadableStream<Uint8Array>,
-  state: { lastEventId: string; pause: number },
+  state: { lastEventId: string; retryDelay: number },
   signal: AbortSignal,
 ): AsyncGenerator<ServerSentEvent, void, void> {
   let arrived: ServerSentEvent[] = [];
@@ -115,10 +117,10 @@ async function* read(
     },
     onEvent: ({ event = "message", data }) => arrived.push({ event, data, lastEventId: id }),
     onRetry: (milliseconds) => {
-      state.pause = milliseconds;
+      state.retryDelay = milliseconds;
     },
   });
-  // The parser takes the byte order mark away, and would take a second one if the decoder took the first.
+  // The parser removes one byte order mark, and would remove a second one if the decoder removed the first.
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const reader = body.getReader();
   for (;;) {

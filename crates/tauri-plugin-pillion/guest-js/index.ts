@@ -1,5 +1,5 @@
 /**
- * Typed bindings to tauri-plugin-pillion: know, watch, restart and call the sidecars of a Tauri app.
+ * Typed bindings to tauri-plugin-pillion: watch, restart and call the sidecars of a Tauri app.
  *
  * @example
  * ```ts
@@ -7,17 +7,16 @@
  *
  * const backend = sidecar("backend");
  * const notes = await backend.fetch("/notes");
- * const stop = backend.watch((status) => console.log(status.state));
+ * const unlisten = backend.watch((status) => console.log(status.state));
  * for await (const { data } of backend.events("/changes")) console.log(data);
  * ```
  *
  * @module
  */
+export type { UnlistenFn } from "@tauri-apps/api/event";
 export type { Detail, Endpoint, Exit, Failure, FailureKind, Log, Readiness, State, Status } from "./bindings.js";
 export { type ErrorKind, Interrupted, isFailure, SidecarError, toError } from "./error.js";
 export { EventStreamError, type EventsOptions, type ServerSentEvent } from "./events.js";
 export type { RequestOptions } from "./fetch.js";
 export { type Sidecar, sidecar } from "./sidecar.js";
-export type { Socket, SocketOptions } from "./socket.js";
-export type { EndStream } from "./stream.js";
-export type { StopWatching } from "./watch.js";
+export type { ReconnectingWebSocket, WebSocketOptions } from "./websocket.js";

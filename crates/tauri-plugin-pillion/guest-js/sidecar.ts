@@ -1,92 +1,98 @@
+import type { UnlistenFn } from "@tauri-apps/api/event";
 import type { Endpoint, Log, Status } from "./bindings.js";
+import { ConnectionManager } from "./connection-manager.js";
 import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
 import { type RequestOptions, send } from "./fetch.js";
 import { call } from "./ipc.js";
-import { Line } from "./line.js";
-import { type Socket, type SocketOptions, webSocket } from "./socket.js";
-import { type EndStream, stream } from "./stream.js";
-import { type StopWatching, Watch } from "./watch.js";
+import { subscribe } from "./subscription.js";
+import { StatusWatch } from "./watch.js";
+import { openWebSocket, type ReconnectingWebSocket, type WebSocketOptions } from "./websocket.js";
 
-/** One sidecar of the app, by the name it has in `tauri.conf.json`. All methods act on the process of the moment. */
+/** One sidecar of the app, by its name in `tauri.conf.json`. All methods act on its current run, and follow its restarts. */
 export interface Sidecar {
   readonly name: string;
 
-  /** Waits until the sidecar is ready and says where; rejects with a `SidecarError` if it will not be. */
+  /** Waits until the sidecar is ready, and resolves with its endpoint. Rejects with a `SidecarError` if it does not get ready. */
   ready(): Promise<Endpoint>;
 
-  /** The state of this moment. */
+  /** The current status. */
   status(): Promise<Status>;
 
-  /** Starts a sidecar that is down, or stops and starts one that is up; settles as `ready` does. */
+  /** Starts a sidecar that is down; stops and starts one that is up. Settles as `ready` does. */
   restart(): Promise<Endpoint>;
 
   /**
-   * Replaces the process by a new one of the same program without a gap: the new one takes over once it is ready, and
-   * only then is the old one stopped. Rejects when the new one does not get ready, and nothing has changed then.
+   * Replaces the process by a new one of the same program without a gap: the new one takes over once it is ready, and then the
+   * old one is stopped. Rejects if the new one does not get ready; the old one then keeps running.
    */
   swap(): Promise<Endpoint>;
 
-  /** Stops it, and settles when nothing of it is left. It stays down until somebody restarts it. */
+  /** Stops the sidecar, and resolves when none of its processes is left. It stays down until it is restarted. */
   stop(): Promise<void>;
 
   /**
-   * Calls `onStatus` with the present state and then with each later one, in order and none twice, so that it
-   * does not matter how late the watch begins. `onError` is called at most once, when the watch could not begin.
+   * Calls `onStatus` with the current status, and then with each later one, in order and each once. A late listener therefore
+   * misses nothing. `onError` is called at most once, if the subscription cannot begin.
+   *
+   * The returned function ends the subscription. It may be called at any time and any number of times; no callback runs after
+   * the first call.
    */
-  watch(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching;
+  watch(onStatus: (status: Status) => void, onError?: (error: Error) => void): UnlistenFn;
 
   /**
-   * Calls `onLog` with what the sidecar writes from now on, through all its restarts. A page that is too slow is told that
-   * something is missing. `onError` is called at most once, when it could not begin. Needs `pillion:allow-logs`.
+   * Calls `onLog` with the sidecar's output from now on, through all its restarts. A page that reads too slowly is told how much
+   * it missed. `onError` is called at most once, if the subscription cannot begin. The returned function ends the subscription,
+   * as with `watch`. Needs `pillion:allow-logs`.
    */
-  logs(onLog: (log: Log) => void, onError?: (error: Error) => void): EndStream;
+  logs(onLog: (log: Log) => void, onError?: (error: Error) => void): UnlistenFn;
 
   /**
-   * Asks the app for what the first request needs, so that it need not wait for that: for pages that know early that they
-   * will call. What goes wrong is that request's to say.
+   * Asks the app early for what the first request needs, so that the request does not wait for it. An error is not reported
+   * here, but by the request.
    */
   preconnect(): void;
 
   /**
-   * The platform's `fetch`, for a path (`/notes?page=2`) of whatever run of the sidecar is there. Where there is none
-   * it waits for the next one; where one went away before it answered, the request is sent to the next one, up to
-   * three times in all, if it may be sent twice (see `RequestOptions`).
+   * The platform's `fetch`, for a path (`/notes?page=2`) of the sidecar's current run. If there is no run, it waits for the next
+   * one. If a run ends before it responds, the request is sent to the next one, at most three times in all, and only if it may
+   * be repeated (see `RequestOptions.retry`).
    *
-   * Rejects as `fetch` does, with `init.signal`'s reason whenever that is aborted, and besides with an `Interrupted`,
-   * when the request was sent, may have been done, and is not sent again; or with another `SidecarError`, when it was
-   * not sent: the sidecar does not come back by itself (`kind` and `failure` say why), or not within `patience`
-   * (`kind` is `starting`, `restarting` or `stopping`). A body that breaks off rejects where it is read.
+   * Rejects as `fetch` does, and with the reason of `init.signal` when that is aborted. Rejects with an `Interrupted` if the
+   * request was sent, may have taken effect, and is not sent again. Rejects with another `SidecarError` if the request was not
+   * sent: the sidecar does not come back by itself (`kind` and `failure` say why), or not within `connectTimeout` (`kind` is
+   * `starting`, `restarting` or `stopping`). A body that breaks off rejects where it is read.
    *
-   * Carries the token of a private sidecar as `Authorization`, which is therefore not the caller's to set.
+   * The request carries the token of a private sidecar as `Authorization`, so the caller cannot set that header.
    *
-   * A sidecar on a socket is called by way of the app, with the same outcomes. The answer streams; the body of a request is
-   * read whole first; there is no HTTP cache; `redirect: "manual"` gives the redirect itself. A body that is not read to
-   * its end has to be cancelled, or its connection stays open until the page goes.
+   * For a sidecar without a port, the app proxies the request, with the same outcomes. The response streams; the body of the
+   * request is read to its end first; there is no HTTP cache; `redirect: "manual"` resolves with the redirect itself. Read a
+   * response body to its end or cancel it, because its connection stays open until then, or until the page ends.
    */
   fetch(path: string, init?: RequestOptions): Promise<Response>;
 
   /**
-   * The messages of an event stream, across restarts: resumed with `Last-Event-ID`, waited for while the sidecar is
-   * down, also where somebody has to start it again. It ends when the loop is left, the signal aborted, or the backend
-   * answers 204; it throws an `EventStreamError` for an answer that is no event stream.
+   * The messages of an event stream, across restarts. It resumes with `Last-Event-ID`, and waits while the sidecar is down, also
+   * if it does not come back by itself. It ends when the loop ends, the signal is aborted, or the backend responds with 204. It
+   * throws an `EventStreamError` if the response is not an event stream.
    *
-   * Read over `fetch`, since `EventSource` cannot send a header. The backend's CORS must allow `Last-Event-ID`.
+   * It uses `fetch`, because `EventSource` cannot send a header. The backend's CORS must allow `Last-Event-ID`.
    */
   events(path: string, options?: EventsOptions): AsyncGenerator<ServerSentEvent, void, void>;
 
   /**
-   * A WebSocket that follows the sidecar: opened once it is ready, and opened again whenever it closes. It carries the token
-   * of a private sidecar as a subprotocol, before those in `options`. Not for a sidecar on a socket: that is `onError`.
+   * A WebSocket that follows the sidecar: it opens once the sidecar is ready, and opens again whenever it closes. It sends the
+   * token of a private sidecar as a subprotocol, before those in `options`. A sidecar without a port is not supported: `onError`
+   * is called.
    */
-  webSocket(path: string, options?: SocketOptions): Socket;
+  webSocket(path: string, options?: WebSocketOptions): ReconnectingWebSocket;
 }
 
-/** What a page knows of each sidecar, however many handles it has. */
-const known = new Map<string, { watch: Watch; line: Line }>();
+/** The shared state of each sidecar in this page, whatever the number of handles. */
+const shared = new Map<string, { watch: StatusWatch; manager: ConnectionManager }>();
 
-/** The handle to the sidecar called `name`. Nothing is asked of the app until a method is called. */
+/** Returns a handle to the sidecar called `name`. It calls the app only when one of its methods is called. */
 export function sidecar(name: string): Sidecar {
-  const { watch, line } = ofSidecar(name);
+  const { watch, manager } = sharedState(name);
   return {
     name,
     ready: () => call<Endpoint>("ready", { sidecar: name }),
@@ -94,21 +100,21 @@ export function sidecar(name: string): Sidecar {
     restart: () => call<Endpoint>("restart", { sidecar: name }),
     swap: () => call<Endpoint>("swap", { sidecar: name }),
     stop: () => call<void>("stop", { sidecar: name }),
-    logs: (onLog, onError) => stream<Log>("logs", name, onLog, (error) => onError?.(error)),
-    preconnect: () => line.open(),
+    logs: (onLog, onError) => subscribe<Log>("logs", name, onLog, (error) => onError?.(error)),
+    preconnect: () => manager.open(),
     watch: (onStatus, onError) => watch.add(onStatus, onError),
-    fetch: (path, init) => send(line, path, init),
-    events: (path, options) => events(line, path, options),
-    webSocket: (path, options) => webSocket(line, path, options),
+    fetch: (path, init) => send(manager, path, init),
+    events: (path, options) => events(manager, path, options),
+    webSocket: (path, options) => openWebSocket(manager, path, options),
   };
 }
 
-function ofSidecar(name: string) {
-  let found = known.get(name);
-  if (!found) {
-    const watch = new Watch(name);
-    found = { watch, line: new Line(name, watch) };
-    known.set(name, found);
+function sharedState(name: string) {
+  let state = shared.get(name);
+  if (!state) {
+    const watch = new StatusWatch(name);
+    state = { watch, manager: new ConnectionManager(name, watch) };
+    shared.set(name, state);
   }
-  return found;
+  return state;
 }

@@ -1,87 +1,84 @@
+import type { UnlistenFn } from "@tauri-apps/api/event";
 import type { Status } from "./bindings.js";
-import { type EndStream, stream } from "./stream.js";
-
-/** Ends a watch. May be called at any time and any number of times; no callback runs after the first call. */
-export type StopWatching = EndStream;
+import { subscribe } from "./subscription.js";
 
 interface Listener {
-  /** The last change that it was told, by `Status.seq`. */
+  /** The `seq` of the last status that this listener received. */
   seq: number;
   onStatus: (status: Status) => void;
   onError: ((error: Error) => void) | undefined;
 }
 
 /**
- * The one status stream of a sidecar in this page, shared by whoever watches it: it begins with the first and ends with
- * the last of them. Latecomers are told the last status without asking the app.
+ * The status subscription of one sidecar, shared by all listeners in this page. It begins with the first listener and ends with
+ * the last. A later listener receives the last status without a call to the app.
  */
-export class Watch {
+export class StatusWatch {
   readonly #sidecar: string;
   #listeners: Listener[] = [];
   #last: Status | null = null;
-  #end: StopWatching | null = null;
+  #unlisten: UnlistenFn | null = null;
 
   constructor(sidecar: string) {
     this.#sidecar = sidecar;
   }
 
-  /** Never calls back before it has returned. */
-  add(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching {
+  /** Adds a listener. Its callbacks never run before this method returns. */
+  add(onStatus: (status: Status) => void, onError?: (error: Error) => void): UnlistenFn {
     const listener = { seq: Number.NEGATIVE_INFINITY, onStatus, onError };
     this.#listeners.push(listener);
     return this.#join(listener);
   }
 
-  /** As `add`, and told of each change before all who came so far: whatever they do with the news can rely on it. */
-  addFirst(onStatus: (status: Status) => void, onError?: (error: Error) => void): StopWatching {
+  /** As `add`, but this listener receives each status before all listeners so far, so that these can rely on its state. */
+  addFirst(onStatus: (status: Status) => void, onError?: (error: Error) => void): UnlistenFn {
     const listener = { seq: Number.NEGATIVE_INFINITY, onStatus, onError };
     this.#listeners.unshift(listener);
     return this.#join(listener);
   }
 
-  #join(listener: Listener): StopWatching {
-    if (this.#end === null) this.#begin();
-    else queueMicrotask(() => this.#last && this.#tell(listener, this.#last));
+  #join(listener: Listener): UnlistenFn {
+    if (this.#unlisten === null) this.#begin();
+    else queueMicrotask(() => this.#last && this.#deliver(listener, this.#last));
     return () => {
-      const place = this.#listeners.indexOf(listener);
-      if (place < 0) return;
-      this.#listeners.splice(place, 1);
-      if (this.#listeners.length === 0) this.#finish();
+      const index = this.#listeners.indexOf(listener);
+      if (index < 0) return;
+      this.#listeners.splice(index, 1);
+      if (this.#listeners.length === 0) this.#end();
     };
   }
 
   #begin(): void {
-    const end = stream<Status>(
+    this.#unlisten = subscribe<Status>(
       "watch",
       this.#sidecar,
       (status) => {
         this.#last = status;
-        for (const listener of [...this.#listeners]) this.#tell(listener, status);
+        for (const listener of [...this.#listeners]) this.#deliver(listener, status);
       },
       (error) => {
-        // Forgotten before anybody hears of it, so that whoever tries again begins another stream.
+        // The state is reset before the listeners are called, so that one that tries again begins a new subscription.
         const listeners = this.#listeners;
         this.#listeners = [];
-        this.#finish();
+        this.#end();
         for (const { onError } of listeners) onError?.(error);
       },
     );
-    this.#end = end;
   }
 
-  #finish(): void {
-    this.#end?.();
-    this.#end = null;
+  #end(): void {
+    this.#unlisten?.();
+    this.#unlisten = null;
     this.#last = null;
   }
 
-  #tell(listener: Listener, status: Status): void {
+  #deliver(listener: Listener, status: Status): void {
     if (!this.#listeners.includes(listener) || status.seq <= listener.seq) return;
     listener.seq = status.seq;
     try {
       listener.onStatus(status);
     } catch (error) {
-      // The others are to hear of it all the same.
+      // An exception of one listener must not keep the status from the others.
       reportError(error);
     }
   }

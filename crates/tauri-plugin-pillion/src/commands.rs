@@ -1,4 +1,4 @@
-//! What a page may ask, each command behind a permission of its own, which a scope may narrow to some of the sidecars.
+//! The commands of the plugin. Each has a permission of its own, whose scope can limit it to some of the sidecars.
 
 use std::borrow::Cow;
 
@@ -11,129 +11,129 @@ use tauri::{
 };
 
 use crate::{
-    Sidecars, framing,
-    requests::{Requests, unanswered},
-    scope::{Entry, Refusal},
+    Sidecars,
+    ipc_message::{self, RequestHead},
+    proxy::Proxy,
+    scope::{CommandError, ScopeEntry},
     subscriptions::Subscriptions,
 };
 
-/// Waits until the sidecar is ready, and says where it is.
+/// Waits until the sidecar is ready, and returns its endpoint.
 #[tauri::command]
 pub(crate) async fn ready(
     sidecars: State<'_, Sidecars>,
-    scope: CommandScope<Entry>,
+    scope: CommandScope<ScopeEntry>,
     sidecar: String,
-) -> Result<Endpoint, Refusal> {
-    Ok(sidecars.within(&scope, &sidecar)?.ready().await?)
+) -> Result<Endpoint, CommandError> {
+    Ok(sidecars.in_scope(&scope, &sidecar)?.ready().await?)
 }
 
-/// The present status.
+/// Returns the current status.
 #[tauri::command]
 pub(crate) async fn status(
     sidecars: State<'_, Sidecars>,
-    scope: CommandScope<Entry>,
+    scope: CommandScope<ScopeEntry>,
     sidecar: String,
-) -> Result<Status, Refusal> {
-    Ok(sidecars.within(&scope, &sidecar)?.status())
+) -> Result<Status, CommandError> {
+    Ok(sidecars.in_scope(&scope, &sidecar)?.status())
 }
 
-/// Waits until the sidecar is ready, and gives what requests to that run need: its token among it, where it is private and the
-/// page itself sends them.
+/// Waits until the sidecar is ready, and returns what a request to that run needs. The token is included only if the page
+/// itself sends the requests; for a sidecar without a port the app sends them.
 #[tauri::command]
 pub(crate) async fn connect(
     sidecars: State<'_, Sidecars>,
-    scope: CommandScope<Entry>,
+    scope: CommandScope<ScopeEntry>,
     sidecar: String,
-) -> Result<Access, Refusal> {
-    let mut access = sidecars.within(&scope, &sidecar)?.access().await?;
+) -> Result<Access, CommandError> {
+    let mut access = sidecars.in_scope(&scope, &sidecar)?.access().await?;
     if access.listen_addr() == ListenAddr::Local {
-        // The app sends them, and has it.
         access.token = None;
     }
     Ok(access)
 }
 
-/// Sends a request by way of the app, with the sidecar's token, and answers with the head and the beginning of the body: see
-/// `framing.rs`.
+/// Proxies a request with the sidecar's token. Returns the head of the response and the beginning of its body in one message:
+/// see `ipc_message.rs`.
 #[tauri::command]
 pub(crate) async fn request(
     webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
-    requests: State<'_, Requests>,
-    scope: CommandScope<Entry>,
+    proxy: State<'_, Proxy>,
+    scope: CommandScope<ScopeEntry>,
     request: Request<'_>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, CommandError> {
     let message = bytes(request.body());
-    let (head, body) = framing::split::<framing::RequestHead>(&message)
-        .ok_or_else(|| unanswered("a request is a head and a body, framed"))?;
-    let supervisor = sidecars.within(&scope, &head.sidecar)?;
+    let (head, body) = ipc_message::decode::<RequestHead>(&message)
+        .ok_or_else(|| CommandError::no_response("the message is not a request: a head and a body"))?;
+    let supervisor = sidecars.in_scope(&scope, &head.sidecar)?;
     let body = Bytes::copy_from_slice(body);
-    requests.send(webview.label(), supervisor, head, body).await.map(Response::new)
+    proxy.send(webview.label(), supervisor, head, body).await.map(Response::new)
 }
 
-/// The next bytes of an answer's body; none at its end.
+/// Returns the next bytes of a response's body; none at its end.
 #[tauri::command]
 pub(crate) async fn read(
     webview: Webview<impl tauri::Runtime>,
-    requests: State<'_, Requests>,
+    proxy: State<'_, Proxy>,
     id: u32,
-) -> Result<Response, Refusal> {
-    requests.read(webview.label(), id).await.map(Response::new)
+) -> Result<Response, CommandError> {
+    proxy.read(webview.label(), id).await.map(Response::new)
 }
 
-/// Gives up a request, or the rest of an answer.
+/// Cancels a request, or the rest of its response.
 #[tauri::command]
 pub(crate) async fn cancel(
     webview: Webview<impl tauri::Runtime>,
-    requests: State<'_, Requests>,
+    proxy: State<'_, Proxy>,
     id: u32,
-) -> Result<(), Refusal> {
-    requests.cancel(webview.label(), id);
+) -> Result<(), CommandError> {
+    proxy.cancel(webview.label(), id);
     Ok(())
 }
 
-/// Starts the sidecar again, and waits until it is ready.
+/// Restarts the sidecar, and waits until it is ready.
 #[tauri::command]
 pub(crate) async fn restart(
     sidecars: State<'_, Sidecars>,
-    scope: CommandScope<Entry>,
+    scope: CommandScope<ScopeEntry>,
     sidecar: String,
-) -> Result<Endpoint, Refusal> {
-    Ok(sidecars.within(&scope, &sidecar)?.restart().await?)
+) -> Result<Endpoint, CommandError> {
+    Ok(sidecars.in_scope(&scope, &sidecar)?.restart().await?)
 }
 
-/// Puts a new process of the same program in the place of the present one, without a gap, and says where it is.
+/// Replaces the process by a new one of the same program without a gap, and returns the new endpoint.
 #[tauri::command]
 pub(crate) async fn swap(
     sidecars: State<'_, Sidecars>,
-    scope: CommandScope<Entry>,
+    scope: CommandScope<ScopeEntry>,
     sidecar: String,
-) -> Result<Endpoint, Refusal> {
-    Ok(sidecars.within(&scope, &sidecar)?.swap().await?)
+) -> Result<Endpoint, CommandError> {
+    Ok(sidecars.in_scope(&scope, &sidecar)?.swap().await?)
 }
 
-/// Stops the sidecar with grace, and answers when nothing of it is left. What that took is in its status.
+/// Stops the sidecar gracefully, and returns when none of its processes is left. The status holds the outcome.
 #[tauri::command]
 pub(crate) async fn stop(
     sidecars: State<'_, Sidecars>,
-    scope: CommandScope<Entry>,
+    scope: CommandScope<ScopeEntry>,
     sidecar: String,
-) -> Result<(), Refusal> {
-    let _ = sidecars.within(&scope, &sidecar)?.stop().await;
+) -> Result<(), CommandError> {
+    let _ = sidecars.in_scope(&scope, &sidecar)?.stop().await;
     Ok(())
 }
 
-/// Sends the present status to `channel`, and then each change; answers with the number that ends it.
+/// Sends the current status and then each change to `channel`. Returns the id for `unwatch`.
 #[tauri::command]
 pub(crate) async fn watch(
     webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     subscriptions: State<'_, Subscriptions>,
-    scope: CommandScope<Entry>,
+    scope: CommandScope<ScopeEntry>,
     sidecar: String,
     channel: Channel<Status>,
-) -> Result<u32, Refusal> {
-    let mut watch = sidecars.within(&scope, &sidecar)?.watch();
+) -> Result<u32, CommandError> {
+    let mut watch = sidecars.in_scope(&scope, &sidecar)?.watch();
     Ok(subscriptions.begin(webview.label(), async move {
         while let Some(status) = watch.next().await
             && channel.send(status).is_ok()
@@ -141,20 +141,20 @@ pub(crate) async fn watch(
     }))
 }
 
-/// Sends what the sidecar writes from now on to `channel`; answers with the number that ends it. A page that is too slow for
-/// it is told that something is missing; the sidecar never waits.
+/// Sends the sidecar's output from now on to `channel`. Returns the id for `unwatch`. A page that reads too slowly is told how
+/// much it missed; the sidecar never waits for it.
 #[tauri::command]
 pub(crate) async fn logs(
     webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     subscriptions: State<'_, Subscriptions>,
-    scope: CommandScope<Entry>,
+    scope: CommandScope<ScopeEntry>,
     sidecar: String,
     channel: Channel<Log>,
-) -> Result<u32, Refusal> {
-    let events = sidecars.within(&scope, &sidecar)?.subscribe();
+) -> Result<u32, CommandError> {
+    let events = sidecars.in_scope(&scope, &sidecar)?.subscribe();
     Ok(subscriptions.begin(webview.label(), async move {
-        // None when the app is on its way out: nothing will be written any more.
+        // `None` while the app exits: there will be no more output.
         let Some(mut events) = events else { return };
         while let Some(event) = events.next().await {
             if Log::of(&event).is_some_and(|log| channel.send(log).is_err()) {
@@ -164,19 +164,18 @@ pub(crate) async fn logs(
     }))
 }
 
-/// Ends what `watch` or `logs` began.
+/// Ends the subscription that `watch` or `logs` began.
 #[tauri::command]
 pub(crate) async fn unwatch(
     webview: Webview<impl tauri::Runtime>,
     subscriptions: State<'_, Subscriptions>,
     id: u32,
-) -> Result<(), Refusal> {
+) -> Result<(), CommandError> {
     subscriptions.end(webview.label(), id);
     Ok(())
 }
 
-/// The bytes that a page sent, which are an array of numbers where the webview has no other way
-/// (`ipc-protocol.js` of Tauri falls back to one).
+/// The bytes that a page sent. Where the webview cannot send bytes, Tauri's `ipc-protocol.js` sends an array of numbers.
 fn bytes(body: &InvokeBody) -> Cow<'_, [u8]> {
     match body {
         InvokeBody::Raw(bytes) => Cow::Borrowed(bytes),

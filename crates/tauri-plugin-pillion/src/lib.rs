@@ -1,7 +1,6 @@
-//! Sidecars for Tauri apps.
+//! Sidecars for Tauri apps: local servers that start with the app, and stop with it.
 //!
-//! Declare the sidecar in `tauri.conf.json`, add the plugin, and the backend is started with the app and stopped with
-//! it:
+//! Declare the sidecar in `tauri.conf.json`, and add the plugin:
 //!
 //! ```json
 //! { "bundle": { "externalBin": ["binaries/backend"] },
@@ -14,14 +13,14 @@
 //! # ;
 //! ```
 //!
-//! In Rust, [`PillionExt::pillion`] gives a [`pillion::Supervisor`] for each sidecar; in a page, the npm package
-//! `tauri-plugin-pillion-api` does the same, as far as the capability allows. What a sidecar has to do is
-//! [`pillion::protocol`]; what may be declared is [`config::Sidecar`]. This crate wires; the supervision is
-//! [`pillion`]'s.
+//! In Rust, [`PillionExt::pillion`] returns the [`Sidecars`], with a [`pillion::Supervisor`] for each. In a page, the npm
+//! package `tauri-plugin-pillion-api` does the same, within the permissions of the window's capability. [`pillion::protocol`]
+//! describes what a sidecar has to do, and [`Config`] what you can declare. This crate only wires Tauri to [`pillion`], which
+//! supervises the sidecars.
 //!
 //! # A single instance
-//! `tauri-plugin-single-instance` ends the second launch of an app when it is set up, and plugins are set up in the order in
-//! which they are registered. Register it first, and a second launch starts nothing:
+//! `tauri-plugin-single-instance` ends the second launch of an app while it is set up. Tauri sets plugins up in the order of
+//! their registration. Register it first, so that a second launch starts no sidecar:
 //!
 //! ```ignore
 //! tauri::Builder::default()
@@ -29,21 +28,21 @@
 //!     .plugin(tauri_plugin_pillion::init())
 //! ```
 //!
-//! Registered later, it has each second launch start the sidecars and stop them again. This plugin sees that at every
-//! start of the app, and warns of it.
+//! If it is registered later, each second launch starts the sidecars and stops them again. This plugin checks the order at every
+//! start of the app, and warns about a wrong one.
 
 mod commands;
-pub mod config;
-mod framing;
+mod config;
+mod dev_reload;
+mod http_pool;
+mod ipc_message;
 mod lock;
-mod order;
-mod rebuilt;
-mod requests;
+mod proxy;
 mod resolve;
 mod scope;
 mod sidecars;
+mod single_instance;
 mod subscriptions;
-mod wire;
 
 use tauri::{
     Manager, Resource, RunEvent, Runtime, WindowEvent,
@@ -51,19 +50,27 @@ use tauri::{
     webview::PageLoadEvent,
 };
 
-use config::Config;
+pub use config::Config;
 pub use pillion;
-use requests::Requests;
+use proxy::Proxy;
 pub use sidecars::Sidecars;
+use single_instance::RegistrationOrder;
 use subscriptions::Subscriptions;
 
-/// The plugin. It starts the declared sidecars while the app is set up, before the first page loads, and
+/// Creates the plugin. It starts the declared sidecars while the app is set up, before the first page loads, and
 /// [closes](Sidecars::close) them when the app exits or restarts.
 ///
 /// In a development build, a sidecar whose program was rebuilt is [swapped](pillion::Supervisor::swap) for the new one.
 ///
-/// The app fails to start, with a sentence that says why, when a declaration makes no sense. A sidecar that cannot be
-/// started does not fail the app: its state says so, and the page can show it.
+/// An invalid declaration aborts the start of the app with an error that names path, field and cure. A sidecar that cannot be
+/// started does not: its status holds the failure, and the page can show it.
+///
+/// ```no_run
+/// fn main() -> tauri::Result<()> {
+///     tauri::Builder::default().plugin(tauri_plugin_pillion::init()).run(context())
+/// }
+/// # fn context() -> tauri::Context { unimplemented!("tauri::generate_context!()") }
+/// ```
 #[must_use]
 pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
     Builder::<R, Option<Config>>::new("pillion")
@@ -82,35 +89,35 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
             commands::stop
         ])
         .setup(|app, api| {
-            app.manage(order::SetUp::of(app));
+            app.manage(RegistrationOrder::observe(app));
             app.manage(Subscriptions::default());
-            app.manage(Requests::default());
+            app.manage(Proxy::default());
             let sidecars = Sidecars::start(api.config().as_ref(), app.config())?;
             app.resources_table().add(CloseOnDrop(sidecars.clone()));
             app.manage(sidecars);
             Ok(())
         })
         .on_page_load(|webview, page| {
-            // A page that loads anew has forgotten what it watched and asked.
+            // The new page does not know the subscriptions and requests of the old one.
             if page.event() == PageLoadEvent::Started {
                 webview.state::<Subscriptions>().end_all_of(webview.label());
-                webview.state::<Requests>().cancel_all_of(webview.label());
+                webview.state::<Proxy>().cancel_all_of(webview.label());
             }
         })
         .on_event(|app, event| match event {
-            RunEvent::Ready => order::check(app),
+            RunEvent::Ready => single_instance::check(app),
             RunEvent::Exit => app.pillion().close(),
             RunEvent::WindowEvent { label, event: WindowEvent::Destroyed, .. } => {
-                app.state::<Requests>().cancel_all_of(label);
+                app.state::<Proxy>().cancel_all_of(label);
             }
             _ => {}
         })
         .build()
 }
 
-/// Closes the sidecars when Tauri clears the app's resource table (`AppHandle::cleanup_before_exit`), which it does at
-/// every end that it brings about itself. Some of them are no [`RunEvent::Exit`]: `AppHandle::restart` on the main thread,
-/// and what other plugins exit by, such as the updater on Windows.
+/// Closes the sidecars when Tauri clears the app's resource table (`AppHandle::cleanup_before_exit`). Tauri clears it at every
+/// exit of its own, also at those without [`RunEvent::Exit`]: `AppHandle::restart` on the main thread, and exits by other
+/// plugins, such as the updater on Windows.
 struct CloseOnDrop(Sidecars);
 
 impl Resource for CloseOnDrop {}
@@ -121,12 +128,23 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Gives the app's sidecars to whoever holds the app, a window or a webview.
-pub trait PillionExt<R: Runtime> {
+/// Gives access to the sidecars from an app handle, a window or a webview. It is implemented for every [`Manager`], and only for
+/// these.
+///
+/// ```no_run
+/// use tauri_plugin_pillion::PillionExt as _;
+///
+/// fn print_state(app: &tauri::AppHandle) {
+///     if let Ok(backend) = app.pillion().sidecar("backend") {
+///         println!("{:?}", backend.status().state);
+///     }
+/// }
+/// ```
+pub trait PillionExt<R: Runtime>: Manager<R> {
     /// The sidecars that `tauri.conf.json` declares.
     ///
     /// # Panics
-    /// Before the plugin was set up.
+    /// If the plugin is not set up yet.
     fn pillion(&self) -> &Sidecars;
 }
 

@@ -1,4 +1,4 @@
-//! Where a sidecar's program is, or which server a developer runs in its stead.
+//! Decides which program a sidecar runs, or which server of the developer is used instead.
 
 use std::{
     ffi::OsStr,
@@ -9,44 +9,46 @@ use std::{
 use pillion::protocol::announcement::parse_port;
 use tauri::Config;
 
-/// Names, in a development build, the port of a server that the developer started: it is used where the sidecar was not
-/// built, and never stopped.
-pub(crate) const ATTACH: &str = "BACKEND_PORT";
+/// The environment variable that names, in a development build, the port of a server that the developer started. That server
+/// is used if the sidecar was not built, and the app never stops it.
+pub(crate) const ATTACH_VARIABLE: &str = "BACKEND_PORT";
 
-/// What there is to use.
+/// The program or server behind a sidecar's name.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// The program to run, whether or not it is there: the supervisor says what is wrong with it.
+pub(crate) enum Resolved {
+    /// The path of the program to run. The file may be absent: the supervisor then says what is wrong with it.
     Program(PathBuf),
-    /// A developer's server.
+    /// The port of a server that the developer started.
     Server(NonZeroU16),
 }
 
-/// `BACKEND_PORT` is needed, and no port.
+/// `BACKEND_PORT` is set and needed, but is not a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{ATTACH} is {0:?}: set it to the port of the server that you started, a number from 1 to 65535")]
+#[error(
+    "{ATTACH_VARIABLE} is {0:?}: set it to the port of the server that you started, a number from 1 to 65535"
+)]
 pub(crate) struct NotAPort(String);
 
 /// Finds `program` in `folder`, where Tauri puts sidecars: beside the app's own executable.
 ///
-/// `attach` is the value of [`ATTACH`], or `None` outside development.
-pub(crate) fn find(folder: &Path, program: &str, attach: Option<&OsStr>) -> Result<Found, NotAPort> {
-    // Appended, because `with_extension` would turn `a.b` into `a.exe`.
+/// `attach` is the value of [`ATTACH_VARIABLE`], or `None` outside development.
+pub(crate) fn resolve(folder: &Path, program: &str, attach: Option<&OsStr>) -> Result<Resolved, NotAPort> {
+    // The suffix is appended, because `with_extension` would turn `a.b` into `a.exe`.
     let path = folder.join(format!("{program}{}", std::env::consts::EXE_SUFFIX));
     match attach {
         Some(port) if !path.exists() => match parse_port(port.as_encoded_bytes()) {
-            Some(port) => Ok(Found::Server(port)),
+            Some(port) => Ok(Resolved::Server(port)),
             None => Err(NotAPort(port.to_string_lossy().into_owned())),
         },
-        _ => Ok(Found::Program(path)),
+        _ => Ok(Resolved::Program(path)),
     }
 }
 
-/// The origins of the app's own pages, which the sidecar is told to let in.
+/// The origins of the app's own pages, which the sidecar is told to admit.
 ///
-/// They differ by platform and configuration: `tauri://localhost` on macOS and Linux, `http://tauri.localhost` or, with
-/// `useHttpsScheme`, `https://tauri.localhost` on Windows; beside them the development server while there is one. No
-/// other: in a browser `http://tauri.localhost` is whatever listens on port 80 of this machine.
+/// They differ by platform and configuration: `tauri://localhost` on macOS and Linux; on Windows `http://tauri.localhost`, or
+/// `https://tauri.localhost` with `useHttpsScheme`; and in development the development server. No other origin is admitted: in
+/// a browser `http://tauri.localhost` is any program that listens on port 80 of this machine.
 pub(crate) fn origins(config: &Config, dev: bool) -> Vec<String> {
     let mut origins = if cfg!(windows) {
         let https = config.app.windows.iter().any(|window| window.use_https_scheme);
@@ -70,19 +72,19 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_built_sidecar_wins_over_a_developers_server() {
+    fn a_built_sidecar_takes_precedence_over_a_developers_server() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(format!("api.v2{}", std::env::consts::EXE_SUFFIX));
-        let find = |attach: Option<&str>| find(folder.path(), "api.v2", attach.map(OsStr::new));
-        assert_eq!(find(None), Ok(Found::Program(program.clone())));
-        assert_eq!(find(Some("4242")), Ok(Found::Server(NonZeroU16::new(4242).unwrap())));
+        let find = |attach: Option<&str>| resolve(folder.path(), "api.v2", attach.map(OsStr::new));
+        assert_eq!(find(None), Ok(Resolved::Program(program.clone())));
+        assert_eq!(find(Some("4242")), Ok(Resolved::Server(NonZeroU16::new(4242).unwrap())));
         assert_eq!(find(Some("0")), Err(NotAPort("0".into())));
         fs::write(&program, "").unwrap();
-        assert_eq!(find(Some("4242")), Ok(Found::Program(program)));
+        assert_eq!(find(Some("4242")), Ok(Resolved::Program(program)));
     }
 
     #[test]
-    fn only_the_apps_own_origins_are_let_in() {
+    fn only_the_apps_own_origins_are_admitted() {
         let mut config = Config::default();
         config.build.dev_url = Some("http://127.0.0.1:1420/app".parse().unwrap());
         let own = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };

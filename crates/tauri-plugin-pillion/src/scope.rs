@@ -1,4 +1,4 @@
-//! Which sidecars a window may ask about: the scopes of its permissions.
+//! Which sidecars a window may ask about: the scopes of its permissions. And the error of a command.
 
 use pillion::{Failure, Supervisor};
 use serde::{Deserialize, Serialize};
@@ -6,14 +6,14 @@ use tauri::ipc::{CommandScope, ScopeObjectMatch};
 
 use crate::Sidecars;
 
-/// What a capability says under `allow` or `deny` of a permission: `{ "sidecar": "backend" }`.
+/// An entry under `allow` or `deny` of a permission in a capability: `{ "sidecar": "backend" }`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
+pub(crate) struct ScopeEntry {
     sidecar: String,
 }
 
-impl ScopeObjectMatch for Entry {
+impl ScopeObjectMatch for ScopeEntry {
     type Input = str;
 
     fn matches(&self, name: &str) -> bool {
@@ -21,30 +21,42 @@ impl ScopeObjectMatch for Entry {
     }
 }
 
-/// Why a page gets no answer. In JavaScript the first is an object; the others are strings, as Tauri's own refusals are.
+/// Why a command failed. In JavaScript a failure is an object; the others are strings, as Tauri's own rejections are.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Refusal {
+pub(crate) enum CommandError {
+    /// The sidecar is down, or its name is not declared.
     Failure(Failure),
+    /// The window's capability does not include this sidecar.
     OutOfScope(String),
-    /// A request makes no sense, or got no answer, or the answer broke off.
-    Unanswered(String),
+    /// A request is malformed, or got no response, or the response broke off.
+    NoResponse(String),
 }
 
-impl From<Failure> for Refusal {
+impl CommandError {
+    pub(crate) fn no_response(reason: impl ToString) -> Self {
+        Self::NoResponse(reason.to_string())
+    }
+}
+
+impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
 }
 
 impl Sidecars {
-    /// The sidecar called `name`, where the scope is for it: without entries under `allow` it is for all of them, and `deny`
-    /// wins. What is out of scope is refused before anything is said of it, also whether it is there.
-    pub(crate) fn within(&self, scope: &CommandScope<Entry>, name: &str) -> Result<&Supervisor, Refusal> {
+    /// The sidecar called `name`, if the scope includes it. A scope without `allow` entries includes all sidecars; `deny` takes
+    /// precedence. The check comes before the look-up, so that the error does not say whether the sidecar exists.
+    pub(crate) fn in_scope(
+        &self,
+        scope: &CommandScope<ScopeEntry>,
+        name: &str,
+    ) -> Result<&Supervisor, CommandError> {
         if scope.matches(name) {
             return Ok(self.sidecar(name)?);
         }
-        Err(Refusal::OutOfScope(format!(
+        Err(CommandError::OutOfScope(format!(
             "sidecar {name:?} not allowed: the scope of this permission, in the capabilities of this window, allows {} and \
              denies {}",
             list(scope.allows().iter().map(|entry| &entry.sidecar), "all"),

@@ -16,11 +16,23 @@ use tokio::{
 
 use crate::{
     config::{Config, ConfigError},
-    rebuilt::{self, Program},
-    resolve::{self, Found},
+    dev_reload::{self, ProgramFile},
+    resolve::{self, Resolved},
 };
 
-/// The supervisors of the sidecars that `tauri.conf.json` declares. Clones are handles to the same ones.
+/// The supervisors of the sidecars that `tauri.conf.json` declares. [`PillionExt::pillion`](crate::PillionExt::pillion) returns
+/// it. Clones are handles to the same sidecars.
+///
+/// ```no_run
+/// use tauri_plugin_pillion::{PillionExt as _, pillion::Failure};
+///
+/// /// Restarts the backend, and returns its new address.
+/// #[tauri::command]
+/// async fn restart_backend(app: tauri::AppHandle) -> Result<String, Failure> {
+///     let backend = app.pillion().sidecar("backend")?;
+///     Ok(backend.restart().await?.url)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sidecars(Arc<Supervised>);
 
@@ -28,45 +40,45 @@ pub struct Sidecars(Arc<Supervised>);
 struct Supervised {
     fleet: Fleet,
     runtime: Handle,
-    /// Keeps the thread of the runtime alive.
+    /// Dropping it ends the runtime's thread.
     _thread: oneshot::Sender<()>,
     closed: Once,
 }
 
 impl Sidecars {
-    /// Starts every declared sidecar in the background, each after those that it depends on.
+    /// Starts every declared sidecar in the background, each after its dependencies.
     pub(crate) fn start(config: Option<&Config>, app: &tauri::Config) -> Result<Self, Box<dyn Error>> {
         let config = config.ok_or(ConfigError::Missing)?;
         let dev = tauri::is_dev();
         let origins = resolve::origins(app, dev);
         let development = dev || cfg!(debug_assertions);
-        let attach = development.then(|| env::var_os(resolve::ATTACH)).flatten();
-        // A link to the app must not make us look for the sidecar beside the link.
+        let attach = development.then(|| env::var_os(resolve::ATTACH_VARIABLE)).flatten();
+        // Tauri's function resolves symbolic links: the sidecar lies beside the app, and not beside a link to it.
         let own = tauri::utils::platform::current_exe()?;
         let folder = own.parent().ok_or("the app's own executable has no folder")?;
         let (mut specs, mut programs) = (Vec::new(), Vec::new());
         for (name, sidecar) in &config.sidecars {
-            let spec = match resolve::find(folder, sidecar.program(name)?, attach.as_deref())? {
-                Found::Program(program) => {
+            let spec = match resolve::resolve(folder, sidecar.program(name)?, attach.as_deref())? {
+                Resolved::Program(program) => {
                     if development {
-                        programs.push((name.clone(), Program::new(program.clone())));
+                        programs.push((name.clone(), ProgramFile::new(program.clone())));
                     }
                     let program = pillion::Program::new(program).allowed_origins(&origins);
                     Spec::run(name, sidecar.configure(program))
                 }
-                Found::Server(port) => Spec::attach(name, port),
+                Resolved::Server(port) => Spec::attach(name, port),
             };
             specs.push(sidecar.refine(spec, name)?);
         }
-        // Only now that every declaration makes sense: nothing is to be cleaned up when one does not. The fleet checks how
-        // they depend on each other before it starts the first.
+        // Nothing starts before every declaration is valid, so that an error leaves nothing to clean up. The fleet checks the
+        // dependencies before it starts the first sidecar.
         Ok(Self(Arc::new(supervise(specs, programs)?)))
     }
 
-    /// The sidecar called `name`.
+    /// The supervisor of the sidecar called `name`.
     ///
     /// # Errors
-    /// [`FailureKind::UnknownSidecar`] when none is declared by that name.
+    /// [`FailureKind::UnknownSidecar`] if `tauri.conf.json` declares no sidecar of that name.
     pub fn sidecar(&self, name: &str) -> Result<&Supervisor, Failure> {
         let Supervised { fleet, .. } = &*self.0;
         fleet.get(name).ok_or_else(|| {
@@ -76,19 +88,19 @@ impl Sidecars {
         })
     }
 
-    /// Stops all sidecars for good, those that depend on others before these and otherwise at the same time, each within its
-    /// own grace period, and returns when nothing is left: at the latest five seconds after the grace periods of the
-    /// longest such chain. Every later start is refused, and nothing is restarted meanwhile.
+    /// Stops all sidecars for good, and returns when none of their processes is left. A sidecar is stopped before its
+    /// dependencies; independent ones are stopped at the same time. Each has its own grace period. The call returns at the
+    /// latest five seconds after the sum of the grace periods of the longest dependency chain. Later starts are refused.
     ///
-    /// The plugin does so itself when the app exits. It is for ends that Tauri does not see, such as
-    /// [`std::process::exit`]. It blocks, on whichever thread, also within an async task; of several callers one does
-    /// the work, and the others wait for it.
+    /// The plugin calls this function when the app exits. Call it yourself before an exit that Tauri does not see, such as
+    /// [`std::process::exit`]. It blocks the calling thread, also within an async task. The first caller does the work; others
+    /// wait for it.
     pub fn close(&self) {
         let Supervised { fleet, runtime, closed, .. } = &*self.0;
         closed.call_once(|| {
-            let (told, outcomes) = mpsc::channel();
+            let (sender, outcomes) = mpsc::channel();
             let fleet = fleet.clone();
-            runtime.spawn(async move { told.send(fleet.close().await) });
+            runtime.spawn(async move { sender.send(fleet.close().await) });
             for (sidecar, outcome) in outcomes.into_iter().flatten() {
                 tracing::info!(sidecar, ?outcome, "closed");
             }
@@ -96,11 +108,12 @@ impl Sidecars {
     }
 }
 
-/// Starts the sidecars, and follows the builds of those `programs`, on a thread of their own, which ends when nobody can ask for them and nothing of them is left.
+/// Starts the sidecars, and swaps those whose `programs` are rebuilt, on a thread of their own. The thread ends when the last
+/// handle is dropped and no process of theirs is left.
 ///
-/// Not on Tauri's runtime, which the app can bring to a halt: `AppHandle::restart` from an async command never gives its
-/// worker back, and on a machine with one core there is no other. The exit would wait for a stop that nobody carries out.
-fn supervise(specs: Vec<Spec>, programs: Vec<(String, Program)>) -> Result<Supervised, Box<dyn Error>> {
+/// Tauri's runtime would not do, because the app can block it: `AppHandle::restart` in an async command never gives its worker
+/// back, and on a machine with one core there is only one worker. The exit would then wait for a stop that no thread can run.
+fn supervise(specs: Vec<Spec>, programs: Vec<(String, ProgramFile)>) -> Result<Supervised, Box<dyn Error>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let fleet = {
@@ -109,14 +122,14 @@ fn supervise(specs: Vec<Spec>, programs: Vec<(String, Program)>) -> Result<Super
     };
     let watches: Vec<_> = fleet.iter().map(Supervisor::watch).collect();
     let follow =
-        |(name, program): (String, Program)| Some(rebuilt::follow(fleet.get(&name)?.clone(), program));
+        |(name, program): (String, ProgramFile)| Some(dev_reload::follow(fleet.get(&name)?.clone(), program));
     let followers: Vec<_> = programs.into_iter().filter_map(follow).collect();
     let (thread, dropped) = oneshot::channel();
     thread::Builder::new().name("pillion".to_owned()).spawn(move || {
         runtime.block_on(async {
             let followers: JoinSet<_> = followers.into_iter().collect();
             let _ = dropped.await;
-            // They have handles, which would keep the sidecars for ever.
+            // They hold handles, which would keep the sidecars running.
             drop(followers);
             for mut watch in watches {
                 while watch.next().await.is_some() {}

@@ -1,19 +1,19 @@
-//! AIOS: a window on a backend that runs beside it. This crate only wires the parts together.
+//! AIOS: a desktop app with a backend that runs as a sidecar. This crate only wires the parts together.
 
 use tauri::{AppHandle, Manager as _, State};
 use tauri_plugin_pillion::{Sidecars, pillion::Failure};
 
-/// Waits until the backend is ready, and says on which port of 127.0.0.1; refused where it is on a socket.
+/// Waits until the backend is ready, and returns its port on 127.0.0.1. Fails if the backend has no port.
 #[tauri::command]
 async fn get_backend_port(sidecars: State<'_, Sidecars>) -> Result<u16, Failure> {
     let backend = sidecars.sidecar("backend")?.ready().await?;
     Ok(backend.tcp_port()?.get())
 }
 
-/// Brings the window to whoever has launched the app again.
+/// Shows the window of the running app after a second launch.
 fn show(app: &AppHandle) {
     if let Some(window) = app.get_webview_window("main") {
-        // A window that is just being closed cannot be shown, and need not be.
+        // An error means that the window is just being closed.
         let _ = window.show().and_then(|()| window.unminimize()).and_then(|()| window.set_focus());
     }
 }
@@ -21,10 +21,10 @@ fn show(app: &AppHandle) {
 /// Runs the app until its last window is closed.
 ///
 /// # Errors
-/// The webview or a plugin could not be started.
+/// If the webview or a plugin cannot be started.
 pub fn run() -> tauri::Result<()> {
     tauri::Builder::default()
-        // First: a second launch ends in its set-up, before anything is started that would have to be stopped.
+        // Registered first, so that a second launch ends before it starts a sidecar.
         .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| show(app)))
         .plugin(tauri_plugin_pillion::init())
         .invoke_handler(tauri::generate_handler![get_backend_port])

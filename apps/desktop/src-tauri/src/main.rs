@@ -1,6 +1,6 @@
-//! AIOS, the program. Everything is in the library beside it.
+//! The program of AIOS. All of its code is in the library.
 
-// A release build on Windows is a window, not a console.
+// Without a console window in a release build on Windows.
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
 fn main() -> tauri::Result<()> {

@@ -1,14 +1,14 @@
 import { useLayoutEffect, useRef } from "react";
 
 /**
- * The last lines that the backend wrote, oldest first, opened at the end: the cause of death is usually there. The
- * region is as high as fourteen lines and its padding, so that no line is cut in half.
+ * The last lines of the backend's output, oldest first, scrolled to the end, which usually shows the cause of the failure. The
+ * region is as high as fourteen lines and its padding, so that it cuts no line in half.
  */
 export function OutputTail({ lines }: { lines: string[] }) {
   const region = useRef<HTMLElement>(null);
   const text = lines.join("\n");
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: it is the new text that moves the end.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: new text moves the end.
   useLayoutEffect(() => {
     if (region.current) region.current.scrollTop = region.current.scrollHeight;
   }, [text]);
@@ -21,7 +21,7 @@ export function OutputTail({ lines }: { lines: string[] }) {
       <section
         ref={region}
         aria-labelledby="output-tail"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be within reach of the keyboard.
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable region must be reachable by keyboard.
         tabIndex={0}
         className="max-h-74 overflow-auto px-5 pb-4 focus-visible:outline-2 focus-visible:outline-focus focus-visible:-outline-offset-2 sm:px-7"
       >

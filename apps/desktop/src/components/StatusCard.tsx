@@ -1,29 +1,29 @@
-import type { Link } from "../lib/connection";
+import type { ConnectionState } from "../lib/connection-state";
+import { describe } from "../lib/messages";
 import type { Status } from "../lib/tauri";
-import { describe } from "../lib/words";
-import { Facts } from "./Facts";
+import { BackendDetails } from "./BackendDetails";
+import { FailureReport } from "./FailureReport";
 import { StatusDot } from "./StatusDot";
-import { TroubleReport } from "./TroubleReport";
 
 interface Props {
-  link: Link;
+  connection: ConnectionState;
   status: Status | null;
   onRetry: () => void;
 }
 
-/** How it stands with the backend. Its `data-state` sets the colour that the dot and the label share. */
-export function StatusCard({ link, status, onRetry }: Props) {
-  const { label, sentence } = describe(link, status?.port ?? null);
+/** The state of the backend. Its `data-state` sets the colour of the dot and the label. */
+export function StatusCard({ connection, status, onRetry }: Props) {
+  const { label, sentence } = describe(connection, status?.port ?? null);
   return (
     <section
       data-testid="backend-status"
-      data-state={link.state}
+      data-state={connection.state}
       aria-label="Backend"
       className="overflow-hidden rounded-2xl border border-line bg-card text-status shadow-card"
     >
-      {/* Only what changes with the state is announced: a live uptime would be read out every second. */}
+      {/* Screen readers announce only this part: they would read a live uptime out every second. */}
       <div aria-live="polite" className="flex gap-4 px-5 py-5 sm:px-7 sm:py-6">
-        <StatusDot busy={link.state === "connecting" || link.state === "restarting"} />
+        <StatusDot busy={connection.state === "connecting" || connection.state === "restarting"} />
         <div className="min-w-0">
           <p data-testid="backend-label" className="font-semibold text-lg leading-6">
             {label}
@@ -31,10 +31,10 @@ export function StatusCard({ link, status, onRetry }: Props) {
           <p className="mt-1 text-ink-soft wrap-anywhere">{sentence}</p>
         </div>
       </div>
-      {link.state === "error" ? (
-        <TroubleReport trouble={link.trouble} onRetry={onRetry} />
+      {connection.state === "error" ? (
+        <FailureReport failure={connection.failure} onRetry={onRetry} />
       ) : (
-        <Facts link={link} status={status} />
+        <BackendDetails connection={connection} status={status} />
       )}
     </section>
   );

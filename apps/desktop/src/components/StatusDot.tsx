@@ -1,4 +1,4 @@
-/** A dot in the colour of the state; a ring spreads from it while something is awaited. */
+/** A dot in the colour of the state; while the app waits, a ring spreads from it. */
 export function StatusDot({ busy }: { busy: boolean }) {
   return (
     <span aria-hidden="true" className="relative mt-1.5 size-3 shrink-0">

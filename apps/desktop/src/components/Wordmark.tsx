@@ -1,4 +1,4 @@
-/** The name of the app beside its mark: a rider and, close behind, the pillion. */
+/** The app's name and logo: a rider, and a passenger on the pillion behind. */
 export function Wordmark() {
   return (
     <header className="flex items-center gap-4 sm:gap-5">

@@ -1,17 +1,17 @@
 import { useLayoutEffect, useSyncExternalStore } from "react";
 import type { Backend } from "../lib/backend";
-import type { Connection } from "../lib/connection";
+import type { BackendView } from "../lib/connection-state";
 
-/** The backend's connection, kept current, and the way to have the backend started again. */
-export function useBackend(backend: Backend): Connection & { retry: () => void } {
-  const connection = useSyncExternalStore(backend.subscribe, backend.connection);
-  const { state } = connection.link;
+/** The current view of the backend, and a function that restarts it after an error. */
+export function useBackend(backend: Backend): BackendView & { retry: () => void } {
+  const view = useSyncExternalStore(backend.subscribe, backend.view);
+  const { state } = view.connection;
 
-  // User Timing marks: when the page was first there, and when it first said each state.
+  // User Timing marks: when the page was first mounted, and when it first showed each state.
   useLayoutEffect(() => markOnce("aios:mounted"), []);
   useLayoutEffect(() => markOnce(`aios:${state}`), [state]);
 
-  return { ...connection, retry: () => void backend.retry() };
+  return { ...view, retry: () => void backend.retry() };
 }
 
 function markOnce(name: string): void {

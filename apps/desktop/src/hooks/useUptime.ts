@@ -2,8 +2,8 @@ import { useEffect, useState } from "react";
 import type { Health } from "../lib/api";
 
 /**
- * The backend's uptime in whole seconds, ticking between health checks: its last answer and the time since then.
- * `at` is when that answer came, by `performance.now()`. A hidden page does not tick; it catches up when shown.
+ * The backend's uptime in whole seconds: that of its last health response and the time since then. `at` is the arrival of that
+ * response, by `performance.now()`. A hidden page does not tick; it updates when it is shown.
  */
 export function useUptime(health: Health, at: number): number {
   const [, setTick] = useState(0);
@@ -30,7 +30,7 @@ function uptime(health: Health, at: number): number {
   return health.uptime + (performance.now() - at) / 1000;
 }
 
-/** Milliseconds until the count changes. An interval of a second would drift, and now and then skip a number. */
+/** The milliseconds until the value changes. A fixed interval of a second would drift, and sometimes skip a value. */
 function untilNextSecond(health: Health, at: number): number {
   return Math.ceil((1 - (uptime(health, at) % 1)) * 1000);
 }

@@ -1,22 +1,21 @@
 import { type Failure, type Host, type RequestOptions, SidecarError } from "./tauri";
 
-/** What `GET /health` answers; the backend may leave out what is optional. */
+/** The response to `GET /health`. */
 export interface Health {
   status: "ok";
   app: string;
-  /** The backend's clock, in milliseconds since the epoch. */
+  /** The time on the backend's clock, in milliseconds since the epoch. */
   timestamp: number;
   /** Seconds since the backend started. */
   uptime: number;
   version?: string;
-  /** The nonce that the supervisor gave this run of the backend. */
+  /** The nonce of this run, which the supervisor chose. */
   instance?: string;
 }
 
 /**
- * Why a call failed. `unavailable`: there is no backend to call, and `failure` is why, where that is known;
- * `interrupted`: it went away before it answered, and the call may have been carried out; the others: there is one, and
- * the call went wrong.
+ * Why a call failed. `unavailable`: the backend is down, and `failure` says why, if that is known. `interrupted`: the backend
+ * ended before it responded, and the call may have taken effect. All others: the backend is up, and the call failed.
  */
 export type Problem =
   | { kind: "unavailable"; failure: Failure | null }
@@ -27,7 +26,7 @@ export type Problem =
   | { kind: "decode" }
   | { kind: "aborted" };
 
-/** The only error that `BackendClient` rejects with; `message` is fit to be shown. */
+/** The only error that `BackendClient` rejects with. Its `message` can be shown to the user. */
 export class BackendError extends Error {
   override readonly name = "BackendError";
   readonly problem: Problem;
@@ -38,65 +37,65 @@ export class BackendError extends Error {
   }
 }
 
-/** How a request travels to the backend: the host's `fetch`, but for tests. */
-export type Transport = Host["fetch"];
+/** Sends a request to the backend: the host's `fetch`, except in tests. */
+export type FetchBackend = Host["fetch"];
 
-/** A backend that has not answered a health check for so long, in milliseconds, counts as not answering. */
+/** How long a health check waits for the response, in milliseconds. */
 const HEALTH_TIMEOUT = 5_000;
 
-/** Calls in JSON, whose failures are values. Where the backend is, and whether it is there, is the transport's matter. */
+/** Calls to the backend in JSON. `FetchBackend` finds the backend and waits for it. */
 export class BackendClient {
-  readonly #transport: Transport;
+  readonly #fetch: FetchBackend;
 
-  constructor(transport: Transport) {
-    this.#transport = transport;
+  constructor(fetch: FetchBackend) {
+    this.#fetch = fetch;
   }
 
   /**
-   * Requests `path` and decodes its JSON; an empty body is `undefined`. Without `decode` the shape is taken on trust.
-   * Rejects with a `BackendError`, of kind `aborted` or `timeout` when `init.signal` ended it.
+   * Requests `path` and decodes its JSON; an empty body becomes `undefined`. Without `decode`, the shape is not checked. Rejects
+   * with a `BackendError`; its kind is `aborted` or `timeout` if `init.signal` was aborted.
    */
   async call<T>(path: string, init: RequestOptions = {}, decode = (body: unknown) => body as T): Promise<T> {
     const text = await this.#text(path, init);
     try {
       return decode(text === "" ? undefined : JSON.parse(text));
     } catch (cause) {
-      throw new BackendError({ kind: "decode" }, `The answer to ${path} could not be understood.`, cause);
+      throw new BackendError({ kind: "decode" }, `The response to ${path} is not valid.`, cause);
     }
   }
 
   /**
-   * Asks the backend of the moment how it is; an answer of another shape, or none within five seconds, is an error.
-   * The next run is not waited for: how that one is would be another question.
+   * Checks the health of the current run. A response of another shape, or none within five seconds, is an error. It does not wait
+   * for another run, because its health would say nothing about this one.
    */
   async healthCheck(): Promise<Health> {
     const signal = AbortSignal.timeout(HEALTH_TIMEOUT);
-    return this.call("/health", { cache: "no-store", signal, retry: false, patience: 0 }, decodeHealth);
+    return this.call("/health", { cache: "no-store", signal, retry: false, connectTimeout: 0 }, decodeHealth);
   }
 
   async #text(path: string, init: RequestOptions): Promise<string> {
     let response: Response;
     let body: string;
     try {
-      response = await this.#transport(path, init);
+      response = await this.#fetch(path, init);
       body = await response.text();
     } catch (cause) {
       throw requestError(cause, init.signal);
     }
     if (response.ok) return body;
     const { status } = response;
-    throw new BackendError({ kind: "http", status, body }, `The backend answered with status ${status}.`);
+    throw new BackendError({ kind: "http", status, body }, `The backend responded with status ${status}.`);
   }
 }
 
-/** The signal, not the exception, says whether the caller ended the request: a transport may reject with plain strings. */
+/** The signal, not the exception, tells whether the caller aborted the request: some implementations of `fetch` reject with strings. */
 function requestError(cause: unknown, signal: AbortSignal | null | undefined): BackendError {
   if (signal?.aborted) {
     return (signal.reason as Error | undefined)?.name === "TimeoutError"
-      ? new BackendError({ kind: "timeout" }, "The backend did not answer in time.", cause)
+      ? new BackendError({ kind: "timeout" }, "The backend did not respond in time.", cause)
       : new BackendError({ kind: "aborted" }, "The request was cancelled.", cause);
   }
-  // What the network did is a TypeError, in whose words nobody would recognise it.
+  // A network error is a TypeError, whose message explains nothing to the user.
   if (!(cause instanceof Error) || cause instanceof TypeError) {
     return new BackendError({ kind: "network" }, "The backend could not be reached.", cause);
   }

@@ -1,17 +1,17 @@
 import { type BackendClient, BackendError } from "./api";
-import { awaitsHealth, type Connection, type Event, initial, reduce } from "./connection";
+import { awaitsHealth, type BackendView, type Event, initial, reduce } from "./connection-state";
 import { type Host, SidecarError, type Status } from "./tauri";
 
-/** Between two health checks of a backend that is ready, in milliseconds. */
+/** The interval between two health checks of a ready backend, in milliseconds. */
 export const HEALTH_INTERVAL = 10_000;
 
-/** The app's view of its backend: feeds the reducer from the status stream and from health checks. */
+/** The app's view of its backend: feeds the reducer with the status and with health checks. */
 export class Backend {
   readonly #host: Pick<Host, "watch" | "restart">;
   readonly #client: BackendClient;
   readonly #listeners = new Set<() => void>();
-  #connection = initial;
-  #unwatch: (() => void) | null = null;
+  #view = initial;
+  #unlisten: (() => void) | null = null;
   #checking = false;
   #lastCheck = Number.NEGATIVE_INFINITY;
 
@@ -20,16 +20,16 @@ export class Backend {
     this.#client = client;
   }
 
-  /** The present state; the same object until something changes. */
-  readonly connection = (): Connection => this.#connection;
+  /** The current view; the same object until something changes. */
+  readonly view = (): BackendView => this.#view;
 
-  /** Calls `listener` after each change until the function returned is called. */
+  /** Calls `listener` after each change, until the returned function is called. */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   };
 
-  /** Begins to follow the backend, and to ask how it is while the page is visible, until the function returned is called. */
+  /** Watches the status, and checks the backend's health while the page is visible, until the returned function is called. */
   start(): () => void {
     this.#watch();
     const recheck = () => this.#recheck();
@@ -38,52 +38,52 @@ export class Backend {
     return () => {
       clearInterval(timer);
       document.removeEventListener("visibilitychange", recheck);
-      this.#unwatch?.();
-      this.#unwatch = null;
+      this.#unlisten?.();
+      this.#unlisten = null;
     };
   }
 
-  /** Resolves as soon as it is known whether the backend is there, and by now, if it is known already. */
+  /** Resolves once the connection is made or has failed; at once if it already has. */
   settled(): Promise<void> {
     return new Promise((resolve) => {
-      const look = () => {
-        if (this.#connection.link.state === "connecting") return;
+      const check = () => {
+        if (this.#view.connection.state === "connecting") return;
         unsubscribe();
         resolve();
       };
-      const unsubscribe = this.subscribe(look);
-      look();
+      const unsubscribe = this.subscribe(check);
+      check();
     });
   }
 
-  /** Has the backend started again. Never rejects: what comes of it is in the connection. */
+  /** Restarts the backend after an error. Never rejects: the view shows the outcome. */
   readonly retry = async (): Promise<void> => {
-    if (this.#connection.link.state !== "error") return;
+    if (this.#view.connection.state !== "error") return;
     this.#dispatch({ type: "retry" });
-    if (this.#unwatch === null) this.#watch();
+    if (this.#unlisten === null) this.#watch();
     try {
       await this.#host.restart();
     } catch (error) {
-      this.#lost(error);
+      this.#fail(error);
     }
-    // What the restart has led to is the stream's to say; not if another window restarted too, and it has been said.
-    if (awaitsHealth(this.#connection)) await this.#check();
+    // The status normally reports the outcome. It has already done so if another window restarted the backend as well.
+    if (awaitsHealth(this.#view)) await this.#check();
   };
 
   #watch(): void {
     let begun = true;
-    const unwatch = this.#host.watch(
+    const unlisten = this.#host.watch(
       (status) => {
         this.#dispatch({ type: "status", status });
-        if (awaitsHealth(this.#connection)) void this.#check();
+        if (awaitsHealth(this.#view)) void this.#check();
       },
       (error) => {
         begun = false;
-        this.#unwatch = null;
-        this.#lost(error);
+        this.#unlisten = null;
+        this.#fail(error);
       },
     );
-    if (begun) this.#unwatch = unwatch;
+    if (begun) this.#unlisten = unlisten;
   }
 
   #recheck(): void {
@@ -91,14 +91,14 @@ export class Backend {
     if (due && !document.hidden) void this.#check();
   }
 
-  /** One check at a time. An answer that a restart has overtaken changes nothing, so then the new backend is asked. */
+  /** Runs one check at a time. After a restart during a check, the new run is checked as well. */
   async #check(): Promise<void> {
     if (this.#checking) return;
     this.#checking = true;
     try {
-      // A backend that is not ready is not asked: the supervisor does that, and the stream tells what it found.
-      for (let asked = this.#ready(); asked; asked = awaitsHealth(this.#connection) ? this.#ready() : null) {
-        this.#dispatch(await this.#probe(asked));
+      // Only a ready backend is checked: the supervisor probes the others, and the status reports what it finds.
+      for (let ready = this.#ready(); ready; ready = awaitsHealth(this.#view) ? this.#ready() : null) {
+        this.#dispatch(await this.#probe(ready));
       }
     } finally {
       this.#checking = false;
@@ -106,31 +106,31 @@ export class Backend {
   }
 
   #ready(): Status | null {
-    const { status } = this.#connection;
+    const { status } = this.#view;
     return status?.state === "ready" ? status : null;
   }
 
-  async #probe(asked: Status): Promise<Event> {
+  async #probe(checked: Status): Promise<Event> {
     this.#lastCheck = performance.now();
     try {
       const health = await this.#client.healthCheck();
-      return { type: "healthy", asked, answer: { health, at: performance.now() } };
+      return { type: "healthy", checked, response: { health, at: performance.now() } };
     } catch (error) {
-      // The client rejects with nothing else; anything different is a fault in this program and may as well be seen.
+      // The client rejects only with a BackendError; any other error is a bug in this program, and must be visible.
       if (!(error instanceof BackendError)) throw error;
-      return { type: "unanswered", asked, error };
+      return { type: "unhealthy", checked, error };
     }
   }
 
-  #lost(cause: unknown): void {
+  #fail(cause: unknown): void {
     const error = cause instanceof Error ? cause : new Error(String(cause));
-    this.#dispatch({ type: "lost", error, failure: error instanceof SidecarError ? error.failure : null });
+    this.#dispatch({ type: "failed", error, failure: error instanceof SidecarError ? error.failure : null });
   }
 
   #dispatch(event: Event): void {
-    const before = this.#connection;
-    this.#connection = reduce(before, event);
-    if (this.#connection === before) return;
+    const before = this.#view;
+    this.#view = reduce(before, event);
+    if (this.#view === before) return;
     for (const listener of this.#listeners) listener();
   }
 }

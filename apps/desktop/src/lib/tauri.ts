@@ -1,4 +1,4 @@
-/** The app's only door to Tauri: whatever needs the shell asks for it here, and tests hand in another `Host`. */
+/** The only module that imports Tauri. Tests use another `Host`. */
 import { isTauri } from "@tauri-apps/api/core";
 import type { Endpoint, RequestOptions, Status } from "tauri-plugin-pillion-api";
 import { sidecar } from "tauri-plugin-pillion-api";
@@ -12,18 +12,18 @@ export {
   type Status,
 } from "tauri-plugin-pillion-api";
 
-/** What the app asks of the shell it runs in. Every rejection is an `Error`: a `SidecarError` if it is about the backend. */
+/** The functions of the desktop app that the page uses. Every rejection is an `Error`: a `SidecarError` if it is about the backend. */
 export interface Host {
-  /** `fetch` for a path of the backend: waits for it, follows its restarts, and repeats what may be repeated. */
+  /** `fetch` for a path of the backend: waits for it, follows its restarts, and repeats requests that may be repeated. */
   fetch(path: string, init?: RequestOptions): Promise<Response>;
 
-  /** Asks for what the first `fetch` needs, so that it need not wait for that. */
+  /** Prepares the first `fetch`, so that it starts without delay. */
   preconnect(): void;
 
-  /** Starts the backend again, whatever state it is in, and waits until it is ready. */
+  /** Restarts the backend in any state, and waits until it is ready. */
   restart(): Promise<Endpoint>;
 
-  /** Reports the backend's present state and every later one; the function returned ends it. */
+  /** Calls `onStatus` with the current status and each later one, until the returned function is called. */
   watch(onStatus: (status: Status) => void, onError: (error: Error) => void): () => void;
 }
 
@@ -33,7 +33,7 @@ const outside = new Error(
   "This page is open outside the AIOS app, so there is no backend beside it. Start the app instead.",
 );
 
-/** A plain browser, as when Vite's address is opened by hand: every request fails in words rather than in a TypeError. */
+/** For a plain browser, where the page has no desktop app: every call fails with an explanation instead of a TypeError. */
 const browser: Host = {
   fetch: () => Promise.reject(outside),
   preconnect: () => {},
@@ -44,7 +44,7 @@ const browser: Host = {
   },
 };
 
-/** The shell that this page runs in. */
+/** The host of this page. */
 export function currentHost(): Host {
   return isTauri() ? app : browser;
 }

@@ -7,7 +7,7 @@ import { backend, bodyOf, deferred, fakePlugin } from "./plugin.js";
 
 const hello: RequestListener = (_, response) => void response.end("hello");
 
-/** What a promise that should reject rejects with. */
+/** The rejection of a promise that must not resolve. */
 function rejection(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     (value) => Promise.reject(new Error(`it resolved with ${String(value)}`)),
@@ -15,16 +15,16 @@ function rejection(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-/** A backend that dies of the first request that reaches it, and what the plugin says of that. */
-async function mortal(plugin: ReturnType<typeof fakePlugin>, pid: number) {
-  const dead = deferred();
-  const mortal = await backend(async (request) => {
+/** A backend that crashes at its first request, and whose plugin then sends the status of the crash. */
+async function crashingBackend(plugin: ReturnType<typeof fakePlugin>, pid: number) {
+  const crashed = deferred();
+  const server = await backend(async (request) => {
     await bodyOf(request);
-    await mortal.crash();
-    plugin.say("backingOff", { pid, failure: plugin.failure("crashed") });
-    dead.resolve();
+    await server.crash();
+    plugin.sendStatus("backingOff", { pid, failure: plugin.failure("crashed") });
+    crashed.resolve();
   });
-  return Object.assign(mortal, { dead: dead.promise });
+  return Object.assign(server, { crashed: crashed.promise });
 }
 
 test("a request waits for readiness, and is sent once", async () => {
@@ -32,15 +32,15 @@ test("a request waits for readiness, and is sent once", async () => {
   const server = await backend(hello);
   const answer = sidecar(plugin.name).fetch("/greet?who=me");
 
-  plugin.say("waiting");
-  plugin.say("starting", { port: server.port });
+  plugin.sendStatus("waiting");
+  plugin.sendStatus("starting", { port: server.port });
   plugin.ready(server, 1);
 
   expect(await (await answer).text()).toBe("hello");
   expect(server.requests).toEqual(["GET /greet?who=me"]);
 });
 
-test("once it is connected, no request asks the app anything, however many handles there are", async () => {
+test("once connected, no request calls the app, whatever the number of handles", async () => {
   const plugin = fakePlugin();
   const server = await backend(hello);
   const first = sidecar(plugin.name).fetch("/");
@@ -62,7 +62,7 @@ test("an unhealthy backend is still used", async () => {
   expect((await answer).status).toBe(200);
 });
 
-test("an answer of any status is an answer", async () => {
+test("a response with an error status resolves", async () => {
   const plugin = fakePlugin();
   const server = await backend((_, response) => void response.writeHead(503).end());
   const answer = sidecar(plugin.name).fetch("/");
@@ -71,22 +71,22 @@ test("an answer of any status is an answer", async () => {
   expect(server.requests).toHaveLength(1);
 });
 
-test("a GET that is cut off by a crash is sent to the next run, on its new port", async () => {
+test("a GET that a crash interrupts is sent to the next run, on its new port", async () => {
   const plugin = fakePlugin();
-  const first = await mortal(plugin, 1);
+  const first = await crashingBackend(plugin, 1);
   const answer = sidecar(plugin.name).fetch("/notes");
   plugin.ready(first, 1);
-  await first.dead;
+  await first.crashed;
 
   const second = await backend(hello);
-  plugin.say("starting", { pid: 2, restarts: 1 });
+  plugin.sendStatus("starting", { pid: 2, restarts: 1 });
   plugin.ready(second, 2);
 
   expect(await (await answer).text()).toBe("hello");
   expect([first.requests, second.requests]).toEqual([["GET /notes"], ["GET /notes"]]);
 });
 
-test("a failure that outruns the news of the crash waits for the news", async () => {
+test("a request that fails before the status of the crash arrives waits for that status", async () => {
   const plugin = fakePlugin();
   const first = await backend((request) => void request.socket.resetAndDestroy());
   const failed = deferred();
@@ -100,19 +100,19 @@ test("a failure that outruns the news of the crash waits for the news", async ()
   const answer = sidecar(plugin.name).fetch("/");
   plugin.ready(first, 1);
   await failed.promise;
-  // Whoever awaited the failure has seen it by the next turn of the event loop.
+  // The client has handled the failure by the next turn of the event loop.
   await new Promise(setImmediate);
 
-  plugin.say("stopping", { failure: plugin.failure("crashed") });
+  plugin.sendStatus("stopping", { failure: plugin.failure("crashed") });
   plugin.ready(await backend(hello), 2);
   expect(await (await answer).text()).toBe("hello");
 });
 
-test("the next run may have the same port, and may be ready before anybody has said that the last one is gone", async () => {
+test("a GET is sent to the next run also on the same port, and without a status between the runs", async () => {
   const plugin = fakePlugin();
   const first = await backend(async () => {
     await first.crash();
-    // With a handed-over listener a restart can be so quick that the stream, which tells the latest, skips it.
+    // With socket activation a restart can be so quick that the subscription, which sends only the latest status, skips it.
     const second = await backend(hello, first.port);
     plugin.ready(second, 2);
   });
@@ -121,12 +121,12 @@ test("the next run may have the same port, and may be ready before anybody has s
   expect(await (await answer).text()).toBe("hello");
 });
 
-test("whoever is told of a new run, and calls it at once, reaches that run", async () => {
+test("a request in a status callback reaches the run of that status", async () => {
   const plugin = fakePlugin();
   const { watch, fetch } = sidecar(plugin.name);
   const [first, second] = [await backend(hello), await backend(hello)];
   const answers: Promise<Response>[] = [];
-  watch(() => answers.push(fetch("/", { patience: 0 })));
+  watch(() => answers.push(fetch("/", { connectTimeout: 0 })));
 
   plugin.ready(first, 1);
   await answers[0];
@@ -136,14 +136,14 @@ test("whoever is told of a new run, and calls it at once, reaches that run", asy
   expect([first.requests, second.requests]).toEqual([["GET /"], ["GET /"]]);
 });
 
-test("a GET that kills whoever it reaches is not sent for ever", async () => {
+test("a GET that crashes every run is sent three times", async () => {
   const plugin = fakePlugin();
   const answer = rejection(sidecar(plugin.name).fetch("/poison"));
   const sent: string[] = [];
   for (let pid = 1; pid <= 3; pid++) {
-    const next = await mortal(plugin, pid);
+    const next = await crashingBackend(plugin, pid);
     plugin.ready(next, pid);
-    await next.dead;
+    await next.crashed;
     sent.push(...next.requests);
   }
   expect(await answer).toMatchObject({ name: "Interrupted", failure: { kind: "crashed" } });
@@ -154,9 +154,9 @@ test.each([
   ["POST", {}],
   ["PATCH", {}],
   ["PUT", { retry: false }],
-])("a %s that was sent is not sent again: it may have been done", async (method, options) => {
+])("a %s that was sent is not sent again, because it may have taken effect", async (method, options) => {
   const plugin = fakePlugin();
-  const first = await mortal(plugin, 1);
+  const first = await crashingBackend(plugin, 1);
   const answer = rejection(sidecar(plugin.name).fetch("/pay", { method, body: "1", ...options }));
   plugin.ready(first, 1);
 
@@ -181,31 +181,31 @@ test.each([
   ["DELETE", {}],
   ["POST", { retry: true }],
   ["POST", { headers: { "Idempotency-Key": '"8e03978e"' } }],
-])("a %s that may be done twice is sent again with its body (%j)", async (method, options) => {
+])("a %s that may be repeated is sent again with its body (%j)", async (method, options) => {
   const plugin = fakePlugin();
-  const first = await mortal(plugin, 1);
+  const first = await crashingBackend(plugin, 1);
   const answer = sidecar(plugin.name).fetch("/", { method, body: "the body", ...options });
   plugin.ready(first, 1);
-  await first.dead;
+  await first.crashed;
 
   const second = await backend(async (request, response) => void response.end(await bodyOf(request)));
   plugin.ready(second, 2);
   expect(await (await answer).text()).toBe("the body");
 });
 
-test("a POST that finds no backend was never sent, and waits like any other", async () => {
+test("a POST waits for a run, because it was not sent yet", async () => {
   const plugin = fakePlugin();
   const server = await backend(hello);
   const answer = sidecar(plugin.name).fetch("/", { method: "POST", body: "1" });
-  plugin.say("backingOff", { failure: plugin.failure("crashed") });
+  plugin.sendStatus("backingOff", { failure: plugin.failure("crashed") });
   plugin.ready(server, 2);
   expect((await answer).ok).toBe(true);
   expect(server.requests).toEqual(["POST /"]);
 });
 
-test("a body that is a stream is sent once, whatever the caller says", async () => {
+test("a body that is a stream is sent once, also with `retry: true`", async () => {
   const plugin = fakePlugin();
-  const first = await mortal(plugin, 1);
+  const first = await crashingBackend(plugin, 1);
   const body = new Blob(["1"]).stream();
   const init = { method: "PUT", body, duplex: "half", retry: true } as RequestInit;
   const answer = rejection(sidecar(plugin.name).fetch("/", init));
@@ -213,7 +213,7 @@ test("a body that is a stream is sent once, whatever the caller says", async () 
   expect(await answer).toBeInstanceOf(Interrupted);
 });
 
-test("a request that fails while its backend is there fails as it is", async () => {
+test("a network error while the run still serves is passed on", async () => {
   const plugin = fakePlugin();
   const server = await backend((request) => void request.socket.destroy());
   const answer = rejection(sidecar(plugin.name).fetch("/"));
@@ -225,7 +225,7 @@ test("a request that fails while its backend is there fails as it is", async () 
   expect(server.requests).toEqual(["GET /"]);
 });
 
-test("what is wrong with the request itself is said at once", async () => {
+test("an invalid request rejects at once", async () => {
   const plugin = fakePlugin();
   const server = await backend(hello);
   const { fetch } = sidecar(plugin.name);
@@ -246,15 +246,18 @@ test.each([
   ["failed", { failure: "crashed" as const }, "crashed"],
   ["stopped", { reason: "exited with code 0 by itself" }, "stopped"],
   ["waiting", { failure: "dependency" as const }, "dependency"],
-] as const)("a sidecar that is %s for good refuses at once, and says why", async (state, rest, kind) => {
-  const plugin = fakePlugin();
-  const answer = rejection(sidecar(plugin.name).fetch("/"));
-  plugin.say(state, { ...rest, failure: "failure" in rest ? plugin.failure(rest.failure) : null });
+] as const)(
+  "a request to a sidecar that is %s for good rejects at once with the reason",
+  async (state, rest, kind) => {
+    const plugin = fakePlugin();
+    const answer = rejection(sidecar(plugin.name).fetch("/"));
+    plugin.sendStatus(state, { ...rest, failure: "failure" in rest ? plugin.failure(rest.failure) : null });
 
-  const error = await answer;
-  expect(error).toBeInstanceOf(SidecarError);
-  expect(error).toMatchObject({ kind, failure: { kind } });
-});
+    const error = await answer;
+    expect(error).toBeInstanceOf(SidecarError);
+    expect(error).toMatchObject({ kind, failure: { kind } });
+  },
+);
 
 test.each([
   ["starting", "starting", {}],
@@ -262,24 +265,24 @@ test.each([
   ["backingOff", "restarting", { failure: true }],
   ["stopping", "stopping", {}],
 ] as const)(
-  "whoever does not wait for a sidecar that is %s is told that it is %s",
+  "without a timeout, a request to a sidecar that is %s rejects with %s",
   async (state, kind, rest) => {
     const plugin = fakePlugin();
     sidecar(plugin.name).watch(() => {});
     const failure = "failure" in rest ? plugin.failure("crashed") : null;
-    const answer = rejection(sidecar(plugin.name).fetch("/", { patience: 0 }));
-    plugin.say(state, { ...rest, failure });
+    const answer = rejection(sidecar(plugin.name).fetch("/", { connectTimeout: 0 }));
+    plugin.sendStatus(state, { ...rest, failure });
 
     expect(await answer).toMatchObject({ name: "SidecarError", kind, failure });
   },
 );
 
-test("a sidecar that cannot be watched refuses, and is asked again by the next request", async () => {
+test("a request rejects if the page may not watch the sidecar, and the next request tries again", async () => {
   const plugin = fakePlugin();
   const { fetch } = sidecar(plugin.name);
-  const refused = [rejection(fetch("/")), rejection(fetch("/"))];
-  plugin.streams[0]?.answer.reject("plugin:pillion|watch not allowed");
-  for (const error of await Promise.all(refused)) expect(error).toMatchObject({ message: /not allowed/ });
+  const rejected = [rejection(fetch("/")), rejection(fetch("/"))];
+  plugin.subscriptions[0]?.response.reject("plugin:pillion|watch not allowed");
+  for (const error of await Promise.all(rejected)) expect(error).toMatchObject({ message: /not allowed/ });
 
   const server = await backend(hello);
   const answer = fetch("/");
@@ -287,7 +290,7 @@ test("a sidecar that cannot be watched refuses, and is asked again by the next r
   expect((await answer).ok).toBe(true);
 });
 
-test("abort is heeded while waiting, before sending, while sending, and while waiting for the next run", async () => {
+test("an abort rejects while waiting, before sending, while sending, and while waiting for the next run", async () => {
   const plugin = fakePlugin();
   const { fetch } = sidecar(plugin.name);
   const reason = new Error("enough");
@@ -311,17 +314,17 @@ test("abort is heeded while waiting, before sending, while sending, and while wa
   sending.now();
   expect(await second).toBe(reason);
 
-  const dying = await mortal(plugin, 2);
+  const dying = await crashingBackend(plugin, 2);
   plugin.ready(dying, 2);
   const between = abort();
   const third = rejection(fetch("/", { signal: between.signal }));
-  await dying.dead;
+  await dying.crashed;
   between.now();
   expect(await third).toBe(reason);
   expect(dying.requests).toHaveLength(1);
 });
 
-test("a request that waits leaves nothing behind on the caller's signal", async () => {
+test("a request removes its listeners from the caller's signal", async () => {
   const plugin = fakePlugin();
   const { signal } = new AbortController();
   const added = vi.spyOn(signal, "addEventListener");
@@ -330,8 +333,8 @@ test("a request that waits leaves nothing behind on the caller's signal", async 
   plugin.ready(server, 1);
   await answer;
   for (const [, , options] of added.mock.calls) {
-    const { signal: deaf } = (options ?? {}) as AddEventListenerOptions;
-    if (deaf) expect(deaf.aborted).toBe(true);
+    const { signal: removal } = (options ?? {}) as AddEventListenerOptions;
+    if (removal) expect(removal.aborted).toBe(true);
   }
   expect(added).toHaveBeenCalled();
 });

@@ -1,14 +1,14 @@
-/** Stands in for the Rust side of the plugin, and for the backends that it would supervise. */
+/** Fakes of the plugin's Rust side, and of the backends that it supervises. */
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { onTestFinished, vi } from "vitest";
 import type { Access, Failure, Log, Status } from "../bindings.js";
 
-/** Each test has a sidecar of its own, because a page keeps what it knows of each. */
+/** Each test has a sidecar of its own name, because a page shares state between the handles of one name. */
 let sidecars = 0;
 
-/** `Promise.withResolvers`, which Node 20 does not have. */
+/** `Promise.withResolvers`, which Node 20 lacks. */
 export function deferred<T = void>() {
   let resolve!: (value: T) => void;
   let reject!: (reason: unknown) => void;
@@ -19,22 +19,22 @@ export function deferred<T = void>() {
   return { promise, resolve, reject };
 }
 
-interface Stream {
-  /** Resolves or rejects the `watch` command that began it. */
-  answer: ReturnType<typeof deferred<number>>;
+interface FakeSubscription {
+  /** Resolves or rejects the `watch` or `logs` command. */
+  response: ReturnType<typeof deferred<number>>;
   channel: number;
   index: number;
 }
 
-/** A plugin whose commands and streams the test answers and feeds. */
+/** A plugin whose responses and messages the test provides. */
 export function fakePlugin() {
   vi.stubGlobal("window", globalThis);
   const name = `backend-${++sidecars}`;
   const commands: string[] = [];
-  const streams: Stream[] = [];
+  const subscriptions: FakeSubscription[] = [];
   const unwatched = deferred<unknown>();
   const last = { seq: 0 };
-  /** What `connect` answers: the run that is up, or the next one. */
+  /** The response to `connect`: the current run, or the next one. */
   let access = deferred<Access>();
   let isUp = false;
 
@@ -44,60 +44,64 @@ export function fakePlugin() {
     if (command === "plugin:pillion|unwatch") unwatched.resolve(args.id);
     if (command === "plugin:pillion|connect") return access.promise;
     if (!/\|(watch|logs)$/.test(command)) return undefined;
-    const stream = { answer: deferred<number>(), channel: args.channel.id, index: 0 };
-    streams.push(stream);
-    return stream.answer.promise;
+    const subscription = { response: deferred<number>(), channel: args.channel.id, index: 0 };
+    subscriptions.push(subscription);
+    return subscription.response.promise;
   });
   onTestFinished(() => {
     clearMocks();
     vi.unstubAllGlobals();
   });
 
-  /** Delivers a status as Tauri does: https://docs.rs/tauri/2/tauri/ipc/struct.Channel.html. */
+  /** Sends a message as Tauri does: https://docs.rs/tauri/2/tauri/ipc/struct.Channel.html. */
   const send = (message: Status | Log) => {
-    const stream = streams.at(-1);
-    if (!stream) throw new Error("nothing is watching");
+    const subscription = subscriptions.at(-1);
+    if (!subscription) throw new Error("there is no subscription");
     const internals = window as unknown as {
       __TAURI_INTERNALS__: { runCallback(id: number, data: unknown): void };
     };
-    internals.__TAURI_INTERNALS__.runCallback(stream.channel, { index: stream.index++, message });
+    internals.__TAURI_INTERNALS__.runCallback(subscription.channel, {
+      index: subscription.index++,
+      message,
+    });
   };
 
-  /** The app knows of a run, or of none, and the page is not told yet. */
-  const grant = (given: Access | null) => {
+  /** Sets the response to `connect`; null means that there is no run. The page receives no status. */
+  const setAccess = (value: Access | null) => {
     if (isUp) access = deferred();
-    isUp = given !== null;
-    if (given) access.resolve(given);
+    isUp = value !== null;
+    if (value) access.resolve(value);
   };
 
-  /** The next change, with nothing known but the state. */
+  /** The next status, with only its state set. */
   const status = (state: Status["state"]): Status => {
-    return { ...nothing, sidecar: name, seq: ++last.seq, at: Date.now(), state };
+    return { ...emptyFields, sidecar: name, seq: ++last.seq, at: Date.now(), state };
   };
 
-  const say = (state: Status["state"], rest: Partial<Status> = {}, token: string | null = null) => {
+  /** Sends the next status, and sets the response to `connect` accordingly. */
+  const sendStatus = (state: Status["state"], rest: Partial<Status> = {}, token: string | null = null) => {
     const { url = null, pid = null } = rest;
-    grant(url === null ? null : { url, pid, token });
+    setAccess(url === null ? null : { url, pid, token });
     send({ ...status(state), ...rest });
   };
 
   return {
     name,
     commands,
-    streams,
+    subscriptions,
     unwatched: unwatched.promise,
     send,
-    say,
+    sendStatus,
     status,
-    grant,
-    /** Has `connect` refused, as by a capability. */
-    refuse: (why: unknown) => access.reject(why),
-    /** What is said of a backend that serves. */
+    setAccess,
+    /** Rejects `connect`, as a missing permission does. */
+    rejectConnect: (reason: unknown) => access.reject(reason),
+    /** Sends the status of a run that serves at the backend's URL. */
     ready: ({ url, port }: Backend, pid: number, state: "ready" | "unhealthy" = "ready") =>
-      say(state, { url, port, pid }),
-    /** The same of a private one. */
-    readyWith: (token: string, { url, port }: Backend, pid: number) =>
-      say("ready", { url, port, pid }, token),
+      sendStatus(state, { url, port, pid }),
+    /** As `ready`, for a private sidecar. */
+    readyWithToken: (token: string, { url, port }: Backend, pid: number) =>
+      sendStatus("ready", { url, port, pid }, token),
     failure: (kind: Failure["kind"]): Failure => ({
       kind,
       message: `${name} was killed by SIGKILL while it was in use`,
@@ -106,7 +110,7 @@ export function fakePlugin() {
   };
 }
 
-const nothing = {
+const emptyFields = {
   pid: null,
   port: null,
   url: null,
@@ -117,12 +121,12 @@ const nothing = {
   restarts: 0,
 };
 
-/** A real server on a port of its own, that can die as a process does: all connections are reset. */
+/** A real server on a port of its own. `crash` resets all connections, as the death of a process does. */
 export interface Backend {
   url: string;
   port: number;
   server: Server;
-  /** The requests that arrived, as `GET /path`. */
+  /** The requests that arrived, as in `GET /path`. */
   requests: string[];
   crash(): Promise<void>;
 }
@@ -138,7 +142,7 @@ export async function backend(listener: RequestListener, port = 0): Promise<Back
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
-  await new Promise<void>((listening) => server.listen(port, "127.0.0.1", listening));
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
   const crash = async () => {
     const closed = new Promise((resolve) => server.close(resolve));
     for (const socket of sockets) socket.resetAndDestroy();

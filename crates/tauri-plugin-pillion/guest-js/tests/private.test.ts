@@ -7,11 +7,11 @@ import { Interrupted } from "../error.js";
 import { sidecar } from "../sidecar.js";
 import { backend, bodyOf, deferred, fakePlugin } from "./plugin.js";
 
-/** As the supervisor makes them: 64 hexadecimal digits. */
+/** Tokens, as the supervisor makes them: 64 hexadecimal digits. */
 const [FIRST, SECOND] = ["1a".repeat(32), "2b".repeat(32)] as [string, string];
 
-/** A backend that answers `token` alone, and notes what each request carried. */
-async function privately(
+/** A backend that admits only `token`. `carried` holds the `Authorization` of each request. */
+async function privateBackend(
   token: string,
   answer: RequestListener = (_, response) => void response.end("in"),
   port = 0,
@@ -32,68 +32,68 @@ function rejection(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-const asked = ({ commands }: ReturnType<typeof fakePlugin>) =>
+const connectCalls = ({ commands }: ReturnType<typeof fakePlugin>) =>
   commands.filter((command) => command === "plugin:pillion|connect").length;
 
-test("every request carries the token of its run, which is asked for once per run", async () => {
+test("every request carries the token of its run, and the page asks for it once per run", async () => {
   const plugin = fakePlugin();
   const backend = sidecar(plugin.name);
-  const [first, second] = [await privately(FIRST), await privately(SECOND)];
+  const [first, second] = [await privateBackend(FIRST), await privateBackend(SECOND)];
   const waiting = backend.fetch("/");
-  plugin.readyWith(FIRST, first, 1);
+  plugin.readyWithToken(FIRST, first, 1);
   expect((await waiting).status).toBe(200);
   await Promise.all([backend.fetch("/"), sidecar(plugin.name).fetch("/", { method: "POST", body: "b" })]);
-  expect(asked(plugin)).toBe(1);
+  expect(connectCalls(plugin)).toBe(1);
 
-  plugin.say("backingOff");
-  plugin.readyWith(SECOND, second, 2);
+  plugin.sendStatus("backingOff");
+  plugin.readyWithToken(SECOND, second, 2);
   expect((await backend.fetch("/")).status).toBe(200);
   await backend.fetch("/");
   expect(first.carried).toEqual(Array(3).fill(`Bearer ${FIRST}`));
   expect(second.carried).toEqual(Array(2).fill(`Bearer ${SECOND}`));
-  expect(asked(plugin)).toBe(2);
+  expect(connectCalls(plugin)).toBe(2);
 });
 
-test("a sidecar that is not private is sent no token", async () => {
+test("a request to a sidecar that is not private carries no token", async () => {
   const plugin = fakePlugin();
-  const server = await privately(FIRST);
+  const server = await privateBackend(FIRST);
   const answer = sidecar(plugin.name).fetch("/", { headers: { authorization: "Basic mine" } });
   plugin.ready(server, 1);
-  // Its 401 is its own, too: the app is not asked about it.
+  // There is no token that a 401 could be about, so the app is not asked.
   expect((await answer).status).toBe(401);
   expect(server.carried).toEqual(["Basic mine"]);
-  expect(asked(plugin)).toBe(1);
+  expect(connectCalls(plugin)).toBe(1);
 });
 
-test("a page that connects early asks for both at once, and its first request asks for nothing", async () => {
+test("preconnect calls watch and connect at once, and the first request then calls nothing", async () => {
   const plugin = fakePlugin();
-  const server = await privately(FIRST);
+  const server = await privateBackend(FIRST);
   sidecar(plugin.name).preconnect();
   expect(plugin.commands).toEqual(["plugin:pillion|watch", "plugin:pillion|connect"]);
-  plugin.readyWith(FIRST, server, 1);
+  plugin.readyWithToken(FIRST, server, 1);
   expect((await sidecar(plugin.name).fetch("/")).status).toBe(200);
   expect(plugin.commands).toHaveLength(2);
 });
 
-test("whoever does not wait for a backend does wait for the token of one that is there", async () => {
+test("a request without a timeout still waits for the token of the current run", async () => {
   const plugin = fakePlugin();
-  const server = await privately(FIRST);
+  const server = await privateBackend(FIRST);
   const { watch, fetch } = sidecar(plugin.name);
   const answer = new Promise<Response>((resolve) => {
-    watch(({ state }) => state === "ready" && resolve(fetch("/", { patience: 0 })));
+    watch(({ state }) => state === "ready" && resolve(fetch("/", { connectTimeout: 0 })));
   });
-  plugin.readyWith(FIRST, server, 1);
+  plugin.readyWithToken(FIRST, server, 1);
   expect((await answer).status).toBe(200);
 });
 
-test("where the app's answer is ahead of the news or behind it, no run is sent another one's token", async () => {
+test("no run receives the token of another one, also if `connect` responds before or after the status", async () => {
   const plugin = fakePlugin();
   const { watch, fetch, preconnect } = sidecar(plugin.name);
-  const [first, second] = [await privately(FIRST), await privately(SECOND)];
+  const [first, second] = [await privateBackend(FIRST), await privateBackend(SECOND)];
   preconnect();
   watch(() => {});
-  // Ahead: the app gives the second run to a page that is about to hear of the first.
-  plugin.grant({ url: second.url, pid: 2, token: SECOND });
+  // Before: `connect` returns the second run, and then the status of the first arrives.
+  plugin.setAccess({ url: second.url, pid: 2, token: SECOND });
   await Promise.resolve();
   plugin.send({ ...plugin.status("ready"), url: first.url, port: first.port, pid: 1 });
   const answer = fetch("/");
@@ -101,10 +101,10 @@ test("where the app's answer is ahead of the news or behind it, no run is sent a
   expect((await answer).status).toBe(200);
   expect([first.carried, second.carried]).toEqual([[], [`Bearer ${SECOND}`]]);
 
-  // Behind: the answer to a question that was asked in time for the run before.
-  const third = await privately(FIRST);
+  // After: `connect` was called during the run before.
+  const third = await privateBackend(FIRST);
   plugin.send({ ...plugin.status("ready"), url: third.url, port: third.port, pid: 3 });
-  plugin.grant({ url: third.url, pid: 3, token: FIRST });
+  plugin.setAccess({ url: third.url, pid: 3, token: FIRST });
   const late = fetch("/");
   plugin.send({ ...plugin.status("starting"), pid: 3 });
   plugin.send({ ...plugin.status("ready"), url: third.url, port: third.port, pid: 3 });
@@ -112,25 +112,25 @@ test("where the app's answer is ahead of the news or behind it, no run is sent a
 });
 
 test.each(["GET", "POST"])(
-  "a %s that the next run refuses on the same port is sent to it with its own token",
+  "a %s that the next run rejects on the same port is sent again with that run's token",
   async (method) => {
     const plugin = fakePlugin();
     const { fetch } = sidecar(plugin.name);
-    const first = await privately(FIRST);
+    const first = await privateBackend(FIRST);
     const waiting = fetch("/");
-    plugin.readyWith(FIRST, first, 1);
+    plugin.readyWithToken(FIRST, first, 1);
     await waiting;
 
-    // The listener was handed over: the page has not heard of it when the request is answered.
+    // With socket activation, the next run responds on the same port before its status arrives.
     await first.crash();
     const bodies: string[] = [];
     const note: RequestListener = async (request, response) => {
       bodies.push(await bodyOf(request));
       response.end("done");
     };
-    const second = await privately(SECOND, note, first.port);
-    plugin.grant(null);
-    plugin.grant({ url: second.url, pid: 2, token: SECOND });
+    const second = await privateBackend(SECOND, note, first.port);
+    plugin.setAccess(null);
+    plugin.setAccess({ url: second.url, pid: 2, token: SECOND });
     const body = method === "POST" ? "once" : undefined;
     const answer = fetch("/notes", { method, ...(body && { body }) });
     await vi.waitFor(() => expect(second.carried).toEqual([`Bearer ${FIRST}`]));
@@ -141,37 +141,40 @@ test.each(["GET", "POST"])(
   },
 );
 
-test("a 401 of a run that has ended is not followed by whoever wants no second request", async () => {
+test("a 401 of the next run is not followed by a second request with `retry: false`", async () => {
   const plugin = fakePlugin();
-  const server = await privately(SECOND);
+  const server = await privateBackend(SECOND);
   const answer = rejection(sidecar(plugin.name).fetch("/", { retry: false }));
-  plugin.readyWith(FIRST, server, 1);
-  plugin.grant(null);
-  plugin.grant({ url: server.url, pid: 2, token: SECOND });
+  plugin.readyWithToken(FIRST, server, 1);
+  plugin.setAccess(null);
+  plugin.setAccess({ url: server.url, pid: 2, token: SECOND });
   expect(await answer).toBeInstanceOf(Interrupted);
   expect(server.requests).toHaveLength(1);
 });
 
-test("a 401 of the run that is there is the caller's, at once", async () => {
+test("a 401 of the current run resolves at once", async () => {
   const plugin = fakePlugin();
-  const server = await privately(FIRST, (_, response) => void response.writeHead(401).end("log in first"));
+  const server = await privateBackend(
+    FIRST,
+    (_, response) => void response.writeHead(401).end("log in first"),
+  );
   const answer = sidecar(plugin.name).fetch("/account", { method: "POST" });
-  plugin.readyWith(FIRST, server, 1);
+  plugin.readyWithToken(FIRST, server, 1);
   expect(await (await answer).text()).toBe("log in first");
   expect(server.requests).toEqual(["POST /account"]);
 });
 
-test("a redirect takes the token along to the same origin, and to no other", async () => {
+test("a redirect carries the token to the same origin only", async () => {
   const plugin = fakePlugin();
-  const foreign = await privately(FIRST);
-  const server = await privately(FIRST, ({ url }, response) => {
+  const foreign = await privateBackend(FIRST);
+  const server = await privateBackend(FIRST, ({ url }, response) => {
     const location = { "/away": `${foreign.url}/`, "/on": "/there" }[url ?? ""];
     if (location) response.writeHead(307, { location });
     response.end("there");
   });
   const { fetch } = sidecar(plugin.name);
   const waiting = fetch("/on");
-  plugin.readyWith(FIRST, server, 1);
+  plugin.readyWithToken(FIRST, server, 1);
   expect(await (await waiting).text()).toBe("there");
   expect(server.requests).toEqual(["GET /on", "GET /there"]);
 
@@ -180,11 +183,11 @@ test("a redirect takes the token along to the same origin, and to no other", asy
   expect(foreign.carried).toEqual([undefined]);
 });
 
-test("the header of the token is not the caller's to set", async () => {
+test("a request with its own Authorization rejects", async () => {
   const plugin = fakePlugin();
-  const server = await privately(FIRST);
+  const server = await privateBackend(FIRST);
   const answer = rejection(sidecar(plugin.name).fetch("/", { headers: { Authorization: "Bearer mine" } }));
-  plugin.readyWith(FIRST, server, 1);
+  plugin.readyWithToken(FIRST, server, 1);
   expect(await answer).toMatchObject({
     name: "TypeError",
     message: expect.stringContaining("another header"),
@@ -192,43 +195,43 @@ test("the header of the token is not the caller's to set", async () => {
   expect(server.requests).toEqual([]);
 });
 
-test("a window that may not call the sidecar is told so, each time, and never sends anything", async () => {
+test("without the permission to connect, each call rejects and nothing is sent", async () => {
   const plugin = fakePlugin();
-  const server = await privately(FIRST);
+  const server = await privateBackend(FIRST);
   const { fetch, webSocket } = sidecar(plugin.name);
-  plugin.refuse(
+  plugin.rejectConnect(
     "pillion.connect not allowed. Permissions associated with this command: pillion:allow-connect",
   );
   const answer = rejection(fetch("/"));
   plugin.send({ ...plugin.status("ready"), url: server.url, port: server.port, pid: 1 });
   expect(await answer).toMatchObject({ name: "Error", message: expect.stringContaining("allow-connect") });
   expect(String(await rejection(fetch("/")))).toContain("allow-connect");
-  expect(asked(plugin)).toBe(2);
+  expect(connectCalls(plugin)).toBe(2);
 
-  const refused = deferred<Error>();
-  webSocket("/live", { onError: refused.resolve });
-  expect(String(await refused.promise)).toContain("allow-connect");
+  const failed = deferred<Error>();
+  webSocket("/live", { onError: failed.resolve });
+  expect(String(await failed.promise)).toContain("allow-connect");
   expect(server.requests).toEqual([]);
 });
 
-test("an event stream carries the token, and moves on when the next run refuses it", async () => {
+test("an event stream carries the token, and moves to the next run after its 401", async () => {
   const plugin = fakePlugin();
   const events = sidecar(plugin.name).events("/changes");
   onTestFinished(async () => void (await Promise.race([events.return(), Promise.resolve()])));
-  const tell: (data: string) => RequestListener = (data) => (_, response) => {
+  const sendEvent: (data: string) => RequestListener = (data) => (_, response) => {
     response.writeHead(200, { "content-type": "text/event-stream" }).write(`data: ${data}\n\n`);
   };
-  const first = await privately(FIRST, tell("one"));
+  const first = await privateBackend(FIRST, sendEvent("one"));
   const one = events.next();
-  plugin.readyWith(FIRST, first, 1);
+  plugin.readyWithToken(FIRST, first, 1);
   expect((await one).value).toMatchObject({ data: "one" });
 
-  // As above: the stream is asked for anew before the page has heard of the next run.
-  const second = await new Promise<Awaited<ReturnType<typeof privately>>>((resolve) => {
-    void first.crash().then(async () => resolve(await privately(SECOND, tell("two"), first.port)));
+  // As above, the stream is requested again before the status of the next run arrives.
+  const second = await new Promise<Awaited<ReturnType<typeof privateBackend>>>((resolve) => {
+    void first.crash().then(async () => resolve(await privateBackend(SECOND, sendEvent("two"), first.port)));
   });
-  plugin.grant(null);
-  plugin.grant({ url: second.url, pid: 2, token: SECOND });
+  plugin.setAccess(null);
+  plugin.setAccess({ url: second.url, pid: 2, token: SECOND });
   const two = events.next();
   await vi.waitFor(() => expect(second.carried).toEqual([`Bearer ${FIRST}`]), { timeout: 5_000 });
   plugin.send({ ...plugin.status("ready"), url: second.url, port: second.port, pid: 2 });
@@ -252,7 +255,7 @@ test("a WebSocket carries the token as a subprotocol, and nowhere else", async (
     onMessage: (_, event) => arrived.resolve(event),
   });
   onTestFinished(() => socket.close());
-  plugin.readyWith(FIRST, server, 1);
+  plugin.readyWithToken(FIRST, server, 1);
   expect(await offered.promise).toEqual({
     url: "/live?room=1",
     protocols: `pillion,pillion.bearer.${FIRST},chat`,
@@ -261,17 +264,17 @@ test("a WebSocket carries the token as a subprotocol, and nowhere else", async (
   expect([url, protocol]).toEqual([`ws://127.0.0.1:${server.port}/live?room=1`, "chat"]);
 });
 
-test("the token is in no URL, no error and no object that the page can look at", async () => {
+test("no URL, error or object that the page can inspect contains the token", async () => {
   const plugin = fakePlugin();
   const globals = Object.getOwnPropertyNames(globalThis);
   const handle = sidecar(plugin.name);
-  const server = await privately(FIRST, async (request, response) => {
+  const server = await privateBackend(FIRST, async (request, response) => {
     if (request.url === "/fine") return void response.end();
     await server.crash();
-    plugin.say("backingOff", { failure: plugin.failure("crashed") });
+    plugin.sendStatus("backingOff", { failure: plugin.failure("crashed") });
   });
   const waiting = handle.fetch("/fine");
-  plugin.readyWith(FIRST, server, 1);
+  plugin.readyWithToken(FIRST, server, 1);
   const response = await waiting;
   const error = await rejection(handle.fetch("/", { method: "POST" }));
   expect(error).toBeInstanceOf(Interrupted);

@@ -19,7 +19,7 @@ beforeEach(() => {
   };
 });
 
-test("ready, status, restart and swap name the sidecar and hand back what Rust answered", async () => {
+test("ready, status, restart and swap name the sidecar and resolve with the plugin's response", async () => {
   const calls: unknown[] = [];
   mockIPC((command, payload) => {
     calls.push([command, payload]);
@@ -41,7 +41,7 @@ test("ready, status, restart and swap name the sidecar and hand back what Rust a
   ]);
 });
 
-test("a Failure arrives as a SidecarError that keeps kind, exit and output", async () => {
+test("a Failure rejects as a SidecarError with kind, exit and output", async () => {
   mockIPC(() => {
     throw failure;
   });
@@ -55,11 +55,11 @@ test("a Failure arrives as a SidecarError that keeps kind, exit and output", asy
   expect((error as SidecarError).failure).toEqual(failure);
 });
 
-test("other rejections become plain errors that keep their text", () => {
-  const refused = toError("plugin:pillion|ready not allowed");
-  expect(refused).not.toBeInstanceOf(SidecarError);
-  expect(refused.message).toBe("plugin:pillion|ready not allowed");
-  expect(toError({ odd: true }).message).toBe('{"odd":true}');
+test("other rejections become plain errors with the same text", () => {
+  const denied = toError("plugin:pillion|ready not allowed");
+  expect(denied).not.toBeInstanceOf(SidecarError);
+  expect(denied.message).toBe("plugin:pillion|ready not allowed");
+  expect(toError({ unexpected: true }).message).toBe('{"unexpected":true}');
   expect(isFailure({ kind: "spawn", message: "x", detail: null })).toBe(false);
   expect(isFailure(null)).toBe(false);
 });

@@ -9,18 +9,18 @@ use schemars::{
 };
 use serde_json::{Value, json};
 
-use super::{Config, Liveness, Questions};
+use super::{Config, LivenessConfig, LivenessProbe};
 
-impl JsonSchema for Liveness {
+impl JsonSchema for LivenessConfig {
     fn schema_name() -> String {
-        "Liveness".to_owned()
+        "LivenessConfig".to_owned()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        // The schema of `Option<Questions>` with `false` instead of `null`.
+        // The schema of `Option<LivenessProbe>` with `false` instead of `null`.
         let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
-        let asked = generator.subschema_for::<Questions>();
-        let subschemas = SubschemaValidation { any_of: Some(vec![off.into(), asked]), ..Default::default() };
+        let probe = generator.subschema_for::<LivenessProbe>();
+        let subschemas = SubschemaValidation { any_of: Some(vec![off.into(), probe]), ..Default::default() };
         SchemaObject { subschemas: Some(Box::new(subschemas)), ..Default::default() }.into()
     }
 }
@@ -86,10 +86,10 @@ fn reference(schema: &Value) -> String {
                     Rust types.\n"
         .to_owned();
     let objects = [
-        ("A sidecar", "Sidecar"),
+        ("A sidecar", "SidecarConfig"),
         ("`inherit`", "Inherit"),
-        ("`restartLimit`", "RestartLimit"),
-        ("`liveness`", "Questions"),
+        ("`restartLimit`", "RestartLimitConfig"),
+        ("`liveness`", "LivenessProbe"),
     ];
     for (title, name) in objects {
         let object = &schema["definitions"][name];

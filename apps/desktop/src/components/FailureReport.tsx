@@ -1,13 +1,13 @@
-import type { Trouble } from "../lib/connection";
-import { describeExit } from "../lib/words";
+import type { FailureDetails } from "../lib/connection-state";
+import { describeExit } from "../lib/messages";
 import { OutputTail } from "./OutputTail";
 
-/** What is left of a backend that is not there: how it ended, its last words, and the way back. */
-export function TroubleReport({ trouble, onRetry }: { trouble: Trouble; onRetry: () => void }) {
-  const exit = trouble.exit && describeExit(trouble.exit);
+/** How the backend ended, its last output, and a button that restarts it. */
+export function FailureReport({ failure, onRetry }: { failure: FailureDetails; onRetry: () => void }) {
+  const exit = failure.exit && describeExit(failure.exit);
   return (
     <>
-      {trouble.tail.length > 0 && <OutputTail lines={trouble.tail} />}
+      {failure.tail.length > 0 && <OutputTail lines={failure.tail} />}
       <footer className="flex flex-wrap items-center justify-between gap-3 border-line border-t px-5 py-4 sm:px-7">
         <p data-testid="backend-exit" className="text-ink-soft text-sm tabular-nums">
           {exit && `Ended with ${exit}`}

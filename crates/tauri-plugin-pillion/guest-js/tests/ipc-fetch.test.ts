@@ -2,11 +2,11 @@
 import { type IncomingMessage, type RequestListener, type ServerResponse, request as send } from "node:http";
 
 import { expect, test, vi } from "vitest";
-import { join, split } from "../framing.js";
+import { decode, encode } from "../ipc-message.js";
 import { sidecar } from "../sidecar.js";
 import { backend, bodyOf, deferred, fakePlugin } from "./plugin.js";
 
-interface Asked {
+interface RequestHead {
   id: number;
   sidecar: string;
   method: string;
@@ -17,15 +17,15 @@ interface Asked {
 const bytes = (buffer: Buffer): ArrayBuffer => new Uint8Array(buffer).buffer;
 
 /**
- * The app's side of it: to a real server, whose listener answers what the page asks by way of the app. It never has more of a
- * body than was asked for.
+ * Fakes the app's proxy: it sends the page's requests to a real server with this listener. It reads a chunk of a body only when
+ * the page asks for one.
  */
-async function onSocket(listener: RequestListener) {
+async function proxied(listener: RequestListener) {
   const plugin = fakePlugin();
   const server = await backend(listener);
   const cancelled = deferred<number>();
   const open = new Map<number, AsyncIterator<Buffer>>();
-  const asked: Asked[] = [];
+  const requested: RequestHead[] = [];
   const reads: number[] = [];
   const { __TAURI_INTERNALS__: internals } = window as unknown as {
     __TAURI_INTERNALS__: { invoke(command: string, args: unknown): Promise<unknown> };
@@ -35,25 +35,25 @@ async function onSocket(listener: RequestListener) {
     const { id } = args as { id: number };
     switch (command) {
       case "plugin:pillion|request": {
-        const { head, body } = split<Asked>((args as Uint8Array<ArrayBuffer>).buffer);
-        asked.push(head);
-        const { method, path, headers } = head;
+        const { head: request, body } = decode<RequestHead>((args as Uint8Array<ArrayBuffer>).buffer);
+        requested.push(request);
+        const { method, path, headers } = request;
         const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-          const request = send(
+          const outgoing = send(
             { port: server.port, method, path, headers: Object.fromEntries(headers) },
             resolve,
           );
-          request.on("error", () => reject("the connection broke"));
-          request.end(Buffer.from(body));
+          outgoing.on("error", () => reject("the connection broke"));
+          outgoing.end(Buffer.from(body));
         });
         const pairs = Object.entries(answer.headers).map(([name, value]) => [name, String(value)]);
-        const given = { status: answer.statusCode, headers: pairs };
+        const head = { status: answer.statusCode, headers: pairs };
         if (answer.headers["content-length"] !== undefined) {
           const whole = await bodyOf(answer);
-          return join({ ...given, ended: true }, bytes(Buffer.from(whole))).buffer;
+          return encode({ ...head, ended: true }, bytes(Buffer.from(whole))).buffer;
         }
-        open.set(head.id, answer[Symbol.asyncIterator]());
-        return join({ ...given, ended: false }, new ArrayBuffer(0)).buffer;
+        open.set(request.id, answer[Symbol.asyncIterator]());
+        return encode({ ...head, ended: false }, new ArrayBuffer(0)).buffer;
       }
       case "plugin:pillion|read": {
         reads.push(id);
@@ -73,8 +73,8 @@ async function onSocket(listener: RequestListener) {
   const { name } = plugin;
   const handle = sidecar(name);
   handle.preconnect();
-  plugin.say("ready", { url: "pillion://localhost", pid: 1 });
-  return { server, asked, reads, cancelled: cancelled.promise, backend: handle, name };
+  plugin.sendStatus("ready", { url: "pillion://localhost", pid: 1 });
+  return { server, requested, reads, cancelled: cancelled.promise, backend: handle, name };
 }
 
 function rejection(promise: Promise<unknown>): Promise<unknown> {
@@ -84,8 +84,8 @@ function rejection(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-test("a request goes by way of the app as it is, and so does the answer", async () => {
-  const { backend, asked, name } = await onSocket(async (request, response) => {
+test("a request and its response pass through the app unchanged", async () => {
+  const { backend, requested, name } = await proxied(async (request, response) => {
     const body = await bodyOf(request);
     response.writeHead(201, { "content-type": "text/plain", "x-name": "ü" });
     response.end(`${request.method} ${request.url} ${request.headers["content-type"]} ${body}`);
@@ -95,25 +95,25 @@ test("a request goes by way of the app as it is, and so does the answer", async 
   expect(answer.headers.get("x-name")).toBe("ü");
   expect(answer.url).toBe("http://localhost/notes?page=2");
   expect(await answer.text()).toBe("POST /notes?page=2 text/plain;charset=UTF-8 größer");
-  expect(asked.map(({ sidecar, path }) => [sidecar, path])).toEqual([[name, "/notes?page=2"]]);
+  expect(requested.map(({ sidecar, path }) => [sidecar, path])).toEqual([[name, "/notes?page=2"]]);
 });
 
-test("bytes are bytes", async () => {
+test("binary bodies pass through unchanged", async () => {
   const all = Uint8Array.from({ length: 256 }, (_, byte) => byte);
-  const { backend } = await onSocket((request, response) => void request.pipe(response));
+  const { backend } = await proxied((request, response) => void request.pipe(response));
   const answer = await backend.fetch("/", { method: "PUT", body: all });
   expect(new Uint8Array(await answer.arrayBuffer())).toEqual(all);
 });
 
-test("an answer without a body is one", async () => {
-  const { backend } = await onSocket((_, response) => void response.writeHead(204).end());
+test("a 204 has no body", async () => {
+  const { backend } = await proxied((_, response) => void response.writeHead(204).end());
   const answer = await backend.fetch("/");
   expect([answer.status, answer.body]).toEqual([204, null]);
 });
 
 test("events arrive one by one, before the stream ends", async () => {
   const stream = deferred<ServerResponse>();
-  const { backend, asked, cancelled } = await onSocket((_, response) => {
+  const { backend, requested, cancelled } = await proxied((_, response) => {
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write("data: 0\n\n");
     stream.resolve(response);
@@ -123,12 +123,12 @@ test("events arrive one by one, before the stream ends", async () => {
   (await stream.promise).write("data: 1\n\n");
   expect((await events.next()).value?.data).toBe("1");
   await events.return();
-  expect(await cancelled).toBe(asked[0]?.id);
+  expect(await cancelled).toBe(requested[0]?.id);
 });
 
-test("no more of a body is taken than one piece ahead", async () => {
-  const { backend, reads } = await onSocket((_, response) => {
-    for (let piece = 0; piece < 9; piece++) response.write("x".repeat(100_000));
+test("at most one chunk of a body is read ahead", async () => {
+  const { backend, reads } = await proxied((_, response) => {
+    for (let chunk = 0; chunk < 9; chunk++) response.write("x".repeat(100_000));
     response.end();
   });
   const answer = await backend.fetch("/");
@@ -139,37 +139,37 @@ test("no more of a body is taken than one piece ahead", async () => {
   expect(reads).toHaveLength(2);
 });
 
-test("a request that is aborted is cancelled", async () => {
-  const { backend, asked, cancelled } = await onSocket(() => {});
+test("aborting a request cancels it in the app", async () => {
+  const { backend, requested, cancelled } = await proxied(() => {});
   const abort = new AbortController();
   const never = rejection(backend.fetch("/", { signal: abort.signal }));
-  await vi.waitUntil(() => asked.length === 1);
+  await vi.waitUntil(() => requested.length === 1);
   const reason = new Error("enough");
   abort.abort(reason);
   expect(await never).toBe(reason);
-  expect(await cancelled).toBe(asked[0]?.id);
+  expect(await cancelled).toBe(requested[0]?.id);
 });
 
-test("an answer that is aborted is cancelled", async () => {
-  const { backend, asked, cancelled } = await onSocket((_, response) => void response.write("begun"));
+test("aborting a response cancels it in the app", async () => {
+  const { backend, requested, cancelled } = await proxied((_, response) => void response.write("begun"));
   const abort = new AbortController();
   const answer = await backend.fetch("/", { signal: abort.signal });
   const text = rejection(answer.text());
   const reason = new Error("enough");
   abort.abort(reason);
   expect(await text).toBe(reason);
-  expect(await cancelled).toBe(asked[0]?.id);
+  expect(await cancelled).toBe(requested[0]?.id);
 });
 
-test("a body that nobody wants is cancelled", async () => {
-  const { backend, asked, cancelled } = await onSocket((_, response) => void response.write("begun"));
+test("cancelling a body cancels it in the app", async () => {
+  const { backend, requested, cancelled } = await proxied((_, response) => void response.write("begun"));
   const answer = await backend.fetch("/");
   await answer.body?.cancel();
-  expect(await cancelled).toBe(asked[0]?.id);
+  expect(await cancelled).toBe(requested[0]?.id);
 });
 
 test("a body that breaks off rejects where it is read", async () => {
-  const { backend, server } = await onSocket((_, response) => void response.write("begun"));
+  const { backend, server } = await proxied((_, response) => void response.write("begun"));
   const answer = await backend.fetch("/");
   const reader = answer.body?.getReader();
   expect(new TextDecoder().decode((await reader?.read())?.value)).toBe("begun");
@@ -179,7 +179,7 @@ test("a body that breaks off rejects where it is read", async () => {
 });
 
 test("redirects are followed within the sidecar", async () => {
-  const { backend, server } = await onSocket((request, response) => {
+  const { backend, server } = await proxied((request, response) => {
     if (request.url === "/here") return void response.end(request.method);
     response.writeHead(request.url === "/kept" ? 307 : 303, { location: "/here", "content-length": 0 }).end();
   });
@@ -190,23 +190,23 @@ test("redirects are followed within the sidecar", async () => {
   expect(server.requests).toEqual(["POST /", "GET /here", "POST /kept", "POST /here", "GET /"]);
 });
 
-test("a redirect to elsewhere is not followed", async () => {
-  const { backend, asked } = await onSocket((_, response) => {
+test("a redirect to another origin is not followed", async () => {
+  const { backend, requested } = await proxied((_, response) => {
     response.writeHead(302, { location: "http://localhost:1/", "content-length": 0 }).end();
   });
   expect(await rejection(backend.fetch("/"))).toBeInstanceOf(TypeError);
-  expect(asked).toHaveLength(1);
+  expect(requested).toHaveLength(1);
 });
 
-test("a WebSocket to it is refused with the reason", async () => {
-  const { backend } = await onSocket(() => {});
+test("a WebSocket to a sidecar without a port is an error", async () => {
+  const { backend } = await proxied(() => {});
   const error = await new Promise<Error>((onError) => void backend.webSocket("/", { onError }));
   expect(error.message).toContain("has no port");
 });
 
-test("a message is the same as bytes and as an array of numbers", () => {
-  const message = join({ status: 200 }, new Uint8Array([0, 255]).buffer) as Uint8Array<ArrayBuffer>;
+test("a message can be bytes or an array of numbers", () => {
+  const message = encode({ status: 200 }, new Uint8Array([0, 255]).buffer) as Uint8Array<ArrayBuffer>;
   for (const form of [message.buffer, Array.from(message)]) {
-    expect(split(form)).toEqual({ head: { status: 200 }, body: new Uint8Array([0, 255]) });
+    expect(decode(form)).toEqual({ head: { status: 200 }, body: new Uint8Array([0, 255]) });
   }
 });

@@ -2,14 +2,14 @@
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { sidecar } from "../sidecar.js";
-import type { SocketOptions } from "../socket.js";
+import type { WebSocketOptions } from "../websocket.js";
 import { backend, deferred, fakePlugin } from "./plugin.js";
 
-// The client's side too: Node 20 has no WebSocket of its own, and this one has the interface of the browsers'.
+// Node 20 has no WebSocket of its own; this one has the interface of a browser's.
 beforeEach(() => void vi.stubGlobal("WebSocket", WebSocket));
 
-/** What happened, in order, each as soon as it is awaited. */
-function diary() {
+/** Records entries in order, and lets the test wait for one. */
+function journal() {
   const entries: string[] = [];
   const waiting: { wanted: string; resolve: () => void }[] = [];
   return {
@@ -18,7 +18,7 @@ function diary() {
       entries.push(entry);
       for (const { wanted, resolve } of waiting) if (wanted === entry) resolve();
     },
-    /** Resolves when `wanted` is written `times` times. */
+    /** Resolves when `wanted` has been written `times` times. */
     async until(wanted: string, times = 1) {
       while (entries.filter((entry) => entry === wanted).length < times) {
         const { promise, resolve } = deferred();
@@ -29,7 +29,7 @@ function diary() {
   };
 }
 
-/** A backend that greets whoever connects, and echoes what it is sent. */
+/** A backend that greets each client, and echoes each message. */
 async function echo(greeting: string) {
   const server = await backend((_, response) => void response.writeHead(426).end());
   const sockets = new WebSocketServer({ server: server.server, path: "/live" });
@@ -40,8 +40,8 @@ async function echo(greeting: string) {
   return Object.assign(server, { sockets });
 }
 
-function open(name: string, options: SocketOptions = {}) {
-  const { entries, write, until } = diary();
+function open(name: string, options: WebSocketOptions = {}) {
+  const { entries, write, until } = journal();
   const socket = sidecar(name).webSocket("/live", {
     onOpen: () => write("open"),
     onMessage: (data) => write(String(data)),
@@ -52,7 +52,7 @@ function open(name: string, options: SocketOptions = {}) {
   return { socket, entries, until };
 }
 
-test("a socket waits for the sidecar, and is opened again on the next run", async () => {
+test("a WebSocket waits for the sidecar, and opens again on the next run", async () => {
   const plugin = fakePlugin();
   const { socket, entries, until } = open(plugin.name);
   expect(socket.isOpen).toBe(false);
@@ -63,7 +63,7 @@ test("a socket waits for the sidecar, and is opened again on the next run", asyn
   await until("echo a");
 
   await first.crash();
-  plugin.say("backingOff", { failure: plugin.failure("crashed") });
+  plugin.sendStatus("backingOff", { failure: plugin.failure("crashed") });
   await until("close 1006");
   expect(socket.isOpen).toBe(false);
 
@@ -75,11 +75,11 @@ test("a socket waits for the sidecar, and is opened again on the next run", asyn
   expect(entries).toEqual(["open", "first", "echo a", "close 1006", "open", "second", "echo b"]);
 });
 
-test("nothing is kept to be sent later: without a connection, send throws", async () => {
+test("send throws while the WebSocket is not open, and queues nothing", async () => {
   const plugin = fakePlugin();
   const { socket, entries, until } = open(plugin.name);
-  const refused = expect.objectContaining({ name: "InvalidStateError" });
-  expect(() => socket.send("lost")).toThrowError(refused);
+  const notOpen = expect.objectContaining({ name: "InvalidStateError" });
+  expect(() => socket.send("lost")).toThrowError(notOpen);
 
   const server = await echo("hello");
   plugin.ready(server, 1);
@@ -90,10 +90,10 @@ test("nothing is kept to be sent later: without a connection, send throws", asyn
 
   socket.close();
   await until("close 1005");
-  expect(() => socket.send("late")).toThrowError(refused);
+  expect(() => socket.send("late")).toThrowError(notOpen);
 });
 
-test("a socket moves over when another run takes the place of one that still serves", async () => {
+test("a WebSocket moves to the new run after a swap, while the old one still serves", async () => {
   const plugin = fakePlugin();
   const { until, entries } = open(plugin.name);
   const [old, now] = [await echo("old"), await echo("now")];
@@ -104,7 +104,7 @@ test("a socket moves over when another run takes the place of one that still ser
   expect(entries).toEqual(["open", "old", "close 1005", "open", "now"]);
 });
 
-test("a socket that the backend closes is opened again; one that is closed in onClose is not", async () => {
+test("a WebSocket that the backend closes opens again, unless onClose calls close", async () => {
   const plugin = fakePlugin();
   const server = await echo("hello");
   const again = open(plugin.name);
@@ -131,7 +131,7 @@ test("a socket that the backend closes is opened again; one that is closed in on
   expect(server.sockets.clients.size).toBe(1);
 });
 
-test("close ends a socket that is still waiting, with its code one that is open; a code that is none is refused", async () => {
+test("close ends a waiting WebSocket, passes its code to an open one, and throws for an invalid code", async () => {
   const plugin = fakePlugin();
   const server = await echo("hello");
   const early = open(plugin.name);
@@ -155,7 +155,7 @@ test("close ends a socket that is still waiting, with its code one that is open;
   expect([early.entries, aborted.entries]).toEqual([[], []]);
 });
 
-test("subprotocols are offered, and binary messages arrive as buffers", async () => {
+test("subprotocols are sent, and binary messages arrive as buffers", async () => {
   const plugin = fakePlugin();
   const server = await echo("");
   const message = deferred<unknown>();
@@ -176,16 +176,16 @@ test("subprotocols are offered, and binary messages arrive as buffers", async ()
   expect(await message.promise).toEqual(new Uint8Array([1, 2]).buffer);
 });
 
-test("a sidecar that cannot be watched, and a path that is none, are said once", async () => {
+test("onError is called once for a sidecar that cannot be watched, and for an invalid path", async () => {
   const plugin = fakePlugin();
-  const told = deferred<Error>();
-  open(plugin.name, { onError: told.resolve });
-  plugin.streams[0]?.answer.reject(plugin.failure("unknownSidecar"));
-  expect(await told.promise).toMatchObject({ kind: "unknownSidecar" });
+  const failed = deferred<Error>();
+  open(plugin.name, { onError: failed.resolve });
+  plugin.subscriptions[0]?.response.reject(plugin.failure("unknownSidecar"));
+  expect(await failed.promise).toMatchObject({ kind: "unknownSidecar" });
 
-  const wrong = deferred<Error>();
+  const invalid = deferred<Error>();
   const server = await echo("hello");
-  sidecar(plugin.name).webSocket("live", { onError: wrong.resolve });
+  sidecar(plugin.name).webSocket("live", { onError: invalid.resolve });
   plugin.ready(server, 1);
-  expect((await wrong.promise).message).toContain("begins with a slash");
+  expect((await invalid.promise).message).toContain("begins with a slash");
 });

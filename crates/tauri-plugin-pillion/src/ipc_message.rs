@@ -1,5 +1,5 @@
-//! How a request and its answer cross the boundary between page and app in one message each: the length of the head as four
-//! bytes, big-endian, the head in JSON, and the bytes of the body as they are. guest-js/framing.ts is the other side.
+//! Encodes head and body of a proxied request, or of its response, in one IPC message: the length of the head as four bytes,
+//! big-endian; the head in JSON; the bytes of the body. `guest-js/ipc-message.ts` is the other side.
 
 use hyper::{
     HeaderMap,
@@ -7,51 +7,51 @@ use hyper::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// A request, without its body.
+/// A request without its body.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RequestHead {
-    /// By which the page names it later on; no other of its requests that are under way has the same.
+    /// The page's own number for this request, unique among its requests under way.
     pub(crate) id: u32,
     pub(crate) sidecar: String,
     pub(crate) method: String,
-    /// In origin form: a path, and maybe a query.
+    /// In origin form (RFC 9112, section 3.2.1): a path and an optional query.
     pub(crate) path: String,
     pub(crate) headers: Headers,
 }
 
-/// An answer, without its body.
+/// A response without its body.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     pub(crate) headers: Headers,
-    /// Whether the bytes that follow are all of the body, so that there is nothing to read.
+    /// Whether this message holds the whole body, so that the page need not read more.
     pub(crate) ended: bool,
 }
 
-/// Names and values. A value is bytes, which a string of as many characters stands for, as in Fetch
+/// Names and values. A value is a byte string: each character of the JSON string stands for one byte, as in Fetch
 /// (<https://webidl.spec.whatwg.org/#idl-ByteString>).
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Headers(Vec<(String, String)>);
 
-/// A name or a value that HTTP has none of.
+/// A name or a value that HTTP does not allow.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no header")]
-pub(crate) struct NoHeader(String);
+#[error("{0:?} is not a valid header")]
+pub(crate) struct InvalidHeader(String);
 
 impl Headers {
-    pub(crate) fn parse(self) -> Result<HeaderMap, NoHeader> {
+    pub(crate) fn parse(self) -> Result<HeaderMap, InvalidHeader> {
         let mut map = HeaderMap::new();
         for (name, value) in self.0 {
-            let parsed = HeaderName::try_from(&name).ok().zip(parse(&value));
-            let (parsed, value) = parsed.ok_or(NoHeader(name))?;
+            let parsed = HeaderName::try_from(&name).ok().zip(parse_value(&value));
+            let (parsed, value) = parsed.ok_or(InvalidHeader(name))?;
             map.append(parsed, value);
         }
         Ok(map)
     }
 }
 
-fn parse(value: &str) -> Option<HeaderValue> {
+fn parse_value(value: &str) -> Option<HeaderValue> {
     let bytes = value.chars().map(|character| u8::try_from(character).ok()).collect::<Option<Vec<_>>>()?;
     HeaderValue::from_bytes(&bytes).ok()
 }
@@ -63,7 +63,8 @@ impl From<&HeaderMap> for Headers {
     }
 }
 
-pub(crate) fn join(head: &impl Serialize, body: &[u8]) -> serde_json::Result<Vec<u8>> {
+/// Joins head and body in one message.
+pub(crate) fn encode(head: &impl Serialize, body: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut message = vec![0; 4];
     serde_json::to_writer(&mut message, head)?;
     let length = u32::try_from(message.len() - 4).map_err(serde::ser::Error::custom)?;
@@ -72,8 +73,8 @@ pub(crate) fn join(head: &impl Serialize, body: &[u8]) -> serde_json::Result<Vec
     Ok(message)
 }
 
-/// The head and the body; nothing where this is no such message.
-pub(crate) fn split<T: DeserializeOwned>(message: &[u8]) -> Option<(T, &[u8])> {
+/// Splits a message into head and body. Returns `None` if the message is malformed.
+pub(crate) fn decode<T: DeserializeOwned>(message: &[u8]) -> Option<(T, &[u8])> {
     let (length, rest) = message.split_first_chunk()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
     let (head, body) = rest.split_at_checked(length)?;
@@ -87,22 +88,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_joined_is_split_again() {
-        let message = join(&json!({ "a": "ü" }), &[0, 255]).unwrap();
+    fn decode_reverses_encode() {
+        let message = encode(&json!({ "a": "ü" }), &[0, 255]).unwrap();
         assert_eq!(message[..4], [0, 0, 0, 10]);
-        assert_eq!(split::<Value>(&message), Some((json!({ "a": "ü" }), &[0, 255][..])));
-        assert_eq!(split::<Value>(&join(&1, &[]).unwrap()), Some((json!(1), &[][..])));
+        assert_eq!(decode::<Value>(&message), Some((json!({ "a": "ü" }), &[0, 255][..])));
+        assert_eq!(decode::<Value>(&encode(&1, &[]).unwrap()), Some((json!(1), &[][..])));
     }
 
     #[test]
-    fn what_is_cut_or_no_message_is_refused() {
+    fn decode_rejects_truncated_and_malformed_messages() {
         for message in [&b""[..], b"\0\0\0", b"\0\0\0\x021", b"\xff\xff\xff\xff1", b"\0\0\0\x01{"] {
-            assert_eq!(split::<Value>(message), None, "{message:?}");
+            assert_eq!(decode::<Value>(message), None, "{message:?}");
         }
     }
 
     #[test]
-    fn header_values_are_bytes() {
+    fn header_values_are_byte_strings() {
         let text: Headers = serde_json::from_value(json!([["last-event-id", "\u{c3}\u{bc}"]])).unwrap();
         let map = text.parse().unwrap();
         assert_eq!(map["last-event-id"].as_bytes(), "ü".as_bytes());

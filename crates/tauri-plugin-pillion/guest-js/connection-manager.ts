@@ -1,0 +1,186 @@
+import { orNull, sleep, waitFor } from "./abort.js";
+import type { Access, Status } from "./bindings.js";
+import { SidecarError, unavailable } from "./error.js";
+import { call } from "./ipc.js";
+import { RunClient } from "./run-client.js";
+import type { StatusWatch } from "./watch.js";
+
+/** The run that serves, according to the last status, and its client, once the app has returned its `Access`. */
+interface CurrentRun {
+  readonly url: string;
+  readonly pid: number | null;
+  readonly controller: AbortController;
+  client: RunClient | null;
+}
+
+/**
+ * The longest delay between a failed request and the status that reports the end of its run, in milliseconds. The supervisor
+ * notices an exit at once, so this is ample. Without such a status the run still serves, and the request failed for another
+ * reason. The app's response to `connect` takes no longer either, if there is a run.
+ */
+const STATUS_LAG_MS = 1_000;
+
+/**
+ * Provides the client of a sidecar's current run. It follows the status and asks the app for the `Access` once per run, so that
+ * a request needs no call to the app.
+ *
+ * It watches the status from the first request until the page ends: an idle subscription costs nothing.
+ */
+export class ConnectionManager {
+  readonly sidecar: string;
+  readonly #watch: StatusWatch;
+  readonly #waiters = new Set<() => void>();
+  #watching = false;
+  #connecting = false;
+  #status: Status | null = null;
+  #run: CurrentRun | null = null;
+  /** The last response to `connect`. It can be newer or older than the status. */
+  #access: Access | null = null;
+  /** Why this page cannot watch or call the sidecar. */
+  #error: Error | null = null;
+
+  constructor(sidecar: string, watch: StatusWatch) {
+    this.sidecar = sidecar;
+    this.#watch = watch;
+  }
+
+  /** The last status, or null before the first. */
+  get status(): Status | null {
+    return this.#status;
+  }
+
+  /** Starts to watch the status and calls `connect` at the same time, so that neither response waits for the other. */
+  open(): void {
+    if (this.#watching && !this.#error) return;
+    this.#error = null;
+    if (!this.#watching) {
+      this.#watching = true;
+      this.#watch.addFirst(
+        (status) => this.#follow(status),
+        (error) => {
+          this.#watching = false;
+          this.#fail(error);
+        },
+      );
+    }
+    void this.#connect();
+  }
+
+  /**
+   * The client of the current run, or of the next one. Rejects with a `SidecarError` if the sidecar does not come back by itself,
+   * or if there is no run within `timeout` milliseconds; with the signal's reason when the signal is aborted.
+   */
+  async client(timeout: number, signal?: AbortSignal | null): Promise<RunClient> {
+    let reason = unavailable(this.sidecar, this.#status);
+    const poll = () => {
+      if (this.#run) return this.#run.client;
+      reason = unavailable(this.sidecar, this.#status);
+      if (this.#status && !reason.temporary) throw reason.error;
+      return null;
+    };
+    let client = await this.#wait(poll, timeout, signal);
+    // The timeout is for a sidecar without a run. If there is a run, only the app's response is missing.
+    if (client === null && this.#run) client = await this.#wait(poll, STATUS_LAG_MS, signal);
+    if (client === null) throw reason.error;
+    return client;
+  }
+
+  /** The client of the current run, or of the next one, however long that takes. Null when the signal is aborted. */
+  async nextClient(signal: AbortSignal): Promise<RunClient | null> {
+    try {
+      return await this.#wait(() => this.#run?.client ?? null, Number.POSITIVE_INFINITY, signal);
+    } catch (error) {
+      if (signal.aborted) return null;
+      throw error;
+    }
+  }
+
+  /** Whether a request failed because its run ended. Waits for the status, which can arrive later than the failure. */
+  async isGone({ gone }: RunClient, signal?: AbortSignal | null): Promise<boolean> {
+    await sleep(STATUS_LAG_MS, gone, signal);
+    signal?.throwIfAborted();
+    return gone.aborted;
+  }
+
+  /**
+   * Whether a 401 is the response of the run that the request was for. False if that run has ended and the next one, with another
+   * token, has answered on the same port. Asks the app; true if the signal is aborted before the app responds.
+   */
+  async isCurrent(client: RunClient, signal?: AbortSignal | null): Promise<boolean> {
+    if (!client.isPrivate) return true;
+    const access = await orNull(this.#callConnect(), client.gone, signal);
+    if (signal?.aborted || (access && client.matches(access))) return true;
+    if (access) this.#access = access;
+    if (this.#run?.client === client) this.#end(this.#run);
+    return false;
+  }
+
+  #wait<T>(poll: () => T | null, timeout: number, signal?: AbortSignal | null): Promise<T | null> {
+    this.open();
+    const pollOrThrow = () => {
+      if (this.#error) throw this.#error;
+      return poll();
+    };
+    return waitFor(this.#waiters, pollOrThrow, timeout, signal);
+  }
+
+  #follow(status: Status): void {
+    this.#status = status;
+    const { url, pid } = status;
+    if (this.#run && !isSameRun(this.#run, status)) this.#end(this.#run);
+    if (url !== null && this.#run === null) {
+      this.#run = { url, pid, controller: new AbortController(), client: null };
+      this.#createClient();
+      if (!this.#run.client) void this.#connect();
+    }
+    this.#notify();
+  }
+
+  #end({ controller }: CurrentRun): void {
+    this.#run = null;
+    controller.abort();
+  }
+
+  /** Creates the client of the current run, if the last `Access` is of that run. */
+  #createClient(): void {
+    const run = this.#run;
+    if (!run || run.client || !this.#access || !isSameRun(run, this.#access)) return;
+    run.client = new RunClient(this.sidecar, this.#access, run.controller.signal);
+  }
+
+  /** Calls `connect`, one call at a time; again if another run has started meanwhile. */
+  async #connect(): Promise<void> {
+    if (this.#connecting) return;
+    this.#connecting = true;
+    let run: CurrentRun | null;
+    do {
+      run = this.#run;
+      try {
+        this.#access = await this.#callConnect();
+        this.#createClient();
+        this.#notify();
+      } catch (error) {
+        // The status reports a `SidecarError` as well. Any other error means that this page may not call the sidecar.
+        if (!(error instanceof SidecarError)) this.#fail(error as Error);
+      }
+    } while (!this.#error && this.#run && !this.#run.client && this.#run !== run);
+    this.#connecting = false;
+  }
+
+  #callConnect(): Promise<Access> {
+    return call<Access>("connect", { sidecar: this.sidecar });
+  }
+
+  #fail(error: Error): void {
+    this.#error = error;
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const wake of [...this.#waiters]) wake();
+  }
+}
+
+function isSameRun(run: CurrentRun, { url, pid }: { url: string | null; pid: number | null }): boolean {
+  return run.url === url && run.pid === pid;
+}

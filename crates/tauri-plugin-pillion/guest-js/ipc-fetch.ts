@@ -1,0 +1,138 @@
+/** `fetch` through the app's proxy, for a sidecar without a port, which a page cannot reach by itself. */
+import { onAbort } from "./abort.js";
+import { SidecarError } from "./error.js";
+import { call } from "./ipc.js";
+import { decode, encode } from "./ipc-message.js";
+
+/** The origin of the URLs of a sidecar without a port, so that paths are resolved as usual: docs/protocol.md, rule 5. */
+export const ORIGIN = "http://localhost";
+
+interface RequestHead {
+  method: string;
+  path: string;
+  headers: [name: string, value: string][];
+}
+
+interface ResponseHead {
+  status: number;
+  headers: [name: string, value: string][];
+  ended: boolean;
+}
+
+/** As many redirects as `fetch` follows: https://fetch.spec.whatwg.org/#http-redirect-fetch. */
+const MAX_REDIRECTS = 20;
+const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
+
+/** A `Response` with one of these has no body: https://fetch.spec.whatwg.org/#null-body-status. */
+const NULL_BODY_STATUS = new Set([101, 103, 204, 205, 304]);
+
+/** Ids start at a random number, so that a reloaded page does not use the ids of the page before. */
+let lastId = crypto.getRandomValues(new Uint32Array(1))[0] as number;
+
+/**
+ * Rejects as `fetch` does. The request's body is read to its end before it is sent; the response's body streams. There is no HTTP
+ * cache and no cookie. A redirect is followed only within the sidecar.
+ */
+export async function ipcFetch(sidecar: string, request: Request): Promise<Response> {
+  const headers = new Headers(request.headers);
+  if (!headers.has("accept")) headers.set("accept", "*/*");
+  let { method } = request;
+  let url = new URL(request.url);
+  let body = await request.arrayBuffer();
+  for (let redirects = 0; ; redirects++) {
+    const head = { method, path: url.pathname + url.search, headers: [...headers] };
+    const response = await exchange(sidecar, head, body, request.signal);
+    const location = response.headers.get("location");
+    if (!REDIRECT_STATUS.has(response.status) || location === null || request.redirect === "manual") {
+      return response;
+    }
+    await response.body?.cancel();
+    url = new URL(location, url);
+    if (request.redirect === "error" || redirects === MAX_REDIRECTS || url.origin !== ORIGIN) {
+      throw new TypeError(`the redirect to ${url} is not followed`);
+    }
+    const { status } = response;
+    if (status === 303 ? method !== "GET" && method !== "HEAD" : status < 303 && method === "POST") {
+      method = "GET";
+      body = new ArrayBuffer(0);
+      for (const name of ["content-type", "content-encoding", "content-language", "content-location"]) {
+        headers.delete(name);
+      }
+    }
+  }
+}
+
+async function exchange(
+  sidecar: string,
+  requestHead: RequestHead,
+  requestBody: ArrayBuffer,
+  signal: AbortSignal,
+): Promise<Response> {
+  signal.throwIfAborted();
+  lastId = (lastId + 1) >>> 0;
+  const id = lastId;
+  const message = encode({ id, sidecar, ...requestHead }, requestBody);
+  const pending = call<ArrayBuffer | number[]>("request", message);
+  const answer = await new Promise<ArrayBuffer | number[]>((resolve, reject) => {
+    const unlisten = onAbort([signal], ({ reason }) => {
+      reject(reason);
+      cancel(id);
+      // The app may handle this `cancel` before the `request`: cancel again once the app has responded.
+      pending.then(
+        () => cancel(id),
+        () => {},
+      );
+    });
+    pending.then(resolve, (error) => reject(networkError(error))).finally(unlisten);
+  });
+  const { head, body } = decode<ResponseHead>(answer);
+  const { status } = head;
+  const hasNoBody = NULL_BODY_STATUS.has(status) || requestHead.method === "HEAD";
+  if (hasNoBody && !head.ended) cancel(id);
+  const content = head.ended ? body : bodyStream(id, body, signal);
+  const response = new Response(hasNoBody ? null : content, { status, headers: head.headers });
+  return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
+}
+
+/** A response body that begins with `start`. It asks the app for at most one chunk ahead of the reader. */
+function bodyStream(
+  id: number,
+  start: Uint8Array<ArrayBuffer>,
+  signal: AbortSignal,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let unlisten = () => {};
+  return new ReadableStream({
+    start(controller) {
+      if (start.length > 0) controller.enqueue(start);
+      unlisten = onAbort([signal], ({ reason }) => {
+        controller.error(reason);
+        cancel(id);
+      });
+    },
+    async pull(controller) {
+      try {
+        const chunk = new Uint8Array(await call<ArrayBuffer | number[]>("read", { id }));
+        // Both calls throw if the body was cancelled meanwhile; `error` below then has no effect.
+        if (chunk.length > 0) return controller.enqueue(chunk);
+        controller.close();
+      } catch (error) {
+        controller.error(networkError(error));
+      }
+      unlisten();
+    },
+    cancel() {
+      unlisten();
+      cancel(id);
+    },
+  });
+}
+
+/** Cancels a request in the app. An error is ignored: the request has ended already, or the app is exiting. */
+function cancel(id: number): void {
+  call("cancel", { id }).catch(() => {});
+}
+
+/** A `TypeError`, as `fetch` rejects with; a `SidecarError` is kept. */
+function networkError(error: unknown): unknown {
+  return error instanceof SidecarError ? error : new TypeError(String((error as Error).message));
+}

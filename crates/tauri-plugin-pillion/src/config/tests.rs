@@ -1,0 +1,93 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn sidecar(fields: &Value) -> SidecarConfig {
+    serde_json::from_value(fields.clone()).unwrap()
+}
+
+fn parse(json: &str) -> Result<Config, String> {
+    serde_json::from_str(json).map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_empty_declaration_is_enough() {
+    let config = parse(r#"{ "sidecars": { "backend": {} } }"#).unwrap();
+    assert_eq!(config.sidecars["backend"].program("backend"), Ok("backend"));
+}
+
+#[test]
+fn a_sidecar_is_private_by_default() {
+    assert!(sidecar(&json!({})).private);
+    assert!(!sidecar(&json!({ "private": false })).private);
+}
+
+#[test]
+fn an_error_names_an_unknown_field() {
+    let error = parse(r#"{ "sidecars": { "backend": { "readyTimeout": 5 } } }"#).unwrap_err();
+    assert!(error.contains("unknown field `readyTimeout`") && error.contains("`readyTimeoutMs`"), "{error}");
+}
+
+#[test]
+fn an_error_names_the_path_of_the_field() {
+    let error = |field: &str| parse(&format!(r#"{{ "sidecars": {{ "db": {{ {field} }} }} }}"#)).unwrap_err();
+    for (field, path, hint) in [
+        (r#""restart": "sometimes""#, "restart", "`never`, `onFailure`"),
+        (r#""restartLimit": { "limit": -1 }"#, "restartLimit.limit", "u32"),
+        (r#""restartLimit": { "window": 5 }"#, "restartLimit.window", "`windowMs`"),
+        (r#""liveness": true"#, "liveness", "false, or an object"),
+        (r#""liveness": { "intervalMs": 0 }"#, "liveness.intervalMs", "nonzero"),
+        (r#""private": "no""#, "private", "a boolean"),
+        (r#""handover": "yes""#, "handover", "a boolean"),
+        (r#""transport": "pipe""#, "transport", "`tcp` or `local`"),
+        (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
+        (r#""optional": 1"#, "optional", "a boolean"),
+        (r#""inherit": { "only": [] }"#, "inherit.only", "`allow` or `deny`"),
+        (r#""inherit": { "deny": "A" }"#, "inherit.deny", "a sequence"),
+    ] {
+        let error = error(field);
+        assert!(error.contains(&format!("plugins.pillion.sidecars.db.{path}: ")), "{error}");
+        assert!(error.contains(hint), "{error}");
+    }
+}
+
+#[test]
+fn omitted_fields_have_the_supervisors_defaults() {
+    let none = sidecar(&json!({}));
+    assert_eq!(pillion::RestartLimit::from(none.restart_limit), pillion::RestartLimit::default());
+    assert_eq!(Option::from(none.liveness), Some(pillion::Liveness::default()));
+
+    let some = sidecar(&json!({ "restartLimit": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }));
+    let (window, interval) = (Duration::from_millis(1500), pillion::Liveness::default().interval);
+    assert_eq!(pillion::RestartLimit::from(some.restart_limit), pillion::RestartLimit::new(4, window));
+    assert_eq!(Option::from(some.liveness), Some(pillion::Liveness::new(interval, 9)));
+    assert_eq!(Option::<pillion::Liveness>::from(sidecar(&json!({ "liveness": false })).liveness), None);
+}
+
+#[test]
+fn a_program_must_be_a_file_name() {
+    for program in ["binaries/backend", "..", "", r"bin\backend"] {
+        let sidecar = sidecar(&json!({ "program": program }));
+        let error = sidecar.program("api").unwrap_err().to_string();
+        assert!(error.contains("plugins.pillion.sidecars.api.program"), "{error}");
+    }
+}
+
+#[test]
+fn inherit_takes_names_and_prefixes_only() {
+    let refine = |inherit: &str| {
+        let sidecar: SidecarConfig = serde_json::from_str(&format!(r#"{{ "inherit": {inherit} }}"#)).unwrap();
+        sidecar.refine(Spec::run("api", "api"), "api").map(|_| sidecar.inherit)
+    };
+    assert_eq!(refine(r#"{ "allow": ["LANG", "LC_*"] }"#), Ok(Inherit::only(["LANG", "LC_*"])));
+    assert_eq!(refine(r#"{ "deny": ["AWS_*"] }"#), Ok(Inherit::default().except(["AWS_*"])));
+    assert_eq!(refine(r#"{ "allow": ["*"] }"#), Ok(Inherit::all()));
+    for name in ["", "*_PROXY", "A=1", "A**"] {
+        let error = refine(&format!(r#"{{ "deny": ["{name}"] }}"#)).unwrap_err().to_string();
+        assert!(error.contains("plugins.pillion.sidecars.api.inherit"), "{error}");
+    }
+}
+
+#[test]
+fn a_health_path_must_start_with_a_slash() {
+    assert!(sidecar(&json!({ "health": "health" })).refine(Spec::run("api", "api"), "api").is_err());
+}

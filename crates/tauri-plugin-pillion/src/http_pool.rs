@@ -1,0 +1,145 @@
+//! HTTP/1.1 to one sidecar, over kept connections.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Request, Response,
+    body::{Body as _, Bytes, Incoming},
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use pillion::Access;
+use tauri::async_runtime;
+
+use crate::lock::lock;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Distinguishes one run from the next: its URL and its process.
+type RunId = (String, Option<u32>);
+
+/// How many idle connections are kept. Browsers open as many to one server.
+const MAX_IDLE: usize = 6;
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("cannot connect to the sidecar ({0})")]
+    Connect(#[from] io::Error),
+    #[error("the connection to the sidecar broke ({0})")]
+    Broken(#[from] hyper::Error),
+}
+
+/// The idle connections to one sidecar.
+#[derive(Debug, Default)]
+pub(crate) struct HttpPool(Mutex<Idle>);
+
+/// Connections that all lead to one run.
+#[derive(Debug, Default)]
+struct Idle {
+    run: Option<RunId>,
+    senders: Vec<Sender>,
+}
+
+impl HttpPool {
+    /// Sends a request to this run, and waits for the head of the response. Dropping the future closes the connection, as does
+    /// dropping a body before its end.
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        access: &Access,
+        request: &Request<Full<Bytes>>,
+    ) -> Result<Response<ResponseBody>, HttpError> {
+        loop {
+            let kept = self.take(access);
+            let is_kept = kept.is_some();
+            let mut sender = match kept {
+                Some(sender) => sender,
+                None => connect(access).await?,
+            };
+            match sender.try_send_request(request.clone()).await {
+                Ok(response) => {
+                    let (pool, run) = (Arc::clone(self), run_id(access));
+                    return Ok(response
+                        .map(|incoming| ResponseBody { incoming, connection: Some((pool, run, sender)) }));
+                }
+                // The server may close an idle connection at any time, also just before it reads this request (RFC 9112,
+                // section 9.3.1). The request is sent again on another connection.
+                Err(failed) if is_kept && (failed.message().is_some() || request.method().is_safe()) => {}
+                Err(failed) => return Err(failed.into_error().into()),
+            }
+        }
+    }
+
+    fn take(&self, access: &Access) -> Option<Sender> {
+        let mut idle = lock(&self.0);
+        if idle.run.as_ref() != Some(&run_id(access)) {
+            *idle = Idle { run: Some(run_id(access)), senders: Vec::new() };
+        }
+        while let Some(sender) = idle.senders.pop() {
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, run: &RunId, sender: Sender) {
+        let mut idle = lock(&self.0);
+        if idle.run.as_ref() == Some(run) && idle.senders.len() < MAX_IDLE {
+            idle.senders.push(sender);
+        }
+    }
+}
+
+fn run_id(Access { url, pid, .. }: &Access) -> RunId {
+    (url.clone(), *pid)
+}
+
+async fn connect(access: &Access) -> Result<Sender, HttpError> {
+    let stream = access.connect().await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // This task ends with the sender or with the server. The sender reports the connection's errors.
+    async_runtime::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+/// The body of a response. Bytes that are not read here stay with the server.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    incoming: Incoming,
+    /// The connection that the body arrives on, until the body's end.
+    connection: Option<(Arc<HttpPool>, RunId, Sender)>,
+}
+
+impl ResponseBody {
+    /// The next bytes, at least one; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+        while let Some(frame) = self.incoming.frame().await {
+            // Trailers are skipped: Fetch does not expose them.
+            match frame?.into_data() {
+                Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.release_connection();
+        Ok(None)
+    }
+
+    /// How many bytes are left, if the server announced a length.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        self.incoming.size_hint().exact()
+    }
+
+    fn release_connection(&mut self) {
+        let Some((pool, run, mut sender)) = self.connection.take() else { return };
+        async_runtime::spawn(async move {
+            if sender.ready().await.is_ok() {
+                pool.keep(&run, sender);
+            }
+        });
+    }
+}

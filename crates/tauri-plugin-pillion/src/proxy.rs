@@ -1,0 +1,299 @@
+//! Proxies the requests of pages to sidecars: for sidecars without a port, which a page cannot reach by itself.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    future::Future,
+    mem,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, Uri,
+    body::Bytes,
+    header::{self, HeaderName, HeaderValue},
+};
+use pillion::{Access, Supervisor};
+use tauri::async_runtime;
+use tokio::{
+    sync::{self, mpsc},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    http_pool::{HttpError, HttpPool, ResponseBody},
+    ipc_message::{self, Headers, RequestHead, ResponseHead},
+    lock::lock,
+    scope::CommandError,
+};
+
+/// A body whose announced length is at most this is sent with the head as a whole. Of other bodies the first bytes are sent
+/// with the head, …
+const SHORT_BODY: u64 = 64 * 1024;
+/// … if they arrive within the time that one IPC call of the page takes: waiting longer would delay the head for nothing.
+const ROUND_TRIP: Duration = Duration::from_millis(3);
+/// The maximum size of a chunk that the page receives, beyond the last read from the connection.
+const CHUNK: usize = 1024 * 1024;
+
+/// Headers that a page must not set: the HTTP client sets them, or they are about the connection and not the request (RFC 9110,
+/// section 7.6.1). `fetch` forbids them too: <https://fetch.spec.whatwg.org/#forbidden-request-header>.
+const FORBIDDEN_HEADERS: [HeaderName; 11] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::ORIGIN,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+type Chunk = Result<Vec<u8>, HttpError>;
+
+/// The proxied requests of all webviews, and the connections to the sidecars.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    /// By the label of the webview and the id that its page chose.
+    exchanges: Mutex<HashMap<(String, u32), Arc<Exchange>>>,
+    /// By the name of the sidecar.
+    pools: Mutex<HashMap<String, Arc<HttpPool>>>,
+    /// How long a head waits for the first bytes of its body.
+    round_trip: Duration,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self { exchanges: Mutex::default(), pools: Mutex::default(), round_trip: ROUND_TRIP }
+    }
+}
+
+/// One request and its response.
+#[derive(Debug, Default)]
+struct Exchange {
+    cancelled: CancellationToken,
+    /// The rest of the response's body in chunks, once the head was sent to the page.
+    chunks: sync::Mutex<Option<mpsc::Receiver<Chunk>>>,
+}
+
+impl Exchange {
+    async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, CommandError>>,
+    ) -> Result<T, CommandError> {
+        let done = self.cancelled.run_until_cancelled(work).await;
+        done.unwrap_or_else(|| Err(CommandError::no_response("the page cancelled the request")))
+    }
+}
+
+impl Proxy {
+    /// Sends a request to the current run of the sidecar, or to the next one. Returns one IPC message with the head of the
+    /// response and the bytes of its body that are already there. The page gets the rest by [`read`](Self::read).
+    pub(crate) async fn send(
+        &self,
+        webview: &str,
+        supervisor: &Supervisor,
+        head: RequestHead,
+        body: Bytes,
+    ) -> Result<Vec<u8>, CommandError> {
+        let key = (webview.to_owned(), head.id);
+        let exchange = self.begin(&key)?;
+        let pool = Arc::clone(lock(&self.pools).entry(head.sidecar.clone()).or_default());
+        let response = exchange.unless_cancelled(async {
+            let request = parse(head, body)?;
+            let (head, body) = send_to_run(&pool, supervisor, request).await?.into_parts();
+            let (start, rest) = read_start(body, self.round_trip).await?;
+            let ended = rest.is_none();
+            if let Some(rest) = rest {
+                let (sender, chunks) = mpsc::channel(1);
+                *exchange.chunks.lock().await = Some(chunks);
+                async_runtime::spawn(pump(rest, sender));
+            }
+            let head =
+                ResponseHead { status: head.status.as_u16(), headers: Headers::from(&head.headers), ended };
+            Ok((ipc_message::encode(&head, &start).map_err(CommandError::no_response)?, ended))
+        });
+        match response.await {
+            Ok((message, false)) => Ok(message),
+            over => {
+                self.finish(&key, &exchange);
+                over.map(|(message, _)| message)
+            }
+        }
+    }
+
+    /// The next bytes of the body; empty at its end. The sidecar is read only as fast as the page reads: see [`pump`].
+    pub(crate) async fn read(&self, webview: &str, id: u32) -> Result<Vec<u8>, CommandError> {
+        let key = (webview.to_owned(), id);
+        let exchange = lock(&self.exchanges).get(&key).cloned();
+        let exchange = exchange.ok_or_else(|| CommandError::no_response("there is no such request"))?;
+        let chunk = exchange.unless_cancelled(async {
+            let mut chunks = exchange.chunks.lock().await;
+            let chunks =
+                chunks.as_mut().ok_or_else(|| CommandError::no_response("there is no response yet"))?;
+            chunks.recv().await.unwrap_or(Ok(Vec::new())).map_err(CommandError::no_response)
+        });
+        let chunk = chunk.await;
+        if chunk.as_ref().is_ok_and(Vec::is_empty) || chunk.is_err() {
+            self.finish(&key, &exchange);
+        }
+        chunk
+    }
+
+    /// Cancels one request of this webview, at any stage. An id of another webview has no effect.
+    pub(crate) fn cancel(&self, webview: &str, id: u32) {
+        self.end(&(webview.to_owned(), id));
+    }
+
+    /// Cancels all requests of a webview.
+    pub(crate) fn cancel_all_of(&self, webview: &str) {
+        lock(&self.exchanges).retain(|(owner, _), exchange| {
+            if owner == webview {
+                exchange.cancelled.cancel();
+            }
+            owner != webview
+        });
+    }
+
+    fn begin(&self, key: &(String, u32)) -> Result<Arc<Exchange>, CommandError> {
+        match lock(&self.exchanges).entry(key.clone()) {
+            Entry::Occupied(_) => {
+                Err(CommandError::no_response(format!("request {} is already under way", key.1)))
+            }
+            Entry::Vacant(entry) => Ok(Arc::clone(entry.insert(Arc::default()))),
+        }
+    }
+
+    /// Removes a finished exchange. A cancelled one is removed already, and its id may be in use again.
+    fn finish(&self, key: &(String, u32), exchange: &Exchange) {
+        if !exchange.cancelled.is_cancelled() {
+            self.end(key);
+        }
+    }
+
+    fn end(&self, key: &(String, u32)) {
+        if let Some(exchange) = lock(&self.exchanges).remove(key) {
+            exchange.cancelled.cancel();
+        }
+    }
+}
+
+/// The response of the current run, or of the next one.
+async fn send_to_run(
+    pool: &Arc<HttpPool>,
+    supervisor: &Supervisor,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<ResponseBody>, CommandError> {
+    let mut access = supervisor.access().await?;
+    loop {
+        let authorized = authorize(request.clone(), &access)?;
+        let response = pool.send(&access, &authorized).await.map_err(CommandError::no_response)?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        // On a listener that survives a restart, the next run may have answered. It rejects the token of the last run, so the
+        // request had no effect, and is sent again.
+        let current = supervisor.access().await?;
+        if current.token == access.token {
+            return Ok(response);
+        }
+        access = current;
+    }
+}
+
+fn parse(head: RequestHead, body: Bytes) -> Result<Request<Full<Bytes>>, CommandError> {
+    let RequestHead { method, path, headers, .. } = head;
+    let method = Method::try_from(method.as_str()).map_err(CommandError::no_response)?;
+    // CONNECT would redirect the connection, and TRACE would echo the token (RFC 9110, sections 9.3.6 and 9.3.8).
+    if method == Method::CONNECT || method == Method::TRACE {
+        return Err(CommandError::no_response(format!("a page may not send {method}")));
+    }
+    if !path.starts_with('/') {
+        return Err(CommandError::no_response(format!("a path begins with a slash, and {path:?} does not")));
+    }
+    let headers = headers.parse().map_err(CommandError::no_response)?;
+    if let Some(name) = FORBIDDEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
+        return Err(CommandError::no_response(format!("a page may not set the header {name}")));
+    }
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::try_from(path).map_err(CommandError::no_response)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Adds the `Host` and the token of this run.
+fn authorize(
+    mut request: Request<Full<Bytes>>,
+    access: &Access,
+) -> Result<Request<Full<Bytes>>, CommandError> {
+    let headers: &mut HeaderMap = request.headers_mut();
+    let host = HeaderValue::try_from(access.listen_addr().authority()).map_err(CommandError::no_response)?;
+    headers.insert(header::HOST, host);
+    if let Some(token) = &access.token {
+        let bearer = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
+        let mut bearer = bearer.map_err(CommandError::no_response)?;
+        bearer.set_sensitive(true);
+        if headers.insert(header::AUTHORIZATION, bearer).is_some() {
+            return Err(CommandError::no_response(
+                "Authorization carries the sidecar's token: send your own credentials in another header",
+            ));
+        }
+    }
+    Ok(request)
+}
+
+/// The first bytes of a body, or all of a short one, if they arrive within `limit`; and the rest of the body, unless it has
+/// ended.
+async fn read_start(
+    mut body: ResponseBody,
+    limit: Duration,
+) -> Result<(Vec<u8>, Option<ResponseBody>), CommandError> {
+    let mut start = Vec::new();
+    let is_short = body.remaining().is_some_and(|length| length <= SHORT_BODY);
+    let ended = time::timeout(limit, async {
+        while let Some(bytes) = body.next().await? {
+            start.extend_from_slice(&bytes);
+            if !is_short {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    });
+    let ended = ended.await.unwrap_or(Ok(false));
+    let ended = ended.map_err(|error: HttpError| CommandError::no_response(error))?;
+    Ok((start, (!ended).then_some(body)))
+}
+
+/// Passes a body on in chunks, until its end or until the receiver is dropped. One chunk waits in the channel while the next one
+/// grows. When that one is full too, the sidecar is not read until the page takes the first.
+async fn pump(mut body: ResponseBody, chunks: mpsc::Sender<Chunk>) {
+    let mut chunk = Vec::new();
+    let end = loop {
+        tokio::select! {
+            biased;
+            more = body.next(), if chunk.len() < CHUNK => match more {
+                Ok(Some(bytes)) => chunk.extend_from_slice(&bytes),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            },
+            slot = chunks.reserve(), if !chunk.is_empty() => match slot {
+                Ok(slot) => slot.send(Ok(mem::take(&mut chunk))),
+                Err(_) => return,
+            },
+            () = chunks.closed() => return,
+        }
+    };
+    let rest = (!chunk.is_empty()).then_some(Ok(chunk));
+    for last in rest.into_iter().chain(end.map(Err)) {
+        // The page may have cancelled the request: then there is no receiver.
+        let _ = chunks.send(last).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+use std::num::NonZeroU16;
+
+use pillion::Spec;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+
+use super::*;
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// A connection on which a request has arrived.
+struct Connection {
+    /// The head of the last request, in lower case.
+    head: String,
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    async fn accept(stream: TcpStream) -> Self {
+        let mut connection = Self { head: String::new(), stream: BufReader::new(stream) };
+        connection.read_head().await;
+        connection
+    }
+
+    /// Waits for the next request.
+    async fn read_head(&mut self) {
+        self.head.clear();
+        while !self.head.ends_with("\r\n\r\n") && self.stream.read_line(&mut self.head).await.unwrap() > 0 {}
+        self.head.make_ascii_lowercase();
+    }
+
+    async fn write(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
+    /// Waits until the client has closed the connection.
+    async fn closed(mut self) {
+        assert_eq!(self.stream.read(&mut [0]).await.unwrap_or(0), 0);
+    }
+}
+
+/// A proxy to a sidecar whose responses the test writes, except those to `GET /health`.
+struct Fixture {
+    supervisor: Supervisor,
+    proxy: Proxy,
+    connections: mpsc::UnboundedReceiver<Connection>,
+    port: u16,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (accepted, connections) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let mut connection = Connection::accept(listener.accept().await.unwrap().0).await;
+                if connection.head.starts_with("get /health ") {
+                    connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+                } else if accepted.send(connection).is_err() {
+                    break;
+                }
+            }
+        });
+        let (supervisor, _) = Supervisor::start(Spec::attach("server", NonZeroU16::new(port).unwrap()));
+        supervisor.ready().await.unwrap();
+        Self { supervisor, proxy: Proxy::default(), connections, port }
+    }
+
+    /// Takes the receiver of connections, so that a test can await one while the fixture is borrowed.
+    fn take_connections(&mut self) -> mpsc::UnboundedReceiver<Connection> {
+        mem::replace(&mut self.connections, mpsc::unbounded_channel().1)
+    }
+
+    async fn send(&self, head: Value) -> Result<(Value, String), CommandError> {
+        self.send_with(head, "").await
+    }
+
+    async fn send_with(&self, head: Value, body: &str) -> Result<(Value, String), CommandError> {
+        let head = serde_json::from_value(with_sidecar(head)).unwrap();
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let response = self.proxy.send("main", &self.supervisor, head, body).await?;
+        let (head, body) = ipc_message::decode(&response).unwrap();
+        Ok((head, String::from_utf8(body.to_vec()).unwrap()))
+    }
+
+    async fn read(&self, webview: &str, id: u32) -> Result<String, CommandError> {
+        self.proxy.read(webview, id).await.map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// Sends a request, and writes the head of a response whose body is chunked.
+    async fn begin(&mut self, id: u32) -> Connection {
+        let Self { supervisor, proxy, connections, .. } = self;
+        let head = serde_json::from_value(with_sidecar(get(id))).unwrap();
+        let begun = async {
+            let mut connection = connections.recv().await.unwrap();
+            connection.write(CHUNKED).await;
+            connection
+        };
+        let (response, connection) = tokio::join!(proxy.send("main", supervisor, head, Bytes::new()), begun);
+        let response = response.unwrap();
+        let (head, start) = ipc_message::decode::<Value>(&response).unwrap();
+        assert_eq!(
+            (&head["ended"], start),
+            (&json!(false), &b""[..]),
+            "the head is passed on before the body begins"
+        );
+        connection
+    }
+}
+
+fn get(id: u32) -> Value {
+    json!({ "id": id, "method": "GET", "path": "/", "headers": [] })
+}
+
+fn with_sidecar(mut head: Value) -> Value {
+    head["sidecar"] = json!("server");
+    head
+}
+
+#[tokio::test]
+async fn a_request_and_its_response_pass_through_unchanged() {
+    let mut fixture = Fixture::new().await;
+    let mut connections = fixture.take_connections();
+    let head =
+        json!({ "id": 1, "method": "POST", "path": "/a?b=1", "headers": [["x-mine", "1"], ["x-mine", "2"]] });
+    let (response, mut connection) = tokio::join!(fixture.send_with(head, "body"), async {
+        let mut connection = connections.recv().await.unwrap();
+        let mut body = [0; 4];
+        connection.stream.read_exact(&mut body).await.unwrap();
+        assert_eq!(&body, b"body");
+        connection.write("HTTP/1.1 201 Created\r\ncontent-length: 2\r\nx-its: \u{fc}\r\n\r\nok").await;
+        connection
+    });
+    assert!(connection.head.starts_with("post /a?b=1 http/1.1\r\n"), "{}", connection.head);
+    for line in [&format!("host: 127.0.0.1:{}", fixture.port), "x-mine: 1\r\nx-mine: 2", "content-length: 4"]
+    {
+        assert!(connection.head.contains(&format!("\r\n{line}\r\n")), "{}", connection.head);
+    }
+    let (head, body) = response.unwrap();
+    // A header value is a byte string: `ü` is two bytes in UTF-8.
+    let headers = json!([["content-length", "2"], ["x-its", "\u{c3}\u{bc}"]]);
+    assert_eq!(head, json!({ "status": 201, "headers": headers, "ended": true }));
+    assert_eq!(body, "ok");
+
+    // The id is used again. The connection usually is too, but only once hyper reports it idle.
+    let mut again = Box::pin(fixture.send(get(1)));
+    tokio::select! {
+        _ = &mut again => unreachable!("the test has not responded yet"),
+        () = connection.read_head() => assert!(connection.head.starts_with("get / ")),
+        other = connections.recv() => connection = other.unwrap(),
+    }
+    let (response, ()) = tokio::join!(again, connection.write("HTTP/1.1 204 No Content\r\n\r\n"));
+    assert_eq!(response.unwrap().0["status"], 204);
+}
+
+#[tokio::test]
+async fn a_body_arrives_chunk_by_chunk() {
+    let mut fixture = Fixture::new().await;
+    let mut connection = fixture.begin(1).await;
+    connection.write("3\r\none\r\n").await;
+    assert_eq!(fixture.read("main", 1).await.unwrap(), "one");
+    let (chunk, ()) = tokio::join!(fixture.read("main", 1), connection.write("3\r\ntwo\r\n"));
+    assert_eq!(chunk.unwrap(), "two");
+    connection.write("0\r\n\r\n").await;
+    assert_eq!(fixture.read("main", 1).await.unwrap(), "");
+    fixture.read("main", 1).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn the_first_bytes_of_a_body_come_with_the_head() {
+    let mut fixture = Fixture::new().await;
+    // On a busy machine the bytes may arrive later than within ROUND_TRIP.
+    fixture.proxy.round_trip = Duration::from_secs(60);
+    let mut connections = fixture.take_connections();
+    let (response, _connection) = tokio::join!(fixture.send(get(1)), async {
+        let mut connection = connections.recv().await.unwrap();
+        connection.write(&format!("{CHUNKED}3\r\none\r\n")).await;
+        connection
+    });
+    let (head, start) = response.unwrap();
+    assert_eq!((&head["ended"], start.as_str()), (&json!(false), "one"));
+}
+
+#[tokio::test]
+async fn a_truncated_body_is_an_error() {
+    let mut fixture = Fixture::new().await;
+    let mut connection = fixture.begin(1).await;
+    connection.write("3\r\none\r\n").await;
+    assert_eq!(fixture.read("main", 1).await.unwrap(), "one");
+    drop(connection);
+    fixture.read("main", 1).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn cancelling_closes_the_connection() {
+    let mut fixture = Fixture::new().await;
+    let connection = fixture.begin(1).await;
+    fixture.proxy.cancel("main", 1);
+    connection.closed().await;
+    fixture.read("main", 1).await.unwrap_err();
+
+    // It also does so before the response, …
+    let mut connections = fixture.take_connections();
+    let (response, ()) = tokio::join!(fixture.send(get(2)), async {
+        let connection = connections.recv().await.unwrap();
+        fixture.proxy.cancel("main", 2);
+        connection.closed().await;
+    });
+    response.unwrap_err();
+
+    // … and during a read.
+    fixture.connections = connections;
+    let connection = fixture.begin(3).await;
+    let (read, ()) = tokio::join!(fixture.read("main", 3), async { fixture.proxy.cancel("main", 3) });
+    read.unwrap_err();
+    connection.closed().await;
+}
+
+#[tokio::test]
+async fn another_webview_can_neither_read_nor_cancel() {
+    let mut fixture = Fixture::new().await;
+    let mut connection = fixture.begin(1).await;
+    fixture.proxy.cancel("other", 1);
+    fixture.proxy.cancel_all_of("other");
+    fixture.read("other", 1).await.unwrap_err();
+    connection.write("3\r\none\r\n").await;
+    assert_eq!(fixture.read("main", 1).await.unwrap(), "one");
+    fixture.proxy.cancel_all_of("main");
+    connection.closed().await;
+}
+
+#[tokio::test]
+async fn an_id_can_be_reused_after_its_request() {
+    let mut fixture = Fixture::new().await;
+    let connection = fixture.begin(1).await;
+    fixture.send(get(1)).await.unwrap_err();
+    fixture.proxy.cancel("main", 1);
+    connection.closed().await;
+    fixture.begin(1).await;
+}
+
+#[tokio::test]
+async fn forbidden_methods_paths_and_headers_are_not_sent() {
+    let fixture = Fixture::new().await;
+    for (method, path) in
+        [("CONNECT", "/"), ("TRACE", "/"), ("G T", "/"), ("GET", "http://a/"), ("GET", ""), ("GET", "/a b")]
+    {
+        let head = json!({ "id": 1, "method": method, "path": path, "headers": [] });
+        assert!(matches!(fixture.send(head).await, Err(CommandError::NoResponse(_))), "{method} {path}");
+    }
+    for name in FORBIDDEN_HEADERS {
+        let head = json!({ "id": 1, "method": "GET", "path": "/", "headers": [[name.as_str(), "x"]] });
+        assert!(matches!(fixture.send(head).await, Err(CommandError::NoResponse(_))), "{name}");
+    }
+    assert!(fixture.connections.is_empty());
+}
