@@ -11,15 +11,36 @@ export const failure: Failure = {
   detail: { sidecar: "backend", exit: { code: null, signal: 9 }, tail: ["listening", "out of memory"] },
 };
 
+/** The usual readiness in each state. */
+const readinessOf: Record<Status["state"], Status["readiness"]> = {
+  waiting: "pending",
+  starting: "pending",
+  ready: "up",
+  unhealthy: "up",
+  stopping: "pending",
+  backingOff: "pending",
+  stopped: "down",
+  failed: "down",
+};
+
 let seq = 0;
 
 export function status(state: Status["state"], rest: Partial<Status> = {}): Status {
   seq += 1;
-  const url =
-    rest.port && (state === "ready" || state === "unhealthy") ? `http://127.0.0.1:${rest.port}` : null;
+  const readiness = rest.readiness ?? readinessOf[state];
+  const url = rest.port && readiness === "up" ? `http://127.0.0.1:${rest.port}` : null;
   const endpoint = { pid: null, port: null, url, version: null };
   const cause = { reason: null, failure: null, exit: null, restarts: 0 };
-  return { sidecar: "backend", seq, at: 1_700_000_000_000 + seq, state, ...endpoint, ...cause, ...rest };
+  return {
+    sidecar: "backend",
+    seq,
+    at: 1_700_000_000_000 + seq,
+    state,
+    readiness,
+    ...endpoint,
+    ...cause,
+    ...rest,
+  };
 }
 
 export function health(rest: Partial<Health> = {}): Health {

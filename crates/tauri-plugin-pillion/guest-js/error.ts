@@ -48,16 +48,16 @@ export class Interrupted extends SidecarError {
   }
 }
 
-/** Why a sidecar has no URL, according to its status, and whether it comes back by itself (`temporary`). */
+/** Why a sidecar cannot be called, according to its status, and whether it comes back by itself (`temporary`). */
 export function unavailable(
   sidecar: string,
   status: Status | null,
 ): { error: SidecarError; temporary: boolean } {
   const failure = status?.failure ?? null;
-  const kind = kindOf(status);
-  if (status && !isTemporary(kind)) {
+  if (status?.readiness === "down") {
     return { error: new SidecarError(failure ?? stopped(status)), temporary: false };
   }
+  const kind = temporaryKind(status);
   const reason = failure?.message ?? status?.reason;
   const message = reason ? `${sidecar} is ${kind}: ${reason}` : `${sidecar} is ${kind}`;
   return {
@@ -66,27 +66,9 @@ export function unavailable(
   };
 }
 
-function kindOf(status: Status | null): ErrorKind {
-  switch (status?.state) {
-    case "stopped":
-      return "stopped";
-    case "failed":
-      return status.failure?.kind ?? "stopped";
-    case "stopping":
-      return "stopping";
-    case "backingOff":
-      return "restarting";
-    case "waiting":
-      // With a failure it waits for a dependency that has failed: `ready` rejects then, and so does a request.
-      if (status.failure) return status.failure.kind;
-      return status.restarts > 0 ? "restarting" : "starting";
-    case "starting":
-      return status.restarts > 0 ? "restarting" : "starting";
-    case "ready":
-    case "unhealthy":
-    case undefined:
-      return "starting";
-  }
+function temporaryKind(status: Status | null): "starting" | "restarting" | "stopping" {
+  if (status?.state === "stopping") return "stopping";
+  return status?.state === "backingOff" || (status && status.restarts > 0) ? "restarting" : "starting";
 }
 
 function isTemporary(kind: ErrorKind): kind is Exclude<ErrorKind, FailureKind> {

@@ -14,7 +14,17 @@
  * @module
  */
 export type { UnlistenFn } from "@tauri-apps/api/event";
-export type { Detail, Endpoint, Exit, Failure, FailureKind, Log, Readiness, State, Status } from "./bindings.js";
+export type {
+  Detail,
+  Endpoint,
+  Exit,
+  Failure,
+  FailureKind,
+  Log,
+  Readiness,
+  State,
+  Status,
+} from "./bindings.js";
 export { type ErrorKind, Interrupted, isFailure, SidecarError, toError } from "./error.js";
 export { EventStreamError, type EventsOptions, type ServerSentEvent } from "./events.js";
 export type { RequestOptions } from "./fetch.js";

@@ -19,7 +19,8 @@ export function admission(env: NodeJS.ProcessEnv): MiddlewareHandler<{ Bindings:
 
     // With DNS rebinding, the request names another host.
     const hosts = values(incoming, "host");
-    if (hosts.length !== 1) return context.text("a request to this server needs exactly one Host header\n", 400);
+    if (hosts.length !== 1)
+      return context.text("a request to this server needs exactly one Host header\n", 400);
     const names = [...hosts, ...authority(incoming)].map((name) => name.toLowerCase());
     if (!names.every((name) => own.includes(name))) {
       return context.text("the request names another server\n", 403);

@@ -103,7 +103,7 @@ function follow({ connection, status: before }: BackendView, status: Status): Co
 
 /** Whether both are of one run. The port does not tell: a restarted backend keeps its port if it can. */
 function isSameRun(before: Status | null, now: Status): boolean {
-  return before !== null && before.url !== null && before.url === now.url && before.pid === now.pid;
+  return before?.readiness === "up" && before.url === now.url && before.pid === now.pid;
 }
 
 function isReady(now: Status | null, checked: Status): boolean {

@@ -246,12 +246,14 @@ test.each([
   ["failed", { failure: "crashed" as const }, "crashed"],
   ["stopped", { reason: "exited with code 0 by itself" }, "stopped"],
   ["waiting", { failure: "dependency" as const }, "dependency"],
+  ["stopping", { failure: "crashed" as const }, "crashed"],
 ] as const)(
   "a request to a sidecar that is %s for good rejects at once with the reason",
   async (state, rest, kind) => {
     const plugin = fakePlugin();
     const answer = rejection(sidecar(plugin.name).fetch("/"));
-    plugin.sendStatus(state, { ...rest, failure: "failure" in rest ? plugin.failure(rest.failure) : null });
+    const failure = "failure" in rest ? plugin.failure(rest.failure) : null;
+    plugin.sendStatus(state, { ...rest, readiness: "down", failure });
 
     const error = await answer;
     expect(error).toBeInstanceOf(SidecarError);

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { AddressInfo, Socket } from "node:net";
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { onTestFinished, vi } from "vitest";
-import type { Access, Failure, Log, Status } from "../bindings.js";
+import type { Access, Failure, Log, Readiness, Status } from "../bindings.js";
 
 /** Each test has a sidecar of its own name, because a page shares state between the handles of one name. */
 let sidecars = 0;
@@ -73,9 +73,10 @@ export function fakePlugin() {
     if (value) access.resolve(value);
   };
 
-  /** The next status, with only its state set. */
+  /** The next status, with only its state and the usual readiness set. */
   const status = (state: Status["state"]): Status => {
-    return { ...emptyFields, sidecar: name, seq: ++last.seq, at: Date.now(), state };
+    const readiness = readinessOf[state];
+    return { ...emptyFields, sidecar: name, seq: ++last.seq, at: Date.now(), state, readiness };
   };
 
   /** Sends the next status, and sets the response to `connect` accordingly. */
@@ -109,6 +110,18 @@ export function fakePlugin() {
     }),
   };
 }
+
+/** The usual readiness in each state. */
+const readinessOf: Record<Status["state"], Readiness> = {
+  waiting: "pending",
+  starting: "pending",
+  ready: "up",
+  unhealthy: "up",
+  stopping: "pending",
+  backingOff: "pending",
+  stopped: "down",
+  failed: "down",
+};
 
 const emptyFields = {
   pid: null,
