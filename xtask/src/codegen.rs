@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    npm,
+    npm, public_api,
     setup::{self, Purpose},
     workspace::{Workspace, cargo},
 };
@@ -34,7 +34,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     fs::remove_dir_all(&commands).with_context(|| format!("cannot remove {}", commands.display()))?;
     sh.set_var(WRITE, "1");
     cargo(&sh, &["test", "--quiet"]).args(["--tests", "--", "generated_"]).run()?;
-    Ok(())
+    public_api::write(workspace)
 }
 
 /// The content of the generated permission files before a build.

@@ -9,6 +9,7 @@ mod doc_references;
 mod fuzz;
 mod npm;
 mod npm_lock;
+mod public_api;
 mod sbom;
 mod setup;
 mod sidecar;

@@ -8,7 +8,7 @@ use xshell::{Cmd, Shell, cmd};
 use crate::{
     codegen::Permissions,
     display::Xvfb,
-    doc_references, npm, npm_lock, sbom,
+    doc_references, npm, npm_lock, public_api, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
@@ -60,10 +60,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     sidecar::install(workspace, false, None)?;
     steps.run("clippy", cargo(&sh, &["clippy"]).args(["--all-targets", "--", "-D", "warnings"]))?;
     steps.check("permissions: up to date", || permissions.check())?;
-    // A pushed variable, so that the doctests after it are compiled without it.
-    let denied = sh.push_env("RUSTDOCFLAGS", "--deny warnings");
-    steps.run("rustdoc", cargo(&sh, &["doc"]).arg("--no-deps"))?;
-    drop(denied);
+    public_api::steps(workspace, &sh, steps)?;
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     if cfg!(target_os = "linux") {
