@@ -2,6 +2,8 @@
 //!
 //! It decides from the head of a request alone ([`Admission`]), before it reads any of the body.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::{Body, HttpBody},
@@ -9,8 +11,8 @@ use axum::{
     http::{
         HeaderName, HeaderValue, Request, StatusCode,
         header::{
-            ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN,
-            SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
+            ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST,
+            ORIGIN, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
         },
         request::Parts,
     },
@@ -26,7 +28,12 @@ use pillion_protocol::{
 };
 use tokio::time::timeout;
 
-use crate::{Limits, Shutdown, origins};
+use crate::{
+    Limits, Shutdown,
+    client_stream::{Exchange, RequestBody},
+    origins,
+    pool::Slot,
+};
 
 /// The health body for a client without the token.
 const ALIVE: &str = r#"{"status":"ok"}"#;
@@ -53,30 +60,45 @@ impl AdmissionLayer {
     }
 
     /// Answers one request. The connection owns the future: when the connection ends, the handler is dropped.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+    ///
+    /// A refusal closes a connection that has not shown the token, so that further refused requests cannot hold it.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        exchange: &Arc<Exchange>,
+        slot: &Slot,
+    ) -> Response {
         let (parts, body) = request.into_parts();
         let origin = parts.headers.get(ORIGIN).cloned();
         let response = match self.admission.decide(&head(&parts)) {
-            Decision::Serve => self.serve(parts, body).await,
+            Decision::Serve => {
+                slot.prove();
+                if self.admission.token().is_some() {
+                    exchange.show_token();
+                }
+                self.serve(parts, body, exchange).await
+            }
             Decision::Preflight => origins::preflight(&parts.headers),
             Decision::Alive => self.alive(&parts),
             Decision::Unauthorized => {
                 let text = "this server needs the token of its run as a bearer token\n";
-                (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response()
+                let refused = (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text);
+                close_unproven(refused.into_response(), exchange, slot)
             }
             Decision::Refuse(refusal) => {
                 tracing::debug!(%refusal, "refused a request");
                 let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::FORBIDDEN);
-                return (status, format!("{refusal}\n")).into_response();
+                let refused = (status, format!("{refusal}\n")).into_response();
+                return close_unproven(refused, exchange, slot);
             }
             // `Decision` may gain variants: an unknown one must not reach a handler.
-            _ => return StatusCode::FORBIDDEN.into_response(),
+            _ => return close_unproven(StatusCode::FORBIDDEN.into_response(), exchange, slot),
         };
         // Admission has accepted the origin, if the request has one.
         origins::allow_reading(origin, response)
     }
 
-    async fn serve(&self, mut parts: Parts, body: Incoming) -> Response {
+    async fn serve(&self, mut parts: Parts, body: Incoming, exchange: &Arc<Exchange>) -> Response {
         let Limits { body_bytes, response_timeout, .. } = self.limits;
         if body.size_hint().lower() > body_bytes as u64 {
             let text = format!("the body exceeds this server's limit of {body_bytes} bytes\n");
@@ -84,6 +106,7 @@ impl AdmissionLayer {
         }
         let choose = hide_token(&mut parts, self.admission.token().is_some());
         parts.extensions.insert(self.shutdown.clone());
+        let body = RequestBody::new(body, Arc::clone(exchange));
         let mut request = Request::from_parts(parts, Body::new(Limited::new(body, body_bytes)));
         // axum limits extractors to 2 MB by default. Here one limit holds for extractors and streams.
         DefaultBodyLimit::max(body_bytes).apply(&mut request);
@@ -120,6 +143,15 @@ impl AdmissionLayer {
     }
 }
 
+/// Lets a refusal end its connection, unless the connection has shown the token before.
+fn close_unproven(mut response: Response, exchange: &Exchange, slot: &Slot) -> Response {
+    if !slot.is_proven() {
+        exchange.close();
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
 fn head(parts: &Parts) -> Head<'_> {
     let field = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Field<'_>>();
     let mut head = Head::new(parts.method.as_str(), parts.uri.path());
@@ -137,6 +169,8 @@ fn head(parts: &Parts) -> Head<'_> {
 /// Removes the token from a request, so that no handler and no middleware can log it. Returns whether the response has to
 /// choose [`SUBPROTOCOL`] if the handler chooses none.
 fn hide_token(parts: &mut Parts, has_token: bool) -> bool {
+    // Meant for a proxy (RFC 9110, section 11.7.2), and there is none in front of a sidecar.
+    parts.headers.remove(PROXY_AUTHORIZATION);
     if has_token {
         parts.headers.remove(AUTHORIZATION);
     }

@@ -26,7 +26,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use crate::{Limits, Shutdown, admission::AdmissionLayer, connections, origins};
+use crate::{Limits, Shutdown, admission::AdmissionLayer, connections::Server, origins, pool::Pool};
 use shared::fill;
 
 const PAGE: &str = "tauri://localhost";
@@ -53,13 +53,15 @@ pub fn request(bytes: &[u8]) {
     let (_stop, shutdown) = Shutdown::channel();
     let limits = Limits::default().body_bytes(64);
     let admission = Admission::new(addr, vec![PAGE.to_owned()], Some(token));
-    let layer = Arc::new(AdmissionLayer::new(admission, addr, limits, shutdown.clone(), router));
+    let admission = Arc::new(AdmissionLayer::new(admission, addr, limits, shutdown.clone(), router));
+    let server = Server { admission, limits, shutdown, half_close: true };
+    let (slot, eviction) = Pool::new(1).take().expect("the pool has a slot");
     let answers = RUNTIME.block_on(async {
-        let (mut client, server) = duplex(1 << 20);
+        let (mut client, stream) = duplex(1 << 20);
         // The pipe has room for all bytes. The client then closes its side, so that no time-out has to expire.
         client.write_all(&sent).await.expect("the other end is there");
         client.shutdown().await.expect("the other end is there");
-        connections::serve(server, layer, limits, shutdown).await;
+        server.serve(stream, slot, eviction).await;
         let mut answers = Vec::new();
         client.read_to_end(&mut answers).await.expect("the other end was closed");
         answers

@@ -58,6 +58,7 @@
 mod admission;
 mod announce;
 mod bind;
+mod client_stream;
 mod connections;
 mod error;
 #[cfg(any(fuzzing, test))]
@@ -75,6 +76,7 @@ mod named_pipe;
 mod origins;
 #[cfg(unix)]
 mod peer_credentials;
+mod pool;
 mod shutdown;
 mod sidecar;
 mod signals;

@@ -4,9 +4,12 @@ use std::time::Duration;
 ///
 /// | limit | default | answer beyond it |
 /// | --- | --- | --- |
-/// | [`connections`](Self::connections) | 256 | 503, and the connection is closed |
+/// | [`connections`](Self::connections) | 256 | the oldest one without the token is closed; 503 if all have shown it |
+/// | [`first_token_timeout`](Self::first_token_timeout) | 5 s | the connection is closed |
 /// | [`head_bytes`](Self::head_bytes) | 64 KiB, and always 100 headers | 431, and the connection is closed |
 /// | [`head_timeout`](Self::head_timeout) | 30 s | the connection is closed |
+/// | [`write_timeout`](Self::write_timeout) | 30 s, without the token | the connection is closed |
+/// | [`abandoned_timeout`](Self::abandoned_timeout) | 1 s | the handler is dropped, and the connection is closed |
 /// | [`body_bytes`](Self::body_bytes) | 64 MiB | 413; a body without `Content-Length` fails where the handler reads too far |
 /// | [`response_timeout`](Self::response_timeout) | none | 503, and the handler is dropped |
 ///
@@ -18,16 +21,27 @@ use std::time::Duration;
 #[must_use]
 pub struct Limits {
     pub(crate) connections: usize,
+    pub(crate) first_token_timeout: Duration,
     pub(crate) head_bytes: usize,
     pub(crate) head_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) abandoned_timeout: Duration,
     pub(crate) body_bytes: usize,
     pub(crate) response_timeout: Option<Duration>,
 }
 
 impl Limits {
-    /// Connections at the same time. Upgraded connections do not count: their handlers own them.
+    /// Connections at the same time. Connections that have not shown the token may use three quarters of them, and make room
+    /// for new ones. Upgraded connections do not count: their handlers own them.
     pub fn connections(mut self, most: usize) -> Self {
         self.connections = most;
+        self
+    }
+
+    /// How long a connection may exist without a request that carries the token. Without a token, the first request that is
+    /// served counts.
+    pub fn first_token_timeout(mut self, longest: Duration) -> Self {
+        self.first_token_timeout = longest;
         self
     }
 
@@ -40,6 +54,20 @@ impl Limits {
     /// How long the head of a request may take to arrive, and how long a connection may be idle.
     pub fn head_timeout(mut self, longest: Duration) -> Self {
         self.head_timeout = longest;
+        self
+    }
+
+    /// How long a client that has not shown the token may leave its response unread. A client that has shown it may read as
+    /// slowly as it likes.
+    pub fn write_timeout(mut self, longest: Duration) -> Self {
+        self.write_timeout = longest;
+        self
+    }
+
+    /// How long a handler may continue after its client has closed its side without reading. The client may be gone, or it may
+    /// have half-closed the connection and wait for the response: TCP does not tell.
+    pub fn abandoned_timeout(mut self, longest: Duration) -> Self {
+        self.abandoned_timeout = longest;
         self
     }
 
@@ -62,8 +90,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
+            first_token_timeout: Duration::from_secs(5),
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            abandoned_timeout: Duration::from_secs(1),
             body_bytes: 64 << 20,
             response_timeout: None,
         }

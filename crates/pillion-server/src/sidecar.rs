@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, serve::ListenerExt};
 use pillion_protocol::{Admission, ListenAddr};
@@ -10,7 +13,8 @@ use crate::{
     admission::AdmissionLayer,
     announce::announce,
     bind::{self, BoundListener},
-    connections, health, host_environment, lifeline, origins,
+    connections::{self, Server},
+    health, host_environment, lifeline, origins,
     signals::Signals,
 };
 
@@ -94,6 +98,7 @@ impl Sidecar {
             info!("PILLION_TOKEN is not set: every program that reaches {addr} may call");
         }
         let layer = AdmissionLayer::new(admission, addr, self.limits, shutdown.clone(), router);
+        let server = Server { admission: Arc::new(layer), limits: self.limits, shutdown, half_close: true };
         // Watch before the announcement: the host may request the stop right after it.
         let signals = Signals::listen().map_err(Error::Stop)?;
         let lifeline = lifeline::watch().map_err(Error::Stop)?;
@@ -109,7 +114,7 @@ impl Sidecar {
             info!("stopping: {cause}");
             stop.send_replace(true);
         };
-        let (connections, ()) = tokio::join!(accept(listener, layer, self.limits, shutdown), stopping);
+        let (connections, ()) = tokio::join!(accept(listener, server), stopping);
         match connections::drain(connections, self.grace).await {
             0 => info!("stopped"),
             dropped => {
@@ -129,23 +134,18 @@ async fn first_cause(signals: Signals, lifeline: Option<oneshot::Receiver<()>>) 
     }
 }
 
-async fn accept(
-    listener: BoundListener,
-    layer: AdmissionLayer,
-    limits: Limits,
-    shutdown: Shutdown,
-) -> JoinSet<()> {
+async fn accept(listener: BoundListener, server: Server) -> JoinSet<()> {
     match listener {
-        BoundListener::Tcp(listener, _) => {
-            connections::accept(without_delay(listener), layer, limits, shutdown).await
-        }
+        BoundListener::Tcp(listener, _) => server.accept(without_delay(listener)).await,
         #[cfg(unix)]
         BoundListener::Unix(listener) => {
-            connections::accept(crate::peer_credentials::SameUserListener(listener), layer, limits, shutdown)
-                .await
+            server.accept(crate::peer_credentials::SameUserListener(listener)).await
         }
         #[cfg(windows)]
-        BoundListener::NamedPipe(listener) => connections::accept(listener, layer, limits, shutdown).await,
+        BoundListener::NamedPipe(listener) => {
+            // One side of a pipe cannot be closed alone.
+            Server { half_close: false, ..server }.accept(listener).await
+        }
     }
 }
 

@@ -182,6 +182,22 @@ impl TestConnection {
         String::from_utf8(received).unwrap()
     }
 
+    /// Sends `bytes`, unless the sidecar has already closed the connection.
+    pub(crate) async fn try_send(&mut self, bytes: &str) {
+        let _ = self.stream.write_all(bytes.replace("{host}", &self.host).as_bytes()).await;
+    }
+
+    /// Closes the sending side: the sidecar reads the end of the stream.
+    pub(crate) async fn finish_sending(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Sends `bytes` again and again without reading any answer, until the sidecar cuts the connection.
+    pub(crate) async fn send_until_cut(&mut self, bytes: &str) {
+        let bytes = bytes.replace("{host}", &self.host);
+        while self.stream.write_all(bytes.as_bytes()).await.is_ok() {}
+    }
+
     /// Reads until the sidecar closes the connection.
     pub(crate) async fn rest(&mut self) -> String {
         let mut received = String::new();

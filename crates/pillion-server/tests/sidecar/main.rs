@@ -32,6 +32,8 @@ mod local_transport;
 mod refused_requests;
 #[cfg(unix)]
 mod startup;
+#[cfg(unix)]
+mod starvation;
 mod test_sidecar;
 #[cfg(unix)]
 mod token;
@@ -55,6 +57,7 @@ fn main() -> std::process::ExitCode {
         token::trials(),
         refused_requests::trials(),
         limits::trials(),
+        starvation::trials(),
         with_supervisor::trials(),
         graceful_stop::trials(),
         #[cfg(target_os = "linux")]

@@ -276,14 +276,15 @@ async fn each_request_of_a_connection_needs_the_token() {
         ("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "POST /echo HTTP/1.1\r\nHost: {host}\r\n");
     let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
     let mut connection = running.connect().await;
-    // Three at once: a health request, one without the token, and a health request again.
+    // The token of one request does not count for the next one.
+    connection.send(format!("GET {HITS} HTTP/1.1\r\nHost: {{host}}\r\n{bearer}\r\n")).await;
+    assert!(connection.receive("\r\n\r\n0").await.starts_with("HTTP/1.1 200 "));
+    // Three at once: a health request, one without the token, and a health request again. A connection that has shown the
+    // token survives a refusal.
     connection.send(format!("{health}{echo}Content-Length: 0\r\n\r\n{health}")).await;
     connection.receive(r#"{"status":"ok"}"#).await;
     assert!(connection.head().await.starts_with("HTTP/1.1 401 "));
     connection.receive(r#"{"status":"ok"}"#).await;
-    // The token of one request does not count for the next one.
-    connection.send(format!("GET {HITS} HTTP/1.1\r\nHost: {{host}}\r\n{bearer}\r\n")).await;
-    assert!(connection.receive("\r\n\r\n0").await.starts_with("HTTP/1.1 200 "));
     connection.send(format!("{echo}Content-Length: 0\r\n\r\n")).await;
     assert!(connection.head().await.starts_with("HTTP/1.1 401 "));
     assert_eq!(hits(&running).await, 0);

@@ -79,6 +79,9 @@ fn limits() -> Limits {
         let time = Duration::from_millis(value as u64);
         limits = match name {
             "connections" => limits.connections(value),
+            "first_token_ms" => limits.first_token_timeout(time),
+            "write_ms" => limits.write_timeout(time),
+            "abandoned_ms" => limits.abandoned_timeout(time),
             "head_ms" => limits.head_timeout(time),
             "body" => limits.body_bytes(value),
             "response_ms" => limits.response_timeout(time),

@@ -90,8 +90,10 @@ async fn a_page_of_the_app_can_read_the_401() {
 async fn no_handler_sees_the_token() {
     let running = private().await;
     let offer = format!("Sec-WebSocket-Protocol: pillion.bearer.{TOKEN}, chat");
-    let answer = running.request("GET /headers", &[&bearer(), &offer, "X-Other: stays"]).await;
+    let proxy = format!("Proxy-Authorization: Bearer {TOKEN}");
+    let answer = running.request("GET /headers", &[&bearer(), &offer, &proxy, "X-Other: stays"]).await;
     assert!(answer.contains("stays") && answer.contains("\"chat\"") && !answer.contains(TOKEN), "{answer}");
+    assert!(!answer.contains("authorization"), "{answer}");
 }
 
 async fn a_websocket_presents_the_token_as_a_subprotocol() {
