@@ -1,7 +1,7 @@
 //! The guard of one sidecar.
 //!
 //! ```text
-//! pillion-guard GRACE_MS LISTENER PROGRAM ARGUMENT…
+//! pillion-guard GRACE_MS LISTENER SIGNAL,SCOPE,STDIN PROGRAM ARGUMENT…
 //! ```
 //!
 //! Stdin is a socket to the supervisor. Stdout and stderr belong to the sidecar. The guard starts the program in a new
@@ -11,11 +11,19 @@
 //! listener at descriptor 3 and its own process id in `LISTEN_PID`. The supervisor sets the other variables of
 //! `sd_listen_fds(3)`.
 //!
-//! | byte from the supervisor | what the guard does |
+//! The third argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
+//! which may be empty.
+//!
+//! | from the supervisor | what the guard does |
 //! | --- | --- |
-//! | `A` | terminates: ends the program's stdin and sends SIGTERM once to each remaining process |
+//! | `A` | asks the leader to end: writes the text to its stdin, or without a text sends it the signal; ends its stdin. With the scope `group` the signal goes to the whole group |
+//! | `G` | asks every process to end that was not asked yet, by the signal |
 //! | `K` | kills every remaining process |
-//! | end of the stream | the app is gone: terminates, and kills when the grace period is over |
+//! | `H`, a length (4 bytes, little-endian), a message | remembers an HTTP request for the app's death ([`HttpStop`]) |
+//! | `D` | the supervisor has asked the leader by HTTP |
+//! | end of the stream | the app is gone: asks the leader (by HTTP if it can), asks the rest when the leader has ended or after half of the grace period, and kills when the grace period is over |
+//!
+//! Each process gets the signal once.
 //!
 //! | line to the supervisor | meaning |
 //! | --- | --- |
@@ -31,6 +39,7 @@
 
 #![expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
 
+mod stop;
 #[expect(unsafe_code, reason = "std does not offer these system calls")]
 mod sys;
 
@@ -43,18 +52,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stop::{HttpStop, StopRequest};
 use sys::{Descendant, Pid, Wake};
 
 fn main() {
     let mut arguments = env::args_os().skip(1);
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let listener = arguments.next().is_some_and(|listener| listener == "1");
-    let (Some(grace), Some(program)) = (grace, arguments.next()) else {
+    let stop = arguments.next().and_then(|stop| StopRequest::parse(&stop));
+    let (Some(grace), Some(stop), Some(program)) = (grace, stop, arguments.next()) else {
         eprintln!("pillion-guard is started by pillion, not by hand");
         exit(2);
     };
     let listener = sys::detach(listener);
-    let mut guard = match Guard::start(&program, arguments, listener) {
+    let mut guard = match Guard::start(&program, arguments, listener, stop) {
         Ok(guard) => guard,
         Err(error) => {
             report(&format!("failed {}", error.raw_os_error().unwrap_or(0)));
@@ -73,9 +84,25 @@ struct Guard {
     descendants: sys::Descendants,
     /// The write end of the leader's stdin.
     lifeline: Option<std::io::PipeWriter>,
-    /// The processes that were terminated, once the first one was. A process that is orphaned later is terminated as well,
-    /// and no process twice.
-    terminated: Option<Vec<Descendant>>,
+    stop: StopRequest,
+    http_stop: Option<HttpStop>,
+    /// Whether the leader was asked to end, in whatever way.
+    leader_asked: bool,
+    /// Whether the others were asked as well. A process that is orphaned later is then asked, too.
+    rest_asked: bool,
+    /// Whether the whole group got the signal at once.
+    group_signalled: bool,
+    /// Whether a process was spared because it reads the output of another one.
+    readers_spared: bool,
+    /// The processes that got the signal. No process gets it twice.
+    signalled: Vec<Descendant>,
+}
+
+/// When the guard goes on by itself, after the app's death.
+#[derive(Clone, Copy)]
+struct Deadlines {
+    ask_rest: Option<Instant>,
+    kill: Option<Instant>,
 }
 
 impl Guard {
@@ -84,6 +111,7 @@ impl Guard {
         program: &OsString,
         arguments: impl Iterator<Item = OsString>,
         listener: bool,
+        stop: StopRequest,
     ) -> std::io::Result<Self> {
         let (stdin, lifeline) = std::io::pipe()?;
         let mut command = Command::new(program);
@@ -99,36 +127,52 @@ impl Guard {
             reaped: false,
             descendants: sys::Descendants::new(),
             lifeline: Some(lifeline),
-            terminated: None,
+            stop,
+            http_stop: None,
+            leader_asked: false,
+            rest_asked: false,
+            group_signalled: false,
+            readers_spared: false,
+            signalled: Vec::new(),
         })
     }
 
     /// Returns when the sidecar and all its descendants have ended.
     fn run(&mut self, grace: Duration) {
         let mut connected = true;
-        let mut deadline = None;
+        let mut deadlines = Deadlines { ask_rest: None, kill: None };
         let mut child_died = false;
         while self.reap() {
+            let now = Instant::now();
             // The children of a dead process have become ours. Check after reaping: most of the time nothing is left.
-            if std::mem::take(&mut child_died) && self.terminated.is_some() {
-                self.terminate();
+            let orphans = std::mem::take(&mut child_died) && self.rest_asked;
+            let rest_is_due = !connected && (self.reaped || deadlines.ask_rest.is_some_and(|due| now >= due));
+            if orphans || (rest_is_due && !self.rest_asked) {
+                self.ask_rest();
+                deadlines.ask_rest = None;
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if deadlines.kill.is_some_and(|due| now >= due) {
                 self.kill();
             }
-            match sys::wait(connected, self.timeout(deadline)) {
+            match sys::wait(connected, self.timeout(deadlines)) {
                 Wake::Child | Wake::TimedOut => child_died = true,
                 Wake::Supervisor => match read_command() {
-                    Some(b'A') => self.terminate(),
+                    Some(b'A') => self.ask_leader(),
+                    Some(b'G') => self.ask_rest(),
                     Some(b'K') => {
                         self.kill();
-                        deadline = Some(Instant::now());
+                        deadlines.kill = Some(now);
                     }
+                    Some(b'H') => {
+                        self.http_stop = read_message().and_then(|message| HttpStop::parse(&message))
+                    }
+                    Some(b'D') => self.leader_asked = true,
                     Some(_) => {}
                     None => {
                         connected = false;
-                        self.terminate();
-                        deadline = deadline.or_else(|| Instant::now().checked_add(grace));
+                        deadlines.ask_rest = now.checked_add(grace / 2);
+                        deadlines.kill = deadlines.kill.or_else(|| now.checked_add(grace));
+                        self.ask_leader_by_http_or_else();
                     }
                 },
             }
@@ -158,32 +202,98 @@ impl Guard {
         }
     }
 
-    /// Asks each process that was not asked yet to end: the group at once, every other process alone. A daemon whose parent
-    /// lives may not be listed; it is asked when it is orphaned.
-    fn terminate(&mut self) {
-        self.lifeline = None;
-        // A stopped process cannot handle SIGTERM before it is continued (signal(7)).
-        let signals = [sys::SIGTERM, sys::SIGCONT];
-        let first = self.terminated.is_none();
-        let mut terminated = self.terminated.take().unwrap_or_default();
-        let (group, others) = self.list_by_group();
-        terminated.retain(|old| group.iter().chain(&others).any(|process| process.is(old)));
-        if first && (!self.reaped || !group.is_empty()) {
-            signals.iter().for_each(|signal| sys::kill_group(self.leader, *signal));
-            terminated.extend(group);
-        }
-        for process in others {
-            if !terminated.iter().any(|old| old.is(&process)) {
-                signals.iter().for_each(|signal| sys::kill(&process, *signal));
-                terminated.push(process);
+    fn ask_leader_by_http_or_else(&mut self) {
+        match self.http_stop.take() {
+            Some(http) if !self.leader_asked && !self.reaped && http.send().is_ok() => {
+                self.leader_asked = true
             }
+            _ => self.ask_leader(),
         }
-        self.terminated = Some(terminated);
+    }
+
+    /// Asks the leader to end, once.
+    fn ask_leader(&mut self) {
+        let lifeline = self.lifeline.take();
+        if std::mem::replace(&mut self.leader_asked, true) {
+            return;
+        }
+        if !self.stop.stdin.is_empty()
+            && let Some(mut lifeline) = lifeline
+            && sys::set_nonblocking(&lifeline)
+            && lifeline.write_all(&self.stop.stdin).is_ok()
+        {
+            return;
+        }
+        if self.stop.whole_group {
+            self.ask_group();
+        } else if !self.reaped
+            && let Some(leader) = self.list().into_iter().find(|process| process.pid == self.leader)
+        {
+            self.signal_stop(leader);
+        }
+    }
+
+    /// Sends the signal to each process that did not get it yet.
+    ///
+    /// A process whose stdin is the output of another one (`server | prettifier`) is spared while that one lives: without its
+    /// reader, the server would die of SIGPIPE before it has stopped. The end of its stdin ends it, and if it does not, it is
+    /// asked then.
+    fn ask_rest(&mut self) {
+        self.lifeline = None;
+        let first = !std::mem::replace(&mut self.rest_asked, true);
+        let leader_has_it = !self.reaped && self.signalled.iter().any(|process| process.pid == self.leader);
+        // The others may be deep below a leader that lives. Later, orphans become our children.
+        let mut all = if first || self.readers_spared { self.list_deep() } else { self.list() };
+        self.signalled.retain(|old| all.iter().any(|process| process.is(old)));
+        let listed = all.len();
+        sys::remove_readers(&mut all);
+        self.readers_spared = all.len() < listed;
+        let (group, others) = self.partition_by_group(all);
+        if first
+            && !leader_has_it
+            && !self.group_signalled
+            && !self.readers_spared
+            && (!self.reaped || !group.is_empty())
+        {
+            // At once, so that no process of the group escapes by a fork.
+            for signal in [self.stop.signal, sys::SIGCONT] {
+                sys::kill_group(self.leader, signal);
+            }
+            self.group_signalled = true;
+            self.signalled.extend(group);
+        } else if !self.group_signalled {
+            group.into_iter().for_each(|process| self.signal_stop(process));
+        }
+        others.into_iter().for_each(|process| self.signal_stop(process));
+    }
+
+    /// Sends the signal to the whole group at once, as Ctrl-C in a terminal does.
+    fn ask_group(&mut self) {
+        if !self.reaped && !std::mem::replace(&mut self.group_signalled, true) {
+            let all = self.list_deep();
+            let (group, _) = self.partition_by_group(all);
+            for signal in [self.stop.signal, sys::SIGCONT] {
+                sys::kill_group(self.leader, signal);
+            }
+            self.signalled.extend(group);
+        }
+    }
+
+    /// Sends the signal to a process, once.
+    fn signal_stop(&mut self, process: Descendant) {
+        if !self.signalled.iter().any(|old| old.is(&process)) {
+            // A stopped process cannot handle a signal before it is continued (signal(7)).
+            for signal in [self.stop.signal, sys::SIGCONT] {
+                sys::kill(&process, signal);
+            }
+            self.signalled.push(process);
+        }
     }
 
     fn kill(&mut self) {
         self.lifeline = None;
-        let (group, others) = self.list_by_group();
+        let all = self.list();
+        let (group, others) = self.partition_by_group(all);
         if !self.reaped || !group.is_empty() {
             sys::kill_group(self.leader, sys::SIGKILL);
         }
@@ -193,25 +303,35 @@ impl Guard {
     /// The live descendants in two parts: those that a signal to the group reaches, and those that need their own signal.
     ///
     /// The group's number stays valid while the leader is not reaped or another child of ours is in the group.
-    fn list_by_group(&mut self) -> (Vec<Descendant>, Vec<Descendant>) {
+    fn partition_by_group(&self, all: Vec<Descendant>) -> (Vec<Descendant>, Vec<Descendant>) {
         let number_is_held = sys::IS_SUBREAPER || !self.reaped;
-        self.list().into_iter().partition(|process| number_is_held && process.group == self.leader)
+        all.into_iter().partition(|process| number_is_held && process.group == self.leader)
     }
 
     fn list(&mut self) -> Vec<Descendant> {
         self.descendants.list(self.leader, !self.reaped)
     }
 
+    fn list_deep(&mut self) -> Vec<Descendant> {
+        self.descendants.list_deep(self.leader, !self.reaped)
+    }
+
     /// How long to wait at most.
     ///
     /// After the deadline, a killed process may leave children, which become ours with its death. Its death wakes us;
     /// polling covers the rest. Where the guard is not a subreaper, only the leader's death wakes us.
-    fn timeout(&self, deadline: Option<Instant>) -> Option<Duration> {
+    fn timeout(&self, deadlines: Deadlines) -> Option<Duration> {
         const POLL_INTERVAL: Duration = Duration::from_millis(20);
+        const READERS_INTERVAL: Duration = Duration::from_millis(100);
         if !sys::IS_SUBREAPER && self.reaped {
             return Some(POLL_INTERVAL);
         }
-        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).max(POLL_INTERVAL))
+        if self.readers_spared {
+            // The end of the process that they read may not wake us.
+            return Some(READERS_INTERVAL);
+        }
+        let next = deadlines.ask_rest.into_iter().chain(deadlines.kill).min();
+        next.map(|next| next.saturating_duration_since(Instant::now()).max(POLL_INTERVAL))
     }
 }
 
@@ -228,4 +348,15 @@ fn read_command() -> Option<u8> {
         Ok(1) => Some(byte[0]),
         _ => None,
     }
+}
+
+/// The message that follows an `H`.
+fn read_message() -> Option<Vec<u8>> {
+    const LIMIT: usize = 64 * 1024;
+    let mut length = [0; 4];
+    sys::control().read_exact(&mut length).ok()?;
+    let length = usize::try_from(u32::from_le_bytes(length)).ok().filter(|length| *length <= LIMIT)?;
+    let mut message = vec![0; length];
+    sys::control().read_exact(&mut message).ok()?;
+    Some(message)
 }

@@ -17,7 +17,7 @@ use std::{
     fmt, fs, io,
     mem::ManuallyDrop,
     os::{
-        fd::FromRawFd,
+        fd::{AsRawFd, FromRawFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
             net::UnixStream,
@@ -33,14 +33,14 @@ use std::{
 use linux as platform;
 #[cfg(not(target_os = "linux"))]
 use macos as platform;
-pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill};
+pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill, remove_readers};
 use platform::{FdCount, O_NONBLOCK, SIGCHLD};
 
-pub(crate) const SIGHUP: c_int = 1;
-pub(crate) const SIGINT: c_int = 2;
-pub(crate) const SIGQUIT: c_int = 3;
+const SIGHUP: c_int = 1;
+const SIGINT: c_int = 2;
+const SIGQUIT: c_int = 3;
 pub(crate) const SIGKILL: c_int = 9;
-pub(crate) const SIGTERM: c_int = 15;
+const SIGTERM: c_int = 15;
 const SIG_DFL: usize = 0;
 const SIG_IGN: usize = 1;
 const WNOHANG: c_int = 1;
@@ -64,6 +64,7 @@ unsafe extern "C" {
     fn pipe(fds: *mut c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn dup2(from: c_int, to: c_int) -> c_int;
+    fn close(fd: c_int) -> c_int;
     fn write(fd: c_int, bytes: *const u8, count: usize) -> isize;
     fn read(fd: c_int, bytes: *mut u8, count: usize) -> isize;
     fn getppid() -> c_int;
@@ -189,7 +190,6 @@ pub(crate) fn release_fds(listener: bool) {
         receive_listener::close_listener();
     }
     if let Ok(null) = fs::File::options().write(true).open("/dev/null") {
-        use std::os::fd::AsRawFd;
         // SAFETY: dup2(2) replaces two descriptors that no other code in this process uses.
         unsafe {
             dup2(null.as_raw_fd(), 1);
@@ -250,6 +250,13 @@ pub(crate) fn reap() -> Reaped {
         pid if pid > 0 => Reaped::Child(Pid(pid), ExitStatus::from_raw(status)),
         _ => Reaped::NoneLeft,
     }
+}
+
+/// Makes writes to the pipe fail instead of waiting. Returns whether it worked.
+pub(crate) fn set_nonblocking(pipe: &io::PipeWriter) -> bool {
+    const F_SETFL: c_int = 4;
+    // SAFETY: touches no memory.
+    unsafe { fcntl(pipe.as_raw_fd(), F_SETFL, O_NONBLOCK) == 0 }
 }
 
 /// Sends a signal to a process group.

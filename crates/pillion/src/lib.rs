@@ -44,7 +44,10 @@ pub use report::{
     events::{Events, SidecarEvent, StatusWatch},
     log::Log,
 };
-pub use spec::{Inherit, Liveness, Program, Restart, RestartLimit, Spec, Transport};
+pub use spec::{
+    Inherit, InvalidStopRequest, Liveness, Program, Restart, RestartLimit, Spec, StopHttp, StopRequest,
+    StopScope, StopSignal, Transport,
+};
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Readiness, State, Status, StopOutcome};
 pub use supervisor::Supervisor;
 pub use transport::access::Access;

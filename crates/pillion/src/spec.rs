@@ -3,6 +3,7 @@
 mod inherit;
 mod limits;
 mod program;
+mod stop;
 
 use std::{num::NonZeroU16, time::Duration};
 
@@ -11,6 +12,7 @@ use pillion_protocol::health;
 pub use inherit::Inherit;
 pub use limits::{Liveness, Restart, RestartLimit};
 pub use program::{Program, Transport};
+pub use stop::{InvalidStopRequest, StopHttp, StopRequest, StopScope, StopSignal};
 
 /// Describes one sidecar. Construct it with [`Spec::run`] or [`Spec::attach`], then change what differs from the defaults.
 ///

@@ -5,7 +5,9 @@
 //! new state or event must handle. A test generates the diagram in `docs/states.md` from this machine.
 //!
 //! `Ending` is the only way from a running process to none. It ends only when the whole process group is gone or cannot be
-//! killed. A crash takes the same way as a requested stop: the rest of the group is terminated, then killed.
+//! killed. A requested stop asks the leader first; the rest of the group is asked when the leader has ended, or after half of
+//! the grace period; the group is killed when the grace period is over. After a crash the leader is dead, so the rest of the
+//! group is asked at once.
 
 mod ending;
 mod restarts;
@@ -132,8 +134,11 @@ pub(crate) enum Action {
     Launch,
     /// Request health at this address until an answer is good; then answer with `Healthy`.
     Probe(ListenAddr),
-    /// Ask the group to end: end of stdin and SIGTERM. Without a process to own, answer with `Gone`.
-    Terminate,
+    /// Ask the leader to end, as its program declares (by default end of stdin and SIGTERM). Without a process to own, answer with
+    /// `Gone`.
+    TerminateLeader,
+    /// Ask every process of the group that was not asked yet. Without a process to own, answer with `Gone`.
+    TerminateGroup,
     /// Kill the group. Without a process to own, answer with `Gone`.
     Kill,
     /// The leader is dead: watch the rest of its group; answer with `Gone`.
@@ -145,8 +150,10 @@ pub(crate) enum Action {
 pub(crate) enum Timer {
     /// Until the sidecar must be ready.
     Ready,
-    /// Until a terminated group is killed.
-    Grace,
+    /// Until the rest of the group is asked to end: half of the grace period after this time.
+    LeaderGrace { asked_at: Duration },
+    /// Until the group is killed: the grace period after this time.
+    Grace { asked_at: Duration },
     /// Until the machine gives up a killed group.
     Kill,
     /// Until the next start.
@@ -167,7 +174,12 @@ impl Lifecycle {
         match self {
             Self::Waiting { .. } | Self::Ready { .. } | Self::Unhealthy { .. } | Self::Down(_) => None,
             Self::Starting(_) => Some(Timer::Ready),
-            Self::Ending(Ending { stage: StopStage::Terminated, .. }) => Some(Timer::Grace),
+            Self::Ending(Ending { stage: StopStage::LeaderAsked, asked_at, .. }) => {
+                Some(Timer::LeaderGrace { asked_at: *asked_at })
+            }
+            Self::Ending(Ending { stage: StopStage::GroupAsked, asked_at, .. }) => {
+                Some(Timer::Grace { asked_at: *asked_at })
+            }
             Self::Ending(Ending { stage: StopStage::KilledLeader | StopStage::KilledRest, .. }) => {
                 Some(Timer::Kill)
             }
@@ -295,12 +307,12 @@ impl Step {
                 restarts.forget();
                 stay
             }
-            Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown)),
-            Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown)),
+            Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown), now),
+            Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown), now),
             Event::Expired => {
                 let cause = Cause::TimedOut(self);
                 let next = Next::After(restarts.after(&cause, now));
-                Ending::terminate(cause, next)
+                Ending::terminate(cause, next, now)
             }
             Event::NotLaunched(reason) => {
                 let cause = Cause::NotLaunched(reason);
@@ -346,9 +358,9 @@ fn up(
     now: Duration,
 ) -> (Lifecycle, Vec<Action>) {
     match event {
-        Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown)),
-        Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown)),
-        Event::Restart => Ending::terminate(Cause::Requested, Next::Start),
+        Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown), now),
+        Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown), now),
+        Event::Restart => Ending::terminate(Cause::Requested, Next::Start, now),
         Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
         Event::Healthy => (Lifecycle::Ready { addr }, vec![]),
@@ -357,7 +369,7 @@ fn up(
         Event::Hung if restarts.policy == Restart::Never => (Lifecycle::Unhealthy { addr }, vec![]),
         Event::Hung => {
             let next = Next::After(restarts.after(&Cause::Hung, now));
-            Ending::terminate(Cause::Hung, next)
+            Ending::terminate(Cause::Hung, next, now)
         }
         Event::DependenciesReady
         | Event::DependencyFailed(_)
@@ -372,7 +384,7 @@ fn up(
 
 fn died(cause: Cause, exit: Exit, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
     let decision = restarts.after(&cause, now);
-    Ending::leader_died(cause, exit, decision)
+    Ending::leader_died(cause, exit, decision, now)
 }
 
 impl BackingOff {

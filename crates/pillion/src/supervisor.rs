@@ -4,6 +4,7 @@ mod actor;
 pub(crate) mod dependencies;
 mod driver;
 mod run;
+mod stop_http;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 

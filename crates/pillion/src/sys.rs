@@ -5,7 +5,8 @@
 //! | --- | --- | --- | --- |
 //! | container of the processes | a guard process, child subreaper | a guard process | job object |
 //! | the leader's end | the guard reports it | the guard reports it | process handle |
-//! | terminate | end of stdin, SIGTERM to all | the same, to all that the guard finds | end of stdin |
+//! | terminate the leader | line on stdin, end of stdin, signal | the same | line on stdin, end of stdin |
+//! | terminate the group | signal to each process that did not get it | the same, to all that the guard finds | end of stdin |
 //! | kill | SIGKILL to all, until none is left | the same | `TerminateJobObject` |
 //! | empty | the guard reports that it has no child | the guard finds no process, polled every 20 ms | the job's process count, polled every 10 ms |
 //! | this program is killed | the guard terminates, waits, kills | the same | the system kills the job |
@@ -39,7 +40,7 @@ pub(crate) use windows::{Group, OutputPipe};
 #[derive(Debug)]
 #[cfg_attr(
     windows,
-    expect(dead_code, reason = "a job object needs no grace period, no marker and no listener")
+    expect(dead_code, reason = "a job object needs no grace period, no marker, no signal and no listener")
 )]
 pub(crate) struct SpawnRequest {
     /// The program, its arguments, environment and directory. `sys` sets its standard streams.
@@ -48,6 +49,8 @@ pub(crate) struct SpawnRequest {
     pub(crate) grace: std::time::Duration,
     /// The process marker: an entry of its environment, `NAME=value`, that no other run has.
     pub(crate) marker: String,
+    /// How the processes are asked to end.
+    pub(crate) stop: crate::spec::StopRequest,
     /// The listener to hand over to the program. Only a guard can hand it over.
     pub(crate) listener: Option<crate::listener::Listener>,
 }

@@ -1,9 +1,10 @@
 //! A plain program on the `pillion` crate. It dies in the way that its arguments say, and the test observes what becomes of
 //! its sidecar. The command line is described in `integration_tests::dying_host`.
+//! `FAKE_HOST_STOP` declares the stop request: `signal SIGINT`, `stdin quit` or `http POST /shutdown`.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 use integration_tests::dying_host::{DyingHost, SidecarSettings, run_host};
-use pillion::{Program, Restart, Spec, State, Supervisor};
+use pillion::{Program, Restart, Spec, State, StopRequest, Supervisor};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
@@ -19,7 +20,19 @@ struct PillionHost {
 
 impl DyingHost for PillionHost {
     fn start(settings: SidecarSettings) -> Self {
-        let spec = Spec::run("sidecar", Program::new(settings.program).args(settings.arguments))
+        let stop = std::env::var("FAKE_HOST_STOP").map_or_else(
+            |_| StopRequest::default(),
+            |stop| {
+                let mut fields = stop.splitn(2, ' ');
+                match (fields.next().unwrap(), fields.next().unwrap()) {
+                    ("signal", signal) => StopRequest::default().signal(signal.parse().unwrap()),
+                    ("stdin", line) => StopRequest::default().stdin_line(line),
+                    ("http", request) => StopRequest::default().http(request.parse().unwrap()),
+                    (other, _) => panic!("no such stop request: {other}"),
+                }
+            },
+        );
+        let spec = Spec::run("sidecar", Program::new(settings.program).args(settings.arguments).stop(stop))
             .ready_timeout(settings.ready_timeout)
             .grace(settings.grace)
             // A restart while the app is alive would look like a survivor.

@@ -7,4 +7,5 @@ mod app;
 mod command;
 mod guard;
 mod promises;
+mod stop_request;
 mod support;

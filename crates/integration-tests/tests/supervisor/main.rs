@@ -20,5 +20,6 @@ mod readiness;
 mod resource_exhaustion;
 mod restart;
 mod stop;
+mod stop_request;
 mod support;
 mod swap;

@@ -2,8 +2,8 @@
 //! (`PR_SET_PDEATHSIG`).
 
 use std::{
-    ffi::{c_int, c_ulong},
-    fs,
+    ffi::{c_int, c_long, c_ulong, c_void},
+    fs, ptr,
 };
 
 use super::{Descendant, Pid, SIGKILL};
@@ -11,6 +11,7 @@ use super::{Descendant, Pid, SIGKILL};
 unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
     fn close_range(first: u32, last: u32, flags: c_int) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
 }
 
 pub(crate) const SIGCONT: c_int = 18;
@@ -55,20 +56,49 @@ impl Descendants {
         Self { own: std::process::id().cast_signed() }
     }
 
-    /// Lists those that live or were not reaped yet.
+    /// Lists our children that live or were not reaped yet.
     pub(crate) fn list(&mut self, _group: Pid, _number_is_held: bool) -> Vec<Descendant> {
-        children()
-            .into_iter()
-            .filter_map(|pid| {
-                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-                // State, parent and group (proc_pid_stat(5)) follow a name that may hold any bytes.
-                let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
-                let parent: c_int = fields.next()?.parse().ok()?;
-                let group = Pid(fields.next()?.parse().ok()?);
-                let start_time = fields.nth(16)?.parse().ok()?;
-                (parent == self.own).then_some(Descendant { pid: Pid(pid), group, start_time })
-            })
-            .collect()
+        let stats = children().into_iter().filter_map(Stat::read);
+        stats.filter(|stat| stat.parent == self.own).map(Descendant::from).collect()
+    }
+
+    /// Lists our children and their descendants: reads every process's status, which takes milliseconds.
+    pub(crate) fn list_deep(&mut self, _group: Pid, _number_is_held: bool) -> Vec<Descendant> {
+        let mut others: Vec<_> = all_processes().filter_map(Stat::read).collect();
+        let mut found: Vec<Stat> = Vec::new();
+        let mut parents = vec![self.own];
+        while !parents.is_empty() {
+            let children: Vec<_> = others.extract_if(.., |it| parents.contains(&it.parent)).collect();
+            parents = children.iter().map(|child| child.pid).collect();
+            found.extend(children);
+        }
+        found.into_iter().map(Descendant::from).collect()
+    }
+}
+
+/// Parts of `/proc/PID/stat`.
+struct Stat {
+    pid: c_int,
+    parent: c_int,
+    group: c_int,
+    start_time: u64,
+}
+
+impl Stat {
+    fn read(pid: c_int) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // State, parent and group (proc_pid_stat(5)) follow a name that may hold any bytes.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        let start_time = fields.nth(16)?.parse().ok()?;
+        Some(Self { pid, parent, group, start_time })
+    }
+}
+
+impl From<Stat> for Descendant {
+    fn from(stat: Stat) -> Self {
+        Self { pid: Pid(stat.pid), group: Pid(stat.group), start_time: stat.start_time }
     }
 }
 
@@ -80,15 +110,59 @@ impl Descendants {
 fn children() -> Vec<c_int> {
     match fs::read_to_string("/proc/thread-self/children") {
         Ok(children) => children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
-        Err(_) => {
-            let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-            all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-        }
+        Err(_) => all_processes().collect(),
     }
 }
 
-/// Sends a signal to a child. The kernel does not reuse its process id before it is reaped, and only this thread reaps.
+fn all_processes() -> impl Iterator<Item = c_int> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Removes each process whose stdin is a pipe from the stdout or stderr of another one, unless no other process is left to
+/// end first (a ring of pipes).
+pub(crate) fn remove_readers(processes: &mut Vec<Descendant>) {
+    let pipe = |process: &Descendant, fd| {
+        let target = fs::read_link(format!("/proc/{}/fd/{fd}", process.pid.0)).ok()?;
+        target.as_os_str().as_encoded_bytes().starts_with(b"pipe:").then_some(target)
+    };
+    let ends: Vec<_> = processes.iter().map(|it| (it.pid, pipe(it, 0), [pipe(it, 1), pipe(it, 2)])).collect();
+    let is_reader = |reader: &Descendant| {
+        let stdin = ends.iter().find(|(pid, ..)| *pid == reader.pid).and_then(|(_, stdin, _)| stdin.as_ref());
+        stdin.is_some_and(|stdin| {
+            ends.iter()
+                .any(|(pid, _, outputs)| *pid != reader.pid && outputs.iter().flatten().any(|it| it == stdin))
+        })
+    };
+    if !processes.iter().all(is_reader) {
+        processes.retain(|process| !is_reader(process));
+    }
+}
+
+/// Sends a signal to a descendant, unless it is dead and the kernel reused its process id.
 pub(crate) fn kill(process: &Descendant, signal: c_int) {
-    // SAFETY: touches no memory.
-    unsafe { super::libc_kill(process.pid.0, signal) };
+    const SYS_PIDFD_SEND_SIGNAL: c_long = 424;
+    const SYS_PIDFD_OPEN: c_long = 434;
+    let pid = process.pid.0;
+    // SAFETY: pidfd_open(2) touches no memory. Its number is the same on every architecture that Rust supports.
+    let pidfd = unsafe { syscall(SYS_PIDFD_OPEN, pid, 0) };
+    // The start time is read while the pidfd is open: both then belong to the same process.
+    if Stat::read(pid).is_some_and(|now| now.start_time == process.start_time) {
+        if let Ok(fd) = c_int::try_from(pidfd)
+            && fd >= 0
+        {
+            // SAFETY: pidfd_send_signal(2) takes a null pointer for the signal's details.
+            unsafe { syscall(SYS_PIDFD_SEND_SIGNAL, fd, signal, ptr::null::<c_void>(), 0) };
+        } else {
+            // No pidfds (before Linux 5.3), or no free descriptor.
+            // SAFETY: touches no memory.
+            unsafe { super::libc_kill(pid, signal) };
+        }
+    }
+    if let Ok(fd) = c_int::try_from(pidfd)
+        && fd >= 0
+    {
+        // SAFETY: the descriptor was opened above, and no other code knows it.
+        unsafe { super::close(fd) };
+    }
 }

@@ -11,7 +11,6 @@ use super::{
 };
 
 unsafe extern "C" {
-    fn close(fd: c_int) -> c_int;
     fn getpid() -> c_int;
 }
 
@@ -32,7 +31,7 @@ pub(super) fn become_guard() {
     let open: Vec<c_int> = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2) {
         // SAFETY: std keeps no descriptor open: we own only the three standard streams.
-        unsafe { close(fd) };
+        unsafe { super::close(fd) };
     }
 }
 
@@ -53,6 +52,11 @@ impl Descendants {
         let marker = env::var(INSTANCE).ok().map(|nonce| format!("{INSTANCE}={nonce}").into_bytes());
         // SAFETY: getpid(2) has no preconditions.
         Self { own: unsafe { getpid() }, marker, known: Vec::new() }
+    }
+
+    /// The same as [`list`](Self::list), which finds every descendant.
+    pub(crate) fn list_deep(&mut self, group: Pid, number_is_held: bool) -> Vec<Descendant> {
+        self.list(group, number_is_held)
     }
 
     /// Lists those that live. `group` is the sidecar's process group; `number_is_held` tells that the kernel cannot have
@@ -86,6 +90,9 @@ impl Descendants {
         found.into_iter().map(descendant).collect()
     }
 }
+
+/// Does nothing: which pipes a process holds is not looked up here.
+pub(crate) fn remove_readers(_processes: &mut Vec<Descendant>) {}
 
 /// Sends a signal to a process, unless it is dead and the kernel reused its process id.
 pub(crate) fn kill(process: &Descendant, signal: c_int) {

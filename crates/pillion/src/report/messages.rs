@@ -34,7 +34,7 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
         Lifecycle::Unhealthy { .. } => Some(unhealthy(spec, diagnostics)),
         Lifecycle::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
         Lifecycle::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
-        Lifecycle::Ending(Ending { stage: StopStage::Terminated, .. }) => {
+        Lifecycle::Ending(Ending { stage: StopStage::LeaderAsked | StopStage::GroupAsked, .. }) => {
             Some(format!("asked to stop; grace period {}", duration(spec.grace)))
         }
         Lifecycle::Ending(Ending { stage: StopStage::KilledLeader | StopStage::KilledRest, .. }) => {

@@ -34,7 +34,7 @@ pub(crate) fn launch(
     let token = program.private.then(fresh_token).transpose().map_err(no_random)?;
     let marker = format!("{}={instance}", environment::INSTANCE);
     let command = command(program, instance, token.as_ref(), listener.as_ref());
-    Group::spawn(SpawnRequest { command, grace, marker, listener })
+    Group::spawn(SpawnRequest { command, grace, marker, stop: program.stop.clone(), listener })
         .map(|spawned| Launched { instance, token, spawned })
         .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::Inherit;
+use crate::{Inherit, spec::StopRequest};
 
 /// A program that the supervisor starts, owns and stops: its file, arguments and environment, and how requests reach it.
 ///
@@ -31,6 +31,7 @@ pub struct Program {
     pub(crate) handover: bool,
     pub(crate) transport: Transport,
     pub(crate) private: bool,
+    pub(crate) stop: StopRequest,
 }
 
 /// How requests reach a sidecar.
@@ -60,6 +61,7 @@ impl Program {
             handover: false,
             transport: Transport::default(),
             private: false,
+            stop: StopRequest::default(),
         }
     }
 
@@ -135,6 +137,13 @@ impl Program {
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// Sets how the program is asked to stop; the default is SIGTERM and the end of stdin, to the leader first.
+    #[must_use]
+    pub fn stop(mut self, request: StopRequest) -> Self {
+        self.stop = request;
         self
     }
 

@@ -1,7 +1,9 @@
 //! The only way from a running process to none.
 
+use std::time::Duration;
+
 use super::{
-    Action::{self, Kill, Terminate, WatchGroup},
+    Action::{self, Kill, TerminateGroup, TerminateLeader, WatchGroup},
     Cause, Event, Lifecycle, RestartDecision, Restarts, down,
 };
 use crate::status::{Exit, StopOutcome};
@@ -13,14 +15,18 @@ pub(crate) struct Ending {
     /// How the leader ended, once it has.
     pub(crate) exit: Option<Exit>,
     pub(crate) stage: StopStage,
+    /// When the stop began: both timers of the grace period run from here.
+    pub(crate) asked_at: Duration,
     pub(crate) next: Next,
 }
 
 /// What the supervisor has done so far to stop the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopStage {
-    /// Asked to end: end of stdin and SIGTERM.
-    Terminated,
+    /// The leader was asked to end.
+    LeaderAsked,
+    /// Every process was asked to end.
+    GroupAsked,
     /// Killed, the leader included.
     KilledLeader,
     /// Killed after the leader had ended by itself.
@@ -37,25 +43,33 @@ pub(crate) enum Next {
 }
 
 impl Ending {
-    /// Terminates the group, for this reason.
-    pub(super) fn terminate(cause: Cause, next: Next) -> (Lifecycle, Vec<Action>) {
-        (Lifecycle::Ending(Self { cause, exit: None, stage: StopStage::Terminated, next }), vec![Terminate])
+    /// Asks the leader to end, for this reason.
+    pub(super) fn terminate(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
+        let ending = Self { cause, exit: None, stage: StopStage::LeaderAsked, asked_at: now, next };
+        (Lifecycle::Ending(ending), vec![TerminateLeader])
     }
 
     /// Kills the group, for this reason.
-    pub(super) fn kill(cause: Cause, next: Next) -> (Lifecycle, Vec<Action>) {
-        (Lifecycle::Ending(Self { cause, exit: None, stage: StopStage::KilledLeader, next }), vec![Kill])
+    pub(super) fn kill(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
+        let ending = Self { cause, exit: None, stage: StopStage::KilledLeader, asked_at: now, next };
+        (Lifecycle::Ending(ending), vec![Kill])
     }
 
-    /// The leader ended by itself. Its group may live on (the real server behind a wrapper), so it is terminated.
+    /// The leader ended by itself. Its group may live on (the real server behind a wrapper), so it is asked to end.
     pub(super) fn leader_died(
         cause: Cause,
         exit: Exit,
         decision: RestartDecision,
+        now: Duration,
     ) -> (Lifecycle, Vec<Action>) {
-        let ending =
-            Self { cause, exit: Some(exit), stage: StopStage::Terminated, next: Next::After(decision) };
-        (Lifecycle::Ending(ending), vec![Terminate, WatchGroup])
+        let ending = Self {
+            cause,
+            exit: Some(exit),
+            stage: StopStage::GroupAsked,
+            asked_at: now,
+            next: Next::After(decision),
+        };
+        (Lifecycle::Ending(ending), vec![TerminateGroup, WatchGroup])
     }
 
     pub(super) fn on(mut self, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
@@ -73,14 +87,21 @@ impl Ending {
                 self.escalate()
             }
             Event::Expired => match self.stage {
-                StopStage::Terminated => self.escalate(),
+                StopStage::LeaderAsked => self.ask_group(),
+                StopStage::GroupAsked => self.escalate(),
                 StopStage::KilledLeader | StopStage::KilledRest => {
                     return self.end(StopOutcome::Abandoned, restarts);
                 }
             },
             Event::Exited(exit) => {
                 self.exit = Some(exit);
-                vec![WatchGroup]
+                match self.stage {
+                    // Without its leader, the rest of the group has nothing to wait for.
+                    StopStage::LeaderAsked => [self.ask_group(), vec![WatchGroup]].concat(),
+                    StopStage::GroupAsked | StopStage::KilledLeader | StopStage::KilledRest => {
+                        vec![WatchGroup]
+                    }
+                }
             }
             Event::Gone => {
                 let outcome = self.outcome();
@@ -88,7 +109,8 @@ impl Ending {
             }
             // The stop was requested before the launch finished: it applies to the new process.
             Event::Launched | Event::Attached(_) => match self.stage {
-                StopStage::Terminated => vec![Terminate],
+                StopStage::LeaderAsked => vec![TerminateLeader],
+                StopStage::GroupAsked => vec![TerminateLeader, TerminateGroup],
                 StopStage::KilledLeader | StopStage::KilledRest => vec![Kill],
             },
             Event::NotLaunched(_) => return self.end(StopOutcome::NotRunning, restarts),
@@ -102,9 +124,14 @@ impl Ending {
         (Lifecycle::Ending(self), actions)
     }
 
+    fn ask_group(&mut self) -> Vec<Action> {
+        self.stage = StopStage::GroupAsked;
+        vec![TerminateGroup]
+    }
+
     fn escalate(&mut self) -> Vec<Action> {
         match self.stage {
-            StopStage::Terminated => {
+            StopStage::LeaderAsked | StopStage::GroupAsked => {
                 self.stage =
                     if self.exit.is_none() { StopStage::KilledLeader } else { StopStage::KilledRest };
                 vec![Kill]
@@ -117,7 +144,7 @@ impl Ending {
     pub(crate) fn outcome(&self) -> StopOutcome {
         match (self.exit, self.stage) {
             (None, _) => StopOutcome::Detached,
-            (Some(exit), StopStage::Terminated) => StopOutcome::Graceful(exit),
+            (Some(exit), StopStage::LeaderAsked | StopStage::GroupAsked) => StopOutcome::Graceful(exit),
             (Some(exit), StopStage::KilledLeader) => StopOutcome::Killed(exit),
             (Some(exit), StopStage::KilledRest) => StopOutcome::GroupKilled(exit),
         }

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use proptest::prelude::*;
 
 use super::{
-    Action::{Kill, Terminate, WatchGroup},
+    Action::{Kill, TerminateGroup, TerminateLeader, WatchGroup},
     *,
 };
 use crate::spec::RestartLimit;
@@ -94,21 +94,60 @@ fn a_later_announcement_changes_nothing() {
 #[test]
 fn a_stop_terminates_the_group_and_waits_for_all_of_it() {
     let stopping = run(up()).after([Event::Stop, Event::Exited(OK)]);
-    assert_eq!(stopping.actions[2..], [Probe(HERE), Terminate, WatchGroup]);
+    assert_eq!(stopping.actions[2..], [Probe(HERE), TerminateLeader, TerminateGroup, WatchGroup]);
     assert_eq!(stopping.state.state(), State::Stopping);
     let stopped = stopping.after([Event::Gone]);
     assert_eq!((stopped.state.state(), stopped.outcome()), (State::Stopped, StopOutcome::Graceful(OK)));
 }
 
 #[test]
+fn a_stop_asks_the_leader_first_and_the_rest_when_it_has_ended_or_at_half_the_grace_period() {
+    let second = Duration::from_secs(1);
+    let stopping = |events: &[Event]| {
+        let mut machine = run(up());
+        machine.now = second;
+        assert_eq!(machine.on(Event::Stop), [TerminateLeader]);
+        assert_eq!(machine.state.timer(), Some(Timer::LeaderGrace { asked_at: second }));
+        machine.now = 3 * second;
+        machine.after(events.iter().cloned())
+    };
+    let mut late = stopping(&[]);
+    assert_eq!(late.on(Event::Expired), [TerminateGroup]);
+    assert_eq!(late.on(Event::Exited(OK)), [WatchGroup]);
+    let mut early = stopping(&[]);
+    assert_eq!(early.on(Event::Exited(OK)), [TerminateGroup, WatchGroup]);
+    for mut machine in [late, early] {
+        // The whole grace period runs from the request, however the rest came to be asked.
+        assert_eq!(machine.state.timer(), Some(Timer::Grace { asked_at: second }));
+        assert_eq!(machine.on(Event::Expired), [Kill]);
+    }
+}
+
+#[test]
+fn a_process_that_is_launched_during_a_stop_is_asked_as_far_as_the_stop_has_come() {
+    let mut machine = run([Event::Stop]);
+    assert_eq!(machine.on(Event::Launched), [TerminateLeader]);
+    let mut machine = run([Event::Stop, Event::Expired]);
+    assert_eq!(machine.on(Event::Launched), [TerminateLeader, TerminateGroup]);
+    let mut machine = run([Event::Kill]);
+    assert_eq!(machine.on(Event::Launched), [Kill]);
+}
+
+#[test]
 fn the_outcome_says_how_the_group_ended() {
     let outcome = |events: &[Event]| run(up()).after(events.iter().cloned()).outcome();
-    let killed = [Event::Stop, Event::Expired, Event::Exited(KILLED), Event::Gone];
+    let killed = [Event::Stop, Event::Expired, Event::Expired, Event::Exited(KILLED), Event::Gone];
     assert_eq!(outcome(&killed), StopOutcome::Killed(KILLED));
-    assert_eq!(run(up()).after(killed).actions[2..], [Probe(HERE), Terminate, Kill, WatchGroup]);
+    assert_eq!(
+        run(up()).after(killed).actions[2..],
+        [Probe(HERE), TerminateLeader, TerminateGroup, Kill, WatchGroup]
+    );
     let rest = [Event::Stop, Event::Exited(OK), Event::Expired, Event::Gone];
     assert_eq!(outcome(&rest), StopOutcome::GroupKilled(OK));
-    assert_eq!(outcome(&[Event::Stop, Event::Expired, Event::Expired]), StopOutcome::Abandoned);
+    assert_eq!(
+        outcome(&[Event::Stop, Event::Expired, Event::Expired, Event::Expired]),
+        StopOutcome::Abandoned
+    );
     let at_once = [Event::Stop, Event::Kill, Event::Kill, Event::Exited(KILLED), Event::Gone];
     assert_eq!(outcome(&at_once), StopOutcome::Killed(KILLED));
     let attached = run([Event::Attached(HERE), Event::Healthy, Event::Stop, Event::Gone]);
@@ -134,8 +173,8 @@ fn an_exit_is_a_failure_unless_a_ready_sidecar_exits_with_0() {
 #[test]
 fn after_a_crash_the_rest_of_the_group_gets_the_grace_period() {
     for mut machine in [run(up()), restarted(up())] {
-        assert_eq!(machine.on(Event::Exited(KILLED)), [Terminate, WatchGroup]);
-        assert_eq!(machine.state.timer(), Some(Timer::Grace));
+        assert_eq!(machine.on(Event::Exited(KILLED)), [TerminateGroup, WatchGroup]);
+        assert_eq!(machine.state.timer(), Some(Timer::Grace { asked_at: Duration::ZERO }));
         assert_eq!(machine.on(Event::Expired), [Kill]);
     }
 }
@@ -144,8 +183,9 @@ fn after_a_crash_the_rest_of_the_group_gets_the_grace_period() {
 fn a_start_that_takes_too_long_is_terminated_and_then_killed() {
     for events in [vec![Event::Launched], vec![Event::Launched, Event::Announced(HERE)]] {
         let mut machine = restarted(events);
-        assert_eq!(machine.on(Event::Expired), [Terminate]);
+        assert_eq!(machine.on(Event::Expired), [TerminateLeader]);
         assert!(matches!(&machine.state, Lifecycle::Ending(Ending { cause: Cause::TimedOut(_), .. })));
+        assert_eq!(machine.on(Event::Expired), [TerminateGroup]);
         assert_eq!(machine.on(Event::Expired), [Kill]);
         let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
         assert_eq!(machine.state.state(), State::Failed, "a sidecar that was never ready is not restarted");
@@ -208,7 +248,8 @@ fn unhealthy_is_reversible_and_only_hung_stops_the_sidecar() {
     let mut machine = restarted(up());
     assert_eq!((machine.on(Event::Unhealthy), machine.state.state()), (vec![], State::Unhealthy));
     assert_eq!((machine.on(Event::Healthy), machine.state.state()), (vec![], State::Ready));
-    assert_eq!((machine.on(Event::Hung), machine.state.state()), (vec![Terminate], State::Stopping));
+    assert_eq!((machine.on(Event::Hung), machine.state.state()), (vec![TerminateLeader], State::Stopping));
+    assert_eq!(machine.on(Event::Expired), [TerminateGroup]);
     assert_eq!(machine.on(Event::Expired), [Kill]);
     let machine = machine.after([Event::Exited(KILLED), Event::Gone]);
     assert_eq!(machine.state.state(), State::BackingOff);
@@ -324,7 +365,7 @@ proptest! {
                         }
                     }
                     WatchGroup => prop_assert_eq!(world, World::LeaderDead),
-                    Wait | Terminate | Kill | Probe(_) => {}
+                    Wait | TerminateLeader | TerminateGroup | Kill | Probe(_) => {}
                 }
             }
             let state = &machine.state;
@@ -347,7 +388,7 @@ proptest! {
     #[test]
     fn every_stop_ends(policy in any_policy(), events in proptest::collection::vec(any_event(), 0..30)) {
         let mut machine = Machine::new(policy).after(events).after([Event::Stop]);
-        for _ in 0..2 {
+        for _ in 0..3 {
             if machine.state.timer().is_some() {
                 machine.on(Event::Expired);
             }

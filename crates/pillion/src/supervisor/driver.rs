@@ -1,6 +1,6 @@
 //! The driver: runs the state machine of one sidecar through all its runs, and executes the actions.
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use pillion_protocol::{ListenAddr, health::HealthReport};
 use tokio::{sync::broadcast, time::Instant};
@@ -11,11 +11,12 @@ use crate::{
     output::{Output, Read},
     report::events::SidecarEvent,
     report::snapshot::{ReadyAnswer, StatusInputs},
-    spec::{Launch, Restart, Spec, Transport},
+    spec::{Launch, Program, Restart, Spec, StopRequest, Transport},
     state::{Action, Event, Lifecycle, Restarts, Step, Timer},
     status::{Exit, StopOutcome},
     supervisor::dependencies::{Dependency, DependencyWait},
     supervisor::run::{NoticeKind, Run},
+    supervisor::stop_http::HttpStop,
     transport::connector::Connector,
     transport::handover::Handover,
 };
@@ -47,6 +48,7 @@ pub(crate) struct Driver {
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
     liveness: Option<LivenessMonitor>,
     group_empty: Option<Pending<()>>,
+    http_stop: Option<Pending<io::Result<()>>>,
 }
 
 /// What the driver waits for.
@@ -58,6 +60,7 @@ pub(crate) enum Input {
     Gone,
     Expired,
     Dependency(Event),
+    HttpStopAnswered(io::Result<()>),
 }
 
 impl Driver {
@@ -91,6 +94,7 @@ impl Driver {
             probe: None,
             liveness: None,
             group_empty: None,
+            http_stop: None,
         };
         driver.act(actions);
         driver
@@ -135,7 +139,7 @@ impl Driver {
 
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
-        let Self { run, dependency_wait, deadline, probe, liveness, group_empty, .. } = self;
+        let Self { run, dependency_wait, deadline, probe, liveness, group_empty, http_stop, .. } = self;
         let (group, output) = match &mut run.process {
             Some(process) => {
                 ((!process.exited).then(|| Arc::clone(&process.group)), Some(&mut process.output))
@@ -149,6 +153,7 @@ impl Driver {
             result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
             () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
             event = settled(dependency_wait.as_mut().map(DependencyWait::next)) => Input::Dependency(event),
+            result = settled(http_stop.as_mut()) => Input::HttpStopAnswered(result),
             read = settled(output.map(Output::read)) => Input::Output(read),
         }
     }
@@ -176,6 +181,7 @@ impl Driver {
             }
             Input::Expired => self.dispatch(Event::Expired),
             Input::Dependency(event) => self.dispatch(event),
+            Input::HttpStopAnswered(result) => self.http_stop_answered(result),
         }
     }
 
@@ -198,7 +204,12 @@ impl Driver {
     fn deadline(&self, timer: Timer) -> Option<Instant> {
         Instant::now().checked_add(match timer {
             Timer::Ready => self.spec.ready_timeout,
-            Timer::Grace => self.spec.grace,
+            Timer::LeaderGrace { asked_at } => {
+                return self.born.checked_add(asked_at.checked_add(self.spec.grace / 2)?);
+            }
+            Timer::Grace { asked_at } => {
+                return self.born.checked_add(asked_at.checked_add(self.spec.grace)?);
+            }
             Timer::Kill => KILL_TIMEOUT,
             Timer::BackOff(pause) => jitter(pause),
         })
@@ -218,8 +229,15 @@ impl Driver {
                     answers.push_back(answer);
                 }
                 Action::Probe(addr) => self.probe(addr, 0),
-                Action::Terminate => match &self.run.process {
-                    Some(process) => process.group.terminate(),
+                Action::TerminateLeader => match (&self.run.process, self.run.http_stop.take()) {
+                    (Some(_), Some(http)) => {
+                        self.http_stop = Some(Box::pin(async move { http.send().await }))
+                    }
+                    (Some(process), None) => process.group.terminate_leader(),
+                    (None, _) => answers.push_back(Event::Gone),
+                },
+                Action::TerminateGroup => match &self.run.process {
+                    Some(process) => process.group.terminate_group(),
                     None => answers.push_back(Event::Gone),
                 },
                 Action::Kill => match &self.run.process {
@@ -240,6 +258,9 @@ impl Driver {
     }
 
     fn on_state_entered(&mut self) {
+        if let Lifecycle::Ready { addr } = self.state {
+            self.prepare_http_stop(addr);
+        }
         match &self.state {
             Lifecycle::Waiting { .. } => {}
             Lifecycle::Starting(_) => self.dependency_wait = None,
@@ -257,8 +278,8 @@ impl Driver {
                 if let (Lifecycle::Down(_), Some(handover)) = (&self.state, &mut self.handover) {
                     handover.close();
                 }
-                (self.dependency_wait, self.probe, self.liveness, self.group_empty) =
-                    (None, None, None, None);
+                (self.dependency_wait, self.probe, self.liveness) = (None, None, None);
+                (self.group_empty, self.http_stop) = (None, None);
                 // Reaps the leader, and kills what might be left of its group.
                 self.run.process = None;
             }
@@ -353,6 +374,37 @@ impl Driver {
         };
         self.run.diagnostics.not_ready = not_ready;
         self.dispatch(event);
+    }
+
+    /// Prepares the declared HTTP request, once a run.
+    fn prepare_http_stop(&mut self, addr: ListenAddr) {
+        let Launch::Run(Program { stop: StopRequest { http: Some(http), .. }, .. }) = &self.spec.launch
+        else {
+            return;
+        };
+        if self.run.http_stop.is_some() {
+            return;
+        }
+        let prepare = || HttpStop::new(http, &self.connector(addr)?, self.run.token.as_ref());
+        // One request for the guard, and another one for us: a challenge is used once.
+        if let (Some(process), Some(request)) =
+            (&self.run.process, prepare().and_then(|stop| stop.for_guard()))
+        {
+            process.group.set_http_stop(&request);
+        }
+        self.run.http_stop = prepare();
+    }
+
+    fn http_stop_answered(&mut self, result: io::Result<()>) {
+        self.http_stop = None;
+        let Some(process) = &self.run.process else { return };
+        match result {
+            Ok(()) => process.group.http_stop_sent(),
+            Err(error) => {
+                tracing::warn!(sidecar = self.spec.name, %error, "the stop request by HTTP failed; the sidecar is signalled");
+                process.group.terminate_leader();
+            }
+        }
     }
 
     async fn read_rest(&mut self) {

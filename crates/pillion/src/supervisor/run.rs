@@ -13,6 +13,7 @@ use crate::{
     spawn::launch::{Launched, launch},
     spec::{Launch, Spec},
     state::Event,
+    supervisor::stop_http::HttpStop,
     sys::Group,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Run {
     /// The version from its health report.
     pub(crate) version: Option<String>,
     pub(crate) tail: Tail,
+    /// The HTTP request that asks this run to stop, once it is ready and if its program declares one.
+    pub(crate) http_stop: Option<HttpStop>,
     pub(crate) diagnostics: StartDiagnostics,
     started: Instant,
     noticed: Vec<NoticeKind>,
@@ -63,6 +66,7 @@ impl Run {
             token: None,
             version: None,
             tail: Tail::default(),
+            http_stop: None,
             diagnostics: StartDiagnostics::default(),
             started: Instant::now(),
             noticed: Vec::new(),

@@ -51,6 +51,32 @@ pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     Ok(members)
 }
 
+/// These processes without those whose stdin is a pipe from the stdout or stderr of another one; all of them if none would be
+/// left (a ring of pipes).
+pub(super) fn without_readers(members: &[Pid]) -> Vec<Pid> {
+    let pipe = |pid: Pid, fd: u32| {
+        let target = fs::read_link(format!("/proc/{}/fd/{fd}", pid.as_raw_nonzero())).ok()?;
+        target.to_str().is_some_and(|target| target.starts_with("pipe:")).then_some(target)
+    };
+    let outputs: Vec<_> = members.iter().flat_map(|pid| [1, 2].map(|fd| (*pid, pipe(*pid, fd)))).collect();
+    let is_reader = |pid: &Pid| {
+        let stdin = pipe(*pid, 0);
+        stdin.is_some() && outputs.iter().any(|(writer, output)| writer != pid && *output == stdin)
+    };
+    let others: Vec<_> = members.iter().copied().filter(|pid| !is_reader(pid)).collect();
+    if others.is_empty() { members.to_vec() } else { others }
+}
+
+/// Sends a signal to a member of the group, unless it has died or left the group.
+pub(super) fn signal_member(pid: Pid, group: Pid, signal: Signal) {
+    // The kernel may have reused the process id before the pidfd was opened: check membership again.
+    if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+        && is_live_member(pid, group)
+    {
+        let _ = pidfd_send_signal(&pidfd, signal);
+    }
+}
+
 /// How often to list the group again: no event tells that a process has left it by setsid(2).
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 

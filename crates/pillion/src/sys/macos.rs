@@ -52,6 +52,20 @@ pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     Ok(pids.iter().take(found).filter_map(|pid| Pid::from_raw(*pid)).filter(|pid| *pid != group).collect())
 }
 
+/// These processes: which pipes a process holds is not looked up here.
+pub(super) fn without_readers(members: &[Pid]) -> Vec<Pid> {
+    members.to_vec()
+}
+
+/// Sends a signal to a member of the group, unless it has died or left the group.
+pub(super) fn signal_member(pid: Pid, group: Pid, signal: Signal) {
+    if let Some(process) = Process::find(pid.as_raw_nonzero().get())
+        && process.group == group.as_raw_nonzero().get()
+    {
+        processes::signal(process.pid, process.start_time, signal.as_raw());
+    }
+}
+
 /// Waits for one poll interval.
 pub(super) async fn members_changed(_group: Pid, _members: Vec<Pid>) {
     tokio::time::sleep(POLL_INTERVAL).await;

@@ -10,10 +10,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 use super::{SpawnRequest, Spawned};
-use crate::status::Exit;
+use crate::{spec::StopSignal, status::Exit};
 use guarded::Guarded;
 pub(crate) use output_pipe::OutputPipe;
 use process_group::ProcessGroup;
@@ -81,11 +81,34 @@ impl Group {
         }
     }
 
-    /// Asks every process to end: ends the leader's stdin and sends SIGTERM.
-    pub(crate) fn terminate(&self) {
+    /// Asks the leader to end: writes the declared line to its stdin, or else sends the declared signal; ends its stdin. With
+    /// [`StopScope::Group`](crate::StopScope::Group) the signal goes to the whole group.
+    pub(crate) fn terminate_leader(&self) {
         match self {
-            Self::Guarded(group) => group.terminate(),
-            Self::ProcessGroup(group) => group.terminate(),
+            Self::Guarded(group) => group.terminate_leader(),
+            Self::ProcessGroup(group) => group.terminate_leader(),
+        }
+    }
+
+    /// Sends the declared signal to every process that did not get it, and ends the leader's stdin.
+    pub(crate) fn terminate_group(&self) {
+        match self {
+            Self::Guarded(group) => group.terminate_group(),
+            Self::ProcessGroup(group) => group.terminate_group(),
+        }
+    }
+
+    /// Tells the guard the HTTP request by which it asks the leader after the app's death.
+    pub(crate) fn set_http_stop(&self, request: &[u8]) {
+        if let Self::Guarded(group) = self {
+            group.set_http_stop(request);
+        }
+    }
+
+    /// Tells the guard that the leader was asked by that request.
+    pub(crate) fn http_stop_sent(&self) {
+        if let Self::Guarded(group) = self {
+            group.http_stop_sent();
         }
     }
 
@@ -115,6 +138,17 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
         (!cfg!(target_os = "linux")).then(|| SPAWNING.lock().unwrap_or_else(PoisonError::into_inner));
     #[expect(clippy::disallowed_methods, reason = "the only place on Unix that starts processes")]
     command.spawn()
+}
+
+fn signal(stop: StopSignal) -> Signal {
+    match stop {
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+    }
 }
 
 #[expect(clippy::unwrap_used, reason = "a process id is positive, and fits")]

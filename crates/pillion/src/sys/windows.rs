@@ -8,7 +8,7 @@ mod job;
 mod process;
 
 use std::{
-    io,
+    io::{self, Write},
     os::windows::{
         io::{AsHandle, BorrowedHandle, OwnedHandle},
         process::CommandExt,
@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, CREATE_SUSPENDED};
 
 use super::{SpawnRequest, Spawned};
-use crate::status::Exit;
+use crate::{spec::StopRequest, status::Exit};
 use job::Job;
 
 /// A job and its first process. Drop closes the job, which kills the remaining members.
@@ -33,6 +33,7 @@ pub(crate) struct Group {
     pid: u32,
     /// The write end of the leader's stdin.
     lifeline: Mutex<Option<ChildStdin>>,
+    stop: StopRequest,
 }
 
 impl Group {
@@ -51,7 +52,7 @@ impl Group {
         let stdout = tokio::process::ChildStdout::from_std(child.stdout.take().ok_or_else(missing)?)?;
         let stderr = tokio::process::ChildStderr::from_std(child.stderr.take().ok_or_else(missing)?)?;
         let lifeline = Mutex::new(child.stdin.take());
-        let group = Self { job, pid: child.id(), leader: child.into(), lifeline };
+        let group = Self { job, pid: child.id(), leader: child.into(), lifeline, stop: request.stop };
         Ok(Spawned {
             group,
             stdout: OutputPipe::new(stdout),
@@ -83,10 +84,28 @@ impl Group {
         Exit { code, signal: None }
     }
 
-    /// Ends the leader's stdin. Windows has no signal for a process that does not share our console.
-    pub(crate) fn terminate(&self) {
+    /// Writes the declared line to the leader's stdin and ends it. Windows has no signal for a process that does not share our
+    /// console.
+    pub(crate) fn terminate_leader(&self) {
+        let lifeline = self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(mut stdin), Some(line)) = (lifeline, self.stop.stdin_bytes()) {
+            // On a thread: a program that never reads its stdin must not block us. The job's end unblocks the thread.
+            std::thread::spawn(move || stdin.write_all(&line));
+        }
+    }
+
+    /// Ends the leader's stdin: see [`terminate_leader`](Self::terminate_leader).
+    pub(crate) fn terminate_group(&self) {
         *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+
+    /// Does nothing: when this program dies, the system kills the job at once.
+    #[expect(clippy::unused_self, reason = "the same interface on every system")]
+    pub(crate) fn set_http_stop(&self, _request: &[u8]) {}
+
+    /// Does nothing: see [`set_http_stop`](Self::set_http_stop).
+    #[expect(clippy::unused_self, reason = "the same interface on every system")]
+    pub(crate) fn http_stop_sent(&self) {}
 
     /// Kills every process of the job.
     pub(crate) fn kill(&self) {

@@ -3,12 +3,13 @@
 //! `pillion-guard/program/main.rs` describes the guard and the messages on the control socket.
 
 use std::{
+    ffi::OsString,
     io::{self, BufRead, BufReader, Write},
     mem::MaybeUninit,
     net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::{ffi::OsStringExt, net::UnixStream, process::CommandExt},
     },
     path::Path,
     process::{Child, Command, Stdio},
@@ -31,7 +32,11 @@ use super::{
     },
     reap, spawn,
 };
-use crate::{listener::Listener, status::Exit};
+use crate::{
+    listener::Listener,
+    spec::{StopRequest, StopScope},
+    status::Exit,
+};
 
 /// How long a guard may take to start the program. The file system may need long to find it.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -131,18 +136,32 @@ impl Guarded {
         std::future::pending().await
     }
 
-    pub(super) fn terminate(&self) {
+    pub(super) fn terminate_leader(&self) {
         self.send_command(b"A");
+    }
+
+    pub(super) fn terminate_group(&self) {
+        self.send_command(b"G");
+    }
+
+    pub(super) fn set_http_stop(&self, request: &[u8]) {
+        if let Ok(length) = u32::try_from(request.len()) {
+            self.send_command(&[b"H", &length.to_le_bytes()[..], request].concat());
+        }
+    }
+
+    pub(super) fn http_stop_sent(&self) {
+        self.send_command(b"D");
     }
 
     pub(super) fn kill(&self) {
         self.send_command(b"K");
     }
 
-    fn send_command(&self, byte: &[u8; 1]) {
+    fn send_command(&self, command: &[u8]) {
         self.wake();
-        // Never blocks: the socket buffers thousands of bytes. An error means that the guard has ended.
-        let _ = (&self.control).write_all(byte);
+        // Never blocks: the socket buffers many commands. An error means that the guard has ended.
+        let _ = (&self.control).write_all(command);
     }
 
     /// Continues the guard, in case it was stopped (SIGSTOP).
@@ -169,6 +188,7 @@ fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command 
     let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX);
     guard.arg0("pillion-guard").arg(grace.to_string());
     guard.arg(if request.listener.is_some() { "1" } else { "0" });
+    guard.arg(stop_argument(&request.stop));
     guard.arg(request.command.get_program()).args(request.command.get_args());
     // The request holds the complete environment: nothing else is inherited.
     guard.env_clear();
@@ -187,6 +207,18 @@ fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command 
     }
     guard.stdin(Stdio::from(control)).stdout(Stdio::piped()).stderr(Stdio::piped());
     guard
+}
+
+/// The stop request in the form that the guard reads: signal, scope, and the text for stdin.
+fn stop_argument(stop: &StopRequest) -> OsString {
+    let scope = match stop.scope {
+        StopScope::Leader => "leader",
+        StopScope::Group => "group",
+    };
+    let mut argument = format!("{},{scope},", super::signal(stop.signal).as_raw()).into_bytes();
+    // An argument cannot hold a zero byte.
+    argument.extend(stop.stdin_bytes().unwrap_or_default().into_iter().filter(|byte| *byte != 0));
+    OsString::from_vec(argument)
 }
 
 fn fd(listener: &Listener) -> BorrowedFd<'_> {
@@ -303,6 +335,7 @@ mod tests {
             command,
             grace: Duration::from_secs(3600),
             marker: "A=B".to_owned(),
+            stop: StopRequest::default(),
             listener: None,
         };
         let (group, mut child) = Guarded::spawn(&request).unwrap().unwrap();

@@ -1,19 +1,25 @@
 //! A process group whose leader is our own child: what remains if the guard cannot run.
 
 use std::{
-    io,
+    io::{self, Write},
     os::unix::process::CommandExt,
     process::{Child, ChildStdin, Stdio},
     sync::{Mutex, PoisonError},
 };
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::{
+    fs::OFlags,
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid},
+};
 
 use super::{
     super::{SpawnRequest, platform},
     reap, spawn,
 };
-use crate::status::Exit;
+use crate::{
+    spec::{StopRequest, StopScope},
+    status::Exit,
+};
 
 /// A process group whose leader is our child. Drop kills its remaining processes and every marked process that has left the
 /// group, and reaps the leader.
@@ -21,16 +27,26 @@ use crate::status::Exit;
 pub(crate) struct ProcessGroup {
     leader: Pid,
     marker: String,
+    stop: StopRequest,
     watch: platform::ExitWatch,
     /// The write end of the leader's stdin.
     lifeline: Mutex<Option<ChildStdin>>,
+    /// Who was signalled so far.
+    asked: Mutex<Asked>,
+}
+
+/// Who was signalled so far.
+#[derive(Debug, Default)]
+struct Asked {
+    leader: bool,
+    rest: bool,
 }
 
 impl ProcessGroup {
     /// Starts the program as the leader of a new group, with pipes for its standard streams. The returned child holds the
     /// read ends of its output.
     pub(super) fn spawn(request: SpawnRequest) -> io::Result<(Self, Child)> {
-        let SpawnRequest { mut command, marker, .. } = request;
+        let SpawnRequest { mut command, marker, stop, .. } = request;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = spawn(&mut command)?;
         let leader = super::pid(&child);
@@ -39,7 +55,7 @@ impl ProcessGroup {
             let _ = child.wait();
         })?;
         let lifeline = Mutex::new(child.stdin.take());
-        Ok((Self { leader, marker, watch, lifeline }, child))
+        Ok((Self { leader, marker, stop, watch, lifeline, asked: Mutex::default() }, child))
     }
 
     /// The leader's process id, which is also the number of the group.
@@ -57,11 +73,58 @@ impl ProcessGroup {
         }
     }
 
-    /// Asks every process of the group to end.
-    pub(super) fn terminate(&self) {
+    /// Asks the leader to end.
+    pub(super) fn terminate_leader(&self) {
+        let lifeline = self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let wrote = lifeline.zip(self.stop.stdin_bytes()).is_some_and(|(pipe, line)| write_now(pipe, &line));
+        if !wrote {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.stop.scope == StopScope::Group {
+                asked.rest = true;
+                self.signal_stop();
+            } else if !asked.leader {
+                for signal in [super::signal(self.stop.signal), Signal::CONT] {
+                    // The leader is not reaped, so its process id is still its own.
+                    let _ = kill_process(self.leader, signal);
+                }
+            }
+            asked.leader = true;
+        }
+    }
+
+    /// Asks every process of the group that was not asked yet.
+    pub(super) fn terminate_group(&self) {
         *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.signal(Signal::TERM);
-        // A stopped process cannot handle SIGTERM before it is continued (signal(7)).
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut asked.rest, true) {
+            return;
+        }
+        let leader_has_it = std::mem::replace(&mut asked.leader, true) && self.peek().is_none();
+        let members = match platform::members(self.leader) {
+            Ok(members) => members,
+            Err(error) => {
+                tracing::warn!(%error, "cannot list the process group");
+                Vec::new()
+            }
+        };
+        // A member that reads the output of another one ends when that output ends (`server | prettifier`).
+        let asked_now = platform::without_readers(&members);
+        if !leader_has_it && asked_now.len() == members.len() {
+            // At once, so that no process escapes by a fork. A leader that got the signal is dead.
+            self.signal_stop();
+            return;
+        }
+        let leader = (!leader_has_it).then_some(self.leader);
+        for member in asked_now.into_iter().chain(leader) {
+            for signal in [super::signal(self.stop.signal), Signal::CONT] {
+                platform::signal_member(member, self.leader, signal);
+            }
+        }
+    }
+
+    fn signal_stop(&self) {
+        self.signal(super::signal(self.stop.signal));
+        // A stopped process cannot handle a signal before it is continued (signal(7)).
         self.signal(Signal::CONT);
     }
 
@@ -104,6 +167,11 @@ impl ProcessGroup {
     }
 }
 
+/// Writes to the pipe and closes it. Does not wait: a program that never reads its stdin must not block us.
+fn write_now(mut pipe: ChildStdin, bytes: &[u8]) -> bool {
+    rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK).is_ok() && pipe.write_all(bytes).is_ok()
+}
+
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
@@ -123,15 +191,20 @@ mod tests {
     use super::*;
 
     /// A shell that runs `script`, which must write a line.
-    fn sh(script: &str) -> (ProcessGroup, impl Read) {
+    fn sh(script: &str) -> (ProcessGroup, impl Read + use<>) {
         // Each test has its own thread.
         let value = format!("{}, {:?}", std::process::id(), std::thread::current().id());
         let marker = format!("PILLION_TEST_GROUP={value}");
         let mut command = Command::new("sh");
         command.args(["-c", script]).env("PILLION_TEST_GROUP", value);
-        let (group, mut child) =
-            ProcessGroup::spawn(SpawnRequest { command, grace: Duration::ZERO, marker, listener: None })
-                .unwrap();
+        let (group, mut child) = ProcessGroup::spawn(SpawnRequest {
+            command,
+            grace: Duration::ZERO,
+            marker,
+            stop: StopRequest::default(),
+            listener: None,
+        })
+        .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();
         (group, output)
@@ -142,7 +215,7 @@ mod tests {
         let (group, mut output) = sh("sleep 1000 & echo up; exit 3");
         assert_eq!(group.wait_exit().await, Exit { code: Some(3), signal: None });
         assert_eq!(platform::members(group.leader()).unwrap().len(), 1);
-        group.terminate();
+        group.terminate_group();
         group.wait_empty().await;
         assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
@@ -150,9 +223,29 @@ mod tests {
     #[tokio::test]
     async fn terminate_ends_stdin() {
         let (group, _output) = sh("trap '' TERM; echo up; read line; exit 4");
-        group.terminate();
+        group.terminate_leader();
         assert_eq!(group.wait_exit().await, Exit { code: Some(4), signal: None });
         group.wait_empty().await;
+    }
+
+    #[tokio::test]
+    async fn terminate_asks_the_leader_first_and_each_process_once() {
+        // Each writes a letter for each SIGTERM. The leader waits for the child, which must not be asked before.
+        let child = "trap 'printf c; exit' TERM; echo up; while :; do sleep 1000 & wait; done";
+        let leader = "trap 'printf l' TERM; sh -c \"$CHILD\" & while ! wait; do :; done";
+        let (group, mut output) = sh(&format!("CHILD={child:?}; {leader}"));
+        group.terminate_leader();
+        let mut letter = [0];
+        output.read_exact(&mut letter).unwrap();
+        assert_eq!(&letter, b"l");
+        group.terminate_group();
+        output.read_exact(&mut letter).unwrap();
+        assert_eq!(&letter, b"c");
+        group.terminate_group();
+        group.kill();
+        let mut rest = Vec::new();
+        output.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"", "each process was asked once");
     }
 
     #[tokio::test]

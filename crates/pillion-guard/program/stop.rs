@@ -1,0 +1,103 @@
+//! How the sidecar is asked to stop.
+
+use std::{
+    ffi::{OsStr, c_int},
+    io::{self, Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    os::unix::ffi::OsStrExt,
+    time::Duration,
+};
+
+/// The declared request, as the supervisor passes it: `SIGNAL,SCOPE,STDIN`.
+pub(crate) struct StopRequest {
+    pub(crate) signal: c_int,
+    /// Whether the signal goes to the whole group at once.
+    pub(crate) whole_group: bool,
+    /// What to write to the leader's stdin instead of a signal to the leader; may be empty.
+    pub(crate) stdin: Vec<u8>,
+}
+
+impl StopRequest {
+    pub(crate) fn parse(argument: &OsStr) -> Option<Self> {
+        let mut parts = argument.as_bytes().splitn(3, |byte| *byte == b',');
+        let signal = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+        let whole_group = parts.next()? == b"group";
+        Some(Self { signal, whole_group, stdin: parts.next()?.to_vec() })
+    }
+}
+
+/// An HTTP request that asks the sidecar to stop. The supervisor has prepared its bytes.
+pub(crate) struct HttpStop {
+    port: u16,
+    /// A request with a challenge, and the line that its answer must carry.
+    question: Option<(Vec<u8>, String)>,
+    request: Vec<u8>,
+}
+
+/// How long each step of the exchange may take. The guard does nothing else meanwhile.
+const STEP_TIMEOUT: Duration = Duration::from_millis(500);
+/// The most that is read of both answers.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+impl HttpStop {
+    /// Parses `PORT LENGTH PROOF`, a newline, a question of that length, and the request. `PROOF` is `-` without a question.
+    pub(crate) fn parse(message: &[u8]) -> Option<Self> {
+        let newline = message.iter().position(|byte| *byte == b'\n')?;
+        let mut head = str::from_utf8(&message[..newline]).ok()?.split(' ');
+        let port = head.next()?.parse().ok()?;
+        let (question, request) = message[newline + 1..].split_at_checked(head.next()?.parse().ok()?)?;
+        let proof = head.next()?;
+        let question = (proof != "-").then(|| (question.to_vec(), format!("pillion-proof: {proof}")));
+        Some(Self { port, question, request: request.to_vec() })
+    }
+
+    /// Sends the request. Fails if the server cannot be reached, does not prove itself, or refuses; a server that does not
+    /// answer in time may be stopping already.
+    pub(crate) fn send(&self) -> io::Result<()> {
+        let mut stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, self.port).into(), STEP_TIMEOUT)?;
+        stream.set_read_timeout(Some(STEP_TIMEOUT))?;
+        stream.set_write_timeout(Some(STEP_TIMEOUT))?;
+        let mut answer = Vec::new();
+        if let Some((question, proof)) = &self.question {
+            stream.write_all(question)?;
+            while !answer.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+                read_more(&mut stream, &mut answer)?;
+            }
+            let mut head = answer.split(|byte| *byte == b'\n').take_while(|line| *line != b"\r");
+            if !head.any(|line| line.trim_ascii().eq_ignore_ascii_case(proof.as_bytes())) {
+                return Err(io::Error::other("no proof"));
+            }
+        }
+        stream.write_all(&self.request)?;
+        loop {
+            match status(&answer, self.question.is_some()) {
+                Some(b'2') => return Ok(()),
+                Some(_) => return Err(io::Error::other("refused")),
+                None => match read_more(&mut stream, &mut answer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                    result => result?,
+                },
+            }
+        }
+    }
+}
+
+fn read_more(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<()> {
+    let mut bytes = [0; 4096];
+    match stream.read(&mut bytes)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ if answer.len() > ANSWER_LIMIT => Err(io::Error::other("too long")),
+        count => {
+            answer.extend(&bytes[..count]);
+            Ok(())
+        }
+    }
+}
+
+/// The first digit of the status of the last answer. `after_question`: the first answer is that to the question.
+fn status(answer: &[u8], after_question: bool) -> Option<u8> {
+    const STATUS_LINE: &[u8] = b"HTTP/1.";
+    let lines = answer.windows(STATUS_LINE.len()).enumerate().filter(|(_, bytes)| *bytes == STATUS_LINE);
+    let start = lines.map(|(at, _)| at).nth(usize::from(after_question))?;
+    answer.get(start + "HTTP/1.1 ".len()).copied()
+}
