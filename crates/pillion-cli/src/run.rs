@@ -4,7 +4,8 @@ use std::{ffi::OsString, io, path::Path, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use pillion::{
-    Events, Exit, FailureKind, Inherit, Program, Restart, SidecarEvent, Spec, State, Status, Supervisor,
+    Events, Exit, FailureKind, Inherit, Program, Restart, SidecarEvent, Spec, State, Status, StopHttp,
+    StopRequest, StopScope, StopSignal, Supervisor,
 };
 use tokio::sync::mpsc;
 
@@ -13,7 +14,8 @@ use crate::report::{Json, Report, Terminal};
 /// Supervise a program: wait until it is ready, show its output, stop it on Ctrl-C.
 ///
 /// Ready means that the program announced its port on stdout and that GET on the health path answered 2xx. To stop the
-/// program, `pillion run` closes its stdin, sends SIGTERM, and kills what is left after the grace period. A second Ctrl-C
+/// program, `pillion run` closes its stdin and sends it SIGTERM (see the --stop options). Its other processes get the signal when
+/// the program has ended, or after half of the grace period. What is left after the grace period is killed. A second Ctrl-C
 /// kills at once.
 ///
 /// The program inherits the environment of this terminal, except PORT, HOST and variables that belong to one process alone;
@@ -35,6 +37,18 @@ pub(crate) struct Args {
     /// The grace period: how long the program has to end after it was asked to stop.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     grace: Duration,
+    /// The signal that asks the program to stop: SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 or SIGUSR2.
+    #[arg(long, value_name = "SIGNAL", default_value = "SIGTERM")]
+    stop_signal: StopSignal,
+    /// The processes that get the signal at first: "leader" is the program alone, "group" is its whole process group.
+    #[arg(long, value_name = "SCOPE", default_value = "leader")]
+    stop_scope: StopScope,
+    /// Ask the program to stop by an HTTP request, such as "POST /shutdown". If it fails, the program gets the signal.
+    #[arg(long, value_name = "REQUEST")]
+    stop_http: Option<StopHttp>,
+    /// Ask the program to stop by this line on its stdin instead of a signal.
+    #[arg(long, value_name = "LINE")]
+    stop_stdin: Option<String>,
     /// Which ends of the program cause a restart. After 4 restarts within a minute `pillion run` gives up.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Never)]
     restart: When,
@@ -130,6 +144,13 @@ async fn stop_on_interrupt(mut interrupts: mpsc::UnboundedReceiver<()>, supervis
 }
 
 fn spec(args: Args) -> Spec {
+    let mut stop = StopRequest::default().signal(args.stop_signal).scope(args.stop_scope);
+    if let Some(request) = args.stop_http {
+        stop = stop.http(request);
+    }
+    if let Some(line) = args.stop_stdin {
+        stop = stop.stdin_line(line);
+    }
     let mut command = args.command.into_iter();
     let program = command.next().unwrap_or_default();
     let name = args.name.or_else(|| Some(Path::new(&program).file_stem()?.to_string_lossy().into_owned()));
@@ -138,7 +159,8 @@ fn spec(args: Args) -> Spec {
         .args(command)
         .inherit(Inherit::all())
         .handover(args.handover)
-        .private(args.private);
+        .private(args.private)
+        .stop(stop);
     Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
         .health_path(args.health)
         .ready_timeout(args.ready_timeout)

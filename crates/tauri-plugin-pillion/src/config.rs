@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Inherit, Restart, Spec, Transport};
+use pillion::{Inherit, Restart, Spec, StopRequest, Transport};
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
@@ -64,6 +64,10 @@ pub(crate) struct SidecarConfig {
     /// The grace period, in milliseconds: how long the sidecar may take to end after the request to stop.
     /// [`Spec::DEFAULT_GRACE`] by default.
     grace_ms: Option<u64>,
+    /// How the sidecar is asked to stop: a signal, the processes that get it at first, an HTTP request, or a line on stdin. The
+    /// default is SIGTERM and the end of stdin, to the first process.
+    #[serde(default)]
+    stop: StopRequest,
     /// The exits after which the sidecar is restarted: `"never"`, `"onFailure"` (the default) or `"always"`.
     restart: Option<Restart>,
     /// How often the sidecar is restarted before it has failed for good; 4 times in a minute by default.
@@ -158,7 +162,8 @@ impl SidecarConfig {
             .private(self.private)
             .inherit(self.inherit.clone())
             .handover(self.handover)
-            .transport(self.transport);
+            .transport(self.transport)
+            .stop(self.stop.clone());
         self.env.iter().fold(program, |program, (variable, value)| program.env(variable, value))
     }
 

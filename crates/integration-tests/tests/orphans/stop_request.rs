@@ -34,7 +34,7 @@ async fn ready(
     host
 }
 
-/// A server in Python that is that ignores SIGTERM, and tells the test `stopped` when it is asked as `stops` says.
+/// A server in Python that ignores SIGTERM, and tells the test `stopped` when it is asked as `stops` says.
 fn server(stops: &str) -> String {
     const SERVER: &str = r#"
 import os, signal, socket, sys, threading

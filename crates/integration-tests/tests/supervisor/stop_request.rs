@@ -7,10 +7,10 @@ use pillion::{Exit, Program, StopOutcome, StopRequest, StopScope, StopSignal, Su
 
 use crate::support::tree;
 
-const CODE_0: Exit = Exit { code: Some(0), signal: None };
-const CODE_7: Exit = Exit { code: Some(7), signal: None };
+const CODE_0: Exit = Exit::with_code(0);
+const CODE_7: Exit = Exit::with_code(7);
 
-/// A server in Python that is that ignores SIGTERM, and exits with 7 as `stops` says.
+/// A server in Python that ignores SIGTERM, and exits with 7 as `stops` says.
 fn server(tree: &ProcessTree, stops: &str) -> Program {
     const SERVER: &str = r#"
 import os, signal, sys, threading
@@ -91,7 +91,7 @@ fn the_workers_of_a_leader_that_stays_are_asked_after_half_of_the_grace_period()
         supervisor.ready().await.unwrap();
         let stop = tokio::spawn(async move { supervisor.stop().await });
         reports.wait_for("asked").await.wait_death().await;
-        let killed = Exit { code: None, signal: Some(9) };
+        let killed = Exit::with_signal(9);
         assert_eq!(stop.await.unwrap(), StopOutcome::Killed(killed), "the leader was asked once");
     });
 }

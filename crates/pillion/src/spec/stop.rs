@@ -24,12 +24,18 @@ use serde::{Deserialize, Deserializer, de};
 /// // Postgres: SIGINT is the "fast shutdown".
 /// let postgres = Program::new("./postgres").stop(StopRequest::default().signal(StopSignal::Int));
 /// ```
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StopRequest {
+    /// The signal: `"SIGTERM"` by default.
     pub(crate) signal: StopSignal,
+    /// The processes that get the signal at first: `"leader"` by default.
     pub(crate) scope: StopScope,
+    /// An HTTP request that asks the leader, such as `"POST /shutdown"`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub(crate) http: Option<StopHttp>,
+    /// A line on the leader's stdin that asks it, such as `"quit"`.
     #[serde(rename = "stdin")]
     pub(crate) stdin_line: Option<String>,
 }
@@ -76,21 +82,28 @@ impl StopRequest {
 }
 
 /// A signal that asks a program to stop. In JSON and on the command line: `SIGTERM` and so on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[non_exhaustive]
 pub enum StopSignal {
     /// SIGTERM.
     #[default]
+    #[serde(rename = "SIGTERM")]
     Term,
     /// SIGINT, as Ctrl-C sends it.
+    #[serde(rename = "SIGINT")]
     Int,
     /// SIGQUIT.
+    #[serde(rename = "SIGQUIT")]
     Quit,
     /// SIGHUP.
+    #[serde(rename = "SIGHUP")]
     Hup,
     /// SIGUSR1.
+    #[serde(rename = "SIGUSR1")]
     Usr1,
     /// SIGUSR2.
+    #[serde(rename = "SIGUSR2")]
     Usr2,
 }
 
@@ -104,6 +117,7 @@ const SIGNALS: [(StopSignal, &str); 6] = [
 ];
 
 /// The processes that get the stop signal at first. In JSON and on the command line: `leader` and `group`.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -181,17 +195,11 @@ impl FromStr for StopHttp {
     }
 }
 
-macro_rules! deserialize_from_str {
-    ($($type:ty),+) => {
-        $(impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(declared: D) -> Result<Self, D::Error> {
-                String::deserialize(declared)?.parse().map_err(de::Error::custom)
-            }
-        })+
-    };
+impl<'de> Deserialize<'de> for StopHttp {
+    fn deserialize<D: Deserializer<'de>>(declared: D) -> Result<Self, D::Error> {
+        String::deserialize(declared)?.parse().map_err(de::Error::custom)
+    }
 }
-
-deserialize_from_str!(StopSignal, StopHttp);
 
 #[cfg(test)]
 mod tests {
