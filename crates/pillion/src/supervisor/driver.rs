@@ -205,10 +205,10 @@ impl Driver {
         Instant::now().checked_add(match timer {
             Timer::Ready => self.spec.ready_timeout,
             Timer::LeaderGrace { asked_at } => {
-                return self.born.checked_add(asked_at.checked_add(self.spec.grace / 2)?);
+                return self.created.checked_add(asked_at.checked_add(self.spec.grace / 2)?);
             }
             Timer::Grace { asked_at } => {
-                return self.born.checked_add(asked_at.checked_add(self.spec.grace)?);
+                return self.created.checked_add(asked_at.checked_add(self.spec.grace)?);
             }
             Timer::Kill => KILL_TIMEOUT,
             Timer::BackOff(pause) => jitter(pause),
