@@ -31,5 +31,7 @@ export default defineConfig(({ mode }) => ({
     name: "desktop",
     environment: "happy-dom",
     include: ["tests/**/*.test.{ts,tsx}"],
+    // A busy machine must not decide a test: the limit is only for tests that hang.
+    testTimeout: 60_000,
   },
 }));

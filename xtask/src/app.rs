@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use virtual_display::Xvfb;
 use xshell::{Shell, cmd};
 
 use crate::{
-    display::{self, Xvfb},
-    npm, sbom,
+    display, npm, sbom,
     setup::{self, Purpose},
     sidecar, watch,
     workspace::{Workspace, cargo, program},
@@ -93,9 +93,9 @@ fn display_for(sh: &Shell, own: bool) -> Result<Option<Xvfb>> {
     if !own && display::is_available() {
         return Ok(None);
     }
-    let display = Xvfb::start()?;
-    println!("The window is on the virtual display {}.", display.name);
-    sh.set_var("DISPLAY", &display.name);
+    let display = Xvfb::start(display::SCREEN)?;
+    println!("The window is on the virtual display {}.", display.name());
+    sh.set_var("DISPLAY", display.name());
     sh.set_var("GDK_BACKEND", "x11");
     Ok(Some(display))
 }

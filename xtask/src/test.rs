@@ -3,12 +3,12 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
+use virtual_display::Xvfb;
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     codegen::Permissions,
-    display::Xvfb,
-    doc_references, npm, npm_lock, public_api, sbom,
+    display, doc_references, npm, npm_lock, public_api, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
@@ -76,8 +76,8 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     )?;
 
     let driver = tauri_driver(workspace, &sh, steps)?;
-    let display = Xvfb::start()?;
-    sh.set_var("DISPLAY", &display.name);
+    let display = Xvfb::start(display::SCREEN)?;
+    sh.set_var("DISPLAY", display.name());
     sh.set_var("GDK_BACKEND", "x11");
     sh.set_var("TAURI_DRIVER", driver);
     sh.set_var("AIOS_APP", workspace.programs(false).join(program("aios")));

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: what pillion and AIOS cost, measured in one run against what a developer has without them.
+//! `cargo xtask bench`: the cost of pillion and AIOS, measured in one run with the alternatives that a developer has.
 //!
-//! Nothing here judges: it reports medians and ratios, and tests elsewhere hold the guarantees. A part that cannot run
-//! on this machine says so in the report.
+//! The benchmark reports medians and ratios, and fails on none of them: tests elsewhere check the guarantees. The report names
+//! each part that cannot run on this machine.
 
 #[cfg(target_os = "linux")]
 mod suite;

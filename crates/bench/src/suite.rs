@@ -1,4 +1,4 @@
-//! The command line, and the parts of the benchmark in their order.
+//! The command line, and the parts of the benchmark in order.
 
 mod app;
 mod availability;
@@ -6,7 +6,6 @@ mod backends;
 mod build;
 mod child;
 mod collector;
-mod display;
 mod flood;
 mod load;
 mod machine;
@@ -26,34 +25,34 @@ use report::{Report, Table};
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench --", args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Few trials and a small flood: to see that it works, not to quote.
+    /// Few trials and little output: a check that the benchmark works. Do not quote its numbers.
     #[arg(long)]
     quick: bool,
-    /// Only these parts.
+    /// Run only these parts.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
     #[command(subcommand)]
     helper: Option<Helper>,
 }
 
-/// What can be measured by itself.
+/// A part of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The Rust backend beside the Hono backend.
+    /// The Rust backend, and the Hono backend.
     Backends,
-    /// The supervisor beside a bare spawn of the same program.
+    /// The supervisor, and a bare spawn of the same program.
     Overhead,
-    /// A flood of output through the supervisor.
+    /// A large output through the supervisor.
     Flood,
-    /// The start of AIOS beside an empty Tauri shell.
+    /// The start of AIOS, and of an empty Tauri shell.
     App,
-    /// Requests from inside the webview, by each route.
+    /// Requests from the webview, by each route.
     Routes,
-    /// Crashes, idling, and many sidecars at once.
+    /// Crashes, idle time, and many sidecars at once.
     Availability,
 }
 
-/// What the benchmark runs itself as, so that each measured process is a fresh one.
+/// The roles in which the benchmark runs itself, so that each measured process is a new one.
 #[derive(Debug, Subcommand)]
 enum Helper {
     #[command(hide = true)]
@@ -64,16 +63,16 @@ enum Helper {
     Hold(availability::Hold),
 }
 
-/// How much is measured.
+/// The number and size of the trials.
 #[derive(Debug, Clone, Copy)]
 struct Effort {
-    /// Starts of a program that is up within milliseconds.
+    /// Starts of a program that is ready within milliseconds.
     starts: usize,
-    /// Rounds of everything that takes a second or more.
+    /// Rounds of each measurement of a second or more.
     rounds: usize,
     /// Seconds of load in each round.
     load: u64,
-    /// Bytes of a flood.
+    /// Bytes of a large output.
     flood: u64,
     /// Starts of each app.
     launches: usize,
@@ -81,9 +80,9 @@ struct Effort {
     routes: (usize, usize),
     /// Crashes under load.
     crashes: usize,
-    /// Seconds of doing nothing.
+    /// Seconds of idle time.
     idle: u64,
-    /// How many sidecars at once, and how many times over.
+    /// Numbers of sidecars at once, with the number of rounds of each.
     crowds: &'static [(usize, usize)],
 }
 
@@ -110,7 +109,7 @@ const QUICK: Effort = Effort {
     crowds: &[(1, 1), (10, 1), (100, 1)],
 };
 
-/// One table of the report: its title, and what measures it.
+/// One table of the report: its title, and the function that measures it.
 type Section = (&'static str, fn(&Workspace, Effort) -> Result<Table>);
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to a person")]
@@ -154,20 +153,20 @@ fn run(arguments: Arguments) -> Result<Option<Report>> {
 impl Part {
     fn sections(self) -> &'static [Section] {
         match self {
-            Self::Backends => &[("A backend: Rust beside Hono on Node", backends::measure)],
+            Self::Backends => &[("A backend: Rust, and Hono on Node", backends::measure)],
             Self::Overhead => {
-                &[("Supervision: pillion beside a bare spawn of the same backend", overhead::measure)]
+                &[("Supervision: pillion, and a bare spawn of the same backend", overhead::measure)]
             }
-            Self::Flood => &[("A flood of output: the supervisor beside a bare read loop", flood::measure)],
-            Self::App => &[("The app's start: AIOS beside an empty Tauri shell", app::measure)],
-            Self::Routes => &[("A request from the webview, by each way to a sidecar", routes::measure)],
+            Self::Flood => &[("A large output: the supervisor, and a bare read loop", flood::measure)],
+            Self::App => &[("The app's start: AIOS, and an empty Tauri shell", app::measure)],
+            Self::Routes => &[("A request from the webview, by each route to a sidecar", routes::measure)],
             Self::Availability => &availability::SECTIONS,
         }
     }
 }
 
-/// Says what is going on, on stderr: stdout is the report's.
+/// Shows progress on stderr: stdout is for the report.
 #[expect(clippy::print_stderr, reason = "a command-line tool talks to a person")]
-fn progress(what: &str) {
-    eprintln!("bench: {what}");
+fn progress(text: &str) {
+    eprintln!("bench: {text}");
 }

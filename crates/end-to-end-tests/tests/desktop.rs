@@ -1,5 +1,5 @@
-//! AIOS as its user meets it: the built app, in its real webview, on a display. `cargo xtask test` provides the app
-//! (`AIOS_APP`), tauri-driver and the display; that is why plain `cargo test` passes these tests over.
+//! AIOS as its user sees it: the built app in its real webview. `cargo xtask test` provides the app (`AIOS_APP`),
+//! tauri-driver and a display.
 
 #![cfg(target_os = "linux")]
 
@@ -40,7 +40,7 @@ async fn launch() -> Result<App> {
     App::launch(Driver::tauri(), &PathBuf::from(app)).await
 }
 
-fn picture(name: &str) -> PathBuf {
+fn screenshot_file(name: &str) -> PathBuf {
     let folder = env::var_os("AIOS_SCREENSHOTS").map_or_else(env::temp_dir, PathBuf::from);
     folder.join(format!("{name}.png"))
 }
@@ -54,7 +54,7 @@ fn backend(app: &App) -> Result<LiveProcess> {
         .with_context(|| format!("no {BACKEND} among {names}"))
 }
 
-/// `GET /health` from this process, which is nobody to the backend.
+/// `GET /health` from this process, without the token.
 async fn health(port: u16) -> Result<Value> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -69,8 +69,8 @@ async fn health(port: u16) -> Result<Value> {
     Ok(serde_json::from_slice(&body)?)
 }
 
-/// Kills the backend, and waits until the page is connected to the one that comes after it.
-async fn kill_and_await_the_next(app: &App) -> Result<()> {
+/// Kills the backend, and waits until the page is connected to the next one.
+async fn kill_and_wait_for_restart(app: &App) -> Result<()> {
     let page = app.page();
     let process = page.text(PROCESS).await?;
     backend(app)?.signal(Signal::KILL)?;
@@ -80,7 +80,7 @@ async fn kill_and_await_the_next(app: &App) -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn connects_and_says_so_in_green() -> Result<()> {
+async fn connects_and_shows_it_in_green() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
@@ -88,12 +88,12 @@ async fn connects_and_says_so_in_green() -> Result<()> {
     assert_eq!(page.text("h1").await?, "AIOS");
     assert_eq!(page.text(LABEL).await?, "Backend connected");
     assert_eq!(page.hue(LABEL).await?, Hue::Green);
-    app.page().screenshot(&picture("connected")).await
+    app.page().screenshot(&screenshot_file("connected")).await
 }
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn shows_the_port_that_the_backend_answers_on() -> Result<()> {
+async fn shows_the_port_of_the_backend() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
@@ -101,7 +101,7 @@ async fn shows_the_port_that_the_backend_answers_on() -> Result<()> {
     let asked = page.invoke("get_backend_port", json!({})).await?;
     let shown: u16 = page.text(PORT).await?.parse()?;
     assert_eq!(asked, json!(shown));
-    assert_eq!(health(shown).await?, json!({ "status": "ok" }), "a stranger is told no more");
+    assert_eq!(health(shown).await?, json!({ "status": "ok" }), "a client without the token sees no more");
     Ok(())
 }
 
@@ -110,7 +110,7 @@ async fn shows_the_port_that_the_backend_answers_on() -> Result<()> {
 async fn closing_the_window_leaves_no_process() -> Result<()> {
     let app = launch().await?;
     app.page().wait_for_state(ShownState::Connected).await?;
-    // Without the backend among them, the emptiness below would prove nothing.
+    // The backend runs; otherwise the empty list below would prove nothing.
     backend(&app)?;
 
     let left = app.close().await?;
@@ -134,12 +134,12 @@ async fn killing_the_app_leaves_no_process() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_killed_backend_comes_back_in_the_same_page() -> Result<()> {
+async fn a_killed_backend_is_restarted_without_a_reload() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     let first = backend(&app)?;
-    // Lost by a reload, and told of every state that is shown, however briefly.
+    // A reload would lose this variable. The observer records every state, even a short one.
     page.execute(
         "window.seen = [];
         const status = document.querySelector('[data-testid=backend-status]');
@@ -147,7 +147,7 @@ async fn a_killed_backend_comes_back_in_the_same_page() -> Result<()> {
     )
     .await?;
 
-    kill_and_await_the_next(&app).await?;
+    kill_and_wait_for_restart(&app).await?;
     assert_eq!(page.text(LABEL).await?, "Backend connected");
     assert_eq!(page.hue(LABEL).await?, Hue::Green);
     assert_ne!(backend(&app)?.pid, first.pid);
@@ -162,12 +162,12 @@ async fn a_killed_backend_comes_back_in_the_same_page() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_backend_that_keeps_dying_is_shown_and_retried() -> Result<()> {
+async fn a_backend_beyond_its_restart_limit_is_shown_and_can_be_retried() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     for _ in 0..RestartLimit::default().limit {
-        kill_and_await_the_next(&app).await?;
+        kill_and_wait_for_restart(&app).await?;
     }
 
     let last = backend(&app)?;
@@ -175,8 +175,8 @@ async fn a_backend_that_keeps_dying_is_shown_and_retried() -> Result<()> {
     page.wait_for_state(ShownState::Error).await?;
     assert_eq!(page.hue(LABEL).await?, Hue::Red);
     let reason = page.text(STATUS).await?;
-    assert!(reason.contains("SIGKILL") && reason.contains("given up"), "no reason in words: {reason}");
-    page.screenshot(&picture("error")).await?;
+    assert!(reason.contains("SIGKILL") && reason.contains("given up"), "the reason is missing: {reason}");
+    page.screenshot(&screenshot_file("error")).await?;
 
     page.click(RETRY).await?;
     page.wait_for_state(ShownState::Connected).await?;
@@ -189,10 +189,10 @@ async fn a_backend_that_keeps_dying_is_shown_and_retried() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_developers_own_server_is_used_and_left_alone() -> Result<()> {
+async fn a_developers_own_server_is_used_and_not_stopped() -> Result<()> {
     let built = PathBuf::from(env::var_os("AIOS_APP").context("use `cargo xtask test`")?);
-    // Stdin is no lifeline here: the server is to end when its developer says so.
-    #[expect(clippy::disallowed_methods, reason = "it is killed when it is dropped")]
+    // Stdin is not a lifeline here: only its developer ends the server.
+    #[expect(clippy::disallowed_methods, reason = "drop kills it")]
     let mut server = Command::new(built.with_file_name(BACKEND))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -214,14 +214,14 @@ async fn a_developers_own_server_is_used_and_left_alone() -> Result<()> {
     let left = app.close().await?;
     assert!(left.is_empty(), "these outlive the app: {left:?}");
 
-    assert_eq!(health(port).await?["status"], "ok", "the server goes on without the app");
+    assert_eq!(health(port).await?["status"], "ok", "the server continues without the app");
     server.kill().await?;
     Ok(())
 }
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_rebuilt_backend_takes_over_and_one_that_does_not_work_does_not() -> Result<()> {
+async fn a_rebuilt_backend_takes_over_and_a_broken_build_does_not() -> Result<()> {
     let built = PathBuf::from(env::var_os("AIOS_APP").context("use `cargo xtask test`")?);
     let folder = tempfile::tempdir()?;
     let (program, next) = (folder.path().join(BACKEND), folder.path().join("next"));
@@ -236,7 +236,7 @@ async fn a_rebuilt_backend_takes_over_and_one_that_does_not_work_does_not() -> R
     };
     let (shell_before, process) = (shell(&app)?, page.text(PROCESS).await?);
 
-    // A build that does not work says when it was tried: nobody opens a pipe for nothing.
+    // The broken build reports its start through a named pipe.
     let tried = folder.path().join("tried");
     mkfifoat(CWD, &tried, Mode::RUSR | Mode::WUSR)?;
     let script = format!("#!/bin/sh\necho tried > {}\nexit 3\n", tried.display());
@@ -244,7 +244,7 @@ async fn a_rebuilt_backend_takes_over_and_one_that_does_not_work_does_not() -> R
     fs::set_permissions(&next, fs::Permissions::from_mode(0o755))?;
     fs::rename(&next, &program)?;
     assert_eq!(tokio::fs::read_to_string(&tried).await?, "tried\n");
-    assert_eq!(page.text(PROCESS).await?, process, "the old one goes on");
+    assert_eq!(page.text(PROCESS).await?, process, "the old backend continues");
 
     fs::copy(built.with_file_name(BACKEND), &next)?;
     fs::rename(&next, &program)?;
@@ -266,7 +266,7 @@ async fn fits_windows_narrow_and_wide() -> Result<()> {
 
     for (width, height) in [(400, 720), (1600, 900)] {
         app.resize(width, height).await?;
-        page.screenshot(&picture(&format!("{width}px"))).await?;
+        page.screenshot(&screenshot_file(&format!("{width}px"))).await?;
         let overflow = page.execute("return document.documentElement.scrollWidth - innerWidth").await?;
         assert_eq!(overflow, json!(0), "at {width} pixels the page is wider than its window");
     }
@@ -275,11 +275,11 @@ async fn fits_windows_narrow_and_wide() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn the_page_may_do_nothing_that_it_need_not() -> Result<()> {
+async fn the_page_has_no_unneeded_permission() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
 
-    // Commands that exist in every Tauri app, and those of our plugin that AIOS does not use.
+    // Commands of every Tauri app, and those commands of the plugin that AIOS does not use.
     for command in [
         "plugin:app|version",
         "plugin:window|create",

@@ -1,5 +1,5 @@
-//! The original plan's own backend, in TypeScript on Node, keeps its place: under `pillion run`, and beside AIOS.
-//! `cargo xtask test` builds it and provides the app; that is why plain `cargo test` passes these tests over.
+//! The example backend in TypeScript on Node, under `pillion run` and with AIOS. `cargo xtask test` builds it and provides the
+//! app.
 
 #![cfg(target_os = "linux")]
 
@@ -27,7 +27,7 @@ fn server() -> Result<PathBuf> {
     file.canonicalize().with_context(|| format!("{} is not built: use `cargo xtask test`", file.display()))
 }
 
-/// The version that its package names, which AIOS shows.
+/// The version in its package.json. AIOS shows it.
 fn version() -> Result<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hono-backend/package.json");
     let package: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
@@ -36,9 +36,9 @@ fn version() -> Result<String> {
 
 #[tokio::test]
 #[ignore = "needs Node and the built example: cargo xtask test"]
-async fn runs_under_pillion_run_and_stops_when_asked() -> Result<()> {
+async fn runs_under_pillion_run_and_stops_on_request() -> Result<()> {
     let tree = ProcessTree::new(helper_program("fake-sidecar")?);
-    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     let mut pillion = Command::new(helper_program("pillion-under-test")?)
         .args(["run", "--json", "--", "node"])
         .arg(server()?)
@@ -55,7 +55,7 @@ async fn runs_under_pillion_run_and_stops_when_asked() -> Result<()> {
             continue;
         }
         if event["state"] == "ready" {
-            // The port is the server's own, and so is the nonce that made the supervisor believe it.
+            // The supervisor believed the port because the answer contained the right nonce.
             ensure!(event["port"].as_u64().is_some_and(|port| port > 0), "ready without a port: {line}");
             kill_process(pid, Signal::INT)?;
         }
@@ -77,10 +77,10 @@ async fn keeps_its_port_across_a_crash() -> Result<()> {
     let before = supervisor.ready().await?;
     let pid = before.pid.context("it runs")?;
     let sidecar = tree.alive().into_iter().find(|process| process.pid == pid).context("it lives")?;
-    ensure!(closed_on_exec(pid, 3)?, "what it starts would hold the port open");
+    ensure!(closed_on_exec(pid, 3)?, "its children would hold the port open");
     sidecar.signal(Signal::KILL)?;
     while changes.next().await.context("it is supervised")?.pid == Some(pid) {}
-    // Node takes longer than this to start: it waits in the queue.
+    // Node needs longer than this to start: the connection waits in the queue.
     let port = before.port.context("it listens on a port")?;
     let mut request = TcpStream::connect(("127.0.0.1", port.get())).await?;
     request
@@ -101,13 +101,13 @@ async fn keeps_its_port_across_a_crash() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs Node and the built example: cargo xtask test"]
-async fn answers_the_app_alone() -> Result<()> {
+async fn answers_only_the_app() -> Result<()> {
     let tree = ProcessTree::new(helper_program("fake-sidecar")?);
     let (supervisor, _events) =
         Supervisor::start(tree.spec(tree.program("node").arg(server()?).private(true)));
-    // Ready: it has proved that it holds the token.
+    // It is ready: it has proved that it has the token.
     let endpoint = supervisor.ready().await?;
-    assert_eq!(endpoint.version, Some(version()?), "told to whoever holds the token");
+    assert_eq!(endpoint.version, Some(version()?), "a client with the token sees the version");
     let token = supervisor.access().await?.token.context("it is private")?;
     let bearer = format!("authorization: Bearer {}\r\n", token.reveal());
     let port = endpoint.port.context("it listens on a port")?;
@@ -149,7 +149,7 @@ async fn answers_the_app_alone() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs Node and the built example: cargo xtask test"]
-async fn does_without_a_port() -> Result<()> {
+async fn works_without_a_port() -> Result<()> {
     let tree = ProcessTree::new(helper_program("fake-sidecar")?);
     let spec = tree.spec(tree.program("node").arg(server()?).private(true).transport(Transport::Local));
     let (supervisor, _events) = Supervisor::start(spec);
@@ -178,17 +178,17 @@ async fn does_without_a_port() -> Result<()> {
     Ok(())
 }
 
-/// Whether a descriptor of a process is closed in the programs that it starts (`O_CLOEXEC`, `proc_pid_fdinfo(5)`).
+/// Whether a descriptor of a process is closed in its children (`O_CLOEXEC`, `proc_pid_fdinfo(5)`).
 fn closed_on_exec(pid: u32, descriptor: u32) -> Result<bool> {
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))?;
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).context("it has flags")?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).context("no flags")?;
     Ok(u32::from_str_radix(flags.trim(), 8)? & 0o2_000_000 != 0)
 }
 
 #[tokio::test]
 #[ignore = "needs Node, the built app and a display: cargo xtask test"]
-async fn runs_beside_aios_and_leaves_with_it() -> Result<()> {
-    // Beside the app, under the name of its sidecar, where a package would install it.
+async fn runs_with_aios_and_ends_with_it() -> Result<()> {
+    // Beside the app and under the name of its sidecar, as a package installs it.
     let folder = tempfile::tempdir()?;
     let built =
         env::var_os("AIOS_APP").context("AIOS_APP must name the built app: use `cargo xtask test`")?;

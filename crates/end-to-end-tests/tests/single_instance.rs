@@ -1,5 +1,5 @@
 //! AIOS launched a second time, in a session of the test's own. `cargo xtask test` provides the app (`AIOS_APP`),
-//! tauri-driver, a bus and a display; that is why plain `cargo test` passes these tests over.
+//! tauri-driver, a bus and a display.
 
 #![cfg(target_os = "linux")]
 
@@ -21,10 +21,10 @@ const PROCESS: &str = "[data-testid=backend-pid]";
 /// The backend's program, as the Linux package names it.
 const BACKEND: &str = "aios-backend";
 
-/// The app as it is installed, in a place of its own.
+/// A copy of the installed app in its own folder.
 struct Installed {
     folder: TempDir,
-    /// Tells of everybody who opens the backend's program: the kernel does to run it.
+    /// Notifies of each open of the backend's program. The kernel opens it to run it.
     opened: OwnedFd,
 }
 
@@ -44,10 +44,10 @@ impl Installed {
         self.folder.path().join("aios")
     }
 
-    /// Does what a person does who has forgotten that the app is running: this launch ends by itself, and starts nothing.
-    async fn is_launched_in_vain(&self, bus: &Bus) -> Result<()> {
+    /// Launches the app while an instance is running. This launch must end by itself, and start no process.
+    async fn launch_second_instance(&self, bus: &Bus) -> Result<()> {
         let marker = ProcessMarker::new()?;
-        #[expect(clippy::disallowed_methods, reason = "it is killed when it is dropped")]
+        #[expect(clippy::disallowed_methods, reason = "drop kills it")]
         let mut launch = Command::new(self.app())
             .env(Bus::VARIABLE, bus.address())
             .env(ProcessMarker::VARIABLE, marker.value())
@@ -59,11 +59,11 @@ impl Installed {
         ensure!(status.success(), "the second launch: {status}");
         let left = marker.alive()?;
         ensure!(left.is_empty(), "the second launch left {left:?}");
-        ensure!(!self.has_started_its_backend()?, "the second launch started a backend");
+        ensure!(!self.has_started_its_backend()?, "the second launch has started a backend");
         Ok(())
     }
 
-    /// Whether the backend was ever started from here, if only to be stopped at once.
+    /// Whether this copy has ever started its backend.
     fn has_started_its_backend(&self) -> Result<bool> {
         let mut buffer = [MaybeUninit::uninit(); 1024];
         let mut events = inotify::Reader::new(&self.opened, &mut buffer);
@@ -86,21 +86,21 @@ fn find(app: &App, program: &str) -> Result<LiveProcess> {
 
 #[tokio::test]
 #[ignore = "needs the built app, a bus and a display: cargo xtask test"]
-async fn a_second_launch_starts_nothing_and_shows_the_first() -> Result<()> {
+async fn a_second_launch_starts_nothing_and_shows_the_first_window() -> Result<()> {
     let (first, second, bus) = (Installed::copy()?, Installed::copy()?, Bus::start()?);
     let app = App::launch_on(&bus, Driver::tauri(), &first.app()).await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     let (backend, process) = (find(&app, BACKEND)?.pid, page.text(PROCESS).await?);
-    assert!(first.has_started_its_backend()?, "the watch does not notice a start");
+    assert!(first.has_started_its_backend()?, "inotify does not report the start");
     let window = Arc::new(app.watch_window()?);
 
-    // Behind another window at first, and then minimised.
-    second.is_launched_in_vain(&bus).await?;
+    // First behind another window, then minimised.
+    second.launch_second_instance(&bus).await?;
     let seen = Arc::clone(&window);
     spawn_blocking(move || seen.has_keyboard()).await??;
     window.minimise()?;
-    second.is_launched_in_vain(&bus).await?;
+    second.launch_second_instance(&bus).await?;
     spawn_blocking(move || window.is_back()).await??;
 
     page.wait_for_state(ShownState::Connected).await?;
@@ -109,7 +109,7 @@ async fn a_second_launch_starts_nothing_and_shows_the_first() -> Result<()> {
     let left = app.close().await?;
     assert!(left.is_empty(), "these outlive the app: {left:?}");
 
-    // With the first gone, it is the second launch's turn. Had nobody watched above, nobody would notice here.
+    // After the end of the first instance the second copy starts its backend. This shows that the check above can fail.
     let app = App::launch_on(&bus, Driver::tauri(), &second.app()).await?;
     app.page().wait_for_state(ShownState::Connected).await?;
     assert!(second.has_started_its_backend()?);
@@ -118,7 +118,7 @@ async fn a_second_launch_starts_nothing_and_shows_the_first() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app, a bus and a display: cargo xtask test"]
-async fn after_a_kill_the_next_launch_is_the_first() -> Result<()> {
+async fn after_a_kill_the_next_launch_is_the_first_instance() -> Result<()> {
     let (installed, bus) = (Installed::copy()?, Bus::start()?);
     let app = App::launch_on(&bus, Driver::tauri(), &installed.app()).await?;
     app.page().wait_for_state(ShownState::Connected).await?;

@@ -1,8 +1,11 @@
-//! What the tests share: how a process tells the test that it is there, and how the test sees that it is dead.
+//! Shared support: how a process reports to the test, and how the test observes its death.
 //!
-//! Each process connects to the test and says its name and its number. The test holds the process by a handle from then on,
-//! which the system signals when the process ends, by whatever death. The end of the connection is no proof: under Wine, a
-//! socket outlives a process that is killed in the middle of sending.
+//! Each process connects to the test and sends its name and its process id. The test then opens a handle of the process, which
+//! the system signals at any death. The end of the connection would be no proof: under Wine a socket outlives a process that
+//! is killed while it sends.
+//!
+//! The crate is separate from `integration-tests`. Its sidecar, its host and its way to observe a process use other means of
+//! the system than those on Unix, so that one crate for both would have more code than two.
 
 #![cfg(windows)]
 
@@ -16,15 +19,15 @@ use tokio::{
 };
 use winsafe::{HPROCESS, co, guard::CloseHandleGuard};
 
-/// How long a test may take before it counts as hanging.
+/// The time after which a test counts as hanging.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long after the end of an app something of its sidecar may live, at most.
+/// How long after the end of an app a process of its sidecar may live.
 pub const SURVIVAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs the body of a test, and turns a hang into a failure.
+/// Runs the body of a test. The test fails if the body takes longer than [`TEST_TIMEOUT`].
 ///
 /// # Panics
-/// When the body does, or hangs.
+/// If the body panics or hangs.
 pub fn run(body: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -35,32 +38,32 @@ pub fn run(body: impl Future<Output = ()>) {
     assert!(finished, "the test hangs: it was given up after {} s", TEST_TIMEOUT.as_secs());
 }
 
-/// Where processes report to.
+/// The server to which processes report.
 #[derive(Debug)]
 pub struct ReportServer {
     listener: TcpListener,
     early: Mutex<Vec<Reporter>>,
 }
 
-/// A process that is there.
+/// A process that has reported.
 pub struct Reporter {
-    who: String,
-    /// Nothing where it has ended already.
+    name: String,
+    /// `None` if it has already ended.
     process: Option<CloseHandleGuard<HPROCESS>>,
     stream: BufReader<TcpStream>,
 }
 
 impl ReportServer {
-    /// Listens on a port of its own.
+    /// Listens on a port that the system chooses.
     ///
     /// # Panics
-    /// Where the system has no port left.
+    /// If the system has no free port.
     pub async fn new() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
         Self { listener, early: Mutex::default() }
     }
 
-    /// The port to tell to.
+    /// The port to which processes report.
     ///
     /// # Panics
     /// Never: a listener has an address.
@@ -69,14 +72,14 @@ impl ReportServer {
         self.listener.local_addr().expect("a listener has an address").port()
     }
 
-    /// Waits for this process. Others that come first are kept until they are asked for.
+    /// Waits for the report of the process with this name. Reports of others that come first are kept.
     ///
     /// # Panics
-    /// Where a process dies before it has said who it is.
-    pub async fn hear(&self, who: &str) -> Reporter {
+    /// If a process dies before the end of its report.
+    pub async fn wait_for(&self, name: &str) -> Reporter {
         let mut early = self.early.lock().await;
         loop {
-            if let Some(found) = early.iter().position(|contact| contact.who == who) {
+            if let Some(found) = early.iter().position(|reporter| reporter.name == name) {
                 return early.swap_remove(found);
             }
             let (stream, _) = self.listener.accept().await.expect("a listener accepts");
@@ -87,52 +90,58 @@ impl ReportServer {
 
 impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.who)
+        f.write_str(&self.name)
     }
 }
 
 impl Reporter {
     async fn meet(stream: TcpStream) -> Self {
-        let mut contact = Self { who: String::new(), process: None, stream: BufReader::new(stream) };
-        let introduction = contact.line().await;
-        let (who, pid) = introduction.rsplit_once(' ').expect("it says its name and its number");
-        let pid = pid.parse().expect("its number is one");
-        contact.process = match HPROCESS::OpenProcess(co::PROCESS::SYNCHRONIZE, false, pid) {
+        let mut reporter = Self { name: String::new(), process: None, stream: BufReader::new(stream) };
+        let report = reporter.line().await;
+        let (name, pid) = report.rsplit_once(' ').expect("the report has a name and a process id");
+        let pid = pid.parse().expect("the process id is a number");
+        reporter.process = match HPROCESS::OpenProcess(co::PROCESS::SYNCHRONIZE, false, pid) {
             Ok(process) => Some(process),
             Err(co::ERROR::INVALID_PARAMETER) => None,
-            Err(error) => panic!("{who} cannot be held: {error}"),
+            Err(error) => panic!("cannot open a handle of {name}: {error}"),
         };
-        contact.who = who.to_owned();
-        contact
+        reporter.name = name.to_owned();
+        reporter
     }
 
-    /// Lets the process go on that waits in its step `hear`.
+    /// Ends the step `wait` of the process.
     ///
     /// # Panics
-    /// Where it is dead.
-    pub async fn go_on(&mut self) {
+    /// If the process is dead.
+    pub async fn resume(&mut self) {
         self.stream.write_all(b"\n").await.expect("the process is alive");
     }
 
-    /// What the process tells next.
+    /// The next line that the process sends.
     ///
     /// # Panics
-    /// Where it is dead.
+    /// If the process is dead.
     pub async fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).await.expect("the process is alive");
-        line.strip_suffix('\n').expect("the process tells a whole line").to_owned()
+        line.strip_suffix('\n').expect("the process sends a whole line").to_owned()
     }
 
     /// Waits until the process is dead.
     ///
     /// # Panics
-    /// Where it lives for longer than anything may after the end of its app.
-    pub async fn dies(self) {
+    /// If it lives longer than [`SURVIVAL_LIMIT`].
+    pub async fn wait_death(self) {
         let Some(process) = self.process else { return };
-        let limit = u32::try_from(SURVIVAL_LIMIT.as_millis()).expect("it is short");
+        let limit = u32::try_from(SURVIVAL_LIMIT.as_millis()).expect("the limit fits");
         let waited = tokio::task::spawn_blocking(move || process.WaitForSingleObject(Some(limit)));
         let waited = waited.await.expect("waiting does not panic").expect("a process can be waited for");
-        assert_eq!(waited, co::WAIT::OBJECT_0, "{} is alive, {} s later", self.who, SURVIVAL_LIMIT.as_secs());
+        assert_eq!(
+            waited,
+            co::WAIT::OBJECT_0,
+            "{} is alive, {} s later",
+            self.name,
+            SURVIVAL_LIMIT.as_secs()
+        );
     }
 }

@@ -1,21 +1,21 @@
-//! How soon AIOS shows something, and is connected, beside the least that any Tauri app has to do.
+//! The time until AIOS shows its page and is connected, and the same for an empty Tauri app.
 
 use std::{path::Path, process::Command};
 
 use anyhow::Result;
 use tempfile::TempDir;
+use virtual_display::Xvfb;
 
 use super::{
     Effort,
     backends::mib,
     build::Workspace,
     collector::{Collector, Plan},
-    display::Xvfb,
     processes::Launch,
     report::{Samples, Table},
 };
 
-/// What an app needs to run where nobody looks: a display, a home of its own, and somebody to report to.
+/// The environment of a measured app: a display, a home directory of its own, and the collector of its reports.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) collector: Collector,
@@ -25,12 +25,16 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn set(plan: Option<Plan>) -> Result<Self> {
-        Ok(Self { collector: Collector::start(plan)?, display: Xvfb::start()?, home: tempfile::tempdir()? })
+        Ok(Self {
+            collector: Collector::start(plan)?,
+            display: Xvfb::start("1280x800x24")?,
+            home: tempfile::tempdir()?,
+        })
     }
 
     pub(crate) fn launch(&self, app: &Path) -> Result<Launch> {
         let mut command = Command::new(app);
-        command.env("DISPLAY", &self.display.name).env("GDK_BACKEND", "x11").env_remove("WAYLAND_DISPLAY");
+        command.env("DISPLAY", self.display.name()).env("GDK_BACKEND", "x11").env_remove("WAYLAND_DISPLAY");
         for variable in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env(variable, self.home.path().join(variable));
         }
@@ -38,7 +42,7 @@ impl Stage {
     }
 }
 
-/// What one app was measured as.
+/// The measurements of one app.
 #[derive(Debug, Default)]
 struct Measured {
     mounted: Samples,
@@ -50,7 +54,7 @@ struct Measured {
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let apps = workspace.apps()?;
     let stage = Stage::set(None)?;
-    // The first start of each fills caches, and counts for nothing.
+    // The first start of each fills caches, and does not count.
     trial(&stage, &apps.empty_shell, false, &mut Measured::default())?;
     trial(&stage, &apps.aios, true, &mut Measured::default())?;
     let [mut empty, mut aios] = [Measured::default(), Measured::default()];
@@ -63,7 +67,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     table.row("spawn to connected", "ms", [empty.connected, aios.connected]);
     table.row("mounted to connected", "ms", [empty.after, aios.after]);
     table.row("PSS of all processes", "MiB", [empty.pss, aios.pss]);
-    table.note("Mounted: the empty shell's page is parsed; AIOS's first React commit. Under Xvfb, by the page's own clock.");
+    table.note("Mounted: the end of parsing in the empty shell, and the first React commit in AIOS. Under Xvfb, by the page's own clock.");
     Ok(table)
 }
 

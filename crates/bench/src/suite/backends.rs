@@ -1,4 +1,4 @@
-//! Our backend beside the one that a developer would write in TypeScript.
+//! The Rust backend, and the one that a developer would write in TypeScript.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -12,10 +12,10 @@ use super::{
     report::{Samples, Table},
 };
 
-/// Connections at once, as in every number that is compared with these.
+/// Concurrent connections, the same for all backends.
 const CONNECTIONS: usize = 64;
 
-/// What one backend was measured as.
+/// The measurements of one backend.
 #[derive(Debug, Default)]
 struct Measured {
     announced: Samples,
@@ -78,8 +78,8 @@ fn table([hono, ours]: [Measured; 2], sizes: &Hono, our_size: u64) -> Result<Tab
     table.row("size on disk", "MiB", [size(sizes.size()?), size(our_size)]);
     table.row("GET /health, 64 connections", "requests/s", [hono.rate, ours.rate]);
     table.note(
-        "Size: the node binary with dist/ and its two packages; the Rust binary alone. \
-         The load generator is the benchmark's own, on one thread of the same machine.",
+        "Size: the node binary with dist/ and its two packages, and the Rust binary alone. \
+         The benchmark itself generates the load, on one thread of the same machine.",
     );
     Ok(table)
 }

@@ -1,4 +1,4 @@
-//! What is measured, built first: release programs, the front end in its bench mode, the example backend.
+//! Builds the measured programs: release programs, the front end in its bench mode, and the example backend.
 
 use std::{
     cell::OnceCell,
@@ -23,14 +23,14 @@ pub(crate) struct Workspace {
     apps: OnceCell<Apps>,
 }
 
-/// The programs that need no webview.
+/// The programs without a webview.
 #[derive(Debug)]
 pub(crate) struct Programs {
     pub(crate) backend: PathBuf,
     pub(crate) pillion: PathBuf,
 }
 
-/// The apps, each beside what it needs.
+/// The apps, each in a folder with its sidecars.
 #[derive(Debug)]
 pub(crate) struct Apps {
     pub(crate) aios: PathBuf,
@@ -59,7 +59,7 @@ impl Workspace {
         })
     }
 
-    /// Where the report lies, and what is prepared for it.
+    /// The folder of the report and of the built apps.
     pub(crate) fn results(&self) -> Result<PathBuf> {
         let folder = self.target.join("bench");
         fs::create_dir_all(&folder)?;
@@ -72,7 +72,7 @@ impl Workspace {
         Ok(Programs { backend: built("backend"), pillion: built("pillion") })
     }
 
-    /// The smallest program that announces and answers (its source says which steps it takes).
+    /// The smallest program that announces and answers. Its source describes its steps.
     pub(crate) fn fake_sidecar(&self) -> Result<PathBuf> {
         self.cargo(&["--package", "integration-tests", "--bin", "fake-sidecar"], &[])?;
         Ok(self.target.join("release/fake-sidecar"))
@@ -89,7 +89,7 @@ impl Workspace {
         })
     }
 
-    /// AIOS as it ships, except that its page tells the collector how far it is, and the empty shell.
+    /// AIOS as it ships, except that its page reports to the collector, and the empty shell.
     pub(crate) fn apps(&self) -> Result<&Apps> {
         if let Some(apps) = self.apps.get() {
             return Ok(apps);
@@ -103,14 +103,14 @@ impl Workspace {
         let folder = self.results()?.join("app");
         fs::create_dir_all(&folder)?;
         let page = self.page(&folder.join("page"))?;
-        // No sidecar is copied in by the build: the one that lies there may be a debug build.
+        // The build copies no sidecar: the one in the source folder may be a debug build.
         let config =
             json!({ "build": { "frontendDist": page }, "bundle": { "externalBin": [] } }).to_string();
-        // Both in one build, so that they share one build of Tauri.
+        // One command for both, so that Cargo builds Tauri once.
         let features = "aios/custom-protocol,empty-shell/custom-protocol";
         let arguments = ["--package", "aios", "--package", "empty-shell", "--features", features];
         self.cargo(&arguments, &[("TAURI_CONFIG", &config)])?;
-        // Sidecars lie beside their app. Moved, so that nobody takes this AIOS for the one that ships.
+        // Sidecars lie beside their app. The app is moved, because it is not the AIOS that ships.
         let place = |name: &str| folder.join(name);
         let built = |name: &str| self.target.join("release").join(name);
         fs::rename(built("aios"), place("aios"))?;
@@ -128,7 +128,7 @@ impl Workspace {
         Ok(folder.to_owned())
     }
 
-    /// The app that times the ways to a sidecar, beside the sidecar.
+    /// The app that measures the routes to a sidecar, in a folder with the sidecar.
     pub(crate) fn routes(&self) -> Result<PathBuf> {
         let folder = self.results()?.join("routes");
         fs::create_dir_all(&folder)?;
@@ -175,7 +175,7 @@ impl Hono {
         command
     }
 
-    /// What has to be there for it to run, in bytes.
+    /// The size of all files that it needs to run, in bytes.
     pub(crate) fn size(&self) -> Result<u64> {
         let mut size = fs::metadata(&self.node)?.len();
         for folder in self.script.parent().into_iter().chain(self.packages.iter().map(PathBuf::as_path)) {
@@ -185,7 +185,7 @@ impl Hono {
     }
 }
 
-/// What a command prints on stdout. Where it fails, the error says so in the last thing that it had to say.
+/// Runs a command, and returns its stdout. On failure the error holds the last error line of its stderr.
 fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().display().to_string();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program}"))?;
@@ -195,10 +195,10 @@ fn output(command: &mut Command) -> Result<String> {
     let text = String::from_utf8_lossy(&output.stderr);
     let reason =
         text.lines().rev().find(|line| line.starts_with("error")).or_else(|| text.lines().next_back());
-    bail!("{program} failed: {}", reason.unwrap_or("it said nothing"))
+    bail!("{program} failed: {}", reason.unwrap_or("without a message"))
 }
 
-/// The files in a folder and below, by their paths from there.
+/// The files in a folder and its subfolders, by their relative paths.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 fn read_folder(folder: &Path) -> io::Result<Files> {
@@ -225,7 +225,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes `folder` hold these files and no other.
+/// Writes these files into `folder`, and deletes all others there.
 fn write_folder(folder: &Path, files: &Files) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,4 +1,4 @@
-//! A backend started with nothing but the standard library, as a developer does it without a supervisor: the baseline.
+//! The baseline: a backend started with the standard library alone, as a developer does without a supervisor.
 
 use std::{
     fs,
@@ -11,21 +11,21 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long anything may take before the run is given up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The time limit of each single step of the benchmark.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// A backend that has announced its port. Dropping it kills it.
+/// A backend that has announced its port. Drop kills it.
 #[derive(Debug)]
 pub(crate) struct Backend {
     child: Child,
     stdin: Option<ChildStdin>,
     spawned: Instant,
     pub(crate) port: u16,
-    /// From just before the spawn until its announcement was read.
+    /// The time from before the spawn until its announcement was read.
     pub(crate) announced: Duration,
 }
 
-/// What a process holds, in bytes (`proc_pid_smaps_rollup(5)`).
+/// The memory of a process in bytes (`proc_pid_smaps_rollup(5)`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
     pub(crate) rss: u64,
@@ -39,7 +39,7 @@ impl Backend {
         let spawned = Instant::now();
         #[expect(
             clippy::disallowed_methods,
-            reason = "a bare spawn is what is measured; it is killed on drop"
+            reason = "a spawn without a supervisor is the baseline; it is killed on drop"
         )]
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let stdin = child.stdin.take();
@@ -53,25 +53,25 @@ impl Backend {
         Ok(backend)
     }
 
-    /// Asks for `/health` until it is answered, and says how long that was after the spawn.
+    /// Requests `/health` until it succeeds, and returns the time since the spawn.
     pub(crate) fn until_healthy(&self) -> Result<Duration> {
         while let Err(error) = get_health(self.port) {
-            if self.spawned.elapsed() > PATIENCE {
-                return Err(error).context("never healthy");
+            if self.spawned.elapsed() > TIME_LIMIT {
+                return Err(error).context("the backend did not become healthy");
             }
         }
         Ok(self.spawned.elapsed())
     }
 
-    /// SIGTERM and the end of stdin; answers how long the process went on after that.
+    /// Sends SIGTERM and ends stdin. Returns the time until the process ended.
     pub(crate) fn stop(mut self) -> Result<Duration> {
         let pid = pid(self.child.id())?;
-        let asked = Instant::now();
+        let requested = Instant::now();
         kill_process(pid, Signal::TERM)?;
         drop(self.stdin.take());
         let status = self.child.wait()?;
-        let took = asked.elapsed();
-        ensure!(status.success(), "the backend ended with {status} when it was asked to stop");
+        let took = requested.elapsed();
+        ensure!(status.success(), "the backend ended with {status} on the request to stop");
         Ok(took)
     }
 
@@ -91,7 +91,7 @@ pub(crate) fn pid(id: u32) -> Result<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw).context("not a process id")
 }
 
-/// What the process `id` holds now.
+/// The current memory of the process `id`.
 pub(crate) fn memory(id: u32) -> Result<Memory> {
     let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
     let bytes = |name: &str| {
@@ -101,14 +101,14 @@ pub(crate) fn memory(id: u32) -> Result<Memory> {
     Ok(Memory { rss: bytes("Rss:").context("no Rss")?, pss: bytes("Pss:").context("no Pss")? })
 }
 
-/// One request on one connection. An error unless the answer is 2xx and complete.
+/// Sends one request on a new connection. Fails unless the answer is complete and its status is 2xx.
 fn get_health(port: u16) -> Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIME_LIMIT))?;
     write!(stream, "GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).or_else(|error| match error.kind() {
-        // Some servers reset a connection that they were asked to close.
+        // Some servers reset a connection after `Connection: close`.
         io::ErrorKind::ConnectionReset => Ok(answer.len()),
         _ => Err(error),
     })?;

@@ -1,5 +1,4 @@
-//! Where the measured pages say how far they are: a small server on a fixed port of 127.0.0.1, since its address is
-//! compiled into the pages.
+//! The server to which the measured pages report. Its port on 127.0.0.1 is fixed, because its URL is compiled into the pages.
 
 use std::{
     collections::BTreeMap,
@@ -18,36 +17,36 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use super::child::PATIENCE;
+use super::child::TIME_LIMIT;
 
-/// Below the ports that Linux hands out by itself (ip(7)); known to apps/empty-shell/page/mark.js and apps/routes/page/page.js.
+/// Below the range from which Linux chooses ports (ip(7)). apps/empty-shell/page/mark.js and apps/routes/page/page.js use it.
 const PORT: u16 = 17391;
 
-/// The address that a page posts to.
+/// The URL to which a page posts.
 pub(crate) fn address(path: &str) -> String {
     format!("http://127.0.0.1:{PORT}/{path}")
 }
 
-/// What a page says.
+/// A report of a page.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Message {
-    /// It got somewhere, at this time in milliseconds since the epoch.
+    /// The page reached a step, at this time in milliseconds since the epoch.
     Mark { mark: String, at: f64 },
-    /// Milliseconds for each request, one value a round, by what was asked and by route.
+    /// Milliseconds for each request, one value a round, by kind of request and by route.
     Routes { took: BTreeMap<String, BTreeMap<String, Vec<f64>>> },
-    /// It could not measure.
+    /// The page could not measure.
     Error { error: String },
 }
 
-/// How the page is to measure the routes.
+/// The number of measurements for the page.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
     pub(crate) times: usize,
 }
 
-/// The server, which ends with this value.
+/// The running server. Drop ends it.
 #[derive(Debug)]
 pub(crate) struct Collector {
     messages: Receiver<Message>,
@@ -55,7 +54,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Without a plan, pages only say when they were there.
+    /// Starts the server. Without a plan, pages report only their steps.
     pub(crate) fn start(plan: Option<Plan>) -> Result<Self> {
         let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = server
@@ -71,14 +70,14 @@ impl Collector {
         match self.messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Message::Error { error }) => bail!("the page failed: {error}"),
             Ok(message) => Ok(message),
-            Err(RecvTimeoutError::Timeout) => bail!("the page did not report within {PATIENCE:?}"),
+            Err(RecvTimeoutError::Timeout) => bail!("the page did not report within {TIME_LIMIT:?}"),
             Err(RecvTimeoutError::Disconnected) => bail!("the collector ended"),
         }
     }
 
-    /// Waits until a page has come to each of these, and answers when: posts overtake each other.
+    /// Waits until a page has reached each of these steps, and returns their times. The reports may arrive in another order.
     pub(crate) fn marks<const N: usize>(&self, names: [&str; N]) -> Result<[f64; N]> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIME_LIMIT;
         let mut reached = [None; N];
         while reached.iter().any(Option::is_none) {
             if let Message::Mark { mark, at } = self.next(deadline)?
@@ -92,7 +91,7 @@ impl Collector {
 }
 
 fn router(messages: Sender<Message>, plan: Option<Plan>) -> Router {
-    // Pages of any origin may read the plan; what they post is a simple request.
+    // Pages of any origin may read the plan. Their posts are simple requests, without a preflight.
     const ANYONE: [(HeaderName, &str); 1] = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
     let plan = plan.map(Json);
     let receive = move |body: String| {
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_told_apart_by_their_fields() {
+    fn messages_are_distinguished_by_their_fields() {
         let read = |text| serde_json::from_str::<Message>(text).unwrap();
         assert_eq!(
             read(r#"{"mark":"mounted","at":1.5}"#),

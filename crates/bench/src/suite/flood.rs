@@ -1,6 +1,6 @@
-//! A flood of output: how fast it is drained, at what cost, and in how much memory.
+//! A large output: the speed of reading it, the CPU time and the memory.
 //!
-//! Producer and reader are fresh processes of this very program, so that the reader's peak is nobody else's.
+//! Producer and reader are new processes of this program, so that the peak memory is that of the reader alone.
 
 use std::{
     env, fs,
@@ -22,35 +22,35 @@ use super::{
     report::{Samples, Table},
 };
 
-/// As much as a pipe holds on Linux (pipe(7)): what the producer writes and the bare loop reads at once.
+/// The capacity of a pipe on Linux (pipe(7)). The producer writes, and the bare loop reads, as much at once.
 const CHUNK: usize = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Shape {
     /// Lines of 100 bytes, the newline included.
     Lines,
-    /// Not a single newline.
+    /// No newline.
     Endless,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Reader {
-    /// Reads into a buffer, and forgets it.
+    /// Reads into a buffer, and discards it.
     Bare,
-    /// The supervisor, with nobody who listens to the output.
+    /// The supervisor without a subscriber.
     Supervisor,
-    /// The supervisor, with one subscriber that counts the lines.
+    /// The supervisor with one subscriber that counts the lines.
     Subscriber,
 }
 
-/// Writes a flood on stdout.
+/// Writes a large output to stdout.
 #[derive(Debug, Args)]
 pub(crate) struct Produce {
     shape: Shape,
     bytes: u64,
 }
 
-/// Drains a flood, and says on stdout what that took.
+/// Reads a large output, and reports its cost on stdout.
 #[derive(Debug, Args)]
 pub(crate) struct Drain {
     reader: Reader,
@@ -61,11 +61,11 @@ pub(crate) struct Drain {
 #[derive(Debug, Serialize, Deserialize)]
 struct Drained {
     seconds: f64,
-    /// Of the reading process, user and system together.
+    /// The CPU time of the reading process, user and system.
     cpu_seconds: f64,
-    /// The reading process's highest resident memory, in bytes.
+    /// The peak resident memory of the reading process, in bytes.
     peak: u64,
-    /// Lines that the subscriber saw, and events that it was too slow for.
+    /// The lines that the subscriber received, and the events that it missed.
     lines: u64,
     missed: u64,
 }
@@ -98,8 +98,7 @@ pub(crate) fn measure(_: &Workspace, effort: Effort) -> Result<Table> {
             let sums = |value: fn(&Drained) -> u64| drained[2].iter().map(value).sum::<u64>();
             let (lines, missed) = (sums(|drained| drained.lines), sums(|drained| drained.missed));
             table.note(format!(
-                "{megabytes} MB in each round. In {} rounds the subscriber was given {lines} lines, and told that it \
-                 had missed {missed} batches.",
+                "{megabytes} MB in each round. In {} rounds the subscriber received {lines} lines and missed {missed} batches.",
                 effort.rounds
             ));
         }
@@ -107,7 +106,7 @@ pub(crate) fn measure(_: &Workspace, effort: Effort) -> Result<Table> {
     Ok(table)
 }
 
-/// Runs a reader as a process of its own.
+/// Runs a reader in its own process.
 fn drain(reader: Reader, shape: Shape, bytes: u64) -> Result<Drained> {
     let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
         value().map(|value| value.get_name().to_owned()).context("a value without a name")
@@ -121,7 +120,7 @@ fn drain(reader: Reader, shape: Shape, bytes: u64) -> Result<Drained> {
 
 impl Produce {
     pub(crate) fn run(self) -> Result<()> {
-        // 64 KiB is not a multiple of 100: a line then lies across two chunks, as it would in life.
+        // 64 KiB is not a multiple of 100: some lines span two chunks, as in practice.
         let mut text = vec![b'x'; CHUNK * 100];
         if self.shape == Shape::Lines {
             text.iter_mut().skip(99).step_by(100).for_each(|byte| *byte = b'\n');
@@ -133,7 +132,7 @@ impl Produce {
             if count == 0 {
                 break;
             }
-            // `Stdout` would hold back what follows the last newline.
+            // The buffer of `Stdout` would hold back the bytes after the last newline.
             out.write_all(&chunk[..count])?;
             left -= count as u64;
         }
@@ -160,7 +159,10 @@ impl Drain {
 fn bare(arguments: &[String], bytes: u64) -> Result<(u64, u64)> {
     let mut command = Command::new(env::current_exe()?);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
-    #[expect(clippy::disallowed_methods, reason = "a bare spawn is what is measured; it ends with the pipe")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a spawn without a supervisor is the baseline; it ends with the pipe"
+    )]
     let mut child = command.spawn()?;
     let mut stdout = child.stdout.take().context("stdout was not piped")?;
     let mut buffer = vec![0; CHUNK];
@@ -172,12 +174,12 @@ fn bare(arguments: &[String], bytes: u64) -> Result<(u64, u64)> {
         }
     }
     child.wait()?;
-    ensure!(read == bytes, "{read} bytes came");
+    ensure!(read == bytes, "{read} bytes arrived");
     Ok((0, 0))
 }
 
 fn supervised(arguments: &[String], subscribe: bool) -> Result<(u64, u64)> {
-    // It never announces, and ends by itself: the flood must be over before it is taken for stuck.
+    // The producer never announces a port. Its output must end before the start expires.
     let spec = Spec::run("flood", Program::new(env::current_exe()?).args(arguments))
         .ready_timeout(Duration::from_secs(3600));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -199,9 +201,9 @@ fn supervised(arguments: &[String], subscribe: bool) -> Result<(u64, u64)> {
             drop(events);
             None
         };
-        let end = flood.ready().await.err().context("a flood that never announced was taken for ready")?;
+        let end = flood.ready().await.err().context("a producer without an announcement became ready")?;
         ensure!(end.detail.exit.is_some_and(pillion::Exit::is_success), "{end}");
-        // The events end when nobody can start it again.
+        // The events end with the last handle.
         drop(flood);
         Ok(match counter {
             Some(counter) => counter.await?,
@@ -210,14 +212,14 @@ fn supervised(arguments: &[String], subscribe: bool) -> Result<(u64, u64)> {
     })
 }
 
-/// Our highest resident memory (`proc_pid_status(5)`). Not `ru_maxrss`, which starts with that of whoever started us.
+/// The peak resident memory of this process (`proc_pid_status(5)`). `ru_maxrss` would include that of the parent.
 fn peak() -> Result<u64> {
     let text = fs::read_to_string("/proc/self/status")?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     Ok(line.trim().strip_suffix(" kB").context("VmHWM is not in kB")?.parse::<u64>()? * 1024)
 }
 
-/// The CPU time that all our threads have used.
+/// The CPU time of all threads of this process.
 fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default().as_secs_f64()

@@ -1,7 +1,7 @@
-//! Load on a server: keep-alive connections from one thread, each with one request under way.
+//! A load generator: one thread with keep-alive connections, and one request at a time on each.
 //!
-//! The generator shares two cores with the server that it measures, so it does as little as it can: the request is
-//! rendered once, and of an answer only the head is parsed.
+//! The generator shares the cores with the measured server. It therefore formats the request once, and parses only the head of an
+//! answer.
 
 use std::{
     net::Ipv4Addr,
@@ -16,10 +16,10 @@ use tokio::{
     task::JoinSet,
 };
 
-/// How many requests a second `/health` on `port` answers to `connections` at once, over `span`.
+/// The requests per second that `/health` on `port` answers on this number of connections during `span`.
 pub(crate) fn requests_per_second(port: u16, connections: usize, span: Duration) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // On a thread of its own, so that nothing of the caller's runs beside it.
+    // On its own thread, so that no task of the caller runs on it.
     let load = move || {
         runtime.block_on(async {
             let begun = Instant::now();
@@ -37,7 +37,7 @@ pub(crate) fn requests_per_second(port: u16, connections: usize, span: Duration)
     thread::spawn(load).join().unwrap_or_else(|_| Err(anyhow::anyhow!("the load generator panicked")))
 }
 
-/// Asks again and again on one connection, and counts the answers.
+/// Sends requests on one connection until `end`, and counts the answers.
 async fn ask_until(port: u16, end: Instant) -> Result<u32> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     stream.set_nodelay(true)?;
@@ -57,7 +57,7 @@ async fn ask_until(port: u16, end: Instant) -> Result<u32> {
     Ok(answers)
 }
 
-/// How many bytes the answer has in all, or `None` while its head is not complete.
+/// The length of the answer in bytes, or `None` while its head is incomplete.
 pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_is_known_with_the_head() {
+    fn the_length_is_known_after_the_head() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-Length: 3\r\n\r\nabc";
         assert_eq!(length(&answer[..20]).unwrap(), None);
         assert_eq!(length(&answer[..38]).unwrap(), Some(41));

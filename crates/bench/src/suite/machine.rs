@@ -1,10 +1,10 @@
-//! What the numbers were measured on, and of what.
+//! The machine and the versions of a measurement.
 
 use std::{fs, process::Command, thread};
 
 use super::{FULL, QUICK, build::Workspace};
 
-/// A few lines for the head of the report.
+/// The lines at the top of the report.
 pub(crate) fn describe(workspace: &Workspace, quick: bool) -> Vec<String> {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
@@ -26,7 +26,7 @@ pub(crate) fn describe(workspace: &Workspace, quick: bool) -> Vec<String> {
             ask("pkg-config", &["--modversion", "webkit2gtk-4.1"])
         ),
         format!(
-            "Trials: {} starts of a backend, {} rounds of load and flood, {} starts of an app; subjects alternate.",
+            "Trials: {} starts of a backend, {} rounds of load and output, {} starts of an app; subjects alternate.",
             effort.starts, effort.rounds, effort.launches
         ),
     ]
@@ -48,7 +48,7 @@ fn revision(workspace: &Workspace) -> String {
     format!("pillion {} ({revision})", env!("CARGO_PKG_VERSION"))
 }
 
-/// What a program prints on stdout; `none` where it is not there or has nothing to say.
+/// The output of a program, or `none` if it is not installed or prints nothing.
 fn ask(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text =

@@ -1,4 +1,4 @@
-//! What supervision costs a start and a stop of one and the same backend.
+//! The cost of supervision for a start and a stop of the same backend.
 
 use std::{
     io::{BufRead, BufReader},
@@ -22,7 +22,7 @@ use super::{
     report::{Samples, Table},
 };
 
-/// One start and stop, each from its own beginning.
+/// One start and one stop. Each time counts from the request.
 #[derive(Debug)]
 struct Trial {
     announced: Duration,
@@ -32,7 +32,7 @@ struct Trial {
 
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let Programs { backend, pillion } = workspace.programs()?;
-    // As in an app: one runtime that is there already.
+    // As in an app: one runtime, started before.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut trials = [const { Vec::new() }; 3];
     let mut guards = Samples::default();
@@ -65,9 +65,9 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     table.row("PSS of the guard", "MiB", [Samples::default(), guards, Samples::default()]);
     table.row("RSS of the supervising process", "MiB", [Samples::default(), Samples::default(), rss]);
     table.note(
-        "The bare spawn reads one line, asks /health once, and on a stop waits for one process. \
-         The others start when they are asked to; `pillion run --json` begins with its own spawn. What the supervisor \
-         takes more than the bare spawn is its own and the guard's.",
+        "The bare spawn reads one line, requests /health once, and on a stop waits for one process. \
+         The time of the supervisor starts with the call, and that of `pillion run --json` with its own spawn. The difference \
+         between supervisor and bare spawn is the cost of the supervisor and its guard.",
     );
     Ok(table)
 }
@@ -77,7 +77,7 @@ fn bare(program: &Path) -> Result<Trial> {
     Ok(Trial { announced: backend.announced, ready: backend.until_healthy()?, stopped: backend.stop()? })
 }
 
-/// The supervisor and its guard, and what the guard holds in MiB once the backend is ready.
+/// A start and stop with supervisor and guard, and the memory of the guard in MiB when the backend is ready.
 fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
     let marker = ProcessMarker::new()?;
     runtime.block_on(async {
@@ -104,23 +104,23 @@ fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
         let announced = announced.context("ready without an announcement")?;
         let guard = marker.alive()?.into_iter().find(LiveProcess::is_guard).context("there is no guard")?;
         let held = mib(child::memory(guard.pid)?.pss);
-        let asked = Instant::now();
+        let requested = Instant::now();
         let outcome = backend.stop().await;
-        ensure!(matches!(outcome, StopOutcome::Graceful(_)), "the stop took more than asking: {outcome:?}");
-        Ok((Trial { announced, ready, stopped: asked.elapsed() }, held))
+        ensure!(matches!(outcome, StopOutcome::Graceful(_)), "the stop was not graceful: {outcome:?}");
+        Ok((Trial { announced, ready, stopped: requested.elapsed() }, held))
     })
 }
 
-/// `pillion run`, and its resident memory in MiB once the backend is ready.
+/// A start and stop with `pillion run`, and its resident memory in MiB when the backend is ready.
 fn in_terminal(pillion: &Path, program: &Path) -> Result<(Trial, f64)> {
     let begun = Instant::now();
     let mut command = Command::new(pillion);
     command.args(["run", "--json", "--"]).arg(program).stdin(Stdio::null()).stdout(Stdio::piped());
     #[expect(
         clippy::disallowed_methods,
-        reason = "what owns backends is measured here; it ends below, or on drop"
+        reason = "the command is the subject of the benchmark; it ends below, or on drop"
     )]
-    let mut running = Running(command.spawn()?);
+    let mut running = PillionRun(command.spawn()?);
     let stdout = running.0.stdout.take().context("stdout was not piped")?;
     let mut lines = BufReader::new(stdout).lines();
     let mut until = |reached: fn(&Value) -> bool| {
@@ -129,22 +129,22 @@ fn in_terminal(pillion: &Path, program: &Path) -> Result<(Trial, f64)> {
                 return Ok(begun.elapsed());
             }
         }
-        bail!("pillion run ended too early")
+        bail!("pillion run ended before the backend was ready")
     };
     let announced = until(|event| event["port"].is_u64())?;
     let ready = until(|event| event["state"] == "ready")?;
     let rss = mib(child::memory(running.0.id())?.rss);
-    let asked = Instant::now();
+    let requested = Instant::now();
     kill_process(child::pid(running.0.id())?, Signal::TERM)?;
     let status = running.0.wait()?;
     ensure!(status.success(), "pillion run ended with {status}");
-    Ok((Trial { announced, ready, stopped: asked.elapsed() }, rss))
+    Ok((Trial { announced, ready, stopped: requested.elapsed() }, rss))
 }
 
-/// A `pillion run` that is ended with this value: its backend goes with it, since its stdin ends.
-struct Running(Child);
+/// A running `pillion run`. Drop kills it, and its backend ends with its stdin.
+struct PillionRun(Child);
 
-impl Drop for Running {
+impl Drop for PillionRun {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

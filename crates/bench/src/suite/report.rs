@@ -1,10 +1,10 @@
-//! Medians and ratios, for people and for Markdown.
+//! Medians and ratios, as plain text and as Markdown.
 
 use std::fmt::Write;
 
 use anyhow::Result;
 
-/// What one thing was measured as, trial by trial.
+/// The measurements of one quantity, one for each trial.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -14,10 +14,10 @@ impl Samples {
         self.0.sort_by(f64::total_cmp);
     }
 
-    /// The value below which `share` of the samples lie, the two nearest ones averaged by distance.
+    /// The quantile at `share`, interpolated linearly between the two nearest samples.
     fn quantile(&self, share: f64) -> Option<f64> {
         let last = self.0.len().checked_sub(1)?;
-        #[expect(clippy::cast_precision_loss, reason = "nobody takes 2^52 samples")]
+        #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52 samples")]
         let place = share * last as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0..=last")]
         let below = place as usize;
@@ -38,10 +38,10 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-/// A table: what is measured in each row, of a baseline in the first column and of others beside it.
+/// A table: one quantity in each row, with the baseline in the first column and the other subjects beside it.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// The baseline, then the others, each of which gets its ratio to the baseline.
+    /// The baseline, then the others. Each of the others also shows its ratio to the baseline.
     subjects: Vec<&'static str>,
     rows: Vec<Row>,
     notes: Vec<String>,
@@ -59,7 +59,7 @@ impl Table {
         Self { subjects: subjects.into_iter().collect(), rows: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds a row: one set of samples for each subject, empty where there is nothing to measure.
+    /// Adds a row with the samples of each subject. A subject without this quantity has no samples.
     pub(crate) fn row(
         &mut self,
         what: impl Into<String>,
@@ -113,10 +113,10 @@ fn ratio(samples: &Samples, baseline: &Samples) -> String {
     }
 }
 
-/// Three significant digits, and no fraction from a hundred on; thousands apart.
+/// A number with three significant digits, without a fraction from 100 on, and with thousands separators.
 fn number(value: f64) -> String {
     let size = value.abs();
-    // Nothing at all is not to look as if it were merely little.
+    // Zero must not look like a small number.
     if size == 0.0 {
         return "0".to_owned();
     }
@@ -140,7 +140,7 @@ fn number(value: f64) -> String {
     text
 }
 
-/// Everything that one run has measured.
+/// The results of one run.
 #[derive(Debug)]
 pub(crate) struct Report {
     machine: Vec<String>,
@@ -152,7 +152,7 @@ impl Report {
         Self { machine, parts: Vec::new() }
     }
 
-    /// Adds a part, or why it could not run.
+    /// Adds a part, or the reason why it could not run.
     pub(crate) fn add(&mut self, title: &'static str, outcome: Result<Table>) {
         self.parts.push((title, outcome));
     }
@@ -204,7 +204,7 @@ impl Report {
     }
 }
 
-/// The rows with their columns below one another, the first to the left and the others to the right.
+/// The rows as text in aligned columns: the first to the left, the others to the right.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width =
@@ -234,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_short() {
+    fn numbers_have_three_digits() {
         let texts = [0.0, 0.0123, 0.5, 1.234, 12.34, 99.96, 1234.5, 1_234_567.0, -0.5].map(number);
         assert_eq!(texts, ["0", "0.012", "0.50", "1.23", "12.3", "100", "1,234", "1,234,567", "-0.50"]);
     }
 
     #[test]
-    fn the_ratio_is_to_the_baseline_and_what_is_missing_is_shown() {
+    fn the_ratio_is_to_the_baseline_and_a_missing_value_is_shown() {
         let mut table = Table::new(["bare", "ours"]);
         table.row("start", "ms", [[2.0].into_iter().collect(), [3.0, 5.0].into_iter().collect::<Samples>()]);
         table.row("stop", "ms", [Samples::default(), [1.0].into_iter().collect()]);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_did_not_run_is_in_both_reports() {
+    fn both_reports_name_a_part_that_did_not_run() {
         let mut report = Report::new(vec!["a machine".to_owned()]);
         report.add("a part", Err(anyhow::anyhow!("no node")));
         assert!(report.plain().contains("a part\n  not run: no node"));

@@ -1,4 +1,4 @@
-//! What a request to the backend costs inside the real webview, by the routes that a page has.
+//! The cost of a request from the real webview to the backend, by each route.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{
     report::{Samples, Table},
 };
 
-/// By their names in apps/routes/page/page.js.
+/// The routes by their names in apps/routes/page/page.js, with their titles.
 const ROUTES: [(&str, &str); 5] = [
     ("direct", "direct fetch"),
     ("socket", "app, socket"),
@@ -22,22 +22,22 @@ const ROUTES: [(&str, &str); 5] = [
 ];
 
 const ROWS: [(&str, &str); 5] = [
-    ("nothing", "an IPC call that does nothing"),
+    ("nothing", "an empty IPC call"),
     ("get", "GET of a few bytes, one at a time"),
     ("down", "64 MiB down"),
     ("up", "16 MiB up"),
     ("event", "first event of a stream"),
 ];
 
-/// plugin-http takes seconds for each upload.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The time limit of the whole measurement. plugin-http takes seconds for each upload.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let app = workspace.routes()?;
     let (rounds, times) = effort.routes;
     let stage = Stage::set(Some(Plan { rounds, times }))?;
     let launch = stage.launch(&app)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     let took = loop {
         if let Message::Routes { took } = stage.collector.next(deadline)? {
             break took;
@@ -52,9 +52,9 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
         table.row(what, "ms", samples);
     }
     table.note(format!(
-        "{rounds} rounds, by turns, in one page; {times} small requests in each, 10 streams, and one of each large body. The \
-         webview's clock ticks in milliseconds. All carry the token. Into a channel and URI scheme are ways that the plugin does not \
-         go: they open a connection for each request, and the scheme's answers have no beginning before their end."
+        "{rounds} rounds in turn, in one page, each with {times} small requests, 10 streams and one of each large body. The \
+         resolution of the webview's clock is a millisecond. All requests carry the token. \"Into a channel\" and \"URI scheme\" are \
+         rejected designs: they open a connection for each request, and an answer of the scheme arrives only as a whole."
     ));
     Ok(table)
 }

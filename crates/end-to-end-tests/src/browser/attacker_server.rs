@@ -1,4 +1,4 @@
-//! A web server that is not the sidecar: the attacker's, for the most part.
+//! The web server of the attacker.
 
 use std::{io, net::SocketAddr};
 
@@ -12,14 +12,14 @@ use axum::{
 use serde::Deserialize;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// The page that can attack. Every sender shows this one.
+/// The attacking page. All origins serve this one.
 pub const PAGE: &str =
     concat!("<!doctype html><title>page</title><body><script>", include_str!("attacks.js"), "</script>");
 
-/// The same page in a frame whose origin is nobody's: its requests say `Origin: null`.
+/// The same page in a sandboxed frame. Its origin is opaque: its requests have `Origin: null`.
 const SANDBOX: &str = r#"<!doctype html><iframe sandbox="allow-scripts allow-forms" src="/"></iframe>"#;
 
-/// Fetches what it is told, and answers what it could read.
+/// A service worker that fetches a URL for the page, and returns what it could read.
 const WORKER: &str = "
     onactivate = (event) => event.waitUntil(clients.claim());
     onmessage = ({ data, ports: [port] }) =>
@@ -30,12 +30,12 @@ const WORKER: &str = "
 ";
 
 #[derive(Deserialize)]
-struct Detour {
+struct Redirect {
     status: u16,
     to: String,
 }
 
-/// The server, for as long as this lives.
+/// The running server. Drop ends it.
 #[derive(Debug)]
 pub struct AttackerServer {
     port: u16,
@@ -43,14 +43,14 @@ pub struct AttackerServer {
 }
 
 impl AttackerServer {
-    /// Serves at `address`, of any port if that is 0.
+    /// Serves at `address`. Port 0 lets the system choose.
     ///
     /// # Errors
-    /// Somebody else has the address.
+    /// The address is in use.
     pub async fn serve(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let port = listener.local_addr()?.port();
-        // Nothing is kept open, so that the next request for the name asks where it is now.
+        // No connection stays open, so that the next request resolves the name again.
         let close = [(header::CONNECTION, "close")];
         let router = Router::new()
             .route("/", get(async move || (close, Html(PAGE))))
@@ -74,8 +74,8 @@ impl Drop for AttackerServer {
     }
 }
 
-async fn redirect(Query(detour): Query<Detour>) -> (StatusCode, [(header::HeaderName, String); 2]) {
-    let status = StatusCode::from_u16(detour.status).unwrap_or(StatusCode::FOUND);
-    // The page's own server lets the page follow.
-    (status, [(header::LOCATION, detour.to), (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned())])
+async fn redirect(Query(redirect): Query<Redirect>) -> (StatusCode, [(header::HeaderName, String); 2]) {
+    let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
+    // The page's own server allows the page to follow the redirect.
+    (status, [(header::LOCATION, redirect.to), (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned())])
 }

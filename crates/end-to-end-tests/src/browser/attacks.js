@@ -1,11 +1,11 @@
-// What a page can do to another server. Each attack sends to one address, waits until the browser is done with it, and
-// resolves with what the page could read of the answer, or nothing. None of them is refused by the browser itself.
+// The attacks of a page on another server. Each attack sends to one URL, waits until the browser has finished, and
+// resolves with the part of the answer that the page could read, or with nothing. The browser itself refuses none of them.
 
 const simple = { method: "POST", headers: { "content-type": "text/plain" }, body: '{"run":"calc"}' };
 
 const text = async (response) => (await response).text();
 
-/** Resolves once the element has loaded, with the element, or has failed, with nothing. */
+/** Resolves with the element when it has loaded, or with nothing when it has failed. */
 const load = (tag, attributes, event = "onload") =>
   new Promise((resolve) => {
     const element = Object.assign(document.createElement(tag), attributes);
@@ -14,7 +14,7 @@ const load = (tag, attributes, event = "onload") =>
     element.onerror = () => resolve();
   });
 
-/** Resolves once the browser has done with a request that it tells the page nothing else of. */
+/** Resolves when the browser has finished a request of which the page learns nothing else. */
 const finished = (url) =>
   new Promise((resolve) => {
     const observer = new PerformanceObserver((list) => {
@@ -42,7 +42,7 @@ const submit = async (url, method, enctype) => {
 
 const connect = (socket) =>
   new Promise((resolve) => {
-    socket.onmessage = socket.onopen = () => resolve("it is open");
+    socket.onmessage = socket.onopen = () => resolve("open");
     socket.onclose = () => resolve();
   });
 
@@ -54,8 +54,8 @@ const work = (script, message) =>
     worker.postMessage(message);
   });
 
-/** The address behind a redirect of the page's own server. */
-const detour = (url, { home }, status = 302) =>
+/** The URL behind a redirect of the page's own server. */
+const redirected = (url, { home }, status = 302) =>
   `${home}/redirect?status=${status}&to=${encodeURIComponent(url)}`;
 
 const webSocketUrl = (url) => url.replace("http:", "ws:");
@@ -115,16 +115,16 @@ globalThis.attacks = {
   "web socket": (url) => connect(new WebSocket(webSocketUrl(url))),
   "web socket token": (url, { token }) =>
     connect(new WebSocket(webSocketUrl(url), ["pillion", `pillion.bearer.${token}`])),
-  "redirect fetch": (url, at) => text(fetch(detour(url, at))),
-  "redirect no-cors": (url, at) => text(fetch(detour(url, at), { mode: "no-cors" })),
-  "redirect post": (url, at) => text(fetch(detour(url, at, 307), { ...simple, mode: "no-cors" })),
-  "redirect form": (url, at) => submit(detour(url, at, 307), "post", "text/plain"),
-  "redirect image": async (url, at) => (await load("img", { src: detour(url, at) }))?.naturalWidth,
+  "redirect fetch": (url, at) => text(fetch(redirected(url, at))),
+  "redirect no-cors": (url, at) => text(fetch(redirected(url, at), { mode: "no-cors" })),
+  "redirect post": (url, at) => text(fetch(redirected(url, at, 307), { ...simple, mode: "no-cors" })),
+  "redirect form": (url, at) => submit(redirected(url, at, 307), "post", "text/plain"),
+  "redirect image": async (url, at) => (await load("img", { src: redirected(url, at) }))?.naturalWidth,
   "redirect iframe": async (url, at) =>
-    (await load("iframe", { src: detour(url, at) })).contentDocument?.body?.textContent,
+    (await load("iframe", { src: redirected(url, at) })).contentDocument?.body?.textContent,
 };
 
-// Only where the page counts as secure, as those of localhost do.
+// Only for secure contexts, such as the pages of localhost.
 globalThis.attacksFromSecurePages = {
   "service worker": async (url) => {
     await navigator.serviceWorker.register("/worker.js");
@@ -138,7 +138,7 @@ globalThis.attacksFromSecurePages = {
   },
 };
 
-/** Carries out one attack: what was read of the answer, and the status if the browser tells it. */
+/** Carries out one attack. Returns the content that the page could read, and the status if the browser reveals it. */
 globalThis.attack = async (name, target, at) => {
   const url = `${target}/${encodeURIComponent(name)}`;
   const run = globalThis.attacks[name] ?? globalThis.attacksFromSecurePages[name];

@@ -1,6 +1,6 @@
-//! Chromium without a window, driven through `chromedriver`.
+//! A headless Chromium, driven through `chromedriver`.
 
-#![expect(clippy::disallowed_methods, reason = "the driver is owned here, and ended on drop")]
+#![expect(clippy::disallowed_methods, reason = "drop kills the driver")]
 
 use std::{
     io::{self, BufRead as _, BufReader},
@@ -24,8 +24,8 @@ use tokio::time::timeout;
 use super::SECRET;
 use integration_tests::{ProcessMarker, TEST_TIMEOUT};
 
-/// What keeps a fresh Chromium from calling home, and from asking.
-const QUIET: [&str; 7] = [
+/// Arguments that prevent background traffic and dialogs.
+const BASE_ARGUMENTS: [&str; 7] = [
     "--headless",
     "--disable-gpu",
     "--disable-quic",
@@ -35,62 +35,62 @@ const QUIET: [&str; 7] = [
     "--disable-sync",
 ];
 
-/// Runs one attack of the page, which resolves when the browser is done with it.
+/// Runs one attack of the page. It resolves when the browser has finished.
 const ATTACK: &str = "
     const [name, target, at, done] = arguments;
     attack(name, target, at).then(done, (error) => done({ failed: String(error) }));
 ";
 
-/// What a page could read of an answer.
+/// The part of an answer that a page could read.
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Learned {
-    /// Of its content: the text, or something that the content decides.
+    /// Its content: the text, or a value that depends on the content.
     pub content: Option<Value>,
     /// Its status.
     pub status: Option<u16>,
 }
 
 impl Learned {
-    /// Whether it is what a handler tells.
+    /// Whether it is the answer of a handler.
     #[must_use]
     pub fn is_secret(&self) -> bool {
         self.content.as_ref().is_some_and(|content| content.as_str() == Some(SECRET))
     }
 }
 
-/// The browser. Dropping it ends the driver and all that came of it.
+/// The browser. Drop kills the driver and all its processes.
 #[derive(Debug)]
 pub struct Chromium {
     client: Client,
-    _driver: Driver,
+    _driver: Chromedriver,
 }
 
 impl Chromium {
-    /// Starts the browser with these arguments, as chromium(1) takes them.
+    /// Starts the browser with these arguments (chromium(1)).
     ///
     /// # Errors
     /// The driver or the browser did not start.
     pub async fn launch(arguments: &[String]) -> Result<Self> {
-        let mut driver = Driver::start()?;
+        let mut driver = Chromedriver::start()?;
         let address = format!("http://127.0.0.1:{}", driver.port()?);
-        let mut all: Vec<&str> = QUIET.to_vec();
+        let mut all: Vec<&str> = BASE_ARGUMENTS.to_vec();
         all.extend(arguments.iter().map(String::as_str));
         if rustix::process::geteuid().is_root() {
-            // Chromium refuses to run as root with its sandbox.
+            // Chromium's sandbox does not run as root.
             all.push("--no-sandbox");
         }
         let options = ("goog:chromeOptions".to_owned(), json!({ "args": all }));
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let connecting = builder.capabilities(Capabilities::from_iter([options])).connect(&address);
-        let client = timeout(TEST_TIMEOUT, connecting).await.context("Chromium takes too long")?;
+        let client = timeout(TEST_TIMEOUT, connecting).await.context("Chromium did not start in time")?;
         let client = client.context("Chromium did not start")?;
-        let patience = TimeoutConfiguration::new(Some(TEST_TIMEOUT), Some(TEST_TIMEOUT), None);
-        client.update_timeouts(patience).await?;
+        let timeouts = TimeoutConfiguration::new(Some(TEST_TIMEOUT), Some(TEST_TIMEOUT), None);
+        client.update_timeouts(timeouts).await?;
         Ok(Self { client, _driver: driver })
     }
 
-    /// Shows a page; the attacks are those of its first frame, if `framed`.
+    /// Loads a page. If `framed`, the attacks run in its first frame.
     ///
     /// # Errors
     /// It did not load.
@@ -102,46 +102,46 @@ impl Chromium {
         Ok(())
     }
 
-    /// The attacks that the page knows, in this settings.
+    /// The names of the page's attacks, in order.
     ///
     /// # Errors
-    /// It is not the page.
+    /// The page has no attacks.
     pub async fn attacks(&self) -> Result<Vec<String>> {
         let names = "return Object.keys({ ...attacks, ...(isSecureContext && origin !== 'null' && attacksFromSecurePages) })";
         Ok(serde_json::from_value(self.client.execute(names, vec![]).await?)?)
     }
 
-    /// Has the page carry out one attack. `home` is where its own server is, `token` the right one, stolen.
+    /// Lets the page carry out one attack. `home` is the URL of its own server, and `token` the stolen token of the sidecar.
     ///
     /// # Errors
-    /// The browser did not get to its end.
+    /// The attack did not end.
     pub async fn attack(&self, name: &str, target: &str, home: &str, token: &str) -> Result<Learned> {
         let at = json!({ "home": home, "token": token });
         let arguments = vec![json!(name), json!(target), at];
         let answer = self.client.execute_async(ATTACK, arguments).await;
-        let answer = answer.with_context(|| format!("{name} against {target} came to no end"))?;
+        let answer = answer.with_context(|| format!("{name} against {target} did not end"))?;
         serde_json::from_value(answer.clone()).with_context(|| format!("{name}: {answer}"))
     }
 
-    /// Runs a script on the page, and answers what it gives to its last argument, a function.
+    /// Runs a script on the page. Returns the value that the script passes to its last argument, a function.
     ///
     /// # Errors
-    /// It threw.
+    /// The script threw an exception.
     pub async fn execute(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
         Ok(self.client.execute_async(script, arguments).await?)
     }
 }
 
-/// `chromedriver`, and all that comes of it.
+/// `chromedriver` and all its processes.
 #[derive(Debug)]
-struct Driver {
+struct Chromedriver {
     child: Child,
     marker: ProcessMarker,
-    /// The browser's profile, and what is left behind by whoever is killed.
+    /// The browser's profile, and the temporary files of killed processes.
     _home: TempDir,
 }
 
-impl Driver {
+impl Chromedriver {
     fn start() -> Result<Self> {
         let (marker, home) = (ProcessMarker::new()?, tempfile::tempdir()?);
         let child = Command::new("chromedriver")
@@ -155,7 +155,7 @@ impl Driver {
         Ok(Self { child, marker, _home: home })
     }
 
-    /// The port that it says it has chosen. What else it says is read, and nobody's concern.
+    /// Reads the port that it has chosen from its output. Drains the rest of the output.
     fn port(&mut self) -> Result<u16> {
         const BEFORE: &str = "started successfully on port ";
         let mut output = BufReader::new(self.child.stdout.take().context("its stdout is not piped")?);
@@ -168,15 +168,15 @@ impl Driver {
             }
             line.clear();
         }
-        bail!("chromedriver named no port")
+        bail!("chromedriver did not print its port")
     }
 }
 
-impl Drop for Driver {
+impl Drop for Chromedriver {
     fn drop(&mut self) {
         let alive = self.marker.alive().unwrap_or_default();
         for process in &alive {
-            // One that has just ended cannot be killed, and need not be.
+            // It may have ended in the meantime.
             let _ = process.signal(Signal::KILL);
         }
         let _ = self.child.wait();

@@ -1,4 +1,4 @@
-//! A real Chromium, pages of somebody else for it to show, and what these try against servers on loopback.
+//! A real Chromium with the pages of an attacker, and their attacks on servers on loopback.
 
 mod attacker_server;
 mod chromium;
@@ -8,5 +8,5 @@ pub use attacker_server::{AttackerServer, PAGE};
 pub use chromium::{Chromium, Learned};
 pub use resolver::Resolver;
 
-/// What a handler tells, and no page of somebody else may read.
+/// The answer of a handler. No foreign page may read it.
 pub const SECRET: &str = "only-for-the-app";

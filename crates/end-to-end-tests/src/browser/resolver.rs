@@ -1,4 +1,4 @@
-//! Says where a name is, and something else a moment later: what DNS rebinding does.
+//! A name resolution that changes its answer: DNS rebinding.
 
 use std::{
     io,
@@ -12,8 +12,8 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A SOCKS proxy, which browsers leave the resolution of names to (RFC 1928). Chromium takes no other resolver from its
-/// command line, and the system's own is not ours to change.
+/// A SOCKS proxy: browsers let it resolve names (RFC 1928). Chromium accepts no other resolver on its command line, and the
+/// test must not change that of the system.
 #[derive(Debug)]
 pub struct Resolver {
     port: u16,
@@ -22,10 +22,10 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Answers every name with `first`.
+    /// Resolves every name to `first`.
     ///
     /// # Errors
-    /// Without a port on loopback.
+    /// There is no free port on loopback.
     pub async fn start(first: Ipv4Addr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -37,7 +37,7 @@ impl Resolver {
                 let mut open = JoinSet::new();
                 while let Ok((client, _)) = listener.accept().await {
                     let answer = *answer.lock().unwrap_or_else(PoisonError::into_inner);
-                    // A connection that fails is the browser's to report.
+                    // The browser reports a failed connection.
                     open.spawn(async move { connect(client, answer).await.unwrap_or_default() });
                 }
             }
@@ -45,12 +45,12 @@ impl Resolver {
         Ok(Self { port, answer, _connections: connections })
     }
 
-    /// From now on every name is at `address`.
+    /// From now on, resolves every name to `address`.
     pub fn answers(&self, address: Ipv4Addr) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = address;
     }
 
-    /// What has Chromium ask here.
+    /// The argument that makes Chromium use this proxy.
     #[must_use]
     pub fn argument(&self) -> String {
         format!("--proxy-server=socks5://127.0.0.1:{}", self.port)
@@ -59,13 +59,13 @@ impl Resolver {
 
 async fn connect(mut client: TcpStream, address: Ipv4Addr) -> io::Result<()> {
     const VERSION: u8 = 5;
-    const BY_NAME: u8 = 3;
-    let mut methods = vec![0; usize::from(second(&mut client).await?)];
+    const DOMAIN_NAME: u8 = 3;
+    let mut methods = vec![0; usize::from(second_byte(&mut client).await?)];
     client.read_exact(&mut methods).await?;
     client.write_all(&[VERSION, 0]).await?;
     let [.., kind, length] = read::<5>(&mut client).await?;
-    if kind != BY_NAME {
-        return Err(io::Error::other("an address needs no resolver"));
+    if kind != DOMAIN_NAME {
+        return Err(io::Error::other("the browser sent an address instead of a name"));
     }
     client.read_exact(&mut vec![0; length.into()]).await?;
     let port = client.read_u16().await?;
@@ -74,7 +74,7 @@ async fn connect(mut client: TcpStream, address: Ipv4Addr) -> io::Result<()> {
     copy_bidirectional(&mut client, &mut server).await.map(drop)
 }
 
-async fn second(client: &mut TcpStream) -> io::Result<u8> {
+async fn second_byte(client: &mut TcpStream) -> io::Result<u8> {
     Ok(read::<2>(client).await?[1])
 }
 

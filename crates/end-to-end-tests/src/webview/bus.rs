@@ -1,6 +1,6 @@
-//! A session of the app's own: on Linux, instances of an app find each other on the session's D-Bus.
+//! A D-Bus session of the test's own: on Linux, instances of an app find each other on the session bus.
 
-#![expect(clippy::disallowed_methods, reason = "the daemon is owned here, and ended on drop")]
+#![expect(clippy::disallowed_methods, reason = "drop kills the daemon")]
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-/// A message bus without any service, which ends with this value.
+/// A message bus without services. Drop ends it.
 #[derive(Debug)]
 pub struct Bus {
     daemon: Child,
@@ -19,7 +19,7 @@ pub struct Bus {
     _folder: TempDir,
 }
 
-/// No service may be started by a message: on a developer's machine there are many.
+/// Messages start no services: a developer's machine has many of them.
 const CONFIGURATION: &str = r#"<busconfig>
   <type>session</type>
   <listen>unix:dir=/tmp</listen>
@@ -35,14 +35,14 @@ impl Bus {
     /// The environment variable that names the session's bus.
     pub const VARIABLE: &str = "DBUS_SESSION_BUS_ADDRESS";
 
-    /// What it is set to where there is to be none: an address of no transport that D-Bus knows. Where the variable is unset,
-    /// the developer's own session is found all the same, below `XDG_RUNTIME_DIR`.
+    /// The value that disables the session bus: an address with an unknown transport. If the variable were unset, D-Bus would
+    /// find the developer's own session below `XDG_RUNTIME_DIR`.
     pub const NONE: &str = "disabled:";
 
-    /// Starts one, and waits until it takes connections: that is when it prints its address (`dbus-daemon(1)`).
+    /// Starts a bus, and waits until it accepts connections: it prints its address then (`dbus-daemon(1)`).
     ///
     /// # Errors
-    /// There is no `dbus-daemon`, or it ended at once.
+    /// `dbus-daemon` is not installed, or ended at once.
     pub fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let configuration = folder.path().join("bus.conf");
@@ -64,7 +64,7 @@ impl Bus {
         Ok(bus)
     }
 
-    /// What to set [`Bus::VARIABLE`] to.
+    /// The value for [`Bus::VARIABLE`].
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address

@@ -1,19 +1,19 @@
-//! Colours as a person names them.
+//! The everyday names of colours.
 
 use anyhow::{Context, Result, bail};
 
-/// The colours that the states of the backend are shown in, and everything else.
+/// The colours in which the app shows the states of the backend, and all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hue {
-    /// Something is wrong.
+    /// An error.
     Red,
-    /// Something is awaited.
+    /// A wait.
     Amber,
-    /// All is well.
+    /// A success.
     Green,
-    /// Too pale to be called a colour.
+    /// Too little chroma for a colour name.
     Grey,
-    /// None of these.
+    /// Another colour.
     Other,
 }
 
@@ -22,13 +22,13 @@ impl Hue {
     /// <https://www.w3.org/TR/css-color-4/#serializing-sRGB-values>.
     ///
     /// # Errors
-    /// It is in another form.
+    /// The colour has another form.
     pub fn of(css: &str) -> Result<Self> {
         let channels = css
             .strip_prefix("rgba(")
             .or_else(|| css.strip_prefix("rgb("))
             .and_then(|rest| rest.strip_suffix(')'));
-        let channels = channels.with_context(|| format!("`{css}` is no computed sRGB colour"))?;
+        let channels = channels.with_context(|| format!("`{css}` is not a computed sRGB colour"))?;
         let channels: Vec<f64> =
             channels.split(',').map(|channel| channel.trim().parse()).collect::<Result<_, _>>()?;
         let [red, green, blue, ..] = channels[..] else { bail!("`{css}` lacks a channel") };
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_are_refused() {
+    fn other_forms_are_rejected() {
         for css in ["", "green", "oklch(0.7 0.1 150)", "rgb(1, 2)", "rgb(a, b, c)"] {
             assert!(Hue::of(css).is_err(), "{css}");
         }

@@ -1,6 +1,6 @@
-//! The WebDriver server between us and the webview.
+//! The WebDriver server between the test and the webview.
 
-#![expect(clippy::disallowed_methods, reason = "the driver is owned here, and ended on drop")]
+#![expect(clippy::disallowed_methods, reason = "drop ends the driver")]
 
 use std::{
     env, io,
@@ -18,26 +18,26 @@ use tokio::{net::TcpStream, time::sleep};
 use super::Bus;
 use integration_tests::{ProcessMarker, TEST_TIMEOUT};
 
-/// The file names of the drivers' own programs, which are no part of the app that they start.
+/// The programs of the drivers themselves. They do not belong to the app that they start.
 pub(super) const PROGRAMS: [&str; 2] = ["tauri-driver", "WebKitWebDriver"];
 
-/// Which server to go through.
+/// The WebDriver server to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Driver {
-    /// Tauri's own front of the platform's driver, at this path: <https://v2.tauri.app/develop/tests/webdriver/>.
+    /// Tauri's front end of the platform's driver, at this path: <https://v2.tauri.app/develop/tests/webdriver/>.
     Tauri(PathBuf),
-    /// `WebKitWebDriver` from the `PATH`, with the two variables set that tauri-driver would set.
+    /// `WebKitWebDriver` from the `PATH`, with the two variables that tauri-driver would set.
     WebKit,
 }
 
 impl Driver {
-    /// tauri-driver where `TAURI_DRIVER` says, or from the `PATH`.
+    /// The tauri-driver that `TAURI_DRIVER` names, or that in the `PATH`.
     #[must_use]
     pub fn tauri() -> Self {
         Self::Tauri(env::var_os("TAURI_DRIVER").map_or_else(|| "tauri-driver".into(), PathBuf::from))
     }
 
-    /// The command, and the ports that it will listen on, the one to talk to first.
+    /// The command, and the ports on which it will listen. The test uses the first one.
     fn command(&self) -> Result<(Command, Vec<u16>)> {
         let [port, native] = free_ports()?;
         Ok(match self {
@@ -48,7 +48,7 @@ impl Driver {
             }
             Self::WebKit => {
                 let mut command = Command::new("WebKitWebDriver");
-                // Tauri lets itself be driven only when asked to: TAURI_AUTOMATION for 1.x, the other for 2.x.
+                // Tauri allows automation only with a variable: TAURI_AUTOMATION in 1.x, the other one in 2.x.
                 command.env("TAURI_AUTOMATION", "true").env("TAURI_WEBVIEW_AUTOMATION", "true");
                 command.args(["--host=127.0.0.1".to_owned(), format!("--port={port}")]);
                 (command, vec![port])
@@ -65,7 +65,7 @@ impl Driver {
     }
 }
 
-/// A driver that takes sessions.
+/// A driver that accepts sessions.
 #[derive(Debug)]
 pub(super) struct DriverProcess {
     pub(super) kind: Driver,
@@ -74,7 +74,7 @@ pub(super) struct DriverProcess {
 }
 
 impl DriverProcess {
-    /// Starts the driver. The app inherits what is set here: the marker, a home of its own, and the session's bus.
+    /// Starts the driver. The app inherits its environment: the marker, a home directory of its own, and the session bus.
     pub(super) async fn start(kind: &Driver, marker: &ProcessMarker, home: &Path, bus: &str) -> Result<Self> {
         let (mut command, ports) = kind.command()?;
         command.env(ProcessMarker::VARIABLE, marker.value()).env(Bus::VARIABLE, bus);
@@ -91,7 +91,7 @@ impl DriverProcess {
         Ok(running)
     }
 
-    /// Waits until the driver takes connections. No driver says when that is, so there is nothing to do but to ask.
+    /// Waits until the driver accepts connections. Drivers do not report that; therefore this polls.
     async fn accepts(&mut self, port: u16) -> Result<()> {
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
@@ -99,7 +99,7 @@ impl DriverProcess {
                 bail!("the WebDriver server ended at once: {status}");
             }
             if begun.elapsed() > TEST_TIMEOUT {
-                bail!("the WebDriver server took no connection within {TEST_TIMEOUT:?}");
+                bail!("the WebDriver server accepted no connection within {TEST_TIMEOUT:?}");
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -109,7 +109,7 @@ impl DriverProcess {
 
 impl Drop for DriverProcess {
     fn drop(&mut self) {
-        // Asked with SIGTERM, tauri-driver ends the driver behind it.
+        // On SIGTERM, tauri-driver ends the driver behind it.
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
@@ -117,7 +117,7 @@ impl Drop for DriverProcess {
     }
 }
 
-/// Ports that nobody has just now. The drivers neither choose one themselves nor take a listener.
+/// Ports that are free at the moment. The drivers neither choose a port themselves nor accept a listener.
 fn free_ports() -> io::Result<[u16; 2]> {
     let listeners =
         [TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?];

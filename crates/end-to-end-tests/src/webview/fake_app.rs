@@ -1,4 +1,4 @@
-//! `fake-app` as an app with a sidecar and pages, which dies when its test ends.
+//! `fake-app` as an app with a sidecar and pages. It dies with its test.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -8,11 +8,11 @@ use tokio::{io::AsyncReadExt as _, net::TcpListener, time::timeout};
 use super::{App, Driver};
 use integration_tests::TEST_TIMEOUT;
 
-/// Starts the `fake-app` that lies beside the program of its sidecar, and waits until that is ready. The `variables` are those
-/// of `apps/fake-app/src/page.rs`.
+/// Starts the `fake-app` beside the program of its sidecar, and waits until the sidecar is ready. `apps/fake-app/src/page.rs`
+/// describes the `variables`.
 ///
 /// # Errors
-/// As those of [`App::launch`], or the sidecar did not get ready.
+/// As [`App::launch`], or the sidecar did not become ready.
 pub async fn launch_fake_app(
     sidecar: &Path,
     arguments: &[&str],
@@ -21,12 +21,12 @@ pub async fn launch_fake_app(
     let name = sidecar.file_name().and_then(|name| name.to_str()).context("the sidecar has no name")?;
     let test = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = test.local_addr()?.port();
-    // The driver hands on no arguments that are the test's own.
+    // The driver does not pass the test's arguments to the app: a script does.
     let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
     let variables: String =
         variables.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect();
     let program = sidecar.with_file_name("fake-app");
-    let program = quoted(program.to_str().context("the path of the app is no text")?);
+    let program = quoted(program.to_str().context("the path of the app is not UTF-8")?);
     let arguments = arguments.join(" ");
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("fake-app-of-a-test");
@@ -34,8 +34,8 @@ pub async fn launch_fake_app(
     fs::write(&script, format!("#!/bin/sh\n{line}\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     let app = App::launch(Driver::tauri(), &script).await?;
-    // It says so once its sidecar is ready, and goes on when the connection ends.
+    // The app reports when its sidecar is ready, and continues when the connection ends.
     let ready = async { test.accept().await?.0.read_exact(&mut [0; 5]).await };
-    timeout(TEST_TIMEOUT, ready).await.context("the sidecar did not get ready")??;
+    timeout(TEST_TIMEOUT, ready).await.context("the sidecar did not become ready")??;
     Ok(app)
 }

@@ -1,5 +1,5 @@
-//! The real app in its real webview, driven from outside: WebDriver for what is on the page, X11 for what a person does
-//! to the window, `/proc` for what is left afterwards. Linux only, as `WebKitWebDriver` is.
+//! A real app in its real webview, driven from outside: WebDriver for the page, X11 for a person's actions on the window, and
+//! `/proc` for the remaining processes. Linux only, as `WebKitWebDriver` is.
 
 mod bus;
 mod colour;
@@ -25,27 +25,27 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use window::Window;
 
-/// The app, running. Dropping it ends the driver and whatever is left of the app.
+/// The running app. Drop ends the driver and all remaining processes of the app.
 #[derive(Debug)]
 pub struct App {
     page: Page,
     marker: ProcessMarker,
     _driver: DriverProcess,
-    /// The app's data, caches and settings; the developer's own are not touched.
+    /// The app's data, caches and settings, apart from those of the developer.
     _home: TempDir,
 }
 
 impl App {
-    /// Starts the program at `app` under `driver`, and waits until its page has loaded. There is no session bus, so that
-    /// it knows of no other instance.
+    /// Starts the program at `app` under `driver`, and waits until its page has loaded. Without a session bus the app cannot
+    /// find another instance.
     ///
     /// # Errors
-    /// The driver or the app did not start, or no page came.
+    /// The driver or the app did not start, or no page loaded.
     pub async fn launch(driver: Driver, app: &Path) -> Result<Self> {
         Self::launch_at(driver, app, Bus::NONE).await
     }
 
-    /// The same in the session of this bus.
+    /// Like [`Self::launch`], with this session bus.
     ///
     /// # Errors
     /// As above.
@@ -54,7 +54,7 @@ impl App {
     }
 
     async fn launch_at(driver: Driver, app: &Path, bus: &str) -> Result<Self> {
-        let app = app.canonicalize().with_context(|| format!("there is no app at {}", app.display()))?;
+        let app = app.canonicalize().with_context(|| format!("no app at {}", app.display()))?;
         let home = tempfile::tempdir()?;
         let marker = ProcessMarker::new()?;
         let driver = DriverProcess::start(&driver, &marker, home.path(), bus).await?;
@@ -62,59 +62,57 @@ impl App {
         Ok(Self { page, marker, _driver: driver, _home: home })
     }
 
-    /// What the window shows.
+    /// The page in the window.
     #[must_use]
     pub fn page(&self) -> &Page {
         &self.page
     }
 
-    /// The processes of the app that are alive: the shell, its backend and the webview's helpers, but not the drivers.
+    /// The live processes of the app: the shell, its backend and the webview's helpers, without the drivers.
     ///
     /// # Errors
-    /// They could not be looked for.
+    /// `/proc` could not be read.
     pub fn processes(&self) -> io::Result<Vec<LiveProcess>> {
         let mut alive = self.marker.alive()?;
         alive.retain(|process| !driver::PROGRAMS.iter().any(|driver| process.runs(driver)));
         Ok(alive)
     }
 
-    /// Makes the window's inside this many pixels wide and high, and waits until the page is laid out anew.
+    /// Resizes the content of the window to this number of pixels, and waits until the page has its new layout.
     ///
     /// # Errors
-    /// There is no such window, or the page kept its size.
+    /// There is no window, or the page kept its size.
     pub async fn resize(&self, width: u32, height: u32) -> Result<()> {
         Window::of(&self.processes()?)?.resize(width, height)?;
         self.page.sized(width, height).await
     }
 
-    /// The app's window, to be watched. It loses the keyboard.
+    /// Takes the keyboard focus from the app's window, and watches the window.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no window.
     pub fn watch_window(&self) -> Result<WatchedWindow> {
         Window::of(&self.processes()?)?.watch()
     }
 
-    /// Closes the window as a person does it, and waits until every process that the app consisted of has ended.
-    /// Answers those that have not, which is nobody's wish.
+    /// Closes the window as a person does, and waits until every process of the app has ended. Returns those that have not.
     ///
     /// # Errors
-    /// There is no window, or the processes could not be looked for.
+    /// There is no window, or `/proc` could not be read.
     pub async fn close(self) -> Result<Vec<LiveProcess>> {
         Window::of(&self.processes()?)?.close()?;
         self.end().await
     }
 
-    /// Waits until every process that the app consists of has ended, and answers those that have not. Something must have
-    /// been done to the app before.
+    /// Waits until every process of the app has ended. Returns those that have not. The caller has ended the app before.
     ///
     /// # Errors
-    /// The processes could not be looked for.
+    /// `/proc` could not be read.
     pub async fn end(self) -> Result<Vec<LiveProcess>> {
         let processes = self.processes()?;
         tokio::task::spawn_blocking(move || {
             wait_for_end(&processes);
-            // What was started in the meantime counts as well.
+            // Processes that were started in the meantime count as well.
             Ok(self.processes()?)
         })
         .await?
@@ -122,18 +120,18 @@ impl App {
 }
 
 impl Drop for App {
-    /// A test that fails half-way closes no window. Nothing of the app may outlive it all the same.
+    /// A failed test closes no window. No process of the app may outlive it.
     fn drop(&mut self) {
         let Ok(processes) = self.processes() else { return };
         for process in &processes {
-            // One that has just ended cannot be killed, and need not be.
+            // It may have ended in the meantime.
             let _ = process.signal(Signal::KILL);
         }
         wait_for_end(&processes);
     }
 }
 
-/// Waits until all of them have ended, or have had the time for it.
+/// Waits until all of them have ended, or until the time limit.
 fn wait_for_end(processes: &[LiveProcess]) {
     let deadline = Instant::now() + TEST_TIMEOUT;
     let _ = processes.iter().all(|process| process.ends_before(deadline));

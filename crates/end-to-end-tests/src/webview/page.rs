@@ -1,4 +1,4 @@
-//! What the window shows, read and used through WebDriver.
+//! The page in the window, read and used through WebDriver.
 
 use std::{io::Cursor, path::Path, time::Duration};
 
@@ -18,11 +18,11 @@ use integration_tests::TEST_TIMEOUT;
 /// The states of the backend as the page names them in `data-state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownState {
-    /// Not there yet.
+    /// The page waits for it.
     Connecting,
-    /// There.
+    /// The page is connected to it.
     Connected,
-    /// Not there, and why.
+    /// The page shows why it is down.
     Error,
 }
 
@@ -30,7 +30,7 @@ pub enum ShownState {
 #[derive(Debug)]
 pub struct Page(Client);
 
-/// Resolves as soon as the status element is in the state of the first argument, which the page itself notices.
+/// Resolves as soon as the status element has the state of the first argument. An observer in the page notices that.
 const IN_STATE: &str = r#"
     const [wanted, done] = arguments;
     const check = () => {
@@ -44,7 +44,7 @@ const IN_STATE: &str = r#"
     check();
 "#;
 
-/// Resolves with the text of the element of the first argument as soon as that is a value, and another than the second.
+/// Resolves with the text of the element of the first argument as soon as it is a value other than the second argument.
 const REPLACED: &str = r#"
     const [selector, old, done] = arguments;
     const check = () => {
@@ -58,7 +58,7 @@ const REPLACED: &str = r#"
     check();
 "#;
 
-/// Resolves as soon as the page is as large as the arguments say and was painted at that size.
+/// Resolves as soon as the page has the size of the arguments and has been painted at that size.
 const SIZED: &str = "
     const [width, height, done] = arguments;
     const check = () => {
@@ -70,13 +70,13 @@ const SIZED: &str = "
     check();
 ";
 
-/// Resolves once what the page shows now was painted: the callback runs before a frame, the next one after it.
+/// Resolves when the current page has been painted: the first callback runs before a frame, and the second one after it.
 const PAINTED: &str = "
     const [done] = arguments;
     requestAnimationFrame(() => requestAnimationFrame(() => done(true)));
 ";
 
-/// Asks the shell as the page's own code does, and answers `{ok}` or `{error}`.
+/// Invokes a command as the page's own code does. Resolves with `{ok}` or `{error}`.
 const INVOKE: &str = "
     const [command, payload, done] = arguments;
     window.__TAURI_INTERNALS__.invoke(command, payload).then(
@@ -97,18 +97,18 @@ impl Page {
         Ok(Self(client))
     }
 
-    /// The text of the first element that a CSS selector finds.
+    /// The text of the first element that matches a CSS selector.
     ///
     /// # Errors
-    /// There is none.
+    /// No element matches.
     pub async fn text(&self, selector: &str) -> Result<String> {
         Ok(self.element(selector).await?.text().await?)
     }
 
-    /// The colour of that element's text, in a word.
+    /// The name of the colour of that element's text.
     ///
     /// # Errors
-    /// There is no such element, or its colour has no name here.
+    /// No element matches, or its colour has another form.
     pub async fn hue(&self, selector: &str) -> Result<Hue> {
         Hue::of(&self.element(selector).await?.css_value("color").await?)
     }
@@ -116,7 +116,7 @@ impl Page {
     /// Clicks that element.
     ///
     /// # Errors
-    /// There is none, or it is covered.
+    /// No element matches, or another element covers it.
     pub async fn click(&self, selector: &str) -> Result<()> {
         Ok(self.element(selector).await?.click().await?)
     }
@@ -124,19 +124,19 @@ impl Page {
     /// Waits until the page shows this state of the backend.
     ///
     /// # Errors
-    /// It did not within [`TEST_TIMEOUT`]; the error says what it showed instead.
+    /// It did not within [`TEST_TIMEOUT`]. The error says what the page shows.
     pub async fn wait_for_state(&self, state: ShownState) -> Result<()> {
         if self.0.execute_async(IN_STATE, vec![json!(state.name())]).await.is_ok() {
             return Ok(());
         }
         let shown = self.text("body").await?;
-        bail!("the page did not get {} within {TEST_TIMEOUT:?}; it shows:\n{shown}", state.name())
+        bail!("the page did not become {} within {TEST_TIMEOUT:?}; it shows:\n{shown}", state.name())
     }
 
-    /// Waits until an element shows another value than `old`, and answers that. A dash is no value.
+    /// Waits until an element shows a value other than `old`, and returns it. A dash does not count as a value.
     ///
     /// # Errors
-    /// It did not within [`TEST_TIMEOUT`]; the error says what the page showed instead.
+    /// It did not within [`TEST_TIMEOUT`]. The error says what the page shows.
     pub async fn wait_for_change(&self, selector: &str, old: &str) -> Result<String> {
         if let Ok(text) = self.0.execute_async(REPLACED, vec![json!(selector), json!(old)]).await {
             return Ok(text.as_str().unwrap_or_default().to_owned());
@@ -145,10 +145,10 @@ impl Page {
         bail!("{selector} did not change from {old} within {TEST_TIMEOUT:?}; the page shows:\n{shown}")
     }
 
-    /// Calls a command of the shell.
+    /// Invokes a command of the shell.
     ///
     /// # Errors
-    /// The command was refused or failed: then with what it answered.
+    /// The command was refused or failed. The error holds its answer.
     pub async fn invoke(&self, command: &str, payload: Value) -> Result<Value> {
         let mut answer = self.0.execute_async(INVOKE, vec![json!(command), payload]).await?;
         match answer.get_mut("ok") {
@@ -157,15 +157,15 @@ impl Page {
         }
     }
 
-    /// Runs a script, and answers what it returns.
+    /// Runs a script, and returns its result.
     ///
     /// # Errors
-    /// It threw.
+    /// The script threw an exception.
     pub async fn execute(&self, script: &str) -> Result<Value> {
         Ok(self.0.execute(script, Vec::new()).await?)
     }
 
-    /// Loads the page anew, and waits until it is there.
+    /// Reloads the page, and waits until it has loaded.
     ///
     /// # Errors
     /// It did not load.
@@ -173,10 +173,10 @@ impl Page {
         Ok(self.0.refresh().await?)
     }
 
-    /// Goes on with the page in the window of this label.
+    /// Switches to the page in the window with this label.
     ///
     /// # Errors
-    /// There is no such window.
+    /// No window has this label.
     pub async fn switch_to(&self, label: &str) -> Result<()> {
         for window in self.0.windows().await? {
             self.0.switch_to_window(window).await?;
@@ -184,24 +184,24 @@ impl Page {
                 return Ok(());
             }
         }
-        bail!("no window is called {label}")
+        bail!("no window has the label {label}")
     }
 
-    /// Writes what the window shows to `file`, as PNG.
+    /// Writes a screenshot of the window to `file`, as PNG.
     ///
     /// # Errors
-    /// The driver made no picture, there is nothing on it, or it could not be written.
+    /// The driver returned no screenshot, the screenshot is blank, or the file could not be written.
     pub async fn screenshot(&self, file: &Path) -> Result<()> {
-        // A page can be in a state that nobody has seen yet: the window would still be blank.
+        // The page can be in a state that was not painted yet. The window would be blank.
         self.0.execute_async(PAINTED, Vec::new()).await?;
-        let picture = self.0.screenshot().await?;
-        if is_blank(&picture)? {
+        let screenshot = self.0.screenshot().await?;
+        if is_blank(&screenshot)? {
             bail!("the window is blank");
         }
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        std::fs::write(file, picture).with_context(|| format!("cannot write {}", file.display()))
+        std::fs::write(file, screenshot).with_context(|| format!("cannot write {}", file.display()))
     }
 
     pub(super) async fn sized(&self, width: u32, height: u32) -> Result<()> {
@@ -211,7 +211,7 @@ impl Page {
 
     async fn element(&self, selector: &str) -> Result<Element> {
         let found = self.0.find(Locator::Css(selector)).await;
-        found.with_context(|| format!("no {selector} on the page"))
+        found.with_context(|| format!("no element matches {selector}"))
     }
 }
 
@@ -236,7 +236,7 @@ fn is_blank(picture: &[u8]) -> Result<bool> {
     Ok(pixels.all(|pixel| Some(pixel) == first))
 }
 
-/// A driver waits for ever for an app that never shows a window.
+/// A driver waits without a limit for an app that never shows a window.
 async fn connecting_within(
     connecting: impl Future<Output = Result<Client, fantoccini::error::NewSessionError>>,
 ) -> Result<Client> {

@@ -1,4 +1,4 @@
-//! What a person does to a window, without the window manager that they would do it through.
+//! A person's actions on a window, without a window manager.
 
 use std::time::Instant;
 
@@ -29,12 +29,12 @@ pub(super) struct Window {
     id: Id,
 }
 
-/// A window whose changes are noticed, and at first without the keyboard.
+/// A window whose changes are observed. At first it does not have the keyboard focus.
 #[derive(Debug)]
 pub struct WatchedWindow(Window);
 
 impl Window {
-    /// The one window of these processes that can be asked to close.
+    /// The window of these processes that accepts a request to close.
     pub(super) fn of(processes: &[LiveProcess]) -> Result<Self> {
         let (connection, screen) = RustConnection::connect(None).context("no X display")?;
         let root = connection.setup().roots[screen].root;
@@ -51,7 +51,7 @@ impl Window {
         Ok(Self { connection, screen, id })
     }
 
-    /// Asks the window to close, as the button in its frame does (ICCCM 4.2.8.1, Window Deletion):
+    /// Requests the window to close, as the button in its frame does (ICCCM 4.2.8.1, Window Deletion):
     /// <https://x.org/releases/current/doc/xorg-docs/icccm/icccm.html#Window_Deletion>.
     pub(super) fn close(&self) -> Result<()> {
         let protocols = atom(&self.connection, "WM_PROTOCOLS")?;
@@ -61,7 +61,7 @@ impl Window {
         Ok(())
     }
 
-    /// Takes the keyboard from the window, as another one does that comes to the front, and follows what becomes of it.
+    /// Takes the keyboard focus from the window, as another window in front of it does, and observes the window.
     pub(super) fn watch(self) -> Result<WatchedWindow> {
         let root = self.connection.setup().roots[self.screen].root;
         self.connection.set_input_focus(InputFocus::NONE, root, x11rb::CURRENT_TIME)?.check()?;
@@ -79,31 +79,31 @@ impl Window {
 }
 
 impl WatchedWindow {
-    /// Waits until the window has the keyboard. Blocks.
+    /// Waits until the window has the keyboard focus. Blocks.
     ///
     /// # Errors
-    /// It did not come in time.
+    /// It did not happen in time.
     pub fn has_keyboard(&self) -> Result<()> {
-        self.sees(|event| matches!(event, Event::FocusIn(_)))
+        self.wait_for_event(|event| matches!(event, Event::FocusIn(_)))
     }
 
-    /// Takes the window off the screen, which is what GTK takes for minimising where no window manager says more.
+    /// Unmaps the window. Without a window manager, GTK takes that for minimising.
     ///
     /// # Errors
-    /// There is no such window any more.
+    /// The window is gone.
     pub fn minimise(&self) -> Result<()> {
         Ok(self.0.connection.unmap_window(self.0.id)?.check()?)
     }
 
-    /// Waits until the window is on the screen again. Blocks.
+    /// Waits until the window is mapped again. Blocks.
     ///
     /// # Errors
-    /// It did not come in time.
+    /// It did not happen in time.
     pub fn is_back(&self) -> Result<()> {
-        self.sees(|event| matches!(event, Event::MapNotify(_)))
+        self.wait_for_event(|event| matches!(event, Event::MapNotify(_)))
     }
 
-    fn sees(&self, wanted: impl Fn(&Event) -> bool) -> Result<()> {
+    fn wait_for_event(&self, wanted: impl Fn(&Event) -> bool) -> Result<()> {
         let deadline = Instant::now() + TEST_TIMEOUT;
         while !wanted(&next_event(&self.0.connection, deadline)?) {}
         Ok(())
@@ -116,10 +116,10 @@ fn next_event(connection: &RustConnection, deadline: Instant) -> Result<Event> {
             return Ok(event);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        ensure!(!left.is_zero(), "what the window was to do did not happen within {TEST_TIMEOUT:?}");
+        ensure!(!left.is_zero(), "the expected event of the window did not come within {TEST_TIMEOUT:?}");
         let mut readable = [PollFd::new(connection.stream(), PollFlags::IN)];
         match poll(&mut readable, Some(&Timespec::try_from(left)?)) {
-            // A signal handler ran on this thread, such as tokio's for SIGCHLD.
+            // A signal handler ran on this thread, for example tokio's handler of SIGCHLD.
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -130,13 +130,13 @@ fn atom(connection: &RustConnection, name: &str) -> Result<u32> {
     Ok(connection.intern_atom(false, name.as_bytes())?.reply()?.atom)
 }
 
-/// Whether the window is on the screen. GTK has another one that never is, for talking to the session.
+/// Whether the window is on the screen. GTK has another one for the session, which never is.
 fn is_shown(connection: &RustConnection, window: Id) -> bool {
     let attributes = connection.get_window_attributes(window).ok().and_then(|cookie| cookie.reply().ok());
     attributes.is_some_and(|attributes| attributes.map_state == MapState::VIEWABLE)
 }
 
-/// A property's 32-bit values, if the window has it. It may be gone by now; then it has not.
+/// The 32-bit values of a property, if the window exists and has it.
 fn property(connection: &RustConnection, window: Id, name: u32, kind: AtomEnum) -> Option<Vec<u32>> {
     let reply = connection.get_property(false, window, name, kind, 0, 64).ok()?.reply().ok()?;
     let values: Vec<u32> = reply.value32()?.collect();

@@ -1,4 +1,4 @@
-//! Each death against each kind of sidecar, found by a marker in the environment 5 s later at the latest.
+//! Each death with each kind of sidecar. The search for survivors ends 5 s after the death.
 
 use integration_tests::{
     orphans::{Death, HostKind, Moment, Scenario, SidecarKind},
@@ -7,9 +7,9 @@ use integration_tests::{
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
-use crate::stage::Stage;
+use crate::app_folder::AppFolder;
 
-/// One that obeys, and one for each way not to: within its group, out of it, and behind a process that is in between.
+/// A cooperative sidecar, and three with processes in its group, outside its group, and behind a wrapper.
 const KINDS: [SidecarKind; 4] = [
     SidecarKind::Cooperative,
     SidecarKind::GrandchildIgnoresSigterm,
@@ -17,10 +17,10 @@ const KINDS: [SidecarKind; 4] = [
     SidecarKind::Wrapper,
 ];
 
-fn nobody_survives(moment: Moment, death: Death) {
+fn assert_no_survivors(moment: Moment, death: Death) {
     run(async {
-        let stage = Stage::new();
-        let programs = stage.programs();
+        let folder = AppFolder::new();
+        let programs = folder.programs();
         let mut running = JoinSet::new();
         for kind in KINDS {
             let scenario = Scenario { host: HostKind::Tauri, moment, ..Scenario::new(death, kind) };
@@ -30,18 +30,22 @@ fn nobody_survives(moment: Moment, death: Death) {
         for (scenario, outcome) in running.join_all().await {
             let outcome = outcome.unwrap_or_else(|error| panic!("{scenario:?}: {error}"));
             assert!(outcome.survivors.is_empty(), "{scenario:?}: still alive: {:?}", outcome.survivors);
-            assert_ne!(outcome.graceful, Some(false), "{scenario:?}: was killed without being asked");
+            assert_ne!(
+                outcome.graceful,
+                Some(false),
+                "{scenario:?}: the sidecar was killed without a request to stop"
+            );
         }
     });
 }
 
-/// One test for each death, so that they fail by name.
+/// Declares one test for each death, so that they fail by name.
 macro_rules! deaths {
     ($($name:ident: $moment:ident, $death:expr;)*) => {
         $(#[test]
         #[ignore = "needs fake-app and a display: cargo xtask test"]
         fn $name() {
-            nobody_survives(Moment::$moment, $death);
+            assert_no_survivors(Moment::$moment, $death);
         })*
     };
 }

@@ -1,4 +1,4 @@
-//! An app of which there is one instance, launched a second time: with the plugin that sees to it before and after this one.
+//! A single-instance app launched a second time, with the single-instance plugin registered before and after this one.
 
 use std::process::Stdio;
 
@@ -6,60 +6,60 @@ use end_to_end_tests::webview::Bus;
 use integration_tests::{ReportServer, run};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use crate::stage::{App, Stage};
+use crate::app_folder::{App, AppFolder};
 
 const HOUR_MS: u32 = 3_600_000;
 
-fn start(stage: &Stage, reports: &ReportServer, bus: &Bus, settings: &str) -> App {
+fn start(folder: &AppFolder, reports: &ReportServer, bus: &Bus, order: &str) -> App {
     let port = reports.port();
     let steps = format!("listen ok report {port} up announce term report {port} bye exit 0");
-    stage.start_with(reports, HOUR_MS, "exit", &steps, |command| {
-        command.env("FAKE_APP_SINGLE", settings).env(Bus::VARIABLE, bus.address()).stderr(Stdio::piped());
+    folder.start_with(reports, HOUR_MS, "exit", &steps, |command| {
+        command.env("FAKE_APP_SINGLE", order).env(Bus::VARIABLE, bus.address()).stderr(Stdio::piped());
     })
 }
 
 #[test]
 #[ignore = "needs fake-app, a bus and a display: cargo xtask test"]
-fn registered_first_nothing_is_started() {
+fn registered_first_the_second_launch_starts_nothing() {
     run(async {
-        let (stage, reports, bus) = (Stage::new(), ReportServer::new().await, Bus::start().unwrap());
-        let mut first = start(&stage, &reports, &bus, "first");
+        let (folder, reports, bus) = (AppFolder::new(), ReportServer::new().await, Bus::start().unwrap());
+        let mut first = start(&folder, &reports, &bus, "first");
         reports.wait_for("up").await;
         let mut host = reports.wait_for("host").await;
 
-        let mut second = start(&stage, &reports, &bus, "first");
+        let mut second = start(&folder, &reports, &bus, "first");
         assert_eq!(second.child.wait().await.unwrap().code(), Some(0));
         second.tree.assert_dead();
 
         host.resume().await;
         assert_eq!(first.child.wait().await.unwrap().code(), Some(0));
-        // Had the second launch started its sidecar, that would have been heard before.
+        // A sidecar of the second launch would have reported before.
         reports.wait_for("bye").await;
-        let mut said = String::new();
-        first.child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-        assert!(!said.contains("register it first"), "{said}");
+        let mut stderr = String::new();
+        first.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+        assert!(!stderr.contains("register it first"), "{stderr}");
     });
 }
 
 #[test]
 #[ignore = "needs fake-app, a bus and a display: cargo xtask test"]
-fn registered_last_the_first_launch_warns_and_the_second_leaves_nothing() {
+fn registered_last_the_first_launch_warns_and_the_second_leaves_no_process() {
     run(async {
-        let (stage, reports, bus) = (Stage::new(), ReportServer::new().await, Bus::start().unwrap());
-        let mut first = start(&stage, &reports, &bus, "last");
+        let (folder, reports, bus) = (AppFolder::new(), ReportServer::new().await, Bus::start().unwrap());
+        let mut first = start(&folder, &reports, &bus, "last");
         reports.wait_for("up").await;
         let mut host = reports.wait_for("host").await;
-        let mut said = BufReader::new(first.child.stderr.take().unwrap()).lines();
-        while let Some(line) = said.next_line().await.unwrap() {
+        let mut lines = BufReader::new(first.child.stderr.take().unwrap()).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
             if line.contains("tauri-plugin-single-instance is registered after") {
                 break;
             }
         }
 
-        let mut second = start(&stage, &reports, &bus, "last");
+        let mut second = start(&folder, &reports, &bus, "last");
         assert_eq!(second.child.wait().await.unwrap().code(), Some(0));
         second.tree.assert_dead();
-        assert_eq!(first.sidecars().len(), 1, "the second launch has ended the first's sidecar");
+        assert_eq!(first.sidecars().len(), 1, "the second launch has ended the sidecar of the first");
 
         host.resume().await;
         assert_eq!(first.child.wait().await.unwrap().code(), Some(0));

@@ -1,4 +1,4 @@
-//! AIOS itself, running in its window, while the user's browser shows pages of others.
+//! AIOS in its window, while the user's browser shows foreign pages.
 
 use std::{env, fs, net::Ipv4Addr, os::unix::fs::symlink};
 
@@ -9,12 +9,12 @@ use end_to_end_tests::{
 };
 use serde_json::json;
 
-use super::{Counter, attacker_server, browser, fail, pages_of_others};
+use super::{Counter, assert_refused, attacker_server, browser, foreign_pages};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Chromium, the built app and a display: cargo xtask test"]
-async fn pages_of_others_reach_nothing_of_a_running_aios() -> Result<()> {
-    // Beside the app, under the name of its backend, is one that counts.
+async fn foreign_pages_reach_no_handler_of_a_running_aios() -> Result<()> {
+    // Beside the app lies `hit-counter` under the name of its backend.
     let folder = tempfile::tempdir()?;
     let built =
         env::var_os("AIOS_APP").context("AIOS_APP must name the built app: use `cargo xtask test`")?;
@@ -30,15 +30,22 @@ async fn pages_of_others_reach_nothing_of_a_running_aios() -> Result<()> {
 
     let server = attacker_server().await?;
     let browser = browser(&server, &[]).await?;
-    for page in pages_of_others(server.port(), folder.path())? {
+    for page in foreign_pages(server.port(), folder.path())? {
         browser.show(&page.url, page.framed).await?;
         let attacks = browser.attacks().await?;
-        let nothing = |learned: &Learned| *learned == Learned::default();
-        fail(&browser, &page, &attacks, &format!("http://{}:{port}", Ipv4Addr::LOCALHOST), &counter, nothing)
-            .await?;
+        let learned_nothing = |learned: &Learned| *learned == Learned::default();
+        assert_refused(
+            &browser,
+            &page,
+            &attacks,
+            &format!("http://{}:{port}", Ipv4Addr::LOCALHOST),
+            &counter,
+            learned_nothing,
+        )
+        .await?;
     }
 
-    // It is there, and it counts: the app's own page is answered.
+    // The counter runs and counts: it answers the app's own page.
     let token = counter.token()?;
     let asked = format!(
         "return fetch('{url}/page', {{ headers: {{ authorization: 'Bearer {token}' }} }}).then((it) => it.text())"

@@ -1,4 +1,4 @@
-//! What keeps others from the backend, in the real webview: the token, and who gets it.
+//! The token of the backend in the real webview, and the pages that receive it.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,11 +12,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{PORT, kill_and_await_the_next, launch, picture};
+use super::{PORT, kill_and_wait_for_restart, launch, screenshot_file};
 
 const VERSION: &str = "[data-testid=backend-version]";
 
-/// The status and the text that the page's own `fetch` gets, without the client; or why it gets none.
+/// The status and the text that the page's own `fetch` receives without the client, or its error.
 async fn fetch(page: &Page, url: &str, token: Option<&str>) -> Result<Value> {
     let headers = token.map_or(json!({}), |token| json!({ "authorization": format!("Bearer {token}") }));
     page.execute(&format!(
@@ -29,7 +29,7 @@ async fn fetch(page: &Page, url: &str, token: Option<&str>) -> Result<Value> {
     .await
 }
 
-/// What the page is given, which it is granted.
+/// The URL and the token that the page receives with its permission.
 async fn access(page: &Page) -> Result<(String, String)> {
     let access = page.invoke("plugin:pillion|connect", json!({ "sidecar": "backend" })).await?;
     let text = |name: &str| access[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
@@ -38,54 +38,54 @@ async fn access(page: &Page) -> Result<(String, String)> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn the_client_is_answered_and_a_fetch_without_it_is_not() -> Result<()> {
+async fn the_client_is_answered_and_a_plain_fetch_is_not() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
-    // The version is told to whoever holds the token.
+    // Clients with the token see the version.
     assert_eq!(page.text(VERSION).await?, env!("CARGO_PKG_VERSION"));
-    page.screenshot(&picture("private")).await?;
+    page.screenshot(&screenshot_file("private")).await?;
 
     let url = format!("http://127.0.0.1:{}", page.text(PORT).await?);
     let answer = fetch(page, &format!("{url}/notes"), None).await?;
     assert_eq!(answer[0], 401, "{answer}");
     let answer = fetch(page, &format!("{url}/health"), None).await?;
-    assert_eq!(answer, json!([200, r#"{"status":"ok"}"#]), "a stranger is told no more");
+    assert_eq!(answer, json!([200, r#"{"status":"ok"}"#]), "a client without the token sees no more");
     let answer = fetch(page, &format!("{url}/notes?token={}", access(page).await?.1), None).await?;
-    assert_eq!(answer[0], 401, "no token in a URL: {answer}");
+    assert_eq!(answer[0], 401, "a token in the URL does not count: {answer}");
 
-    // With the token it comes as far as the router, which has no such path.
+    // With the token the request reaches the router, which does not have this path.
     let (given, token) = access(page).await?;
     assert_eq!(given, url);
     assert_eq!(fetch(page, &format!("{url}/notes"), Some(&token)).await?[0], 404);
     let globals = page
         .execute("return JSON.stringify(Object.entries(window).filter(([, v]) => typeof v === 'string'))");
-    assert!(!globals.await?.to_string().contains(&token), "it is on the window");
+    assert!(!globals.await?.to_string().contains(&token), "the token is a property of the window");
     Ok(())
 }
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn after_a_crash_the_page_goes_on_with_the_next_token() -> Result<()> {
+async fn after_a_crash_the_page_uses_the_new_token() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     page.execute("window.same = true").await?;
     let (_, first) = access(page).await?;
 
-    kill_and_await_the_next(&app).await?;
+    kill_and_wait_for_restart(&app).await?;
     let (url, second) = access(page).await?;
     assert_ne!(first, second);
     assert_eq!(fetch(page, &format!("{url}/notes"), Some(&first)).await?[0], 401);
     assert_eq!(fetch(page, &format!("{url}/notes"), Some(&second)).await?[0], 404);
-    assert_eq!(page.text(VERSION).await?, env!("CARGO_PKG_VERSION"), "asked with the second");
+    assert_eq!(page.text(VERSION).await?, env!("CARGO_PKG_VERSION"), "the request had the new token");
     assert_eq!(page.execute("return window.same").await?, json!(true), "the page was reloaded");
-    page.screenshot(&picture("private-after-a-crash")).await
+    page.screenshot(&screenshot_file("private-after-a-crash")).await
 }
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_window_may_ask_about_the_sidecars_of_its_scope_alone() -> Result<()> {
+async fn a_window_may_use_only_the_sidecars_of_its_scope() -> Result<()> {
     let app = launch().await?;
     app.page().wait_for_state(ShownState::Connected).await?;
     for command in ["connect", "watch", "restart"] {
@@ -103,7 +103,7 @@ async fn a_window_may_ask_about_the_sidecars_of_its_scope_alone() -> Result<()> 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
 async fn a_window_without_the_capability_is_refused() -> Result<()> {
-    // An app with a sidecar, and no capability at all.
+    // An app with a sidecar and without capabilities.
     let sidecar = helper_program("fake-sidecar")?;
     let app = launch_fake_app(&sidecar, &["listen", "ok", "announce", "park"], &[]).await?;
 
@@ -120,16 +120,16 @@ async fn a_window_without_the_capability_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// A server that notes the heads of its requests, and lets every page do everything. `/away` redirects to `other`, `/on`
-/// to itself.
+/// A server that records the heads of its requests, and allows every page everything. `/away` redirects to the port `other`, and
+/// `/on` to the server itself.
 async fn redirecting(other: Option<u16>) -> Result<(u16, Arc<Mutex<Vec<String>>>)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     let heads = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&heads);
+    let recorded = Arc::clone(&heads);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer(stream, Arc::clone(&noted), other.unwrap_or(port)));
+            tokio::spawn(answer(stream, Arc::clone(&recorded), other.unwrap_or(port)));
         }
     });
     Ok((port, heads))
@@ -160,9 +160,9 @@ async fn answer(mut stream: TcpStream, heads: Arc<Mutex<Vec<String>>>, other: u1
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_redirect_takes_the_token_to_no_other_origin() -> Result<()> {
+async fn a_redirect_does_not_take_the_token_to_another_origin() -> Result<()> {
     let app = launch().await?;
-    let (other, strange) = redirecting(None).await?;
+    let (other, foreign) = redirecting(None).await?;
     let (port, own) = redirecting(Some(other)).await?;
     for path in ["on", "away"] {
         let answer = fetch(app.page(), &format!("http://127.0.0.1:{port}/{path}"), Some("secret")).await?;
@@ -174,6 +174,6 @@ async fn a_redirect_takes_the_token_to_no_other_origin() -> Result<()> {
         Ok(asked.map(|head| head.contains("authorization: bearer secret")).collect())
     };
     assert_eq!(carried(&own)?, [true, true, true], "/on, /there and /away");
-    assert_eq!(carried(&strange)?, [false], "/there, of another origin");
+    assert_eq!(carried(&foreign)?, [false], "/there at another origin");
     Ok(())
 }

@@ -1,6 +1,5 @@
-//! A sidecar without a port, called by the pages of a Tauri app in its real webview: `streams`, beside `fake-app`.
-//! `cargo xtask test` provides the app, the client as one script, tauri-driver and the display; that is why plain
-//! `cargo test` passes these tests over.
+//! Requests by way of the app (proxy): the pages of `fake-app` in its real webview call the sidecar `streams`, which has no
+//! port. `cargo xtask test` provides the app, the client as one script, tauri-driver and the display.
 
 #![cfg(target_os = "linux")]
 
@@ -14,8 +13,8 @@ use end_to_end_tests::webview::{App, Page, launch_fake_app};
 use integration_tests::LiveProcess;
 use serde_json::{Value, json};
 
-/// The app with its sidecar on a `transport`, and with these windows besides the one that may do nothing: those that `fake-app`
-/// has capabilities for.
+/// Launches the app with its sidecar on this transport. The main window has no permissions. The other windows have the
+/// capabilities that `fake-app` declares for their labels.
 async fn launch(transport: &str, windows: &[&str]) -> Result<App> {
     launch_with_csp(transport, windows, "connect-src ipc: http://ipc.localhost").await
 }
@@ -30,30 +29,30 @@ async fn launch_with_csp(transport: &str, windows: &[&str], csp: &str) -> Result
     launch_fake_app(Path::new(env!("CARGO_BIN_EXE_streams")), &[], &variables).await
 }
 
-/// The app with its sidecar on a socket, and the page of a window that may call it.
+/// Launches the app with its sidecar on a Unix domain socket, and opens the page of a window that may call it.
 async fn launch_calling() -> Result<App> {
     let app = launch("local", &["calling"]).await?;
     open(app.page(), "calling").await?;
     Ok(app)
 }
 
-/// Goes on with the page in the window of this label, which is given what the tests need.
+/// Switches to the page in the window with this label, and prepares it.
 async fn open(page: &Page, label: &str) -> Result<()> {
     page.switch_to(label).await?;
     prepare(page).await
 }
 
-/// Gives the page the client, and what is in page.js.
+/// Loads the client and page.js into the page.
 async fn prepare(page: &Page) -> Result<()> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tauri-plugin-pillion/dist-iife/pillion.js");
     let client = fs::read_to_string(&file).with_context(|| {
-        format!("{} is not there: `npm run bundle -w crates/tauri-plugin-pillion` makes it", file.display())
+        format!("{} is not built: run `npm run bundle -w crates/tauri-plugin-pillion`", file.display())
     })?;
     page.execute(&format!("{client}\n{}", include_str!("page.js"))).await?;
     Ok(())
 }
 
-/// Runs the body of an async function in the page, and answers what that returns.
+/// Runs the body of an async function in the page, and returns its result.
 async fn run(page: &Page, body: &str) -> Result<Value> {
     page.execute(&format!("return (async () => {{ {body} }})()")).await
 }

@@ -1,4 +1,4 @@
-//! Who does not get to the sidecar, and what pages do not learn.
+//! Windows without access to the sidecar, and secrets that pages never see.
 
 use std::{collections::HashSet, fs, path::Path};
 
@@ -10,34 +10,34 @@ use super::{launch, open, run, sidecar};
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn the_token_never_gets_to_the_page() -> Result<()> {
-    // Over a port the page has to have it: what looks for it here would find it.
-    for (transport, is_told) in [("tcp", true), ("local", false)] {
+async fn the_page_never_receives_the_token() -> Result<()> {
+    // With a port the page needs the token. This shows that the search finds it.
+    for (transport, is_given) in [("tcp", true), ("local", false)] {
         let app = launch(transport, &["calling"]).await?;
         let page = app.page();
         open(page, "calling").await?;
-        run(page, "window.heard = listen();").await?;
+        run(page, "window.recorded = record();").await?;
         let access = page.invoke("plugin:pillion|connect", json!({ "sidecar": "sidecar" })).await?;
-        assert_eq!(access["token"].is_string(), is_told, "{transport}");
+        assert_eq!(access["token"].is_string(), is_given, "{transport}");
         if transport == "local" {
             let pid = run(page, "await follow('/events/live')(1); return text('/pid');").await?;
-            let heard = run(page, "return heard.join('\\n')").await?;
-            let heard = heard.as_str().context("no text")?;
+            let recorded = run(page, "return recorded.join('\\n')").await?;
+            let recorded = recorded.as_str().context("no text")?;
             let pid = pid.as_str().context("no pid")?;
             assert!(
-                heard.contains("/pid") && heard.contains("event: open") && heard.contains(pid),
-                "{heard}"
+                recorded.contains("/pid") && recorded.contains("event: open") && recorded.contains(pid),
+                "{recorded}"
             );
         }
-        let tokens = run(page, "return heard.join('\\n').match(/[0-9a-f]{64}/g)").await?;
-        assert_eq!(tokens.is_array(), is_told, "{transport}: {tokens}");
+        let tokens = run(page, "return recorded.join('\\n').match(/[0-9a-f]{64}/g)").await?;
+        assert_eq!(tokens.is_array(), is_given, "{transport}: {tokens}");
     }
     Ok(())
 }
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn windows_that_were_not_granted_it_are_refused() -> Result<()> {
+async fn windows_without_the_permission_are_refused() -> Result<()> {
     let app = launch("local", &["calling", "connecting", "calling-elsewhere"]).await?;
     let page = app.page();
     for (window, why) in [
@@ -56,15 +56,15 @@ async fn windows_that_were_not_granted_it_are_refused() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn what_one_window_asked_for_is_not_anothers() -> Result<()> {
+async fn a_window_cannot_touch_the_requests_of_another() -> Result<()> {
     let app = launch("local", &["calling", "calling-too"]).await?;
     let page = app.page();
     open(page, "calling").await?;
     let id = run(
         page,
-        "const heard = listen();
+        "const recorded = record();
         window.body = (await sidecar.fetch('/bytes/9000001/wanted')).body;
-        return Number(/\"id\":(\\d+)/.exec(heard.join('\\n'))[1]);",
+        return Number(/\"id\":(\\d+)/.exec(recorded.join('\\n'))[1]);",
     )
     .await?;
 
@@ -75,9 +75,9 @@ async fn what_one_window_asked_for_is_not_anothers() -> Result<()> {
     page.invoke("plugin:pillion|cancel", json!({ "id": id })).await?;
 
     page.switch_to("calling").await?;
-    let whole = "return isWhole(new Uint8Array(await new Response(body).arrayBuffer()), 9_000_001)";
+    let whole = "return isComplete(new Uint8Array(await new Response(body).arrayBuffer()), 9_000_001)";
     assert_eq!(run(page, whole).await?, json!(true));
-    // Its own number does it.
+    // The same command with the window's own request takes effect.
     let cancelled = "window.body = (await sidecar.fetch('/bytes/9000001/cancelled')).body;
         await __TAURI_INTERNALS__.invoke('plugin:pillion|cancel', { id: ID + 1 });
         return new Response(body).arrayBuffer().catch(String)";
@@ -86,7 +86,7 @@ async fn what_one_window_asked_for_is_not_anothers() -> Result<()> {
     Ok(())
 }
 
-/// What the sidecar listens on: how many TCP sockets, and the paths of Unix domain sockets (`proc_net_tcp(5)`, `unix(7)`).
+/// The listeners of the sidecar: the number of TCP sockets, and the paths of Unix domain sockets (`proc_net_tcp(5)`, `unix(7)`).
 fn listeners(app: &App) -> Result<(usize, Vec<String>)> {
     const LISTENING: &str = "0A";
     const ACCEPTS_CONNECTIONS: &str = "00010000";
@@ -111,15 +111,15 @@ fn listeners(app: &App) -> Result<(usize, Vec<String>)> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn it_has_no_port_and_no_name() -> Result<()> {
+async fn the_sidecar_has_no_port_and_no_socket_file() -> Result<()> {
     let app = launch("tcp", &[]).await?;
-    assert_eq!(listeners(&app)?, (1, vec![]), "this is how a port would be found");
+    assert_eq!(listeners(&app)?, (1, vec![]), "the search does not find a port");
     drop(app);
 
     let app = launch("local", &[]).await?;
     let (ports, names) = listeners(&app)?;
     assert_eq!((ports, names.len()), (0, 1), "{names:?}");
-    // Not in the abstract namespace, whose names begin with an @ here, and no file any more.
+    // Not in the abstract namespace, whose names begin with @ here. The file is deleted.
     let path = Path::new(&names[0]);
     assert!(path.is_absolute(), "{names:?}");
     assert!(!path.try_exists()? && !path.parent().context("no folder")?.try_exists()?, "{names:?}");

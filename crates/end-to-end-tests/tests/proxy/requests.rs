@@ -1,4 +1,4 @@
-//! What a page that may call the sidecar gets.
+//! The requests of a page that may call the sidecar.
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
@@ -8,7 +8,7 @@ use super::{launch, launch_calling, launch_with_csp, open, prepare, run, sidecar
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn bytes_arrive_as_they_were_sent_both_ways() -> Result<()> {
+async fn bytes_arrive_unchanged_in_both_directions() -> Result<()> {
     let app = launch_calling().await?;
     let answered = run(
         app.page(),
@@ -18,7 +18,7 @@ async fn bytes_arrive_as_they_were_sent_both_ways() -> Result<()> {
         const back = new Uint8Array(await echoed.arrayBuffer());
         return {
             pid: await text('/pid'),
-            down: isWhole(down, 9_000_001),
+            down: isComplete(down, 9_000_001),
             method: echoed.headers.get('echoed-method'),
             back: back.length === up.length && back.every((byte, at) => byte === up[at]),
             sunk: await text('/sink', { method: 'POST', body: up }),
@@ -35,8 +35,8 @@ async fn bytes_arrive_as_they_were_sent_both_ways() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_policy_that_keeps_out_tauris_protocol_changes_nothing() -> Result<()> {
-    // Tauri then passes messages as text, and bytes as arrays of numbers.
+async fn a_policy_without_tauris_protocol_changes_nothing() -> Result<()> {
+    // Tauri then sends messages as text, and bytes as arrays of numbers.
     let app = launch_with_csp("local", &["calling"], "connect-src 'none'").await?;
     open(app.page(), "calling").await?;
     let answered = run(
@@ -45,7 +45,7 @@ async fn a_policy_that_keeps_out_tauris_protocol_changes_nothing() -> Result<()>
         const down = new Uint8Array(await (await sidecar.fetch('/bytes/300001/down')).arrayBuffer());
         const echoed = await sidecar.fetch('/echo', { method: 'POST', body: down });
         await follow('/events/live')(1);
-        return [refused, isWhole(down, 300_001), isWhole(new Uint8Array(await echoed.arrayBuffer()), 300_001)];",
+        return [refused, isComplete(down, 300_001), isComplete(new Uint8Array(await echoed.arrayBuffer()), 300_001)];",
     )
     .await?;
     assert_eq!(answered, json!(["TypeError", true, true]));
@@ -54,9 +54,9 @@ async fn a_policy_that_keeps_out_tauris_protocol_changes_nothing() -> Result<()>
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn events_arrive_one_by_one_until_the_page_leaves_them() -> Result<()> {
+async fn events_arrive_one_by_one_until_the_page_stops_reading() -> Result<()> {
     let app = launch_calling().await?;
-    // The next one is sent when the one before was seen, so none of them waited for the end of the answer or for another.
+    // Each event is sent when the page has seen the one before. None can wait for the next event or for the end of the answer.
     let answered = run(
         app.page(),
         "const seen = [];
@@ -80,7 +80,7 @@ async fn events_arrive_one_by_one_until_the_page_leaves_them() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn what_is_aborted_is_given_up_by_the_sidecar_too() -> Result<()> {
+async fn an_aborted_request_is_dropped_by_the_sidecar_too() -> Result<()> {
     let app = launch_calling().await?;
     let answered = run(
         app.page(),
@@ -101,10 +101,10 @@ async fn what_is_aborted_is_given_up_by_the_sidecar_too() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_body_that_is_not_read_is_not_made() -> Result<()> {
+async fn an_unread_body_is_not_produced() -> Result<()> {
     let app = launch_calling().await?;
-    // What the sidecar did not make can be nowhere: not in the app, nor in the webview. While a body of the same length goes the
-    // same way there is time enough to make it.
+    // Bytes that the sidecar did not produce are neither in the app nor in the webview. Another body of the same length passes
+    // meanwhile, which gives the sidecar enough time.
     let answered = run(
         app.page(),
         "const length = 200_000_000;
@@ -121,15 +121,15 @@ async fn a_body_that_is_not_read_is_not_made() -> Result<()> {
     )
     .await?;
     let made = answered["made"].as_u64().context("no number")?;
-    // Three pieces of a megabyte or so, and what the connection buffers.
-    assert!(made < 8_000_000, "{made} bytes were made for a reader of one piece");
+    // About three pieces of a megabyte, and the buffers of the connection.
+    assert!(made < 8_000_000, "the sidecar produced {made} bytes for a reader of one piece");
     assert_eq!((&answered["taken"], &answered["madeInAll"]), (&json!(200_000_000), &json!(200_000_000)));
     Ok(())
 }
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn after_a_crash_requests_are_answered_and_events_go_on() -> Result<()> {
+async fn after_a_crash_requests_are_answered_and_events_continue() -> Result<()> {
     let app = launch_calling().await?;
     let page = app.page();
     let first = run(
@@ -153,13 +153,13 @@ async fn after_a_crash_requests_are_answered_and_events_go_on() -> Result<()> {
     assert_ne!(answered["pid"], first);
     assert_eq!(answered["pid"], sidecar(&app)?.pid.to_string());
     let seen = json!([["open", ""], ["message", "before"], ["open", "one"], ["message", "after"]]);
-    assert_eq!(answered["seen"], seen, "the second stream is resumed after the event of the first");
+    assert_eq!(answered["seen"], seen, "the second stream resumes after the last event of the first");
     Ok(())
 }
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn every_window_goes_on_after_a_crash() -> Result<()> {
+async fn every_window_recovers_after_a_crash() -> Result<()> {
     let windows = ["calling", "calling-too"];
     for transport in ["tcp", "local"] {
         let policy = "connect-src ipc: http://ipc.localhost http://127.0.0.1:*";
@@ -173,7 +173,7 @@ async fn every_window_goes_on_after_a_crash() -> Result<()> {
         first.signal(Signal::KILL)?;
         for window in windows {
             page.switch_to(window).await?;
-            // What was put on the window is still there: it is the same page.
+            // The variable on the window still exists: the page was not reloaded.
             let answered =
                 run(page, "const seen = await events(2); return [await text('/pid'), seen]").await?;
             assert_ne!(answered[0], first.pid.to_string(), "{transport}, {window}");
@@ -185,7 +185,7 @@ async fn every_window_goes_on_after_a_crash() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_page_that_loads_anew_has_nothing_under_way() -> Result<()> {
+async fn a_reload_cancels_the_requests_of_the_page() -> Result<()> {
     let app = launch_calling().await?;
     let page = app.page();
     run(
@@ -212,7 +212,7 @@ async fn a_page_that_loads_anew_has_nothing_under_way() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
-async fn a_window_that_is_closed_has_nothing_under_way() -> Result<()> {
+async fn a_closed_window_cancels_its_requests() -> Result<()> {
     let app = launch("local", &["calling", "calling-too"]).await?;
     let page = app.page();
     open(page, "calling-too").await?;

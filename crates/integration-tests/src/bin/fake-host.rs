@@ -13,7 +13,7 @@ fn main() {
 
 /// Needs no exit event: pillion's guarantee does not depend on one.
 struct PillionHost {
-    // Fields drop in this settings, as variables that are declared in the reverse order would.
+    // Fields drop in this order, as variables that are declared in the reverse order would.
     supervisor: Supervisor,
     runtime: Runtime,
 }

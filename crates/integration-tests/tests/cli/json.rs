@@ -1,4 +1,4 @@
-//! `--json`: what programs can rely on.
+//! `--json`: the output format on which programs rely.
 
 use integration_tests::{ReportServer, run};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn states(events: &[Value]) -> Vec<&Value> {
     events.iter().filter(|event| event["event"] == "state").collect()
 }
 
-/// Runs a sidecar whose last steps come once its readiness was read.
+/// Runs a sidecar. It takes the steps of `after` when the test has read that it is ready.
 async fn events(options: &str, before: &str, after: &str) -> (Vec<Value>, Ended) {
     let (tree, reports) = (tree(), ReportServer::new().await);
     let steps = format!("listen ok {before} announce report {} up wait {after}", reports.port());
@@ -32,17 +32,17 @@ async fn events(options: &str, before: &str, after: &str) -> (Vec<Value>, Ended)
 }
 
 #[test]
-fn each_line_is_an_object_of_the_promised_shape() {
+fn each_line_is_an_object_with_the_documented_fields() {
     run(async {
         let (events, ended) = events("", "err a\\xffb\\n", "out out\\n exit 0").await;
-        assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "everything is on stdout");
+        assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "all output is on stdout");
         for event in &events {
             let mut keys: Vec<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
             keys.sort_unstable();
             match event["event"].as_str().unwrap() {
                 "state" => {
                     assert_eq!(keys, ["at", "event", "exit", "pid", "port", "readiness", "reason", "state"]);
-                    // Milliseconds since the epoch, some time after this was written.
+                    // Milliseconds since the epoch; the bound is in November 2023.
                     assert!(event["at"].as_u64().unwrap() > 1_700_000_000_000);
                 }
                 "output" => assert_eq!(keys, ["event", "line", "stream"]),
@@ -62,7 +62,7 @@ fn each_line_is_an_object_of_the_promised_shape() {
 }
 
 #[test]
-fn the_states_tell_the_whole_life() {
+fn the_states_show_the_whole_lifecycle() {
     run(async {
         let (events, _) = events("", "", "exit 0").await;
         let states = states(&events);
@@ -90,7 +90,7 @@ fn a_crash_is_a_failure_with_its_signal() {
 }
 
 #[test]
-fn a_start_that_fails_is_a_failure_with_its_reason() {
+fn a_failed_start_is_reported_with_its_reason() {
     run(async {
         let tree = tree();
         let ended = Pillion::start(&tree, ["run", "--json", "--", "/no/such/backend"]).end().await;
@@ -105,7 +105,7 @@ fn a_start_that_fails_is_a_failure_with_its_reason() {
 }
 
 #[test]
-fn notices_and_cuts_are_told() {
+fn notices_and_truncated_lines_are_reported() {
     run(async {
         let (events, _) = events("", "out BACKEND_PORT:x\\n noise 10000 out \\n", "exit 0").await;
         assert!(

@@ -1,4 +1,4 @@
-//! `pillion run` as its users meet it: a process with arguments, signals, two streams and an exit status.
+//! `pillion run` as its users see it: a process with arguments, signals, two streams and an exit status.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]

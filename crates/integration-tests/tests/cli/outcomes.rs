@@ -1,11 +1,11 @@
-//! The exit status: the program's own, 128+n for a signal, 125 when it never became ready.
+//! The exit status: that of the program, 128+n for a signal, and 125 if the program never became ready.
 
 use integration_tests::{ReportServer, run};
 
-use crate::support::{Pillion, tree};
+use crate::support::{Ended, Pillion, expire, tree};
 
 #[test]
-fn the_exit_status_is_the_programs_own() {
+fn the_exit_status_is_that_of_the_program() {
     run(async {
         for (last, expected) in [
             ("exit 0", 0),
@@ -31,7 +31,7 @@ fn the_exit_status_is_the_programs_own() {
 }
 
 #[test]
-fn who_never_became_ready_is_125_with_the_reason() {
+fn a_program_that_never_becomes_ready_is_125_with_the_reason() {
     run(async {
         for (options, steps, reason) in [
             ("", "err oh\\sdear\\n exit 0", "exited with code 0"),
@@ -39,11 +39,10 @@ fn who_never_became_ready_is_125_with_the_reason() {
             ("", "raise 11", "was killed by SIGSEGV"),
             ("", "out BACKEND_PORT:0\\n exit 1", "which is not a valid announcement"),
             ("--ready-timeout 200ms", "park", "announced no port within 200 ms"),
-            ("--ready-timeout 200ms", "listen 500 announce park", "it answered 500"),
-            // Both at once: the start has a minute.
+            // Both fail at once: the default limit of the start is a minute.
             ("--private", "listen ok announce park", "\"private\": false"),
             ("--private", "listen 404 announce park", "\"private\": false"),
-            ("--ready-timeout 200ms --health /up", "listen /health announce exit 1", "exited with code 1"),
+            ("--ready-timeout 1h --health /up", "listen /health announce exit 1", "exited with code 1"),
         ] {
             let tree = tree();
             let ended = Pillion::run(&tree, options, steps).end().await;
@@ -55,7 +54,17 @@ fn who_never_became_ready_is_125_with_the_reason() {
 }
 
 #[test]
-fn what_cannot_be_started_is_125_with_the_reason() {
+fn a_program_with_an_unhealthy_answer_is_125_with_the_reason() {
+    run(async {
+        let tree = tree();
+        let fits = |ended: &Ended| ended.status == 125 && ended.stderr.contains("it answered 500");
+        expire(&tree, "", "listen 500 announce park", fits).await;
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_started_is_125_with_the_reason() {
     run(async {
         let tree = tree();
         for (program, reason) in [
@@ -72,13 +81,13 @@ fn what_cannot_be_started_is_125_with_the_reason() {
 }
 
 #[test]
-fn what_is_restarted_keeps_its_port_and_ends_with_the_last_ones_status() {
+fn a_restarted_program_keeps_its_port_and_the_last_exit_status_counts() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("inherit ok announce report {} up wait exit 9", reports.port());
         let mut pillion = Pillion::run(&tree, "--restart on-failure --handover", &steps);
         let mut said = String::new();
-        // Four restarts are made within a minute, and no more.
+        // The limit is four restarts within a minute.
         for _ in 0..5 {
             let mut sidecar = reports.wait_for("up").await;
             said += &crate::streams::until_ready(&mut pillion, "").await;

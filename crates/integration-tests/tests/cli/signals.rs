@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin.
+//! Ctrl-C and the other signals that end a program.
 
 use integration_tests::{ReportServer, run};
 use rustix::process::Signal;
@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn every_request_to_end_stops_with_grace() {
+fn each_terminating_signal_stops_gracefully() {
     run(async {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
             let (tree, reports) = (tree(), ReportServer::new().await);
@@ -29,7 +29,7 @@ fn every_request_to_end_stops_with_grace() {
 }
 
 #[test]
-fn the_second_one_forces() {
+fn a_second_signal_kills() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let port = reports.port();
@@ -65,7 +65,7 @@ fn a_start_can_be_interrupted() {
 }
 
 #[test]
-fn who_hears_nothing_is_killed_after_the_grace_period() {
+fn a_program_that_ignores_the_stop_is_killed_after_the_grace_period() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("ignore-term listen ok announce report {} up park", reports.port());

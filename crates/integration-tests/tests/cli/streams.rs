@@ -1,4 +1,4 @@
-//! What is printed, where, and what happens when nobody reads it.
+//! The two output streams, with and without a reader.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::support::{FAKE, Pillion, tree};
 
-/// Reads the stream that says so until it says that the sidecar is ready.
+/// Reads until the output says that the sidecar is ready: stdout with `--json`, else stderr.
 pub(crate) async fn until_ready(pillion: &mut Pillion, options: &str) -> String {
     if options.contains("--json") {
         read_until(pillion.0.stdout.as_mut().unwrap(), r#""state":"ready""#).await
@@ -30,7 +30,7 @@ async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), wanted: &s
 }
 
 #[test]
-fn both_streams_pass_as_they_are() {
+fn both_streams_pass_unchanged() {
     run(async {
         let tree = tree();
         let steps = "out a\\xff\\xfe\\x00b\\n\\n\\rprogress\\rc\\n err \\xe2\\x82\\n out last exit 3";
@@ -44,13 +44,13 @@ fn both_streams_pass_as_they_are() {
             b"a\xff\xfe\x00b\n\n\rprogress\rc\nlast\n".escape_ascii().to_string()
         );
         assert!(err.split(|byte| *byte == b'\n').any(|line| line == b"\xe2\x82"), "{}", err.escape_ascii());
-        assert!(!err.contains(&0x1b), "no colours where no terminal is: {}", err.escape_ascii());
+        assert!(!err.contains(&0x1b), "colours without a terminal: {}", err.escape_ascii());
         assert_eq!(pillion.0.wait().await.unwrap().code(), Some(125));
     });
 }
 
 #[test]
-fn a_program_goes_by_its_file_name_or_by_the_one_that_is_given() {
+fn a_program_is_named_by_its_file_or_by_an_option() {
     run(async {
         for (options, name) in [("", "fake-sidecar"), ("--name shop", "shop")] {
             let (tree, reports) = (tree(), ReportServer::new().await);
@@ -72,7 +72,7 @@ fn a_program_goes_by_its_file_name_or_by_the_one_that_is_given() {
 }
 
 #[test]
-fn the_health_path_can_be_chosen_and_port_is_not_handed_on() {
+fn the_health_path_can_be_chosen_and_port_is_withheld() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("listen /up env PORT announce report {} up wait exit 0", reports.port());
@@ -87,7 +87,7 @@ fn the_health_path_can_be_chosen_and_port_is_not_handed_on() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_program() {
+fn a_closed_stdout_ends_the_program() {
     run(async {
         for options in ["", "--json"] {
             let (tree, reports) = (tree(), ReportServer::new().await);
@@ -98,7 +98,7 @@ fn a_reader_that_goes_away_ends_the_program() {
             let mut pillion = Pillion::run(&tree, options, &steps);
             let mut sidecar = reports.wait_for("up").await;
             read_until(pillion.0.stdout.as_mut().unwrap(), "one").await;
-            // As head(1) does.
+            // head(1) does the same.
             drop(pillion.0.stdout.take());
             sidecar.resume().await;
             assert_eq!(pillion.end().await.status, 0, "{options}");
@@ -108,7 +108,7 @@ fn a_reader_that_goes_away_ends_the_program() {
 }
 
 #[test]
-fn a_reader_that_stands_still_blocks_neither_the_program_nor_its_stop() {
+fn an_unread_stdout_blocks_neither_the_program_nor_its_stop() {
     run(async {
         for options in ["", "--json"] {
             let (tree, reports) = (tree(), ReportServer::new().await);
@@ -116,7 +116,7 @@ fn a_reader_that_stands_still_blocks_neither_the_program_nor_its_stop() {
             let steps = format!(
                 "listen ok announce lines 200000 report {port} written term report {port} stopping out end\\n exit 6"
             );
-            // 20 MB, of which nobody reads a byte.
+            // 20 MB, without a reader.
             let pillion = Pillion::run(&tree, options, &steps);
             reports.wait_for("written").await;
             let status = fs::read_to_string(format!("/proc/{}/status", pillion.pid())).unwrap();
@@ -125,7 +125,7 @@ fn a_reader_that_stands_still_blocks_neither_the_program_nor_its_stop() {
             assert!(peak < 48 * 1024, "{peak} KiB");
             pillion.signal(Signal::INT);
             reports.wait_for("stopping").await.wait_death().await;
-            // Whoever reads on after all gets the end, and is told of what is missing.
+            // A late reader gets the end of the output and a note about the missing part.
             let ended = pillion.end().await;
             let out = String::from_utf8(ended.stdout).unwrap();
             assert_eq!(ended.status, 6, "{}", ended.stderr);
@@ -141,13 +141,13 @@ fn a_reader_that_stands_still_blocks_neither_the_program_nor_its_stop() {
 }
 
 #[test]
-fn the_last_words_of_a_flood_are_shown_before_the_verdict() {
+fn the_last_output_is_shown_before_the_result() {
     run(async {
         let tree = tree();
         let flood = r#""$0" listen ok announce lines 200000 err last\\swords\\n exit 9"#;
         let ended = Pillion::start(&tree, ["run", "--", "sh", "-c", flood, FAKE]).end().await;
-        let (_, verdict) = ended.stderr.split_once("\nlast words\n").expect("the last words are shown");
-        assert!(verdict.contains("exited with code 9"), "{verdict}");
+        let (_, result) = ended.stderr.split_once("\nlast words\n").expect("the last output is shown");
+        assert!(result.contains("exited with code 9"), "{result}");
         assert!(ended.stdout.ends_with(format!("{:099}\n", 199_999).as_bytes()));
     });
 }

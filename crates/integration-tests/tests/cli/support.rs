@@ -18,7 +18,7 @@ pub(crate) fn tree() -> ProcessTree {
 /// `pillion`, running.
 pub(crate) struct Pillion(pub(crate) Child);
 
-/// What became of it.
+/// Its result.
 pub(crate) struct Ended {
     pub(crate) status: i32,
     pub(crate) stdout: Vec<u8>,
@@ -26,9 +26,8 @@ pub(crate) struct Ended {
 }
 
 impl Pillion {
-    /// Starts `pillion` with these arguments. `PORT` and a proxy are set in its environment, as on
-    /// some developers' machines.
-    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    /// Starts `pillion` with these arguments. `PORT` and a proxy are set in its environment, as on some developers' machines.
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     pub(crate) fn start(tree: &ProcessTree, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"))
             .args(arguments)
@@ -42,7 +41,7 @@ impl Pillion {
         Self(child.unwrap())
     }
 
-    /// `pillion run`, with options, on a `fake-sidecar` that takes these steps.
+    /// Starts `pillion run` with these options on `fake-sidecar` with these steps.
     pub(crate) fn run(tree: &ProcessTree, options: &str, steps: &str) -> Self {
         let words =
             options.split_ascii_whitespace().chain(["--", FAKE]).chain(steps.split_ascii_whitespace());
@@ -58,7 +57,7 @@ impl Pillion {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Reads both streams to their ends, and waits.
+    /// Reads both streams to their ends, and waits for the exit.
     pub(crate) async fn end(mut self) -> Ended {
         let mut stderr = self.0.stderr.take().unwrap();
         let mut stdout = self.0.stdout.take();
@@ -70,7 +69,22 @@ impl Pillion {
         };
         let ((), read_err) = tokio::join!(read_out, stderr.read_to_end(&mut err));
         read_err.unwrap();
-        let status = self.0.wait().await.unwrap().code().expect("pillion itself is not killed");
+        let status = self.0.wait().await.unwrap().code().expect("no signal killed pillion itself");
         Ended { status, stdout: out, stderr: String::from_utf8(err).unwrap() }
     }
+}
+
+/// Runs a sidecar whose start must expire after the sidecar has taken its steps. How soon it takes them depends on the
+/// machine: the next longer limit is tried until the result fits.
+pub(crate) async fn expire(tree: &ProcessTree, options: &str, steps: &str, fits: impl Fn(&Ended) -> bool) {
+    let mut results = Vec::new();
+    for limit in ["200ms", "3s", "30s"] {
+        let options = format!("--ready-timeout {limit} {options}");
+        let ended = Pillion::run(tree, &options, steps).end().await;
+        if fits(&ended) {
+            return;
+        }
+        results.push((ended.status, ended.stderr));
+    }
+    panic!("{options} -- {steps}: {results:?}");
 }

@@ -1,21 +1,21 @@
-//! Deaths of the app: each against each kind, while its sidecar starts, is ready, or stops.
+//! Deaths of the app: each with each kind of sidecar, while the sidecar starts, is ready, or stops.
 
 use integration_tests::orphans::{Death, Moment, Scenario, SidecarKind};
 use rustix::process::Signal;
 
-use crate::support::nobody_survives;
+use crate::support::assert_no_survivors;
 
 const MOMENTS: [Moment; 3] = [Moment::Starting, Moment::Ready, Moment::Stopping];
 
 fn each_kind(death: Death, moments: &[Moment]) {
-    nobody_survives(
+    assert_no_survivors(
         moments.iter().flat_map(|&moment| {
             SidecarKind::ALL.map(|kind| Scenario { moment, ..Scenario::new(death, kind) })
         }),
     );
 }
 
-/// A test for each death, so that they run beside each other and fail by name.
+/// Declares one test for each death, so that they run in parallel and fail by name.
 macro_rules! deaths {
     ($($name:ident: $death:expr;)*) => {
         $(#[test]
@@ -24,7 +24,7 @@ macro_rules! deaths {
         })*
 
         #[test]
-        fn none_is_forgotten() {
+        fn each_death_has_a_test() {
             let tested = [$($death),*];
             for death in Death::OF_THE_APP {
                 assert!(tested.contains(&death), "{death:?}");
@@ -56,6 +56,6 @@ deaths! {
 }
 
 #[test]
-fn the_start_takes_too_long() {
+fn an_expired_start() {
     each_kind(Death::TIME_OUT, &[Moment::Starting]);
 }

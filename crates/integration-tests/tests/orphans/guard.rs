@@ -1,59 +1,59 @@
-//! Something happens to the guard itself.
+//! Deaths and interruptions of the guard itself.
 
 use integration_tests::orphans::{Death, Moment, Scenario, SidecarKind};
 
-use crate::support::{nobody_survives, programs};
+use crate::support::{assert_no_survivors, programs};
 
 #[test]
-fn it_is_killed() {
-    nobody_survives(SidecarKind::ALL.map(|kind| Scenario::new(Death::GuardKilled, kind)));
+fn the_guard_is_killed() {
+    assert_no_survivors(SidecarKind::ALL.map(|kind| Scenario::new(Death::GuardKilled, kind)));
 }
 
 #[test]
-fn it_is_killed_while_the_sidecar_starts() {
-    nobody_survives(
+fn the_guard_is_killed_while_the_sidecar_starts() {
+    assert_no_survivors(
         SidecarKind::ALL
             .map(|kind| Scenario { moment: Moment::Starting, ..Scenario::new(Death::GuardKilled, kind) }),
     );
 }
 
 #[test]
-fn it_is_stopped_when_the_app_stops_the_sidecar() {
-    nobody_survives(SidecarKind::ALL.map(|kind| Scenario::new(Death::GuardStopped, kind)));
+fn the_guard_is_frozen_when_the_app_stops_the_sidecar() {
+    assert_no_survivors(SidecarKind::ALL.map(|kind| Scenario::new(Death::GuardStopped, kind)));
 }
 
 #[test]
-fn it_is_stopped_while_the_app_stops_the_sidecar() {
-    nobody_survives(
+fn the_guard_is_frozen_while_the_app_stops_the_sidecar() {
+    assert_no_survivors(
         [SidecarKind::IgnoresSigterm, SidecarKind::GrandchildIgnoresSigterm, SidecarKind::Subreaper]
             .map(|kind| Scenario { moment: Moment::Stopping, ..Scenario::new(Death::GuardStopped, kind) }),
     );
 }
 
-/// Then nobody is left to wake it but the kernel (`PR_SET_PDEATHSIG`).
+/// Only the kernel can then continue the guard (`PR_SET_PDEATHSIG`).
 #[test]
-fn it_is_stopped_when_the_app_is_killed() {
-    nobody_survives(SidecarKind::ALL.map(|kind| Scenario::new(Death::HostKilledGuardStopped, kind)));
+fn the_guard_is_frozen_when_the_app_is_killed() {
+    assert_no_survivors(SidecarKind::ALL.map(|kind| Scenario::new(Death::HostKilledGuardStopped, kind)));
 }
 
 #[test]
-fn it_is_stopped_when_the_app_is_killed_while_the_sidecar_stops() {
-    nobody_survives(SidecarKind::ALL.map(|kind| Scenario {
+fn the_guard_is_frozen_when_the_app_is_killed_while_the_sidecar_stops() {
+    assert_no_survivors(SidecarKind::ALL.map(|kind| Scenario {
         moment: Moment::Stopping,
         ..Scenario::new(Death::HostKilledGuardStopped, kind)
     }));
 }
 
-/// Then nobody is left to clean up but the kernel, which kills the sidecar's first process (`PR_SET_PDEATHSIG`).
+/// Only the kernel can then clean up. It kills the sidecar's first process (`PR_SET_PDEATHSIG`).
 #[test]
-fn it_is_killed_together_with_the_app() {
-    let alone = SidecarKind::ALL.into_iter().filter(|kind| kind.is_one_process());
-    nobody_survives(alone.map(|kind| Scenario::new(Death::GuardAndHostKilled, kind)));
+fn the_guard_is_killed_together_with_the_app() {
+    let single = SidecarKind::ALL.into_iter().filter(|kind| kind.is_one_process());
+    assert_no_survivors(single.map(|kind| Scenario::new(Death::GuardAndHostKilled, kind)));
 }
 
-/// The one case that is known to leave somebody behind. It shows as well that these tests see a survivor.
+/// The one known case with a survivor. It also shows that these tests detect survivors.
 #[test]
-fn killed_together_with_the_app_it_leaves_a_deaf_daemon() {
+fn guard_and_app_killed_together_leave_a_daemon() {
     integration_tests::run(async {
         let outcome =
             Scenario::new(Death::GuardAndHostKilled, SidecarKind::Daemon).run(&programs()).await.unwrap();

@@ -1,4 +1,5 @@
-//! No survivor: whatever kills the app, nothing of its sidecar is alive 5 s later, and who would end by itself was let.
+//! No survivor: whatever kills the app, no process of its sidecar is alive 5 s later, and a cooperative sidecar was asked to
+//! stop first.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]

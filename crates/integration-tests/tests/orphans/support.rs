@@ -1,4 +1,4 @@
-//! Running scenarios side by side.
+//! Runs scenarios in parallel.
 
 use integration_tests::{
     orphans::{Programs, Scenario},
@@ -7,16 +7,11 @@ use integration_tests::{
 use tokio::task::JoinSet;
 
 pub(crate) fn programs() -> Programs {
-    Programs {
-        host: env!("CARGO_BIN_EXE_fake-host").into(),
-        rival: env!("CARGO_BIN_EXE_rival-host").into(),
-        pillion: env!("CARGO_BIN_EXE_pillion-under-test").into(),
-        sidecar: env!("CARGO_BIN_EXE_fake-sidecar").into(),
-    }
+    Programs::built().unwrap()
 }
 
-/// Runs all of them, and fails with the names of those that left somebody alive, or gave no time to end.
-pub(crate) fn nobody_survives(scenarios: impl IntoIterator<Item = Scenario>) {
+/// Runs all scenarios. Fails with the names of those that left a survivor, or killed a sidecar without a request to stop.
+pub(crate) fn assert_no_survivors(scenarios: impl IntoIterator<Item = Scenario>) {
     run(async {
         let mut running = JoinSet::new();
         for scenario in scenarios {
@@ -31,7 +26,7 @@ pub(crate) fn nobody_survives(scenarios: impl IntoIterator<Item = Scenario>) {
                     failures.push(format!("{scenario:?}: still alive: {:?}", outcome.survivors));
                 }
                 Ok(outcome) if outcome.graceful == Some(false) => {
-                    failures.push(format!("{scenario:?}: was killed without being asked"));
+                    failures.push(format!("{scenario:?}: the sidecar was killed without a request to stop"));
                 }
                 Ok(_) => {}
             }

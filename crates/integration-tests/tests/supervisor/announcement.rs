@@ -1,12 +1,12 @@
-//! The announcement through the whole supervisor, whatever bytes surround it.
+//! The announcement, from the bytes of the sidecar to the events of the supervisor.
 
 use integration_tests::{ReportServer, run};
 use pillion::{FailureKind, State, Supervisor};
 
-use crate::support::{assert_failure, notice, phase, tree};
+use crate::support::{assert_failure, expire, notice, state, tree};
 
 #[test]
-fn an_announcement_counts_whatever_surrounds_it() {
+fn an_announcement_counts_between_other_output() {
     run(async {
         for text in [
             r"BACKEND_PORT:\p\n",
@@ -31,7 +31,7 @@ fn an_announcement_counts_whatever_surrounds_it() {
 }
 
 #[test]
-fn an_announcement_may_come_in_pieces() {
+fn an_announcement_may_arrive_in_parts() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let pause = format!("report {} written wait", reports.port());
@@ -40,10 +40,10 @@ fn an_announcement_may_come_in_pieces() {
         );
         let (supervisor, _) = Supervisor::start(tree.sidecar(&steps));
         for _ in 0..4 {
-            let mut contact = reports.wait_for("written").await;
+            let mut sidecar = reports.wait_for("written").await;
             let status = supervisor.status();
-            assert_eq!((status.state, status.port), (State::Starting, None), "the newline is still missing");
-            contact.resume().await;
+            assert_eq!((status.state, status.port), (State::Starting, None), "the newline has not come yet");
+            sidecar.resume().await;
         }
         supervisor.ready().await.unwrap();
         let _ = supervisor.stop().await;
@@ -54,16 +54,16 @@ fn an_announcement_may_come_in_pieces() {
 fn the_first_announcement_holds_and_a_second_one_is_reported() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
-        // Once in the very same write, once much later: the later one is not reported again.
+        // First in the same write, then later. Each second announcement causes one notice.
         for steps in [
             "listen ok out BACKEND_PORT:\\p\\nBACKEND_PORT:1\\n".to_owned(),
             format!("listen ok announce report {} up wait out BACKEND_PORT:1\\n", reports.port()),
         ] {
             let (supervisor, mut events) = Supervisor::start(tree.sidecar(&format!("{steps} term")));
             if steps.contains("wait") {
-                let mut contact = reports.wait_for("up").await;
+                let mut sidecar = reports.wait_for("up").await;
                 supervisor.ready().await.unwrap();
-                contact.resume().await;
+                sidecar.resume().await;
             }
             let notice = notice(&mut events).await;
             let endpoint = supervisor.ready().await.unwrap();
@@ -75,34 +75,34 @@ fn the_first_announcement_holds_and_a_second_one_is_reported() {
 }
 
 #[test]
-fn the_same_announcement_twice_is_no_oddity() {
+fn a_repeated_announcement_causes_no_notice() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) =
             Supervisor::start(tree.sidecar("listen ok announce announce out BACKEND_PORT:1\\n term"));
-        // The first notice is about port 1, and not about the repetition before it.
+        // The first notice is about port 1. The repetition before it caused none.
         assert!(notice(&mut events).await.starts_with("it announced port 1 as well"));
         let _ = supervisor.stop().await;
     });
 }
 
 #[test]
-fn a_malformed_announcement_is_reported_at_once_and_a_later_right_one_counts() {
+fn a_malformed_announcement_is_reported_at_once_and_a_later_correct_one_counts() {
     run(async {
         for port in
             ["0", "65536", "+80", "\\s80", "80\\s", "080", "", "8o", "99999999999999999999", "1:2", "\\xff"]
         {
             let (tree, reports) = (tree(), ReportServer::new().await);
             let steps = format!(
-                "listen ok out BACKEND_PORT:{port}\\n report {} odd wait announce term",
+                "listen ok out BACKEND_PORT:{port}\\n report {} malformed wait announce term",
                 reports.port()
             );
             let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
-            let mut contact = reports.wait_for("odd").await;
+            let mut sidecar = reports.wait_for("malformed").await;
             let notice = notice(&mut events).await;
             assert!(notice.contains("which is not a valid announcement"), "{port}: {notice}");
             assert_eq!(supervisor.status().state, State::Starting, "{port}");
-            contact.resume().await;
+            sidecar.resume().await;
             supervisor.ready().await.unwrap_or_else(|failure| panic!("{port}: {failure:?}"));
             let _ = supervisor.stop().await;
         }
@@ -110,7 +110,7 @@ fn a_malformed_announcement_is_reported_at_once_and_a_later_right_one_counts() {
 }
 
 #[test]
-fn a_malformed_announcement_is_named_when_nothing_better_follows() {
+fn a_failed_start_names_a_malformed_announcement() {
     run(async {
         let tree = tree();
         let (supervisor, _) = Supervisor::start(tree.sidecar("out BACKEND_PORT:+80\\n exit 0"));
@@ -128,7 +128,7 @@ fn a_malformed_announcement_is_named_when_nothing_better_follows() {
 }
 
 #[test]
-fn an_announcement_without_its_newline_does_not_count_and_is_named() {
+fn a_failed_start_names_an_announcement_without_its_newline() {
     run(async {
         let tree = tree();
         let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok out BACKEND_PORT:\\p exit 3"));
@@ -140,19 +140,17 @@ fn an_announcement_without_its_newline_does_not_count_and_is_named() {
 }
 
 #[test]
-fn an_announcement_that_never_gets_its_newline_is_never_probed() {
+fn an_announcement_without_its_newline_is_not_probed() {
     run(async {
         let tree = tree();
-        let spec = tree.sidecar("listen ok out BACKEND_PORT:\\p park").ready_timeout(super::readiness::SHORT);
-        let (supervisor, mut events) = Supervisor::start(spec);
-        let failure = supervisor.ready().await.unwrap_err();
-        assert_failure(&failure, FailureKind::ReadyTimeout, &["announced no port", "and a newline"]);
-        assert_eq!(phase(&mut events, State::Failed).await.port, None);
+        let sidecar = || tree.sidecar("listen ok out BACKEND_PORT:\\p park");
+        let mut expired = expire(sidecar, &["announced no port", "and a newline"]).await;
+        assert_eq!(state(&mut expired.events, State::Failed).await.port, None);
     });
 }
 
 #[test]
-fn an_announcement_on_stderr_is_none() {
+fn an_announcement_on_stderr_does_not_count() {
     run(async {
         let tree = tree();
         let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok err BACKEND_PORT:\\p\\n exit 1"));
@@ -167,7 +165,7 @@ fn an_announcement_on_stderr_is_none() {
 }
 
 #[test]
-fn noise_of_any_length_hides_only_its_own_line() {
+fn a_line_of_any_length_does_not_hide_the_next_one() {
     run(async {
         for after in ["out \\n announce", "out \\rBACKEND_PORT:\\p\\n"] {
             let tree = tree();

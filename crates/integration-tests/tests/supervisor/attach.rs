@@ -1,21 +1,18 @@
-//! A server that somebody else started is used, and never touched.
+//! The supervisor uses a server that it did not start, and never stops it.
 
 use std::num::NonZeroU16;
 
 use integration_tests::run;
-use pillion::{FailureKind, Spec, State, StopOutcome, Supervisor};
+use pillion::{Spec, State, StopOutcome, Supervisor};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket},
     task::JoinHandle,
 };
 
-use crate::{
-    readiness::SHORT,
-    support::{assert_failure, phase},
-};
+use crate::support::{Expired, expire, state};
 
-/// A server in this process that gives every connection the same answer.
+/// A server in this process that answers every connection alike.
 async fn serve(answer: &'static str) -> (NonZeroU16, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
@@ -44,7 +41,7 @@ fn an_attached_server_is_ready_and_outlives_the_stop() {
         assert_eq!(endpoint.url, format!("http://127.0.0.1:{port}"));
         assert_eq!(supervisor.restart().await.unwrap(), endpoint);
         assert_eq!(supervisor.stop().await, StopOutcome::Detached);
-        assert_eq!(phase(&mut events, State::Stopped).await.exit, None);
+        assert_eq!(state(&mut events, State::Stopped).await.exit, None);
         assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
         let endpoint = supervisor.restart().await.unwrap();
         assert_eq!((endpoint.port, supervisor.kill().await), (Some(port), StopOutcome::Detached));
@@ -55,34 +52,30 @@ fn an_attached_server_is_ready_and_outlives_the_stop() {
 }
 
 #[test]
-fn attaching_to_nothing_fails_in_time_with_the_reason() {
+fn attaching_to_a_port_without_a_listener_fails_with_the_reason() {
     run(async {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = NonZeroU16::new(socket.local_addr().unwrap().port()).unwrap();
-        let (supervisor, _) = Supervisor::start(Spec::attach("dev", port).ready_timeout(SHORT));
-        let failure = supervisor.ready().await.unwrap_err();
-        let port = port.to_string();
-        assert_failure(&failure, FailureKind::ReadyTimeout, &["dev", &port, "nothing accepts connections"]);
-        assert!(!failure.message.contains("announced"), "nothing was announced: {failure}");
+        let parts = ["dev", &port.to_string(), "nothing accepts connections"];
+        let Expired { failure, .. } = expire(|| Spec::attach("dev", port), &parts).await;
+        assert!(!failure.message.contains("announced"), "no port was announced: {failure}");
     });
 }
 
 #[test]
-fn what_is_no_http_is_not_ready() {
+fn a_server_that_does_not_speak_http_is_not_ready() {
     run(async {
         for answer in ["", "SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200"] {
             let (port, server) = serve(answer).await;
-            let (supervisor, _) = Supervisor::start(Spec::attach("dev", port).ready_timeout(SHORT));
-            let failure = supervisor.ready().await.unwrap_err();
-            assert_failure(&failure, FailureKind::ReadyTimeout, &["it gave no HTTP answer"]);
+            expire(|| Spec::attach("dev", port), &["it gave no HTTP answer"]).await;
             server.abort();
         }
     });
 }
 
 #[test]
-fn an_endless_or_broken_body_is_still_an_answer() {
+fn an_unfinished_or_malformed_body_is_healthy() {
     run(async {
         for answer in [
             "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"ver",

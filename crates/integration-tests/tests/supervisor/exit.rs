@@ -1,4 +1,4 @@
-//! An end is noticed from the process, not from its pipes, and leaves nothing of its group behind.
+//! The supervisor notices an exit by the process, not by its pipes, and leaves no process of its group behind.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use integration_tests::{ReportServer, run};
 use pillion::{Exit, FailureKind, State, StopOutcome, Supervisor};
 use rustix::process::Signal;
 
-use crate::support::{assert_failure, phase, status, tree};
+use crate::support::{assert_failure, state, status, tree};
 
 #[test]
-fn a_grandchild_that_holds_the_pipes_hides_no_crash() {
+fn a_crash_is_noticed_while_a_grandchild_holds_the_pipes() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
-        // A group of its own, so that nothing of what is swept with the leader closes its ends of the pipes.
+        // In its own group, so that the clean-up of the leader's group does not close its ends of the pipes.
         let steps = format!(
             "new-group ignore-term report {} up wait ; listen ok announce err last\\swords\\n park",
             reports.port()
@@ -29,19 +29,19 @@ fn a_grandchild_that_holds_the_pipes_hides_no_crash() {
             &["sidecar was killed by SIGKILL while it was in use"],
         );
         assert!(failure.detail.tail.contains(&"last words".to_owned()), "{failure:?}");
-        assert_eq!(tree.sidecars().len(), 1, "the holder is alive, and still holds the pipes");
+        assert_eq!(tree.sidecars().len(), 1, "the grandchild is alive and holds the pipes");
         holder.resume().await;
         holder.wait_death().await;
-        phase(&mut events, State::Failed).await;
+        state(&mut events, State::Failed).await;
     });
 }
 
 #[test]
-fn a_start_that_dies_behind_held_pipes_fails_at_once() {
+fn an_early_exit_is_noticed_while_a_grandchild_holds_the_pipes() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let port = reports.port();
-        // The leader waits until the holder is deaf: asked any earlier, the holder would just die.
+        // The leader waits until the holder ignores SIGTERM. An earlier SIGTERM would kill the holder.
         let steps = format!(
             "new-group ignore-term report {port} up wait ; report {port} leader wait err why\\n exit 4"
         );
@@ -59,11 +59,11 @@ fn a_start_that_dies_behind_held_pipes_fails_at_once() {
 }
 
 #[test]
-fn a_crash_is_told_at_once_and_the_rest_of_the_group_is_swept() {
+fn a_crash_is_reported_at_once_and_the_rest_of_the_group_is_stopped() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let port = reports.port();
-        // The child tells that it is there, because a SIGTERM that came before it can wait it would just kill it.
+        // The child reports first, because a SIGTERM before its handler is installed would kill it.
         let steps = format!(
             "fork report {port} there term report {port} asked wait ; listen ok announce report {port} up wait exit 70"
         );
@@ -72,7 +72,7 @@ fn a_crash_is_told_at_once_and_the_rest_of_the_group_is_swept() {
         let mut leader = if one.text == "up" { one } else { two };
         supervisor.ready().await.unwrap();
         leader.resume().await;
-        // The one that is left was asked, takes its time, and hides nothing meanwhile.
+        // The child has received SIGTERM and is still at work. The status reports the crash meanwhile.
         let mut left = reports.wait_for("asked").await;
         let stopping = status(&mut events, |status| status.exit.is_some()).await;
         assert_eq!((stopping.state, stopping.exit.unwrap().code), (State::Stopping, Some(70)));
@@ -80,14 +80,14 @@ fn a_crash_is_told_at_once_and_the_rest_of_the_group_is_swept() {
         assert_failure(&failure, FailureKind::Crashed, &["exited with code 70 while it was in use"]);
         left.resume().await;
         left.wait_death().await;
-        let down = phase(&mut events, State::Failed).await;
+        let down = state(&mut events, State::Failed).await;
         assert_eq!((down.failure.unwrap(), down.exit.unwrap().code), (failure, Some(70)));
         tree.assert_dead();
     });
 }
 
 #[test]
-fn a_deaf_rest_of_a_crashed_group_is_killed() {
+fn the_rest_of_a_crashed_group_is_killed_if_it_ignores_sigterm() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let port = reports.port();
@@ -98,24 +98,24 @@ fn a_deaf_rest_of_a_crashed_group_is_killed() {
         let (supervisor, mut events) = Supervisor::start(spec);
         supervisor.ready().await.unwrap();
         let (mut one, mut two) = (reports.wait_for("up").await, reports.wait_for("up").await);
-        // Whichever of them is the leader hears it; the other one parks, and reads nothing.
+        // One of the two is the leader. The other one is parked and reads nothing.
         one.resume().await;
         two.resume().await;
-        let down = phase(&mut events, State::Failed).await;
+        let down = state(&mut events, State::Failed).await;
         assert_eq!(down.exit, Some(Exit::with_signal(11)));
         tree.assert_dead();
     });
 }
 
 #[test]
-fn a_sidecar_that_finishes_by_itself_is_no_failure() {
+fn an_exit_with_0_is_not_a_failure() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("listen ok announce report {} up wait exit 0", reports.port());
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
         supervisor.ready().await.unwrap();
         reports.wait_for("up").await.resume().await;
-        let down = phase(&mut events, State::Stopped).await;
+        let down = state(&mut events, State::Stopped).await;
         assert_eq!((down.failure, down.exit.unwrap().code), (None, Some(0)));
         assert_eq!(down.reason.unwrap(), "exited with code 0 by itself");
         let failure = supervisor.ready().await.unwrap_err();
@@ -125,7 +125,7 @@ fn a_sidecar_that_finishes_by_itself_is_no_failure() {
 }
 
 #[test]
-fn a_sidecar_that_closes_its_streams_is_not_dead() {
+fn closed_streams_are_not_taken_for_an_exit() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps =
@@ -133,9 +133,7 @@ fn a_sidecar_that_closes_its_streams_is_not_dead() {
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
         reports.wait_for("closed").await;
         supervisor.ready().await.unwrap();
-        let StopOutcome::Graceful(exit) = supervisor.stop().await else {
-            panic!("it had no reason to be killed")
-        };
-        assert_eq!((exit.code, phase(&mut events, State::Stopped).await.exit), (Some(0), Some(exit)));
+        let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("the sidecar was killed") };
+        assert_eq!((exit.code, state(&mut events, State::Stopped).await.exit), (Some(0), Some(exit)));
     });
 }

@@ -1,4 +1,4 @@
-//! Several sidecars start in the order of their needs, and stop the other way round.
+//! Several sidecars start after their dependencies, and stop before them.
 
 use integration_tests::{ReportServer, run};
 use pillion::{FailureKind, Fleet, FleetError, State, StopOutcome};
@@ -6,7 +6,7 @@ use pillion::{FailureKind, Fleet, FleetError, State, StopOutcome};
 use crate::support::{assert_failure, tree};
 
 #[test]
-fn each_waits_for_what_it_needs_and_goes_before_it() {
+fn a_sidecar_starts_after_its_dependency_and_stops_before_it() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let port = reports.port();
@@ -27,7 +27,7 @@ fn each_waits_for_what_it_needs_and_goes_before_it() {
 
         let goodbyes = async {
             let mut first = reports.wait_for("api-bye").await;
-            assert_eq!(db.status().state, State::Ready, "what is needed stays for as long as it is");
+            assert_eq!(db.status().state, State::Ready, "a dependency outlives its dependents");
             first.resume().await;
             reports.wait_for("db-bye").await.resume().await;
         };
@@ -39,7 +39,7 @@ fn each_waits_for_what_it_needs_and_goes_before_it() {
 }
 
 #[test]
-fn during_a_close_nothing_starts_again_whose_turn_has_not_come() {
+fn during_a_close_a_crashed_dependency_is_not_restarted() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let port = reports.port();
@@ -59,11 +59,11 @@ fn during_a_close_nothing_starts_again_whose_turn_has_not_come() {
                 FailureKind::Stopped,
                 &["the program is ending"],
             );
-            assert_eq!(db.status().state, State::Ready, "what is needed stays for as long as it is");
+            assert_eq!(db.status().state, State::Ready, "a dependency outlives its dependents");
             up.resume().await;
             let mut changes = db.watch();
             while changes.next().await.is_some() {}
-            assert_eq!(db.status().state, State::Failed, "it was started again");
+            assert_eq!(db.status().state, State::Failed, "it was restarted");
             bye.resume().await;
         };
         let (outcomes, ()) = tokio::join!(fleet.close(), meanwhile);
@@ -74,7 +74,7 @@ fn during_a_close_nothing_starts_again_whose_turn_has_not_come() {
 }
 
 #[test]
-fn one_that_waits_in_vain_says_so_and_starts_once_it_can() {
+fn a_dependent_names_its_failed_dependency_and_starts_after_it_recovers() {
     run(async {
         let tree = tree();
         let dir = tempfile::tempdir().unwrap();
@@ -90,7 +90,7 @@ fn one_that_waits_in_vain_says_so_and_starts_once_it_can() {
         assert_eq!(api.status().state, State::Waiting);
         std::fs::write(&flag, "").unwrap();
         db.restart().await.unwrap();
-        // It may take a moment until it has noticed.
+        // It learns of the recovery by an event of the dependency.
         let mut changes = api.watch();
         while changes.next().await.unwrap().state != State::Ready {}
         fleet.stop().await;
@@ -98,7 +98,7 @@ fn one_that_waits_in_vain_says_so_and_starts_once_it_can() {
 }
 
 #[test]
-fn an_optional_one_that_fails_keeps_nobody_waiting() {
+fn a_failed_optional_dependency_does_not_block_its_dependents() {
     run(async {
         let tree = tree();
         let cache = tree.named("cache", "exit 3").optional(true);
@@ -111,7 +111,7 @@ fn an_optional_one_that_fails_keeps_nobody_waiting() {
 }
 
 #[test]
-fn what_makes_no_sense_starts_nothing() {
+fn an_invalid_fleet_starts_no_process() {
     run(async {
         let tree = tree();
         let a = tree.named("a", "park").depends_on(["b"]);

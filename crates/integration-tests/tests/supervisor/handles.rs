@@ -1,4 +1,4 @@
-//! Restarts, and what becomes of a sidecar when nobody can ask for anything any more.
+//! Requested restarts, and the end of a sidecar with its last handle or its runtime.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use integration_tests::{ReportServer, TEST_TIMEOUT, run};
 use pillion::{FailureKind, State, StopOutcome, Supervisor};
 use tokio::runtime;
 
-use crate::support::{assert_failure, line, phase, tree};
+use crate::support::{assert_failure, line, state, tree};
 
 #[test]
 fn a_restart_gives_a_new_process_and_a_new_port() {
@@ -21,9 +21,9 @@ fn a_restart_gives_a_new_process_and_a_new_port() {
             tree.sidecars().iter().map(|process| process.pid).collect::<Vec<_>>(),
             [after.pid.unwrap()]
         );
-        let stopping = phase(&mut events, State::Stopping).await;
+        let stopping = state(&mut events, State::Stopping).await;
         assert_eq!(stopping.reason.as_deref(), Some("asked to restart"));
-        assert_eq!(phase(&mut events, State::Ready).await.port, after.port);
+        assert_eq!(state(&mut events, State::Ready).await.port, after.port);
         let _ = supervisor.stop().await;
     });
 }
@@ -39,16 +39,16 @@ fn a_failed_sidecar_can_be_started_again() {
         let spec = tree.spec(tree.program("sh").args(["-c", script]).arg(&flag).arg(port));
         let (supervisor, mut events) = Supervisor::start(spec);
         assert_failure(&supervisor.ready().await.unwrap_err(), FailureKind::ExitedEarly, &["code 3"]);
-        // Waiting for the end, as a start during the sweep is a restart, too.
-        phase(&mut events, State::Failed).await;
+        // After the end of the run: a start during its clean-up would be a restart.
+        state(&mut events, State::Failed).await;
         assert_failure(&supervisor.restart().await.unwrap_err(), FailureKind::ExitedEarly, &["code 3"]);
         std::fs::write(&flag, "").unwrap();
         supervisor.restart().await.unwrap();
         assert_eq!((supervisor.status().failure, supervisor.status().exit), (None, None));
-        // Nothing of the earlier run is taken for this one's.
+        // The failure of the new run contains no output of the earlier one.
         reports.wait_for("up").await.resume().await;
         let failure = loop {
-            let status = phase(&mut events, State::Failed).await;
+            let status = state(&mut events, State::Failed).await;
             if let Some(failure) = status.failure.filter(|failure| failure.kind == FailureKind::Crashed) {
                 break failure;
             }
@@ -59,7 +59,7 @@ fn a_failed_sidecar_can_be_started_again() {
 }
 
 #[test]
-fn a_stop_wins_over_a_restart_and_a_restart_over_a_stop_before_it() {
+fn a_later_stop_cancels_a_restart_and_a_later_restart_follows_a_stop() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("listen ok announce term report {} stopping wait exit 0", reports.port());
@@ -78,11 +78,11 @@ fn a_stop_wins_over_a_restart_and_a_restart_over_a_stop_before_it() {
         let mut stopping = reports.wait_for("stopping").await;
         let restarted = supervisor.clone();
         let restart = tokio::spawn(async move { restarted.restart().await });
-        // Under way as soon as its status says so.
+        // The status shows when the restart is under way.
         let mut watch = supervisor.watch();
         while watch.next().await.unwrap().reason.as_deref() != Some("asked to restart") {}
         stopping.resume().await;
-        let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it did stop") };
+        let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it was killed") };
         assert_ne!(restart.await.unwrap().unwrap().pid, before.pid);
 
         let restart = call("restart");
@@ -91,7 +91,7 @@ fn a_stop_wins_over_a_restart_and_a_restart_over_a_stop_before_it() {
         let refused = restart.await.unwrap().unwrap().unwrap_err();
         assert_failure(&refused, FailureKind::Stopped, &["sidecar was stopped"]);
         stopping.resume().await;
-        let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it did stop") };
+        let StopOutcome::Graceful(_) = stop.await.unwrap().unwrap_err() else { panic!("it was killed") };
         assert_eq!(supervisor.status().state, State::Stopped);
         tree.assert_dead();
     });
@@ -109,25 +109,25 @@ fn the_last_handle_dropped_stops_the_sidecar_with_grace() {
         assert_eq!(clone.ready().await.unwrap().sidecar, "sidecar");
         drop(clone);
         line(&mut events, "goodbye").await;
-        assert_eq!(phase(&mut events, State::Stopped).await.exit.unwrap().code, Some(0));
-        assert!(events.next().await.is_none(), "nothing more can happen");
+        assert_eq!(state(&mut events, State::Stopped).await.exit.unwrap().code, Some(0));
+        assert!(events.next().await.is_none(), "the events end with the last handle");
         tree.assert_dead();
     });
 }
 
 #[test]
-fn a_handle_dropped_during_the_start_leaves_nothing() {
+fn a_handle_dropped_during_the_start_leaves_no_process() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen 503 announce park"));
         drop(supervisor);
-        phase(&mut events, State::Stopped).await;
+        state(&mut events, State::Stopped).await;
         tree.assert_dead();
     });
 }
 
 #[test]
-fn a_runtime_that_shuts_down_leaves_nothing() {
+fn a_runtime_that_shuts_down_leaves_no_process() {
     let tree = tree();
     for workers in [None, Some(2)] {
         let own = match workers {
@@ -146,7 +146,7 @@ fn a_runtime_that_shuts_down_leaves_nothing() {
             supervisor.ready().await.unwrap();
             (supervisor, [reports.wait_for("up").await, reports.wait_for("up").await])
         });
-        // What the reporters hold belongs to that runtime as well; the tree sees whether its processes die.
+        // The connections belong to that runtime as well. The tree observes the processes without them.
         drop(reporters);
         let alive = tree.sidecars();
         assert_eq!(alive.len(), 2);
@@ -172,20 +172,20 @@ fn a_runtime_that_shuts_down_leaves_nothing() {
 }
 
 #[test]
-fn what_was_closed_is_not_started_again() {
+fn a_closed_sidecar_cannot_be_restarted() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("listen ok announce term report {} stopping wait exit 0", reports.port());
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
         let before = supervisor.ready().await.unwrap();
-        // Asked for first, and on its way: the sidecar is to come back once it is down.
+        // The restart was requested first, and its stop is under way.
         let again = supervisor.clone();
         let again = tokio::spawn(async move { again.restart().await });
         let mut stopping = reports.wait_for("stopping").await;
         let closed = supervisor.clone();
         let closed = tokio::spawn(async move { closed.close().await });
         assert_failure(&again.await.unwrap().unwrap_err(), FailureKind::Stopped, &[]);
-        // In the middle of the stop, and after it.
+        // Both during the stop and after it.
         assert_failure(
             &supervisor.restart().await.unwrap_err(),
             FailureKind::Stopped,
@@ -200,13 +200,13 @@ fn what_was_closed_is_not_started_again() {
         );
         assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
         assert_eq!(supervisor.status().pid, before.pid);
-        // Nobody supervises any more, and whoever listens is told.
+        // The events end with the supervision.
         while events.next().await.is_some() {}
     });
 }
 
 #[test]
-fn closing_does_not_stand_in_the_way_of_a_kill() {
+fn a_kill_ends_the_grace_period_of_a_close() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) =
@@ -214,7 +214,7 @@ fn closing_does_not_stand_in_the_way_of_a_kill() {
         supervisor.ready().await.unwrap();
         let closed = supervisor.clone();
         let closed = tokio::spawn(async move { closed.close().await });
-        phase(&mut events, State::Stopping).await;
+        state(&mut events, State::Stopping).await;
         assert!(matches!(supervisor.kill().await, StopOutcome::Killed(_)));
         assert!(matches!(closed.await.unwrap(), StopOutcome::Killed(_)));
     });

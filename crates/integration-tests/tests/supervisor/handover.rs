@@ -1,4 +1,5 @@
-//! A listener that is handed over outlives the processes that serve it: nobody is refused between two of them.
+//! The listener handover (socket activation): the listener outlives its servers, so that no connection is refused between two
+//! runs.
 
 use integration_tests::{ReportServer, run};
 use pillion::{Restart, State, StopOutcome, Stream, Supervisor};
@@ -8,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{notice, phase, rest, status, tree};
+use crate::support::{notice, rest, state, status, tree};
 
 async fn get(port: u16) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -22,7 +23,7 @@ async fn get(port: u16) -> String {
 fn a_request_between_two_runs_waits_and_succeeds() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
-        // Each run waits to be let go before it serves, so that the request is certain to come in between.
+        // Each run waits for the test before it serves. The request therefore comes between two runs.
         let steps = format!("report {} started wait inherit ok announce park", reports.port());
         let spec = tree.spec(tree.fake(&steps).handover(true)).restart(Restart::OnFailure);
         let (supervisor, mut events) = Supervisor::start(spec);
@@ -30,7 +31,7 @@ fn a_request_between_two_runs_waits_and_succeeds() {
         let before = supervisor.ready().await.unwrap();
         let sidecar = tree.alive().into_iter().find(|process| Some(process.pid) == before.pid).unwrap();
         sidecar.signal(Signal::KILL).unwrap();
-        let down = phase(&mut events, State::BackingOff).await;
+        let down = state(&mut events, State::BackingOff).await;
         assert_eq!((down.port, down.url), (before.port, None));
         let mut next = reports.wait_for("started").await;
         let request = tokio::spawn(get(before.port.unwrap().get()));
@@ -43,7 +44,7 @@ fn a_request_between_two_runs_waits_and_succeeds() {
 }
 
 #[test]
-fn a_port_is_kept_over_a_stop_but_nobody_waits_at_it() {
+fn a_stopped_sidecar_keeps_its_port_and_refuses_connections() {
     run(async {
         let tree = tree();
         let spec = tree.spec(tree.fake("inherit ok announce term exit 0").handover(true));
@@ -58,7 +59,7 @@ fn a_port_is_kept_over_a_stop_but_nobody_waits_at_it() {
 }
 
 #[test]
-fn one_that_does_not_take_it_announces_as_before_and_is_told_of() {
+fn a_sidecar_that_ignores_the_listener_announces_its_own_port_with_a_notice() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) = Supervisor::start(
@@ -76,10 +77,10 @@ fn one_that_does_not_take_it_announces_as_before_and_is_told_of() {
 }
 
 #[test]
-fn a_wrapper_does_not_take_what_is_meant_for_its_child() {
+fn a_listener_for_a_wrapper_is_not_taken_by_its_child() {
     run(async {
         let tree = tree();
-        // The shell's own number is in LISTEN_PID: the child knows that it is not meant, and the host that it was not taken.
+        // LISTEN_PID holds the pid of the shell. The child ignores the listener, and the host notices that.
         let script =
             r#"[ "$LISTEN_PID" = $$ ] && "$FAKE" env LISTEN_PID listen ok announce term exit 0; exit 1"#;
         let (supervisor, mut events) =
@@ -91,7 +92,7 @@ fn a_wrapper_does_not_take_what_is_meant_for_its_child() {
 }
 
 #[test]
-fn without_it_nothing_is_inherited() {
+fn without_a_handover_no_listener_is_inherited() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) =

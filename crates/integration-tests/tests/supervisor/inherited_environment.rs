@@ -1,4 +1,4 @@
-//! What a sidecar is given, and what it is not.
+//! The environment and the descriptors that a sidecar inherits.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,7 +18,7 @@ async fn output(spec: Spec) -> Vec<String> {
 }
 
 #[test]
-fn each_start_has_a_nonce_of_its_own() {
+fn each_start_has_its_own_nonce() {
     run(async {
         let tree = tree();
         let mut seen = HashSet::new();
@@ -29,7 +29,7 @@ fn each_start_has_a_nonce_of_its_own() {
                 nonce.len() == 32 && nonce.bytes().all(|byte| b"0123456789abcdef".contains(&byte)),
                 "{nonce}"
             );
-            assert!(seen.insert(nonce), "given twice");
+            assert!(seen.insert(nonce), "two starts have the same nonce");
             assert_eq!(lines[1], "PILLION_PROTOCOL=1");
         }
     });
@@ -58,7 +58,7 @@ fn nonce(tree: &ProcessTree) -> String {
 }
 
 #[test]
-fn port_and_origins_are_given_where_the_specification_says_so() {
+fn port_and_origins_are_set_if_the_specification_names_them() {
     run(async {
         let tree = tree();
         let names = "env PORT env PILLION_ALLOWED_ORIGINS exit 0";
@@ -70,7 +70,7 @@ fn port_and_origins_are_given_where_the_specification_says_so() {
 }
 
 #[test]
-fn arguments_environment_and_directory_arrive_as_they_are() {
+fn arguments_environment_and_directory_arrive_unchanged() {
     run(async {
         let tree = tree();
         let dir = tempfile::tempdir().unwrap();
@@ -91,13 +91,13 @@ fn arguments_environment_and_directory_arrive_as_they_are() {
 }
 
 #[test]
-fn a_sidecar_has_its_three_streams_and_nothing_of_the_supervisor() {
-    isolated("inherited_environment::a_sidecar_has_its_three_streams_and_nothing_of_the_supervisor", || {
-        // What whoever started the tests left open for all of their descendants.
+fn a_sidecar_inherits_its_three_streams_and_no_other_descriptor() {
+    isolated("inherited_environment::a_sidecar_inherits_its_three_streams_and_no_other_descriptor", || {
+        // The parent of the tests may have left descriptors open for all its descendants.
         let inherited = descriptors("self");
         run(async {
             let tree = tree();
-            // Many at once: none may hold another one's lifeline, or the supervisor's own ends.
+            // Many at once: none of them may hold the lifeline of another, or the supervisor's ends.
             let sidecars: Vec<_> =
                 (0..8).map(|_| Supervisor::start(tree.sidecar("ignore-term out up\\n eof exit 0"))).collect();
             let (mut seen, mut supervisors) = (HashSet::new(), Vec::new());
@@ -106,7 +106,7 @@ fn a_sidecar_has_its_three_streams_and_nothing_of_the_supervisor() {
                 line(&mut events, "up").await;
                 for number in 0..3 {
                     let pipe = fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap();
-                    assert!(seen.insert(pipe.clone()), "{} is another one's, too", pipe.display());
+                    assert!(seen.insert(pipe.clone()), "{} belongs to another sidecar too", pipe.display());
                 }
                 let more: Vec<_> = descriptors(&pid.to_string())
                     .into_iter()
@@ -115,7 +115,7 @@ fn a_sidecar_has_its_three_streams_and_nothing_of_the_supervisor() {
                 assert!(more.is_empty(), "{more:?}");
                 supervisors.push(supervisor);
             }
-            // The end of its own stdin ends each of them, deaf as it is, while the others still run.
+            // Each of them ignores SIGTERM. The end of its own stdin ends it while the others still run.
             for supervisor in &supervisors {
                 let outcome = supervisor.stop().await;
                 assert!(matches!(outcome, StopOutcome::Graceful(exit) if exit.is_success()), "{outcome:?}");
@@ -124,7 +124,7 @@ fn a_sidecar_has_its_three_streams_and_nothing_of_the_supervisor() {
     });
 }
 
-/// Whatever else the process of the tests has in its environment, this is there.
+/// The environment of the process that starts the sidecar, besides its other variables.
 const SURROUNDINGS: &[(&str, &str)] = &[
     ("APPDIR", "/tmp/.mount_test"),
     ("APPIMAGE", "/opt/Test.AppImage"),
@@ -145,8 +145,8 @@ const SURROUNDINGS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn the_environment_is_the_one_that_was_chosen() {
-    let name = "inherited_environment::the_environment_is_the_one_that_was_chosen";
+fn the_specification_chooses_the_inherited_variables() {
+    let name = "inherited_environment::the_specification_chooses_the_inherited_variables";
     isolated_with(name, SURROUNDINGS, || {
         run(async {
             let tree = tree();
@@ -179,7 +179,7 @@ fn the_environment_is_the_one_that_was_chosen() {
     });
 }
 
-/// The names in the output of env(1), in settings.
+/// The names in the output of env(1), in order.
 fn names(lines: Vec<String>) -> Vec<String> {
     let mut names: Vec<_> =
         lines.iter().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect();
@@ -188,43 +188,40 @@ fn names(lines: Vec<String>) -> Vec<String> {
 }
 
 #[test]
-fn no_descriptor_is_inherited_but_the_listener_that_is_handed_over() {
-    isolated(
-        "inherited_environment::no_descriptor_is_inherited_but_the_listener_that_is_handed_over",
-        || {
-            // As C libraries open files that do not think of programs to be started.
-            let file = fs::File::open("/etc/hostname").unwrap();
-            fcntl_setfd(&file, FdFlags::empty()).unwrap();
-            let mut plain = std::process::Command::new("sh");
-            let leaked = plain.args(["-c", "ls -l /proc/$$/fd"]).output().unwrap();
-            assert!(
-                String::from_utf8_lossy(&leaked.stdout).contains("/etc/hostname"),
-                "nothing is to be leaked"
-            );
-            run(async {
-                let tree = tree();
-                for (handover, expected) in [(false, &[0, 1, 2][..]), (true, &[0, 1, 2, 3])] {
-                    let spec = tree.spec(tree.fake("ignore-term out up\\n eof exit 0").handover(handover));
-                    let (supervisor, mut events) = Supervisor::start(spec);
-                    let pid = status(&mut events, |status| status.pid.is_some()).await.pid.unwrap();
-                    line(&mut events, "up").await;
-                    let open = descriptors(&pid.to_string());
-                    let mut numbers: Vec<_> = open.keys().copied().collect();
-                    numbers.sort_unstable();
-                    assert_eq!(numbers, expected, "{open:?}");
-                    let _ = supervisor.stop().await;
-                }
-            });
-        },
-    );
+fn no_descriptor_is_inherited_except_the_listener() {
+    isolated("inherited_environment::no_descriptor_is_inherited_except_the_listener", || {
+        // Without O_CLOEXEC, as many C libraries open their files.
+        let file = fs::File::open("/etc/hostname").unwrap();
+        fcntl_setfd(&file, FdFlags::empty()).unwrap();
+        let mut plain = std::process::Command::new("sh");
+        let leaked = plain.args(["-c", "ls -l /proc/$$/fd"]).output().unwrap();
+        assert!(
+            String::from_utf8_lossy(&leaked.stdout).contains("/etc/hostname"),
+            "the descriptor is not inheritable"
+        );
+        run(async {
+            let tree = tree();
+            for (handover, expected) in [(false, &[0, 1, 2][..]), (true, &[0, 1, 2, 3])] {
+                let spec = tree.spec(tree.fake("ignore-term out up\\n eof exit 0").handover(handover));
+                let (supervisor, mut events) = Supervisor::start(spec);
+                let pid = status(&mut events, |status| status.pid.is_some()).await.pid.unwrap();
+                line(&mut events, "up").await;
+                let open = descriptors(&pid.to_string());
+                let mut numbers: Vec<_> = open.keys().copied().collect();
+                numbers.sort_unstable();
+                assert_eq!(numbers, expected, "{open:?}");
+                let _ = supervisor.stop().await;
+            }
+        });
+    });
 }
 
-/// The descriptors that a process has open, and what each of them is.
+/// The open descriptors of a process, and the file of each.
 fn descriptors(process: &str) -> HashMap<u32, PathBuf> {
     let open = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
     open.filter_map(|entry| {
         let entry = entry.unwrap();
-        // The descriptor of this very listing has gone by now.
+        // The descriptor of this listing is closed by now.
         Some((entry.file_name().to_str()?.parse().ok()?, fs::read_link(entry.path()).ok()?))
     })
     .collect()

@@ -1,4 +1,4 @@
-//! Nothing is left in the host: no descriptor, no zombie, no memory.
+//! The host leaks no descriptor, no zombie and no memory.
 
 use std::{fs, time::Duration};
 
@@ -7,7 +7,7 @@ use pillion::Supervisor;
 
 use crate::support::tree;
 
-/// How many descriptors this process has open.
+/// The number of open descriptors of this process.
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -20,7 +20,7 @@ fn children() -> String {
         .collect()
 }
 
-/// The most memory that this process has had, in KiB (`VmHWM`, `proc_pid_status(5)`).
+/// The peak memory of this process in KiB (`VmHWM`, `proc_pid_status(5)`).
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -47,7 +47,7 @@ fn starts_and_stops_leave_no_descriptor_and_no_zombie() {
                 let _ = supervisor.stop().await;
                 let _ = Supervisor::start(tree.spec(tree.program("/no/such/program"))).0.ready().await;
                 drop(supervisor);
-                // The end of the events is the end of the task, and of all that it held.
+                // The events end when the actor has ended and has dropped everything.
                 while events.next().await.is_some() {}
                 assert_eq!(children(), "", "round {round} left a child");
                 // The runtime opens its own descriptors in the first round.
@@ -74,12 +74,12 @@ fn noise_before_the_announcement_is_drained_in_bounded_memory() {
 }
 
 #[test]
-fn lines_of_any_length_that_nobody_reads_are_kept_in_bounded_memory() {
-    isolated("leaks::lines_of_any_length_that_nobody_reads_are_kept_in_bounded_memory", || {
+fn unread_lines_of_any_length_are_kept_in_bounded_memory() {
+    isolated("leaks::unread_lines_of_any_length_are_kept_in_bounded_memory", || {
         run(async {
             let tree = tree();
             let before = peak();
-            // Empty lines cost the most for their bytes, long ones the most for their number.
+            // Empty lines cost most per byte, and long lines most per line.
             for line in ["", "0123456789", &"x".repeat(5000)] {
                 let reports = ReportServer::new().await;
                 let script = r#"yes "$0" | head -c 12000000; echo; exec "$FAKE" listen ok announce report "$1" written term"#;

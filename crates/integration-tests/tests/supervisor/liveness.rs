@@ -1,4 +1,4 @@
-//! A sidecar that hangs is replaced, and one that is merely slow, sick or busy is not.
+//! A sidecar that hangs is replaced. One that is slow, unhealthy or busy is not.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::support::{assert_failure, phase, status, tree};
+use crate::support::{assert_failure, state, status, tree};
 
 fn liveness(interval_ms: u64, tolerance: u32) -> Liveness {
     Liveness::new(Duration::from_millis(interval_ms), tolerance)
@@ -22,7 +22,7 @@ fn signal(tree: &ProcessTree, pid: u32, signal: Signal) {
 }
 
 #[test]
-fn a_frozen_one_is_replaced() {
+fn a_frozen_sidecar_is_replaced() {
     run(async {
         let tree = tree();
         let spec = tree.sidecar("listen ok announce term exit 0");
@@ -30,9 +30,9 @@ fn a_frozen_one_is_replaced() {
         let (supervisor, mut events) = Supervisor::start(spec);
         let before = supervisor.ready().await.unwrap();
         signal(&tree, before.pid.unwrap(), Signal::STOP);
-        let unhealthy = phase(&mut events, State::Unhealthy).await;
-        assert_eq!(unhealthy.url.as_ref(), Some(&before.url), "it may come to itself");
-        let down = phase(&mut events, State::BackingOff).await;
+        let unhealthy = state(&mut events, State::Unhealthy).await;
+        assert_eq!(unhealthy.url.as_ref(), Some(&before.url), "it may recover");
+        let down = state(&mut events, State::BackingOff).await;
         assert_failure(&down.failure.unwrap(), FailureKind::Hung, &["answered no health request for 3 s"]);
         let after = supervisor.ready().await.unwrap();
         assert_ne!(before.pid, after.pid);
@@ -41,18 +41,18 @@ fn a_frozen_one_is_replaced() {
 }
 
 #[test]
-fn one_that_may_not_be_restarted_is_left_alone_and_may_come_to_itself() {
+fn a_frozen_sidecar_without_restarts_is_left_alone_and_may_recover() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) =
             Supervisor::start(tree.sidecar("listen ok announce park").liveness(liveness(100, 2)));
         let pid = supervisor.ready().await.unwrap().pid.unwrap();
-        phase(&mut events, State::Ready).await;
+        state(&mut events, State::Ready).await;
         for _ in 0..2 {
             signal(&tree, pid, Signal::STOP);
-            phase(&mut events, State::Unhealthy).await;
+            state(&mut events, State::Unhealthy).await;
             signal(&tree, pid, Signal::CONT);
-            assert_eq!(phase(&mut events, State::Ready).await.pid, Some(pid));
+            assert_eq!(state(&mut events, State::Ready).await.pid, Some(pid));
         }
         let _ = supervisor.stop().await;
     });
@@ -71,7 +71,7 @@ async fn start_held(
     let spec = tree.sidecar(&steps).restart(Restart::OnFailure).liveness(liveness(20, NEVER));
     let (supervisor, mut events) = Supervisor::start(spec);
     let sidecar = reports.wait_for("up").await;
-    phase(&mut events, State::Ready).await;
+    state(&mut events, State::Ready).await;
     (supervisor, events, sidecar)
 }
 
@@ -97,18 +97,18 @@ fn a_late_answer_makes_the_sidecar_healthy_again() {
 }
 
 #[test]
-fn one_that_says_that_it_is_sick_is_shown_and_not_killed() {
+fn an_unhealthy_answer_is_shown_and_the_sidecar_is_not_killed() {
     run(async {
         let tree = tree();
         let spec = tree.sidecar("listen sick announce term exit 0");
         let spec = spec.restart(Restart::OnFailure).liveness(liveness(50, NEVER));
         let (supervisor, mut events) = Supervisor::start(spec);
         let pid = supervisor.ready().await.unwrap().pid;
-        // The first beat may only say that an answer is overdue.
-        let sick = status(&mut events, |status| {
+        // The first result may only say that an answer is overdue.
+        let unhealthy = status(&mut events, |status| {
             status.state == State::Unhealthy && status.reason.as_ref().is_some_and(|why| why.contains("503"))
         });
-        assert_eq!(sick.await.pid, pid);
+        assert_eq!(unhealthy.await.pid, pid);
         let _ = supervisor.stop().await;
     });
 }

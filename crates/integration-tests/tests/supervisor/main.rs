@@ -1,4 +1,4 @@
-//! The supervisor against real processes, signals, pipes and sockets: one module per guarantee.
+//! The supervisor with real processes, signals, pipes and sockets: one module per guarantee.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]

@@ -1,15 +1,15 @@
-//! Output of any shape and volume is drained, in settings, and its end survives a crash.
+//! Output of any form and volume is read in order, and its end is kept after a crash.
 
 use std::env;
 
 use integration_tests::{ReportServer, run};
 use pillion::{FailureKind, LINE_LIMIT, SidecarEvent, State, Stream, Supervisor};
 
-use crate::support::{first, line, phase, rest, status, tree};
+use crate::support::{first, line, rest, state, status, tree};
 
 #[test]
-fn the_last_words_before_a_crash_are_in_the_failure() {
-    // How often it is tried: a race between the end of the process and what it left in its pipes.
+fn the_last_output_before_a_crash_is_in_the_failure() {
+    // A race between the end of the process and the rest of its output. The variable sets the number of trials.
     let rounds: u32 = env::var("PILLION_SOAK").map_or(200, |rounds| rounds.parse().unwrap());
     for _ in 0..rounds.div_ceil(100) {
         run(async {
@@ -39,11 +39,11 @@ fn a_full_pipe_at_the_crash_is_read_to_its_end() {
 }
 
 #[test]
-fn a_million_lines_that_nobody_reads_block_nothing() {
+fn a_million_unread_lines_do_not_block_the_sidecar() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("listen ok announce lines 1000000 report {} written term", reports.port());
-        // A reader that never reads is as good as none.
+        // This subscriber never reads.
         let (supervisor, _events) = Supervisor::start(tree.sidecar(&steps));
         reports.wait_for("written").await;
         supervisor.ready().await.unwrap();
@@ -52,7 +52,7 @@ fn a_million_lines_that_nobody_reads_block_nothing() {
 }
 
 #[test]
-fn lines_come_in_their_order_from_both_streams() {
+fn the_lines_of_each_stream_arrive_in_order() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce lines 20000 term"));
@@ -65,7 +65,7 @@ fn lines_come_in_their_order_from_both_streams() {
                 (out.last() == Some(&last) && err.len() == 20).then_some(())
             }
             SidecarEvent::Missed(missed) => {
-                panic!("{missed} events were missed by a reader that does nothing else")
+                panic!("{missed} events were missed by a subscriber that only reads")
             }
             _ => None,
         })
@@ -78,7 +78,7 @@ fn lines_come_in_their_order_from_both_streams() {
 }
 
 #[test]
-fn bytes_are_handed_on_as_they_are() {
+fn lines_keep_their_bytes() {
     run(async {
         let tree = tree();
         let (_supervisor, mut events) =
@@ -114,14 +114,14 @@ fn a_line_of_10_mb_is_cut_and_later_lines_arrive() {
         .await;
         assert_eq!((kept, dropped), (LINE_LIMIT, 10_000_000 - LINE_LIMIT as u64));
         let _ = supervisor.stop().await;
-        // In the same batch as the long one, or in one behind it.
+        // It is in the same batch as the long line, or in a later one.
         let tail = supervisor.ready().await.unwrap_err().detail.tail;
         assert_eq!(tail.last().unwrap(), "after");
     });
 }
 
 #[test]
-fn a_slow_reader_is_told_what_it_missed_and_gets_the_present_status() {
+fn a_slow_subscriber_learns_how_many_events_it_missed_and_the_current_status() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!(
@@ -145,12 +145,12 @@ fn a_slow_reader_is_told_what_it_missed_and_gets_the_present_status() {
         assert!(missed > 0, "20 MB cannot have been kept");
         assert_eq!(seen, supervisor.status());
         let _ = supervisor.stop().await;
-        phase(&mut events, State::Stopped).await;
+        state(&mut events, State::Stopped).await;
     });
 }
 
 #[test]
-fn the_end_comes_after_the_last_words_for_a_slow_reader_too() {
+fn a_slow_subscriber_gets_the_end_after_the_last_output() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!(
@@ -161,7 +161,7 @@ fn the_end_comes_after_the_last_words_for_a_slow_reader_too() {
         supervisor.ready().await.unwrap();
         let mut other = supervisor.subscribe().unwrap();
         reports.wait_for("up").await.resume().await;
-        // Nothing is read before everything is over.
+        // The subscribers read nothing before the run has ended.
         status(&mut supervisor.subscribe().unwrap(), |status| status.state == State::Failed).await;
         for events in [&mut events, &mut other] {
             let (lines, missed) = rest(events, Stream::Stdout).await;
@@ -172,7 +172,7 @@ fn the_end_comes_after_the_last_words_for_a_slow_reader_too() {
 }
 
 #[test]
-fn a_reader_that_falls_behind_twice_gets_the_end_last_as_well() {
+fn a_subscriber_that_falls_behind_twice_gets_the_end_after_the_last_output() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let flood = format!("lines 150000 report {} written wait", reports.port());
@@ -180,7 +180,7 @@ fn a_reader_that_falls_behind_twice_gets_the_end_last_as_well() {
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
         supervisor.ready().await.unwrap();
         let mut written = reports.wait_for("written").await;
-        // Behind once, it reads a little of what is left, and falls behind again.
+        // After the first gap it reads a little, and falls behind again.
         first(&mut events, |event| matches!(event, SidecarEvent::Missed(_)).then_some(())).await;
         for _ in 0..20 {
             first(&mut events, |event| matches!(event, SidecarEvent::Output(_)).then_some(())).await;
@@ -195,7 +195,7 @@ fn a_reader_that_falls_behind_twice_gets_the_end_last_as_well() {
 }
 
 #[test]
-fn a_late_reader_gets_the_present_status_first() {
+fn a_late_subscriber_gets_the_current_status_first() {
     run(async {
         let tree = tree();
         let (supervisor, _) = Supervisor::start(
@@ -211,17 +211,17 @@ fn a_late_reader_gets_the_present_status_first() {
         assert_eq!(watch.next().await.unwrap(), *status);
         let _ = supervisor.stop().await;
         line(&mut late, "new").await;
-        assert_eq!(phase(&mut late, State::Stopped).await, supervisor.status());
+        assert_eq!(state(&mut late, State::Stopped).await, supervisor.status());
         assert_eq!(watch.next().await.unwrap(), supervisor.status());
     });
 }
 
 #[test]
-fn a_reader_that_comes_in_the_middle_of_a_change_misses_nothing() {
+fn a_subscriber_that_comes_during_a_change_misses_nothing() {
     run(async {
         let tree = tree();
         for _ in 0..100 {
-            // Fails within a millisecond, in the other thread, while readers come all the time.
+            // The start fails on the other thread, while new subscribers come all the time.
             let (supervisor, _) = Supervisor::start(tree.spec(tree.program("/no/such/program")));
             let mut readers = Vec::new();
             while supervisor.status().state != State::Failed {
@@ -235,7 +235,7 @@ fn a_reader_that_comes_in_the_middle_of_a_change_misses_nothing() {
 }
 
 #[test]
-fn statuses_are_numbered_in_their_order() {
+fn statuses_are_numbered_in_order() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term"));
@@ -251,9 +251,9 @@ fn statuses_are_numbered_in_their_order() {
         })
         .await;
         assert!(seen.is_sorted_by(|one, next| one.0 < next.0 && one.1 <= next.1), "{seen:?}");
-        let mut phases: Vec<_> = seen.iter().map(|(_, _, phase)| *phase).collect();
-        phases.dedup();
+        let mut states: Vec<_> = seen.iter().map(|(_, _, state)| *state).collect();
+        states.dedup();
         let run = [State::Starting, State::Ready, State::Stopping];
-        assert_eq!(phases, [run.as_slice(), &run, &[State::Stopped]].concat());
+        assert_eq!(states, [run.as_slice(), &run, &[State::Stopped]].concat());
     });
 }

@@ -7,12 +7,9 @@ use std::{
 };
 
 use integration_tests::run;
-use pillion::{FailureKind, Supervisor};
+use pillion::Supervisor;
 
-use crate::{
-    readiness::SHORT,
-    support::{assert_failure, tree},
-};
+use crate::support::{expire, tree};
 
 /// Answers every request on an OS-chosen port with a healthy 200 that names no instance, from this process.
 fn other_server() -> u16 {
@@ -31,11 +28,9 @@ fn other_server() -> u16 {
 fn another_program_on_the_announced_port_is_never_ready() {
     run(async {
         let (tree, port) = (tree(), other_server());
-        let spec = tree.sidecar(&format!("out BACKEND_PORT:{port}\\n park")).ready_timeout(SHORT);
-        let (supervisor, _) = Supervisor::start(spec);
-        let failure = supervisor.ready().await.unwrap_err();
+        let steps = format!("out BACKEND_PORT:{port}\\n park");
         let owner = format!("process {}", std::process::id());
-        assert_failure(&failure, FailureKind::ReadyTimeout, &["another program answered", &owner]);
+        expire(|| tree.sidecar(&steps), &["another program answered", &owner]).await;
     });
 }
 

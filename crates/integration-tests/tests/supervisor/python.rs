@@ -1,4 +1,4 @@
-//! A sidecar of Python's standard library alone takes the listener: the smallest one that is not in Rust.
+//! A sidecar that uses only Python's standard library takes the listener.
 
 use integration_tests::{ProcessTree, run};
 use pillion::{Restart, Spec, StopOutcome, Supervisor};
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::support::tree;
 
-/// `http.server` on what is handed over.
+/// `http.server` on the listener that is handed over.
 const PROGRAM: &str = r#"
 import os, socket, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -34,7 +34,7 @@ fn python(tree: &ProcessTree) -> Spec {
     tree.spec(tree.program("python3").args(["-c", PROGRAM]).handover(true)).restart(Restart::OnFailure)
 }
 
-/// What it answers: its process id.
+/// Requests its process id.
 async fn get(port: u16) -> u32 {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     connection.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
@@ -46,14 +46,14 @@ async fn get(port: u16) -> u32 {
 }
 
 #[test]
-fn its_port_is_the_same_across_a_crash_and_nobody_is_refused() {
+fn it_keeps_its_port_across_a_crash_and_no_connection_is_refused() {
     run(async {
         let tree = tree();
         let (supervisor, _events) = Supervisor::start(python(&tree));
         let mut changes = supervisor.watch();
         let before = supervisor.ready().await.unwrap();
         assert_eq!(Some(get(before.port.unwrap().get()).await), before.pid);
-        // The interpreter that a launcher such as pyenv's becomes is the same process.
+        // Launchers such as pyenv's replace themselves with the interpreter: the pid stays the same.
         let sidecar = tree.alive().into_iter().find(|process| Some(process.pid) == before.pid).unwrap();
         sidecar.signal(Signal::KILL).unwrap();
         while changes.next().await.unwrap().pid == before.pid {}
@@ -61,7 +61,7 @@ fn its_port_is_the_same_across_a_crash_and_nobody_is_refused() {
         let after = supervisor.ready().await.unwrap();
         assert_eq!((after.port, after.pid), (before.port, Some(answered)));
         assert_ne!(after.pid, before.pid);
-        // It has no handler for SIGTERM, which ends it at once.
+        // It has no handler for SIGTERM: the signal ends it at once.
         let outcome = supervisor.stop().await;
         assert!(matches!(outcome, StopOutcome::Graceful(_)), "{outcome:?}");
     });

@@ -1,4 +1,4 @@
-//! Stop: asked, given its grace period, then killed; and the outcome says which of these it took.
+//! A stop asks, waits for the grace period, and kills. The outcome says which of these steps was needed.
 
 use std::time::Duration;
 
@@ -6,15 +6,17 @@ use integration_tests::{ProcessTree, ReportServer, run};
 use pillion::{Events, Exit, FailureKind, State, StopOutcome, Supervisor};
 use rustix::process::Signal;
 
-use crate::support::{assert_failure, phase, rest, status, tree};
+use crate::support::{assert_failure, rest, state, status, tree};
 
-/// A grace period that is meant to run out.
+/// A grace period that expires while the sidecar ignores the stop.
 const SHORT: Duration = Duration::from_millis(200);
+/// A grace period that expires for a part of the sidecar, after the other part has ended on request.
+const PARTIAL: Duration = Duration::from_secs(5);
 const CODE_0: Exit = Exit::with_code(0);
 const TERMED: Exit = Exit::with_signal(15);
 const KILLED: Exit = Exit::with_signal(9);
 
-/// A sidecar that is ready, and may take as long as it likes to stop.
+/// Starts a sidecar without a limit on its stop, and waits until it is ready.
 async fn ready(tree: &ProcessTree, steps: &str) -> (Supervisor, Events) {
     ready_with(tree, steps, Duration::MAX).await
 }
@@ -27,9 +29,9 @@ async fn ready_with(tree: &ProcessTree, steps: &str, grace: Duration) -> (Superv
 }
 
 #[test]
-fn a_cooperative_sidecar_ends_by_itself() {
+fn a_cooperative_sidecar_ends_on_request() {
     run(async {
-        // By SIGTERM, by the end of stdin (deaf to SIGTERM), by the default action of SIGTERM, and unsuccessfully.
+        // By a SIGTERM handler, by the end of stdin alone, by the default action of SIGTERM, and with a failure.
         for (steps, exit) in [
             ("announce term exit 0", CODE_0),
             ("ignore-term announce eof exit 0", CODE_0),
@@ -40,9 +42,9 @@ fn a_cooperative_sidecar_ends_by_itself() {
             let (supervisor, mut events) = ready(&tree, steps).await;
             assert_eq!(supervisor.stop().await, StopOutcome::Graceful(exit), "{steps}");
             tree.assert_dead();
-            let stopping = phase(&mut events, State::Stopping).await;
+            let stopping = state(&mut events, State::Stopping).await;
             assert!(stopping.reason.unwrap().starts_with("asked to stop"));
-            let down = phase(&mut events, State::Stopped).await;
+            let down = state(&mut events, State::Stopped).await;
             assert_eq!((down.exit, down.failure), (Some(exit), None), "{steps}");
             assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
             assert_eq!(supervisor.kill().await, StopOutcome::NotRunning);
@@ -51,24 +53,24 @@ fn a_cooperative_sidecar_ends_by_itself() {
 }
 
 #[test]
-fn who_hears_nothing_is_killed_after_the_grace_period() {
+fn a_sidecar_that_ignores_the_stop_is_killed_after_the_grace_period() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) = ready_with(&tree, "ignore-term announce park", SHORT).await;
         assert_eq!(supervisor.stop().await, StopOutcome::Killed(KILLED));
         tree.assert_dead();
-        let down = phase(&mut events, State::Stopped).await;
+        let down = state(&mut events, State::Stopped).await;
         assert_eq!((down.exit, down.failure), (Some(KILLED), None));
         assert_eq!(down.reason.unwrap(), "was killed by SIGKILL: it did not end by itself");
     });
 }
 
 #[test]
-fn a_deaf_grandchild_is_killed_and_the_outcome_says_so() {
+fn a_grandchild_that_ignores_the_stop_is_killed_and_the_outcome_says_so() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("fork ignore-term report {} up park ; announce term exit 0", reports.port());
-        let (supervisor, _) = ready_with(&tree, &steps, SHORT).await;
+        let (supervisor, _) = ready_with(&tree, &steps, PARTIAL).await;
         let grandchild = reports.wait_for("up").await;
         assert_eq!(supervisor.stop().await, StopOutcome::GroupKilled(CODE_0));
         tree.assert_dead();
@@ -77,7 +79,7 @@ fn a_deaf_grandchild_is_killed_and_the_outcome_says_so() {
 }
 
 #[test]
-fn the_real_server_behind_a_wrapper_gets_its_time() {
+fn the_server_behind_a_wrapper_gets_the_whole_grace_period() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let script =
@@ -88,7 +90,7 @@ fn the_real_server_behind_a_wrapper_gets_its_time() {
         supervisor.ready().await.unwrap();
         let stop = tokio::spawn(async move { supervisor.stop().await });
         let mut server = reports.wait_for("stopping").await;
-        // The shell dies of SIGTERM, and is seen dead while its server is still at work.
+        // SIGTERM kills the shell. Its server is still at work when the status shows the exit.
         let seen = status(&mut events, |status| status.exit.is_some()).await;
         assert_eq!((seen.state, seen.exit), (State::Stopping, Some(TERMED)));
         assert!(!stop.is_finished());
@@ -100,10 +102,10 @@ fn the_real_server_behind_a_wrapper_gets_its_time() {
 }
 
 #[test]
-fn a_member_that_leaves_the_group_is_found_all_the_same() {
+fn a_process_that_left_the_group_is_found() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
-        // A daemon by the book: two forks, a session of its own, and deaf on top of it.
+        // A daemon: two forks and its own session. It ignores SIGTERM.
         let leave = "import os, signal, socket, sys\n\
              signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
              if os.fork(): os._exit(0)\n\
@@ -114,7 +116,7 @@ fn a_member_that_leaves_the_group_is_found_all_the_same() {
              test.recv(1)\n";
         let script = r#"python3 -c "$1" "$0" & exec "$FAKE" listen ok announce term exit 0"#;
         let program = tree.program("sh").args(["-c", script, &reports.port().to_string(), leave]);
-        let spec = tree.spec(program).grace(SHORT);
+        let spec = tree.spec(program).grace(PARTIAL);
         let (supervisor, _) = Supervisor::start(spec);
         let daemon = reports.wait_for("up").await;
         supervisor.ready().await.unwrap();
@@ -127,24 +129,24 @@ fn a_member_that_leaves_the_group_is_found_all_the_same() {
 #[test]
 fn a_stop_during_the_start_ends_the_start() {
     run(async {
-        // While it announces nothing, while its health is asked for, and before it was even launched.
+        // Before the announcement, during the health check, and before the launch.
         for steps in ["park", "listen 503 announce park", "listen silent announce park"] {
             let (tree, reports) = (tree(), ReportServer::new().await);
             let steps = steps.replace("park", &format!("report {} up park", reports.port()));
             let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
-            let contact = reports.wait_for("up").await;
+            let sidecar = reports.wait_for("up").await;
             let ready = tokio::spawn({
                 let supervisor = supervisor.clone();
                 async move { supervisor.ready().await }
             });
             assert_eq!(supervisor.stop().await, StopOutcome::Graceful(TERMED), "{steps}");
-            contact.wait_death().await;
+            sidecar.wait_death().await;
             assert_failure(
                 &ready.await.unwrap().unwrap_err(),
                 FailureKind::Stopped,
                 &["sidecar was stopped"],
             );
-            assert_eq!(phase(&mut events, State::Stopped).await.failure, None);
+            assert_eq!(state(&mut events, State::Stopped).await.failure, None);
         }
         let tree = tree();
         let (supervisor, _) = Supervisor::start(tree.sidecar("park"));
@@ -154,7 +156,7 @@ fn a_stop_during_the_start_ends_the_start() {
 }
 
 #[test]
-fn everybody_who_stops_at_once_gets_the_one_outcome() {
+fn concurrent_stops_return_the_same_outcome() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("announce term report {} stopping wait exit 0", reports.port());
@@ -173,7 +175,7 @@ fn everybody_who_stops_at_once_gets_the_one_outcome() {
 }
 
 #[test]
-fn a_stop_that_nobody_waits_for_still_holds() {
+fn a_stop_takes_effect_without_a_waiting_caller() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("announce term report {} stopping wait exit 0", reports.port());
@@ -182,16 +184,16 @@ fn a_stop_that_nobody_waits_for_still_holds() {
             let supervisor = supervisor.clone();
             async move { supervisor.stop().await }
         });
-        let mut contact = reports.wait_for("stopping").await;
+        let mut sidecar = reports.wait_for("stopping").await;
         stop.abort();
         assert!(stop.await.unwrap_err().is_cancelled());
-        contact.resume().await;
-        assert_eq!(phase(&mut events, State::Stopped).await.exit, Some(CODE_0));
+        sidecar.resume().await;
+        assert_eq!(state(&mut events, State::Stopped).await.exit, Some(CODE_0));
     });
 }
 
 #[test]
-fn force_cuts_the_grace_period_short() {
+fn a_kill_ends_the_grace_period() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("announce term report {} stopping park", reports.port());
@@ -200,16 +202,16 @@ fn force_cuts_the_grace_period_short() {
             let supervisor = supervisor.clone();
             async move { supervisor.stop().await }
         });
-        let contact = reports.wait_for("stopping").await;
+        let sidecar = reports.wait_for("stopping").await;
         assert_eq!(supervisor.kill().await, StopOutcome::Killed(KILLED));
         assert_eq!(stop.await.unwrap(), StopOutcome::Killed(KILLED));
-        contact.wait_death().await;
+        sidecar.wait_death().await;
         tree.assert_dead();
     });
 }
 
 #[test]
-fn force_alone_kills_the_whole_group_at_once() {
+fn a_kill_ends_the_whole_group_at_once() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("fork ignore-term report {} up park ; announce term park", reports.port());
@@ -232,7 +234,7 @@ fn a_frozen_sidecar_is_continued_so_that_it_can_stop() {
 }
 
 #[test]
-fn a_sidecar_that_floods_while_it_stops_is_drained_to_its_end() {
+fn output_during_a_stop_is_read_to_its_end() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) = ready(&tree, "announce term lines 100000 out end\\n exit 0").await;

@@ -1,29 +1,29 @@
-//! A swap replaces the process without a gap, or changes nothing.
+//! A swap replaces the process without an interruption, or changes nothing.
 
 use std::time::Duration;
 
 use integration_tests::{ReportServer, run};
 use pillion::{Events, FailureKind, Restart, SidecarEvent, State, StopOutcome, Supervisor};
 
-use crate::support::{assert_failure, phase, status, tree};
+use crate::support::{assert_failure, state, status, tree};
 
 #[test]
-fn the_new_one_takes_over_before_the_old_one_is_asked_to_go() {
+fn the_candidate_takes_over_before_the_old_process_is_stopped() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("listen ok announce term report {} bye wait exit 0", reports.port());
         let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(Duration::MAX));
         let before = supervisor.ready().await.unwrap();
-        phase(&mut events, State::Ready).await;
+        state(&mut events, State::Ready).await;
         let after = supervisor.swap().await.unwrap();
         assert!(after.pid != before.pid && after.port != before.port);
         assert_eq!(supervisor.ready().await.unwrap(), after);
-        // The old one finishes what it has in hand, and nobody waits for it.
+        // The old process finishes its work, and the swap does not wait for it.
         let mut old = reports.wait_for("bye").await;
         assert_eq!(tree.sidecars().len(), 2);
         old.resume().await;
         old.wait_death().await;
-        // Nobody ever saw anything but ready.
+        // No status showed another state than ready.
         let moved = status(&mut events, |_| true).await;
         assert_eq!((moved.state, moved.pid, moved.url), (State::Ready, after.pid, Some(after.url)));
         let (stopped, ()) =
@@ -33,12 +33,12 @@ fn the_new_one_takes_over_before_the_old_one_is_asked_to_go() {
 }
 
 #[test]
-fn a_new_one_that_never_gets_ready_changes_nothing() {
+fn a_candidate_that_never_becomes_ready_changes_nothing() {
     run(async {
         let tree = tree();
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce park"));
         let before = supervisor.ready().await.unwrap();
-        phase(&mut events, State::Ready).await;
+        state(&mut events, State::Ready).await;
         let dies = supervisor.swap_to(tree.sidecar("err why\\n exit 3")).await.unwrap_err();
         assert_failure(&dies, FailureKind::ExitedEarly, &["sidecar exited with code 3"]);
         assert_eq!(dies.detail.tail, ["why"]);
@@ -47,14 +47,14 @@ fn a_new_one_that_never_gets_ready_changes_nothing() {
         assert_failure(&silent, FailureKind::ReadyTimeout, &["announced no port within 200 ms"]);
         assert_eq!(supervisor.ready().await.unwrap(), before);
         let _ = supervisor.kill().await;
-        // The next status of all is that of the kill.
+        // The next status is that of the kill.
         let next = status(&mut events, |_| true).await;
         assert_eq!((next.state, next.pid), (State::Stopping, before.pid));
     });
 }
 
 #[test]
-fn a_stop_ends_both() {
+fn a_stop_ends_the_sidecar_and_the_candidate() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
@@ -71,7 +71,7 @@ fn a_stop_ends_both() {
 }
 
 #[test]
-fn a_kill_does_not_wait_for_one_that_takes_its_time_to_go() {
+fn a_kill_does_not_wait_for_the_replaced_process() {
     run(async {
         let tree = tree();
         let (supervisor, _) =
@@ -85,7 +85,7 @@ fn a_kill_does_not_wait_for_one_that_takes_its_time_to_go() {
 }
 
 #[test]
-fn what_took_over_is_restarted_by_its_own_rules() {
+fn a_swapped_in_process_is_restarted_by_its_own_policy() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
@@ -93,7 +93,7 @@ fn what_took_over_is_restarted_by_its_own_rules() {
         let mortal = format!("listen ok announce report {} up wait exit 70", reports.port());
         supervisor.swap_to(tree.sidecar(&mortal).restart(Restart::OnFailure)).await.unwrap();
         reports.wait_for("up").await.resume().await;
-        phase(&mut events, State::BackingOff).await;
+        state(&mut events, State::BackingOff).await;
         supervisor.ready().await.unwrap();
         reports.wait_for("up").await;
         let _ = supervisor.stop().await;
@@ -101,7 +101,7 @@ fn what_took_over_is_restarted_by_its_own_rules() {
 }
 
 #[test]
-fn dropping_every_handle_ends_both() {
+fn dropping_every_handle_ends_the_sidecar_and_the_candidate() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
@@ -114,12 +114,12 @@ fn dropping_every_handle_ends_both() {
         reports.wait_for("candidate").await;
         drop(supervisor);
         swapping.abort();
-        until_the_end(&mut events).await;
+        wait_for_end_of_events(&mut events).await;
         tree.assert_dead();
     });
 }
 
-async fn until_the_end(events: &mut Events) {
+async fn wait_for_end_of_events(events: &mut Events) {
     while let Some(event) = events.next().await {
         if let SidecarEvent::Status(status) = event {
             assert!(status.failure.is_none(), "{status:?}");

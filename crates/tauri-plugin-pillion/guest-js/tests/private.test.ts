@@ -133,7 +133,7 @@ test.each(["GET", "POST"])(
     plugin.setAccess({ url: second.url, pid: 2, token: SECOND });
     const body = method === "POST" ? "once" : undefined;
     const answer = fetch("/notes", { method, ...(body && { body }) });
-    await vi.waitFor(() => expect(second.carried).toEqual([`Bearer ${FIRST}`]));
+    await vi.waitFor(() => expect(second.carried).toEqual([`Bearer ${FIRST}`]), { timeout: 60_000 });
     plugin.send({ ...plugin.status("ready"), url: second.url, port: second.port, pid: 2 });
     expect(await (await answer).text()).toBe("done");
     expect(second.carried).toEqual([`Bearer ${FIRST}`, `Bearer ${SECOND}`]);
@@ -233,7 +233,7 @@ test("an event stream carries the token, and moves to the next run after its 401
   plugin.setAccess(null);
   plugin.setAccess({ url: second.url, pid: 2, token: SECOND });
   const two = events.next();
-  await vi.waitFor(() => expect(second.carried).toEqual([`Bearer ${FIRST}`]), { timeout: 5_000 });
+  await vi.waitFor(() => expect(second.carried).toEqual([`Bearer ${FIRST}`]), { timeout: 60_000 });
   plugin.send({ ...plugin.status("ready"), url: second.url, port: second.port, pid: 2 });
   expect((await two).value).toMatchObject({ data: "two" });
   expect(second.carried).toEqual([`Bearer ${FIRST}`, `Bearer ${SECOND}`]);

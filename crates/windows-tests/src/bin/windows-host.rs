@@ -1,23 +1,23 @@
-//! An app with a sidecar that dies as it is told. What becomes of the sidecar is what the test wants to know.
+//! An app with a sidecar, which dies in the way that its arguments say. The test observes what becomes of the sidecar.
 //!
 //! ```text
 //! windows-host PORT MOMENT DEATH PROGRAM ARGUMENT…
 //! ```
 //!
-//! It tells the test at `PORT` that it has come to the moment it is to die at, `starting`, `ready` or `stopping`, and dies
-//! once the test answers. The grace period never ends, so that nothing but the app's death ends a deaf sidecar.
+//! It reports to the test at `PORT` when it reaches the moment of its death (`starting`, `ready` or `stopping`), and dies when
+//! the test answers. The grace period has no end, so that only the app's death ends a sidecar that ignores the stop.
 //!
-//! | death | |
+//! | death | what the app does |
 //! | --- | --- |
-//! | `stop` | stops the sidecar, and ends |
+//! | `stop` | stops the sidecar and ends |
 //! | `drop` | drops the supervisor and the runtime, and ends |
-//! | `leak` | forgets both, and ends |
+//! | `leak` | leaks both (`mem::forget`) and ends |
 //! | `exit`, `abort` | calls `process::exit`, `process::abort` |
 //! | `panic` | panics on the main thread |
-//! | `park` | waits to be killed |
+//! | `park` | waits until it is killed |
 //!
-//! Where `UPDATER` is set, it starts `PROGRAM` once more, with these arguments and by itself.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
+//! If `UPDATER` is set, it also starts `PROGRAM` with these arguments, without a supervisor.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 use std::{
     env,
@@ -43,7 +43,7 @@ fn main() {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let supervisor = runtime.block_on(async {
         let (supervisor, mut events) = Supervisor::start(spec);
-        // As an app does that shows them.
+        // An app that shows events reads them all the time.
         tokio::spawn(async move { while events.next().await.is_some() {} });
         if moment != "starting" {
             supervisor.ready().await.unwrap();
@@ -63,11 +63,11 @@ fn main() {
         "leak" => mem::forget((supervisor, runtime)),
         "exit" => process::exit(0),
         "abort" => process::abort(),
-        "panic" => panic!("as the test wants it"),
+        "panic" => panic!("the test asked for it"),
         "park" => loop {
             thread::park();
         },
-        _ => panic!("no such death: {death}"),
+        _ => panic!("unknown death: {death}"),
     }
 }
 

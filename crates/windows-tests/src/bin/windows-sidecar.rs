@@ -1,26 +1,26 @@
-//! A sidecar that does what its arguments say, one after the other.
+//! A sidecar that executes its arguments as steps, in their order.
 //!
 //! ```text
-//! serve           answer every request with 200, on a port that is announced
-//! pillion-server  be a sidecar on `pillion_server`, and end when it does; `/large` is 8 MiB, `/given` names what the host
-//!                 gave and the environment still has
-//! squat N         create the pipe that the host named, which is to have N instances at most, and hold it until death
+//! serve           announce a port, and answer every request there with 200
+//! pillion-server  run a sidecar on `pillion_server` until it ends; `/large` answers 8 MiB, and `/given` the names of the
+//!                 variables that are still in the environment
+//! squat N         create the pipe that the host has named, with N instances at most, and hold it until death
 //! out TEXT        write TEXT as a line to stdout
 //! lines N         write N numbered lines to stdout
 //! eof             wait for the end of stdin
-//! report PORT NAME  connect to the test at that port, and write NAME and the process id as a line
-//! more TEXT       write TEXT as a line to the last of these connections, which are held until death
-//! pipe            write the name of the pipe that the host chose to it
-//! wait            wait until the test answers on it
-//! child … ;       do what stands before the semicolon in a child that shares this one's stdin, and go on
-//! child-no-stdin … ;        the same in a child that hears nothing
-//! detached … ;    the same, without a console, in a group of its own: what Windows has for a daemon
-//! escape          try to start a process outside the job, and exit with 0 if that is refused
+//! report PORT NAME  connect to the test at PORT, and write NAME and the process id as a line
+//! more TEXT       write TEXT as a line to the last of these connections, which stay open until death
+//! pipe            write the name of the pipe that the host has chosen to the last of these connections
+//! wait            wait until the test answers on the last of these connections
+//! child … ;       run the steps up to the semicolon in a child with the same stdin, and continue
+//! child-no-stdin … ;  the same in a child that does not see the end of stdin
+//! detached … ;    the same without a console and in a new process group, like a daemon
+//! escape          try to start a process outside the job; exit with 0 if the system refuses that
 //! park            wait for ever
 //! exit N          exit with N
 //! ```
-#![expect(clippy::disallowed_methods, reason = "its children are meant to be owned by nobody")]
-#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part has to fail loudly")]
+#![expect(clippy::disallowed_methods, reason = "its children must have no owner")]
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 use std::{
     env,
@@ -40,7 +40,7 @@ const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
 const CREATE_BREAKAWAY_FROM_JOB: u32 = 0x0100_0000;
 
 fn main() {
-    let mut told: Vec<TcpStream> = Vec::new();
+    let mut reports: Vec<TcpStream> = Vec::new();
     let mut steps = env::args().skip(1);
     while let Some(step) = steps.next() {
         let mut argument = || steps.next().unwrap_or_else(|| panic!("{step} needs an argument"));
@@ -51,14 +51,14 @@ fn main() {
             "out" => line(&mut io::stdout(), &argument()),
             "lines" => lines(argument().parse().unwrap()),
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
-            "tell" => {
+            "report" => {
                 let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();
                 line(&mut test, &format!("{} {}", argument(), process::id()));
-                told.push(test);
+                reports.push(test);
             }
-            "more" => line(told.last_mut().unwrap(), &argument()),
-            "pipe" => line(told.last_mut().unwrap(), &env::var("PILLION_PIPE").unwrap()),
-            "wait" => drop(told.last_mut().unwrap().read(&mut [0])),
+            "more" => line(reports.last_mut().unwrap(), &argument()),
+            "pipe" => line(reports.last_mut().unwrap(), &env::var("PILLION_PIPE").unwrap()),
+            "wait" => drop(reports.last_mut().unwrap().read(&mut [0])),
             "child" => drop(command(&mut steps, 0).spawn().unwrap()),
             "child-no-stdin" => drop(command(&mut steps, 0).stdin(Stdio::null()).spawn().unwrap()),
             "detached" => {
@@ -74,12 +74,12 @@ fn main() {
                 thread::park();
             },
             "exit" => process::exit(argument().parse().unwrap()),
-            _ => panic!("no such step: {step}"),
+            _ => panic!("unknown step: {step}"),
         }
     }
 }
 
-/// Writes what it can: a reader that has gone away is part of the scenario.
+/// Ignores errors: in some scenarios the reader is gone.
 fn line(stream: &mut impl Write, text: &str) {
     let _ = stream.write_all(format!("{text}\n").as_bytes()).and_then(|()| stream.flush());
 }
@@ -91,7 +91,7 @@ fn lines(count: usize) {
     }
 }
 
-/// This program again, with the steps up to the semicolon that ends them.
+/// A command that runs this program with the steps up to the matching semicolon.
 fn command(steps: &mut impl Iterator<Item = String>, flags: u32) -> Command {
     let mut depth = 0;
     let theirs = steps.take_while(|step| {

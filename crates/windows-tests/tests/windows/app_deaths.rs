@@ -1,21 +1,21 @@
-//! No survivor: however the app ends, nothing of its sidecar is left, and nothing else is touched.
+//! No survivor: however the app ends, no process of its sidecar remains, and no other process is touched.
 
 use windows_tests::{ReportServer, Reporter, run};
 
 use crate::support::App;
 
-/// Sidecars, and who of them tells that it is there.
+/// The steps of each sidecar, and the names of the processes that report.
 const KINDS: [(&str, &[&str]); 5] = [
-    // Ends when it is asked to.
+    // Ends on request.
     ("report PORT leader serve eof exit 0", &["leader"]),
-    // Hears nothing.
+    // Ignores the request.
     ("report PORT leader serve park", &["leader"]),
-    // Has a child that hears nothing, and that child has another.
+    // Has a child and a grandchild that ignore the request.
     (
         "child-no-stdin child-no-stdin report PORT grandchild park ; report PORT parent park ; report PORT leader serve eof exit 0",
         &["leader", "parent", "grandchild"],
     ),
-    // Has a daemon, whose parent is gone.
+    // Has a daemon whose parent has exited.
     (
         "child-no-stdin detached report PORT daemon park ; exit 0 ; report PORT leader serve eof exit 0",
         &["leader", "daemon"],
@@ -32,8 +32,8 @@ async fn all(reports: &ReportServer, names: &[&str]) -> Vec<Reporter> {
     contacts
 }
 
-/// Nothing of any kind of sidecar survives this death of its app.
-fn leaves_nothing(moment: &str, death: &str) {
+/// No process of any kind of sidecar survives this death of its app.
+fn assert_no_survivors(moment: &str, death: &str) {
     for (steps, names) in KINDS {
         run(async {
             let reports = ReportServer::new().await;
@@ -41,7 +41,7 @@ fn leaves_nothing(moment: &str, death: &str) {
             let processes = all(&reports, names).await;
             match death {
                 "park" => app.terminated().await,
-                _ => app.wait_death().await,
+                _ => app.ends_itself().await,
             }
             for process in processes {
                 process.wait_death().await;
@@ -51,17 +51,17 @@ fn leaves_nothing(moment: &str, death: &str) {
 }
 
 #[test]
-fn an_app_that_is_terminated_leaves_nothing() {
-    leaves_nothing("ready", "park");
+fn a_terminated_app_leaves_no_process() {
+    assert_no_survivors("ready", "park");
 }
 
 #[test]
-fn an_app_that_is_terminated_while_the_sidecar_starts_leaves_nothing() {
-    leaves_nothing("starting", "park");
+fn an_app_terminated_while_the_sidecar_starts_leaves_no_process() {
+    assert_no_survivors("starting", "park");
 }
 
 #[test]
-fn an_app_that_is_terminated_while_the_sidecar_stops_leaves_nothing() {
+fn an_app_terminated_while_the_sidecar_stops_leaves_no_process() {
     run(async {
         let reports = ReportServer::new().await;
         let steps = "child-no-stdin report PORT rest park ; report PORT leader serve park";
@@ -75,28 +75,28 @@ fn an_app_that_is_terminated_while_the_sidecar_stops_leaves_nothing() {
 }
 
 #[test]
-fn an_app_that_exits_leaves_nothing() {
-    leaves_nothing("ready", "exit");
+fn an_app_that_exits_leaves_no_process() {
+    assert_no_survivors("ready", "exit");
 }
 
 #[test]
-fn an_app_that_aborts_leaves_nothing() {
-    leaves_nothing("ready", "abort");
+fn an_app_that_aborts_leaves_no_process() {
+    assert_no_survivors("ready", "abort");
 }
 
 #[test]
-fn an_app_that_panics_leaves_nothing() {
-    leaves_nothing("ready", "panic");
+fn an_app_that_panics_leaves_no_process() {
+    assert_no_survivors("ready", "panic");
 }
 
 #[test]
-fn an_app_that_drops_its_supervisor_leaves_nothing() {
-    leaves_nothing("ready", "drop");
+fn an_app_that_drops_its_supervisor_leaves_no_process() {
+    assert_no_survivors("ready", "drop");
 }
 
 #[test]
-fn an_app_that_leaks_its_supervisor_leaves_nothing() {
-    leaves_nothing("ready", "leak");
+fn an_app_that_leaks_its_supervisor_leaves_no_process() {
+    assert_no_survivors("ready", "leak");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn the_rest_of_a_crashed_sidecar_dies_with_the_app() {
 }
 
 #[test]
-fn what_the_app_starts_by_itself_outlives_it() {
+fn an_updater_outlives_the_app() {
     run(async {
         let reports = ReportServer::new().await;
         let updater = Some("report PORT updater wait more installed exit 0");
@@ -131,7 +131,7 @@ fn what_the_app_starts_by_itself_outlives_it() {
 }
 
 #[test]
-fn two_apps_do_not_touch_each_other() {
+fn two_apps_do_not_disturb_each_other() {
     run(async {
         let (one, two) = (ReportServer::new().await, ReportServer::new().await);
         let steps = "report PORT leader serve eof more goodbye exit 0";
@@ -140,7 +140,7 @@ fn two_apps_do_not_touch_each_other() {
         let (gone, mut left) = (one.wait_for("leader").await, two.wait_for("leader").await);
         first.terminated().await;
         gone.wait_death().await;
-        second.wait_death().await;
+        second.ends_itself().await;
         assert_eq!(left.line().await, "goodbye");
         left.wait_death().await;
     });

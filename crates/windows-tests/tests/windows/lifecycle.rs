@@ -3,19 +3,19 @@
 use pillion::{FailureKind, Restart, SidecarEvent, Spec, State, StopOutcome, Supervisor};
 use windows_tests::{ReportServer, run};
 
-use crate::support::{phase, ready, sidecar};
+use crate::support::{ready, sidecar, state};
 
 #[test]
-fn a_sidecar_on_pillion_server_becomes_ready_and_stops_when_asked() {
+fn a_sidecar_on_pillion_server_becomes_ready_and_stops_on_request() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = Supervisor::start(sidecar("report PORT leader pillion-server", &reports));
         let endpoint = supervisor.ready().await.unwrap();
         let leader = reports.wait_for("leader").await;
-        // Its health names version and nonce, and another nonce would not have been accepted.
+        // Its health response contains the version and the nonce. The supervisor rejects another nonce.
         assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
         assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
-        let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("it was asked") };
+        let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("the sidecar was killed") };
         assert!(exit.is_success());
         leader.wait_death().await;
     });
@@ -37,18 +37,18 @@ fn a_restart_gives_a_new_process() {
 }
 
 #[test]
-fn what_crashes_comes_back_and_a_swap_leaves_no_gap() {
+fn a_crash_is_followed_by_a_restart_and_a_swap_replaces_the_process() {
     run(async {
         let reports = ReportServer::new().await;
         let steps = "report PORT leader serve wait exit 70";
         let (supervisor, mut events) = ready(sidecar(steps, &reports).restart(Restart::OnFailure)).await;
         let (before, mut old) = (supervisor.status().pid, reports.wait_for("leader").await);
         old.resume().await;
-        phase(&mut events, State::BackingOff).await;
+        state(&mut events, State::BackingOff).await;
         old.wait_death().await;
         assert_ne!(supervisor.ready().await.unwrap().pid, before);
         let second = reports.wait_for("leader").await;
-        // The one that is replaced hears the end of its stdin, and does not listen: force ends it.
+        // The replaced process ignores the end of its stdin: the kill ends it.
         supervisor.swap_to(sidecar("report PORT leader serve eof exit 0", &reports)).await.unwrap();
         let third = reports.wait_for("leader").await;
         assert!(matches!(supervisor.kill().await, StopOutcome::Killed(_) | StopOutcome::Graceful(_)));
@@ -58,7 +58,7 @@ fn what_crashes_comes_back_and_a_swap_leaves_no_gap() {
 }
 
 #[test]
-fn a_start_that_fails_says_why() {
+fn a_failed_start_says_why() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = Supervisor::start(sidecar("out why exit 3", &reports));
@@ -75,7 +75,7 @@ fn a_start_that_fails_says_why() {
 }
 
 #[test]
-fn a_flood_is_drained_to_its_last_line() {
+fn output_is_read_to_its_last_line() {
     run(async {
         let reports = ReportServer::new().await;
         let (_supervisor, mut events) = Supervisor::start(sidecar("lines 50000 out \\end exit 0", &reports));
@@ -96,7 +96,7 @@ fn a_flood_is_drained_to_its_last_line() {
 }
 
 #[test]
-fn a_grandchild_that_holds_the_pipes_hides_no_end() {
+fn an_exit_is_noticed_while_a_grandchild_holds_the_pipes() {
     run(async {
         let reports = ReportServer::new().await;
         let steps = "child-no-stdin report PORT holder wait exit 0 ; report PORT leader wait out last exit 4";

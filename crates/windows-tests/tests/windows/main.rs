@@ -1,4 +1,4 @@
-//! What is promised for Windows, kept by real processes. `cargo xtask wine` runs it on Linux.
+//! The guarantees on Windows, with real processes. `cargo xtask wine` runs these tests on Linux.
 
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]

@@ -1,4 +1,4 @@
-//! A sidecar on a named pipe: no port, nobody without the token, nobody who was there first.
+//! A sidecar on a named pipe: no port, no access without the token, and no pipe of another program.
 
 use std::{collections::BTreeSet, fs, io, process::Command};
 
@@ -17,7 +17,7 @@ use crate::support::{program, spec};
 
 const SERVES: &str = "report PORT leader pillion-server";
 
-/// A private sidecar that is to be on a pipe.
+/// A private sidecar on a named pipe.
 fn piped(steps: &str, reports: &ReportServer) -> Spec {
     spec(private(steps, reports).transport(Transport::Local))
 }
@@ -26,7 +26,7 @@ fn private(steps: &str, reports: &ReportServer) -> Program {
     program(steps, reports).private(true)
 }
 
-/// Asks on a connection of its own, with this for the token.
+/// Sends a request on a new connection, with this token.
 async fn get(access: &Access, path: &str, token: &str) -> (u16, String) {
     let mut stream = access.connect().await.unwrap();
     let head = format!("Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}");
@@ -41,8 +41,8 @@ fn token(access: &Access) -> &str {
     access.token.as_ref().unwrap().reveal()
 }
 
-/// The ports that anybody listens on. Under Wine the kernel says so (`proc_pid_net(5)`): Wine's own table leaves out those that
-/// listen, and its server holds all sockets.
+/// The ports with a listener. Under Wine the Linux kernel lists them (`proc_pid_net(5)`): Wine's own table omits listeners, and
+/// its server holds all sockets.
 fn ports() -> BTreeSet<u16> {
     let (table, radix) = match fs::read_to_string(r"Z:\proc\net\tcp") {
         Ok(table) => (table, 16),
@@ -55,21 +55,21 @@ fn ports() -> BTreeSet<u16> {
     let listening = table.lines().filter_map(|row| {
         let mut columns = row.split_whitespace().skip(1);
         let (local, remote) = (port(columns.next()?)?, port(columns.next()?)?);
-        // A socket that listens has no other side.
+        // A listening socket has no remote address.
         (remote == 0).then_some(local)
     });
     listening.collect()
 }
 
 #[test]
-fn it_answers_the_app_alone() {
+fn it_answers_only_the_app() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = Supervisor::start(piped(SERVES, &reports));
         let endpoint = supervisor.ready().await.unwrap();
         let leader = reports.wait_for("leader").await;
         assert_eq!((endpoint.url.as_str(), endpoint.port), ("pillion://localhost", None));
-        // Its health could only be read after the proof.
+        // The supervisor reads the health only after the proof.
         assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
 
         let access = supervisor.access().await.unwrap();
@@ -86,14 +86,14 @@ fn it_answers_the_app_alone() {
     });
 }
 
-/// Others may begin to listen at the same moment: it is enough that nobody does once.
+/// Other programs may start to listen at the same moment. One trial without a new listener is enough.
 #[test]
 fn it_listens_on_no_port() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = Supervisor::start(spec(private(SERVES, &reports)));
         let port = supervisor.ready().await.unwrap().port.unwrap().get();
-        assert!(ports().contains(&port), "a port would be seen");
+        assert!(ports().contains(&port), "the search does not find a port");
         let _ = supervisor.stop().await;
 
         for _ in 0..10 {
@@ -106,12 +106,12 @@ fn it_listens_on_no_port() {
                 return;
             }
         }
-        panic!("each time there was another port");
+        panic!("each trial found a new port");
     });
 }
 
 #[test]
-fn many_clients_and_large_answers_get_through_at_once() {
+fn many_clients_receive_large_answers_at_once() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = Supervisor::start(piped(SERVES, &reports));
@@ -129,7 +129,7 @@ fn many_clients_and_large_answers_get_through_at_once() {
 }
 
 #[test]
-fn each_run_has_another_pipe_and_the_last_one_is_gone() {
+fn each_run_has_a_new_pipe_and_the_old_one_is_gone() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = Supervisor::start(piped(SERVES, &reports));
@@ -146,7 +146,7 @@ fn each_run_has_another_pipe_and_the_last_one_is_gone() {
 }
 
 #[test]
-fn who_takes_no_pipe_is_used_at_its_port() {
+fn a_sidecar_that_ignores_the_pipe_is_used_at_its_port() {
     run(async {
         let reports = ReportServer::new().await;
         let program = program("serve eof exit 0", &reports).transport(Transport::Local);
@@ -162,31 +162,31 @@ fn who_takes_no_pipe_is_used_at_its_port() {
 }
 
 #[test]
-fn what_is_no_name_of_ours_is_not_created() {
+fn a_pipe_with_a_foreign_name_is_not_created() {
     run(async {
         let reports = ReportServer::new().await;
         let program = program("pillion-server", &reports).env("PILLION_PIPE", r"\\.\pipe\pillion-me");
         let (supervisor, _) = Supervisor::start(spec(program));
         let failure = supervisor.ready().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::ExitedEarly);
-        let said = failure.detail.tail.join("\n");
-        assert!(said.contains("PILLION_PIPE is not"), "{said}");
+        let stderr = failure.detail.tail.join("\n");
+        assert!(stderr.contains("PILLION_PIPE is not"), "{stderr}");
     });
 }
 
 #[test]
-fn it_does_not_start_where_somebody_has_taken_the_name_for_himself() {
-    run(async { taken("1").await });
+fn it_does_not_start_if_another_program_holds_the_name() {
+    run(async { assert_refused("1").await });
 }
 
 #[test]
 #[ignore = "Wine 8 ignores FILE_FLAG_FIRST_PIPE_INSTANCE"]
-fn it_does_not_start_where_somebody_shares_the_name() {
-    run(async { taken("10").await });
+fn it_does_not_start_if_another_program_shares_the_name() {
+    run(async { assert_refused("10").await });
 }
 
-/// Somebody creates the pipe first, with so many instances at most.
-async fn taken(instances: &str) {
+/// Another program creates the pipe first, with this maximum of instances.
+async fn assert_refused(instances: &str) {
     let reports = ReportServer::new().await;
     let steps = format!(
         "child-no-stdin squat {instances} report PORT squatter wait exit 0 ; report PORT leader wait pillion-server"
@@ -199,41 +199,41 @@ async fn taken(instances: &str) {
     squatter.resume().await;
     let failure = supervisor.ready().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::ExitedEarly);
-    let said = failure.detail.tail.join("\n");
-    assert!(said.contains("another program has created the named pipe"), "{said}");
+    let stderr = failure.detail.tail.join("\n");
+    assert!(stderr.contains("another program has created the named pipe"), "{stderr}");
     squatter.wait_death().await;
 }
 
 #[test]
-fn a_stranger_who_adds_an_instance_hears_nothing() {
+fn another_program_that_adds_an_instance_receives_nothing() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = Supervisor::start(piped("report PORT leader pipe pillion-server", &reports));
         let name = reports.wait_for("leader").await.line().await;
         let access = supervisor.access().await.unwrap();
-        let mut strangers = JoinSet::new();
+        let mut others = JoinSet::new();
         for _ in 0..3 {
-            let mut stranger = ServerOptions::new().create(&name).unwrap();
-            strangers.spawn(async move {
-                stranger.connect().await.unwrap();
-                let mut heard = Vec::new();
-                // Windows calls the end of the stream an error at times.
-                let _ = stranger.read_to_end(&mut heard).await;
-                heard
+            let mut other = ServerOptions::new().create(&name).unwrap();
+            others.spawn(async move {
+                other.connect().await.unwrap();
+                let mut received = Vec::new();
+                // Windows sometimes reports the end of the stream as an error.
+                let _ = other.read_to_end(&mut received).await;
+                received
             });
         }
-        // The instances of a pipe take turns.
+        // The instances of a pipe serve in turn.
         for _ in 0..10 {
             assert_eq!(get(&access, "/given", token(&access)).await.0, 200);
         }
-        while let Some(heard) = strangers.join_next().await {
-            assert_eq!(String::from_utf8_lossy(&heard.unwrap()), "");
+        while let Some(received) = others.join_next().await {
+            assert_eq!(String::from_utf8_lossy(&received.unwrap()), "");
         }
     });
 }
 
 #[test]
-fn a_client_that_reads_nothing_does_not_hold_up_the_end() {
+fn a_client_that_reads_nothing_does_not_delay_the_stop() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = Supervisor::start(piped(SERVES, &reports));
@@ -245,9 +245,9 @@ fn a_client_that_reads_nothing_does_not_hold_up_the_end() {
             token(&access)
         );
         stream.write_all(request.as_bytes()).await.unwrap();
-        // The answer has begun, and is longer than what the system keeps.
+        // The answer has begun, and is longer than the buffers of the system.
         stream.read_exact(&mut [0; 9]).await.unwrap();
-        let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("it was asked") };
+        let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("the sidecar was killed") };
         assert!(exit.is_success(), "{exit:?}");
         leader.wait_death().await;
         drop(stream);

@@ -1,18 +1,18 @@
-//! Stop: asked by the end of stdin, given its grace period, then killed with everything that came of it.
+//! A stop ends stdin, waits for the grace period, and kills the sidecar with all its descendants.
 
 use std::time::Duration;
 
 use pillion::{Exit, State, StopOutcome, Supervisor};
 use windows_tests::{ReportServer, run};
 
-use crate::support::{KILLED, SHORT, phase, ready, sidecar, status};
+use crate::support::{KILLED, PARTIAL, SHORT, ready, sidecar, state, status};
 
 fn exited(code: i32) -> Exit {
     Exit::with_code(code)
 }
 
 #[test]
-fn a_cooperative_sidecar_ends_by_itself() {
+fn a_cooperative_sidecar_ends_on_request() {
     run(async {
         for code in [0, 7] {
             let reports = ReportServer::new().await;
@@ -22,14 +22,14 @@ fn a_cooperative_sidecar_ends_by_itself() {
             assert_eq!(supervisor.stop().await, StopOutcome::Graceful(exited(code)));
             assert_eq!(leader.line().await, "goodbye");
             leader.wait_death().await;
-            assert_eq!(phase(&mut events, State::Stopped).await.exit, Some(exited(code)));
+            assert_eq!(state(&mut events, State::Stopped).await.exit, Some(exited(code)));
             assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
         }
     });
 }
 
 #[test]
-fn who_hears_nothing_is_killed_after_the_grace_period() {
+fn a_sidecar_that_ignores_the_stop_is_killed_after_the_grace_period() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, _) = ready(sidecar("report PORT leader serve park", &reports).grace(SHORT)).await;
@@ -40,12 +40,12 @@ fn who_hears_nothing_is_killed_after_the_grace_period() {
 }
 
 #[test]
-fn a_deaf_grandchild_is_killed_and_the_outcome_says_so() {
+fn a_grandchild_that_ignores_the_stop_is_killed_and_the_outcome_says_so() {
     run(async {
         for how in ["child-no-stdin", "detached"] {
             let reports = ReportServer::new().await;
             let steps = format!("{how} report PORT grandchild park ; serve eof exit 0");
-            let (supervisor, _) = ready(sidecar(&steps, &reports).grace(SHORT)).await;
+            let (supervisor, _) = ready(sidecar(&steps, &reports).grace(PARTIAL)).await;
             let grandchild = reports.wait_for("grandchild").await;
             assert_eq!(supervisor.stop().await, StopOutcome::GroupKilled(exited(0)), "{how}");
             grandchild.wait_death().await;
@@ -54,14 +54,14 @@ fn a_deaf_grandchild_is_killed_and_the_outcome_says_so() {
 }
 
 #[test]
-fn the_real_server_behind_a_wrapper_gets_its_time() {
+fn the_server_behind_a_wrapper_gets_the_whole_grace_period() {
     run(async {
         let reports = ReportServer::new().await;
         let steps = "child serve eof report PORT stopping wait more finished exit 0 ; eof exit 5";
         let (supervisor, mut events) = ready(sidecar(steps, &reports)).await;
         let stop = tokio::spawn(async move { supervisor.stop().await });
         let mut server = reports.wait_for("stopping").await;
-        // The wrapper is seen dead while its server is still at work.
+        // The status shows the exit of the wrapper while its server is still at work.
         let seen = status(&mut events, |status| status.exit.is_some()).await;
         assert_eq!((seen.state, seen.exit), (State::Stopping, Some(exited(5))));
         assert!(!stop.is_finished());
@@ -73,10 +73,10 @@ fn the_real_server_behind_a_wrapper_gets_its_time() {
 }
 
 #[test]
-fn members_that_come_and_go_are_all_waited_for() {
+fn a_stop_waits_for_processes_that_start_during_it() {
     run(async {
         let reports = ReportServer::new().await;
-        // Each one starts the next before it ends.
+        // Each process starts the next one before it ends.
         let steps = "child serve eof child report PORT first wait \
                      child report PORT second wait exit 0 ; exit 0 ; exit 0 ; eof exit 0";
         let (supervisor, _) = ready(sidecar(steps, &reports)).await;
@@ -92,14 +92,14 @@ fn members_that_come_and_go_are_all_waited_for() {
 }
 
 #[test]
-fn a_crash_is_told_at_once_and_the_rest_is_swept() {
+fn a_crash_is_reported_at_once_and_the_rest_is_killed() {
     run(async {
         let reports = ReportServer::new().await;
         let steps = "child-no-stdin report PORT rest park ; report PORT leader serve wait exit 70";
         let (supervisor, mut events) = ready(sidecar(steps, &reports).grace(SHORT)).await;
         let rest = reports.wait_for("rest").await;
         reports.wait_for("leader").await.resume().await;
-        let failed = phase(&mut events, State::Failed).await;
+        let failed = state(&mut events, State::Failed).await;
         assert_eq!(failed.exit, Some(exited(70)));
         assert!(supervisor.ready().await.unwrap_err().message.contains("exited with code 70"));
         rest.wait_death().await;
@@ -107,7 +107,7 @@ fn a_crash_is_told_at_once_and_the_rest_is_swept() {
 }
 
 #[test]
-fn force_cuts_the_grace_period_short() {
+fn a_kill_ends_the_grace_period() {
     run(async {
         let reports = ReportServer::new().await;
         let steps = "child-no-stdin report PORT grandchild park ; serve eof report PORT stopping park";
@@ -132,14 +132,14 @@ fn the_last_handle_dropped_stops_the_sidecar_with_grace() {
             ready(sidecar("report PORT leader serve eof more goodbye exit 0", &reports)).await;
         let mut leader = reports.wait_for("leader").await;
         drop(supervisor);
-        assert_eq!(phase(&mut events, State::Stopped).await.exit, Some(exited(0)));
+        assert_eq!(state(&mut events, State::Stopped).await.exit, Some(exited(0)));
         assert_eq!(leader.line().await, "goodbye");
         leader.wait_death().await;
     });
 }
 
 #[test]
-fn a_runtime_that_shuts_down_leaves_nothing() {
+fn a_runtime_that_shuts_down_leaves_no_process() {
     run(async {
         let reports = ReportServer::new().await;
         let spec =
@@ -157,11 +157,15 @@ fn a_runtime_that_shuts_down_leaves_nothing() {
 }
 
 #[test]
-fn nobody_breaks_away_from_the_job() {
+fn no_process_can_leave_the_job() {
     run(async {
         let reports = ReportServer::new().await;
         let (supervisor, mut events) = Supervisor::start(sidecar("escape", &reports).grace(Duration::ZERO));
-        assert_eq!(phase(&mut events, State::Failed).await.exit, Some(exited(0)), "it was refused");
+        assert_eq!(
+            state(&mut events, State::Failed).await.exit,
+            Some(exited(0)),
+            "the system did not refuse it"
+        );
         drop(supervisor);
     });
 }

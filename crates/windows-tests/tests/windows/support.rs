@@ -1,4 +1,4 @@
-//! Sidecars by their steps, and apps by their deaths.
+//! Starts sidecars with their steps, and apps with their deaths.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -10,17 +10,19 @@ use windows_tests::{ReportServer, Reporter};
 
 const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
 
-/// The exit code that a killed process leaves.
+/// The exit code of a killed process.
 pub(crate) const KILLED: Exit = Exit::with_code(1);
-/// A grace period that is meant to run out.
+/// A grace period that expires while the sidecar ignores the stop.
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
+/// A grace period that expires for a part of the sidecar, after the other part has ended on request.
+pub(crate) const PARTIAL: Duration = Duration::from_secs(5);
 
-/// The arguments for these steps; `PORT` is where the reports listens.
+/// The arguments for these steps, with the port of the report server for `PORT`.
 pub(crate) fn words(steps: &str, reports: &ReportServer) -> Vec<String> {
     steps.replace("PORT", &reports.port().to_string()).split(' ').map(str::to_owned).collect()
 }
 
-/// A sidecar that may take as long as it likes to stop, and is not restarted.
+/// A sidecar without a limit on its stop and without restarts.
 pub(crate) fn sidecar(steps: &str, reports: &ReportServer) -> Spec {
     spec(program(steps, reports))
 }
@@ -35,38 +37,38 @@ pub(crate) fn program(steps: &str, reports: &ReportServer) -> Program {
     Program::new(SIDECAR).args(words(steps, reports))
 }
 
-/// Starts it, and waits until it is ready.
+/// Starts a sidecar, and waits until it is ready.
 pub(crate) async fn ready(spec: Spec) -> (Supervisor, Events) {
     let (supervisor, events) = Supervisor::start(spec);
     supervisor.ready().await.unwrap();
     (supervisor, events)
 }
 
-/// Waits for the first status that fits.
+/// Waits for the first status that fulfils the condition.
 pub(crate) async fn status(events: &mut Events, fits: impl Fn(&Status) -> bool) -> Status {
     loop {
-        match events.next().await.expect("the status comes before the sidecar is down for good") {
+        match events.next().await.expect("the status comes before the end of the events") {
             SidecarEvent::Status(status) if fits(&status) => return *status,
             _ => {}
         }
     }
 }
 
-/// Waits for the first status of this phase.
-pub(crate) async fn phase(events: &mut Events, phase: State) -> Status {
-    status(events, |status| status.state == phase).await
+/// Waits for the first status with this state.
+pub(crate) async fn state(events: &mut Events, state: State) -> Status {
+    status(events, |status| status.state == state).await
 }
 
-/// An app that lives until its test lets it die.
+/// An app that lives until its test ends it.
 pub(crate) struct App {
     process: Child,
-    contact: Reporter,
+    reporter: Reporter,
 }
 
 impl App {
-    /// An app with this sidecar that has come to the moment it is to die at. What it is to start by itself besides, as an
-    /// updater is, is given in steps as well.
-    #[expect(clippy::disallowed_methods, reason = "the app is the one that supervises")]
+    /// Starts an app with this sidecar, and waits until it reaches the moment of its death. `updater` holds the steps of a
+    /// process that the app starts without a supervisor.
+    #[expect(clippy::disallowed_methods, reason = "the app itself supervises")]
     pub(crate) async fn start(
         reports: &ReportServer,
         [moment, death]: [&str; 2],
@@ -80,18 +82,18 @@ impl App {
             command.env("UPDATER", words(steps, reports).join(" "));
         }
         let process = command.spawn().unwrap();
-        Self { process, contact: reports.wait_for("host").await }
+        Self { process, reporter: reports.wait_for("host").await }
     }
 
-    /// Lets it die its own death.
-    pub(crate) async fn dies(mut self) {
-        self.contact.resume().await;
-        self.contact.wait_death().await;
+    /// Lets it end itself.
+    pub(crate) async fn ends_itself(mut self) {
+        self.reporter.resume().await;
+        self.reporter.wait_death().await;
     }
 
     /// Kills it: the standard library calls `TerminateProcess`.
     pub(crate) async fn terminated(mut self) {
         self.process.kill().unwrap();
-        self.contact.wait_death().await;
+        self.reporter.wait_death().await;
     }
 }

@@ -1,5 +1,5 @@
-//! Clients that go on asking a server that crashes again and again, as a careful page does: each request on a connection
-//! of its own, at a steady pace, and sent once more where its connection broke before the answer was whole.
+//! Clients of a server that crashes repeatedly. Each sends its requests at a steady rate, each on a new connection, and repeats a
+//! request once if its connection broke before the answer was complete, as a careful page does.
 
 use std::{
     io,
@@ -21,27 +21,27 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::super::{child::PATIENCE, load};
+use super::super::{child::TIME_LIMIT, load};
 
 pub(super) const CLIENTS: usize = 8;
-/// The pause from the beginning of a client's request to the next one's, where the answer is there by then.
-pub(super) const PACE: Duration = Duration::from_millis(2);
+/// The interval between the starts of two requests of a client, if the answer has come by then.
+pub(super) const INTERVAL: Duration = Duration::from_millis(2);
 
-/// What became of the requests.
+/// The results of the requests.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) sent: u32,
-    /// Sent a second time, which is the same request.
-    pub(super) again: u32,
-    /// Nobody listened.
+    /// Requests that were repeated.
+    pub(super) repeated: u32,
+    /// Connections refused.
     pub(super) refused: u32,
-    /// Broken off the second time, too.
+    /// Requests that broke off twice.
     pub(super) broken: u32,
-    /// The longest that anybody waited for an answer.
+    /// The longest wait for an answer.
     pub(super) slowest: Duration,
 }
 
-/// Clients at work on a thread of their own.
+/// Clients on their own thread.
 #[derive(Debug)]
 pub(super) struct Clients {
     shared: Arc<Shared>,
@@ -52,7 +52,7 @@ pub(super) struct Clients {
 struct Shared {
     port: AtomicU16,
     over: AtomicBool,
-    /// A permit for each answer.
+    /// One permit for each answer.
     answers: Semaphore,
 }
 
@@ -72,20 +72,20 @@ impl Clients {
         Ok(Self { shared, thread })
     }
 
-    /// Tells them where the server is from now on.
+    /// Sends further requests to this port.
     pub(super) fn follow(&self, port: u16) {
         self.shared.port.store(port, Ordering::Relaxed);
     }
 
-    /// Waits until so many more requests are answered.
+    /// Waits for `count` more answers.
     pub(super) async fn served(&self, count: u32) -> Result<()> {
         self.shared.answers.forget_permits(Semaphore::MAX_PERMITS);
-        let served = timeout(PATIENCE, self.shared.answers.acquire_many(count));
-        served.await.context("the clients get no answers")??.forget();
+        let served = timeout(TIME_LIMIT, self.shared.answers.acquire_many(count));
+        served.await.context("the clients receive no answers")??.forget();
         Ok(())
     }
 
-    /// Lets each finish its request, and answers how all went.
+    /// Lets each client finish its request, and returns the results.
     pub(super) fn finish(self) -> Result<Tally> {
         self.shared.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|_| bail!("the clients panicked"))
@@ -101,7 +101,7 @@ async fn work(shared: &Arc<Shared>) -> Result<Tally> {
     while let Some(tally) = clients.join_next().await {
         let tally = tally??;
         all.sent += tally.sent;
-        all.again += tally.again;
+        all.repeated += tally.repeated;
         all.refused += tally.refused;
         all.broken += tally.broken;
         all.slowest = all.slowest.max(tally.slowest);
@@ -111,7 +111,7 @@ async fn work(shared: &Arc<Shared>) -> Result<Tally> {
 
 async fn client(shared: Arc<Shared>) -> Result<Tally> {
     let mut tally = Tally::default();
-    let mut due = interval(PACE);
+    let mut due = interval(INTERVAL);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !shared.over.load(Ordering::Relaxed) {
         due.tick().await;
@@ -120,7 +120,7 @@ async fn client(shared: Arc<Shared>) -> Result<Tally> {
         let mut outcome = get(&shared).await?;
         if let Outcome::Broken = outcome {
             // A GET may be sent twice (RFC 9110, section 9.2.2).
-            tally.again += 1;
+            tally.repeated += 1;
             outcome = get(&shared).await?;
         }
         match outcome {
@@ -136,8 +136,8 @@ async fn client(shared: Arc<Shared>) -> Result<Tally> {
 }
 
 async fn get(shared: &Shared) -> Result<Outcome> {
-    let exchange = timeout(PATIENCE, exchange(shared.port.load(Ordering::Relaxed)));
-    match exchange.await.context("a request was neither answered nor broken off")? {
+    let exchange = timeout(TIME_LIMIT, exchange(shared.port.load(Ordering::Relaxed)));
+    match exchange.await.context("a request was neither answered nor cut off")? {
         Ok(answer) => {
             let whole = load::length(&answer)?.is_some_and(|length| answer.len() >= length);
             Ok(if whole { Outcome::Answered } else { Outcome::Broken })
@@ -145,12 +145,12 @@ async fn get(shared: &Shared) -> Result<Outcome> {
         Err(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => Ok(Outcome::Refused),
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ok(Outcome::Broken),
-            _ => Err(error).context("a client is in trouble of its own"),
+            _ => Err(error).context("a client failed for a reason of its own"),
         },
     }
 }
 
-/// One request on one connection, read to its end.
+/// Sends one request on a new connection, and reads the answer to its end.
 async fn exchange(port: u16) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     let request = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");

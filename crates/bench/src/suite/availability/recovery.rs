@@ -1,4 +1,4 @@
-//! How soon a backend that was killed is ready again, beside its own cold start under the same supervisor.
+//! The time until a killed backend is ready again, and its cold start under the same supervisor.
 
 use std::{
     process::Command,
@@ -14,7 +14,7 @@ use super::super::{
     Effort,
     backends::millis,
     build::Workspace,
-    child::{self, PATIENCE},
+    child::{self, TIME_LIMIT},
     report::{Samples, Table},
 };
 
@@ -23,7 +23,10 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let steps = |listen| Program::new(&fake).args([listen, "ok", "announce", "eof"]);
     let mut subjects = vec![
         ("the least sidecar", Spec::run("fake-sidecar", steps("listen"))),
-        ("the least sidecar, handed a listener", Spec::run("fake-sidecar", steps("inherit").handover(true))),
+        (
+            "the least sidecar, with a listener handover",
+            Spec::run("fake-sidecar", steps("inherit").handover(true)),
+        ),
         ("the Rust backend", Spec::run("backend", workspace.programs()?.backend)),
     ];
     let mut table = Table::new(["cold start", "SIGKILL to ready again"]);
@@ -42,8 +45,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
         table.row(what, "ms", samples);
     }
     table.note(
-        "Both end with the first healthy answer. The crash is the first one, which is mended at once; a start includes a \
-         guard, and so does a restart.",
+        "Both end with the first healthy answer. After a first crash the restart is immediate. A start and a restart include a guard.",
     );
     Ok(table)
 }
@@ -52,7 +54,7 @@ fn from_command(command: &Command) -> Spec {
     Spec::run("hono", Program::new(command.get_program()).args(command.get_args()))
 }
 
-/// The time of a start, and from a crash until it was made good.
+/// The time of a start, and the time from a crash until ready again.
 async fn trial(spec: Spec) -> Result<[Duration; 2]> {
     let begun = Instant::now();
     let (sidecar, mut events) = Supervisor::start(spec);
@@ -66,12 +68,12 @@ async fn trial(spec: Spec) -> Result<[Duration; 2]> {
     Ok([cold, again])
 }
 
-/// Kills the sidecar's first process.
+/// Kills the sidecar's leader.
 pub(super) fn crash(endpoint: &Endpoint) -> Result<()> {
-    Ok(kill_process(child::pid(endpoint.pid.context("it has no process")?)?, Signal::KILL)?)
+    Ok(kill_process(child::pid(endpoint.pid.context("no process")?)?, Signal::KILL)?)
 }
 
-/// Waits until another process than that of `before` is ready.
+/// Waits until a process other than that of `before` is ready.
 pub(super) async fn ready_again(events: &mut Events, before: &Endpoint) -> Result<()> {
     let ready = async {
         while let Some(event) = events.next().await {
@@ -84,5 +86,5 @@ pub(super) async fn ready_again(events: &mut Events, before: &Endpoint) -> Resul
         }
         anyhow::bail!("the supervisor ended")
     };
-    timeout(PATIENCE, ready).await.context("it did not come back")?
+    timeout(TIME_LIMIT, ready).await.context("the sidecar did not become ready again")?
 }

@@ -26,8 +26,8 @@ type Hits = Arc<Mutex<Vec<String>>>;
 pub(crate) async fn main() -> pillion_server::Result {
     pillion_server::init_tracing();
     let router = Router::new()
-        .route("/hits", get(async |State(hits): State<Hits>| Json(seen(&hits).clone())))
-        .fallback(remember)
+        .route("/hits", get(async |State(hits): State<Hits>| Json(recorded(&hits).clone())))
+        .fallback(record)
         .with_state(Hits::default());
     if env::args().nth(1).as_deref() == Some("--open") {
         open(router).await;
@@ -37,10 +37,10 @@ pub(crate) async fn main() -> pillion_server::Result {
 }
 
 async fn open(router: Router) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback is there");
-    println!("BACKEND_PORT:{}", listener.local_addr().expect("it is bound").port());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
+    println!("BACKEND_PORT:{}", listener.local_addr().expect("a listener has an address").port());
     let router = router.route("/health", get(async || "ok")).layer(map_response(readable_by_all));
-    axum::serve(listener, router).await.expect("it never ends");
+    axum::serve(listener, router).await.expect("the server does not end");
 }
 
 async fn readable_by_all(mut response: Response) -> Response {
@@ -50,25 +50,25 @@ async fn readable_by_all(mut response: Response) -> Response {
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "*, authorization"),
     ];
     for (name, value) in allowed {
-        response.headers_mut().insert(name, value.parse().expect("it is a header's value"));
+        response.headers_mut().insert(name, value.parse().expect("it is a header value"));
     }
     response
 }
 
-fn seen(hits: &Hits) -> std::sync::MutexGuard<'_, Vec<String>> {
+fn recorded(hits: &Hits) -> std::sync::MutexGuard<'_, Vec<String>> {
     hits.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Preflights are remembered, too, by a name of their own.
-async fn remember(State(hits): State<Hits>, request: Request) -> impl IntoResponse {
+/// Records a request. Preflights are recorded under a name of their own.
+async fn record(State(hits): State<Hits>, request: Request) -> impl IntoResponse {
     let path = request.uri().path();
     let kind = if request.method() == "OPTIONS" { "preflight of " } else { "" };
-    seen(&hits).push(format!("{kind}{path}"));
+    recorded(&hits).push(format!("{kind}{path}"));
     let (kind, text) = reveal(request.headers());
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], text)
 }
 
-/// The secret for what the browser says it wants (<https://www.w3.org/TR/fetch-metadata/>).
+/// The secret in the form that the browser expects (<https://www.w3.org/TR/fetch-metadata/>).
 fn reveal(headers: &HeaderMap) -> (&'static str, String) {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match value("sec-fetch-dest") {

@@ -25,7 +25,7 @@ async fn run(arguments: Vec<PathBuf>) -> Result<()> {
     app.page().screenshot(&file).await?;
     let left = app.close().await?;
     if !left.is_empty() {
-        bail!("the window was closed, and yet these run on: {left:?}");
+        bail!("these processes outlive the window: {left:?}");
     }
     Ok(())
 }

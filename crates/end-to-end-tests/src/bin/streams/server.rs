@@ -14,13 +14,13 @@ use futures_util::stream;
 use http_body_util::BodyExt as _;
 use tokio::sync::{broadcast, watch};
 
-/// What is handed to the connection at a time.
+/// The length of the pieces that a body consists of.
 const PIECE: usize = 64 * 1024;
 
-/// The period of the bytes: no power of two, so that a piece in the wrong place is a wrong piece.
+/// The period of the bytes. It is not a power of two, so that a misplaced piece has wrong bytes.
 const PERIOD: usize = 251;
 
-/// What is known of an answer.
+/// The progress of an answer.
 #[derive(Debug, Default, Clone, Copy)]
 struct Progress {
     made: usize,
@@ -29,17 +29,17 @@ struct Progress {
 
 #[derive(Clone)]
 struct Streams {
-    /// What all pieces are cut out of, so that making one costs nothing.
+    /// All pieces are slices of this block, so that they cost nothing.
     block: Bytes,
     answers: watch::Sender<HashMap<String, Progress>>,
     events: broadcast::Sender<String>,
 }
 
-/// An answer under way. One that is not [whole](Self::is_whole) when this is dropped was given up.
-struct Answering {
+/// An answer in progress. If it is not [complete](Self::is_complete) on drop, the client has dropped it.
+struct Answer {
     name: String,
     streams: Streams,
-    is_whole: bool,
+    is_complete: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -63,7 +63,7 @@ pub(crate) async fn main() -> pillion_server::Result {
 }
 
 async fn echo(request: Request) -> impl IntoResponse {
-    let method = HeaderValue::try_from(request.method().as_str()).expect("a method is a header's value, too");
+    let method = HeaderValue::try_from(request.method().as_str()).expect("a method is a header value");
     ([("echoed-method", method)], request.into_body())
 }
 
@@ -81,7 +81,7 @@ async fn bytes(Path((count, name)): Path<(usize, String)>, State(streams): State
             let (start, length) = (from % PERIOD, PIECE.min(count - from));
             let piece = answering.streams.block.slice(start..start + length);
             answering.note(|progress| progress.made += length);
-            answering.is_whole = from + length == count;
+            answering.is_complete = from + length == count;
             (Ok::<_, Infallible>(piece), (answering, from + length))
         }))
     });
@@ -129,29 +129,29 @@ async fn dropped(Path(name): Path<String>, State(streams): State<Streams>) -> St
 }
 
 impl Streams {
-    fn begin(&self, name: String) -> Answering {
-        let answering = Answering { name, streams: self.clone(), is_whole: false };
+    fn begin(&self, name: String) -> Answer {
+        let answering = Answer { name, streams: self.clone(), is_complete: false };
         answering.note(|progress| *progress = Progress::default());
         answering
     }
 
-    /// Waits until the answer of this name is there and as it should be.
+    /// Waits until the answer of this name exists and fulfils the condition.
     async fn progress(&self, name: &str, is_due: impl Fn(&Progress) -> bool) -> Progress {
         let mut answers = self.answers.subscribe();
         let answers = answers.wait_for(|answers| answers.get(name).is_some_and(&is_due)).await;
-        answers.expect("we hold the sender")[name]
+        answers.expect("the sender is alive")[name]
     }
 }
 
-impl Answering {
+impl Answer {
     fn note(&self, change: impl FnOnce(&mut Progress)) {
         self.streams.answers.send_modify(|answers| change(answers.entry(self.name.clone()).or_default()));
     }
 }
 
-impl Drop for Answering {
+impl Drop for Answer {
     fn drop(&mut self) {
-        if !self.is_whole {
+        if !self.is_complete {
             self.note(|progress| progress.dropped = true);
         }
     }

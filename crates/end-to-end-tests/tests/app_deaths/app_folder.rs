@@ -1,4 +1,4 @@
-//! The app as it is installed: its sidecars beside it.
+//! The installed app, with its sidecars beside it.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Stdio};
 
@@ -7,8 +7,8 @@ use integration_tests::{ProcessMarker, ProcessTree, ReportServer, helper_program
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// A folder with `fake-app`, and beside it what it may have for a sidecar: `fake-sidecar`, and `sh` for a wrapper.
-pub(crate) struct Stage(TempDir);
+/// A folder with `fake-app` and its possible sidecars: `fake-sidecar`, and `sh` as a wrapper.
+pub(crate) struct AppFolder(TempDir);
 
 /// A running app.
 pub(crate) struct App {
@@ -16,10 +16,10 @@ pub(crate) struct App {
     pub(crate) child: Child,
 }
 
-impl Stage {
+impl AppFolder {
     pub(crate) fn new() -> Self {
         let sidecar = helper_program("fake-sidecar").unwrap();
-        // On one file system with the app, because a symbolic link would be followed to where it leads.
+        // On the file system of the app, so that a hard link is possible: the app would resolve a symbolic link.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let app = sidecar.with_file_name("fake-app");
         fs::hard_link(&app, folder.path().join("fake-app")).unwrap_or_else(|error| {
@@ -38,7 +38,7 @@ impl Stage {
         Programs { sidecar: self.path("fake-sidecar"), ..Programs::built().unwrap() }
     }
 
-    /// Starts the app, which is to die that way; a restarted one dies by `again`, or ends at once.
+    /// Starts the app with this death. A restarted app dies by `again`, or ends at once.
     pub(crate) fn start(
         &self,
         reports: &ReportServer,
@@ -52,8 +52,8 @@ impl Stage {
         })
     }
 
-    /// Starts the app as `change` would have it.
-    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    /// Starts the app with a change of its command.
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     pub(crate) fn start_with(
         &self,
         reports: &ReportServer,
