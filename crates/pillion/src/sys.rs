@@ -28,7 +28,7 @@ mod windows;
 #[cfg(target_os = "linux")]
 use linux as platform;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::run_processes::RunProcesses;
+pub(crate) use linux::run_processes::{RunProcesses, Workers};
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;
 #[cfg(unix)]
@@ -86,5 +86,28 @@ impl RunProcesses {
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) fn port_owner(self, _port: std::num::NonZeroU16) -> PortOwner {
         PortOwner::Unknown
+    }
+
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) fn cpu_time(self) -> Option<std::time::Duration> {
+        None
+    }
+
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) fn workers(self, _port: std::num::NonZeroU16) -> Workers {
+        Workers
+    }
+}
+
+/// As on Linux, where the system tells which processes serve a port.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) struct Workers;
+
+#[cfg(not(target_os = "linux"))]
+impl Workers {
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) async fn ended(&self) -> u32 {
+        std::future::pending().await
     }
 }

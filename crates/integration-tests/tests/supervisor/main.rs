@@ -19,6 +19,8 @@ mod python;
 mod readiness;
 mod resource_exhaustion;
 mod restart;
+#[cfg(target_os = "linux")]
+mod silence;
 mod stop;
 mod stop_request;
 mod support;

@@ -1,4 +1,14 @@
-//! The liveness check of a ready sidecar. A sidecar hangs when several health requests stay unanswered; slow answers count.
+//! Checks that a ready sidecar still answers, and tells a hung one from one that is slow, busy, or without its worker.
+//!
+//! | what the monitor sees | what it makes of it |
+//! | --- | --- |
+//! | an HTTP answer, however late | healthy, or degraded if the status is not 2xx |
+//! | no answer, and the run uses the processor | busy: degraded, up to [`Liveness::busy_limit`] |
+//! | no answer, and the run does not work | hung after `interval` × `tolerance` |
+//! | connections are refused, and the run does not work | it asks every second; hung after 5 probes, or `tolerance` if that is more |
+//! | a process that held the listening socket has ended, and no answer comes | the same |
+//!
+//! Linux tells how much a run works and which of its processes hold the listening socket. Elsewhere those rows never apply.
 
 use std::time::Duration;
 
@@ -8,57 +18,101 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     health::probe::{NotReady, Probe},
     spec::Liveness,
+    sys::Workers,
 };
 
-/// Sends health requests at intervals, and counts the unanswered ones.
+/// The time between two probes once connections are refused or a worker has ended: no such server comes back by waiting.
+const URGENT_INTERVAL: Duration = Duration::from_secs(1);
+/// How many of these probes may stay unanswered.
+const URGENT_TOLERANCE: u32 = 5;
+/// A run that uses this part of the time between two probes on the processor is busy: one twentieth.
+const BUSY_SHARE: u32 = 20;
+
+/// Probes one run at intervals, and counts the probes without an answer.
 #[derive(Debug)]
 pub(crate) struct LivenessMonitor {
     probe: Probe,
-    interval: Duration,
-    tolerance: usize,
-    /// When the next request is due.
+    liveness: Liveness,
+    /// When the next probe is due.
     due: Instant,
-    /// Requests that may still be answered.
-    pending: JoinSet<Result<HealthReport, NotReady>>,
-    /// Failed requests since the last answer.
-    failed: usize,
+    /// Probes that may still be answered.
+    open: JoinSet<Result<HealthReport, NotReady>>,
+    /// Whether a probe since the last answer has failed.
+    failed: bool,
+    /// The measurement that decides about the last probes: the processor time of the run.
+    work: JoinSet<Option<Duration>>,
+    /// The processor time at the last measurement.
+    worked: Option<(Duration, Instant)>,
+    /// When the first probe since the last answer was found unanswered.
+    silent_since: Option<Instant>,
+    /// How many times in a row no answer and no work was found.
+    idle: u32,
+    /// Why the sidecar is asked every second.
+    urgent: Option<HangReason>,
+    /// The processes that held the listening socket when the sidecar last answered after a start or a silence.
+    workers: Option<Workers>,
 }
 
-/// The result of a liveness check.
+/// What a probe, or the lack of its answer, shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LivenessResult {
     /// The sidecar answers 2xx.
     Healthy,
-    /// The sidecar answers with an error, fails to answer, or has not answered yet (`None`).
+    /// The sidecar answers otherwise, or has not answered yet; the reason if one is known.
     Degraded(Option<NotReady>),
-    /// The sidecar has answered nothing for too long.
-    Hung,
+    /// The sidecar has not answered for too long.
+    Hung(HangReason),
+}
+
+/// How a hung sidecar shows that it hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HangReason {
+    /// It does not answer and does not work.
+    Silent,
+    /// Nothing accepts connections at its address, though its process lives.
+    Refused,
+    /// The process with this id, which held the listening socket, has ended; the rest of the run does not answer.
+    WorkerEnded(u32),
+    /// It works without an answer for longer than the busy limit.
+    BusyTooLong,
 }
 
 impl LivenessMonitor {
-    /// Starts the check. The first request is due after one interval.
+    /// The first probe is due after one interval. Needs the context of a tokio runtime.
     pub(crate) fn new(probe: Probe, liveness: Liveness) -> Self {
         // A zero interval would busy-loop.
         let interval = liveness.interval.max(Duration::from_millis(1));
-        let tolerance = liveness.tolerance.max(1) as usize;
-        Self {
+        let mut monitor = Self {
             probe,
-            interval,
-            tolerance,
+            liveness: Liveness { interval, tolerance: liveness.tolerance.max(1), ..liveness },
             due: Instant::now() + interval,
-            pending: JoinSet::new(),
-            failed: 0,
-        }
+            open: JoinSet::new(),
+            failed: false,
+            work: JoinSet::new(),
+            worked: None,
+            silent_since: None,
+            idle: 0,
+            urgent: None,
+            workers: None,
+        };
+        monitor.watch_workers();
+        monitor
     }
 
-    /// Waits for the next result. Cancel-safe.
+    /// Waits for the next result. Cancel safe: a caller may drop the future and call again.
     pub(crate) async fn next(&mut self) -> LivenessResult {
         loop {
             let result = tokio::select! {
                 // Answers first: an answer that came while this process did not run counts.
                 biased;
-                Some(answer) = self.pending.join_next() => answer.ok().and_then(|answer| self.receive(answer)),
-                () = tokio::time::sleep_until(self.due) => self.ask(),
+                Some(answer) = self.open.join_next() => answer.ok().and_then(|answer| self.on_answer(answer)),
+                Some(work) = self.work.join_next() => self.judge(work.ok().flatten()),
+                pid = first_ended(self.workers.as_ref()) => {
+                    self.workers = None;
+                    self.hurry(HangReason::WorkerEnded(pid), Instant::now());
+                    None
+                }
+                () = tokio::time::sleep_until(self.due) => self.on_due(),
             };
             if let Some(result) = result {
                 return result;
@@ -66,50 +120,123 @@ impl LivenessMonitor {
         }
     }
 
-    fn receive(&mut self, answer: Result<HealthReport, NotReady>) -> Option<LivenessResult> {
+    fn on_answer(&mut self, answer: Result<HealthReport, NotReady>) -> Option<LivenessResult> {
         match answer {
             Ok(_) => {
                 self.reset();
                 Some(LivenessResult::Healthy)
             }
+            // A server that answers with an error is alive.
             Err(why @ NotReady::Status(_)) => {
-                // An error status is an answer, too.
                 self.reset();
                 Some(LivenessResult::Degraded(Some(why)))
             }
-            // A lack of resources in this process says nothing about the sidecar.
+            // A failure of this process says nothing about the sidecar.
             Err(NotReady::Unable(_)) => None,
             Err(why) => {
-                self.failed += 1;
+                self.failed = true;
+                if matches!(why, NotReady::Unreachable(_)) {
+                    self.hurry(HangReason::Refused, Instant::now() + URGENT_INTERVAL);
+                }
                 Some(LivenessResult::Degraded(Some(why)))
             }
         }
     }
 
-    fn ask(&mut self) -> Option<LivenessResult> {
-        let (now, due) = (Instant::now(), self.due);
-        self.due = now + self.interval;
-        if now - due > self.interval / 2 {
-            // This process did not run, for example because the computer slept; neither did the sidecar.
+    fn on_due(&mut self) -> Option<LivenessResult> {
+        let (now, due, interval) = (Instant::now(), self.due, self.interval());
+        self.due = now + interval;
+        if now - due > self.liveness.interval / 2 {
+            // This process did not run, for example while the computer slept: neither did the sidecar.
             self.reset();
         }
-        let unanswered = self.pending.len() + self.failed;
-        // Requests go on after a hang, so that the recovery of a sidecar that is not restarted is noticed.
-        if self.pending.len() < self.tolerance {
+        let unanswered = self.failed || !self.open.is_empty();
+        // Probes go on, so that a sidecar that is not restarted is seen to recover.
+        if self.open.len() < self.liveness.tolerance as usize {
             let probe = self.probe.clone();
-            self.pending.spawn(async move { probe.ask().await });
+            self.open.spawn(async move { probe.ask().await });
         }
-        match unanswered {
-            0 => None,
-            some if some < self.tolerance => Some(LivenessResult::Degraded(None)),
-            _ => Some(LivenessResult::Hung),
+        if !unanswered {
+            return None;
+        }
+        let Some(run) = self.probe.run else { return self.judge(None) };
+        if self.work.is_empty() {
+            // It reads /proc, which blocks.
+            self.work.spawn_blocking(move || run.cpu_time());
+        }
+        None
+    }
+
+    /// Decides about a sidecar that owes an answer, from the processor time that its run has used so far.
+    fn judge(&mut self, cpu_time: Option<Duration>) -> Option<LivenessResult> {
+        let now = Instant::now();
+        let before = std::mem::replace(&mut self.worked, cpu_time.map(|cpu_time| (cpu_time, now)));
+        if self.open.is_empty() && !self.failed {
+            // This process failed to ask: no answer is owed.
+            return None;
+        }
+        let silent_since = *self.silent_since.get_or_insert(now);
+        let busy = before.zip(cpu_time).is_some_and(|((before, at), after)| {
+            after.saturating_sub(before).saturating_mul(BUSY_SHARE) >= now - at
+        });
+        if busy {
+            self.idle = 0;
+            let exceeded = now - silent_since >= self.liveness.busy_limit;
+            return Some(if exceeded {
+                LivenessResult::Hung(HangReason::BusyTooLong)
+            } else {
+                LivenessResult::Degraded(None)
+            });
+        }
+        self.idle += 1;
+        // One measurement shows no work: with a tolerance of 1 it must not decide alone.
+        let measured = cpu_time.is_none() || before.is_some() || self.tolerance() > 1;
+        let hung = self.idle >= self.tolerance() && measured;
+        let reason = self.urgent.unwrap_or(HangReason::Silent);
+        Some(if hung { LivenessResult::Hung(reason) } else { LivenessResult::Degraded(None) })
+    }
+
+    /// Asks every second from `due` on, because of `reason`. Processor time is measured anew from then on.
+    fn hurry(&mut self, reason: HangReason, due: Instant) {
+        if self.urgent.is_none() {
+            (self.urgent, self.idle) = (Some(reason), 0);
+            self.due = self.due.min(due);
         }
     }
 
+    fn interval(&self) -> Duration {
+        let interval = self.liveness.interval;
+        if self.urgent.is_some() { interval.min(URGENT_INTERVAL) } else { interval }
+    }
+
+    fn tolerance(&self) -> u32 {
+        let Liveness { interval, tolerance, .. } = self.liveness;
+        let shortened = self.urgent.is_some() && interval > URGENT_INTERVAL;
+        if shortened { tolerance.max(URGENT_TOLERANCE) } else { tolerance }
+    }
+
+    /// An answer came: the counts start again from 0.
     fn reset(&mut self) {
-        self.pending.abort_all();
-        self.pending = JoinSet::new();
-        self.failed = 0;
+        // Dropping a set aborts its tasks.
+        (self.open, self.work) = (JoinSet::new(), JoinSet::new());
+        (self.failed, self.worked, self.silent_since, self.idle, self.urgent) = (false, None, None, 0, None);
+        if self.workers.is_none() {
+            self.watch_workers();
+        }
+    }
+
+    /// Watches the processes that hold the listening socket, where the system tells which these are.
+    fn watch_workers(&mut self) {
+        if let (Some(run), Some(port)) = (self.probe.run, self.probe.connector.listen_addr().port()) {
+            self.workers = Some(run.workers(port));
+        }
+    }
+}
+
+async fn first_ended(workers: Option<&Workers>) -> u32 {
+    match workers {
+        Some(workers) => workers.ended().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -121,8 +248,8 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
-    /// The liveness monitor of a server that never accepts: the kernel completes its connections. The clock is paused and advances
-    /// only to the next timer.
+    /// Monitors a server whose connections the kernel accepts and no process answers. The paused clock advances only to the
+    /// next timer.
     fn silent() -> (TcpListener, LivenessMonitor) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = std::num::NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
@@ -133,46 +260,98 @@ mod tests {
             token: None,
             run: None,
         };
-        (listener, LivenessMonitor::new(probe, Liveness { interval: INTERVAL, tolerance: 3 }))
+        (listener, LivenessMonitor::new(probe, Liveness::new(INTERVAL, 3)))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn three_unanswered_requests_mean_hung_when_the_fourth_is_due() {
+    async fn three_unanswered_probes_mean_hung_when_the_fourth_is_due() {
         let (_listener, mut monitor) = silent();
         let start = Instant::now();
         assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
         assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
-        assert_eq!(monitor.next().await, LivenessResult::Hung);
+        assert_eq!(monitor.next().await, LivenessResult::Hung(HangReason::Silent));
         assert_eq!(start.elapsed().as_secs(), 4 * INTERVAL.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_in_which_this_process_did_not_run_does_not_count() {
+    async fn a_pause_of_this_process_does_not_count_against_the_sidecar() {
         let (_listener, mut monitor) = silent();
         assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
         assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
         // The computer sleeps for an hour.
         tokio::time::advance(Duration::from_secs(3600)).await;
-        for result in [LivenessResult::Degraded(None), LivenessResult::Degraded(None), LivenessResult::Hung] {
+        for result in [
+            LivenessResult::Degraded(None),
+            LivenessResult::Degraded(None),
+            LivenessResult::Hung(HangReason::Silent),
+        ] {
             assert_eq!(monitor.next().await, result);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refused_connections_count_as_unanswered() {
+    async fn refused_connections_mean_hung_after_five_seconds() {
         let (listener, mut monitor) = silent();
         drop(listener);
         let refused = |result: LivenessResult| {
             matches!(result, LivenessResult::Degraded(Some(NotReady::Unreachable(_))))
         };
         assert!(refused(monitor.next().await));
+        let first = Instant::now();
         loop {
             match monitor.next().await {
-                LivenessResult::Hung => break,
+                LivenessResult::Hung(reason) => break assert_eq!(reason, HangReason::Refused),
                 result => {
                     assert!(refused(result.clone()) || result == LivenessResult::Degraded(None), "{result:?}")
                 }
             }
         }
+        assert_eq!(first.elapsed().as_secs(), 5);
+    }
+
+    /// The measurements of a run's processor time, one a probe interval.
+    fn judge(monitor: &mut LivenessMonitor, cpu_ms: u64) -> Option<LivenessResult> {
+        monitor.failed = true;
+        monitor.judge(Some(Duration::from_millis(cpu_ms)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_works_is_busy_up_to_its_limit_and_hung_once_it_rests() {
+        let (_listener, mut monitor) = silent();
+        assert_eq!(judge(&mut monitor, 0), Some(LivenessResult::Degraded(None)));
+        for tick in 1..30 {
+            tokio::time::advance(INTERVAL).await;
+            assert_eq!(judge(&mut monitor, tick * 500), Some(LivenessResult::Degraded(None)), "{tick}");
+        }
+        let mut resting = || {
+            let result = judge(&mut monitor, 29 * 500);
+            (result, monitor.idle)
+        };
+        assert_eq!(resting(), (Some(LivenessResult::Degraded(None)), 0), "no time has passed");
+        for idle in 1..3 {
+            tokio::time::advance(INTERVAL).await;
+            assert_eq!(resting(), (Some(LivenessResult::Degraded(None)), idle));
+        }
+        tokio::time::advance(INTERVAL).await;
+        assert_eq!(resting().0, Some(LivenessResult::Hung(HangReason::Silent)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_works_beyond_its_limit_is_hung() {
+        let (_listener, mut monitor) = silent();
+        for tick in 0..30 {
+            assert_eq!(judge(&mut monitor, tick * 10_000), Some(LivenessResult::Degraded(None)), "{tick}");
+            tokio::time::advance(INTERVAL).await;
+        }
+        assert_eq!(judge(&mut monitor, 300_000), Some(LivenessResult::Hung(HangReason::BusyTooLong)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_a_tolerance_of_one_a_single_measurement_does_not_decide() {
+        let (_listener, mut monitor) = silent();
+        monitor.liveness.tolerance = 1;
+        assert_eq!(judge(&mut monitor, 0), Some(LivenessResult::Degraded(None)));
+        tokio::time::advance(INTERVAL).await;
+        assert_eq!(judge(&mut monitor, 0), Some(LivenessResult::Hung(HangReason::Silent)));
     }
 }

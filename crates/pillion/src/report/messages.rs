@@ -5,8 +5,8 @@ use std::time::Duration;
 use pillion_protocol::health::DEFAULT_PATH;
 
 use crate::{
-    health::probe::NotReady,
-    spec::{Launch, Liveness, RestartLimit, Spec},
+    health::{liveness::HangReason, probe::NotReady},
+    spec::{Launch, RestartLimit, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
@@ -18,6 +18,8 @@ pub(crate) struct StartDiagnostics {
     pub(crate) misannounced: Option<String>,
     /// Why the last health request found the sidecar not ready.
     pub(crate) not_ready: Option<NotReady>,
+    /// How the sidecar showed that it hangs.
+    pub(crate) hang: Option<HangReason>,
     /// How long the process lived, once it has ended.
     pub(crate) lived: Option<Duration>,
 }
@@ -97,7 +99,7 @@ pub(crate) fn failure(
         Cause::Finished => (FailureKind::Stopped, format!("{name} finished by itself")),
         Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
         Cause::Crashed => (FailureKind::Crashed, format!("{name} {} while it was in use", ended(exit))),
-        Cause::Hung => (FailureKind::Hung, hung(spec)),
+        Cause::Hung => (FailureKind::Hung, hung(spec, diagnostics.hang)),
         Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(name, exit, *step, diagnostics)),
         Cause::TimedOut(step) => (FailureKind::ReadyTimeout, timed_out(spec, *step, diagnostics)),
     };
@@ -111,13 +113,27 @@ pub(crate) fn failure(
     Some(Failure { kind, message, detail: Detail { sidecar: name.clone(), exit, tail: tail() } })
 }
 
-fn hung(spec: &Spec) -> String {
-    let Liveness { interval, tolerance } = spec.liveness.unwrap_or_default();
-    format!(
-        "{} hangs: it answered no health request for {}",
-        spec.name,
-        duration(interval.saturating_mul(tolerance.max(1)))
-    )
+fn hung(spec: &Spec, reason: Option<HangReason>) -> String {
+    let (name, liveness) = (&spec.name, spec.liveness.unwrap_or_default());
+    match reason.unwrap_or(HangReason::Silent) {
+        HangReason::Silent => {
+            let silence = liveness.interval.saturating_mul(liveness.tolerance.max(1));
+            format!("{name} hangs: it answered no health request for {}", duration(silence))
+        }
+        HangReason::Refused => {
+            format!(
+                "{name} hangs: its process lives, but nothing accepts connections at its address any more"
+            )
+        }
+        HangReason::WorkerEnded(pid) => format!(
+            "{name} hangs: its worker process {pid} has ended, and it answers no health request since then"
+        ),
+        HangReason::BusyTooLong => format!(
+            "{name} hangs: it used the processor for {} without answering a health request; if it needs longer, raise \
+             the busy limit of its liveness check",
+            duration(liveness.busy_limit)
+        ),
+    }
 }
 
 fn ended(exit: Option<Exit>) -> String {

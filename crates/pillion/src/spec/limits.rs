@@ -49,6 +49,10 @@ impl Default for RestartLimit {
 ///
 /// An answer counts however late it comes, and any HTTP answer counts, so that a sidecar under load does not count as hung. When
 /// this process itself did not run for a while (the computer slept, or a debugger stopped it), the count starts again from 0.
+///
+/// On Linux a sidecar that does not answer while its processes use the processor is busy, not hung, up to
+/// [`busy_limit`](Self::busy_limit). One whose port refuses connections, or whose worker process has ended, is asked every
+/// second, and is hung after 5 s, or after `tolerance` seconds if that is more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Liveness {
@@ -56,13 +60,23 @@ pub struct Liveness {
     pub interval: Duration,
     /// The sidecar counts as hung when this many requests are unanswered and the next one is due. 0 counts as 1.
     pub tolerance: u32,
+    /// How long a sidecar may work without an answer before it counts as hung; 5 minutes by default. Linux only: elsewhere
+    /// the supervisor cannot tell work from silence.
+    pub busy_limit: Duration,
 }
 
 impl Liveness {
     /// A request every `interval`; `tolerance` unanswered requests mean that the sidecar hangs.
     #[must_use]
     pub const fn new(interval: Duration, tolerance: u32) -> Self {
-        Self { interval, tolerance }
+        Self { interval, tolerance, busy_limit: Duration::from_secs(300) }
+    }
+
+    /// Sets how long a sidecar may work without an answer.
+    #[must_use]
+    pub const fn with_busy_limit(mut self, busy_limit: Duration) -> Self {
+        self.busy_limit = busy_limit;
+        self
     }
 }
 

@@ -370,7 +370,10 @@ impl Driver {
         let (event, not_ready) = match result {
             LivenessResult::Healthy => (Event::Healthy, None),
             LivenessResult::Degraded(why) => (Event::Unhealthy, why),
-            LivenessResult::Hung => (Event::Hung, self.run.diagnostics.not_ready.take()),
+            LivenessResult::Hung(reason) => {
+                self.run.diagnostics.hang = Some(reason);
+                (Event::Hung, self.run.diagnostics.not_ready.take())
+            }
         };
         self.run.diagnostics.not_ready = not_ready;
         self.dispatch(event);

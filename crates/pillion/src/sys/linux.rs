@@ -9,6 +9,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::OnceLock,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -33,6 +34,11 @@ impl ExitWatch {
 
     pub(super) async fn changed(&self) {
         wait_readable(&self.0).await;
+    }
+
+    /// Whether the process may have ended; wakes the task once it may have.
+    fn poll_changed(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_read_ready(context).map(drop)
     }
 }
 

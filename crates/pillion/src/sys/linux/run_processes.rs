@@ -1,9 +1,13 @@
-//! The processes of a run, as `/proc` shows them: which of them serves a port.
+//! The processes of a run, as `/proc` shows them: which of them serve a port, and how much they work.
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    fs, future, io,
     num::NonZeroU16,
+    path::Path,
+    sync::OnceLock,
+    task::Poll,
+    time::Duration,
 };
 
 use rustix::process::Pid;
@@ -35,8 +39,7 @@ impl RunProcesses {
         if Held::by(&sockets, [self.leader.as_raw_nonzero().get()]).all(&sockets) {
             return PortOwner::Run;
         }
-        let table = process_table();
-        let members = self.members(&table);
+        let members = self.members();
         let held = Held::by(&sockets, members.iter().copied());
         if held.all(&sockets) {
             return PortOwner::Run;
@@ -45,30 +48,91 @@ impl RunProcesses {
         if held.unreadable {
             return PortOwner::Unknown;
         }
-        let others = table.keys().copied().filter(|pid| !members.contains(pid));
+        let others = super::pids().map(|pid| pid.as_raw_nonzero().get()).filter(|pid| !members.contains(pid));
         let mut owners = others.filter(|pid| !Held::by(&sockets, [*pid]).inodes.is_empty());
         PortOwner::Other(owners.next().map(describe))
     }
 
-    fn members(&self, table: &HashMap<i32, Process>) -> HashSet<i32> {
-        let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-        for (pid, process) in table {
-            children.entry(process.parent).or_default().push(*pid);
-        }
-        let root = self.root.as_raw_nonzero().get();
+    /// The processor time that the live processes of the run have used so far, user and system, with that of the children
+    /// that they have reaped. `None` if `/proc` does not tell. Reads a few files for each process.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        let ticks: Vec<u64> =
+            self.members().iter().filter_map(|pid| Some(Process::read(*pid)?.ticks)).collect();
+        // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
+        (!ticks.is_empty()).then(|| Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+    }
+
+    /// The processes that hold the listening socket of the port now, without the leader. Reads a few files for each process
+    /// of the run. Needs the context of a tokio runtime with I/O.
+    pub(crate) fn workers(&self, port: NonZeroU16) -> Workers {
         let leader = self.leader.as_raw_nonzero().get();
-        let mut members: HashSet<i32> =
-            table.iter().filter(|(_, process)| process.group == leader).map(|(pid, _)| *pid).collect();
-        members.insert(leader);
-        let mut next = vec![root];
-        while let Some(parent) = next.pop() {
-            for child in children.remove(&parent).into_iter().flatten() {
-                members.insert(child);
-                next.push(child);
-            }
+        let others: Vec<_> = self.members().into_iter().filter(|pid| *pid != leader).collect();
+        if others.is_empty() {
+            return Workers(Vec::new());
+        }
+        let sockets = tcp_table::listening_on_loopback(port);
+        let workers = others.into_iter().filter(|pid| !Held::by(&sockets, [*pid]).inodes.is_empty());
+        let watch = |pid| Some((pid, super::ExitWatch::new(Pid::from_raw(pid)?).ok()?));
+        Workers(workers.filter_map(watch).collect())
+    }
+
+    fn members(&self) -> HashSet<i32> {
+        let (root, leader) = (self.root.as_raw_nonzero().get(), self.leader.as_raw_nonzero().get());
+        let mut members = HashSet::from([leader]);
+        if self.root == self.leader || !children_are_listed() {
+            // Without a guard a process may have left the tree: its group still tells.
+            let table = process_table();
+            members.extend(table.iter().filter(|(_, process)| process.group == leader).map(|(pid, _)| *pid));
+            add_descendants(root, &mut members, |parent| {
+                table.iter().filter(|(_, process)| process.parent == parent).map(|(pid, _)| *pid).collect()
+            });
+        } else {
+            add_descendants(root, &mut members, children);
         }
         members
     }
+}
+
+/// Processes that serve a port, each with a descriptor that tells of its end.
+#[derive(Debug)]
+pub(crate) struct Workers(Vec<(i32, super::ExitWatch)>);
+
+impl Workers {
+    /// Waits until one of them has ended, and returns its process id; waits for ever if there is none. Cancel safe.
+    pub(crate) async fn ended(&self) -> u32 {
+        future::poll_fn(|context| {
+            let ended = self.0.iter().find(|(_, exit)| exit.poll_changed(context).is_ready());
+            ended.map_or(Poll::Pending, |(pid, _)| Poll::Ready(pid.unsigned_abs()))
+        })
+        .await
+    }
+}
+
+/// Adds what descends from `root`, without `root` itself.
+fn add_descendants(root: i32, members: &mut HashSet<i32>, children: impl Fn(i32) -> Vec<i32>) {
+    let mut next = vec![root];
+    while let Some(parent) = next.pop() {
+        for child in children(parent) {
+            // A member found by its group has descendants, too.
+            members.insert(child);
+            next.push(child);
+        }
+    }
+}
+
+/// The children of a process, those of each of its threads (`proc_tid_children(5)`).
+fn children(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Whether the kernel lists children (`CONFIG_PROC_CHILDREN`).
+fn children_are_listed() -> bool {
+    static LISTED: OnceLock<bool> = OnceLock::new();
+    *LISTED.get_or_init(|| Path::new("/proc/thread-self/children").exists())
 }
 
 /// What `/proc/PID/stat` says of a process (`proc_pid_stat(5)`).
@@ -76,14 +140,26 @@ impl RunProcesses {
 struct Process {
     parent: i32,
     group: i32,
+    /// `utime`, `stime`, `cutime` and `cstime` together.
+    ticks: u64,
 }
 
 impl Process {
+    fn read(pid: i32) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        Self::parse(&String::from_utf8_lossy(&stat))
+    }
+
     fn parse(stat: &str) -> Option<Self> {
         // The name in parentheses may hold anything, parentheses included.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let number = |at: usize| fields.get(at)?.parse::<i64>().ok();
-        Some(Self { parent: i32::try_from(number(1)?).ok()?, group: i32::try_from(number(2)?).ok()? })
+        let ticks = (11..=14).map(number).sum::<Option<i64>>()?;
+        Some(Self {
+            ticks: u64::try_from(ticks).ok()?,
+            parent: i32::try_from(number(1)?).ok()?,
+            group: i32::try_from(number(2)?).ok()?,
+        })
     }
 }
 
@@ -91,8 +167,7 @@ fn process_table() -> HashMap<i32, Process> {
     super::pids()
         .filter_map(|pid| {
             let pid = pid.as_raw_nonzero().get();
-            let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-            Some((pid, Process::parse(&String::from_utf8_lossy(&stat))?))
+            Some((pid, Process::read(pid)?))
         })
         .collect()
 }
@@ -152,7 +227,7 @@ mod tests {
     #[test]
     fn a_process_name_cannot_forge_the_fields_behind_it() {
         let stat = "7 (a) S 1 9 (b)) R 2 42 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5";
-        assert_eq!(Process::parse(stat), Some(Process { parent: 2, group: 42 }));
+        assert_eq!(Process::parse(stat), Some(Process { parent: 2, group: 42, ticks: 100 }));
         assert_eq!(Process::parse("7 (cat"), None);
         assert_eq!(Process::parse("7 (cat) S 1 2"), None);
     }
@@ -190,11 +265,22 @@ mod tests {
     #[test]
     fn the_descendants_of_the_root_and_the_members_of_the_group_are_the_run() {
         let (mut child, run) = run("sleep 1000 & echo up; read line; kill %1; kill $!");
-        let table = process_table();
-        let members = run.members(&table);
+        let members = run.members();
         assert!(members.len() >= 2, "{members:?}");
-        assert!(members.iter().all(|pid| table[pid].group == run.leader.as_raw_nonzero().get()));
+        let leader = run.leader.as_raw_nonzero().get();
+        assert!(members.iter().all(|pid| Process::read(*pid).unwrap().group == leader), "{members:?}");
+        let mut listed = HashSet::from([leader]);
+        add_descendants(leader, &mut listed, children);
+        assert!(!children_are_listed() || listed == members, "{listed:?} {members:?}");
         drop(child.stdin.take());
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn work_counts_as_the_runs() {
+        let me = RunProcesses::new(rustix::process::getpid(), rustix::process::getpid());
+        let before = me.cpu_time().unwrap();
+        // Ends once the kernel has counted a tick of this loop.
+        while me.cpu_time().unwrap() <= before {}
     }
 }
