@@ -38,6 +38,9 @@ export class EventStreamError extends Error {
 const RETRY_DELAY = 1_000;
 const MAX_RETRY_DELAY = 30_000;
 
+/** The minimum of a delay that the stream sets, in milliseconds: `retry: 0` would flood the backend with requests. */
+const MIN_RETRY_DELAY = 100;
+
 /** See `Sidecar.events`. */
 export async function* events(
   manager: ConnectionManager,
@@ -117,7 +120,7 @@ async function* read(
     },
     onEvent: ({ event = "message", data }) => arrived.push({ event, data, lastEventId: id }),
     onRetry: (milliseconds) => {
-      state.retryDelay = milliseconds;
+      state.retryDelay = Math.max(milliseconds, MIN_RETRY_DELAY);
     },
   });
   // The parser removes one byte order mark, and would remove a second one if the decoder removed the first.

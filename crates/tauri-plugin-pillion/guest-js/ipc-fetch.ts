@@ -1,6 +1,8 @@
 /** `fetch` through the app's proxy, for a sidecar without a port, which a page cannot reach by itself. */
 import { onAbort } from "./abort.js";
+import { decodeContent } from "./content-coding.js";
 import { SidecarError } from "./error.js";
+import { checkIntegrity } from "./integrity.js";
 import { call } from "./ipc.js";
 import { decode, encode } from "./ipc-message.js";
 
@@ -31,11 +33,14 @@ let lastId = crypto.getRandomValues(new Uint32Array(1))[0] as number;
 
 /**
  * Rejects as `fetch` does. The request's body is read to its end before it is sent; the response's body streams. There is no HTTP
- * cache and no cookie. A redirect is followed only within the sidecar.
+ * cache and no cookie. A redirect is followed only within the sidecar. `rejectUnsupported` has checked the options.
  */
 export async function ipcFetch(sidecar: string, request: Request): Promise<Response> {
   const headers = new Headers(request.headers);
   if (!headers.has("accept")) headers.set("accept", "*/*");
+  setCacheHeaders(headers, request.cache);
+  // Compression would cost time on a local connection and save none. A response that is compressed all the same is decoded.
+  headers.set("accept-encoding", "identity");
   let { method } = request;
   let url = new URL(request.url);
   let body = await request.arrayBuffer();
@@ -44,7 +49,7 @@ export async function ipcFetch(sidecar: string, request: Request): Promise<Respo
     const response = await exchange(sidecar, head, body, request.signal);
     const location = response.headers.get("location");
     if (!REDIRECT_STATUS.has(response.status) || location === null || request.redirect === "manual") {
-      return response;
+      return request.integrity ? checkIntegrity(response, request.integrity) : response;
     }
     await response.body?.cancel();
     url = new URL(location, url);
@@ -60,6 +65,40 @@ export async function ipcFetch(sidecar: string, request: Request): Promise<Respo
       }
     }
   }
+}
+
+/** Throws for options that need a browser's network stack: a cookie jar, a cache, a referrer, an opaque response. */
+export function rejectUnsupported({
+  mode,
+  credentials,
+  cache,
+  keepalive,
+  referrer,
+  referrerPolicy,
+}: Request): void {
+  const options: [name: string, value: unknown, supported: unknown[]][] = [
+    ["mode", mode, ["cors"]],
+    ["credentials", credentials, ["omit", "same-origin"]],
+    ["cache", cache, ["default", "no-store", "reload", "no-cache", "force-cache"]],
+    ["keepalive", keepalive, [false]],
+    ["referrer", referrer, ["about:client", ""]],
+    ["referrerPolicy", referrerPolicy, ["", "no-referrer"]],
+  ];
+  for (const [name, value, supported] of options) {
+    // A webview that lacks an option ignores it also in `fetch`.
+    if (value === undefined || supported.includes(value)) continue;
+    throw new TypeError(
+      `the option ${name}: ${JSON.stringify(value)} is not supported for a sidecar without a port; supported: ${JSON.stringify(supported)}`,
+    );
+  }
+}
+
+/** The headers that `fetch` adds for a cache mode: https://fetch.spec.whatwg.org/#http-network-or-cache-fetch, step 8. */
+function setCacheHeaders(headers: Headers, cache: RequestCache): void {
+  if (cache === "no-cache" && !headers.has("cache-control")) headers.set("cache-control", "max-age=0");
+  if (cache !== "no-store" && cache !== "reload") return;
+  if (!headers.has("pragma")) headers.set("pragma", "no-cache");
+  if (!headers.has("cache-control")) headers.set("cache-control", "no-cache");
 }
 
 async function exchange(
@@ -89,8 +128,15 @@ async function exchange(
   const { status } = head;
   const hasNoBody = NULL_BODY_STATUS.has(status) || requestHead.method === "HEAD";
   if (hasNoBody && !head.ended) cancel(id);
-  const content = head.ended ? body : bodyStream(id, body, signal);
-  const response = new Response(hasNoBody ? null : content, { status, headers: head.headers });
+  const headers = new Headers(head.headers);
+  let response: Response;
+  try {
+    const content = head.ended ? body : bodyStream(id, body, signal);
+    response = new Response(hasNoBody ? null : decodeContent(content, headers), { status, headers });
+  } catch (error) {
+    if (!head.ended) cancel(id);
+    throw error;
+  }
   return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
 }
 

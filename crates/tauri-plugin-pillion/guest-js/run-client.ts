@@ -1,5 +1,5 @@
 import type { Access } from "./bindings.js";
-import { ipcFetch, ORIGIN } from "./ipc-fetch.js";
+import { ipcFetch, ORIGIN, rejectUnsupported } from "./ipc-fetch.js";
 
 /**
  * The subprotocols that carry the token of a private sidecar in a WebSocket handshake: docs/protocol.md, rule 5. The sidecar
@@ -46,6 +46,7 @@ export class RunClient {
    */
   request(path: string, init?: RequestInit): Request {
     const request = new Request(this.#resolve(path), init);
+    if (this.#isLocal) rejectUnsupported(request);
     if (this.#token === null) return request;
     if (request.headers.has("authorization")) {
       throw new TypeError(

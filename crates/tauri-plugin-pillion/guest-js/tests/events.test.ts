@@ -109,6 +109,27 @@ test("a stream that the backend ends is requested again after the delay of its `
   expect(await two).toMatchObject({ data: "2", lastEventId: "bü🚀" });
 });
 
+test("a stream with `retry: 0` is not requested without a delay", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const plugin = fakePlugin();
+  const ended = "retry: 0\n\ndata: 1\n\n";
+  const answer = async () => new Response(ended, { headers: { "content-type": "text/event-stream" } });
+  const fetched = vi.spyOn(globalThis, "fetch").mockImplementation(answer);
+  onTestFinished(() => fetched.mockRestore());
+  const { next } = subscribe(plugin.name);
+  const one = next();
+  plugin.sendStatus("ready", { url: "http://127.0.0.1:1", port: 1, pid: 1 });
+  await one;
+
+  const two = next();
+  await vi.advanceTimersByTimeAsync(99);
+  expect(fetched).toHaveBeenCalledTimes(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect((await two).data).toBe("1");
+  expect(fetched).toHaveBeenCalledTimes(2);
+});
+
 test("the stream is parsed as the standard says, at any chunk boundaries", async () => {
   const text = [
     "\uFEFFdata: bom\nretry: 1\n\n",

@@ -1,6 +1,7 @@
 // @vitest-environment node
+import { createHash } from "node:crypto";
 import { type IncomingMessage, type RequestListener, type ServerResponse, request as send } from "node:http";
-
+import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { expect, test, vi } from "vitest";
 import { decode, encode } from "../ipc-message.js";
 import { sidecar } from "../sidecar.js";
@@ -49,8 +50,8 @@ async function proxied(listener: RequestListener) {
         const pairs = Object.entries(answer.headers).map(([name, value]) => [name, String(value)]);
         const head = { status: answer.statusCode, headers: pairs };
         if (answer.headers["content-length"] !== undefined) {
-          const whole = await bodyOf(answer);
-          return encode({ ...head, ended: true }, bytes(Buffer.from(whole))).buffer;
+          const whole = await answer.toArray();
+          return encode({ ...head, ended: true }, bytes(Buffer.concat(whole))).buffer;
         }
         open.set(request.id, answer[Symbol.asyncIterator]());
         return encode({ ...head, ended: false }, new ArrayBuffer(0)).buffer;
@@ -103,6 +104,123 @@ test("binary bodies pass through unchanged", async () => {
   const { backend } = await proxied((request, response) => void request.pipe(response));
   const answer = await backend.fetch("/", { method: "PUT", body: all });
   expect(new Uint8Array(await answer.arrayBuffer())).toEqual(all);
+});
+
+test.each(["with the head", "in chunks"])("a compressed body is decoded (%s)", async (arrival) => {
+  const text = '{"a":1}'.repeat(1000);
+  const bodies: Record<string, [coding: string, body: Buffer]> = {
+    "/gzip": ["gzip", gzipSync(text)],
+    "/x-gzip": ["X-Gzip", gzipSync(text)],
+    "/deflate": ["deflate", deflateSync(text)],
+    "/twice": ["deflate, gzip", gzipSync(deflateSync(text))],
+    "/identity": ["identity", Buffer.from(text)],
+  };
+  const { backend, requested } = await proxied(({ url }, response) => {
+    const [coding, body] = bodies[url ?? ""] ?? ["", Buffer.alloc(0)];
+    const length = arrival === "with the head" ? { "content-length": body.length } : {};
+    response.writeHead(200, { "content-encoding": coding, ...length });
+    for (let at = 0; at < body.length; at += 10) response.write(body.subarray(at, at + 10));
+    response.end();
+  });
+  for (const path of Object.keys(bodies)) {
+    const response = await backend.fetch(path);
+    expect(await response.text()).toBe(text);
+    expect(response.headers.get("content-encoding")).toBe(bodies[path]?.[0]);
+  }
+  for (const { headers } of requested) expect(headers).toContainEqual(["accept-encoding", "identity"]);
+});
+
+test("a compressed body that breaks off rejects where it is read", async () => {
+  const body = gzipSync("text".repeat(1000));
+  const { backend } = await proxied((_, response) => {
+    response.writeHead(200, { "content-encoding": "gzip" }).end(body.subarray(0, -10));
+  });
+  const response = await backend.fetch("/");
+  // A webview rejects with a TypeError, Node with an error of zlib.
+  expect(await rejection(response.text())).toBeInstanceOf(Error);
+});
+
+test("a content coding that the webview cannot decode is an error that names it, and is cancelled", async () => {
+  const { backend, requested, cancelled } = await proxied(({ url }, response) => {
+    response.writeHead(200, { "content-encoding": url === "/br" ? "br" : "rot13" });
+    response.write(brotliCompressSync("text"));
+  });
+  vi.stubGlobal("DecompressionStream", undefined);
+  for (const [path, coding] of [
+    ["/br", "br"],
+    ["/other", "rot13"],
+  ] as const) {
+    expect(await rejection(backend.fetch(path))).toMatchObject({
+      name: "TypeError",
+      message: expect.stringContaining(coding),
+    });
+  }
+  expect(await cancelled).toBe(requested[0]?.id);
+});
+
+test("cancelling a compressed body cancels it in the app", async () => {
+  const { backend, requested, cancelled } = await proxied((_, response) => {
+    response.writeHead(200, { "content-encoding": "gzip" }).write(gzipSync("begun").subarray(0, 12));
+  });
+  const response = await backend.fetch("/");
+  await response.body?.cancel();
+  expect(await cancelled).toBe(requested[0]?.id);
+});
+
+test("integrity is checked", async () => {
+  const { backend } = await proxied((_, response) => void response.end("text"));
+  const digest = (algorithm: string, text: string) =>
+    `${algorithm}-${createHash(algorithm).update(text).digest("base64")}`;
+  for (const integrity of [
+    digest("sha256", "text"),
+    `${digest("sha256", "other")} ${digest("sha512", "text")}`,
+    `${digest("sha384", "other")} ${digest("sha384", "text")}?option`,
+    "md5-unknown",
+  ]) {
+    const response = await backend.fetch("/a", { integrity });
+    expect([response.url, await response.text()]).toEqual(["http://localhost/a", "text"]);
+  }
+  for (const integrity of [
+    digest("sha256", "other"),
+    `${digest("sha256", "text")} ${digest("sha384", "other")}`,
+  ]) {
+    const error = await rejection(backend.fetch("/", { integrity }));
+    expect(error).toMatchObject({ name: "TypeError", message: expect.stringContaining(integrity) });
+  }
+});
+
+test.each([
+  ["mode", "no-cors"],
+  ["mode", "same-origin"],
+  ["credentials", "include"],
+  ["keepalive", true],
+  ["referrerPolicy", "unsafe-url"],
+])("the option %s: %j rejects with its name, and nothing is sent", async (name, value) => {
+  const { backend, server } = await proxied((_, response) => void response.end());
+  const error = await rejection(backend.fetch("/", { [name]: value }));
+  expect(error).toMatchObject({ name: "TypeError", message: expect.stringContaining(`${name}: `) });
+  expect(server.requests).toEqual([]);
+});
+
+test("the option cache: only-if-cached rejects with its name, because there is no cache", async () => {
+  const { backend, server } = await proxied((_, response) => void response.end());
+  // The constructor of `Request` allows it only with `mode: "same-origin"`, which is checked first.
+  const error = await rejection(backend.fetch("/", { cache: "only-if-cached", mode: "same-origin" }));
+  expect(error).toMatchObject({ name: "TypeError", message: expect.stringContaining("mode: ") });
+  expect(server.requests).toEqual([]);
+});
+
+test.each([
+  ["default", undefined, undefined],
+  ["force-cache", undefined, undefined],
+  ["no-cache", "max-age=0", undefined],
+  ["no-store", "no-cache", "no-cache"],
+  ["reload", "no-cache", "no-cache"],
+] as const)("the option cache: %s sends the headers of `fetch`", async (cache, control, pragma) => {
+  const { backend, requested } = await proxied((_, response) => void response.end());
+  await backend.fetch("/", { cache });
+  const headers = Object.fromEntries(requested[0]?.headers ?? []);
+  expect([headers["cache-control"], headers.pragma]).toEqual([control, pragma]);
 });
 
 test("a 204 has no body", async () => {
