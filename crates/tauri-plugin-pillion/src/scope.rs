@@ -47,25 +47,22 @@ impl From<Failure> for CommandError {
 
 impl Sidecars {
     /// The sidecar called `name`, if the scope includes it. A scope without `allow` entries includes all sidecars; `deny` takes
-    /// precedence. The check comes before the look-up, so that the error does not say whether the sidecar exists.
+    /// precedence. The check comes before the look-up, so that the error does not say whether the sidecar exists. An error names
+    /// only sidecars that the scope includes.
     pub(crate) fn in_scope(
         &self,
         scope: &CommandScope<ScopeEntry>,
         name: &str,
     ) -> Result<&Supervisor, CommandError> {
         if scope.matches(name) {
-            return Ok(self.sidecar(name)?);
+            return Ok(self.find(name, |declared| scope.matches(declared))?);
         }
+        let allowed = scope.allows().iter().map(|entry| entry.sidecar.as_str());
+        let allowed: Vec<_> =
+            allowed.filter(|name| scope.matches(name)).map(|name| format!("{name:?}")).collect();
+        let allowed = if allowed.is_empty() { "others".to_owned() } else { allowed.join(", ") };
         Err(CommandError::OutOfScope(format!(
-            "sidecar {name:?} not allowed: the scope of this permission, in the capabilities of this window, allows {} and \
-             denies {}",
-            list(scope.allows().iter().map(|entry| &entry.sidecar), "all"),
-            list(scope.denies().iter().map(|entry| &entry.sidecar), "none"),
+            "sidecar {name:?} not allowed: the scope of this permission, in the capabilities of this window, allows {allowed}",
         )))
     }
-}
-
-fn list<'a>(names: impl Iterator<Item = &'a String>, empty: &str) -> String {
-    let names: Vec<_> = names.map(|name| format!("{name:?}")).collect();
-    if names.is_empty() { empty.to_owned() } else { names.join(", ") }
 }

@@ -80,9 +80,15 @@ impl Sidecars {
     /// # Errors
     /// [`FailureKind::UnknownSidecar`] if `tauri.conf.json` declares no sidecar of that name.
     pub fn sidecar(&self, name: &str) -> Result<&Supervisor, Failure> {
+        self.find(name, |_| true)
+    }
+
+    /// As [`sidecar`](Self::sidecar), with an error that lists only the `visible` ones of the declared sidecars.
+    pub(crate) fn find(&self, name: &str, visible: impl Fn(&str) -> bool) -> Result<&Supervisor, Failure> {
         let Supervised { fleet, .. } = &*self.0;
         fleet.get(name).ok_or_else(|| {
-            let declared = fleet.iter().map(Supervisor::name).collect::<Vec<_>>().join(", ");
+            let declared: Vec<_> = fleet.iter().map(Supervisor::name).filter(|name| visible(name)).collect();
+            let declared = declared.join(", ");
             let message = format!("no sidecar {name:?} in tauri.conf.json; declared: {declared}");
             Failure::new(FailureKind::UnknownSidecar, name, message)
         })

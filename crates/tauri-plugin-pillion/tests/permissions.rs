@@ -58,6 +58,17 @@ fn window(app: &App<MockRuntime>, label: &str) -> WebviewWindow<MockRuntime> {
 
 /// Why the window may not call this command for the sidecar; `None` if it may, also if the command then fails.
 fn denial(window: &WebviewWindow<MockRuntime>, command: &str, sidecar: &str) -> Option<String> {
+    match call(window, command, sidecar) {
+        // `read` is allowed, but there is no request to read.
+        Err(Value::String(why)) => Some(why).filter(|why| why != "there is no such request"),
+        // The command is allowed, and reports the absent sidecar.
+        Err(failure) => failure["kind"].as_str().map(|_| None).unwrap(),
+        Ok(()) => None,
+    }
+}
+
+/// Calls a command for the sidecar.
+fn call(window: &WebviewWindow<MockRuntime>, command: &str, sidecar: &str) -> Result<(), Value> {
     let origin = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
     let body = match command {
         "request" => {
@@ -74,13 +85,7 @@ fn denial(window: &WebviewWindow<MockRuntime>, command: &str, sidecar: &str) -> 
         headers: tauri::http::HeaderMap::default(),
         invoke_key: INVOKE_KEY.to_owned(),
     };
-    match get_ipc_response(window, request) {
-        // `read` is allowed, but there is no request to read.
-        Err(Value::String(why)) => Some(why).filter(|why| why != "there is no such request"),
-        // The command is allowed, and reports the absent sidecar.
-        Err(failure) => failure["kind"].as_str().map(|_| None).unwrap(),
-        Ok(_) => None,
-    }
+    get_ipc_response(window, request).map(|_| ())
 }
 
 /// A request without a body, encoded as in guest-js/ipc-message.ts.
@@ -175,6 +180,29 @@ fn a_denial_does_not_reveal_whether_the_sidecar_exists() {
     let app = app(&json!([{ "identifier": "pillion:default", "allow": [{ "sidecar": "one" }] }]));
     let why = denial(&window(&app, "main"), "status", "three").unwrap();
     assert!(why.contains("not allowed") && !why.contains("two"), "{why}");
+}
+
+#[test]
+fn an_error_names_only_sidecars_in_scope() {
+    let scope = json!({ "identifier": "pillion:default", "deny": [{ "sidecar": "two" }] });
+    let app = app(&json!([scope]));
+    let main = window(&app, "main");
+    let unknown = call(&main, "status", "three").unwrap_err()["message"].as_str().unwrap().to_owned();
+    assert!(
+        unknown.contains("\"three\"") && unknown.contains("one") && !unknown.contains("two"),
+        "{unknown}"
+    );
+    let denied = denial(&main, "status", "two").unwrap();
+    assert!(!denied.contains("one"), "{denied}");
+}
+
+#[test]
+fn an_error_does_not_name_an_allowed_sidecar_that_is_also_denied() {
+    let allow = [json!({ "sidecar": "one" }), json!({ "sidecar": "two" })];
+    let scope = json!({ "identifier": "pillion:default", "allow": allow, "deny": [{ "sidecar": "two" }] });
+    let app = app(&json!([scope]));
+    let denied = denial(&window(&app, "main"), "status", "three").unwrap();
+    assert!(denied.contains("\"one\"") && !denied.contains("two"), "{denied}");
 }
 
 #[test]
