@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use pillion::Access;
 use tauri::async_runtime;
 
-use crate::lock::lock;
+use crate::{ipc_message::MAX_HEADERS, lock::lock};
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -48,13 +48,17 @@ struct Idle {
 impl HttpPool {
     /// Sends a request to this run, and waits for the head of the response. Dropping the future closes the connection, as does
     /// dropping a body before its end.
+    ///
+    /// The server may close an idle connection at any time, also just before it reads a request (RFC 9112, section 9.3.1). The
+    /// client cannot tell whether the server has read the request, so only a request that may be repeated uses a kept connection,
+    /// and is sent again on another one. Every other request uses a new connection, which no server closes as idle.
     pub(crate) async fn send(
         self: &Arc<Self>,
         access: &Access,
         request: &Request<Full<Bytes>>,
     ) -> Result<Response<ResponseBody>, HttpError> {
         loop {
-            let kept = self.take(access);
+            let kept = self.take(access, request);
             let is_kept = kept.is_some();
             let mut sender = match kept {
                 Some(sender) => sender,
@@ -66,18 +70,20 @@ impl HttpPool {
                     return Ok(response
                         .map(|incoming| ResponseBody { incoming, connection: Some((pool, run, sender)) }));
                 }
-                // The server may close an idle connection at any time, also just before it reads this request (RFC 9112,
-                // section 9.3.1). The request is sent again on another connection.
-                Err(failed) if is_kept && (failed.message().is_some() || request.method().is_safe()) => {}
+                Err(_) if is_kept => {}
                 Err(failed) => return Err(failed.into_error().into()),
             }
         }
     }
 
-    fn take(&self, access: &Access) -> Option<Sender> {
+    /// A kept connection to this run for this request. Connections to another run are closed.
+    fn take<B>(&self, access: &Access, request: &Request<B>) -> Option<Sender> {
         let mut idle = lock(&self.0);
         if idle.run.as_ref() != Some(&run_id(access)) {
             *idle = Idle { run: Some(run_id(access)), senders: Vec::new() };
+        }
+        if !is_repeatable(request) {
+            return None;
         }
         while let Some(sender) = idle.senders.pop() {
             if sender.is_ready() {
@@ -85,6 +91,12 @@ impl HttpPool {
             }
         }
         None
+    }
+
+    /// How many connections are idle.
+    #[cfg(test)]
+    pub(crate) fn idle_count(&self) -> usize {
+        lock(&self.0).senders.len()
     }
 
     fn keep(&self, run: &RunId, sender: Sender) {
@@ -95,13 +107,19 @@ impl HttpPool {
     }
 }
 
+/// Whether sending a request twice is harmless: an idempotent method (RFC 9110, section 9.2.2), or an `Idempotency-Key`.
+fn is_repeatable<B>(request: &Request<B>) -> bool {
+    request.method().is_idempotent() || request.headers().contains_key("idempotency-key")
+}
+
 fn run_id(Access { url, pid, .. }: &Access) -> RunId {
     (url.clone(), *pid)
 }
 
 async fn connect(access: &Access) -> Result<Sender, HttpError> {
     let stream = access.connect().await?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) =
+        http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream)).await?;
     // This task ends with the sender or with the server. The sender reports the connection's errors.
     async_runtime::spawn(async move { drop(connection.await) });
     Ok(sender)

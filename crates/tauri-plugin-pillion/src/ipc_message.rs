@@ -34,18 +34,33 @@ pub(crate) struct ResponseHead {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Headers(Vec<(String, String)>);
 
-/// A name or a value that HTTP does not allow.
+/// The maximum number of header fields in a request or a response. Servers commonly accept about a hundred. `HeaderMap` itself
+/// panics beyond 32,768.
+pub(crate) const MAX_HEADERS: usize = 1_000;
+
+/// Why headers are invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a valid header")]
-pub(crate) struct InvalidHeader(String);
+pub(crate) enum HeaderError {
+    /// A name or a value that HTTP does not allow.
+    #[error("{0:?} is not a valid header")]
+    Invalid(String),
+    #[error(
+        "the request has {0} header fields, and at most {MAX_HEADERS} are allowed: send the data in the body"
+    )]
+    TooMany(usize),
+}
 
 impl Headers {
-    pub(crate) fn parse(self) -> Result<HeaderMap, InvalidHeader> {
+    pub(crate) fn parse(self) -> Result<HeaderMap, HeaderError> {
+        let count = self.0.len();
+        if count > MAX_HEADERS {
+            return Err(HeaderError::TooMany(count));
+        }
         let mut map = HeaderMap::new();
         for (name, value) in self.0 {
             let parsed = HeaderName::try_from(&name).ok().zip(parse_value(&value));
-            let (parsed, value) = parsed.ok_or(InvalidHeader(name))?;
-            map.append(parsed, value);
+            let (parsed, value) = parsed.ok_or(HeaderError::Invalid(name))?;
+            map.try_append(parsed, value).map_err(|_| HeaderError::TooMany(count))?;
         }
         Ok(map)
     }
@@ -114,6 +129,19 @@ mod tests {
         for (name, value) in [("a b", ""), ("", ""), ("a", "1\r\nb: 2"), ("a", "\u{100}"), ("a\n", "")] {
             let headers: Headers = serde_json::from_value(json!([[name, value]])).unwrap();
             headers.parse().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn too_many_headers_are_an_error() {
+        let headers = |count: usize| {
+            let fields: Vec<_> = (0..count).map(|number| (format!("x-{number}"), String::new())).collect();
+            Headers(fields).parse().map(|map| map.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(headers(MAX_HEADERS), Ok(MAX_HEADERS));
+        for count in [MAX_HEADERS + 1, 40_000] {
+            let error = headers(count).unwrap_err();
+            assert!(error.contains(&format!("{count} header fields")), "{error}");
         }
     }
 }

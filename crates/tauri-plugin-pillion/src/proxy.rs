@@ -1,10 +1,14 @@
 //! Proxies the requests of pages to sidecars: for sidecars without a port, which a page cannot reach by itself.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, hash_map::Entry},
     future::Future,
     mem,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +41,10 @@ const ROUND_TRIP: Duration = Duration::from_millis(3);
 /// The maximum size of a chunk that the page receives, beyond the last read from the connection.
 const CHUNK: usize = 1024 * 1024;
 
+/// How many connections to one sidecar may be occupied by responses that pages do not read. A backend on `pillion-server` accepts
+/// twice as many connections. An event stream does not count while the page waits for its next chunk.
+const MAX_UNREAD: usize = 128;
+
 /// Headers that a page must not set: the HTTP client sets them, or they are about the connection and not the request (RFC 9110,
 /// section 7.6.1). `fetch` forbids them too: <https://fetch.spec.whatwg.org/#forbidden-request-header>.
 const FORBIDDEN_HEADERS: [HeaderName; 11] = [
@@ -64,20 +72,56 @@ pub(crate) struct Proxy {
     pools: Mutex<HashMap<String, Arc<HttpPool>>>,
     /// How long a head waits for the first bytes of its body.
     round_trip: Duration,
+    /// Orders the times of [`Exchange::unread_since`].
+    clock: AtomicU64,
 }
 
 impl Default for Proxy {
     fn default() -> Self {
-        Self { exchanges: Mutex::default(), pools: Mutex::default(), round_trip: ROUND_TRIP }
+        Self {
+            exchanges: Mutex::default(),
+            pools: Mutex::default(),
+            round_trip: ROUND_TRIP,
+            clock: AtomicU64::default(),
+        }
     }
 }
 
 /// One request and its response.
 #[derive(Debug, Default)]
 struct Exchange {
+    sidecar: String,
     cancelled: CancellationToken,
     /// The rest of the response's body in chunks, once the head was sent to the page.
     chunks: sync::Mutex<Option<mpsc::Receiver<Chunk>>>,
+    /// When the page last received a part of the response, by [`Proxy::clock`]; `None` while the page waits for the next part.
+    unread_since: Mutex<Option<u64>>,
+    /// Whether the body has arrived as a whole, so that the exchange occupies no connection.
+    complete: Arc<AtomicBool>,
+}
+
+/// The registration of an exchange. Dropping it removes the exchange, also if the command's future is dropped or panics, unless
+/// [`keep`](Self::keep) was called.
+struct Registration<'a> {
+    proxy: &'a Proxy,
+    key: (String, u32),
+    exchange: Arc<Exchange>,
+    kept: bool,
+}
+
+impl Registration<'_> {
+    /// Leaves the exchange registered, for the page to read the rest of the body.
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.proxy.finish(&self.key, &self.exchange);
+        }
+    }
 }
 
 impl Exchange {
@@ -100,8 +144,8 @@ impl Proxy {
         head: RequestHead,
         body: Bytes,
     ) -> Result<Vec<u8>, CommandError> {
-        let key = (webview.to_owned(), head.id);
-        let exchange = self.begin(&key)?;
+        let registration = self.begin((webview.to_owned(), head.id), head.sidecar.clone())?;
+        let exchange = Arc::clone(&registration.exchange);
         let pool = Arc::clone(lock(&self.pools).entry(head.sidecar.clone()).or_default());
         let response = exchange.unless_cancelled(async {
             let request = parse(head, body)?;
@@ -111,19 +155,19 @@ impl Proxy {
             if let Some(rest) = rest {
                 let (sender, chunks) = mpsc::channel(1);
                 *exchange.chunks.lock().await = Some(chunks);
-                async_runtime::spawn(pump(rest, sender));
+                async_runtime::spawn(pump(rest, sender, Arc::clone(&exchange.complete)));
             }
             let head =
                 ResponseHead { status: head.status.as_u16(), headers: Headers::from(&head.headers), ended };
             Ok((ipc_message::encode(&head, &start).map_err(CommandError::no_response)?, ended))
         });
-        match response.await {
-            Ok((message, false)) => Ok(message),
-            over => {
-                self.finish(&key, &exchange);
-                over.map(|(message, _)| message)
-            }
+        let (message, ended) = response.await?;
+        if !ended {
+            self.set_unread(&exchange);
+            registration.keep();
+            self.evict_unread(&exchange.sidecar);
         }
+        Ok(message)
     }
 
     /// The next bytes of the body; empty at its end. The sidecar is read only as fast as the page reads: see [`pump`].
@@ -131,6 +175,7 @@ impl Proxy {
         let key = (webview.to_owned(), id);
         let exchange = lock(&self.exchanges).get(&key).cloned();
         let exchange = exchange.ok_or_else(|| CommandError::no_response("there is no such request"))?;
+        *lock(&exchange.unread_since) = None;
         let chunk = exchange.unless_cancelled(async {
             let mut chunks = exchange.chunks.lock().await;
             let chunks =
@@ -140,6 +185,8 @@ impl Proxy {
         let chunk = chunk.await;
         if chunk.as_ref().is_ok_and(Vec::is_empty) || chunk.is_err() {
             self.finish(&key, &exchange);
+        } else {
+            self.set_unread(&exchange);
         }
         chunk
     }
@@ -159,12 +206,48 @@ impl Proxy {
         });
     }
 
-    fn begin(&self, key: &(String, u32)) -> Result<Arc<Exchange>, CommandError> {
-        match lock(&self.exchanges).entry(key.clone()) {
+    fn begin(&self, key: (String, u32), sidecar: String) -> Result<Registration<'_>, CommandError> {
+        let exchange = match lock(&self.exchanges).entry(key.clone()) {
             Entry::Occupied(_) => {
-                Err(CommandError::no_response(format!("request {} is already under way", key.1)))
+                return Err(CommandError::no_response(format!("request {} is already under way", key.1)));
             }
-            Entry::Vacant(entry) => Ok(Arc::clone(entry.insert(Arc::default()))),
+            Entry::Vacant(entry) => {
+                Arc::clone(entry.insert(Arc::new(Exchange { sidecar, ..Exchange::default() })))
+            }
+        };
+        Ok(Registration { proxy: self, key, exchange, kept: false })
+    }
+
+    fn set_unread(&self, exchange: &Exchange) {
+        *lock(&exchange.unread_since) = Some(self.clock.fetch_add(1, Ordering::Relaxed));
+    }
+
+    /// Cancels unread responses of this sidecar that occupy a connection, until at most [`MAX_UNREAD`] are left: the oldest of the
+    /// webview that has the most. A page that neither reads nor cancels its responses would otherwise use up the sidecar's
+    /// connections.
+    fn evict_unread(&self, sidecar: &str) {
+        let mut exchanges = lock(&self.exchanges);
+        let mut unread: Vec<_> = exchanges
+            .iter()
+            .filter(|(_, exchange)| exchange.sidecar == sidecar && !exchange.complete.load(Ordering::Relaxed))
+            .filter_map(|(key, exchange)| Some((key.clone(), (*lock(&exchange.unread_since))?)))
+            .collect();
+        while unread.len() > MAX_UNREAD {
+            let count = |webview: &str| unread.iter().filter(|((owner, _), _)| owner == webview).count();
+            let oldest = (0..unread.len()).max_by_key(|&index| {
+                let ((owner, _), since) = &unread[index];
+                (count(owner), Reverse(*since))
+            });
+            let Some(oldest) = oldest else { return };
+            let (key, _) = unread.swap_remove(oldest);
+            tracing::warn!(
+                webview = key.0,
+                sidecar,
+                "closed a response that the page neither read nor cancelled"
+            );
+            if let Some(exchange) = exchanges.remove(&key) {
+                exchange.cancelled.cancel();
+            }
         }
     }
 
@@ -208,8 +291,9 @@ async fn send_to_run(
 fn parse(head: RequestHead, body: Bytes) -> Result<Request<Full<Bytes>>, CommandError> {
     let RequestHead { method, path, headers, .. } = head;
     let method = Method::try_from(method.as_str()).map_err(CommandError::no_response)?;
-    // CONNECT would redirect the connection, and TRACE would echo the token (RFC 9110, sections 9.3.6 and 9.3.8).
-    if method == Method::CONNECT || method == Method::TRACE {
+    // CONNECT would redirect the connection, and TRACE and TRACK would echo the token (RFC 9110, sections 9.3.6 and 9.3.8).
+    // Some servers ignore the case. `fetch` forbids them too: <https://fetch.spec.whatwg.org/#forbidden-method>.
+    if ["CONNECT", "TRACE", "TRACK"].iter().any(|name| method.as_str().eq_ignore_ascii_case(name)) {
         return Err(CommandError::no_response(format!("a page may not send {method}")));
     }
     if !path.starts_with('/') {
@@ -271,7 +355,7 @@ async fn read_start(
 
 /// Passes a body on in chunks, until its end or until the receiver is dropped. One chunk waits in the channel while the next one
 /// grows. When that one is full too, the sidecar is not read until the page takes the first.
-async fn pump(mut body: ResponseBody, chunks: mpsc::Sender<Chunk>) {
+async fn pump(mut body: ResponseBody, chunks: mpsc::Sender<Chunk>, complete: Arc<AtomicBool>) {
     let mut chunk = Vec::new();
     let end = loop {
         tokio::select! {
@@ -288,6 +372,7 @@ async fn pump(mut body: ResponseBody, chunks: mpsc::Sender<Chunk>) {
             () = chunks.closed() => return,
         }
     };
+    complete.store(true, Ordering::Relaxed);
     let rest = (!chunk.is_empty()).then_some(Ok(chunk));
     for last in rest.into_iter().chain(end.map(Err)) {
         // The page may have cancelled the request: then there is no receiver.

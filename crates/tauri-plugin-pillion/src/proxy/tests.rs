@@ -245,11 +245,134 @@ async fn an_id_can_be_reused_after_its_request() {
 }
 
 #[tokio::test]
+async fn an_id_can_be_reused_after_its_request_was_dropped() {
+    let mut fixture = Fixture::new().await;
+    let mut connections = fixture.take_connections();
+    let mut send = Box::pin(fixture.send(get(1)));
+    let connection = tokio::select! {
+        _ = &mut send => unreachable!("the test has not responded"),
+        connection = connections.recv() => connection.unwrap(),
+    };
+    drop(send);
+    connection.closed().await;
+    fixture.connections = connections;
+    fixture.begin(1).await;
+}
+
+#[tokio::test]
+async fn a_request_with_too_many_headers_is_an_error_and_frees_its_id() {
+    let mut fixture = Fixture::new().await;
+    let headers: Vec<_> = (0..40_000).map(|number| json!([format!("x-{number}"), ""])).collect();
+    let head = json!({ "id": 1, "method": "GET", "path": "/", "headers": headers });
+    assert!(matches!(fixture.send(head).await, Err(CommandError::NoResponse(why)) if why.contains("40000")));
+    fixture.begin(1).await;
+}
+
+#[tokio::test]
+async fn a_request_that_must_not_be_repeated_uses_a_new_connection() {
+    let mut fixture = Fixture::new().await;
+    let mut connections = fixture.take_connections();
+    let (response, kept) = tokio::join!(fixture.send(get(1)), async {
+        let mut connection = connections.recv().await.unwrap();
+        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+        connection
+    });
+    response.unwrap();
+    let pool = Arc::clone(&lock(&fixture.proxy.pools)["server"]);
+    let idle = async |count| {
+        while pool.idle_count() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    idle(1).await;
+
+    let post = json!({ "id": 2, "method": "POST", "path": "/", "headers": [] });
+    let (response, mut later) = tokio::join!(fixture.send(post), async {
+        let mut connection = connections.recv().await.unwrap();
+        assert!(connection.head.starts_with("post / "), "{}", connection.head);
+        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+        connection
+    });
+    assert_eq!(response.unwrap().0["status"], 204);
+
+    idle(2).await;
+    // An idempotent request uses a kept connection. The server closes both kept ones, and gets the request again.
+    let put = json!({ "id": 3, "method": "PUT", "path": "/", "headers": [] });
+    let (response, _connection) = tokio::join!(fixture.send(put), async {
+        later.read_head().await;
+        drop((kept, later));
+        let mut connection = connections.recv().await.unwrap();
+        assert!(connection.head.starts_with("put / "), "{}", connection.head);
+        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+        connection
+    });
+    assert_eq!(response.unwrap().0["status"], 204);
+}
+
+#[tokio::test]
+async fn unread_responses_do_not_use_up_the_connections() {
+    let mut fixture = Fixture::new().await;
+    let mut open = Vec::new();
+    let last = u32::try_from(MAX_UNREAD).unwrap();
+    for id in 0..=last {
+        open.push(fixture.begin(id).await);
+    }
+    open.remove(0).closed().await;
+    fixture.read("main", 0).await.unwrap_err();
+    open.last_mut().unwrap().write("3\r\none\r\n").await;
+    assert_eq!(fixture.read("main", last).await.unwrap(), "one");
+}
+
+#[tokio::test]
+async fn unread_responses_that_have_arrived_are_kept() {
+    let mut fixture = Fixture::new().await;
+    let last = u32::try_from(MAX_UNREAD).unwrap() + 9;
+    for id in 0..=last {
+        fixture.begin(id).await.write("3\r\none\r\n0\r\n\r\n").await;
+        let complete = Arc::clone(&lock(&fixture.proxy.exchanges)[&("main".to_owned(), id)].complete);
+        while !complete.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    }
+    for id in 0..=last {
+        assert_eq!(fixture.read("main", id).await.unwrap(), "one");
+    }
+}
+
+#[tokio::test]
+async fn a_webview_with_few_unread_responses_keeps_them() {
+    let mut fixture = Fixture::new().await;
+    let head = serde_json::from_value(with_sidecar(get(1))).unwrap();
+    let (response, mut connection) =
+        tokio::join!(fixture.proxy.send("other", &fixture.supervisor, head, Bytes::new()), async {
+            let mut connection = fixture.connections.recv().await.unwrap();
+            connection.write(CHUNKED).await;
+            connection
+        });
+    response.unwrap();
+    let mut open = Vec::new();
+    for id in 0..u32::try_from(MAX_UNREAD).unwrap() {
+        open.push(fixture.begin(id).await);
+    }
+    open.remove(0).closed().await;
+    connection.write("3\r\none\r\n").await;
+    assert_eq!(fixture.read("other", 1).await.unwrap(), "one");
+}
+
+#[tokio::test]
 async fn forbidden_methods_paths_and_headers_are_not_sent() {
     let fixture = Fixture::new().await;
-    for (method, path) in
-        [("CONNECT", "/"), ("TRACE", "/"), ("G T", "/"), ("GET", "http://a/"), ("GET", ""), ("GET", "/a b")]
-    {
+    for (method, path) in [
+        ("CONNECT", "/"),
+        ("TRACE", "/"),
+        ("trace", "/"),
+        ("TRACK", "/"),
+        ("track", "/"),
+        ("G T", "/"),
+        ("GET", "http://a/"),
+        ("GET", ""),
+        ("GET", "/a b"),
+    ] {
         let head = json!({ "id": 1, "method": method, "path": path, "headers": [] });
         assert!(matches!(fixture.send(head).await, Err(CommandError::NoResponse(_))), "{method} {path}");
     }
