@@ -111,6 +111,8 @@ pub(crate) enum Event {
     NotLaunched(String),
     /// The sidecar wrote a valid announcement.
     Announced(ListenAddr),
+    /// Nothing accepts connections at the present address any more, and the sidecar has announced this one since.
+    Moved(ListenAddr),
     /// A health request succeeded.
     Healthy,
     /// A health request failed, or its answer is overdue.
@@ -255,6 +257,7 @@ impl Lifecycle {
                 | Event::Attached(_)
                 | Event::NotLaunched(_)
                 | Event::Announced(_)
+                | Event::Moved(_)
                 | Event::Healthy
                 | Event::Unhealthy
                 | Event::Hung
@@ -290,6 +293,7 @@ fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
         | Event::Attached(_)
         | Event::NotLaunched(_)
         | Event::Announced(_)
+        | Event::Moved(_)
         | Event::Healthy
         | Event::Unhealthy
         | Event::Hung
@@ -328,10 +332,14 @@ impl Step {
                 Self::Launching => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
                 Self::Announcing | Self::Probing { .. } => stay,
             },
-            // The first announcement counts: no later line changes the address.
+            // The first announcement counts while anything accepts connections there: no later line changes the address.
             Event::Announced(addr) => match self {
                 Self::Announcing => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
                 Self::Launching | Self::Probing { .. } => stay,
+            },
+            Event::Moved(addr) => match self {
+                Self::Probing { .. } => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
+                Self::Launching | Self::Announcing => stay,
             },
             Event::Healthy => match self {
                 Self::Probing { addr } => {
@@ -365,6 +373,8 @@ fn up(
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
         Event::Healthy => (Lifecycle::Ready { addr }, vec![]),
         Event::Unhealthy => (Lifecycle::Unhealthy { addr }, vec![]),
+        // As a start from there on: the server at the new address has to prove itself.
+        Event::Moved(addr) => (Lifecycle::Starting(Step::Probing { addr }), vec![Probe(addr)]),
         // A sidecar that must not be restarted is not killed either: it may recover.
         Event::Hung if restarts.policy == Restart::Never => (Lifecycle::Unhealthy { addr }, vec![]),
         Event::Hung => {
@@ -402,6 +412,7 @@ impl BackingOff {
             | Event::Attached(_)
             | Event::NotLaunched(_)
             | Event::Announced(_)
+            | Event::Moved(_)
             | Event::Healthy
             | Event::Unhealthy
             | Event::Hung

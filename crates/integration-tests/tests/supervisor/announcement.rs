@@ -67,7 +67,8 @@ fn the_first_announcement_holds_and_a_second_one_is_reported() {
             }
             let notice = notice(&mut events).await;
             let endpoint = supervisor.ready().await.unwrap();
-            assert_eq!(notice, format!("it announced port 1 as well; port {} holds", endpoint.port.unwrap()));
+            let holds = format!("port {} holds while it accepts connections", endpoint.port.unwrap());
+            assert_eq!(notice, format!("it announced port 1 as well; {holds}"));
             assert_eq!(supervisor.status().port, endpoint.port);
             let _ = supervisor.stop().await;
         }

@@ -198,7 +198,7 @@ fn a_failed_spawn_says_why() {
             (file("plain", &elf, 0o644), "is not executable (mode 0644)"),
             (file("empty", b"", 0o755), "is empty"),
             (file("foreign", &foreign, 0o755), "is built for"),
-            (file("script", b"#!/no/such/interpreter\n", 0o755), "not its interpreter /no/such/interpreter"),
+            (file("script", b"#!/no/such/interpreter\n", 0o755), "its interpreter /no/such/interpreter"),
             (file("text", b"hello\n", 0o755), "neither a program for this machine nor a script"),
         ] {
             let (supervisor, mut events) = Supervisor::start(tree.spec(tree.program(&path)));

@@ -1,4 +1,5 @@
-//! A sidecar that works is busy, however long it does not answer; one whose worker has ended is replaced in seconds (Linux).
+//! A sidecar that works is busy, however long it does not answer; one whose worker has ended is replaced in seconds, or
+//! followed to the address that it announces instead (Linux).
 
 use std::time::Duration;
 
@@ -50,6 +51,27 @@ if os.fork() == 0:
 signal.sigwait([signal.SIGTERM])
 "#;
 
+/// A parent that starts a new worker, on a new port, when the present one has ended: what `node --watch` does.
+const WATCHER: &str = r#"
+import os, signal
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        if self.path == "/die":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+while True:
+    worker = os.fork()
+    if worker == 0:
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        print(f"BACKEND_PORT:{server.server_port}", flush=True)
+        server.serve_forever()
+    os.waitpid(worker, 0)
+"#;
+
 /// Sends a request and waits for the end of the answer, or of the connection.
 async fn get(port: u16, path: &str) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await.expect("the sidecar listens");
@@ -91,6 +113,24 @@ fn a_dead_worker_behind_a_living_parent_is_replaced_within_seconds() {
         assert_failure(&down.failure.expect("it says why"), FailureKind::Hung, &parts);
         let after = supervisor.ready().await.expect("it starts again");
         assert_ne!(before.pid, after.pid);
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn a_server_that_announces_itself_elsewhere_is_followed() {
+    run(async {
+        let tree = tree();
+        let spec = tree.spec(tree.program("python3").args(["-c", WATCHER])).restart(Restart::OnFailure);
+        let (supervisor, mut events) = Supervisor::start(spec);
+        let before = supervisor.ready().await.expect("it starts");
+        for _ in 0..2 {
+            let port = supervisor.status().port.expect("it has a port");
+            get(port.get(), "/die").await;
+            status(&mut events, |status| status.state == State::Ready && status.port != Some(port)).await;
+        }
+        let after = supervisor.status();
+        assert_eq!((after.pid, after.restarts), (before.pid, 0));
         let _ = supervisor.stop().await;
     });
 }

@@ -120,6 +120,11 @@ impl LivenessMonitor {
         }
     }
 
+    /// Makes the next probe due.
+    pub(crate) fn check_now(&mut self) {
+        self.due = Instant::now();
+    }
+
     fn on_answer(&mut self, answer: Result<HealthReport, NotReady>) -> Option<LivenessResult> {
         match answer {
             Ok(_) => {

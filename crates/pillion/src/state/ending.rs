@@ -115,6 +115,7 @@ impl Ending {
             },
             Event::NotLaunched(_) => return self.end(StopOutcome::NotRunning, restarts),
             Event::Announced(_)
+            | Event::Moved(_)
             | Event::Healthy
             | Event::Unhealthy
             | Event::Hung

@@ -277,6 +277,7 @@ fn every_event() -> Vec<Event> {
         Event::Attached(HERE),
         Event::NotLaunched("no such file".into()),
         Event::Announced(HERE),
+        Event::Moved(HERE),
         Event::Healthy,
         Event::Unhealthy,
         Event::Hung,
@@ -308,7 +309,8 @@ fn can_happen(world: World, event: &Event) -> bool {
         | Event::Healthy
         | Event::Unhealthy
         | Event::Hung
-        | Event::Announced(_) => true,
+        | Event::Announced(_)
+        | Event::Moved(_) => true,
         Event::Launched | Event::NotLaunched(_) => world == World::Launching,
         Event::Attached(_) => false,
         Event::Exited(_) => world == World::Alive,

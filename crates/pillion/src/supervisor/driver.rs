@@ -263,7 +263,7 @@ impl Driver {
         }
         match &self.state {
             Lifecycle::Waiting { .. } => {}
-            Lifecycle::Starting(_) => self.dependency_wait = None,
+            Lifecycle::Starting(_) => (self.dependency_wait, self.liveness) = (None, None),
             Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr } => {
                 self.probe = None;
                 if self.liveness.is_none() {
@@ -289,10 +289,18 @@ impl Driver {
     fn absorb(&mut self, read: Read) {
         for addr in self.run.absorb(read) {
             match (&self.state, self.state.listen_addr()) {
-                (_, Some(first)) if addr != first => self.run.notice(
-                    NoticeKind::AnnouncedTwice,
-                    format!("it announced {addr} as well; {first} holds"),
-                ),
+                (_, Some(first)) if addr != first => {
+                    self.run.notice(
+                        NoticeKind::AnnouncedTwice,
+                        format!("it announced {addr} as well; {first} holds while it accepts connections"),
+                    );
+                    if self.connector(addr).is_some() {
+                        self.run.announced_since = Some(addr);
+                        if let Some(liveness) = &mut self.liveness {
+                            liveness.check_now();
+                        }
+                    }
+                }
                 (Lifecycle::Starting(_), None) if self.connector(addr).is_none() => self.run.misannounced(
                     "it announced the socket that it was handed, and it was handed none".to_owned(),
                 ),
@@ -326,6 +334,7 @@ impl Driver {
                 self.run.diagnostics.not_ready = None;
                 self.dispatch(Event::Healthy);
             }
+            Err(NotReady::Unreachable(_)) if self.run.announced_since.is_some() => self.follow(),
             Err(error) => {
                 let hopeless = error == NotReady::Unproved;
                 self.run.diagnostics.not_ready = Some(error);
@@ -366,7 +375,22 @@ impl Driver {
         }
     }
 
+    /// Turns to the address that the sidecar announced since, as a server does that executes itself anew.
+    fn follow(&mut self) {
+        if let Some(addr) = self.run.announced_since.take() {
+            self.check_listener_taken(addr);
+            self.dispatch(Event::Moved(addr));
+        }
+    }
+
     fn on_liveness_result(&mut self, result: LivenessResult) {
+        let refused = matches!(
+            result,
+            LivenessResult::Degraded(Some(NotReady::Unreachable(_))) | LivenessResult::Hung(_)
+        );
+        if refused && self.run.announced_since.is_some() {
+            return self.follow();
+        }
         let (event, not_ready) = match result {
             LivenessResult::Healthy => (Event::Healthy, None),
             LivenessResult::Degraded(why) => (Event::Unhealthy, why),

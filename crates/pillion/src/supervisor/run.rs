@@ -29,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) token: Option<Token>,
     /// The version from its health report.
     pub(crate) version: Option<String>,
+    /// The last address that it announced besides the present one.
+    pub(crate) announced_since: Option<ListenAddr>,
     pub(crate) tail: Tail,
     /// The HTTP request that asks this run to stop, once it is ready and if its program declares one.
     pub(crate) http_stop: Option<HttpStop>,
@@ -65,6 +67,7 @@ impl Run {
             instance: None,
             token: None,
             version: None,
+            announced_since: None,
             tail: Tail::default(),
             http_stop: None,
             diagnostics: StartDiagnostics::default(),
