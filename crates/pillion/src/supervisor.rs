@@ -2,7 +2,7 @@
 
 mod actor;
 pub(crate) mod dependencies;
-mod driver;
+pub(crate) mod driver;
 mod run;
 mod stop_http;
 

@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// The pause before the second restart in a row. The first restart is immediate; each further one waits twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The past restarts and the rules for the next one. All times are those of one monotonic clock.
 #[derive(Debug, Clone)]

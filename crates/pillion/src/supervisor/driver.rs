@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long a killed group may take to be gone before the supervisor abandons it.
-const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A future that keeps its progress between two calls of [`Driver::next`].
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;

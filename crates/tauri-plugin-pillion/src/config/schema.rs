@@ -9,6 +9,8 @@ use schemars::{
 };
 use serde_json::{Value, json};
 
+use pillion::{Liveness, Restart, RestartLimit, Spec};
+
 use super::{Config, LivenessConfig, LivenessProbe};
 
 impl JsonSchema for LivenessConfig {
@@ -66,7 +68,12 @@ fn plain(rustdoc: &str) -> String {
         plain.push('`');
         plain.push_str(&rest.map_or(part, |(_, rest)| rest).replace("[`", "`"));
     }
-    plain
+    // The values of the constants that the descriptions name.
+    let constants = [
+        ("`Spec::DEFAULT_GRACE`", Spec::DEFAULT_GRACE),
+        ("`Spec::DEFAULT_READY_TIMEOUT`", Spec::DEFAULT_READY_TIMEOUT),
+    ];
+    constants.iter().fold(plain, |text, (name, value)| text.replace(name, &value.as_millis().to_string()))
 }
 
 #[test]
@@ -81,9 +88,12 @@ fn generated_schema_is_up_to_date() {
 
 /// docs/configuration.md: one table for each object of the configuration.
 fn reference(schema: &Value) -> String {
-    let mut page = "# The configuration\n\nThe section `plugins.pillion` of `tauri.conf.json`. `cargo xtask codegen` generates \
-                    this page and [a JSON schema](../crates/tauri-plugin-pillion/schemas/tauri.conf.schema.json) from the \
-                    Rust types.\n"
+    let mut page = "# The configuration\n\nThe section `plugins.pillion` of `tauri.conf.json`. `cargo xtask codegen` \
+                    generates this page from the Rust types, and\n\
+                    [a JSON schema](../crates/tauri-plugin-pillion/schemas/tauri.conf.schema.json), which the npm \
+                    package contains.\n\
+                    [The states](states.md#declare-restarts-liveness-and-dependencies) and\n\
+                    [guarantees](guarantees.md#what-a-sidecar-is-given) have examples.\n"
         .to_owned();
     let objects = [
         ("A sidecar", "SidecarConfig"),
@@ -93,7 +103,9 @@ fn reference(schema: &Value) -> String {
     ];
     for (title, name) in objects {
         let object = &schema["definitions"][name];
-        page += &format!("\n## {title}\n\n| field | value | meaning |\n| --- | --- | --- |\n");
+        let description = object["description"].as_str().unwrap_or_default();
+        page +=
+            &format!("\n## {title}\n\n{description}\n\n| field | value | meaning |\n| --- | --- | --- |\n");
         for (field, property) in object["properties"].as_object().into_iter().flatten() {
             let meaning = property["description"].as_str().unwrap_or_default();
             let meaning = meaning.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
@@ -131,6 +143,19 @@ fn generated_reference_is_up_to_date() {
     }
     let written = fs::read_to_string(file).unwrap();
     assert_eq!(written, page, "docs/configuration.md is out of date: run `cargo xtask codegen`");
+}
+
+#[test]
+fn the_example_in_the_states_page_shows_the_defaults() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/states.md")).unwrap();
+    let example = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut example: Value = serde_json::from_str(example).unwrap();
+    let config: Config = serde_json::from_value(example["plugins"]["pillion"].take()).unwrap();
+    let backend = &config.sidecars["backend"];
+    assert_eq!(backend.restart, Some(Restart::default()));
+    assert_eq!(RestartLimit::from(backend.restart_limit), RestartLimit::default());
+    assert_eq!(Option::from(backend.liveness), Some(Liveness::default()));
+    assert!(!backend.handover && !backend.optional);
 }
 
 #[test]

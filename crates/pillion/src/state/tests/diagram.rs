@@ -8,7 +8,15 @@ use std::{
 };
 
 use super::{Machine, every_event};
-use crate::{spec::Restart, state::Lifecycle, status::State};
+use crate::{
+    spec::Restart,
+    state::{
+        Lifecycle,
+        restarts::{FIRST_PAUSE, LONGEST_PAUSE},
+    },
+    status::State,
+    supervisor::driver::KILL_TIMEOUT,
+};
 
 /// The page with the diagram. `cargo xtask codegen` writes it.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/states.md");
@@ -24,6 +32,18 @@ fn generated_diagram_is_up_to_date() {
         return;
     }
     assert!(page == drawn, "docs/states.md is out of date: run `cargo xtask codegen`");
+}
+
+#[test]
+fn the_page_states_the_pauses_and_the_time_out() {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let (first, longest) = (FIRST_PAUSE.as_millis(), LONGEST_PAUSE.as_secs());
+    for text in [
+        format!("otherwise {first} ms, {} ms and so on up to {longest} s", 2 * first),
+        format!("at most {} s for the end of killed processes", KILL_TIMEOUT.as_secs()),
+    ] {
+        assert!(page.contains(&text), "docs/states.md lacks: {text}");
+    }
 }
 
 /// Every transition between public states that a sequence of events can cause, under each policy.
