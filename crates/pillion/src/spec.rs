@@ -7,7 +7,7 @@ mod stop;
 
 use std::{num::NonZeroU16, time::Duration};
 
-use pillion_protocol::health;
+use pillion_protocol::{defaults, health};
 
 pub use inherit::Inherit;
 pub use limits::{Liveness, Restart, RestartLimit};
@@ -50,9 +50,9 @@ pub(crate) enum Launch {
 
 impl Spec {
     /// The default limit for a start, from the spawn to the first healthy answer. A first run under a virus scanner has taken 45 s.
-    pub const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(60);
+    pub const DEFAULT_READY_TIMEOUT: Duration = defaults::READY_TIMEOUT;
     /// The default grace period: how long a sidecar has to end by itself after it was asked to stop.
-    pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+    pub const DEFAULT_GRACE: Duration = defaults::GRACE_PERIOD;
 
     /// A sidecar that the supervisor starts by running `program`: a path, or a [`Program`] with arguments and more. Messages call
     /// the sidecar `name`.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pillion_protocol::defaults;
 use serde::Deserialize;
 
 /// Which ends of a sidecar the supervisor answers with a restart. It never restarts after a requested stop. It never restarts
@@ -83,6 +84,6 @@ impl Liveness {
 impl Default for Liveness {
     /// A request every 10 s, and 3 unanswered requests: a sidecar counts as hung after 30 s without an answer.
     fn default() -> Self {
-        Self::new(Duration::from_secs(10), 3)
+        Self::new(defaults::LIVENESS_INTERVAL, defaults::LIVENESS_TOLERANCE)
     }
 }

@@ -1,6 +1,6 @@
 //! Generates the JSON schema of the configuration and its reference page. `cargo xtask codegen` writes both.
 
-use std::{env, fs, mem, path::Path};
+use std::{env, fs, iter, mem, path::Path};
 
 use schemars::{
     JsonSchema,
@@ -95,14 +95,12 @@ fn reference(schema: &Value) -> String {
                     [The states](states.md#declare-restarts-liveness-and-dependencies) and\n\
                     [guarantees](guarantees.md#what-a-sidecar-is-given) have examples.\n"
         .to_owned();
-    let objects = [
-        ("A sidecar", "SidecarConfig"),
-        ("`inherit`", "Inherit"),
-        ("`restartLimit`", "RestartLimitConfig"),
-        ("`liveness`", "LivenessProbe"),
-    ];
-    for (title, name) in objects {
-        let object = &schema["definitions"][name];
+    let sidecar = &schema["definitions"]["SidecarConfig"];
+    // The sidecar, and each of its fields that is an object.
+    let fields = sidecar["properties"].as_object().into_iter().flatten();
+    let objects =
+        fields.filter_map(|(field, property)| Some((format!("`{field}`"), object_of(schema, property)?)));
+    for (title, object) in iter::once(("A sidecar".to_owned(), sidecar)).chain(objects) {
         let description = object["description"].as_str().unwrap_or_default();
         page +=
             &format!("\n## {title}\n\n{description}\n\n| field | value | meaning |\n| --- | --- | --- |\n");
@@ -113,6 +111,16 @@ fn reference(schema: &Value) -> String {
         }
     }
     page
+}
+
+/// The definition that a property refers to, if it has fields.
+fn object_of<'a>(schema: &'a Value, property: &Value) -> Option<&'a Value> {
+    let choices = ["allOf", "anyOf"].iter().filter_map(|key| property[*key].as_array()).flatten();
+    choices.chain([property]).find_map(|choice| {
+        let name = choice["$ref"].as_str()?.strip_prefix("#/definitions/")?;
+        let definition = &schema["definitions"][name];
+        if definition["properties"].is_object() { Some(definition) } else { object_of(schema, definition) }
+    })
 }
 
 /// The type of a value: a JSON type, or the possible strings.
