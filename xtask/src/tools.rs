@@ -42,7 +42,7 @@ impl Tool {
     }
 }
 
-/// A program that PyPI has as a prebuilt binary. The version is exact, because another one reports other problems.
+/// A program that `PyPI` has as a prebuilt binary. The version is exact, because another one reports other problems.
 pub(crate) struct Wheel {
     pub(crate) program: &'static str,
     package: &'static str,

@@ -164,7 +164,7 @@ impl Guard {
                         deadlines.kill = Some(now);
                     }
                     Some(b'H') => {
-                        self.http_stop = read_message().and_then(|message| HttpStop::parse(&message))
+                        self.http_stop = read_message().and_then(|message| HttpStop::parse(&message));
                     }
                     Some(b'D') => self.leader_asked = true,
                     Some(_) => {}
@@ -205,7 +205,7 @@ impl Guard {
     fn ask_leader_by_http_or_else(&mut self) {
         match self.http_stop.take() {
             Some(http) if !self.leader_asked && !self.reaped && http.send().is_ok() => {
-                self.leader_asked = true
+                self.leader_asked = true;
             }
             _ => self.ask_leader(),
         }

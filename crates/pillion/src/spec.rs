@@ -40,6 +40,7 @@ pub struct Spec {
 }
 
 /// Where the server comes from.
+#[expect(clippy::large_enum_variant, reason = "there is one for each sidecar, and it is seldom moved")]
 #[derive(Debug, Clone)]
 pub(crate) enum Launch {
     /// The supervisor starts this program, owns it and stops it.

@@ -284,7 +284,7 @@ fn listen(listener: TcpListener, kind: &str, test: Option<&TcpStream>) -> u16 {
 
 /// Closes and opens the gate in front of the answers, as the test says.
 fn control((closed, changed): &(Mutex<bool>, Condvar), test: TcpStream) {
-    for byte in test.bytes().map_while(Result::ok) {
+    for byte in BufReader::new(test).bytes().map_while(Result::ok) {
         *closed.lock().unwrap() = byte == b'c';
         changed.notify_all();
     }

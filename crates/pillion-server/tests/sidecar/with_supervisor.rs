@@ -105,7 +105,7 @@ async fn two_supervisors_of_one_spec_have_different_tokens() {
     let (first, second) = (one.ready().await.unwrap(), two.ready().await.unwrap());
     assert_ne!(token(&one).await, token(&two).await);
     for (endpoint, supervisor) in [(first, &one), (second, &two)] {
-        let token = token(&supervisor).await;
+        let token = token(supervisor).await;
         assert_eq!(get(&endpoint, "/headers", Some(token.reveal())).await.0, 200);
         let _ = supervisor.stop().await;
     }

@@ -307,7 +307,10 @@ mod tests {
             match monitor.next().await {
                 LivenessResult::Hung(reason) => break assert_eq!(reason, HangReason::Refused),
                 result => {
-                    assert!(refused(result.clone()) || result == LivenessResult::Degraded(None), "{result:?}")
+                    assert!(
+                        refused(result.clone()) || result == LivenessResult::Degraded(None),
+                        "{result:?}"
+                    );
                 }
             }
         }

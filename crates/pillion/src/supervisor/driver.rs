@@ -231,7 +231,7 @@ impl Driver {
                 Action::Probe(addr) => self.probe(addr, 0),
                 Action::TerminateLeader => match (&self.run.process, self.run.http_stop.take()) {
                     (Some(_), Some(http)) => {
-                        self.http_stop = Some(Box::pin(async move { http.send().await }))
+                        self.http_stop = Some(Box::pin(async move { http.send().await }));
                     }
                     (Some(process), None) => process.group.terminate_leader(),
                     (None, _) => answers.push_back(Event::Gone),
