@@ -72,9 +72,9 @@ pub(crate) struct Args {
 enum When {
     /// No end.
     Never,
-    /// A crash, or no health answer for 30 s.
+    /// A crash or a hang.
     OnFailure,
-    /// A crash, no health answer for 30 s, or exit code 0.
+    /// A crash, a hang, or exit code 0.
     Always,
 }
 

@@ -156,7 +156,7 @@ pub(crate) enum Timer {
     LeaderGrace { asked_at: Duration },
     /// Until the group is killed: the grace period after this time.
     Grace { asked_at: Duration },
-    /// Until the machine gives up a killed group.
+    /// Until the supervisor abandons a killed group that has not ended.
     Kill,
     /// Until the next start.
     BackOff(Duration),

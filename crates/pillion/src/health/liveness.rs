@@ -1,12 +1,12 @@
 //! Checks that a ready sidecar still answers, and tells a hung one from one that is slow, busy, or without its worker.
 //!
-//! | what the monitor sees | what it makes of it |
+//! | what the monitor sees | the verdict |
 //! | --- | --- |
 //! | an HTTP answer, however late | healthy, or degraded if the status is not 2xx |
 //! | no answer, and the run uses the processor | busy: degraded, up to [`Liveness::busy_limit`] |
 //! | no answer, and the run does not work | hung after `interval` × `tolerance` |
-//! | connections are refused, and the run does not work | it asks every second; hung after 5 probes, or `tolerance` if that is more |
-//! | a process that held the listening socket has ended, and no answer comes | the same |
+//! | refused connections, and the run does not work | hung after 5 probes, a second apart, or `tolerance` if that is more |
+//! | no answer since a process that held the listening socket has ended, and the run does not work | the same |
 //!
 //! Linux tells how much a run works and which of its processes hold the listening socket. Elsewhere those rows never apply.
 
@@ -21,7 +21,7 @@ use crate::{
     sys::Workers,
 };
 
-/// The time between two probes once connections are refused or a worker has ended: no such server comes back by waiting.
+/// The time between two probes once connections are refused or a worker has ended: such a server does not recover by itself.
 const URGENT_INTERVAL: Duration = Duration::from_secs(1);
 /// How many of these probes may stay unanswered.
 const URGENT_TOLERANCE: u32 = 5;

@@ -53,7 +53,7 @@ impl Default for RestartLimit {
 ///
 /// On Linux a sidecar that does not answer while its processes use the processor is busy, not hung, up to
 /// [`busy_limit`](Self::busy_limit). One whose port refuses connections, or whose worker process has ended, is asked every
-/// second, and is hung after 5 s, or after `tolerance` seconds if that is more.
+/// second, and is hung after 5 unanswered requests, or `tolerance` if that is more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Liveness {

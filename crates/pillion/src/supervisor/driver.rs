@@ -302,7 +302,7 @@ impl Driver {
                     }
                 }
                 (Lifecycle::Starting(_), None) if self.connector(addr).is_none() => self.run.misannounced(
-                    "it announced the socket that it was handed, and it was handed none".to_owned(),
+                    "it announced a socket (BACKEND_SOCKET), but this run was given none; let it announce a port".to_owned(),
                 ),
                 (Lifecycle::Starting(_), None) => {
                     self.check_listener_taken(addr);
@@ -379,16 +379,18 @@ impl Driver {
     fn follow(&mut self) {
         if let Some(addr) = self.run.announced_since.take() {
             self.check_listener_taken(addr);
+            // It names the former address; the next one is prepared when the sidecar is ready at the new address.
+            self.run.http_stop = None;
             self.dispatch(Event::Moved(addr));
         }
     }
 
     fn on_liveness_result(&mut self, result: LivenessResult) {
-        let refused = matches!(
+        let unreachable_or_hung = matches!(
             result,
             LivenessResult::Degraded(Some(NotReady::Unreachable(_))) | LivenessResult::Hung(_)
         );
-        if refused && self.run.announced_since.is_some() {
+        if unreachable_or_hung && self.run.announced_since.is_some() {
             return self.follow();
         }
         let (event, not_ready) = match result {

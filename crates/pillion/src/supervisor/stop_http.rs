@@ -3,7 +3,7 @@
 //! The request and the expected proof are computed when the sidecar becomes ready, so that the guard, which knows no HMAC, can
 //! send the request after the app's death. Both sides send the same bytes.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use pillion_protocol::{
     Challenge, ListenAddr, Token,
@@ -22,13 +22,19 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most that is read of both answers.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// A prepared request.
-#[derive(Debug, Clone)]
+/// A prepared request. `Debug` shows no request, because it may carry the token.
+#[derive(Clone)]
 pub(crate) struct HttpStop {
     connector: Connector,
     /// For a private sidecar: a request with a challenge, and the proof that its answer must carry.
     challenge: Option<(String, String)>,
     request: String,
+}
+
+impl fmt::Debug for HttpStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpStop").field("connector", &self.connector).finish_non_exhaustive()
+    }
 }
 
 impl HttpStop {
