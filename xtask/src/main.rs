@@ -107,7 +107,7 @@ enum Task {
 enum Soak {
     /// Kill apps in random ways at random moments, and look for surviving sidecar processes.
     Orphans {
-        /// Arguments for the soak: `--rounds N`, `--seed N`; see `cargo xtask soak orphans -- --help`.
+        /// Arguments for the soak: `--rounds N`, `--seed N`, `--kinds A,B`, `--onefile`; see `cargo xtask soak orphans -- --help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use end_to_end_tests::webview::{App, Driver, ShownState};
+use end_to_end_tests::webview::{App, DriverKind, ShownState};
 use integration_tests::{ProcessMarker, ProcessTree, helper_program};
 use pillion::{Restart, StopOutcome, Supervisor, Transport};
 use rustix::process::{Pid, Signal, kill_process};
@@ -198,7 +198,7 @@ async fn runs_with_aios_and_ends_with_it() -> Result<()> {
     fs::write(&sidecar, format!("#!/bin/sh\nexec node '{}'\n", server()?.display()))?;
     fs::set_permissions(&sidecar, fs::Permissions::from_mode(0o755))?;
 
-    let app = App::launch(Driver::tauri(), &app).await?;
+    let app = App::launch(DriverKind::tauri(), &app).await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     assert_eq!(page.text("[data-testid=backend-label]").await?, "Backend connected");

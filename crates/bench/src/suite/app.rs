@@ -11,7 +11,7 @@ use super::{
     backends::mib,
     build::Workspace,
     collector::{Collector, Plan},
-    processes::Launch,
+    processes::LaunchedApp,
     report::{Samples, Table},
 };
 
@@ -32,19 +32,19 @@ impl Stage {
         })
     }
 
-    pub(crate) fn launch(&self, app: &Path) -> Result<Launch> {
+    pub(crate) fn launch(&self, app: &Path) -> Result<LaunchedApp> {
         let mut command = Command::new(app);
         command.env("DISPLAY", self.display.name()).env("GDK_BACKEND", "x11").env_remove("WAYLAND_DISPLAY");
         for variable in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env(variable, self.home.path().join(variable));
         }
-        Launch::start(command)
+        LaunchedApp::start(command)
     }
 }
 
 /// The measurements of one app.
 #[derive(Debug, Default)]
-struct Measured {
+struct AppSamples {
     mounted: Samples,
     connected: Samples,
     after: Samples,
@@ -55,9 +55,9 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let apps = workspace.apps()?;
     let stage = Stage::set(None)?;
     // The first start of each fills caches, and does not count.
-    trial(&stage, &apps.empty_shell, false, &mut Measured::default())?;
-    trial(&stage, &apps.aios, true, &mut Measured::default())?;
-    let [mut empty, mut aios] = [Measured::default(), Measured::default()];
+    trial(&stage, &apps.empty_shell, false, &mut AppSamples::default())?;
+    trial(&stage, &apps.aios, true, &mut AppSamples::default())?;
+    let [mut empty, mut aios] = [AppSamples::default(), AppSamples::default()];
     for _ in 0..effort.launches {
         trial(&stage, &apps.empty_shell, false, &mut empty)?;
         trial(&stage, &apps.aios, true, &mut aios)?;
@@ -71,7 +71,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     Ok(table)
 }
 
-fn trial(stage: &Stage, app: &Path, connects: bool, measured: &mut Measured) -> Result<()> {
+fn trial(stage: &Stage, app: &Path, connects: bool, measured: &mut AppSamples) -> Result<()> {
     let launch = stage.launch(app)?;
     if connects {
         let [mounted, connected] = stage.collector.marks(["mounted", "connected"])?;

@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 64;
 
 /// The measurements of one backend.
 #[derive(Debug, Default)]
-struct Measured {
+struct BackendSamples {
     announced: Samples,
     healthy: Samples,
     stopped: Samples,
@@ -31,7 +31,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let ours = workspace.programs()?.backend;
     let hono = workspace.hono()?;
     let commands: [&dyn Fn() -> Command; 2] = [&|| hono.command(), &|| Command::new(&ours)];
-    let mut measured = [Measured::default(), Measured::default()];
+    let mut measured = [BackendSamples::default(), BackendSamples::default()];
     for _ in 0..effort.starts {
         for (command, measured) in commands.iter().zip(&mut measured) {
             start_and_stop(command(), measured)?;
@@ -45,7 +45,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     table(measured, &hono, fs::metadata(&ours)?.len())
 }
 
-fn start_and_stop(command: Command, measured: &mut Measured) -> Result<()> {
+fn start_and_stop(command: Command, measured: &mut BackendSamples) -> Result<()> {
     let backend = Backend::start(command)?;
     measured.announced.push(millis(backend.announced));
     measured.healthy.push(millis(backend.until_healthy()?));
@@ -53,7 +53,7 @@ fn start_and_stop(command: Command, measured: &mut Measured) -> Result<()> {
     Ok(())
 }
 
-fn load(command: Command, measured: &mut Measured, span: Duration) -> Result<()> {
+fn load(command: Command, measured: &mut BackendSamples, span: Duration) -> Result<()> {
     let backend = Backend::start(command)?;
     backend.until_healthy()?;
     requests_per_second(backend.port, 1, Duration::from_millis(500))?;
@@ -66,7 +66,7 @@ fn load(command: Command, measured: &mut Measured, span: Duration) -> Result<()>
     Ok(())
 }
 
-fn table([hono, ours]: [Measured; 2], sizes: &Hono, our_size: u64) -> Result<Table> {
+fn table([hono, ours]: [BackendSamples; 2], sizes: &Hono, our_size: u64) -> Result<Table> {
     let mut table = Table::new(["Hono, Node", "Rust"]);
     let size = |bytes: u64| [mib(bytes)].into_iter().collect::<Samples>();
     table.row("spawn to announced", "ms", [hono.announced, ours.announced]);

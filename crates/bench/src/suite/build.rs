@@ -25,7 +25,7 @@ pub(crate) struct Workspace {
 
 /// The programs without a webview.
 #[derive(Debug)]
-pub(crate) struct Programs {
+pub(crate) struct BuiltPrograms {
     pub(crate) backend: PathBuf,
     pub(crate) pillion: PathBuf,
 }
@@ -66,10 +66,10 @@ impl Workspace {
         Ok(folder)
     }
 
-    pub(crate) fn programs(&self) -> Result<Programs> {
+    pub(crate) fn programs(&self) -> Result<BuiltPrograms> {
         self.cargo(&["--package", "aios-backend", "--package", "pillion-cli"], &[])?;
         let built = |name: &str| self.target.join("release").join(name);
-        Ok(Programs { backend: built("backend"), pillion: built("pillion") })
+        Ok(BuiltPrograms { backend: built("backend"), pillion: built("pillion") })
     }
 
     /// The smallest program that announces and answers. Its source describes its steps.

@@ -17,21 +17,21 @@ use tokio::runtime::Runtime;
 use super::{
     Effort,
     backends::{mib, millis},
-    build::{Programs, Workspace},
+    build::{BuiltPrograms, Workspace},
     child::{self, Backend},
     report::{Samples, Table},
 };
 
 /// One start and one stop. Each time counts from the request.
 #[derive(Debug)]
-struct Trial {
+struct StartTrial {
     announced: Duration,
     ready: Duration,
     stopped: Duration,
 }
 
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
-    let Programs { backend, pillion } = workspace.programs()?;
+    let BuiltPrograms { backend, pillion } = workspace.programs()?;
     // As in an app: one runtime, started before.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut trials = [const { Vec::new() }; 3];
@@ -47,7 +47,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
         (0..effort.rounds).map(|_| Ok(in_terminal(&pillion, &backend)?.1)).collect::<Result<Samples>>()?;
 
     let mut table = Table::new(["bare spawn and read", "pillion::Supervisor", "pillion run"]);
-    let mut row = |what: &str, value: fn(&Trial) -> Duration| {
+    let mut row = |what: &str, value: fn(&StartTrial) -> Duration| {
         let samples: Vec<Samples> =
             trials.iter().map(|trials| trials.iter().map(|trial| millis(value(trial))).collect()).collect();
         table.row(what, "ms", samples);
@@ -72,13 +72,13 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     Ok(table)
 }
 
-fn bare(program: &Path) -> Result<Trial> {
+fn bare(program: &Path) -> Result<StartTrial> {
     let backend = Backend::start(Command::new(program))?;
-    Ok(Trial { announced: backend.announced, ready: backend.until_healthy()?, stopped: backend.stop()? })
+    Ok(StartTrial { announced: backend.announced, ready: backend.until_healthy()?, stopped: backend.stop()? })
 }
 
 /// A start and stop with supervisor and guard, and the memory of the guard in MiB when the backend is ready.
-fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
+fn supervised(runtime: &Runtime, program: &Path) -> Result<(StartTrial, f64)> {
     let marker = ProcessMarker::new()?;
     runtime.block_on(async {
         let spec = Spec::run("backend", Program::new(program).env(ProcessMarker::VARIABLE, marker.value()));
@@ -107,12 +107,12 @@ fn supervised(runtime: &Runtime, program: &Path) -> Result<(Trial, f64)> {
         let requested = Instant::now();
         let outcome = backend.stop().await;
         ensure!(matches!(outcome, StopOutcome::Graceful(_)), "the stop was not graceful: {outcome:?}");
-        Ok((Trial { announced, ready, stopped: requested.elapsed() }, held))
+        Ok((StartTrial { announced, ready, stopped: requested.elapsed() }, held))
     })
 }
 
 /// A start and stop with `pillion run`, and its resident memory in MiB when the backend is ready.
-fn in_terminal(pillion: &Path, program: &Path) -> Result<(Trial, f64)> {
+fn in_terminal(pillion: &Path, program: &Path) -> Result<(StartTrial, f64)> {
     let begun = Instant::now();
     let mut command = Command::new(pillion);
     command.args(["run", "--json", "--"]).arg(program).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -138,7 +138,7 @@ fn in_terminal(pillion: &Path, program: &Path) -> Result<(Trial, f64)> {
     kill_process(child::pid(running.0.id())?, Signal::TERM)?;
     let status = running.0.wait()?;
     ensure!(status.success(), "pillion run ended with {status}");
-    Ok((Trial { announced, ready, stopped: requested.elapsed() }, rss))
+    Ok((StartTrial { announced, ready, stopped: requested.elapsed() }, rss))
 }
 
 /// A running `pillion run`. Drop kills it, and its backend ends with its stdin.

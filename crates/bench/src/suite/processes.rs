@@ -16,14 +16,14 @@ const SURVIVAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running app. Drop kills all its processes.
 #[derive(Debug)]
-pub(crate) struct Launch {
+pub(crate) struct LaunchedApp {
     shell: Child,
     marker: ProcessMarker,
     /// The time of the spawn in milliseconds since the epoch. The page uses the same clock.
     pub(crate) spawned_at: f64,
 }
 
-impl Launch {
+impl LaunchedApp {
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let marker = ProcessMarker::new()?;
         command.env(ProcessMarker::VARIABLE, marker.value());
@@ -58,7 +58,7 @@ impl Launch {
     }
 }
 
-impl Drop for Launch {
+impl Drop for LaunchedApp {
     fn drop(&mut self) {
         for process in self.marker.alive().unwrap_or_default() {
             // It may have ended in the meantime.

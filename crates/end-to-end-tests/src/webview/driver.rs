@@ -23,14 +23,14 @@ pub(super) const PROGRAMS: [&str; 2] = ["tauri-driver", "WebKitWebDriver"];
 
 /// The WebDriver server to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Driver {
+pub enum DriverKind {
     /// Tauri's front end of the platform's driver, at this path: <https://v2.tauri.app/develop/tests/webdriver/>.
     Tauri(PathBuf),
     /// `WebKitWebDriver` from the `PATH`, with the two variables that tauri-driver would set.
     WebKit,
 }
 
-impl Driver {
+impl DriverKind {
     /// The tauri-driver that `TAURI_DRIVER` names, or that in the `PATH`.
     #[must_use]
     pub fn tauri() -> Self {
@@ -68,14 +68,19 @@ impl Driver {
 /// A driver that accepts sessions.
 #[derive(Debug)]
 pub(super) struct DriverProcess {
-    pub(super) kind: Driver,
+    pub(super) kind: DriverKind,
     pub(super) url: String,
     child: Child,
 }
 
 impl DriverProcess {
     /// Starts the driver. The app inherits its environment: the marker, a home directory of its own, and the session bus.
-    pub(super) async fn start(kind: &Driver, marker: &ProcessMarker, home: &Path, bus: &str) -> Result<Self> {
+    pub(super) async fn start(
+        kind: &DriverKind,
+        marker: &ProcessMarker,
+        home: &Path,
+        bus: &str,
+    ) -> Result<Self> {
         let (mut command, ports) = kind.command()?;
         command.env(ProcessMarker::VARIABLE, marker.value()).env(Bus::VARIABLE, bus);
         for variable in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {

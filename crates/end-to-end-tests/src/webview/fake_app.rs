@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use anyhow::{Context as _, Result};
 use tokio::{io::AsyncReadExt as _, net::TcpListener, time::timeout};
 
-use super::{App, Driver};
+use super::{App, DriverKind};
 use integration_tests::TEST_TIMEOUT;
 
 /// Starts the `fake-app` beside the program of its sidecar, and waits until the sidecar is ready. `apps/fake-app/src/page.rs`
@@ -33,7 +33,7 @@ pub async fn launch_fake_app(
     let line = format!("{variables} exec {program} 1000 {port} ready park {name} {arguments}");
     fs::write(&script, format!("#!/bin/sh\n{line}\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    let app = App::launch(Driver::tauri(), &script).await?;
+    let app = App::launch(DriverKind::tauri(), &script).await?;
     // The app reports when its sidecar is ready, and continues when the connection ends.
     let ready = async { test.accept().await?.0.read_exact(&mut [0; 5]).await };
     timeout(TEST_TIMEOUT, ready).await.context("the sidecar did not become ready")??;

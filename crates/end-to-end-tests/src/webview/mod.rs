@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 pub use bus::Bus;
 pub use colour::Hue;
-pub use driver::Driver;
+pub use driver::DriverKind;
 pub use fake_app::launch_fake_app;
 pub use page::{Page, ShownState};
 pub use window::WatchedWindow;
@@ -41,7 +41,7 @@ impl App {
     ///
     /// # Errors
     /// The driver or the app did not start, or no page loaded.
-    pub async fn launch(driver: Driver, app: &Path) -> Result<Self> {
+    pub async fn launch(driver: DriverKind, app: &Path) -> Result<Self> {
         Self::launch_at(driver, app, Bus::NONE).await
     }
 
@@ -49,11 +49,11 @@ impl App {
     ///
     /// # Errors
     /// As above.
-    pub async fn launch_on(bus: &Bus, driver: Driver, app: &Path) -> Result<Self> {
+    pub async fn launch_on(bus: &Bus, driver: DriverKind, app: &Path) -> Result<Self> {
         Self::launch_at(driver, app, bus.address()).await
     }
 
-    async fn launch_at(driver: Driver, app: &Path, bus: &str) -> Result<Self> {
+    async fn launch_at(driver: DriverKind, app: &Path, bus: &str) -> Result<Self> {
         let app = app.canonicalize().with_context(|| format!("no app at {}", app.display()))?;
         let home = tempfile::tempdir()?;
         let marker = ProcessMarker::new()?;

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 pub(crate) struct AppFolder(TempDir);
 
 /// A running app.
-pub(crate) struct App {
+pub(crate) struct RunningApp {
     pub(crate) tree: ProcessTree,
     pub(crate) child: Child,
 }
@@ -46,7 +46,7 @@ impl AppFolder {
         death: &str,
         again: Option<&str>,
         steps: &str,
-    ) -> App {
+    ) -> RunningApp {
         self.start_with(reports, grace_ms, death, steps, |command| {
             command.envs(again.map(|death| ("FAKE_APP_AGAIN", death))).stderr(Stdio::null());
         })
@@ -61,7 +61,7 @@ impl AppFolder {
         death: &str,
         steps: &str,
         change: impl FnOnce(&mut Command),
-    ) -> App {
+    ) -> RunningApp {
         let tree = ProcessTree::new(self.path("fake-sidecar"));
         let moment = if death == "timeout" { "starting" } else { "ready" };
         let mut command = Command::new(self.path("fake-app"));
@@ -72,11 +72,11 @@ impl AppFolder {
             .env(Bus::VARIABLE, Bus::NONE)
             .stdin(Stdio::null());
         change(&mut command);
-        App { tree, child: command.spawn().unwrap() }
+        RunningApp { tree, child: command.spawn().unwrap() }
     }
 }
 
-impl App {
+impl RunningApp {
     /// The processes of its sidecar.
     pub(crate) fn sidecars(&self) -> Vec<integration_tests::LiveProcess> {
         let mut alive = self.tree.alive();

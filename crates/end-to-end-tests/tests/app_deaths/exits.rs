@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use integration_tests::{ReportServer, Reporter, run};
 
-use crate::app_folder::{App, AppFolder};
+use crate::app_folder::{AppFolder, RunningApp};
 
 const HOUR_MS: u32 = 3_600_000;
 
@@ -14,7 +14,7 @@ async fn gather(reports: &ReportServer) -> Reporter {
     reports.wait_for("host").await
 }
 
-async fn code(app: &mut App) -> Option<i32> {
+async fn code(app: &mut RunningApp) -> Option<i32> {
     app.child.wait().await.unwrap().code()
 }
 

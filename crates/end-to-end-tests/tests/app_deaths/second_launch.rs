@@ -6,11 +6,11 @@ use end_to_end_tests::webview::Bus;
 use integration_tests::{ReportServer, run};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use crate::app_folder::{App, AppFolder};
+use crate::app_folder::{AppFolder, RunningApp};
 
 const HOUR_MS: u32 = 3_600_000;
 
-fn start(folder: &AppFolder, reports: &ReportServer, bus: &Bus, order: &str) -> App {
+fn start(folder: &AppFolder, reports: &ReportServer, bus: &Bus, order: &str) -> RunningApp {
     let port = reports.port();
     let steps = format!("listen ok report {port} up announce term report {port} bye exit 0");
     folder.start_with(reports, HOUR_MS, "exit", &steps, |command| {

@@ -29,6 +29,8 @@ pub struct Programs {
     pub pillion: PathBuf,
     /// `fake-sidecar`.
     pub sidecar: PathBuf,
+    /// The PyInstaller onefile program, if it was built.
+    pub onefile: Option<PathBuf>,
 }
 
 /// The program that plays the app.
@@ -45,7 +47,7 @@ pub enum HostKind {
 }
 
 /// The running app. On drop, its terminal is closed if it has one.
-pub(super) struct Host {
+pub(super) struct RunningHost {
     pub(super) child: Child,
     pub(super) pid: Pid,
     terminal: Option<File>,
@@ -62,11 +64,12 @@ impl Programs {
             rival: helper_program("rival-host")?,
             pillion: helper_program("pillion-under-test")?,
             sidecar: helper_program("fake-sidecar")?,
+            onefile: None,
         })
     }
 }
 
-impl Host {
+impl RunningHost {
     #[expect(clippy::disallowed_methods, reason = "the scenario kills what it starts")]
     pub(super) fn start(
         programs: &Programs,

@@ -1,5 +1,9 @@
 //! Sidecars that are hard to stop completely.
 
+use std::path::Path;
+
+use super::Programs;
+
 /// A kind of sidecar. Each of its processes reports `up` once, before the sidecar announces itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SidecarKind {
@@ -32,10 +36,13 @@ pub enum SidecarKind {
     LogsWhileItSaves,
     /// Has replaced itself by execve(2) with a server on another port, as a reloader does.
     Reexec,
+    /// A PyInstaller onefile program: a bootloader that forwards SIGTERM to the real server. A second SIGTERM ends the server
+    /// without its goodbye. Only for soaks: the program must be built first.
+    OneFile,
 }
 
 impl SidecarKind {
-    /// All kinds.
+    /// The kinds of the tests, for which every promise holds.
     pub const ALL: [Self; 9] = [
         Self::Cooperative,
         Self::IgnoresSigterm,
@@ -48,6 +55,10 @@ impl SidecarKind {
         Self::LeaderExited,
     ];
 
+    /// Further kinds, which `cargo xtask soak orphans --kinds` can choose. Not every promise holds for them yet.
+    pub const FURTHER: [Self; 5] =
+        [Self::WorkerPool, Self::UnmarkedGrandchild, Self::LogsWhileItSaves, Self::Reexec, Self::OneFile];
+
     /// The number of its workers.
     const WORKERS: usize = 3;
 
@@ -59,7 +70,8 @@ impl SidecarKind {
             | Self::Wrapper
             | Self::Stopped
             | Self::LogsWhileItSaves
-            | Self::Reexec => 1,
+            | Self::Reexec
+            | Self::OneFile => 1,
             Self::GrandchildIgnoresSigterm
             | Self::Daemon
             | Self::ForkStorm
@@ -82,7 +94,8 @@ impl SidecarKind {
             | Self::WorkerPool
             | Self::UnmarkedGrandchild
             | Self::LogsWhileItSaves
-            | Self::Reexec => true,
+            | Self::Reexec
+            | Self::OneFile => true,
             Self::IgnoresSigterm | Self::ForkStorm | Self::Subreaper | Self::LeaderExited => false,
         }
     }
@@ -103,7 +116,8 @@ impl SidecarKind {
             | Self::Stopped
             | Self::WorkerPool
             | Self::LogsWhileItSaves
-            | Self::Reexec => false,
+            | Self::Reexec
+            | Self::OneFile => false,
         }
     }
 
@@ -123,12 +137,14 @@ impl SidecarKind {
             | Self::Subreaper
             | Self::LeaderExited
             | Self::WorkerPool
-            | Self::UnmarkedGrandchild => false,
+            | Self::UnmarkedGrandchild
+            | Self::OneFile => false,
         }
     }
 
     /// Its command line. A sidecar that never announces itself stays in its start.
-    pub(super) fn command(self, sidecar: &str, port: u16, announces: bool, hops: u32) -> Vec<String> {
+    pub(super) fn command(self, programs: &Programs, port: u16, announces: bool, hops: u32) -> Vec<String> {
+        let sidecar = &*programs.sidecar.to_string_lossy();
         let announce = if announces { "announce" } else { "" };
         let up = format!("report {port} up");
         let server = format!("listen ok {up} {announce}");
@@ -154,6 +170,11 @@ impl SidecarKind {
             }
             Self::LogsWhileItSaves => format!("{server} term log saving log saving log saved {bye}"),
             Self::Reexec => format!("listen ok {announce} exec {server} {obey}"),
+            Self::OneFile => {
+                let program = programs.onefile.as_deref().unwrap_or_else(|| Path::new("onefile-sidecar"));
+                let announce = if announces { announce } else { "-" };
+                return vec![program.to_string_lossy().into_owned(), port.to_string(), announce.to_owned()];
+            }
         };
         [sidecar].into_iter().chain(steps.split_ascii_whitespace()).map(str::to_owned).collect()
     }

@@ -14,7 +14,7 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use super::{Death, HostKind, Programs, SidecarKind, host::Host};
+use super::{Death, HostKind, Programs, SidecarKind, host::RunningHost};
 use crate::{LiveProcess, ProcessMarker, ReportServer, Reporter, TEST_TIMEOUT};
 
 /// The state of the sidecar at the app's death.
@@ -112,15 +112,14 @@ impl Scenario {
     /// Plays the scenario once. Returns `None` if the sidecar's processes had not all reported within `ready_timeout`.
     async fn play(self, programs: &Programs, ready_timeout: Duration) -> io::Result<Option<Outcome>> {
         let (marker, reports) = (Arc::new(ProcessMarker::new()?), ReportServer::new().await);
-        let sidecar = programs.sidecar.to_string_lossy();
         // Without a guard nothing catches the moving process, and PID 1 would have to reap each of its generations.
         let hops = if self.host == HostKind::Rival { 20 } else { u32::MAX };
         let announces = self.moment != Moment::Starting;
-        let command = self.kind.command(&sidecar, reports.port(), announces, hops);
+        let command = self.kind.command(programs, reports.port(), announces, hops);
         // Dropped after the host, which could still start a process.
         let _remaining = KillRemaining(Arc::clone(&marker));
         let limit = ready_timeout.min(Duration::from_secs(3600));
-        let mut host = Host::start(programs, &self, &marker, reports.port(), command, limit)?;
+        let mut host = RunningHost::start(programs, &self, &marker, reports.port(), command, limit)?;
         let mut participants = Participants::default();
         let limit = self.kill_after.unwrap_or_else(|| ready_timeout.min(TEST_TIMEOUT / 2));
         let complete = timeout(limit, participants.gather(self, &reports)).await.is_ok();

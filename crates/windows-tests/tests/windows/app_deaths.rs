@@ -2,7 +2,7 @@
 
 use windows_tests::{ReportServer, Reporter, run};
 
-use crate::support::App;
+use crate::support::HostProcess;
 
 /// The steps of each sidecar, and the names of the processes that report.
 const KINDS: [(&str, &[&str]); 5] = [
@@ -37,7 +37,7 @@ fn assert_no_survivors(moment: &str, death: &str) {
     for (steps, names) in KINDS {
         run(async {
             let reports = ReportServer::new().await;
-            let app = App::start(&reports, [moment, death], steps, None).await;
+            let app = HostProcess::start(&reports, [moment, death], steps, None).await;
             let processes = all(&reports, names).await;
             match death {
                 "park" => app.terminated().await,
@@ -65,7 +65,7 @@ fn an_app_terminated_while_the_sidecar_stops_leaves_no_process() {
     run(async {
         let reports = ReportServer::new().await;
         let steps = "child-no-stdin report PORT rest park ; report PORT leader serve park";
-        let app = App::start(&reports, ["stopping", "park"], steps, None).await;
+        let app = HostProcess::start(&reports, ["stopping", "park"], steps, None).await;
         let processes = all(&reports, &["leader", "rest"]).await;
         app.terminated().await;
         for process in processes {
@@ -104,7 +104,7 @@ fn the_rest_of_a_crashed_sidecar_dies_with_the_app() {
     run(async {
         let reports = ReportServer::new().await;
         let steps = "child-no-stdin report PORT rest park ; report PORT leader serve wait exit 70";
-        let app = App::start(&reports, ["ready", "park"], steps, None).await;
+        let app = HostProcess::start(&reports, ["ready", "park"], steps, None).await;
         let rest = reports.wait_for("rest").await;
         let mut leader = reports.wait_for("leader").await;
         leader.resume().await;
@@ -119,7 +119,8 @@ fn an_updater_outlives_the_app() {
     run(async {
         let reports = ReportServer::new().await;
         let updater = Some("report PORT updater wait more installed exit 0");
-        let app = App::start(&reports, ["ready", "park"], "report PORT leader serve park", updater).await;
+        let app =
+            HostProcess::start(&reports, ["ready", "park"], "report PORT leader serve park", updater).await;
         let leader = reports.wait_for("leader").await;
         let mut updater = reports.wait_for("updater").await;
         app.terminated().await;
@@ -135,8 +136,8 @@ fn two_apps_do_not_disturb_each_other() {
     run(async {
         let (one, two) = (ReportServer::new().await, ReportServer::new().await);
         let steps = "report PORT leader serve eof more goodbye exit 0";
-        let first = App::start(&one, ["ready", "park"], steps, None).await;
-        let second = App::start(&two, ["ready", "stop"], steps, None).await;
+        let first = HostProcess::start(&one, ["ready", "park"], steps, None).await;
+        let second = HostProcess::start(&two, ["ready", "stop"], steps, None).await;
         let (gone, mut left) = (one.wait_for("leader").await, two.wait_for("leader").await);
         first.terminated().await;
         gone.wait_death().await;

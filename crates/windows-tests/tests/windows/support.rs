@@ -60,12 +60,12 @@ pub(crate) async fn state(events: &mut Events, state: State) -> Status {
 }
 
 /// An app that lives until its test ends it.
-pub(crate) struct App {
+pub(crate) struct HostProcess {
     process: Child,
     reporter: Reporter,
 }
 
-impl App {
+impl HostProcess {
     /// Starts an app with this sidecar, and waits until it reaches the moment of its death. `updater` holds the steps of a
     /// process that the app starts without a supervisor.
     #[expect(clippy::disallowed_methods, reason = "the app itself supervises")]

@@ -29,7 +29,7 @@ pub(super) const INTERVAL: Duration = Duration::from_millis(2);
 
 /// The results of the requests.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct RequestCounts {
     pub(super) sent: u32,
     /// Requests that were repeated.
     pub(super) repeated: u32,
@@ -45,7 +45,7 @@ pub(super) struct Tally {
 #[derive(Debug)]
 pub(super) struct Clients {
     shared: Arc<Shared>,
-    thread: JoinHandle<Result<Tally>>,
+    thread: JoinHandle<Result<RequestCounts>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct Shared {
     answers: Semaphore,
 }
 
-enum Outcome {
+enum RequestOutcome {
     Answered,
     Refused,
     Broken,
@@ -86,18 +86,18 @@ impl Clients {
     }
 
     /// Lets each client finish its request, and returns the results.
-    pub(super) fn finish(self) -> Result<Tally> {
+    pub(super) fn finish(self) -> Result<RequestCounts> {
         self.shared.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|_| bail!("the clients panicked"))
     }
 }
 
-async fn work(shared: &Arc<Shared>) -> Result<Tally> {
+async fn work(shared: &Arc<Shared>) -> Result<RequestCounts> {
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         clients.spawn(client(Arc::clone(shared)));
     }
-    let mut all = Tally::default();
+    let mut all = RequestCounts::default();
     while let Some(tally) = clients.join_next().await {
         let tally = tally??;
         all.sent += tally.sent;
@@ -109,8 +109,8 @@ async fn work(shared: &Arc<Shared>) -> Result<Tally> {
     Ok(all)
 }
 
-async fn client(shared: Arc<Shared>) -> Result<Tally> {
-    let mut tally = Tally::default();
+async fn client(shared: Arc<Shared>) -> Result<RequestCounts> {
+    let mut tally = RequestCounts::default();
     let mut due = interval(INTERVAL);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !shared.over.load(Ordering::Relaxed) {
@@ -118,33 +118,33 @@ async fn client(shared: Arc<Shared>) -> Result<Tally> {
         let begun = Instant::now();
         tally.sent += 1;
         let mut outcome = get(&shared).await?;
-        if let Outcome::Broken = outcome {
+        if let RequestOutcome::Broken = outcome {
             // A GET may be sent twice (RFC 9110, section 9.2.2).
             tally.repeated += 1;
             outcome = get(&shared).await?;
         }
         match outcome {
-            Outcome::Answered => {
+            RequestOutcome::Answered => {
                 shared.answers.add_permits(1);
                 tally.slowest = tally.slowest.max(begun.elapsed());
             }
-            Outcome::Refused => tally.refused += 1,
-            Outcome::Broken => tally.broken += 1,
+            RequestOutcome::Refused => tally.refused += 1,
+            RequestOutcome::Broken => tally.broken += 1,
         }
     }
     Ok(tally)
 }
 
-async fn get(shared: &Shared) -> Result<Outcome> {
+async fn get(shared: &Shared) -> Result<RequestOutcome> {
     let exchange = timeout(TIME_LIMIT, exchange(shared.port.load(Ordering::Relaxed)));
     match exchange.await.context("a request was neither answered nor cut off")? {
         Ok(answer) => {
             let whole = load::length(&answer)?.is_some_and(|length| answer.len() >= length);
-            Ok(if whole { Outcome::Answered } else { Outcome::Broken })
+            Ok(if whole { RequestOutcome::Answered } else { RequestOutcome::Broken })
         }
         Err(error) => match error.kind() {
-            io::ErrorKind::ConnectionRefused => Ok(Outcome::Refused),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ok(Outcome::Broken),
+            io::ErrorKind::ConnectionRefused => Ok(RequestOutcome::Refused),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ok(RequestOutcome::Broken),
             _ => Err(error).context("a client failed for a reason of its own"),
         },
     }

@@ -12,7 +12,7 @@ use super::{
         build::Workspace,
         report::{Samples, Table},
     },
-    clients::{CLIENTS, Clients, INTERVAL, Tally},
+    clients::{CLIENTS, Clients, INTERVAL, RequestCounts},
     recovery::{crash, ready_again},
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
         [runtime.block_on(trial(own, effort.crashes))?, runtime.block_on(trial(handed, effort.crashes))?];
 
     let mut table = Table::new(["its own listener", "listener handover"]);
-    let mut row = |what: &str, value: fn(&Tally) -> u32| {
+    let mut row = |what: &str, value: fn(&RequestCounts) -> u32| {
         table.row(what, "number", trials.each_ref().map(|(tally, _)| one(value(tally).into())));
     };
     row("requests", |tally| tally.sent);
@@ -55,7 +55,7 @@ fn one(value: f64) -> Samples {
 }
 
 /// The results of the requests, and the time from each crash until ready again.
-async fn trial(spec: Spec, crashes: usize) -> Result<(Tally, Samples)> {
+async fn trial(spec: Spec, crashes: usize) -> Result<(RequestCounts, Samples)> {
     let (sidecar, mut events) = Supervisor::start(spec);
     let mut endpoint = sidecar.ready().await?;
     let clients = Clients::start(endpoint.port.context("no port")?.get())?;

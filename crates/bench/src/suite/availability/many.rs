@@ -17,7 +17,7 @@ use super::{
 
 /// One start and stop of a number of sidecars.
 #[derive(Debug)]
-struct Trial {
+struct FleetTrial {
     /// PSS for each sidecar in KiB: of the process that holds it, and of its guard.
     holder: f64,
     guard: Option<f64>,
@@ -48,7 +48,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
 }
 
 /// Trials of the bare loop and of the supervisor, in turn.
-fn crowd(count: usize, rounds: usize, program: &Path) -> Result<[Vec<Trial>; 2]> {
+fn crowd(count: usize, rounds: usize, program: &Path) -> Result<[Vec<FleetTrial>; 2]> {
     let mut trials = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         for (holder, trials) in [Holder::Bare, Holder::Supervisor].into_iter().zip(&mut trials) {
@@ -58,7 +58,7 @@ fn crowd(count: usize, rounds: usize, program: &Path) -> Result<[Vec<Trial>; 2]>
     Ok(trials)
 }
 
-fn trial(holder: Holder, count: usize, program: &Path) -> Result<Trial> {
+fn trial(holder: Holder, count: usize, program: &Path) -> Result<FleetTrial> {
     let held = HolderProcess::start(holder, count, program)?;
     let mut guards = Vec::new();
     for guard in held.guards()? {
@@ -72,15 +72,15 @@ fn trial(holder: Holder, count: usize, program: &Path) -> Result<Trial> {
     let holder = each(child::memory(held.pid())?.pss);
     let (announced, ready) = (held.up.announced * 1e3, held.up.ready.map(|ready| ready * 1e3));
     let down = held.end()?;
-    Ok(Trial { holder, guard, announced, ready, stopped: down.seconds * 1e3, killed: down.killed })
+    Ok(FleetTrial { holder, guard, announced, ready, stopped: down.seconds * 1e3, killed: down.killed })
 }
 
-fn rows(table: &mut Table, count: usize, [bare, supervised]: &[Vec<Trial>; 2]) {
-    let samples = |trials: &[Trial], value: &dyn Fn(&Trial) -> Option<f64>| -> Samples {
+fn rows(table: &mut Table, count: usize, [bare, supervised]: &[Vec<FleetTrial>; 2]) {
+    let samples = |trials: &[FleetTrial], value: &dyn Fn(&FleetTrial) -> Option<f64>| -> Samples {
         trials.iter().filter_map(value).collect()
     };
     let sidecars = if count == 1 { "1 sidecar".to_owned() } else { format!("{count} sidecars") };
-    let mut row = |what: &str, unit, value: &dyn Fn(&Trial) -> Option<f64>| {
+    let mut row = |what: &str, unit, value: &dyn Fn(&FleetTrial) -> Option<f64>| {
         table.row(format!("{sidecars}: {what}"), unit, [samples(bare, value), samples(supervised, value)]);
     };
     row("memory for each", "KiB", &|trial| Some(trial.holder + trial.guard.unwrap_or_default()));

@@ -16,7 +16,7 @@ use clap::Parser;
 use integration_tests::orphans::{Programs, Scenario, SidecarKind};
 use tokio::task::JoinSet;
 
-use crate::{choice, tally::Tally};
+use crate::{choice, onefile, tally::Tally};
 
 /// Let apps die and look for survivors.
 #[derive(Debug, Clone, Parser)]
@@ -37,6 +37,9 @@ struct Arguments {
     /// Measure an app without pillion. Its survivors are counted, and are not failures.
     #[arg(long)]
     rival: bool,
+    /// Also build a PyInstaller onefile sidecar, and choose from it too. A notice says if it cannot be built.
+    #[arg(long)]
+    onefile: bool,
     /// Choose only from these kinds of sidecars.
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind)]
     kinds: Vec<SidecarKind>,
@@ -44,9 +47,10 @@ struct Arguments {
 
 /// A kind by its name in the code, such as `ForkStorm`.
 fn kind(name: &str) -> Result<SidecarKind, String> {
-    let names: Vec<_> = SidecarKind::ALL.iter().map(|kind| format!("{kind:?}")).collect();
+    let kinds = [SidecarKind::ALL.as_slice(), &SidecarKind::FURTHER].concat();
+    let names: Vec<_> = kinds.iter().map(|kind| format!("{kind:?}")).collect();
     let found = names.iter().position(|known| known == name);
-    found.map(|place| SidecarKind::ALL[place]).ok_or_else(|| format!("the kinds are {}", names.join(", ")))
+    found.map(|place| kinds[place]).ok_or_else(|| format!("the kinds are {}", names.join(", ")))
 }
 
 impl Arguments {
@@ -59,8 +63,17 @@ impl Arguments {
         self.jobs.map_or_else(|| 4 * cores(), usize::from)
     }
 
-    fn scenario(&self, seed: u64, round: u64) -> Scenario {
-        let kinds = if self.kinds.is_empty() { SidecarKind::ALL.as_slice() } else { &self.kinds };
+    /// The kinds to choose from. The onefile program takes part if it was built.
+    fn kinds(&self, has_onefile: bool) -> Vec<SidecarKind> {
+        let mut kinds = if self.kinds.is_empty() { SidecarKind::ALL.to_vec() } else { self.kinds.clone() };
+        if self.onefile && !kinds.contains(&SidecarKind::OneFile) {
+            kinds.push(SidecarKind::OneFile);
+        }
+        kinds.retain(|kind| has_onefile || *kind != SidecarKind::OneFile);
+        kinds
+    }
+
+    fn scenario(&self, seed: u64, round: u64, kinds: &[SidecarKind]) -> Scenario {
         if self.rival {
             choice::scenario_of_rival(seed, round, kinds)
         } else {
@@ -102,18 +115,33 @@ fn start_over() -> io::Error {
 }
 
 fn run(arguments: &Arguments) -> io::Result<bool> {
-    let programs = Programs::built()?;
+    let mut programs = Programs::built()?;
+    if arguments.onefile || arguments.kinds.contains(&SidecarKind::OneFile) {
+        match onefile::build() {
+            Ok(program) => programs.onefile = Some(program),
+            Err(reason) => eprintln!("not included: a PyInstaller onefile sidecar: {reason}"),
+        }
+    }
+    let kinds = arguments.kinds(programs.onefile.is_some());
+    if kinds.is_empty() {
+        return Err(io::Error::other("none of the chosen kinds of sidecars is available"));
+    }
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
     let jobs = arguments.jobs();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let subject = if arguments.rival { "the rival" } else { "pillion" };
     println!("{subject}, seed {seed}, {jobs} rounds side by side");
-    let tally = runtime.block_on(soak(arguments, seed, &programs))?;
+    let tally = runtime.block_on(soak(arguments, seed, &programs, &kinds))?;
     println!("{tally}");
     Ok(tally.is_clean())
 }
 
-async fn soak(arguments: &Arguments, seed: u64, programs: &Programs) -> io::Result<Tally> {
+async fn soak(
+    arguments: &Arguments,
+    seed: u64,
+    programs: &Programs,
+    kinds: &[SidecarKind],
+) -> io::Result<Tally> {
     let mut rounds = arguments.rounds();
     let total = rounds.end - rounds.start;
     let mut running = JoinSet::new();
@@ -124,7 +152,7 @@ async fn soak(arguments: &Arguments, seed: u64, programs: &Programs) -> io::Resu
             && let Some(round) = rounds.next()
         {
             let programs = programs.clone();
-            let scenario = arguments.scenario(seed, round);
+            let scenario = arguments.scenario(seed, round, kinds);
             running.spawn(async move { (round, scenario, scenario.run(&programs).await) });
         }
         let ended = tokio::select! {
@@ -136,6 +164,9 @@ async fn soak(arguments: &Arguments, seed: u64, programs: &Programs) -> io::Resu
         let (round, scenario, outcome) = ended?;
         if let Some(failure) = tally.add(outcome) {
             let mut options = if arguments.rival { " --rival".to_owned() } else { String::new() };
+            if arguments.onefile {
+                options += " --onefile";
+            }
             if !arguments.kinds.is_empty() {
                 let kinds: Vec<_> = arguments.kinds.iter().map(|kind| format!("{kind:?}")).collect();
                 options += &format!(" --kinds {}", kinds.join(","));
