@@ -202,7 +202,7 @@ async fn a_developers_own_server_is_used_and_not_stopped() -> Result<()> {
     BufReader::new(server.stdout.as_mut().context("its stdout is not piped")?).read_line(&mut line).await?;
     let port: u16 = line.trim_end().strip_prefix("BACKEND_PORT:").context("no announcement")?.parse()?;
 
-    // The app isolated, as in a clone where no sidecar was built.
+    // The app without a sidecar, as in a fresh clone.
     let folder = tempfile::tempdir()?;
     fs::copy(&built, folder.path().join("aios"))?;
     let script = folder.path().join("with-port");

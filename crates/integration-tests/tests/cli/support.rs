@@ -1,4 +1,4 @@
-//! Running `pillion`.
+//! Runs `pillion`.
 
 use std::{ffi::OsStr, process::Stdio};
 

@@ -1,4 +1,4 @@
-//! After the app's death the guard asks as the app would have asked: the leader first, by its declared request.
+//! After the app's death the guard stops the sidecar as the app would have: it asks the leader first, by its declared request.
 
 use std::{process::Stdio, time::Duration};
 
@@ -9,8 +9,8 @@ use crate::support::programs;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A `fake-host` whose sidecar is this program, and is asked to stop by this request.
-#[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+/// Starts a `fake-host` with this program as its sidecar, and with this stop request.
+#[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
 async fn ready(
     tree: &ProcessTree,
     reports: &ReportServer,
@@ -34,7 +34,7 @@ async fn ready(
     host
 }
 
-/// A server in Python that ignores SIGTERM, and tells the test `stopped` when it is asked as `stops` says.
+/// A server in Python that ignores SIGTERM. The code `stops` lets it report `stopped` to the test.
 fn server(stops: &str) -> String {
     const SERVER: &str = r#"
 import os, signal, socket, sys, threading
@@ -85,25 +85,25 @@ fn by_an_http_request() {
 
 #[test]
 fn by_the_signal_if_the_http_request_is_refused() {
-    // SIGTERM is the signal that is not declared otherwise.
+    // SIGTERM is the default signal.
     run(stops_by("http POST /unknown", "signal.signal(signal.SIGTERM, lambda *_: stopped())"));
 }
 
 #[test]
 fn the_leader_before_its_workers() {
     run(async {
-        let (tree, reports, told) =
+        let (tree, reports, workers) =
             (ProcessTree::new(programs().sidecar), ReportServer::new().await, ReportServer::new().await);
-        let port = told.port();
+        let port = workers.port();
         let steps = format!(
             "listen ok fork report {port} worker park ; announce term report {port} stopping wait exit 0"
         );
         let sidecar = programs().sidecar;
         let program: Vec<_> = [sidecar.to_str().unwrap()].into_iter().chain(steps.split(' ')).collect();
         let mut host = ready(&tree, &reports, HOUR, None, &program).await;
-        let worker = told.wait_for("worker").await;
+        let worker = workers.wait_for("worker").await;
         host.kill().await.unwrap();
-        let mut leader = told.wait_for("stopping").await;
+        let mut leader = workers.wait_for("stopping").await;
         assert_eq!(tree.sidecars().len(), 2, "{:?}", tree.sidecars());
         leader.resume().await;
         worker.wait_death().await;
@@ -113,20 +113,21 @@ fn the_leader_before_its_workers() {
 #[test]
 fn the_workers_of_a_leader_that_stays_after_half_of_the_grace_period() {
     run(async {
-        let (tree, reports, told) =
+        let (tree, reports, workers) =
             (ProcessTree::new(programs().sidecar), ReportServer::new().await, ReportServer::new().await);
-        let port = told.port();
+        let port = workers.port();
         let steps = format!("listen ok fork term report {port} asked exit 0 ; ignore-term announce park");
         let sidecar = programs().sidecar;
         let program: Vec<_> = [sidecar.to_str().unwrap()].into_iter().chain(steps.split(' ')).collect();
-        let grace = Duration::from_secs(2);
+        // The worker must report within the second half.
+        let grace = Duration::from_secs(8);
         let mut host = ready(&tree, &reports, grace, None, &program).await;
         let leader = tree.sidecars();
         host.kill().await.unwrap();
-        told.wait_for("asked").await;
+        workers.wait_for("asked").await;
         assert!(
             leader.iter().any(|it| tree.sidecars().iter().any(|now| now.pid == it.pid)),
-            "the leader has its time"
+            "the leader was killed before the end of the grace period"
         );
     });
 }

@@ -1,4 +1,5 @@
-//! The leader is asked first, by its declared request; the rest follows when it has ended, or after half of the grace period.
+//! A stop asks the leader first, by its declared request. The other processes are asked when the leader has ended, or after half
+//! of the grace period.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::support::tree;
 const CODE_0: Exit = Exit::with_code(0);
 const CODE_7: Exit = Exit::with_code(7);
 
-/// A server in Python that ignores SIGTERM, and exits with 7 as `stops` says.
+/// A server in Python that ignores SIGTERM. The code `stops` lets it exit with 7.
 fn server(tree: &ProcessTree, stops: &str) -> Program {
     const SERVER: &str = r#"
 import os, signal, sys, threading
@@ -58,7 +59,7 @@ fn the_leader_is_asked_before_its_workers() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let port = reports.port();
-        // SIGTERM kills the worker. It ends by that signal only after the leader.
+        // SIGTERM kills the worker. It must not die before the leader.
         let steps =
             format!("fork report {port} worker park ; announce term report {port} stopping wait exit 0");
         let (supervisor, _) =
@@ -79,7 +80,7 @@ fn the_workers_of_a_leader_that_stays_are_asked_after_half_of_the_grace_period()
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let port = reports.port();
-        // The leader counts the signals that it gets: a second one would end it with 9.
+        // A second signal would end the leader with status 9.
         let leader = "import os, signal, sys, time\n\
              def asked(*_):\n\
              \tsignal.signal(signal.SIGTERM, lambda *_: os._exit(9))\n\
@@ -87,7 +88,8 @@ fn the_workers_of_a_leader_that_stays_are_asked_after_half_of_the_grace_period()
              os.system(f'$FAKE listen ok announce term report {sys.argv[1]} asked exit 0 &')\n\
              while True: signal.pause()";
         let program = tree.program("python3").args(["-c", leader, &port.to_string()]);
-        let (supervisor, _) = Supervisor::start(tree.spec(program).grace(Duration::from_millis(800)));
+        // The worker must report within the second half.
+        let (supervisor, _) = Supervisor::start(tree.spec(program).grace(Duration::from_secs(8)));
         supervisor.ready().await.unwrap();
         let stop = tokio::spawn(async move { supervisor.stop().await });
         reports.wait_for("asked").await.wait_death().await;
@@ -100,7 +102,7 @@ fn the_workers_of_a_leader_that_stays_are_asked_after_half_of_the_grace_period()
 fn a_server_in_a_pipeline_keeps_its_reader_until_it_has_stopped() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
-        // The shell dies of SIGTERM at once. The server writes when it stops, and would die without cat.
+        // SIGTERM kills the shell at once. The server writes when it stops, and SIGPIPE would kill it without cat.
         let server = "import os, signal, socket, sys\n\
              test = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
              def stop(*_):\n\
