@@ -40,8 +40,8 @@ fn a_program_that_never_becomes_ready_is_125_with_the_reason() {
             ("", "out BACKEND_PORT:0\\n exit 1", "which is not a valid announcement"),
             ("--ready-timeout 200ms", "park", "announced no port within 200 ms"),
             // Both fail at once: the default limit of the start is a minute.
-            ("--private", "listen ok announce park", "\"private\": false"),
-            ("--private", "listen 404 announce park", "\"private\": false"),
+            ("--private", "listen ok announce park", "turn `private` off"),
+            ("--private", "listen 404 announce park", "turn `private` off"),
             ("--ready-timeout 1h --health /up", "listen /health announce exit 1", "exited with code 1"),
         ] {
             let tree = tree();
