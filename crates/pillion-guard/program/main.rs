@@ -161,7 +161,7 @@ impl Guard {
                     Some(b'G') => self.ask_rest(),
                     Some(b'K') => {
                         self.kill();
-                        deadlines.kill = Some(now);
+                        deadlines.kill = Some(Instant::now());
                     }
                     Some(b'H') => {
                         self.http_stop = read_message().and_then(|message| HttpStop::parse(&message));
@@ -170,6 +170,8 @@ impl Guard {
                     Some(_) => {}
                     None => {
                         connected = false;
+                        // The wait may have lasted for hours: the grace period starts now.
+                        let now = Instant::now();
                         deadlines.ask_rest = now.checked_add(grace / 2);
                         deadlines.kill = deadlines.kill.or_else(|| now.checked_add(grace));
                         self.ask_leader_by_http_or_else();

@@ -69,6 +69,8 @@ fn a_checkpoint_without_end_is_killed_at_the_deadline() {
         // Long enough for the report.
         let grace = Duration::from_secs(3);
         let mut host = FakeHost::ready(&reports, grace, &steps).await;
+        // The time that passes here is the condition itself: the grace period starts with the app's death, not before.
+        tokio::time::sleep(grace).await;
         let killed = Instant::now();
         host.child.kill().await.unwrap();
         reports.wait_for("checkpoint").await.wait_death().await;
