@@ -30,8 +30,8 @@ pub use report_server::{ReportServer, Reporter};
 
 use std::{env, future::Future, io, path::PathBuf, time::Duration};
 
-/// The time after which a test counts as hanging. No step of a test is expected to take this long, even on a busy machine.
-pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time after which a test counts as hanging. The slowest test takes 50 s with both cores of a machine busy.
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Runs the body of a test on a runtime with one worker thread. The test fails if the body takes longer than
 /// [`TEST_TIMEOUT`].
