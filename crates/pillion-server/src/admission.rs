@@ -169,7 +169,7 @@ fn head(parts: &Parts) -> Head<'_> {
 /// Removes the token from a request, so that no handler and no middleware can log it. Returns whether the response has to
 /// choose [`SUBPROTOCOL`] if the handler chooses none.
 fn hide_token(parts: &mut Parts, has_token: bool) -> bool {
-    // Meant for a proxy (RFC 9110, section 11.7.2), and there is none in front of a sidecar.
+    // Credentials for a proxy (RFC 9110, section 11.7.2), which no handler needs.
     parts.headers.remove(PROXY_AUTHORIZATION);
     if has_token {
         parts.headers.remove(AUTHORIZATION);

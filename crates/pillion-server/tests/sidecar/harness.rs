@@ -21,8 +21,13 @@ use crate::test_sidecar;
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn block_on(test: impl Future<Output = ()>) {
+    block_on_within(LIMIT, test);
+}
+
+/// Runs a test that may take longer than the others.
+pub(crate) fn block_on_within(limit: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { timeout(LIMIT, test).await.expect("the test ends within its time limit") });
+    runtime.block_on(async { timeout(limit, test).await.expect("the test ends within its time limit") });
 }
 
 /// The sidecar without variables of a host, and with `/dev/null` as stdin.

@@ -35,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_request_between_two_runs_waits_and_succeeds,
         a_sidecar_on_a_socket_holds_no_network_socket,
         a_sidecar_that_ignores_the_socket_is_reached_by_its_port,
+        a_private_sidecar_that_ignores_the_socket_fails_to_start,
         announcing_a_socket_that_was_not_passed_does_not_count,
     ];
     // Only root can switch to another user.
@@ -230,6 +231,24 @@ async fn a_sidecar_that_ignores_the_socket_is_reached_by_its_port() {
     assert!(notice.contains("did not take the listener that it was handed: it has a port"), "{notice}");
     let access = supervisor.access().await.unwrap();
     assert_eq!(get(&access, "/hits", TOKEN).await.0, 200);
+    let _ = supervisor.stop().await;
+}
+
+async fn a_private_sidecar_that_ignores_the_socket_fails_to_start() {
+    // As above, and private: the port that the sidecar opens must not be used.
+    let script = format!("\"$0\" {BE_THE_SIDECAR}; exit");
+    let wrapper = || {
+        let program = env::current_exe().unwrap();
+        Program::new("sh").args(["-c", &script]).arg(program).transport(Transport::Local).private(true)
+    };
+    let (supervisor, _events) = Supervisor::start(Spec::run("wrapped", wrapper()));
+    let failure = supervisor.ready().await.unwrap_err();
+    assert!(failure.message.contains("did not take its local socket"), "{failure:?}");
+    assert!(supervisor.access().await.is_err());
+    let _ = supervisor.stop().await;
+    // A declaration may allow the port.
+    let (supervisor, _events) = Supervisor::start(Spec::run("wrapped", wrapper().port_fallback(true)));
+    assert!(supervisor.ready().await.unwrap().port.is_some());
     let _ = supervisor.stop().await;
 }
 

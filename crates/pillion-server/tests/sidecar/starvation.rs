@@ -1,17 +1,27 @@
 //! Clients without the token cannot take the connections of clients with it, and early answers reach their clients.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    env,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use libtest_mimic::Trial;
+use pillion::{Liveness, Program, Spec, State, Supervisor};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
-    harness::{RunningSidecar, TestConnection, sidecar},
-    test_sidecar::LIMITS,
+    harness::{RunningSidecar, TestConnection, block_on_within, sidecar},
+    test_sidecar::{ARGUMENT, LIMITS},
     token::TOKEN,
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    trials![
+    let mut all = trials![
         silent_connections_do_not_keep_out_the_app,
         refused_requests_do_not_keep_out_the_app,
         a_refusal_closes_a_connection_without_the_token,
@@ -22,13 +32,23 @@ pub(crate) fn trials() -> Vec<Trial> {
         the_503_reaches_a_client_that_sends_its_whole_body_first,
         a_client_that_half_closes_at_once_gets_its_answer,
         the_handler_of_a_client_that_is_gone_is_dropped,
-    ]
+        a_starved_private_sidecar_is_not_restarted,
+    ];
+    let name = concat!(module_path!(), "::a_quarter_of_an_hour_of_starvation_restarts_nothing");
+    let soak = Trial::test(name, || {
+        block_on_within(2 * SOAK, a_quarter_of_an_hour_of_starvation_restarts_nothing());
+        Ok(())
+    });
+    all.push(soak.with_ignored_flag(true));
+    all
 }
 
 /// More connections than the sidecar serves and rejects at the same time.
 const HELD: usize = 256 + 64 + 30;
 /// How often the test opens a new connection for the app while others hold theirs.
 const ROUNDS: usize = 8;
+/// The duration of the soak.
+const SOAK: Duration = Duration::from_secs(15 * 60);
 
 async fn private(limits: &str) -> RunningSidecar {
     RunningSidecar::start(sidecar().env("PILLION_TOKEN", TOKEN).env(LIMITS, limits)).await
@@ -177,4 +197,55 @@ async fn the_handler_of_a_client_that_is_gone_is_dropped() {
     connection.send(with_token("GET /never")).await;
     connection.finish_sending().await;
     assert_eq!(connection.rest().await, "");
+}
+
+/// Others hold their connections to a supervised sidecar, until `done`: the app's own requests are answered, and the supervisor
+/// restarts nothing. Every second connection sends a request that the sidecar refuses.
+async fn assert_not_restarted(liveness: Option<Liveness>, done: impl Fn(usize) -> bool) {
+    let program = Program::new(env::current_exe().unwrap()).arg(ARGUMENT).private(true);
+    let mut spec = Spec::run("starved", program);
+    if let Some(liveness) = liveness {
+        spec = spec.liveness(liveness);
+    }
+    let (supervisor, _events) = Supervisor::start(spec);
+    let port = supervisor.ready().await.unwrap().port.unwrap();
+    let token = supervisor.access().await.unwrap().token.unwrap();
+    let (pid, addr) = (supervisor.status().pid, SocketAddr::from(([127, 0, 0, 1], port.get())));
+    let mut held = VecDeque::new();
+    let mut round = 0;
+    while !done(round) {
+        for number in 0..HELD {
+            let mut other = TcpStream::connect(addr).await.unwrap();
+            if number % 2 == 0 {
+                // The sidecar may already have evicted the connection.
+                let _ = other.write_all(format!("GET / HTTP/1.1\r\nHost: {addr}\r\n\r\n").as_bytes()).await;
+            }
+            held.push_back(other);
+            if held.len() > HELD {
+                held.pop_front();
+            }
+        }
+        let mut app = TcpStream::connect(addr).await.unwrap();
+        let headers =
+            format!("Host: {addr}\r\nAuthorization: Bearer {}\r\nConnection: close", token.reveal());
+        app.write_all(format!("GET /hits HTTP/1.1\r\n{headers}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        app.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "round {round}: {answer}");
+        round += 1;
+    }
+    let status = supervisor.status();
+    assert_eq!((status.state, status.pid, status.restarts), (State::Ready, pid, 0));
+    let _ = supervisor.stop().await;
+}
+
+async fn a_starved_private_sidecar_is_not_restarted() {
+    let liveness = Liveness::new(Duration::from_secs(1), 60);
+    assert_not_restarted(Some(liveness), |round| round == ROUNDS).await;
+}
+
+/// Takes 15 minutes, with the default liveness check. Run it with `--ignored`.
+async fn a_quarter_of_an_hour_of_starvation_restarts_nothing() {
+    let start = Instant::now();
+    assert_not_restarted(None, |_| start.elapsed() > SOAK).await;
 }

@@ -3,6 +3,7 @@
 //! | what the monitor sees | the verdict |
 //! | --- | --- |
 //! | an HTTP answer, however late | healthy, or degraded if the status is not 2xx |
+//! | the server accepts the connection and closes it without an answer | degraded |
 //! | no answer, and the run uses the processor | busy: degraded, up to [`Liveness::busy_limit`] |
 //! | no answer, and the run does not work | hung after `interval` × `tolerance` |
 //! | refused connections, and the run does not work | hung after 5 probes, a second apart, or `tolerance` if that is more |
@@ -131,8 +132,9 @@ impl LivenessMonitor {
                 self.reset();
                 Some(LivenessResult::Healthy)
             }
-            // A server that answers with an error is alive.
-            Err(why @ NotReady::Status(_)) => {
+            // A server that answers with an error is alive. So is one that closes the connection: the system accepts
+            // connections for a process that hangs, but does not close them.
+            Err(why @ (NotReady::Status(_) | NotReady::NotHttp(_))) => {
                 self.reset();
                 Some(LivenessResult::Degraded(Some(why)))
             }
@@ -361,5 +363,17 @@ mod tests {
         assert_eq!(judge(&mut monitor, 0), Some(LivenessResult::Degraded(None)));
         tokio::time::advance(INTERVAL).await;
         assert_eq!(judge(&mut monitor, 0), Some(LivenessResult::Hung(HangReason::Silent)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_the_server_closes_without_an_answer_never_mean_hung() {
+        let (listener, mut monitor) = silent();
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        for _ in 0..20 {
+            let result = monitor.next().await;
+            assert!(matches!(result, LivenessResult::Degraded(_)), "{result:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pillion_protocol::health::DEFAULT_PATH;
+use pillion_protocol::{ListenAddr, health::DEFAULT_PATH};
 
 use crate::{
     health::{liveness::HangReason, probe::NotReady},
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct StartDiagnostics {
     /// A sentence about the last line that was almost an announcement.
     pub(crate) misannounced: Option<String>,
+    /// The port that a sidecar announced although its declaration demands the local socket.
+    pub(crate) refused_port: Option<ListenAddr>,
     /// Why the last health request found the sidecar not ready.
     pub(crate) not_ready: Option<NotReady>,
     /// How the sidecar showed that it hangs.
@@ -151,6 +153,13 @@ fn exited_early(name: &str, exit: Option<Exit>, step: Step, diagnostics: &StartD
 
 fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String {
     let (name, limit) = (&spec.name, duration(spec.ready_timeout));
+    if let Some(addr) = diagnostics.refused_port {
+        return format!(
+            "{name} announced {addr} and did not take its local socket. A private sidecar with the local transport must not \
+             open a port, because every program on this machine can connect to a port. Let the sidecar take the listener, as \
+             rule 6 of the protocol says and pillion-server does, or declare the TCP transport"
+        );
+    }
     match step {
         Step::Launching | Step::Announcing => format!(
             "{name} announced no port within {limit}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \

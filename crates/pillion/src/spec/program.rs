@@ -31,6 +31,7 @@ pub struct Program {
     pub(crate) handover: bool,
     pub(crate) transport: Transport,
     pub(crate) private: bool,
+    pub(crate) port_fallback: Option<bool>,
     pub(crate) stop: StopRequest,
 }
 
@@ -61,6 +62,7 @@ impl Program {
             handover: false,
             transport: Transport::default(),
             private: false,
+            port_fallback: None,
             stop: StopRequest::default(),
         }
     }
@@ -129,7 +131,7 @@ impl Program {
     /// With [`Transport::Local`] the supervisor hands over a Unix domain socket (this implies [`handover`](Self::handover)). No
     /// port is open, and other users of the machine cannot connect. The URL is `pillion://localhost`; send requests over
     /// [`Access::connect`](crate::Access::connect). The sidecar must take such a listener and announce `BACKEND_SOCKET:3`, as
-    /// servers on `pillion-server` do. If it announces a port instead, the supervisor uses that port and publishes a notice.
+    /// servers on `pillion-server` do. If it announces a port instead, [`port_fallback`](Self::port_fallback) decides.
     ///
     /// On Linux and macOS this needs a guard; without one the sidecar chooses a port itself. On Windows it is a named pipe: the
     /// sidecar creates it under the name in `PILLION_PIPE` and announces `BACKEND_SOCKET:pipe`. The name changes with each run,
@@ -145,6 +147,22 @@ impl Program {
     pub fn stop(mut self, request: StopRequest) -> Self {
         self.stop = request;
         self
+    }
+
+    /// Sets whether a sidecar with [`Transport::Local`] may announce a port instead of taking its socket or pipe. The default is
+    /// `false` for a [`private`](Self::private) sidecar, and `true` otherwise.
+    ///
+    /// With `true` the supervisor uses the port and publishes a notice. With `false` the start fails, because every program on
+    /// the machine can connect to a port.
+    #[must_use]
+    pub fn port_fallback(mut self, port_fallback: bool) -> Self {
+        self.port_fallback = Some(port_fallback);
+        self
+    }
+
+    /// Whether the sidecar may announce a port although its transport is local.
+    pub(crate) fn may_use_port(&self) -> bool {
+        self.port_fallback.unwrap_or(!self.private)
     }
 
     /// Sets whether the sidecar answers this app alone. The default is `false`, because a private sidecar must keep rule 5 of the

@@ -306,11 +306,23 @@ impl Driver {
                 ),
                 (Lifecycle::Starting(_), None) => {
                     self.check_listener_taken(addr);
-                    self.dispatch(Event::Announced(addr));
+                    if self.refuses_port(addr) {
+                        // The sidecar will not move to its socket, so waiting for the time limit is useless.
+                        self.run.diagnostics.refused_port = Some(addr);
+                        self.dispatch(Event::Expired);
+                    } else {
+                        self.dispatch(Event::Announced(addr));
+                    }
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Whether this address is a port, and the declaration demands the local socket.
+    fn refuses_port(&self, announced: ListenAddr) -> bool {
+        let Launch::Run(program) = &self.spec.launch else { return false };
+        announced.port().is_some() && program.transport == Transport::Local && !program.may_use_port()
     }
 
     /// Checks that the announced address is that of the handed-over listener.
