@@ -23,11 +23,11 @@ use tokio::{
 use crate::Limits;
 
 /// How long a lingering close may take altogether.
-const LINGER_TIME: Duration = Duration::from_secs(30);
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(30);
 /// How long a lingering close waits for the next bytes.
 const LINGER_IDLE_TIME: Duration = Duration::from_secs(2);
 /// How many bytes a lingering close discards.
-const LINGER_BYTES: u64 = 256 << 20;
+pub(crate) const LINGER_BYTES: u64 = 256 << 20;
 
 /// The state of the current exchange. Admission and stream share it; one connection has one exchange at a time.
 #[derive(Debug, Default)]

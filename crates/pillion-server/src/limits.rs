@@ -100,3 +100,41 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_stream::{LINGER_BYTES, LINGER_TIME};
+
+    /// A page of `docs`, with line breaks as spaces.
+    fn page(name: &str) -> String {
+        let page = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(page).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_documents_state_the_default_limits() {
+        let limits = Limits::default();
+        let (token, head) = (limits.first_token_timeout.as_secs(), limits.head_timeout.as_secs());
+        let threats = page("threat-model.md");
+        for sentence in [
+            format!("a connection that has not shown the token is closed after {token} s"),
+            format!("the sidecar closes each one after {token} s or after its first refusal"),
+            format!("| no token within {token} s of the connection |"),
+            format!("| a head of more than {} KiB, or more than 100 headers |", limits.head_bytes >> 10),
+            format!("| no complete head, or an idle connection, for {head} s |"),
+            format!("| an unread response, without the token, for {} s |", limits.write_timeout.as_secs()),
+            format!("| a body of more than {} MiB |", limits.body_bytes >> 20),
+            format!("| more than {} connections |", limits.connections),
+            format!(
+                "discards up to {} MiB of the body, for up to {} s",
+                LINGER_BYTES >> 20,
+                LINGER_TIME.as_secs()
+            ),
+        ] {
+            assert!(threats.contains(&sentence), "docs/threat-model.md does not say {sentence:?}");
+        }
+        let sentence = format!("if it shows no token within {token} s");
+        assert!(page("protocol.md").contains(&sentence), "docs/protocol.md does not say {sentence:?}");
+    }
+}
