@@ -120,6 +120,8 @@ struct LivenessProbe {
     interval_ms: Option<NonZeroU64>,
     /// How many probes may go without a response before the sidecar counts as hung.
     tolerance: Option<NonZeroU32>,
+    /// How long the sidecar may use the processor without a response before it counts as hung, in milliseconds (Linux).
+    busy_limit_ms: Option<NonZeroU64>,
 }
 
 /// An invalid declaration.
@@ -215,12 +217,16 @@ impl From<RestartLimitConfig> for pillion::RestartLimit {
 
 impl From<LivenessConfig> for Option<pillion::Liveness> {
     fn from(liveness: LivenessConfig) -> Self {
-        let LivenessConfig::Probe(LivenessProbe { interval_ms, tolerance }) = liveness else { return None };
+        let LivenessConfig::Probe(LivenessProbe { interval_ms, tolerance, busy_limit_ms }) = liveness else {
+            return None;
+        };
         let default = pillion::Liveness::default();
-        Some(pillion::Liveness::new(
+        let liveness = pillion::Liveness::new(
             interval_ms.map_or(default.interval, |ms| Duration::from_millis(ms.get())),
             tolerance.map_or(default.tolerance, NonZeroU32::get),
-        ))
+        );
+        let busy_limit = busy_limit_ms.map_or(default.busy_limit, |ms| Duration::from_millis(ms.get()));
+        Some(liveness.with_busy_limit(busy_limit))
     }
 }
 
@@ -247,7 +253,7 @@ impl<'de> Deserialize<'de> for LivenessConfig {
             type Value = LivenessConfig;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("false, or an object with intervalMs and tolerance")
+                f.write_str("false, or an object with intervalMs, tolerance and busyLimitMs")
             }
 
             fn visit_bool<E: de::Error>(self, on: bool) -> Result<LivenessConfig, E> {

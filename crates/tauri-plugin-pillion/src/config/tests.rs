@@ -56,10 +56,13 @@ fn omitted_fields_have_the_supervisors_defaults() {
     assert_eq!(pillion::RestartLimit::from(none.restart_limit), pillion::RestartLimit::default());
     assert_eq!(Option::from(none.liveness), Some(pillion::Liveness::default()));
 
-    let some = sidecar(&json!({ "restartLimit": { "windowMs": 1500 }, "liveness": { "tolerance": 9 } }));
+    let some = sidecar(
+        &json!({ "restartLimit": { "windowMs": 1500 }, "liveness": { "tolerance": 9, "busyLimitMs": 7000 } }),
+    );
     let (window, interval) = (Duration::from_millis(1500), pillion::Liveness::default().interval);
     assert_eq!(pillion::RestartLimit::from(some.restart_limit), pillion::RestartLimit::new(4, window));
-    assert_eq!(Option::from(some.liveness), Some(pillion::Liveness::new(interval, 9)));
+    let liveness = pillion::Liveness::new(interval, 9).with_busy_limit(Duration::from_secs(7));
+    assert_eq!(Option::from(some.liveness), Some(liveness));
     assert_eq!(Option::<pillion::Liveness>::from(sidecar(&json!({ "liveness": false })).liveness), None);
 }
 
