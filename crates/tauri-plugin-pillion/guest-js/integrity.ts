@@ -10,6 +10,9 @@ const ALGORITHMS = ["sha256", "sha384", "sha512"];
 export async function checkIntegrity(response: Response, metadata: string): Promise<Response> {
   const digests = strongest(metadata);
   if (digests.length === 0) return response;
+  if (!globalThis.crypto?.subtle) {
+    throw new TypeError("this page cannot check the integrity of a response: it is not a secure context");
+  }
   const body = await response.arrayBuffer();
   for (const { algorithm, digest } of digests) {
     const hash = await crypto.subtle.digest(algorithm.replace("sha", "SHA-"), body);

@@ -129,15 +129,14 @@ async function exchange(
   const hasNoBody = NULL_BODY_STATUS.has(status) || requestHead.method === "HEAD";
   if (hasNoBody && !head.ended) cancel(id);
   const headers = new Headers(head.headers);
-  let response: Response;
+  const content = head.ended || hasNoBody ? body : bodyStream(id, body, signal);
   try {
-    const content = head.ended ? body : bodyStream(id, body, signal);
-    response = new Response(hasNoBody ? null : decodeContent(content, headers), { status, headers });
+    const response = new Response(hasNoBody ? null : decodeContent(content, headers), { status, headers });
+    return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
   } catch (error) {
-    if (!head.ended) cancel(id);
+    if (content instanceof ReadableStream) await content.cancel();
     throw error;
   }
-  return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
 }
 
 /** A response body that begins with `start`. It asks the app for at most one chunk ahead of the reader. */
