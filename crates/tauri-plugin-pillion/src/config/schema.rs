@@ -68,6 +68,16 @@ fn plain(rustdoc: &str) -> String {
         plain.push('`');
         plain.push_str(&rest.map_or(part, |(_, rest)| rest).replace("[`", "`"));
     }
+    // `[text](crate::Item)` becomes `text`.
+    while let Some(target) = plain.find("](crate::") {
+        let (Some(start), Some(length)) = (plain[..target].rfind('['), plain[target..].find(')')) else {
+            break;
+        };
+        plain.replace_range(target..=target + length, "");
+        plain.remove(start);
+    }
+    // schemars joins the lines of a list.
+    let plain = plain.replace(". - ", ".\n- ").replace("; - ", ";\n- ");
     // The values of the constants that the descriptions name.
     let constants = [
         ("`Spec::DEFAULT_GRACE`", Spec::DEFAULT_GRACE),
