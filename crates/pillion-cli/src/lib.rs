@@ -1,5 +1,6 @@
 //! The `pillion` command as a library, so that tests and other front ends can run the same code.
 
+mod interrupts;
 mod report;
 mod run;
 

@@ -1,24 +1,40 @@
 //! `pillion run`: supervises a program in a terminal.
 
-use std::{ffi::OsString, io, path::Path, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    io,
+    path::Path,
+    process::ExitCode,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use pillion::{
     Events, Exit, FailureKind, Inherit, Program, Restart, SidecarEvent, Spec, State, Status, StopHttp,
     StopRequest, StopScope, StopSignal, Supervisor,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 
-use crate::report::{Json, Report, Terminal};
+use crate::{
+    interrupts::interrupts,
+    report::{Json, Report, Terminal},
+};
 
 /// Supervise a program: wait until it is ready, show its output, stop it on Ctrl-C.
 ///
 /// Ready means that the program announced its port on stdout and that GET on the health path answered 2xx. To stop the
 /// program, `pillion run` closes its stdin and sends it SIGTERM (see the --stop options). Its other processes get the signal when
 /// the program has ended, or after half of the grace period. What is left after the grace period is killed. A second Ctrl-C
-/// kills at once.
+/// kills at once. A signal that the caller ignores, as nohup(1) does, stays ignored.
 ///
-/// The program inherits the environment of this terminal, except PORT, HOST and variables that belong to one process alone;
+/// The stdin of the program is a pipe that stays open and empty until `pillion run` stops the program or is killed: the
+/// program learns from its end that it must stop. What you type into `pillion run` does not reach the program.
+///
+/// The program inherits the environment of this terminal, except PORT, HOST, HOSTNAME and variables that belong to one process alone;
 /// set those with env(1).
 ///
 /// Exit status: that of the program (of its last run, if it was restarted), 128+n if signal n ended it, 125 if it never
@@ -100,16 +116,49 @@ fn path(text: &str) -> Result<String, &'static str> {
 }
 
 pub(crate) fn main(args: Args) -> ExitCode {
-    // The worker thread runs the supervisor: it must drain the output while this thread waits for a slow terminal.
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            anstream::eprintln!("pillion: cannot start the async runtime: {error}");
-            return ExitCode::from(NEVER_READY);
+    match start_runtime() {
+        Ok((runtime, end)) => {
+            let report: Box<dyn Report> =
+                if args.json { Box::new(Json) } else { Box::new(Terminal::default()) };
+            let code = runtime.block_on(supervise(args, report));
+            drop(end);
+            code
         }
+        Err(error) => {
+            anstream::eprintln!(
+                "pillion: cannot start the async runtime: {error}; raise the limit of processes and threads (ulimit -u)"
+            );
+            ExitCode::from(NEVER_READY)
+        }
+    }
+}
+
+/// Starts a thread that runs the supervisor: it must drain the output while the main thread waits for a slow terminal. The runtime
+/// is of one thread, because a runtime that cannot start its workers panics.
+fn start_runtime() -> io::Result<(Handle, RuntimeEnd)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let (end, ended) = oneshot::channel();
+    let run = move || {
+        let _ = runtime.block_on(ended);
     };
-    let report: Box<dyn Report> = if args.json { Box::new(Json) } else { Box::new(Terminal::default()) };
-    runtime.block_on(supervise(args, report))
+    let thread = thread::Builder::new().name("supervisor".to_owned()).spawn(run)?;
+    Ok((handle, RuntimeEnd { end: Some(end), thread: Some(thread) }))
+}
+
+/// Ends the runtime when it is dropped, and waits for its thread.
+struct RuntimeEnd {
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for RuntimeEnd {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 async fn supervise(args: Args, mut report: Box<dyn Report>) -> ExitCode {
@@ -210,25 +259,4 @@ fn exit_status(status: &Status) -> ExitCode {
         // The supervisor abandoned a process that did not die.
         Some(_) | None => ExitCode::FAILURE,
     }
-}
-
-/// The signals with which a terminal or an init system ends a program.
-#[cfg(unix)]
-fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (sender, receiver) = mpsc::unbounded_channel();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()] {
-        let (mut signal, sender) = (signal(kind)?, sender.clone());
-        tokio::spawn(async move { while signal.recv().await.is_some() && sender.send(()).is_ok() {} });
-    }
-    Ok(receiver)
-}
-
-/// Ctrl-C. A closing console ends this program, and with it the job object.
-#[cfg(windows)]
-fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let mut ctrl_c = tokio::signal::windows::ctrl_c()?;
-    tokio::spawn(async move { while ctrl_c.recv().await.is_some() && sender.send(()).is_ok() {} });
-    Ok(receiver)
 }

@@ -6,7 +6,8 @@
 //! | `55%\rBACKEND_PORT:4242\n` | port 4242: a terminal shows only this part of the line |
 //! | `BACKEND_PORT:4242` and then the end of the stream | not an announcement: [`Announcement::Unfinished`] |
 //! | port 0, 65536, `+80`, `080`, empty, spaces, letters | not an announcement: [`Announcement::Malformed`] |
-//! | ` BACKEND_PORT:1`, `backend_port:1`, `x BACKEND_PORT:1` | an ordinary line |
+//! | `\u{feff}BACKEND_PORT:4242\n`, `\x1b[32mBACKEND_PORT:4242\x1b[0m\n` | port 4242: a byte-order mark and colours (SGR) around the line do not count |
+//! | ` BACKEND_PORT:1`, `backend_port:1`, `x BACKEND_PORT:1`, `BACKEND_PORT=1` | an ordinary line; [`NearMiss`] explains it if the start fails |
 //! | invalid UTF-8 before the line | ordinary lines; the host reads on |
 //! | noise without a newline, of any length | one cut line; the host reads on in bounded memory |
 //! | `BACKEND_SOCKET:3\n` (on Windows `BACKEND_SOCKET:pipe\n`) | the socket that the host passed as descriptor 3 (on Windows the pipe that it named) |
@@ -16,9 +17,12 @@
 //! A malformed announcement does not fail the start by itself, because a correct one may follow. The host reports it at
 //! once, and names it as the likely reason if the start fails later.
 
+mod near_miss;
+
 use std::num::NonZeroU16;
 
 use crate::{ListenAddr, framing::Line};
+pub use near_miss::NearMiss;
 
 /// The prefix of the announcement of a port.
 pub const PREFIX: &str = "BACKEND_PORT:";
@@ -45,7 +49,7 @@ impl Announcement {
     /// Reads a line of stdout. Returns `None` for an ordinary line.
     #[must_use]
     pub fn read(line: &Line<'_>) -> Option<Self> {
-        let visible = line.visible()?;
+        let visible = exact(line.visible()?);
         let addr = match visible.strip_prefix(SOCKET_PREFIX.as_bytes()) {
             Some(listener) => (listener == LISTENER.as_bytes()).then_some(ListenAddr::Local),
             None => parse_port(visible.strip_prefix(PREFIX.as_bytes())?).map(ListenAddr::Tcp),
@@ -57,6 +61,26 @@ impl Announcement {
             None => Self::Malformed(text()),
         })
     }
+}
+
+/// The visible part of a line without a byte-order mark before it and colours around it (ECMA-48 SGR: `ESC [ 1;32 m`). Some shells
+/// and loggers add them to every line.
+fn exact(mut visible: &[u8]) -> &[u8] {
+    while let Some(rest) = visible.strip_prefix("\u{feff}".as_bytes()).or_else(|| strip_sgr_prefix(visible)) {
+        visible = rest;
+    }
+    while let Some(escape) = visible.iter().rposition(|byte| *byte == 0x1b)
+        && strip_sgr_prefix(&visible[escape..]).is_some_and(<[u8]>::is_empty)
+    {
+        visible = &visible[..escape];
+    }
+    visible
+}
+
+fn strip_sgr_prefix(bytes: &[u8]) -> Option<&[u8]> {
+    let sequence = bytes.strip_prefix(b"\x1b[")?;
+    let end = sequence.iter().position(|byte| !byte.is_ascii_digit() && *byte != b';' && *byte != b':')?;
+    (sequence[end] == b'm').then_some(&sequence[end + 1..])
 }
 
 /// Parses a port in plain decimal: no sign, no spaces, no leading zeros, from 1 to 65535.
@@ -108,6 +132,9 @@ mod tests {
             b"hello\nBACKEND_PORT:4242\nbye\n",
             b"55%\r99%\rBACKEND_PORT:4242\n",
             b"\xff\xfe\nBACKEND_PORT:4242\n",
+            b"\xef\xbb\xbfBACKEND_PORT:4242\n",
+            b"\x1b[0m\x1b[1;38:5:2mBACKEND_PORT:4242\x1b[0m\x1b[m\r\n",
+            b"\x1b[1m\xef\xbb\xbfBACKEND_PORT:4242\n",
         ] {
             assert_eq!(read(stream), [port(4242)], "{}", stream.escape_ascii());
         }
@@ -129,9 +156,23 @@ mod tests {
 
     #[test]
     fn a_prefix_without_a_valid_port_is_malformed() {
-        for rest in
-            ["0", "65536", "99999999999", "+80", "-80", "080", "", " 80", "80 ", "80 http", "0x50", "８０"]
-        {
+        for rest in [
+            "\u{1b}[33m80",
+            "80\u{1b}[0",
+            "80\u{feff}",
+            "0",
+            "65536",
+            "99999999999",
+            "+80",
+            "-80",
+            "080",
+            "",
+            " 80",
+            "80 ",
+            "80 http",
+            "0x50",
+            "８０",
+        ] {
             let line = format!("BACKEND_PORT:{rest}");
             assert_eq!(read(format!("{line}\n").as_bytes()), [Announcement::Malformed(line)]);
         }
@@ -165,6 +206,10 @@ mod tests {
             "> BACKEND_PORT:1",
             "BACKEND_PORT 1",
             "BACKEND_PORT:1\rx",
+            "\u{1b}[2KBACKEND_PORT:1",
+            "\u{1b}[32BACKEND_PORT:1",
+            "BACKEND_PORT\u{1b}[0m:1",
+            "\u{1b}[31mx\u{1b}[0mBACKEND_PORT:1",
             "",
         ] {
             assert_eq!(read(format!("{line}\n").as_bytes()), [], "{line:?}");

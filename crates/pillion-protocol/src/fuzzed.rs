@@ -6,7 +6,7 @@ mod shared;
 use std::{ffi::OsString, num::NonZeroU16};
 
 use crate::{
-    Admission, Announcement, Decision, HostEnvironment, LineFramer, ListenAddr, Token,
+    Admission, Announcement, Decision, HostEnvironment, LineFramer, ListenAddr, NearMiss, Token,
     admission::{Field, Head, without_bearer},
     announcement::LISTENER,
     environment::{INSTANCE, PORT, TOKEN},
@@ -43,11 +43,20 @@ pub fn output(bytes: &[u8]) {
                 ListenAddr::Local => format!("BACKEND_SOCKET:{LISTENER}"),
             };
             let sent = String::from_utf8_lossy(sent);
-            let shown = sent.trim_end_matches('\r').rsplit('\r').next();
-            assert_eq!(shown, Some(announced.as_str()));
+            let shown = sent.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default();
+            let (before, after) = shown.split_once(&announced).expect("the line holds its announcement");
+            assert!(is_decoration(&before.replace('\u{feff}', "")) && is_decoration(after), "{shown:?}");
             assert!(at < ends, "an announcement without its newline counted");
         }
     }
+}
+
+/// Whether the text consists of colours alone.
+fn is_decoration(text: &str) -> bool {
+    let mut sequences = text.split("\u{1b}[");
+    let colour =
+        |rest: &str| rest.strip_suffix('m').is_some_and(|codes| codes.bytes().all(|byte| byte < b'<'));
+    sequences.next() == Some("") && sequences.all(colour)
 }
 
 #[derive(Debug, PartialEq)]
@@ -55,13 +64,15 @@ struct Seen {
     bytes: Vec<u8>,
     dropped: u64,
     announcement: Option<Announcement>,
+    near_miss: Option<NearMiss>,
 }
 
 fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
     let (mut framer, mut lines) = (LineFramer::new(LIMIT), Vec::new());
     let mut keep = |line: crate::Line<'_>| {
-        let announcement = Announcement::read(&line);
-        lines.push(Seen { bytes: line.bytes().to_vec(), dropped: line.dropped(), announcement });
+        let (announcement, near_miss) = (Announcement::read(&line), NearMiss::on_stdout(&line));
+        assert!(announcement.is_none() || near_miss.is_none(), "{announcement:?} and {near_miss:?}");
+        lines.push(Seen { bytes: line.bytes().to_vec(), dropped: line.dropped(), announcement, near_miss });
     };
     for chunk in chunks {
         framer.feed(chunk, &mut keep);

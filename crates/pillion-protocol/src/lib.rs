@@ -29,6 +29,7 @@
 
 pub mod admission;
 pub mod announcement;
+mod blocked_ports;
 pub mod defaults;
 pub mod environment;
 pub mod framing;
@@ -41,7 +42,8 @@ mod pipe_name;
 pub mod token;
 
 pub use admission::{Admission, Decision};
-pub use announcement::{Announcement, announcement_line};
+pub use announcement::{Announcement, NearMiss, announcement_line};
+pub use blocked_ports::is_blocked_by_browsers;
 pub use environment::{HostEnvironment, Instance};
 pub use framing::{Line, LineFramer};
 pub use health::Health;

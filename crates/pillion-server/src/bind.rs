@@ -7,19 +7,10 @@ use std::{
     num::NonZeroU16,
 };
 
-use pillion_protocol::ListenAddr;
+use pillion_protocol::{ListenAddr, is_blocked_by_browsers};
 use tokio::net::TcpListener;
 
 use crate::{Error, inherited_listener::InheritedListener};
-
-/// Ports that browsers refuse to call: <https://fetch.spec.whatwg.org/#bad-port>.
-#[rustfmt::skip]
-const BLOCKED_BY_BROWSERS: [u16; 82] = [
-    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
-    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530,
-    531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190,
-    5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
-];
 
 /// A listener that accepts connections.
 #[derive(Debug)]
@@ -95,7 +86,7 @@ async fn choose_callable<L>(
     let mut rejected = Vec::new();
     loop {
         let (listener, port) = next().await?;
-        if !is_blocked(port) {
+        if !is_blocked_by_browsers(port) {
             return Ok((listener, port));
         }
         rejected.push(listener);
@@ -114,13 +105,9 @@ fn with_port(listener: TcpListener) -> io::Result<(TcpListener, NonZeroU16)> {
 }
 
 fn warn_if_blocked(port: NonZeroU16) {
-    if is_blocked(port) {
+    if is_blocked_by_browsers(port) {
         tracing::warn!(port, "browsers and webviews refuse to call this port: choose another port");
     }
-}
-
-fn is_blocked(port: NonZeroU16) -> bool {
-    BLOCKED_BY_BROWSERS.binary_search(&port.get()).is_ok()
 }
 
 /// The command that shows which process listens on `port`.
@@ -137,11 +124,6 @@ pub(crate) fn lookup_command(port: NonZeroU16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_blocked_ports_are_sorted() {
-        assert!(BLOCKED_BY_BROWSERS.is_sorted_by(|a, b| a < b));
-    }
 
     #[tokio::test]
     async fn blocked_ports_are_held_until_a_callable_port_is_found() {

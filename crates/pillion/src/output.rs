@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt, io, sync::Arc};
 
-use pillion_protocol::{Announcement, Line, LineFramer, defaults};
+use pillion_protocol::{Announcement, Line, LineFramer, NearMiss, defaults};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::OutputPipe;
@@ -115,6 +115,8 @@ pub(crate) struct Read {
     pub(crate) lines: Arc<OutputBatch>,
     /// The announcements among the lines. Only stdout carries announcements.
     pub(crate) announcements: Vec<Announcement>,
+    /// The last line that was probably meant as an announcement.
+    pub(crate) near_miss: Option<NearMiss>,
 }
 
 /// Both streams of one process.
@@ -208,22 +210,28 @@ impl fmt::Debug for Source {
 struct Lines {
     batch: OutputBatch,
     announcements: Vec<Announcement>,
+    near_miss: Option<NearMiss>,
 }
 
 impl Lines {
     fn new(stream: Stream) -> Self {
-        Self { batch: OutputBatch::new(stream), announcements: Vec::new() }
+        Self { batch: OutputBatch::new(stream), announcements: Vec::new(), near_miss: None }
     }
 
     fn push(&mut self, line: &Line<'_>) {
-        if self.batch.stream == Stream::Stdout {
-            self.announcements.extend(Announcement::read(line));
-        }
+        let near_miss = match self.batch.stream {
+            Stream::Stdout => {
+                self.announcements.extend(Announcement::read(line));
+                NearMiss::on_stdout(line)
+            }
+            Stream::Stderr => NearMiss::on_stderr(line),
+        };
+        self.near_miss = near_miss.or(self.near_miss.take());
         self.batch.push(line);
     }
 
     fn finish(self) -> Read {
-        Read { lines: Arc::new(self.batch), announcements: self.announcements }
+        Read { lines: Arc::new(self.batch), announcements: self.announcements, near_miss: self.near_miss }
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub(crate) mod environment;
 pub(crate) mod launch;
+pub(crate) mod memory_limit;
 pub(crate) mod spawn_error;

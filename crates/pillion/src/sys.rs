@@ -84,6 +84,11 @@ pub(crate) struct RunProcesses;
 #[cfg(not(target_os = "linux"))]
 impl RunProcesses {
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) fn others(self) -> Vec<String> {
+        Vec::new()
+    }
+
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) fn port_owner(self, _port: std::num::NonZeroU16) -> PortOwner {
         PortOwner::Unknown
     }

@@ -2,7 +2,7 @@
 
 use integration_tests::{ReportServer, run};
 
-use crate::support::{Ended, Pillion, expire, tree};
+use crate::support::{Ended, PILLION, Pillion, expire, tree};
 
 #[test]
 fn the_exit_status_is_that_of_the_program() {
@@ -100,5 +100,57 @@ fn a_restarted_program_keeps_its_port_and_the_last_exit_status_counts() {
         let urls: Vec<_> =
             said.split("is ready at ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
         assert!(urls.len() == 5 && urls.iter().all(|url| *url == urls[0]), "{urls:?}");
+    });
+}
+
+/// Whether this machine lets an unprivileged process mount a file system in its own namespace; containers often do not.
+fn may_mount() -> bool {
+    let mut mount = std::process::Command::new("unshare");
+    mount.args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]);
+    mount.output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_program_on_a_noexec_mount_is_125_and_the_mount_is_named() {
+    if !may_mount() {
+        return eprintln!("not tested: unshare(1) is not allowed here");
+    }
+    run(async {
+        let script = r#"mount -t tmpfs -o noexec none /mnt && cp /bin/true /mnt/program && printf '#!/bin/sh\n' > /mnt/script &&
+            chmod 755 /mnt/script && exec "$@""#;
+        for program in ["/mnt/program", "/mnt/script"] {
+            let tree = tree();
+            let mut unshare = tokio::process::Command::new("unshare");
+            unshare.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", PILLION]);
+            let ended = Pillion::spawn(&tree, unshare, ["run", "--", program]).end().await;
+            assert_eq!(ended.status, 125, "{}", ended.stderr);
+            assert!(ended.stderr.contains("mounted noexec"), "{}", ended.stderr);
+        }
+    });
+}
+
+#[test]
+fn without_another_thread_it_is_125_with_a_sentence() {
+    run(async {
+        let tree = tree();
+        // The limit does not hold for root.
+        let other_user = "setpriv --reuid 64999 --regid 64999 --clear-groups";
+        let prefix = if rustix::process::geteuid().is_root() { other_user } else { "env" };
+        let mut words = prefix.split(' ').chain(["prlimit", "--nproc=1", PILLION]);
+        let mut command = tokio::process::Command::new(words.next().unwrap());
+        command.args(words);
+        let ended = Pillion::spawn(&tree, command, ["run", "--", "true"]).end().await;
+        assert_eq!(ended.status, 125, "{}", ended.stderr);
+        assert!(ended.stderr.contains("cannot start the async runtime"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    });
+}
+
+#[test]
+fn a_port_that_browsers_block_is_warned_of() {
+    run(async {
+        let tree = tree();
+        let ended = Pillion::run(&tree, "", "out BACKEND_PORT:6000\\n exit 0").end().await;
+        assert!(ended.stderr.contains("browsers and webviews refuse to call port 6000"), "{}", ended.stderr);
     });
 }

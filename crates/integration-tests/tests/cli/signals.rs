@@ -79,3 +79,26 @@ fn a_program_that_ignores_the_stop_is_killed_after_the_grace_period() {
         sidecar.wait_death().await;
     });
 }
+
+#[test]
+fn a_signal_that_the_caller_ignores_stays_ignored() {
+    run(async {
+        for (signal, name) in
+            [(Signal::HUP, "HUP"), (Signal::INT, "INT"), (Signal::QUIT, "QUIT"), (Signal::TERM, "TERM")]
+        {
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let steps =
+                format!("listen ok announce term report {} stopping wait out bye\\n exit 4", reports.port());
+            let mut pillion = Pillion::run_ignoring(&tree, name, "--grace 1h", &steps);
+            until_ready(&mut pillion, "").await;
+            // An ignored signal is discarded. Otherwise the next signal would be the second one, which kills.
+            pillion.signal(signal);
+            pillion.signal(if signal == Signal::TERM { Signal::INT } else { Signal::TERM });
+            reports.wait_for("stopping").await.resume().await;
+            let ended = pillion.end().await;
+            assert_eq!(ended.status, 4, "{name}: {}", ended.stderr);
+            assert!(ended.stdout.ends_with(b"\nbye\n"), "{name}");
+            tree.assert_dead();
+        }
+    });
+}

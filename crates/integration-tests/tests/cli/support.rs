@@ -15,6 +15,14 @@ pub(crate) fn tree() -> ProcessTree {
     ProcessTree::new(FAKE)
 }
 
+pub(crate) const PILLION: &str = env!("CARGO_BIN_EXE_pillion-under-test");
+
+/// The arguments of `pillion` for a run of `fake-sidecar` with these options and steps.
+fn words<'a>(options: &'a str, steps: &'a str) -> impl Iterator<Item = &'a str> {
+    let words = options.split_ascii_whitespace().chain(["--", FAKE]).chain(steps.split_ascii_whitespace());
+    ["run"].into_iter().chain(words)
+}
+
 /// `pillion`, running.
 pub(crate) struct Pillion(pub(crate) Child);
 
@@ -27,9 +35,24 @@ pub(crate) struct Ended {
 
 impl Pillion {
     /// Starts `pillion` with these arguments. `PORT` and a proxy are set in its environment, as on some developers' machines.
-    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     pub(crate) fn start(tree: &ProcessTree, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"))
+        Self::spawn(tree, Command::new(PILLION), arguments)
+    }
+
+    /// `pillion run`, as [`run`](Self::run) starts it, by a caller that ignores this signal (env(1)).
+    pub(crate) fn run_ignoring(tree: &ProcessTree, signal: &str, options: &str, steps: &str) -> Self {
+        let mut env = Command::new("env");
+        env.arg("--default-signal").arg(format!("--ignore-signal={signal}")).arg(PILLION);
+        Self::spawn(tree, env, words(options, steps))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    pub(crate) fn spawn(
+        tree: &ProcessTree,
+        mut command: Command,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
+        let child = command
             .args(arguments)
             .env(ProcessMarker::VARIABLE, tree.marker())
             .env("PORT", "1")
@@ -43,9 +66,7 @@ impl Pillion {
 
     /// Starts `pillion run` with these options on `fake-sidecar` with these steps.
     pub(crate) fn run(tree: &ProcessTree, options: &str, steps: &str) -> Self {
-        let words =
-            options.split_ascii_whitespace().chain(["--", FAKE]).chain(steps.split_ascii_whitespace());
-        Self::start(tree, ["run"].into_iter().chain(words))
+        Self::start(tree, words(options, steps))
     }
 
     pub(crate) fn pid(&self) -> u32 {

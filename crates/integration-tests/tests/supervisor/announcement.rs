@@ -12,6 +12,8 @@ fn an_announcement_counts_between_other_output() {
             r"BACKEND_PORT:\p\n",
             r"BACKEND_PORT:\p\r\n",
             r"BACKEND_PORT:\p\r\r\n",
+            r"\xef\xbb\xbfBACKEND_PORT:\p\n",
+            r"\x1b[32mBACKEND_PORT:\p\x1b[0m\n",
             r"progress\rBACKEND_PORT:\p\n",
             r"10%\r20%\rBACKEND_PORT:\p\r\n",
             r"starting\n\n\nBACKEND_PORT:\p\nmore\n",
@@ -151,7 +153,7 @@ fn an_announcement_without_its_newline_is_not_probed() {
 }
 
 #[test]
-fn an_announcement_on_stderr_does_not_count() {
+fn an_announcement_on_stderr_does_not_count_and_is_named() {
     run(async {
         let tree = tree();
         let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok err BACKEND_PORT:\\p\\n exit 1"));
@@ -159,9 +161,33 @@ fn an_announcement_on_stderr_does_not_count() {
         assert_failure(
             &failure,
             FailureKind::ExitedEarly,
-            &["exited with code 1", "before it announced a port"],
+            &[
+                "exited with code 1",
+                "before it announced a port",
+                "on stderr; an announcement counts only on stdout",
+            ],
         );
         assert_eq!(failure.detail.tail.len(), 1, "{failure:?}");
+    });
+}
+
+#[test]
+fn a_line_that_is_almost_an_announcement_is_named_with_the_reason() {
+    run(async {
+        for (line, reason) in [
+            (r"INFO:\sBACKEND_PORT:80", "\"INFO: BACKEND_PORT:80\" with text before the announcement"),
+            ("BACKEND_PORT=80", "without the colon"),
+            ("backend_port:80", "in lower case"),
+            (r"BACKEND_PORT:80\rready", "overwrote it after a carriage return"),
+            (r"BACKEND_PORT\x1b[0m:80", "with terminal escape sequences"),
+            (r"B\x00A\x00C\x00K\x00E\x00N\x00D\x00_\x00P\x00O\x00R\x00T\x00:\x008\x00", "in UTF-16"),
+        ] {
+            let tree = tree();
+            let steps = format!("out {line}\\n exit 1");
+            let failure = Supervisor::start(tree.sidecar(&steps)).0.ready().await.unwrap_err();
+            let parts = ["before it announced a port; it printed", reason];
+            assert_failure(&failure, FailureKind::ExitedEarly, &parts);
+        }
     });
 }
 

@@ -250,3 +250,32 @@ fn ready_answers_every_caller_repeatedly() {
         );
     });
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_starter_that_exits_is_told_which_processes_were_stopped_with_it() {
+    run(async {
+        // Before it is ready, and after.
+        for announce in ["", "listen ok announce"] {
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let port = reports.port();
+            let steps =
+                format!("fork report {port} child park ; {announce} report {port} starter wait exit 0");
+            let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+            let child = reports.wait_for("child").await;
+            let mut starter = reports.wait_for("starter").await;
+            let state = if announce.is_empty() {
+                State::Failed
+            } else {
+                supervisor.ready().await.unwrap();
+                State::Stopped
+            };
+            starter.resume().await;
+            let reason = phase(&mut events, state).await.reason.unwrap();
+            assert!(reason.contains("exited with code 0"), "{reason}");
+            assert!(reason.contains("processes that it had started (fake-sidecar, process "), "{reason}");
+            child.wait_death().await;
+            tree.assert_dead();
+        }
+    });
+}

@@ -1,12 +1,17 @@
 //! The health probe: one HTTP request to the announced address, and for a private sidecar the proof of its token.
 
-use std::io;
+mod body;
+mod budget;
+mod diagnosis;
+mod not_ready;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use std::thread;
+
+use http_body_util::Empty;
 use hyper::{
-    Request, Response, StatusCode,
+    Request, Response,
     body::{Bytes, Incoming},
-    client::conn::http1::SendRequest,
+    client::conn::http1::{self, SendRequest},
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
@@ -18,6 +23,7 @@ use pillion_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
     time,
 };
 
@@ -25,34 +31,11 @@ use crate::{
     sys::{PortOwner, RunProcesses},
     transport::connector::Connector,
 };
+use budget::Budget;
+pub(crate) use not_ready::NotReady;
 
-/// The maximum size of a health response, in bytes.
-const BODY_LIMIT: usize = 64 * 1024;
-
-/// Why an attempt found the sidecar not ready. Its text completes a sentence about the sidecar.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotReady {
-    #[error("this program cannot send the request ({0})")]
-    Unable(String),
-    #[error("nothing accepts connections there ({0})")]
-    Unreachable(String),
-    #[error("it gave no answer within {} s", HEALTH_ATTEMPT_TIMEOUT.as_secs())]
-    Silent,
-    #[error("it answered {0}")]
-    Status(StatusCode),
-    #[error("it gave no HTTP answer ({0})")]
-    NotHttp(String),
-    #[error("another server answered: its instance is not that of the started process")]
-    Foreign,
-    #[error(
-        "another program answered{}, not a process of this sidecar; stop that program, or let the sidecar listen on \
-         another port",
-        .0.as_ref().map(|owner| format!(" ({owner})")).unwrap_or_default()
-    )]
-    OtherProgram(Option<String>),
-    #[error("it gave no proof that it holds the token")]
-    Unproved,
-}
+/// How many headers an answer may have.
+const MAX_HEADERS: usize = 4096;
 
 /// A health request, and the address to send it to.
 #[derive(Debug, Clone)]
@@ -75,12 +58,18 @@ impl Probe {
             let doubled = HEALTH_RETRY_DELAY.saturating_mul(1 << (number - 1).min(10));
             time::sleep(doubled.min(HEALTH_MAX_RETRY_DELAY)).await;
         }
-        time::timeout(HEALTH_ATTEMPT_TIMEOUT, self.ask()).await.unwrap_or(Err(NotReady::Silent))
+        let answer = time::timeout(HEALTH_ATTEMPT_TIMEOUT, self.ask()).await.unwrap_or(Err(NotReady::Silent));
+        match answer {
+            Err(refused @ NotReady::Unreachable(_)) => {
+                Err(diagnosis::of_refusal(&self.connector, refused).await)
+            }
+            answer => answer,
+        }
     }
 
     /// Sends the request on a new connection. Follows no redirect.
     pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
-        let stream = self.connector.connect().await.map_err(|error| not_connected(&error))?;
+        let stream = self.connector.connect().await.map_err(|error| NotReady::not_connected(&error))?;
         self.ask_on(stream).await
     }
 
@@ -89,12 +78,20 @@ impl Probe {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
     ) -> Result<HealthReport, NotReady> {
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
+        let (stream, beginning) = Budget::new(stream);
+        // As lenient as the protocol allows: the status line alone decides.
+        let (mut sender, connection) = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(budget::LIMIT)
+            .allow_spaces_after_header_name_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(not_http)?;
         let answer = async {
             match &self.token {
                 Some(token) => self.ask_in_private(&mut sender, token).await,
-                None => Ok(report(self.get(&mut sender, &self.path, [close()]).await?).await),
+                None => Ok(body::report(self.get(&mut sender, &self.path, [close()]).await?).await),
             }
         };
         // The connection is driven here and dropped here, so nothing of it outlives the probe.
@@ -103,6 +100,11 @@ impl Probe {
             report = &mut answer => report,
             _ = connection => answer.await,
         };
+        if let Err(NotReady::NotHttp(error)) = answer {
+            // A private server is told nothing but what the protocol names.
+            let connector = self.token.is_none().then_some(&self.connector);
+            return Err(diagnosis::of_bad_answer(connector, beginning.bytes(), error).await);
+        }
         match (&self.instance, &answer) {
             (Some(ours), Ok(HealthReport { instance: Some(theirs), .. })) => {
                 if ours.to_string() == *theirs {
@@ -121,8 +123,13 @@ impl Probe {
     /// Checks that a process of the run owns the port, if the system tells. The answer itself proves nothing.
     async fn check_port_owner(&self) -> Result<(), NotReady> {
         let (Some(run), Some(port)) = (self.run, self.connector.listen_addr().port()) else { return Ok(()) };
-        // Reading /proc blocks.
-        match tokio::task::spawn_blocking(move || run.port_owner(port)).await {
+        let (sender, answer) = oneshot::channel();
+        // Reading /proc blocks. tokio's own pool panics if the system allows no further thread.
+        let look = move || drop(sender.send(run.port_owner(port)));
+        if thread::Builder::new().name("port-owner".to_owned()).spawn(look).is_err() {
+            return Ok(());
+        }
+        match answer.await {
             Ok(PortOwner::Other(owner)) => Err(NotReady::OtherProgram(owner)),
             Ok(PortOwner::Run | PortOwner::Unknown) | Err(_) => Ok(()),
         }
@@ -141,14 +148,16 @@ impl Probe {
         let header = (HeaderName::from_static(CHALLENGE_HEADER), value(&challenge.to_string())?);
         let response = match self.get(sender, DEFAULT_PATH, [header]).await {
             // The server rejects the challenge as a bad request: it does not keep rule 5.
-            Err(NotReady::Status(status)) if status.is_client_error() => return Err(NotReady::Unproved),
+            Err(NotReady::Status(answer)) if answer.status.is_client_error() => {
+                return Err(NotReady::Unproved);
+            }
             answer => answer?,
         };
         let proof = response.headers().get(PROOF_HEADER).map(HeaderValue::as_bytes);
         if !proof.is_some_and(|proof| token.is_proved_by(proof, self.connector.listen_addr(), challenge)) {
             return Err(NotReady::Unproved);
         }
-        report(response).await;
+        body::drain(response).await;
         match self.ask_with(sender, token).await {
             // The server has proved itself and is healthy. Its version is not worth a second connection.
             Err(error) if self.path == DEFAULT_PATH && !matches!(error, NotReady::Status(_)) => {
@@ -167,7 +176,7 @@ impl Probe {
         let mut bearer = value(&format!("Bearer {}", token.reveal()))?;
         bearer.set_sensitive(true);
         let response = self.get(sender, &self.path, [close(), (header::AUTHORIZATION, bearer)]).await?;
-        Ok(report(response).await)
+        Ok(body::report(response).await)
     }
 
     /// Sends one request. Returns the response if its status is 2xx.
@@ -183,15 +192,11 @@ impl Probe {
             .map_err(|error| NotReady::NotHttp(error.to_string()))?;
         request.headers_mut().extend(with);
         let response = sender.send_request(request).await.map_err(not_http)?;
-        let status = response.status();
-        if status.is_success() { Ok(response) } else { Err(NotReady::Status(status)) }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(NotReady::Status(body::error_answer(response, self.token.as_ref()).await))
     }
-}
-
-/// The health report in a 2xx response. The status alone decides; a body that is too long or incomplete yields an empty report.
-async fn report(response: Response<Incoming>) -> HealthReport {
-    let body = Limited::new(response, BODY_LIMIT).collect().await;
-    body.map(|body| HealthReport::read(&body.to_bytes())).unwrap_or_default()
 }
 
 /// The header that announces the last request on the connection.
@@ -205,17 +210,6 @@ fn value(text: &str) -> Result<HeaderValue, NotReady> {
 
 fn not_http(error: hyper::Error) -> NotReady {
     NotReady::NotHttp(error.to_string())
-}
-
-/// Tells a server that cannot be reached from a lack of descriptors, memory or local ports in this process.
-fn not_connected(error: &io::Error) -> NotReady {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};
-    match error.kind() {
-        ConnectionRefused | ConnectionReset | ConnectionAborted | TimedOut => {
-            NotReady::Unreachable(error.to_string())
-        }
-        _ => NotReady::Unable(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pillion_protocol::{ListenAddr, health::DEFAULT_PATH};
+use pillion_protocol::{ListenAddr, NearMiss, health::DEFAULT_PATH};
 
 use crate::{
     health::{liveness::HangReason, probe::NotReady},
@@ -18,10 +18,16 @@ pub(crate) struct StartDiagnostics {
     pub(crate) misannounced: Option<String>,
     /// The port that a sidecar announced although its declaration demands the local socket.
     pub(crate) refused_port: Option<ListenAddr>,
+    /// The last line that was probably meant as an announcement, but is an ordinary line.
+    pub(crate) near_miss: Option<NearMiss>,
     /// Why the last health request found the sidecar not ready.
     pub(crate) not_ready: Option<NotReady>,
     /// How the sidecar showed that it hangs.
     pub(crate) hang: Option<HangReason>,
+    /// A sentence, if the leader was killed because memory ran out.
+    pub(crate) out_of_memory: Option<String>,
+    /// The processes that still ran when the leader exited with code 0, if the system tells.
+    pub(crate) left: Vec<String>,
     /// How long the process lived, once it has ended.
     pub(crate) lived: Option<Duration>,
 }
@@ -32,10 +38,10 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
         Lifecycle::Waiting { .. } => Some("waiting for its dependencies".to_owned()),
         Lifecycle::Starting(Step::Launching | Step::Announcing) => None,
         Lifecycle::Starting(Step::Probing { addr }) => {
-            Some(format!("announced {addr}; waiting for GET {} to answer", spec.health_path))
+            Some(format!("waiting for GET {} on {} to answer", spec.health_path, place(*addr)))
         }
         Lifecycle::Ready { .. } => Some(format!("GET {} answered", spec.health_path)),
-        Lifecycle::Unhealthy { .. } => Some(unhealthy(spec, diagnostics)),
+        Lifecycle::Unhealthy { addr } => Some(unhealthy(spec, *addr, diagnostics)),
         Lifecycle::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
         Lifecycle::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
         Lifecycle::Ending(Ending { stage: StopStage::LeaderAsked | StopStage::GroupAsked, .. }) => {
@@ -45,24 +51,27 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
             Some("being killed".to_owned())
         }
         Lifecycle::BackingOff(_) => Some("it will be started again".to_owned()),
-        Lifecycle::Down(ended) => Some(down(ended)),
+        Lifecycle::Down(ended) => Some(down(ended, diagnostics)),
     }
 }
 
-fn unhealthy(spec: &Spec, diagnostics: &StartDiagnostics) -> String {
+fn unhealthy(spec: &Spec, addr: ListenAddr, diagnostics: &StartDiagnostics) -> String {
     let what =
         diagnostics.not_ready.as_ref().map_or_else(|| "an answer is overdue".to_owned(), ToString::to_string);
-    format!("the health check GET {} fails: {what}", spec.health_path)
+    format!("the health check GET {} on {} fails: {what}", spec.health_path, place(addr))
 }
 
-fn down(ended: &Ended) -> String {
+fn down(ended: &Ended, diagnostics: &StartDiagnostics) -> String {
+    let left = if ended.cause == Cause::Finished { left(diagnostics) } else { String::new() };
     match ended.outcome {
         StopOutcome::NotRunning => "not running".to_owned(),
         StopOutcome::Detached => "detached; the server goes on".to_owned(),
-        StopOutcome::Graceful(exit) if ended.cause == Cause::Finished => format!("{exit} by itself"),
+        StopOutcome::Graceful(exit) if ended.cause == Cause::Finished => {
+            format!("{exit} by itself{left}")
+        }
         StopOutcome::Graceful(exit) => format!("{exit} after it was asked to stop"),
         StopOutcome::GroupKilled(exit) => {
-            format!("{exit}; other processes of its group did not end and were killed")
+            format!("{exit}; other processes of its group did not end and were killed{left}")
         }
         StopOutcome::Killed(exit) => format!("{exit}: it did not end by itself"),
         StopOutcome::Abandoned => "was killed but does not die; it was left behind".to_owned(),
@@ -100,7 +109,10 @@ pub(crate) fn failure(
         Cause::Requested => (FailureKind::Stopped, format!("{name} was stopped")),
         Cause::Finished => (FailureKind::Stopped, format!("{name} finished by itself")),
         Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
-        Cause::Crashed => (FailureKind::Crashed, format!("{name} {} while it was in use", ended(exit))),
+        Cause::Crashed => (
+            FailureKind::Crashed,
+            format!("{name} {} while it was in use{}", ended(exit), out_of_memory(diagnostics)),
+        ),
         Cause::Hung => (FailureKind::Hung, hung(spec, diagnostics.hang)),
         Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(name, exit, *step, diagnostics)),
         Cause::TimedOut(step) => (FailureKind::ReadyTimeout, timed_out(spec, *step, diagnostics)),
@@ -148,7 +160,8 @@ fn exited_early(name: &str, exit: Option<Exit>, step: Step, diagnostics: &StartD
         Step::Launching | Step::Announcing => "before it announced a port".to_owned(),
         Step::Probing { addr } => format!("after it announced {addr} and before it was healthy"),
     };
-    format!("{name} {}{lived}, {before}{}", ended(exit), misannounced(diagnostics))
+    let (memory, left) = (out_of_memory(diagnostics), left(diagnostics));
+    format!("{name} {}{lived}, {before}{memory}{left}{}", ended(exit), misannounced(diagnostics))
 }
 
 fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String {
@@ -181,15 +194,42 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
                 Launch::Attach(_) => "was expected on",
             };
             format!(
-                "{name} {known} {addr}, but GET {} did not answer 2xx within {limit}: {last}",
-                spec.health_path
+                "{name} {known} {addr}, but GET {} on {} did not answer 2xx within {limit}: {last}",
+                spec.health_path,
+                place(addr)
             )
         }
     }
 }
 
+fn out_of_memory(diagnostics: &StartDiagnostics) -> String {
+    diagnostics.out_of_memory.as_ref().map(|sentence| format!("; {sentence}")).unwrap_or_default()
+}
+
+/// What became of the processes that a starter left behind it.
+fn left(diagnostics: &StartDiagnostics) -> String {
+    if diagnostics.left.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; processes that it had started ({}) still ran and were stopped with it: if one of them is the server, start it \
+         directly, or let the starter wait for it",
+        diagnostics.left.join("; ")
+    )
+}
+
 fn misannounced(diagnostics: &StartDiagnostics) -> String {
-    diagnostics.misannounced.as_ref().map(|note| format!("; {note}")).unwrap_or_default()
+    let malformed = diagnostics.misannounced.as_ref().map(|note| format!("; {note}"));
+    let near_miss = || diagnostics.near_miss.as_ref().map(|line| format!("; it printed {line}"));
+    malformed.or_else(near_miss).unwrap_or_default()
+}
+
+/// Where a request is sent.
+fn place(addr: ListenAddr) -> String {
+    match addr.port() {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => "its local socket".to_owned(),
+    }
 }
 
 /// A duration for people: whole milliseconds below a second, tenths of a second above.

@@ -16,6 +16,37 @@ const NEVER_INHERITED: &[&str] = &[
     environment::PORT,
     // Some tools give it another meaning: Conda sets it to a target triple.
     "HOST",
+    // The name of the machine, which many shells export. Servers such as that of Next.js bind to it.
+    "HOSTNAME",
+    // The addresses and ports of other servers, under the names of their frameworks: Nitro and Nuxt, uvicorn, Flask, Streamlit,
+    // Gradio, Rocket, Spring Boot, ASP.NET Core, Bun, Deno.
+    "NITRO_HOST",
+    "NITRO_PORT",
+    "NUXT_HOST",
+    "NUXT_PORT",
+    "UVICORN_HOST",
+    "UVICORN_PORT",
+    "UVICORN_FD",
+    "UVICORN_UDS",
+    "FLASK_RUN_HOST",
+    "FLASK_RUN_PORT",
+    "STREAMLIT_SERVER_ADDRESS",
+    "STREAMLIT_SERVER_PORT",
+    "GRADIO_SERVER_NAME",
+    "GRADIO_SERVER_PORT",
+    "ROCKET_ADDRESS",
+    "ROCKET_PORT",
+    "SERVER_ADDRESS",
+    "SERVER_PORT",
+    "ASPNETCORE_URLS",
+    "ASPNETCORE_HTTP_PORTS",
+    "ASPNETCORE_HTTPS_PORTS",
+    "DOTNET_URLS",
+    "BUN_PORT",
+    "DENO_SERVE_ADDRESS",
+    // The listener and the role of a process that Werkzeug's reloader started.
+    "WERKZEUG_SERVER_FD",
+    "WERKZEUG_RUN_MAIN",
     environment::TOKEN,
     environment::PIPE,
     environment::INSTANCE,
@@ -47,6 +78,35 @@ const RARELY_MEANT: &[&str] =
 const SET_BY_APP_IMAGE: &[&str] =
     &["APPDIR", "APPIMAGE", "ARGV0", "OWD", "PYTHONDONTWRITEBYTECODE", "GDK_BACKEND", "GTK_THEME"];
 
+/// Variables that snapd and the launchers of snaps set.
+const SET_BY_SNAP: &[&str] = &["SNAP", "SNAP_*", "BAMF_DESKTOP_FILE_HINT"];
+/// The folders of a confined snap, which alone it may use.
+const KEPT_IN_SNAP: &[&str] = &[
+    "HOME",
+    "PWD",
+    "OLDPWD",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+];
+/// Variables that flatpak-run(1) sets.
+const SET_BY_FLATPAK: &[&str] = &["FLATPAK_ID", "FLATPAK_SANDBOX_DIR"];
+/// The programs in `/app` are the only ones besides those of the runtime, so `PATH` stays.
+const KEPT_IN_FLATPAK: &[&str] = &["PATH", "PWD", "OLDPWD"];
+
+/// What the launcher of a package did to the environment.
+#[derive(Debug)]
+struct Package {
+    /// The folders of the package. Entries of path lists within them are removed.
+    folders: Vec<PathBuf>,
+    /// The variables that the launcher sets, which are removed.
+    sets: &'static [&'static str],
+    /// The variables that stay as they are.
+    keeps: &'static [&'static str],
+}
+
 /// The process whose environment a sidecar inherits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Host {
@@ -65,7 +125,7 @@ impl Host {
 
     /// The variables that a sidecar inherits under this policy.
     pub(crate) fn inherited_by(self, policy: &Inherit) -> BTreeMap<OsString, OsString> {
-        let image = self.app_image();
+        let package = self.package();
         let is = |name: &OsStr, pattern: &str| matches(&name.to_string_lossy(), pattern, self.windows);
         let among = |name: &OsStr, list: &[&str]| list.iter().any(|pattern| is(name, pattern));
         let named = |name: &OsStr, list: &[String]| list.iter().any(|pattern| is(name, pattern));
@@ -76,23 +136,60 @@ impl Host {
             };
             allowed && !named(name, &policy.deny) && !among(name, NEVER_INHERITED)
         };
-        let undone = |name: OsString, value: OsString| match &image {
+        let undone = |name: OsString, value: OsString| match &package {
             None => Some((name, value)),
-            Some(_) if among(&name, SET_BY_APP_IMAGE) => None,
-            Some(image) => outside(value, image).map(|value| (name, value)),
+            Some(package) if among(&name, package.sets) => None,
+            Some(package) if among(&name, package.keeps) => Some((name, value)),
+            Some(package) => outside(value, &package.folders).map(|value| (name, value)),
         };
         let variables = self.variables.iter().filter(|(name, _)| inherited(name)).cloned();
         variables.filter_map(|(name, value)| undone(name, value)).collect()
     }
 
+    /// The package that this program runs from, if its launcher changed the environment for it.
+    fn package(&self) -> Option<Package> {
+        let app_image = self.app_image().map(|folder| Package {
+            folders: vec![folder],
+            sets: SET_BY_APP_IMAGE,
+            keeps: &[],
+        });
+        app_image.or_else(|| self.snap()).or_else(|| self.flatpak())
+    }
+
+    /// A snap, also one whose program started this one, as the terminal of an editor does
+    /// (<https://snapcraft.io/docs/environment-variables>).
+    fn snap(&self) -> Option<Package> {
+        self.get("SNAP_NAME")?;
+        let folder = PathBuf::from(self.get("SNAP")?);
+        let is = folder.is_absolute() && folder.parent().is_some();
+        // Caches of GTK for the libraries within the snap.
+        let caches = ["SNAP_COMMON", "SNAP_USER_COMMON", "SNAP_USER_DATA"];
+        let caches = caches.iter().filter_map(|name| Some(PathBuf::from(self.get(name)?).join(".cache")));
+        is.then(|| Package {
+            folders: [folder].into_iter().chain(caches).collect(),
+            sets: SET_BY_SNAP,
+            keeps: KEPT_IN_SNAP,
+        })
+    }
+
+    /// A Flatpak, whose programs and libraries are in `/app` (flatpak-run(1)).
+    fn flatpak(&self) -> Option<Package> {
+        self.get("FLATPAK_ID")?;
+        Some(Package { folders: vec!["/app".into()], sets: SET_BY_FLATPAK, keeps: KEPT_IN_FLATPAK })
+    }
+
+    fn get(&self, wanted: &str) -> Option<&OsString> {
+        (!self.windows).then_some(())?;
+        Some(&self.variables.iter().find(|(name, _)| name == wanted)?.1)
+    }
+
     /// The folder where the AppImage of this app is mounted or unpacked, if the app runs from one.
     fn app_image(&self) -> Option<PathBuf> {
-        let get = |wanted: &str| Some(&self.variables.iter().find(|(name, _)| name == wanted)?.1);
-        let folder = PathBuf::from(get("APPDIR")?);
+        let folder = PathBuf::from(self.get("APPDIR")?);
         let within = self.program.as_ref().is_some_and(|program| program.starts_with(&folder));
         // Another program may use this name for something else. Every path lies within /, so / is not an image.
-        let is = !self.windows && folder.is_absolute() && folder.parent().is_some();
-        (is && (within || get("APPIMAGE").is_some())).then_some(folder)
+        let is = folder.is_absolute() && folder.parent().is_some();
+        (is && (within || self.get("APPIMAGE").is_some())).then_some(folder)
     }
 }
 
@@ -105,14 +202,15 @@ fn matches(name: &str, pattern: &str, ignore_case: bool) -> bool {
     }
 }
 
-/// The value of a path list without the entries within `image`; `None` if no entry is left. The launcher of an AppImage adds its
-/// own entries before those of the user.
-fn outside(value: OsString, image: &Path) -> Option<OsString> {
-    if !env::split_paths(&value).any(|entry| entry.starts_with(image)) {
+/// The value of a path list without the entries within `folders`; `None` if no entry is left. A launcher adds its own entries
+/// before those of the user.
+fn outside(value: OsString, folders: &[PathBuf]) -> Option<OsString> {
+    let inside = |entry: &Path| folders.iter().any(|folder| entry.starts_with(folder));
+    if !env::split_paths(&value).any(|entry| inside(&entry)) {
         return Some(value);
     }
     // An empty entry means the current folder. It comes from appending to an unset variable.
-    let keep = |entry: &PathBuf| !entry.starts_with(image) && !entry.as_os_str().is_empty();
+    let keep = |entry: &PathBuf| !inside(entry) && !entry.as_os_str().is_empty();
     let left: Vec<_> = env::split_paths(&value).filter(keep).collect();
     env::join_paths(left).ok().filter(|left| !left.is_empty())
 }
@@ -218,6 +316,33 @@ mod tests {
         assert_eq!(kept(Host { program, ..of(&own) }), 1, "an unpacked AppImage sets APPDIR alone");
         for folder in ["APPDIR=/", "APPDIR=", "APPDIR=usr"] {
             assert_eq!(kept(of(&[folder, "APPIMAGE=a", "PATH=/bin"])), 3, "{folder}");
+        }
+    }
+
+    // Windows has neither, and there such paths are not absolute.
+    #[cfg(unix)]
+    #[test]
+    fn the_variables_of_snaps_and_flatpaks_are_undone() {
+        let snap = ["SNAP=/snap/code/1", "SNAP_NAME=code", "SNAP_USER_COMMON=/home/u/snap/code/common"];
+        let flatpak = ["FLATPAK_ID=org.example.App"];
+        for (package, set, undone) in [
+            (&snap[..], "LD_LIBRARY_PATH=/snap/code/1/usr/lib:/opt/lib", Some("LD_LIBRARY_PATH=/opt/lib")),
+            (&snap, "GTK_PATH=/snap/code/1/usr/lib/gtk-3.0", None),
+            (&snap, "GTK_IM_MODULE_FILE=/home/u/snap/code/common/.cache/immodules/immodules.cache", None),
+            (&snap, "XDG_DATA_DIRS=/snap/code/1/usr/share:/usr/share", Some("XDG_DATA_DIRS=/usr/share")),
+            (&snap, "HOME=/home/u/snap/code/common", Some("HOME=/home/u/snap/code/common")),
+            (&snap, "PATH=/snap/bin:/usr/bin", Some("PATH=/snap/bin:/usr/bin")),
+            (&flatpak, "LD_LIBRARY_PATH=/app/lib", None),
+            (&flatpak, "XDG_DATA_DIRS=/app/share:/usr/share", Some("XDG_DATA_DIRS=/usr/share")),
+            (&flatpak, "PATH=/app/bin:/usr/bin", Some("PATH=/app/bin:/usr/bin")),
+            (&flatpak, "NOTE=/application", Some("NOTE=/application")),
+        ] {
+            let host: Vec<_> = package.iter().copied().chain([set]).collect();
+            assert_eq!(left(&host, &Inherit::all()), undone.as_slice(), "{set}");
+        }
+        // Another program's variables of these names.
+        for host in [["SNAP=/snap/code/1", "A=/snap/code/1/x"], ["SNAP_NAME=code", "A=/app/x"]] {
+            assert_eq!(left(&host, &Inherit::all()).len(), 2, "{host:?}");
         }
     }
 }

@@ -60,6 +60,11 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
         (io::ErrorKind::NotFound, None) => {
             format!("{shown} exists, but the dynamic loader that it was linked for does not (another libc?)")
         }
+        #[cfg(unix)]
+        (io::ErrorKind::PermissionDenied, _) if is_noexec(&path) => format!(
+            "{shown} is executable, but its file system is mounted noexec: move the program to another file system, or \
+             mount this one without noexec"
+        ),
         // ENOEXEC, execve(2).
         _ if error.raw_os_error() == Some(8) => {
             format!("{shown} is neither a program for this machine nor a script that starts with #!")
@@ -70,6 +75,13 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
 
 fn is_bare(program: &Path) -> bool {
     program.components().count() == 1 && program.parent() == Some(Path::new(""))
+}
+
+/// Whether the file system of this file is mounted without the right to execute programs (mount(8)).
+#[cfg(unix)]
+fn is_noexec(path: &Path) -> bool {
+    use rustix::fs::{StatVfsMountFlags, statvfs};
+    statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }
 
 /// The file that the system would execute.

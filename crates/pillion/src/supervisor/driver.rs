@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
-use pillion_protocol::{ListenAddr, health::HealthReport};
+use pillion_protocol::{ListenAddr, health::HealthReport, is_blocked_by_browsers};
 use tokio::{sync::broadcast, time::Instant};
 
 use crate::{
@@ -171,7 +171,7 @@ impl Driver {
             Input::Liveness(result) => self.on_liveness_result(result),
             Input::Exited(exit) => {
                 self.read_rest().await;
-                self.run.exited();
+                self.run.exited(exit);
                 self.dispatch(Event::Exited(exit));
             }
             Input::Gone => {
@@ -294,7 +294,7 @@ impl Driver {
                         NoticeKind::AnnouncedTwice,
                         format!("it announced {addr} as well; {first} holds while it accepts connections"),
                     );
-                    if self.connector(addr).is_some() {
+                    if self.connector(addr).is_some() && !self.refuses_port(addr) {
                         self.run.announced_since = Some(addr);
                         if let Some(liveness) = &mut self.liveness {
                             liveness.check_now();
@@ -311,6 +311,7 @@ impl Driver {
                         self.run.diagnostics.refused_port = Some(addr);
                         self.dispatch(Event::Expired);
                     } else {
+                        self.check_port_callable(addr);
                         self.dispatch(Event::Announced(addr));
                     }
                 }
@@ -334,6 +335,20 @@ impl Driver {
             self.run.notice(
                 NoticeKind::ListenerNotTaken,
                 format!("it announced {announced} and did not take the listener that it was handed: {lost}"),
+            );
+        }
+    }
+
+    /// Warns of a port that no page can call.
+    fn check_port_callable(&mut self, announced: ListenAddr) {
+        if let Some(port) = announced.port()
+            && is_blocked_by_browsers(port)
+        {
+            self.run.notice(
+                NoticeKind::BlockedPort,
+                format!(
+                    "browsers and webviews refuse to call port {port}: let the sidecar listen on another port"
+                ),
             );
         }
     }

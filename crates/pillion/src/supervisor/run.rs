@@ -11,11 +11,16 @@ use crate::{
     report::events::SidecarEvent,
     report::messages::StartDiagnostics,
     spawn::launch::{Launched, launch},
+    spawn::memory_limit::MemoryLimit,
     spec::{Launch, Spec},
     state::Event,
+    status::Exit,
     supervisor::stop_http::HttpStop,
     sys::Group,
 };
+
+/// The number of SIGKILL on every Unix (signal(7)).
+const SIGKILL: i32 = 9;
 
 /// One process lifetime of a sidecar.
 pub(crate) struct Run {
@@ -45,12 +50,14 @@ pub(crate) struct Process {
     pub(crate) output: Output,
     /// Whether the leader has ended.
     pub(crate) exited: bool,
+    memory_limit: Option<MemoryLimit>,
 }
 
 /// The kinds of notices. Each is published once in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoticeKind {
     AnnouncedTwice,
+    BlockedPort,
     ListenerNotTaken,
     Misannounced,
     Unguarded,
@@ -101,6 +108,7 @@ impl Run {
                     group: Arc::new(spawned.group),
                     output: Output::new(spawned.stdout, spawned.stderr),
                     exited: false,
+                    memory_limit: run.pid.and_then(MemoryLimit::of),
                 });
                 (run, Event::Launched)
             }
@@ -113,6 +121,9 @@ impl Run {
         self.tail.push(&read.lines);
         if !read.lines.is_empty() {
             self.publish(SidecarEvent::Output(read.lines));
+        }
+        if let Some(near_miss) = read.near_miss {
+            self.diagnostics.near_miss = Some(near_miss);
         }
         let mut addrs = Vec::new();
         for announcement in read.announcements {
@@ -147,11 +158,17 @@ impl Run {
         }
     }
 
-    /// Records the end of the leader.
-    pub(crate) fn exited(&mut self) {
+    /// Records the end of the leader, and what else the system tells about it.
+    pub(crate) fn exited(&mut self, exit: Exit) {
         self.diagnostics.lived = Some(self.started.elapsed());
         if let Some(process) = &mut self.process {
             process.exited = true;
+            if exit.signal == Some(SIGKILL) {
+                self.diagnostics.out_of_memory = process.memory_limit.as_ref().and_then(MemoryLimit::explain);
+            }
+            if exit.is_success() {
+                self.diagnostics.left = process.group.processes().others();
+            }
         }
     }
 

@@ -76,6 +76,16 @@ impl RunProcesses {
         Workers(workers.filter_map(watch).collect())
     }
 
+    /// The live processes of the run besides its leader, at most five: name and process id. Reads a few files for each process.
+    pub(crate) fn others(&self) -> Vec<String> {
+        let mut pids: Vec<_> = self.members().into_iter().collect();
+        pids.sort_unstable();
+        let leader = self.leader.as_raw_nonzero().get();
+        // A zombie has no executable.
+        let lives = |pid: &i32| *pid != leader && fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        pids.into_iter().filter(lives).take(5).map(describe).collect()
+    }
+
     fn members(&self) -> HashSet<i32> {
         let (root, leader) = (self.root.as_raw_nonzero().get(), self.leader.as_raw_nonzero().get());
         let mut members = HashSet::from([leader]);
@@ -229,7 +239,7 @@ mod tests {
         let stat = "7 (a) S 1 9 (b)) R 2 42 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5";
         assert_eq!(Process::parse(stat), Some(Process { parent: 2, group: 42, ticks: 100 }));
         assert_eq!(Process::parse("7 (cat"), None);
-        assert_eq!(Process::parse("7 (cat) S 1 2"), None);
+        assert_eq!(Process::parse("7 (cat) S 1"), None);
     }
 
     /// A shell of its own group that holds `inherited` listeners or none, and has a child that holds what it holds.

@@ -1,0 +1,76 @@
+//! The signals with which a terminal, a service manager or a user ends `pillion run`.
+
+use std::io;
+
+use tokio::sync::mpsc;
+
+/// Receives one message for each such signal. A signal that the parent process had set to be ignored stays ignored, as nohup(1) and
+/// the background jobs of a shell script need it (signal(7): execve(2) keeps ignored signals).
+#[cfg(unix)]
+pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Before the first handler is installed.
+    let ignored = ignored_signals();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()] {
+        if is_ignored(ignored, kind.as_raw_value()) {
+            continue;
+        }
+        let (mut signal, sender) = (signal(kind)?, sender.clone());
+        tokio::spawn(async move { while signal.recv().await.is_some() && sender.send(()).is_ok() {} });
+    }
+    // The receiver must not end if all signals are ignored.
+    tokio::spawn(async move { sender.closed().await });
+    Ok(receiver)
+}
+
+/// Ctrl-C. A closing console ends this program, and with it the job object.
+#[cfg(windows)]
+pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let mut ctrl_c = tokio::signal::windows::ctrl_c()?;
+    tokio::spawn(async move { while ctrl_c.recv().await.is_some() && sender.send(()).is_ok() {} });
+    Ok(receiver)
+}
+
+#[cfg(unix)]
+fn is_ignored(mask: u64, signal: i32) -> bool {
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).is_some_and(|rest| rest & 1 == 1))
+}
+
+/// The signals that this process ignores, as a mask: bit 0 is signal 1. Without an answer of the system, none.
+#[cfg(target_os = "linux")]
+fn ignored_signals() -> u64 {
+    // proc_pid_status(5).
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().find_map(|line| line.strip_prefix("SigIgn:")).and_then(mask).unwrap_or(0)
+}
+
+/// The same by ps(1), because macOS has no `/proc`, and only `sys` may call `sigaction(2)`, which needs unsafe code.
+#[cfg(all(unix, not(target_os = "linux")))]
+#[expect(clippy::disallowed_methods, reason = "ps ends by itself")]
+fn ignored_signals() -> u64 {
+    let pid = std::process::id().to_string();
+    let output = std::process::Command::new("ps").args(["-o", "sigignore=", "-p", &pid]).output();
+    output.ok().and_then(|output| mask(&String::from_utf8_lossy(&output.stdout))).unwrap_or(0)
+}
+
+#[cfg(unix)]
+fn mask(hexadecimal: &str) -> Option<u64> {
+    u64::from_str_radix(hexadecimal.trim(), 16).ok()
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_counts_signals_from_1() {
+        // SIGHUP (1), SIGQUIT (3) and SIGTERM (15).
+        let ignored = mask("\t0000000000004005\n").unwrap();
+        let signals: Vec<_> = (-1..=70).filter(|signal| is_ignored(ignored, *signal)).collect();
+        assert_eq!(signals, [1, 3, 15]);
+        assert_eq!(mask(""), None);
+    }
+}
