@@ -260,3 +260,34 @@ fn exit_status(status: &Status) -> ExitCode {
         Some(_) | None => ExitCode::FAILURE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use pillion::{Liveness, RestartLimit};
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Run {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_help_gives_the_defaults_of_the_supervisor() {
+        let help = Run::command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let RestartLimit { limit, window, .. } = RestartLimit::default();
+        let Liveness { interval, tolerance, .. } = Liveness::default();
+        for default in [
+            format!("[default: {}s]", Spec::DEFAULT_GRACE.as_secs()),
+            format!("[default: {}s]", Spec::DEFAULT_READY_TIMEOUT.as_secs()),
+            format!("After {limit} restarts within a minute"),
+            format!("no health answer for {} s", (interval * tolerance).as_secs()),
+        ] {
+            assert!(help.contains(&default), "{default:?} is missing in: {help}");
+        }
+        assert_eq!(window.as_secs(), 60);
+    }
+}

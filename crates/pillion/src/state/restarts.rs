@@ -178,4 +178,13 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_page_of_the_states_gives_these_pauses() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/states.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (first, longest) = (FIRST_PAUSE.as_millis(), LONGEST_PAUSE.as_secs());
+        let pauses = format!("{first} ms, {} ms and so on up to {longest} s", 2 * first);
+        assert!(page.contains(&pauses), "docs/states.md does not say: {pauses}");
+    }
 }
