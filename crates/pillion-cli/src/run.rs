@@ -263,20 +263,13 @@ fn exit_status(status: &Status) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
     use pillion::{Liveness, RestartLimit};
 
     use super::*;
 
-    #[derive(Debug, clap::Parser)]
-    struct Run {
-        #[command(flatten)]
-        args: Args,
-    }
-
     #[test]
     fn the_help_gives_the_defaults_of_the_supervisor() {
-        let help = Run::command().render_long_help().to_string();
+        let help = Args::augment_args(clap::Command::new("run")).render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         let RestartLimit { limit, window, .. } = RestartLimit::default();
         let Liveness { interval, tolerance, .. } = Liveness::default();

@@ -17,6 +17,7 @@ use pillion_protocol::health::HealthReport;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
+    health::on_thread,
     health::probe::{NotReady, Probe},
     spec::Liveness,
     sys::Workers,
@@ -169,7 +170,7 @@ impl LivenessMonitor {
         let Some(run) = self.probe.run else { return self.judge(None) };
         if self.work.is_empty() {
             // It reads /proc, which blocks.
-            self.work.spawn_blocking(move || run.cpu_time());
+            self.work.spawn(async move { on_thread(move || run.cpu_time()).await.flatten() });
         }
         None
     }

@@ -5,8 +5,6 @@ mod budget;
 mod diagnosis;
 mod not_ready;
 
-use std::thread;
-
 use http_body_util::Empty;
 use hyper::{
     Request, Response,
@@ -23,11 +21,11 @@ use pillion_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::oneshot,
     time,
 };
 
 use crate::{
+    health::on_thread,
     sys::{PortOwner, RunProcesses},
     transport::connector::Connector,
 };
@@ -123,15 +121,10 @@ impl Probe {
     /// Checks that a process of the run owns the port, if the system tells. The answer itself proves nothing.
     async fn check_port_owner(&self) -> Result<(), NotReady> {
         let (Some(run), Some(port)) = (self.run, self.connector.listen_addr().port()) else { return Ok(()) };
-        let (sender, answer) = oneshot::channel();
-        // Reading /proc blocks. tokio's own pool panics if the system allows no further thread.
-        let look = move || drop(sender.send(run.port_owner(port)));
-        if thread::Builder::new().name("port-owner".to_owned()).spawn(look).is_err() {
-            return Ok(());
-        }
-        match answer.await {
-            Ok(PortOwner::Other(owner)) => Err(NotReady::OtherProgram(owner)),
-            Ok(PortOwner::Run | PortOwner::Unknown) | Err(_) => Ok(()),
+        // Reading /proc blocks.
+        match on_thread(move || run.port_owner(port)).await {
+            Some(PortOwner::Other(owner)) => Err(NotReady::OtherProgram(owner)),
+            Some(PortOwner::Run | PortOwner::Unknown) | None => Ok(()),
         }
     }
 
