@@ -264,14 +264,14 @@ fn a_starter_that_exits_is_told_which_processes_were_stopped_with_it() {
             let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
             let child = reports.wait_for("child").await;
             let mut starter = reports.wait_for("starter").await;
-            let state = if announce.is_empty() {
+            let expected = if announce.is_empty() {
                 State::Failed
             } else {
                 supervisor.ready().await.unwrap();
                 State::Stopped
             };
             starter.resume().await;
-            let reason = phase(&mut events, state).await.reason.unwrap();
+            let reason = state(&mut events, expected).await.reason.unwrap();
             assert!(reason.contains("exited with code 0"), "{reason}");
             assert!(reason.contains("processes that it had started (fake-sidecar, process "), "{reason}");
             child.wait_death().await;
