@@ -263,7 +263,7 @@ fn exit_status(status: &Status) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use pillion::{Liveness, RestartLimit};
+    use pillion::RestartLimit;
 
     use super::*;
 
@@ -272,12 +272,10 @@ mod tests {
         let help = Args::augment_args(clap::Command::new("run")).render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         let RestartLimit { limit, window, .. } = RestartLimit::default();
-        let Liveness { interval, tolerance, .. } = Liveness::default();
         for default in [
             format!("[default: {}s]", Spec::DEFAULT_GRACE.as_secs()),
             format!("[default: {}s]", Spec::DEFAULT_READY_TIMEOUT.as_secs()),
             format!("After {limit} restarts within a minute"),
-            format!("no health answer for {} s", (interval * tolerance).as_secs()),
         ] {
             assert!(help.contains(&default), "{default:?} is missing in: {help}");
         }
