@@ -257,13 +257,16 @@ fn a_starter_that_exits_is_told_which_processes_were_stopped_with_it() {
     run(async {
         // Before it is ready, and after.
         for announce in ["", "listen ok announce"] {
-            let (tree, reports) = (tree(), ReportServer::new().await);
-            let port = reports.port();
-            let steps =
-                format!("fork report {port} child park ; {announce} report {port} starter wait exit 0");
+            // Two servers: the child and its starter report in any order.
+            let (tree, children, starters) = (tree(), ReportServer::new().await, ReportServer::new().await);
+            let steps = format!(
+                "fork report {} child park ; {announce} report {} starter wait exit 0",
+                children.port(),
+                starters.port()
+            );
             let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
-            let child = reports.wait_for("child").await;
-            let mut starter = reports.wait_for("starter").await;
+            let child = children.wait_for("child").await;
+            let mut starter = starters.wait_for("starter").await;
             let expected = if announce.is_empty() {
                 State::Failed
             } else {
