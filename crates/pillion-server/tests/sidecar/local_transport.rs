@@ -256,7 +256,7 @@ async fn announcing_a_socket_that_was_not_passed_does_not_count() {
     let script = "echo BACKEND_SOCKET:3; read line; exit 7";
     let (supervisor, mut events) =
         Supervisor::start(Spec::run("liar", Program::new("sh").args(["-c", script])));
-    assert!(notice(&mut events).await.contains("it was handed none"));
+    assert!(notice(&mut events).await.contains("this run was given none"));
     assert_eq!(supervisor.status().state, State::Starting);
     let _ = supervisor.stop().await;
 }
