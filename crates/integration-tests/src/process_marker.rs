@@ -90,10 +90,11 @@ impl LiveProcess {
         self.program.ends_with(name)
     }
 
-    /// Whether it is a guard: guards run from memory (`memfd_create(2)`), and sidecars do not.
+    /// Whether it is a guard: guards run from memory (`memfd_create(2)`), or from a file of this name.
     #[must_use]
     pub fn is_guard(&self) -> bool {
-        self.program.to_string_lossy().starts_with("/memfd:pillion-guard")
+        let file = self.program.file_name().unwrap_or_default().to_string_lossy();
+        file.starts_with("memfd:pillion-guard") || file.starts_with("pillion-guard")
     }
 
     /// Sends it a signal.

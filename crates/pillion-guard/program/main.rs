@@ -7,9 +7,10 @@
 //! Stdin is a socket to the supervisor. Stdout and stderr belong to the sidecar. The guard starts the program in a new
 //! process group. The program's stdin is a pipe, the *lifeline*; the guard keeps its write end.
 //!
-//! If `LISTENER` is 1 (not 0), the first byte on the socket carries a listener (`SCM_RIGHTS`). The program finds the
-//! listener at descriptor 3 and its own process id in `LISTEN_PID`. The supervisor sets the other variables of
-//! `sd_listen_fds(3)`.
+//! The first byte on the socket carries descriptors (`SCM_RIGHTS`): a listener if `LISTENER` is 1 (not 0), and the read ends of
+//! the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
+//! supervisor sets the other variables of `sd_listen_fds(3)`. The guard reads the output only after the app's death, and
+//! discards it: without a reader, the sidecar's next line would kill it.
 //!
 //! The third argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
 //! which may be empty.
@@ -27,9 +28,11 @@
 //!
 //! | line to the supervisor | meaning |
 //! | --- | --- |
+//! | `limited TEXT` | the guard cannot do this |
 //! | `spawned PID` | the program runs |
 //! | `failed ERRNO` | the program could not be started; the guard exits |
 //! | `exited CODE`, `signalled NUMBER` | the program has ended |
+//! | `remember PID START` | a descendant has left the guard's session: the supervisor has to know it if the guard is killed |
 //! | `gone` | the program and all its descendants have ended; the guard exits |
 //!
 //! On Linux the guard is a child subreaper: a process that daemonises itself becomes the guard's child and stays visible.
@@ -64,8 +67,11 @@ fn main() {
         eprintln!("pillion-guard is started by pillion, not by hand");
         exit(2);
     };
-    let listener = sys::detach(listener);
-    let mut guard = match Guard::start(&program, arguments, listener, stop) {
+    let sys::Detached { listener, outputs, limited } = sys::detach(listener);
+    if let Some(why) = limited {
+        report(&format!("limited {why}"));
+    }
+    let mut guard = match Guard::start(&program, arguments, listener, outputs, stop) {
         Ok(guard) => guard,
         Err(error) => {
             report(&format!("failed {}", error.raw_os_error().unwrap_or(0)));
@@ -84,6 +90,7 @@ struct Guard {
     descendants: sys::Descendants,
     /// The write end of the leader's stdin.
     lifeline: Option<std::io::PipeWriter>,
+    outputs: sys::Outputs,
     stop: StopRequest,
     http_stop: Option<HttpStop>,
     /// Whether the leader was asked to end, in whatever way.
@@ -98,6 +105,12 @@ struct Guard {
     signalled: Vec<Descendant>,
 }
 
+/// When the guard first reports descendants that have left its session.
+const REMEMBER_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause until it does so again. The pauses double: most programs daemonise themselves soon after their start, and
+/// an idle guard should hardly ever wake.
+const REMEMBER_MAX_INTERVAL: Duration = Duration::from_secs(60);
+
 /// When the guard goes on by itself, after the app's death.
 #[derive(Clone, Copy)]
 struct Deadlines {
@@ -111,6 +124,7 @@ impl Guard {
         program: &OsString,
         arguments: impl Iterator<Item = OsString>,
         listener: bool,
+        outputs: sys::Outputs,
         stop: StopRequest,
     ) -> std::io::Result<Self> {
         let (stdin, lifeline) = std::io::pipe()?;
@@ -127,6 +141,7 @@ impl Guard {
             reaped: false,
             descendants: sys::Descendants::new(),
             lifeline: Some(lifeline),
+            outputs,
             stop,
             http_stop: None,
             leader_asked: false,
@@ -142,6 +157,8 @@ impl Guard {
         let mut connected = true;
         let mut deadlines = Deadlines { ask_rest: None, kill: None };
         let mut child_died = false;
+        let mut remember_interval = REMEMBER_FIRST;
+        let mut remember_at = Instant::now().checked_add(remember_interval);
         while self.reap() {
             let now = Instant::now();
             // The children of a dead process have become ours. Check after reaping: most of the time nothing is left.
@@ -154,7 +171,14 @@ impl Guard {
             if deadlines.kill.is_some_and(|due| now >= due) {
                 self.kill();
             }
-            match sys::wait(connected, self.timeout(deadlines)) {
+            if connected && remember_at.is_some_and(|due| now >= due) {
+                self.remember();
+                remember_interval = (remember_interval * 2).min(REMEMBER_MAX_INTERVAL);
+                remember_at = now.checked_add(remember_interval);
+            }
+            let timeout = self.timeout(deadlines, remember_at.filter(|_| connected));
+            match sys::wait(connected, &mut self.outputs, timeout) {
+                Wake::Output => {}
                 Wake::Child | Wake::TimedOut => child_died = true,
                 Wake::Supervisor => match read_command() {
                     Some(b'A') => self.ask_leader(),
@@ -172,6 +196,7 @@ impl Guard {
                         connected = false;
                         // The wait may have lasted for hours: the grace period starts now.
                         let now = Instant::now();
+                        self.outputs.take_over();
                         deadlines.ask_rest = now.checked_add(grace / 2);
                         deadlines.kill = deadlines.kill.or_else(|| now.checked_add(grace));
                         self.ask_leader_by_http_or_else();
@@ -229,7 +254,7 @@ impl Guard {
         if self.stop.whole_group {
             self.ask_group();
         } else if !self.reaped
-            && let Some(leader) = self.list().into_iter().find(|process| process.pid == self.leader)
+            && let Some(leader) = self.descendants.find(self.leader)
         {
             self.signal_stop(leader);
         }
@@ -248,7 +273,7 @@ impl Guard {
         let mut all = if first || self.readers_spared { self.list_deep() } else { self.list() };
         self.signalled.retain(|old| all.iter().any(|process| process.is(old)));
         let listed = all.len();
-        sys::remove_readers(&mut all);
+        self.descendants.remove_readers(&mut all);
         self.readers_spared = all.len() < listed;
         let (group, others) = self.partition_by_group(all);
         if first
@@ -310,6 +335,16 @@ impl Guard {
         all.into_iter().partition(|process| number_is_held && process.group == self.leader)
     }
 
+    /// Tells the supervisor the processes that it could not find after this guard's death.
+    fn remember(&mut self) {
+        if !sys::IS_SUBREAPER {
+            self.list();
+        }
+        for process in self.descendants.to_remember() {
+            report(&format!("remember {} {}", process.pid, process.start_time));
+        }
+    }
+
     fn list(&mut self) -> Vec<Descendant> {
         self.descendants.list(self.leader, !self.reaped)
     }
@@ -322,7 +357,7 @@ impl Guard {
     ///
     /// After the deadline, a killed process may leave children, which become ours with its death. Its death wakes us;
     /// polling covers the rest. Where the guard is not a subreaper, only the leader's death wakes us.
-    fn timeout(&self, deadlines: Deadlines) -> Option<Duration> {
+    fn timeout(&self, deadlines: Deadlines, remember_at: Option<Instant>) -> Option<Duration> {
         const POLL_INTERVAL: Duration = Duration::from_millis(20);
         const READERS_INTERVAL: Duration = Duration::from_millis(100);
         if !sys::IS_SUBREAPER && self.reaped {
@@ -332,7 +367,7 @@ impl Guard {
             // The end of the process that they read may not wake us.
             return Some(READERS_INTERVAL);
         }
-        let next = deadlines.ask_rest.into_iter().chain(deadlines.kill).min();
+        let next = deadlines.ask_rest.into_iter().chain(deadlines.kill).chain(remember_at).min();
         next.map(|next| next.saturating_duration_since(Instant::now()).max(POLL_INTERVAL))
     }
 }

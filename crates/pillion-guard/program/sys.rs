@@ -9,7 +9,7 @@ mod macos;
 #[cfg(not(target_os = "linux"))]
 #[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod processes;
-mod receive_listener;
+mod receive_fds;
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use std::{
     fmt, fs, io,
     mem::ManuallyDrop,
     os::{
-        fd::{AsRawFd, FromRawFd},
+        fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
             net::UnixStream,
@@ -33,7 +33,7 @@ use std::{
 use linux as platform;
 #[cfg(not(target_os = "linux"))]
 use macos as platform;
-pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill, remove_readers};
+pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill};
 use platform::{FdCount, O_NONBLOCK, SIGCHLD};
 
 const SIGHUP: c_int = 1;
@@ -96,18 +96,29 @@ impl fmt::Display for Pid {
 /// The self-pipe by which the SIGCHLD handler wakes the main loop: the read end, then the write end.
 static CHILD_EXIT_PIPE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
+/// What [`detach`] leads to.
+pub(crate) struct Detached {
+    /// Whether a listener arrived.
+    pub(crate) listener: bool,
+    pub(crate) outputs: Outputs,
+    /// What the guard cannot do, because the system refused it.
+    pub(crate) limited: Option<String>,
+}
+
 /// Detaches the guard from everything that could end it together with the app, and closes inherited descriptors. Receives
-/// the listener if `listener` is set. Returns whether a listener arrived.
-pub(crate) fn detach(listener: bool) -> bool {
-    // SAFETY: these calls touch no memory, except `pipe`, which fills the two integers of its argument. The handler calls
+/// the read ends of the sidecar's output, and the listener if `listener` is set.
+pub(crate) fn detach(listener: bool) -> Detached {
+    // SAFETY: the environment is writable and used by nobody else, as this process has one thread that holds no reference to
+    // it. The other calls touch no memory, except `pipe`, which fills the two integers of its argument. The handler calls
     // only write(2), which is async-signal-safe (signal-safety(7)).
     unsafe {
         setsid();
         for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
             signal(ignored, SIG_IGN);
         }
-        platform::become_guard();
-        let listener = listener && receive_listener::receive();
+        child_environment::restore_loader_variables(environ);
+        let limited = platform::become_guard();
+        let received = receive_fds::receive(listener);
         let mut ends = [-1; 2];
         pipe(ends.as_mut_ptr());
         for (end, place) in ends.into_iter().zip(&CHILD_EXIT_PIPE) {
@@ -119,7 +130,7 @@ pub(crate) fn detach(listener: bool) -> bool {
             place.store(end, Ordering::Relaxed);
         }
         signal(SIGCHLD, on_child_exit as extern "C" fn(c_int) as usize);
-        listener
+        Detached { listener: received.listener, outputs: Outputs(received.outputs), limited }
     }
 }
 
@@ -153,7 +164,7 @@ pub(crate) fn bind_to_this_process(command: &mut Command, listener: bool) -> io:
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             if listener {
-                receive_listener::set_listen_pid(environ, getpid());
+                receive_fds::set_listen_pid(environ, getpid());
             }
             let mut error = io::Error::from_raw_os_error(ENOENT);
             for file in &files {
@@ -187,7 +198,7 @@ pub(crate) fn release_fds(listener: bool) {
     // kernel put it on the stack.
     unsafe { child_environment::erase_token(environ) };
     if listener {
-        receive_listener::close_listener();
+        receive_fds::close_listener();
     }
     if let Ok(null) = fs::File::options().write(true).open("/dev/null") {
         // SAFETY: dup2(2) replaces two descriptors that no other code in this process uses.
@@ -204,23 +215,54 @@ pub(crate) fn control() -> ManuallyDrop<UnixStream> {
     ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) })
 }
 
+/// The read ends of the sidecar's output. While the app lives, only the app reads from them.
+///
+/// A pipe without a reader would kill the sidecar at its next line (SIGPIPE), before its grace period is over. So after the
+/// app's death the guard holds the read ends and discards what arrives.
+pub(crate) struct Outputs(Vec<OwnedFd>);
+
+impl Outputs {
+    /// Prepares for [`discard`](Self::discard). Not to be called while the app reads: it shares the setting.
+    pub(crate) fn take_over(&mut self) {
+        self.0.retain(set_nonblocking);
+    }
+
+    /// Reads and discards what is there, in bounded memory and at most so much that the caller stays responsive.
+    fn discard(&mut self) {
+        let mut bytes = [0; 16 * 1024];
+        self.0.retain(|pipe| {
+            // SAFETY: reads at most as many bytes as the array holds.
+            let count = unsafe { read(pipe.as_raw_fd(), bytes.as_mut_ptr(), bytes.len()) };
+            // 0 is the end: no process holds the write end. An error means that the pipe is empty.
+            count != 0
+        });
+    }
+}
+
 /// What ended a wait.
 pub(crate) enum Wake {
     Supervisor,
     Child,
+    Output,
     TimedOut,
 }
 
-/// Waits for a command from the supervisor (if `for_supervisor`), the death of a child, or the time-out.
-pub(crate) fn wait(for_supervisor: bool, timeout: Option<Duration>) -> Wake {
+/// Waits for a command from the supervisor, the death of a child, or the time-out. Without a supervisor (`connected` is
+/// false), discards the sidecar's output meanwhile.
+pub(crate) fn wait(connected: bool, outputs: &mut Outputs, timeout: Option<Duration>) -> Wake {
     // poll(2) ignores negative descriptors.
-    let control = if for_supervisor { 0 } else { -1 };
+    let control = if connected { 0 } else { -1 };
     let exits = CHILD_EXIT_PIPE[0].load(Ordering::Relaxed);
-    let mut fds = [(control, 0), (exits, 0)].map(|(fd, revents)| PollFd { fd, events: POLLIN, revents });
+    let output = |at: usize| outputs.0.get(at).filter(|_| !connected).map_or(-1, AsRawFd::as_raw_fd);
+    let mut fds = [control, exits, output(0), output(1)].map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
     let timeout = timeout.map_or(-1, |timeout| c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX));
-    // SAFETY: `fds` is an array of two, as the call is told. On EINTR no event is set, and the caller checks everything again.
-    unsafe { poll(fds.as_mut_ptr(), 2, timeout) };
-    let [supervisor, child] = fds;
+    // SAFETY: `fds` is an array of four, as passed. On EINTR no event is set, and the caller checks everything again.
+    unsafe { poll(fds.as_mut_ptr(), 4, timeout) };
+    let [supervisor, child, ..] = &fds;
+    let output = fds[2..].iter().any(|output| output.revents != 0);
+    if output {
+        outputs.discard();
+    }
     // The supervisor first: children that die all the time must not keep its commands waiting.
     if supervisor.revents != 0 {
         Wake::Supervisor
@@ -229,6 +271,8 @@ pub(crate) fn wait(for_supervisor: bool, timeout: Option<Duration>) -> Wake {
         // SAFETY: reads at most as many bytes as the array holds. The pipe is non-blocking.
         while unsafe { read(exits, bytes.as_mut_ptr(), bytes.len()) } > 0 {}
         Wake::Child
+    } else if output {
+        Wake::Output
     } else {
         Wake::TimedOut
     }
@@ -253,7 +297,7 @@ pub(crate) fn reap() -> Reaped {
 }
 
 /// Makes writes to the pipe fail instead of waiting. Returns whether it worked.
-pub(crate) fn set_nonblocking(pipe: &io::PipeWriter) -> bool {
+pub(crate) fn set_nonblocking(pipe: &impl AsRawFd) -> bool {
     const F_SETFL: c_int = 4;
     // SAFETY: touches no memory.
     unsafe { fcntl(pipe.as_raw_fd(), F_SETFL, O_NONBLOCK) == 0 }
@@ -269,8 +313,9 @@ pub(crate) fn kill_group(group: Pid, signal: c_int) {
 pub(crate) struct Descendant {
     pub(crate) pid: Pid,
     pub(crate) group: Pid,
-    /// When it was forked. The kernel reuses process ids; id and start time together identify one process.
-    start_time: u64,
+    /// When it was forked. The kernel reuses process ids; id and start time together identify one process. 0 for a child of
+    /// ours whose start time is not known: its process id is its own until we reap it.
+    pub(crate) start_time: u64,
 }
 
 impl Descendant {

@@ -143,6 +143,8 @@ pub(crate) enum Action {
     TerminateGroup,
     /// Kill the group. Without a process to own, answer with `Gone`.
     Kill,
+    /// The killed group has not ended: kill its guard, which may be unable to run, and then the group by other ways.
+    Sweep,
     /// The leader is dead: watch the rest of its group; answer with `Gone`.
     WatchGroup,
 }
@@ -156,8 +158,10 @@ pub(crate) enum Timer {
     LeaderGrace { asked_at: Duration },
     /// Until the group is killed: the grace period after this time.
     Grace { asked_at: Duration },
-    /// Until the supervisor abandons a killed group that has not ended.
+    /// Until a killed group that has not ended is swept.
     Kill,
+    /// Until the supervisor abandons a swept group that has not ended.
+    Sweep,
     /// Until the next start.
     BackOff(Duration),
 }
@@ -182,9 +186,9 @@ impl Lifecycle {
             Self::Ending(Ending { stage: StopStage::GroupAsked, asked_at, .. }) => {
                 Some(Timer::Grace { asked_at: *asked_at })
             }
-            Self::Ending(Ending { stage: StopStage::KilledLeader | StopStage::KilledRest, .. }) => {
-                Some(Timer::Kill)
-            }
+            Self::Ending(Ending {
+                stage: StopStage::KilledLeader | StopStage::KilledRest, swept, ..
+            }) => Some(if *swept { Timer::Sweep } else { Timer::Kill }),
             Self::BackingOff(BackingOff { pause, .. }) => Some(Timer::BackOff(*pause)),
         }
     }

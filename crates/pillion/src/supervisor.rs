@@ -69,7 +69,8 @@ impl Supervisor {
             snapshot: snapshot.clone(),
             events: sender.downgrade(),
         };
-        tokio::spawn(Actor::new(spec, after, received, published, sender).run());
+        // The actor starts the sidecar when it is created, which blocks for as long as the guard needs: not in the caller.
+        tokio::spawn(async move { Actor::new(spec, after, received, published, sender).run().await });
         (supervisor, Events::new(receiver, snapshot, false))
     }
 

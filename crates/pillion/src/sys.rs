@@ -55,6 +55,18 @@ pub(crate) struct SpawnRequest {
     pub(crate) listener: Option<crate::listener::Listener>,
 }
 
+/// What is known of processes that are to be killed although no guard or group holds them any more.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The process marker: an entry of their environment.
+    pub(crate) marker: String,
+    /// Their session, whose number must not be reusable.
+    pub(crate) session: Option<rustix::process::Pid>,
+    /// Process ids and start times.
+    pub(crate) remembered: Vec<(i32, u64)>,
+}
+
 /// A group that was just spawned, with the read ends of its leader's output.
 pub(crate) struct Spawned {
     pub(crate) group: Group,
@@ -62,6 +74,8 @@ pub(crate) struct Spawned {
     pub(crate) stderr: OutputPipe,
     /// Why no guard watches the group, if none does. The group then survives this program's sudden death.
     pub(crate) unguarded: Option<String>,
+    /// Why the guard cannot do all of its work, if it cannot.
+    pub(crate) limited: Option<String>,
 }
 
 /// Which processes listen on a port of 127.0.0.1.

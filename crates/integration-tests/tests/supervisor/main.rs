@@ -20,6 +20,8 @@ mod readiness;
 mod resource_exhaustion;
 mod restart;
 #[cfg(target_os = "linux")]
+mod sandbox;
+#[cfg(target_os = "linux")]
 mod silence;
 mod stop;
 mod stop_request;

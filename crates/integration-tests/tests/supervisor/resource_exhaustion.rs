@@ -1,14 +1,11 @@
-//! A lack of resources: descriptors, time and `/proc`. The supervisor has a defined outcome for each.
+//! A lack of resources: descriptors and time. The supervisor has a defined outcome for each.
 
 use std::time::{Duration, Instant};
 
-use integration_tests::{LiveProcess, ProcessMarker, ProcessTree, TEST_TIMEOUT, isolated, run};
+use integration_tests::{LiveProcess, ProcessTree, isolated, run};
 use pillion::{FailureKind, Liveness, Restart, State, Supervisor};
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, setrlimit};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    process::Command,
-};
+use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::support::{assert_failure, state, tree};
 
@@ -89,59 +86,5 @@ fn a_suspended_host_does_not_take_its_sidecar_for_hung() {
             assert_eq!((after.pid, after.restarts), (before.pid, 0));
             let _ = supervisor.stop().await;
         });
-    });
-}
-
-/// `pillion run` on a shell with this script, in a mount namespace where `/proc` is empty.
-#[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
-fn without_proc(tree: &ProcessTree, script: &str) -> tokio::process::Child {
-    let mut command = Command::new("unshare");
-    command
-        .args(["--map-root-user", "--mount", "sh", "-c", r#"mount -t tmpfs none /proc && exec "$@""#, "sh"])
-        .arg(env!("CARGO_BIN_EXE_pillion-under-test"))
-        .args(["run", "--json", "--grace", "1s", "--", "sh", "-c", script])
-        .env("FAKE", env!("CARGO_BIN_EXE_fake-sidecar"))
-        .env(ProcessMarker::VARIABLE, tree.marker())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped());
-    command.spawn().unwrap()
-}
-
-/// Whether this user may mount a file system in a namespace of its own. Many containers do not allow it.
-fn may_mount() -> bool {
-    let mut mount = std::process::Command::new("unshare");
-    mount.args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/proc"]);
-    mount.output().is_ok_and(|output| output.status.success())
-}
-
-#[test]
-fn without_proc_there_is_no_guard_and_the_group_is_still_stopped() {
-    if !may_mount() {
-        return eprintln!("not tested: unshare(1) is not allowed here");
-    }
-    run(async {
-        let cooperative = r#"exec "$FAKE" listen ok announce term exit 0"#;
-        let ignores_term = r#"trap '' TERM; sleep 1000 & exec "$FAKE" listen ok announce ignore-term park"#;
-        for script in [cooperative, ignores_term] {
-            let tree = tree();
-            let mut pillion = without_proc(&tree, script);
-            let mut lines = BufReader::new(pillion.stdout.take().unwrap()).lines();
-            let (mut noticed, mut seen) = (false, Vec::new());
-            while let Some(line) = lines.next_line().await.unwrap() {
-                let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-                noticed |= event["event"] == "notice" && line.contains("no guard watches this sidecar");
-                if event["event"] == "state" && seen.last() != Some(&event["state"]) {
-                    seen.push(event["state"].clone());
-                    if event["state"] == "ready" {
-                        process(&tree, pillion.id()).signal(Signal::INT).unwrap();
-                    }
-                }
-            }
-            assert!(noticed, "there is no notice of the missing guard");
-            assert_eq!(seen, ["starting", "ready", "stopping", "stopped"]);
-            pillion.wait().await.unwrap();
-            let deadline = Instant::now() + TEST_TIMEOUT;
-            assert!(tree.alive().iter().all(|process| process.ends_before(deadline)));
-        }
     });
 }

@@ -38,3 +38,28 @@ pub(super) unsafe fn erase_token(environ: *const *const c_char) {
         value.fill(b'-');
     }
 }
+
+/// Gives variables for the dynamic linker their names back. The supervisor prefixed them, so that they do not change the guard
+/// itself.
+///
+/// # Safety
+/// As for [`values`].
+pub(super) unsafe fn restore_loader_variables(environ: *const *const c_char) {
+    const PREFIX: &[u8] = b"PILLION_GUARD_";
+    let mut at = 0;
+    loop {
+        // SAFETY: the environment is a writable list of strings that ends with a null pointer (environ(7)).
+        let entry = unsafe { environ.cast_mut().add(at) };
+        // SAFETY: as above.
+        let text = unsafe { *entry };
+        if text.is_null() {
+            return;
+        }
+        // SAFETY: each string ends with a zero, where the comparison stops.
+        if PREFIX.iter().enumerate().all(|(at, byte)| unsafe { *text.cast::<u8>().add(at) } == *byte) {
+            // SAFETY: the string is at least as long as the prefix.
+            unsafe { *entry = text.add(PREFIX.len()) };
+        }
+        at += 1;
+    }
+}

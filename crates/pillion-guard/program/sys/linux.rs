@@ -2,7 +2,7 @@
 //! (`PR_SET_PDEATHSIG`).
 
 use std::{
-    ffi::{c_int, c_long, c_ulong, c_void},
+    ffi::{c_int, c_long, c_uint, c_ulong, c_void},
     fs, ptr,
 };
 
@@ -12,6 +12,8 @@ unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
     fn close_range(first: u32, last: u32, flags: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
+    fn getpgid(pid: c_int) -> c_int;
+    fn waitid(kind: c_int, id: c_uint, info: *mut c_void, options: c_int) -> c_int;
 }
 
 pub(crate) const SIGCONT: c_int = 18;
@@ -25,18 +27,43 @@ const PR_SET_PDEATHSIG: c_int = 1;
 /// Whether an orphaned descendant becomes our child.
 pub(crate) const IS_SUBREAPER: bool = true;
 
-pub(super) fn become_guard() {
+pub(super) fn become_guard() -> Option<String> {
     const PR_SET_NAME: c_int = 15;
     const PR_SET_CHILD_SUBREAPER: c_int = 36;
     // SAFETY: these calls touch no memory except the name, a constant that ends with a zero.
-    unsafe {
+    let (wakes, adopts) = unsafe {
         // If the guard was stopped (SIGSTOP), the app's death must continue it. The kernel sends the signal when our parent
         // thread ends, at the latest with the app's last thread (PR_SET_PDEATHSIG(2const)). A running guard ignores it.
-        prctl(PR_SET_PDEATHSIG, SIGCONT as c_ulong);
+        let wakes = prctl(PR_SET_PDEATHSIG, SIGCONT as c_ulong) == 0;
         prctl(PR_SET_NAME, c"pillion-guard".as_ptr());
-        prctl(PR_SET_CHILD_SUBREAPER, 1 as c_ulong);
-        // Closes descriptors that the app leaked.
-        close_range(3, u32::MAX, 0);
+        (wakes, prctl(PR_SET_CHILD_SUBREAPER, 1 as c_ulong) == 0)
+    };
+    close_inherited();
+    if !adopts {
+        return Some(
+            "the system refuses PR_SET_CHILD_SUBREAPER; a daemon of the sidecar may survive".to_owned(),
+        );
+    }
+    (!wakes).then(|| {
+        "the system refuses PR_SET_PDEATHSIG; if the guard is killed, the sidecar survives".to_owned()
+    })
+}
+
+/// Closes descriptors that the app leaked.
+fn close_inherited() {
+    // SAFETY: touches no memory. Nothing that we use is open beyond the standard streams.
+    if unsafe { close_range(3, u32::MAX, 0) } == 0 {
+        return;
+    }
+    // Before Linux 5.9, or where a sandbox refuses the call.
+    let listed = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let mut open: Vec<c_int> = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    if open.is_empty() {
+        open = (0..4096).collect();
+    }
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: as above. One of the listed numbers is that of the directory itself, already closed.
+        unsafe { super::close(fd) };
     }
 }
 
@@ -49,22 +76,44 @@ pub(super) fn become_sidecar() {
 /// The sidecar's descendants: our children, adopted ones included.
 pub(crate) struct Descendants {
     own: c_int,
+    /// Whether `/proc` shows our own PID namespace. In a sandbox it may be missing, or be that of an outer namespace, where our
+    /// process ids mean other processes (pid_namespaces(7)).
+    proc_is_ours: bool,
+    /// What [`to_remember`](Self::to_remember) returned.
+    remembered: Vec<(c_int, u64)>,
 }
 
 impl Descendants {
     pub(crate) fn new() -> Self {
-        Self { own: std::process::id().cast_signed() }
+        let own = std::process::id();
+        let link = fs::read_link("/proc/self");
+        let proc_is_ours = link.is_ok_and(|link| link.as_os_str() == own.to_string().as_str());
+        Self { own: own.cast_signed(), proc_is_ours, remembered: Vec::new() }
+    }
+
+    /// A child of ours that is not reaped.
+    pub(crate) fn find(&self, child: Pid) -> Option<Descendant> {
+        if !self.proc_is_ours {
+            return Some(Descendant { pid: child, group: child, start_time: 0 });
+        }
+        Stat::read(child.0).map(Descendant::from)
     }
 
     /// Lists our children that live or were not reaped yet.
-    pub(crate) fn list(&mut self, _group: Pid, _number_is_held: bool) -> Vec<Descendant> {
-        let stats = children().into_iter().filter_map(Stat::read);
+    pub(crate) fn list(&mut self, leader: Pid, leader_is_child: bool) -> Vec<Descendant> {
+        if !self.proc_is_ours {
+            return children_without_proc(leader, leader_is_child);
+        }
+        let stats = children("thread-self").unwrap_or_else(all_processes).into_iter().filter_map(Stat::read);
         stats.filter(|stat| stat.parent == self.own).map(Descendant::from).collect()
     }
 
     /// Lists our children and their descendants: reads every process's status, which takes milliseconds.
-    pub(crate) fn list_deep(&mut self, _group: Pid, _number_is_held: bool) -> Vec<Descendant> {
-        let mut others: Vec<_> = all_processes().filter_map(Stat::read).collect();
+    pub(crate) fn list_deep(&mut self, leader: Pid, leader_is_child: bool) -> Vec<Descendant> {
+        if !self.proc_is_ours {
+            return self.list(leader, leader_is_child);
+        }
+        let mut others: Vec<_> = all_processes().into_iter().filter_map(Stat::read).collect();
         let mut found: Vec<Stat> = Vec::new();
         let mut parents = vec![self.own];
         while !parents.is_empty() {
@@ -74,6 +123,84 @@ impl Descendants {
         }
         found.into_iter().map(Descendant::from).collect()
     }
+
+    /// The processes that the supervisor should know in case this guard is killed: descendants that have left our session, and
+    /// that were not returned before. The supervisor finds the others by the number of the session.
+    ///
+    /// Reads the children of each descendant, which is quick; finds nothing where the kernel does not list these
+    /// (`CONFIG_PROC_CHILDREN`).
+    pub(crate) fn to_remember(&mut self) -> Vec<Descendant> {
+        let mut found = Vec::new();
+        let mut parents = if self.proc_is_ours { vec![self.own] } else { Vec::new() };
+        while let Some(parent) = parents.pop() {
+            let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+            let threads = threads.filter_map(|entry| entry.file_name().into_string().ok());
+            let children: Vec<_> =
+                threads.filter_map(|thread| children(&format!("{parent}/task/{thread}"))).flatten().collect();
+            parents.extend(&children);
+            found.extend(children.into_iter().filter_map(Stat::read).filter(|stat| stat.session != self.own));
+        }
+        self.remembered.retain(|old| found.iter().any(|it| (it.pid, it.start_time) == *old));
+        found.retain(|it| !self.remembered.contains(&(it.pid, it.start_time)));
+        self.remembered.extend(found.iter().map(|it| (it.pid, it.start_time)));
+        found.into_iter().map(Descendant::from).collect()
+    }
+
+    /// Removes each process whose stdin is a pipe from the stdout or stderr of another one, unless no other process would be
+    /// left (a ring of pipes).
+    pub(crate) fn remove_readers(&self, processes: &mut Vec<Descendant>) {
+        if !self.proc_is_ours {
+            return;
+        }
+        let pipe = |process: &Descendant, fd| {
+            let target = fs::read_link(format!("/proc/{}/fd/{fd}", process.pid.0)).ok()?;
+            target.as_os_str().as_encoded_bytes().starts_with(b"pipe:").then_some(target)
+        };
+        let ends: Vec<_> =
+            processes.iter().map(|it| (it.pid, pipe(it, 0), [pipe(it, 1), pipe(it, 2)])).collect();
+        let is_reader = |reader: &Descendant| {
+            let stdin =
+                ends.iter().find(|(pid, ..)| *pid == reader.pid).and_then(|(_, stdin, _)| stdin.as_ref());
+            stdin.is_some_and(|stdin| {
+                let mut others = ends.iter().filter(|(pid, ..)| *pid != reader.pid);
+                others.any(|(_, _, outputs)| outputs.iter().flatten().any(|output| output == stdin))
+            })
+        };
+        if !processes.iter().all(is_reader) {
+            processes.retain(|process| !is_reader(process));
+        }
+    }
+}
+
+/// Our children, found without `/proc`: asks for each process id whether it is a child of ours (waitid(2)).
+fn children_without_proc(leader: Pid, leader_is_child: bool) -> Vec<Descendant> {
+    // The last process id that our PID namespace gave out: the last field of proc_loadavg(5), even if /proc is that of an outer
+    // namespace. Ids start again from the beginning at the limit.
+    const LIMIT: c_int = 4 * 1024 * 1024;
+    let last = fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|load| load.split_whitespace().last()?.parse().ok());
+    let last = last.filter(|last| *last >= leader.0).unwrap_or(LIMIT);
+    // Descendants are younger than the leader, unless the ids started again.
+    let first = if last == LIMIT || !leader_is_child { 1 } else { leader.0 };
+    let children = (first..=last).filter(|pid| is_child(*pid));
+    // SAFETY: getpgid(2) touches no memory.
+    children
+        .map(|pid| Descendant { pid: Pid(pid), group: Pid(unsafe { getpgid(pid) }), start_time: 0 })
+        .collect()
+}
+
+fn is_child(pid: c_int) -> bool {
+    const P_PID: c_int = 1;
+    const WNOHANG: c_int = 1;
+    const WEXITED: c_int = 4;
+    const WNOWAIT: c_int = 0x0100_0000;
+    /// `siginfo_t`: 128 bytes, aligned as a pointer.
+    #[repr(C, align(8))]
+    struct SigInfo([u8; 128]);
+    let mut info = SigInfo([0; 128]);
+    // SAFETY: the kernel writes at most 128 bytes to `info`. WNOWAIT leaves the child to be reaped.
+    unsafe { waitid(P_PID, pid.cast_unsigned(), (&raw mut info).cast(), WEXITED | WNOHANG | WNOWAIT) == 0 }
 }
 
 /// Parts of `/proc/PID/stat`.
@@ -81,6 +208,7 @@ struct Stat {
     pid: c_int,
     parent: c_int,
     group: c_int,
+    session: c_int,
     start_time: u64,
 }
 
@@ -91,8 +219,9 @@ impl Stat {
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
-        let start_time = fields.nth(16)?.parse().ok()?;
-        Some(Self { pid, parent, group, start_time })
+        let session = fields.next()?.parse().ok()?;
+        let start_time = fields.nth(15)?.parse().ok()?;
+        Some(Self { pid, parent, group, session, start_time })
     }
 }
 
@@ -102,41 +231,19 @@ impl From<Stat> for Descendant {
     }
 }
 
-/// The process ids of our children. Where the kernel does not list children (`CONFIG_PROC_CHILDREN`), the ids of all
-/// processes: reading all of them takes milliseconds, and many guards may do so at the same time.
+/// The process ids of the children of a thread, `PID/task/TID`. `None` where the kernel does not list children
+/// (`CONFIG_PROC_CHILDREN`): then every process has to be read, which takes milliseconds.
 ///
 /// `proc_tid_children(5)`: the list may miss children if others die while it is read. Those deaths wake the guard, which
 /// then lists again.
-fn children() -> Vec<c_int> {
-    match fs::read_to_string("/proc/thread-self/children") {
-        Ok(children) => children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
-        Err(_) => all_processes().collect(),
-    }
+fn children(thread: &str) -> Option<Vec<c_int>> {
+    let children = fs::read_to_string(format!("/proc/{thread}/children")).ok()?;
+    Some(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
-fn all_processes() -> impl Iterator<Item = c_int> {
+fn all_processes() -> Vec<c_int> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-/// Removes each process whose stdin is a pipe from the stdout or stderr of another one, unless no other process is left to
-/// end first (a ring of pipes).
-pub(crate) fn remove_readers(processes: &mut Vec<Descendant>) {
-    let pipe = |process: &Descendant, fd| {
-        let target = fs::read_link(format!("/proc/{}/fd/{fd}", process.pid.0)).ok()?;
-        target.as_os_str().as_encoded_bytes().starts_with(b"pipe:").then_some(target)
-    };
-    let ends: Vec<_> = processes.iter().map(|it| (it.pid, pipe(it, 0), [pipe(it, 1), pipe(it, 2)])).collect();
-    let is_reader = |reader: &Descendant| {
-        let stdin = ends.iter().find(|(pid, ..)| *pid == reader.pid).and_then(|(_, stdin, _)| stdin.as_ref());
-        stdin.is_some_and(|stdin| {
-            ends.iter()
-                .any(|(pid, _, outputs)| *pid != reader.pid && outputs.iter().flatten().any(|it| it == stdin))
-        })
-    };
-    if !processes.iter().all(is_reader) {
-        processes.retain(|process| !is_reader(process));
-    }
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Sends a signal to a descendant, unless it is dead and the kernel reused its process id.
@@ -144,6 +251,12 @@ pub(crate) fn kill(process: &Descendant, signal: c_int) {
     const SYS_PIDFD_SEND_SIGNAL: c_long = 424;
     const SYS_PIDFD_OPEN: c_long = 434;
     let pid = process.pid.0;
+    if process.start_time == 0 {
+        // A child of ours, which only this thread reaps.
+        // SAFETY: touches no memory.
+        unsafe { super::libc_kill(pid, signal) };
+        return;
+    }
     // SAFETY: pidfd_open(2) touches no memory. Its number is the same on every architecture that Rust supports.
     let pidfd = unsafe { syscall(SYS_PIDFD_OPEN, pid, 0) };
     // The start time is read while the pidfd is open: both then belong to the same process.

@@ -25,7 +25,7 @@ pub(super) type ControlLength = u32;
 pub(crate) const IS_SUBREAPER: bool = false;
 
 /// macOS cannot wake a stopped guard when the app dies, and cannot kill the sidecar when the guard dies.
-pub(super) fn become_guard() {
+pub(super) fn become_guard() -> Option<String> {
     // Closes descriptors that the app leaked. One of the listed numbers is that of the directory itself, already closed.
     let listed = fs::read_dir("/dev/fd").into_iter().flatten().flatten();
     let open: Vec<c_int> = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -33,6 +33,7 @@ pub(super) fn become_guard() {
         // SAFETY: std keeps no descriptor open: we own only the three standard streams.
         unsafe { super::close(fd) };
     }
+    None
 }
 
 /// Runs in the sidecar's process, before execve(2).
@@ -43,6 +44,7 @@ pub(crate) struct Descendants {
     own: c_int,
     marker: Option<Vec<u8>>,
     known: Vec<Process>,
+    remembered: Vec<(c_int, u64)>,
 }
 
 impl Descendants {
@@ -51,13 +53,40 @@ impl Descendants {
         const INSTANCE: &str = "PILLION_INSTANCE";
         let marker = env::var(INSTANCE).ok().map(|nonce| format!("{INSTANCE}={nonce}").into_bytes());
         // SAFETY: getpid(2) has no preconditions.
-        Self { own: unsafe { getpid() }, marker, known: Vec::new() }
+        Self { own: unsafe { getpid() }, marker, known: Vec::new(), remembered: Vec::new() }
     }
 
     /// The same as [`list`](Self::list), which finds every descendant.
     pub(crate) fn list_deep(&mut self, group: Pid, number_is_held: bool) -> Vec<Descendant> {
         self.list(group, number_is_held)
     }
+
+    /// The processes that the supervisor should know in case this guard is killed: all that live and were not returned before.
+    pub(crate) fn to_remember(&mut self) -> Vec<Descendant> {
+        // `known` is what the last call to `list` found.
+        let new: Vec<_> = self
+            .known
+            .iter()
+            .filter(|it| !self.remembered.contains(&(it.pid, it.start_time)))
+            .copied()
+            .collect();
+        self.remembered.retain(|old| self.known.iter().any(|it| (it.pid, it.start_time) == *old));
+        self.remembered.extend(new.iter().map(|it| (it.pid, it.start_time)));
+        let descendant =
+            |it: Process| Descendant { pid: Pid(it.pid), group: Pid(it.group), start_time: it.start_time };
+        new.into_iter().map(descendant).collect()
+    }
+
+    /// A process that lives.
+    #[expect(clippy::unused_self, reason = "the same interface on every system")]
+    pub(crate) fn find(&self, child: Pid) -> Option<Descendant> {
+        let found = Process::find(child.0)?;
+        Some(Descendant { pid: Pid(found.pid), group: Pid(found.group), start_time: found.start_time })
+    }
+
+    /// Does nothing: which pipes a process holds is not looked up here.
+    #[expect(clippy::unused_self, reason = "the same interface on every system")]
+    pub(crate) fn remove_readers(&self, _processes: &mut Vec<Descendant>) {}
 
     /// Lists those that live. `group` is the sidecar's process group; `number_is_held` tells that the kernel cannot have
     /// reused its number.
@@ -90,9 +119,6 @@ impl Descendants {
         found.into_iter().map(descendant).collect()
     }
 }
-
-/// Does nothing: which pipes a process holds is not looked up here.
-pub(crate) fn remove_readers(_processes: &mut Vec<Descendant>) {}
 
 /// Sends a signal to a process, unless it is dead and the kernel reused its process id.
 pub(crate) fn kill(process: &Descendant, signal: c_int) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Action::{self, Kill, TerminateGroup, TerminateLeader, WatchGroup},
+    Action::{self, Kill, Sweep, TerminateGroup, TerminateLeader, WatchGroup},
     Cause, Event, Lifecycle, RestartDecision, Restarts, down,
 };
 use crate::status::{Exit, StopOutcome};
@@ -15,6 +15,8 @@ pub(crate) struct Ending {
     /// How the leader ended, once it has.
     pub(crate) exit: Option<Exit>,
     pub(crate) stage: StopStage,
+    /// Whether the guard was killed, too, because the killed group did not end.
+    pub(crate) swept: bool,
     /// When the stop began: both timers of the grace period run from here.
     pub(crate) asked_at: Duration,
     pub(crate) next: Next,
@@ -45,13 +47,15 @@ pub(crate) enum Next {
 impl Ending {
     /// Asks the leader to end, for this reason.
     pub(super) fn terminate(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
-        let ending = Self { cause, exit: None, stage: StopStage::LeaderAsked, asked_at: now, next };
+        let ending =
+            Self { cause, exit: None, stage: StopStage::LeaderAsked, swept: false, asked_at: now, next };
         (Lifecycle::Ending(ending), vec![TerminateLeader])
     }
 
     /// Kills the group, for this reason.
     pub(super) fn kill(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
-        let ending = Self { cause, exit: None, stage: StopStage::KilledLeader, asked_at: now, next };
+        let ending =
+            Self { cause, exit: None, stage: StopStage::KilledLeader, swept: false, asked_at: now, next };
         (Lifecycle::Ending(ending), vec![Kill])
     }
 
@@ -66,6 +70,7 @@ impl Ending {
             cause,
             exit: Some(exit),
             stage: StopStage::GroupAsked,
+            swept: false,
             asked_at: now,
             next: Next::After(decision),
         };
@@ -89,8 +94,12 @@ impl Ending {
             Event::Expired => match self.stage {
                 StopStage::LeaderAsked => self.ask_group(),
                 StopStage::GroupAsked => self.escalate(),
-                StopStage::KilledLeader | StopStage::KilledRest => {
+                StopStage::KilledLeader | StopStage::KilledRest if self.swept => {
                     return self.end(StopOutcome::Abandoned, restarts);
+                }
+                StopStage::KilledLeader | StopStage::KilledRest => {
+                    self.swept = true;
+                    vec![Sweep]
                 }
             },
             Event::Exited(exit) => {

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use proptest::prelude::*;
 
 use super::{
-    Action::{Kill, TerminateGroup, TerminateLeader, WatchGroup},
+    Action::{Kill, Sweep, TerminateGroup, TerminateLeader, WatchGroup},
     *,
 };
 use crate::spec::RestartLimit;
@@ -134,6 +134,17 @@ fn a_process_that_is_launched_during_a_stop_is_asked_as_far_as_the_stop_has_come
 }
 
 #[test]
+fn a_killed_group_that_does_not_end_is_swept_and_then_given_up() {
+    let mut machine = run(up()).after([Event::Kill]);
+    assert_eq!(machine.state.timer(), Some(Timer::Kill));
+    assert_eq!(machine.on(Event::Expired), [Sweep]);
+    assert_eq!(machine.state.timer(), Some(Timer::Sweep));
+    let swept = machine.clone().after([Event::Exited(KILLED), Event::Gone]);
+    assert_eq!(swept.outcome(), StopOutcome::Killed(KILLED));
+    assert_eq!(machine.after([Event::Expired]).outcome(), StopOutcome::Abandoned);
+}
+
+#[test]
 fn the_outcome_says_how_the_group_ended() {
     let outcome = |events: &[Event]| run(up()).after(events.iter().cloned()).outcome();
     let killed = [Event::Stop, Event::Expired, Event::Expired, Event::Exited(KILLED), Event::Gone];
@@ -145,7 +156,7 @@ fn the_outcome_says_how_the_group_ended() {
     let rest = [Event::Stop, Event::Exited(OK), Event::Expired, Event::Gone];
     assert_eq!(outcome(&rest), StopOutcome::GroupKilled(OK));
     assert_eq!(
-        outcome(&[Event::Stop, Event::Expired, Event::Expired, Event::Expired]),
+        outcome(&[Event::Stop, Event::Expired, Event::Expired, Event::Expired, Event::Expired]),
         StopOutcome::Abandoned
     );
     let at_once = [Event::Stop, Event::Kill, Event::Kill, Event::Exited(KILLED), Event::Gone];
@@ -367,7 +378,7 @@ proptest! {
                         }
                     }
                     WatchGroup => prop_assert_eq!(world, World::LeaderDead),
-                    Wait | TerminateLeader | TerminateGroup | Kill | Probe(_) => {}
+                    Wait | TerminateLeader | TerminateGroup | Kill | Sweep | Probe(_) => {}
                 }
             }
             let state = &machine.state;
@@ -390,7 +401,7 @@ proptest! {
     #[test]
     fn every_stop_ends(policy in any_policy(), events in proptest::collection::vec(any_event(), 0..30)) {
         let mut machine = Machine::new(policy).after(events).after([Event::Stop]);
-        for _ in 0..3 {
+        for _ in 0..4 {
             if machine.state.timer().is_some() {
                 machine.on(Event::Expired);
             }

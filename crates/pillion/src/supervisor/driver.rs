@@ -21,8 +21,10 @@ use crate::{
     transport::handover::Handover,
 };
 
-/// How long a killed group may take to be gone before the supervisor abandons it.
+/// How long a killed group may take to be gone before the supervisor sweeps it.
 pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the sweep of a killed group may take before the supervisor abandons the group.
+pub(crate) const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A future that keeps its progress between two calls of [`Driver::next`].
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -211,6 +213,7 @@ impl Driver {
                 return self.created.checked_add(asked_at.checked_add(self.spec.grace)?);
             }
             Timer::Kill => KILL_TIMEOUT,
+            Timer::Sweep => SWEEP_TIMEOUT,
             Timer::BackOff(pause) => jitter(pause),
         })
     }
@@ -244,6 +247,11 @@ impl Driver {
                     Some(process) => process.group.kill(),
                     None => answers.push_back(Event::Gone),
                 },
+                Action::Sweep => {
+                    if let Some(process) = &self.run.process {
+                        process.group.sweep();
+                    }
+                }
                 Action::WatchGroup => {
                     if let Some(process) = &self.run.process {
                         let group = Arc::clone(&process.group);

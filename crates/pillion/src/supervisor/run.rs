@@ -102,6 +102,9 @@ impl Run {
                         format!("no guard watches this sidecar: {why}; if this program is killed, the sidecar may survive it"),
                     );
                 }
+                if let Some(why) = spawned.limited {
+                    run.notice(NoticeKind::Unguarded, format!("the guard cannot do all of its work: {why}"));
+                }
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
                 run.process = Some(Process {

@@ -4,9 +4,13 @@ pub(crate) mod run_processes;
 mod tcp_table;
 
 use std::{
-    fs,
+    collections::HashSet,
+    env, fs,
     io::{self, Write},
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::{OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::OnceLock,
     task::{Context, Poll},
@@ -16,11 +20,14 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, SealFlags},
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Resource, Signal, getrlimit, pidfd_open, pidfd_send_signal},
 };
+use tempfile::TempDir;
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// How long [`kill_marked`] goes on at most.
+use super::Known;
+
+/// How long [`sweep`] goes on at most.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Wakes when a child may have died: its pidfd becomes readable (`pidfd_open(2)`, Linux 5.3).
@@ -44,6 +51,9 @@ impl ExitWatch {
 
 /// The live processes of a group, without its leader.
 pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
+    if !proc_is_ours() {
+        return Err(io::Error::other("/proc is missing or belongs to another PID namespace"));
+    }
     let mut members = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let pid = entry?.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
@@ -104,30 +114,71 @@ pub(super) async fn members_changed(group: Pid, members: Vec<Pid>) {
 
 /// A path by which the guard can be executed for as long as this value exists.
 #[derive(Debug)]
-pub(super) struct GuardProgram(PathBuf);
+pub(super) struct GuardProgram {
+    path: PathBuf,
+    /// Deleted on drop. A running guard is not affected.
+    _directory: Option<TempDir>,
+}
+
+/// The places to store the guard's program in, the best first. Memory needs `/proc`, and `vm.memfd_noexec` may forbid it. A file
+/// needs space, and a file system that is not mounted with `noexec`.
+pub(super) const PLACES: [fn(&[u8]) -> io::Result<GuardProgram>; 3] =
+    [GuardProgram::in_memory, GuardProgram::in_runtime_directory, GuardProgram::in_temporary_directory];
 
 impl GuardProgram {
     /// Copies the program to memory, once per process (`memfd_create(2)`). No file system needs space for it.
-    pub(super) fn new(bytes: &[u8]) -> io::Result<Self> {
+    fn in_memory(bytes: &[u8]) -> io::Result<Self> {
         static MEMORY: OnceLock<OwnedFd> = OnceLock::new();
         let memory = match MEMORY.get() {
             Some(memory) => memory,
             None => {
-                let written = in_memory(bytes)?;
+                let written = write_to_memory(bytes)?;
                 MEMORY.get_or_init(|| written)
             }
         };
         // The descriptor is closed on exec, but the kernel resolves the path first.
-        Ok(Self(format!("/proc/self/fd/{}", memory.as_raw_fd()).into()))
+        let path = PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd()));
+        if !path.exists() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted"));
+        }
+        Ok(Self { path, _directory: None })
+    }
+
+    fn in_runtime_directory(bytes: &[u8]) -> io::Result<Self> {
+        let base = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+        Self::in_file(bytes, &base.ok_or_else(|| io::Error::other("XDG_RUNTIME_DIR is not set"))?)
+    }
+
+    fn in_temporary_directory(bytes: &[u8]) -> io::Result<Self> {
+        Self::in_file(bytes, &env::temp_dir())
+    }
+
+    /// Writes the program to a file in a directory that other users cannot enter.
+    fn in_file(bytes: &[u8], base: &Path) -> io::Result<Self> {
+        check_file_size_limit(bytes)?;
+        let directory = tempfile::Builder::new()
+            .prefix("pillion-guard-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(base)?;
+        let path = directory.path().join("pillion-guard");
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(&path)?;
+        file.write_all(bytes)?;
+        Ok(Self { path, _directory: Some(directory) })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
-fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let memory = rustix::fs::memfd_create("pillion-guard", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+fn write_to_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    check_file_size_limit(bytes)?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // With vm.memfd_noexec=1, memory can be executed only if the flag asks for it. Kernels before 6.3 do not know the flag.
+    let memory = match rustix::fs::memfd_create("pillion-guard", flags | MemfdFlags::EXEC) {
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("pillion-guard", flags)?,
+        created => created?,
+    };
     let mut memory = fs::File::from(memory);
     memory.write_all(bytes)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
@@ -135,9 +186,41 @@ fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(memory.into())
 }
 
-/// Kills every process that has this entry in its environment and waits for their deaths, until none is left or
-/// [`SWEEP_TIMEOUT`] is over. Each of them is a descendant of this program, whatever its parent is now. Blocks.
-pub(super) fn kill_marked(marker: &str) {
+/// Fails if the limit for the size of files is too low. A write beyond it would kill this process by SIGXFSZ (setrlimit(2)),
+/// and memory counts as a file.
+fn check_file_size_limit(bytes: &[u8]) -> io::Result<()> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if limit < bytes.len() as u64 => Err(io::Error::other(format!(
+            "the limit for the size of files is {limit} bytes (ulimit -f), and the guard needs {}",
+            bytes.len()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `/proc` shows the processes of our own PID namespace. In a sandbox it may be missing, or be that of an outer
+/// namespace, where our process ids mean other processes (pid_namespaces(7)).
+fn proc_is_ours() -> bool {
+    static OURS: OnceLock<bool> = OnceLock::new();
+    *OURS.get_or_init(|| {
+        let own = std::process::id().to_string();
+        fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own.as_str())
+    })
+}
+
+/// What a guard cannot do here.
+pub(super) fn limits() -> Option<String> {
+    (!proc_is_ours()).then(|| {
+        "/proc is missing or belongs to another PID namespace; if the guard is killed, its other processes survive".to_owned()
+    })
+}
+
+/// Kills every process that is known, and its descendants, and waits for their deaths, until none is left or
+/// [`SWEEP_TIMEOUT`] is over. Blocks.
+pub(super) fn sweep(known: &Known) {
+    if !proc_is_ours() {
+        return;
+    }
     // A process in uninterruptible sleep may take forever to die.
     let deadline = Instant::now() + SWEEP_TIMEOUT;
     // One scan can miss a process that keeps forking and exiting: it has no environment during execve(2), and may be gone
@@ -146,28 +229,29 @@ pub(super) fn kill_marked(marker: &str) {
     let mut empty = 0;
     // Each scan kills what the survivors of the previous one have forked.
     while empty < EMPTY_SCANS && Instant::now() < deadline {
+        let mut processes: Vec<_> = pids().filter_map(Stat::read).filter(Stat::is_alive).collect();
         // The newest first: they are the most likely to exit before the scan reaches them.
-        let mut pids: Vec<_> = pids().collect();
-        pids.sort_unstable_by_key(|pid| std::cmp::Reverse(pid.as_raw_nonzero()));
-        let mut marked = Vec::new();
-        for process in pids.into_iter().filter_map(|pid| open_if_marked(pid, marker)) {
-            let _ = pidfd_send_signal(&process, Signal::KILL);
-            marked.push(process);
+        processes.sort_unstable_by_key(|process| std::cmp::Reverse(process.pid));
+        let mut found: Vec<Stat> = processes.extract_if(.., |process| process.is_known(known)).collect();
+        // Descendants of a known process are known as well.
+        loop {
+            let parents: HashSet<i32> = found.iter().map(|process| process.pid).collect();
+            let children: Vec<_> = processes.extract_if(.., |it| parents.contains(&it.parent)).collect();
+            if children.is_empty() {
+                break;
+            }
+            found.extend(children);
         }
-        empty = if marked.is_empty() { empty + 1 } else { 0 };
-        for process in &marked {
+        let found: Vec<_> = found.iter().filter_map(Stat::open).collect();
+        for process in &found {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+        empty = if found.is_empty() { empty + 1 } else { 0 };
+        for process in &found {
             let timeout = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
             let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], timeout.as_ref());
         }
     }
-}
-
-fn open_if_marked(pid: Pid, marker: &str) -> Option<OwnedFd> {
-    // Opens the pidfd before it reads the environment: in the other order, the pidfd could belong to a process that reused
-    // the id.
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
-    environment.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes()).then_some(pidfd)
 }
 
 fn pids() -> impl Iterator<Item = Pid> {
@@ -190,19 +274,60 @@ async fn wait_readable(pidfd: &AsyncFd<OwnedFd>) {
 
 fn is_live_member(pid: Pid, group: Pid) -> bool {
     // Not readable: it has exited, or it belongs to another user under hidepid.
-    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else { return false };
-    parse_stat(&stat)
-        .is_some_and(|(state, pgrp)| pgrp == group.as_raw_nonzero().get() && !matches!(state, 'Z' | 'X'))
+    Stat::read(pid)
+        .is_some_and(|stat| stat.group == group.as_raw_nonzero().get() && !matches!(stat.state, 'Z' | 'X'))
 }
 
-/// State and process group from the content of `/proc/PID/stat` (`proc_pid_stat(5)`). The name in parentheses before them
-/// may hold any bytes, parentheses included.
-fn parse_stat(stat: &str) -> Option<(char, i32)> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let pgrp = fields.nth(1)?.parse().ok()?;
-    Some((state, pgrp))
+/// Parts of `/proc/PID/stat` (`proc_pid_stat(5)`).
+#[derive(Debug, PartialEq)]
+struct Stat {
+    pid: i32,
+    state: char,
+    parent: i32,
+    group: i32,
+    session: i32,
+    start_time: u64,
+}
+
+impl Stat {
+    fn read(pid: Pid) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
+    }
+
+    /// Whether it can be killed: it is not dead, and not this process itself.
+    fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X') && self.pid != std::process::id().cast_signed()
+    }
+
+    fn is_known(&self, known: &Known) -> bool {
+        let Self { pid, session, start_time, .. } = *self;
+        known.session.is_some_and(|known| known.as_raw_nonzero().get() == session)
+            || known.remembered.contains(&(pid, start_time))
+            || fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+                environment.split(|byte| *byte == 0).any(|entry| entry == known.marker.as_bytes())
+            })
+    }
+
+    /// A pidfd of this process, unless it is dead and the kernel reused its process id.
+    fn open(&self) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(self.pid)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // Read while the pidfd is open: both then belong to the same process.
+        (Self::read(pid)?.start_time == self.start_time).then_some(pidfd)
+    }
+
+    /// The name in parentheses before the fields may hold any bytes, parentheses included.
+    fn parse(stat: &str) -> Option<Self> {
+        let (head, rest) = stat.rsplit_once(')')?;
+        let pid = head.split_once(' ')?.0.parse().ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
+        let start_time = fields.nth(15)?.parse().ok()?;
+        Some(Self { pid, state, parent, group, session, start_time })
+    }
 }
 
 #[cfg(test)]
@@ -211,8 +336,11 @@ mod tests {
 
     #[test]
     fn a_process_name_cannot_forge_the_fields_after_it() {
-        assert_eq!(parse_stat("7 (cat) S 1 7 7 0 -1"), Some(('S', 7)));
-        assert_eq!(parse_stat("7 (a) Z 1 9 (b)) R 1 42 7 0"), Some(('R', 42)));
-        assert_eq!(parse_stat("7 (cat"), None);
+        let fields = "1 7 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9";
+        let stat = |name: &str, state: &str| Stat::parse(&format!("7 {name} {state} {fields}")).unwrap();
+        let expected = |state| Stat { pid: 7, state, parent: 1, group: 7, session: 9, start_time: 4242 };
+        assert_eq!(stat("(cat)", "S"), expected('S'));
+        assert_eq!(stat("(a) Z 1 9 (b))", "R"), expected('R'));
+        assert_eq!(Stat::parse("7 (cat"), None);
     }
 }

@@ -16,9 +16,11 @@ use tokio::{
     sync::Mutex,
 };
 
+use super::Known;
+
 /// How often to read a list of processes again.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How long [`kill_marked`] goes on at most.
+/// How long [`sweep`] goes on at most.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Wakes when a child may have died: SIGCHLD, which tokio passes to every listener.
@@ -95,14 +97,25 @@ impl GuardProgram {
     }
 }
 
-/// Kills every process that has this entry in its environment, until none is left or [`SWEEP_TIMEOUT`] is over. Each of them
+/// The places to store the guard's program in, the best first.
+pub(super) const PLACES: [fn(&[u8]) -> io::Result<GuardProgram>; 1] = [GuardProgram::new];
+
+/// What a guard cannot do here.
+pub(super) fn limits() -> Option<String> {
+    None
+}
+
+/// Kills every process that is known: that has the marker in its environment, or is remembered, until none is left or [`SWEEP_TIMEOUT`] is over. Each of them
 /// is a descendant of this program, whatever its parent is now. Programs of the system itself may hide their environment.
 /// Blocks.
-pub(super) fn kill_marked(marker: &str) {
+pub(super) fn sweep(known: &Known) {
     let deadline = Instant::now() + SWEEP_TIMEOUT;
     // Each round kills what the survivors of the previous one have forked.
     while Instant::now() < deadline {
-        let marked = Process::with_variable(&Process::all(), marker.as_bytes());
+        let all = Process::all();
+        let mut marked = Process::with_variable(&all, known.marker.as_bytes());
+        let is_remembered = |it: &&Process| known.remembered.contains(&(it.pid, it.start_time));
+        marked.extend(all.iter().filter(is_remembered));
         if marked.is_empty() {
             return;
         }

@@ -34,18 +34,18 @@ impl Group {
     /// # Panics
     /// Outside the context of a tokio runtime with I/O.
     pub(crate) fn spawn(request: SpawnRequest) -> io::Result<Spawned> {
-        let (group, mut child, unguarded) = match Guarded::spawn(&request)? {
-            Ok((group, child)) => (Self::Guarded(group), child, None),
+        let (group, mut child, unguarded, limited) = match Guarded::spawn(&request)? {
+            Ok((group, child, limited)) => (Self::Guarded(group), child, None, limited),
             Err(why) => {
                 let (group, child) = ProcessGroup::spawn(request)?;
-                (Self::ProcessGroup(group), child, Some(why))
+                (Self::ProcessGroup(group), child, Some(why), None)
             }
         };
         // From here on an error drops the group, which ends its processes.
         let missing = || io::Error::other("a standard stream was not piped");
         let stdout = OutputPipe::new(child.stdout.take().ok_or_else(missing)?.into())?;
         let stderr = OutputPipe::new(child.stderr.take().ok_or_else(missing)?.into())?;
-        Ok(Spawned { group, stdout, stderr, unguarded })
+        Ok(Spawned { group, stdout, stderr, unguarded, limited })
     }
 
     /// The leader's process id.
@@ -120,6 +120,15 @@ impl Group {
         }
     }
 
+    /// Kills the guard, which may be unable to run (stopped by a debugger, for example), and then every process that is known
+    /// to belong to the sidecar. For a group that a kill did not end.
+    pub(crate) fn sweep(&self) {
+        match self {
+            Self::Guarded(group) => group.kill_guard(),
+            Self::ProcessGroup(group) => group.kill(),
+        }
+    }
+
     /// Waits until no process but the dead leader is left. May be dropped and called again.
     pub(crate) async fn wait_empty(&self) {
         match self {
@@ -163,8 +172,11 @@ fn reap(child: Pid, dead: bool) {
     };
     if dead {
         reap();
+    } else if !matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None)) {
+        // It was dead already.
     } else {
         // Uninterruptible sleep can delay even SIGKILL: do not block this thread.
-        std::thread::spawn(reap);
+        // Without a thread the zombie stays until this process ends.
+        let _ = std::thread::Builder::new().spawn(reap);
     }
 }

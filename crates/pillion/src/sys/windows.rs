@@ -58,6 +58,7 @@ impl Group {
             stdout: OutputPipe::new(stdout),
             stderr: OutputPipe::new(stderr),
             unguarded: None,
+            limited: None,
         })
     }
 
@@ -109,6 +110,11 @@ impl Group {
 
     /// Kills every process of the job.
     pub(crate) fn kill(&self) {
+        self.job.kill();
+    }
+
+    /// Kills every process of the job again.
+    pub(crate) fn sweep(&self) {
         self.job.kill();
     }
 

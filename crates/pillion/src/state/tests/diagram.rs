@@ -15,7 +15,7 @@ use crate::{
         restarts::{FIRST_PAUSE, LONGEST_PAUSE},
     },
     status::State,
-    supervisor::driver::KILL_TIMEOUT,
+    supervisor::driver::{KILL_TIMEOUT, SWEEP_TIMEOUT},
 };
 
 /// The page with the diagram. `cargo xtask codegen` writes it.
@@ -40,7 +40,8 @@ fn the_page_states_the_pauses_and_the_time_out() {
     let (first, longest) = (FIRST_PAUSE.as_millis(), LONGEST_PAUSE.as_secs());
     for text in [
         format!("otherwise {first} ms, {} ms and so on up to {longest} s", 2 * first),
-        format!("at most {} s for the end of killed processes", KILL_TIMEOUT.as_secs()),
+        format!("killed processes do not end within {} s", KILL_TIMEOUT.as_secs()),
+        format!("abandons them {} s later", SWEEP_TIMEOUT.as_secs()),
     ] {
         assert!(page.contains(&text), "docs/states.md lacks: {text}");
     }

@@ -31,6 +31,9 @@ impl RunProcesses {
 
     /// Whether the run listens on this port of 127.0.0.1. Reads `/proc`, which takes milliseconds: call it off the runtime.
     pub(crate) fn port_owner(&self, port: NonZeroU16) -> PortOwner {
+        if !super::proc_is_ours() {
+            return PortOwner::Unknown;
+        }
         let sockets = tcp_table::listening_on_loopback(port);
         if sockets.is_empty() {
             return PortOwner::Unknown;

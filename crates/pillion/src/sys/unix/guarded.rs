@@ -3,13 +3,18 @@
 //! `pillion-guard/program/main.rs` describes the guard and the messages on the control socket.
 
 use std::{
-    ffi::OsString,
+    collections::VecDeque,
+    ffi::{OsStr, OsString},
     io::{self, BufRead, BufReader, Write},
     mem::MaybeUninit,
     net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::{ffi::OsStringExt, net::UnixStream, process::CommandExt},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            net::UnixStream,
+            process::CommandExt,
+        },
     },
     path::Path,
     process::{Child, Command, Stdio},
@@ -27,7 +32,7 @@ use tokio::{
 
 use super::{
     super::{
-        SpawnRequest,
+        Known, SpawnRequest,
         platform::{self, GuardProgram},
     },
     reap, spawn,
@@ -42,11 +47,17 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the guard has reported so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct GuardReport {
     exit: Option<Exit>,
     gone: bool,
+    /// Descendants that have left the guard's session, by process id and start time: those of them that have no marker could
+    /// not be found after the guard's death.
+    remembered: VecDeque<(i32, u64)>,
 }
+
+/// How many of them are remembered; a sidecar that starts daemons all the time must not take more memory.
+const REMEMBERED: usize = 4096;
 
 /// A sidecar under a guard.
 #[derive(Debug)]
@@ -60,29 +71,23 @@ pub(crate) struct Guarded {
 
 impl Guarded {
     /// Starts a guard, which starts the program. The outer error is the program's; the inner one says why no guard runs.
-    pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<(Self, Child), String>> {
-        let program = match program() {
-            Ok(program) => program,
-            Err(why) => return Ok(Err(why)),
-        };
+    ///
+    /// The text says what the guard cannot do.
+    pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<(Self, Child, Option<String>), String>> {
         let pair = match UnixStream::pair() {
             Ok(pair) => pair,
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
         };
         let (control, guard_end) = pair;
-        if let Some(listener) = &request.listener
-            && let Err(error) = send(&control, fd(listener))
-        {
-            return Ok(Err(format!("the listener could not be handed over: {error}")));
-        }
-        let mut child = match spawn(&mut command(program.path(), request, guard_end.into())) {
-            Ok(child) => child,
-            Err(error) => return Ok(Err(format!("the guard could not be started: {error}"))),
+        let (mut child, _program) = match execute(request, guard_end.into()) {
+            Ok(executed) => executed,
+            Err(why) => return Ok(Err(why)),
         };
         let guard = super::pid(&child);
-        // `program` must exist until the guard has sent its first line: only then is it certain that the guard was executed.
-        match read_start_report(&control) {
-            Ok(Ok(leader)) => {
+        let sent = send_fds(&control, request.listener.as_ref(), &child);
+        // `_program` must exist until the guard has sent its first line: only then is it certain that the guard was executed.
+        match sent.and_then(|()| read_start_report(&control)) {
+            Ok(Ok((leader, limited))) => {
                 let (sender, report) = watch::channel(GuardReport::default());
                 let reader =
                     ReportReader { guard, reaped: false, report: sender, marker: request.marker.clone() };
@@ -91,7 +96,8 @@ impl Guarded {
                     tokio::net::UnixStream::from_std(socket)
                 })?;
                 tokio::spawn(reader.run(stream));
-                Ok(Ok((Self { guard, leader, control, report }, child)))
+                let limited = limited.or_else(platform::limits);
+                Ok(Ok((Self { guard, leader, control, report }, child, limited)))
             }
             Ok(Err(error)) => {
                 reap(guard, true);
@@ -164,6 +170,14 @@ impl Guarded {
         let _ = (&self.control).write_all(command);
     }
 
+    /// Kills the guard. `ReportReader` notices its death, and kills what it guarded.
+    pub(super) fn kill_guard(&self) {
+        let report = self.report.borrow();
+        if !report.gone {
+            let _ = kill_process(self.guard, Signal::KILL);
+        }
+    }
+
     /// Continues the guard, in case it was stopped (SIGSTOP).
     fn wake(&self) {
         // The guard is reaped under the lock of this channel. While the report is borrowed, its process id stays valid.
@@ -183,6 +197,9 @@ impl Drop for Guarded {
     }
 }
 
+/// The variables by which the dynamic linker and libc would change the guard itself (ld.so(8), dyld(1)).
+const LOADER_VARIABLES: [&str; 3] = ["LD_", "DYLD_", "GLIBC_TUNABLES"];
+
 fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command {
     let mut guard = Command::new(program);
     let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX);
@@ -194,7 +211,11 @@ fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command 
     guard.env_clear();
     for (name, value) in request.command.get_envs() {
         if let Some(value) = value {
-            guard.env(name, value);
+            // Such variables are meant for the program. The guard gives them their names back before it starts the program.
+            let is_for_loader =
+                LOADER_VARIABLES.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()));
+            let prefix = if is_for_loader { "PILLION_GUARD_" } else { "" };
+            guard.env([OsStr::new(prefix), name].iter().copied().collect::<OsString>(), value);
         }
     }
     if request.listener.is_some() {
@@ -228,31 +249,42 @@ fn fd(listener: &Listener) -> BorrowedFd<'_> {
     }
 }
 
-/// Sends a descriptor with one byte (`SCM_RIGHTS`, unix(7)).
-fn send(control: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// Sends the guard the listener, and the read ends of the sidecar's output, which it drains after our death. One byte carries
+/// them (`SCM_RIGHTS`, unix(7)).
+fn send_fds(control: &UnixStream, listener: Option<&Listener>, child: &Child) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
-    let fds = [fd];
+    let outputs = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
+    let fds: Vec<_> = [listener.map(fd)].into_iter().chain(outputs).flatten().collect();
     rights.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(control, &[io::IoSlice::new(b"L")], &mut rights, SendFlags::empty())?;
+    sendmsg(control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty())?;
     Ok(())
 }
 
-/// Reads the guard's first line: the program's process id, or why the program could not be started.
-fn read_start_report(control: &UnixStream) -> io::Result<io::Result<Pid>> {
+/// Reads the guard's first lines: what the guard cannot do, and the program's process id or why the program could not be
+/// started.
+fn read_start_report(control: &UnixStream) -> io::Result<io::Result<(Pid, Option<String>)>> {
     control.set_read_timeout(Some(START_TIMEOUT))?;
-    // A buffer of one byte: what follows the line belongs to `ReportReader`.
-    let mut line = String::new();
+    // A buffer of one byte: what follows these lines belongs to `ReportReader`.
     let mut reader = BufReader::with_capacity(1, control);
-    reader.read_line(&mut line)?;
-    control.set_read_timeout(None)?;
-    let unexpected = || io::Error::other(format!("unexpected line {line:?}"));
-    match line.trim_end().split_once(' ') {
-        Some(("spawned", pid)) => pid.parse().ok().and_then(Pid::from_raw).map(Ok).ok_or_else(unexpected),
-        Some(("failed", errno)) => {
-            Ok(Err(io::Error::from_raw_os_error(errno.parse().map_err(|_| unexpected())?)))
+    let mut limited = None;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let unexpected = || io::Error::other(format!("unexpected line {line:?}"));
+        match line.trim_end().split_once(' ') {
+            Some(("limited", why)) => limited = Some(why.to_owned()),
+            Some(("spawned", pid)) => {
+                control.set_read_timeout(None)?;
+                let pid = pid.parse().ok().and_then(Pid::from_raw).ok_or_else(unexpected)?;
+                return Ok(Ok((pid, limited)));
+            }
+            Some(("failed", errno)) => {
+                let errno = errno.parse().map_err(|_| unexpected())?;
+                return Ok(Err(io::Error::from_raw_os_error(errno)));
+            }
+            _ => return Err(unexpected()),
         }
-        _ => Err(unexpected()),
     }
 }
 
@@ -274,16 +306,22 @@ impl ReportReader {
         }
         if !gone {
             tracing::warn!("a guard was killed; killing the processes that it guarded");
-            let marker = self.marker.clone();
+            let known = Known {
+                marker: self.marker.clone(),
+                // The guard is not reaped yet, so that no other session has this number.
+                session: Some(self.guard),
+                remembered: self.report.borrow().remembered.iter().copied().collect(),
+            };
             // Blocks: it reads the environment of every process.
-            let _ = tokio::task::spawn_blocking(move || platform::kill_marked(&marker)).await;
+            let _ = tokio::task::spawn_blocking(move || platform::sweep(&known)).await;
         }
         let guard = self.guard;
         self.reaped = true;
         self.report.send_modify(|report| {
             // The guard has closed the socket, so it has ended. It is reaped under the lock: `wake` must not signal a process
             // that reuses its id.
-            reap(guard, true);
+            // A guard that was killed may be held by a debugger, which reaps it first.
+            reap(guard, gone);
             report.exit.get_or_insert(Exit { code: None, signal: None });
             report.gone = true;
         });
@@ -304,33 +342,70 @@ impl GuardReport {
         match line.split_once(' ') {
             Some(("exited", code)) => self.exit = Some(Exit { code: code.parse().ok(), signal: None }),
             Some(("signalled", number)) => self.exit = Some(Exit { code: None, signal: number.parse().ok() }),
+            Some(("remember", process)) => {
+                if let Some((pid, start_time)) = process.split_once(' ')
+                    && let (Ok(pid), Ok(start_time)) = (pid.parse(), start_time.parse())
+                {
+                    if self.remembered.len() == REMEMBERED {
+                        self.remembered.pop_front();
+                    }
+                    self.remembered.push_back((pid, start_time));
+                }
+            }
             _ => {}
         }
     }
 }
 
-/// The guard's program, or why this build or system has none.
-fn program() -> Result<GuardProgram, String> {
-    match pillion_guard::PROGRAM {
-        [] => Err("this build contains no guard for this system".to_owned()),
-        bytes => {
-            GuardProgram::new(bytes).map_err(|error| format!("the guard's program cannot be stored: {error}"))
+/// How often, and at which interval, a busy file is executed again.
+const BUSY_RETRIES: u32 = 100;
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Starts the guard's program from the first place from where the system executes it; or says why from none. The program has to
+/// be kept until the guard has sent its first line.
+fn execute(request: &SpawnRequest, control: OwnedFd) -> Result<(Child, GuardProgram), String> {
+    if pillion_guard::PROGRAM.is_empty() {
+        return Err("this build contains no guard for this system".to_owned());
+    }
+    let mut failures = Vec::new();
+    for store in platform::PLACES {
+        let executed = store(pillion_guard::PROGRAM).and_then(|program| {
+            let mut attempts = 0;
+            loop {
+                match spawn(&mut command(program.path(), request, control.try_clone()?)) {
+                    // A process that another thread has just forked still holds the file open for writing (execve(2)).
+                    Err(error)
+                        if error.kind() == io::ErrorKind::ExecutableFileBusy && attempts < BUSY_RETRIES =>
+                    {
+                        attempts += 1;
+                        std::thread::sleep(BUSY_INTERVAL);
+                    }
+                    spawned => return Ok((spawned?, program)),
+                }
+            }
+        });
+        match executed {
+            Ok(executed) => return Ok(executed),
+            Err(error) => failures.push(error.to_string()),
         }
     }
+    Err(format!("the guard could not be started: {}", failures.join("; ")))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-    use super::*;
+    use super::{super::OutputPipe, *};
 
     /// A shell that ignores SIGTERM, has written a line, and waits for the end of its stdin.
-    fn sidecar() -> (Guarded, impl Read) {
+    async fn sidecar() -> (Guarded, OutputPipe) {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' TERM; echo up; read line"]);
+        start(command).await
+    }
+
+    async fn start(command: Command) -> (Guarded, OutputPipe) {
         let request = SpawnRequest {
             command,
             grace: Duration::from_secs(3600),
@@ -338,25 +413,50 @@ mod tests {
             stop: StopRequest::default(),
             listener: None,
         };
-        let (group, mut child) = Guarded::spawn(&request).unwrap().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        output.read_line(&mut String::new()).unwrap();
+        let (group, mut child, _) = Guarded::spawn(&request).unwrap().unwrap();
+        let mut output = OutputPipe::new(child.stdout.take().unwrap().into()).unwrap();
+        let mut line = [0; 3];
+        assert_eq!(output.read(&mut line).await.unwrap(), 3);
         (group, output)
+    }
+
+    /// Waits until no process holds the write end. The guard reads as well.
+    async fn end(mut output: OutputPipe) {
+        while output.read(&mut [0; 64]).await.unwrap() > 0 {}
     }
 
     #[tokio::test]
     async fn drop_makes_the_guard_end_the_sidecar() {
-        let (group, mut output) = sidecar();
+        let (group, output) = sidecar().await;
         drop(group);
-        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "no process holds the pipe");
+        end(output).await;
     }
 
     #[tokio::test]
     async fn drop_continues_a_stopped_guard() {
-        let (group, mut output) = sidecar();
+        let (group, output) = sidecar().await;
         kill_process(group.guard, Signal::STOP).unwrap();
         waitid(WaitId::Pid(group.guard), WaitIdOptions::STOPPED).unwrap();
         drop(group);
-        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0, "no process holds the pipe");
+        end(output).await;
+    }
+
+    #[tokio::test]
+    async fn the_guard_reads_the_output_when_nobody_else_does() {
+        // Dies of SIGPIPE if a line has no reader, and says through a socket that it did not.
+        let script = "import signal, socket, sys\n\
+             signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+             signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n\
+             print('up', flush=True)\n\
+             sys.stdin.read()\n\
+             for _ in range(1000): print('x' * 1000, flush=True); print('x' * 1000, flush=True, file=sys.stderr)\n\
+             socket.create_connection(('127.0.0.1', int(sys.argv[1]))).sendall(b'saved')";
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut command = Command::new("python3");
+        command.args(["-c", script, &listener.local_addr().unwrap().port().to_string()]);
+        let (group, output) = start(command).await;
+        drop((group, output));
+        let saved = tokio::time::timeout(Duration::from_secs(60), listener.accept()).await;
+        saved.expect("the sidecar lives until it has saved").unwrap();
     }
 }

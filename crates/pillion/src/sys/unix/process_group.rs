@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{
-    super::{SpawnRequest, platform},
+    super::{Known, SpawnRequest, platform},
     reap, spawn,
 };
 use crate::{
@@ -175,7 +175,7 @@ fn write_now(mut pipe: ChildStdin, bytes: &[u8]) -> bool {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
-        platform::kill_marked(&self.marker);
+        platform::sweep(&Known { marker: self.marker.clone(), session: None, remembered: Vec::new() });
         reap(self.leader, self.peek().is_some());
     }
 }

@@ -1,9 +1,11 @@
-//! Receives the listener that the supervisor hands over to the sidecar by systemd's convention (`sd_listen_fds(3)`).
+//! Receives descriptors from the supervisor: the read ends of the sidecar's output, and the listener that it hands over to the
+//! sidecar by systemd's convention (`sd_listen_fds(3)`).
 
 use std::{
     ffi::{c_char, c_int, c_void},
     io::Write as _,
     mem::size_of,
+    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
     ptr,
 };
 
@@ -16,11 +18,14 @@ use super::{
 const LISTENER_FD: c_int = 3;
 const SOL_SOCKET: c_int = if cfg!(target_os = "linux") { 1 } else { 0xffff };
 const SCM_RIGHTS: c_int = 1;
+const F_SETFD: c_int = 2;
+const FD_CLOEXEC: c_int = 1;
 
 unsafe extern "C" {
     fn recvmsg(socket: c_int, message: *mut Message, flags: c_int) -> isize;
     fn dup2(from: c_int, to: c_int) -> c_int;
     fn close(fd: c_int) -> c_int;
+    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
 }
 
 /// `struct iovec` (readv(2)).
@@ -42,21 +47,32 @@ struct Message {
     flags: c_int,
 }
 
-/// `struct cmsghdr` with one descriptor behind it (cmsg(3)).
+/// The most descriptors in the message: a listener and two pipes.
+const MOST: usize = 3;
+
+/// `struct cmsghdr` with descriptors behind it (cmsg(3)). `length` counts the header and the descriptors that arrived.
 #[repr(C)]
 struct Rights {
     length: ControlLength,
     level: c_int,
     kind: c_int,
-    fd: c_int,
+    fds: [c_int; MOST],
 }
 
-/// Receives the listener from the supervisor and moves it to the descriptor that the sidecar expects. Returns whether a
-/// listener arrived. The caller must not have opened any descriptor beyond the standard streams that it still needs.
-pub(super) fn receive() -> bool {
+/// What arrived.
+pub(super) struct Received {
+    /// Whether the listener is at the descriptor where the sidecar expects it.
+    pub(super) listener: bool,
+    /// The read ends of the sidecar's output.
+    pub(super) outputs: Vec<OwnedFd>,
+}
+
+/// Waits for the one message with descriptors: the listener, if `listener` is set, and then the read ends. The caller must not
+/// have opened any descriptor beyond the standard streams that it still needs, so that the listener gets the lowest number.
+pub(super) fn receive(listener: bool) -> Received {
     let mut byte = 0_u8;
     let mut buffer = Buffer { base: (&raw mut byte).cast(), length: 1 };
-    let mut rights = Rights { length: 0, level: 0, kind: 0, fd: -1 };
+    let mut rights = Rights { length: 0, level: 0, kind: 0, fds: [-1; MOST] };
     let mut message = Message {
         name: ptr::null_mut(),
         name_length: 0,
@@ -68,14 +84,28 @@ pub(super) fn receive() -> bool {
     };
     // SAFETY: the message points to a one-byte buffer and to a control buffer with its true size. Both outlive the call.
     let received = unsafe { recvmsg(0, &raw mut message, 0) };
-    if received != 1 || rights.level != SOL_SOCKET || rights.kind != SCM_RIGHTS || rights.fd < LISTENER_FD {
-        return false;
+    if received != 1 || rights.level != SOL_SOCKET || rights.kind != SCM_RIGHTS {
+        return Received { listener: false, outputs: Vec::new() };
     }
-    if rights.fd != LISTENER_FD {
-        // SAFETY: touches no memory, and no other code uses that descriptor number.
+    // SAFETY: the kernel has just opened these for us, and no other code knows them.
+    let fds = rights.fds.into_iter().filter(|fd| *fd >= 0).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let mut fds: Vec<_> = fds.collect();
+    let listener = listener && !fds.is_empty() && place_listener(fds.remove(0));
+    for fd in &fds {
+        // SAFETY: touches no memory.
+        unsafe { fcntl(fd.as_raw_fd(), F_SETFD, FD_CLOEXEC) };
+    }
+    Received { listener, outputs: fds }
+}
+
+/// Moves the listener to the descriptor where the sidecar expects it.
+fn place_listener(listener: OwnedFd) -> bool {
+    let fd = listener.into_raw_fd();
+    if fd != LISTENER_FD {
+        // SAFETY: touches no memory. Nothing else was opened before the message arrived, so that the number is free.
         unsafe {
-            dup2(rights.fd, LISTENER_FD);
-            close(rights.fd);
+            dup2(fd, LISTENER_FD);
+            close(fd);
         }
     }
     true

@@ -1,0 +1,308 @@
+//! Sandboxes and limits that take something away that the supervisor or the guard uses. It works all the same, or says what is
+//! lost.
+
+use std::{
+    process::{Command as StdCommand, Stdio},
+    time::Instant,
+};
+
+use integration_tests::{ProcessMarker, ProcessTree, ReportServer, TEST_TIMEOUT, run};
+use pillion::{Exit, StopOutcome, Supervisor};
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    process::Command,
+};
+
+use crate::support::tree;
+
+/// What `pillion run --json` reported.
+#[derive(Debug, Default)]
+struct Reported {
+    states: Vec<String>,
+    notices: Vec<String>,
+    lines: Vec<String>,
+    /// Whether a guard ran when the sidecar was ready.
+    guarded: bool,
+}
+
+impl Reported {
+    fn noticed(&self, text: &str) -> bool {
+        self.notices.iter().any(|notice| notice.contains(text))
+    }
+}
+
+/// Runs `sandbox` (a program with arguments) with `pillion run … sh -c SCRIPT` as its further arguments, and stops that when the
+/// sidecar is ready: by a byte on stdin, which `sandbox` passes on as SIGTERM, or else by SIGINT.
+async fn run_in(tree: &ProcessTree, sandbox: &[&str], byte: bool, script: &str) -> Reported {
+    let mut command = Command::new(sandbox[0]);
+    command
+        .args(&sandbox[1..])
+        .arg(env!("CARGO_BIN_EXE_pillion-under-test"))
+        .args(["run", "--json", "--grace", "1s", "--", "sh", "-c", script])
+        .env("FAKE", env!("CARGO_BIN_EXE_fake-sidecar"))
+        .env(ProcessMarker::VARIABLE, tree.marker())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]
+    let mut pillion = command.spawn().unwrap();
+    let mut stdin = pillion.stdin.take().unwrap();
+    let mut lines = BufReader::new(pillion.stdout.take().unwrap()).lines();
+    let mut reported = Reported::default();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let Ok(event) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        match event["event"].as_str() {
+            Some("notice") => reported.notices.push(text("message")),
+            Some("output") => reported.lines.push(text("line")),
+            Some("state") if reported.states.last() != Some(&text("state")) => {
+                reported.states.push(text("state"));
+                if event["state"] == "ready" {
+                    let alive = tree.alive();
+                    reported.guarded = alive.iter().any(integration_tests::LiveProcess::is_guard);
+                    if byte {
+                        stdin.write_all(b"\n").await.unwrap();
+                    } else {
+                        let pillion = alive.into_iter().find(|it| it.runs("pillion-under-test"));
+                        pillion.unwrap().signal(Signal::INT).unwrap();
+                    }
+                }
+                if event["state"] == "stopped" {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    // The end of stdin ends a sandbox that waits for it. Until then it keeps its namespace alive.
+    let deadline = Instant::now() + TEST_TIMEOUT;
+    for sidecar in tree.sidecars().into_iter().filter(|it| it.runs("fake-sidecar")) {
+        assert!(sidecar.ends_before(deadline), "{sidecar:?} survives in the sandbox");
+    }
+    drop(stdin);
+    pillion.wait().await.unwrap();
+    reported
+}
+
+/// Whether this machine lets us do this, as containers often do not.
+fn may(program: &[&str]) -> bool {
+    let allowed =
+        StdCommand::new(program[0]).args(&program[1..]).output().is_ok_and(|output| output.status.success());
+    if !allowed {
+        eprintln!("not tested: {program:?} is not allowed here");
+    }
+    allowed
+}
+
+const STATES: [&str; 4] = ["starting", "ready", "stopping", "stopped"];
+
+/// A cooperative server, and a daemon that ignores SIGTERM.
+const WITH_DAEMON: &str = r#"exec "$FAKE" listen ok daemon ignore-term close park ; announce term exit 0"#;
+
+#[test]
+fn without_proc_a_guard_ends_a_daemon_all_the_same() {
+    const NO_PROC: [&str; 6] = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        r#"mount -t tmpfs none /proc && { [ $# = 0 ] || exec "$@"; }"#,
+    ];
+    if !may(&NO_PROC) {
+        return;
+    }
+    run(async {
+        let tree = tree();
+        let ignores_term = r#"trap '' TERM; sleep 1000 & exec "$FAKE" listen ok announce ignore-term park"#;
+        let sandbox = [&NO_PROC[..], &["sh"]].concat();
+        for script in [WITH_DAEMON, ignores_term] {
+            let reported = run_in(&tree, &sandbox, false, script).await;
+            assert_eq!(reported.states, STATES, "{reported:?}");
+            assert!(reported.guarded && reported.noticed("/proc is missing"), "{reported:?}");
+        }
+    });
+}
+
+#[test]
+fn with_the_proc_of_an_outer_pid_namespace_a_guard_ends_a_daemon_all_the_same() {
+    if !may(&["unshare", "--map-root-user", "--pid", "--fork", "true"]) {
+        return;
+    }
+    run(async {
+        let tree = tree();
+        // The shell is the namespace's first process. While it lives, the kernel ends no other.
+        let script =
+            r#"exec 3<&0; "$@" 3<&- </dev/null & read -r _ <&3; kill -TERM $!; wait $!; read -r _ <&3"#;
+        let sandbox =
+            ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"];
+        let reported = run_in(&tree, &sandbox, true, WITH_DAEMON).await;
+        assert_eq!(reported.states, STATES, "{reported:?}");
+        assert!(reported.guarded && reported.noticed("another PID namespace"), "{reported:?}");
+    });
+}
+
+#[test]
+fn where_memory_must_not_be_executed_the_guard_runs_all_the_same() {
+    for level in ["1", "2"] {
+        // The setting belongs to the PID namespace.
+        let script = format!(r#"echo {level} >/proc/sys/vm/memfd_noexec && {{ [ $# = 0 ] || exec "$@"; }}"#);
+        let sandbox = [
+            "unshare",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+            "sh",
+            "-c",
+            &script,
+        ];
+        if !may(&sandbox) {
+            return;
+        }
+        run(async {
+            let tree = tree();
+            let reported = run_in(&tree, &[&sandbox[..], &["sh"]].concat(), false, WITH_DAEMON).await;
+            assert_eq!(reported.states, STATES, "level {level}: {reported:?}");
+            assert!(reported.guarded && reported.notices.is_empty(), "level {level}: {reported:?}");
+        });
+    }
+}
+
+#[test]
+fn a_limit_for_the_size_of_files_costs_the_guard_and_not_the_app() {
+    run(async {
+        let tree = tree();
+        let script = r#"exec "$FAKE" listen ok announce term exit 0"#;
+        let reported = run_in(&tree, &["sh", "-c", r#"ulimit -f 0 && exec "$@""#, "sh"], false, script).await;
+        assert_eq!(reported.states, STATES, "{reported:?}");
+        assert!(!reported.guarded && reported.noticed("ulimit -f"), "{reported:?}");
+    });
+}
+
+/// A Python program that refuses system calls (seccomp(2)), and then becomes the program in its arguments. Descriptor 77 is
+/// open and inheritable.
+#[cfg(target_arch = "x86_64")]
+fn refusing(number: u32, first_argument: Option<u32>, errno: u32) -> String {
+    // Loads the number, compares, loads the low half of the first argument, compares; refuses or allows.
+    let argument = first_argument.unwrap_or(0);
+    let compares = u8::from(first_argument.is_some());
+    format!(
+        "import ctypes, os, struct, sys\n\
+         ins = lambda code, jt, jf, k: struct.pack('HBBI', code, jt, jf, k)\n\
+         program = [ins(0x20, 0, 0, 0), ins(0x15, 0, 3, {number}), ins(0x20, 0, 0, 16)]\n\
+         program += [ins(0x15, 0, 1, {argument})] if {compares} else [ins(0x15, 0, 0, 0)]\n\
+         program += [ins(0x06, 0, 0, 0x00050000 | {errno}), ins(0x06, 0, 0, 0x7fff0000)]\n\
+         code = ctypes.create_string_buffer(b''.join(program))\n\
+         filter = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(program), ctypes.addressof(code)))\n\
+         libc = ctypes.CDLL(None, use_errno=True)\n\
+         os.dup2(os.open('/dev/null', os.O_RDONLY), 77, inheritable=True)\n\
+         assert libc.prctl(38, 1, 0, 0, 0) == 0\n\
+         assert libc.prctl(22, 2, filter, 0, 0) == 0, ctypes.get_errno()\n\
+         len(sys.argv) > 1 and os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_refused_subreaper_is_a_notice() {
+    let filter = refusing(157, Some(36), 1);
+    if !may(&["python3", "-c", &filter]) {
+        return;
+    }
+    run(async {
+        let tree = tree();
+        let script = r#"exec "$FAKE" listen ok announce term exit 0"#;
+        let reported = run_in(&tree, &["python3", "-c", &filter], false, script).await;
+        assert_eq!(reported.states, STATES, "{reported:?}");
+        assert!(reported.noticed("PR_SET_CHILD_SUBREAPER"), "{reported:?}");
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn without_close_range_no_descriptor_leaks() {
+    let filter = refusing(436, None, 38);
+    if !may(&["python3", "-c", &filter]) {
+        return;
+    }
+    run(async {
+        let tree = tree();
+        let script = r#"[ -e /proc/$$/fd/77 ] && echo leaked; exec "$FAKE" listen ok announce term exit 0"#;
+        let reported = run_in(&tree, &["python3", "-c", &filter], false, script).await;
+        assert_eq!(reported.states, STATES, "{reported:?}");
+        assert!(reported.guarded && !reported.lines.iter().any(|line| line == "leaked"), "{reported:?}");
+    });
+}
+
+#[test]
+fn the_dynamic_linker_reads_the_sidecars_variables_only_in_the_sidecar() {
+    run(async {
+        let tree = tree();
+        // The linker complains once in each process that reads this.
+        let program =
+            tree.fake("env LD_PRELOAD listen ok announce term exit 0").env("LD_PRELOAD", "/nowhere.so");
+        let (supervisor, mut events) = Supervisor::start(tree.spec(program));
+        supervisor.ready().await.unwrap();
+        let _ = supervisor.stop().await;
+        drop(supervisor);
+        let (mut complaints, mut seen) = (0, false);
+        while let Some(event) = events.next().await {
+            if let pillion::SidecarEvent::Output(batch) = event {
+                complaints +=
+                    batch.lines().filter(|line| line.text().contains("cannot be preloaded")).count();
+                seen |= batch.lines().any(|line| line.text() == "LD_PRELOAD=/nowhere.so");
+            }
+        }
+        assert!(seen && complaints == 1, "seen by the sidecar: {seen}; complaints: {complaints}");
+    });
+}
+
+#[test]
+fn a_start_does_not_block_its_caller() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tree = tree();
+        let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
+        // The start happens while the caller waits for something.
+        assert!(tree.alive().is_empty(), "{:?}", tree.alive());
+        supervisor.ready().await.unwrap();
+        assert_eq!(supervisor.stop().await, StopOutcome::Graceful(Exit::with_code(0)));
+    });
+}
+
+#[test]
+fn a_guard_that_cannot_run_is_killed_and_its_sidecar_with_it() {
+    // Stops the process as a debugger does. SIGCONT does not continue it.
+    const TRACE: &str = "import ctypes, os, sys\n\
+         libc = ctypes.CDLL(None, use_errno=True)\n\
+         pid = int(sys.argv[1])\n\
+         print('attached' if libc.ptrace(16, pid, None, None) == 0 else 'refused', flush=True)\n\
+         sys.stdin.read()";
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!(
+            "fork-without-env ignore-term report {} up park ; listen ok announce park",
+            reports.port()
+        );
+        let (supervisor, _) = Supervisor::start(tree.sidecar(&steps));
+        supervisor.ready().await.unwrap();
+        let child = reports.wait_for("up").await;
+        let guard = tree.alive().into_iter().find(integration_tests::LiveProcess::is_guard).unwrap();
+        let mut command = Command::new("python3");
+        command.args(["-c", TRACE, &guard.pid.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        #[expect(clippy::disallowed_methods, reason = "the end of its stdin ends it")]
+        let mut tracer = command.spawn().unwrap();
+        let mut lines = BufReader::new(tracer.stdout.take().unwrap()).lines();
+        if lines.next_line().await.unwrap().as_deref() != Some("attached") {
+            let _ = supervisor.stop().await;
+            return eprintln!("not tested: ptrace(2) is not allowed here");
+        }
+        let outcome = supervisor.kill().await;
+        assert!(matches!(outcome, StopOutcome::Killed(_)), "{outcome:?}");
+        child.wait_death().await;
+        drop(tracer.stdin.take());
+        tracer.wait().await.unwrap();
+    });
+}
