@@ -4,7 +4,6 @@ pub(crate) mod run_processes;
 mod tcp_table;
 
 use std::{
-    collections::HashSet,
     env, fs,
     io::{self, Write},
     os::{
@@ -215,7 +214,7 @@ pub(super) fn limits() -> Option<String> {
     })
 }
 
-/// Kills every process that is known, and its descendants, and waits for their deaths, until none is left or
+/// Kills every process that is known, and waits for their deaths, until none is left or
 /// [`SWEEP_TIMEOUT`] is over. Blocks.
 pub(super) fn sweep(known: &Known) {
     if !proc_is_ours() {
@@ -229,22 +228,18 @@ pub(super) fn sweep(known: &Known) {
     let mut empty = 0;
     // Each scan kills what the survivors of the previous one have forked.
     while empty < EMPTY_SCANS && Instant::now() < deadline {
-        let mut processes: Vec<_> = pids().filter_map(Stat::read).filter(Stat::is_alive).collect();
-        // The newest first: they are the most likely to exit before the scan reaches them.
-        processes.sort_unstable_by_key(|process| std::cmp::Reverse(process.pid));
-        let mut found: Vec<Stat> = processes.extract_if(.., |process| process.is_known(known)).collect();
-        // Descendants of a known process are known as well.
-        loop {
-            let parents: HashSet<i32> = found.iter().map(|process| process.pid).collect();
-            let children: Vec<_> = processes.extract_if(.., |it| parents.contains(&it.parent)).collect();
-            if children.is_empty() {
-                break;
-            }
-            found.extend(children);
+        // The newest first: they are the most likely to exit before the scan reaches them. For the same reason each is killed
+        // as soon as it is found, and the marker is looked for before anything else.
+        let mut pids: Vec<_> = pids().collect();
+        pids.sort_unstable_by_key(|pid| std::cmp::Reverse(pid.as_raw_nonzero()));
+        let mut found = Vec::new();
+        for process in pids.iter().filter_map(|pid| open_if_marked(*pid, &known.marker)) {
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+            found.push(process);
         }
-        let found: Vec<_> = found.iter().filter_map(Stat::open).collect();
-        for process in &found {
-            let _ = pidfd_send_signal(process, Signal::KILL);
+        for process in pids.into_iter().filter_map(|pid| open_if_known(pid, known)) {
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+            found.push(process);
         }
         empty = if found.is_empty() { empty + 1 } else { 0 };
         for process in &found {
@@ -252,6 +247,24 @@ pub(super) fn sweep(known: &Known) {
             let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], timeout.as_ref());
         }
     }
+}
+
+/// A pidfd of this process if it has the marker in its environment.
+fn open_if_marked(pid: Pid, marker: &str) -> Option<OwnedFd> {
+    // Opens the pidfd before it reads the environment: in the other order, the pidfd could belong to a process that reused
+    // the id.
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    environment.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes()).then_some(pidfd)
+}
+
+/// A pidfd of this process if it is alive, and in the session or remembered.
+fn open_if_known(pid: Pid, known: &Known) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let Stat { pid, state, session, start_time, .. } = Stat::read(pid)?;
+    let is_known = known.session.is_some_and(|known| known.as_raw_nonzero().get() == session)
+        || known.remembered.contains(&(pid, start_time));
+    (is_known && !matches!(state, 'Z' | 'X')).then_some(pidfd)
 }
 
 fn pids() -> impl Iterator<Item = Pid> {
@@ -292,28 +305,6 @@ struct Stat {
 impl Stat {
     fn read(pid: Pid) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
-    }
-
-    /// Whether it can be killed: it is not dead, and not this process itself.
-    fn is_alive(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X') && self.pid != std::process::id().cast_signed()
-    }
-
-    fn is_known(&self, known: &Known) -> bool {
-        let Self { pid, session, start_time, .. } = *self;
-        known.session.is_some_and(|known| known.as_raw_nonzero().get() == session)
-            || known.remembered.contains(&(pid, start_time))
-            || fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
-                environment.split(|byte| *byte == 0).any(|entry| entry == known.marker.as_bytes())
-            })
-    }
-
-    /// A pidfd of this process, unless it is dead and the kernel reused its process id.
-    fn open(&self) -> Option<OwnedFd> {
-        let pid = Pid::from_raw(self.pid)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        // Read while the pidfd is open: both then belong to the same process.
-        (Self::read(pid)?.start_time == self.start_time).then_some(pidfd)
     }
 
     /// The name in parentheses before the fields may hold any bytes, parentheses included.
