@@ -76,7 +76,8 @@ async fn run_in(tree: &ProcessTree, sandbox: &[&str], byte: bool, script: &str) 
     }
     // The end of stdin ends a sandbox that waits for it. Until then it keeps its namespace alive.
     let deadline = Instant::now() + TEST_TIMEOUT;
-    for sidecar in tree.sidecars().into_iter().filter(|it| it.runs("fake-sidecar")) {
+    let is_sidecar = |it: &integration_tests::LiveProcess| it.runs("fake-sidecar") || it.runs("python3");
+    for sidecar in tree.sidecars().into_iter().filter(is_sidecar) {
         assert!(sidecar.ends_before(deadline), "{sidecar:?} survives in the sandbox");
     }
     drop(stdin);
@@ -97,7 +98,20 @@ fn may(program: &[&str]) -> bool {
 const STATES: [&str; 4] = ["starting", "ready", "stopping", "stopped"];
 
 /// A cooperative server, and a daemon that ignores SIGTERM.
-const WITH_DAEMON: &str = r#"exec "$FAKE" listen ok daemon ignore-term close park ; announce term exit 0"#;
+const WITH_DAEMON: &str = r#"exec "$FAKE" listen ok daemon ignore-term close park \; announce term exit 0"#;
+
+/// The same with a daemon that needs no `/proc` to start.
+const WITH_PYTHON_DAEMON: &str = r#"
+python3 -c '
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+os.closerange(0, 3)
+while True: signal.pause()
+'
+exec "$FAKE" listen ok announce term exit 0"#;
 
 #[test]
 fn without_proc_a_guard_ends_a_daemon_all_the_same() {
@@ -116,7 +130,7 @@ fn without_proc_a_guard_ends_a_daemon_all_the_same() {
         let tree = tree();
         let ignores_term = r#"trap '' TERM; sleep 1000 & exec "$FAKE" listen ok announce ignore-term park"#;
         let sandbox = [&NO_PROC[..], &["sh"]].concat();
-        for script in [WITH_DAEMON, ignores_term] {
+        for script in [WITH_PYTHON_DAEMON, ignores_term] {
             let reported = run_in(&tree, &sandbox, false, script).await;
             assert_eq!(reported.states, STATES, "{reported:?}");
             assert!(reported.guarded && reported.noticed("/proc is missing"), "{reported:?}");
