@@ -340,7 +340,7 @@ impl Guard {
         if !sys::IS_SUBREAPER {
             self.list();
         }
-        for process in self.descendants.to_remember() {
+        for process in self.descendants.take_new() {
             report(&format!("remember {} {}", process.pid, process.start_time));
         }
     }

@@ -86,6 +86,7 @@ async fn run_in(tree: &ProcessTree, sandbox: &[&str], byte: bool, script: &str) 
 }
 
 /// Whether this machine lets us do this, as containers often do not.
+#[expect(clippy::print_stderr, reason = "the output of a test says what was not tested")]
 fn may(program: &[&str]) -> bool {
     let allowed =
         StdCommand::new(program[0]).args(&program[1..]).output().is_ok_and(|output| output.status.success());

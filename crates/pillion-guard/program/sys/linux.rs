@@ -77,9 +77,9 @@ pub(super) fn become_sidecar() {
 pub(crate) struct Descendants {
     own: c_int,
     /// Whether `/proc` shows our own PID namespace. In a sandbox it may be missing, or be that of an outer namespace, where our
-    /// process ids mean other processes (pid_namespaces(7)).
+    /// process ids mean other processes (`pid_namespaces(7)`).
     proc_is_ours: bool,
-    /// What [`to_remember`](Self::to_remember) returned.
+    /// What [`take_new`](Self::take_new) returned.
     remembered: Vec<(c_int, u64)>,
 }
 
@@ -129,7 +129,7 @@ impl Descendants {
     ///
     /// Reads the children of each descendant, which is quick; finds nothing where the kernel does not list these
     /// (`CONFIG_PROC_CHILDREN`).
-    pub(crate) fn to_remember(&mut self) -> Vec<Descendant> {
+    pub(crate) fn take_new(&mut self) -> Vec<Descendant> {
         let mut found = Vec::new();
         let mut parents = if self.proc_is_ours { vec![self.own] } else { Vec::new() };
         while let Some(parent) = parents.pop() {
@@ -184,9 +184,12 @@ fn children_without_proc(leader: Pid, leader_is_child: bool) -> Vec<Descendant> 
     // Descendants are younger than the leader, unless the ids started again.
     let first = if last == LIMIT || !leader_is_child { 1 } else { leader.0 };
     let children = (first..=last).filter(|pid| is_child(*pid));
-    // SAFETY: getpgid(2) touches no memory.
     children
-        .map(|pid| Descendant { pid: Pid(pid), group: Pid(unsafe { getpgid(pid) }), start_time: 0 })
+        .map(|pid| {
+            // SAFETY: getpgid(2) touches no memory.
+            let group = unsafe { getpgid(pid) };
+            Descendant { pid: Pid(pid), group: Pid(group), start_time: 0 }
+        })
         .collect()
 }
 

@@ -62,7 +62,7 @@ impl Descendants {
     }
 
     /// The processes that the supervisor should know in case this guard is killed: all that live and were not returned before.
-    pub(crate) fn to_remember(&mut self) -> Vec<Descendant> {
+    pub(crate) fn take_new(&mut self) -> Vec<Descendant> {
         // `known` is what the last call to `list` found.
         let new: Vec<_> = self
             .known

@@ -119,9 +119,12 @@ pub(super) struct GuardProgram {
     _directory: Option<TempDir>,
 }
 
+/// Stores the guard's program somewhere.
+type Place = fn(&[u8]) -> io::Result<GuardProgram>;
+
 /// The places to store the guard's program in, the best first. Memory needs `/proc`, and `vm.memfd_noexec` may forbid it. A file
 /// needs space, and a file system that is not mounted with `noexec`.
-pub(super) const PLACES: [fn(&[u8]) -> io::Result<GuardProgram>; 3] =
+pub(super) const PLACES: [Place; 3] =
     [GuardProgram::in_memory, GuardProgram::in_runtime_directory, GuardProgram::in_temporary_directory];
 
 impl GuardProgram {
@@ -198,7 +201,7 @@ fn check_file_size_limit(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Whether `/proc` shows the processes of our own PID namespace. In a sandbox it may be missing, or be that of an outer
-/// namespace, where our process ids mean other processes (pid_namespaces(7)).
+/// namespace, where our process ids mean other processes (`pid_namespaces(7)`).
 fn proc_is_ours() -> bool {
     static OURS: OnceLock<bool> = OnceLock::new();
     *OURS.get_or_init(|| {

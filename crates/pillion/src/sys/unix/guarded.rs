@@ -69,11 +69,12 @@ pub(crate) struct Guarded {
     report: watch::Receiver<GuardReport>,
 }
 
+/// A guard that runs, its process, and what it cannot do.
+type Started = (Guarded, Child, Option<String>);
+
 impl Guarded {
     /// Starts a guard, which starts the program. The outer error is the program's; the inner one says why no guard runs.
-    ///
-    /// The text says what the guard cannot do.
-    pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<(Self, Child, Option<String>), String>> {
+    pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<Started, String>> {
         let pair = match UnixStream::pair() {
             Ok(pair) => pair,
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
