@@ -59,6 +59,9 @@ impl RunProcesses {
     /// The processor time that the live processes of the run have used so far, user and system, with that of the children
     /// that they have reaped. `None` if `/proc` does not tell. Reads a few files for each process.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        if !super::proc_is_ours() {
+            return None;
+        }
         let ticks: Vec<u64> =
             self.members().iter().filter_map(|pid| Some(Process::read(*pid)?.ticks)).collect();
         // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
@@ -68,6 +71,9 @@ impl RunProcesses {
     /// The processes that hold the listening socket of the port now, without the leader. Reads a few files for each process
     /// of the run. Needs the context of a tokio runtime with I/O.
     pub(crate) fn workers(&self, port: NonZeroU16) -> Workers {
+        if !super::proc_is_ours() {
+            return Workers(Vec::new());
+        }
         let leader = self.leader.as_raw_nonzero().get();
         let others: Vec<_> = self.members().into_iter().filter(|pid| *pid != leader).collect();
         if others.is_empty() {
