@@ -96,7 +96,11 @@ impl Scenario {
     ///
     /// # Errors
     /// A process did not start or report, or the app does not die.
-    pub async fn run(self, programs: &Programs) -> io::Result<Outcome> {
+    pub async fn run(mut self, programs: &Programs) -> io::Result<Outcome> {
+        if self.freezes_a_stop() {
+            // The frozen guard reports nothing, so that the app waits until half of the grace period is over.
+            self.grace = self.grace.min(Self::LIMIT / 2);
+        }
         if self.death != Death::TIME_OUT {
             return self.play(programs, Duration::MAX).await?.ok_or_else(|| unreachable_start(self));
         }
@@ -107,6 +111,11 @@ impl Scenario {
             }
         }
         Err(unreachable_start(self))
+    }
+
+    /// Whether the guard is frozen while it should stop the sidecar. Such a guard cannot give the sidecar its grace period.
+    fn freezes_a_stop(self) -> bool {
+        self.death == Death::GuardStopped && self.moment == Moment::Stopping
     }
 
     /// Plays the scenario once. Returns `None` if the sidecar's processes had not all reported within `ready_timeout`.
@@ -156,10 +165,10 @@ impl Scenario {
         if spared.is_some() {
             host.child.kill().await?;
         }
-        // A guard that is frozen during the whole grace period cannot give that period to the sidecar.
-        let frozen = self.death == Death::GuardStopped && self.moment == Moment::Stopping;
-        let expected =
-            complete && self.kind.stops_gracefully() && self.death.asks_sidecar_to_stop() && !frozen;
+        let expected = complete
+            && self.kind.stops_gracefully()
+            && self.death.asks_sidecar_to_stop()
+            && !self.freezes_a_stop();
         Ok(Some(Outcome { survivors, graceful: expected.then_some(participants.goodbye), took }))
     }
 
