@@ -30,7 +30,7 @@ use tokio::time::timeout;
 
 use crate::{
     Limits, Shutdown,
-    client_stream::{Exchange, RequestBody},
+    client_stream::{ExchangeState, TrackedRequestBody},
     origins,
     pool::Slot,
 };
@@ -65,14 +65,14 @@ impl AdmissionLayer {
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
-        exchange: &Arc<Exchange>,
+        exchange: &Arc<ExchangeState>,
         slot: &Slot,
     ) -> Response {
         let (parts, body) = request.into_parts();
         let origin = parts.headers.get(ORIGIN).cloned();
         let response = match self.admission.decide(&head(&parts)) {
             Decision::Serve => {
-                slot.prove();
+                slot.authorize();
                 if self.admission.token().is_some() {
                     exchange.show_token();
                 }
@@ -83,22 +83,22 @@ impl AdmissionLayer {
             Decision::Unauthorized => {
                 let text = "this server needs the token of its run as a bearer token\n";
                 let refused = (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text);
-                close_unproven(refused.into_response(), exchange, slot)
+                close_unauthorized(refused.into_response(), exchange, slot)
             }
             Decision::Refuse(refusal) => {
                 tracing::debug!(%refusal, "refused a request");
                 let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::FORBIDDEN);
                 let refused = (status, format!("{refusal}\n")).into_response();
-                return close_unproven(refused, exchange, slot);
+                return close_unauthorized(refused, exchange, slot);
             }
             // `Decision` may gain variants: an unknown one must not reach a handler.
-            _ => return close_unproven(StatusCode::FORBIDDEN.into_response(), exchange, slot),
+            _ => return close_unauthorized(StatusCode::FORBIDDEN.into_response(), exchange, slot),
         };
         // Admission has accepted the origin, if the request has one.
         origins::allow_reading(origin, response)
     }
 
-    async fn serve(&self, mut parts: Parts, body: Incoming, exchange: &Arc<Exchange>) -> Response {
+    async fn serve(&self, mut parts: Parts, body: Incoming, exchange: &Arc<ExchangeState>) -> Response {
         let Limits { body_bytes, response_timeout, .. } = self.limits;
         if body.size_hint().lower() > body_bytes as u64 {
             let text = format!("the body exceeds this server's limit of {body_bytes} bytes\n");
@@ -106,7 +106,7 @@ impl AdmissionLayer {
         }
         let choose = hide_token(&mut parts, self.admission.token().is_some());
         parts.extensions.insert(self.shutdown.clone());
-        let body = RequestBody::new(body, Arc::clone(exchange));
+        let body = TrackedRequestBody::new(body, Arc::clone(exchange));
         let mut request = Request::from_parts(parts, Body::new(Limited::new(body, body_bytes)));
         // axum limits extractors to 2 MB by default. Here one limit holds for extractors and streams.
         DefaultBodyLimit::max(body_bytes).apply(&mut request);
@@ -144,8 +144,8 @@ impl AdmissionLayer {
 }
 
 /// Lets a refusal end its connection, unless the connection has shown the token before.
-fn close_unproven(mut response: Response, exchange: &Exchange, slot: &Slot) -> Response {
-    if !slot.is_proven() {
+fn close_unauthorized(mut response: Response, exchange: &ExchangeState, slot: &Slot) -> Response {
+    if !slot.is_authorized() {
         exchange.close();
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -31,7 +31,7 @@ pub(crate) const LINGER_BYTES: u64 = 256 << 20;
 
 /// The state of the current exchange. Admission and stream share it; one connection has one exchange at a time.
 #[derive(Debug, Default)]
-pub(crate) struct Exchange {
+pub(crate) struct ExchangeState {
     /// A request has started, and its response has not ended.
     in_flight: AtomicBool,
     /// The server has not read the current request to its end.
@@ -42,7 +42,7 @@ pub(crate) struct Exchange {
     ended: AtomicBool,
 }
 
-impl Exchange {
+impl ExchangeState {
     /// A request has arrived, with a body or without one.
     pub(crate) fn start(&self, has_body: bool) {
         self.in_flight.store(true, Ordering::Relaxed);
@@ -67,24 +67,24 @@ impl Exchange {
 
 /// A response body that marks the exchange as finished when hyper drops it.
 #[derive(Debug)]
-pub(crate) struct ResponseBody {
+pub(crate) struct TrackedResponseBody {
     body: Body,
-    exchange: Arc<Exchange>,
+    exchange: Arc<ExchangeState>,
 }
 
-impl ResponseBody {
-    pub(crate) fn new(body: Body, exchange: Arc<Exchange>) -> Self {
+impl TrackedResponseBody {
+    pub(crate) fn new(body: Body, exchange: Arc<ExchangeState>) -> Self {
         Self { body, exchange }
     }
 }
 
-impl Drop for ResponseBody {
+impl Drop for TrackedResponseBody {
     fn drop(&mut self) {
         self.exchange.in_flight.store(false, Ordering::Relaxed);
     }
 }
 
-impl HttpBody for ResponseBody {
+impl HttpBody for TrackedResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -106,18 +106,18 @@ impl HttpBody for ResponseBody {
 
 /// A request body that records when the server has read it to its end.
 #[derive(Debug)]
-pub(crate) struct RequestBody<B> {
+pub(crate) struct TrackedRequestBody<B> {
     body: B,
-    exchange: Arc<Exchange>,
+    exchange: Arc<ExchangeState>,
 }
 
-impl<B: HttpBody> RequestBody<B> {
-    pub(crate) fn new(body: B, exchange: Arc<Exchange>) -> Self {
+impl<B: HttpBody> TrackedRequestBody<B> {
+    pub(crate) fn new(body: B, exchange: Arc<ExchangeState>) -> Self {
         Self { body, exchange }
     }
 }
 
-impl<B: HttpBody + Unpin> HttpBody for RequestBody<B> {
+impl<B: HttpBody + Unpin> HttpBody for TrackedRequestBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -150,7 +150,7 @@ impl<B: HttpBody + Unpin> HttpBody for RequestBody<B> {
 pub(crate) struct ClientStream<S> {
     stream: Option<S>,
     back: Option<oneshot::Sender<S>>,
-    exchange: Arc<Exchange>,
+    exchange: Arc<ExchangeState>,
     limits: Limits,
     /// Runs from the end of the client's side while a response is due.
     abandoned: Option<Pin<Box<Sleep>>>,
@@ -160,7 +160,11 @@ pub(crate) struct ClientStream<S> {
 
 impl<S: Unpin> ClientStream<S> {
     /// Wraps `stream`. The receiver gets it back, unless a handler has upgraded the connection.
-    pub(crate) fn new(stream: S, exchange: Arc<Exchange>, limits: Limits) -> (Self, oneshot::Receiver<S>) {
+    pub(crate) fn new(
+        stream: S,
+        exchange: Arc<ExchangeState>,
+        limits: Limits,
+    ) -> (Self, oneshot::Receiver<S>) {
         let (back, receiver) = oneshot::channel();
         let stream = Some(stream);
         (Self { stream, back: Some(back), exchange, limits, abandoned: None, stalled: None }, receiver)

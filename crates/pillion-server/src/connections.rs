@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     Limits, Shutdown,
     admission::AdmissionLayer,
-    client_stream::{ClientStream, Exchange, ResponseBody, linger},
+    client_stream::{ClientStream, ExchangeState, TrackedResponseBody, linger},
     pool::{Eviction, Pool, Slot},
 };
 
@@ -72,9 +72,9 @@ impl Server {
         eviction: Eviction,
     ) {
         let slot = Arc::new(slot);
-        let unproven_for_too_long = async {
+        let unauthorized_for_too_long = async {
             sleep(self.limits.first_token_timeout).await;
-            if slot.is_proven() {
+            if slot.is_authorized() {
                 std::future::pending::<()>().await;
             }
         };
@@ -83,7 +83,7 @@ impl Server {
             biased;
             () = self.serve_requests(stream, &slot) => {}
             () = eviction.evicted() => tracing::debug!("closed a connection without the token: the pool is full"),
-            () = unproven_for_too_long => tracing::debug!("closed a connection that did not show the token in time"),
+            () = unauthorized_for_too_long => tracing::debug!("closed a connection that did not show the token in time"),
         }
     }
 
@@ -93,7 +93,7 @@ impl Server {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         slot: &Arc<Slot>,
     ) {
-        let exchange = Arc::new(Exchange::default());
+        let exchange = Arc::new(ExchangeState::default());
         let (stream, back) = ClientStream::new(stream, Arc::clone(&exchange), self.limits);
         let (admission, current, slot) =
             (Arc::clone(&self.admission), Arc::clone(&exchange), Arc::clone(slot));
@@ -103,7 +103,7 @@ impl Server {
             exchange.start(!request.body().is_end_stream());
             async move {
                 let response = admission.answer(request, &exchange, &slot).await;
-                Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, exchange)))
+                Ok::<_, Infallible>(response.map(|body| TrackedResponseBody::new(body, exchange)))
             }
         });
         let connection = http1::Builder::new()
