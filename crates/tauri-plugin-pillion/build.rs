@@ -10,11 +10,11 @@ const COMMANDS: &[&str] = &[
 #[derive(schemars::JsonSchema)]
 #[schemars(rename = "Entry")]
 #[expect(dead_code, reason = "only its schema is used; src/scope.rs parses the entries")]
-struct ScopeEntry {
+struct ScopeEntrySchema {
     /// The sidecar's name in `tauri.conf.json`.
     sidecar: String,
 }
 
 fn main() {
-    tauri_plugin::Builder::new(COMMANDS).global_scope_schema(schemars::schema_for!(ScopeEntry)).build();
+    tauri_plugin::Builder::new(COMMANDS).global_scope_schema(schemars::schema_for!(ScopeEntrySchema)).build();
 }

@@ -22,7 +22,7 @@ const MAX_ATTEMPTS = 3;
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 /** `fetch` to the sidecar's current run: see `Sidecar.fetch`. */
-export async function send(
+export async function fetchWithRetries(
   manager: ConnectionManager,
   path: string,
   options: RequestOptions = {},

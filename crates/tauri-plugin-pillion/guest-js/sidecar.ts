@@ -2,7 +2,7 @@ import type { UnlistenFn } from "@tauri-apps/api/event";
 import type { Endpoint, Log, Status } from "./bindings.js";
 import { ConnectionManager } from "./connection-manager.js";
 import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
-import { type RequestOptions, send } from "./fetch.js";
+import { fetchWithRetries, type RequestOptions } from "./fetch.js";
 import { call } from "./ipc.js";
 import { subscribe } from "./subscription.js";
 import { StatusWatch } from "./watch.js";
@@ -103,7 +103,7 @@ export function sidecar(name: string): Sidecar {
     logs: (onLog, onError) => subscribe<Log>("logs", name, onLog, (error) => onError?.(error)),
     preconnect: () => manager.open(),
     watch: (onStatus, onError) => watch.add(onStatus, onError),
-    fetch: (path, init) => send(manager, path, init),
+    fetch: (path, init) => fetchWithRetries(manager, path, init),
     events: (path, options) => events(manager, path, options),
     webSocket: (path, options) => openWebSocket(manager, path, options),
   };

@@ -63,7 +63,7 @@ export function reduce(view: BackendView, event: Event): BackendView {
       // If the backend is not ready any more, its status says more than a failed request.
       return isReady(status, event.checked) ? { connection: checkFailed(event.error), status } : view;
     case "failed":
-      return { connection: { state: "error", failure: unavailable(event.error, event.failure) }, status };
+      return { connection: { state: "error", failure: detailsOfError(event.error, event.failure) }, status };
     case "retry":
       return connection.state === "error" ? { connection: connecting("starting"), status } : view;
   }
@@ -123,7 +123,7 @@ function checkFailed(error: BackendError): ConnectionState {
   return { state: "error", failure: details };
 }
 
-function unavailable(error: Error, failure: Failure | null): FailureDetails {
+function detailsOfError(error: Error, failure: Failure | null): FailureDetails {
   return failure ? detailsOf(failure) : { kind: "unavailable", message: error.message, exit: null, tail: [] };
 }
 
