@@ -63,13 +63,13 @@ fn run_with_port(port: &str) -> Output {
 
 #[test]
 fn the_backend_announces_answers_health_and_stops_with_its_lifeline() {
-    let nonce = "00112233445566778899aabbccddeeff";
-    let mut backend = Backend::start(command().env("PILLION_INSTANCE", nonce));
+    let instance = "00112233445566778899aabbccddeeff";
+    let mut backend = Backend::start(command().env("PILLION_INSTANCE", instance));
     let health = backend.health();
     assert_eq!(health["status"], "ok");
     assert_eq!(health["app"], "AIOS");
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(health["instance"], nonce);
+    assert_eq!(health["instance"], instance);
     assert!(health["timestamp"].is_u64() && health["uptime"].is_f64(), "{health}");
     drop(backend.process.stdin.take());
     let mut rest = String::new();

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use end_to_end_tests::webview::{App, DriverKind, ShownState};
-use integration_tests::{ProcessMarker, ProcessTree, helper_program};
+use integration_tests::{ProcessTree, TestMarker, helper_program};
 use pillion::{Restart, StopOutcome, Supervisor, Transport};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -42,7 +42,7 @@ async fn runs_under_pillion_run_and_stops_on_request() -> Result<()> {
     let mut pillion = Command::new(helper_program("pillion-under-test")?)
         .args(["run", "--json", "--", "node"])
         .arg(server()?)
-        .env(ProcessMarker::VARIABLE, tree.marker())
+        .env(TestMarker::VARIABLE, tree.marker())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -55,7 +55,7 @@ async fn runs_under_pillion_run_and_stops_on_request() -> Result<()> {
             continue;
         }
         if event["state"] == "ready" {
-            // The supervisor believed the port because the answer contained the right nonce.
+            // The supervisor believed the port because the answer contained the right instance.
             ensure!(event["port"].as_u64().is_some_and(|port| port > 0), "ready without a port: {line}");
             kill_process(pid, Signal::INT)?;
         }

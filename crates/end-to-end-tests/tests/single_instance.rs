@@ -7,7 +7,7 @@ use std::{env, fs, mem::MaybeUninit, os::fd::OwnedFd, path::PathBuf, process::St
 
 use anyhow::{Context, Result, ensure};
 use end_to_end_tests::webview::{App, Bus, DriverKind, ShownState};
-use integration_tests::{LiveProcess, ProcessMarker, TEST_TIMEOUT};
+use integration_tests::{LiveProcess, TEST_TIMEOUT, TestMarker};
 use rustix::{
     fs::inotify::{self, CreateFlags, WatchFlags},
     io::Errno,
@@ -46,11 +46,11 @@ impl Installed {
 
     /// Launches the app while an instance is running. This launch must end by itself, and start no process.
     async fn launch_second_instance(&self, bus: &Bus) -> Result<()> {
-        let marker = ProcessMarker::new()?;
+        let marker = TestMarker::new()?;
         #[expect(clippy::disallowed_methods, reason = "drop kills it")]
         let mut launch = Command::new(self.app())
             .env(Bus::VARIABLE, bus.address())
-            .env(ProcessMarker::VARIABLE, marker.value())
+            .env(TestMarker::VARIABLE, marker.value())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;

@@ -13,20 +13,20 @@ mod isolated;
 #[cfg(target_os = "linux")]
 pub mod orphans;
 #[cfg(target_os = "linux")]
-mod process_marker;
-#[cfg(target_os = "linux")]
 mod process_tree;
 #[cfg(target_os = "linux")]
 mod report_server;
+#[cfg(target_os = "linux")]
+mod test_marker;
 
 #[cfg(target_os = "linux")]
 pub use isolated::{isolated, isolated_with};
 #[cfg(target_os = "linux")]
-pub use process_marker::{LiveProcess, ProcessMarker};
-#[cfg(target_os = "linux")]
 pub use process_tree::ProcessTree;
 #[cfg(target_os = "linux")]
 pub use report_server::{ReportServer, Reporter};
+#[cfg(target_os = "linux")]
+pub use test_marker::{LiveProcess, TestMarker};
 
 use std::{env, future::Future, io, path::PathBuf, time::Duration};
 

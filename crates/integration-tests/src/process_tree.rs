@@ -9,14 +9,14 @@ use std::{
 use pillion::{Program, Restart, Spec};
 use rustix::process::Signal;
 
-use crate::{LiveProcess, ProcessMarker, TEST_TIMEOUT};
+use crate::{LiveProcess, TEST_TIMEOUT, TestMarker};
 
 /// The processes of one test. On drop, a process that is still alive fails the test and is killed.
 ///
 /// Declare it before the handles that own the processes: Rust drops variables in reverse order.
 #[derive(Debug)]
 pub struct ProcessTree {
-    marker: ProcessMarker,
+    marker: TestMarker,
     sidecar: PathBuf,
 }
 
@@ -27,10 +27,10 @@ impl ProcessTree {
     /// If `/proc` is not mounted.
     #[must_use]
     pub fn new(sidecar: impl Into<PathBuf>) -> Self {
-        Self { marker: ProcessMarker::new().expect("/proc is mounted"), sidecar: sidecar.into() }
+        Self { marker: TestMarker::new().expect("/proc is mounted"), sidecar: sidecar.into() }
     }
 
-    /// The value that its processes have in their environment as [`ProcessMarker::VARIABLE`].
+    /// The value that its processes have in their environment as [`TestMarker::VARIABLE`].
     #[must_use]
     pub fn marker(&self) -> &str {
         self.marker.value()
@@ -63,7 +63,7 @@ impl ProcessTree {
     /// Any other program. Its environment holds the marker, and the path of `fake-sidecar` as `FAKE`.
     #[must_use]
     pub fn program(&self, path: impl Into<PathBuf>) -> Program {
-        Program::new(path).env(ProcessMarker::VARIABLE, self.marker()).env("FAKE", &self.sidecar)
+        Program::new(path).env(TestMarker::VARIABLE, self.marker()).env("FAKE", &self.sidecar)
     }
 
     /// The processes that are alive now.

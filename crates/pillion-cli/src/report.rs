@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use pillion::{Exit, OutputBatch, Readiness, SidecarEvent, State, Status, Stream};
+use pillion::{Exit, OutputBatch, OutputStream, Readiness, SidecarEvent, State, Status};
 use serde::Serialize;
 
 /// Shows events. An error means that the output is closed.
@@ -28,7 +28,7 @@ enum Event<'a> {
         exit: Option<Exit>,
     },
     Output {
-        stream: Stream,
+        stream: OutputStream,
         line: std::borrow::Cow<'a, str>,
         /// The number of bytes that were cut off the end of the line.
         #[serde(skip_serializing_if = "is_zero")]
@@ -96,8 +96,8 @@ impl Report for Terminal {
         match event {
             SidecarEvent::Status(status) => self.status(status),
             SidecarEvent::Output(batch) => match batch.stream {
-                Stream::Stdout => copy(batch, io::stdout().lock()),
-                Stream::Stderr => copy(batch, io::stderr().lock()),
+                OutputStream::Stdout => copy(batch, io::stdout().lock()),
+                OutputStream::Stderr => copy(batch, io::stderr().lock()),
             },
             SidecarEvent::Notice(text) => say(AnsiColor::Yellow, text),
             SidecarEvent::Missed(_) => say(

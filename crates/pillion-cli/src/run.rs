@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Args as ClapArgs, ValueEnum};
 use pillion::{
-    Events, Exit, FailureKind, Inherit, Program, Restart, SidecarEvent, Spec, State, Status, StopHttp,
+    Events, Exit, FailureKind, HttpStopRequest, Inherit, Program, Restart, SidecarEvent, Spec, State, Status,
     StopRequest, StopScope, StopSignal, Supervisor,
 };
 use tokio::{
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     stop_scope: StopScope,
     /// Ask the program to stop by an HTTP request, such as "POST /shutdown". If it fails, the program gets the signal.
     #[arg(long, value_name = "REQUEST")]
-    stop_http: Option<StopHttp>,
+    stop_http: Option<HttpStopRequest>,
     /// Ask the program to stop by this line on its stdin instead of a signal.
     #[arg(long, value_name = "LINE")]
     stop_stdin: Option<String>,

@@ -20,7 +20,7 @@
 //! | `A` | asks the leader to end: writes the text to its stdin, or without a text sends it the signal; ends its stdin. With the scope `group` the signal goes to the whole group |
 //! | `G` | asks every process to end that was not asked yet, by the signal |
 //! | `K` | kills every remaining process |
-//! | `H`, a length (4 bytes, little-endian), a message | remembers an HTTP request for the app's death ([`HttpStop`]) |
+//! | `H`, a length (4 bytes, little-endian), a message | remembers an HTTP request for the app's death ([`HttpStopMessage`]) |
 //! | `D` | the supervisor has asked the leader by HTTP |
 //! | end of the stream | the app is gone: asks the leader (by HTTP if it can), asks the rest when the leader has ended or after half of the grace period, and kills when the grace period is over |
 //!
@@ -55,14 +55,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stop::{HttpStop, StopRequest};
+use stop::{HttpStopMessage, StopArgument};
 use sys::{Descendant, Pid, Wake};
 
 fn main() {
     let mut arguments = env::args_os().skip(1);
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let listener = arguments.next().is_some_and(|listener| listener == "1");
-    let stop = arguments.next().and_then(|stop| StopRequest::parse(&stop));
+    let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
     let (Some(grace), Some(stop), Some(program)) = (grace, stop, arguments.next()) else {
         eprintln!("pillion-guard is started by pillion, not by hand");
         exit(2);
@@ -91,8 +91,8 @@ struct Guard {
     /// The write end of the leader's stdin.
     lifeline: Option<std::io::PipeWriter>,
     outputs: sys::Outputs,
-    stop: StopRequest,
-    http_stop: Option<HttpStop>,
+    stop: StopArgument,
+    http_stop: Option<HttpStopMessage>,
     /// Whether the leader was asked to end, in whatever way.
     leader_asked: bool,
     /// Whether the others were asked as well. A process that is orphaned later is then asked, too.
@@ -125,7 +125,7 @@ impl Guard {
         arguments: impl Iterator<Item = OsString>,
         listener: bool,
         outputs: sys::Outputs,
-        stop: StopRequest,
+        stop: StopArgument,
     ) -> std::io::Result<Self> {
         let (stdin, lifeline) = std::io::pipe()?;
         let mut command = Command::new(program);
@@ -188,7 +188,7 @@ impl Guard {
                         deadlines.kill = Some(Instant::now());
                     }
                     Some(b'H') => {
-                        self.http_stop = read_message().and_then(|message| HttpStop::parse(&message));
+                        self.http_stop = read_message().and_then(|message| HttpStopMessage::parse(&message));
                     }
                     Some(b'D') => self.leader_asked = true,
                     Some(_) => {}

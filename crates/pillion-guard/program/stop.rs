@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The declared request, as the supervisor passes it: `SIGNAL,SCOPE,STDIN`.
-pub(crate) struct StopRequest {
+pub(crate) struct StopArgument {
     pub(crate) signal: c_int,
     /// Whether the signal goes to the whole group at once.
     pub(crate) whole_group: bool,
@@ -17,7 +17,7 @@ pub(crate) struct StopRequest {
     pub(crate) stdin: Vec<u8>,
 }
 
-impl StopRequest {
+impl StopArgument {
     pub(crate) fn parse(argument: &OsStr) -> Option<Self> {
         let mut parts = argument.as_bytes().splitn(3, |byte| *byte == b',');
         let signal = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
@@ -27,7 +27,7 @@ impl StopRequest {
 }
 
 /// An HTTP request that asks the sidecar to stop. The supervisor has prepared its bytes.
-pub(crate) struct HttpStop {
+pub(crate) struct HttpStopMessage {
     port: u16,
     /// A request with a challenge, and the line that its answer must carry.
     question: Option<(Vec<u8>, String)>,
@@ -39,7 +39,7 @@ const STEP_TIMEOUT: Duration = Duration::from_millis(500);
 /// The most that is read of both answers.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-impl HttpStop {
+impl HttpStopMessage {
     /// Parses `PORT LENGTH PROOF`, a newline, a question of that length, and the request. `PROOF` is `-` without a question.
     pub(crate) fn parse(message: &[u8]) -> Option<Self> {
         let newline = message.iter().position(|byte| *byte == b'\n')?;

@@ -11,7 +11,7 @@ use crate::{Token, announcement::parse_port};
 pub const PROTOCOL: &str = "PILLION_PROTOCOL";
 /// The version that this crate implements.
 pub const PROTOCOL_VERSION: &str = "1";
-/// The nonce of this run: 32 lower-case hexadecimal digits. The sidecar returns it in `/health`.
+/// The instance of this run: 32 lower-case hexadecimal digits. The sidecar returns it in `/health`.
 pub const INSTANCE: &str = "PILLION_INSTANCE";
 /// The token of this run: 64 lower-case hexadecimal digits. A sidecar that reads it removes it from its environment.
 pub const TOKEN: &str = "PILLION_TOKEN";
@@ -28,13 +28,13 @@ pub const PORT: &str = "PORT";
 pub const TAURI_ORIGINS: [&str; 3] =
     ["tauri://localhost", "http://tauri.localhost", "https://tauri.localhost"];
 
-/// The nonce of one run of a sidecar: 128 bits, written as 32 lower-case hexadecimal digits.
+/// A random value that identifies one run of a sidecar: 128 bits, written as 32 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Instance([u8; 16]);
 
 impl Instance {
-    /// Creates a nonce from 16 bytes. Take them from the operating system's random source.
+    /// Creates an instance from 16 bytes. Take them from the operating system's random source.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -51,12 +51,12 @@ impl std::str::FromStr for Instance {
     type Err = EnvironmentError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_nonce(text).map(Self).ok_or_else(|| EnvironmentError::Instance(text.to_owned()))
+        parse_16_bytes(text).map(Self).ok_or_else(|| EnvironmentError::Instance(text.to_owned()))
     }
 }
 
 /// Parses exactly 32 lower-case hexadecimal digits.
-pub(crate) fn parse_nonce(text: &str) -> Option<[u8; 16]> {
+pub(crate) fn parse_16_bytes(text: &str) -> Option<[u8; 16]> {
     let digits = text.len() == 32 && text.bytes().all(is_hexadecimal);
     digits.then(|| u128::from_str_radix(text, 16).map(u128::to_be_bytes).ok()).flatten()
 }
@@ -87,7 +87,7 @@ pub enum EnvironmentError {
     /// `PORT` is not a port. Holds its value.
     #[error("PORT is {0:?}: set it to a number from 1 to 65535, or unset it to let the system choose")]
     Port(String),
-    /// `PILLION_INSTANCE` is not a nonce. Holds its value.
+    /// `PILLION_INSTANCE` is not an instance. Holds its value.
     #[error(
         "PILLION_INSTANCE is {0:?}, not 32 lower-case hexadecimal digits: unset it, only a Pillion host sets it"
     )]
@@ -117,7 +117,7 @@ pub enum EnvironmentError {
 pub struct HostEnvironment {
     /// The port to listen on. `None`: the system chooses.
     pub port: Option<NonZeroU16>,
-    /// The nonce to return in `/health`. `None`: the program runs without a host.
+    /// The instance to return in `/health`. `None`: the program runs without a host.
     pub instance: Option<Instance>,
     /// The token that every request has to carry. `None`: requests need no token.
     pub token: Option<Token>,
@@ -131,7 +131,7 @@ impl HostEnvironment {
     /// An empty value counts as unset, because shells and container files often set variables to the empty string.
     ///
     /// # Errors
-    /// Returns an error if `PORT` is not a port, the nonce not a nonce, or the token not a token.
+    /// Returns an error if `PORT` is not a port, the instance not an instance, or the token not a token.
     pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvironmentError> {
         let text = |name| {
             get(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
@@ -140,7 +140,7 @@ impl HostEnvironment {
             Some(port) => Some(parse_port(port.as_bytes()).ok_or(EnvironmentError::Port(port))?),
             None => None,
         };
-        let instance = text(INSTANCE).map(|nonce| nonce.parse()).transpose()?;
+        let instance = text(INSTANCE).map(|instance| instance.parse()).transpose()?;
         let token = get(TOKEN)
             .filter(|value| !value.is_empty())
             .map(|value| match value.into_string().map(Zeroizing::new) {
@@ -179,10 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_reads_back_from_its_text() {
-        let nonce = Instance::from_bytes([7, 0, 255, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-        assert_eq!(nonce.to_string(), "0700ff100102030405060708090a0b0c");
-        assert_eq!(read(&[("PILLION_INSTANCE", &nonce.to_string())]).unwrap().instance, Some(nonce));
+    fn an_instance_reads_back_from_its_text() {
+        let instance = Instance::from_bytes([7, 0, 255, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!(instance.to_string(), "0700ff100102030405060708090a0b0c");
+        assert_eq!(read(&[("PILLION_INSTANCE", &instance.to_string())]).unwrap().instance, Some(instance));
         for wrong in ["x", "0700FF100102030405060708090A0B0C", "+700ff100102030405060708090a0b0c"] {
             assert!(read(&[("PILLION_INSTANCE", wrong)]).is_err(), "{wrong}");
         }

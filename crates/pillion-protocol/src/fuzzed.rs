@@ -109,7 +109,10 @@ pub fn environment(bytes: &[u8]) {
         Ok(mut environment) => {
             let written = |name| value(name).filter(|value| !value.is_empty()).map(<[u8]>::to_vec);
             assert_eq!(environment.port.map(|port| port.to_string().into_bytes()), written(PORT));
-            assert_eq!(environment.instance.map(|nonce| nonce.to_string().into_bytes()), written(INSTANCE));
+            assert_eq!(
+                environment.instance.map(|instance| instance.to_string().into_bytes()),
+                written(INSTANCE)
+            );
             let token = environment.token.as_ref().map(|token| token.reveal().as_bytes().to_vec());
             assert_eq!(token, written(TOKEN));
             // The other variables may contain the same bytes as the token.

@@ -30,7 +30,7 @@ pub struct Health {
     /// The version of the sidecar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The nonce that the host gave to this run. It tells the host that no other server answers on the port.
+    /// The instance that the host gave to this run. It tells the host that no other server answers on the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Instance>,
 }
@@ -50,7 +50,7 @@ impl Health {
 pub struct HealthReport {
     /// `version`, if it is a string.
     pub version: Option<String>,
-    /// `instance`, if it is a string. It need not be a nonce.
+    /// `instance`, if it is a string. It need not have the form of an instance.
     pub instance: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::environment::{EnvironmentError, parse_nonce};
+use crate::environment::{EnvironmentError, parse_16_bytes};
 
 /// The prefix of each name: a pipe of this machine, neither a file nor a share.
 const PREFIX: &str = r"\\.\pipe\pillion-";
@@ -33,7 +33,7 @@ impl FromStr for PipeName {
     type Err = EnvironmentError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.strip_prefix(PREFIX).and_then(parse_nonce).map(Self).ok_or(EnvironmentError::Pipe)
+        text.strip_prefix(PREFIX).and_then(parse_16_bytes).map(Self).ok_or(EnvironmentError::Pipe)
     }
 }
 

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     ListenAddr,
-    environment::{EnvironmentError, is_hexadecimal, parse_nonce},
+    environment::{EnvironmentError, is_hexadecimal, parse_16_bytes},
 };
 
 /// The header of a health request that carries the [`Challenge`].
@@ -120,7 +120,7 @@ impl Challenge {
     /// Reads the value of [`CHALLENGE_HEADER`]. Returns `None` if it is not a challenge.
     #[must_use]
     pub fn read(value: &[u8]) -> Option<Self> {
-        parse_nonce(std::str::from_utf8(value).ok()?).map(Self)
+        parse_16_bytes(std::str::from_utf8(value).ok()?).map(Self)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `GET /health`: the app, the version, the uptime, and the nonce of the run.
+//! `GET /health`: the app, the version, the uptime, and the instance of the run.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

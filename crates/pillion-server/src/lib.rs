@@ -24,7 +24,7 @@
 //! - **The announcement:** exactly one line on stdout, `BACKEND_PORT:{port}` or `BACKEND_SOCKET:3` (on Windows
 //!   `BACKEND_SOCKET:pipe`), once the sidecar accepts connections. Print nothing else to stdout; text for people goes to
 //!   stderr, through `tracing`.
-//! - **Health.** `GET /health` answers with status, app, version, clock, uptime, and the nonce of this run. The sidecar adds
+//! - **Health.** `GET /health` answers with status, app, version, clock, uptime, and the instance of this run. The sidecar adds
 //!   this route to your router, outside your layers. Your fallback stays yours. A router with its own `GET /health` is an
 //!   error: [`Error::HealthTaken`].
 //! - **Privacy.** A request reaches your router only if its `Host` is this server (against DNS rebinding), its `Origin`, if

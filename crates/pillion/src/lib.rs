@@ -38,15 +38,15 @@ mod sys;
 mod transport;
 
 pub use fleet::{Fleet, FleetError};
-pub use output::{LINE_LIMIT, OutputBatch, OutputLine, Stream};
+pub use output::{LINE_LIMIT, OutputBatch, OutputLine, OutputStream};
 pub use pillion_protocol::{self as protocol, Token};
 pub use report::{
     events::{Events, SidecarEvent, StatusWatch},
     log::Log,
 };
 pub use spec::{
-    Inherit, InvalidStopRequest, Liveness, Program, Restart, RestartLimit, Spec, StopHttp, StopRequest,
-    StopScope, StopSignal, Transport,
+    HttpStopRequest, Inherit, InvalidStopRequest, Liveness, Program, Restart, RestartLimit, Spec,
+    StopRequest, StopScope, StopSignal, Transport,
 };
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Readiness, State, Status, StopOutcome};
 pub use supervisor::Supervisor;

@@ -24,7 +24,7 @@ const LEFT_BEHIND_LIMIT: usize = 1024 * 1024;
 /// One of the two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stream {
+pub enum OutputStream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -58,7 +58,7 @@ impl OutputLine<'_> {
 #[non_exhaustive]
 pub struct OutputBatch {
     /// The stream that they were written to.
-    pub stream: Stream,
+    pub stream: OutputStream,
     /// The lines with their newlines, in one buffer: a flood of empty lines must not take more memory than it has bytes.
     bytes: Vec<u8>,
     count: usize,
@@ -67,7 +67,7 @@ pub struct OutputBatch {
 }
 
 impl OutputBatch {
-    fn new(stream: Stream) -> Self {
+    fn new(stream: OutputStream) -> Self {
         Self { stream, bytes: Vec::new(), count: 0, cut: Vec::new() }
     }
 
@@ -128,7 +128,10 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(stdout: OutputPipe, stderr: OutputPipe) -> Self {
-        Self { stdout: Source::new(Stream::Stdout, stdout), stderr: Source::new(Stream::Stderr, stderr) }
+        Self {
+            stdout: Source::new(OutputStream::Stdout, stdout),
+            stderr: Source::new(OutputStream::Stderr, stderr),
+        }
     }
 
     /// Waits for output. Never returns once both streams have ended. Cancel-safe: dropping the future loses no output.
@@ -146,7 +149,7 @@ impl Output {
 }
 
 struct Source {
-    stream: Stream,
+    stream: OutputStream,
     /// `None` after the end of the stream.
     pipe: Option<OutputPipe>,
     framer: LineFramer,
@@ -154,7 +157,7 @@ struct Source {
 }
 
 impl Source {
-    fn new(stream: Stream, pipe: OutputPipe) -> Self {
+    fn new(stream: OutputStream, pipe: OutputPipe) -> Self {
         let buffer = vec![0; FIRST_CHUNK];
         Self { stream, pipe: Some(pipe), framer: LineFramer::new(LINE_LIMIT), buffer }
     }
@@ -214,17 +217,17 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(stream: Stream) -> Self {
+    fn new(stream: OutputStream) -> Self {
         Self { batch: OutputBatch::new(stream), announcements: Vec::new(), near_miss: None }
     }
 
     fn push(&mut self, line: &Line<'_>) {
         let near_miss = match self.batch.stream {
-            Stream::Stdout => {
+            OutputStream::Stdout => {
                 self.announcements.extend(Announcement::read(line));
                 NearMiss::on_stdout(line)
             }
-            Stream::Stderr => NearMiss::on_stderr(line),
+            OutputStream::Stderr => NearMiss::on_stderr(line),
         };
         self.near_miss = near_miss.or(self.near_miss.take());
         self.batch.push(line);
@@ -266,7 +269,7 @@ impl Tail {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn batch(stream: Stream, text: &[u8]) -> OutputBatch {
+    pub(crate) fn batch(stream: OutputStream, text: &[u8]) -> OutputBatch {
         let mut batch = OutputBatch::new(stream);
         LineFramer::new(LINE_LIMIT).feed(text, |line| batch.push(&line));
         batch
@@ -274,7 +277,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_batch_returns_its_lines() {
-        let batch = batch(Stream::Stderr, b"one\n\nthr\xffe\r\n");
+        let batch = batch(OutputStream::Stderr, b"one\n\nthr\xffe\r\n");
         let texts: Vec<_> = batch.lines().map(|line| line.text()).collect();
         assert_eq!(texts, ["one", "", "thr\u{fffd}e"]);
     }
@@ -283,12 +286,12 @@ pub(crate) mod tests {
     fn the_tail_keeps_the_last_lines_within_its_limits() {
         let mut tail = Tail::default();
         for number in 0..1000 {
-            tail.push(&batch(Stream::Stdout, format!("a {number}\nb {number}\n").as_bytes()));
+            tail.push(&batch(OutputStream::Stdout, format!("a {number}\nb {number}\n").as_bytes()));
         }
         assert_eq!(tail.last(3), ["b 998", "a 999", "b 999"]);
         assert_eq!(tail.last(10_000).len(), TAIL_LINES);
         for _ in 0..20 {
-            tail.push(&batch(Stream::Stdout, &[b"x".repeat(100_000), b"\n".to_vec()].concat()));
+            tail.push(&batch(OutputStream::Stdout, &[b"x".repeat(100_000), b"\n".to_vec()].concat()));
         }
         assert!(tail.bytes <= TAIL_BYTES && tail.lines.len() == TAIL_BYTES / LINE_LIMIT);
         assert!(tail.last(1)[0].ends_with("x … (91808 bytes more)"));

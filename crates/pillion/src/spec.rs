@@ -1,8 +1,9 @@
-//! What to run, and within which limits.
+//! What to run, and the policies for it.
 
 mod inherit;
-mod limits;
+mod liveness;
 mod program;
+mod restart;
 mod stop;
 
 use std::{num::NonZeroU16, time::Duration};
@@ -10,9 +11,10 @@ use std::{num::NonZeroU16, time::Duration};
 use pillion_protocol::{defaults, health};
 
 pub use inherit::Inherit;
-pub use limits::{Liveness, Restart, RestartLimit};
+pub use liveness::Liveness;
 pub use program::{Program, Transport};
-pub use stop::{InvalidStopRequest, StopHttp, StopRequest, StopScope, StopSignal};
+pub use restart::{Restart, RestartLimit};
+pub use stop::{HttpStopRequest, InvalidStopRequest, StopRequest, StopScope, StopSignal};
 
 /// Describes one sidecar. Construct it with [`Spec::run`] or [`Spec::attach`], then change what differs from the defaults.
 ///
@@ -28,7 +30,7 @@ pub use stop::{InvalidStopRequest, StopHttp, StopRequest, StopScope, StopSignal}
 #[derive(Debug, Clone)]
 pub struct Spec {
     pub(crate) name: String,
-    pub(crate) launch: Launch,
+    pub(crate) source: ServerSource,
     pub(crate) health_path: String,
     pub(crate) ready_timeout: Duration,
     pub(crate) grace: Duration,
@@ -42,7 +44,7 @@ pub struct Spec {
 /// Where the server comes from.
 #[expect(clippy::large_enum_variant, reason = "there is one for each sidecar, and it is seldom moved")]
 #[derive(Debug, Clone)]
-pub(crate) enum Launch {
+pub(crate) enum ServerSource {
     /// The supervisor starts this program, owns it and stops it.
     Run(Program),
     /// Something else started the server, on this port of 127.0.0.1. The supervisor probes it, and never stops it.
@@ -59,20 +61,20 @@ impl Spec {
     /// the sidecar `name`.
     #[must_use]
     pub fn run(name: impl Into<String>, program: impl Into<Program>) -> Self {
-        Self::new(name.into(), Launch::Run(program.into()))
+        Self::new(name.into(), ServerSource::Run(program.into()))
     }
 
     /// A server that already runs on `port` of 127.0.0.1, for example one that a developer started. The supervisor never signals
     /// it and never restarts it.
     #[must_use]
     pub fn attach(name: impl Into<String>, port: NonZeroU16) -> Self {
-        Self::new(name.into(), Launch::Attach(port))
+        Self::new(name.into(), ServerSource::Attach(port))
     }
 
-    fn new(name: String, launch: Launch) -> Self {
+    fn new(name: String, source: ServerSource) -> Self {
         Self {
             name,
-            launch,
+            source,
             health_path: health::DEFAULT_PATH.to_owned(),
             ready_timeout: Self::DEFAULT_READY_TIMEOUT,
             grace: Self::DEFAULT_GRACE,

@@ -3,8 +3,8 @@
 mod actor;
 pub(crate) mod dependencies;
 pub(crate) mod driver;
+mod prepared_http_stop;
 mod run;
-mod stop_http;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 

@@ -9,7 +9,7 @@ export interface Health {
   /** Seconds since the backend started. */
   uptime: number;
   version?: string;
-  /** The nonce of this run, which the supervisor chose. */
+  /** The instance of this run, which the supervisor chose. */
   instance?: string;
 }
 

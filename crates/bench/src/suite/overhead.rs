@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use integration_tests::{LiveProcess, ProcessMarker};
+use integration_tests::{LiveProcess, TestMarker};
 use pillion::{Program, SidecarEvent, Spec, State, StopOutcome, Supervisor};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -79,9 +79,9 @@ fn bare(program: &Path) -> Result<StartTrial> {
 
 /// A start and stop with supervisor and guard, and the memory of the guard in MiB when the backend is ready.
 fn supervised(runtime: &Runtime, program: &Path) -> Result<(StartTrial, f64)> {
-    let marker = ProcessMarker::new()?;
+    let marker = TestMarker::new()?;
     runtime.block_on(async {
-        let spec = Spec::run("backend", Program::new(program).env(ProcessMarker::VARIABLE, marker.value()));
+        let spec = Spec::run("backend", Program::new(program).env(TestMarker::VARIABLE, marker.value()));
         let begun = Instant::now();
         let (backend, mut events) = Supervisor::start(spec);
         let mut announced = None;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use integration_tests::{LiveProcess, ProcessMarker};
+use integration_tests::{LiveProcess, TestMarker};
 use rustix::process::{Signal, kill_process};
 
 use super::child;
@@ -18,15 +18,15 @@ const SURVIVAL_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct LaunchedApp {
     shell: Child,
-    marker: ProcessMarker,
+    marker: TestMarker,
     /// The time of the spawn in milliseconds since the epoch. The page uses the same clock.
     pub(crate) spawned_at: f64,
 }
 
 impl LaunchedApp {
     pub(crate) fn start(mut command: Command) -> Result<Self> {
-        let marker = ProcessMarker::new()?;
-        command.env(ProcessMarker::VARIABLE, marker.value());
+        let marker = TestMarker::new()?;
+        command.env(TestMarker::VARIABLE, marker.value());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         #[expect(clippy::disallowed_methods, reason = "the page measures with the same clock")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;

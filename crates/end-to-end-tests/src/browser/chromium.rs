@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::SECRET;
-use integration_tests::{ProcessMarker, TEST_TIMEOUT};
+use integration_tests::{TEST_TIMEOUT, TestMarker};
 
 /// Arguments that prevent background traffic and dialogs.
 const BASE_ARGUMENTS: [&str; 7] = [
@@ -136,17 +136,17 @@ impl Chromium {
 #[derive(Debug)]
 struct Chromedriver {
     child: Child,
-    marker: ProcessMarker,
+    marker: TestMarker,
     /// The browser's profile, and the temporary files of killed processes.
     _home: TempDir,
 }
 
 impl Chromedriver {
     fn start() -> Result<Self> {
-        let (marker, home) = (ProcessMarker::new()?, tempfile::tempdir()?);
+        let (marker, home) = (TestMarker::new()?, tempfile::tempdir()?);
         let child = Command::new("chromedriver")
             .arg("--port=0")
-            .env(ProcessMarker::VARIABLE, marker.value())
+            .env(TestMarker::VARIABLE, marker.value())
             .env("TMPDIR", home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

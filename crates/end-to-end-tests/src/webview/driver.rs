@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::sleep};
 
 use super::Bus;
-use integration_tests::{ProcessMarker, TEST_TIMEOUT};
+use integration_tests::{TEST_TIMEOUT, TestMarker};
 
 /// The programs of the drivers themselves. They do not belong to the app that they start.
 pub(super) const PROGRAMS: [&str; 2] = ["tauri-driver", "WebKitWebDriver"];
@@ -77,12 +77,12 @@ impl DriverProcess {
     /// Starts the driver. The app inherits its environment: the marker, a home directory of its own, and the session bus.
     pub(super) async fn start(
         kind: &DriverKind,
-        marker: &ProcessMarker,
+        marker: &TestMarker,
         home: &Path,
         bus: &str,
     ) -> Result<Self> {
         let (mut command, ports) = kind.command()?;
-        command.env(ProcessMarker::VARIABLE, marker.value()).env(Bus::VARIABLE, bus);
+        command.env(TestMarker::VARIABLE, marker.value()).env(Bus::VARIABLE, bus);
         for variable in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env(variable, home.join(variable));
         }

@@ -20,7 +20,7 @@ pub use page::{Page, ShownState};
 pub use window::WatchedWindow;
 
 use driver::DriverProcess;
-use integration_tests::{LiveProcess, ProcessMarker, TEST_TIMEOUT};
+use integration_tests::{LiveProcess, TEST_TIMEOUT, TestMarker};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use window::Window;
@@ -29,7 +29,7 @@ use window::Window;
 #[derive(Debug)]
 pub struct App {
     page: Page,
-    marker: ProcessMarker,
+    marker: TestMarker,
     _driver: DriverProcess,
     /// The app's data, caches and settings, apart from those of the developer.
     _home: TempDir,
@@ -56,7 +56,7 @@ impl App {
     async fn launch_at(driver: DriverKind, app: &Path, bus: &str) -> Result<Self> {
         let app = app.canonicalize().with_context(|| format!("no app at {}", app.display()))?;
         let home = tempfile::tempdir()?;
-        let marker = ProcessMarker::new()?;
+        let marker = TestMarker::new()?;
         let driver = DriverProcess::start(&driver, &marker, home.path(), bus).await?;
         let page = Page::open(&driver, &app).await?;
         Ok(Self { page, marker, _driver: driver, _home: home })

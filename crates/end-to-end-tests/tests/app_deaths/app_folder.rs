@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Stdio};
 
 use end_to_end_tests::webview::Bus;
-use integration_tests::{ProcessMarker, ProcessTree, ReportServer, helper_program, orphans::Programs};
+use integration_tests::{ProcessTree, ReportServer, TestMarker, helper_program, orphans::Programs};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -68,7 +68,7 @@ impl AppFolder {
         command
             .args([&grace_ms.to_string(), &reports.port().to_string(), moment, death, "fake-sidecar"])
             .args(steps.split_ascii_whitespace())
-            .env(ProcessMarker::VARIABLE, tree.marker())
+            .env(TestMarker::VARIABLE, tree.marker())
             .env(Bus::VARIABLE, Bus::NONE)
             .stdin(Stdio::null());
         change(&mut command);

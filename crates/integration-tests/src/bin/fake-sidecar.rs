@@ -8,7 +8,7 @@
 //! lines N       write N numbered lines of 100 bytes to stdout, and each 1000th number to stderr
 //! env NAME      write NAME=value as a line to stdout, or "NAME is unset"
 //! listen KIND   serve every path on a port that the system chooses. KIND is ok, bare (200 without a body), foreign
-//!               (the nonce of another instance), silent (no answer), late (first 503, then ok), sick (first ok, then
+//!               (the instance of another run), silent (no answer), late (first 503, then ok), sick (first ok, then
 //!               503), held (ok; the test holds the answers back by sending `c` on the last connection of `report`, and
 //!               releases them by `o`), queue (like held, and serves one connection after the other), /PATH (ok at
 //!               this path, else 404), or a status code

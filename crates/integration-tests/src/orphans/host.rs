@@ -16,7 +16,7 @@ use rustix::{
 use tokio::process::{Child, Command};
 
 use super::{Death, Scenario};
-use crate::{ProcessMarker, dying_host::READY_TIMEOUT_VARIABLE, helper_program};
+use crate::{TestMarker, dying_host::READY_TIMEOUT_VARIABLE, helper_program};
 
 /// The programs that take part.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl RunningHost {
     pub(super) fn start(
         programs: &Programs,
         scenario: &Scenario,
-        marker: &ProcessMarker,
+        marker: &TestMarker,
         port: u16,
         sidecar: Vec<String>,
         ready_timeout: Duration,
@@ -119,7 +119,7 @@ impl RunningHost {
             .arg("--default-signal")
             .args(words)
             .args(sidecar)
-            .env(ProcessMarker::VARIABLE, marker.value())
+            .env(TestMarker::VARIABLE, marker.value())
             .env(READY_TIMEOUT_VARIABLE, ready_timeout.as_millis().to_string())
             .kill_on_drop(true);
         let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn()?;
@@ -128,7 +128,7 @@ impl RunningHost {
     }
 
     /// Kills it from outside, unless it ends itself. It was not reaped before, so its pid is still its own.
-    pub(super) async fn kill(&mut self, death: Death, marker: &ProcessMarker) -> io::Result<()> {
+    pub(super) async fn kill(&mut self, death: Death, marker: &TestMarker) -> io::Result<()> {
         match death {
             Death::Signal(Signal::SEGV) => {
                 // The standard library's handler returns from the first SIGSEGV without a fault, and restores the default

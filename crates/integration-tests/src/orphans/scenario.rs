@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Death, HostKind, Programs, SidecarKind, host::RunningHost};
-use crate::{LiveProcess, ProcessMarker, ReportServer, Reporter, TEST_TIMEOUT};
+use crate::{LiveProcess, ReportServer, Reporter, TEST_TIMEOUT, TestMarker};
 
 /// The state of the sidecar at the app's death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Scenario {
 
     /// Plays the scenario once. Returns `None` if the sidecar's processes had not all reported within `ready_timeout`.
     async fn play(self, programs: &Programs, ready_timeout: Duration) -> io::Result<Option<Outcome>> {
-        let (marker, reports) = (Arc::new(ProcessMarker::new()?), ReportServer::new().await);
+        let (marker, reports) = (Arc::new(TestMarker::new()?), ReportServer::new().await);
         // Without a guard nothing catches the moving process, and PID 1 would have to reap each of its generations.
         let hops = if self.host == HostKind::Rival { 20 } else { u32::MAX };
         let announces = self.moment != Moment::Starting;
@@ -173,7 +173,7 @@ impl Scenario {
     }
 
     /// Brings the sidecar, or its guard, into the state that the scenario asks for.
-    async fn prepare(self, marker: &ProcessMarker, participants: &mut Participants) -> io::Result<()> {
+    async fn prepare(self, marker: &TestMarker, participants: &mut Participants) -> io::Result<()> {
         match self.kind {
             SidecarKind::Stopped if self.moment != Moment::Stopping => {
                 for process in marker.alive()?.iter().filter(|process| process.runs("fake-sidecar")) {
@@ -260,7 +260,7 @@ impl Participants {
 
 /// Waits until no marked process is alive, except for the spared one. Returns the processes that are alive at the deadline.
 fn wait_until_dead(
-    marker: &ProcessMarker,
+    marker: &TestMarker,
     deadline: Instant,
     spared: Option<u32>,
 ) -> io::Result<Vec<LiveProcess>> {
@@ -283,7 +283,7 @@ fn wait_until_dead(
 
 /// Kills the remaining processes on drop. A failed scenario then does not disturb the next one, and an interrupted soak
 /// leaves no process behind.
-struct KillRemaining(Arc<ProcessMarker>);
+struct KillRemaining(Arc<TestMarker>);
 
 impl Drop for KillRemaining {
     fn drop(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, process::Stdio};
 
-use integration_tests::{ProcessMarker, ProcessTree};
+use integration_tests::{ProcessTree, TestMarker};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::AsyncReadExt as _,
@@ -54,7 +54,7 @@ impl Pillion {
     ) -> Self {
         let child = command
             .args(arguments)
-            .env(ProcessMarker::VARIABLE, tree.marker())
+            .env(TestMarker::VARIABLE, tree.marker())
             .env("PORT", "1")
             .env("HTTPS_PROXY", "http://192.0.2.1")
             .stdin(Stdio::null())

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use integration_tests::{ProcessMarker, ProcessTree, ReportServer, orphans::Scenario, run};
+use integration_tests::{ProcessTree, ReportServer, TestMarker, orphans::Scenario, run};
 use tokio::process::{Child, Command};
 
 use crate::support::programs;
@@ -35,7 +35,7 @@ impl FakeHost {
             .args(["ready", "park"])
             .arg(&programs.sidecar)
             .args(steps.split_ascii_whitespace())
-            .env(ProcessMarker::VARIABLE, tree.marker())
+            .env(TestMarker::VARIABLE, tree.marker())
             .stdin(Stdio::null())
             .spawn()
             .unwrap();

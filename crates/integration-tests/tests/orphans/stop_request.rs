@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use integration_tests::{ProcessMarker, ProcessTree, ReportServer, run};
+use integration_tests::{ProcessTree, ReportServer, TestMarker, run};
 use tokio::process::{Child, Command};
 
 use crate::support::programs;
@@ -23,7 +23,7 @@ async fn ready(
     host.args([grace.as_millis().to_string(), reports.port().to_string()])
         .args(["ready", "park"])
         .args(program)
-        .env(ProcessMarker::VARIABLE, tree.marker())
+        .env(TestMarker::VARIABLE, tree.marker())
         .env("FAKE", &programs.sidecar)
         .stdin(Stdio::null());
     if let Some(stop) = stop {

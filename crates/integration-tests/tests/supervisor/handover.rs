@@ -2,7 +2,7 @@
 //! runs.
 
 use integration_tests::{ReportServer, run};
-use pillion::{Restart, State, StopOutcome, Stream, Supervisor};
+use pillion::{OutputStream, Restart, State, StopOutcome, Supervisor};
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -97,7 +97,7 @@ fn without_a_handover_no_listener_is_inherited() {
         let tree = tree();
         let (supervisor, mut events) =
             Supervisor::start(tree.sidecar("env LISTEN_FDS env LISTEN_PID exit 0"));
-        let (lines, _) = rest(&mut events, Stream::Stdout).await;
+        let (lines, _) = rest(&mut events, OutputStream::Stdout).await;
         assert_eq!(lines, ["LISTEN_FDS is unset", "LISTEN_PID is unset"]);
         drop(supervisor);
     });

@@ -7,48 +7,48 @@ use std::{
 };
 
 use integration_tests::{ProcessTree, isolated, isolated_with, run};
-use pillion::{Inherit, Spec, StopOutcome, Stream, Supervisor};
+use pillion::{Inherit, OutputStream, Spec, StopOutcome, Supervisor};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::support::{line, rest, status, tree};
 
 async fn output(spec: Spec) -> Vec<String> {
     let (_supervisor, mut events) = Supervisor::start(spec);
-    rest(&mut events, Stream::Stdout).await.0
+    rest(&mut events, OutputStream::Stdout).await.0
 }
 
 #[test]
-fn each_start_has_its_own_nonce() {
+fn each_start_has_its_own_instance() {
     run(async {
         let tree = tree();
         let mut seen = HashSet::new();
         for _ in 0..5 {
             let lines = output(tree.sidecar("env PILLION_INSTANCE env PILLION_PROTOCOL exit 0")).await;
-            let nonce = lines[0].strip_prefix("PILLION_INSTANCE=").unwrap().to_owned();
+            let instance = lines[0].strip_prefix("PILLION_INSTANCE=").unwrap().to_owned();
             assert!(
-                nonce.len() == 32 && nonce.bytes().all(|byte| b"0123456789abcdef".contains(&byte)),
-                "{nonce}"
+                instance.len() == 32 && instance.bytes().all(|byte| b"0123456789abcdef".contains(&byte)),
+                "{instance}"
             );
-            assert!(seen.insert(nonce), "two starts have the same nonce");
+            assert!(seen.insert(instance), "two starts have the same instance");
             assert_eq!(lines[1], "PILLION_PROTOCOL=1");
         }
     });
 }
 
 #[test]
-fn a_restart_has_a_new_nonce() {
+fn a_restart_has_a_new_instance() {
     run(async {
         let tree = tree();
         let (supervisor, _events) = Supervisor::start(tree.sidecar("listen ok announce term"));
         supervisor.ready().await.unwrap();
-        let before = nonce(&tree);
+        let before = instance(&tree);
         supervisor.restart().await.unwrap();
-        assert_ne!(nonce(&tree), before);
+        assert_ne!(instance(&tree), before);
         let _ = supervisor.stop().await;
     });
 }
 
-fn nonce(tree: &ProcessTree) -> String {
+fn instance(tree: &ProcessTree) -> String {
     let environment = fs::read_to_string(format!("/proc/{}/environ", tree.sidecars()[0].pid)).unwrap();
     environment
         .split('\0')
@@ -84,7 +84,7 @@ fn arguments_environment_and_directory_arrive_unchanged() {
         ]);
         let program = program.env("NAME", "x=y z").current_dir(dir.path());
         let (_supervisor, mut events) = Supervisor::start(tree.spec(program));
-        let (lines, _) = rest(&mut events, Stream::Stdout).await;
+        let (lines, _) = rest(&mut events, OutputStream::Stdout).await;
         assert_eq!(lines[..5], ["", "a b", "*", "$HOME", "x=y z"]);
         assert_eq!(fs::canonicalize(&lines[5]).unwrap(), dir.path().canonicalize().unwrap());
     });

@@ -21,9 +21,9 @@ mod resource_exhaustion;
 mod restart;
 #[cfg(target_os = "linux")]
 mod sandbox;
-#[cfg(target_os = "linux")]
-mod silence;
 mod stop;
 mod stop_request;
 mod support;
 mod swap;
+#[cfg(target_os = "linux")]
+mod unanswered_probes;

@@ -3,7 +3,7 @@
 use std::env;
 
 use integration_tests::{ReportServer, run};
-use pillion::{FailureKind, LINE_LIMIT, SidecarEvent, State, Stream, Supervisor};
+use pillion::{FailureKind, LINE_LIMIT, OutputStream, SidecarEvent, State, Supervisor};
 
 use crate::support::{first, line, rest, state, status, tree};
 
@@ -60,7 +60,7 @@ fn the_lines_of_each_stream_arrive_in_order() {
         let last = format!("{:099}", 19_999);
         first(&mut events, |event| match event {
             SidecarEvent::Output(batch) => {
-                let lines = if batch.stream == Stream::Stdout { &mut out } else { &mut err };
+                let lines = if batch.stream == OutputStream::Stdout { &mut out } else { &mut err };
                 lines.extend(batch.lines().map(|line| line.text()));
                 (out.last() == Some(&last) && err.len() == 20).then_some(())
             }
@@ -86,7 +86,7 @@ fn lines_keep_their_bytes() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         first(&mut events, |event| match event {
             SidecarEvent::Output(batch) => {
-                let lines = if batch.stream == Stream::Stdout { &mut out } else { &mut err };
+                let lines = if batch.stream == OutputStream::Stdout { &mut out } else { &mut err };
                 lines.extend(batch.lines().map(|line| line.bytes.to_vec()));
                 None
             }
@@ -164,7 +164,7 @@ fn a_slow_subscriber_gets_the_end_after_the_last_output() {
         // The subscribers read nothing before the run has ended.
         status(&mut supervisor.subscribe().unwrap(), |status| status.state == State::Failed).await;
         for events in [&mut events, &mut other] {
-            let (lines, missed) = rest(events, Stream::Stdout).await;
+            let (lines, missed) = rest(events, OutputStream::Stdout).await;
             assert!(missed);
             assert_eq!(lines.last().map(String::as_str), Some("last words"));
         }
@@ -188,7 +188,7 @@ fn a_subscriber_that_falls_behind_twice_gets_the_end_after_the_last_output() {
         written.resume().await;
         reports.wait_for("written").await.resume().await;
         status(&mut supervisor.subscribe().unwrap(), |status| status.state == State::Failed).await;
-        let (lines, missed) = rest(&mut events, Stream::Stdout).await;
+        let (lines, missed) = rest(&mut events, OutputStream::Stdout).await;
         assert!(missed);
         assert_eq!(lines.last().map(String::as_str), Some("last words"));
     });

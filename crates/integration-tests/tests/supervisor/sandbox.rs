@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use integration_tests::{ProcessMarker, ProcessTree, ReportServer, TEST_TIMEOUT, run};
+use integration_tests::{ProcessTree, ReportServer, TEST_TIMEOUT, TestMarker, run};
 use pillion::{Exit, StopOutcome, Supervisor};
 use rustix::process::Signal;
 use tokio::{
@@ -41,7 +41,7 @@ async fn run_in(tree: &ProcessTree, sandbox: &[&str], byte: bool, script: &str) 
         .arg(env!("CARGO_BIN_EXE_pillion-under-test"))
         .args(["run", "--json", "--grace", "1s", "--", "sh", "-c", script])
         .env("FAKE", env!("CARGO_BIN_EXE_fake-sidecar"))
-        .env(ProcessMarker::VARIABLE, tree.marker())
+        .env(TestMarker::VARIABLE, tree.marker())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     #[expect(clippy::disallowed_methods, reason = "the tree watches over it")]

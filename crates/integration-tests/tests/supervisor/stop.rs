@@ -97,7 +97,10 @@ fn the_server_behind_a_wrapper_gets_the_whole_grace_period() {
         server.resume().await;
         assert_eq!(stop.await.unwrap(), StopOutcome::Graceful(TERMED));
         tree.assert_dead();
-        assert_eq!(rest(&mut events, pillion::Stream::Stdout).await, (vec!["finished".to_owned()], false));
+        assert_eq!(
+            rest(&mut events, pillion::OutputStream::Stdout).await,
+            (vec!["finished".to_owned()], false)
+        );
     });
 }
 
@@ -239,7 +242,7 @@ fn output_during_a_stop_is_read_to_its_end() {
         let tree = tree();
         let (supervisor, mut events) = ready(&tree, "announce term lines 100000 out end\\n exit 0").await;
         assert_eq!(supervisor.stop().await, StopOutcome::Graceful(CODE_0));
-        let (lines, _) = rest(&mut events, pillion::Stream::Stdout).await;
+        let (lines, _) = rest(&mut events, pillion::OutputStream::Stdout).await;
         assert_eq!(lines.last().unwrap(), "end");
     });
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::ProcessTree;
-use pillion::{Events, Failure, FailureKind, SidecarEvent, Spec, State, Status, Stream, Supervisor};
+use pillion::{Events, Failure, FailureKind, OutputStream, SidecarEvent, Spec, State, Status, Supervisor};
 
 pub(crate) fn tree() -> ProcessTree {
     ProcessTree::new(env!("CARGO_BIN_EXE_fake-sidecar"))
@@ -52,7 +52,7 @@ pub(crate) async fn line(events: &mut Events, wanted: &str) {
 }
 
 /// Reads the events until the sidecar is down. Returns the lines of one stream, and whether some were missed.
-pub(crate) async fn rest(events: &mut Events, stream: Stream) -> (Vec<String>, bool) {
+pub(crate) async fn rest(events: &mut Events, stream: OutputStream) -> (Vec<String>, bool) {
     let (mut lines, mut missed) = (Vec::new(), false);
     first(events, |event| match event {
         SidecarEvent::Output(batch) if batch.stream == stream => {

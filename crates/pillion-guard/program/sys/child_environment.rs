@@ -28,7 +28,7 @@ pub(super) unsafe fn values<'a>(
     })
 }
 
-/// Overwrites the token, which only the sidecar may hold. The nonce stays: it is the process marker.
+/// Overwrites the token, which only the sidecar may hold. The instance stays: it is the process marker.
 ///
 /// # Safety
 /// As for [`values`].

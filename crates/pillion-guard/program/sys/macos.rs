@@ -7,7 +7,7 @@ use std::{env, ffi::c_int, fs};
 
 use super::{
     Descendant, Pid,
-    processes::{self, Process},
+    processes::{self, ProcessInfo},
 };
 
 unsafe extern "C" {
@@ -43,15 +43,15 @@ pub(super) fn become_sidecar() {}
 pub(crate) struct Descendants {
     own: c_int,
     marker: Option<Vec<u8>>,
-    known: Vec<Process>,
+    known: Vec<ProcessInfo>,
     remembered: Vec<(c_int, u64)>,
 }
 
 impl Descendants {
     pub(crate) fn new() -> Self {
-        /// The nonce of a run, which the sidecar finds in its environment (`docs/protocol.md`).
+        /// The instance of a run, which the sidecar finds in its environment (`docs/protocol.md`).
         const INSTANCE: &str = "PILLION_INSTANCE";
-        let marker = env::var(INSTANCE).ok().map(|nonce| format!("{INSTANCE}={nonce}").into_bytes());
+        let marker = env::var(INSTANCE).ok().map(|instance| format!("{INSTANCE}={instance}").into_bytes());
         // SAFETY: getpid(2) has no preconditions.
         Self { own: unsafe { getpid() }, marker, known: Vec::new(), remembered: Vec::new() }
     }
@@ -72,15 +72,18 @@ impl Descendants {
             .collect();
         self.remembered.retain(|old| self.known.iter().any(|it| (it.pid, it.start_time) == *old));
         self.remembered.extend(new.iter().map(|it| (it.pid, it.start_time)));
-        let descendant =
-            |it: Process| Descendant { pid: Pid(it.pid), group: Pid(it.group), start_time: it.start_time };
+        let descendant = |it: ProcessInfo| Descendant {
+            pid: Pid(it.pid),
+            group: Pid(it.group),
+            start_time: it.start_time,
+        };
         new.into_iter().map(descendant).collect()
     }
 
     /// A process that lives.
     #[expect(clippy::unused_self, reason = "the same interface on every system")]
     pub(crate) fn find(&self, child: Pid) -> Option<Descendant> {
-        let found = Process::find(child.0)?;
+        let found = ProcessInfo::find(child.0)?;
         Some(Descendant { pid: Pid(found.pid), group: Pid(found.group), start_time: found.start_time })
     }
 
@@ -91,15 +94,20 @@ impl Descendants {
     /// Lists those that live. `group` is the sidecar's process group; `number_is_held` tells that the kernel cannot have
     /// reused its number.
     pub(crate) fn list(&mut self, group: Pid, number_is_held: bool) -> Vec<Descendant> {
-        let mut others = Process::all();
+        let mut others = ProcessInfo::all();
         others.retain(|process| process.pid != self.own);
-        let is = |one: &Process, other: &Process| one.pid == other.pid && one.start_time == other.start_time;
-        let is_known = |process: &Process| self.known.iter().any(|known| is(known, process));
+        let is = |one: &ProcessInfo, other: &ProcessInfo| {
+            one.pid == other.pid && one.start_time == other.start_time
+        };
+        let is_known = |process: &ProcessInfo| self.known.iter().any(|known| is(known, process));
         // A known member of the group holds its number.
         let number_is_held =
             number_is_held || others.iter().any(|process| process.group == group.0 && is_known(process));
-        let marked =
-            self.marker.as_ref().map(|marker| Process::with_variable(&others, marker)).unwrap_or_default();
+        let marked = self
+            .marker
+            .as_ref()
+            .map(|marker| ProcessInfo::with_variable(&others, marker))
+            .unwrap_or_default();
         let (mut found, mut others): (Vec<_>, Vec<_>) = others.into_iter().partition(|process| {
             is_known(process)
                 || (number_is_held && process.group == group.0)
@@ -114,8 +122,11 @@ impl Descendants {
             found.extend(children);
         }
         self.known.clone_from(&found);
-        let descendant =
-            |it: Process| Descendant { pid: Pid(it.pid), group: Pid(it.group), start_time: it.start_time };
+        let descendant = |it: ProcessInfo| Descendant {
+            pid: Pid(it.pid),
+            group: Pid(it.group),
+            start_time: it.start_time,
+        };
         found.into_iter().map(descendant).collect()
     }
 }

@@ -56,7 +56,7 @@ unsafe extern "C" {
 
 /// A process that was alive when it was listed.
 #[derive(Debug, Clone, Copy)]
-pub struct Process {
+pub struct ProcessInfo {
     /// Its process id.
     pub pid: i32,
     /// The process id of its parent; 1 after the parent's death.
@@ -67,7 +67,7 @@ pub struct Process {
     pub start_time: u64,
 }
 
-impl Process {
+impl ProcessInfo {
     /// The process that has this id now. `None` if it is dead (reaped or not) or belongs to another user.
     #[must_use]
     pub fn find(pid: i32) -> Option<Self> {
@@ -119,7 +119,7 @@ impl Process {
 /// Sends a signal to the process with this id and start time. Does nothing if that process is dead, even if the kernel has
 /// reused its id.
 pub fn signal(pid: i32, start_time: u64, signal: i32) {
-    if Process::find(pid).is_some_and(|now| now.start_time == start_time) {
+    if ProcessInfo::find(pid).is_some_and(|now| now.start_time == start_time) {
         // SAFETY: touches no memory.
         unsafe { kill(pid, signal) };
     }

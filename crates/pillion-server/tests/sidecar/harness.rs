@@ -151,13 +151,13 @@ impl RunningSidecar {
 
 /// A client connection. The test decides when each byte is sent.
 pub(crate) struct TestConnection {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ByteStream>,
     host: String,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream for S {}
 
 impl TestConnection {
     /// Sends `bytes`, in which `{host}` stands for the sidecar's address.

@@ -27,8 +27,8 @@ fn body(answer: &str) -> Value {
 }
 
 async fn health_names_the_app_and_the_run() {
-    let nonce = "00112233445566778899aabbccddeeff";
-    let running = RunningSidecar::start(sidecar().env("PILLION_INSTANCE", nonce)).await;
+    let instance = "00112233445566778899aabbccddeeff";
+    let running = RunningSidecar::start(sidecar().env("PILLION_INSTANCE", instance)).await;
     let answer = running.request("GET /health", &[]).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
@@ -37,7 +37,7 @@ async fn health_names_the_app_and_the_run() {
     assert_eq!(first["status"], "ok");
     assert_eq!(first["app"], "Test");
     assert_eq!(first["version"], "1.2.3");
-    assert_eq!(first["instance"], nonce);
+    assert_eq!(first["instance"], instance);
     #[expect(clippy::disallowed_methods, reason = "health shows the wall clock")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     assert!(now.abs_diff(first["timestamp"].as_u64().unwrap()) < 60_000, "milliseconds since the epoch");

@@ -28,8 +28,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 async fn private() -> RunningSidecar {
-    let nonce = "00112233445566778899aabbccddeeff";
-    RunningSidecar::start(sidecar().env("PILLION_TOKEN", TOKEN).env("PILLION_INSTANCE", nonce)).await
+    let instance = "00112233445566778899aabbccddeeff";
+    RunningSidecar::start(sidecar().env("PILLION_TOKEN", TOKEN).env("PILLION_INSTANCE", instance)).await
 }
 
 fn bearer() -> String {

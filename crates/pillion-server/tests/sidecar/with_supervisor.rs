@@ -151,8 +151,8 @@ async fn proc_environ_of_every_process_is_free_of_the_token() {
     let (supervisor, _events) = Supervisor::start(private());
     let pid = supervisor.ready().await.unwrap().pid.unwrap();
     let token = token(&supervisor).await;
-    // The nonce identifies the sidecar and its guard.
-    let nonce = variable(pid, "PILLION_INSTANCE").unwrap();
+    // The instance identifies the sidecar and its guard.
+    let instance = variable(pid, "PILLION_INSTANCE").unwrap();
     let numbers = std::fs::read_dir("/proc").unwrap();
     let numbers = numbers.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
     let mut marked = 0;
@@ -160,7 +160,7 @@ async fn proc_environ_of_every_process_is_free_of_the_token() {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let holds = |text: &str| environment.windows(text.len()).any(|window| window == text.as_bytes());
         assert!(!holds(token.reveal()), "the environment of process {pid} shows the token");
-        marked += usize::from(holds(&nonce));
+        marked += usize::from(holds(&instance));
     }
     assert_eq!(marked, 2);
     let _ = supervisor.stop().await;

@@ -40,7 +40,7 @@ const MAX_HEADERS: usize = 4096;
 pub(crate) struct Probe {
     pub(crate) connector: Connector,
     pub(crate) path: String,
-    /// The nonce that the process received. An answer with another nonce comes from another server. An answer without one is
+    /// The instance that the process received. An answer with another instance comes from another server. An answer without one is
     /// accepted, because a sidecar may speak nothing but the announcement.
     pub(crate) instance: Option<Instance>,
     /// The token that the process received, if it is private. The server must prove that it holds the token.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{output::Stream, report::events::SidecarEvent};
+use crate::{output::OutputStream, report::events::SidecarEvent};
 
 /// Output as text, or the number of lost events.
 ///
@@ -53,8 +53,8 @@ impl Log {
             SidecarEvent::Output(batch) if !batch.is_empty() => {
                 let lines = batch.lines().map(|line| line.text()).collect();
                 Some(match batch.stream {
-                    Stream::Stdout => Self::Stdout { lines },
-                    Stream::Stderr => Self::Stderr { lines },
+                    OutputStream::Stdout => Self::Stdout { lines },
+                    OutputStream::Stderr => Self::Stderr { lines },
                 })
             }
             SidecarEvent::Missed(events) => Some(Self::Missed { events: *events }),
@@ -74,10 +74,10 @@ mod tests {
     fn only_output_and_lost_events_become_log_entries() {
         let told = |stream, text: &[u8]| Log::of(&SidecarEvent::Output(Arc::new(batch(stream, text))));
         let lines = vec!["café".to_owned(), "\u{fffd}".to_owned()];
-        assert_eq!(told(Stream::Stderr, b"caf\xc3\xa9\n\xff\n"), Some(Log::Stderr { lines }));
+        assert_eq!(told(OutputStream::Stderr, b"caf\xc3\xa9\n\xff\n"), Some(Log::Stderr { lines }));
         let lines = vec![String::new()];
-        assert_eq!(told(Stream::Stdout, b"\n"), Some(Log::Stdout { lines }), "an empty line is a line");
-        assert_eq!(told(Stream::Stdout, b"half a line"), None);
+        assert_eq!(told(OutputStream::Stdout, b"\n"), Some(Log::Stdout { lines }), "an empty line is a line");
+        assert_eq!(told(OutputStream::Stdout, b"half a line"), None);
         assert_eq!(Log::of(&SidecarEvent::Missed(3)), Some(Log::Missed { events: 3 }));
         assert_eq!(Log::of(&SidecarEvent::Notice("nothing it wrote".to_owned())), None);
     }

@@ -6,7 +6,7 @@ use pillion_protocol::{ListenAddr, NearMiss, health::DEFAULT_PATH};
 
 use crate::{
     health::{liveness::HangReason, probe::NotReady},
-    spec::{Launch, RestartLimit, Spec},
+    spec::{RestartLimit, ServerSource, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
@@ -189,9 +189,9 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
                 .not_ready
                 .as_ref()
                 .map_or_else(|| "no answer came".to_owned(), ToString::to_string);
-            let known = match spec.launch {
-                Launch::Run(_) => "announced",
-                Launch::Attach(_) => "was expected on",
+            let known = match spec.source {
+                ServerSource::Run(_) => "announced",
+                ServerSource::Attach(_) => "was expected on",
             };
             format!(
                 "{name} {known} {addr}, but GET {} on {} did not answer 2xx within {limit}: {last}",

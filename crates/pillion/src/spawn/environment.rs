@@ -1,4 +1,4 @@
-//! Applies [`Inherit`]: which environment variables of this process a sidecar inherits. Only [`Host::this`] reads the environment.
+//! Applies [`Inherit`]: which environment variables of this process a sidecar inherits. Only [`ParentEnvironment::this`] reads them.
 
 use std::{
     collections::BTreeMap,
@@ -109,7 +109,7 @@ struct Package {
 
 /// The process whose environment a sidecar inherits.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Host {
+pub(crate) struct ParentEnvironment {
     variables: Vec<(OsString, OsString)>,
     /// The executable of this process.
     program: Option<PathBuf>,
@@ -117,7 +117,7 @@ pub(crate) struct Host {
     windows: bool,
 }
 
-impl Host {
+impl ParentEnvironment {
     /// This process, with its present environment.
     pub(crate) fn this() -> Self {
         Self { variables: env::vars_os().collect(), program: env::current_exe().ok(), windows: cfg!(windows) }
@@ -219,15 +219,18 @@ fn outside(value: OsString, folders: &[PathBuf]) -> Option<OsString> {
 mod tests {
     use super::*;
 
-    /// What a sidecar inherits from `host`, a list of `NAME=value`.
-    fn left(host: &[&str], policy: &Inherit) -> Vec<String> {
-        show(of(host).inherited_by(policy))
+    /// What a sidecar inherits from `parent`, a list of `NAME=value`.
+    fn left(parent: &[&str], policy: &Inherit) -> Vec<String> {
+        show(of(parent).inherited_by(policy))
     }
 
-    fn of(variables: &[&str]) -> Host {
+    fn of(variables: &[&str]) -> ParentEnvironment {
         let pair =
             |variable: &&str| variable.split_once('=').map(|(name, value)| (name.into(), value.into()));
-        Host { variables: variables.iter().filter_map(pair).collect(), ..Host::default() }
+        ParentEnvironment {
+            variables: variables.iter().filter_map(pair).collect(),
+            ..ParentEnvironment::default()
+        }
     }
 
     fn show(variables: BTreeMap<OsString, OsString>) -> Vec<String> {
@@ -237,15 +240,15 @@ mod tests {
 
     #[test]
     fn the_default_leaves_out_proxies_and_node_options() {
-        let host =
+        let parent =
             ["A=1", "PATH=/bin", "HTTP_PROXY=x", "https_proxy=x", "No_Proxy=x", "NODE_OPTIONS=--inspect"];
-        assert_eq!(left(&host, &Inherit::default()), ["A=1", "PATH=/bin"]);
-        assert_eq!(left(&host, &Inherit::all()).len(), host.len());
+        assert_eq!(left(&parent, &Inherit::default()), ["A=1", "PATH=/bin"]);
+        assert_eq!(left(&parent, &Inherit::all()).len(), parent.len());
     }
 
     #[test]
     fn deny_wins_over_allow() {
-        let host = ["LANG=C", "LC_ALL=C", "LC_TIME=C", "LCD=1", "AWS_KEY=k", "HTTP_PROXY=x"];
+        let parent = ["LANG=C", "LC_ALL=C", "LC_TIME=C", "LCD=1", "AWS_KEY=k", "HTTP_PROXY=x"];
         for (policy, expected) in [
             (Inherit::only(["LANG"]), &["LANG=C"][..]),
             (Inherit::only(["LC_*"]), &["LC_ALL=C", "LC_TIME=C"]),
@@ -255,26 +258,28 @@ mod tests {
             (Inherit::default().except(["AWS_*", "L*"]), &[]),
             (Inherit::all().except(["*"]), &[]),
         ] {
-            assert_eq!(left(&host, &policy), expected, "{policy:?}");
+            assert_eq!(left(&parent, &policy), expected, "{policy:?}");
         }
     }
 
     #[test]
     fn what_is_ours_alone_is_inherited_under_no_policy() {
-        let host: Vec<_> = NEVER_INHERITED.iter().map(|name| format!("{name}=1")).collect();
-        let host: Vec<_> = host.iter().map(String::as_str).collect();
+        let parent: Vec<_> = NEVER_INHERITED.iter().map(|name| format!("{name}=1")).collect();
+        let parent: Vec<_> = parent.iter().map(String::as_str).collect();
         for policy in [Inherit::default(), Inherit::all(), Inherit::only(["PORT", "LISTEN_*", "PILLION_*"])] {
-            assert!(left(&host, &policy).is_empty());
+            assert!(left(&parent, &policy).is_empty());
         }
         assert_eq!(left(&["PORTAL=1", "PILLION_OTHER=1"], &Inherit::default()).len(), 2);
     }
 
     #[test]
     fn windows_ignores_case_and_keeps_systemroot() {
-        let windows = |host: &[&str], policy| show(Host { windows: true, ..of(host) }.inherited_by(&policy));
-        let host = ["Path=p", "systemroot=C:", "Port=1", "Aws_Key=k"];
-        assert_eq!(windows(&host, Inherit::only(["PATH"])), ["Path=p", "systemroot=C:"]);
-        assert_eq!(windows(&host, Inherit::default().except(["AWS_*"])), ["Path=p", "systemroot=C:"]);
+        let windows = |parent: &[&str], policy| {
+            show(ParentEnvironment { windows: true, ..of(parent) }.inherited_by(&policy))
+        };
+        let parent = ["Path=p", "systemroot=C:", "Port=1", "Aws_Key=k"];
+        assert_eq!(windows(&parent, Inherit::only(["PATH"])), ["Path=p", "systemroot=C:"]);
+        assert_eq!(windows(&parent, Inherit::default().except(["AWS_*"])), ["Path=p", "systemroot=C:"]);
     }
 
     // Windows has no AppImages, and there such paths are not absolute.
@@ -300,8 +305,8 @@ mod tests {
             ("PATH=/tmp/.mount_ab/bin::/bin", Some("PATH=/tmp/.mount_ab/bin::/bin")),
             ("NOTE=see /tmp/.mount_a", Some("NOTE=see /tmp/.mount_a")),
         ] {
-            let host: Vec<_> = image.iter().copied().chain([set]).collect();
-            assert_eq!(left(&host, &Inherit::all()), undone.as_slice(), "{set}");
+            let parent: Vec<_> = image.iter().copied().chain([set]).collect();
+            assert_eq!(left(&parent, &Inherit::all()), undone.as_slice(), "{set}");
         }
     }
 
@@ -309,11 +314,15 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn without_an_app_image_nothing_is_undone() {
-        let kept = |host: Host| host.inherited_by(&Inherit::default()).len();
+        let kept = |parent: ParentEnvironment| parent.inherited_by(&Inherit::default()).len();
         let own = ["APPDIR=/home/u/app", "PATH=/home/u/app/bin:/bin", "GTK_THEME=dark"];
         assert_eq!(kept(of(&own)), 3, "a variable of that name without an AppImage");
         let program = Some("/home/u/app/usr/bin/aios".into());
-        assert_eq!(kept(Host { program, ..of(&own) }), 1, "an unpacked AppImage sets APPDIR alone");
+        assert_eq!(
+            kept(ParentEnvironment { program, ..of(&own) }),
+            1,
+            "an unpacked AppImage sets APPDIR alone"
+        );
         for folder in ["APPDIR=/", "APPDIR=", "APPDIR=usr"] {
             assert_eq!(kept(of(&[folder, "APPIMAGE=a", "PATH=/bin"])), 3, "{folder}");
         }
@@ -337,12 +346,12 @@ mod tests {
             (&flatpak, "PATH=/app/bin:/usr/bin", Some("PATH=/app/bin:/usr/bin")),
             (&flatpak, "NOTE=/application", Some("NOTE=/application")),
         ] {
-            let host: Vec<_> = package.iter().copied().chain([set]).collect();
-            assert_eq!(left(&host, &Inherit::all()), undone.as_slice(), "{set}");
+            let parent: Vec<_> = package.iter().copied().chain([set]).collect();
+            assert_eq!(left(&parent, &Inherit::all()), undone.as_slice(), "{set}");
         }
         // Another program's variables of these names.
-        for host in [["SNAP=/snap/code/1", "A=/snap/code/1/x"], ["SNAP_NAME=code", "A=/app/x"]] {
-            assert_eq!(left(&host, &Inherit::all()).len(), 2, "{host:?}");
+        for parent in [["SNAP=/snap/code/1", "A=/snap/code/1/x"], ["SNAP_NAME=code", "A=/app/x"]] {
+            assert_eq!(left(&parent, &Inherit::all()).len(), 2, "{parent:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     listener::Listener,
-    spawn::environment::Host,
+    spawn::environment::ParentEnvironment,
     spawn::spawn_error,
     spec::Program,
     sys::{Group, SpawnRequest, Spawned},
@@ -20,7 +20,7 @@ pub(crate) struct Launched {
     pub(crate) spawned: Spawned,
 }
 
-/// Starts the program with a new nonce, and with a new token if it is private. An error is a sentence that explains the failure.
+/// Starts the program with a new instance, and with a new token if it is private. An error is a sentence that explains the failure.
 /// `grace` is how long its processes may live after this process is killed.
 pub(crate) fn launch(
     program: &Program,
@@ -28,9 +28,9 @@ pub(crate) fn launch(
     listener: Option<Listener>,
 ) -> Result<Launched, String> {
     let no_random = |error| format!("the system returned no random bytes: {error}");
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(no_random)?;
-    let instance = Instance::from_bytes(nonce);
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(no_random)?;
+    let instance = Instance::from_bytes(bytes);
     let token = program.private.then(fresh_token).transpose().map_err(no_random)?;
     let marker = format!("{}={instance}", environment::INSTANCE);
     let command = command(program, instance, token.as_ref(), listener.as_ref());
@@ -49,7 +49,7 @@ fn command(
     command
         .args(&program.args)
         .env_clear()
-        .envs(Host::this().inherited_by(&program.inherit))
+        .envs(ParentEnvironment::this().inherited_by(&program.inherit))
         .env(environment::PROTOCOL, environment::PROTOCOL_VERSION)
         .env(environment::INSTANCE, instance.to_string());
     if let Some(token) = token {

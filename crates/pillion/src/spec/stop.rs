@@ -34,7 +34,7 @@ pub struct StopRequest {
     pub(crate) scope: StopScope,
     /// An HTTP request that asks the leader, such as `"POST /shutdown"`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
-    pub(crate) http: Option<StopHttp>,
+    pub(crate) http: Option<HttpStopRequest>,
     /// A line on the leader's stdin that asks it, such as `"quit"`.
     #[serde(rename = "stdin")]
     pub(crate) stdin_line: Option<String>,
@@ -61,7 +61,7 @@ impl StopRequest {
     /// After the app's death the guard sends the request over a port of 127.0.0.1. It cannot reach a sidecar on a Unix domain
     /// socket, and signals it instead.
     #[must_use]
-    pub fn http(mut self, request: StopHttp) -> Self {
+    pub fn http(mut self, request: HttpStopRequest) -> Self {
         self.http = Some(request);
         self
     }
@@ -131,7 +131,7 @@ pub enum StopScope {
 
 /// An HTTP request that asks a program to stop: a method and a path. In JSON and on the command line: `POST /shutdown`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StopHttp {
+pub struct HttpStopRequest {
     pub(crate) method: String,
     pub(crate) path: String,
 }
@@ -179,7 +179,7 @@ impl FromStr for StopScope {
     }
 }
 
-impl FromStr for StopHttp {
+impl FromStr for HttpStopRequest {
     type Err = InvalidStopRequest;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -195,7 +195,7 @@ impl FromStr for StopHttp {
     }
 }
 
-impl<'de> Deserialize<'de> for StopHttp {
+impl<'de> Deserialize<'de> for HttpStopRequest {
     fn deserialize<D: Deserializer<'de>>(declared: D) -> Result<Self, D::Error> {
         String::deserialize(declared)?.parse().map_err(de::Error::custom)
     }
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_http_request_is_a_method_and_a_path() {
-        let request: StopHttp = "POST /api/shutdown?now=1".parse().unwrap();
+        let request: HttpStopRequest = "POST /api/shutdown?now=1".parse().unwrap();
         assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/api/shutdown?now=1"));
         for other in [
             "",
@@ -231,7 +231,7 @@ mod tests {
             "POST /a b",
             "POST /a\r\nX: 1",
         ] {
-            assert!(other.parse::<StopHttp>().is_err(), "{other:?}");
+            assert!(other.parse::<HttpStopRequest>().is_err(), "{other:?}");
         }
     }
 

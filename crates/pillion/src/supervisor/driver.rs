@@ -11,12 +11,12 @@ use crate::{
     output::{Output, Read},
     report::events::SidecarEvent,
     report::snapshot::{ReadyAnswer, StatusInputs},
-    spec::{Launch, Program, Restart, Spec, StopRequest, Transport},
+    spec::{Program, Restart, ServerSource, Spec, StopRequest, Transport},
     state::{Action, Event, Lifecycle, Restarts, Step, Timer},
     status::{Exit, StopOutcome},
     supervisor::dependencies::{Dependency, DependencyWait},
+    supervisor::prepared_http_stop::PreparedHttpStop,
     supervisor::run::{NoticeKind, Run},
-    supervisor::stop_http::HttpStop,
     transport::connector::Connector,
     transport::handover::Handover,
 };
@@ -69,17 +69,17 @@ impl Driver {
     /// Creates the driver. It starts the sidecar as soon as the dependencies are ready.
     pub(crate) fn begin(spec: Spec, after: Vec<Dependency>, events: broadcast::Sender<SidecarEvent>) -> Self {
         // An attached server belongs to another program, which alone starts and stops it.
-        let policy = match spec.launch {
-            Launch::Run(_) => spec.restart,
-            Launch::Attach(_) => Restart::Never,
+        let policy = match spec.source {
+            ServerSource::Run(_) => spec.restart,
+            ServerSource::Attach(_) => Restart::Never,
         };
         let mut restarts = Restarts::new(policy, spec.restart_limit);
         let (state, actions) = Lifecycle::start(&mut restarts);
-        let handover = match &spec.launch {
-            Launch::Run(program) if program.handover || program.transport == Transport::Local => {
+        let handover = match &spec.source {
+            ServerSource::Run(program) if program.handover || program.transport == Transport::Local => {
                 Some(Handover::new(program.transport))
             }
-            Launch::Run(_) | Launch::Attach(_) => None,
+            ServerSource::Run(_) | ServerSource::Attach(_) => None,
         };
         let mut driver = Self {
             handover,
@@ -330,7 +330,7 @@ impl Driver {
 
     /// Whether this address is a port, and the declaration demands the local socket.
     fn refuses_port(&self, announced: ListenAddr) -> bool {
-        let Launch::Run(program) = &self.spec.launch else { return false };
+        let ServerSource::Run(program) = &self.spec.source else { return false };
         announced.port().is_some() && program.transport == Transport::Local && !program.may_use_port()
     }
 
@@ -404,7 +404,7 @@ impl Driver {
             ListenAddr::Local => {
                 let connector = self.handover.as_ref()?.connector()?.clone();
                 #[cfg(windows)]
-                let connector = connector.of(&self.run.process.as_ref()?.group);
+                let connector = connector.served_by(&self.run.process.as_ref()?.group);
                 (connector.listen_addr() == addr).then_some(connector)
             }
         }
@@ -442,14 +442,14 @@ impl Driver {
 
     /// Prepares the declared HTTP request, once a run.
     fn prepare_http_stop(&mut self, addr: ListenAddr) {
-        let Launch::Run(Program { stop: StopRequest { http: Some(http), .. }, .. }) = &self.spec.launch
+        let ServerSource::Run(Program { stop: StopRequest { http: Some(http), .. }, .. }) = &self.spec.source
         else {
             return;
         };
         if self.run.http_stop.is_some() {
             return;
         }
-        let prepare = || HttpStop::new(http, &self.connector(addr)?, self.run.token.as_ref());
+        let prepare = || PreparedHttpStop::new(http, &self.connector(addr)?, self.run.token.as_ref());
         // One request for the guard, and another one for us: a challenge is used once.
         if let (Some(process), Some(request)) =
             (&self.run.process, prepare().and_then(|stop| stop.for_guard()))

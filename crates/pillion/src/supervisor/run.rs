@@ -12,10 +12,10 @@ use crate::{
     report::messages::StartDiagnostics,
     spawn::launch::{Launched, launch},
     spawn::memory_limit::MemoryLimit,
-    spec::{Launch, Spec},
+    spec::{ServerSource, Spec},
     state::Event,
     status::Exit,
-    supervisor::stop_http::HttpStop,
+    supervisor::prepared_http_stop::PreparedHttpStop,
     sys::Group,
 };
 
@@ -26,9 +26,9 @@ const SIGKILL: i32 = 9;
 pub(crate) struct Run {
     name: String,
     events: broadcast::Sender<SidecarEvent>,
-    pub(crate) process: Option<Process>,
+    pub(crate) process: Option<OwnedProcess>,
     pub(crate) pid: Option<u32>,
-    /// The nonce that the process received.
+    /// The instance that the process received.
     pub(crate) instance: Option<Instance>,
     /// The token that the process received, if it is private.
     pub(crate) token: Option<Token>,
@@ -38,14 +38,14 @@ pub(crate) struct Run {
     pub(crate) announced_since: Option<ListenAddr>,
     pub(crate) tail: Tail,
     /// The HTTP request that asks this run to stop, once it is ready and if its program declares one.
-    pub(crate) http_stop: Option<HttpStop>,
+    pub(crate) http_stop: Option<PreparedHttpStop>,
     pub(crate) diagnostics: StartDiagnostics,
     started: Instant,
     noticed: Vec<NoticeKind>,
 }
 
 /// The process of a run.
-pub(crate) struct Process {
+pub(crate) struct OwnedProcess {
     pub(crate) group: Arc<Group>,
     pub(crate) output: Output,
     /// Whether the leader has ended.
@@ -90,9 +90,9 @@ impl Run {
         events: broadcast::Sender<SidecarEvent>,
     ) -> (Self, Event) {
         let mut run = Self::none(spec, events);
-        let program = match &spec.launch {
-            Launch::Attach(port) => return (run, Event::Attached(ListenAddr::Tcp(*port))),
-            Launch::Run(program) => program,
+        let program = match &spec.source {
+            ServerSource::Attach(port) => return (run, Event::Attached(ListenAddr::Tcp(*port))),
+            ServerSource::Run(program) => program,
         };
         match launch(program, spec.grace, listener) {
             Ok(Launched { instance, token, spawned }) => {
@@ -107,7 +107,7 @@ impl Run {
                 }
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
-                run.process = Some(Process {
+                run.process = Some(OwnedProcess {
                     group: Arc::new(spawned.group),
                     output: Output::new(spawned.stdout, spawned.stderr),
                     exited: false,

@@ -211,7 +211,7 @@ fn proc_is_ours() -> bool {
 }
 
 /// What a guard cannot do here.
-pub(super) fn limits() -> Option<String> {
+pub(super) fn guard_limitation() -> Option<String> {
     (!proc_is_ours()).then(|| {
         "/proc is missing or belongs to another PID namespace; if the guard is killed, its other processes survive".to_owned()
     })

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pillion_guard::processes::{self, Process};
+use pillion_guard::processes::{self, ProcessInfo};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 use tokio::{
@@ -61,7 +61,7 @@ pub(super) fn without_readers(members: &[Pid]) -> Vec<Pid> {
 
 /// Sends a signal to a member of the group, unless it has died or left the group.
 pub(super) fn signal_member(pid: Pid, group: Pid, signal: Signal) {
-    if let Some(process) = Process::find(pid.as_raw_nonzero().get())
+    if let Some(process) = ProcessInfo::find(pid.as_raw_nonzero().get())
         && process.group == group.as_raw_nonzero().get()
     {
         processes::signal(process.pid, process.start_time, signal.as_raw());
@@ -101,7 +101,7 @@ impl GuardProgram {
 pub(super) const PLACES: [fn(&[u8]) -> io::Result<GuardProgram>; 1] = [GuardProgram::new];
 
 /// What a guard cannot do here.
-pub(super) fn limits() -> Option<String> {
+pub(super) fn guard_limitation() -> Option<String> {
     None
 }
 
@@ -112,9 +112,9 @@ pub(super) fn sweep(known: &Known) {
     let deadline = Instant::now() + SWEEP_TIMEOUT;
     // Each round kills what the survivors of the previous one have forked.
     while Instant::now() < deadline {
-        let all = Process::all();
-        let mut marked = Process::with_variable(&all, known.marker.as_bytes());
-        let is_remembered = |it: &&Process| known.remembered.contains(&(it.pid, it.start_time));
+        let all = ProcessInfo::all();
+        let mut marked = ProcessInfo::with_variable(&all, known.marker.as_bytes());
+        let is_remembered = |it: &&ProcessInfo| known.remembered.contains(&(it.pid, it.start_time));
         marked.extend(all.iter().filter(is_remembered));
         if marked.is_empty() {
             return;

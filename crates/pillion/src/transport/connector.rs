@@ -26,9 +26,9 @@ pub(crate) enum Connector {
 }
 
 /// A connection of any kind.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 impl Connector {
     /// The listen address, as the sidecar announces it.
@@ -42,17 +42,17 @@ impl Connector {
         }
     }
 
-    /// The same connector, which accepts only these processes as the server of a pipe.
+    /// Returns a connector to a pipe that these processes serve: it accepts no other process as the server.
     #[cfg(windows)]
-    pub(crate) fn of(&self, group: &std::sync::Arc<crate::sys::Group>) -> Self {
+    pub(crate) fn served_by(&self, group: &std::sync::Arc<crate::sys::Group>) -> Self {
         match self {
             Self::Tcp(port) => Self::Tcp(*port),
-            Self::NamedPipe(pipe) => Self::NamedPipe(pipe.of(group)),
+            Self::NamedPipe(pipe) => Self::NamedPipe(pipe.served_by(group)),
         }
     }
 
     /// Connects without resolver and proxy.
-    pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    pub(crate) async fn connect(&self) -> io::Result<Box<dyn ByteStream>> {
         match self {
             Self::Tcp(port) => {
                 let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()))).await?;

@@ -36,7 +36,7 @@ impl Pipe {
     }
 
     /// The same pipe, served by these processes.
-    pub(crate) fn of(&self, group: &Arc<Group>) -> Self {
+    pub(crate) fn served_by(&self, group: &Arc<Group>) -> Self {
         Self { name: self.name, group: Arc::downgrade(group) }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use integration_tests::{LiveProcess, ProcessMarker};
+use integration_tests::{LiveProcess, TestMarker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 
@@ -25,7 +25,7 @@ pub(super) struct HolderProcess {
     process: Child,
     stdin: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
-    marker: ProcessMarker,
+    marker: TestMarker,
     pub(super) up: Up,
 }
 
@@ -41,11 +41,11 @@ impl HolderProcess {
     /// Starts `count` sidecars, and waits until they are up.
     pub(super) fn start(holder: Holder, count: usize, program: &Path) -> Result<Self> {
         make_room(count)?;
-        let marker = ProcessMarker::new()?;
+        let marker = TestMarker::new()?;
         let name = holder.to_possible_value().context("a holder without a name")?;
         let mut command = Command::new(env::current_exe()?);
         command.args(["hold", name.get_name(), &count.to_string()]).arg(program);
-        command.env(ProcessMarker::VARIABLE, marker.value()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.env(TestMarker::VARIABLE, marker.value()).stdin(Stdio::piped()).stdout(Stdio::piped());
         #[expect(
             clippy::disallowed_methods,
             reason = "the holder is the subject of the benchmark; it is killed on drop"

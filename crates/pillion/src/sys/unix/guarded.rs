@@ -97,7 +97,7 @@ impl Guarded {
                     tokio::net::UnixStream::from_std(socket)
                 })?;
                 tokio::spawn(reader.run(stream));
-                let limited = limited.or_else(platform::limits);
+                let limited = limited.or_else(platform::guard_limitation);
                 Ok(Ok((Self { guard, leader, control, report }, child, limited)))
             }
             Ok(Err(error)) => {

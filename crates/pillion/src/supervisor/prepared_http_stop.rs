@@ -15,7 +15,7 @@ use tokio::{
     time,
 };
 
-use crate::{spec::StopHttp, transport::connector::Connector};
+use crate::{spec::HttpStopRequest, transport::connector::Connector};
 
 /// How long the exchange may take. After half of the grace period the sidecar is signalled anyway.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,38 +24,39 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A prepared request. `Debug` shows no request, because it may carry the token.
 #[derive(Clone)]
-pub(crate) struct HttpStop {
+pub(crate) struct PreparedHttpStop {
     connector: Connector,
     /// For a private sidecar: a request with a challenge, and the proof that its answer must carry.
-    challenge: Option<(String, String)>,
+    challenge_request: Option<(String, String)>,
     request: String,
 }
 
-impl fmt::Debug for HttpStop {
+impl fmt::Debug for PreparedHttpStop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpStop").field("connector", &self.connector).finish_non_exhaustive()
+        f.debug_struct("PreparedHttpStop").field("connector", &self.connector).finish_non_exhaustive()
     }
 }
 
-impl HttpStop {
+impl PreparedHttpStop {
     /// Prepares the request for the server at `connector`. `None` if the system has no random bytes for the challenge.
-    pub(crate) fn new(http: &StopHttp, connector: &Connector, token: Option<&Token>) -> Option<Self> {
+    pub(crate) fn new(http: &HttpStopRequest, connector: &Connector, token: Option<&Token>) -> Option<Self> {
         let addr = connector.listen_addr();
         let host = addr.authority();
-        let StopHttp { method, path } = http;
+        let HttpStopRequest { method, path } = http;
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n");
-        let mut challenge = None;
+        let mut challenge_request = None;
         if let Some(token) = token {
             let mut bytes = [0; 16];
             getrandom::fill(&mut bytes).ok()?;
-            let nonce = Challenge::from_bytes(bytes);
-            let question =
-                format!("GET {DEFAULT_PATH} HTTP/1.1\r\nHost: {host}\r\n{CHALLENGE_HEADER}: {nonce}\r\n\r\n");
-            challenge = Some((question, token.prove(addr, nonce)));
+            let challenge = Challenge::from_bytes(bytes);
+            let question = format!(
+                "GET {DEFAULT_PATH} HTTP/1.1\r\nHost: {host}\r\n{CHALLENGE_HEADER}: {challenge}\r\n\r\n"
+            );
+            challenge_request = Some((question, token.prove(addr, challenge)));
             request += &format!("Authorization: Bearer {}\r\n", token.reveal());
         }
         request += "Connection: close\r\n\r\n";
-        Some(Self { connector: connector.clone(), challenge, request })
+        Some(Self { connector: connector.clone(), challenge_request, request })
     }
 
     /// Sends the request. Ok means that the answer was 2xx.
@@ -66,7 +67,7 @@ impl HttpStop {
     async fn exchange(&self) -> io::Result<()> {
         let mut stream = self.connector.connect().await?;
         let mut answer = Vec::new();
-        if let Some((question, proof)) = &self.challenge {
+        if let Some((question, proof)) = &self.challenge_request {
             stream.write_all(question.as_bytes()).await?;
             while !ends_head(&answer) {
                 read_more(&mut stream, &mut answer).await?;
@@ -77,7 +78,7 @@ impl HttpStop {
         }
         stream.write_all(self.request.as_bytes()).await?;
         loop {
-            match status(&answer, self.challenge.is_some()) {
+            match status(&answer, self.challenge_request.is_some()) {
                 Some(true) => return Ok(()),
                 Some(false) => return Err(io::Error::other("its answer was not 2xx")),
                 None => read_more(&mut stream, &mut answer).await?,
@@ -90,7 +91,7 @@ impl HttpStop {
     pub(crate) fn for_guard(&self) -> Option<Vec<u8>> {
         let ListenAddr::Tcp(port) = self.connector.listen_addr() else { return None };
         let (question, proof) =
-            self.challenge.as_ref().map_or(("", "-"), |(question, proof)| (question, proof));
+            self.challenge_request.as_ref().map_or(("", "-"), |(question, proof)| (question, proof));
         Some(format!("{port} {} {proof}\n{question}{}", question.len(), self.request).into_bytes())
     }
 }
@@ -141,7 +142,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
         let http = "POST /shutdown".parse().unwrap();
-        let stop = HttpStop::new(&http, &Connector::Tcp(port), token).unwrap();
+        let stop = PreparedHttpStop::new(&http, &Connector::Tcp(port), token).unwrap();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let (mut read, mut answered) = (Vec::new(), 0);

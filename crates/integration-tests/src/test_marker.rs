@@ -11,7 +11,7 @@ use rustix::{
 
 /// A unique environment variable for all processes of one test, or of one launch of an app.
 #[derive(Debug)]
-pub struct ProcessMarker(String);
+pub struct TestMarker(String);
 
 /// A process that was alive when it was found. A pidfd refers to it, so that its pid cannot come to mean another process.
 pub struct LiveProcess {
@@ -23,7 +23,7 @@ pub struct LiveProcess {
     pidfd: OwnedFd,
 }
 
-impl ProcessMarker {
+impl TestMarker {
     /// The name of the environment variable.
     pub const VARIABLE: &str = "PILLION_TEST_MARKER";
 
@@ -136,9 +136,9 @@ mod tests {
 
     #[test]
     fn a_marked_process_is_found_until_it_ends() {
-        let marker = ProcessMarker::new().unwrap();
+        let marker = TestMarker::new().unwrap();
         let mut child = Command::new("cat")
-            .env(ProcessMarker::VARIABLE, marker.value())
+            .env(TestMarker::VARIABLE, marker.value())
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(found.iter().map(|process| process.pid).collect::<Vec<_>>(), [child.id()]);
         assert!(found[0].runs("cat") && !found[0].runs("at"));
         assert!(!found[0].ends_before(Instant::now()));
-        assert!(ProcessMarker::new().unwrap().alive().unwrap().is_empty(), "another marker finds it too");
+        assert!(TestMarker::new().unwrap().alive().unwrap().is_empty(), "another marker finds it too");
 
         drop(child.stdin.take());
         assert!(found[0].ends_before(Instant::now() + TEST_TIMEOUT));
