@@ -66,9 +66,24 @@ export function unavailable(
   };
 }
 
-function temporaryKind(status: Status | null): "starting" | "restarting" | "stopping" {
-  if (status?.state === "stopping") return "stopping";
-  return status?.state === "backingOff" || (status && status.restarts > 0) ? "restarting" : "starting";
+type TemporaryKind = "starting" | "restarting" | "stopping";
+
+/** A table, so that the compiler reports a state that is missing. */
+const temporaryKinds: Record<Status["state"], TemporaryKind> = {
+  waiting: "starting",
+  starting: "starting",
+  ready: "starting",
+  unhealthy: "starting",
+  stopping: "stopping",
+  backingOff: "restarting",
+  stopped: "starting",
+  failed: "starting",
+};
+
+function temporaryKind(status: Status | null): TemporaryKind {
+  if (status === null) return "starting";
+  const kind = temporaryKinds[status.state];
+  return kind === "starting" && status.restarts > 0 ? "restarting" : kind;
 }
 
 function isTemporary(kind: ErrorKind): kind is Exclude<ErrorKind, FailureKind> {

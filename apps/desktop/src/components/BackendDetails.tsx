@@ -30,12 +30,21 @@ export function BackendDetails({ connection, status }: Props) {
   );
 }
 
+/** Whether a process can run in this state. A table, so that the compiler reports a state that is missing. */
+const hasProcess: Record<Status["state"], boolean> = {
+  waiting: false,
+  starting: true,
+  ready: true,
+  unhealthy: true,
+  stopping: true,
+  backingOff: false,
+  stopped: false,
+  failed: false,
+};
+
 /** Whether the process of this status runs. A status keeps the pid of a process that has ended. */
 function isRunning({ state, exit }: Status): boolean {
-  return (
-    exit === null &&
-    (state === "starting" || state === "ready" || state === "unhealthy" || state === "stopping")
-  );
+  return exit === null && hasProcess[state];
 }
 
 function Detail({ name, testId, children }: { name: string; testId: string; children: ReactNode }) {
