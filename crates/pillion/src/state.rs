@@ -11,6 +11,7 @@
 
 mod ending;
 mod restarts;
+mod starting;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::{
 };
 pub(crate) use ending::{Ending, Next, StopStage};
 pub(crate) use restarts::{RestartDecision, Restarts};
+pub(crate) use starting::Step;
 
 /// The internal state of a sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +44,6 @@ pub(crate) enum Lifecycle {
     /// Down; the supervisor will start it again.
     BackingOff(BackingOff),
     Down(Ended),
-}
-
-/// The progress of a start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Launching,
-    Announcing,
-    Probing { addr: ListenAddr },
 }
 
 /// Why a sidecar went down.
@@ -304,60 +298,6 @@ fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
         | Event::Expired
         | Event::Exited(_)
         | Event::Gone => (Lifecycle::Waiting { blocked }, vec![]),
-    }
-}
-
-impl Step {
-    fn on(self, event: Event, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
-        let stay = (Lifecycle::Starting(self), vec![]);
-        match event {
-            Event::Restart => {
-                restarts.forget();
-                stay
-            }
-            Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown), now),
-            Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown), now),
-            Event::Expired => {
-                let cause = Cause::TimedOut(self);
-                let next = Next::After(restarts.after(&cause, now));
-                Ending::terminate(cause, next, now)
-            }
-            Event::NotLaunched(reason) => {
-                let cause = Cause::NotLaunched(reason);
-                let decision = restarts.after(&cause, now);
-                down(cause, None, StopOutcome::NotRunning, decision)
-            }
-            Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
-            Event::Launched => match self {
-                Self::Launching => (Lifecycle::Starting(Self::Announcing), vec![]),
-                Self::Announcing | Self::Probing { .. } => stay,
-            },
-            Event::Attached(addr) => match self {
-                Self::Launching => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
-                Self::Announcing | Self::Probing { .. } => stay,
-            },
-            // The first announcement counts while anything accepts connections there: no later line changes the address.
-            Event::Announced(addr) => match self {
-                Self::Announcing => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
-                Self::Launching | Self::Probing { .. } => stay,
-            },
-            Event::Moved(addr) => match self {
-                Self::Probing { .. } => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
-                Self::Launching | Self::Announcing => stay,
-            },
-            Event::Healthy => match self {
-                Self::Probing { addr } => {
-                    restarts.ready(now);
-                    (Lifecycle::Ready { addr }, vec![])
-                }
-                Self::Launching | Self::Announcing => stay,
-            },
-            Event::Unhealthy
-            | Event::Hung
-            | Event::DependenciesReady
-            | Event::DependencyFailed(_)
-            | Event::Gone => stay,
-        }
     }
 }
 

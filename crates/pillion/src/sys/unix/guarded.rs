@@ -2,62 +2,25 @@
 //!
 //! `pillion-guard/program/main.rs` describes the guard and the messages on the control socket.
 
+mod control;
+mod launch;
+
 use std::{
-    collections::VecDeque,
-    ffi::{OsStr, OsString},
-    io::{self, BufRead, BufReader, Write},
-    mem::MaybeUninit,
+    io::{self, Write},
     net::Shutdown,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::{
-            ffi::{OsStrExt, OsStringExt},
-            net::UnixStream,
-            process::CommandExt,
-        },
-    },
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
+    os::unix::net::UnixStream,
+    process::Child,
 };
 
-use rustix::{
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
-    process::{Pid, Signal, kill_process},
-};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader as AsyncBufReader},
-    sync::watch,
-};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
 
+use self::control::{GuardCommand, GuardReport, ReportReader, read_start_report, send_fds};
 use super::{
-    super::{
-        Known, SpawnRequest,
-        platform::{self, GuardProgram},
-    },
-    reap, spawn,
+    super::{SpawnRequest, platform},
+    reap,
 };
-use crate::{
-    listener::Listener,
-    spec::{StopRequest, StopScope},
-    status::Exit,
-};
-
-/// How long a guard may take to start the program. The file system may need long to find it.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What the guard has reported so far.
-#[derive(Debug, Clone, Default)]
-struct GuardReport {
-    exit: Option<Exit>,
-    gone: bool,
-    /// Descendants that have left the guard's session, by process id and start time: those of them that have no marker could
-    /// not be found after the guard's death.
-    remembered: VecDeque<(i32, u64)>,
-}
-
-/// How many of them are remembered; a sidecar that starts daemons all the time must not take more memory.
-const REMEMBERED: usize = 4096;
+use crate::status::Exit;
 
 /// A sidecar under a guard.
 #[derive(Debug)]
@@ -80,7 +43,7 @@ impl Guarded {
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
         };
         let (control, guard_end) = pair;
-        let (mut child, _program) = match execute(request, guard_end.into()) {
+        let (mut child, _program) = match launch::execute(request, guard_end.into()) {
             Ok(executed) => executed,
             Err(why) => return Ok(Err(why)),
         };
@@ -90,8 +53,7 @@ impl Guarded {
         match sent.and_then(|()| read_start_report(&control)) {
             Ok(Ok((leader, limited))) => {
                 let (sender, report) = watch::channel(GuardReport::default());
-                let reader =
-                    ReportReader { guard, reaped: false, report: sender, marker: request.marker.clone() };
+                let reader = ReportReader::new(guard, sender, request.marker.clone());
                 let stream = control.try_clone().and_then(|socket| {
                     socket.set_nonblocking(true)?;
                     tokio::net::UnixStream::from_std(socket)
@@ -144,31 +106,30 @@ impl Guarded {
     }
 
     pub(super) fn terminate_leader(&self) {
-        self.send_command(b"A");
+        self.send_command(GuardCommand::TerminateLeader);
     }
 
     pub(super) fn terminate_group(&self) {
-        self.send_command(b"G");
+        self.send_command(GuardCommand::TerminateGroup);
     }
 
     pub(super) fn set_http_stop(&self, request: &[u8]) {
-        if let Ok(length) = u32::try_from(request.len()) {
-            self.send_command(&[b"H", &length.to_le_bytes()[..], request].concat());
-        }
+        self.send_command(GuardCommand::SetHttpStop(request));
     }
 
     pub(super) fn http_stop_sent(&self) {
-        self.send_command(b"D");
+        self.send_command(GuardCommand::HttpStopSent);
     }
 
     pub(super) fn kill(&self) {
-        self.send_command(b"K");
+        self.send_command(GuardCommand::Kill);
     }
 
-    fn send_command(&self, command: &[u8]) {
+    fn send_command(&self, command: GuardCommand<'_>) {
+        let Some(bytes) = command.encode() else { return };
         self.wake();
         // Never blocks: the socket buffers many commands. An error means that the guard has ended.
-        let _ = (&self.control).write_all(command);
+        let _ = (&self.control).write_all(&bytes);
     }
 
     /// Kills the guard. `ReportReader` notices its death, and kills what it guarded.
@@ -198,206 +159,14 @@ impl Drop for Guarded {
     }
 }
 
-/// The variables by which the dynamic linker and libc would change the guard itself (ld.so(8), dyld(1)).
-const LOADER_VARIABLES: [&str; 3] = ["LD_", "DYLD_", "GLIBC_TUNABLES"];
-
-fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command {
-    let mut guard = Command::new(program);
-    let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX);
-    guard.arg0("pillion-guard").arg(grace.to_string());
-    guard.arg(if request.listener.is_some() { "1" } else { "0" });
-    guard.arg(stop_argument(&request.stop));
-    guard.arg(request.command.get_program()).args(request.command.get_args());
-    // The request holds the complete environment: nothing else is inherited.
-    guard.env_clear();
-    for (name, value) in request.command.get_envs() {
-        if let Some(value) = value {
-            // Such variables are meant for the program. The guard gives them their names back before it starts the program.
-            let is_for_loader =
-                LOADER_VARIABLES.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()));
-            let prefix = if is_for_loader { "PILLION_GUARD_" } else { "" };
-            guard.env([OsStr::new(prefix), name].iter().copied().collect::<OsString>(), value);
-        }
-    }
-    if request.listener.is_some() {
-        guard.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");
-        // Space for any process id. The guard writes the id after the fork.
-        guard.env("LISTEN_PID", "0".repeat(20));
-    }
-    if let Some(dir) = request.command.get_current_dir() {
-        guard.current_dir(dir);
-    }
-    guard.stdin(Stdio::from(control)).stdout(Stdio::piped()).stderr(Stdio::piped());
-    guard
-}
-
-/// The stop request in the form that the guard reads: signal, scope, and the text for stdin.
-fn stop_argument(stop: &StopRequest) -> OsString {
-    let scope = match stop.scope {
-        StopScope::Leader => "leader",
-        StopScope::Group => "group",
-    };
-    let mut argument = format!("{},{scope},", super::signal(stop.signal).as_raw()).into_bytes();
-    // An argument cannot hold a zero byte.
-    argument.extend(stop.stdin_bytes().unwrap_or_default().into_iter().filter(|byte| *byte != 0));
-    OsString::from_vec(argument)
-}
-
-fn fd(listener: &Listener) -> BorrowedFd<'_> {
-    match listener {
-        Listener::Tcp(listener) => listener.as_fd(),
-        Listener::Unix(listener) => listener.as_fd(),
-    }
-}
-
-/// Sends the guard the listener, and the read ends of the sidecar's output, which it drains after our death. One byte carries
-/// them (`SCM_RIGHTS`, unix(7)).
-fn send_fds(control: &UnixStream, listener: Option<&Listener>, child: &Child) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-    let mut rights = SendAncillaryBuffer::new(&mut space);
-    let outputs = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
-    let fds: Vec<_> = [listener.map(fd)].into_iter().chain(outputs).flatten().collect();
-    rights.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty())?;
-    Ok(())
-}
-
-/// Reads the guard's first lines: what the guard cannot do, and the program's process id or why the program could not be
-/// started.
-fn read_start_report(control: &UnixStream) -> io::Result<io::Result<(Pid, Option<String>)>> {
-    control.set_read_timeout(Some(START_TIMEOUT))?;
-    // A buffer of one byte: what follows these lines belongs to `ReportReader`.
-    let mut reader = BufReader::with_capacity(1, control);
-    let mut limited = None;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let unexpected = || io::Error::other(format!("unexpected line {line:?}"));
-        match line.trim_end().split_once(' ') {
-            Some(("limited", why)) => limited = Some(why.to_owned()),
-            Some(("spawned", pid)) => {
-                control.set_read_timeout(None)?;
-                let pid = pid.parse().ok().and_then(Pid::from_raw).ok_or_else(unexpected)?;
-                return Ok(Ok((pid, limited)));
-            }
-            Some(("failed", errno)) => {
-                let errno = errno.parse().map_err(|_| unexpected())?;
-                return Ok(Err(io::Error::from_raw_os_error(errno)));
-            }
-            _ => return Err(unexpected()),
-        }
-    }
-}
-
-/// Reads the guard's lines, and reaps the guard when it ends.
-struct ReportReader {
-    guard: Pid,
-    reaped: bool,
-    report: watch::Sender<GuardReport>,
-    marker: String,
-}
-
-impl ReportReader {
-    async fn run(mut self, control: tokio::net::UnixStream) {
-        let mut lines = AsyncBufReader::new(control).lines();
-        let mut gone = false;
-        while let Ok(Some(line)) = lines.next_line().await {
-            gone |= line == "gone";
-            self.report.send_modify(|report| report.add(&line));
-        }
-        if !gone {
-            tracing::warn!("a guard was killed; killing the processes that it guarded");
-            let known = Known {
-                marker: self.marker.clone(),
-                // The guard is not reaped yet, so that no other session has this number.
-                session: Some(self.guard),
-                remembered: self.report.borrow().remembered.iter().copied().collect(),
-            };
-            // Blocks: it reads the environment of every process.
-            let _ = tokio::task::spawn_blocking(move || platform::sweep(&known)).await;
-        }
-        let guard = self.guard;
-        self.reaped = true;
-        self.report.send_modify(|report| {
-            // The guard has closed the socket, so it has ended. It is reaped under the lock: `wake` must not signal a process
-            // that reuses its id.
-            // A guard that was killed may be held by a debugger, which reaps it first.
-            reap(guard, gone);
-            report.exit.get_or_insert(Exit { code: None, signal: None });
-            report.gone = true;
-        });
-    }
-}
-
-impl Drop for ReportReader {
-    fn drop(&mut self) {
-        // The runtime shuts down. The guard lives on for at most the grace period.
-        if !self.reaped {
-            reap(self.guard, false);
-        }
-    }
-}
-
-impl GuardReport {
-    fn add(&mut self, line: &str) {
-        match line.split_once(' ') {
-            Some(("exited", code)) => self.exit = Some(Exit { code: code.parse().ok(), signal: None }),
-            Some(("signalled", number)) => self.exit = Some(Exit { code: None, signal: number.parse().ok() }),
-            Some(("remember", process)) => {
-                if let Some((pid, start_time)) = process.split_once(' ')
-                    && let (Ok(pid), Ok(start_time)) = (pid.parse(), start_time.parse())
-                {
-                    if self.remembered.len() == REMEMBERED {
-                        self.remembered.pop_front();
-                    }
-                    self.remembered.push_back((pid, start_time));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// How often, and at which interval, a busy file is executed again.
-const BUSY_RETRIES: u32 = 100;
-const BUSY_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Starts the guard's program from the first place from where the system executes it; or says why from none. The program has to
-/// be kept until the guard has sent its first line.
-fn execute(request: &SpawnRequest, control: OwnedFd) -> Result<(Child, GuardProgram), String> {
-    if pillion_guard::PROGRAM.is_empty() {
-        return Err("this build contains no guard for this system".to_owned());
-    }
-    let mut failures = Vec::new();
-    for store in platform::PLACES {
-        let executed = store(pillion_guard::PROGRAM).and_then(|program| {
-            let mut attempts = 0;
-            loop {
-                match spawn(&mut command(program.path(), request, control.try_clone()?)) {
-                    // A process that another thread has just forked still holds the file open for writing (execve(2)).
-                    Err(error)
-                        if error.kind() == io::ErrorKind::ExecutableFileBusy && attempts < BUSY_RETRIES =>
-                    {
-                        attempts += 1;
-                        std::thread::sleep(BUSY_INTERVAL);
-                    }
-                    spawned => return Ok((spawned?, program)),
-                }
-            }
-        });
-        match executed {
-            Ok(executed) => return Ok(executed),
-            Err(error) => failures.push(error.to_string()),
-        }
-    }
-    Err(format!("the guard could not be started: {}", failures.join("; ")))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{process::Command, time::Duration};
+
     use rustix::process::{WaitId, WaitIdOptions, waitid};
 
     use super::{super::OutputPipe, *};
+    use crate::spec::StopRequest;
 
     /// A shell that ignores SIGTERM, has written a line, and waits for the end of its stdin.
     async fn sidecar() -> (Guarded, OutputPipe) {

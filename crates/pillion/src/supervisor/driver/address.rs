@@ -1,0 +1,162 @@
+//! Where the sidecar listens, and whether it answers there: announcements, probes and liveness, translated into events.
+
+use pillion_protocol::{ListenAddr, health::HealthReport, is_blocked_by_browsers};
+
+use super::Driver;
+use crate::{
+    health::liveness::LivenessResult,
+    health::probe::{NotReady, Probe},
+    output::Read,
+    spec::{ServerSource, Transport},
+    state::{Event, Lifecycle, Step},
+    supervisor::run::NoticeKind,
+    transport::connector::Connector,
+};
+
+impl Driver {
+    pub(super) fn absorb(&mut self, read: Read) {
+        for addr in self.run.absorb(read) {
+            match (&self.state, self.state.listen_addr()) {
+                (_, Some(first)) if addr != first => {
+                    self.run.notice(
+                        NoticeKind::AnnouncedTwice,
+                        format!("it announced {addr} as well; {first} holds while it accepts connections"),
+                    );
+                    if self.connector(addr).is_some() && !self.refuses_port(addr) {
+                        self.run.announced_since = Some(addr);
+                        if let Some(liveness) = &mut self.liveness {
+                            liveness.check_now();
+                        }
+                    }
+                }
+                (Lifecycle::Starting(_), None) if self.connector(addr).is_none() => self.run.misannounced(
+                    "it announced a socket (BACKEND_SOCKET), but this run was given none; let it announce a port".to_owned(),
+                ),
+                (Lifecycle::Starting(_), None) => {
+                    self.check_listener_taken(addr);
+                    if self.refuses_port(addr) {
+                        // The sidecar will not move to its socket, so waiting for the time limit is useless.
+                        self.run.diagnostics.refused_port = Some(addr);
+                        self.dispatch(Event::Expired);
+                    } else {
+                        self.check_port_callable(addr);
+                        self.dispatch(Event::Announced(addr));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether this address is a port, and the declaration demands the local socket.
+    fn refuses_port(&self, announced: ListenAddr) -> bool {
+        let ServerSource::Run(program) = &self.spec.source else { return false };
+        announced.port().is_some() && program.transport == Transport::Local && !program.may_use_port()
+    }
+
+    /// Checks that the announced address is that of the handed-over listener.
+    fn check_listener_taken(&mut self, announced: ListenAddr) {
+        if let Some(handover) = &mut self.handover
+            && !handover.announced(announced)
+        {
+            let lost = handover.lost();
+            self.run.notice(
+                NoticeKind::ListenerNotTaken,
+                format!("it announced {announced} and did not take the listener that it was handed: {lost}"),
+            );
+        }
+    }
+
+    /// Warns of a port that no page can call.
+    fn check_port_callable(&mut self, announced: ListenAddr) {
+        if let Some(port) = announced.port()
+            && is_blocked_by_browsers(port)
+        {
+            self.run.notice(
+                NoticeKind::BlockedPort,
+                format!(
+                    "browsers and webviews refuse to call port {port}: let the sidecar listen on another port"
+                ),
+            );
+        }
+    }
+
+    pub(super) fn probed(&mut self, result: Result<HealthReport, NotReady>) {
+        let Some((number, _)) = self.probe.take() else { return };
+        match result {
+            Ok(report) => {
+                self.run.version = report.version;
+                self.run.diagnostics.not_ready = None;
+                self.dispatch(Event::Healthy);
+            }
+            Err(NotReady::Unreachable(_)) if self.run.announced_since.is_some() => self.follow(),
+            Err(error) => {
+                let hopeless = error == NotReady::Unproved;
+                self.run.diagnostics.not_ready = Some(error);
+                if let Lifecycle::Starting(Step::Probing { addr }) = self.state {
+                    // The server there does not hold the token and cannot get it, so waiting for the time limit is useless.
+                    if hopeless { self.dispatch(Event::Expired) } else { self.probe(addr, number + 1) }
+                }
+            }
+        }
+    }
+
+    pub(super) fn probe(&mut self, addr: ListenAddr, number: u32) {
+        let Some(probe) = self.probe_of(addr) else { return };
+        self.probe = Some((number, Box::pin(async move { probe.attempt(number).await })));
+    }
+
+    /// The health probe of this address. `None` if no connector is known; `absorb` has already rejected such announcements.
+    pub(super) fn probe_of(&self, addr: ListenAddr) -> Option<Probe> {
+        Some(Probe {
+            connector: self.connector(addr)?,
+            path: self.spec.health_path.clone(),
+            instance: self.run.instance,
+            token: self.run.token.clone(),
+            run: self.run.process.as_ref().map(|process| process.group.processes()),
+        })
+    }
+
+    /// How to reach this address. `None` for a local socket that was not handed over.
+    pub(super) fn connector(&self, addr: ListenAddr) -> Option<Connector> {
+        match addr {
+            ListenAddr::Tcp(port) => Some(Connector::Tcp(port)),
+            ListenAddr::Local => {
+                let connector = self.handover.as_ref()?.connector()?.clone();
+                #[cfg(windows)]
+                let connector = connector.served_by(&self.run.process.as_ref()?.group);
+                (connector.listen_addr() == addr).then_some(connector)
+            }
+        }
+    }
+
+    /// Turns to the address that the sidecar announced since, as a server does that executes itself anew.
+    fn follow(&mut self) {
+        if let Some(addr) = self.run.announced_since.take() {
+            self.check_listener_taken(addr);
+            // It names the former address; the next one is prepared when the sidecar is ready at the new address.
+            self.run.http_stop = None;
+            self.dispatch(Event::Moved(addr));
+        }
+    }
+
+    pub(super) fn on_liveness_result(&mut self, result: LivenessResult) {
+        let unreachable_or_hung = matches!(
+            result,
+            LivenessResult::Degraded(Some(NotReady::Unreachable(_))) | LivenessResult::Hung(_)
+        );
+        if unreachable_or_hung && self.run.announced_since.is_some() {
+            return self.follow();
+        }
+        let (event, not_ready) = match result {
+            LivenessResult::Healthy => (Event::Healthy, None),
+            LivenessResult::Degraded(why) => (Event::Unhealthy, why),
+            LivenessResult::Hung(reason) => {
+                self.run.diagnostics.hang = Some(reason);
+                (Event::Hung, self.run.diagnostics.not_ready.take())
+            }
+        };
+        self.run.diagnostics.not_ready = not_ready;
+        self.dispatch(event);
+    }
+}

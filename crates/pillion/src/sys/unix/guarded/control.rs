@@ -1,0 +1,197 @@
+//! The supervisor's side of the control socket: the guard's first message, its reports, and its end.
+//!
+//! `pillion-guard/program/main.rs` describes the messages.
+
+use std::{
+    collections::VecDeque,
+    io::{self, BufRead, BufReader},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    process::Child,
+    time::Duration,
+};
+
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::Pid,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader as AsyncBufReader},
+    sync::watch,
+};
+
+use super::super::{
+    super::{Known, platform},
+    reap,
+};
+use crate::{listener::Listener, status::Exit};
+
+/// How long a guard may take to start the program. The file system may need long to find it.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the guard has reported so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GuardReport {
+    /// How the leader ended, if it has.
+    pub(super) exit: Option<Exit>,
+    /// Whether no process of the sidecar is left, and the guard is reaped.
+    pub(super) gone: bool,
+    /// Descendants that have left the guard's session, by process id and start time: those of them that have no marker could
+    /// not be found after the guard's death.
+    remembered: VecDeque<(i32, u64)>,
+}
+
+/// How many descendants are remembered; a sidecar that starts daemons all the time must not take more memory.
+const REMEMBERED: usize = 4096;
+
+/// A command for the guard.
+pub(super) enum GuardCommand<'a> {
+    TerminateLeader,
+    TerminateGroup,
+    /// Remember this prepared HTTP request for the app's death.
+    SetHttpStop(&'a [u8]),
+    /// The supervisor has sent the HTTP request: terminate the leader no more.
+    HttpStopSent,
+    Kill,
+}
+
+impl GuardCommand<'_> {
+    /// The bytes on the control socket. `None` for an HTTP request that is too long.
+    pub(super) fn encode(self) -> Option<Vec<u8>> {
+        Some(match self {
+            Self::TerminateLeader => b"A".to_vec(),
+            Self::TerminateGroup => b"G".to_vec(),
+            Self::SetHttpStop(request) => {
+                let length = u32::try_from(request.len()).ok()?;
+                [b"H", &length.to_le_bytes()[..], request].concat()
+            }
+            Self::HttpStopSent => b"D".to_vec(),
+            Self::Kill => b"K".to_vec(),
+        })
+    }
+}
+
+/// Reads the guard's lines, and reaps the guard when it ends.
+pub(super) struct ReportReader {
+    guard: Pid,
+    reaped: bool,
+    report: watch::Sender<GuardReport>,
+    /// The process marker of the run, by which its processes are found after the guard's death.
+    marker: String,
+}
+
+/// Sends the guard the listener, and the read ends of the sidecar's output, which it drains after our death. One byte carries
+/// them (`SCM_RIGHTS`, unix(7)).
+pub(super) fn send_fds(control: &UnixStream, listener: Option<&Listener>, child: &Child) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    let outputs = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
+    let fds: Vec<_> = [listener.map(fd)].into_iter().chain(outputs).flatten().collect();
+    rights.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty())?;
+    Ok(())
+}
+
+/// Reads the guard's first lines: what the guard cannot do, and the program's process id or why the program could not be
+/// started.
+pub(super) fn read_start_report(control: &UnixStream) -> io::Result<io::Result<(Pid, Option<String>)>> {
+    control.set_read_timeout(Some(START_TIMEOUT))?;
+    // A buffer of one byte: what follows these lines belongs to `ReportReader`.
+    let mut reader = BufReader::with_capacity(1, control);
+    let mut limited = None;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let unexpected = || io::Error::other(format!("unexpected line {line:?}"));
+        match line.trim_end().split_once(' ') {
+            Some(("limited", why)) => limited = Some(why.to_owned()),
+            Some(("spawned", pid)) => {
+                control.set_read_timeout(None)?;
+                let pid = pid.parse().ok().and_then(Pid::from_raw).ok_or_else(unexpected)?;
+                return Ok(Ok((pid, limited)));
+            }
+            Some(("failed", errno)) => {
+                let errno = errno.parse().map_err(|_| unexpected())?;
+                return Ok(Err(io::Error::from_raw_os_error(errno)));
+            }
+            _ => return Err(unexpected()),
+        }
+    }
+}
+
+impl ReportReader {
+    pub(super) fn new(guard: Pid, report: watch::Sender<GuardReport>, marker: String) -> Self {
+        Self { guard, reaped: false, report, marker }
+    }
+
+    /// Reads until the guard has ended.
+    pub(super) async fn run(mut self, control: tokio::net::UnixStream) {
+        let mut lines = AsyncBufReader::new(control).lines();
+        let mut gone = false;
+        while let Ok(Some(line)) = lines.next_line().await {
+            gone |= line == "gone";
+            self.report.send_modify(|report| report.add(&line));
+        }
+        if !gone {
+            tracing::warn!("a guard was killed; killing the processes that it guarded");
+            let known = Known {
+                marker: self.marker.clone(),
+                // The guard is not reaped yet, so that no other session has this number.
+                session: Some(self.guard),
+                remembered: self.report.borrow().remembered.iter().copied().collect(),
+            };
+            // Blocks: it reads the environment of every process.
+            let _ = tokio::task::spawn_blocking(move || platform::sweep(&known)).await;
+        }
+        let guard = self.guard;
+        self.reaped = true;
+        self.report.send_modify(|report| {
+            // The guard has closed the socket, so it has ended. It is reaped under the lock: `wake` must not signal a process
+            // that reuses its id.
+            // A guard that was killed may be held by a debugger, which reaps it first.
+            reap(guard, gone);
+            report.exit.get_or_insert(Exit { code: None, signal: None });
+            report.gone = true;
+        });
+    }
+}
+
+impl Drop for ReportReader {
+    fn drop(&mut self) {
+        // The runtime shuts down. The guard lives on for at most the grace period.
+        if !self.reaped {
+            reap(self.guard, false);
+        }
+    }
+}
+
+impl GuardReport {
+    /// Adds one line of the guard.
+    fn add(&mut self, line: &str) {
+        match line.split_once(' ') {
+            Some(("exited", code)) => self.exit = Some(Exit { code: code.parse().ok(), signal: None }),
+            Some(("signalled", number)) => self.exit = Some(Exit { code: None, signal: number.parse().ok() }),
+            Some(("remember", process)) => {
+                if let Some((pid, start_time)) = process.split_once(' ')
+                    && let (Ok(pid), Ok(start_time)) = (pid.parse(), start_time.parse())
+                {
+                    if self.remembered.len() == REMEMBERED {
+                        self.remembered.pop_front();
+                    }
+                    self.remembered.push_back((pid, start_time));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn fd(listener: &Listener) -> BorrowedFd<'_> {
+    match listener {
+        Listener::Tcp(listener) => listener.as_fd(),
+        Listener::Unix(listener) => listener.as_fd(),
+    }
+}

@@ -1,0 +1,105 @@
+//! Starts the guard's program, with the sidecar's program as its arguments.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            process::CommandExt,
+        },
+    },
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use super::super::{
+    super::{
+        SpawnRequest,
+        platform::{self, GuardProgram},
+    },
+    signal, spawn,
+};
+use crate::spec::{StopRequest, StopScope};
+
+/// How often, and at which interval, a busy file is executed again.
+const BUSY_RETRIES: u32 = 100;
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Starts the guard's program from the first place from where the system executes it; or says why from none. The program has to
+/// be kept until the guard has sent its first line.
+pub(super) fn execute(request: &SpawnRequest, control: OwnedFd) -> Result<(Child, GuardProgram), String> {
+    if pillion_guard::PROGRAM.is_empty() {
+        return Err("this build contains no guard for this system".to_owned());
+    }
+    let mut failures = Vec::new();
+    for store in platform::PLACES {
+        let executed = store(pillion_guard::PROGRAM).and_then(|program| {
+            let mut attempts = 0;
+            loop {
+                match spawn(&mut command(program.path(), request, control.try_clone()?)) {
+                    // A process that another thread has just forked still holds the file open for writing (execve(2)).
+                    Err(error)
+                        if error.kind() == io::ErrorKind::ExecutableFileBusy && attempts < BUSY_RETRIES =>
+                    {
+                        attempts += 1;
+                        std::thread::sleep(BUSY_INTERVAL);
+                    }
+                    spawned => return Ok((spawned?, program)),
+                }
+            }
+        });
+        match executed {
+            Ok(executed) => return Ok(executed),
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    Err(format!("the guard could not be started: {}", failures.join("; ")))
+}
+
+/// The variables by which the dynamic linker and libc would change the guard itself (ld.so(8), dyld(1)).
+const LOADER_VARIABLES: [&str; 3] = ["LD_", "DYLD_", "GLIBC_TUNABLES"];
+
+fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command {
+    let mut guard = Command::new(program);
+    let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX);
+    guard.arg0("pillion-guard").arg(grace.to_string());
+    guard.arg(if request.listener.is_some() { "1" } else { "0" });
+    guard.arg(stop_argument(&request.stop));
+    guard.arg(request.command.get_program()).args(request.command.get_args());
+    // The request holds the complete environment: nothing else is inherited.
+    guard.env_clear();
+    for (name, value) in request.command.get_envs() {
+        if let Some(value) = value {
+            // Such variables are meant for the program. The guard gives them their names back before it starts the program.
+            let is_for_loader =
+                LOADER_VARIABLES.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()));
+            let prefix = if is_for_loader { "PILLION_GUARD_" } else { "" };
+            guard.env([OsStr::new(prefix), name].iter().copied().collect::<OsString>(), value);
+        }
+    }
+    if request.listener.is_some() {
+        guard.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");
+        // Space for any process id. The guard writes the id after the fork.
+        guard.env("LISTEN_PID", "0".repeat(20));
+    }
+    if let Some(dir) = request.command.get_current_dir() {
+        guard.current_dir(dir);
+    }
+    guard.stdin(Stdio::from(control)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    guard
+}
+
+/// The stop request in the form that the guard reads: signal, scope, and the text for stdin.
+fn stop_argument(stop: &StopRequest) -> OsString {
+    let scope = match stop.scope {
+        StopScope::Leader => "leader",
+        StopScope::Group => "group",
+    };
+    let mut argument = format!("{},{scope},", signal(stop.signal).as_raw()).into_bytes();
+    // An argument cannot hold a zero byte.
+    argument.extend(stop.stdin_bytes().unwrap_or_default().into_iter().filter(|byte| *byte != 0));
+    OsString::from_vec(argument)
+}
