@@ -90,6 +90,17 @@ pub(crate) enum PortOwner {
     Unknown,
 }
 
+/// What the processes of a run do, as far as the system tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Activity {
+    /// The processor time that they have used so far, user and system.
+    pub(crate) cpu_time: Option<std::time::Duration>,
+    /// Whether one of them has read a client's request and has not yet answered it in full.
+    pub(crate) has_request: bool,
+    /// How long ago one of them last sent something to a client whose connection is open.
+    pub(crate) last_sent: Option<std::time::Duration>,
+}
+
 /// The processes of a run, where the system does not tell which of them serves a port.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug, Clone, Copy)]
@@ -108,8 +119,8 @@ impl RunProcesses {
     }
 
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
-    pub(crate) fn cpu_time(self) -> Option<std::time::Duration> {
-        None
+    pub(crate) fn activity(self, _port: Option<std::num::NonZeroU16>, _probes: &[u16]) -> Activity {
+        Activity::default()
     }
 
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]

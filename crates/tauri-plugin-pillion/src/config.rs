@@ -120,7 +120,8 @@ struct LivenessProbe {
     interval_ms: Option<NonZeroU64>,
     /// How many probes may go without a response before the sidecar counts as hung.
     tolerance: Option<NonZeroU32>,
-    /// How long the sidecar may use the processor without a response before it counts as hung, in milliseconds (Linux).
+    /// How long the sidecar may use the processor, or have a client's request under way, without a response to the probes before
+    /// it counts as hung, in milliseconds; 300000 by default (Linux).
     busy_limit_ms: Option<NonZeroU64>,
 }
 

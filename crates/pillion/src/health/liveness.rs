@@ -5,11 +5,13 @@
 //! | an HTTP answer, however late | healthy, or degraded if the status is not 2xx |
 //! | the server accepts the connection and closes it without an answer | degraded |
 //! | no answer, and the run uses the processor | busy: degraded, up to [`Liveness::busy_limit`] |
+//! | no answer, and the run has a request of a client to answer, or sends to a client | the same |
 //! | no answer, and the run does not work | hung after `interval` × `tolerance` |
 //! | refused connections, and the run does not work | hung after 5 probes, a second apart, or `tolerance` if that is more |
 //! | no answer since a process that held the listening socket has ended, and the run does not work | the same |
 //!
-//! Linux tells how much a run works and which of its processes hold the listening socket. Elsewhere those rows never apply.
+//! Linux tells how much a run works, which of its processes hold the listening socket, and what is under way on the connections of
+//! a port. Elsewhere those rows never apply.
 
 use std::time::Duration;
 
@@ -18,9 +20,10 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     health::on_thread,
+    health::open_probes::OpenProbes,
     health::probe::{NotReady, Probe},
     spec::Liveness,
-    sys::Workers,
+    sys::{Activity, Workers},
 };
 
 /// The time between two probes once connections are refused or a worker has ended: such a server does not recover by itself.
@@ -39,12 +42,14 @@ pub(crate) struct LivenessMonitor {
     due: Instant,
     /// Probes that may still be answered.
     open: JoinSet<Result<HealthReport, NotReady>>,
+    /// The ports of these probes.
+    open_probes: OpenProbes,
     /// Whether a probe since the last answer has failed.
     failed: bool,
-    /// The measurement that decides about the last probes: the processor time of the run.
-    work: JoinSet<Option<Duration>>,
-    /// The processor time at the last measurement.
-    worked: Option<(Duration, Instant)>,
+    /// The measurement that decides about the last probes: what the run does.
+    work: JoinSet<Option<Activity>>,
+    /// The last measurement.
+    worked: Option<(Activity, Instant)>,
     /// When the first probe since the last answer was found unanswered.
     silent_since: Option<Instant>,
     /// How many times in a row no answer and no work was found.
@@ -75,8 +80,10 @@ pub(crate) enum HangReason {
     Refused,
     /// The process with this id, which held the listening socket, has ended; the rest of the run does not answer.
     WorkerEnded(u32),
-    /// It works without an answer for longer than the busy limit.
+    /// It uses the processor without an answer for longer than the busy limit.
     BusyTooLong,
+    /// It has requests of clients to answer, or sends to clients, for longer than the busy limit.
+    RequestTooLong,
 }
 
 impl LivenessMonitor {
@@ -89,6 +96,7 @@ impl LivenessMonitor {
             liveness: Liveness { interval, tolerance: liveness.tolerance.max(1), ..liveness },
             due: Instant::now() + interval,
             open: JoinSet::new(),
+            open_probes: OpenProbes::default(),
             failed: false,
             work: JoinSet::new(),
             worked: None,
@@ -108,7 +116,7 @@ impl LivenessMonitor {
                 // Answers first: an answer that came while this process did not run counts.
                 biased;
                 Some(answer) = self.open.join_next() => answer.ok().and_then(|answer| self.on_answer(answer)),
-                Some(work) = self.work.join_next() => self.judge(work.ok().flatten()),
+                Some(work) = self.work.join_next() => self.judge(work.ok().flatten().unwrap_or_default()),
                 pid = first_ended(self.workers.as_ref()) => {
                     self.workers = None;
                     self.hurry(HangReason::WorkerEnded(pid), Instant::now());
@@ -161,44 +169,42 @@ impl LivenessMonitor {
         let unanswered = self.failed || !self.open.is_empty();
         // Probes go on, so that a sidecar that is not restarted is seen to recover.
         if self.open.len() < self.liveness.tolerance as usize {
-            let probe = self.probe.clone();
-            self.open.spawn(async move { probe.ask().await });
+            let (probe, open_probes) = (self.probe.clone(), self.open_probes.clone());
+            self.open.spawn(async move { probe.ask_noted(&open_probes).await });
         }
         if !unanswered {
             return None;
         }
-        let Some(run) = self.probe.run else { return self.judge(None) };
+        let Some(run) = self.probe.run else { return self.judge(Activity::default()) };
         if self.work.is_empty() {
+            let (port, probes) = (self.probe.connector.listen_addr().port(), self.open_probes.ports());
             // It reads /proc, which blocks.
-            self.work.spawn(async move { on_thread(move || run.cpu_time()).await.flatten() });
+            self.work.spawn(on_thread(move || run.activity(port, &probes)));
         }
         None
     }
 
-    /// Decides about a sidecar that owes an answer, from the processor time that its run has used so far.
-    fn judge(&mut self, cpu_time: Option<Duration>) -> Option<LivenessResult> {
+    /// Decides about a sidecar that owes an answer, from what its run does.
+    fn judge(&mut self, activity: Activity) -> Option<LivenessResult> {
         let now = Instant::now();
-        let before = std::mem::replace(&mut self.worked, cpu_time.map(|cpu_time| (cpu_time, now)));
+        let before = self.worked.replace((activity, now));
         if self.open.is_empty() && !self.failed {
             // This process failed to ask: no answer is owed.
             return None;
         }
         let silent_since = *self.silent_since.get_or_insert(now);
-        let busy = before.zip(cpu_time).is_some_and(|((before, at), after)| {
-            after.saturating_sub(before).saturating_mul(BUSY_SHARE) >= now - at
-        });
-        if busy {
+        if let Some(reason) = busy(before, activity, now) {
             self.idle = 0;
             let exceeded = now - silent_since >= self.liveness.busy_limit;
             return Some(if exceeded {
-                LivenessResult::Hung(HangReason::BusyTooLong)
+                LivenessResult::Hung(reason)
             } else {
                 LivenessResult::Degraded(None)
             });
         }
         self.idle += 1;
         // One measurement shows no work: with a tolerance of 1 it must not decide alone.
-        let measured = cpu_time.is_none() || before.is_some() || self.tolerance() > 1;
+        let measured = activity.cpu_time.is_none() || before.is_some() || self.tolerance() > 1;
         let hung = self.idle >= self.tolerance() && measured;
         let reason = self.urgent.unwrap_or(HangReason::Silent);
         Some(if hung { LivenessResult::Hung(reason) } else { LivenessResult::Degraded(None) })
@@ -238,6 +244,21 @@ impl LivenessMonitor {
         if let (Some(run), Some(port)) = (self.probe.run, self.probe.connector.listen_addr().port()) {
             self.workers = Some(run.workers(port));
         }
+    }
+}
+
+/// Whether the run is busy now, or was since the measurement before: why it hangs if it stays so for too long.
+fn busy(before: Option<(Activity, Instant)>, activity: Activity, now: Instant) -> Option<HangReason> {
+    let since = before.map(|(before, at)| (before, now - at));
+    let computes = since.is_some_and(|(before, since)| {
+        let used = before.cpu_time.zip(activity.cpu_time).map(|(before, after)| after.saturating_sub(before));
+        used.is_some_and(|used| used.saturating_mul(BUSY_SHARE) >= since)
+    });
+    let sends = since.is_some_and(|(_, since)| activity.last_sent.is_some_and(|ago| ago < since));
+    if computes {
+        Some(HangReason::BusyTooLong)
+    } else {
+        (activity.has_request || sends).then_some(HangReason::RequestTooLong)
     }
 }
 
@@ -323,7 +344,7 @@ mod tests {
     /// The measurements of a run's processor time, one a probe interval.
     fn judge(monitor: &mut LivenessMonitor, cpu_ms: u64) -> Option<LivenessResult> {
         monitor.failed = true;
-        monitor.judge(Some(Duration::from_millis(cpu_ms)))
+        monitor.judge(Activity { cpu_time: Some(Duration::from_millis(cpu_ms)), ..Activity::default() })
     }
 
     #[tokio::test(start_paused = true)]

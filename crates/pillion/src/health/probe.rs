@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    health::on_thread,
+    health::{on_thread, open_probes::OpenProbes},
     sys::{PortOwner, RunProcesses},
     transport::connector::Connector,
 };
@@ -67,7 +67,14 @@ impl Probe {
 
     /// Sends the request on a new connection. Follows no redirect.
     pub(crate) async fn ask(&self) -> Result<HealthReport, NotReady> {
-        let stream = self.connector.connect().await.map_err(|error| NotReady::not_connected(&error))?;
+        self.ask_noted(&OpenProbes::default()).await
+    }
+
+    /// Sends the request on a new connection, and notes its local port until the answer has come.
+    pub(super) async fn ask_noted(&self, open: &OpenProbes) -> Result<HealthReport, NotReady> {
+        let connected = self.connector.connect_from_port().await;
+        let (stream, port) = connected.map_err(|error| NotReady::not_connected(&error))?;
+        let _noted = port.map(|port| open.add(port));
         self.ask_on(stream).await
     }
 

@@ -147,6 +147,11 @@ fn hung(spec: &Spec, reason: Option<HangReason>) -> String {
              the busy limit of its liveness check",
             duration(liveness.busy_limit)
         ),
+        HangReason::RequestTooLong => format!(
+            "{name} hangs: it answered no health request for {}, while it had other requests to answer; if they need \
+             longer, raise the busy limit of its liveness check",
+            duration(liveness.busy_limit)
+        ),
     }
 }
 

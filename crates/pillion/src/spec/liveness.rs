@@ -9,8 +9,8 @@ use pillion_protocol::defaults;
 /// An answer counts however late it comes, and any HTTP answer counts, so that a sidecar under load does not count as hung. When
 /// this process itself did not run for a while (the computer slept, or a debugger stopped it), the count starts again from 0.
 ///
-/// On Linux a sidecar that does not answer while its processes use the processor is busy, not hung, up to
-/// [`busy_limit`](Self::busy_limit). One whose port refuses connections, or whose worker process has ended, is asked every
+/// On Linux a sidecar that does not answer while its processes use the processor, or while they have a client's request to answer
+/// on its port, is busy, not hung, up to [`busy_limit`](Self::busy_limit). One whose port refuses connections, or whose worker process has ended, is asked every
 /// second, and is hung after 5 unanswered requests, or `tolerance` if that is more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,8 +19,8 @@ pub struct Liveness {
     pub interval: Duration,
     /// The sidecar counts as hung when this many requests are unanswered and the next one is due. 0 counts as 1.
     pub tolerance: u32,
-    /// How long a sidecar may work without an answer before it counts as hung; 5 minutes by default. Linux only: elsewhere
-    /// the supervisor cannot tell work from silence.
+    /// How long a sidecar may work, or have clients' requests to answer, without an answer to the health requests before it
+    /// counts as hung; 5 minutes by default. Linux only: elsewhere the supervisor cannot tell work from silence.
     pub busy_limit: Duration,
 }
 

@@ -1,5 +1,6 @@
 //! Linux: pidfds and `/proc`.
 
+mod connections;
 pub(crate) mod run_processes;
 mod tcp_table;
 

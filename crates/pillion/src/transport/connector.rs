@@ -53,16 +53,22 @@ impl Connector {
 
     /// Connects without resolver and proxy.
     pub(crate) async fn connect(&self) -> io::Result<Box<dyn ByteStream>> {
+        Ok(self.connect_from_port().await?.0)
+    }
+
+    /// Connects in the same way. Also returns the local port of a TCP connection.
+    pub(crate) async fn connect_from_port(&self) -> io::Result<(Box<dyn ByteStream>, Option<u16>)> {
         match self {
             Self::Tcp(port) => {
                 let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port.get()))).await?;
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
+                let local = stream.local_addr()?.port();
+                Ok((Box::new(stream), Some(local)))
             }
             #[cfg(unix)]
-            Self::Unix(name) => Ok(Box::new(tokio::net::UnixStream::connect(name.path()).await?)),
+            Self::Unix(name) => Ok((Box::new(tokio::net::UnixStream::connect(name.path()).await?), None)),
             #[cfg(windows)]
-            Self::NamedPipe(pipe) => Ok(Box::new(pipe.connect().await?)),
+            Self::NamedPipe(pipe) => Ok((Box::new(pipe.connect().await?), None)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsString,
     fs, future, io,
     num::NonZeroU16,
     path::Path,
@@ -12,8 +13,11 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::tcp_table::{self, Listening};
-use crate::sys::PortOwner;
+use super::{
+    connections,
+    tcp_table::{self, Listening},
+};
+use crate::sys::{Activity, PortOwner};
 
 /// Finds the processes of one run: the descendants of its root, and the members of its process group.
 ///
@@ -39,11 +43,11 @@ impl RunProcesses {
             return PortOwner::Unknown;
         }
         // The leader first: it serves in most runs, and spares the search through every process.
-        if Held::by(&sockets, [self.leader.as_raw_nonzero().get()]).all(&sockets) {
+        if Held::by(inodes(&sockets), [self.leader.as_raw_nonzero().get()]).all(&sockets) {
             return PortOwner::Run;
         }
         let members = self.members();
-        let held = Held::by(&sockets, members.iter().copied());
+        let held = Held::by(inodes(&sockets), members.iter().copied());
         if held.all(&sockets) {
             return PortOwner::Run;
         }
@@ -52,20 +56,38 @@ impl RunProcesses {
             return PortOwner::Unknown;
         }
         let others = super::pids().map(|pid| pid.as_raw_nonzero().get()).filter(|pid| !members.contains(pid));
-        let mut owners = others.filter(|pid| !Held::by(&sockets, [*pid]).inodes.is_empty());
+        let mut owners = others.filter(|pid| !Held::by(inodes(&sockets), [*pid]).inodes.is_empty());
         PortOwner::Other(owners.next().map(describe))
     }
 
-    /// The processor time that the live processes of the run have used so far, user and system, with that of the children
-    /// that they have reaped. `None` if `/proc` does not tell. Reads a few files for each process.
-    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+    /// What the live processes of the run do, on `port` and elsewhere. Connections from the ports `probes` are not those of
+    /// clients. Reads a few files for each process: call it off the runtime.
+    pub(crate) fn activity(&self, port: Option<NonZeroU16>, probes: &[u16]) -> Activity {
         if !super::proc_is_ours() {
-            return None;
+            return Activity::default();
         }
-        let ticks: Vec<u64> =
-            self.members().iter().filter_map(|pid| Some(Process::read(*pid)?.ticks)).collect();
+        let members = self.members();
+        let processes: Vec<_> = members.iter().filter_map(|pid| Some((*pid, Process::read(*pid)?))).collect();
         // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
-        (!ticks.is_empty()).then(|| Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+        let ticks: u64 = processes.iter().map(|(_, process)| process.ticks).sum();
+        let cpu_time = (!processes.is_empty()).then(|| Duration::from_millis(ticks * 10));
+        let connections = port.and_then(|port| connections::accepted(port).ok()).unwrap_or_default();
+        if connections.is_empty() {
+            return Activity { cpu_time, ..Activity::default() };
+        }
+        // A stopped process holds its connections, but does not work on them.
+        let running = processes.iter().filter(|(_, process)| !process.stopped).map(|(pid, _)| *pid);
+        let held = Held::by(connections.iter().map(|connection| connection.inode), running);
+        let of_clients = connections.iter().filter(|connection| {
+            // A process of another user, as a setuid program, hides its descriptors.
+            !probes.contains(&connection.client)
+                && (held.unreadable || held.inodes.contains(&connection.inode))
+        });
+        Activity {
+            cpu_time,
+            has_request: of_clients.clone().any(|connection| connection.owes_response),
+            last_sent: of_clients.filter_map(|connection| connection.last_sent).min(),
+        }
     }
 
     /// The processes that hold the listening socket of the port now, without the leader. Reads a few files for each process
@@ -80,7 +102,7 @@ impl RunProcesses {
             return Workers(Vec::new());
         }
         let sockets = tcp_table::listening_on_loopback(port);
-        let workers = others.into_iter().filter(|pid| !Held::by(&sockets, [*pid]).inodes.is_empty());
+        let workers = others.into_iter().filter(|pid| !Held::by(inodes(&sockets), [*pid]).inodes.is_empty());
         let watch = |pid| Some((pid, super::ExitWatch::new(Pid::from_raw(pid)?).ok()?));
         Workers(workers.filter_map(watch).collect())
     }
@@ -159,7 +181,9 @@ fn children_are_listed() -> bool {
 struct Process {
     parent: i32,
     group: i32,
-    /// `utime`, `stime`, `cutime` and `cstime` together.
+    /// Stopped by a signal such as SIGSTOP; not one that a debugger holds.
+    stopped: bool,
+    /// `utime`, `stime`, `cutime` and `cstime` together, of the process and of the children that it has reaped.
     ticks: u64,
 }
 
@@ -178,6 +202,7 @@ impl Process {
             ticks: u64::try_from(ticks).ok()?,
             parent: i32::try_from(number(1)?).ok()?,
             group: i32::try_from(number(2)?).ok()?,
+            stopped: fields.first() == Some(&"T"),
         })
     }
 }
@@ -200,16 +225,15 @@ struct Held {
 }
 
 impl Held {
-    fn by(sockets: &[Listening], pids: impl IntoIterator<Item = i32>) -> Self {
-        let names: Vec<_> =
-            sockets.iter().map(|socket| (format!("socket:[{}]", socket.inode), socket.inode)).collect();
+    fn by(inodes: impl Iterator<Item = u64>, pids: impl IntoIterator<Item = i32>) -> Self {
+        let names: HashMap<_, _> =
+            inodes.map(|inode| (OsString::from(format!("socket:[{inode}]")), inode)).collect();
         let mut held = Self::default();
         for pid in pids {
             match fs::read_dir(format!("/proc/{pid}/fd")) {
                 Ok(entries) => {
                     for target in entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()) {
-                        let found = names.iter().find(|(name, _)| target.as_os_str() == name.as_str());
-                        held.inodes.extend(found.map(|(_, inode)| *inode));
+                        held.inodes.extend(names.get(target.as_os_str()));
                     }
                 }
                 // The process has ended: it serves nothing.
@@ -224,6 +248,10 @@ impl Held {
     fn all(&self, sockets: &[Listening]) -> bool {
         sockets.iter().all(|socket| self.inodes.contains(&socket.inode))
     }
+}
+
+fn inodes(sockets: &[Listening]) -> impl Iterator<Item = u64> + '_ {
+    sockets.iter().map(|socket| socket.inode)
 }
 
 /// A process as a person knows it: `nginx, process 4711`.
@@ -246,7 +274,9 @@ mod tests {
     #[test]
     fn a_process_name_cannot_forge_the_fields_behind_it() {
         let stat = "7 (a) S 1 9 (b)) R 2 42 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5";
-        assert_eq!(Process::parse(stat), Some(Process { parent: 2, group: 42, ticks: 100 }));
+        let expected = Process { parent: 2, group: 42, stopped: false, ticks: 100 };
+        assert_eq!(Process::parse(stat), Some(expected));
+        assert!(Process::parse(&stat.replace(" R ", " T ")).unwrap().stopped);
         assert_eq!(Process::parse("7 (cat"), None);
         assert_eq!(Process::parse("7 (cat) S 1"), None);
     }
@@ -298,8 +328,8 @@ mod tests {
     #[test]
     fn work_counts_as_the_runs() {
         let me = RunProcesses::new(rustix::process::getpid(), rustix::process::getpid());
-        let before = me.cpu_time().unwrap();
+        let before = me.activity(None, &[]).cpu_time.unwrap();
         // Ends once the kernel has counted a tick of this loop.
-        while me.cpu_time().unwrap() <= before {}
+        while me.activity(None, &[]).cpu_time.unwrap() <= before {}
     }
 }
