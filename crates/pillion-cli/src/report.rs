@@ -1,9 +1,12 @@
 //! What `pillion run` shows: lines for people, or JSON for programs.
 
-use std::io::{self, Write};
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write},
+};
 
 use anstyle::{AnsiColor, Style};
-use pillion::{Exit, OutputBatch, OutputStream, Readiness, SidecarEvent, State, Status};
+use pillion::{Exit, OutputBatch, OutputStream, Readiness, SidecarEvent, State, Status, UnfinishedLine};
 use serde::Serialize;
 
 /// Shows events. An error means that the output is closed.
@@ -33,6 +36,11 @@ enum Event<'a> {
         /// The number of bytes that were cut off the end of the line.
         #[serde(skip_serializing_if = "is_zero")]
         dropped: u64,
+    },
+    /// What a terminal shows of a line that has no newline yet. At its end the whole line comes as `output`.
+    Unfinished {
+        stream: OutputStream,
+        line: &'a str,
     },
     Notice {
         message: &'a str,
@@ -71,6 +79,9 @@ impl Report for Json {
                     write(Event::Output { stream: batch.stream, line: text, dropped })?;
                 }
             }
+            SidecarEvent::Unfinished(line) => {
+                write(Event::Unfinished { stream: line.stream, line: &line.text })?;
+            }
             SidecarEvent::Notice(message) => write(Event::Notice { message })?,
             SidecarEvent::Missed(count) => write(Event::Missed { count: *count })?,
             // The format has no line for unknown events.
@@ -89,11 +100,19 @@ pub(crate) struct Terminal {
     last_message: String,
     /// Whether the last message about its health was "unhealthy".
     unhealthy: bool,
+    /// The terminal whose last row shows an unfinished line.
+    unfinished: Option<OutputStream>,
 }
 
 impl Report for Terminal {
     fn show(&mut self, event: &SidecarEvent) -> io::Result<()> {
+        match self.unfinished.take() {
+            Some(OutputStream::Stdout) => io::stdout().write_all(CLEAR_ROW)?,
+            Some(OutputStream::Stderr) => io::stderr().write_all(CLEAR_ROW)?,
+            None => {}
+        }
         match event {
+            SidecarEvent::Unfinished(line) => self.unfinished(line),
             SidecarEvent::Status(status) => self.status(status),
             SidecarEvent::Output(batch) => match batch.stream {
                 OutputStream::Stdout => copy(batch, io::stdout().lock()),
@@ -109,7 +128,32 @@ impl Report for Terminal {
     }
 }
 
+/// Goes to the start of the row, ends colours, and clears the row: CR, SGR 0 and EL of ECMA-48.
+const CLEAR_ROW: &[u8] = b"\r\x1b[0m\x1b[K";
+/// Turns the wrapping of long lines off, so that a line stays in its row and can be cleared, and on again (DECAWM of the VT220).
+const NO_WRAP: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
+
 impl Terminal {
+    /// Shows a line that has no newline yet. On a terminal, the next output replaces it. Elsewhere it is a message on stderr:
+    /// a program that reads the stdout gets complete lines only.
+    fn unfinished(&mut self, line: &UnfinishedLine) -> io::Result<()> {
+        let text = &line.text;
+        let plain = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if !plain && line.stream == OutputStream::Stdout && io::stdout().is_terminal() {
+            self.unfinished = Some(OutputStream::Stdout);
+            let mut stdout = io::stdout().lock();
+            write!(stdout, "{NO_WRAP}{text}{WRAP}")?;
+            stdout.flush()
+        } else if !plain && io::stderr().is_terminal() {
+            self.unfinished = Some(OutputStream::Stderr);
+            write!(io::stderr().lock(), "{NO_WRAP}{text}{WRAP}")
+        } else {
+            let stream = if line.stream == OutputStream::Stdout { "stdout" } else { "stderr" };
+            say(AnsiColor::Yellow, &format!("unfinished line on {stream}: {text}"))
+        }
+    }
+
     fn status(&mut self, status: &Status) -> io::Result<()> {
         let name = &status.sidecar;
         let reason = status.reason.as_deref().unwrap_or_default();

@@ -1,9 +1,6 @@
 //! Cuts a byte stream into lines, for any bytes, in bounded memory.
 
-use memchr::memchr;
-
-/// How many of the last bytes of an over-long line are kept: enough for an announcement after a carriage return.
-const TAIL: usize = 32;
+use memchr::{memchr, memrchr};
 
 /// One line of output, without its newline.
 ///
@@ -13,14 +10,14 @@ pub struct Line<'a> {
     bytes: &'a [u8],
     dropped: u64,
     terminated: bool,
-    tail: &'a [u8],
 }
 
 impl<'a> Line<'a> {
-    /// The line's bytes up to the framer's limit, without the newline and without carriage returns before it.
+    /// The line's bytes up to the framer's limit, without the newline and without carriage returns before it. Of a line beyond
+    /// the limit, only the part after its last carriage return.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
-        if self.dropped == 0 { strip_carriage_returns(self.bytes) } else { self.bytes }
+        strip_carriage_returns(self.bytes)
     }
 
     /// The line as text; each invalid UTF-8 sequence becomes U+FFFD.
@@ -29,31 +26,36 @@ impl<'a> Line<'a> {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
-    /// How many bytes of the line were dropped because they exceeded the framer's limit.
+    /// How many bytes were dropped because the part of the line that a terminal shows exceeds the framer's limit.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Whether the line ended with a newline. Only the last line of a stream can lack it.
+    /// Whether the line ended with a newline. Only an unfinished line and the last line of a stream can lack it.
     #[must_use]
     pub fn is_terminated(&self) -> bool {
         self.terminated
     }
 
-    /// The part of the line that a terminal shows: the bytes after its last carriage return.
-    ///
-    /// A progress bar redraws its line with `\r`, and the next text follows that byte. Returns `None` if the line was
-    /// over-long and the carriage return is not among its last bytes.
+    /// The part of the line that a terminal shows ([`visible_part`]). Returns `None` if some of it was dropped.
     #[must_use]
     pub fn visible(&self) -> Option<&'a [u8]> {
-        let end = strip_carriage_returns(if self.dropped == 0 { self.bytes } else { self.tail });
-        match memchr::memrchr(b'\r', end) {
-            Some(at) => Some(&end[at + 1..]),
-            None if self.dropped == 0 => Some(end),
-            None => None,
-        }
+        (self.dropped == 0).then(|| visible_part(self.bytes))
     }
+}
+
+/// The part of a line that a terminal shows: the bytes after its last carriage return. Carriage returns at its end do not count.
+///
+/// A progress bar redraws its line with `\r`, and the next text follows that byte.
+///
+/// ```
+/// assert_eq!(pillion_protocol::visible_part(b"10%\r55%\r"), b"55%");
+/// ```
+#[must_use]
+pub fn visible_part(line: &[u8]) -> &[u8] {
+    let line = strip_carriage_returns(line);
+    memrchr(b'\r', line).map_or(line, |at| &line[at + 1..])
 }
 
 fn strip_carriage_returns(bytes: &[u8]) -> &[u8] {
@@ -63,8 +65,9 @@ fn strip_carriage_returns(bytes: &[u8]) -> &[u8] {
 
 /// Cuts chunks of a stream into [`Line`]s. The chunks may be split at any byte.
 ///
-/// Holds at most `limit` bytes of an unfinished line, and counts and drops further bytes up to the newline. Does not copy a
-/// line that lies within one chunk.
+/// Holds at most `limit` bytes of an unfinished line. Of a longer line it keeps the part that a terminal shows
+/// ([`visible_part`]): a progress bar must not lose its last state. If that part exceeds the limit too, further bytes are counted
+/// and dropped. Does not copy a line that lies within one chunk.
 ///
 /// ```
 /// use pillion_protocol::LineFramer;
@@ -81,14 +84,17 @@ pub struct LineFramer {
     limit: usize,
     partial: Vec<u8>,
     dropped: u64,
-    tail: Vec<u8>,
+    /// Whether the line has exceeded the limit. From then on only its visible part counts.
+    over_long: bool,
+    /// Whether an over-long line ends with a carriage return that `partial` lacks: the next text overwrites the line.
+    returned: bool,
 }
 
 impl LineFramer {
     /// Creates a framer that keeps up to `limit` bytes of each line.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, partial: Vec::new(), dropped: 0, tail: Vec::new() }
+        Self { limit, partial: Vec::new(), dropped: 0, over_long: false, returned: false }
     }
 
     /// Takes the next bytes of the stream. Calls `on_line` for each line that they complete.
@@ -96,7 +102,7 @@ impl LineFramer {
         while let Some(end) = memchr(b'\n', chunk) {
             let (rest, next) = (&chunk[..end], &chunk[end + 1..]);
             if self.is_between_lines() && rest.len() <= self.limit {
-                on_line(Line { bytes: rest, dropped: 0, terminated: true, tail: &[] });
+                on_line(Line { bytes: rest, dropped: 0, terminated: true });
             } else {
                 self.hold(rest);
                 on_line(self.held(true));
@@ -109,39 +115,60 @@ impl LineFramer {
 
     /// Ends the stream. Calls `on_line` for the last line if it has no newline.
     pub fn finish(&mut self, mut on_line: impl FnMut(Line<'_>)) {
-        if !self.is_between_lines() {
-            on_line(self.held(false));
+        if let Some(line) = self.unfinished() {
+            on_line(line);
             self.clear();
         }
     }
 
+    /// The present line, if it has begun and has no newline yet, such as a prompt or a progress bar.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<Line<'_>> {
+        (!self.is_between_lines()).then(|| self.held(false))
+    }
+
     fn is_between_lines(&self) -> bool {
-        self.partial.is_empty()
+        self.partial.is_empty() && !self.over_long
     }
 
     fn hold(&mut self, bytes: &[u8]) {
-        let kept = bytes.len().min(self.limit - self.partial.len());
-        self.partial.extend_from_slice(&bytes[..kept]);
-        self.dropped += (bytes.len() - kept) as u64;
-        if self.dropped > 0 {
-            // The last bytes of the whole line: some may be in `partial`, some among the dropped ones.
-            if self.tail.is_empty() {
-                self.tail.extend_from_slice(&self.partial[self.partial.len().saturating_sub(TAIL)..]);
-            }
-            let cut = &bytes[kept..];
-            self.tail.extend_from_slice(&cut[cut.len().saturating_sub(TAIL)..]);
-            self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        let room = self.limit - self.partial.len();
+        if bytes.len() <= room && !self.returned {
+            self.partial.extend_from_slice(bytes);
+        } else {
+            self.hold_visible_part(bytes);
         }
     }
 
+    /// Adds bytes to an over-long line, and drops what a terminal does not show.
+    fn hold_visible_part(&mut self, bytes: &[u8]) {
+        self.over_long = true;
+        let text = strip_carriage_returns(bytes);
+        if !text.is_empty() {
+            let visible = visible_part(text);
+            let ends_with_return = self.returned || self.partial.ends_with(b"\r");
+            if visible.len() < text.len() || ends_with_return {
+                self.partial.clear();
+                self.dropped = 0;
+            } else if let Some(at) = memrchr(b'\r', &self.partial) {
+                self.partial.drain(..=at);
+            }
+            let kept = visible.len().min(self.limit - self.partial.len());
+            self.partial.extend_from_slice(&visible[..kept]);
+            self.dropped += (visible.len() - kept) as u64;
+            self.returned = false;
+        }
+        self.returned |= text.len() < bytes.len();
+    }
+
     fn held(&self, terminated: bool) -> Line<'_> {
-        Line { bytes: &self.partial, dropped: self.dropped, terminated, tail: &self.tail }
+        let bytes = if self.over_long { visible_part(&self.partial) } else { &self.partial };
+        Line { bytes, dropped: self.dropped, terminated }
     }
 
     fn clear(&mut self) {
         self.partial.clear();
-        self.tail.clear();
-        self.dropped = 0;
+        (self.dropped, self.over_long, self.returned) = (0, false, false);
     }
 }
 
@@ -200,13 +227,38 @@ mod tests {
     }
 
     #[test]
-    fn the_last_text_of_an_over_long_progress_bar_stays_visible() {
+    fn an_over_long_progress_bar_keeps_its_last_state() {
         let bar = b"#".repeat(500);
-        let lines = frame(&[&bar, b"\r", b"done", b"\n"], 10);
-        assert_eq!(lines[0].3.as_deref(), Some(b"done".as_slice()));
-        // The carriage return is among the kept bytes, the text among the dropped ones.
-        let lines = frame(&[b"12345\r789", b"012345\n"], 10);
-        assert_eq!(lines[0].3.as_deref(), Some(b"789012345".as_slice()));
+        let done = (b"done".to_vec(), 0, true, Some(b"done".to_vec()));
+        for chunks in [
+            &[&bar, b"\r".as_slice(), b"done", b"\n"] as &[&[u8]],
+            &[&bar, b"\r", b"\r", b"do", b"ne\r", b"\n"],
+            &[b"1%\r2%", b"\r3%\r4%\r5", b"%\rdone\r\n"],
+            &[b"123456789\r", b"done\n"],
+        ] {
+            assert_eq!(frame(chunks, 10), std::slice::from_ref(&done), "{chunks:?}");
+        }
+        // The last state itself exceeds the limit.
+        let cut = (b"abcdefghij".to_vec(), 2, true, None);
+        assert_eq!(frame(&[b"12345\rabc", b"defghijkl\n"], 10), [cut]);
+    }
+
+    #[test]
+    fn an_unfinished_line_can_be_read_before_its_end() {
+        let mut framer = LineFramer::new(10);
+        let states = [
+            (b"one\n".as_slice(), None),
+            (b"10%", Some("10%")),
+            (b"\r20%\r", Some("20%")),
+            (b"a longer state", Some("a longer s")),
+            (b"\r30%", Some("30%")),
+            (b"\n", None),
+        ];
+        for (chunk, state) in states {
+            framer.feed(chunk, |_| {});
+            let line = framer.unfinished().map(|line| visible_part(line.bytes()));
+            assert_eq!(line, state.map(str::as_bytes), "{}", chunk.escape_ascii());
+        }
     }
 
     #[test]
@@ -215,7 +267,7 @@ mod tests {
         let noise = vec![b'x'; 64 * 1024];
         for _ in 0..1600 {
             framer.feed(&noise, |_| panic!("the stream has no newline"));
-            assert!(framer.partial.capacity() <= 2048 && framer.tail.capacity() <= 256);
+            assert!(framer.partial.capacity() <= 2048);
         }
         let mut dropped = 0;
         framer.feed(b"\n", |line| dropped = line.dropped());
@@ -223,7 +275,7 @@ mod tests {
     }
 
     proptest! {
-        /// The lines do not depend on where the chunks are split.
+        /// The lines do not depend on where the chunks are split. An over-long line is cut to what a terminal shows of it.
         #[test]
         fn chunk_boundaries_do_not_change_the_lines(
             bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200),
@@ -238,7 +290,16 @@ mod tests {
                 from = cut;
             }
             chunks.push(&bytes[from..]);
-            prop_assert_eq!(frame(&chunks, 16), frame(&[&bytes], 16));
+            let lines = frame(&chunks, 16);
+            prop_assert_eq!(&lines, &frame(&[&bytes], 16));
+            let whole: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+            prop_assert_eq!(lines.len(), whole.len());
+            for (line, whole) in lines.iter().zip(whole) {
+                let text = whole.strip_suffix(b"\n").unwrap_or(whole);
+                let kept = if text.len() > 16 { visible_part(text) } else { strip_carriage_returns(text) };
+                prop_assert_eq!(&line.0, &kept[..kept.len().min(16)]);
+                prop_assert_eq!(line.1, kept.len().saturating_sub(16) as u64);
+            }
         }
     }
 }

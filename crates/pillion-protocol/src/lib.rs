@@ -45,7 +45,7 @@ pub use admission::{Admission, Decision};
 pub use announcement::{Announcement, NearMiss, announcement_line};
 pub use blocked_ports::is_blocked_by_browsers;
 pub use environment::{HostEnvironment, Instance};
-pub use framing::{Line, LineFramer};
+pub use framing::{Line, LineFramer, visible_part};
 pub use health::Health;
 pub use listen_addr::ListenAddr;
 pub use pipe_name::PipeName;

@@ -38,7 +38,7 @@ mod sys;
 mod transport;
 
 pub use fleet::{Fleet, FleetError};
-pub use output::{LINE_LIMIT, OutputBatch, OutputLine, OutputStream};
+pub use output::{LINE_LIMIT, OutputBatch, OutputLine, OutputStream, UnfinishedLine};
 pub use pillion_protocol::{self as protocol, Token};
 pub use report::{
     events::{Events, SidecarEvent, StatusWatch},

@@ -1,19 +1,25 @@
 //! The output of a sidecar: drained while it lives, cut into lines, kept in bounded memory.
 
-use std::{collections::VecDeque, fmt, io, sync::Arc};
+use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
 
-use pillion_protocol::{Announcement, Line, LineFramer, NearMiss, defaults};
+use pillion_protocol::{Announcement, Line, LineFramer, NearMiss, defaults, visible_part};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::sys::OutputPipe;
 
-/// How many bytes of a line are kept. The rest of a longer line is counted and dropped.
+/// How many bytes of a line are kept. Of a longer line, the part after its last carriage return is kept, which a terminal shows; the
+/// rest of that part is counted and dropped.
 pub const LINE_LIMIT: usize = defaults::LINE_LIMIT;
 
 /// The size of the first read buffer. Most sidecars write little, and a program may supervise many.
 const FIRST_CHUNK: usize = 4 * 1024;
 /// The size of the read buffer after a full read: the capacity of a pipe on Linux (pipe(7)).
 const CHUNK: usize = 64 * 1024;
+/// A line is published after this time if its newline is still missing.
+const UNFINISHED_DELAY: Duration = Duration::from_millis(250);
+/// How often the changes of one unfinished line are published at most.
+const UNFINISHED_INTERVAL: Duration = Duration::from_secs(1);
 /// The tail keeps at most this many bytes and lines.
 const TAIL_BYTES: usize = 64 * 1024;
 const TAIL_LINES: usize = 100;
@@ -23,6 +29,7 @@ const LEFT_BEHIND_LIMIT: usize = 1024 * 1024;
 
 /// One of the two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum OutputStream {
     /// Standard output.
@@ -42,14 +49,37 @@ pub struct OutputLine<'a> {
 }
 
 impl OutputLine<'_> {
-    /// The line as text. Invalid UTF-8 becomes U+FFFD, and a note marks a cut line.
+    /// The line as text, as a terminal shows it: the part after the last carriage return. Invalid UTF-8 becomes U+FFFD, and a note
+    /// marks a cut line.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::from_utf8_lossy(self.bytes).into_owned();
+        let mut text = String::from_utf8_lossy(visible_part(self.bytes)).into_owned();
         if self.dropped > 0 {
             text += &format!(" … ({} bytes more)", self.dropped);
         }
         text
+    }
+}
+
+/// A line that has no newline yet, such as a prompt or a progress bar, as a terminal shows it now.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnfinishedLine {
+    /// The stream that it was written to.
+    pub stream: OutputStream,
+    /// The text after the last carriage return. Invalid UTF-8 becomes U+FFFD, and a note marks a cut line.
+    pub text: String,
+}
+
+impl UnfinishedLine {
+    fn new(stream: OutputStream, line: &Line<'_>) -> Self {
+        Self { stream, text: OutputLine { bytes: line.bytes(), dropped: line.dropped() }.text() }
+    }
+}
+
+impl fmt::Debug for UnfinishedLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: an unfinished line", self.stream)
     }
 }
 
@@ -117,6 +147,8 @@ pub(crate) struct Read {
     pub(crate) announcements: Vec<Announcement>,
     /// The last line that was probably meant as an announcement.
     pub(crate) near_miss: Option<NearMiss>,
+    /// An unfinished line, if it is time to publish it.
+    pub(crate) unfinished: Option<UnfinishedLine>,
 }
 
 /// Both streams of one process.
@@ -136,10 +168,22 @@ impl Output {
 
     /// Waits for output. Never returns once both streams have ended. Cancel-safe: dropping the future loses no output.
     pub(crate) async fn read(&mut self) -> Read {
-        tokio::select! {
-            read = self.stdout.read() => read,
-            read = self.stderr.read() => read,
+        let due = self.stdout.due.into_iter().chain(self.stderr.due).min();
+        // A flood of output must not keep the unfinished line of the other stream from its turn.
+        if due.is_none_or(|due| Instant::now() < due) {
+            let wait = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                read = self.stdout.read() => return read,
+                read = self.stderr.read() => return read,
+                () = wait => {}
+            }
         }
+        if self.stdout.due == due { self.stdout.read_unfinished() } else { self.stderr.read_unfinished() }
     }
 
     /// Reads what a dead process left in its pipes. Does not wait for other processes that hold the pipes.
@@ -153,13 +197,18 @@ struct Source {
     /// `None` after the end of the stream.
     pipe: Option<OutputPipe>,
     framer: LineFramer,
+    /// When to publish the unfinished line, if it has changed since it was published.
+    due: Option<Instant>,
+    /// Whether the unfinished line was published before.
+    published: bool,
     buffer: Vec<u8>,
 }
 
 impl Source {
     fn new(stream: OutputStream, pipe: OutputPipe) -> Self {
         let buffer = vec![0; FIRST_CHUNK];
-        Self { stream, pipe: Some(pipe), framer: LineFramer::new(LINE_LIMIT), buffer }
+        let framer = LineFramer::new(LINE_LIMIT);
+        Self { stream, pipe: Some(pipe), framer, due: None, published: false, buffer }
     }
 
     async fn read(&mut self) -> Read {
@@ -181,8 +230,20 @@ impl Source {
             self.take(result, &mut lines);
         }
         // The rest of an unfinished line will not come.
-        self.framer.finish(|line| lines.push(&line));
+        self.finish(&mut lines);
         lines.finish()
+    }
+
+    /// The unfinished line, which is due again once it has changed.
+    fn read_unfinished(&mut self) -> Read {
+        (self.due, self.published) = (None, true);
+        let unfinished = self.framer.unfinished().map(|line| UnfinishedLine::new(self.stream, &line));
+        Read { unfinished, ..Lines::new(self.stream).finish() }
+    }
+
+    fn finish(&mut self, lines: &mut Lines) {
+        (self.due, self.published) = (None, false);
+        self.framer.finish(|line| lines.push(&line));
     }
 
     fn take(&mut self, result: io::Result<usize>, lines: &mut Lines) {
@@ -191,10 +252,19 @@ impl Source {
             // A read error counts as the end of the stream. The exit of the process is watched separately.
             Ok(0) | Err(_) => {
                 self.pipe = None;
-                self.framer.finish(|line| lines.push(&line));
+                self.finish(lines);
             }
             Ok(count) => {
+                let before = lines.batch.len();
                 self.framer.feed(&self.buffer[..count], |line| lines.push(&line));
+                // A line that has just begun is not due with the line before it.
+                if lines.batch.len() > before {
+                    (self.due, self.published) = (None, false);
+                }
+                if self.due.is_none() && self.framer.unfinished().is_some() {
+                    let wait = if self.published { UNFINISHED_INTERVAL } else { UNFINISHED_DELAY };
+                    self.due = Some(Instant::now() + wait);
+                }
                 if count == self.buffer.len() && count < CHUNK {
                     self.buffer = vec![0; CHUNK];
                 }
@@ -234,34 +304,51 @@ impl Lines {
     }
 
     fn finish(self) -> Read {
-        Read { lines: Arc::new(self.batch), announcements: self.announcements, near_miss: self.near_miss }
+        Read {
+            lines: Arc::new(self.batch),
+            announcements: self.announcements,
+            near_miss: self.near_miss,
+            unfinished: None,
+        }
     }
 }
 
-/// The last lines of output, both streams in the order of their arrival.
+/// The last lines of output as a terminal shows them, both streams in the order of their arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     lines: VecDeque<(Vec<u8>, u64)>,
     bytes: usize,
+    /// The unfinished lines, at most one of each stream, as they were last published.
+    unfinished: Vec<UnfinishedLine>,
 }
 
 impl Tail {
     pub(crate) fn push(&mut self, batch: &OutputBatch) {
+        if !batch.is_empty() {
+            self.unfinished.retain(|line| line.stream != batch.stream);
+        }
         let skipped = batch.len().saturating_sub(TAIL_LINES);
         for line in batch.lines().skip(skipped) {
-            self.bytes += line.bytes.len();
-            self.lines.push_back((line.bytes.to_vec(), line.dropped));
+            let bytes = visible_part(line.bytes);
+            self.bytes += bytes.len();
+            self.lines.push_back((bytes.to_vec(), line.dropped));
             while self.lines.len() > TAIL_LINES || self.bytes > TAIL_BYTES {
                 self.bytes -= self.lines.pop_front().map_or(0, |(bytes, _)| bytes.len());
             }
         }
     }
 
-    /// The last `count` lines as text, oldest first.
+    pub(crate) fn set_unfinished(&mut self, line: UnfinishedLine) {
+        self.unfinished.retain(|other| other.stream != line.stream);
+        self.unfinished.push(line);
+    }
+
+    /// The last `count` lines as text, oldest first. Unfinished lines are the last ones.
     pub(crate) fn last(&self, count: usize) -> Vec<String> {
-        let skipped = self.lines.len().saturating_sub(count);
         let text = |(bytes, dropped): &(Vec<u8>, u64)| OutputLine { bytes, dropped: *dropped }.text();
-        self.lines.iter().skip(skipped).map(text).collect()
+        let unfinished = self.unfinished.iter().map(|line| line.text.clone());
+        let skipped = (self.lines.len() + self.unfinished.len()).saturating_sub(count);
+        self.lines.iter().map(text).chain(unfinished).skip(skipped).collect()
     }
 }
 
@@ -280,6 +367,30 @@ pub(crate) mod tests {
         let batch = batch(OutputStream::Stderr, b"one\n\nthr\xffe\r\n");
         let texts: Vec<_> = batch.lines().map(|line| line.text()).collect();
         assert_eq!(texts, ["one", "", "thr\u{fffd}e"]);
+    }
+
+    #[test]
+    fn text_is_what_a_terminal_shows() {
+        let batch = batch(OutputStream::Stderr, b"10%\r100%\r\n");
+        let mut tail = Tail::default();
+        tail.push(&batch);
+        assert_eq!(tail.last(1), ["100%"]);
+        assert_eq!(batch.lines().next().unwrap().bytes, b"10%\r100%");
+        assert_eq!(batch.lines().next().unwrap().text(), "100%");
+    }
+
+    #[test]
+    fn the_tail_ends_with_the_unfinished_lines() {
+        let unfinished = |stream, text: &str| UnfinishedLine { stream, text: text.to_owned() };
+        let mut tail = Tail::default();
+        tail.push(&batch(OutputStream::Stdout, b"one\n"));
+        tail.set_unfinished(unfinished(OutputStream::Stdout, "Password: "));
+        tail.set_unfinished(unfinished(OutputStream::Stderr, "10%"));
+        tail.set_unfinished(unfinished(OutputStream::Stderr, "20%"));
+        assert_eq!(tail.last(10), ["one", "Password: ", "20%"]);
+        tail.push(&batch(OutputStream::Stderr, b"100%\n"));
+        assert_eq!(tail.last(2), ["100%", "Password: "]);
+        assert!(!format!("{tail:?}").contains("Password"));
     }
 
     #[test]

@@ -165,6 +165,11 @@ pid: number | null,
 token: string | null, };
 
 /**
+ * One of the two output streams.
+ */
+export type OutputStream = "stdout" | "stderr";
+
+/**
  * Output as text, or the number of lost events.
  */
 export type Log = { "kind": "stdout",
@@ -175,7 +180,15 @@ lines: Array<string>, } | { "kind": "stderr",
 /**
  * The lines without their newlines.
  */
-lines: Array<string>, } | { "kind": "missed",
+lines: Array<string>, } | { "kind": "unfinished",
+/**
+ * The stream that the sidecar wrote to.
+ */
+stream: OutputStream,
+/**
+ * The text after the last carriage return.
+ */
+text: string, } | { "kind": "missed",
 /**
  * The number of lost events, at least 1.
  */

@@ -21,6 +21,7 @@ export type {
   Failure,
   FailureKind,
   Log,
+  OutputStream,
   Readiness,
   State,
   Status,

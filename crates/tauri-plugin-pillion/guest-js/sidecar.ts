@@ -41,7 +41,8 @@ export interface Sidecar {
 
   /**
    * Calls `onLog` with the sidecar's output from now on, through all its restarts. A page that reads too slowly is told how much
-   * it missed. `onError` is called at most once, if the subscription cannot begin. The returned function ends the subscription,
+   * it missed. A line that has no newline yet, such as a progress bar, comes as `"unfinished"`, at most once a second, and again
+   * with its end. `onError` is called at most once, if the subscription cannot begin. The returned function ends the subscription,
    * as with `watch`. Needs `pillion:allow-logs`.
    */
   logs(onLog: (log: Log) => void, onError?: (error: Error) => void): UnlistenFn;

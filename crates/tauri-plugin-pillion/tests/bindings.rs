@@ -2,7 +2,9 @@
 
 use std::{env, fs, path::Path};
 
-use pillion::{Access, Detail, Endpoint, Exit, Failure, FailureKind, Log, Readiness, State, Status};
+use pillion::{
+    Access, Detail, Endpoint, Exit, Failure, FailureKind, Log, OutputStream, Readiness, State, Status,
+};
 use ts_rs::{Config, TS};
 
 fn bindings() -> String {
@@ -16,6 +18,7 @@ fn bindings() -> String {
         declaration::<Status>(),
         declaration::<Endpoint>(),
         declaration::<Access>(),
+        declaration::<OutputStream>(),
         declaration::<Log>(),
     ];
     format!(

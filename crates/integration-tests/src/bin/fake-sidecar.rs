@@ -5,6 +5,7 @@
 //! err TEXT      the same to stderr
 //! log TEXT      write TEXT as a line to both streams; if a reader is gone, exit with 141, as SIGPIPE ends other programs
 //! noise N       write N bytes without a newline to stdout
+//! redraw N      write the numbers below N to stdout, each in a write of its own, as one line that starts anew by \r
 //! lines N       write N numbered lines of 100 bytes to stdout, and each 1000th number to stderr
 //! env NAME      write NAME=value as a line to stdout, or "NAME is unset"
 //! listen KIND   serve every path on a port that the system chooses. KIND is ok, bare (200 without a body), foreign
@@ -82,6 +83,10 @@ fn main() {
             "err" => write(&mut io::stderr(), &unescape(&argument(), port)),
             "log" => log(&unescape(&argument(), port)),
             "noise" => noise(argument().parse().unwrap()),
+            "redraw" => {
+                let count: u32 = argument().parse().unwrap();
+                (0..count).for_each(|number| write(&mut io::stdout(), format!("\r{number}").as_bytes()));
+            }
             "lines" => lines(argument().parse().unwrap()),
             "env" => {
                 let name = argument();

@@ -151,3 +151,32 @@ fn the_last_output_is_shown_before_the_result() {
         assert!(ended.stdout.ends_with(format!("{:099}\n", 199_999).as_bytes()));
     });
 }
+
+#[test]
+fn an_unfinished_line_is_shown_before_its_end() {
+    run(async {
+        for (options, shown, last) in [
+            ("", "unfinished line on stderr: 55%\n", "\n10%\r55%\r100%\n"),
+            (
+                "--json",
+                r#"{"event":"unfinished","stream":"stderr","line":"55%"}"#,
+                r#"{"event":"output","stream":"stderr","line":"10%\r55%\r100%"}"#,
+            ),
+        ] {
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let steps = format!("err 10%\\r55% report {} drawn wait err \\r100%\\n exit 0", reports.port());
+            let mut pillion = Pillion::run(&tree, options, &steps);
+            let mut sidecar = reports.wait_for("drawn").await;
+            let read = if options.is_empty() {
+                read_until(pillion.0.stderr.as_mut().unwrap(), shown).await
+            } else {
+                read_until(pillion.0.stdout.as_mut().unwrap(), shown).await
+            };
+            assert!(!read.contains("10%"), "{read}");
+            sidecar.resume().await;
+            let ended = pillion.end().await;
+            let text = read + &ended.stderr + &String::from_utf8(ended.stdout).unwrap();
+            assert!(text.contains(last), "{text}");
+        }
+    });
+}

@@ -1,9 +1,12 @@
 //! Output of any form and volume is read in order, and its end is kept after a crash.
 
-use std::env;
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use integration_tests::{ReportServer, run};
-use pillion::{FailureKind, LINE_LIMIT, OutputStream, SidecarEvent, State, Supervisor};
+use pillion::{FailureKind, LINE_LIMIT, Log, OutputStream, SidecarEvent, State, Supervisor};
 
 use crate::support::{first, line, rest, state, status, tree};
 
@@ -255,5 +258,84 @@ fn statuses_are_numbered_in_order() {
         states.dedup();
         let run = [State::Starting, State::Ready, State::Stopping];
         assert_eq!(states, [run.as_slice(), &run, &[State::Stopped]].concat());
+    });
+}
+
+#[test]
+fn a_progress_bar_is_shown_while_it_moves_and_its_last_state_is_kept() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        // The line is longer than what is kept of a line.
+        let state = |percent: u32| format!("{percent:->200}%");
+        let redraws: String = (0..100).map(|percent| format!("\\r{}", state(percent))).collect();
+        let steps = format!("err {redraws} report {} drawn wait err \\r100%\\n exit 3", reports.port());
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+        let mut sidecar = reports.wait_for("drawn").await;
+        // On a slow machine an earlier state may be shown first.
+        first(&mut events, |event| match event {
+            SidecarEvent::Unfinished(line) if line.text == state(99) => {
+                assert_eq!(line.stream, OutputStream::Stderr);
+                let entry = format!("{:?}", Log::of(&SidecarEvent::Unfinished(line)));
+                assert!(entry.contains(&state(99)), "{entry}");
+                Some(())
+            }
+            SidecarEvent::Output(batch) => panic!("{batch:?} before the newline"),
+            _ => None,
+        })
+        .await;
+        sidecar.resume().await;
+        let line = first(&mut events, |event| match event {
+            SidecarEvent::Output(batch) => {
+                batch.lines().next().map(|line| (line.bytes.to_vec(), line.dropped))
+            }
+            _ => None,
+        });
+        assert_eq!(line.await, (b"100%".to_vec(), 0));
+        assert_eq!(supervisor.ready().await.unwrap_err().detail.tail, ["100%"]);
+    });
+}
+
+#[test]
+fn a_redrawn_line_is_published_at_a_bounded_rate() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("redraw 100000 report {} drawn wait out \\n exit 3", reports.port());
+        let (_supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+        let began = Instant::now();
+        let mut sidecar = reports.wait_for("drawn").await;
+        let mut shown = 0_u64;
+        first(&mut events, |event| match event {
+            SidecarEvent::Unfinished(line) => {
+                shown += 1;
+                (line.text == "99999").then_some(())
+            }
+            _ => None,
+        })
+        .await;
+        // The first state comes after a shorter time than the later ones.
+        assert!(shown <= began.elapsed().as_secs() + 2, "{shown} events in {:?}", began.elapsed());
+        sidecar.resume().await;
+        assert_eq!(rest(&mut events, OutputStream::Stdout).await, (vec!["99999".to_owned()], false));
+    });
+}
+
+#[test]
+fn a_start_that_waits_at_a_prompt_fails_with_the_prompt() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps =
+            format!("err reading\\n out Password:\\s report {} asked ignore-term park", reports.port());
+        let spec = tree.sidecar(&steps).ready_timeout(Duration::from_secs(3)).grace(Duration::from_secs(600));
+        let (supervisor, mut events) = Supervisor::start(spec);
+        let sidecar = reports.wait_for("asked").await;
+        // The failure comes before the process ends, and so before its streams end. On a slow machine the prompt comes later.
+        let failure = status(&mut events, |status| {
+            let Some(failure) = &status.failure else { return false };
+            failure.detail.tail.last().is_some_and(|line| line == "Password: ")
+        });
+        let failure = failure.await.failure.unwrap();
+        assert_eq!((failure.kind, failure.detail.tail.len()), (FailureKind::ReadyTimeout, 2));
+        let _ = supervisor.kill().await;
+        sidecar.wait_death().await;
     });
 }

@@ -4,7 +4,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::{output::OutputBatch, report::snapshot::Snapshot, status::Status};
+use crate::{
+    output::{OutputBatch, UnfinishedLine},
+    report::snapshot::Snapshot,
+    status::Status,
+};
 
 /// An event of a sidecar.
 #[derive(Debug, Clone)]
@@ -14,6 +18,9 @@ pub enum SidecarEvent {
     Status(Box<Status>),
     /// The sidecar wrote lines.
     Output(Arc<OutputBatch>),
+    /// The sidecar wrote to a line that has no newline yet, such as a prompt or a progress bar. Comes with the newest
+    /// text, at most once a second for each line. When the line ends, it comes in an [`Output`](Self::Output) as well.
+    Unfinished(UnfinishedLine),
     /// The sidecar did something that its author should know about. Each kind of notice comes once in a run.
     Notice(String),
     /// The reader was too slow and lost this many events. The present status follows after the output that precedes it.

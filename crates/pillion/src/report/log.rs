@@ -36,6 +36,15 @@ pub enum Log {
         /// The lines without their newlines.
         lines: Vec<String>,
     },
+    /// A line that has no newline yet, such as a prompt or a progress bar, as a terminal shows it now. A later entry with lines of
+    /// the same stream replaces it, and so does a later entry of this kind.
+    #[non_exhaustive]
+    Unfinished {
+        /// The stream that the sidecar wrote to.
+        stream: OutputStream,
+        /// The text after the last carriage return.
+        text: String,
+    },
     /// The reader was too slow and lost this many events. Each of them may have held many lines.
     #[non_exhaustive]
     Missed {
@@ -46,7 +55,8 @@ pub enum Log {
 }
 
 impl Log {
-    /// The output in an event, if it holds any. Invalid UTF-8 becomes U+FFFD, and a note marks a cut line.
+    /// The output in an event, if it holds any, as a terminal shows it: of each line the part after its last carriage return.
+    /// Invalid UTF-8 becomes U+FFFD, and a note marks a cut line.
     #[must_use]
     pub fn of(event: &SidecarEvent) -> Option<Self> {
         match event {
@@ -58,6 +68,9 @@ impl Log {
                 })
             }
             SidecarEvent::Missed(events) => Some(Self::Missed { events: *events }),
+            SidecarEvent::Unfinished(line) => {
+                Some(Self::Unfinished { stream: line.stream, text: line.text.clone() })
+            }
             SidecarEvent::Output(_) | SidecarEvent::Status(_) | SidecarEvent::Notice(_) => None,
         }
     }

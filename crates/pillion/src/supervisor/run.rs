@@ -125,6 +125,10 @@ impl Run {
         if !read.lines.is_empty() {
             self.publish(SidecarEvent::Output(read.lines));
         }
+        if let Some(line) = read.unfinished {
+            self.tail.set_unfinished(line.clone());
+            self.publish(SidecarEvent::Unfinished(line));
+        }
         if let Some(near_miss) = read.near_miss {
             self.diagnostics.near_miss = Some(near_miss);
         }
