@@ -1,18 +1,25 @@
 //! The commands of the plugin. Each has a permission of its own, whose scope can limit it to some of the sidecars.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use hyper::body::Bytes;
 use pillion::{Access, Endpoint, Log, Status, protocol::ListenAddr};
 use serde::Deserialize as _;
 use tauri::{
-    State, Webview,
+    Manager as _, State, Webview,
     ipc::{Channel, CommandScope, InvokeBody, Request, Response},
 };
 
 use crate::{
     Sidecars,
     ipc_message::{self, RequestHead},
+    outbox::Outbox,
     proxy::Proxy,
     scope::{CommandError, ScopeEntry},
     subscriptions::Subscriptions,
@@ -134,10 +141,15 @@ pub(crate) async fn watch(
     channel: Channel<Status>,
 ) -> Result<u32, CommandError> {
     let mut watch = sidecars.in_scope(&scope, &sidecar)?.watch();
+    let app = webview.app_handle().clone();
     Ok(subscriptions.begin(webview.label(), async move {
+        let is_open = Arc::new(AtomicBool::new(true));
         while let Some(status) = watch.next().await
-            && channel.send(status).is_ok()
-        {}
+            && is_open.load(Ordering::Relaxed)
+        {
+            let (channel, is_open) = (channel.clone(), Arc::clone(&is_open));
+            Outbox::push(&app, move || is_open.store(channel.send(status).is_ok(), Ordering::Relaxed));
+        }
     }))
 }
 

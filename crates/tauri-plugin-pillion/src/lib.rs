@@ -37,6 +37,7 @@ mod dev_reload;
 mod http_pool;
 mod ipc_message;
 mod lock;
+mod outbox;
 mod proxy;
 mod resolve;
 mod scope;
@@ -58,7 +59,8 @@ use single_instance::RegistrationOrder;
 use subscriptions::Subscriptions;
 
 /// Creates the plugin. It starts the declared sidecars while the app is set up, before the first page loads, and
-/// [closes](Sidecars::close) them when the app exits or restarts.
+/// [closes](Sidecars::close) them when the app exits or restarts. Pages that watch a sidecar then receive its state `stopping`
+/// before the app waits.
 ///
 /// In a development build, a sidecar whose program was rebuilt is [swapped](pillion::Supervisor::swap) for the new one.
 ///
@@ -108,6 +110,7 @@ pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
             RunEvent::Ready => single_instance::check(app),
             RunEvent::Exit => app.pillion().close(),
             RunEvent::WindowEvent { label, event: WindowEvent::Destroyed, .. } => {
+                app.state::<Subscriptions>().end_all_of(label);
                 app.state::<Proxy>().cancel_all_of(label);
             }
             _ => {}

@@ -3,8 +3,8 @@
 use std::{
     env,
     error::Error,
-    sync::{Arc, Once, mpsc},
-    thread,
+    sync::{Arc, Once},
+    thread::{self, ThreadId},
 };
 
 use pillion::{Failure, FailureKind, Fleet, Spec, Supervisor};
@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     config::{Config, ConfigError},
     dev_reload::{self, ProgramFile},
+    outbox::Outbox,
     resolve::{self, Resolved},
 };
 
@@ -42,7 +43,10 @@ struct Supervised {
     runtime: Handle,
     /// Dropping it ends the runtime's thread.
     _thread: oneshot::Sender<()>,
-    closed: Once,
+    close: Once,
+    outbox: Arc<Outbox>,
+    /// The thread of the event loop. Tauri sets plugins up on it.
+    main_thread: ThreadId,
 }
 
 impl Sidecars {
@@ -99,18 +103,40 @@ impl Sidecars {
     /// latest five seconds after the sum of the grace periods of the longest dependency chain. Later starts are refused.
     ///
     /// The plugin calls this function when the app exits. Call it yourself before an exit that Tauri does not see, such as
-    /// [`std::process::exit`]. It blocks the calling thread, also within an async task. The first caller does the work; others
-    /// wait for it.
+    /// [`std::process::exit`]. It blocks the calling thread, also within an async task. Several callers wait for the same end.
+    ///
+    /// Pages that watch a sidecar receive its state `stopping` meanwhile, also if the main thread waits here. A window is not
+    /// redrawn while the main thread waits. To let a page show the state, call this function on another thread before
+    /// [`AppHandle::exit`](tauri::AppHandle::exit).
     pub fn close(&self) {
-        let Supervised { fleet, runtime, closed, .. } = &*self.0;
-        closed.call_once(|| {
-            let (sender, outcomes) = mpsc::channel();
-            let fleet = fleet.clone();
-            runtime.spawn(async move { sender.send(fleet.close().await) });
-            for (sidecar, outcome) in outcomes.into_iter().flatten() {
-                tracing::info!(sidecar, ?outcome, "closed");
-            }
+        let Supervised { fleet, runtime, close, outbox, main_thread, .. } = &*self.0;
+        close.call_once(|| {
+            let (fleet, stopped) = (fleet.clone(), SetStoppedOnDrop(Arc::clone(outbox)));
+            runtime.spawn(async move {
+                let _stopped = stopped;
+                for (sidecar, outcome) in fleet.close().await {
+                    tracing::info!(sidecar, ?outcome, "closed");
+                }
+            });
         });
+        if thread::current().id() == *main_thread {
+            outbox.deliver_until_stopped();
+        } else {
+            outbox.wait_until_stopped();
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.0.outbox
+    }
+}
+
+/// Ends the waits for the sidecars' end when it is dropped, also with a future that never runs because its runtime has ended.
+struct SetStoppedOnDrop(Arc<Outbox>);
+
+impl Drop for SetStoppedOnDrop {
+    fn drop(&mut self) {
+        self.0.set_sidecars_stopped();
     }
 }
 
@@ -142,5 +168,12 @@ fn supervise(specs: Vec<Spec>, programs: Vec<(String, ProgramFile)>) -> Result<S
             }
         });
     })?;
-    Ok(Supervised { fleet, runtime: handle, _thread: thread, closed: Once::new() })
+    Ok(Supervised {
+        fleet,
+        runtime: handle,
+        _thread: thread,
+        close: Once::new(),
+        outbox: Arc::default(),
+        main_thread: thread::current().id(),
+    })
 }

@@ -3,7 +3,11 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, Result};
-use tokio::{io::AsyncReadExt as _, net::TcpListener, time::timeout};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 
 use super::{App, DriverKind};
 use integration_tests::TEST_TIMEOUT;
@@ -18,6 +22,22 @@ pub async fn launch_fake_app(
     arguments: &[&str],
     variables: &[(&str, String)],
 ) -> Result<App> {
+    let (app, _) = launch_fake_app_to_die(sidecar, arguments, variables, 1_000, "park").await?;
+    Ok(app)
+}
+
+/// Like [`launch_fake_app`], with this grace period of the sidecar in milliseconds, and this death of the app
+/// (`apps/fake-app/src/death.rs`). The app dies when the returned connection ends.
+///
+/// # Errors
+/// As above.
+pub async fn launch_fake_app_to_die(
+    sidecar: &Path,
+    arguments: &[&str],
+    variables: &[(&str, String)],
+    grace_ms: u32,
+    death: &str,
+) -> Result<(App, TcpStream)> {
     let name = sidecar.file_name().and_then(|name| name.to_str()).context("the sidecar has no name")?;
     let test = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = test.local_addr()?.port();
@@ -30,12 +50,27 @@ pub async fn launch_fake_app(
     let arguments = arguments.join(" ");
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("fake-app-of-a-test");
-    let line = format!("{variables} exec {program} 1000 {port} ready park {name} {arguments}");
+    let line = format!("{variables} exec {program} {grace_ms} {port} ready {death} {name} {arguments}");
     fs::write(&script, format!("#!/bin/sh\n{line}\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     let app = App::launch(DriverKind::tauri(), &script).await?;
     // The app reports when its sidecar is ready, and continues when the connection ends.
-    let ready = async { test.accept().await?.0.read_exact(&mut [0; 5]).await };
-    timeout(TEST_TIMEOUT, ready).await.context("the sidecar did not become ready")??;
-    Ok(app)
+    let ready = async {
+        let (mut connection, _) = test.accept().await?;
+        connection.read_exact(&mut [0; 5]).await?;
+        std::io::Result::Ok(connection)
+    };
+    let connection = timeout(TEST_TIMEOUT, ready).await.context("the sidecar did not become ready")??;
+    Ok((app, connection))
+}
+
+/// The npm package of the plugin, as one script that defines `pillion`.
+///
+/// # Errors
+/// The script is not built.
+pub fn client_script() -> Result<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tauri-plugin-pillion/dist-iife/pillion.js");
+    fs::read_to_string(&file).with_context(|| {
+        format!("{} is not built: run `npm run bundle -w crates/tauri-plugin-pillion`", file.display())
+    })
 }

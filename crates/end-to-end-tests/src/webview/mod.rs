@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 pub use bus::Bus;
 pub use colour::Hue;
 pub use driver::DriverKind;
-pub use fake_app::launch_fake_app;
+pub use fake_app::{client_script, launch_fake_app, launch_fake_app_to_die};
 pub use page::{Page, ShownState};
 pub use window::WatchedWindow;
 

@@ -7,4 +7,5 @@
 mod app_folder;
 mod deaths;
 mod exits;
+mod pages;
 mod second_launch;

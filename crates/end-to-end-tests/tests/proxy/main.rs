@@ -6,10 +6,10 @@
 mod outsiders;
 mod requests;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use end_to_end_tests::webview::{App, Page, launch_fake_app};
+use end_to_end_tests::webview::{App, Page, client_script, launch_fake_app};
 use integration_tests::LiveProcess;
 use serde_json::{Value, json};
 
@@ -44,11 +44,7 @@ async fn open(page: &Page, label: &str) -> Result<()> {
 
 /// Loads the client and page.js into the page.
 async fn prepare(page: &Page) -> Result<()> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tauri-plugin-pillion/dist-iife/pillion.js");
-    let client = fs::read_to_string(&file).with_context(|| {
-        format!("{} is not built: run `npm run bundle -w crates/tauri-plugin-pillion`", file.display())
-    })?;
-    page.execute(&format!("{client}\n{}", include_str!("page.js"))).await?;
+    page.execute(&format!("{}\n{}", client_script()?, include_str!("page.js"))).await?;
     Ok(())
 }
 
