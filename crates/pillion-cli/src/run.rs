@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{Args as ClapArgs, ValueEnum, error::ErrorKind};
 use pillion::{
-    Events, Exit, FailureKind, HttpStopRequest, Inherit, Program, Restart, SidecarEvent, Spec, State, Status,
-    StopRequest, StopScope, StopSignal, Supervisor,
+    Events, Exit, FailureKind, HttpStopRequest, Inherit, Program, ProgramStdin, Restart, SidecarEvent, Spec,
+    State, Status, StopRequest, StopScope, StopSignal, Supervisor,
 };
 use tokio::{
     runtime::Handle,
@@ -32,7 +32,8 @@ use crate::{
 /// kills at once. A signal that the caller ignores, as nohup(1) does, stays ignored.
 ///
 /// The stdin of the program is a pipe that stays open and empty until `pillion run` stops the program or is killed: the
-/// program learns from its end that it must stop. What you type into `pillion run` does not reach the program.
+/// program learns from its end that it must stop. What you type into `pillion run` does not reach the program, unless you give
+/// --stdin inherit.
 ///
 /// The program inherits the environment of this terminal, except PORT, HOST, HOSTNAME and variables that belong to one process alone;
 /// set those with env(1).
@@ -65,6 +66,14 @@ pub(crate) struct Args {
     /// Ask the program to stop by this line on its stdin instead of a signal.
     #[arg(long, value_name = "LINE")]
     stop_stdin: Option<String>,
+    /// What the program reads on its stdin: "lifeline" is the pipe that ends when the program must stop, "inherit" is the stdin of
+    /// `pillion run`, such as this terminal.
+    ///
+    /// With "inherit" the end of stdin no longer tells the program to stop: it gets the signal or the HTTP request alone, also
+    /// after `pillion run` was killed (on Windows the HTTP request alone, and without one it is killed after the grace period).
+    /// The program reads what you type. Ctrl-C and Ctrl-Z still reach `pillion run` alone, and the program cannot open /dev/tty.
+    #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Input::Lifeline)]
+    stdin: Input,
     /// Which ends of the program cause a restart. After 4 restarts within a minute `pillion run` gives up.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Never)]
     restart: When,
@@ -81,6 +90,15 @@ pub(crate) struct Args {
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+/// What the program reads on its stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Input {
+    /// A pipe that ends when the program must stop.
+    Lifeline,
+    /// The stdin of `pillion run`.
+    Inherit,
 }
 
 /// The ends that cause a restart.
@@ -116,6 +134,13 @@ fn path(text: &str) -> Result<String, &'static str> {
 }
 
 pub(crate) fn main(args: Args) -> ExitCode {
+    if args.stdin == Input::Inherit && args.stop_stdin.is_some() {
+        let message = "the argument '--stdin inherit' cannot be used with '--stop-stdin <LINE>', because the program then reads \
+                       the stdin of `pillion run`: use --stop-signal or --stop-http";
+        Args::augment_args(clap::Command::new("pillion run"))
+            .error(ErrorKind::ArgumentConflict, message)
+            .exit();
+    }
     match start_runtime() {
         Ok((runtime, end)) => {
             let report: Box<dyn Report> =
@@ -209,6 +234,10 @@ fn spec(args: Args) -> Spec {
         .inherit(Inherit::all())
         .handover(args.handover)
         .private(args.private)
+        .stdin(match args.stdin {
+            Input::Lifeline => ProgramStdin::Lifeline,
+            Input::Inherit => ProgramStdin::Inherit,
+        })
         .stop(stop);
     Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
         .health_path(args.health)

@@ -1,18 +1,20 @@
 //! The guard of one sidecar.
 //!
 //! ```text
-//! pillion-guard GRACE_MS LISTENER SIGNAL,SCOPE,STDIN PROGRAM ARGUMENT…
+//! pillion-guard GRACE_MS LISTENER INPUT SIGNAL,SCOPE,TEXT PROGRAM ARGUMENT…
 //! ```
 //!
 //! Stdin is a socket to the supervisor. Stdout and stderr belong to the sidecar. The guard starts the program in a new
-//! process group. The program's stdin is a pipe, the *lifeline*; the guard keeps its write end.
+//! process group. If `INPUT` is 0, the program's stdin is a pipe, the *lifeline*; the guard keeps its write end. If it is 1, the
+//! supervisor sends the descriptor that becomes the program's stdin. A terminal works there, because the guard's session has no
+//! controlling terminal, so that job control does not stop the program when it reads (SIGTTIN, setsid(2)).
 //!
-//! The first byte on the socket carries descriptors (`SCM_RIGHTS`): a listener if `LISTENER` is 1 (not 0), and the read ends of
-//! the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
+//! The first byte on the socket carries descriptors (`SCM_RIGHTS`): a listener if `LISTENER` is 1 (not 0), the stdin if
+//! `INPUT` is 1, and the read ends of the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
 //! supervisor sets the other variables of `sd_listen_fds(3)`. The guard reads the output only after the app's death, and
 //! discards it: without a reader, the sidecar's next line would kill it.
 //!
-//! The third argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
+//! The fourth argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
 //! which may be empty.
 //!
 //! | from the supervisor | what the guard does |
@@ -62,16 +64,17 @@ fn main() {
     let mut arguments = env::args_os().skip(1);
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let listener = arguments.next().is_some_and(|listener| listener == "1");
+    let input = arguments.next().is_some_and(|input| input == "1");
     let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
     let (Some(grace), Some(stop), Some(program)) = (grace, stop, arguments.next()) else {
         eprintln!("pillion-guard is started by pillion, not by hand");
         exit(2);
     };
-    let sys::Detached { listener, outputs, limited } = sys::detach(listener);
+    let sys::Detached { listener, stdin, outputs, limited } = sys::detach(listener, input);
     if let Some(why) = limited {
         report(&format!("limited {why}"));
     }
-    let mut guard = match Guard::start(&program, arguments, listener, outputs, stop) {
+    let mut guard = match Guard::start(&program, arguments, listener, stdin, outputs, stop) {
         Ok(guard) => guard,
         Err(error) => {
             report(&format!("failed {}", error.raw_os_error().unwrap_or(0)));
@@ -88,7 +91,7 @@ struct Guard {
     /// Whether the leader was reaped. From then on the kernel may reuse its process id.
     reaped: bool,
     descendants: sys::Descendants,
-    /// The write end of the leader's stdin.
+    /// The write end of the leader's stdin, if that is the lifeline.
     lifeline: Option<std::io::PipeWriter>,
     outputs: sys::Outputs,
     stop: StopArgument,
@@ -124,12 +127,19 @@ impl Guard {
         program: &OsString,
         arguments: impl Iterator<Item = OsString>,
         listener: bool,
+        stdin: Option<std::os::fd::OwnedFd>,
         outputs: sys::Outputs,
         stop: StopArgument,
     ) -> std::io::Result<Self> {
-        let (stdin, lifeline) = std::io::pipe()?;
+        let (stdin, lifeline) = match stdin {
+            Some(stdin) => (Stdio::from(stdin), None),
+            None => {
+                let (stdin, lifeline) = std::io::pipe()?;
+                (Stdio::from(stdin), Some(lifeline))
+            }
+        };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::from(stdin)).process_group(0);
+        command.args(arguments).stdin(stdin).process_group(0);
         sys::bind_to_this_process(&mut command, listener)?;
         let leader = Pid::from(command.spawn()?.id());
         report(&format!("spawned {leader}"));
@@ -140,7 +150,7 @@ impl Guard {
             leader,
             reaped: false,
             descendants: sys::Descendants::new(),
-            lifeline: Some(lifeline),
+            lifeline,
             outputs,
             stop,
             http_stop: None,

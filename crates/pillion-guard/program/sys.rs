@@ -100,14 +100,16 @@ static CHILD_EXIT_PIPE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)
 pub(crate) struct Detached {
     /// Whether a listener arrived.
     pub(crate) listener: bool,
+    /// The sidecar's stdin, if it arrived.
+    pub(crate) stdin: Option<OwnedFd>,
     pub(crate) outputs: Outputs,
     /// What the guard cannot do, because the system refused it.
     pub(crate) limited: Option<String>,
 }
 
 /// Detaches the guard from everything that could end it together with the app, and closes inherited descriptors. Receives
-/// the read ends of the sidecar's output, and the listener if `listener` is set.
-pub(crate) fn detach(listener: bool) -> Detached {
+/// the read ends of the sidecar's output, and the listener and the sidecar's stdin if they are set.
+pub(crate) fn detach(listener: bool, stdin: bool) -> Detached {
     // SAFETY: the environment is writable and used by nobody else, as this process has one thread that holds no reference to
     // it. The other calls touch no memory, except `pipe`, which fills the two integers of its argument. The handler calls
     // only write(2), which is async-signal-safe (signal-safety(7)).
@@ -118,7 +120,7 @@ pub(crate) fn detach(listener: bool) -> Detached {
         }
         child_environment::restore_loader_variables(environ);
         let limited = platform::become_guard();
-        let received = receive_fds::receive(listener);
+        let received = receive_fds::receive(listener, stdin);
         let mut ends = [-1; 2];
         pipe(ends.as_mut_ptr());
         for (end, place) in ends.into_iter().zip(&CHILD_EXIT_PIPE) {
@@ -130,7 +132,12 @@ pub(crate) fn detach(listener: bool) -> Detached {
             place.store(end, Ordering::Relaxed);
         }
         signal(SIGCHLD, on_child_exit as extern "C" fn(c_int) as usize);
-        Detached { listener: received.listener, outputs: Outputs(received.outputs), limited }
+        Detached {
+            listener: received.listener,
+            stdin: received.stdin,
+            outputs: Outputs(received.outputs),
+            limited,
+        }
     }
 }
 

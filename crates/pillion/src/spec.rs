@@ -12,7 +12,7 @@ use pillion_protocol::{defaults, health};
 
 pub use inherit::Inherit;
 pub use liveness::Liveness;
-pub use program::{Program, Transport};
+pub use program::{Program, ProgramStdin, Transport};
 pub use restart::{Restart, RestartLimit};
 pub use stop::{HttpStopRequest, InvalidStopRequest, StopRequest, StopScope, StopSignal};
 

@@ -53,6 +53,21 @@ pub(crate) struct SpawnRequest {
     pub(crate) stop: crate::spec::StopRequest,
     /// The listener to hand over to the program. Only a guard can hand it over.
     pub(crate) listener: Option<crate::listener::Listener>,
+    /// What the program gets as its stdin instead of the lifeline.
+    pub(crate) stdin: Option<StdinHandle>,
+}
+
+#[cfg(unix)]
+pub(crate) type StdinHandle = std::os::fd::OwnedFd;
+#[cfg(windows)]
+pub(crate) type StdinHandle = std::os::windows::io::OwnedHandle;
+
+/// A duplicate of this process's stdin.
+pub(crate) fn own_stdin() -> std::io::Result<StdinHandle> {
+    #[cfg(unix)]
+    return std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned();
+    #[cfg(windows)]
+    return std::os::windows::io::AsHandle::as_handle(&std::io::stdin()).try_clone_to_owned();
 }
 
 /// What is known of processes that are to be killed although no guard or group holds them any more.

@@ -18,6 +18,7 @@
 //! ignore-term   ignore SIGTERM from now on
 //! close         close stdout and stderr
 //! term          wait for SIGTERM; continue at once if it has already come
+//! read          read a line from stdin, and write it to stdout after `read `
 //! eof           wait for the end of stdin
 //! report PORT TEXT  connect to the test at PORT, write TEXT as a line, and hold the connection until death
 //! wait          wait until the test answers on the last of these connections, or closes it
@@ -104,6 +105,11 @@ fn main() {
                 rustix::stdio::dup2_stderr(&nowhere).unwrap();
             }
             "term" => drop(signals.as_mut().unwrap().forever().next()),
+            "read" => {
+                let mut line = String::new();
+                io::stdin().lock().read_line(&mut line).unwrap();
+                write(&mut io::stdout(), format!("read {line}").as_bytes());
+            }
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
             "report" => {
                 let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();

@@ -164,8 +164,11 @@ impl RunningHost {
     }
 }
 
-/// Both ends of a new pseudoterminal.
-fn terminal() -> io::Result<(File, OwnedFd)> {
+/// Both ends of a new pseudoterminal (pty(7)): that of the user, and that of programs.
+///
+/// # Errors
+/// The system has no further pseudoterminal.
+pub fn terminal() -> io::Result<(File, OwnedFd)> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;

@@ -6,6 +6,6 @@ mod kind;
 mod scenario;
 
 pub use death::Death;
-pub use host::{HostKind, Programs};
+pub use host::{HostKind, Programs, terminal};
 pub use kind::SidecarKind;
 pub use scenario::{Moment, Outcome, Scenario};

@@ -16,6 +16,8 @@ fn an_invalid_command_line_is_status_2_with_help() {
             ("run --ready-timeout=-1s -- true", "--ready-timeout <DURATION>"),
             ("run --health health -- true", "a path starts with /"),
             ("run --health //a{b} --wat -- true", "--wat"),
+            ("run --stdin inherit --stop-stdin quit -- true", "cannot be used with '--stop-stdin"),
+            ("run --stdin tty -- true", "--stdin <SOURCE>"),
             ("walk", "unrecognized subcommand 'walk'"),
         ] {
             let ended = Pillion::start(&tree, line.split_ascii_whitespace()).end().await;

@@ -7,5 +7,6 @@ mod arguments;
 mod json;
 mod outcomes;
 mod signals;
+mod stdin;
 mod streams;
 mod support;

@@ -17,7 +17,7 @@ pub(crate) async fn until_ready(pillion: &mut Pillion, options: &str) -> String 
     }
 }
 
-async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), wanted: &str) -> String {
+pub(crate) async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), wanted: &str) -> String {
     let mut read = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&read);

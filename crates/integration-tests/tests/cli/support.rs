@@ -46,10 +46,19 @@ impl Pillion {
         Self::spawn(tree, env, words(options, steps))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     pub(crate) fn spawn(
         tree: &ProcessTree,
+        command: Command,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
+        Self::spawn_with(tree, command, Stdio::null(), arguments)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    pub(crate) fn spawn_with(
+        tree: &ProcessTree,
         mut command: Command,
+        stdin: Stdio,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Self {
         let child = command
@@ -57,7 +66,7 @@ impl Pillion {
             .env(TestMarker::VARIABLE, tree.marker())
             .env("PORT", "1")
             .env("HTTPS_PROXY", "http://192.0.2.1")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();

@@ -1,5 +1,5 @@
-//! Receives descriptors from the supervisor: the read ends of the sidecar's output, and the listener that it hands over to the
-//! sidecar by systemd's convention (`sd_listen_fds(3)`).
+//! Receives descriptors from the supervisor: the read ends of the sidecar's output, the sidecar's stdin if that is not a lifeline,
+//! and the listener that the supervisor hands over to the sidecar by systemd's convention (`sd_listen_fds(3)`).
 
 use std::{
     ffi::{c_char, c_int, c_void},
@@ -47,8 +47,8 @@ struct Message {
     flags: c_int,
 }
 
-/// The most descriptors in the message: a listener and two pipes.
-const MOST: usize = 3;
+/// The most descriptors in the message: a listener, a stdin and two pipes.
+const MOST: usize = 4;
 
 /// `struct cmsghdr` with descriptors behind it (cmsg(3)). `length` counts the header and the descriptors that arrived.
 #[repr(C)]
@@ -63,13 +63,15 @@ struct Rights {
 pub(super) struct Received {
     /// Whether the listener is at the descriptor where the sidecar expects it.
     pub(super) listener: bool,
+    /// The sidecar's stdin, if it was announced.
+    pub(super) stdin: Option<OwnedFd>,
     /// The read ends of the sidecar's output.
     pub(super) outputs: Vec<OwnedFd>,
 }
 
-/// Waits for the one message with descriptors: the listener, if `listener` is set, and then the read ends. The caller must not
+/// Waits for the one message with descriptors: the listener and the stdin, if they are set, and then the read ends. The caller must not
 /// have opened any descriptor beyond the standard streams that it still needs, so that the listener gets the lowest number.
-pub(super) fn receive(listener: bool) -> Received {
+pub(super) fn receive(listener: bool, stdin: bool) -> Received {
     let mut byte = 0_u8;
     let mut buffer = Buffer { base: (&raw mut byte).cast(), length: 1 };
     let mut rights = Rights { length: 0, level: 0, kind: 0, fds: [-1; MOST] };
@@ -85,7 +87,7 @@ pub(super) fn receive(listener: bool) -> Received {
     // SAFETY: the message points to a one-byte buffer and to a control buffer with its true size. Both outlive the call.
     let received = unsafe { recvmsg(0, &raw mut message, 0) };
     if received != 1 || rights.level != SOL_SOCKET || rights.kind != SCM_RIGHTS {
-        return Received { listener: false, outputs: Vec::new() };
+        return Received { listener: false, stdin: None, outputs: Vec::new() };
     }
     // SAFETY: the kernel has just opened these for us, and no other code knows them.
     let fds = rights.fds.into_iter().filter(|fd| *fd >= 0).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
@@ -95,7 +97,8 @@ pub(super) fn receive(listener: bool) -> Received {
         // SAFETY: touches no memory.
         unsafe { fcntl(fd.as_raw_fd(), F_SETFD, FD_CLOEXEC) };
     }
-    Received { listener, outputs: fds }
+    let stdin = (stdin && !fds.is_empty()).then(|| fds.remove(0));
+    Received { listener, stdin, outputs: fds }
 }
 
 /// Moves the listener to the descriptor where the sidecar expects it.

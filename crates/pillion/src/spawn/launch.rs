@@ -9,8 +9,8 @@ use crate::{
     listener::Listener,
     spawn::environment::ParentEnvironment,
     spawn::spawn_error,
-    spec::Program,
-    sys::{Group, SpawnRequest, Spawned},
+    spec::{Program, ProgramStdin},
+    sys::{self, Group, SpawnRequest, Spawned},
 };
 
 /// A started process, and the secrets that only it received.
@@ -27,6 +27,17 @@ pub(crate) fn launch(
     grace: Duration,
     listener: Option<Listener>,
 ) -> Result<Launched, String> {
+    let stdin = match program.stdin {
+        ProgramStdin::Lifeline => None,
+        ProgramStdin::Inherit if program.stop.stdin_line.is_some() => {
+            return Err("a line on its stdin cannot ask it to stop, because it inherits the stdin of this process: declare \
+                        a signal or an HTTP request, or let it have the lifeline"
+                .to_owned());
+        }
+        ProgramStdin::Inherit => Some(
+            sys::own_stdin().map_err(|error| format!("the stdin of this process is not usable: {error}"))?,
+        ),
+    };
     let no_random = |error| format!("the system returned no random bytes: {error}");
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(no_random)?;
@@ -34,7 +45,7 @@ pub(crate) fn launch(
     let token = program.private.then(fresh_token).transpose().map_err(no_random)?;
     let marker = format!("{}={instance}", environment::INSTANCE);
     let command = command(program, instance, token.as_ref(), listener.as_ref());
-    Group::spawn(SpawnRequest { command, grace, marker, stop: program.stop.clone(), listener })
+    Group::spawn(SpawnRequest { command, grace, marker, stop: program.stop.clone(), listener, stdin })
         .map(|spawned| Launched { instance, token, spawned })
         .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
 }
@@ -75,6 +86,14 @@ fn fresh_token() -> Result<Token, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_inherited_stdin_and_a_stop_by_stdin_conflict() {
+        let stop = crate::StopRequest::default().stdin_line("quit");
+        let program = Program::new("true").stdin(ProgramStdin::Inherit).stop(stop);
+        let error = launch(&program, Duration::ZERO, None).err().unwrap();
+        assert!(error.contains("inherits the stdin"), "{error}");
+    }
 
     #[test]
     fn each_token_is_new() {

@@ -33,6 +33,18 @@ pub struct Program {
     pub(crate) private: bool,
     pub(crate) port_fallback: Option<bool>,
     pub(crate) stop: StopRequest,
+    pub(crate) stdin: ProgramStdin,
+}
+
+/// What a program reads on its stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ProgramStdin {
+    /// A pipe that stays empty, the *lifeline*. Its end asks the program to stop.
+    #[default]
+    Lifeline,
+    /// The stdin of this process: a terminal, a pipe or a file.
+    Inherit,
 }
 
 /// How requests reach a sidecar.
@@ -64,6 +76,7 @@ impl Program {
             private: false,
             port_fallback: None,
             stop: StopRequest::default(),
+            stdin: ProgramStdin::default(),
         }
     }
 
@@ -146,6 +159,21 @@ impl Program {
     #[must_use]
     pub fn stop(mut self, request: StopRequest) -> Self {
         self.stop = request;
+        self
+    }
+
+    /// Sets what the program reads on its stdin; the default is [`ProgramStdin::Lifeline`].
+    ///
+    /// With [`ProgramStdin::Inherit`] the program has no lifeline. A stop is the declared signal or HTTP request alone, so that on
+    /// Windows, which has no signals, only an HTTP request asks. If this process is killed, the guard asks as always; without a
+    /// guard nothing tells the program. A [line on stdin](StopRequest::stdin_line) cannot ask: such a program fails to start.
+    ///
+    /// On Linux and macOS the program runs in another session than this process. It can read the terminal and change its
+    /// settings, but job control does not apply to it: Ctrl-C and Ctrl-Z reach this process alone, and the program cannot open
+    /// `/dev/tty`, as some password prompts do. While this process is in the background, the program still reads the terminal.
+    #[must_use]
+    pub fn stdin(mut self, stdin: ProgramStdin) -> Self {
+        self.stdin = stdin;
         self
     }
 

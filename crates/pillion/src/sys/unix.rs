@@ -6,6 +6,7 @@ mod process_group;
 
 use std::{
     io,
+    os::unix::process::CommandExt as _,
     process::{Child, Command},
     sync::{Mutex, PoisonError},
 };
@@ -147,6 +148,14 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
         (!cfg!(target_os = "linux")).then(|| SPAWNING.lock().unwrap_or_else(PoisonError::into_inner));
     #[expect(clippy::disallowed_methods, reason = "the only place on Unix that starts processes")]
     command.spawn()
+}
+
+/// Lets the command's process lead a session of its own, which has no controlling terminal, and so a process group of its own.
+#[expect(unsafe_code, reason = "std has no stable call for a new session")]
+fn in_new_session(command: &mut Command) {
+    // SAFETY: the closure runs between fork and exec. It makes one system call, setsid(2), which is async-signal-safe
+    // (signal-safety(7)), and allocates nothing.
+    unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from)) };
 }
 
 fn signal(stop: StopSignal) -> Signal {

@@ -44,7 +44,10 @@ impl Group {
     /// Outside the context of a tokio runtime.
     pub(crate) fn spawn(request: SpawnRequest) -> io::Result<Spawned> {
         let mut command = request.command;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(request.stdin.map_or_else(Stdio::piped, Stdio::from))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let job = Job::new()?;
         let mut child = spawn_in(&job, &mut command)?;
         // From here on an error drops the job, which kills its processes.

@@ -48,7 +48,7 @@ impl Guarded {
             Err(why) => return Ok(Err(why)),
         };
         let guard = super::pid(&child);
-        let sent = send_fds(&control, request.listener.as_ref(), &child);
+        let sent = send_fds(&control, request, &child);
         // `_program` must exist until the guard has sent its first line: only then is it certain that the guard was executed.
         match sent.and_then(|()| read_start_report(&control)) {
             Ok(Ok((leader, limited))) => {
@@ -182,6 +182,7 @@ mod tests {
             marker: "A=B".to_owned(),
             stop: StopRequest::default(),
             listener: None,
+            stdin: None,
         };
         let (group, mut child, _) = Guarded::spawn(&request).unwrap().unwrap();
         let mut output = OutputPipe::new(child.stdout.take().unwrap().into()).unwrap();

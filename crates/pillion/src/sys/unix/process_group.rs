@@ -46,8 +46,14 @@ impl ProcessGroup {
     /// Starts the program as the leader of a new group, with pipes for its standard streams. The returned child holds the
     /// read ends of its output.
     pub(super) fn spawn(request: SpawnRequest) -> io::Result<(Self, Child)> {
-        let SpawnRequest { mut command, marker, stop, .. } = request;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let SpawnRequest { mut command, marker, stop, stdin, .. } = request;
+        match stdin {
+            // A background group of the terminal's session must not read it: SIGTTIN stops such a group (tty_ioctl(4), setpgid(2)).
+            // The leader of another session may, and it leads a group as well.
+            Some(stdin) => super::in_new_session(command.stdin(stdin)),
+            None => drop(command.stdin(Stdio::piped()).process_group(0)),
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(&mut command)?;
         let leader = super::pid(&child);
         let watch = platform::ExitWatch::new(leader).inspect_err(|_| {
@@ -203,6 +209,7 @@ mod tests {
             marker,
             stop: StopRequest::default(),
             listener: None,
+            stdin: None,
         })
         .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::super::{
-    super::{Known, platform},
+    super::{Known, SpawnRequest, platform},
     reap,
 };
 use crate::{listener::Listener, status::Exit};
@@ -83,13 +83,14 @@ pub(super) struct ReportReader {
     marker: String,
 }
 
-/// Sends the guard the listener, and the read ends of the sidecar's output, which it drains after our death. One byte carries
-/// them (`SCM_RIGHTS`, unix(7)).
-pub(super) fn send_fds(control: &UnixStream, listener: Option<&Listener>, child: &Child) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, and the read ends of the sidecar's output, which it
+/// drains after our death. One byte carries them (`SCM_RIGHTS`, unix(7)).
+pub(super) fn send_fds(control: &UnixStream, request: &SpawnRequest, child: &Child) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
     let outputs = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
-    let fds: Vec<_> = [listener.map(fd)].into_iter().chain(outputs).flatten().collect();
+    let inputs = [request.listener.as_ref().map(fd), request.stdin.as_ref().map(AsFd::as_fd)];
+    let fds: Vec<_> = inputs.into_iter().chain(outputs).flatten().collect();
     rights.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty())?;
     Ok(())

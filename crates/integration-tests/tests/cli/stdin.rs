@@ -1,0 +1,90 @@
+//! `--stdin`: the lifeline, or the stdin of `pillion run`.
+
+use std::{io::Write as _, process::Stdio};
+
+use integration_tests::{ReportServer, orphans::terminal, run};
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use crate::{
+    streams::{read_until, until_ready},
+    support::{FAKE, PILLION, Pillion, tree},
+};
+
+#[test]
+fn a_line_typed_at_the_terminal_reaches_the_program() {
+    run(async {
+        // No guard can be created where no file can be written.
+        for (limit, guarded) in [("unlimited", true), ("0", false)] {
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let (mut keyboard, theirs) = terminal().unwrap();
+            // setsid(1) makes the pseudoterminal the controlling terminal, as a terminal emulator does.
+            let mut command = Command::new("setsid");
+            command.args(["--ctty", "sh", "-c"]);
+            command.arg(format!(r#"ulimit -f {limit}; exec "$0" "$@""#)).arg(PILLION);
+            let port = reports.port().to_string();
+            let steps = [
+                "listen", "ok", "announce", "read", "report", &port, "read", "read", "term", "out", "end\\n",
+                "exit", "0",
+            ];
+            let options = ["run", "--stdin", "inherit", "--", FAKE];
+            let mut pillion =
+                Pillion::spawn_with(&tree, command, theirs.into(), options.into_iter().chain(steps));
+            let said = until_ready(&mut pillion, "").await;
+            assert_eq!(said.contains("no guard watches"), !guarded, "{said}");
+            keyboard.write_all(b"first\n").unwrap();
+            let reporter = reports.wait_for("read").await;
+            keyboard.write_all(b"second\n").unwrap();
+            let mut text = read_until(pillion.0.stdout.as_mut().unwrap(), "read second\n").await;
+            assert!(text.contains("read first\n"), "{text}");
+            // Ctrl-C reaches pillion alone, which stops the program by its signal.
+            keyboard.write_all(&[3]).unwrap();
+            reporter.wait_death().await;
+            let ended = pillion.end().await;
+            text += &String::from_utf8(ended.stdout).unwrap();
+            assert_eq!((ended.status, text.ends_with("end\n")), (0, true), "{text}\n{}", ended.stderr);
+            tree.assert_dead();
+        }
+    });
+}
+
+#[test]
+fn an_inherited_pipe_is_read_to_its_end() {
+    run(async {
+        let tree = tree();
+        let options = ["run", "--stdin", "inherit", "--", FAKE];
+        let steps = ["read", "eof", "out", "end\\n", "exit", "3"];
+        let mut pillion = Pillion::spawn_with(
+            &tree,
+            Command::new(PILLION),
+            Stdio::piped(),
+            options.into_iter().chain(steps),
+        );
+        let mut stdin = pillion.0.stdin.take().unwrap();
+        stdin.write_all(b"typed\nmore\n").await.unwrap();
+        drop(stdin);
+        assert_eq!(pillion.end().await.stdout, b"read typed\nend\n");
+    });
+}
+
+#[test]
+fn by_default_nothing_that_is_typed_reaches_the_program() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let port = reports.port().to_string();
+        let options = ["run", "--", FAKE];
+        let steps = ["report", &port, "up", "read", "exit", "3"];
+        let mut pillion = Pillion::spawn_with(
+            &tree,
+            Command::new(PILLION),
+            Stdio::piped(),
+            options.into_iter().chain(steps),
+        );
+        let mut stdin = pillion.0.stdin.take().unwrap();
+        stdin.write_all(b"typed\n").await.unwrap();
+        reports.wait_for("up").await;
+        pillion.signal(rustix::process::Signal::INT);
+        // The program reads the end of its lifeline, or the signal kills it first.
+        let ended = pillion.end().await;
+        assert!(!ended.stdout.windows(5).any(|text| text == b"typed"), "{}", ended.stderr);
+    });
+}
