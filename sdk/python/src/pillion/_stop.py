@@ -1,0 +1,112 @@
+"""Rule 3 of the protocol: a signal or the end of stdin asks the sidecar to stop; a deadline ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import stat
+import sys
+import threading
+import time
+from types import FrameType
+
+#: How long clean-up and threads may take after the requests had their time, in seconds.
+CLEAN_UP_TIME = 0.5
+
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform == "win32":
+    _SIGNALS.append(signal.SIGBREAK)
+
+
+class Stop:
+    """The request to stop this process. Create it in the main thread.
+
+    The first cause counts: SIGTERM, SIGINT, or the end of the lifeline. After it the process ends at the latest when
+    `grace` and `CLEAN_UP_TIME` are over, even if a thread of the app still runs. The second signal ends it at once.
+    """
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._requested: asyncio.Event | None = None
+        self._cause: str | None = None
+        self._lock = threading.Lock()
+        # Before the pipe, which would become descriptor 0 if the program was started with a closed stdin.
+        has_lifeline = sys.__stdin__ is not None and is_lifeline(0)
+        # A signal handler may only write to it: a lock or a log message could wait for the interrupted code.
+        self._causes, self._handler_end = os.pipe()
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
+        threading.Thread(target=self._watch, name="pillion-stop", daemon=True).start()
+        if has_lifeline:
+            threading.Thread(target=self._watch_lifeline, name="pillion-lifeline", daemon=True).start()
+
+    def attach(self) -> None:
+        """Lets `wait` and `cause` work in the running event loop."""
+        with self._lock:
+            self._loop, self._requested = asyncio.get_running_loop(), asyncio.Event()
+            if self._cause is not None:
+                self._requested.set()
+
+    @property
+    def cause(self) -> str | None:
+        """Why the sidecar has to stop, or None."""
+        return self._cause
+
+    async def wait(self) -> None:
+        """Returns when the stop is requested."""
+        if self._requested is None:
+            raise RuntimeError("the server does not run")
+        await self._requested.wait()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        # The default action of the system works even if every thread of Python hangs.
+        for other in _SIGNALS:
+            signal.signal(other, signal.SIG_DFL)
+        os.write(self._handler_end, signal.Signals(number).name.encode())
+
+    def _watch(self) -> None:
+        cause = os.read(self._causes, 64).decode()
+        deadline = time.monotonic() + self._grace + CLEAN_UP_TIME
+        with self._lock:
+            self._cause = cause
+            if self._loop is not None and self._requested is not None:
+                # It fails if the loop is closed: the server has ended by itself.
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._requested.set)
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(left)
+        os.write(
+            2,
+            b"pillion: stopped: the grace period is over, and a thread or the clean-up of the app still ran\n",
+        )
+        os._exit(1)
+
+    def _watch_lifeline(self) -> None:
+        read_to_end(0)
+        os.write(self._handler_end, b"the host closed stdin")
+
+
+def is_lifeline(descriptor: int) -> bool:
+    """True for pipes and sockets. A terminal or a file ends for other reasons, and ``/dev/null`` ends at once."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def read_to_end(descriptor: int) -> None:
+    """Reads and ignores all bytes. An error counts as the end."""
+    while True:
+        try:
+            if not os.read(descriptor, 1024):
+                return
+        except BlockingIOError:
+            # Another holder has made the pipe non-blocking.
+            select.select([descriptor], [], [])
+        except OSError:
+            return
