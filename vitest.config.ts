@@ -15,6 +15,14 @@ export default defineConfig({
           testTimeout,
         },
       },
+      {
+        test: {
+          name: "sdk-node",
+          root: "sdk/node",
+          globalSetup: "tests/build.ts",
+          testTimeout,
+        },
+      },
     ],
   },
 });

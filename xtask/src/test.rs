@@ -47,10 +47,11 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("front end: check", npm::npm(&sh, &["run", "check"]))?;
     steps.tests("front end: vitest", Runner::Vitest, npm::npm(&sh, &["test"]))?;
     steps.run("front end: build", npm::npm(&sh, &["run", "build"]))?;
-    steps.run(
-        "hono example: build",
-        npm::npm(&sh, &["run", "build", "--workspace", "examples/hono-backend"]),
-    )?;
+    // Each one builds the SDK first.
+    for example in ["express", "hono"] {
+        let build = ["run", "build", "--workspace", &format!("examples/{example}-backend")];
+        steps.run(&format!("{example} example: build"), npm::npm(&sh, &build))?;
+    }
     let bundle = ["run", "bundle", "--workspace", "crates/tauri-plugin-pillion"];
     steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
     supply_chain(workspace, &sh, steps)?;
@@ -91,8 +92,8 @@ const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level",
 /// The test programs that need the app and a display, or a browser.
 #[rustfmt::skip]
 const END_TO_END: &[&str] = &[
-    "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "proxy",
-    "--test", "single_instance",
+    "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "node_sdk",
+    "--test", "proxy", "--test", "single_instance",
 ];
 
 /// The runner of the Rust tests. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.

@@ -81,11 +81,10 @@ impl Workspace {
     pub(crate) fn hono(&self) -> Result<Hono> {
         let node = output(Command::new("node").args(["--print", "process.execPath"])).context("no node")?;
         self.npm(&["run", "build", "--workspace", "examples/hono-backend"], &[])?;
-        let package = |name: &str| self.root.join("node_modules").join(name);
         Ok(Hono {
             node: node.trim().into(),
             script: self.root.join("examples/hono-backend/dist/index.js"),
-            packages: [package("hono"), package("@hono/node-server")],
+            packages: [self.root.join("node_modules/hono"), self.root.join("sdk/node/dist")],
         })
     }
 

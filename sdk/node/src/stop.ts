@@ -1,0 +1,79 @@
+/** Rule 3 of docs/protocol.md: stops the server on a signal or at the end of stdin. */
+import { fstatSync } from "node:fs";
+import type { Server } from "node:http";
+import { constants } from "node:os";
+import type { Connections } from "./connections.js";
+import { log } from "./listen.js";
+
+const stop = new AbortController();
+
+/** Aborted when the stop is requested. End streams, long polls and WebSockets then: they delay the stop until the grace period is
+ * over, or are cut. */
+export const stopping: AbortSignal = stop.signal;
+
+/** How a sidecar stops. */
+export interface StopPlan {
+  readonly server: Server;
+  readonly connections: Connections;
+  /** How long requests in flight may take after the request to stop, in milliseconds. */
+  readonly graceMs: number;
+  /** Called after the last request. */
+  readonly onStop: (() => unknown) | undefined;
+}
+
+/**
+ * Watches for signals and for the end of stdin. Then closes the listener and the idle connections at once, waits for the requests
+ * in flight within `graceMs`, calls `onStop`, and exits with 0. A second signal, number n, exits with 128 + n at once.
+ *
+ * Returns the function that requests the stop.
+ */
+export function watchForStop(plan: StopPlan): (cause: string) => void {
+  const request = (cause: string) => {
+    if (stopping.aborted) return;
+    log(`stopping: ${cause}`);
+    stop.abort();
+    void drain(plan);
+  };
+  let signalled = false;
+  const signals: NodeJS.Signals[] =
+    process.platform === "win32" ? ["SIGINT", "SIGTERM", "SIGBREAK"] : ["SIGINT", "SIGTERM"];
+  for (const signal of signals) {
+    process.on(signal, () => {
+      if (signalled) process.exit(128 + constants.signals[signal]);
+      signalled = true;
+      request(signal);
+    });
+  }
+  if (isLifeline()) {
+    const ended = () => request("the host closed stdin");
+    process.stdin.on("end", ended).on("close", ended).on("error", ended).resume();
+  }
+  return request;
+}
+
+/** Only a pipe or a socket is a lifeline: a terminal ends for other reasons, and /dev/null ends at once. */
+function isLifeline(): boolean {
+  try {
+    const stdin = fstatSync(0);
+    return stdin.isFIFO() || stdin.isSocket();
+  } catch {
+    return false;
+  }
+}
+
+async function drain({ server, connections, graceMs, onStop }: StopPlan): Promise<void> {
+  setTimeout(() => {
+    const cut = connections.cut();
+    log(`stopped: the grace period of ${graceMs} ms is over, and ${cut} open connections were cut`);
+    process.exit(0);
+  }, graceMs);
+  server.close();
+  await connections.drain();
+  try {
+    await onStop?.();
+  } catch (error) {
+    log(`onStop failed: ${error instanceof Error ? error.stack : error}`);
+  }
+  log("stopped");
+  process.exit(0);
+}
