@@ -15,6 +15,8 @@ pub mod orphans;
 #[cfg(target_os = "linux")]
 mod process_tree;
 #[cfg(target_os = "linux")]
+pub mod python;
+#[cfg(target_os = "linux")]
 mod report_server;
 #[cfg(target_os = "linux")]
 mod test_marker;

@@ -2,46 +2,12 @@
 
 use std::{
     fs,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
-use integration_tests::{ProcessTree, ReportServer, TestMarker, orphans::Scenario, run};
-use tokio::process::{Child, Command};
+use integration_tests::{ReportServer, orphans::Scenario, run};
 
-use crate::support::programs;
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// A `fake-host`. It reports `host` when its sidecar is ready, and waits until it is killed.
-struct FakeHost {
-    tree: ProcessTree,
-    child: Child,
-}
-
-impl FakeHost {
-    async fn ready(reports: &ReportServer, grace: Duration, steps: &str) -> Self {
-        let host = Self::start(reports, grace, steps);
-        reports.wait_for("host").await;
-        host
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
-    fn start(reports: &ReportServer, grace: Duration, steps: &str) -> Self {
-        let programs = programs();
-        let tree = ProcessTree::new(&programs.sidecar);
-        let child = Command::new(&programs.host)
-            .args([grace.as_millis().to_string(), reports.port().to_string()])
-            .args(["ready", "park"])
-            .arg(&programs.sidecar)
-            .args(steps.split_ascii_whitespace())
-            .env(TestMarker::VARIABLE, tree.marker())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { tree, child }
-    }
-}
+use crate::support::{FakeHost, HOUR, fake_sidecar};
 
 #[test]
 fn a_checkpoint_is_finished_after_the_app_was_killed() {
@@ -51,7 +17,7 @@ fn a_checkpoint_is_finished_after_the_app_was_killed() {
         let steps =
             format!("listen ok announce term report {port} checkpoint wait report {port} done exit 0");
         let mut host = FakeHost::ready(&reports, HOUR, &steps).await;
-        host.child.kill().await.unwrap();
+        host.kill().await;
         let mut sidecar = reports.wait_for("checkpoint").await;
         // Only the sidecar and its guard are left: the app is dead and reaped.
         assert_eq!(host.tree.alive().len(), 2, "{:?}", host.tree.alive());
@@ -72,7 +38,7 @@ fn a_checkpoint_without_end_is_killed_at_the_deadline() {
         // The time that passes here is the condition itself: the grace period starts with the app's death, not before.
         tokio::time::sleep(grace).await;
         let killed = Instant::now();
-        host.child.kill().await.unwrap();
+        host.kill().await;
         reports.wait_for("checkpoint").await.wait_death().await;
         let took = killed.elapsed();
         assert!(took >= grace && took < grace + Scenario::LIMIT, "{took:?}");
@@ -90,13 +56,13 @@ fn two_copies_of_the_app_do_not_disturb_each_other() {
         let mut other = FakeHost::ready(&reports, HOUR, &steps).await;
         let mut unharmed = others.wait_for("other").await;
         let died = one.tree.alive();
-        one.child.kill().await.unwrap();
+        one.kill().await;
         let deadline = Instant::now() + Scenario::LIMIT;
         assert!(died.iter().all(|process| process.ends_before(deadline)), "{died:?}");
         assert_eq!(other.tree.alive().len(), 3, "{:?}", other.tree.alive());
         unharmed.resume().await;
         others.wait_for("unharmed").await;
-        other.child.kill().await.unwrap();
+        other.kill().await;
     });
 }
 
@@ -112,7 +78,7 @@ fn a_guard_uses_less_than_a_megabyte() {
         let kilobytes: u32 = share.trim().trim_end_matches(" kB").parse().unwrap();
         eprintln!("a guard has a proportional set size of {kilobytes} kB");
         assert!((1..1024).contains(&kilobytes), "{kilobytes} kB");
-        host.child.kill().await.unwrap();
+        host.kill().await;
     });
 }
 
@@ -126,12 +92,12 @@ fn a_process_that_is_orphaned_during_the_stop_is_asked_to_stop_too() {
             "subreaper daemon report {port} up term report {port} bye wait exit 0 ; \
              listen ok report {port} up announce term exit 0"
         );
-        let mut host = FakeHost::start(&reports, HOUR, &steps);
+        let mut host = FakeHost::start(&reports, HOUR, None, &fake_sidecar(&steps));
         let mut all = Vec::new();
         while all.len() < 3 {
             all.push(reports.next().await);
         }
-        host.child.kill().await.unwrap();
+        host.kill().await;
         let mut daemon = reports.wait_for("bye").await;
         assert_eq!(host.tree.sidecars().len(), 1, "{:?}", host.tree.sidecars());
         daemon.resume().await;

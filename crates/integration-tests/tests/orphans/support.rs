@@ -1,10 +1,19 @@
-//! Runs scenarios in parallel.
+//! Apps to kill: single ones with a sidecar of the test's choice, and scenarios, which run in parallel.
+
+use std::{process::Stdio, time::Duration};
 
 use integration_tests::{
+    ProcessTree, ReportServer, TestMarker,
     orphans::{Programs, Scenario},
     run,
 };
-use tokio::task::JoinSet;
+use tokio::{
+    process::{Child, Command},
+    task::JoinSet,
+};
+
+/// A grace period that never expires during a test.
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) fn programs() -> Programs {
     Programs::built().unwrap()
@@ -33,4 +42,63 @@ pub(crate) fn assert_no_survivors(scenarios: impl IntoIterator<Item = Scenario>)
         }
         assert!(failures.is_empty(), "{}", failures.join("\n"));
     });
+}
+
+/// A `fake-host`. It reports `host` when its sidecar is ready, and waits until it is killed.
+pub(crate) struct FakeHost {
+    pub(crate) tree: ProcessTree,
+    child: Child,
+}
+
+impl FakeHost {
+    /// Starts it with a `fake-sidecar` that runs these steps, and waits until the sidecar is ready.
+    pub(crate) async fn ready(reports: &ReportServer, grace: Duration, steps: &str) -> Self {
+        Self::ready_with(reports, grace, None, &fake_sidecar(steps)).await
+    }
+
+    /// Starts it with this stop request (see `fake-host`) and this program as its sidecar, and waits until the sidecar is ready.
+    pub(crate) async fn ready_with(
+        reports: &ReportServer,
+        grace: Duration,
+        stop: Option<&str>,
+        program: &[String],
+    ) -> Self {
+        let host = Self::start(reports, grace, stop, program);
+        reports.wait_for("host").await;
+        host
+    }
+
+    /// As [`ready_with`](Self::ready_with), without the wait.
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    pub(crate) fn start(
+        reports: &ReportServer,
+        grace: Duration,
+        stop: Option<&str>,
+        program: &[String],
+    ) -> Self {
+        let programs = programs();
+        let tree = ProcessTree::new(&programs.sidecar);
+        let mut host = Command::new(&programs.host);
+        host.args([grace.as_millis().to_string(), reports.port().to_string()])
+            .args(["ready", "park"])
+            .args(program)
+            .env(TestMarker::VARIABLE, tree.marker())
+            .env("FAKE", &programs.sidecar)
+            .stdin(Stdio::null());
+        if let Some(stop) = stop {
+            host.env("FAKE_HOST_STOP", stop);
+        }
+        Self { tree, child: host.spawn().unwrap() }
+    }
+
+    /// Kills it, and reaps it.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// `fake-sidecar` with these steps, separated by spaces.
+pub(crate) fn fake_sidecar(steps: &str) -> Vec<String> {
+    let program = programs().sidecar.into_os_string().into_string().unwrap();
+    [program].into_iter().chain(steps.split_ascii_whitespace().map(str::to_owned)).collect()
 }

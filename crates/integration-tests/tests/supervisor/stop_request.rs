@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use integration_tests::{ProcessTree, ReportServer, run};
+use integration_tests::{
+    ProcessTree, ReportServer,
+    python::{ON_KEYBOARD_INTERRUPT, ON_QUIT, stoppable_server},
+    run,
+};
 use pillion::{Exit, Program, StopOutcome, StopRequest, StopScope, StopSignal, Supervisor};
 
 use crate::support::tree;
@@ -13,38 +17,8 @@ const CODE_7: Exit = Exit::with_code(7);
 
 /// A server in Python that ignores SIGTERM. The code `stops` lets it exit with 7.
 fn server(tree: &ProcessTree, stops: &str) -> Program {
-    const SERVER: &str = r#"
-import os, signal, sys, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_): pass
-    def answer(self, status):
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-    def do_GET(self): self.answer(200)
-    def do_POST(self):
-        if self.path == "/shutdown":
-            self.answer(202)
-            os._exit(7)
-        self.answer(404)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-print(f"BACKEND_PORT:{server.server_address[1]}", flush=True)
-"#;
-    tree.program("python3").args(["-c", &format!("{SERVER}{stops}")])
+    tree.program("python3").args(["-c", &stoppable_server("os._exit(7)", stops)])
 }
-
-const ON_SIGINT: &str = "
-try: signal.pause()
-except KeyboardInterrupt: os._exit(7)";
-const NEVER: &str = "
-while True: signal.pause()";
-const ON_QUIT: &str = "
-for line in sys.stdin:
-    if line == 'quit\\n': os._exit(7)
-while True: signal.pause()";
 
 async fn outcome(program: Program, tree: &ProcessTree) -> StopOutcome {
     let (supervisor, _) = Supervisor::start(tree.spec(program).grace(Duration::MAX));
@@ -132,7 +106,8 @@ fn a_server_in_a_pipeline_keeps_its_reader_until_it_has_stopped() {
 fn the_signal_is_declared() {
     run(async {
         let tree = tree();
-        let program = server(&tree, ON_SIGINT).stop(StopRequest::default().signal(StopSignal::Int));
+        let program =
+            server(&tree, ON_KEYBOARD_INTERRUPT).stop(StopRequest::default().signal(StopSignal::Int));
         assert_eq!(outcome(program, &tree).await, StopOutcome::Graceful(CODE_7));
     });
 }
@@ -170,8 +145,7 @@ fn a_line_on_stdin_asks_instead_of_a_signal() {
 fn an_http_request_asks_instead_of_a_signal() {
     run(async {
         let tree = tree();
-        let program =
-            server(&tree, NEVER).stop(StopRequest::default().http("POST /shutdown".parse().unwrap()));
+        let program = server(&tree, "").stop(StopRequest::default().http("POST /shutdown".parse().unwrap()));
         assert_eq!(outcome(program, &tree).await, StopOutcome::Graceful(CODE_7));
     });
 }
@@ -182,7 +156,7 @@ fn a_server_that_refuses_the_http_request_is_signalled() {
         let tree = tree();
         let request = StopRequest::default().http("POST /unknown".parse().unwrap()).signal(StopSignal::Int);
         assert_eq!(
-            outcome(server(&tree, ON_SIGINT).stop(request), &tree).await,
+            outcome(server(&tree, ON_KEYBOARD_INTERRUPT).stop(request), &tree).await,
             StopOutcome::Graceful(CODE_7)
         );
     });
