@@ -6,6 +6,9 @@ mod child_environment;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod macos;
+#[cfg(target_os = "linux")]
+#[expect(unreachable_pub, reason = "it is public in this package's library")]
+mod proc_stat;
 #[cfg(not(target_os = "linux"))]
 #[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod processes;
@@ -96,7 +99,7 @@ impl fmt::Display for Pid {
 /// The self-pipe by which the SIGCHLD handler wakes the main loop: the read end, then the write end.
 static CHILD_EXIT_PIPE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
-/// What [`detach`] leads to.
+/// The result of [`detach`].
 pub(crate) struct Detached {
     /// Whether a listener arrived.
     pub(crate) listener: bool,
@@ -110,7 +113,7 @@ pub(crate) struct Detached {
 /// Detaches the guard from everything that could end it together with the app, and closes inherited descriptors. Receives
 /// the read ends of the sidecar's output, and the listener and the sidecar's stdin if they are set.
 pub(crate) fn detach(listener: bool, stdin: bool) -> Detached {
-    // SAFETY: the environment is writable and used by nobody else, as this process has one thread that holds no reference to
+    // SAFETY: the environment is writable, and no other code uses it: this process has one thread, which holds no reference to
     // it. The other calls touch no memory, except `pipe`, which fills the two integers of its argument. The handler calls
     // only write(2), which is async-signal-safe (signal-safety(7)).
     unsafe {
@@ -234,7 +237,7 @@ impl Outputs {
         self.0.retain(set_nonblocking);
     }
 
-    /// Reads and discards what is there, in bounded memory and at most so much that the caller stays responsive.
+    /// Discards at most 16 KiB from each pipe, so that the caller stays responsive.
     fn discard(&mut self) {
         let mut bytes = [0; 16 * 1024];
         self.0.retain(|pipe| {

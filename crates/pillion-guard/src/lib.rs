@@ -8,6 +8,10 @@
 #[expect(unsafe_code, reason = "std cannot list processes other than its children")]
 pub mod processes;
 
+#[cfg(target_os = "linux")]
+#[path = "../program/sys/proc_stat.rs"]
+pub mod proc_stat;
+
 // Plain parsing, compiled here so that its tests run on every system.
 #[cfg(all(test, not(target_os = "macos")))]
 #[path = "../program/sys/procargs.rs"]

@@ -104,3 +104,26 @@ fn a_process_that_is_orphaned_during_the_stop_is_asked_to_stop_too() {
         daemon.wait_death().await;
     });
 }
+
+/// The kernel cuts the name of a process after 15 bytes, which may be in the middle of a character (`PR_SET_NAME(2const)`).
+#[test]
+fn a_daemon_whose_name_is_not_utf_8_is_asked_to_stop_too() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let daemons = ReportServer::new().await;
+        let daemon = "import os, socket, sys
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+open('/proc/self/comm', 'wb').write(b'caf\\xc3')
+test = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+test.sendall(b'up\\n')
+test.recv(1)";
+        let script = r#"python3 -c "$1" "$0"; exec "$FAKE" listen ok announce term exit 0"#;
+        let program = ["sh", "-c", script, &daemons.port().to_string(), daemon].map(str::to_owned);
+        let mut host = FakeHost::ready_with(&reports, HOUR, None, &program).await;
+        let daemon = daemons.wait_for("up").await;
+        host.kill().await;
+        daemon.wait_death().await;
+    });
+}

@@ -6,7 +6,7 @@ use std::{
     fs, ptr,
 };
 
-use super::{Descendant, Pid, SIGKILL};
+use super::{Descendant, Pid, SIGKILL, proc_stat::ProcStat};
 
 unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
@@ -96,7 +96,7 @@ impl Descendants {
         if !self.proc_is_ours {
             return Some(Descendant { pid: child, group: child, start_time: 0 });
         }
-        Stat::read(child.0).map(Descendant::from)
+        ProcStat::read(child.0).map(Descendant::from)
     }
 
     /// Lists our children that live or were not reaped yet.
@@ -104,7 +104,8 @@ impl Descendants {
         if !self.proc_is_ours {
             return children_without_proc(leader, leader_is_child);
         }
-        let stats = children("thread-self").unwrap_or_else(all_processes).into_iter().filter_map(Stat::read);
+        let stats =
+            children("thread-self").unwrap_or_else(all_processes).into_iter().filter_map(ProcStat::read);
         stats.filter(|stat| stat.parent == self.own).map(Descendant::from).collect()
     }
 
@@ -113,8 +114,8 @@ impl Descendants {
         if !self.proc_is_ours {
             return self.list(leader, leader_is_child);
         }
-        let mut others: Vec<_> = all_processes().into_iter().filter_map(Stat::read).collect();
-        let mut found: Vec<Stat> = Vec::new();
+        let mut others: Vec<_> = all_processes().into_iter().filter_map(ProcStat::read).collect();
+        let mut found: Vec<ProcStat> = Vec::new();
         let mut parents = vec![self.own];
         while !parents.is_empty() {
             let children: Vec<_> = others.extract_if(.., |it| parents.contains(&it.parent)).collect();
@@ -138,7 +139,9 @@ impl Descendants {
             let children: Vec<_> =
                 threads.filter_map(|thread| children(&format!("{parent}/task/{thread}"))).flatten().collect();
             parents.extend(&children);
-            found.extend(children.into_iter().filter_map(Stat::read).filter(|stat| stat.session != self.own));
+            found.extend(
+                children.into_iter().filter_map(ProcStat::read).filter(|stat| stat.session != self.own),
+            );
         }
         self.remembered.retain(|old| found.iter().any(|it| (it.pid, it.start_time) == *old));
         found.retain(|it| !self.remembered.contains(&(it.pid, it.start_time)));
@@ -206,30 +209,8 @@ fn is_child(pid: c_int) -> bool {
     unsafe { waitid(P_PID, pid.cast_unsigned(), (&raw mut info).cast(), WEXITED | WNOHANG | WNOWAIT) == 0 }
 }
 
-/// Parts of `/proc/PID/stat`.
-struct Stat {
-    pid: c_int,
-    parent: c_int,
-    group: c_int,
-    session: c_int,
-    start_time: u64,
-}
-
-impl Stat {
-    fn read(pid: c_int) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // State, parent and group (proc_pid_stat(5)) follow a name that may hold any bytes.
-        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(1);
-        let parent = fields.next()?.parse().ok()?;
-        let group = fields.next()?.parse().ok()?;
-        let session = fields.next()?.parse().ok()?;
-        let start_time = fields.nth(15)?.parse().ok()?;
-        Some(Self { pid, parent, group, session, start_time })
-    }
-}
-
-impl From<Stat> for Descendant {
-    fn from(stat: Stat) -> Self {
+impl From<ProcStat> for Descendant {
+    fn from(stat: ProcStat) -> Self {
         Self { pid: Pid(stat.pid), group: Pid(stat.group), start_time: stat.start_time }
     }
 }
@@ -263,7 +244,7 @@ pub(crate) fn kill(process: &Descendant, signal: c_int) {
     // SAFETY: pidfd_open(2) touches no memory. Its number is the same on every architecture that Rust supports.
     let pidfd = unsafe { syscall(SYS_PIDFD_OPEN, pid, 0) };
     // The start time is read while the pidfd is open: both then belong to the same process.
-    if Stat::read(pid).is_some_and(|now| now.start_time == process.start_time) {
+    if ProcStat::read(pid).is_some_and(|now| now.start_time == process.start_time) {
         if let Ok(fd) = c_int::try_from(pidfd)
             && fd >= 0
         {

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pillion_guard::proc_stat::ProcStat;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, SealFlags},
@@ -265,10 +266,10 @@ fn open_if_marked(pid: Pid, marker: &str) -> Option<OwnedFd> {
 /// A pidfd of this process if it is alive, and in the session or remembered.
 fn open_if_known(pid: Pid, known: &Known) -> Option<OwnedFd> {
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    let Stat { pid, state, session, start_time, .. } = Stat::read(pid)?;
-    let is_known = known.session.is_some_and(|known| known.as_raw_nonzero().get() == session)
-        || known.remembered.contains(&(pid, start_time));
-    (is_known && !matches!(state, 'Z' | 'X')).then_some(pidfd)
+    let stat = ProcStat::read(pid.as_raw_nonzero().get())?;
+    let is_known = known.session.is_some_and(|known| known.as_raw_nonzero().get() == stat.session)
+        || known.remembered.contains(&(stat.pid, stat.start_time));
+    (is_known && is_alive(&stat)).then_some(pidfd)
 }
 
 fn pids() -> impl Iterator<Item = Pid> {
@@ -289,53 +290,12 @@ async fn wait_readable(pidfd: &AsyncFd<OwnedFd>) {
     let _ = pidfd.readable().await;
 }
 
+fn is_alive(stat: &ProcStat) -> bool {
+    !matches!(stat.state, 'Z' | 'X')
+}
+
 fn is_live_member(pid: Pid, group: Pid) -> bool {
     // Not readable: it has exited, or it belongs to another user under hidepid.
-    Stat::read(pid)
-        .is_some_and(|stat| stat.group == group.as_raw_nonzero().get() && !matches!(stat.state, 'Z' | 'X'))
-}
-
-/// Parts of `/proc/PID/stat` (`proc_pid_stat(5)`).
-#[derive(Debug, PartialEq)]
-struct Stat {
-    pid: i32,
-    state: char,
-    parent: i32,
-    group: i32,
-    session: i32,
-    start_time: u64,
-}
-
-impl Stat {
-    fn read(pid: Pid) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
-    }
-
-    /// The name in parentheses before the fields may hold any bytes, parentheses included.
-    fn parse(stat: &str) -> Option<Self> {
-        let (head, rest) = stat.rsplit_once(')')?;
-        let pid = head.split_once(' ')?.0.parse().ok()?;
-        let mut fields = rest.split_ascii_whitespace();
-        let state = fields.next()?.chars().next()?;
-        let parent = fields.next()?.parse().ok()?;
-        let group = fields.next()?.parse().ok()?;
-        let session = fields.next()?.parse().ok()?;
-        let start_time = fields.nth(15)?.parse().ok()?;
-        Some(Self { pid, state, parent, group, session, start_time })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_name_cannot_forge_the_fields_after_it() {
-        let fields = "1 7 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9";
-        let stat = |name: &str, state: &str| Stat::parse(&format!("7 {name} {state} {fields}")).unwrap();
-        let expected = |state| Stat { pid: 7, state, parent: 1, group: 7, session: 9, start_time: 4242 };
-        assert_eq!(stat("(cat)", "S"), expected('S'));
-        assert_eq!(stat("(a) Z 1 9 (b))", "R"), expected('R'));
-        assert_eq!(Stat::parse("7 (cat"), None);
-    }
+    ProcStat::read(pid.as_raw_nonzero().get())
+        .is_some_and(|stat| stat.group == group.as_raw_nonzero().get() && is_alive(&stat))
 }

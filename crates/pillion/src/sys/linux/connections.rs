@@ -1,4 +1,4 @@
-//! The TCP connections that a server has accepted, as the kernel describes them over netlink (sock_diag(7), `linux/inet_diag.h`),
+//! The TCP connections that a server has accepted, as the kernel describes them over netlink (`sock_diag(7)`, `linux/inet_diag.h`),
 //! and whether the server owes a response on them.
 //!
 //! The kernel knows bytes, not requests. A server owes a response on a connection if it has read all that the client has sent,

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use pillion_guard::proc_stat::ProcStat;
 use rustix::process::Pid;
 
 use super::{
@@ -67,7 +68,8 @@ impl RunProcesses {
             return Activity::default();
         }
         let members = self.members();
-        let processes: Vec<_> = members.iter().filter_map(|pid| Some((*pid, Process::read(*pid)?))).collect();
+        let processes: Vec<_> =
+            members.iter().filter_map(|pid| Some((*pid, ProcStat::read(*pid)?))).collect();
         // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
         let ticks: u64 = processes.iter().map(|(_, process)| process.ticks).sum();
         let cpu_time = (!processes.is_empty()).then(|| Duration::from_millis(ticks * 10));
@@ -76,7 +78,7 @@ impl RunProcesses {
             return Activity { cpu_time, ..Activity::default() };
         }
         // A stopped process holds its connections, but does not work on them.
-        let running = processes.iter().filter(|(_, process)| !process.stopped).map(|(pid, _)| *pid);
+        let running = processes.iter().filter(|(_, process)| process.state != 'T').map(|(pid, _)| *pid);
         let held = Held::by(connections.iter().map(|connection| connection.inode), running);
         let of_clients = connections.iter().filter(|connection| {
             // A process of another user, as a setuid program, hides its descriptors.
@@ -139,7 +141,7 @@ impl RunProcesses {
 pub(crate) struct Workers(Vec<(i32, super::ExitWatch)>);
 
 impl Workers {
-    /// Waits until one of them has ended, and returns its process id; waits for ever if there is none. Cancel safe.
+    /// Waits until one of them has ended, and returns its process id; waits for ever if the list is empty. Cancel safe.
     pub(crate) async fn ended(&self) -> u32 {
         future::poll_fn(|context| {
             let ended = self.0.iter().find(|(_, exit)| exit.poll_changed(context).is_ready());
@@ -176,42 +178,11 @@ fn children_are_listed() -> bool {
     *LISTED.get_or_init(|| Path::new("/proc/thread-self/children").exists())
 }
 
-/// What `/proc/PID/stat` says of a process (`proc_pid_stat(5)`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    parent: i32,
-    group: i32,
-    /// Stopped by a signal such as SIGSTOP; not one that a debugger holds.
-    stopped: bool,
-    /// `utime`, `stime`, `cutime` and `cstime` together, of the process and of the children that it has reaped.
-    ticks: u64,
-}
-
-impl Process {
-    fn read(pid: i32) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        Self::parse(&String::from_utf8_lossy(&stat))
-    }
-
-    fn parse(stat: &str) -> Option<Self> {
-        // The name in parentheses may hold anything, parentheses included.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let number = |at: usize| fields.get(at)?.parse::<i64>().ok();
-        let ticks = (11..=14).map(number).sum::<Option<i64>>()?;
-        Some(Self {
-            ticks: u64::try_from(ticks).ok()?,
-            parent: i32::try_from(number(1)?).ok()?,
-            group: i32::try_from(number(2)?).ok()?,
-            stopped: fields.first() == Some(&"T"),
-        })
-    }
-}
-
-fn process_table() -> HashMap<i32, Process> {
+fn process_table() -> HashMap<i32, ProcStat> {
     super::pids()
         .filter_map(|pid| {
             let pid = pid.as_raw_nonzero().get();
-            Some((pid, Process::read(pid)?))
+            Some((pid, ProcStat::read(pid)?))
         })
         .collect()
 }
@@ -271,17 +242,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_process_name_cannot_forge_the_fields_behind_it() {
-        let stat = "7 (a) S 1 9 (b)) R 2 42 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5";
-        let expected = Process { parent: 2, group: 42, stopped: false, ticks: 100 };
-        assert_eq!(Process::parse(stat), Some(expected));
-        assert!(Process::parse(&stat.replace(" R ", " T ")).unwrap().stopped);
-        assert_eq!(Process::parse("7 (cat"), None);
-        assert_eq!(Process::parse("7 (cat) S 1"), None);
-    }
-
-    /// A shell of its own group that holds `inherited` listeners or none, and has a child that holds what it holds.
+    /// A shell that leads its own process group and runs `script`, which must write a line.
     fn run(script: &str) -> (std::process::Child, RunProcesses) {
         #[expect(clippy::disallowed_methods, reason = "the test owns the child and reaps it")]
         let mut child = Command::new("sh")
@@ -317,7 +278,7 @@ mod tests {
         let members = run.members();
         assert!(members.len() >= 2, "{members:?}");
         let leader = run.leader.as_raw_nonzero().get();
-        assert!(members.iter().all(|pid| Process::read(*pid).unwrap().group == leader), "{members:?}");
+        assert!(members.iter().all(|pid| ProcStat::read(*pid).unwrap().group == leader), "{members:?}");
         let mut listed = HashSet::from([leader]);
         add_descendants(leader, &mut listed, children);
         assert!(!children_are_listed() || listed == members, "{listed:?} {members:?}");
