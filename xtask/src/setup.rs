@@ -11,7 +11,7 @@ use crate::workspace::on_path;
 /// A program or library that the machine must have.
 struct Requirement {
     why: &'static str,
-    probe: Probe,
+    presence: Presence,
     /// The package names for apt, dnf and pacman. Where the name differs between releases, dnf gets a file or a
     /// capability instead.
     apt: &'static str,
@@ -19,7 +19,7 @@ struct Requirement {
     pacman: &'static str,
 }
 
-enum Probe {
+enum Presence {
     /// A program on the `PATH`.
     Program(&'static str),
     /// A library that pkg-config finds.
@@ -42,50 +42,50 @@ pub(crate) enum Purpose {
 
 const COMPILER: Requirement = Requirement {
     why: "links Rust programs",
-    probe: Probe::Program("cc"),
+    presence: Presence::Program("cc"),
     apt: "build-essential",
     dnf: "gcc",
     pacman: "base-devel",
 };
 const PKG_CONFIG: Requirement = Requirement {
     why: "finds the libraries of the webview",
-    probe: Probe::Program("pkg-config"),
+    presence: Presence::Program("pkg-config"),
     apt: "pkg-config",
     dnf: "/usr/bin/pkg-config",
     pacman: "pkgconf",
 };
 const WEBVIEW: Requirement = Requirement {
     why: "the webview of the app's window",
-    probe: Probe::Library("webkit2gtk-4.1"),
+    presence: Presence::Library("webkit2gtk-4.1"),
     apt: "libwebkit2gtk-4.1-dev",
     dnf: "pkgconfig(webkit2gtk-4.1)",
     pacman: "webkit2gtk-4.1",
 };
 const XVFB: Requirement = Requirement {
     why: "the virtual display for the app's window",
-    probe: Probe::Program("Xvfb"),
+    presence: Presence::Program("Xvfb"),
     apt: "xvfb",
     dnf: "/usr/bin/Xvfb",
     pacman: "xorg-server-xvfb",
 };
 const DRIVER: Requirement = Requirement {
     why: "controls the webview in tests (WebDriver)",
-    probe: Probe::Program("WebKitWebDriver"),
+    presence: Presence::Program("WebKitWebDriver"),
     apt: "webkit2gtk-driver",
     dnf: "/usr/bin/WebKitWebDriver",
     pacman: "webkitgtk-6.0",
 };
-// Probe for the driver only: it finds Chrome as well, and Chromium's program has several names.
+// Looks for the driver only: it finds Chrome as well, and Chromium's program has several names.
 const CHROMIUM: Requirement = Requirement {
     why: "controls the browser that shows an attacker's pages",
-    probe: Probe::Program("chromedriver"),
+    presence: Presence::Program("chromedriver"),
     apt: "chromium-driver",
     dnf: "chromedriver chromium",
     pacman: "chromium",
 };
 const BUS: Requirement = Requirement {
     why: "the session bus through which a second launch finds the first",
-    probe: Probe::Program("dbus-daemon"),
+    presence: Presence::Program("dbus-daemon"),
     apt: "dbus",
     dnf: "/usr/bin/dbus-daemon",
     pacman: "dbus",
@@ -93,35 +93,35 @@ const BUS: Requirement = Requirement {
 
 const WINE: Requirement = Requirement {
     why: "runs Windows programs",
-    probe: Probe::Program("wine"),
+    presence: Presence::Program("wine"),
     apt: "wine64 wine",
     dnf: "wine-core",
     pacman: "wine",
 };
 const MINGW: Requirement = Requirement {
     why: "links Windows programs",
-    probe: Probe::Program("x86_64-w64-mingw32-gcc"),
+    presence: Presence::Program("x86_64-w64-mingw32-gcc"),
     apt: "mingw-w64",
     dnf: "mingw64-gcc",
     pacman: "mingw-w64-gcc",
 };
 const DEBIAN_RUSTC: Requirement = Requirement {
     why: "a Rust compiler whose library source is also packaged",
-    probe: Probe::File("/usr/bin/rustc"),
+    presence: Presence::File("/usr/bin/rustc"),
     apt: "rustc-web",
     dnf: "rust",
     pacman: "rust",
 };
 const DEBIAN_CARGO: Requirement = Requirement {
     why: "the Cargo of that compiler",
-    probe: Probe::File("/usr/bin/cargo"),
+    presence: Presence::File("/usr/bin/cargo"),
     apt: "cargo-web",
     dnf: "cargo",
     pacman: "rust",
 };
 const LIBRARY_SOURCE: Requirement = Requirement {
     why: "the source of the standard library, to build it for Windows",
-    probe: Probe::File("/usr/lib/rustlib/src/rust/library/Cargo.lock"),
+    presence: Presence::File("/usr/lib/rustlib/src/rust/library/Cargo.lock"),
     apt: "rust-web-src",
     dnf: "rust-src",
     pacman: "rust-src",
@@ -179,10 +179,10 @@ fn requirements(purpose: Purpose) -> Vec<Requirement> {
 
 impl Requirement {
     fn is_met(&self) -> bool {
-        match self.probe {
-            Probe::Program(name) => on_path(name).is_some(),
-            Probe::File(path) => Path::new(path).is_file(),
-            Probe::Library(name) => Shell::new()
+        match self.presence {
+            Presence::Program(name) => on_path(name).is_some(),
+            Presence::File(path) => Path::new(path).is_file(),
+            Presence::Library(name) => Shell::new()
                 .is_ok_and(|sh| cmd!(sh, "pkg-config --exists {name}").quiet().ignore_stderr().run().is_ok()),
         }
     }

@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import { BackendError } from "../src/lib/api";
 import {
   awaitsHealth,
+  type BackendEvent,
   type BackendView,
   type ConnectionState,
-  type Event,
   initial,
   reduce,
 } from "../src/lib/connection-state";
@@ -24,12 +24,12 @@ const up = ready();
 const connected = [up, healthy(up)] as const;
 const failed = statusEvent("failed", { failure });
 
-function after(...events: Event[]): BackendView {
+function after(...events: BackendEvent[]): BackendView {
   return events.reduce(reduce, initial);
 }
 
 /** The connection after each of these events, which follow an established connection. */
-function connections(...events: Event[]): ConnectionState[] {
+function connections(...events: BackendEvent[]): ConnectionState[] {
   return events.map((_, index) => after(...connected, ...events.slice(0, index + 1)).connection);
 }
 

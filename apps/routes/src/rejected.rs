@@ -21,7 +21,7 @@ use tokio::task;
 /// The size of the chunks of tauri-plugin-pillion.
 const CHUNK: usize = 1024 * 1024;
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+type BoxedResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Sends the body of a response to a channel as it arrives; an empty message is its end.
 #[tauri::command]
@@ -33,7 +33,7 @@ pub(crate) async fn push(
     push_all(&app, &path, &channel).await.map_err(|error| error.to_string())
 }
 
-async fn push_all(app: &AppHandle, path: &str, channel: &Channel<InvokeResponseBody>) -> Outcome<()> {
+async fn push_all(app: &AppHandle, path: &str, channel: &Channel<InvokeResponseBody>) -> BoxedResult<()> {
     let mut body = send(app, path).await?.into_body();
     while let Some(frame) = body.frame().await {
         let mut chunk = frame?.into_data().map(Vec::from).unwrap_or_default();
@@ -70,11 +70,11 @@ pub(crate) fn whole(
     });
 }
 
-async fn collect(app: &AppHandle, path: &str) -> Outcome<Bytes> {
+async fn collect(app: &AppHandle, path: &str) -> BoxedResult<Bytes> {
     Ok(send(app, path).await?.into_body().collect().await?.to_bytes())
 }
 
-async fn send(app: &AppHandle, path: &str) -> Outcome<Response<Incoming>> {
+async fn send(app: &AppHandle, path: &str) -> BoxedResult<Response<Incoming>> {
     let sidecar = app.pillion().sidecar("socket").map_err(|failure| failure.message)?;
     let access = sidecar.access().await.map_err(|failure| failure.message)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(access.connect().await?)).await?;

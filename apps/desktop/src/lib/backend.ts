@@ -1,5 +1,5 @@
 import { type BackendClient, BackendError } from "./api";
-import { awaitsHealth, type BackendView, type Event, initial, reduce } from "./connection-state";
+import { awaitsHealth, type BackendEvent, type BackendView, initial, reduce } from "./connection-state";
 import { type Host, SidecarError, type Status } from "./tauri";
 
 /** The interval between two health checks of a ready backend, in milliseconds. */
@@ -110,7 +110,7 @@ export class Backend {
     return status?.state === "ready" ? status : null;
   }
 
-  async #probe(checked: Status): Promise<Event> {
+  async #probe(checked: Status): Promise<BackendEvent> {
     this.#lastCheck = performance.now();
     try {
       const health = await this.#client.healthCheck();
@@ -127,7 +127,7 @@ export class Backend {
     this.#dispatch({ type: "failed", error, failure: error instanceof SidecarError ? error.failure : null });
   }
 
-  #dispatch(event: Event): void {
+  #dispatch(event: BackendEvent): void {
     const before = this.#view;
     this.#view = reduce(before, event);
     if (this.#view === before) return;

@@ -37,7 +37,7 @@ export interface BackendView {
   status: Status | null;
 }
 
-export type Event =
+export type BackendEvent =
   | { type: "status"; status: Status }
   /** A health check succeeded; `checked` is the status at its start. */
   | { type: "healthy"; checked: Status; response: HealthResponse }
@@ -49,7 +49,7 @@ export type Event =
 
 export const initial: BackendView = { connection: connecting("watching"), status: null };
 
-export function reduce(view: BackendView, event: Event): BackendView {
+export function reduce(view: BackendView, event: BackendEvent): BackendView {
   const { connection, status } = view;
   switch (event.type) {
     case "status":

@@ -2,7 +2,7 @@
 
 use integration_tests::run;
 
-use crate::support::{Ended, Pillion, expire, tree};
+use crate::support::{FinishedPillion, Pillion, expire, tree};
 
 #[test]
 fn an_invalid_command_line_is_status_2_with_help() {
@@ -58,7 +58,8 @@ fn a_health_path_is_requested_or_rejected_at_once() {
         for path in ["/a{b}", "/a|b", "/a\\b", "/<>", "/\"", "/%", "/a?b=c", "//"] {
             let tree = tree();
             let options = format!("--health {path}");
-            let fits = |ended: &Ended| ended.status == 2 || ended.stderr.contains("it answered 500");
+            let fits =
+                |ended: &FinishedPillion| ended.status == 2 || ended.stderr.contains("it answered 500");
             expire(&tree, &options, "listen 500 announce park", fits).await;
         }
     });

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     streams::until_ready,
-    support::{Ended, Pillion, tree},
+    support::{FinishedPillion, Pillion, tree},
 };
 
 fn parse(text: &str) -> Vec<Value> {
@@ -19,7 +19,7 @@ fn states(events: &[Value]) -> Vec<&Value> {
 }
 
 /// Runs a sidecar. It takes the steps of `after` when the test has read that it is ready.
-async fn events(options: &str, before: &str, after: &str) -> (Vec<Value>, Ended) {
+async fn events(options: &str, before: &str, after: &str) -> (Vec<Value>, FinishedPillion) {
     let (tree, reports) = (tree(), ReportServer::new().await);
     let steps = format!("listen ok {before} announce report {} up wait {after}", reports.port());
     let mut pillion = Pillion::run(&tree, &format!("--json {options}"), &steps);

@@ -2,7 +2,7 @@
 
 use integration_tests::{ReportServer, run};
 
-use crate::support::{Ended, PILLION, Pillion, expire, tree};
+use crate::support::{FinishedPillion, PILLION, Pillion, expire, tree};
 
 #[test]
 fn the_exit_status_is_that_of_the_program() {
@@ -57,7 +57,7 @@ fn a_program_that_never_becomes_ready_is_125_with_the_reason() {
 fn a_program_with_an_unhealthy_answer_is_125_with_the_reason() {
     run(async {
         let tree = tree();
-        let fits = |ended: &Ended| ended.status == 125 && ended.stderr.contains("it answered 500");
+        let fits = |ended: &FinishedPillion| ended.status == 125 && ended.stderr.contains("it answered 500");
         expire(&tree, "", "listen 500 announce park", fits).await;
         tree.assert_dead();
     });

@@ -27,7 +27,7 @@ fn words<'a>(options: &'a str, steps: &'a str) -> impl Iterator<Item = &'a str> 
 pub(crate) struct Pillion(pub(crate) Child);
 
 /// Its result.
-pub(crate) struct Ended {
+pub(crate) struct FinishedPillion {
     pub(crate) status: i32,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
@@ -88,7 +88,7 @@ impl Pillion {
     }
 
     /// Reads both streams to their ends, and waits for the exit.
-    pub(crate) async fn end(mut self) -> Ended {
+    pub(crate) async fn end(mut self) -> FinishedPillion {
         let mut stderr = self.0.stderr.take().unwrap();
         let mut stdout = self.0.stdout.take();
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -100,13 +100,18 @@ impl Pillion {
         let ((), read_err) = tokio::join!(read_out, stderr.read_to_end(&mut err));
         read_err.unwrap();
         let status = self.0.wait().await.unwrap().code().expect("no signal killed pillion itself");
-        Ended { status, stdout: out, stderr: String::from_utf8(err).unwrap() }
+        FinishedPillion { status, stdout: out, stderr: String::from_utf8(err).unwrap() }
     }
 }
 
 /// Runs a sidecar whose start must expire after the sidecar has taken its steps. How soon it takes them depends on the
 /// machine: the next longer limit is tried until the result fits.
-pub(crate) async fn expire(tree: &ProcessTree, options: &str, steps: &str, fits: impl Fn(&Ended) -> bool) {
+pub(crate) async fn expire(
+    tree: &ProcessTree,
+    options: &str,
+    steps: &str,
+    fits: impl Fn(&FinishedPillion) -> bool,
+) {
     let mut results = Vec::new();
     for limit in ["200ms", "3s", "30s"] {
         let options = format!("--ready-timeout {limit} {options}");

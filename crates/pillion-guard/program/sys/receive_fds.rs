@@ -22,7 +22,7 @@ const F_SETFD: c_int = 2;
 const FD_CLOEXEC: c_int = 1;
 
 unsafe extern "C" {
-    fn recvmsg(socket: c_int, message: *mut Message, flags: c_int) -> isize;
+    fn recvmsg(socket: c_int, message: *mut MessageHeader, flags: c_int) -> isize;
     fn dup2(from: c_int, to: c_int) -> c_int;
     fn close(fd: c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
@@ -37,7 +37,7 @@ struct Buffer {
 
 /// `struct msghdr` (recvmsg(2)).
 #[repr(C)]
-struct Message {
+struct MessageHeader {
     name: *mut c_void,
     name_length: u32,
     buffers: *mut Buffer,
@@ -47,7 +47,7 @@ struct Message {
     flags: c_int,
 }
 
-/// The most descriptors in the message: a listener, a stdin and two pipes.
+/// The maximum number of descriptors in the message: a listener, a stdin and two pipes.
 const MOST: usize = 4;
 
 /// `struct cmsghdr` with descriptors behind it (cmsg(3)). `length` counts the header and the descriptors that arrived.
@@ -59,7 +59,7 @@ struct Rights {
     fds: [c_int; MOST],
 }
 
-/// What arrived.
+/// The received descriptors.
 pub(super) struct Received {
     /// Whether the listener is at the descriptor where the sidecar expects it.
     pub(super) listener: bool,
@@ -75,7 +75,7 @@ pub(super) fn receive(listener: bool, stdin: bool) -> Received {
     let mut byte = 0_u8;
     let mut buffer = Buffer { base: (&raw mut byte).cast(), length: 1 };
     let mut rights = Rights { length: 0, level: 0, kind: 0, fds: [-1; MOST] };
-    let mut message = Message {
+    let mut message = MessageHeader {
         name: ptr::null_mut(),
         name_length: 0,
         buffers: &raw mut buffer,

@@ -37,7 +37,7 @@ pub(crate) struct Hold {
 
 /// All sidecars are up. The times are seconds since before the first start.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Up {
+pub(super) struct StartTimes {
     pub(super) announced: f64,
     /// `None` for the bare loop, which does not request health.
     pub(super) ready: Option<f64>,
@@ -82,7 +82,7 @@ impl Hold {
             BufReader::with_capacity(64, stdout).read_line(&mut line)?;
             ensure!(line.starts_with("BACKEND_PORT:"), "a sidecar announced {line:?}");
         }
-        report(&Up { announced: begun.elapsed().as_secs_f64(), ready: None })?;
+        report(&StartTimes { announced: begun.elapsed().as_secs_f64(), ready: None })?;
         wait_for_stdin_end()?;
         let asked = Instant::now();
         for child in &mut children.0 {
@@ -109,7 +109,7 @@ impl Hold {
     }
 }
 
-async fn start(spec: &Spec, count: usize) -> Result<(Up, Vec<Supervisor>)> {
+async fn start(spec: &Spec, count: usize) -> Result<(StartTimes, Vec<Supervisor>)> {
     let begun = Instant::now();
     let sidecars: Vec<_> = (0..count).map(|_| Supervisor::start(spec.clone()).0).collect();
     for sidecar in &sidecars {
@@ -120,7 +120,7 @@ async fn start(spec: &Spec, count: usize) -> Result<(Up, Vec<Supervisor>)> {
     for sidecar in &sidecars {
         sidecar.ready().await?;
     }
-    Ok((Up { announced, ready: Some(begun.elapsed().as_secs_f64()) }, sidecars))
+    Ok((StartTimes { announced, ready: Some(begun.elapsed().as_secs_f64()) }, sidecars))
 }
 
 async fn stop(sidecars: Vec<Supervisor>) -> Result<Down> {

@@ -13,7 +13,7 @@ use integration_tests::{LiveProcess, TestMarker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 
-use super::holder::{Down, Holder, Up};
+use super::holder::{Down, Holder, StartTimes};
 
 /// The most descriptors that one sidecar costs a process: here one to hold it, and in the holder the two ends of a socket to
 /// the guard, two pipes, and a connection for a health request.
@@ -26,7 +26,7 @@ pub(super) struct HolderProcess {
     stdin: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
     marker: TestMarker,
-    pub(super) up: Up,
+    pub(super) up: StartTimes,
 }
 
 /// The resources that a process has used since its start.
@@ -53,7 +53,7 @@ impl HolderProcess {
         let mut process = command.spawn()?;
         let stdin = process.stdin.take();
         let stdout = process.stdout.take().context("stdout was not piped")?;
-        let up = Up { announced: 0.0, ready: None };
+        let up = StartTimes { announced: 0.0, ready: None };
         let mut held = Self { process, stdin, reports: BufReader::new(stdout).lines(), marker, up };
         held.up = held.next_report()?;
         Ok(held)
