@@ -15,8 +15,8 @@
 //!
 //! A sidecar is any program that prints `BACKEND_PORT:{port}` on stdout and answers `GET /health`; [`pillion_protocol`] is the
 //! contract. One task, the actor, owns each sidecar: only the actor starts, signals and reaps its processes, and a pure state
-//! machine decides what it does. A stop applies to the whole process group: the supervisor ends its stdin and sends SIGTERM, waits
-//! for the grace period, then kills the rest.
+//! machine decides what it does. A stop asks the leader first, by the end of its stdin and SIGTERM unless the [`StopRequest`] says
+//! otherwise, then the other processes of the group, and kills those that are left after the grace period.
 //!
 //! [`Spec`] and [`Program`] describe a sidecar, [`Supervisor`] runs one and [`Fleet`] several. [`Events`] and [`StatusWatch`]
 //! report what happens; [`Access`] holds what a request needs.

@@ -99,7 +99,7 @@ pub(crate) enum Event {
     DependencyFailed(String),
     /// The process runs.
     Launched,
-    /// The server at this address was started by another program; there is no process to own.
+    /// Another program started the server at this address: the supervisor owns no process.
     Attached(ListenAddr),
     /// The process could not be started.
     NotLaunched(String),
@@ -317,7 +317,7 @@ fn up(
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
         Event::Healthy => (Lifecycle::Ready { addr }, vec![]),
         Event::Unhealthy => (Lifecycle::Unhealthy { addr }, vec![]),
-        // As a start from there on: the server at the new address has to prove itself.
+        // From here on as in a start: the server at the new address has to prove itself.
         Event::Moved(addr) => (Lifecycle::Starting(Step::Probing { addr }), vec![Probe(addr)]),
         // A sidecar that must not be restarted is not killed either: it may recover.
         Event::Hung if restarts.policy == Restart::Never => (Lifecycle::Unhealthy { addr }, vec![]),

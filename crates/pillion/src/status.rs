@@ -1,4 +1,4 @@
-//! What is published about a sidecar. These types cross every boundary: log, JSON lines, webview.
+//! What the supervisor publishes about a sidecar. These types cross every boundary: log, JSON lines, webview.
 //!
 //! The documentation of their fields is copied into the TypeScript types, so it names no Rust item.
 
@@ -246,7 +246,7 @@ pub struct Status {
 pub enum StopOutcome {
     /// Nothing was running.
     NotRunning,
-    /// The server was only attached, and goes on.
+    /// It is an attached server, which the supervisor never stops.
     Detached,
     /// The leader and its process group ended within the grace period.
     Graceful(Exit),
@@ -254,6 +254,6 @@ pub enum StopOutcome {
     GroupKilled(Exit),
     /// The leader was killed: it did not end within the grace period, or a kill was requested.
     Killed(Exit),
-    /// It was killed and did not die in time, as a process in uninterruptible sleep (Linux, state D).
+    /// The supervisor killed it, and it did not end in time: for example a process in uninterruptible sleep (Linux, state D).
     Abandoned,
 }

@@ -69,7 +69,7 @@ impl Supervisor {
             snapshot: snapshot.clone(),
             events: sender.downgrade(),
         };
-        // The actor starts the sidecar when it is created, which blocks for as long as the guard needs: not in the caller.
+        // Creating the actor starts the sidecar, and blocks until the guard has answered: it must not block the caller.
         tokio::spawn(async move { Actor::new(spec, after, received, published, sender).run().await });
         (supervisor, Events::new(receiver, snapshot, false))
     }

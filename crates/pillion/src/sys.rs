@@ -116,7 +116,7 @@ pub(crate) struct Activity {
     pub(crate) last_sent: Option<std::time::Duration>,
 }
 
-/// The processes of a run, where the system does not tell which of them serves a port.
+/// The processes of a run, on systems that do not tell which of them serves a port.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunProcesses;
@@ -144,7 +144,7 @@ impl RunProcesses {
     }
 }
 
-/// As on Linux, where the system tells which processes serve a port.
+/// Has no processes: only Linux tells which processes serve a port.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
 pub(crate) struct Workers;

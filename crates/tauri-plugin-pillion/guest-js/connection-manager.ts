@@ -15,8 +15,8 @@ interface CurrentRun {
 
 /**
  * The longest delay between a failed request and the status that reports the end of its run, in milliseconds. The supervisor
- * notices an exit at once, so this is ample. Without such a status the run still serves, and the request failed for another
- * reason. The app's response to `connect` takes no longer either, if there is a run.
+ * notices an exit at once, so one second is ample. If no such status comes, the run still serves, and the request failed for
+ * another reason. It is also the longest time that the app takes to respond to `connect` while a run serves.
  */
 const STATUS_LAG_MS = 1_000;
 
@@ -68,7 +68,7 @@ export class ConnectionManager {
 
   /**
    * The client of the current run, or of the next one. Rejects with a `SidecarError` if the sidecar does not come back by itself,
-   * or if there is no run within `timeout` milliseconds; with the signal's reason when the signal is aborted.
+   * or no run starts within `timeout` milliseconds; with the signal's reason when the signal is aborted.
    */
   async client(timeout: number, signal?: AbortSignal | null): Promise<RunClient> {
     let reason = unavailable(this.sidecar, this.#status);
@@ -79,7 +79,7 @@ export class ConnectionManager {
       return null;
     };
     let client = await this.#wait(poll, timeout, signal);
-    // The timeout is for a sidecar without a run. If there is a run, only the app's response is missing.
+    // The timeout is for a sidecar without a run. While a run serves, only the app's response is missing.
     if (client === null && this.#run) client = await this.#wait(poll, STATUS_LAG_MS, signal);
     if (client === null) throw reason.error;
     return client;
@@ -103,8 +103,8 @@ export class ConnectionManager {
   }
 
   /**
-   * Whether a 401 is the response of the run that the request was for. False if that run has ended and the next one, with another
-   * token, has answered on the same port. Asks the app; true if the signal is aborted before the app responds.
+   * Whether the run of this client still serves, so that it sent the 401. If not, the next run sent it, on the same port and
+   * with another token. Asks the app for the current run; resolves with true if the signal is aborted before the app responds.
    */
   async isCurrent(client: RunClient, signal?: AbortSignal | null): Promise<boolean> {
     if (!client.isPrivate) return true;

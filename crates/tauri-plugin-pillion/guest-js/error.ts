@@ -1,8 +1,8 @@
 import type { Detail, Failure, FailureKind, Status } from "./bindings.js";
 
 /**
- * Why there is no response. The kinds of `Failure`: the sidecar is down, and does not come back by itself. `starting`,
- * `restarting`, `stopping`: there is no run yet, and `connectTimeout` has passed. `interrupted`: see `Interrupted`.
+ * Why a request has no response. The kinds of `Failure`: the sidecar is down, and does not come back by itself. `starting`,
+ * `restarting`, `stopping`: no run became ready within `connectTimeout`. `interrupted`: see `Interrupted`.
  */
 export type ErrorKind = FailureKind | "starting" | "restarting" | "stopping" | "interrupted";
 

@@ -9,7 +9,7 @@ export interface RequestOptions extends RequestInit {
    */
   retry?: boolean;
 
-  /** How long to wait for a run whenever there is none, in milliseconds: a minute by default. */
+  /** How long to wait for a run while the sidecar has none, in milliseconds: a minute by default. */
   connectTimeout?: number;
 }
 

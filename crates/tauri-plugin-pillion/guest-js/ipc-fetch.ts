@@ -32,8 +32,8 @@ const NULL_BODY_STATUS = new Set([101, 103, 204, 205, 304]);
 let lastId = crypto.getRandomValues(new Uint32Array(1))[0] as number;
 
 /**
- * Rejects as `fetch` does. The request's body is read to its end before it is sent; the response's body streams. There is no HTTP
- * cache and no cookie. A redirect is followed only within the sidecar. `rejectUnsupported` has checked the options.
+ * Rejects as `fetch` does. The request's body is read to its end before it is sent; the response's body streams. It uses no HTTP
+ * cache and no cookies. A redirect is followed only within the sidecar. `rejectUnsupported` has checked the options.
  */
 export async function ipcFetch(sidecar: string, request: Request): Promise<Response> {
   const headers = new Headers(request.headers);

@@ -54,7 +54,7 @@ export interface Sidecar {
   preconnect(): void;
 
   /**
-   * The platform's `fetch`, for a path (`/notes?page=2`) of the sidecar's current run. If there is no run, it waits for the next
+   * The platform's `fetch`, for a path (`/notes?page=2`) of the sidecar's current run. Without a run, it waits for the next
    * one. If a run ends before it responds, the request is sent to the next one, at most three times in all, and only if it may
    * be repeated (see `RequestOptions.retry`).
    *

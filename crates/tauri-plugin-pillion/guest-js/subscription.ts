@@ -26,7 +26,7 @@ export function subscribe<T>(
   // could not unsubscribe otherwise. `unwatch` is called as soon as the id is known.
   return () => {
     open = false;
-    // There is nothing to do about an error: the subscription never began, or the app has already ended it.
+    // An error needs no handling: the subscription never began, or the app has already ended it.
     id.then((id) => call<void>("unwatch", { id })).catch(() => {});
   };
 }

@@ -30,7 +30,7 @@ export class StatusWatch {
     return this.#join(listener);
   }
 
-  /** As `add`, but this listener receives each status before all listeners so far, so that these can rely on its state. */
+  /** As `add`, but puts the listener first: it receives each status before the present listeners, which can rely on its state. */
   addFirst(onStatus: (status: Status) => void, onError?: (error: Error) => void): UnlistenFn {
     const listener = { seq: Number.NEGATIVE_INFINITY, onStatus, onError };
     this.#listeners.unshift(listener);

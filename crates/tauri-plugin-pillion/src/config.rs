@@ -21,9 +21,9 @@ use serde::{
 ///   "database": { "program": "db", "args": ["--memory"], "graceMs": 10000 } } } } }
 /// ```
 ///
-/// Every field of a declaration is optional. `docs/configuration.md` in the repository describes them all, and so does
-/// `schemas/tauri.conf.schema.json` in the npm package `tauri-plugin-pillion-api`: set it as `"$schema"` in `tauri.conf.json`, and your editor completes and checks the fields. An invalid
-/// declaration aborts the start of the app with an error that names the field by its path.
+/// Every field of a declaration is optional. `docs/configuration.md` in the repository describes them all. To let your editor
+/// complete and check them, set `"$schema"` in `tauri.conf.json` to the path of `schemas/tauri.conf.schema.json` in the npm package
+/// `tauri-plugin-pillion-api`. An invalid declaration aborts the start of the app with an error that names the field by its path.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(remote = "Self", rename_all = "camelCase", deny_unknown_fields)]

@@ -25,7 +25,7 @@ type RunId = (String, Option<u32>);
 /// How many idle connections are kept. Browsers open as many to one server.
 const MAX_IDLE: usize = 6;
 
-/// Why there is no response.
+/// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error("cannot connect to the sidecar ({0})")]

@@ -33,10 +33,11 @@ use crate::{
     scope::CommandError,
 };
 
-/// A body whose announced length is at most this is sent with the head as a whole. Of other bodies the first bytes are sent
-/// with the head, …
+/// A body whose announced length is at most this, in bytes, is sent whole with the head. The head of any other body carries the
+/// bytes that arrive within [`ROUND_TRIP`].
 const SHORT_BODY: u64 = 64 * 1024;
-/// … if they arrive within the time that one IPC call of the page takes: waiting longer would delay the head for nothing.
+/// About the time that one IPC call of the page takes. If the head waited longer for the first bytes of the body, the page would
+/// get both later than by a second call.
 const ROUND_TRIP: Duration = Duration::from_millis(3);
 /// The maximum size of a chunk that the page receives, beyond the last read from the connection.
 const CHUNK: usize = 1024 * 1024;
@@ -375,7 +376,7 @@ async fn pump(mut body: ResponseBody, chunks: mpsc::Sender<Chunk>, complete: Arc
     complete.store(true, Ordering::Relaxed);
     let rest = (!chunk.is_empty()).then_some(Ok(chunk));
     for last in rest.into_iter().chain(end.map(Err)) {
-        // The page may have cancelled the request: then there is no receiver.
+        // Fails if the page has cancelled the request.
         let _ = chunks.send(last).await;
     }
 }

@@ -2,7 +2,7 @@
 
 /// Whether the process of this area was started with `entry`, a `NAME=value`, in its environment.
 ///
-/// Skips the arguments: a user who searches for the marker with `ps` and `grep` has it there, and is a stranger.
+/// Skips the arguments: a `grep` for the marker has it as an argument, and does not belong to the sidecar.
 pub(super) fn has_variable(area: &[u8], entry: &[u8]) -> bool {
     let Some((count, rest)) = area.split_first_chunk() else { return false };
     let Ok(count) = usize::try_from(i32::from_ne_bytes(*count)) else { return false };

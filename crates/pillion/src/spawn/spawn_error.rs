@@ -58,7 +58,9 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
             format!("{shown} exists, but its interpreter {interpreter}, named in its first line, does not")
         }
         (io::ErrorKind::NotFound, None) => {
-            format!("{shown} exists, but the dynamic loader that it was linked for does not (another libc?)")
+            format!(
+                "{shown} exists, but its dynamic loader does not: it was built for another C library; build it for that of this system"
+            )
         }
         #[cfg(unix)]
         (io::ErrorKind::PermissionDenied, _) if is_noexec(&path) => format!(

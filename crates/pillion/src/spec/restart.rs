@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Which ends of a sidecar the supervisor answers with a restart. It never restarts after a requested stop. It never restarts
-/// after a failed first start either: [`Supervisor::ready`](crate::Supervisor::ready) returns that failure at once.
+/// When the supervisor restarts a sidecar that has ended. It never restarts after a requested stop. It never restarts after a
+/// failed first start either: [`Supervisor::ready`](crate::Supervisor::ready) returns that failure at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Restart {
-    /// No end.
+    /// Never.
     Never,
-    /// A crash, and a hang.
+    /// After a crash or a hang.
     #[default]
     OnFailure,
-    /// A crash, a hang, and an exit with code 0.
+    /// After a crash, a hang, or an exit with code 0.
     Always,
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 ///
 /// The leader is asked in one of these ways:
 ///
-/// - by the [`signal`](Self::signal) and the end of its stdin. This is the default, with SIGTERM;
+/// - by the [`signal`](Self::signal), SIGTERM by default, and the end of its stdin: the default way;
 /// - by an [`http`](Self::http) request, once the sidecar has been ready. If the request fails or its answer is not 2xx, the
 ///   supervisor asks in the next way;
 /// - by a [`stdin_line`](Self::stdin_line), which the end of stdin follows.
@@ -136,7 +136,7 @@ pub struct HttpStopRequest {
     pub(crate) path: String,
 }
 
-/// A text that is no stop signal, no stop scope or no HTTP request.
+/// Why a text is not a stop signal, a stop scope or an HTTP request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidStopRequest {

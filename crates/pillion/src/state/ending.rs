@@ -40,7 +40,7 @@ pub(crate) enum StopStage {
 pub(crate) enum Next {
     /// A requested start.
     Start,
-    /// The decision from the moment when the end became known.
+    /// The decision, made when the state machine learned of the end.
     After(RestartDecision),
 }
 

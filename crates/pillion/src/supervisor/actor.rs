@@ -228,7 +228,7 @@ impl Actor {
         let event = SidecarEvent::Status(Box::new(status.clone()));
         // The snapshot first, so that a reader that subscribes between the two calls cannot miss this status.
         self.snapshot.send_replace(snapshot);
-        // An error means that there is no subscriber.
+        // An error means that no reader is subscribed.
         let _ = self.events.send(event);
     }
 }

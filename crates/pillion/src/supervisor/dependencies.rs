@@ -30,7 +30,7 @@ impl DependencyWait {
         Self { dependencies, reported: None }
     }
 
-    /// Waits until all are ready, or until one has failed and that was not reported yet. Cancel-safe.
+    /// Waits until all are ready, or until one has a failure that was not reported yet. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Event {
         while let Some((snapshot, why)) = self.dependencies.iter_mut().find_map(Dependency::unready) {
             if why.is_some() && why != self.reported {
@@ -47,7 +47,7 @@ impl DependencyWait {
 }
 
 impl Dependency {
-    /// Its snapshot if it must be waited for, and its failure if it has one.
+    /// The snapshot of a dependency that is not ready, and its failure if it has one.
     fn unready(&mut self) -> Option<(&mut watch::Receiver<Snapshot>, Option<String>)> {
         let failure = match &self.snapshot.borrow_and_update().answer {
             ReadyAnswer::Up(_) => return None,

@@ -19,7 +19,7 @@ use crate::{spec::HttpStopRequest, transport::connector::Connector};
 
 /// How long the exchange may take. After half of the grace period the sidecar is signalled anyway.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The most that is read of both answers.
+/// The maximum size of both answers together, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A prepared request. `Debug` shows no request, because it may carry the token.
@@ -49,10 +49,10 @@ impl PreparedHttpStop {
             let mut bytes = [0; 16];
             getrandom::fill(&mut bytes).ok()?;
             let challenge = Challenge::from_bytes(bytes);
-            let question = format!(
+            let challenge_text = format!(
                 "GET {DEFAULT_PATH} HTTP/1.1\r\nHost: {host}\r\n{CHALLENGE_HEADER}: {challenge}\r\n\r\n"
             );
-            challenge_request = Some((question, token.prove(addr, challenge)));
+            challenge_request = Some((challenge_text, token.prove(addr, challenge)));
             request += &format!("Authorization: Bearer {}\r\n", token.reveal());
         }
         request += "Connection: close\r\n\r\n";
@@ -67,8 +67,8 @@ impl PreparedHttpStop {
     async fn exchange(&self) -> io::Result<()> {
         let mut stream = self.connector.connect().await?;
         let mut answer = Vec::new();
-        if let Some((question, proof)) = &self.challenge_request {
-            stream.write_all(question.as_bytes()).await?;
+        if let Some((challenge_text, proof)) = &self.challenge_request {
+            stream.write_all(challenge_text.as_bytes()).await?;
             while !ends_head(&answer) {
                 read_more(&mut stream, &mut answer).await?;
             }
@@ -86,13 +86,17 @@ impl PreparedHttpStop {
         }
     }
 
-    /// The request in the form that the guard reads: the port, the length of the question, and the proof, then question and
-    /// request. `None` for a socket, which the guard cannot reach.
+    /// The request in the form that the guard reads: the port, the length of the challenge request, and the proof; then both
+    /// requests. `None` for a socket, which the guard cannot reach.
     pub(crate) fn for_guard(&self) -> Option<Vec<u8>> {
         let ListenAddr::Tcp(port) = self.connector.listen_addr() else { return None };
-        let (question, proof) =
-            self.challenge_request.as_ref().map_or(("", "-"), |(question, proof)| (question, proof));
-        Some(format!("{port} {} {proof}\n{question}{}", question.len(), self.request).into_bytes())
+        let (challenge_text, proof) = self
+            .challenge_request
+            .as_ref()
+            .map_or(("", "-"), |(challenge_text, proof)| (challenge_text, proof));
+        Some(
+            format!("{port} {} {proof}\n{challenge_text}{}", challenge_text.len(), self.request).into_bytes(),
+        )
     }
 }
 
@@ -115,13 +119,13 @@ fn carries(answer: &[u8], proof: &str) -> bool {
     head.map(<[u8]>::trim_ascii).any(|line| line.eq_ignore_ascii_case(expected.as_bytes()))
 }
 
-/// Whether the last answer is 2xx; `None` while its status line is incomplete. `after_question`: the first answer is that to
-/// the question.
-fn status(answer: &[u8], after_question: bool) -> Option<bool> {
+/// Whether the last answer is 2xx; `None` while its status line is incomplete. `after_challenge`: the first answer
+/// belongs to the challenge request.
+fn status(answer: &[u8], after_challenge: bool) -> Option<bool> {
     const STATUS_LINE: &[u8] = b"HTTP/1.";
     let starts = answer.windows(STATUS_LINE.len()).enumerate();
     let mut starts = starts.filter(|(_, bytes)| *bytes == STATUS_LINE).map(|(at, _)| at);
-    let start = starts.nth(usize::from(after_question))?;
+    let start = starts.nth(usize::from(after_challenge))?;
     // "HTTP/1.1 204": the first digit of the status.
     Some(*answer.get(start + 9)? == b'2')
 }
@@ -134,7 +138,8 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers each request on one connection with the next of `answers`, and returns all that it read.
+    /// Sends the stop request to a server that answers each request on its one connection by `answer`. Returns the result, and
+    /// everything that the server read.
     async fn asked(
         token: Option<&Token>,
         answer: impl Fn(&str) -> String + Send + 'static,

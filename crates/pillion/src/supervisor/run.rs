@@ -180,7 +180,7 @@ impl Run {
     }
 
     fn publish(&self, event: SidecarEvent) {
-        // An error means that there is no subscriber.
+        // An error means that no reader is subscribed.
         let _ = self.events.send(event);
     }
 }

@@ -105,9 +105,9 @@ pub(super) fn guard_limitation() -> Option<String> {
     None
 }
 
-/// Kills every process that is known: that has the marker in its environment, or is remembered, until none is left or [`SWEEP_TIMEOUT`] is over. Each of them
-/// is a descendant of this program, whatever its parent is now. Programs of the system itself may hide their environment.
-/// Blocks.
+/// Kills every process that has the marker in its environment or is remembered, until none is left or [`SWEEP_TIMEOUT`] is
+/// over. Each of them descends from this program, whatever its parent is now. Programs of the system itself may hide their
+/// environment. Blocks.
 pub(super) fn sweep(known: &Known) {
     let deadline = Instant::now() + SWEEP_TIMEOUT;
     // Each round kills what the survivors of the previous one have forked.

@@ -58,7 +58,7 @@ impl Group {
         leader.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// What tells which process serves a port.
+    /// Finds the processes of this run, and which of them serves a port.
     #[cfg(target_os = "linux")]
     pub(crate) fn processes(&self) -> super::RunProcesses {
         match self {
@@ -67,7 +67,7 @@ impl Group {
         }
     }
 
-    /// As on Linux, where it tells something.
+    /// Finds nothing: only Linux tells which process serves a port.
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) fn processes(&self) -> super::RunProcesses {

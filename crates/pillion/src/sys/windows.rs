@@ -70,7 +70,7 @@ impl Group {
         self.pid
     }
 
-    /// As on Linux, where it tells something.
+    /// Finds nothing: only Linux tells which process serves a port.
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) fn processes(&self) -> super::RunProcesses {
         super::RunProcesses

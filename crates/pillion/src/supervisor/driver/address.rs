@@ -130,7 +130,8 @@ impl Driver {
         }
     }
 
-    /// Turns to the address that the sidecar announced since, as a server does that executes itself anew.
+    /// Follows the sidecar to the address that it announced last. A server announces itself again when it executes itself anew, or
+    /// starts a new worker.
     fn follow(&mut self) {
         if let Some(addr) = self.run.announced_since.take() {
             self.check_listener_taken(addr);

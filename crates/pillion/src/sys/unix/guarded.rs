@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_guard_reads_the_output_when_nobody_else_does() {
+    async fn the_guard_reads_the_output_after_the_supervisor() {
         // Dies of SIGPIPE if a line has no reader, and says through a socket that it did not.
         let script = "import signal, socket, sys\n\
              signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\

@@ -31,11 +31,10 @@ pub(crate) struct ProcessGroup {
     watch: platform::ExitWatch,
     /// The write end of the leader's stdin.
     lifeline: Mutex<Option<ChildStdin>>,
-    /// Who was signalled so far.
     asked: Mutex<Asked>,
 }
 
-/// Who was signalled so far.
+/// Which processes were asked to end so far.
 #[derive(Debug, Default)]
 struct Asked {
     leader: bool,

@@ -53,7 +53,7 @@ pub(super) enum GuardCommand<'a> {
     TerminateGroup,
     /// Remember this prepared HTTP request for the app's death.
     SetHttpStop(&'a [u8]),
-    /// The supervisor has sent the HTTP request: terminate the leader no more.
+    /// The supervisor has asked the leader by HTTP.
     HttpStopSent,
     Kill,
 }
