@@ -45,13 +45,13 @@ impl ProcessTree {
     /// As [`sidecar`](Self::sidecar), under another name.
     #[must_use]
     pub fn named(&self, name: &str, steps: &str) -> Spec {
-        Spec::run(name, self.fake(steps)).restart(Restart::Never)
+        Spec::run(name, self.fake(steps)).restart(Restart::Never).ready_timeout(TEST_TIMEOUT)
     }
 
-    /// A sidecar called `sidecar` that runs this program. It is not restarted.
+    /// A sidecar called `sidecar` that runs this program. It is not restarted, and it may start as slowly as a test may run.
     #[must_use]
     pub fn spec(&self, program: Program) -> Spec {
-        Spec::run("sidecar", program).restart(Restart::Never)
+        Spec::run("sidecar", program).restart(Restart::Never).ready_timeout(TEST_TIMEOUT)
     }
 
     /// `fake-sidecar` with `steps`, separated by spaces.

@@ -162,9 +162,11 @@ impl LivenessMonitor {
     fn on_due(&mut self) -> Option<LivenessResult> {
         let (now, due, interval) = (Instant::now(), self.due, self.interval());
         self.due = now + interval;
-        if now - due > self.liveness.interval / 2 {
-            // This process did not run, for example while the computer slept: neither did the sidecar.
-            self.reset();
+        let paused = now - due > self.liveness.interval / 2;
+        if paused {
+            // This process did not run, for example while the computer slept: neither did the sidecar. The open probes go on:
+            // on a machine that is always late, no answer would come in time otherwise.
+            self.restart_count();
         }
         let unanswered = self.failed || !self.open.is_empty();
         // Probes go on, so that a sidecar that is not restarted is seen to recover.
@@ -172,7 +174,7 @@ impl LivenessMonitor {
             let (probe, open_probes) = (self.probe.clone(), self.open_probes.clone());
             self.open.spawn(async move { probe.ask_noted(&open_probes).await });
         }
-        if !unanswered {
+        if paused || !unanswered {
             return None;
         }
         let Some(run) = self.probe.run else { return self.judge(Activity::default()) };
@@ -229,10 +231,16 @@ impl LivenessMonitor {
         if shortened { tolerance.max(URGENT_TOLERANCE) } else { tolerance }
     }
 
-    /// An answer came: the counts start again from 0.
+    /// An answer came: no other one is owed.
     fn reset(&mut self) {
         // Dropping a set aborts its tasks.
-        (self.open, self.work) = (JoinSet::new(), JoinSet::new());
+        self.open = JoinSet::new();
+        self.restart_count();
+    }
+
+    /// The count of unanswered probes starts again from 0.
+    fn restart_count(&mut self) {
+        self.work = JoinSet::new();
         (self.failed, self.worked, self.silent_since, self.idle, self.urgent) = (false, None, None, 0, None);
         if self.workers.is_none() {
             self.watch_workers();
@@ -315,6 +323,24 @@ mod tests {
             LivenessResult::Hung(HangReason::Silent),
         ] {
             assert_eq!(monitor.next().await, result);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_comes_after_a_pause_of_this_process_counts() {
+        let (listener, mut monitor) = silent();
+        assert_eq!(monitor.next().await, LivenessResult::Degraded(None));
+        let (mut server, _) = listener.accept().unwrap();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(monitor.on_due(), None);
+        std::io::Write::write_all(&mut server, b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").unwrap();
+        loop {
+            match monitor.next().await {
+                LivenessResult::Degraded(None) => {}
+                result => {
+                    break assert!(matches!(result, LivenessResult::Degraded(Some(NotReady::Status(_)))));
+                }
+            }
         }
     }
 
