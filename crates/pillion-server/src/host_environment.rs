@@ -7,7 +7,7 @@ use std::{
 
 use pillion_protocol::{
     HostEnvironment,
-    environment::{EnvironmentError, PIPE, TOKEN},
+    environment::{EnvironmentError, PIPE, PORT, TOKEN},
 };
 
 use crate::inherited_listener::{self, InheritedListener};
@@ -21,7 +21,10 @@ pub(crate) fn take() -> Result<HostEnvironment, EnvironmentError> {
     static ENVIRONMENT: OnceLock<Result<HostEnvironment, EnvironmentError>> = OnceLock::new();
     ENVIRONMENT
         .get_or_init(|| {
-            let environment = HostEnvironment::read(|name| env::var_os(name));
+            // A listener of the host makes `PORT` irrelevant, even an invalid one (docs/protocol.md, rule 1).
+            let has_listener = inherited_listener::is_offered();
+            let counts = |name: &str| !(has_listener && name == PORT);
+            let environment = HostEnvironment::read(|name| env::var_os(name).filter(|_| counts(name)));
             *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = inherited_listener::take().transpose();
             if [TOKEN, PIPE, inherited_listener::NAMES].iter().any(|name| env::var_os(name).is_some()) {
                 remove_variables();

@@ -26,18 +26,25 @@ pub(crate) enum InheritedListener {
     NamedPipe(PipeName),
 }
 
+/// Whether the host passes a listener to this process, so that `PORT` does not count. False if `LISTEN_PID` names another
+/// process: children inherit their parent's variables.
+#[cfg(unix)]
+pub(crate) fn is_offered() -> bool {
+    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
+}
+
 /// Takes the listener and removes its variables from the environment, so that child processes inherit neither. Returns `None`
-/// if there is no listener, or if `LISTEN_PID` names another process: children inherit their parent's variables.
+/// if there is no listener for this process.
 #[cfg(unix)]
 pub(crate) fn take() -> io::Result<Option<InheritedListener>> {
-    let intended_pid = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
-    if intended_pid != Some(std::process::id()) {
+    if !is_offered() {
         return Ok(None);
     }
-    let mut inherited = listenfd::ListenFd::from_env();
-    if inherited.len() != 1 {
+    // Parsing would accept `+1` and `01`, which the protocol does not allow.
+    if std::env::var_os("LISTEN_FDS").is_none_or(|count| count != "1") {
         return Err(invalid("LISTEN_FDS is not 1: a sidecar takes exactly one listener"));
     }
+    let mut inherited = listenfd::ListenFd::from_env();
     if let Ok(Some(listener)) = inherited.take_unix_listener(0) {
         prepare(&listener, "the Unix domain socket")?;
         listener.set_nonblocking(true)?;
@@ -53,11 +60,21 @@ pub(crate) fn take() -> io::Result<Option<InheritedListener>> {
     Ok(Some(InheritedListener::Tcp(listener)))
 }
 
+/// Whether the host names a pipe, so that `PORT` does not count.
+#[cfg(windows)]
+pub(crate) fn is_offered() -> bool {
+    pipe_name().is_some()
+}
+
+#[cfg(windows)]
+fn pipe_name() -> Option<std::ffi::OsString> {
+    std::env::var_os(pillion_protocol::environment::PIPE).filter(|name| !name.is_empty())
+}
+
 /// The name of the pipe that the host chose, if it chose one.
 #[cfg(windows)]
 pub(crate) fn take() -> io::Result<Option<InheritedListener>> {
-    let name = std::env::var_os(pillion_protocol::environment::PIPE).filter(|name| !name.is_empty());
-    let Some(name) = name else { return Ok(None) };
+    let Some(name) = pipe_name() else { return Ok(None) };
     let name = name.to_string_lossy().parse().map_err(invalid)?;
     Ok(Some(InheritedListener::NamedPipe(name)))
 }

@@ -2,13 +2,13 @@
 
 use axum::{
     http::{
-        HeaderMap, HeaderName, HeaderValue, Uri,
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{
             ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
             ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, VARY,
         },
     },
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use pillion_protocol::{announcement::parse_port, environment::TAURI_ORIGINS};
 
@@ -46,7 +46,7 @@ pub(crate) fn allow_reading(origin: Option<HeaderValue>, mut response: Response)
 /// function answers that header too.
 pub(crate) fn preflight(asked: &HeaderMap) -> Response {
     const PRIVATE_NETWORK: &str = "access-control-request-private-network";
-    let mut response = Response::default();
+    let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_AGE));
     for (question, answer) in [

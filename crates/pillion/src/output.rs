@@ -369,6 +369,49 @@ pub(crate) mod tests {
         assert_eq!(texts, ["one", "", "thr\u{fffd}e"]);
     }
 
+    /// Reads the vectors of docs/protocol from real pipes.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn announcements_are_read_as_the_protocol_says() {
+        use std::io::Write as _;
+
+        use pillion_protocol::ListenAddr;
+        use protocol_vectors::{Announcements, Platform};
+
+        let file: Announcements = protocol_vectors::load("announcement.json").unwrap();
+        for vector in file.vectors.iter().filter(|it| it.platform.is_none_or(Platform::is_this)) {
+            let (reader, mut writer) = io::pipe().unwrap();
+            let bytes = vector.bytes();
+            let writing = std::thread::spawn(move || writer.write_all(&bytes));
+            let on_stderr = vector.stream.as_deref() == Some("stderr");
+            let stream = if on_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
+            let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap());
+            let mut outcome = protocol_vectors::Read::default();
+            while source.pipe.is_some() {
+                let read = source.read().await;
+                outcome.near_miss |= read.near_miss.is_some();
+                for announcement in read.announcements {
+                    match announcement {
+                        Announcement::Of(_) if outcome.announced.is_some() => outcome.repeated = true,
+                        Announcement::Of(ListenAddr::Tcp(port)) => {
+                            outcome.announced = Some(port.get().into())
+                        }
+                        Announcement::Of(ListenAddr::Local) if vector.given => {
+                            outcome.announced = Some("local".into())
+                        }
+                        // The state machine knows that this run has no socket.
+                        Announcement::Of(ListenAddr::Local) => outcome.refused = true,
+                        Announcement::Malformed(line) => outcome.malformed = Some(line),
+                        Announcement::Unfinished(line) => outcome.unfinished = Some(line),
+                        unknown => panic!("{unknown:?}"),
+                    }
+                }
+            }
+            writing.join().unwrap().unwrap();
+            assert_eq!(outcome, vector.outcome, "{}", vector.name);
+        }
+    }
+
     #[test]
     fn text_is_what_a_terminal_shows() {
         let batch = batch(OutputStream::Stderr, b"10%\r100%\r\n");

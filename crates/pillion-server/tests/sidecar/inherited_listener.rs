@@ -25,8 +25,6 @@ use crate::{
 
 pub(crate) fn trials() -> Vec<Trial> {
     trials![
-        the_inherited_listener_takes_precedence_over_port,
-        a_listener_for_another_process_is_ignored,
         a_listener_beyond_127_0_0_1_is_refused,
         a_descriptor_that_does_not_listen_is_refused,
         a_child_inherits_neither_the_listener_nor_its_variables,
@@ -60,22 +58,6 @@ fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
-}
-
-async fn the_inherited_listener_takes_precedence_over_port() {
-    let (listener, port) = listener();
-    let running = RunningSidecar::start(with_listener(listener, OWN_PID).env("PORT", "1")).await;
-    assert_eq!(running.port, port);
-    assert!(running.request("GET /health", &[]).await.starts_with("HTTP/1.1 200 "));
-}
-
-async fn a_listener_for_another_process_is_ignored() {
-    for variables in ["LISTEN_PID=1 LISTEN_FDS=1", "LISTEN_PID= LISTEN_FDS=1", "LISTEN_FDS=1"] {
-        let (listener, port) = listener();
-        let running = RunningSidecar::start(&mut with_listener(listener, variables)).await;
-        assert_ne!(running.port, port, "{variables}");
-        assert!(running.request("GET /health", &[]).await.starts_with("HTTP/1.1 200 "));
-    }
 }
 
 async fn a_listener_beyond_127_0_0_1_is_refused() {

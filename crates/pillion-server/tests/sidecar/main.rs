@@ -38,6 +38,8 @@ mod test_sidecar;
 #[cfg(unix)]
 mod token;
 #[cfg(unix)]
+mod vectors;
+#[cfg(unix)]
 mod with_supervisor;
 
 #[cfg(unix)]
@@ -52,6 +54,7 @@ fn main() -> std::process::ExitCode {
         return local_transport::connect();
     }
     let trials = [
+        vectors::trials(),
         startup::trials(),
         health_and_cors::trials(),
         token::trials(),

@@ -80,97 +80,17 @@ const SENDERS: &[(&str, &str)] = &[
     ("Host: {host}\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n", "400"),
 ];
 
-/// Further requests, and the status of the answer. Without a status, the sidecar may also close the connection.
+/// Further requests, and the status of the answer. docs/protocol has those that every implementation refuses alike. Without a status, the sidecar may also close the connection.
 const FURTHER: &[(&str, &str)] = &[
-    // The target names another server, or another scheme.
-    ("GET http://evil.example/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
-    ("GET http://{host}@evil.example/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
-    ("GET http://user:password@{host}/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
-    ("GET http://{host}/headers HTTP/1.1\r\nHost: evil.example\r\n{bearer}\r\n", "403"),
-    ("GET http://{host}/headers HTTP/1.1\r\n{bearer}\r\n", "400"),
-    ("GET http://{host}/headers HTTP/1.0\r\n{bearer}\r\n", "400"),
-    ("GET https://{host}/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
-    ("GET ftp://{host}/headers HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
-    ("CONNECT evil.example:443 HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
-    ("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("OPTIONS * HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("OPTIONS /headers HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.0\r\n\r\n", "400"),
-    // Other spellings of this server's host.
-    ("GET /headers HTTP/1.1\r\nHost: 127.1:{port}\r\n{bearer}\r\n", "403"),
-    ("GET /headers HTTP/1.1\r\nHost: 2130706433:{port}\r\n{bearer}\r\n", "403"),
-    ("GET /headers HTTP/1.1\r\nHost: 0.0.0.0:{port}\r\n{bearer}\r\n", "403"),
-    ("GET /headers HTTP/1.1\r\nHost: localhost.:{port}\r\n{bearer}\r\n", "403"),
-    ("GET /headers HTTP/1.1\r\nHost: localhost\r\n{bearer}\r\n", "403"),
-    ("GET /headers HTTP/1.1\r\nHost: \r\n{bearer}\r\n", "403"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}, evil.example\r\n{bearer}\r\n", "403"),
-    ("GET /headers HTTP/1.1\r\nHost: evil.example\r\nHost: {host}\r\n{bearer}\r\n", "400"),
+    // Spellings that only a lenient parser reads.
     ("GET /headers HTTP/1.1\r\nHost : {host}\r\n{bearer}\r\n", "400"),
     ("GET /headers HTTP/1.1\r\nHost: {host}\r\n\tevil.example\r\n{bearer}\r\n", "400"),
-    // The token in other places and other forms.
-    ("GET /headers?token={token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /headers?access_token={token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /{token} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    (
-        "POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-         Content-Length: 77\r\n\r\naccess_token={token}",
-        "401",
-    ),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nProxy-Authorization: Bearer {token}\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {token}\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {token}\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer \"{token}\"\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer\t{token}\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}0\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {wrong}, Bearer {token}\r\n\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {wrong}\r\n{bearer}\r\n", "401"),
     ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer\r\n {token}\r\n\r\n", "400"),
     ("GET /headers HTTP/1.1\r\nHost: {host}\r\nAuthorization : Bearer {token}\r\n\r\n", "400"),
-    (
-        "POST /echo HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n0\r\n{bearer}\r\n",
-        "401",
-    ),
-    // WebSockets.
-    (
-        "GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Sec-WebSocket-Protocol: pillion.bearer.{wrong}\r\n\r\n",
-        "401",
-    ),
-    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Sec-WebSocket-Protocol: pillion\r\n\r\n", "401"),
-    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Sec-WebSocket-Protocol: {token}\r\n\r\n", "401"),
-    ("GET /socket?token={token} HTTP/1.1\r\nHost: {host}\r\n{upgrade}\r\n", "401"),
-    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Origin: https://evil.example\r\n{offer}\r\n", "403"),
-    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}Origin: null\r\n{offer}\r\n", "403"),
-    ("GET /socket HTTP/1.1\r\nHost: evil.example:{port}\r\n{upgrade}{offer}\r\n", "403"),
-    ("GET /socket HTTP/1.1\r\nHost: {host}\r\n{offer}\r\n", "401"),
-    ("GET /headers HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n{offer}\r\n", "401"),
-    // Preflights of other origins.
-    ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\n{asks}\r\n", "403"),
-    ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: null\r\n{asks}\r\n", "403"),
-    ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n{asks}\r\n", "403"),
-    ("OPTIONS /echo HTTP/1.1\r\nHost: evil.example\r\nOrigin: tauri://localhost\r\n{asks}\r\n", "403"),
-    ("OPTIONS /echo HTTP/1.1\r\nOrigin: tauri://localhost\r\n{asks}\r\n", "400"),
-    ("OPTIONS /echo HTTP/1.1\r\nHost: {host}\r\n{asks}\r\n", "401"),
-    ("OPTIONS /health HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\n{asks}\r\n", "403"),
-    (
-        "POST /echo HTTP/1.1\r\nHost: {host}\r\nOrigin: tauri://localhost\r\n{asks}Content-Length: 0\r\n\r\n",
-        "401",
-    ),
-    // Variants of the health request.
-    ("POST /health HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n", "401"),
-    ("DELETE /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("OPTIONS /health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", "403"),
-    ("GET /health HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\n\r\n", "403"),
-    ("GET /health HTTP/1.1\r\n\r\n", "400"),
-    ("GET /health/ HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET //health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /./health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /headers/../health HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /%68ealth HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /health%00 HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
-    ("GET /health;/headers HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    ("CONNECT evil.example:443 HTTP/1.1\r\nHost: {host}\r\n{bearer}\r\n", "403"),
+    ("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
+    // Some HTTP libraries answer it themselves.
+    ("OPTIONS * HTTP/1.1\r\nHost: {host}\r\n\r\n", "401"),
     // Other protocols, and malformed HTTP.
     ("GET /headers\r\n\r\n", ""),
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),

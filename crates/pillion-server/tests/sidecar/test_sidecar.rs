@@ -30,6 +30,8 @@ pub(crate) const OWN_HEALTH: &str = "TEST_OWN_HEALTH";
 pub(crate) const LIMITS: &str = "TEST_LIMITS";
 /// A port of the test. The sidecar connects to it, and waits for the end of that connection before it starts.
 pub(crate) const HOLD: &str = "TEST_HOLD";
+/// Serves the handlers that docs/protocol/README.md demands, instead of those of the other tests.
+pub(crate) const VECTORS: &str = "TEST_VECTORS";
 /// The path at which the sidecar tells how many requests have reached a handler.
 pub(crate) const HITS: &str = "/hits";
 
@@ -57,6 +59,11 @@ pub(crate) async fn run() -> pillion_server::Result {
         .route("/until-stop", post(until_stop))
         .route("/block", post(block_for_ever))
         .fallback(async || (StatusCode::IM_A_TEAPOT, "the router's own fallback"));
+    if env::var_os(VECTORS).is_some() {
+        router = Router::new()
+            .route("/socket", get(socket))
+            .fallback(async || ([("x-handler", "reached")], "the handler"));
+    }
     if env::var_os(OWN_HEALTH).is_some() {
         router = router.route("/health", get(async || "mine"));
     }
@@ -91,17 +98,22 @@ fn limits() -> Limits {
     limits
 }
 
-/// Switches protocols as a WebSocket library does: chooses the first offered subprotocol if it is `chat`.
-async fn socket(headers: HeaderMap) -> impl IntoResponse {
+/// Switches protocols as a WebSocket library does: chooses the subprotocol `chat` if the page offers it.
+async fn socket(headers: HeaderMap) -> Response {
+    if !headers.contains_key(header::UPGRADE) {
+        return [("x-handler", "reached")].into_response();
+    }
     let mut answer = HeaderMap::new();
     answer.insert(header::CONNECTION, "upgrade".parse().unwrap());
     answer.insert(header::UPGRADE, "websocket".parse().unwrap());
-    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).map(|value| value.to_str().unwrap().to_owned());
-    answer.insert("x-offered", offered.clone().unwrap_or_default().parse().unwrap());
-    if offered.is_some_and(|offered| offered.starts_with("chat")) {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let offered: Vec<_> = lines.map(|value| value.to_str().unwrap()).collect();
+    let offered = offered.join(", ");
+    answer.insert("x-subprotocols", offered.parse().unwrap());
+    if offered.split(", ").any(|offer| offer == "chat") {
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, "chat".parse().unwrap());
     }
-    (StatusCode::SWITCHING_PROTOCOLS, answer)
+    (StatusCode::SWITCHING_PROTOCOLS, answer).into_response()
 }
 
 /// The environment of a child process.

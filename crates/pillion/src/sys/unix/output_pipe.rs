@@ -9,7 +9,7 @@ use tokio::net::unix::pipe::Receiver;
 pub(crate) struct OutputPipe(Receiver);
 
 impl OutputPipe {
-    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         Receiver::from_owned_fd(fd).map(Self)
     }
 

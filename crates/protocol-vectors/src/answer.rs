@@ -1,0 +1,124 @@
+//! Reads one HTTP answer, without an HTTP library that would correct it.
+
+use std::io::{self, Read};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// An answer, or none: the server closed the connection.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// 0 without an answer.
+    pub(crate) status: u16,
+    head: String,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Reads the answer to a request. `has_body` is false for HEAD.
+    pub(crate) fn read(stream: &mut impl Read, has_body: bool) -> Result<Self> {
+        loop {
+            let mut answer = Self::read_head(stream)?;
+            // An interim response precedes the answer (RFC 9110, section 15.2).
+            if (100..200).contains(&answer.status) && answer.status != 101 {
+                continue;
+            }
+            if has_body && !matches!(answer.status, 0 | 101 | 204 | 304) {
+                answer.body = answer.read_body(stream)?;
+            }
+            return Ok(answer);
+        }
+    }
+
+    fn read_head(stream: &mut impl Read) -> Result<Self> {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            match next_byte(stream) {
+                Ok(byte) => bytes.push(byte),
+                Err(error) if bytes.is_empty() && is_closed(&error) => return Ok(Self::default()),
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!("cannot read the head after {:?}", String::from_utf8_lossy(&bytes))
+                    });
+                }
+            }
+        }
+        let head = String::from_utf8_lossy(&bytes).into_owned();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let headers = lines
+            .map(|line| {
+                let (name, value) = line.split_once(':').with_context(|| format!("no header: {line}"))?;
+                Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { status: status.context("no status code")?, head, headers, body: Vec::new() })
+    }
+
+    fn read_body(&self, stream: &mut impl Read) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        if let Some(length) = self.values("content-length").next() {
+            body.resize(length.parse()?, 0);
+            stream.read_exact(&mut body)?;
+        } else if self.values("transfer-encoding").next().is_some() {
+            loop {
+                let line = read_line(stream)?;
+                let length = usize::from_str_radix(line.split(';').next().unwrap_or_default(), 16);
+                let length = length.with_context(|| format!("no length of a chunk: {line:?}"))?;
+                let start = body.len();
+                body.resize(start + length, 0);
+                stream.read_exact(&mut body[start..])?;
+                ensure!(read_line(stream)?.is_empty(), "a chunk is longer than its length");
+                if length == 0 {
+                    break;
+                }
+            }
+        } else if let Err(error) = stream.read_to_end(&mut body)
+            && !is_closed(&error)
+        {
+            bail!(error);
+        }
+        Ok(body)
+    }
+
+    /// The values of a header, whose name is in lower case.
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |header| header.0 == name).map(|header| header.1.as_str())
+    }
+
+    /// The elements of a comma-separated header, in lower case.
+    pub(crate) fn elements(&self, name: &str) -> Vec<String> {
+        let elements = self.values(name).flat_map(|value| value.split(','));
+        elements
+            .map(|element| element.trim().to_ascii_lowercase())
+            .filter(|element| !element.is_empty())
+            .collect()
+    }
+
+    /// The answer as text, for the message of a failed vector.
+    pub(crate) fn text(&self) -> String {
+        if self.status == 0 {
+            return "the server closed the connection without an answer".to_owned();
+        }
+        format!("{}{}", self.head, String::from_utf8_lossy(&self.body))
+    }
+}
+
+fn next_byte(stream: &mut impl Read) -> io::Result<u8> {
+    let mut byte = [0];
+    stream.read_exact(&mut byte)?;
+    Ok(byte[0])
+}
+
+fn read_line(stream: &mut impl Read) -> io::Result<String> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.push(next_byte(stream)?);
+    }
+    Ok(String::from_utf8_lossy(&line[..line.len() - 2]).into_owned())
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}

@@ -1,0 +1,156 @@
+//! Starts the program with the variables of the vectors, and looks at what it makes of them.
+
+use std::net::TcpListener;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    EnvironmentVector, Environments, Level, Listens, Platform, Subject,
+    subject::{Address, Running, Start, Third},
+};
+
+/// Runs the vectors of environment.json. Returns a text for each one that failed. Without `shoulds`, skips those whose rule is a
+/// *should*.
+pub fn environments(subject: &Subject, file: &Environments, shoulds: bool) -> Vec<String> {
+    let here = |vector: &&EnvironmentVector| {
+        vector.platform.is_none_or(Platform::is_this) && (shoulds || vector.level == Level::Must)
+    };
+    let failure = |vector: &EnvironmentVector| {
+        let error = check(subject, &file.token, vector).err()?;
+        Some(format!("{}: {error:#}", vector.name))
+    };
+    file.vectors.iter().filter(here).filter_map(failure).collect()
+}
+
+fn check(subject: &Subject, token: &str, vector: &EnvironmentVector) -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let free = TcpListener::bind("127.0.0.1:0")?;
+    let (taken_port, free_port) = (taken.local_addr()?.port(), free.local_addr()?.port());
+    drop(free);
+    let fill = |value: &String| {
+        value.replace("{free}", &free_port.to_string()).replace("{taken}", &taken_port.to_string())
+    };
+    let variables = vector.environment.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
+    let third = vector.descriptor3.as_deref().map(Third::new).transpose()?;
+    let inherited = third.as_ref().and_then(|third| third.address.clone());
+    let outcome = &vector.outcome;
+    let running = match subject.start(&variables, third)? {
+        Start::Running(running) => running,
+        Start::Ended { code, stdout, stderr } => {
+            ensure!(!outcome.starts, "it ended with {code:?}; stderr: {stderr}");
+            ensure!(code != Some(0), "it refused to start, but its exit status is 0");
+            ensure!(!stderr.trim().is_empty(), "it wrote no reason to stderr");
+            ensure!(!stdout.contains("BACKEND_"), "it announced itself: {stdout:?}");
+            if let Some(secret) = &outcome.hides {
+                ensure!(
+                    !format!("{stdout}{stderr}").contains(secret),
+                    "it wrote the token: {stdout}{stderr}"
+                );
+            }
+            return Ok(());
+        }
+    };
+    ensure!(outcome.starts, "it started, at {:?}", running.address);
+    match outcome.listens {
+        None => {}
+        Some(Listens::Port) => {
+            ensure!(running.address == Address::Tcp(free_port), "it is at {:?}", running.address)
+        }
+        Some(Listens::Descriptor) => {
+            ensure!(Some(&running.address) == inherited.as_ref(), "it is at {:?}", running.address);
+        }
+        Some(Listens::Any) => {
+            let elsewhere =
+                running.address != Address::Tcp(free_port) && Some(&running.address) != inherited.as_ref();
+            ensure!(
+                elsewhere && matches!(running.address, Address::Tcp(_)),
+                "it is at {:?}",
+                running.address
+            );
+        }
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let wanted = if let Address::Tcp(port) = running.address {
+            vec![format!("0100007F:{port:04X}")]
+        } else {
+            vec![]
+        };
+        let mut open = listening(running.pid())?;
+        // A listener for another process stays open, and is left alone.
+        if outcome.listens != Some(Listens::Descriptor)
+            && let Some(Address::Tcp(port)) = inherited
+        {
+            open.retain(|address| *address != format!("0100007F:{port:04X}"));
+        }
+        ensure!(open == wanted, "it listens on {open:?}, in the notation of /proc/net/tcp");
+    }
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let get = |path: &str, header: &str| {
+        let host = running.address.host();
+        running.exchange(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\n").as_bytes(), true)
+    };
+    if let Some(private) = outcome.private {
+        let status = get("/items", "")?.status;
+        ensure!(status == if private { 401 } else { 200 }, "a request without a token gets {status}");
+        ensure!(get("/items", &bearer)?.status == 200, "a request with the token is refused");
+    }
+    if let Some(wanted) = &outcome.instance {
+        let body: Value =
+            serde_json::from_slice(&get("/health", &bearer)?.body).context("health is not JSON")?;
+        let instance = body.get("instance").map(|instance| instance.as_str().unwrap_or_default());
+        ensure!(instance == wanted.as_deref(), "health has the instance {instance:?}");
+    }
+    origins(&running, vector)
+}
+
+fn origins(running: &Running, vector: &EnvironmentVector) -> Result<()> {
+    let host = running.address.host();
+    let answer = |origin: &String| {
+        let request = format!("GET /health HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n");
+        running.exchange(request.as_bytes(), true)
+    };
+    for origin in &vector.outcome.allows {
+        let answer = answer(origin)?;
+        let allowed: Vec<_> = answer.values("access-control-allow-origin").collect();
+        if answer.status != 200 || allowed != [origin] {
+            bail!("the origin {origin:?} is refused:\n{}", answer.text());
+        }
+    }
+    for origin in &vector.outcome.refuses {
+        let answer = answer(origin)?;
+        ensure!(answer.status == 403, "the origin {origin:?} is not refused:\n{}", answer.text());
+    }
+    Ok(())
+}
+
+/// The TCP addresses on which a process listens, as /proc/net/tcp writes them
+/// (<https://man7.org/linux/man-pages/man5/proc_pid_net.5.html>).
+#[cfg(target_os = "linux")]
+fn listening(pid: u32) -> Result<Vec<String>> {
+    use std::fs;
+
+    /// `TCP_LISTEN` of <netinet/tcp.h>.
+    const LISTEN: &str = "0A";
+    let mut held = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // A descriptor may be closed meanwhile.
+        held.extend(fs::read_link(entry?.path()).ok().map(|target| target.to_string_lossy().into_owned()));
+    }
+    let mut addresses = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let table = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for line in table.lines().skip(1) {
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            let (Some(address), Some(state), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9))
+            else {
+                continue;
+            };
+            if *state == LISTEN && held.contains(&format!("socket:[{inode}]")) {
+                addresses.push((*address).to_owned());
+            }
+        }
+    }
+    Ok(addresses)
+}

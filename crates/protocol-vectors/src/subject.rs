@@ -1,0 +1,275 @@
+//! The program under test: starts it with chosen variables and with a chosen descriptor 3.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{Variables, answer::Answer};
+
+/// How long a program may take for an answer or its announcement. It only bounds a failing test.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A program that is a sidecar with the handlers that README.md describes.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Subject {
+    /// A program without arguments.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), args: Vec::new(), env: Vec::new() }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Sets a variable that is not of the protocol.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts the program. A shell becomes the program, because only the shell knows the program's process id before it runs.
+    pub(crate) fn start(&self, variables: &Variables, third: Option<Third>) -> Result<Start> {
+        let mut script = "exec env".to_owned();
+        for (name, value) in variables {
+            let value = value.replace('\'', r"'\''").replace("{pid}", "'$$'").replace("{ppid}", "'$PPID'");
+            script += &format!(" {name}='{value}'");
+        }
+        script += " \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        let (mut address, mut kept) = (None, None);
+        match third {
+            Some(third) => {
+                script += " 3<&0 </dev/null";
+                command.stdin(third.fd);
+                (address, kept) = (third.address, third.keep);
+            }
+            None => drop(command.stdin(Stdio::null())),
+        }
+        for name in
+            ["PORT", "PILLION_PROTOCOL", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS"]
+        {
+            command.env_remove(name);
+        }
+        for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_FDS_FIRST_FD"] {
+            command.env_remove(name);
+        }
+        command.args(["-c", &script]).arg(&self.program).args(&self.args).envs(self.env.iter().cloned());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        #[expect(clippy::disallowed_methods, reason = "`Running` kills the program")]
+        let mut child = command.spawn().context("cannot start sh")?;
+        // From here the sidecar alone holds descriptor 3.
+        drop(command);
+        let (stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+        let log = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.as_mut().map(|stderr| stderr.read_to_end(&mut text));
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let mut running = Running { child, log: Some(log), address: Address::Tcp(0), _keep: kept };
+        let (tell, told) = mpsc::channel();
+        let reader = BufReader::new(stdout.context("stdout is not piped")?);
+        let stdout = thread::spawn(move || read_announcement(reader, &tell));
+        match told.recv_timeout(LIMIT) {
+            Ok(line) => {
+                running.address = match (line.trim_end(), address) {
+                    ("BACKEND_SOCKET:3", Some(Address::Unix(path))) => Address::Unix(path),
+                    (line, _) => {
+                        match line.strip_prefix("BACKEND_PORT:").and_then(|port| port.parse().ok()) {
+                            Some(port) => Address::Tcp(port),
+                            None => {
+                                bail!("the first line of stdout is no announcement of this start: {line:?}")
+                            }
+                        }
+                    }
+                };
+                Ok(Start::Running(running))
+            }
+            // The end of stdout: the program ends, or it never announces.
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let status = running.wait()?;
+                let stdout = stdout.join().unwrap_or_default();
+                Ok(Start::Ended { code: status, stdout, stderr: running.log() })
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let _ = running.child.kill();
+                bail!(
+                    "the program neither announced itself nor ended within {LIMIT:?}; stderr: {}",
+                    running.log()
+                )
+            }
+        }
+    }
+}
+
+/// Sends the first line, then reads stdout to its end and returns everything.
+fn read_announcement(mut stdout: BufReader<ChildStdout>, tell: &mpsc::Sender<String>) -> String {
+    let mut all = String::new();
+    // A line without its newline, or no line at all, is not an announcement.
+    if stdout.read_line(&mut all).is_ok() && all.ends_with('\n') && all.starts_with("BACKEND_") {
+        let _ = tell.send(all.clone());
+    }
+    let mut rest = Vec::new();
+    let _ = stdout.read_to_end(&mut rest);
+    all + &String::from_utf8_lossy(&rest)
+}
+
+/// How a start ended.
+pub(crate) enum Start {
+    /// The program announced itself.
+    Running(Running),
+    /// The program ended without an announcement on its first line.
+    Ended { code: Option<i32>, stdout: String, stderr: String },
+}
+
+/// Where a program is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp(u16),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The value of `Host`.
+    pub(crate) fn host(&self) -> String {
+        match self {
+            Self::Tcp(port) => format!("127.0.0.1:{port}"),
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
+    /// The value of `{port}`.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Tcp(port) => *port,
+            Self::Unix(_) => 1,
+        }
+    }
+}
+
+/// A program that has announced itself. Dropping it kills the program.
+pub(crate) struct Running {
+    child: Child,
+    log: Option<JoinHandle<String>>,
+    pub(crate) address: Address,
+    _keep: Option<Keep>,
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends these bytes on a new connection, and reads one answer.
+    pub(crate) fn exchange(&self, bytes: &[u8], has_body: bool) -> Result<Answer> {
+        match &self.address {
+            Address::Tcp(port) => {
+                let stream = TcpStream::connect(("127.0.0.1", *port))?;
+                stream.set_read_timeout(Some(LIMIT))?;
+                exchange(stream, bytes, has_body)
+            }
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(LIMIT))?;
+                exchange(stream, bytes, has_body)
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Result<Option<i32>> {
+        Ok(self.child.wait()?.code())
+    }
+
+    fn log(&mut self) -> String {
+        self.log.take().and_then(|log| log.join().ok()).unwrap_or_default()
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, bytes: &[u8], has_body: bool) -> Result<Answer> {
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(bytes);
+    Answer::read(&mut stream, has_body)
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A descriptor for the program, and where it is reached by it.
+pub(crate) struct Third {
+    fd: OwnedFd,
+    pub(crate) address: Option<Address>,
+    /// The directory of a socket, or the other end of a connection.
+    keep: Option<Keep>,
+}
+
+enum Keep {
+    Directory { _directory: tempfile::TempDir },
+    Listener { _listener: TcpListener },
+}
+
+impl Third {
+    /// Creates the descriptor that a vector names.
+    pub(crate) fn new(kind: &str) -> Result<Self> {
+        if kind == "tcp" {
+            return Self::tcp("127.0.0.1:0");
+        }
+        if let Some(ip) = kind.strip_prefix("tcp ") {
+            return Self::tcp(&format!("{ip}:0"));
+        }
+        Ok(match kind {
+            "unix" => {
+                let directory = tempfile::tempdir()?;
+                let path = directory.path().join("socket");
+                let fd = UnixListener::bind(&path)?.into();
+                Self {
+                    fd,
+                    address: Some(Address::Unix(path)),
+                    keep: Some(Keep::Directory { _directory: directory }),
+                }
+            }
+            "connection" => {
+                let listener = TcpListener::bind("127.0.0.1:0")?;
+                let fd = TcpStream::connect(listener.local_addr()?)?.into();
+                Self { fd, address: None, keep: Some(Keep::Listener { _listener: listener }) }
+            }
+            "udp" => Self { fd: UdpSocket::bind("127.0.0.1:0")?.into(), address: None, keep: None },
+            "file" => Self { fd: File::open("/dev/null")?.into(), address: None, keep: None },
+            unknown => bail!("unknown descriptor: {unknown}"),
+        })
+    }
+
+    fn tcp(address: &str) -> Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let port = listener.local_addr()?.port();
+        ensure!(port != 0, "the system chose port 0");
+        Ok(Self { fd: listener.into(), address: Some(Address::Tcp(port)), keep: None })
+    }
+}
