@@ -91,6 +91,14 @@ const BUS: Requirement = Requirement {
     pacman: "dbus",
 };
 
+const GO: Requirement = Requirement {
+    why: "builds the example in Go",
+    probe: Probe::Program("go"),
+    apt: "golang-go",
+    dnf: "golang",
+    pacman: "go",
+};
+
 const WINE: Requirement = Requirement {
     why: "runs Windows programs",
     presence: Presence::Program("wine"),
@@ -136,8 +144,21 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
     if purpose != Purpose::Wine {
         node()?;
     }
+    install(requirements(purpose))
+}
+
+/// Makes sure that the machine has Go, which only the example in Go needs.
+///
+/// # Errors
+///
+/// Fails with the command to run if Go is missing and xtask cannot install it.
+pub(crate) fn ensure_go() -> Result<()> {
+    install(vec![GO])
+}
+
+fn install(requirements: Vec<Requirement>) -> Result<()> {
     let missing: Vec<Requirement> =
-        requirements(purpose).into_iter().filter(|requirement| !requirement.is_met()).collect();
+        requirements.into_iter().filter(|requirement| !requirement.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -64,6 +64,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     public_api::steps(workspace, &sh, steps)?;
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
+    go_example(&sh, steps, tests)?;
     if cfg!(target_os = "linux") {
         // The previous step has built the soak with the other test programs.
         let soak = workspace.programs(false).join("orphans-soak");
@@ -122,6 +123,14 @@ impl Tests {
         }
     }
 
+    /// The tests of the example in Go, which are ignored because they need Go.
+    fn go_example(self, sh: &Shell) -> Cmd<'_> {
+        match self {
+            Self::Nextest => cargo(sh, NEXTEST).args(["--test", "go", "--run-ignored", "only"]),
+            Self::Cargo => cargo(sh, &["test"]).args(["--no-fail-fast", "--test", "go", "--", "--ignored"]),
+        }
+    }
+
     fn end_to_end(self, sh: &Shell) -> Cmd<'_> {
         match self {
             Self::Nextest => cargo(sh, NEXTEST).args(END_TO_END).args(["--run-ignored", "only"]),
@@ -148,6 +157,22 @@ fn prose(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
         Err(error) => steps.skip("links", &format!("{error:#}")),
     }
     steps.check("references to source", || doc_references::check(workspace))
+}
+
+/// Checks and tests the example in Go, where Go is installed or can be.
+fn go_example(sh: &Shell, steps: &mut Steps, tests: Tests) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        steps.skip("go example", "its tests run on Linux");
+        return Ok(());
+    }
+    if let Err(error) = setup::ensure_go() {
+        steps.skip("go example", &format!("{error:#}"));
+        return Ok(());
+    }
+    let folder = sh.push_dir("examples/go-backend");
+    steps.run("go example: vet", cmd!(sh, "go vet ./..."))?;
+    drop(folder);
+    steps.tests("go example", tests.runner(), tests.go_example(sh))
 }
 
 /// Writes the SBOMs and, where cargo-deny is installed, checks licences, sources and known vulnerabilities.

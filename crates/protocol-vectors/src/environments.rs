@@ -12,6 +12,7 @@ use crate::{
 
 /// Runs the vectors of environment.json. Returns a text for each one that failed. Without `shoulds`, skips those whose rule is a
 /// *should*.
+#[must_use]
 pub fn environments(subject: &Subject, file: &Environments, shoulds: bool) -> Vec<String> {
     let here = |vector: &&EnvironmentVector| {
         vector.platform.is_none_or(Platform::is_this) && (shoulds || vector.level == Level::Must)
@@ -55,7 +56,7 @@ fn check(subject: &Subject, token: &str, vector: &EnvironmentVector) -> Result<(
     match outcome.listens {
         None => {}
         Some(Listens::Port) => {
-            ensure!(running.address == Address::Tcp(free_port), "it is at {:?}", running.address)
+            ensure!(running.address == Address::Tcp(free_port), "it is at {:?}", running.address);
         }
         Some(Listens::Descriptor) => {
             ensure!(Some(&running.address) == inherited.as_ref(), "it is at {:?}", running.address);

@@ -80,10 +80,11 @@ fn check(running: &Running, file: &Requests, vector: &RequestVector) -> Result<(
     let head: String = vector.request.iter().map(|line| fill(line) + "\r\n").collect();
     let has_body = !head.starts_with("HEAD ");
     let answer = running.exchange(format!("{head}\r\n{}", fill(&vector.body)).as_bytes(), has_body)?;
-    compare(&answer, vector, has_body, fill, |challenge| {
-        hmac_proof(&file.token, &running.address.host(), challenge)
-    })
-    .with_context(|| format!("\n{head}\n{}", answer.text()))
+    let prove = |challenge: &str| hmac_proof(&file.token, &running.address.host(), challenge);
+    match compare(&answer, vector, has_body, fill, prove) {
+        Ok(()) => Ok(()),
+        Err(why) => bail!("{why:#}\n{head}\n{}", answer.text()),
+    }
 }
 
 fn compare(

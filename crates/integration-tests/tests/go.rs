@@ -1,0 +1,118 @@
+//! The example in Go: the vectors of docs/protocol, and a life under the supervisor. `cargo xtask test` installs Go.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "clippy does not recognise this crate as test code")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use integration_tests::{ProcessTree, run};
+use pillion::{Access, Restart, StopOutcome, Supervisor, Transport as Listener};
+use protocol_vectors::{Requests, Subject, Transport, environments, load, requests};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// A program that Go has built. Dropping it deletes the program.
+struct Built {
+    _directory: TempDir,
+    program: PathBuf,
+}
+
+/// Runs Go in the folder of the example: `go build` or `go test -c`.
+fn build(arguments: &[&str]) -> Built {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("go-backend");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/go-backend");
+    let built =
+        Command::new("go").args(arguments).arg("-o").arg(&program).arg(".").current_dir(example).output();
+    let built = built.expect("go is on the PATH: `cargo xtask test` installs it");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    Built { _directory: directory, program }
+}
+
+fn with_test_handlers() -> (Built, Subject) {
+    let built = build(&["test", "-c"]);
+    let subject = Subject::new(&built.program).env("TEST_VECTORS", "1");
+    (built, subject)
+}
+
+fn assert_none(failures: &[String]) {
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+#[ignore = "needs Go: cargo xtask test"]
+fn it_follows_the_vectors_of_the_environment() {
+    let (_built, subject) = with_test_handlers();
+    assert_none(&environments(&subject, &load("environment.json").unwrap(), true));
+}
+
+#[test]
+#[ignore = "needs Go: cargo xtask test"]
+fn it_follows_the_vectors_of_requests() {
+    let (_built, subject) = with_test_handlers();
+    for file in ["admission.json", "websocket.json", "proof.json"] {
+        let file: Requests = load(file).unwrap();
+        for transport in [Transport::Tcp, Transport::Socket] {
+            assert_none(&requests(&subject, &file, transport, true).unwrap());
+        }
+    }
+}
+
+/// The answer to `GET /greeting` with this token.
+async fn get(access: &Access, token: &str) -> String {
+    let mut stream = access.connect().await.unwrap();
+    let host = access.listen_addr().authority();
+    let request = format!(
+        "GET /greeting HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn lives_and_stops(listener: Listener) {
+    let built = build(&["build"]);
+    let tree = ProcessTree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
+    let program = tree.program(&built.program).private(true).handover(true).transport(listener);
+    let (supervisor, _events) = Supervisor::start(tree.spec(program).restart(Restart::OnFailure));
+    let mut changes = supervisor.watch();
+    let before = supervisor.ready().await.unwrap();
+    let access = supervisor.access().await.unwrap();
+    let token = access.token.as_ref().unwrap().reveal().to_owned();
+    let answer = get(&access, &token).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("Hello from Go: /greeting\n"),
+        "{answer}"
+    );
+    assert!(get(&access, &"0".repeat(64)).await.starts_with("HTTP/1.1 401 "));
+
+    let crashed = tree.alive().into_iter().find(|process| Some(process.pid) == before.pid).unwrap();
+    crashed.signal(Signal::KILL).unwrap();
+    while changes.next().await.unwrap().pid == before.pid {}
+    // This connection waits in the listener until the next run accepts it. The old token counts no more.
+    assert!(get(&access, &token).await.starts_with("HTTP/1.1 401 "));
+    let after = supervisor.ready().await.unwrap();
+    assert_eq!(after.port, before.port, "the next run has the listener of the last one");
+    assert_ne!(after.pid, before.pid);
+    let access = supervisor.access().await.unwrap();
+    assert!(get(&access, access.token.as_ref().unwrap().reveal()).await.starts_with("HTTP/1.1 200 "));
+    let outcome = supervisor.stop().await;
+    assert!(matches!(&outcome, StopOutcome::Graceful(exit) if exit.is_success()), "{outcome:?}");
+}
+
+#[test]
+#[ignore = "needs Go: cargo xtask test"]
+fn it_is_private_on_a_port_keeps_it_across_a_crash_and_stops_gracefully() {
+    run(lives_and_stops(Listener::Tcp));
+}
+
+#[test]
+#[ignore = "needs Go: cargo xtask test"]
+fn it_is_private_on_a_socket_keeps_it_across_a_crash_and_stops_gracefully() {
+    run(lives_and_stops(Listener::Local));
+}

@@ -1,0 +1,3 @@
+module example.org/go-backend
+
+go 1.19
