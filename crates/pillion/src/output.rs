@@ -394,10 +394,10 @@ pub(crate) mod tests {
                     match announcement {
                         Announcement::Of(_) if outcome.announced.is_some() => outcome.repeated = true,
                         Announcement::Of(ListenAddr::Tcp(port)) => {
-                            outcome.announced = Some(port.get().into())
+                            outcome.announced = Some(port.get().into());
                         }
                         Announcement::Of(ListenAddr::Local) if vector.given => {
-                            outcome.announced = Some("local".into())
+                            outcome.announced = Some("local".into());
                         }
                         // The state machine knows that this run has no socket.
                         Announcement::Of(ListenAddr::Local) => outcome.refused = true,

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    harness::{RunningSidecar, fails_to_start, sidecar},
+    harness::{fails_to_start, sidecar},
     test_sidecar::{ARGUMENT, HOLD},
 };
 
