@@ -93,7 +93,7 @@ const BUS: Requirement = Requirement {
 
 const GO: Requirement = Requirement {
     why: "builds the example in Go",
-    probe: Probe::Program("go"),
+    presence: Presence::Program("go"),
     apt: "golang-go",
     dnf: "golang",
     pacman: "go",
