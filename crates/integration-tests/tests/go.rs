@@ -9,8 +9,8 @@ use std::{
 };
 
 use integration_tests::{ProcessTree, run};
-use pillion::{Access, Restart, StopOutcome, Supervisor, Transport as Listener};
-use protocol_vectors::{Requests, Subject, Transport, environments, load, requests};
+use pillion::{Access, Restart, StopOutcome, Supervisor, Transport};
+use protocol_vectors::{AddressKind, Requests, Subject, environments, load, requests};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -56,7 +56,7 @@ fn it_follows_the_vectors_of_requests() {
     let (_built, subject) = with_test_handlers();
     for file in ["admission.json", "websocket.json", "proof.json"] {
         let file: Requests = load(file).unwrap();
-        for transport in [Transport::Tcp, Transport::Socket] {
+        for transport in [AddressKind::Tcp, AddressKind::Socket] {
             assert_none(&requests(&subject, &file, transport, true).unwrap());
         }
     }
@@ -75,7 +75,7 @@ async fn get(access: &Access, token: &str) -> String {
     answer
 }
 
-async fn lives_and_stops(listener: Listener) {
+async fn lives_and_stops(listener: Transport) {
     let built = build(&["build"]);
     let tree = ProcessTree::new(env!("CARGO_BIN_EXE_fake-sidecar"));
     let program = tree.program(&built.program).private(true).handover(true).transport(listener);
@@ -108,11 +108,11 @@ async fn lives_and_stops(listener: Listener) {
 #[test]
 #[ignore = "needs Go: cargo xtask test"]
 fn it_is_private_on_a_port_keeps_it_across_a_crash_and_stops_gracefully() {
-    run(lives_and_stops(Listener::Tcp));
+    run(lives_and_stops(Transport::Tcp));
 }
 
 #[test]
 #[ignore = "needs Go: cargo xtask test"]
 fn it_is_private_on_a_socket_keeps_it_across_a_crash_and_stops_gracefully() {
-    run(lives_and_stops(Listener::Local));
+    run(lives_and_stops(Transport::Local));
 }

@@ -13,11 +13,11 @@ use clap::{Parser, Subcommand};
 #[command(name = "pillion", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     Run(run::Args),
 }
 
@@ -25,6 +25,6 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(args) => run::main(args),
+        CliCommand::Run(args) => run::main(args),
     }
 }

@@ -10,7 +10,7 @@ use pillion::{Exit, OutputBatch, OutputStream, Readiness, SidecarEvent, State, S
 use serde::Serialize;
 
 /// Shows events. An error means that the output is closed.
-pub(crate) trait Report {
+pub(crate) trait EventPrinter {
     fn show(&mut self, event: &SidecarEvent) -> io::Result<()>;
 }
 
@@ -20,7 +20,7 @@ pub(crate) struct Json;
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Event<'a> {
+enum JsonEvent<'a> {
     State {
         at: u64,
         state: State,
@@ -56,15 +56,15 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-impl Report for Json {
+impl EventPrinter for Json {
     fn show(&mut self, event: &SidecarEvent) -> io::Result<()> {
         let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-        let mut write = |event: Event<'_>| {
+        let mut write = |event: JsonEvent<'_>| {
             serde_json::to_writer(&mut out, &event)?;
             out.write_all(b"\n")
         };
         match event {
-            SidecarEvent::Status(status) => write(Event::State {
+            SidecarEvent::Status(status) => write(JsonEvent::State {
                 at: status.at,
                 state: status.state,
                 readiness: status.readiness,
@@ -76,14 +76,14 @@ impl Report for Json {
             SidecarEvent::Output(batch) => {
                 for line in batch.lines() {
                     let (text, dropped) = (String::from_utf8_lossy(line.bytes), line.dropped);
-                    write(Event::Output { stream: batch.stream, line: text, dropped })?;
+                    write(JsonEvent::Output { stream: batch.stream, line: text, dropped })?;
                 }
             }
             SidecarEvent::Unfinished(line) => {
-                write(Event::Unfinished { stream: line.stream, line: &line.text })?;
+                write(JsonEvent::Unfinished { stream: line.stream, line: &line.text })?;
             }
-            SidecarEvent::Notice(message) => write(Event::Notice { message })?,
-            SidecarEvent::Missed(count) => write(Event::Missed { count: *count })?,
+            SidecarEvent::Notice(message) => write(JsonEvent::Notice { message })?,
+            SidecarEvent::Missed(count) => write(JsonEvent::Missed { count: *count })?,
             // The format has no line for unknown events.
             _ => {}
         }
@@ -104,7 +104,7 @@ pub(crate) struct Terminal {
     unfinished: Option<OutputStream>,
 }
 
-impl Report for Terminal {
+impl EventPrinter for Terminal {
     fn show(&mut self, event: &SidecarEvent) -> io::Result<()> {
         match self.unfinished.take() {
             Some(OutputStream::Stdout) => io::stdout().write_all(CLEAR_ROW)?,

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     interrupts::interrupts,
-    report::{Json, Report, Terminal},
+    report::{EventPrinter, Json, Terminal},
 };
 
 /// Supervise a program: wait until it is ready, show its output, stop it on Ctrl-C.
@@ -143,7 +143,7 @@ pub(crate) fn main(args: Args) -> ExitCode {
     }
     match start_runtime() {
         Ok((runtime, end)) => {
-            let report: Box<dyn Report> =
+            let report: Box<dyn EventPrinter> =
                 if args.json { Box::new(Json) } else { Box::new(Terminal::default()) };
             let code = runtime.block_on(supervise(args, report));
             drop(end);
@@ -186,7 +186,7 @@ impl Drop for RuntimeEnd {
     }
 }
 
-async fn supervise(args: Args, mut report: Box<dyn Report>) -> ExitCode {
+async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
     let interrupts = match interrupts() {
         Ok(interrupts) => interrupts,
         Err(error) => {
@@ -253,7 +253,7 @@ enum Shown {
 }
 
 /// Shows the events until the program is down.
-async fn show(events: &mut Events, report: &mut dyn Report) -> Shown {
+async fn show(events: &mut Events, report: &mut dyn EventPrinter) -> Shown {
     while let Some(event) = events.next().await {
         if report.show(&event).is_err() {
             return Shown::OutputClosed;

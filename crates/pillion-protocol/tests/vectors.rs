@@ -10,7 +10,7 @@ use pillion_protocol::{
     environment::TAURI_ORIGINS,
 };
 use protocol_vectors::{
-    AnnouncementVector, Announcements, Environments, Platform, RequestVector, Requests, Transport, load,
+    AddressKind, AnnouncementVector, Announcements, Environments, Platform, RequestVector, Requests, load,
 };
 
 const PORT: u16 = 4242;
@@ -117,23 +117,23 @@ fn environments() {
 
 #[test]
 fn admission_on_a_port() {
-    admission("admission.json", Transport::Tcp);
-    admission("websocket.json", Transport::Tcp);
-    admission("proof.json", Transport::Tcp);
+    admission("admission.json", AddressKind::Tcp);
+    admission("websocket.json", AddressKind::Tcp);
+    admission("proof.json", AddressKind::Tcp);
 }
 
 #[test]
 fn admission_on_a_socket() {
-    admission("admission.json", Transport::Socket);
-    admission("websocket.json", Transport::Socket);
-    admission("proof.json", Transport::Socket);
+    admission("admission.json", AddressKind::Socket);
+    admission("websocket.json", AddressKind::Socket);
+    admission("proof.json", AddressKind::Socket);
 }
 
-fn admission(file: &str, transport: Transport) {
+fn admission(file: &str, transport: AddressKind) {
     let file: Requests = load(file).unwrap();
     let addr = match transport {
-        Transport::Tcp => ListenAddr::Tcp(PORT.try_into().unwrap()),
-        Transport::Socket => ListenAddr::Local,
+        AddressKind::Tcp => ListenAddr::Tcp(PORT.try_into().unwrap()),
+        AddressKind::Socket => ListenAddr::Local,
     };
     for (name, variables) in &file.environments {
         let environment = HostEnvironment::read(|name| variables.get(name).map(Into::into)).unwrap();

@@ -217,7 +217,7 @@ pub struct RequestVector {
     pub request: Vec<String>,
     /// The transports on which the vector holds; empty: all.
     #[serde(default)]
-    pub on: Vec<Transport>,
+    pub on: Vec<AddressKind>,
     /// The body, with placeholders.
     #[serde(default)]
     pub body: String,
@@ -254,7 +254,7 @@ pub struct RequestVector {
 /// How a client reaches the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Transport {
+pub enum AddressKind {
     /// A port of 127.0.0.1.
     Tcp,
     /// A Unix domain socket.

@@ -14,8 +14,8 @@ mod requests;
 mod subject;
 
 pub use data::{
-    AnnouncementVector, Announcements, EnvironmentVector, Environments, Level, Listens, Outcome, Platform,
-    ProofVector, Read, RequestVector, Requests, Transport, Variables, hmac_proof, load,
+    AddressKind, AnnouncementVector, Announcements, EnvironmentVector, Environments, Level, Listens, Outcome,
+    Platform, ProofVector, Read, RequestVector, Requests, Variables, hmac_proof, load,
 };
 #[cfg(unix)]
 pub use environments::environments;

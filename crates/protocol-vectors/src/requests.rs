@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    Level, RequestVector, Requests, Subject, Transport, Variables,
+    AddressKind, Level, RequestVector, Requests, Subject, Variables,
     answer::Answer,
     data::hmac_proof,
     subject::{Address, Running, Start, Third},
@@ -18,7 +18,7 @@ use crate::{
 pub fn requests(
     subject: &Subject,
     file: &Requests,
-    transport: Transport,
+    transport: AddressKind,
     shoulds: bool,
 ) -> Result<Vec<String>> {
     let mut failures = Vec::new();
@@ -46,9 +46,9 @@ pub fn requests(
     Ok(failures)
 }
 
-fn start(subject: &Subject, variables: &Variables, transport: Transport) -> Result<Running> {
+fn start(subject: &Subject, variables: &Variables, transport: AddressKind) -> Result<Running> {
     let (mut variables, mut third) = (variables.clone(), None);
-    if transport == Transport::Socket {
+    if transport == AddressKind::Socket {
         third = Some(Third::new("unix")?);
         for (name, value) in [("LISTEN_FDS", "1"), ("LISTEN_PID", "{pid}"), ("LISTEN_FDNAMES", "http")] {
             variables.insert(name.to_owned(), value.to_owned());
@@ -57,7 +57,7 @@ fn start(subject: &Subject, variables: &Variables, transport: Transport) -> Resu
     match subject.start(&variables, third)? {
         Start::Running(running) => {
             ensure!(
-                matches!(running.address, Address::Unix(_)) == (transport == Transport::Socket),
+                matches!(running.address, Address::Unix(_)) == (transport == AddressKind::Socket),
                 "the program listens at {:?}",
                 running.address
             );

@@ -20,12 +20,12 @@ type Delivery = Box<dyn FnOnce() + Send>;
 /// The deliveries that wait for the main thread.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    state: Mutex<State>,
+    state: Mutex<OutboxState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct OutboxState {
     queue: VecDeque<Delivery>,
     /// The main thread waits at exit. It runs the deliveries itself, without the event loop.
     main_thread_waits: bool,
@@ -85,7 +85,7 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    fn wait_while(&self, mut condition: impl FnMut(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait_while(&self, mut condition: impl FnMut(&OutboxState) -> bool) -> MutexGuard<'_, OutboxState> {
         let waited = self.changed.wait_while(lock(&self.state), |state| condition(state));
         waited.unwrap_or_else(PoisonError::into_inner)
     }

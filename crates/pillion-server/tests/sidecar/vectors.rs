@@ -3,7 +3,7 @@
 use std::env;
 
 use libtest_mimic::{Failed, Trial};
-use protocol_vectors::{Requests, Subject, Transport, environments, load, requests};
+use protocol_vectors::{AddressKind, Requests, Subject, environments, load, requests};
 
 use crate::test_sidecar::{ARGUMENT, VECTORS};
 
@@ -12,7 +12,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         report(&environments(&subject(), &load("environment.json")?, true))
     })];
     for file in ["admission", "websocket", "proof"] {
-        for (transport, name) in [(Transport::Tcp, "a_port"), (Transport::Socket, "a_socket")] {
+        for (transport, name) in [(AddressKind::Tcp, "a_port"), (AddressKind::Socket, "a_socket")] {
             trials.push(Trial::test(format!("vectors::{file}_on_{name}"), move || {
                 let file: Requests = load(&format!("{file}.json"))?;
                 report(&requests(&subject(), &file, transport, true)?)
