@@ -84,6 +84,10 @@ pub(crate) struct Args {
     /// the token. No other program receives the token, so this shows whether a program can be a private sidecar.
     #[arg(long)]
     private: bool,
+    /// Let the program inherit the environment of your login shell, for a start without a terminal (a desktop file, launchd, cron).
+    /// Without effect if stdin, stdout or stderr is a terminal.
+    #[arg(long)]
+    login_shell_env: bool,
     /// Write events to stdout, one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -232,6 +236,7 @@ fn spec(args: Args) -> Spec {
     let program = Program::new(program)
         .args(command)
         .inherit(Inherit::all())
+        .login_shell_env(args.login_shell_env)
         .handover(args.handover)
         .private(args.private)
         .stdin(match args.stdin {

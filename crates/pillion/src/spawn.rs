@@ -2,5 +2,6 @@
 
 pub(crate) mod environment;
 pub(crate) mod launch;
+pub(crate) mod login_shell;
 pub(crate) mod memory_limit;
 pub(crate) mod spawn_error;

@@ -32,7 +32,7 @@ pub(crate) use linux::run_processes::{RunProcesses, Workers};
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;
 #[cfg(unix)]
-pub(crate) use unix::{Group, OutputPipe};
+pub(crate) use unix::{Group, OutputPipe, login_shell, print_in_own_session};
 #[cfg(windows)]
 pub(crate) use windows::{Group, OutputPipe};
 
@@ -68,6 +68,20 @@ pub(crate) fn own_stdin() -> std::io::Result<StdinHandle> {
     return std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned();
     #[cfg(windows)]
     return std::os::windows::io::AsHandle::as_handle(&std::io::stdin()).try_clone_to_owned();
+}
+
+/// What a short command has printed.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) enum Printed {
+    /// Its output is complete.
+    Complete(Vec<u8>),
+    /// It ended before its output was complete.
+    Exited(crate::status::Exit),
+    /// It was killed, because its time was over.
+    TimedOut,
+    /// It was killed, because it printed more than the limit.
+    TooMuch,
 }
 
 /// What is known of processes that are to be killed although no guard or group holds them any more.

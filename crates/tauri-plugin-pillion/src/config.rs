@@ -49,6 +49,11 @@ pub(crate) struct SidecarConfig {
     /// variables are never inherited.
     #[serde(default)]
     inherit: Inherit,
+    /// Whether the sidecar inherits the environment of the user's login shell instead of that of the app; `false` by default. An app
+    /// that is started from Finder, the Dock or a desktop file lacks what the user's profile sets, such as the `PATH` to a version
+    /// manager. The first start may take up to 15 s longer. Linux and macOS; without effect if the app is started from a terminal.
+    #[serde(default)]
+    login_shell_env: bool,
     /// Environment variables that are set in addition to the inherited ones, or override them.
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -164,6 +169,7 @@ impl SidecarConfig {
             .args(&self.args)
             .private(self.private)
             .inherit(self.inherit.clone())
+            .login_shell_env(self.login_shell_env)
             .handover(self.handover)
             .transport(self.transport)
             .stop(self.stop.clone());

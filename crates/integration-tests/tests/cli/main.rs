@@ -5,6 +5,7 @@
 
 mod arguments;
 mod json;
+mod login_shell;
 mod outcomes;
 mod signals;
 mod stdin;

@@ -123,6 +123,11 @@ impl ParentEnvironment {
         Self { variables: env::vars_os().collect(), program: env::current_exe().ok(), windows: cfg!(windows) }
     }
 
+    /// This process, as if its environment were that of the login shell.
+    pub(crate) fn of_login_shell(variables: Vec<(OsString, OsString)>) -> Self {
+        Self { variables, ..Self::this() }
+    }
+
     /// The variables that a sidecar inherits under this policy.
     pub(crate) fn inherited_by(self, policy: &Inherit) -> BTreeMap<OsString, OsString> {
         let package = self.package();

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     listener::Listener,
-    spawn::environment::ParentEnvironment,
     spawn::spawn_error,
+    spawn::{environment::ParentEnvironment, login_shell},
     spec::{Program, ProgramStdin},
     sys::{self, Group, SpawnRequest, Spawned},
 };
@@ -18,6 +18,8 @@ pub(crate) struct Launched {
     pub(crate) instance: Instance,
     pub(crate) token: Option<Token>,
     pub(crate) spawned: Spawned,
+    /// Why the program does not have the environment of the login shell, if it should.
+    pub(crate) without_login_shell: Option<String>,
 }
 
 /// Starts the program with a new instance, and with a new token if it is private. An error is a sentence that explains the failure.
@@ -44,14 +46,25 @@ pub(crate) fn launch(
     let instance = Instance::from_bytes(bytes);
     let token = program.private.then(fresh_token).transpose().map_err(no_random)?;
     let marker = format!("{}={instance}", environment::INSTANCE);
-    let command = command(program, instance, token.as_ref(), listener.as_ref());
+    let (parent, without_login_shell) = parent_environment(program);
+    let command = command(program, parent, instance, token.as_ref(), listener.as_ref());
     Group::spawn(SpawnRequest { command, grace, marker, stop: program.stop.clone(), listener, stdin })
-        .map(|spawned| Launched { instance, token, spawned })
+        .map(|spawned| Launched { instance, token, spawned, without_login_shell })
         .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
+}
+
+/// The environment from which the program inherits, and why it is not that of the login shell, if it should be.
+fn parent_environment(program: &Program) -> (ParentEnvironment, Option<String>) {
+    match program.login_shell_env.then(login_shell::known).flatten().as_deref() {
+        Some(Ok(variables)) => (ParentEnvironment::of_login_shell(variables.clone()), None),
+        Some(Err(why)) => (ParentEnvironment::this(), Some(why.clone())),
+        None => (ParentEnvironment::this(), None),
+    }
 }
 
 fn command(
     program: &Program,
+    parent: ParentEnvironment,
     instance: Instance,
     token: Option<&Token>,
     listener: Option<&Listener>,
@@ -60,7 +73,7 @@ fn command(
     command
         .args(&program.args)
         .env_clear()
-        .envs(ParentEnvironment::this().inherited_by(&program.inherit))
+        .envs(parent.inherited_by(&program.inherit))
         .env(environment::PROTOCOL, environment::PROTOCOL_VERSION)
         .env(environment::INSTANCE, instance.to_string());
     if let Some(token) = token {

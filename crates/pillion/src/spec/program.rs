@@ -25,6 +25,7 @@ pub struct Program {
     pub(crate) path: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) inherit: Inherit,
+    pub(crate) login_shell_env: bool,
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) allowed_origins: Vec<String>,
@@ -68,6 +69,7 @@ impl Program {
             path: path.into(),
             args: Vec::new(),
             inherit: Inherit::default(),
+            login_shell_env: false,
             env: BTreeMap::new(),
             current_dir: None,
             allowed_origins: Vec::new(),
@@ -99,6 +101,22 @@ impl Program {
     #[must_use]
     pub fn inherit(mut self, inherit: Inherit) -> Self {
         self.inherit = inherit;
+        self
+    }
+
+    /// Sets whether the program inherits the environment of the user's login shell instead of that of this process. The default is
+    /// `false`. For an app that is started from Finder, the Dock or a desktop file, and so lacks what the user's profile sets,
+    /// such as the `PATH` to a version manager. [`inherit`](Self::inherit) and its rules apply to it.
+    ///
+    /// The first start runs `SHELL`, or else the shell of the user database, as an interactive login shell, and takes up to 10 s. A
+    /// shell that fails or hangs is killed and asked once more, for up to 5 s, as one that is not interactive. If this fails too, the
+    /// supervisor publishes a notice, and the program inherits the environment of this process. The answer is kept for all
+    /// sidecars as long as this process lives. The user's profile can test `PILLION_RESOLVING_ENVIRONMENT`, which is set.
+    ///
+    /// Does nothing on Windows, and if a standard stream of this process is a terminal: then its environment is that of a shell.
+    #[must_use]
+    pub fn login_shell_env(mut self, login_shell_env: bool) -> Self {
+        self.login_shell_env = login_shell_env;
         self
     }
 

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     report::snapshot::{ReadyAnswer, Snapshot},
+    spawn::login_shell,
     state::Event,
 };
 
@@ -17,17 +18,19 @@ pub(crate) struct Dependency {
     pub(crate) optional: bool,
 }
 
-/// The wait for all dependencies.
+/// The wait for all dependencies, and then for the environment of the login shell if the program inherits it.
 #[derive(Debug)]
 pub(crate) struct DependencyWait {
     dependencies: Vec<Dependency>,
     /// The failure that was reported last.
     reported: Option<String>,
+    /// Whether the program inherits the environment of the login shell.
+    login_shell: bool,
 }
 
 impl DependencyWait {
-    pub(crate) fn new(dependencies: Vec<Dependency>) -> Self {
-        Self { dependencies, reported: None }
+    pub(crate) fn new(dependencies: Vec<Dependency>, login_shell: bool) -> Self {
+        Self { dependencies, reported: None, login_shell }
     }
 
     /// Waits until all are ready, or until one has a failure that was not reported yet. Cancel-safe.
@@ -41,6 +44,9 @@ impl DependencyWait {
                 // Its supervisor is gone, so it can never become ready.
                 future::pending::<()>().await;
             }
+        }
+        if self.login_shell {
+            login_shell::wait().await;
         }
         Event::DependenciesReady
     }

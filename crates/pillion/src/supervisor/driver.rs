@@ -203,6 +203,10 @@ impl Driver {
         self.act(actions);
     }
 
+    fn inherits_login_shell(&self) -> bool {
+        matches!(&self.spec.source, ServerSource::Run(program) if program.login_shell_env)
+    }
+
     /// When this timer ends; `None` if that is later than the clock can express.
     fn deadline(&self, timer: Timer) -> Option<Instant> {
         Instant::now().checked_add(match timer {
@@ -224,8 +228,13 @@ impl Driver {
         let mut answers = VecDeque::new();
         for action in actions {
             match action {
-                Action::Wait if self.after.is_empty() => answers.push_back(Event::DependenciesReady),
-                Action::Wait => self.dependency_wait = Some(DependencyWait::new(self.after.clone())),
+                Action::Wait if self.after.is_empty() && !self.inherits_login_shell() => {
+                    answers.push_back(Event::DependenciesReady)
+                }
+                Action::Wait => {
+                    self.dependency_wait =
+                        Some(DependencyWait::new(self.after.clone(), self.inherits_login_shell()))
+                }
                 Action::Launch => {
                     let listener = self.handover.as_mut().and_then(Handover::offer);
                     let (run, answer) = Run::launch(&self.spec, listener, self.events.clone());

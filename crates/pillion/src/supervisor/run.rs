@@ -60,6 +60,7 @@ pub(crate) enum NoticeKind {
     BlockedPort,
     ListenerNotTaken,
     Misannounced,
+    NoLoginShell,
     Unguarded,
 }
 
@@ -95,7 +96,13 @@ impl Run {
             ServerSource::Run(program) => program,
         };
         match launch(program, spec.grace, listener) {
-            Ok(Launched { instance, token, spawned }) => {
+            Ok(Launched { instance, token, spawned, without_login_shell }) => {
+                if let Some(why) = without_login_shell {
+                    run.notice(
+                        NoticeKind::NoLoginShell,
+                        format!("{why}; the sidecar inherits the environment of this program instead"),
+                    );
+                }
                 if let Some(why) = spawned.unguarded {
                     run.notice(
                         NoticeKind::Unguarded,

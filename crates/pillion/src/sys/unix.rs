@@ -2,6 +2,7 @@
 
 mod guarded;
 mod output_pipe;
+mod own_session;
 mod process_group;
 
 use std::{
@@ -11,12 +12,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
 use super::{SpawnRequest, Spawned};
 use crate::{spec::StopSignal, status::Exit};
 use guarded::Guarded;
 pub(crate) use output_pipe::OutputPipe;
+pub(crate) use own_session::{login_shell, print_in_own_session};
 use process_group::ProcessGroup;
 
 /// A sidecar's processes. Drop ends all of them: a guard terminates them and waits for the grace period; a bare group is
@@ -172,6 +174,18 @@ fn signal(stop: StopSignal) -> Signal {
 #[expect(clippy::unwrap_used, reason = "a process id is positive, and fits")]
 fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed()).unwrap()
+}
+
+/// How a child ended, if it has. Does not reap it.
+fn peek(child: Pid) -> Option<Exit> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::Pid(child), options) {
+        Ok(status) => {
+            status.map(|status| Exit { code: status.exit_status(), signal: status.terminating_signal() })
+        }
+        // ECHILD: the app ignores SIGCHLD or waits for any child, so that the status is lost (wait(2)).
+        Err(_) => Some(Exit { code: None, signal: None }),
+    }
 }
 
 /// Reaps a child that is dead or about to die.

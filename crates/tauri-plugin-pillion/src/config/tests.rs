@@ -37,6 +37,7 @@ fn an_error_names_the_path_of_the_field() {
         (r#""liveness": true"#, "liveness", "false, or an object"),
         (r#""liveness": { "intervalMs": 0 }"#, "liveness.intervalMs", "nonzero"),
         (r#""private": "no""#, "private", "a boolean"),
+        (r#""loginShellEnv": 1"#, "loginShellEnv", "a boolean"),
         (r#""handover": "yes""#, "handover", "a boolean"),
         (r#""transport": "pipe""#, "transport", "`tcp` or `local`"),
         (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     fs::OFlags,
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid},
+    process::{Pid, Signal, kill_process, kill_process_group},
 };
 
 use super::{
@@ -155,14 +155,7 @@ impl ProcessGroup {
     }
 
     fn peek(&self) -> Option<Exit> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match waitid(WaitId::Pid(self.leader), options) {
-            Ok(status) => {
-                status.map(|status| Exit { code: status.exit_status(), signal: status.terminating_signal() })
-            }
-            // ECHILD: the app ignores SIGCHLD or waits for any child, so that the status is lost (wait(2)).
-            Err(_) => Some(Exit { code: None, signal: None }),
-        }
+        super::peek(self.leader)
     }
 
     fn signal(&self, signal: Signal) {
