@@ -19,7 +19,8 @@ fn a_line_typed_at_the_terminal_reaches_the_program() {
             let (mut keyboard, theirs) = terminal().unwrap();
             // setsid(1) makes the pseudoterminal the controlling terminal, as a terminal emulator does.
             let mut command = Command::new("setsid");
-            command.args(["--ctty", "sh", "-c"]);
+            // A shell that runs a test in the background ignores Ctrl-C, and its children inherit that.
+            command.args(["--ctty", "env", "--default-signal", "sh", "-c"]);
             command.arg(format!(r#"ulimit -f {limit}; exec "$0" "$@""#)).arg(PILLION);
             let port = reports.port().to_string();
             let steps = [
@@ -82,7 +83,7 @@ fn by_default_nothing_that_is_typed_reaches_the_program() {
         let mut stdin = pillion.0.stdin.take().unwrap();
         stdin.write_all(b"typed\n").await.unwrap();
         reports.wait_for("up").await;
-        pillion.signal(rustix::process::Signal::INT);
+        pillion.signal(rustix::process::Signal::TERM);
         // The program reads the end of its lifeline, or the signal kills it first.
         let ended = pillion.end().await;
         assert!(!ended.stdout.windows(5).any(|text| text == b"typed"), "{}", ended.stderr);

@@ -5,7 +5,7 @@
 //! <https://github.com/microsoft/vscode/blob/main/src/vs/platform/shell/node/shellEnv.ts>
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io::{self, IsTerminal as _},
     sync::{Arc, OnceLock},
     thread,
@@ -72,6 +72,7 @@ mod resolve {
 mod resolve {
     use std::{
         env,
+        ffi::OsStr,
         os::unix::ffi::{OsStrExt as _, OsStringExt as _},
         path::{Path, PathBuf},
         process::Command,

@@ -80,7 +80,14 @@ fn is_bare(program: &Path) -> bool {
 }
 
 /// Whether the file system of this file is mounted without the right to execute programs (mount(8)).
-#[cfg(unix)]
+#[cfg(all(unix, not(target_os = "linux")))]
+fn is_noexec(_path: &Path) -> bool {
+    // rustix has no such flag for the other systems.
+    false
+}
+
+/// Whether the file system of this file is mounted without the right to execute programs (mount(8)).
+#[cfg(target_os = "linux")]
 fn is_noexec(path: &Path) -> bool {
     use rustix::fs::{StatVfsMountFlags, statvfs};
     statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::NOEXEC))
