@@ -185,7 +185,8 @@ mod resolve {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 

@@ -229,11 +229,11 @@ impl Driver {
         for action in actions {
             match action {
                 Action::Wait if self.after.is_empty() && !self.inherits_login_shell() => {
-                    answers.push_back(Event::DependenciesReady)
+                    answers.push_back(Event::DependenciesReady);
                 }
                 Action::Wait => {
                     self.dependency_wait =
-                        Some(DependencyWait::new(self.after.clone(), self.inherits_login_shell()))
+                        Some(DependencyWait::new(self.after.clone(), self.inherits_login_shell()));
                 }
                 Action::Launch => {
                     let listener = self.handover.as_mut().and_then(Handover::offer);
