@@ -6,7 +6,7 @@ use integration_tests::{ReportServer, run};
 use pillion::{Failure, FailureKind, Spec, State, StopOutcome, Supervisor};
 use tokio::net::TcpSocket;
 
-use crate::support::{assert_failure, expire, state, tree};
+use crate::support::{assert_failure, expire, notice, state, tree};
 
 async fn failure(spec: Spec) -> Failure {
     Supervisor::start(spec).0.ready().await.unwrap_err()
@@ -53,7 +53,22 @@ fn the_health_path_can_be_chosen() {
         let (supervisor, _) = Supervisor::start(spec.clone().health_path("/api/up?deep=1"));
         supervisor.ready().await.unwrap();
         let _ = supervisor.stop().await;
-        expire(|| spec.clone(), &["GET /health", "404"]).await;
+        expire(|| spec.clone(), &["GET /health", "404", "or set `health`"]).await;
+    });
+}
+
+#[test]
+fn a_404_from_the_health_path_is_named_at_once_with_both_cures() {
+    run(async {
+        let tree = tree();
+        // Within this time only the notice can come.
+        let spec = tree.sidecar("listen /api/up announce term").ready_timeout(Duration::from_secs(24 * 3600));
+        let (supervisor, mut events) = Supervisor::start(spec);
+        let notice = notice(&mut events).await;
+        assert!(notice.contains("GET /health") && notice.contains("404 Not Found"), "{notice}");
+        assert!(notice.contains("let the server answer that path with a 2xx, or set `health`"), "{notice}");
+        assert_eq!(supervisor.status().state, State::Starting);
+        let _ = supervisor.stop().await;
     });
 }
 

@@ -186,20 +186,22 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
         ),
         Step::Probing { addr } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
             "`private` is on for {name}, but GET {DEFAULT_PATH} on {addr}, which it announced, returned no proof of its \
-             token. Implement rule 5 of the protocol, as pillion-server does, or turn `private` off: then every program \
-             on this machine can call it"
+             token. Implement rule 5 of the protocol (docs/protocol.md#5-be-private), as pillion-server does, or turn \
+             `private` off (\"private\": false): then every program on this machine can call it"
         ),
         Step::Probing { addr } => {
             let last = diagnostics
                 .not_ready
                 .as_ref()
                 .map_or_else(|| "no answer came".to_owned(), ToString::to_string);
+            let cure = diagnostics.not_ready.as_ref().and_then(NotReady::cure);
+            let cure = cure.map(|cure| format!("; {cure}")).unwrap_or_default();
             let known = match spec.source {
                 ServerSource::Run(_) => "announced",
                 ServerSource::Attach(_) => "was expected on",
             };
             format!(
-                "{name} {known} {addr}, but GET {} on {} did not answer 2xx within {limit}: {last}",
+                "{name} {known} {addr}, but GET {} on {} did not answer 2xx within {limit}: {last}{cure}",
                 spec.health_path,
                 place(addr)
             )

@@ -60,6 +60,7 @@ pub(crate) enum NoticeKind {
     BlockedPort,
     ListenerNotTaken,
     Misannounced,
+    NoHealthHandler,
     NoLoginShell,
     Unguarded,
 }

@@ -60,6 +60,13 @@ impl fmt::Display for ErrorAnswer {
 }
 
 impl NotReady {
+    /// What to do if the server has no handler for the health path. Completes a sentence that names the path.
+    pub(crate) fn cure(&self) -> Option<&'static str> {
+        let Self::Status(answer) = self else { return None };
+        let cure = "let the server answer that path with a 2xx, or set `health` to a path that it answers so";
+        (answer.status == StatusCode::NOT_FOUND).then_some(cure)
+    }
+
     /// Tells a server that cannot be reached from a lack of descriptors, memory or local ports in this process.
     pub(super) fn not_connected(error: &io::Error) -> Self {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};

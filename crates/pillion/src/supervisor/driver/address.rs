@@ -92,6 +92,11 @@ impl Driver {
             Err(NotReady::Unreachable(_)) if self.run.announced_since.is_some() => self.follow(),
             Err(error) => {
                 let hopeless = error == NotReady::Unproved;
+                if let Some(cure) = error.cure() {
+                    let path = &self.spec.health_path;
+                    let notice = format!("GET {path}: {error}; {cure}");
+                    self.run.notice(NoticeKind::NoHealthHandler, notice);
+                }
                 self.run.diagnostics.not_ready = Some(error);
                 if let Lifecycle::Starting(Step::Probing { addr }) = self.state {
                     // The server there does not hold the token and cannot get it, so waiting for the time limit is useless.
