@@ -10,6 +10,7 @@ mod fuzz;
 mod npm;
 mod npm_lock;
 mod public_api;
+mod python;
 mod sbom;
 mod setup;
 mod sidecar;

@@ -8,7 +8,7 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     codegen::Permissions,
-    display, doc_references, npm, npm_lock, public_api, sbom,
+    display, doc_references, npm, npm_lock, public_api, python, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
@@ -54,6 +54,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
     let bundle = ["run", "bundle", "--workspace", "crates/tauri-plugin-pillion"];
     steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
+    let python = python(workspace, &sh, steps)?;
     supply_chain(workspace, &sh, steps)?;
 
     let permissions = Permissions::read(workspace)?;
@@ -65,6 +66,10 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     go_example(&sh, steps, tests)?;
+    if let Some(python) = python.filter(|_| cfg!(target_os = "linux")) {
+        sh.set_var("PILLION_TEST_PYTHON", python.python);
+        steps.tests("fastapi example", tests.runner(), tests.of_example(&sh, "fastapi"))?;
+    }
     if cfg!(target_os = "linux") {
         // The previous step has built the soak with the other test programs.
         let soak = workspace.programs(false).join("orphans-soak");
@@ -85,6 +90,25 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     sh.set_var("AIOS_APP", workspace.programs(false).join(program("aios")));
     sh.set_var("AIOS_SCREENSHOTS", workspace.target.join("screenshots"));
     steps.tests("end to end", tests.runner(), tests.end_to_end(&sh))
+}
+
+/// Checks and tests the Python SDK. Returns its environment, or `None` if the packages cannot be installed.
+fn python(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<Option<python::Environment>> {
+    match python::Environment::find_or_install(workspace, sh) {
+        Ok(environment) => {
+            python::steps(&environment, workspace, sh, steps)?;
+            Ok(Some(environment))
+        }
+        Err(error) => {
+            let why = format!("{error:#}");
+            for name in
+                ["python: ruff", "python: ruff format", "python: mypy", "python: pytest", "fastapi example"]
+            {
+                steps.skip(name, &why);
+            }
+            Ok(None)
+        }
+    }
 }
 
 /// Prints each failure, and the number of passed tests only.
@@ -123,11 +147,11 @@ impl Tests {
         }
     }
 
-    /// The tests of the example in Go, which are ignored because they need Go.
-    fn go_example(self, sh: &Shell) -> Cmd<'_> {
+    /// The tests of one example, which are ignored because they need its language.
+    fn of_example<'sh>(self, sh: &'sh Shell, name: &str) -> Cmd<'sh> {
         match self {
-            Self::Nextest => cargo(sh, NEXTEST).args(["--test", "go", "--run-ignored", "only"]),
-            Self::Cargo => cargo(sh, &["test"]).args(["--no-fail-fast", "--test", "go", "--", "--ignored"]),
+            Self::Nextest => cargo(sh, NEXTEST).args(["--test", name, "--run-ignored", "only"]),
+            Self::Cargo => cargo(sh, &["test"]).args(["--no-fail-fast", "--test", name, "--", "--ignored"]),
         }
     }
 
@@ -172,7 +196,7 @@ fn go_example(sh: &Shell, steps: &mut Steps, tests: Tests) -> Result<()> {
     let folder = sh.push_dir("examples/go-backend");
     steps.run("go example: vet", cmd!(sh, "go vet ./..."))?;
     drop(folder);
-    steps.tests("go example", tests.runner(), tests.go_example(sh))
+    steps.tests("go example", tests.runner(), tests.of_example(sh, "go"))
 }
 
 /// Writes the SBOMs and, where cargo-deny is installed, checks licences, sources and known vulnerabilities.

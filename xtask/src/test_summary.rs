@@ -27,6 +27,8 @@ pub(crate) enum Runner {
     Vitest,
     /// `rounds: 200 passed, 0 failed`
     Soak,
+    /// `1 failed, 11 passed, 2 skipped, 1 error in 2.31s`, between two rows of `=` without `--quiet`.
+    Pytest,
 }
 
 impl Runner {
@@ -37,7 +39,9 @@ impl Runner {
         let mut lines = output.lines().filter_map(|line| self.summary(line.trim()));
         match self {
             // An interrupted runner can print two summaries; the last one is complete.
-            Self::Nextest | Self::Vitest | Self::Soak => lines.next_back().and_then(parse_counts),
+            Self::Nextest | Self::Vitest | Self::Soak | Self::Pytest => {
+                lines.next_back().and_then(parse_counts)
+            }
             Self::Cargo => {
                 let mut total = None;
                 for line in lines {
@@ -55,6 +59,17 @@ impl Runner {
             Self::Cargo => line.strip_prefix("test result: ")?.split_once(". ").map(|(_, counts)| counts),
             Self::Vitest => line.strip_prefix("Tests ").map(str::trim),
             Self::Soak => line.strip_prefix("rounds: "),
+            Self::Pytest => {
+                let (counts, time) = line.trim_matches(['=', ' ']).rsplit_once(" in ")?;
+                let seconds = time.split(' ').next()?.strip_suffix('s')?;
+                let known = ["passed", "failed", "skipped", "error", "errors"];
+                let is_summary = counts.split(", ").any(|count| {
+                    count.split_once(' ').is_some_and(|(number, outcome)| {
+                        number.parse::<u64>().is_ok() && known.contains(&outcome)
+                    })
+                });
+                (seconds.parse::<f64>().is_ok() && is_summary).then_some(counts)
+            }
         }
     }
 }
@@ -68,7 +83,9 @@ fn parse_counts(items: &str) -> Option<TestCounts> {
         let counts = counts.get_or_insert_with(TestCounts::default);
         match outcome.split(" (").next().unwrap_or_default() {
             "passed" => counts.passed += number,
-            "failed" | "timed out" | "exec failed" | "failed due to signal" => counts.failed += number,
+            "failed" | "timed out" | "exec failed" | "failed due to signal" | "error" | "errors" => {
+                counts.failed += number;
+            }
             _ => {}
         }
     }
@@ -122,8 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn pytest_summary_is_parsed() {
+        let output = "....F [100%]\nFAILED tests/x.py - read 3 passed in 5 lines\n1 failed, 12 passed, 1 skipped in 63.10s (0:01:03)\n";
+        assert_eq!(Runner::Pytest.counts(output), Some(TestCounts { passed: 12, failed: 1 }));
+        let error = "==== 2 passed, 1 error in 0.31s ====\n";
+        assert_eq!(Runner::Pytest.counts(error), Some(TestCounts { passed: 2, failed: 1 }));
+        assert_eq!(Runner::Pytest.counts("no tests ran in 0.01s\n"), None);
+    }
+
+    #[test]
     fn unknown_output_gives_none_instead_of_zero() {
-        for runner in [Runner::Nextest, Runner::Cargo, Runner::Vitest, Runner::Soak] {
+        for runner in [Runner::Nextest, Runner::Cargo, Runner::Vitest, Runner::Soak, Runner::Pytest] {
             assert_eq!(runner.counts(""), None);
             assert_eq!(runner.counts("error: could not compile `x`\n"), None);
         }

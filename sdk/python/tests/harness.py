@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+PYTHONPATH = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS / "apps")])
 TOKEN = "a5" * 32
 INSTANCE = "0700ff10" * 4
 PAGE = "tauri://localhost"
@@ -125,7 +126,7 @@ def environment(**variables: str) -> dict[str, str]:
     names = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")
     inherited = {name: os.environ[name] for name in names if name in os.environ}
     private = {"PILLION_PROTOCOL": "1", "PILLION_INSTANCE": INSTANCE, "PILLION_TOKEN": TOKEN}
-    return {**inherited, "PYTHONPATH": str(TESTS / "apps"), **private, **variables}
+    return {**inherited, "PYTHONPATH": PYTHONPATH, **private, **variables}
 
 
 def command(app: str = "probe:app", *options: str) -> list[str]:

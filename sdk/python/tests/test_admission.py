@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from pillion.admission import Admission, Decision, Target, without_bearer
 from pillion.cors import allow_reading, preflight
 from pillion.environment import HostEnvironment

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from pillion._process_environment import token_offset
 from pillion.environment import TAURI_ORIGINS, HostEnvironment, StartError, parse_origins, parse_port
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pillion.health import prove
 
 import harness
 from harness import Answer, Sidecar, announced, command, environment, read_answer, spawn
-from pillion.health import prove
 
 FOLDER = harness.TESTS.parents[2] / "docs/protocol"
 FILES = ("admission", "websocket", "proof")
