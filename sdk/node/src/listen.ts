@@ -32,6 +32,7 @@ export function listen(server: Server, { inherited, port }: HostEnvironment): Pr
     };
     try {
       // The literal address: without one, Node listens on every interface.
+      // Node has no way to ask whether the descriptor listens already; it would let a bound one listen.
       if (inherited) server.listen({ fd: FIRST_DESCRIPTOR }, BACKLOG, listening);
       else server.listen(port, "127.0.0.1", BACKLOG, listening);
     } catch (error) {

@@ -9,6 +9,9 @@ export const TOKEN = "a5".repeat(32);
 export const INSTANCE = "0700ff10".repeat(4);
 export const BEARER = `Authorization: Bearer ${TOKEN}`;
 
+/** The command that runs a script. Set `SDK_RUNTIME` to try another one, such as `bun` or `deno run -A`. */
+const RUNTIME = process.env.SDK_RUNTIME?.split(" ") ?? [process.execPath];
+
 export interface Start {
   readonly env?: Record<string, string>;
   /** What stdin is. A pipe is a lifeline. Default: `/dev/null`. */
@@ -34,7 +37,7 @@ export function launch(
   { env = {}, stdin = "ignore", inherit, arguments: args = [] }: Start = {},
 ): Sidecar {
   const clean = Object.entries(process.env).filter(([key]) => !/^(PORT$|PILLION_|LISTEN_)/.test(key));
-  const command = [process.execPath, fileURLToPath(new URL(`servers/${name}`, import.meta.url)), ...args];
+  const command = [...RUNTIME, fileURLToPath(new URL(`servers/${name}`, import.meta.url)), ...args];
   const own = Object.entries(env).filter(([, value]) => value.includes("{pid}"));
   if (own.length > 0) {
     const exports = own.map(([key, value]) => `export ${key}=${value.replaceAll("{pid}", () => "$$")}; `);
@@ -141,6 +144,8 @@ export class Connection {
   constructor(socket: Socket, host: string) {
     this.socket = socket;
     this.#host = host;
+    // Several waits at the same time.
+    socket.setMaxListeners(0);
     socket.setEncoding("latin1").on("data", (text: string) => {
       this.received += text;
     });
