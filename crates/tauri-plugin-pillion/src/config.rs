@@ -90,6 +90,9 @@ pub(crate) struct SidecarConfig {
     /// `handover`. The app then proxies the requests of pages, which need the permission `pillion:allow-fetch`.
     #[serde(default)]
     transport: Transport,
+    /// Whether a sidecar with `"transport": "local"` may announce a port instead of taking its socket or pipe. By default a private
+    /// sidecar may not, and fails to start, because every program on the machine can connect to a port.
+    port_fallback: Option<bool>,
     /// The sidecars that must be ready before this one starts. They stop after it.
     #[serde(default)]
     depends_on: Vec<String>,
@@ -173,6 +176,10 @@ impl SidecarConfig {
             .handover(self.handover)
             .transport(self.transport)
             .stop(self.stop.clone());
+        let program = match self.port_fallback {
+            Some(port_fallback) => program.port_fallback(port_fallback),
+            None => program,
+        };
         self.env.iter().fold(program, |program, (variable, value)| program.env(variable, value))
     }
 

@@ -173,9 +173,9 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
     let (name, limit) = (&spec.name, duration(spec.ready_timeout));
     if let Some(addr) = diagnostics.refused_port {
         return format!(
-            "{name} announced {addr} and did not take its local socket. A private sidecar with the local transport must not \
-             open a port, because every program on this machine can connect to a port. Let the sidecar take the listener, as \
-             rule 6 of the protocol says and pillion-server does, or declare the TCP transport"
+            "{name} announced {addr} and did not take its local socket. Its declaration forbids a port, because every \
+             program on this machine can connect to a port. Let the sidecar take the listener, as rule 6 of the protocol \
+             says and pillion-server does, or allow the port (port fallback), or declare the TCP transport"
         );
     }
     match step {

@@ -40,6 +40,7 @@ fn an_error_names_the_path_of_the_field() {
         (r#""loginShellEnv": 1"#, "loginShellEnv", "a boolean"),
         (r#""handover": "yes""#, "handover", "a boolean"),
         (r#""transport": "pipe""#, "transport", "`tcp` or `local`"),
+        (r#""portFallback": "no""#, "portFallback", "a boolean"),
         (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
         (r#""optional": 1"#, "optional", "a boolean"),
         (r#""inherit": { "only": [] }"#, "inherit.only", "`allow` or `deny`"),
@@ -94,4 +95,24 @@ fn inherit_takes_names_and_prefixes_only() {
 #[test]
 fn a_health_path_must_start_with_a_slash() {
     assert!(sidecar(&json!({ "health": "health" })).refine(Spec::run("api", "api"), "api").is_err());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_sidecar_without_port_fallback_must_take_its_socket() {
+    let start = |declared: &Value| {
+        let program = pillion::Program::new("sh").args(["-c", "echo BACKEND_PORT:1; read line"]);
+        let program = sidecar(declared).configure(program);
+        pillion::Supervisor::start(Spec::run("api", program).restart(Restart::Never))
+    };
+    let local = json!({ "private": false, "transport": "local", "portFallback": false });
+    let (supervisor, _events) = start(&local);
+    let failure = supervisor.ready().await.unwrap_err();
+    assert!(failure.message.contains("port fallback"), "{failure}");
+    let _ = supervisor.stop().await;
+    // With it, the supervisor uses the port: nothing listens there, and the sidecar does not become ready.
+    let (supervisor, _events) = start(&json!({ "transport": "local", "portFallback": true }));
+    let mut watch = supervisor.watch();
+    while watch.next().await.unwrap().port.is_none_or(|port| port.get() != 1) {}
+    let _ = supervisor.stop().await;
 }
