@@ -165,7 +165,8 @@ pub struct Detail {
     pub sidecar: String,
     /// How its process ended, if it had one and it has ended.
     pub exit: Option<Exit>,
-    /// The last lines of its output, oldest first, stdout and stderr mixed as they came. Invalid UTF-8 is replaced by U+FFFD.
+    /// The last lines of its output, oldest first, stdout and stderr mixed as they came. Invalid UTF-8 is replaced by U+FFFD. A page
+    /// without the permission to read the output receives none.
     pub tail: Vec<String>,
 }
 

@@ -42,7 +42,8 @@ sidecar: string,
  */
 exit: Exit | null,
 /**
- * The last lines of its output, oldest first, stdout and stderr mixed as they came. Invalid UTF-8 is replaced by U+FFFD.
+ * The last lines of its output, oldest first, stdout and stderr mixed as they came. Invalid UTF-8 is replaced by U+FFFD. A page
+ * without the permission to read the output receives none.
  */
 tail: Array<string>, };
 

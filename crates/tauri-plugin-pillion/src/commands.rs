@@ -1,4 +1,5 @@
-//! The commands of the plugin. Each has a permission of its own, whose scope can limit it to some of the sidecars.
+//! The commands of the plugin. Each has a permission of its own, whose scope can limit it to some of the sidecars. Failures leave
+//! the app by way of `redaction.rs`.
 
 use std::{
     borrow::Cow,
@@ -21,6 +22,7 @@ use crate::{
     ipc_message::{self, RequestHead},
     outbox::Outbox,
     proxy::Proxy,
+    redaction::{redact_error, redact_status},
     scope::{CommandError, ScopeEntry},
     subscriptions::Subscriptions,
 };
@@ -28,32 +30,37 @@ use crate::{
 /// Waits until the sidecar is ready, and returns its endpoint.
 #[tauri::command]
 pub(crate) async fn ready(
+    webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
 ) -> Result<Endpoint, CommandError> {
-    Ok(sidecars.in_scope(&scope, &sidecar)?.ready().await?)
+    let outcome = sidecars.in_scope(&scope, &sidecar)?.ready().await;
+    outcome.map_err(|failure| redact_error(&webview, failure.into()))
 }
 
 /// Returns the current status.
 #[tauri::command]
 pub(crate) async fn status(
+    webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
 ) -> Result<Status, CommandError> {
-    Ok(sidecars.in_scope(&scope, &sidecar)?.status())
+    Ok(redact_status(&webview, sidecars.in_scope(&scope, &sidecar)?.status()))
 }
 
 /// Waits until the sidecar is ready, and returns what a request to that run needs. The token is included only if the page
 /// itself sends the requests; for a sidecar without a port the app sends them.
 #[tauri::command]
 pub(crate) async fn connect(
+    webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
 ) -> Result<Access, CommandError> {
-    let mut access = sidecars.in_scope(&scope, &sidecar)?.access().await?;
+    let access = sidecars.in_scope(&scope, &sidecar)?.access().await;
+    let mut access = access.map_err(|failure| redact_error(&webview, failure.into()))?;
     if access.listen_addr() == ListenAddr::Local {
         access.token = None;
     }
@@ -75,7 +82,8 @@ pub(crate) async fn request(
         .ok_or_else(|| CommandError::no_response("the message is not a request: a head and a body"))?;
     let supervisor = sidecars.in_scope(&scope, &head.sidecar)?;
     let body = Bytes::copy_from_slice(body);
-    proxy.send(webview.label(), supervisor, head, body).await.map(Response::new)
+    let response = proxy.send(webview.label(), supervisor, head, body).await;
+    response.map(Response::new).map_err(|error| redact_error(&webview, error))
 }
 
 /// Returns the next bytes of a response's body; none at its end.
@@ -102,21 +110,25 @@ pub(crate) async fn cancel(
 /// Restarts the sidecar, and waits until it is ready.
 #[tauri::command]
 pub(crate) async fn restart(
+    webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
 ) -> Result<Endpoint, CommandError> {
-    Ok(sidecars.in_scope(&scope, &sidecar)?.restart().await?)
+    let outcome = sidecars.in_scope(&scope, &sidecar)?.restart().await;
+    outcome.map_err(|failure| redact_error(&webview, failure.into()))
 }
 
 /// Replaces the process by a new one of the same program without a gap, and returns the new endpoint.
 #[tauri::command]
 pub(crate) async fn swap(
+    webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
 ) -> Result<Endpoint, CommandError> {
-    Ok(sidecars.in_scope(&scope, &sidecar)?.swap().await?)
+    let outcome = sidecars.in_scope(&scope, &sidecar)?.swap().await;
+    outcome.map_err(|failure| redact_error(&webview, failure.into()))
 }
 
 /// Stops the sidecar gracefully, and returns when none of its processes is left. The status holds the outcome.
@@ -141,14 +153,17 @@ pub(crate) async fn watch(
     channel: Channel<Status>,
 ) -> Result<u32, CommandError> {
     let mut watch = sidecars.in_scope(&scope, &sidecar)?.watch();
-    let app = webview.app_handle().clone();
-    Ok(subscriptions.begin(webview.label(), async move {
+    let (app, label) = (webview.app_handle().clone(), webview.label().to_owned());
+    Ok(subscriptions.begin(&label, async move {
         let is_open = Arc::new(AtomicBool::new(true));
         while let Some(status) = watch.next().await
             && is_open.load(Ordering::Relaxed)
         {
-            let (channel, is_open) = (channel.clone(), Arc::clone(&is_open));
-            Outbox::push(&app, move || is_open.store(channel.send(status).is_ok(), Ordering::Relaxed));
+            let (page, channel, is_open) = (webview.clone(), channel.clone(), Arc::clone(&is_open));
+            Outbox::push(&app, move || {
+                let sent = channel.send(redact_status(&page, status));
+                is_open.store(sent.is_ok(), Ordering::Relaxed);
+            });
         }
     }))
 }

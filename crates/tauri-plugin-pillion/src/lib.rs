@@ -39,6 +39,7 @@ mod ipc_message;
 mod lock;
 mod outbox;
 mod proxy;
+mod redaction;
 mod resolve;
 mod scope;
 mod sidecars;

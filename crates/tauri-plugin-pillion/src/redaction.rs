@@ -1,0 +1,35 @@
+//! Which pages see a sidecar's output: only those that may read all of it (`pillion:allow-logs`). A failure holds the last lines of
+//! the output, and pages with fewer permissions receive it without them.
+
+use pillion::{Failure, Status};
+use tauri::{Runtime, Webview};
+
+use crate::scope::{CommandError, ScopeEntry};
+
+/// The status as this page may see it.
+pub(crate) fn redact_status<R: Runtime>(webview: &Webview<R>, mut status: Status) -> Status {
+    status.failure.iter_mut().for_each(|failure| redact(webview, failure));
+    status
+}
+
+/// The error as this page may see it.
+pub(crate) fn redact_error<R: Runtime>(webview: &Webview<R>, mut error: CommandError) -> CommandError {
+    if let CommandError::Failure(failure) = &mut error {
+        redact(webview, failure);
+    }
+    error
+}
+
+/// Removes the last output, unless the page may read the output of this sidecar. Without an output, asks nothing of Tauri.
+fn redact<R: Runtime>(webview: &Webview<R>, failure: &mut Failure) {
+    let detail = &mut failure.detail;
+    if !detail.tail.is_empty() && !may_read_output(webview, &detail.sidecar) {
+        detail.tail.clear();
+    }
+}
+
+/// Whether the capabilities of the webview's window allow its present page the command `logs` for this sidecar.
+fn may_read_output<R: Runtime>(webview: &Webview<R>, sidecar: &str) -> bool {
+    let scope = webview.resolve_command_scope::<ScopeEntry>("pillion", "logs");
+    scope.is_ok_and(|scope| scope.is_some_and(|scope| scope.command_scope().matches(sidecar)))
+}
