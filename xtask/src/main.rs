@@ -7,6 +7,7 @@ mod codegen;
 mod display;
 mod doc_references;
 mod fuzz;
+mod launchers;
 mod npm;
 mod npm_lock;
 mod public_api;

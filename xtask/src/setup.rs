@@ -90,6 +90,13 @@ const BUS: Requirement = Requirement {
     dnf: "/usr/bin/dbus-daemon",
     pacman: "dbus",
 };
+const TINI: Requirement = Requirement {
+    why: "a launcher of sidecars, which the tests try",
+    presence: Presence::Program("tini"),
+    apt: "tini",
+    dnf: "tini",
+    pacman: "tini",
+};
 
 const GO: Requirement = Requirement {
     why: "builds the example in Go",
@@ -154,6 +161,15 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
 /// Fails with the command to run if Go is missing and xtask cannot install it.
 pub(crate) fn ensure_go() -> Result<()> {
     install(vec![GO])
+}
+
+/// Installs tini, if it is missing. A machine without it only skips some tests.
+///
+/// # Errors
+///
+/// As [`ensure`].
+pub(crate) fn ensure_tini() -> Result<()> {
+    install(vec![TINI])
 }
 
 fn install(requirements: Vec<Requirement>) -> Result<()> {

@@ -8,7 +8,7 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     codegen::Permissions,
-    display, doc_references, npm, npm_lock, public_api, python, sbom,
+    display, doc_references, launchers, npm, npm_lock, public_api, python, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
@@ -63,6 +63,9 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("clippy", cargo(&sh, &["clippy"]).args(["--all-targets", "--", "-D", "warnings"]))?;
     steps.check("permissions: up to date", || permissions.check())?;
     public_api::steps(workspace, &sh, steps)?;
+    if cfg!(target_os = "linux") {
+        launchers::install(workspace, &sh, steps);
+    }
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     go_example(&sh, steps, tests)?;

@@ -19,6 +19,7 @@
 //! close         close stdout and stderr
 //! term          wait for SIGTERM; continue at once if it has already come
 //! read          read a line from stdin, and write it to stdout after `read `
+//! once          exit with 3 if SIGTERM has come again since `term`
 //! eof           wait for the end of stdin
 //! report PORT TEXT  connect to the test at PORT, write TEXT as a line, and hold the connection until death
 //! wait          wait until the test answers on the last of these connections, or closes it
@@ -110,6 +111,8 @@ fn main() {
                 io::stdin().lock().read_line(&mut line).unwrap();
                 write(&mut io::stdout(), format!("read {line}").as_bytes());
             }
+            "once" if signals.as_mut().unwrap().pending().next().is_some() => process::exit(3),
+            "once" => {}
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
             "report" => {
                 let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();

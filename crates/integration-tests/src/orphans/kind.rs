@@ -1,8 +1,8 @@
 //! Sidecars that are hard to stop completely.
 
-use std::path::Path;
+use std::{io, path::Path};
 
-use super::Programs;
+use super::{Launcher, Programs};
 
 /// A kind of sidecar. Each of its processes reports `up` once, before the sidecar announces itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum SidecarKind {
     /// A PyInstaller onefile program: a bootloader that forwards SIGTERM to the real server. A second SIGTERM ends the server
     /// without its goodbye. Only for soaks: the program must be built first.
     OneFile,
+    /// A launcher with the server behind it, which ends on SIGTERM. Only where the launcher is installed.
+    Launched(Launcher),
 }
 
 impl SidecarKind {
@@ -59,8 +61,15 @@ impl SidecarKind {
         Self::Reexec,
     ];
 
-    /// Further kinds, which `cargo xtask soak orphans --kinds` can choose: each needs a program that is built first.
-    pub const FURTHER: [Self; 1] = [Self::OneFile];
+    /// Further kinds, which `cargo xtask soak orphans --kinds` can choose: each needs a program that the machine may lack.
+    pub const FURTHER: [Self; 6] = [
+        Self::OneFile,
+        Self::Launched(Launcher::Npm),
+        Self::Launched(Launcher::Pnpm),
+        Self::Launched(Launcher::Tini),
+        Self::Launched(Launcher::DumbInit),
+        Self::Launched(Launcher::Uv),
+    ];
 
     /// The number of its workers.
     const WORKERS: usize = 3;
@@ -74,7 +83,8 @@ impl SidecarKind {
             | Self::Stopped
             | Self::LogsWhileItSaves
             | Self::Reexec
-            | Self::OneFile => 1,
+            | Self::OneFile
+            | Self::Launched(_) => 1,
             Self::GrandchildIgnoresSigterm
             | Self::Daemon
             | Self::ForkStorm
@@ -98,7 +108,8 @@ impl SidecarKind {
             | Self::UnmarkedGrandchild
             | Self::LogsWhileItSaves
             | Self::Reexec
-            | Self::OneFile => true,
+            | Self::OneFile
+            | Self::Launched(_) => true,
             Self::IgnoresSigterm | Self::ForkStorm | Self::Subreaper | Self::LeaderExited => false,
         }
     }
@@ -120,7 +131,8 @@ impl SidecarKind {
             | Self::WorkerPool
             | Self::LogsWhileItSaves
             | Self::Reexec
-            | Self::OneFile => false,
+            | Self::OneFile
+            | Self::Launched(_) => false,
         }
     }
 
@@ -141,12 +153,22 @@ impl SidecarKind {
             | Self::LeaderExited
             | Self::WorkerPool
             | Self::UnmarkedGrandchild
-            | Self::OneFile => false,
+            | Self::OneFile
+            | Self::Launched(_) => false,
         }
     }
 
     /// Its command line. A sidecar that never announces itself stays in its start.
-    pub(super) fn command(self, programs: &Programs, port: u16, announces: bool, hops: u32) -> Vec<String> {
+    ///
+    /// # Errors
+    /// Its launcher is not installed.
+    pub(super) fn command(
+        self,
+        programs: &Programs,
+        port: u16,
+        announces: bool,
+        hops: u32,
+    ) -> io::Result<Vec<String>> {
         let sidecar = &*programs.sidecar.to_string_lossy();
         let announce = if announces { "announce" } else { "" };
         let up = format!("report {port} up");
@@ -160,7 +182,7 @@ impl SidecarKind {
             Self::Wrapper => {
                 // The shell has a command after the server, so that it cannot replace itself with the server.
                 let script = format!(r#""$0" {server} {obey}; exit 1"#);
-                return ["sh", "-c", &script, sidecar].map(str::to_owned).into();
+                return Ok(["sh", "-c", &script, sidecar].map(str::to_owned).into());
             }
             Self::Daemon => format!("daemon ignore-term {up} park ; {server} {obey}"),
             Self::ForkStorm => format!("fork {up} hop {hops} ; {server} term storm 300 park"),
@@ -176,9 +198,20 @@ impl SidecarKind {
             Self::OneFile => {
                 let program = programs.onefile.as_deref().unwrap_or_else(|| Path::new("onefile-sidecar"));
                 let announce = if announces { announce } else { "-" };
-                return vec![program.to_string_lossy().into_owned(), port.to_string(), announce.to_owned()];
+                return Ok(vec![
+                    program.to_string_lossy().into_owned(),
+                    port.to_string(),
+                    announce.to_owned(),
+                ]);
+            }
+            Self::Launched(launcher) => {
+                let mut command = launcher.command(&programs.sidecar)?;
+                // A second SIGTERM ends it without its goodbye.
+                let steps = format!("{server} term once {bye}");
+                command.extend(steps.split_ascii_whitespace().map(str::to_owned));
+                return Ok(command);
             }
         };
-        [sidecar].into_iter().chain(steps.split_ascii_whitespace()).map(str::to_owned).collect()
+        Ok([sidecar].into_iter().chain(steps.split_ascii_whitespace()).map(str::to_owned).collect())
     }
 }

@@ -124,7 +124,7 @@ impl Scenario {
         // Without a guard nothing catches the moving process, and PID 1 would have to reap each of its generations.
         let hops = if self.host == HostKind::Rival { 20 } else { u32::MAX };
         let announces = self.moment != Moment::Starting;
-        let command = self.kind.command(programs, reports.port(), announces, hops);
+        let command = self.kind.command(programs, reports.port(), announces, hops)?;
         // Dropped after the host, which could still start a process.
         let _remaining = KillRemaining(Arc::clone(&marker));
         let limit = ready_timeout.min(Duration::from_secs(3600));

@@ -7,6 +7,7 @@
 mod app;
 mod command;
 mod guard;
+mod launchers;
 mod promises;
 mod stop_request;
 mod support;

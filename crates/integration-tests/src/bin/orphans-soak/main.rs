@@ -12,7 +12,6 @@
 #[cfg(target_os = "linux")]
 mod choice;
 #[cfg(target_os = "linux")]
-mod onefile;
 #[cfg(target_os = "linux")]
 mod soak;
 #[cfg(target_os = "linux")]

@@ -16,7 +16,7 @@ use clap::Parser;
 use integration_tests::orphans::{Programs, Scenario, SidecarKind};
 use tokio::task::JoinSet;
 
-use crate::{choice, onefile, tally::Tally};
+use crate::{choice, tally::Tally};
 
 /// Let apps die and look for survivors.
 #[derive(Debug, Clone, Parser)]
@@ -117,7 +117,7 @@ fn start_over() -> io::Error {
 fn run(arguments: &Arguments) -> io::Result<bool> {
     let mut programs = Programs::built()?;
     if arguments.onefile || arguments.kinds.contains(&SidecarKind::OneFile) {
-        match onefile::build() {
+        match integration_tests::orphans::onefile::build() {
             Ok(program) => programs.onefile = Some(program),
             Err(reason) => eprintln!("not included: a PyInstaller onefile sidecar: {reason}"),
         }

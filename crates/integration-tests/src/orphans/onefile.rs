@@ -2,10 +2,13 @@
 //! bootloader, which forwards signals, and the real server.
 
 use std::{
-    env, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+use super::launcher::find;
+use crate::helper_program;
 
 /// The server. A second SIGTERM ends it without its goodbye: a stop must reach it once, by way of the bootloader alone.
 const SERVER: &str = r#"
@@ -47,25 +50,42 @@ held_too = report("bye")
 os._exit(0)
 "#;
 
-/// Builds the program beside the soak, or returns the one that was built before.
+/// Whether [`build`] needs to install nothing: `PyInstaller` is there.
+#[must_use]
+pub fn is_installed() -> bool {
+    find("pyinstaller").is_some()
+}
+
+/// Builds the program beside the other helper programs, or returns the one that was built before. Installs `PyInstaller` if it is
+/// missing.
 ///
 /// # Errors
-/// Python, venv or PyInstaller is not available.
-pub(crate) fn build() -> io::Result<PathBuf> {
-    let folder = env::current_exe()?.with_file_name("onefile");
+/// Python, venv or `PyInstaller` is not available.
+pub fn build() -> io::Result<PathBuf> {
+    let folder = helper_program("fake-sidecar")?.with_file_name("onefile");
     fs::create_dir_all(&folder)?;
+    // Another test may be building it.
+    let lock = fs::File::create(folder.join("lock"))?;
+    lock.lock()?;
     let (source, program) = (folder.join("onefile-sidecar.py"), folder.join("dist/onefile-sidecar"));
     let is_current = fs::read_to_string(&source).is_ok_and(|text| text == SERVER) && program.is_file();
     if !is_current {
-        let tools = folder.join("venv/bin");
-        run(Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")))?;
-        run(Command::new(tools.join("pip")).args(["install", "--quiet", "pyinstaller"]))?;
+        let installer = match find("pyinstaller") {
+            Some(installer) => installer,
+            None => install(&folder.join("venv"))?,
+        };
         fs::write(folder.join("build.py"), SERVER)?;
         let options = ["--onefile", "--log-level=ERROR", "--name=onefile-sidecar", "build.py"];
-        run(Command::new(tools.join("pyinstaller")).args(options).current_dir(&folder))?;
+        run(Command::new(installer).args(options).current_dir(&folder))?;
         fs::write(source, SERVER)?;
     }
     Ok(program)
+}
+
+fn install(venv: &Path) -> io::Result<PathBuf> {
+    run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+    run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "pyinstaller"]))?;
+    Ok(venv.join("bin/pyinstaller"))
 }
 
 fn run(command: &mut Command) -> io::Result<()> {
