@@ -62,8 +62,8 @@ print(f"BACKEND_PORT:{server.server_port}", flush=True)
 server.serve_forever()
 "#;
 
-/// A parent that keeps the listening socket and waits, and the worker that serves on it: what a reloader does.
-const PARENT_AND_WORKER: &str = r#"
+/// The handler of a worker: `/die` kills the worker, and any other path gets 200.
+const WORKER: &str = r#"
 import os, signal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -73,7 +73,10 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.path == "/die":
             os.kill(os.getpid(), signal.SIGKILL)
+"#;
 
+/// A parent that keeps the listening socket and waits, and the worker that serves on it: what a reloader does.
+const PARENT_AND_WORKER: &str = r#"
 server = HTTPServer(("127.0.0.1", 0), Handler)
 if os.fork() == 0:
     print(f"BACKEND_PORT:{server.server_port}", flush=True)
@@ -83,16 +86,6 @@ signal.sigwait([signal.SIGTERM])
 
 /// A parent that starts a new worker, on a new port, when the present one has ended: what `node --watch` does.
 const WATCHER: &str = r#"
-import os, signal
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        if self.path == "/die":
-            os.kill(os.getpid(), signal.SIGKILL)
-
 while True:
     worker = os.fork()
     if worker == 0:
@@ -205,7 +198,7 @@ fn a_stopped_process_does_not_work_on_its_request() {
 fn a_dead_worker_behind_a_living_parent_is_replaced_within_seconds() {
     run(async {
         let tree = tree();
-        let spec = tree.spec(tree.program("python3").args(["-c", PARENT_AND_WORKER]));
+        let spec = tree.spec(tree.program("python3").args(["-c", &format!("{WORKER}{PARENT_AND_WORKER}")]));
         // Without the look at the worker, it would be hung after five hours.
         let liveness = Liveness::new(Duration::from_secs(3600), 5);
         let (supervisor, mut events) = Supervisor::start(spec.restart(Restart::OnFailure).liveness(liveness));
@@ -224,7 +217,9 @@ fn a_dead_worker_behind_a_living_parent_is_replaced_within_seconds() {
 fn a_server_that_announces_itself_elsewhere_is_followed() {
     run(async {
         let tree = tree();
-        let spec = tree.spec(tree.program("python3").args(["-c", WATCHER])).restart(Restart::OnFailure);
+        let spec = tree
+            .spec(tree.program("python3").args(["-c", &format!("{WORKER}{WATCHER}")]))
+            .restart(Restart::OnFailure);
         let (supervisor, mut events) = Supervisor::start(spec);
         let before = supervisor.ready().await.expect("it starts");
         for _ in 0..2 {
