@@ -74,6 +74,7 @@ macro_rules! each {
     };
 }
 
+#[expect(clippy::print_stderr, reason = "says which test did not run")]
 fn is_installed(launcher: Launcher) -> bool {
     if !launcher.is_installed() {
         eprintln!("skipped: {} is not installed", launcher.program());
