@@ -109,11 +109,16 @@ impl App {
     /// # Errors
     /// `/proc` could not be read.
     pub async fn end(self) -> Result<Vec<LiveProcess>> {
-        let processes = self.processes()?;
         tokio::task::spawn_blocking(move || {
-            wait_for_end(&processes);
-            // Processes that were started in the meantime count as well.
-            Ok(self.processes()?)
+            let deadline = Instant::now() + TEST_TIMEOUT;
+            loop {
+                // A process that ends may have started another one: an app that restarts itself does.
+                let processes = self.processes()?;
+                let ended = processes.iter().all(|process| process.ends_before(deadline));
+                if processes.is_empty() || !ended || Instant::now() >= deadline {
+                    return Ok(processes);
+                }
+            }
         })
         .await?
     }
