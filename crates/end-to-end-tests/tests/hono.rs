@@ -5,13 +5,12 @@
 
 use std::{
     env, fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
 
 use anyhow::{Context, Result, ensure};
-use end_to_end_tests::webview::{App, DriverKind, ShownState};
+use end_to_end_tests::webview::{ShownState, launch_aios_with_node_backend};
 use integration_tests::{ProcessTree, TestMarker, helper_program};
 use pillion::{Restart, StopOutcome, Supervisor, Transport};
 use rustix::process::{Pid, Signal, kill_process};
@@ -188,17 +187,7 @@ fn closed_on_exec(pid: u32, descriptor: u32) -> Result<bool> {
 #[tokio::test]
 #[ignore = "needs Node, the built app and a display: cargo xtask test"]
 async fn runs_with_aios_and_ends_with_it() -> Result<()> {
-    // Beside the app and under the name of its sidecar, as a package installs it.
-    let folder = tempfile::tempdir()?;
-    let built =
-        env::var_os("AIOS_APP").context("AIOS_APP must name the built app: use `cargo xtask test`")?;
-    let app = folder.path().join("aios");
-    fs::copy(built, &app)?;
-    let sidecar = folder.path().join("aios-backend");
-    fs::write(&sidecar, format!("#!/bin/sh\nexec node '{}'\n", server()?.display()))?;
-    fs::set_permissions(&sidecar, fs::Permissions::from_mode(0o755))?;
-
-    let app = App::launch(DriverKind::tauri(), &app).await?;
+    let (_folder, app) = launch_aios_with_node_backend(&server()?).await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     assert_eq!(page.text("[data-testid=backend-label]").await?, "Backend connected");

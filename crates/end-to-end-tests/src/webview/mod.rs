@@ -1,6 +1,7 @@
 //! A real app in its real webview, driven from outside: WebDriver for the page, X11 for a person's actions on the window, and
 //! `/proc` for the remaining processes. Linux only, as `WebKitWebDriver` is.
 
+mod aios;
 mod bus;
 mod colour;
 mod driver;
@@ -12,6 +13,7 @@ use std::{io, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 
+pub use aios::launch_aios_with_node_backend;
 pub use bus::Bus;
 pub use colour::Hue;
 pub use driver::DriverKind;
