@@ -19,11 +19,10 @@ use pillion_protocol::health::HealthReport;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    health::on_thread,
     health::open_probes::OpenProbes,
     health::probe::{NotReady, Probe},
     spec::Liveness,
-    sys::{Activity, Workers},
+    sys::{Activity, Workers, on_thread},
 };
 
 /// The time between two probes once connections are refused or a worker has ended: such a server does not recover by itself.
@@ -52,8 +51,10 @@ pub(crate) struct LivenessMonitor {
     worked: Option<(Activity, Instant)>,
     /// When the first probe since the last answer was found unanswered.
     silent_since: Option<Instant>,
-    /// How many times in a row no answer and no work was found.
+    /// How many times in a row no answer and no work was found, …
     idle: u32,
+    /// … and when for the first time.
+    idle_since: Option<Instant>,
     /// Why the sidecar is asked every second.
     urgent: Option<HangReason>,
     /// The processes that held the listening socket when the sidecar last answered after a start or a silence.
@@ -102,6 +103,7 @@ impl LivenessMonitor {
             worked: None,
             silent_since: None,
             idle: 0,
+            idle_since: None,
             urgent: None,
             workers: None,
         };
@@ -179,7 +181,10 @@ impl LivenessMonitor {
         }
         let Some(run) = self.probe.run else { return self.judge(Activity::default()) };
         if self.work.is_empty() {
-            let (port, probes) = (self.probe.connector.listen_addr().port(), self.open_probes.ports());
+            // The connections matter, and are looked at, only when the sidecar would otherwise count as hung.
+            let decides = self.idle + 1 >= self.tolerance();
+            let port = self.probe.connector.listen_addr().port().filter(|_| decides);
+            let probes = self.open_probes.ports();
             // It reads /proc, which blocks.
             self.work.spawn(on_thread(move || run.activity(port, &probes)));
         }
@@ -195,7 +200,9 @@ impl LivenessMonitor {
             return None;
         }
         let silent_since = *self.silent_since.get_or_insert(now);
-        if let Some(reason) = busy(before, activity, now) {
+        let idle_since = *self.idle_since.get_or_insert(now);
+        if let Some(reason) = busy(before, idle_since, activity, now) {
+            self.idle_since = None;
             self.idle = 0;
             let exceeded = now - silent_since >= self.liveness.busy_limit;
             return Some(if exceeded {
@@ -215,7 +222,7 @@ impl LivenessMonitor {
     /// Asks every second from `due` on, because of `reason`. Processor time is measured anew from then on.
     fn hurry(&mut self, reason: HangReason, due: Instant) {
         if self.urgent.is_none() {
-            (self.urgent, self.idle) = (Some(reason), 0);
+            (self.urgent, self.idle, self.idle_since) = (Some(reason), 0, None);
             self.due = self.due.min(due);
         }
     }
@@ -241,7 +248,8 @@ impl LivenessMonitor {
     /// The count of unanswered probes starts again from 0.
     fn restart_count(&mut self) {
         self.work = JoinSet::new();
-        (self.failed, self.worked, self.silent_since, self.idle, self.urgent) = (false, None, None, 0, None);
+        (self.failed, self.worked, self.silent_since, self.urgent) = (false, None, None, None);
+        (self.idle, self.idle_since) = (0, None);
         if self.workers.is_none() {
             self.watch_workers();
         }
@@ -255,14 +263,19 @@ impl LivenessMonitor {
     }
 }
 
-/// Whether the run is busy now, or was since the measurement before: why it hangs if it stays so for too long.
-fn busy(before: Option<(Activity, Instant)>, activity: Activity, now: Instant) -> Option<HangReason> {
-    let since = before.map(|(before, at)| (before, now - at));
-    let computes = since.is_some_and(|(before, since)| {
+/// Whether the run has computed since the measurement before, has sent something since `idle_since`, or has a request to answer:
+/// why it hangs if it stays so for too long.
+fn busy(
+    before: Option<(Activity, Instant)>,
+    idle_since: Instant,
+    activity: Activity,
+    now: Instant,
+) -> Option<HangReason> {
+    let computes = before.is_some_and(|(before, at)| {
         let used = before.cpu_time.zip(activity.cpu_time).map(|(before, after)| after.saturating_sub(before));
-        used.is_some_and(|used| used.saturating_mul(BUSY_SHARE) >= since)
+        used.is_some_and(|used| used.saturating_mul(BUSY_SHARE) >= now - at)
     });
-    let sends = since.is_some_and(|(_, since)| activity.last_sent.is_some_and(|ago| ago < since));
+    let sends = activity.last_sent.is_some_and(|ago| ago < now - idle_since);
     if computes {
         Some(HangReason::BusyTooLong)
     } else {

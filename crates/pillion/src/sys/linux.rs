@@ -2,6 +2,7 @@
 
 mod connections;
 pub(crate) mod run_processes;
+mod sock_diag;
 mod tcp_table;
 
 use std::{

@@ -1,5 +1,4 @@
-//! The TCP connections that a server has accepted, as the kernel describes them over netlink (`sock_diag(7)`, `linux/inet_diag.h`),
-//! and whether the server owes a response on them.
+//! The TCP connections that a server has accepted, and whether the server owes a response on them.
 //!
 //! The kernel knows bytes, not requests. A server owes a response on a connection if it has read all that the client has sent,
 //! and has sent nothing since, or if the client has not yet received all that the server has sent. So an idle kept connection
@@ -7,16 +6,10 @@
 
 use std::{io, num::NonZeroU16, time::Duration};
 
-use rustix::{
-    fd::OwnedFd,
-    net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
-        sockopt::{Timeout, set_socket_timeout},
-    },
-};
+use rustix::net::AddressFamily;
 
-/// How long the kernel may take to answer; it does so at once.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+use super::sock_diag::{CLOSE_WAIT, ESTABLISHED, Query, SockDiag, u16_at, u32_at};
+
 /// The kernel delays an acknowledgement by up to 200 ms (`TCP_DELACK_MAX`).
 const MAX_ACK_DELAY: Duration = Duration::from_millis(250);
 
@@ -34,20 +27,14 @@ pub(super) struct Accepted {
 
 /// The accepted connections to this port, over IPv4 and IPv6. Fails if the system does not tell, as in some sandboxes.
 pub(super) fn accepted(port: NonZeroU16) -> io::Result<Vec<Accepted>> {
-    let netlink = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )?;
-    set_socket_timeout(&netlink, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
+    let diag = SockDiag::open()?;
     let mut accepted = Vec::new();
     for family in [AddressFamily::INET, AddressFamily::INET6] {
-        let servers = dump(&netlink, family, port.get(), 0)?;
+        let mut servers = connected(&diag, family, port.get(), 0)?;
         // A connection that waits to be accepted has no inode.
-        let servers: Vec<_> = servers.into_iter().filter(|socket| socket.inode != 0).collect();
+        servers.retain(|socket| socket.inode != 0);
         let clients = if servers.iter().any(|server| server.response() == Response::Ambiguous) {
-            clients(&netlink, port)?
+            clients(&diag, port)?
         } else {
             Vec::new()
         };
@@ -60,10 +47,22 @@ pub(super) fn accepted(port: NonZeroU16) -> io::Result<Vec<Accepted>> {
 }
 
 /// The clients' ends of the connections to this port. A client may use an IPv6 socket for an IPv4 address.
-fn clients(netlink: &OwnedFd, port: NonZeroU16) -> io::Result<Vec<Socket>> {
-    let mut clients = dump(netlink, AddressFamily::INET, 0, port.get())?;
-    clients.extend(dump(netlink, AddressFamily::INET6, 0, port.get())?);
+fn clients(diag: &SockDiag, port: NonZeroU16) -> io::Result<Vec<Socket>> {
+    let mut clients = connected(diag, AddressFamily::INET, 0, port.get())?;
+    clients.extend(connected(diag, AddressFamily::INET6, 0, port.get())?);
     Ok(clients)
+}
+
+/// The connected sockets of one family with these ports; 0 stands for any port.
+fn connected(diag: &SockDiag, family: AddressFamily, port: u16, peer: u16) -> io::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    diag.query(Query { family, port, peer, states: &[ESTABLISHED, CLOSE_WAIT] }, |message| {
+        sockets.extend(
+            Socket::parse(message)
+                .filter(|socket| (port == 0 || socket.port == port) && (peer == 0 || socket.peer == peer)),
+        );
+    })?;
+    Ok(sockets)
 }
 
 /// One end of a connection: fields of `inet_diag_msg` and `tcp_info`.
@@ -161,72 +160,6 @@ impl Socket {
             last_ack_received: u32_at(info, 56)?,
         })
     }
-}
-
-// From enum tcp_states (linux/tcp_states.h).
-const ESTABLISHED: u8 = 1;
-const CLOSE_WAIT: u8 = 8;
-
-/// Asks for the sockets of one family with these ports; 0 stands for any port.
-fn dump(netlink: &OwnedFd, family: AddressFamily, port: u16, peer: u16) -> io::Result<Vec<Socket>> {
-    const DONE: u16 = 3;
-    const ERROR: u16 = 2;
-    send(netlink, &request(family, port, peer), SendFlags::empty())?;
-    let mut sockets = Vec::new();
-    let mut buffer = vec![0; 32 * 1024];
-    loop {
-        let (length, _) = recv(netlink, buffer.as_mut_slice(), RecvFlags::empty())?;
-        let mut messages = &buffer[..length.min(buffer.len())];
-        while let Some((kind, payload, rest)) = message(messages) {
-            match kind {
-                DONE => return Ok(sockets),
-                ERROR => {
-                    let error = u32_at(payload, 0).map_or(0, u32::cast_signed);
-                    return Err(io::Error::from_raw_os_error(error.saturating_neg()));
-                }
-                // The kernel may ignore the filter for ports.
-                _ => sockets.extend(Socket::parse(payload).filter(|socket| {
-                    (port == 0 || socket.port == port) && (peer == 0 || socket.peer == peer)
-                })),
-            }
-            messages = rest;
-        }
-    }
-}
-
-/// The request: `nlmsghdr`, then `inet_diag_req_v2`, whose two ports are in network byte order.
-fn request(family: AddressFamily, port: u16, peer: u16) -> [u8; 72] {
-    const SOCK_DIAG_BY_FAMILY: u16 = 20;
-    const REQUEST_DUMP: u16 = 0x301;
-    const PROTOCOL_TCP: u8 = 6;
-    /// The bit of `INET_DIAG_INFO`.
-    const WITH_TCP_INFO: u8 = 1 << 1;
-    let mut request = [0; 72];
-    request[0..4].copy_from_slice(&72_u32.to_ne_bytes());
-    request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request[6..8].copy_from_slice(&REQUEST_DUMP.to_ne_bytes());
-    request[16] = u8::try_from(family.as_raw()).unwrap_or_default();
-    request[17] = PROTOCOL_TCP;
-    request[18] = WITH_TCP_INFO;
-    request[20..24].copy_from_slice(&(1_u32 << ESTABLISHED | 1 << CLOSE_WAIT).to_ne_bytes());
-    request[24..26].copy_from_slice(&port.to_be_bytes());
-    request[26..28].copy_from_slice(&peer.to_be_bytes());
-    request
-}
-
-/// Splits the first message off: its type, its payload, and the bytes behind it.
-fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
-    let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((u16_at(bytes, 4)?, bytes.get(16..length)?, rest))
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 #[cfg(test)]

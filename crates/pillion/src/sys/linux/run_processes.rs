@@ -61,8 +61,8 @@ impl RunProcesses {
         PortOwner::Other(owners.next().map(describe))
     }
 
-    /// What the live processes of the run do, on `port` and elsewhere. Connections from the ports `probes` are not those of
-    /// clients. Reads a few files for each process: call it off the runtime.
+    /// What the live processes of the run do; on connections to `port` only if one is given, because that can take milliseconds.
+    /// Connections from the ports `probes` are not those of clients. Reads a few files for each process: call it off the runtime.
     pub(crate) fn activity(&self, port: Option<NonZeroU16>, probes: &[u16]) -> Activity {
         if !super::proc_is_ours() {
             return Activity::default();

@@ -1,10 +1,15 @@
-//! The listening TCP sockets of this network namespace, as `/proc/net/tcp` and `tcp6` show them (`proc_pid_net(5)`).
+//! The listening TCP sockets of this network namespace, as the kernel describes them over netlink, or as `/proc/net/tcp` and `tcp6`
+//! show them (`proc_pid_net(5)`). Those tables list every connection as well, which takes long on a busy machine.
 
 use std::{
-    fs,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU16,
 };
+
+use rustix::net::AddressFamily;
+
+use super::sock_diag::{LISTEN, Query, SockDiag, u16_at, u32_at};
 
 /// A socket that listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +19,43 @@ pub(super) struct Listening {
     pub(super) inode: u64,
 }
 
-/// The sockets to which the kernel gives connections to `port` of 127.0.0.1: none if the tables name no such socket or
-/// cannot be read, several if they share the port (`SO_REUSEPORT`, socket(7)).
+/// The sockets to which the kernel gives connections to `port` of 127.0.0.1: none if the system names no such socket or
+/// does not tell, several if they share the port (`SO_REUSEPORT`, socket(7)).
 pub(super) fn listening_on_loopback(port: NonZeroU16) -> Vec<Listening> {
+    let sockets = described(port).unwrap_or_else(|_| in_tables());
+    most_specific(&sockets, port.get())
+}
+
+/// The sockets that listen on this port, by netlink.
+fn described(port: NonZeroU16) -> io::Result<Vec<Listening>> {
+    let diag = SockDiag::open()?;
+    let mut sockets = Vec::new();
+    for family in [AddressFamily::INET, AddressFamily::INET6] {
+        let query = Query { family, port: port.get(), peer: 0, states: &[LISTEN] };
+        diag.query(query, |message| sockets.extend(Listening::parse(message)))?;
+    }
+    Ok(sockets)
+}
+
+/// All sockets of `/proc`, the listening ones among them.
+fn in_tables() -> Vec<Listening> {
     let read = |name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
     let mut sockets = parse(&read("tcp"));
     sockets.extend(parse(&read("tcp6")));
-    most_specific(&sockets, port.get())
+    sockets
+}
+
+impl Listening {
+    /// An `inet_diag_msg`.
+    fn parse(message: &[u8]) -> Option<Self> {
+        let address = message.get(8..24)?;
+        let address = if AddressFamily::from_raw((*message.first()?).into()) == AddressFamily::INET {
+            IpAddr::from(<[u8; 4]>::try_from(&address[..4]).ok()?)
+        } else {
+            IpAddr::from(<[u8; 16]>::try_from(address).ok()?)
+        };
+        Some(Self { address, port: u16::from_be(u16_at(message, 4)?), inode: u32_at(message, 68)?.into() })
+    }
 }
 
 /// Linux prefers a listener on the very address to one on all addresses, and IPv4 to IPv6.
@@ -97,11 +132,18 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_own_table_names_a_listener() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
-        assert_eq!(listening_on_loopback(port).len(), 1);
-        drop(listener);
-        assert_eq!(listening_on_loopback(port), []);
+    fn netlink_and_the_tables_name_the_same_listener() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0", "[::1]:0"] {
+            // A system without IPv6 has no listener there.
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let port = NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
+            let mut in_tables = in_tables();
+            in_tables.retain(|socket| socket.port == port.get());
+            assert_eq!(in_tables.len(), 1, "{address}");
+            assert_eq!(described(port).unwrap(), in_tables);
+            assert_eq!(listening_on_loopback(port).is_empty(), address == "[::1]:0", "it serves 127.0.0.1");
+            drop(listener);
+            assert_eq!(described(port).unwrap(), []);
+        }
     }
 }
