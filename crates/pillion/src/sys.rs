@@ -36,6 +36,22 @@ pub(crate) use unix::{Group, OutputPipe, login_shell, print_in_own_session};
 #[cfg(windows)]
 pub(crate) use windows::{Group, OutputPipe};
 
+/// Runs blocking work on a thread of its own, in the context of the present runtime. `None` if the system allows no further
+/// thread: tokio's pool would panic then. If the future is dropped, the work goes on, and its result is dropped.
+///
+/// # Panics
+/// Outside the context of a tokio runtime.
+pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, result) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let run = move || {
+        let _context = runtime.enter();
+        drop(sender.send(work()));
+    };
+    std::thread::Builder::new().name("pillion-work".to_owned()).spawn(run).ok()?;
+    result.await.ok()
+}
+
 /// What to start.
 #[derive(Debug)]
 #[cfg_attr(

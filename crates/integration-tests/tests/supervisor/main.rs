@@ -10,6 +10,7 @@ mod fleet;
 mod handles;
 mod handover;
 mod inherited_environment;
+mod launch;
 mod leaks;
 mod liveness;
 mod output;

@@ -25,8 +25,8 @@ use tokio::{
 };
 
 use crate::{
-    health::{on_thread, open_probes::OpenProbes},
-    sys::{PortOwner, RunProcesses},
+    health::open_probes::OpenProbes,
+    sys::{PortOwner, RunProcesses, on_thread},
     transport::connector::Connector,
 };
 use budget::Budget;

@@ -19,6 +19,7 @@ use crate::{
     supervisor::dependencies::{Dependency, DependencyWait},
     supervisor::prepared_http_stop::PreparedHttpStop,
     supervisor::run::Run,
+    sys::on_thread,
     transport::handover::Handover,
 };
 
@@ -47,6 +48,7 @@ pub(crate) struct Driver {
 
     // What `next` waits for. Each is set only in the states that need it.
     dependency_wait: Option<DependencyWait>,
+    launch: Option<Pending<Option<(Run, Event)>>>,
     deadline: Option<Instant>,
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
     liveness: Option<LivenessMonitor>,
@@ -57,6 +59,8 @@ pub(crate) struct Driver {
 /// What the driver waits for.
 pub(crate) enum Input {
     Output(Read),
+    /// `None` if no thread could be started for it.
+    Launched(Option<Box<(Run, Event)>>),
     Probed(Result<HealthReport, NotReady>),
     Liveness(LivenessResult),
     Exited(Exit),
@@ -93,6 +97,7 @@ impl Driver {
             created: Instant::now(),
             outcome: StopOutcome::NotRunning,
             dependency_wait: None,
+            launch: None,
             deadline: None,
             probe: None,
             liveness: None,
@@ -142,7 +147,8 @@ impl Driver {
 
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
-        let Self { run, dependency_wait, deadline, probe, liveness, group_empty, http_stop, .. } = self;
+        let Self { run, dependency_wait, launch, deadline, probe, liveness, group_empty, http_stop, .. } =
+            self;
         let (group, output) = match &mut run.process {
             Some(process) => {
                 ((!process.exited).then(|| Arc::clone(&process.group)), Some(&mut process.output))
@@ -152,6 +158,7 @@ impl Driver {
         tokio::select! {
             exit = settled(group.map(|group| async move { group.wait_exit().await })) => Input::Exited(exit),
             () = settled(group_empty.as_mut()) => Input::Gone,
+            launched = settled(launch.as_mut()) => Input::Launched(launched.map(Box::new)),
             result = settled(probe.as_mut().map(|(_, attempt)| attempt)) => Input::Probed(result),
             result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
             () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
@@ -169,6 +176,18 @@ impl Driver {
                 // Under a flood of output this task would use up its whole budget. Its readers wait on the same worker and
                 // would lose events.
                 tokio::task::yield_now().await;
+            }
+            Input::Launched(launched) => {
+                self.launch = None;
+                let event = match launched {
+                    Some(launched) => {
+                        let (run, event) = *launched;
+                        self.run = run;
+                        event
+                    }
+                    None => Event::NotLaunched("the system allows no further thread".to_owned()),
+                };
+                self.dispatch(event);
             }
             Input::Probed(result) => self.probed(result),
             Input::Liveness(result) => self.on_liveness_result(result),
@@ -237,9 +256,10 @@ impl Driver {
                 }
                 Action::Launch => {
                     let listener = self.handover.as_mut().and_then(Handover::offer);
-                    let (run, answer) = Run::launch(&self.spec, listener, self.events.clone());
-                    self.run = run;
-                    answers.push_back(answer);
+                    let (spec, events) = (self.spec.clone(), self.events.clone());
+                    self.run = Run::none(&spec, events.clone());
+                    // Blocks until the guard has started the program, which a slow file system can delay.
+                    self.launch = Some(Box::pin(on_thread(move || Run::launch(&spec, listener, events))));
                 }
                 Action::Probe(addr) => self.probe(addr, 0),
                 Action::TerminateLeader => match (&self.run.process, self.run.http_stop.take()) {
@@ -247,15 +267,15 @@ impl Driver {
                         self.http_stop = Some(Box::pin(async move { http.send().await }));
                     }
                     (Some(process), None) => process.group.terminate_leader(),
-                    (None, _) => answers.push_back(Event::Gone),
+                    (None, _) => answers.extend(self.gone()),
                 },
                 Action::TerminateGroup => match &self.run.process {
                     Some(process) => process.group.terminate_group(),
-                    None => answers.push_back(Event::Gone),
+                    None => answers.extend(self.gone()),
                 },
                 Action::Kill => match &self.run.process {
                     Some(process) => process.group.kill(),
-                    None => answers.push_back(Event::Gone),
+                    None => answers.extend(self.gone()),
                 },
                 Action::Sweep => {
                     if let Some(process) = &self.run.process {
@@ -273,6 +293,11 @@ impl Driver {
         for answer in answers {
             self.dispatch(answer);
         }
+    }
+
+    /// What to answer if no process exists. A launch under way answers later, and the stop then applies to its process.
+    fn gone(&self) -> Option<Event> {
+        self.launch.is_none().then_some(Event::Gone)
     }
 
     fn on_state_entered(&mut self) {
@@ -297,7 +322,8 @@ impl Driver {
                     handover.close();
                 }
                 (self.dependency_wait, self.probe, self.liveness) = (None, None, None);
-                (self.group_empty, self.http_stop) = (None, None);
+                // The process of a launch that is abandoned is killed when it starts.
+                (self.launch, self.group_empty, self.http_stop) = (None, None, None);
                 // Reaps the leader, and kills what might be left of its group.
                 self.run.process = None;
             }
