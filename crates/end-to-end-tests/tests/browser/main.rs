@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod aios;
+mod starvation;
 
 use std::{
     fmt,
@@ -60,7 +61,11 @@ impl Counter {
     }
 
     async fn start(program: Program) -> Result<Self> {
-        let (supervisor, _events) = Supervisor::start(Spec::run("counter", program));
+        Self::start_as(Spec::run("counter", program)).await
+    }
+
+    async fn start_as(spec: Spec) -> Result<Self> {
+        let (supervisor, _events) = Supervisor::start(spec);
         let port = supervisor.ready().await?.port.context("no port")?.get();
         let token = supervisor.access().await?.token.map(|token| token.reveal().to_owned());
         Ok(Self { port, token, supervisor: Some(supervisor) })
@@ -178,9 +183,16 @@ async fn attacker_server() -> Result<AttackerServer> {
 
 /// A browser that treats the pages of `server` as pages of the internet, and allows them to reach loopback.
 async fn browser(server: &AttackerServer, arguments: &[String]) -> Result<Chromium> {
+    let mut all = vec![WITHOUT_PERMISSION.to_owned()];
+    all.extend_from_slice(arguments);
+    careful_browser(server, &all).await
+}
+
+/// A browser that treats the pages of `server` as pages of the internet, which need the user's permission to reach loopback.
+async fn careful_browser(server: &AttackerServer, arguments: &[String]) -> Result<Chromium> {
     let far = format!("--ip-address-space-overrides=127.0.0.1:{}=public", server.port());
     let names = "--host-resolver-rules=MAP *.test 127.0.0.1";
-    let mut all = vec![far, names.to_owned(), WITHOUT_PERMISSION.to_owned()];
+    let mut all = vec![far, names.to_owned()];
     all.extend_from_slice(arguments);
     Chromium::launch(&all).await
 }

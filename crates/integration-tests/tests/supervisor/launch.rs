@@ -27,7 +27,7 @@ print("leased", flush=True)
 sys.stdin.read()
 "#;
 
-/// A program whose launch takes until it is released. The kernel waits up to 45 s (`lease-break-time`, proc_sys_fs(5)).
+/// A program whose launch takes until it is released. The kernel waits up to 45 s (`lease-break-time`, `proc_sys_fs(5)`).
 struct SlowLaunch {
     tree: ProcessTree,
     _folder: TempDir,

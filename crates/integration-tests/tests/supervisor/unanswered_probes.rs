@@ -62,6 +62,24 @@ print(f"BACKEND_PORT:{server.server_port}", flush=True)
 server.serve_forever()
 "#;
 
+/// Serves one connection at a time until its client closes it.
+const ONE_CONNECTION: &str = r#"
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"done")
+
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(f"BACKEND_PORT:{server.server_port}", flush=True)
+server.serve_forever()
+"#;
+
 /// The handler of a worker: `/die` kills the worker, and any other path gets 200.
 const WORKER: &str = r#"
 import os, signal
@@ -190,6 +208,22 @@ fn a_stopped_process_does_not_work_on_its_request() {
         let leader = tree.alive().into_iter().find(|process| Some(process.pid) == endpoint.pid);
         leader.expect("it lives").signal(Signal::STOP).expect("it can be signalled");
         replaced(&mut events, &["answered no health request for 400 ms"]).await;
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn a_probe_keeps_no_connection_of_a_server_that_serves_one_at_a_time() {
+    run(async {
+        let tree = tree();
+        let spec = tree.spec(tree.program("python3").args(["-c", ONE_CONNECTION]));
+        let (supervisor, _) =
+            Supervisor::start(spec.liveness(Liveness::new(Duration::from_millis(50), u32::MAX)));
+        let port = supervisor.ready().await.expect("it starts").port.expect("it has a port").get();
+        for _ in 0..20 {
+            let answer = get(port, "/").await;
+            assert!(answer.ends_with("done"), "{answer:?}");
+        }
         let _ = supervisor.stop().await;
     });
 }

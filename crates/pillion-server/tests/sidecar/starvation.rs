@@ -12,6 +12,7 @@ use pillion::{Liveness, Program, Spec, State, Supervisor};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::{JoinSet, yield_now},
 };
 
 use crate::{
@@ -33,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         a_client_that_half_closes_at_once_gets_its_answer,
         the_handler_of_a_client_that_is_gone_is_dropped,
         a_starved_private_sidecar_is_not_restarted,
+        health_requests_on_new_connections_are_not_left_unanswered_in_a_storm,
     ];
     let name = concat!(module_path!(), "::a_quarter_of_an_hour_of_starvation_restarts_nothing");
     let soak = Trial::test(name, || {
@@ -197,6 +199,57 @@ async fn the_handler_of_a_client_that_is_gone_is_dropped() {
     connection.send(with_token("GET /never")).await;
     connection.finish_sending().await;
     assert_eq!(connection.rest().await, "");
+}
+
+/// Others open connections as fast as they can, and hold as many as the sidecar lets them. Each health request on a new connection,
+/// as the supervisor sends it, is answered, or at least its connection is closed: for the supervisor both are signs of life.
+async fn health_requests_on_new_connections_are_not_left_unanswered_in_a_storm() {
+    const STORMS: usize = 8;
+    const PROBES: usize = 100;
+    // Only eviction makes room.
+    let running = private("first_token_ms 60000").await;
+    let addr = SocketAddr::from(([127, 0, 0, 1], running.port));
+    let mut storms = JoinSet::new();
+    for _ in 0..STORMS {
+        storms.spawn(async move {
+            let mut held = VecDeque::new();
+            loop {
+                held.push_back(connect(addr).await);
+                if held.len() > HELD / STORMS {
+                    held.pop_front();
+                }
+            }
+        });
+    }
+    let mut answered = 0;
+    for _ in 0..PROBES {
+        let request = format!("GET /health HTTP/1.1\r\nHost: {addr}\r\n");
+        let requests = [
+            format!("{request}Authorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"),
+            format!("{request}Connection: close\r\n\r\n"),
+        ];
+        for request in requests {
+            let (mut probe, mut answer) = (connect(addr).await, String::new());
+            // An evicted connection ends, possibly with a reset.
+            if probe.write_all(request.as_bytes()).await.is_ok() {
+                let _ = probe.read_to_string(&mut answer).await;
+            }
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            answered += usize::from(!answer.is_empty());
+        }
+    }
+    storms.shutdown().await;
+    assert_ne!(answered, 0, "each of {} connections was closed", 2 * PROBES);
+}
+
+/// Connects, also if all local ports are taken for the moment.
+async fn connect(addr: SocketAddr) -> TcpStream {
+    loop {
+        match TcpStream::connect(addr).await {
+            Ok(connection) => return connection,
+            Err(_) => yield_now().await,
+        }
+    }
 }
 
 /// Others hold their connections to a supervised sidecar, until `done`: the app's own requests are answered, and the supervisor
