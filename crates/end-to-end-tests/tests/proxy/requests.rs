@@ -1,5 +1,10 @@
 //! The requests of a page that may call the sidecar.
 
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use serde_json::json;
@@ -124,6 +129,39 @@ async fn an_unread_body_is_not_produced() -> Result<()> {
     // About three pieces of a megabyte, and the buffers of the connection.
     assert!(made < 8_000_000, "the sidecar produced {made} bytes for a reader of one piece");
     assert_eq!((&answered["taken"], &answered["madeInAll"]), (&json!(200_000_000), &json!(200_000_000)));
+    Ok(())
+}
+
+/// A variable with the number of seconds that the page shall leak bodies, instead of [`LEAKS`] times.
+const SECONDS: &str = "STARVATION_SECONDS";
+/// How many times the page leaks 256 bodies.
+const LEAKS: u32 = 4;
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn unread_bodies_neither_starve_the_page_nor_restart_the_sidecar() -> Result<()> {
+    let seconds = env::var(SECONDS).ok().map(|seconds| seconds.parse()).transpose()?;
+    let app = launch_calling().await?;
+    let pid = sidecar(&app)?.pid.to_string();
+    let (start, mut leaks) = (Instant::now(), 0);
+    while seconds.map_or(leaks < LEAKS, |seconds| start.elapsed() < Duration::from_secs(seconds)) {
+        // As many bodies as `pillion-server` accepts connections. The page keeps them, so that no garbage collection ends them.
+        let answered = run(
+            app.page(),
+            "const count = 256;
+            const paths = Array.from({ length: count }, (_, at) => `/bytes/1000000000/unread-${at}`);
+            const answers = [];
+            for (const path of paths) answers.push(await sidecar.fetch(path));
+            window.unread = [...(window.unread ?? []), ...answers].slice(-2 * count);
+            const pids = [];
+            for (let at = 0; at < 10; at += 1) pids.push(await text('/pid'));
+            return { statuses: [...new Set(answers.map(({ status }) => status))], pids: [...new Set(pids)] };",
+        )
+        .await?;
+        assert_eq!(answered, json!({ "statuses": [200], "pids": [pid] }), "{leaks}");
+        leaks += 1;
+    }
+    eprintln!("leaked 256 bodies {leaks} times");
     Ok(())
 }
 
