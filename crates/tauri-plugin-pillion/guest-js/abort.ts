@@ -48,6 +48,14 @@ export function orNull<T>(promise: Promise<T>, ...signals: MaybeSignal[]): Promi
   });
 }
 
+/** Settles as the promise does, or rejects with the signal's reason as soon as the signal is aborted. */
+export function abortable<T>(promise: Promise<T>, signal: MaybeSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const unlisten = onAbort([signal], ({ reason }) => reject(reason));
+    promise.then(resolve, reject).finally(unlisten);
+  });
+}
+
 /**
  * Calls `poll` now and each time that a function in `waiters` is called. Resolves with the first value other than null; with
  * null after `ms` milliseconds. Rejects with the exception of `poll`, or with the signal's reason when the signal is aborted.

@@ -2,7 +2,9 @@ import { orNull, sleep, waitFor } from "./abort.js";
 import type { Access, Status } from "./bindings.js";
 import { SidecarError, unavailable } from "./error.js";
 import { call } from "./ipc.js";
+import { ORIGIN } from "./ipc-fetch.js";
 import { RunClient } from "./run-client.js";
+import { BASE_URL, baseOf } from "./target.js";
 import type { StatusWatch } from "./watch.js";
 
 /** The run that serves, according to the last status, and its client, once the app has returned its `Access`. */
@@ -30,6 +32,8 @@ export class ConnectionManager {
   readonly sidecar: string;
   readonly #watch: StatusWatch;
   readonly #waiters = new Set<() => void>();
+  /** Where the runs of this sidecar served, as far as this page has learnt. */
+  readonly #bases = new Set<string>();
   #watching = false;
   #connecting = false;
   #status: Status | null = null;
@@ -47,6 +51,23 @@ export class ConnectionManager {
   /** The last status, or null before the first. */
   get status(): Status | null {
     return this.#status;
+  }
+
+  /** Remembers the URL of a run, so that requests for it are sent to the current run. */
+  remember(url: string | null): void {
+    if (url) this.#bases.add(baseOf(new URL(url)));
+  }
+
+  /**
+   * Throws a `TypeError` if no run of this sidecar served at `base`, as far as this page has learnt: the request carries the token,
+   * and is not for this sidecar.
+   */
+  checkBase(base: string): void {
+    if (this.#bases.has(base) || (base === ORIGIN && this.#run?.client?.isLocal)) return;
+    throw new TypeError(
+      `${base} is not the address of ${this.sidecar}, so the request was not sent, because it carries the sidecar's token: ` +
+        `call fetch with a path ("/notes") or with a URL below ${BASE_URL}, and other servers with the global fetch`,
+    );
   }
 
   /** Starts to watch the status and calls `connect` at the same time, so that neither response waits for the other. */
@@ -127,6 +148,7 @@ export class ConnectionManager {
   #follow(status: Status): void {
     this.#status = status;
     const { url, pid } = status;
+    this.remember(url);
     if (this.#run && !isSameRun(this.#run, status)) this.#end(this.#run);
     if (url !== null && this.#run === null) {
       this.#run = { url, pid, controller: new AbortController(), client: null };

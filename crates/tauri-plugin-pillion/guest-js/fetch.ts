@@ -1,11 +1,12 @@
 import type { ConnectionManager } from "./connection-manager.js";
 import { Interrupted } from "./error.js";
+import { targetOf } from "./target.js";
 
 export interface RequestOptions extends RequestInit {
   /**
    * Whether the request is sent again if the run ends before it responds. By default, it is sent again if repeating it is
    * harmless: with the methods GET, HEAD, OPTIONS, PUT and DELETE, which are idempotent by RFC 9110, section 9.2.2, or with the
-   * header `Idempotency-Key`. A body that is a stream is never sent twice.
+   * header `Idempotency-Key`. A stream in `body` is never sent twice; the body of a `Request` is read first and may be.
    */
   retry?: boolean;
 
@@ -24,27 +25,30 @@ const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 /** `fetch` to the sidecar's current run: see `Sidecar.fetch`. */
 export async function fetchWithRetries(
   manager: ConnectionManager,
-  path: string,
+  input: RequestInfo | URL,
   options: RequestOptions = {},
 ): Promise<Response> {
-  const { retry, connectTimeout = CONNECT_TIMEOUT, ...init } = options;
+  const { retry, connectTimeout = CONNECT_TIMEOUT, ...rest } = { ...ownOptions(input), ...options };
+  const target = targetOf(input, rest);
+  const { path, base, signal } = target;
   for (let attempt = 1; ; attempt++) {
-    const client = await manager.client(connectTimeout, init.signal);
+    const client = await manager.client(connectTimeout, signal);
     // An invalid request throws here, before it is sent.
-    const request = client.request(path, init);
+    if (base !== null) manager.checkBase(base);
+    const request = client.request(path, await target.init());
     let cause: unknown;
     let again: boolean;
     try {
       const response = await client.fetch(request);
-      if (response.status !== 401 || (await manager.isCurrent(client, init.signal))) return response;
+      if (response.status !== 401 || (await manager.isCurrent(client, signal))) return response;
       // The next run rejected the token of the last one, so the request had no effect, whatever its method.
-      again = retry !== false && !(init.body instanceof ReadableStream);
+      again = retry !== false && !target.isStream;
     } catch (error) {
       // Only a TypeError means a network error: https://fetch.spec.whatwg.org/#fetch-method, step 12.
-      if (!(error instanceof TypeError) || init.signal?.aborted) throw error;
-      if (!(await manager.isGone(client, init.signal))) throw error;
+      if (!(error instanceof TypeError) || signal?.aborted) throw error;
+      if (!(await manager.isGone(client, signal))) throw error;
       cause = error;
-      again = mayRepeat(request, init.body, retry);
+      again = !target.isStream && (retry ?? mayRepeat(request));
     }
     if (attempt === MAX_ATTEMPTS || !again) {
       throw new Interrupted(manager.sidecar, manager.status?.failure ?? null, cause);
@@ -52,11 +56,12 @@ export async function fetchWithRetries(
   }
 }
 
-function mayRepeat(
-  { method, headers }: Request,
-  body: RequestInit["body"],
-  retry: boolean | undefined,
-): boolean {
-  if (body instanceof ReadableStream) return false;
-  return retry ?? (IDEMPOTENT.has(method) || headers.has("idempotency-key"));
+function mayRepeat({ method, headers }: Request): boolean {
+  return IDEMPOTENT.has(method) || headers.has("idempotency-key");
+}
+
+/** openapi-fetch calls `fetch` with one argument, and makes options that `Request` does not know properties of the `Request`. */
+function ownOptions(input: RequestInfo | URL): Pick<RequestOptions, "retry" | "connectTimeout"> {
+  const { retry, connectTimeout } = input as RequestOptions;
+  return { ...(retry !== undefined && { retry }), ...(connectTimeout !== undefined && { connectTimeout }) };
 }

@@ -34,6 +34,11 @@ export class RunClient {
     return this.#token !== null;
   }
 
+  /** Whether this run has no port. */
+  get isLocal(): boolean {
+    return this.url.startsWith(LOCAL_SCHEME);
+  }
+
   /** Whether this client has the same URL and token as `access`. */
   matches({ url, token }: Access): boolean {
     return this.url === url && this.#token === token;
@@ -46,7 +51,7 @@ export class RunClient {
    */
   request(path: string, init?: RequestInit): Request {
     const request = new Request(this.#resolve(path), init);
-    if (this.#isLocal) rejectUnsupported(request);
+    if (this.isLocal) rejectUnsupported(request);
     if (this.#token === null) return request;
     if (request.headers.has("authorization")) {
       throw new TypeError(
@@ -59,14 +64,14 @@ export class RunClient {
 
   /** `fetch`, or `ipcFetch` for a sidecar without a port. */
   fetch(request: Request): Promise<Response> {
-    return this.#isLocal ? ipcFetch(this.#sidecar, request) : fetch(request);
+    return this.isLocal ? ipcFetch(this.#sidecar, request) : fetch(request);
   }
 
   /**
    * Opens a WebSocket to this run. Throws as its constructor does, and a `NotSupportedError` if the sidecar has no port.
    */
   webSocket(path: string, protocols: string | string[] = []): WebSocket {
-    if (this.#isLocal) {
+    if (this.isLocal) {
       throw new DOMException(`${this.#sidecar} has no port, and a WebSocket needs one`, "NotSupportedError");
     }
     const own = typeof protocols === "string" ? [protocols] : protocols;
@@ -75,13 +80,9 @@ export class RunClient {
     return new WebSocket(this.#resolve(path).replace(/^http/, "ws"), [...bearer, ...own]);
   }
 
-  get #isLocal(): boolean {
-    return this.url.startsWith(LOCAL_SCHEME);
-  }
-
   /** The absolute URL of `path`. The path must begin with a slash: `@example.org` would name another host. */
   #resolve(path: string): string {
-    if (path.startsWith("/")) return (this.#isLocal ? ORIGIN : this.url) + path;
+    if (path.startsWith("/")) return (this.isLocal ? ORIGIN : this.url) + path;
     throw new TypeError(`a path begins with a slash, and ${JSON.stringify(path)} does not`);
   }
 }

@@ -5,6 +5,7 @@ import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
 import { fetchWithRetries, type RequestOptions } from "./fetch.js";
 import { call } from "./ipc.js";
 import { subscribe } from "./subscription.js";
+import { BASE_URL } from "./target.js";
 import { StatusWatch } from "./watch.js";
 import { openWebSocket, type ReconnectingWebSocket, type WebSocketOptions } from "./websocket.js";
 
@@ -54,9 +55,19 @@ export interface Sidecar {
   preconnect(): void;
 
   /**
-   * The platform's `fetch`, for a path (`/notes?page=2`) of the sidecar's current run. Without a run, it waits for the next
-   * one. If a run ends before it responds, the request is sent to the next one, at most three times in all, and only if it may
-   * be repeated (see `RequestOptions.retry`).
+   * The base of absolute URLs that `fetch` sends to the sidecar's current run, whatever its port: `http://sidecar.invalid`. Pass it,
+   * together with `fetch`, to clients that build absolute URLs, such as openapi-fetch and Hono's `hc`.
+   */
+  readonly baseUrl: string;
+
+  /**
+   * The platform's `fetch`, to the sidecar's current run. It has the type of `fetch`, needs no `this`, and takes more options.
+   * Without a run, it waits for the next one. If a run ends before it responds, the request is sent to the next one, at most three
+   * times in all, and only if it may be repeated (see `RequestOptions.retry`).
+   *
+   * `input` is a path (`/notes?page=2`); or a URL or a `Request` whose base is `baseUrl` or the URL of a run, also of an earlier
+   * one, that this page has learnt from this handle. Every other URL rejects with a `TypeError`, and nothing is sent. The body of a
+   * `Request` is read to its end first.
    *
    * Rejects as `fetch` does, and with the reason of `init.signal` when that is aborted. Rejects with an `Interrupted` if the
    * request was sent, may have taken effect, and is not sent again. Rejects with another `SidecarError` if the request was not
@@ -69,7 +80,7 @@ export interface Sidecar {
    * request is read to its end first; there is no HTTP cache; `redirect: "manual"` resolves with the redirect itself. Read a
    * response body to its end or cancel it, because its connection stays open until then, or until the page ends.
    */
-  fetch(path: string, init?: RequestOptions): Promise<Response>;
+  readonly fetch: (input: RequestInfo | URL, init?: RequestOptions) => Promise<Response>;
 
   /**
    * The messages of an event stream, across restarts. It resumes with `Last-Event-ID`, and waits while the sidecar is down, also
@@ -94,17 +105,30 @@ const shared = new Map<string, { watch: StatusWatch; manager: ConnectionManager 
 /** Returns a handle to the sidecar called `name`. It calls the app only when one of its methods is called. */
 export function sidecar(name: string): Sidecar {
   const { watch, manager } = sharedState(name);
+  /** Calls a command, and remembers the URL in its result. */
+  const locate = async <T extends { url: string | null }>(command: string): Promise<T> => {
+    const result = await call<T>(command, { sidecar: name });
+    manager.remember(result.url);
+    return result;
+  };
   return {
     name,
-    ready: () => call<Endpoint>("ready", { sidecar: name }),
-    status: () => call<Status>("status", { sidecar: name }),
-    restart: () => call<Endpoint>("restart", { sidecar: name }),
-    swap: () => call<Endpoint>("swap", { sidecar: name }),
+    baseUrl: BASE_URL,
+    ready: () => locate<Endpoint>("ready"),
+    status: () => locate<Status>("status"),
+    restart: () => locate<Endpoint>("restart"),
+    swap: () => locate<Endpoint>("swap"),
     stop: () => call<void>("stop", { sidecar: name }),
     logs: (onLog, onError) => subscribe<Log>("logs", name, onLog, (error) => onError?.(error)),
     preconnect: () => manager.open(),
-    watch: (onStatus, onError) => watch.add(onStatus, onError),
-    fetch: (path, init) => fetchWithRetries(manager, path, init),
+    watch: (onStatus, onError) => {
+      const remember = (status: Status) => {
+        manager.remember(status.url);
+        onStatus(status);
+      };
+      return watch.add(remember, onError);
+    },
+    fetch: (input, init) => fetchWithRetries(manager, input, init),
     events: (path, options) => events(manager, path, options),
     webSocket: (path, options) => openWebSocket(manager, path, options),
   };

@@ -328,3 +328,18 @@ test("a message can be bytes or an array of numbers", () => {
     expect(decode(form)).toEqual({ head: { status: 200 }, body: new Uint8Array([0, 255]) });
   }
 });
+
+test("a Request with its body passes through the app, whether its base is that of any sidecar or of this one", async () => {
+  const { backend, requested } = await proxied(async (request, response) => {
+    const body = await bodyOf(request);
+    response.setHeader("content-length", body.length).end(body);
+  });
+  for (const base of [backend.baseUrl, "http://localhost", "pillion://localhost"]) {
+    const answer = await backend.fetch(new Request(`${base}/notes?page=2`, { method: "PUT", body: base }));
+    expect(await answer.text()).toBe(base);
+    expect(requested.at(-1)).toMatchObject({ method: "PUT", path: "/notes?page=2" });
+  }
+  const foreign = backend.fetch("http://127.0.0.1/notes");
+  expect(await rejection(foreign)).toMatchObject({ name: "TypeError", message: /not sent/ });
+  expect(requested).toHaveLength(3);
+});
