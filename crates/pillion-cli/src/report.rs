@@ -100,6 +100,8 @@ pub(crate) struct Terminal {
     last_message: String,
     /// Whether the last message about its health was "unhealthy".
     unhealthy: bool,
+    /// The process whose start was shown last.
+    starting: Option<u32>,
     /// The terminal whose last row shows an unfinished line.
     unfinished: Option<OutputStream>,
 }
@@ -158,7 +160,8 @@ impl Terminal {
         let name = &status.sidecar;
         let reason = status.reason.as_deref().unwrap_or_default();
         let (color, text) = match status.state {
-            State::Starting if status.port.is_none() => {
+            State::Starting if status.pid.is_none() || status.pid != self.starting => {
+                self.starting = status.pid;
                 self.started = status.at;
                 let pid = status.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
                 (AnsiColor::Yellow, format!("{name} is starting{pid}"))

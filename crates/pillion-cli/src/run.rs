@@ -11,8 +11,8 @@ use std::{
 
 use clap::{Args as ClapArgs, ValueEnum, error::ErrorKind};
 use pillion::{
-    Events, Exit, FailureKind, HttpStopRequest, Inherit, Program, ProgramStdin, Restart, SidecarEvent, Spec,
-    State, Status, StopRequest, StopScope, StopSignal, Supervisor,
+    Events, Exit, FailureKind, HttpStopRequest, Inherit, Listen, Program, ProgramStdin, Restart,
+    SidecarEvent, Spec, State, Status, StopRequest, StopScope, StopSignal, Supervisor,
 };
 use tokio::{
     runtime::Handle,
@@ -77,6 +77,13 @@ pub(crate) struct Args {
     /// Which ends of the program cause a restart. After 4 restarts within a minute `pillion run` gives up.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Never)]
     restart: When,
+    /// Where the program listens: "announced" is where it announces, "assigned" is a free port that `pillion run` chooses before
+    /// each start, a number is that port. A program with an assigned or fixed port needs no announcement.
+    #[arg(long, value_name = "PORT", default_value = "announced", value_parser = listen, conflicts_with = "handover")]
+    port: Listen,
+    /// The environment variable that receives an assigned or fixed port; the default is PORT for an assigned one.
+    #[arg(long, value_name = "NAME")]
+    port_env: Option<String>,
     /// Hand the listener to the program (socket activation, as systemd does), so that the port survives a crash.
     #[arg(long)]
     handover: bool,
@@ -135,6 +142,16 @@ fn path(text: &str) -> Result<String, &'static str> {
     (text.starts_with('/') && text.bytes().all(valid))
         .then(|| text.to_owned())
         .ok_or("a path starts with / and is written as in a URL, for example /health")
+}
+
+fn listen(text: &str) -> Result<Listen, &'static str> {
+    match text {
+        "announced" => Ok(Listen::Announced),
+        "assigned" => Ok(Listen::Assigned),
+        port => {
+            port.parse().map(Listen::Fixed).map_err(|_| "use announced, assigned, or a port from 1 to 65535")
+        }
+    }
 }
 
 pub(crate) fn main(args: Args) -> ExitCode {
@@ -237,6 +254,7 @@ fn spec(args: Args) -> Spec {
         .args(command)
         .inherit(Inherit::all())
         .login_shell_env(args.login_shell_env)
+        .listen(args.port)
         .handover(args.handover)
         .private(args.private)
         .stdin(match args.stdin {
@@ -244,6 +262,11 @@ fn spec(args: Args) -> Spec {
             Input::Inherit => ProgramStdin::Inherit,
         })
         .stop(stop);
+    let port_env = args.port_env.or_else(|| (args.port == Listen::Assigned).then(|| "PORT".to_owned()));
+    let program = match port_env {
+        Some(name) => program.port_env(name),
+        None => program,
+    };
     Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
         .health_path(args.health)
         .ready_timeout(args.ready_timeout)

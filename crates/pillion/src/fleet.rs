@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 
-use crate::{Spec, StopOutcome, Supervisor};
+use crate::{InvalidSpec, Spec, StopOutcome, Supervisor};
 
 /// Several sidecars by name. Each starts when its dependencies are ready, and stops before them.
 ///
@@ -53,13 +53,22 @@ pub enum FleetError {
     /// Sidecars depend on each other in a cycle. The first name is repeated at the end.
     #[error("sidecars depend on each other in a cycle, so none can start first: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
+    /// The declaration of a sidecar contradicts itself.
+    #[error("sidecar {sidecar:?}: {invalid}")]
+    #[non_exhaustive]
+    Invalid {
+        /// The name of the sidecar.
+        sidecar: String,
+        /// The contradiction.
+        invalid: InvalidSpec,
+    },
 }
 
 impl Fleet {
     /// Starts all sidecars in the background, in the order of [`Spec::depends_on`].
     ///
     /// # Errors
-    /// An unknown name, a duplicate name, or a dependency cycle. Then no sidecar has started.
+    /// An unknown name, a duplicate name, a dependency cycle, or a declaration that contradicts itself. Then no sidecar has started.
     ///
     /// # Panics
     /// Outside the context of a tokio runtime with I/O and time enabled.
@@ -67,6 +76,7 @@ impl Fleet {
         let mut by_name = BTreeMap::new();
         for spec in specs {
             let name = spec.name.clone();
+            spec.validate().map_err(|invalid| FleetError::Invalid { sidecar: name.clone(), invalid })?;
             if by_name.insert(name.clone(), spec).is_some() {
                 return Err(FleetError::Twice(name));
             }

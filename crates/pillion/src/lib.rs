@@ -45,8 +45,8 @@ pub use report::{
     log::Log,
 };
 pub use spec::{
-    HttpStopRequest, Inherit, InvalidStopRequest, Liveness, Program, ProgramStdin, Restart, RestartLimit,
-    Spec, StopRequest, StopScope, StopSignal, Transport,
+    HttpStopRequest, Inherit, InvalidSpec, InvalidStopRequest, Listen, Liveness, Program, ProgramStdin,
+    Restart, RestartLimit, Spec, StopRequest, StopScope, StopSignal, Transport,
 };
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Readiness, State, Status, StopOutcome};
 pub use supervisor::Supervisor;

@@ -1,6 +1,8 @@
 //! What to run, and the policies for it.
 
 mod inherit;
+mod invalid;
+mod listen;
 mod liveness;
 mod program;
 mod restart;
@@ -11,6 +13,8 @@ use std::{num::NonZeroU16, time::Duration};
 use pillion_protocol::{defaults, health};
 
 pub use inherit::Inherit;
+pub use invalid::InvalidSpec;
+pub use listen::Listen;
 pub use liveness::Liveness;
 pub use program::{Program, ProgramStdin, Transport};
 pub use restart::{Restart, RestartLimit};

@@ -97,8 +97,8 @@ pub(crate) enum Event {
     DependenciesReady,
     /// A dependency has failed, for this reason.
     DependencyFailed(String),
-    /// The process runs.
-    Launched,
+    /// The process runs. Its address is this one, or the sidecar will announce it.
+    Launched(Option<ListenAddr>),
     /// Another program started the server at this address: the supervisor owns no process.
     Attached(ListenAddr),
     /// The process could not be started.
@@ -251,7 +251,7 @@ impl Lifecycle {
                 | Event::Kill
                 | Event::DependenciesReady
                 | Event::DependencyFailed(_)
-                | Event::Launched
+                | Event::Launched(_)
                 | Event::Attached(_)
                 | Event::NotLaunched(_)
                 | Event::Announced(_)
@@ -287,7 +287,7 @@ fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
             down(Cause::Requested, None, StopOutcome::NotRunning, RestartDecision::StayDown)
         }
         Event::Restart
-        | Event::Launched
+        | Event::Launched(_)
         | Event::Attached(_)
         | Event::NotLaunched(_)
         | Event::Announced(_)
@@ -327,7 +327,7 @@ fn up(
         }
         Event::DependenciesReady
         | Event::DependencyFailed(_)
-        | Event::Launched
+        | Event::Launched(_)
         | Event::Attached(_)
         | Event::NotLaunched(_)
         | Event::Announced(_)
@@ -352,7 +352,7 @@ impl BackingOff {
             }
             Event::DependenciesReady
             | Event::DependencyFailed(_)
-            | Event::Launched
+            | Event::Launched(_)
             | Event::Attached(_)
             | Event::NotLaunched(_)
             | Event::Announced(_)

@@ -28,11 +28,11 @@ mod windows;
 #[cfg(target_os = "linux")]
 use linux as platform;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::run_processes::{RunProcesses, Workers};
+pub(crate) use linux::run_processes::{RunProcesses, Workers, listener_on};
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;
 #[cfg(unix)]
-pub(crate) use unix::{Group, OutputPipe, login_shell, print_in_own_session};
+pub(crate) use unix::{Group, OutputPipe, finish_spawns, login_shell, print_in_own_session};
 #[cfg(windows)]
 pub(crate) use windows::{Group, OutputPipe};
 
@@ -85,6 +85,10 @@ pub(crate) fn own_stdin() -> std::io::Result<StdinHandle> {
     #[cfg(windows)]
     return std::os::windows::io::AsHandle::as_handle(&std::io::stdin()).try_clone_to_owned();
 }
+
+/// Does nothing: a socket is inherited only if that is asked for.
+#[cfg(windows)]
+pub(crate) fn finish_spawns() {}
 
 /// What a short command has printed.
 #[cfg(unix)]
@@ -144,6 +148,12 @@ pub(crate) struct Activity {
     pub(crate) has_request: bool,
     /// How long ago one of them last sent something to a client whose connection is open.
     pub(crate) last_sent: Option<std::time::Duration>,
+}
+
+/// The process that listens on this port of 127.0.0.1. `None`: only Linux tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn listener_on(_port: std::num::NonZeroU16) -> Option<String> {
+    None
 }
 
 /// The processes of a run, on systems that do not tell which of them serves a port.

@@ -5,5 +5,6 @@ pub(crate) mod connector;
 pub(crate) mod handover;
 #[cfg(windows)]
 pub(crate) mod named_pipe;
+pub(crate) mod port_reservation;
 #[cfg(unix)]
 pub(crate) mod unix_socket;

@@ -1,5 +1,7 @@
 //! The section `plugins.pillion` of `tauri.conf.json`.
 
+mod port;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -7,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Inherit, Restart, Spec, StopRequest, Transport};
+use pillion::{Inherit, InvalidSpec, Restart, Spec, StopRequest, Transport};
+use port::PortConfig;
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
@@ -62,6 +65,13 @@ pub(crate) struct SidecarConfig {
     /// program and every website that reaches the loopback interface can call the sidecar.
     #[serde(default = "yes")]
     private: bool,
+    /// Where the sidecar listens: `"announced"` (the default), where it announces; `"assigned"`, on a free port that the app chooses
+    /// before each start, if possible the same one; or on this port. With `"assigned"` and a number, the sidecar needs no
+    /// announcement. If a fixed port is taken, the start fails.
+    #[serde(default)]
+    port: PortConfig,
+    /// The environment variable that receives the port, such as `"PORT"`. It needs `"port": "assigned"` or a number.
+    port_env: Option<String>,
     /// The path whose 2xx response means ready; `/health` by default.
     health: Option<String>,
     /// How long a start may take, in milliseconds; [`Spec::DEFAULT_READY_TIMEOUT`] by default.
@@ -154,6 +164,8 @@ pub(crate) enum ConfigError {
         "plugins.pillion.sidecars.{sidecar}.health is {health:?}: give a path that starts with a slash, such as \"/health\""
     )]
     Health { sidecar: String, health: String },
+    #[error("plugins.pillion.sidecars.{sidecar}: {invalid}")]
+    Invalid { sidecar: String, invalid: InvalidSpec },
 }
 
 impl SidecarConfig {
@@ -173,11 +185,16 @@ impl SidecarConfig {
             .private(self.private)
             .inherit(self.inherit.clone())
             .login_shell_env(self.login_shell_env)
+            .listen(self.port.into())
             .handover(self.handover)
             .transport(self.transport)
             .stop(self.stop.clone());
         let program = match self.port_fallback {
             Some(port_fallback) => program.port_fallback(port_fallback),
+            None => program,
+        };
+        let program = match &self.port_env {
+            Some(name) => program.port_env(name),
             None => program,
         };
         self.env.iter().fold(program, |program, (variable, value)| program.env(variable, value))
@@ -207,11 +224,15 @@ impl SidecarConfig {
         if let Some(restart) = self.restart {
             spec = spec.restart(restart);
         }
-        Ok(spec
+        let spec = spec
             .restart_limit(self.restart_limit.into())
             .liveness(Option::from(self.liveness))
             .depends_on(&self.depends_on)
-            .optional(self.optional))
+            .optional(self.optional);
+        match spec.validate() {
+            Ok(()) => Ok(spec),
+            Err(invalid) => Err(ConfigError::Invalid { sidecar: name.to_owned(), invalid }),
+        }
     }
 }
 

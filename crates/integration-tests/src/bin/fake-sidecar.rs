@@ -13,6 +13,7 @@
 //!               503), held (ok; the test holds the answers back by sending `c` on the last connection of `report`, and
 //!               releases them by `o`), queue (like held, and serves one connection after the other), /PATH (ok at
 //!               this path, else 404), or a status code
+//! listen-on NAME KIND  like `listen`, on the port in the environment variable NAME
 //! inherit KIND  like `listen`, on the listener from LISTEN_FDS and LISTEN_PID; fails if there is none
 //! announce      write BACKEND_PORT:{port} of the last `listen`
 //! ignore-term   ignore SIGTERM from now on
@@ -97,6 +98,11 @@ fn main() {
                 write(&mut io::stdout(), format!("{name}{value}\n").as_bytes());
             }
             "listen" => port = listen(TcpListener::bind("127.0.0.1:0").unwrap(), &argument(), reports.last()),
+            "listen-on" => {
+                let number: u16 = env::var(argument()).unwrap().parse().unwrap();
+                let listener = TcpListener::bind(("127.0.0.1", number)).unwrap();
+                port = listen(listener, &argument(), reports.last());
+            }
             "inherit" => port = listen(inherited(), &argument(), reports.last()),
             "announce" => write(&mut io::stdout(), format!("BACKEND_PORT:{port}\n").as_bytes()),
             "ignore-term" => drop(Signals::new([SIGTERM]).unwrap()),

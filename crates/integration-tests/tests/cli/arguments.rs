@@ -17,6 +17,8 @@ fn an_invalid_command_line_is_status_2_with_help() {
             ("run --health health -- true", "a path starts with /"),
             ("run --health //a{b} --wat -- true", "--wat"),
             ("run --stdin inherit --stop-stdin quit -- true", "cannot be used with '--stop-stdin"),
+            ("run --port 0 -- true", "a port from 1 to 65535"),
+            ("run --port 8080 --handover -- true", "cannot be used with '--handover'"),
             ("run --stdin tty -- true", "--stdin <SOURCE>"),
             ("walk", "unrecognized subcommand 'walk'"),
         ] {

@@ -7,6 +7,7 @@ mod arguments;
 mod json;
 mod login_shell;
 mod outcomes;
+mod port;
 mod signals;
 mod stdin;
 mod streams;

@@ -1,6 +1,6 @@
 //! The sentences of statuses and failures.
 
-use std::time::Duration;
+use std::{num::NonZeroU16, time::Duration};
 
 use pillion_protocol::{ListenAddr, NearMiss, health::DEFAULT_PATH};
 
@@ -14,6 +14,8 @@ use crate::{
 /// What a run noticed that may explain a failure.
 #[derive(Debug, Default)]
 pub(crate) struct StartDiagnostics {
+    /// The port that the process received.
+    pub(crate) given_port: Option<NonZeroU16>,
     /// A sentence about the last line that was almost an announcement.
     pub(crate) misannounced: Option<String>,
     /// The port that a sidecar announced although its declaration demands the local socket.
@@ -163,6 +165,9 @@ fn exited_early(name: &str, exit: Option<Exit>, step: Step, diagnostics: &StartD
     let lived = diagnostics.lived.map(|lived| format!(" after {}", duration(lived))).unwrap_or_default();
     let before = match step {
         Step::Launching | Step::Announcing => "before it announced a port".to_owned(),
+        Step::Probing { addr } if is_given(addr, diagnostics) => {
+            format!("before it was healthy on {}", place(addr))
+        }
         Step::Probing { addr } => format!("after it announced {addr} and before it was healthy"),
     };
     let (memory, left) = (out_of_memory(diagnostics), left(diagnostics));
@@ -185,9 +190,10 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
             misannounced(diagnostics)
         ),
         Step::Probing { addr } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
-            "`private` is on for {name}, but GET {DEFAULT_PATH} on {addr}, which it announced, returned no proof of its \
+            "`private` is on for {name}, but GET {DEFAULT_PATH} on {addr}, which it {}, returned no proof of its \
              token. Implement rule 5 of the protocol (docs/protocol.md#5-be-private), as pillion-server does, or turn \
-             `private` off (\"private\": false): then every program on this machine can call it"
+             `private` off (\"private\": false): then every program on this machine can call it",
+            known(spec, addr, diagnostics)
         ),
         Step::Probing { addr } => {
             let last = diagnostics
@@ -196,17 +202,28 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
                 .map_or_else(|| "no answer came".to_owned(), ToString::to_string);
             let cure = diagnostics.not_ready.as_ref().and_then(NotReady::cure);
             let cure = cure.map(|cure| format!("; {cure}")).unwrap_or_default();
-            let known = match spec.source {
-                ServerSource::Run(_) => "announced",
-                ServerSource::Attach(_) => "was expected on",
-            };
             format!(
-                "{name} {known} {addr}, but GET {} on {} did not answer 2xx within {limit}: {last}{cure}",
+                "{name} {} {addr}, but GET {} on {} did not answer 2xx within {limit}: {last}{cure}",
+                known(spec, addr, diagnostics),
                 spec.health_path,
                 place(addr)
             )
         }
     }
+}
+
+/// How the supervisor knows the address. Completes a sentence about the sidecar.
+fn known(spec: &Spec, addr: ListenAddr, diagnostics: &StartDiagnostics) -> &'static str {
+    match spec.source {
+        ServerSource::Run(_) if is_given(addr, diagnostics) => "was given",
+        ServerSource::Run(_) => "announced",
+        ServerSource::Attach(_) => "was expected on",
+    }
+}
+
+/// Whether the declaration gave the sidecar this port.
+fn is_given(addr: ListenAddr, diagnostics: &StartDiagnostics) -> bool {
+    diagnostics.given_port.is_some() && diagnostics.given_port == addr.port()
 }
 
 fn out_of_memory(diagnostics: &StartDiagnostics) -> String {

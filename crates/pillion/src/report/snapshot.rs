@@ -215,7 +215,7 @@ mod tests {
     fn readiness_follows_the_answer_of_ready() {
         let up = [
             Event::DependenciesReady,
-            Event::Launched,
+            Event::Launched(None),
             Event::Announced(ADDR),
             Event::Healthy,
             Event::Unhealthy,

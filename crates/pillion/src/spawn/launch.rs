@@ -11,6 +11,7 @@ use crate::{
     spawn::{environment::ParentEnvironment, login_shell},
     spec::{Program, ProgramStdin},
     sys::{self, Group, SpawnRequest, Spawned},
+    transport::port_reservation::{PortClaim, PortReservation},
 };
 
 /// A started process, and the secrets that only it received.
@@ -18,16 +19,19 @@ pub(crate) struct Launched {
     pub(crate) instance: Instance,
     pub(crate) token: Option<Token>,
     pub(crate) spawned: Spawned,
+    /// The port that the process received.
+    pub(crate) port: Option<PortClaim>,
     /// Why the program does not have the environment of the login shell, if it should.
     pub(crate) without_login_shell: Option<String>,
 }
 
 /// Starts the program with a new instance, and with a new token if it is private. An error is a sentence that explains the failure.
-/// `grace` is how long its processes may live after this process is killed.
+/// `grace` is how long its processes may live after this process is killed. `reserved` is its port, unless it announces one.
 pub(crate) fn launch(
     program: &Program,
     grace: Duration,
     listener: Option<Listener>,
+    reserved: Option<PortReservation>,
 ) -> Result<Launched, String> {
     let stdin = match program.stdin {
         ProgramStdin::Lifeline => None,
@@ -47,9 +51,15 @@ pub(crate) fn launch(
     let token = program.private.then(fresh_token).transpose().map_err(no_random)?;
     let marker = format!("{}={instance}", environment::INSTANCE);
     let (parent, without_login_shell) = parent_environment(program);
-    let command = command(program, parent, instance, token.as_ref(), listener.as_ref());
-    Group::spawn(SpawnRequest { command, grace, marker, stop: program.stop.clone(), listener, stdin })
-        .map(|spawned| Launched { instance, token, spawned, without_login_shell })
+    let mut command = command(program, parent, instance, token.as_ref(), listener.as_ref());
+    if let (Some(name), Some(reserved)) = (&program.port_env, &reserved) {
+        command.env(name, reserved.port().to_string());
+    }
+    let request = SpawnRequest { command, grace, marker, stop: program.stop.clone(), listener, stdin };
+    // The program binds the port itself: from here on another program could take it.
+    let port = reserved.map(PortReservation::release);
+    Group::spawn(request)
+        .map(|spawned| Launched { instance, token, spawned, port, without_login_shell })
         .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
 }
 
@@ -104,7 +114,7 @@ mod tests {
     fn an_inherited_stdin_and_a_stop_by_stdin_conflict() {
         let stop = crate::StopRequest::default().stdin_line("quit");
         let program = Program::new("true").stdin(ProgramStdin::Inherit).stop(stop);
-        let error = launch(&program, Duration::ZERO, None).err().unwrap();
+        let error = launch(&program, Duration::ZERO, None, None).err().unwrap();
         assert!(error.contains("inherits the stdin"), "{error}");
     }
 

@@ -8,7 +8,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{Inherit, spec::StopRequest};
+use crate::{
+    Inherit,
+    spec::{Listen, StopRequest},
+};
 
 /// A program that the supervisor starts, owns and stops: its file, arguments and environment, and how requests reach it.
 ///
@@ -29,6 +32,8 @@ pub struct Program {
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) listen: Listen,
+    pub(crate) port_env: Option<String>,
     pub(crate) handover: bool,
     pub(crate) transport: Transport,
     pub(crate) private: bool,
@@ -73,6 +78,8 @@ impl Program {
             env: BTreeMap::new(),
             current_dir: None,
             allowed_origins: Vec::new(),
+            listen: Listen::default(),
+            port_env: None,
             handover: false,
             transport: Transport::default(),
             private: false,
@@ -122,7 +129,8 @@ impl Program {
 
     /// Sets an environment variable. It replaces an inherited variable of the same name.
     ///
-    /// The program never inherits `PORT`, because the value was meant for another program. To ask for a port, set `PORT` here.
+    /// The program never inherits `PORT`, because the value was meant for another program. To ask for a port, set `PORT` here, or
+    /// [declare the port](Self::listen).
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.insert(name.into(), value.into());
@@ -140,6 +148,26 @@ impl Program {
     #[must_use]
     pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.allowed_origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets where the program listens; the default is [`Listen::Announced`].
+    ///
+    /// A program with a declared port may announce that port as well. If it announces another one, the supervisor publishes a notice,
+    /// and uses the announced port as soon as nothing accepts connections on the declared one, as after a second announcement.
+    ///
+    /// A declared port excludes [`handover`](Self::handover) and [`Transport::Local`], which have their own rules for the listener.
+    #[must_use]
+    pub fn listen(mut self, listen: Listen) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// Names the environment variable that receives the port, such as `PORT`. It needs [`Listen::Assigned`] or [`Listen::Fixed`], and
+    /// replaces a variable of the same name from [`env`](Self::env).
+    #[must_use]
+    pub fn port_env(mut self, name: impl Into<String>) -> Self {
+        self.port_env = Some(name.into());
         self
     }
 

@@ -117,7 +117,7 @@ impl Ending {
                 return self.end(outcome, restarts);
             }
             // The stop was requested before the launch finished: it applies to the new process.
-            Event::Launched | Event::Attached(_) => match self.stage {
+            Event::Launched(_) | Event::Attached(_) => match self.stage {
                 StopStage::LeaderAsked => vec![TerminateLeader],
                 StopStage::GroupAsked => vec![TerminateLeader, TerminateGroup],
                 StopStage::KilledLeader | StopStage::KilledRest => vec![Kill],

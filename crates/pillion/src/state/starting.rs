@@ -39,11 +39,11 @@ impl Step {
                 down(cause, None, StopOutcome::NotRunning, decision)
             }
             Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
-            Event::Launched => match self {
+            Event::Launched(None) => match self {
                 Self::Launching => (Lifecycle::Starting(Self::Announcing), vec![]),
                 Self::Announcing | Self::Probing { .. } => stay,
             },
-            Event::Attached(addr) => match self {
+            Event::Launched(Some(addr)) | Event::Attached(addr) => match self {
                 Self::Launching => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
                 Self::Announcing | Self::Probing { .. } => stay,
             },

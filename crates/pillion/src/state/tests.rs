@@ -64,7 +64,7 @@ fn restarted(events: impl IntoIterator<Item = Event>) -> Machine {
 }
 
 fn up() -> Vec<Event> {
-    vec![Event::Launched, Event::Announced(HERE), Event::Healthy]
+    vec![Event::Launched(None), Event::Announced(HERE), Event::Healthy]
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn nothing_is_launched_before_the_dependencies_are_ready() {
 fn a_later_announcement_changes_nothing() {
     let other = ListenAddr::Tcp(NonZeroU16::new(6666).unwrap());
     assert_eq!(run(up()).after([Event::Announced(other)]).state, Lifecycle::Ready { addr: HERE });
-    let probing = run([Event::Launched, Event::Announced(HERE), Event::Announced(other)]);
+    let probing = run([Event::Launched(None), Event::Announced(HERE), Event::Announced(other)]);
     assert_eq!(probing.state, Lifecycle::Starting(Step::Probing { addr: HERE }));
 }
 
@@ -126,11 +126,11 @@ fn a_stop_asks_the_leader_first_and_the_rest_when_it_has_ended_or_at_half_the_gr
 #[test]
 fn a_process_that_is_launched_during_a_stop_is_asked_as_far_as_the_stop_has_come() {
     let mut machine = run([Event::Stop]);
-    assert_eq!(machine.on(Event::Launched), [TerminateLeader]);
+    assert_eq!(machine.on(Event::Launched(None)), [TerminateLeader]);
     let mut machine = run([Event::Stop, Event::Expired]);
-    assert_eq!(machine.on(Event::Launched), [TerminateLeader, TerminateGroup]);
+    assert_eq!(machine.on(Event::Launched(None)), [TerminateLeader, TerminateGroup]);
     let mut machine = run([Event::Kill]);
-    assert_eq!(machine.on(Event::Launched), [Kill]);
+    assert_eq!(machine.on(Event::Launched(None)), [Kill]);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_stop_while_down_changes_nothing() {
 fn an_exit_is_a_failure_unless_a_ready_sidecar_exits_with_0() {
     assert_eq!(run(up()).after([Event::Exited(OK), Event::Gone]).state.state(), State::Stopped);
     assert_eq!(run(up()).after([Event::Exited(KILLED), Event::Gone]).state.state(), State::Failed);
-    let early = run([Event::Launched, Event::Exited(OK), Event::Gone]);
+    let early = run([Event::Launched(None), Event::Exited(OK), Event::Gone]);
     assert_eq!(early.state.state(), State::Failed, "an exit before ready is a failure, even with code 0");
 }
 
@@ -192,7 +192,7 @@ fn after_a_crash_the_rest_of_the_group_gets_the_grace_period() {
 
 #[test]
 fn a_start_that_takes_too_long_is_terminated_and_then_killed() {
-    for events in [vec![Event::Launched], vec![Event::Launched, Event::Announced(HERE)]] {
+    for events in [vec![Event::Launched(None)], vec![Event::Launched(None), Event::Announced(HERE)]] {
         let mut machine = restarted(events);
         assert_eq!(machine.on(Event::Expired), [TerminateLeader]);
         assert!(matches!(&machine.state, Lifecycle::Ending(Ending { cause: Cause::TimedOut(_), .. })));
@@ -284,7 +284,8 @@ fn every_event() -> Vec<Event> {
         Event::Kill,
         Event::DependenciesReady,
         Event::DependencyFailed("db".into()),
-        Event::Launched,
+        Event::Launched(None),
+        Event::Launched(Some(HERE)),
         Event::Attached(HERE),
         Event::NotLaunched("no such file".into()),
         Event::Announced(HERE),
@@ -322,7 +323,7 @@ fn can_happen(world: World, event: &Event) -> bool {
         | Event::Hung
         | Event::Announced(_)
         | Event::Moved(_) => true,
-        Event::Launched | Event::NotLaunched(_) => world == World::Launching,
+        Event::Launched(_) | Event::NotLaunched(_) => world == World::Launching,
         Event::Attached(_) => false,
         Event::Exited(_) => world == World::Alive,
         Event::Gone => world == World::LeaderDead,
@@ -354,7 +355,7 @@ proptest! {
                 continue;
             }
             match &event {
-                Event::Launched => world = World::Alive,
+                Event::Launched(_) => world = World::Alive,
                 Event::NotLaunched(_) | Event::Gone => world = World::Nothing,
                 Event::Exited(_) => world = World::LeaderDead,
                 Event::Restart => (wanted, requested) = (true, true),

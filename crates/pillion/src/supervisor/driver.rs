@@ -2,7 +2,7 @@
 
 mod address;
 
-use std::{collections::VecDeque, future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc, time::Duration};
 
 use pillion_protocol::{ListenAddr, health::HealthReport};
 use tokio::{sync::broadcast, time::Instant};
@@ -43,6 +43,8 @@ pub(crate) struct Driver {
     run: Run,
     /// The listener that each run receives, if the specification asks for one.
     handover: Option<Handover>,
+    /// The declared port of the last run.
+    previous_port: Option<NonZeroU16>,
     /// The stop outcome of the last run.
     outcome: StopOutcome,
 
@@ -88,6 +90,7 @@ impl Driver {
         };
         let mut driver = Self {
             handover,
+            previous_port: None,
             run: Run::none(&spec, events.clone()),
             spec,
             after,
@@ -183,6 +186,10 @@ impl Driver {
                     Some(launched) => {
                         let (run, event) = *launched;
                         self.run = run;
+                        if let Event::Launched(Some(addr)) = event {
+                            self.previous_port = addr.port();
+                            self.check_port_callable(addr);
+                        }
                         event
                     }
                     None => Event::NotLaunched("the system allows no further thread".to_owned()),
@@ -259,7 +266,9 @@ impl Driver {
                     let (spec, events) = (self.spec.clone(), self.events.clone());
                     self.run = Run::none(&spec, events.clone());
                     // Blocks until the guard has started the program, which a slow file system can delay.
-                    self.launch = Some(Box::pin(on_thread(move || Run::launch(&spec, listener, events))));
+                    let previous_port = self.previous_port;
+                    let launch = move || Run::launch(&spec, listener, previous_port, events);
+                    self.launch = Some(Box::pin(on_thread(launch)));
                 }
                 Action::Probe(addr) => self.probe(addr, 0),
                 Action::TerminateLeader => match (&self.run.process, self.run.http_stop.take()) {
@@ -318,8 +327,12 @@ impl Driver {
             }
             Lifecycle::Ending(_) => (self.probe, self.liveness) = (None, None),
             Lifecycle::BackingOff(_) | Lifecycle::Down(_) => {
-                if let (Lifecycle::Down(_), Some(handover)) = (&self.state, &mut self.handover) {
-                    handover.close();
+                if matches!(self.state, Lifecycle::Down(_)) {
+                    if let Some(handover) = &mut self.handover {
+                        handover.close();
+                    }
+                    // Another sidecar of this process may have it.
+                    self.run.port = None;
                 }
                 (self.dependency_wait, self.probe, self.liveness) = (None, None, None);
                 // The process of a launch that is abandoned is killed when it starts.

@@ -1,6 +1,6 @@
 //! One run of a sidecar: its process, if it has one, and what the supervisor knows about it.
 
-use std::sync::Arc;
+use std::{num::NonZeroU16, sync::Arc};
 
 use pillion_protocol::{Announcement, Instance, ListenAddr, Token, announcement::LISTENER};
 use tokio::{sync::broadcast, time::Instant};
@@ -17,6 +17,7 @@ use crate::{
     status::Exit,
     supervisor::prepared_http_stop::PreparedHttpStop,
     sys::Group,
+    transport::port_reservation::{PortClaim, PortReservation},
 };
 
 /// The number of SIGKILL on every Unix (signal(7)).
@@ -32,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) instance: Option<Instance>,
     /// The token that the process received, if it is private.
     pub(crate) token: Option<Token>,
+    /// The port that the process received.
+    pub(crate) port: Option<PortClaim>,
     /// The version from its health report.
     pub(crate) version: Option<String>,
     /// The last address that it announced besides the present one.
@@ -75,6 +78,7 @@ impl Run {
             pid: None,
             instance: None,
             token: None,
+            port: None,
             version: None,
             announced_since: None,
             tail: Tail::default(),
@@ -85,10 +89,12 @@ impl Run {
         }
     }
 
-    /// Starts the process, unless the server is attached. Returns the run, and the event for the state machine.
+    /// Starts the process, unless the server is attached. Returns the run, and the event for the state machine. `previous_port` is the
+    /// declared port of the run before.
     pub(crate) fn launch(
         spec: &Spec,
         listener: Option<Listener>,
+        previous_port: Option<NonZeroU16>,
         events: broadcast::Sender<SidecarEvent>,
     ) -> (Self, Event) {
         let mut run = Self::none(spec, events);
@@ -96,8 +102,12 @@ impl Run {
             ServerSource::Attach(port) => return (run, Event::Attached(ListenAddr::Tcp(*port))),
             ServerSource::Run(program) => program,
         };
-        match launch(program, spec.grace, listener) {
-            Ok(Launched { instance, token, spawned, without_login_shell }) => {
+        if let Err(invalid) = spec.validate() {
+            return (run, Event::NotLaunched(invalid.to_string()));
+        }
+        let reserved = PortReservation::new(program.listen, previous_port, &spec.name);
+        match reserved.and_then(|reserved| launch(program, spec.grace, listener, reserved)) {
+            Ok(Launched { instance, token, spawned, port, without_login_shell }) => {
                 if let Some(why) = without_login_shell {
                     run.notice(
                         NoticeKind::NoLoginShell,
@@ -121,7 +131,10 @@ impl Run {
                     exited: false,
                     memory_limit: run.pid.and_then(MemoryLimit::of),
                 });
-                (run, Event::Launched)
+                run.diagnostics.given_port = port.as_ref().map(PortClaim::port);
+                run.port = port;
+                let addr = run.port.as_ref().map(|port| ListenAddr::Tcp(port.port()));
+                (run, Event::Launched(addr))
             }
             Err(why) => (run, Event::NotLaunched(why)),
         }

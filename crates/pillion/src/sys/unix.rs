@@ -9,7 +9,7 @@ use std::{
     io,
     os::unix::process::CommandExt as _,
     process::{Child, Command},
-    sync::{Mutex, PoisonError},
+    sync::{PoisonError, RwLock},
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
@@ -141,13 +141,22 @@ impl Group {
     }
 }
 
+/// Held from the fork to the exec of each spawn.
+static SPAWNING: RwLock<()> = RwLock::new(());
+
+/// Waits until the spawns of this process that have begun have executed their programs. Until then their children hold a copy of
+/// each descriptor, also of those that this process has closed meanwhile (fork(2)).
+pub(crate) fn finish_spawns() {
+    drop(SPAWNING.write().unwrap_or_else(PoisonError::into_inner));
+}
+
 /// The only place on Unix that starts processes. The caller owns the child.
 fn spawn(command: &mut Command) -> io::Result<Child> {
-    // macOS cannot create a pipe with close-on-exec atomically, so that concurrent spawns could leak each other's lifelines.
-    // The lock permits one spawn at a time.
-    static SPAWNING: Mutex<()> = Mutex::new(());
-    let _guard =
-        (!cfg!(target_os = "linux")).then(|| SPAWNING.lock().unwrap_or_else(PoisonError::into_inner));
+    let linux = cfg!(target_os = "linux");
+    let _shared = linux.then(|| SPAWNING.read().unwrap_or_else(PoisonError::into_inner));
+    // macOS cannot create a pipe with close-on-exec atomically, so that concurrent spawns could leak each other's lifelines:
+    // there one spawn at a time is permitted.
+    let _exclusive = (!linux).then(|| SPAWNING.write().unwrap_or_else(PoisonError::into_inner));
     #[expect(clippy::disallowed_methods, reason = "the only place on Unix that starts processes")]
     command.spawn()
 }

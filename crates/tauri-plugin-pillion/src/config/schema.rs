@@ -5,13 +5,13 @@ use std::{env, fs, iter, mem, path::Path};
 use schemars::{
     JsonSchema,
     r#gen::{SchemaGenerator, SchemaSettings},
-    schema::{Schema, SchemaObject, SubschemaValidation},
+    schema::{InstanceType, NumberValidation, Schema, SchemaObject, SubschemaValidation},
 };
 use serde_json::{Value, json};
 
 use pillion::{Liveness, Restart, RestartLimit, Spec};
 
-use super::{Config, LivenessConfig, LivenessProbe};
+use super::{Config, LivenessConfig, LivenessProbe, PortConfig};
 
 impl JsonSchema for LivenessConfig {
     fn schema_name() -> String {
@@ -22,9 +22,34 @@ impl JsonSchema for LivenessConfig {
         // The schema of `Option<LivenessProbe>` with `false` instead of `null`.
         let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
         let probe = generator.subschema_for::<LivenessProbe>();
-        let subschemas = SubschemaValidation { any_of: Some(vec![off.into(), probe]), ..Default::default() };
-        SchemaObject { subschemas: Some(Box::new(subschemas)), ..Default::default() }.into()
+        one_of([off.into(), probe])
     }
+}
+
+impl JsonSchema for PortConfig {
+    fn schema_name() -> String {
+        "PortConfig".to_owned()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let range =
+            NumberValidation { minimum: Some(1.0), maximum: Some(65535.0), ..NumberValidation::default() };
+        let number = SchemaObject {
+            instance_type: Some(InstanceType::Integer.into()),
+            number: Some(Box::new(range)),
+            ..SchemaObject::default()
+        };
+        one_of([words(["announced", "assigned"]), number.into()])
+    }
+}
+
+fn words<const N: usize>(words: [&str; N]) -> Schema {
+    SchemaObject { enum_values: Some(words.map(Value::from).into()), ..SchemaObject::default() }.into()
+}
+
+fn one_of(schemas: impl Into<Vec<Schema>>) -> Schema {
+    let subschemas = SubschemaValidation { any_of: Some(schemas.into()), ..SubschemaValidation::default() };
+    SchemaObject { subschemas: Some(Box::new(subschemas)), ..SchemaObject::default() }.into()
 }
 
 /// The schema of the whole tauri.conf.json, so that an editor completes Tauri's own fields as well.

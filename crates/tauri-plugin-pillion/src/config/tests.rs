@@ -1,4 +1,5 @@
 use super::*;
+use pillion::Listen;
 use serde_json::{Value, json};
 
 fn sidecar(fields: &Value) -> SidecarConfig {
@@ -37,6 +38,10 @@ fn an_error_names_the_path_of_the_field() {
         (r#""liveness": true"#, "liveness", "false, or an object"),
         (r#""liveness": { "intervalMs": 0 }"#, "liveness.intervalMs", "nonzero"),
         (r#""private": "no""#, "private", "a boolean"),
+        (r#""port": "free""#, "port", "\"assigned\", or a port from 1 to 65535"),
+        (r#""port": 0"#, "port", "a port from 1"),
+        (r#""port": 65536"#, "port", "to 65535"),
+        (r#""portEnv": 1"#, "portEnv", "a string"),
         (r#""loginShellEnv": 1"#, "loginShellEnv", "a boolean"),
         (r#""handover": "yes""#, "handover", "a boolean"),
         (r#""transport": "pipe""#, "transport", "`tcp` or `local`"),
@@ -89,6 +94,32 @@ fn inherit_takes_names_and_prefixes_only() {
     for name in ["", "*_PROXY", "A=1", "A**"] {
         let error = refine(&format!(r#"{{ "deny": ["{name}"] }}"#)).unwrap_err().to_string();
         assert!(error.contains("plugins.pillion.sidecars.api.inherit"), "{error}");
+    }
+}
+
+#[test]
+fn a_declared_port_reaches_the_program() {
+    for (port, listen) in [
+        (json!("announced"), Listen::Announced),
+        (json!("assigned"), Listen::Assigned),
+        (json!(8080), Listen::Fixed(8080.try_into().unwrap())),
+    ] {
+        assert_eq!(Listen::from(sidecar(&json!({ "port": port })).port), listen);
+    }
+    assert_eq!(Listen::from(sidecar(&json!({})).port), Listen::Announced);
+}
+
+#[test]
+fn an_error_names_a_declaration_that_contradicts_itself() {
+    for (declared, hint) in [
+        (json!({ "port": "assigned" }), "`portEnv`"),
+        (json!({ "port": 8080, "handover": true }), "`handover`"),
+        (json!({ "portEnv": "PORT" }), "set `port`"),
+    ] {
+        let sidecar = sidecar(&declared);
+        let spec = Spec::run("api", sidecar.configure(pillion::Program::new("api")));
+        let error = sidecar.refine(spec, "api").unwrap_err().to_string();
+        assert!(error.starts_with("plugins.pillion.sidecars.api: ") && error.contains(hint), "{error}");
     }
 }
 

@@ -18,9 +18,11 @@ impl Driver {
         for addr in self.run.absorb(read) {
             match (&self.state, self.state.listen_addr()) {
                 (_, Some(first)) if addr != first => {
+                    let given = self.run.diagnostics.given_port.is_some_and(|port| Some(port) == first.port());
+                    let instead = if given { "instead of the declared one" } else { "as well" };
                     self.run.notice(
                         NoticeKind::AnnouncedTwice,
-                        format!("it announced {addr} as well; {first} holds while it accepts connections"),
+                        format!("it announced {addr} {instead}; {first} holds while it accepts connections"),
                     );
                     if self.connector(addr).is_some() && !self.refuses_port(addr) {
                         self.run.announced_since = Some(addr);
@@ -68,7 +70,7 @@ impl Driver {
     }
 
     /// Warns of a port that no page can call.
-    fn check_port_callable(&mut self, announced: ListenAddr) {
+    pub(super) fn check_port_callable(&mut self, announced: ListenAddr) {
         if let Some(port) = announced.port()
             && is_blocked_by_browsers(port)
         {

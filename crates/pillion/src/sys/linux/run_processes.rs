@@ -56,9 +56,7 @@ impl RunProcesses {
         if held.unreadable {
             return PortOwner::Unknown;
         }
-        let others = super::pids().map(|pid| pid.as_raw_nonzero().get()).filter(|pid| !members.contains(pid));
-        let mut owners = others.filter(|pid| !Held::by(inodes(&sockets), [*pid]).inodes.is_empty());
-        PortOwner::Other(owners.next().map(describe))
+        PortOwner::Other(owner(&sockets, |pid| !members.contains(&pid)))
     }
 
     /// What the live processes of the run do; on connections to `port` only if one is given, because that can take milliseconds.
@@ -134,6 +132,19 @@ impl RunProcesses {
         }
         members
     }
+}
+
+/// The process that listens on this port of 127.0.0.1: its name and process id, if the system shows them. Reads `/proc`, which takes
+/// milliseconds: call it off the runtime.
+pub(crate) fn listener_on(port: NonZeroU16) -> Option<String> {
+    super::proc_is_ours().then(|| owner(&tcp_table::listening_on_loopback(port), |_| true)).flatten()
+}
+
+/// A process that holds one of these sockets, among the candidates.
+fn owner(sockets: &[Listening], candidate: impl Fn(i32) -> bool) -> Option<String> {
+    let pids = super::pids().map(|pid| pid.as_raw_nonzero().get()).filter(|pid| candidate(*pid));
+    let mut owners = pids.filter(|pid| !Held::by(inodes(sockets), [*pid]).inodes.is_empty());
+    owners.next().map(describe)
 }
 
 /// Processes that serve a port, each with a descriptor that tells of its end.

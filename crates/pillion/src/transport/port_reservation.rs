@@ -1,0 +1,198 @@
+//! The port of a sidecar that does not announce one: chosen or checked before each start, and kept apart from the ports of the other
+//! sidecars of this process.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, TcpListener},
+    num::NonZeroU16,
+    sync::{Mutex, PoisonError},
+};
+
+use pillion_protocol::is_blocked_by_browsers;
+
+use crate::{spec::Listen, sys};
+
+/// How many free ports the system is asked for, until one is neither claimed nor blocked by browsers.
+const ATTEMPTS: usize = 100;
+
+/// The ports that sidecars of this process have, with their names. The system alone cannot tell: a port is free from the end of its
+/// reservation until the started program listens on it.
+static CLAIMS: Mutex<BTreeMap<NonZeroU16, String>> = Mutex::new(BTreeMap::new());
+
+/// A port that no other sidecar of this process gets until this value is dropped.
+#[derive(Debug)]
+pub(crate) struct PortClaim(NonZeroU16);
+
+/// A claimed port that is bound, so that no other program can take it.
+#[derive(Debug)]
+pub(crate) struct PortReservation {
+    claim: PortClaim,
+    /// `None` if this process may not bind the port. The sidecar may be allowed to.
+    bound: Option<TcpListener>,
+}
+
+impl PortClaim {
+    /// `Err` with the name of the sidecar that has the port.
+    fn new(port: NonZeroU16, sidecar: &str) -> Result<Self, String> {
+        let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+        match claims.get(&port) {
+            Some(other) => Err(other.clone()),
+            None => {
+                claims.insert(port, sidecar.to_owned());
+                Ok(Self(port))
+            }
+        }
+    }
+
+    pub(crate) fn port(&self) -> NonZeroU16 {
+        self.0
+    }
+}
+
+impl Drop for PortClaim {
+    fn drop(&mut self) {
+        CLAIMS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+impl PortReservation {
+    /// Reserves the declared port for the next run of the sidecar; `None` if the sidecar announces its port. `previous` is the port of
+    /// the run before. An error is a sentence. Reads `/proc` after a failure: call it off the runtime.
+    pub(crate) fn new(
+        listen: Listen,
+        previous: Option<NonZeroU16>,
+        sidecar: &str,
+    ) -> Result<Option<Self>, String> {
+        match listen {
+            Listen::Announced => Ok(None),
+            Listen::Assigned => Self::any(previous, sidecar).map(Some),
+            Listen::Fixed(port) => Self::fixed(port, sidecar).map(Some),
+        }
+    }
+
+    /// Ends the reservation, so that the sidecar can bind the port. The claim remains.
+    pub(crate) fn release(self) -> PortClaim {
+        let Self { claim, bound } = self;
+        drop(bound);
+        // A child that another sidecar's start has just forked may hold a copy.
+        sys::finish_spawns();
+        claim
+    }
+
+    pub(crate) fn port(&self) -> NonZeroU16 {
+        self.claim.port()
+    }
+
+    fn any(previous: Option<NonZeroU16>, sidecar: &str) -> Result<Self, String> {
+        if let Some(port) = previous
+            && let Ok(claim) = PortClaim::new(port, sidecar)
+            && let Ok(bound) = bind(port.get())
+        {
+            return Ok(Self { claim, bound: Some(bound) });
+        }
+        let no_port = |error| format!("the system has no free port of 127.0.0.1: {error}");
+        // Stay bound, so that the system names other ports.
+        let mut refused = Vec::new();
+        while refused.len() < ATTEMPTS {
+            let bound = bind(0).map_err(no_port)?;
+            let port = NonZeroU16::new(bound.local_addr().map_err(no_port)?.port());
+            if let Some(port) = port.filter(|port| !is_blocked_by_browsers(*port))
+                && let Ok(claim) = PortClaim::new(port, sidecar)
+            {
+                return Ok(Self { claim, bound: Some(bound) });
+            }
+            refused.push(bound);
+        }
+        Err(format!(
+            "the system named {ATTEMPTS} free ports of 127.0.0.1, and each belongs to another sidecar"
+        ))
+    }
+
+    fn fixed(port: NonZeroU16, sidecar: &str) -> Result<Self, String> {
+        let claim = PortClaim::new(port, sidecar).map_err(|other| {
+            if other == sidecar {
+                format!(
+                    "its present run has port {port}, and a second run needs another one: restart it instead of swapping it, or \
+                     declare the port \"assigned\""
+                )
+            } else {
+                format!("the sidecar {other:?} of this program has port {port}: declare another port for one of them")
+            }
+        })?;
+        match bind(port.get()) {
+            Ok(bound) => Ok(Self { claim, bound: Some(bound) }),
+            // A port below 1024, which the sidecar may be allowed to bind.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Self { claim, bound: None }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let owner = sys::listener_on(port).unwrap_or_else(|| "another program".to_owned());
+                Err(format!(
+                    "port {port} of 127.0.0.1 is taken by {owner}: stop that program, or declare another port"
+                ))
+            }
+            Err(error) => Err(format!("port {port} of 127.0.0.1 cannot be bound: {error}")),
+        }
+    }
+}
+
+/// Binds a port of 127.0.0.1, also if connections of an earlier server still linger on it (Unix, `SO_REUSEADDR`).
+fn bind(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assigned(previous: Option<NonZeroU16>, sidecar: &str) -> PortReservation {
+        PortReservation::new(Listen::Assigned, previous, sidecar).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_reserved_port_isbound_and_a_released_one_is_free_for_the_sidecar_alone() {
+        let reserved = assigned(None, "api");
+        let port = reserved.port();
+        assert_eq!(bind(port.get()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let claim = reserved.release();
+        drop(bind(port.get()).unwrap());
+        assert_ne!(assigned(Some(port), "db").port(), port, "the port of another sidecar");
+        drop(claim);
+        assert_eq!(assigned(Some(port), "api").port(), port, "the port of the run before");
+    }
+
+    #[test]
+    fn a_taken_previous_port_is_replaced() {
+        let taken = bind(0).unwrap();
+        let port = NonZeroU16::new(taken.local_addr().unwrap().port()).unwrap();
+        assert_ne!(assigned(Some(port), "api").port(), port);
+    }
+
+    #[test]
+    fn no_two_sidecars_get_the_same_port() {
+        let claims: Vec<_> = (0..200).map(|_| assigned(None, "many").release()).collect();
+        let ports: std::collections::HashSet<_> = claims.iter().map(PortClaim::port).collect();
+        assert_eq!(ports.len(), claims.len());
+    }
+
+    #[test]
+    fn a_fixed_port_belongs_to_one_sidecar() {
+        let port = assigned(None, "free").port();
+        let fixed = |sidecar| PortReservation::new(Listen::Fixed(port), None, sidecar).map(Option::unwrap);
+        let first = fixed("api").unwrap().release();
+        assert!(fixed("db").unwrap_err().contains("the sidecar \"api\" of this program has port"));
+        assert!(fixed("api").unwrap_err().contains("restart it instead of swapping it"));
+        drop(first);
+        drop(fixed("db").unwrap());
+        let _taken = bind(port.get()).unwrap();
+        let error = fixed("api").unwrap_err();
+        let owner = if cfg!(target_os = "linux") {
+            format!("process {}:", std::process::id())
+        } else {
+            "another program:".to_owned()
+        };
+        assert!(
+            error.contains(&format!("port {port} of 127.0.0.1 is taken by")) && error.contains(&owner),
+            "{error}"
+        );
+    }
+}
