@@ -34,6 +34,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     fs::remove_dir_all(&commands).with_context(|| format!("cannot remove {}", commands.display()))?;
     sh.set_var(WRITE, "1");
     cargo(&sh, &["test", "--quiet"]).args(["--lib", "--test", "bindings", "--", "generated_"]).run()?;
+    // Reads the OpenAPI documents that the tests have written. `npm run check` compares the types.
+    npm::npm(&sh, &["run", "generate", "--workspace", "xtask/openapi-types"]).run()?;
     public_api::write(workspace)
 }
 

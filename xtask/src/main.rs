@@ -50,7 +50,7 @@ enum Task {
     },
     /// Run all checks and tests, including the real app in a real webview.
     Test,
-    /// Write all generated files: TypeScript types, permissions, state diagram, configuration schema, public API lists.
+    /// Write all generated files: TypeScript types, OpenAPI documents, permissions, state diagram, configuration schema, public API lists.
     Codegen,
     /// Build the Windows code, and run its tests under Wine (Debian only).
     Wine,

@@ -9,7 +9,7 @@ import { currentHost } from "./lib/tauri";
 const host = currentHost();
 
 /** Sends all of the app's requests to its backend. */
-export const client = new BackendClient(host.fetch);
+export const client = new BackendClient(host);
 
 /** The state of the backend, until the window closes. */
 export const backend = new Backend(host, client);

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { App } from "../src/App";
 import { BackendClient } from "../src/lib/api";
 import { Backend } from "../src/lib/backend";
-import { FakeHost, failure, health, status } from "./fixtures";
+import { FakeHost, failure, health, hostWith, status } from "./fixtures";
 
 let host: FakeHost;
 let stop: () => void;
@@ -11,7 +11,7 @@ let stop: () => void;
 beforeEach(() => {
   vi.useFakeTimers();
   host = new FakeHost();
-  const backend = new Backend(host, new BackendClient(async () => Response.json(health())));
+  const backend = new Backend(host, new BackendClient(hostWith(async () => Response.json(health()))));
   stop = backend.start();
   render(<App backend={backend} />);
 });

@@ -1,18 +1,23 @@
 // @vitest-environment node
 import { Interrupted, SidecarError } from "tauri-plugin-pillion-api";
 import { expect, test } from "vitest";
-import { BackendClient, BackendError, type FetchBackend } from "../src/lib/api";
-import { deferred, failure, health, serve } from "./fixtures";
+import { BackendClient, BackendError } from "../src/lib/api";
+import type { Host } from "../src/lib/tauri";
+import { deferred, failure, health, hostWith, serve } from "./fixtures";
 
-/** The host's `fetch`, for a backend that is always up. */
-function fetchFrom(port: number): FetchBackend {
-  return (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init);
+/** A host whose backend is always up. */
+function hostOf(port: number): Pick<Host, "fetch" | "baseUrl"> {
+  return { baseUrl: `http://127.0.0.1:${port}`, fetch };
 }
 
 /** A client of a real server that gives every request the same response. */
 async function clientOf(body: string, code = 200): Promise<BackendClient> {
-  return new BackendClient(fetchFrom(await serve((_, response) => response.writeHead(code).end(body))));
+  return new BackendClient(hostOf(await serve((_, response) => response.writeHead(code).end(body))));
 }
+
+/** Calls the backend without a check of the response. */
+const read = (client: BackendClient, signal?: AbortSignal) =>
+  client.call((api) => api.GET("/health", { ...(signal && { signal }) }));
 
 async function problemOf(call: Promise<unknown>) {
   const error = await call.then(
@@ -24,54 +29,40 @@ async function problemOf(call: Promise<unknown>) {
 }
 
 test("a backend that is down is `unavailable`, with its failure; one that ended during the call is `interrupted`", async () => {
-  const gone = new BackendClient(() => Promise.reject(new SidecarError(failure)));
-  expect(await problemOf(gone.call("/"))).toEqual({ kind: "unavailable", failure });
+  const gone = new BackendClient(hostWith(() => Promise.reject(new SidecarError(failure))));
+  expect(await problemOf(read(gone))).toEqual({ kind: "unavailable", failure });
 
-  const interrupted = new BackendClient(() => Promise.reject(new Interrupted("backend", failure, null)));
-  expect(await problemOf(interrupted.call("/", { method: "POST" }))).toEqual({ kind: "interrupted" });
+  const ended = new Interrupted("backend", failure, null);
+  const interrupted = new BackendClient(hostWith(() => Promise.reject(ended)));
+  expect(await problemOf(read(interrupted))).toEqual({ kind: "interrupted" });
 });
 
 test("a rejection that is not about the backend keeps its message", async () => {
-  const client = new BackendClient(() => Promise.reject(new Error("not allowed")));
-  await expect(client.call("/")).rejects.toThrow("not allowed");
-  expect(await problemOf(client.call("/"))).toEqual({ kind: "unavailable", failure: null });
+  const client = new BackendClient(hostWith(() => Promise.reject(new Error("not allowed"))));
+  await expect(read(client)).rejects.toThrow("not allowed");
+  expect(await problemOf(read(client))).toEqual({ kind: "unavailable", failure: null });
 });
 
 test("a health check goes only to the current run: it does not wait, and is not repeated", async () => {
   const requests: unknown[] = [];
-  const client = new BackendClient(async (...request) => {
+  const record: Host["fetch"] = async (...request) => {
     requests.push(request);
     return Response.json(health());
-  });
-  await client.healthCheck();
-  expect(requests).toEqual([
-    ["/health", expect.objectContaining({ connectTimeout: 0, retry: false, cache: "no-store" })],
-  ]);
-});
-
-test("call sends method, headers and body, and decodes the response", async () => {
-  const port = await serve((request, response) => {
-    request.setEncoding("utf8");
-    request.on("data", (body: string) => {
-      const { method, url, headers } = request;
-      response.end(JSON.stringify({ method, url, type: headers["content-type"], body }));
-    });
-  });
-  const client = new BackendClient(fetchFrom(port));
-
-  const headers = { "content-type": "application/json" };
-  const answer = await client.call("/notes?new=1", { method: "POST", headers, body: '{"a":1}' });
-
-  expect(answer).toEqual({ method: "POST", url: "/notes?new=1", type: "application/json", body: '{"a":1}' });
+  };
+  await new BackendClient(hostWith(record)).healthCheck();
+  // `retry` and `connectTimeout` are the options of the sidecar's `fetch`.
+  const url = "http://sidecar.invalid/health";
+  const sent = { method: "GET", url, cache: "no-store", retry: false, connectTimeout: 0 };
+  expect(requests).toEqual([[expect.objectContaining(sent)]]);
 });
 
 test("an empty response is undefined", async () => {
-  expect(await (await clientOf("", 204)).call("/")).toBeUndefined();
+  expect(await read(await clientOf("", 204))).toBeUndefined();
 });
 
 test("a status outside 2xx is an http problem with the body", async () => {
   const client = await clientOf("no such note", 404);
-  expect(await problemOf(client.call("/notes/9"))).toEqual({
+  expect(await problemOf(read(client))).toEqual({
     kind: "http",
     status: 404,
     body: "no such note",
@@ -79,10 +70,15 @@ test("a status outside 2xx is an http problem with the body", async () => {
 });
 
 test("a response that is not JSON, or not of the expected shape, is a decode problem", async () => {
-  expect(await problemOf((await clientOf("<html>")).call("/"))).toEqual({ kind: "decode" });
-  const shaped = (await clientOf("7")).call("/", {}, () => {
-    throw new Error("not a note");
-  });
+  expect(await problemOf(read(await clientOf("<html>")))).toEqual({ kind: "decode" });
+  const client = await clientOf("7");
+  const shaped = client.call(
+    (api) => api.GET("/health"),
+    () => {
+      throw new Error("not a note");
+    },
+  );
+  await expect(shaped).rejects.toThrow("The response to /health is not valid.");
   expect(await problemOf(shaped)).toEqual({ kind: "decode" });
 });
 
@@ -93,8 +89,8 @@ test("a port where nothing listens is a network problem", async () => {
   const { port } = server.address() as { port: number };
   await new Promise((closed) => server.close(closed));
 
-  const client = new BackendClient(fetchFrom(port));
-  expect(await problemOf(client.call("/"))).toEqual({ kind: "network" });
+  const client = new BackendClient(hostOf(port));
+  expect(await problemOf(read(client))).toEqual({ kind: "network" });
 });
 
 test("a connection that breaks inside the body is a network problem", async () => {
@@ -102,28 +98,27 @@ test("a connection that breaks inside the body is a network problem", async () =
     response.writeHead(200, { "content-length": "100" });
     response.write('{"half":', () => response.destroy());
   });
-  const client = new BackendClient(fetchFrom(port));
-  expect(await problemOf(client.call("/"))).toEqual({ kind: "network" });
+  const client = new BackendClient(hostOf(port));
+  expect(await problemOf(read(client))).toEqual({ kind: "network" });
 });
 
 test("a call that the signal ended is aborted or timeout, whatever `fetch` rejects with", async () => {
   const arrived = deferred<void>();
   const port = await serve(() => arrived.resolve());
-  const client = new BackendClient(fetchFrom(port));
+  const client = new BackendClient(hostOf(port));
   const controller = new AbortController();
 
-  const call = client.call("/", { signal: controller.signal });
+  const call = read(client, controller.signal);
   await arrived.promise;
   controller.abort();
   expect(await problemOf(call)).toEqual({ kind: "aborted" });
 
-  expect(await problemOf(client.call("/", { signal: AbortSignal.timeout(1) }))).toEqual({ kind: "timeout" });
+  expect(await problemOf(read(client, AbortSignal.timeout(1)))).toEqual({ kind: "timeout" });
 
   // tauri-plugin-http, for example, rejects with strings.
-  const rejectsWithString: FetchBackend = () => Promise.reject("Request cancelled");
-  const plugin = new BackendClient(rejectsWithString);
-  expect(await problemOf(plugin.call("/", { signal: AbortSignal.abort() }))).toEqual({ kind: "aborted" });
-  expect(await problemOf(plugin.call("/"))).toEqual({ kind: "network" });
+  const plugin = new BackendClient(hostWith(() => Promise.reject("Request cancelled")));
+  expect(await problemOf(read(plugin, AbortSignal.abort()))).toEqual({ kind: "aborted" });
+  expect(await problemOf(read(plugin))).toEqual({ kind: "network" });
 });
 
 test("healthCheck returns the required fields and the known optional ones", async () => {

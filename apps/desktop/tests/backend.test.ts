@@ -3,7 +3,8 @@ import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest"
 import { BackendClient } from "../src/lib/api";
 import { Backend, HEALTH_INTERVAL } from "../src/lib/backend";
 import type { ConnectionState } from "../src/lib/connection-state";
-import { FakeHost, failure, health, status } from "./fixtures";
+import type { Host } from "../src/lib/tauri";
+import { FakeHost, failure, health, hostWith, status } from "./fixtures";
 
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => {
@@ -15,11 +16,11 @@ afterEach(() => {
 function started(respond: () => Response = () => Response.json(health())) {
   const host = new FakeHost();
   const requests: string[] = [];
-  const client = new BackendClient(async (path) => {
-    requests.push(path);
+  const fetch: Host["fetch"] = async (request) => {
+    requests.push(new URL((request as Request).url).pathname);
     return respond();
-  });
-  const backend = new Backend(host, client);
+  };
+  const backend = new Backend(host, new BackendClient(hostWith(fetch)));
   const stop = backend.start();
   onTestFinished(stop);
   return { host, requests, backend, stop };

@@ -58,6 +58,11 @@ export function deferred<T>() {
   return { promise, resolve, reject };
 }
 
+/** What `BackendClient` needs of a host, with a `fetch` that the test provides. */
+export function hostWith(fetch: Host["fetch"]): Pick<Host, "fetch" | "baseUrl"> {
+  return { baseUrl: "http://sidecar.invalid", fetch };
+}
+
 /** A host whose responses and statuses the test provides. */
 export class FakeHost implements Pick<Host, "restart" | "watch"> {
   readonly restarts: ReturnType<typeof deferred<Endpoint>>[] = [];

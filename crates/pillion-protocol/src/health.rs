@@ -17,6 +17,8 @@ pub const DEFAULT_PATH: &str = "/health";
 /// assert_eq!(serde_json::to_string(&health).unwrap(), body);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = SidecarHealth, description = "The answer of `GET /health`."))]
 #[non_exhaustive]
 pub struct Health {
     /// `"ok"`.
@@ -29,9 +31,11 @@ pub struct Health {
     pub uptime: f64,
     /// The version of the sidecar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub version: Option<String>,
     /// The instance that the host gave to this run. It tells the host that no other server answers on the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, nullable = false))]
     pub instance: Option<Instance>,
 }
 

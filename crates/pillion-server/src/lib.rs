@@ -53,7 +53,8 @@
 //!
 //! # Features
 //!
-//! `init-tracing` (default): [`init_tracing`], which needs `tracing-subscriber`.
+//! - `init-tracing` (default): [`init_tracing`], which needs `tracing-subscriber`.
+//! - `openapi`: the module `openapi`, for programs that describe their router with [utoipa](https://docs.rs/utoipa).
 
 mod admission;
 mod announce;
@@ -73,6 +74,8 @@ mod limits;
 mod logging;
 #[cfg(windows)]
 mod named_pipe;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod origins;
 #[cfg(unix)]
 mod peer_credentials;

@@ -1,17 +1,9 @@
-import { type Failure, type Host, type RequestOptions, SidecarError } from "./tauri";
+import createClient, { type Client } from "openapi-fetch";
+import type { components, paths } from "./backend-api";
+import { type Failure, type Host, SidecarError } from "./tauri";
 
 /** The response to `GET /health`. */
-export interface Health {
-  status: "ok";
-  app: string;
-  /** The time on the backend's clock, in milliseconds since the epoch. */
-  timestamp: number;
-  /** Seconds since the backend started. */
-  uptime: number;
-  version?: string;
-  /** The instance of this run, which the supervisor chose. */
-  instance?: string;
-}
+export type Health = components["schemas"]["SidecarHealth"];
 
 /**
  * Why a call failed. `unavailable`: the backend is down, and `failure` says why, if that is known. `interrupted`: the backend
@@ -37,30 +29,49 @@ export class BackendError extends Error {
   }
 }
 
-/** Sends a request to the backend: the host's `fetch`, except in tests. */
-export type FetchBackend = Host["fetch"];
-
 /** How long a health check waits for the response, in milliseconds. */
 const HEALTH_TIMEOUT = 5_000;
 
-/** Calls to the backend in JSON. `FetchBackend` finds the backend and waits for it. */
+/** Calls the operations of the backend's OpenAPI document, in JSON. The host's `fetch` finds the backend and waits for it. */
 export class BackendClient {
-  readonly #fetch: FetchBackend;
+  readonly #host: Pick<Host, "fetch" | "baseUrl">;
 
-  constructor(fetch: FetchBackend) {
-    this.#fetch = fetch;
+  constructor(host: Pick<Host, "fetch" | "baseUrl">) {
+    this.#host = host;
   }
 
   /**
-   * Requests `path` and decodes its JSON; an empty body becomes `undefined`. Without `decode`, the shape is not checked. Rejects
-   * with a `BackendError`; its kind is `aborted` or `timeout` if `init.signal` was aborted.
+   * Calls one operation, as in `call((api) => api.GET("/health"))`, and resolves with its data; an empty body is `undefined`. Without
+   * `decode`, the shape is not checked. Rejects with a `BackendError`; its kind is `aborted` or `timeout` if the operation's signal
+   * was aborted.
    */
-  async call<T>(path: string, init: RequestOptions = {}, decode = (body: unknown) => body as T): Promise<T> {
-    const text = await this.#text(path, init);
+  async call<T>(
+    operation: (api: Client<paths>) => Promise<{ data?: T }>,
+    decode = (data: unknown) => data as T,
+  ): Promise<T> {
+    const { baseUrl, fetch } = this.#host;
+    let request: Request | undefined;
+    // A client is only a few functions, so each call has its own, which knows the request.
+    const api = createClient<paths>({
+      baseUrl,
+      fetch: async (built) => {
+        request = built;
+        const response = await fetch(built);
+        if (response.ok) return response;
+        throw httpError(response.status, await response.text());
+      },
+    });
+    let data: unknown;
     try {
-      return decode(text === "" ? undefined : JSON.parse(text));
+      data = (await operation(api)).data;
     } catch (cause) {
-      throw new BackendError({ kind: "decode" }, `The response to ${path} is not valid.`, cause);
+      if (cause instanceof BackendError) throw cause;
+      throw cause instanceof SyntaxError ? decodeError(request, cause) : requestError(cause, request?.signal);
+    }
+    try {
+      return decode(data);
+    } catch (cause) {
+      throw decodeError(request, cause);
     }
   }
 
@@ -70,26 +81,22 @@ export class BackendClient {
    */
   async healthCheck(): Promise<Health> {
     const signal = AbortSignal.timeout(HEALTH_TIMEOUT);
-    return this.call("/health", { cache: "no-store", signal, retry: false, connectTimeout: 0 }, decodeHealth);
-  }
-
-  async #text(path: string, init: RequestOptions): Promise<string> {
-    let response: Response;
-    let body: string;
-    try {
-      response = await this.#fetch(path, init);
-      body = await response.text();
-    } catch (cause) {
-      throw requestError(cause, init.signal);
-    }
-    if (response.ok) return body;
-    const { status } = response;
-    throw new BackendError({ kind: "http", status, body }, `The backend responded with status ${status}.`);
+    const options = { cache: "no-store", signal, retry: false, connectTimeout: 0 } as const;
+    return this.call((api) => api.GET("/health", options), decodeHealth);
   }
 }
 
+function httpError(status: number, body: string): BackendError {
+  return new BackendError({ kind: "http", status, body }, `The backend responded with status ${status}.`);
+}
+
+function decodeError(request: Request | undefined, cause: unknown): BackendError {
+  const path = request === undefined ? "the request" : new URL(request.url).pathname;
+  return new BackendError({ kind: "decode" }, `The response to ${path} is not valid.`, cause);
+}
+
 /** The signal, not the exception, tells whether the caller aborted the request: some implementations of `fetch` reject with strings. */
-function requestError(cause: unknown, signal: AbortSignal | null | undefined): BackendError {
+function requestError(cause: unknown, signal: AbortSignal | undefined): BackendError {
   if (signal?.aborted) {
     return (signal.reason as Error | undefined)?.name === "TimeoutError"
       ? new BackendError({ kind: "timeout" }, "The backend did not respond in time.", cause)

@@ -1,21 +1,23 @@
 /** The only module that imports Tauri. Tests use another `Host`. */
 import { isTauri } from "@tauri-apps/api/core";
-import type { Endpoint, RequestOptions, Status } from "tauri-plugin-pillion-api";
+import type { Endpoint, Status } from "tauri-plugin-pillion-api";
 import { sidecar } from "tauri-plugin-pillion-api";
 
 export {
   type Exit,
   type Failure,
   type FailureKind,
-  type RequestOptions,
   SidecarError,
   type Status,
 } from "tauri-plugin-pillion-api";
 
 /** The functions of the desktop app that the page uses. Every rejection is an `Error`: a `SidecarError` if it is about the backend. */
 export interface Host {
-  /** `fetch` for a path of the backend: waits for it, follows its restarts, and repeats requests that may be repeated. */
-  fetch(path: string, init?: RequestOptions): Promise<Response>;
+  /** The base of the URLs that `fetch` sends to the backend. */
+  readonly baseUrl: string;
+
+  /** `fetch` to the backend: waits for it, follows its restarts, and repeats requests that may be repeated. */
+  readonly fetch: typeof fetch;
 
   /** Prepares the first `fetch`, so that it starts without delay. */
   preconnect(): void;
@@ -35,6 +37,7 @@ const outside = new Error(
 
 /** For a plain browser, where the page has no desktop app: every call fails with an explanation instead of a TypeError. */
 const browser: Host = {
+  baseUrl: app.baseUrl,
   fetch: () => Promise.reject(outside),
   preconnect: () => {},
   restart: () => Promise.reject(outside),

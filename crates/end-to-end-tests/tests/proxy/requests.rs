@@ -40,6 +40,36 @@ async fn bytes_arrive_unchanged_in_both_directions() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_request_object_arrives_with_its_body_on_each_transport() -> Result<()> {
+    for transport in ["local", "tcp"] {
+        let csp = "connect-src ipc: http://ipc.localhost http://127.0.0.1:*";
+        let app = launch_with_csp(transport, &["calling"], csp).await?;
+        open(app.page(), "calling").await?;
+        let answered = run(
+            app.page(),
+            "const form = new FormData();
+            form.set('field', 'value');
+            const request = new Request(`${sidecar.baseUrl}/echo`, { method: 'PUT', body: form });
+            const echoed = await sidecar.fetch(request);
+            const body = await echoed.text();
+            const { url } = await sidecar.ready();
+            return {
+                method: echoed.headers.get('echoed-method'),
+                body: body.includes('name=\"field\"\\r\\n\\r\\nvalue'),
+                pid: await text(new URL('/pid', url)),
+                refused: await sidecar.fetch(new Request('http://localhost:1/')).catch((error) => error.name),
+            };",
+        )
+        .await?;
+        let pid = sidecar(&app)?.pid.to_string();
+        let expected = json!({ "method": "PUT", "body": true, "pid": pid, "refused": "TypeError" });
+        assert_eq!(answered, expected, "{transport}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
 async fn a_policy_without_tauris_protocol_changes_nothing() -> Result<()> {
     // Tauri then sends messages as text, and bytes as arrays of numbers.
     let app = launch_with_csp("local", &["calling"], "connect-src 'none'").await?;
