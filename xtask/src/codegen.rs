@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    npm, public_api,
+    npm, public_api, python,
     setup::{self, Purpose},
     workspace::{Workspace, cargo},
 };
@@ -34,6 +34,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     fs::remove_dir_all(&commands).with_context(|| format!("cannot remove {}", commands.display()))?;
     sh.set_var(WRITE, "1");
     cargo(&sh, &["test", "--quiet"]).args(["--lib", "--test", "bindings", "--", "generated_"]).run()?;
+    match python::Environment::find_or_install(workspace, &sh) {
+        Ok(environment) => {
+            sh.set_var("PILLION_TEST_PYTHON", environment.python);
+            let test = ["--test", "fastapi", "--", "--ignored", "generated_"];
+            cargo(&sh, &["test", "--quiet"]).args(test).run()?;
+        }
+        Err(error) => println!("xtask: the FastAPI example's OpenAPI document is not written: {error:#}"),
+    }
     // Reads the OpenAPI documents that the tests have written. `npm run check` compares the types.
     npm::npm(&sh, &["run", "generate", "--workspace", "xtask/openapi-types"]).run()?;
     public_api::write(workspace)

@@ -72,6 +72,8 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     if let Some(python) = python.filter(|_| cfg!(target_os = "linux")) {
         sh.set_var("PILLION_TEST_PYTHON", python.python);
         steps.tests("fastapi example", tests.runner(), tests.of_example(&sh, "fastapi"))?;
+        let page = npm::npm(&sh, &["test", "--", "--project", "examples", "fastapi-backend"]);
+        steps.tests("fastapi example: page", Runner::Vitest, page)?;
     }
     if cfg!(target_os = "linux") {
         // The previous step has built the soak with the other test programs.
@@ -104,8 +106,9 @@ fn python(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<Option
         }
         Err(error) => {
             let why = format!("{error:#}");
-            for name in
-                ["python: ruff", "python: ruff format", "python: mypy", "python: pytest", "fastapi example"]
+            for name in ["python: ruff", "python: ruff format", "python: mypy", "python: pytest"]
+                .into_iter()
+                .chain(["fastapi example", "fastapi example: page"])
             {
                 steps.skip(name, &why);
             }

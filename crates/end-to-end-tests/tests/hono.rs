@@ -113,13 +113,13 @@ async fn answers_only_the_app() -> Result<()> {
     let (ours, page) = (format!("host: 127.0.0.1:{port}\r\n"), "origin: tauri://localhost\r\n");
     let asks = "access-control-request-method: PUT\r\naccess-control-request-headers: authorization\r\n";
     for (request, headers, status) in [
-        ("GET /notes", format!("{ours}{bearer}"), 404),
-        ("GET /notes", format!("{ours}{page}{bearer}"), 404),
-        ("GET /notes", format!("host: LOCALHOST:{port}\r\n{bearer}"), 404),
-        ("GET /notes", ours.clone(), 401),
-        ("GET /notes", format!("{ours}authorization: Bearer {}\r\n", "0".repeat(64)), 401),
-        ("GET /notes", format!("{ours}{bearer}{bearer}"), 401),
-        ("GET /notes?token", format!("{ours}upgrade: websocket\r\nconnection: upgrade\r\n"), 401),
+        ("GET /none", format!("{ours}{bearer}"), 404),
+        ("GET /none", format!("{ours}{page}{bearer}"), 404),
+        ("GET /none", format!("host: LOCALHOST:{port}\r\n{bearer}"), 404),
+        ("GET /none", ours.clone(), 401),
+        ("GET /none", format!("{ours}authorization: Bearer {}\r\n", "0".repeat(64)), 401),
+        ("GET /none", format!("{ours}{bearer}{bearer}"), 401),
+        ("GET /none?token", format!("{ours}upgrade: websocket\r\nconnection: upgrade\r\n"), 401),
         ("GET /health", ours.clone(), 200),
         ("GET //health", ours.clone(), 401),
         ("POST /health", format!("{ours}content-length: 0\r\n"), 401),
@@ -129,9 +129,9 @@ async fn answers_only_the_app() -> Result<()> {
         ("GET /health", format!("{ours}{ours}{bearer}"), 400),
         ("GET /health", format!("{ours}origin: null\r\n{bearer}"), 403),
         ("GET /health", format!("{ours}{page}{page}{bearer}"), 403),
-        ("OPTIONS /notes", format!("{ours}{page}{asks}"), 204),
-        ("OPTIONS /notes", format!("{ours}origin: https://example.org\r\n{asks}"), 403),
-        ("OPTIONS /notes", format!("{ours}{page}"), 401),
+        ("OPTIONS /none", format!("{ours}{page}{asks}"), 204),
+        ("OPTIONS /none", format!("{ours}origin: https://example.org\r\n{asks}"), 403),
+        ("OPTIONS /none", format!("{ours}{page}"), 401),
     ] {
         let mut stream = TcpStream::connect(("127.0.0.1", port.get())).await?;
         let head = format!("{request} HTTP/1.1\r\n{headers}connection: close\r\n\r\n");
@@ -165,7 +165,7 @@ async fn works_without_a_port() -> Result<()> {
     ] {
         let mut stream = access.connect().await?;
         let head = format!(
-            "GET /notes HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+            "GET /none HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await?;
         let mut answer = String::new();

@@ -3,7 +3,11 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "clippy does not recognise this crate as test code")]
 
-use std::{env, fs, path::Path};
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use integration_tests::{ProcessTree, run};
 use pillion::{Program, Restart, State, StopOutcome, Supervisor, Transport};
@@ -68,6 +72,30 @@ fn it_answers_only_the_app() {
         assert!(!environment.windows(secret.len()).any(|part| part == secret), "the token is overwritten");
         let _ = supervisor.stop().await;
     });
+}
+
+/// openapi-typescript makes the types of the page's client from the document.
+#[test]
+#[ignore = "needs Python and FastAPI: cargo xtask test"]
+fn generated_openapi_document_is_up_to_date() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fastapi-backend");
+    #[expect(clippy::disallowed_methods, reason = "this program ends by itself")]
+    let output = Command::new(env::var("PILLION_TEST_PYTHON").unwrap())
+        .args(["-c", "import json, main; print(json.dumps(main.app.openapi(), indent=2))"])
+        .current_dir(&folder)
+        .env("PYTHONPATH", "../../sdk/python/src")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    let document = String::from_utf8(output.stdout).unwrap();
+    let file = folder.join("openapi.json");
+    if env::var_os("PILLION_CODEGEN").is_some() {
+        fs::write(&file, &document).unwrap();
+    }
+    let written = fs::read_to_string(file).unwrap();
+    assert_eq!(written, document, "openapi.json is out of date: run `cargo xtask codegen`");
 }
 
 #[test]
