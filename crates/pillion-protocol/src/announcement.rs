@@ -22,7 +22,7 @@ mod near_miss;
 use std::num::NonZeroU16;
 
 use crate::{ListenAddr, framing::Line};
-pub use near_miss::NearMiss;
+pub use near_miss::{NearMiss, may_announce};
 
 /// The prefix of the announcement of a port.
 pub const PREFIX: &str = "BACKEND_PORT:";

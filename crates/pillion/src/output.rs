@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
 
-use pillion_protocol::{Announcement, Line, LineFramer, NearMiss, defaults, visible_part};
+use pillion_protocol::{
+    Announcement, Line, LineFramer, NearMiss, announcement::may_announce, defaults, visible_part,
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -243,7 +245,7 @@ impl Source {
 
     fn finish(&mut self, lines: &mut Lines) {
         (self.due, self.published) = (None, false);
-        self.framer.finish(|line| lines.push(&line));
+        self.framer.finish(|line| lines.push(&line, true));
     }
 
     fn take(&mut self, result: io::Result<usize>, lines: &mut Lines) {
@@ -256,7 +258,14 @@ impl Source {
             }
             Ok(count) => {
                 let before = lines.batch.len();
-                self.framer.feed(&self.buffer[..count], |line| lines.push(&line));
+                let chunk = &self.buffer[..count];
+                // To look at each line would take more time than all the rest. The chunk does not tell about a line that began before it.
+                let any_may_announce = may_announce(chunk);
+                let mut may_announce = any_may_announce || self.framer.unfinished().is_some();
+                self.framer.feed(chunk, |line| {
+                    lines.push(&line, may_announce);
+                    may_announce = any_may_announce;
+                });
                 // A line that has just begun is not due with the line before it.
                 if lines.batch.len() > before {
                     (self.due, self.published) = (None, false);
@@ -291,7 +300,12 @@ impl Lines {
         Self { batch: OutputBatch::new(stream), announcements: Vec::new(), near_miss: None }
     }
 
-    fn push(&mut self, line: &Line<'_>) {
+    /// Adds a line, and reads it if it may be an announcement.
+    fn push(&mut self, line: &Line<'_>, may_announce: bool) {
+        self.batch.push(line);
+        if !may_announce {
+            return;
+        }
         let near_miss = match self.batch.stream {
             OutputStream::Stdout => {
                 self.announcements.extend(Announcement::read(line));
@@ -300,7 +314,6 @@ impl Lines {
             OutputStream::Stderr => NearMiss::on_stderr(line),
         };
         self.near_miss = near_miss.or(self.near_miss.take());
-        self.batch.push(line);
     }
 
     fn finish(self) -> Read {

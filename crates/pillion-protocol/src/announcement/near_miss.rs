@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use memchr::memmem;
+use memchr::{memchr2_iter, memmem};
 
 use super::{Announcement, PREFIX, SOCKET_PREFIX, exact};
 use crate::framing::Line;
@@ -10,6 +10,9 @@ use crate::framing::Line;
 /// The two prefixes without their colon.
 const TAGS: [&str; 2] =
     [PREFIX.split_at(PREFIX.len() - 1).0, SOCKET_PREFIX.split_at(SOCKET_PREFIX.len() - 1).0];
+/// The first word of both tags, and where its letter K is.
+const WORD: &[u8] = b"BACKEND";
+const K: usize = 3;
 /// `BACKEND_` in UTF-16. The pattern fits both byte orders, because it begins and ends within the characters.
 const UTF_16: &[u8] = b"B\0A\0C\0K\0E\0N\0D\0_";
 /// How many bytes of a line its text shows, and how many of them before the tag.
@@ -92,6 +95,23 @@ impl fmt::Display for NearMiss {
     }
 }
 
+/// Whether a part of these bytes can be an announcement or a [`NearMiss`], because it has the word `backend` in any case, in ASCII or
+/// in UTF-16. Much quicker than to read each line, which is needless where this is false.
+///
+/// A word that begins before these bytes, or ends after them, is not found.
+#[must_use]
+pub fn may_announce(bytes: &[u8]) -> bool {
+    // K is the letter that is the least frequent in other text.
+    memchr2_iter(b'K', b'k', bytes).any(|at| {
+        [1, 2].into_iter().any(|width| {
+            let start = at.checked_sub(K * width);
+            start.and_then(|start| bytes.get(start..=at + (WORD.len() - 1 - K) * width)).is_some_and(|word| {
+                word.iter().step_by(width).zip(WORD).all(|(byte, letter)| byte.eq_ignore_ascii_case(letter))
+            })
+        })
+    })
+}
+
 fn find_tag(bytes: &[u8]) -> Option<usize> {
     TAGS.iter().find_map(|tag| memmem::find(bytes, tag.as_bytes()))
 }
@@ -122,6 +142,7 @@ fn without_escapes(bytes: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::framing::LineFramer;
+    use proptest::prelude::*;
 
     fn read(stream: &[u8], read: impl Fn(&Line<'_>) -> Option<NearMiss>) -> Option<Reason> {
         let (mut framer, mut found) = (LineFramer::new(1024), None);
@@ -181,5 +202,33 @@ mod tests {
         assert!(sentence.starts_with("\"…xxxx") && sentence.contains("BACKEND_PORT:4242 yy"), "{sentence}");
         assert!(sentence.ends_with("write the announcement on a line of its own"), "{sentence}");
         assert!(sentence.len() < 250, "{sentence}");
+    }
+
+    proptest! {
+        /// What [`may_announce`] excludes, no reader of lines finds.
+        #[test]
+        fn no_announcement_is_excluded(parts in prop::collection::vec(
+            prop::sample::select(vec![
+                "BACKEND_PORT", "BACKEND_SOCKET", "backend_port", "backend_socket", "BACKEND", "K", "k", ":", "80", "\r", " ",
+                "\u{feff}", "\x1b[32m", "B\0A\0C\0K\0E\0N\0D\0_\0P\0O\0R\0T\0",
+            ]),
+            0..6,
+        )) {
+            let text = parts.concat();
+            let mut framer = LineFramer::new(1024);
+            framer.feed(format!("{text}\n").as_bytes(), |line| {
+                let found = Announcement::read(&line).is_some()
+                    || NearMiss::on_stdout(&line).is_some()
+                    || NearMiss::on_stderr(&line).is_some();
+                assert!(!found || may_announce(text.as_bytes()), "{text:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn ordinary_lines_are_excluded() {
+        for line in ["", "k", "kkkkkkkkkkkkkkk", "GET /backup 200", "a task that took 3 s", "back end"] {
+            assert!(!may_announce(line.as_bytes()), "{line}");
+        }
     }
 }
