@@ -104,7 +104,9 @@ struct Guard {
     group_signalled: bool,
     /// Whether a process was spared because it reads the output of another one.
     readers_spared: bool,
-    /// The processes that got the signal. No process gets it twice.
+    /// Whether the leader got the signal, …
+    leader_signalled: bool,
+    /// … and the others that got it. No process gets it twice.
     signalled: Vec<Descendant>,
 }
 
@@ -158,6 +160,7 @@ impl Guard {
             rest_asked: false,
             group_signalled: false,
             readers_spared: false,
+            leader_signalled: false,
             signalled: Vec::new(),
         })
     }
@@ -263,10 +266,8 @@ impl Guard {
         }
         if self.stop.whole_group {
             self.ask_group();
-        } else if !self.reaped
-            && let Some(leader) = self.descendants.find(self.leader)
-        {
-            self.signal_stop(leader);
+        } else if !self.reaped {
+            self.signal_leader();
         }
     }
 
@@ -278,7 +279,7 @@ impl Guard {
     fn ask_rest(&mut self) {
         self.lifeline = None;
         let first = !std::mem::replace(&mut self.rest_asked, true);
-        let leader_has_it = !self.reaped && self.signalled.iter().any(|process| process.pid == self.leader);
+        let leader_has_it = !self.reaped && self.leader_signalled;
         // The others may be deep below a leader that lives. Later, orphans become our children.
         let mut all = if first || self.readers_spared { self.list_deep() } else { self.list() };
         self.signalled.retain(|old| all.iter().any(|process| process.is(old)));
@@ -296,7 +297,7 @@ impl Guard {
             for signal in [self.stop.signal, sys::SIGCONT] {
                 sys::kill_group(self.leader, signal);
             }
-            self.group_signalled = true;
+            (self.group_signalled, self.leader_signalled) = (true, true);
             self.signalled.extend(group);
         } else if !self.group_signalled {
             group.into_iter().for_each(|process| self.signal_stop(process));
@@ -312,12 +313,28 @@ impl Guard {
             for signal in [self.stop.signal, sys::SIGCONT] {
                 sys::kill_group(self.leader, signal);
             }
+            self.leader_signalled = true;
             self.signalled.extend(group);
+        }
+    }
+
+    /// Sends the signal to the leader, which is not reaped, once.
+    ///
+    /// The kernel cannot have reused its number, so that the leader is not looked up: the kernel would have to forget again what was
+    /// read of `/proc/PID`, and the end of the process would take longer.
+    fn signal_leader(&mut self) {
+        if !std::mem::replace(&mut self.leader_signalled, true) {
+            for signal in [self.stop.signal, sys::SIGCONT] {
+                sys::kill_child(self.leader, signal);
+            }
         }
     }
 
     /// Sends the signal to a process, once.
     fn signal_stop(&mut self, process: Descendant) {
+        if process.pid == self.leader && !self.reaped {
+            return self.signal_leader();
+        }
         if !self.signalled.iter().any(|old| old.is(&process)) {
             // A stopped process cannot handle a signal before it is continued (signal(7)).
             for signal in [self.stop.signal, sys::SIGCONT] {

@@ -319,6 +319,12 @@ pub(crate) fn kill_group(group: Pid, signal: c_int) {
     unsafe { libc_kill(-group.0, signal) };
 }
 
+/// Sends a signal to a child that is not reaped.
+pub(crate) fn kill_child(child: Pid, signal: c_int) {
+    // SAFETY: touches no memory.
+    unsafe { libc_kill(child.0, signal) };
+}
+
 /// A descendant of the sidecar.
 pub(crate) struct Descendant {
     pub(crate) pid: Pid,

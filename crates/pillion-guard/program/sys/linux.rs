@@ -91,14 +91,6 @@ impl Descendants {
         Self { own: own.cast_signed(), proc_is_ours, remembered: Vec::new() }
     }
 
-    /// A child of ours that is not reaped.
-    pub(crate) fn find(&self, child: Pid) -> Option<Descendant> {
-        if !self.proc_is_ours {
-            return Some(Descendant { pid: child, group: child, start_time: 0 });
-        }
-        ProcStat::read(child.0).map(Descendant::from)
-    }
-
     /// Lists our children that live or were not reaped yet.
     pub(crate) fn list(&mut self, leader: Pid, leader_is_child: bool) -> Vec<Descendant> {
         if !self.proc_is_ours {

@@ -80,13 +80,6 @@ impl Descendants {
         new.into_iter().map(descendant).collect()
     }
 
-    /// A process that lives.
-    #[expect(clippy::unused_self, reason = "the same interface on every system")]
-    pub(crate) fn find(&self, child: Pid) -> Option<Descendant> {
-        let found = ProcessInfo::find(child.0)?;
-        Some(Descendant { pid: Pid(found.pid), group: Pid(found.group), start_time: found.start_time })
-    }
-
     /// Does nothing: which pipes a process holds is not looked up here.
     #[expect(clippy::unused_self, reason = "the same interface on every system")]
     pub(crate) fn remove_readers(&self, _processes: &mut Vec<Descendant>) {}
