@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
 
+use memchr::{memchr_iter, memrchr_iter};
 use pillion_protocol::{
     Announcement, Line, LineFramer, NearMiss, announcement::may_announce, defaults, visible_part,
 };
@@ -126,11 +127,21 @@ impl OutputBatch {
 
     /// The lines, oldest first.
     pub fn lines(&self) -> impl Iterator<Item = OutputLine<'_>> {
-        let mut cut = self.cut.iter().peekable();
-        let lines = self.bytes.split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
-        lines.enumerate().map(move |(index, bytes)| {
-            let dropped = cut.next_if(|(line, _)| *line == index).map_or(0, |(_, dropped)| *dropped);
-            OutputLine { bytes, dropped }
+        self.last_lines(self.count)
+    }
+
+    /// The last `count` lines, oldest first, found without a look at the others.
+    fn last_lines(&self, count: usize) -> impl Iterator<Item = OutputLine<'_>> {
+        let first = self.count.saturating_sub(count);
+        // The newline before the first of them.
+        let before = if first == 0 { None } else { memrchr_iter(b'\n', &self.bytes).nth(count) };
+        let bytes = &self.bytes[before.map_or(0, |before| before + 1)..];
+        let mut cut = self.cut.iter().skip_while(move |(line, _)| *line < first).peekable();
+        let mut start = 0;
+        memchr_iter(b'\n', bytes).enumerate().map(move |(index, end)| {
+            let line = &bytes[std::mem::replace(&mut start, end + 1)..end];
+            let dropped = cut.next_if(|(line, _)| *line == first + index).map_or(0, |(_, dropped)| *dropped);
+            OutputLine { bytes: line, dropped }
         })
     }
 }
@@ -340,8 +351,7 @@ impl Tail {
         if !batch.is_empty() {
             self.unfinished.retain(|line| line.stream != batch.stream);
         }
-        let skipped = batch.len().saturating_sub(TAIL_LINES);
-        for line in batch.lines().skip(skipped) {
+        for line in batch.last_lines(TAIL_LINES) {
             let bytes = visible_part(line.bytes);
             self.bytes += bytes.len();
             self.lines.push_back((bytes.to_vec(), line.dropped));
@@ -366,101 +376,4 @@ impl Tail {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn batch(stream: OutputStream, text: &[u8]) -> OutputBatch {
-        let mut batch = OutputBatch::new(stream);
-        LineFramer::new(LINE_LIMIT).feed(text, |line| batch.push(&line));
-        batch
-    }
-
-    #[test]
-    fn a_batch_returns_its_lines() {
-        let batch = batch(OutputStream::Stderr, b"one\n\nthr\xffe\r\n");
-        let texts: Vec<_> = batch.lines().map(|line| line.text()).collect();
-        assert_eq!(texts, ["one", "", "thr\u{fffd}e"]);
-    }
-
-    /// Reads the vectors of docs/protocol from real pipes.
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn announcements_are_read_as_the_protocol_says() {
-        use std::io::Write as _;
-
-        use pillion_protocol::ListenAddr;
-        use protocol_vectors::{Announcements, Platform};
-
-        let file: Announcements = protocol_vectors::load("announcement.json").unwrap();
-        for vector in file.vectors.iter().filter(|it| it.platform.is_none_or(Platform::is_this)) {
-            let (reader, mut writer) = io::pipe().unwrap();
-            let bytes = vector.bytes();
-            let writing = std::thread::spawn(move || writer.write_all(&bytes));
-            let on_stderr = vector.stream.as_deref() == Some("stderr");
-            let stream = if on_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
-            let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap());
-            let mut outcome = protocol_vectors::Read::default();
-            while source.pipe.is_some() {
-                let read = source.read().await;
-                outcome.near_miss |= read.near_miss.is_some();
-                for announcement in read.announcements {
-                    match announcement {
-                        Announcement::Of(_) if outcome.announced.is_some() => outcome.repeated = true,
-                        Announcement::Of(ListenAddr::Tcp(port)) => {
-                            outcome.announced = Some(port.get().into());
-                        }
-                        Announcement::Of(ListenAddr::Local) if vector.given => {
-                            outcome.announced = Some("local".into());
-                        }
-                        // The state machine knows that this run has no socket.
-                        Announcement::Of(ListenAddr::Local) => outcome.refused = true,
-                        Announcement::Malformed(line) => outcome.malformed = Some(line),
-                        Announcement::Unfinished(line) => outcome.unfinished = Some(line),
-                        unknown => panic!("{unknown:?}"),
-                    }
-                }
-            }
-            writing.join().unwrap().unwrap();
-            assert_eq!(outcome, vector.outcome, "{}", vector.name);
-        }
-    }
-
-    #[test]
-    fn text_is_what_a_terminal_shows() {
-        let batch = batch(OutputStream::Stderr, b"10%\r100%\r\n");
-        let mut tail = Tail::default();
-        tail.push(&batch);
-        assert_eq!(tail.last(1), ["100%"]);
-        assert_eq!(batch.lines().next().unwrap().bytes, b"10%\r100%");
-        assert_eq!(batch.lines().next().unwrap().text(), "100%");
-    }
-
-    #[test]
-    fn the_tail_ends_with_the_unfinished_lines() {
-        let unfinished = |stream, text: &str| UnfinishedLine { stream, text: text.to_owned() };
-        let mut tail = Tail::default();
-        tail.push(&batch(OutputStream::Stdout, b"one\n"));
-        tail.set_unfinished(unfinished(OutputStream::Stdout, "Password: "));
-        tail.set_unfinished(unfinished(OutputStream::Stderr, "10%"));
-        tail.set_unfinished(unfinished(OutputStream::Stderr, "20%"));
-        assert_eq!(tail.last(10), ["one", "Password: ", "20%"]);
-        tail.push(&batch(OutputStream::Stderr, b"100%\n"));
-        assert_eq!(tail.last(2), ["100%", "Password: "]);
-        assert!(!format!("{tail:?}").contains("Password"));
-    }
-
-    #[test]
-    fn the_tail_keeps_the_last_lines_within_its_limits() {
-        let mut tail = Tail::default();
-        for number in 0..1000 {
-            tail.push(&batch(OutputStream::Stdout, format!("a {number}\nb {number}\n").as_bytes()));
-        }
-        assert_eq!(tail.last(3), ["b 998", "a 999", "b 999"]);
-        assert_eq!(tail.last(10_000).len(), TAIL_LINES);
-        for _ in 0..20 {
-            tail.push(&batch(OutputStream::Stdout, &[b"x".repeat(100_000), b"\n".to_vec()].concat()));
-        }
-        assert!(tail.bytes <= TAIL_BYTES && tail.lines.len() == TAIL_BYTES / LINE_LIMIT);
-        assert!(tail.last(1)[0].ends_with("x … (91808 bytes more)"));
-    }
-}
+pub(crate) mod tests;

@@ -1,0 +1,108 @@
+use super::*;
+
+pub(crate) fn batch(stream: OutputStream, text: &[u8]) -> OutputBatch {
+    let mut batch = OutputBatch::new(stream);
+    LineFramer::new(LINE_LIMIT).feed(text, |line| batch.push(&line));
+    batch
+}
+
+#[test]
+fn a_batch_returns_its_lines() {
+    let batch = batch(OutputStream::Stderr, b"one\n\nthr\xffe\r\n");
+    let texts: Vec<_> = batch.lines().map(|line| line.text()).collect();
+    assert_eq!(texts, ["one", "", "thr\u{fffd}e"]);
+}
+
+#[test]
+fn the_last_lines_of_a_batch_are_those_of_all_lines() {
+    let long = b"x".repeat(LINE_LIMIT + 7);
+    let batch = batch(OutputStream::Stdout, &[b"a\n\n", &long[..], b"\nb\n", &long[1..], b"\n\n"].concat());
+    let all: Vec<_> = batch.lines().collect();
+    assert_eq!(all.iter().map(|line| line.dropped).collect::<Vec<_>>(), [0, 0, 7, 0, 6, 0]);
+    for count in 0..=7 {
+        let last: Vec<_> = batch.last_lines(count).collect();
+        assert_eq!(last, all[all.len().saturating_sub(count)..], "{count}");
+    }
+}
+
+/// Reads the vectors of docs/protocol from real pipes.
+#[cfg(unix)]
+#[tokio::test]
+async fn announcements_are_read_as_the_protocol_says() {
+    use std::io::Write as _;
+
+    use pillion_protocol::ListenAddr;
+    use protocol_vectors::{Announcements, Platform};
+
+    let file: Announcements = protocol_vectors::load("announcement.json").unwrap();
+    for vector in file.vectors.iter().filter(|it| it.platform.is_none_or(Platform::is_this)) {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let bytes = vector.bytes();
+        let writing = std::thread::spawn(move || writer.write_all(&bytes));
+        let on_stderr = vector.stream.as_deref() == Some("stderr");
+        let stream = if on_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
+        let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap());
+        let mut outcome = protocol_vectors::Read::default();
+        while source.pipe.is_some() {
+            let read = source.read().await;
+            outcome.near_miss |= read.near_miss.is_some();
+            for announcement in read.announcements {
+                match announcement {
+                    Announcement::Of(_) if outcome.announced.is_some() => outcome.repeated = true,
+                    Announcement::Of(ListenAddr::Tcp(port)) => {
+                        outcome.announced = Some(port.get().into());
+                    }
+                    Announcement::Of(ListenAddr::Local) if vector.given => {
+                        outcome.announced = Some("local".into());
+                    }
+                    // The state machine knows that this run has no socket.
+                    Announcement::Of(ListenAddr::Local) => outcome.refused = true,
+                    Announcement::Malformed(line) => outcome.malformed = Some(line),
+                    Announcement::Unfinished(line) => outcome.unfinished = Some(line),
+                    unknown => panic!("{unknown:?}"),
+                }
+            }
+        }
+        writing.join().unwrap().unwrap();
+        assert_eq!(outcome, vector.outcome, "{}", vector.name);
+    }
+}
+
+#[test]
+fn text_is_what_a_terminal_shows() {
+    let batch = batch(OutputStream::Stderr, b"10%\r100%\r\n");
+    let mut tail = Tail::default();
+    tail.push(&batch);
+    assert_eq!(tail.last(1), ["100%"]);
+    assert_eq!(batch.lines().next().unwrap().bytes, b"10%\r100%");
+    assert_eq!(batch.lines().next().unwrap().text(), "100%");
+}
+
+#[test]
+fn the_tail_ends_with_the_unfinished_lines() {
+    let unfinished = |stream, text: &str| UnfinishedLine { stream, text: text.to_owned() };
+    let mut tail = Tail::default();
+    tail.push(&batch(OutputStream::Stdout, b"one\n"));
+    tail.set_unfinished(unfinished(OutputStream::Stdout, "Password: "));
+    tail.set_unfinished(unfinished(OutputStream::Stderr, "10%"));
+    tail.set_unfinished(unfinished(OutputStream::Stderr, "20%"));
+    assert_eq!(tail.last(10), ["one", "Password: ", "20%"]);
+    tail.push(&batch(OutputStream::Stderr, b"100%\n"));
+    assert_eq!(tail.last(2), ["100%", "Password: "]);
+    assert!(!format!("{tail:?}").contains("Password"));
+}
+
+#[test]
+fn the_tail_keeps_the_last_lines_within_its_limits() {
+    let mut tail = Tail::default();
+    for number in 0..1000 {
+        tail.push(&batch(OutputStream::Stdout, format!("a {number}\nb {number}\n").as_bytes()));
+    }
+    assert_eq!(tail.last(3), ["b 998", "a 999", "b 999"]);
+    assert_eq!(tail.last(10_000).len(), TAIL_LINES);
+    for _ in 0..20 {
+        tail.push(&batch(OutputStream::Stdout, &[b"x".repeat(100_000), b"\n".to_vec()].concat()));
+    }
+    assert!(tail.bytes <= TAIL_BYTES && tail.lines.len() == TAIL_BYTES / LINE_LIMIT);
+    assert!(tail.last(1)[0].ends_with("x … (91808 bytes more)"));
+}
