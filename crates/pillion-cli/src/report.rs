@@ -178,10 +178,10 @@ impl Terminal {
             State::Ready => {
                 let version = status.version.as_ref().map(|version| format!(", version {version}"));
                 let took = status.at.saturating_sub(self.started);
-                let url = status.url.as_deref().unwrap_or_default();
+                let at = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
                 (
                     AnsiColor::Green,
-                    format!("{name} is ready at {url} after {took} ms{}", version.unwrap_or_default()),
+                    format!("{name} is ready{at} after {took} ms{}", version.unwrap_or_default()),
                 )
             }
             // A failure is shown once, in the state that follows.

@@ -19,7 +19,7 @@ use crate::{InvalidSpec, Spec, StopOutcome, Supervisor};
 /// let backend = Spec::run("backend", "./backend").depends_on(["database"]);
 /// let fleet = Fleet::start([database, backend])?;
 /// let endpoint = fleet.get("backend").ok_or("not declared")?.ready().await?;
-/// println!("call it at {}", endpoint.url);
+/// println!("call it at {}", endpoint.base_url()?);
 /// let outcomes = fleet.close().await; // the backend first, then the database
 /// # let _ = outcomes;
 /// # Ok(())

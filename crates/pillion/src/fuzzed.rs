@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    health::probe::{NotReady, Probe},
+    health::probe::{NotReady, Probe, ProbeKind},
     transport::connector::Connector,
 };
 use shared::fill;
@@ -31,7 +31,7 @@ pub fn answer(bytes: &[u8]) {
     let path = "/health".to_owned();
     let probe = Probe {
         connector: Connector::Tcp(port),
-        path,
+        kind: ProbeKind::Health { path },
         instance: None,
         token: Some(token.clone()),
         run: None,

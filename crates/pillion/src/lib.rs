@@ -6,7 +6,7 @@
 //!
 //! let (backend, _events) = Supervisor::start(Spec::run("backend", "./backend"));
 //! let endpoint = backend.ready().await?; // it announced its port and answered GET /health
-//! println!("call it at {}", endpoint.url);
+//! println!("call it at {}", endpoint.base_url()?);
 //! let outcome = backend.stop().await; // terminates, waits for the grace period, kills the rest
 //! # let _ = outcome;
 //! # Ok(())
@@ -45,8 +45,9 @@ pub use report::{
     log::Log,
 };
 pub use spec::{
-    HttpStopRequest, Inherit, InvalidSpec, InvalidStopRequest, Listen, Liveness, Program, ProgramStdin,
-    Restart, RestartLimit, Spec, StopRequest, StopScope, StopSignal, Transport,
+    ExecCheck, HttpCheck, HttpStopRequest, Inherit, InvalidExpression, InvalidSpec, InvalidStopRequest,
+    LineCheck, Listen, Liveness, Program, ProgramStdin, ReadyCheck, Restart, RestartLimit, Spec, StopRequest,
+    StopScope, StopSignal, Transport,
 };
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Readiness, State, Status, StopOutcome};
 pub use supervisor::Supervisor;

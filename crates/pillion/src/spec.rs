@@ -5,6 +5,7 @@ mod invalid;
 mod listen;
 mod liveness;
 mod program;
+mod ready;
 mod restart;
 mod stop;
 
@@ -17,6 +18,8 @@ pub use invalid::InvalidSpec;
 pub use listen::Listen;
 pub use liveness::Liveness;
 pub use program::{Program, ProgramStdin, Transport};
+pub(crate) use ready::LineMatch;
+pub use ready::{ExecCheck, HttpCheck, InvalidExpression, LineCheck, ReadyCheck};
 pub use restart::{Restart, RestartLimit};
 pub use stop::{HttpStopRequest, InvalidStopRequest, StopRequest, StopScope, StopSignal};
 
@@ -35,6 +38,7 @@ pub use stop::{HttpStopRequest, InvalidStopRequest, StopRequest, StopScope, Stop
 pub struct Spec {
     pub(crate) name: String,
     pub(crate) source: ServerSource,
+    pub(crate) ready_check: ReadyCheck,
     pub(crate) health_path: String,
     pub(crate) ready_timeout: Duration,
     pub(crate) grace: Duration,
@@ -79,6 +83,7 @@ impl Spec {
         Self {
             name,
             source,
+            ready_check: ReadyCheck::default(),
             health_path: health::DEFAULT_PATH.to_owned(),
             ready_timeout: Self::DEFAULT_READY_TIMEOUT,
             grace: Self::DEFAULT_GRACE,
@@ -90,7 +95,15 @@ impl Spec {
         }
     }
 
-    /// Sets the path whose 2xx answer means ready; the default is `/health`. A private sidecar proves at `/health` that it holds
+    /// Sets when the sidecar counts as ready; the default is [`ReadyCheck::Health`]. The check also decides whether the supervisor
+    /// notices afterwards that the sidecar does not answer any more.
+    #[must_use]
+    pub fn ready_check(mut self, check: ReadyCheck) -> Self {
+        self.ready_check = check;
+        self
+    }
+
+    /// Sets the path that [`ReadyCheck::Health`] asks; the default is `/health`. Its 2xx answer means ready. A private sidecar proves at `/health` that it holds
     /// the token, whatever this path is; the supervisor then asks this path with the token.
     #[must_use]
     pub fn health_path(mut self, path: impl Into<String>) -> Self {
@@ -146,5 +159,13 @@ impl Spec {
     pub fn optional(mut self, optional: bool) -> Self {
         self.optional = optional;
         self
+    }
+
+    /// The check of this sidecar. An attached server has no output and no launch, and another program gave it its environment.
+    pub(crate) fn effective_check(&self) -> &ReadyCheck {
+        match &self.source {
+            ServerSource::Attach(_) if !self.ready_check.needs_address() => &ReadyCheck::Tcp,
+            ServerSource::Attach(_) | ServerSource::Run(_) => &self.ready_check,
+        }
     }
 }

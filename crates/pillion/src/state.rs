@@ -33,12 +33,13 @@ pub(crate) enum Lifecycle {
         blocked: Option<String>,
     },
     Starting(Step),
+    /// The address is `None` if the sidecar has none, or none is known yet.
     Ready {
-        addr: ListenAddr,
+        addr: Option<ListenAddr>,
     },
     /// It was ready. Its last health answer failed or is overdue.
     Unhealthy {
-        addr: ListenAddr,
+        addr: Option<ListenAddr>,
     },
     Ending(Ending),
     /// Down; the supervisor will start it again.
@@ -97,8 +98,8 @@ pub(crate) enum Event {
     DependenciesReady,
     /// A dependency has failed, for this reason.
     DependencyFailed(String),
-    /// The process runs. Its address is this one, or the sidecar will announce it.
-    Launched(Option<ListenAddr>),
+    /// The process runs, and must do this before it is ready.
+    Launched(Awaits),
     /// Another program started the server at this address: the supervisor owns no process.
     Attached(ListenAddr),
     /// The process could not be started.
@@ -107,7 +108,7 @@ pub(crate) enum Event {
     Announced(ListenAddr),
     /// Nothing accepts connections at the present address any more, and the sidecar has announced this one since.
     Moved(ListenAddr),
-    /// A health request succeeded.
+    /// The ready check has passed, or a health request succeeded.
     Healthy,
     /// A health request failed, or its answer is overdue.
     Unhealthy,
@@ -121,6 +122,17 @@ pub(crate) enum Event {
     Gone,
 }
 
+/// What a launched sidecar must do before it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// Announce its address, and pass its check there.
+    Announcement,
+    /// Pass its check. The address is `None` if none is known yet and the check needs none.
+    Check(Option<ListenAddr>),
+    /// Nothing.
+    Nothing(Option<ListenAddr>),
+}
+
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -128,8 +140,8 @@ pub(crate) enum Action {
     Wait,
     /// Start the process; answer with `Launched`, `Attached` or `NotLaunched`.
     Launch,
-    /// Request health at this address until an answer is good; then answer with `Healthy`.
-    Probe(ListenAddr),
+    /// Check whether the sidecar is ready, at this address if it has one, until the check passes; then answer with `Healthy`.
+    Check(Option<ListenAddr>),
     /// Ask the leader to end, as its program declares (by default end of stdin and SIGTERM). Without a process to own, answer with
     /// `Gone`.
     TerminateLeader,
@@ -160,7 +172,7 @@ pub(crate) enum Timer {
     BackOff(Duration),
 }
 
-use Action::{Launch, Probe, Wait};
+use Action::{Check, Launch, Wait};
 
 impl Lifecycle {
     /// The first state and its actions, for a requested start.
@@ -187,11 +199,11 @@ impl Lifecycle {
         }
     }
 
-    /// The address, once it is announced.
+    /// The address, once it is known.
     pub(crate) fn listen_addr(&self) -> Option<ListenAddr> {
         match self {
-            Self::Starting(Step::Probing { addr }) | Self::Ready { addr } | Self::Unhealthy { addr } => {
-                Some(*addr)
+            Self::Starting(Step::Checking { addr }) | Self::Ready { addr } | Self::Unhealthy { addr } => {
+                *addr
             }
             Self::Starting(Step::Launching | Step::Announcing)
             | Self::Waiting { .. }
@@ -303,7 +315,7 @@ fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
 
 /// The transitions of a sidecar that was ready; its health may be good or bad now.
 fn up(
-    addr: ListenAddr,
+    addr: Option<ListenAddr>,
     state: Lifecycle,
     event: Event,
     restarts: &mut Restarts,
@@ -315,10 +327,19 @@ fn up(
         Event::Restart => Ending::terminate(Cause::Requested, Next::Start, now),
         Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
+        // It was ready without an address, and has learned it now.
+        Event::Announced(known) if addr.is_none() => {
+            let addr = Some(known);
+            let healthy = matches!(state, Lifecycle::Ready { .. });
+            (if healthy { Lifecycle::Ready { addr } } else { Lifecycle::Unhealthy { addr } }, vec![])
+        }
         Event::Healthy => (Lifecycle::Ready { addr }, vec![]),
         Event::Unhealthy => (Lifecycle::Unhealthy { addr }, vec![]),
         // From here on as in a start: the server at the new address has to prove itself.
-        Event::Moved(addr) => (Lifecycle::Starting(Step::Probing { addr }), vec![Probe(addr)]),
+        Event::Moved(addr) => {
+            let addr = Some(addr);
+            (Lifecycle::Starting(Step::Checking { addr }), vec![Check(addr)])
+        }
         // A sidecar that must not be restarted is not killed either: it may recover.
         Event::Hung if restarts.policy == Restart::Never => (Lifecycle::Unhealthy { addr }, vec![]),
         Event::Hung => {

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// Not started yet: a sidecar that it depends on is not ready.
     Waiting,
-    /// Starting: it has not announced its address yet, or it is not healthy yet.
+    /// Starting: it has not announced its address yet, or it has not passed its ready check yet.
     Starting,
-    /// Announced and healthy.
+    /// It has passed its ready check: by default, it has announced its address and is healthy.
     Ready,
     /// It was ready, and now its health check fails or an answer is overdue. It may still serve requests.
     Unhealthy,
@@ -39,7 +39,7 @@ pub enum State {
 pub enum Readiness {
     /// Not reachable now, but the supervisor is starting it or will start it again: waiting helps.
     Pending,
-    /// Reachable: it has announced its address and was healthy since. Its latest health check may have failed.
+    /// Reachable, if it has an address: it has passed its ready check. Its latest health check may have failed.
     Up,
     /// Not reachable, and it stays so until a start is requested.
     Down,
@@ -129,7 +129,7 @@ pub enum FailureKind {
     Dependency,
     /// The sidecar was stopped, or exited by itself with code 0, and is not being started again.
     Stopped,
-    /// The sidecar is ready, but it listens on a local socket and has no port.
+    /// The sidecar is ready, but it has no port: it listens on a local socket, or it has no address at all.
     NoPort,
 }
 
@@ -178,9 +178,10 @@ pub struct Endpoint {
     /// The name of the sidecar.
     pub sidecar: String,
     /// `http://127.0.0.1:{port}`: a literal address, so that no resolver and no preference for IPv6 applies. It is
-    /// `pillion://localhost` for a sidecar on a local socket; only the client of the plugin understands that URL.
-    pub url: String,
-    /// The announced port of 127.0.0.1. A sidecar on a local socket has none.
+    /// `pillion://localhost` for a sidecar on a local socket; only the client of the plugin understands that URL. `None` if the
+    /// sidecar has no address, as a worker that is ready when it is started.
+    pub url: Option<String>,
+    /// Its port of 127.0.0.1. A sidecar on a local socket has none.
     pub port: Option<NonZeroU16>,
     /// The process id. An attached server has none.
     pub pid: Option<u32>,
@@ -189,11 +190,29 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The base URL.
+    ///
+    /// # Errors
+    /// [`FailureKind::NoPort`] for a sidecar without an address.
+    pub fn base_url(&self) -> Result<&str, Failure> {
+        self.url.as_deref().ok_or_else(|| self.no_address())
+    }
+
+    /// The failure of a request to a sidecar without an address.
+    pub(crate) fn no_address(&self) -> Failure {
+        let message = format!(
+            "{} is ready, but it has no address: it has announced none, and its declaration gives it no port",
+            self.sidecar
+        );
+        Failure::new(FailureKind::NoPort, &self.sidecar, message)
+    }
+
     /// The port, for clients that can use nothing else.
     ///
     /// # Errors
-    /// [`FailureKind::NoPort`] for a sidecar on a local socket.
+    /// [`FailureKind::NoPort`] for a sidecar on a local socket, and for one without an address.
     pub fn tcp_port(&self) -> Result<NonZeroU16, Failure> {
+        self.base_url()?;
         self.port.ok_or_else(|| {
             let message = format!(
                 "{} has no port: it listens on a local socket; send requests through the app",
@@ -223,10 +242,10 @@ pub struct Status {
     pub readiness: Readiness,
     /// The id of its present or last process.
     pub pid: Option<u32>,
-    /// The announced port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
+    /// Its port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
     /// local socket has none.
     pub port: Option<NonZeroU16>,
-    /// The base URL, while the sidecar is up.
+    /// The base URL, while the sidecar is up and if it has an address.
     pub url: Option<String>,
     /// The version from its health report, while the sidecar is up.
     pub version: Option<String>,

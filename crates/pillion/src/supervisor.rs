@@ -30,7 +30,7 @@ use crate::{
 /// let program = Program::new("./backend").arg("--port-from-os");
 /// let (backend, _events) = Supervisor::start(Spec::run("backend", program));
 /// match backend.ready().await {
-///     Ok(endpoint) => println!("call it at {}", endpoint.url),
+///     Ok(endpoint) => println!("call it at {}", endpoint.base_url().unwrap_or("no address")),
 ///     Err(failure) => eprintln!("{failure}\n{}", failure.detail.tail.join("\n")),
 /// }
 /// let _ = backend.stop().await;
@@ -99,7 +99,7 @@ impl Supervisor {
         Some(Events::new(receiver, self.snapshot.clone(), true))
     }
 
-    /// Waits until the sidecar is ready, and returns its endpoint. Cancel-safe: the future may be dropped at any time.
+    /// Waits until the sidecar is ready, and returns its endpoint, which has no URL if the sidecar has no address. Cancel-safe: the future may be dropped at any time.
     ///
     /// # Errors
     /// As soon as the sidecar cannot become ready without another request: it could not be started, it died, it took too long, or
@@ -112,10 +112,10 @@ impl Supervisor {
     /// callers that may use the sidecar. Cancel-safe.
     ///
     /// # Errors
-    /// As for [`ready`](Self::ready).
+    /// As for [`ready`](Self::ready), and [`FailureKind::NoPort`] for a ready sidecar without an address.
     pub async fn access(&self) -> Result<Access, Failure> {
-        // A sidecar that is up has an access.
-        self.settled().await?.1.ok_or_else(|| self.closed())
+        let (endpoint, access) = self.settled().await?;
+        access.ok_or_else(|| endpoint.no_address())
     }
 
     /// The run that is up, or the failure.

@@ -86,6 +86,12 @@ pub(crate) fn own_stdin() -> std::io::Result<StdinHandle> {
     return std::os::windows::io::AsHandle::as_handle(&std::io::stdin()).try_clone_to_owned();
 }
 
+/// A stdin that is at its end.
+pub(crate) fn empty_stdin() -> std::io::Result<StdinHandle> {
+    let file = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    std::fs::File::open(file).map(StdinHandle::from)
+}
+
 /// Does nothing: a socket is inherited only if that is asked for.
 #[cfg(windows)]
 pub(crate) fn finish_spawns() {}

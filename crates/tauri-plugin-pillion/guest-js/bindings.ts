@@ -93,12 +93,12 @@ readiness: Readiness,
  */
 pid: number | null,
 /**
- * The announced port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
+ * Its port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
  * local socket has none.
  */
 port: number | null,
 /**
- * The base URL, while the sidecar is up.
+ * The base URL, while the sidecar is up and if it has an address.
  */
 url: string | null,
 /**
@@ -132,11 +132,12 @@ export type Endpoint = {
 sidecar: string,
 /**
  * `http://127.0.0.1:{port}`: a literal address, so that no resolver and no preference for IPv6 applies. It is
- * `pillion://localhost` for a sidecar on a local socket; only the client of the plugin understands that URL.
+ * `pillion://localhost` for a sidecar on a local socket; only the client of the plugin understands that URL. `null` if the
+ * sidecar has no address, as a worker that is ready when it is started.
  */
-url: string,
+url: string | null,
 /**
- * The announced port of 127.0.0.1. A sidecar on a local socket has none.
+ * Its port of 127.0.0.1. A sidecar on a local socket has none.
  */
 port: number | null,
 /**

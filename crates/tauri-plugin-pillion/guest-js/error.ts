@@ -57,6 +57,13 @@ export function unavailable(
   if (status?.readiness === "down") {
     return { error: new SidecarError(failure ?? stopped(status)), temporary: false };
   }
+  if (status?.readiness === "up" && status.url === null) {
+    const message = `${sidecar} is ready, but it has no address to send requests to`;
+    return {
+      error: new SidecarError({ kind: "noPort", message, detail: detailOf(sidecar, null) }),
+      temporary: false,
+    };
+  }
   const kind = temporaryKind(status);
   const reason = failure?.message ?? status?.reason;
   const message = reason ? `${sidecar} is ${kind}: ${reason}` : `${sidecar} is ${kind}`;

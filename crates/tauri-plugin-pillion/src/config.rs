@@ -1,6 +1,7 @@
 //! The section `plugins.pillion` of `tauri.conf.json`.
 
 mod port;
+mod ready;
 
 use std::{
     collections::BTreeMap,
@@ -9,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Inherit, InvalidSpec, Restart, Spec, StopRequest, Transport};
+use pillion::{Inherit, InvalidSpec, ReadyCheck, Restart, Spec, StopRequest, Transport};
 use port::PortConfig;
+use ready::ReadyConfig;
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
@@ -72,7 +74,12 @@ pub(crate) struct SidecarConfig {
     port: PortConfig,
     /// The environment variable that receives the port, such as `"PORT"`. It needs `"port": "assigned"` or a number.
     port_env: Option<String>,
-    /// The path whose 2xx response means ready; `/health` by default.
+    /// When the sidecar is ready: `"health"` (the default), when `health` answers; `"tcp"`, when its port accepts a connection;
+    /// `"started"`, when it is launched, for a worker without a port; or one of the checks below. A check other than `"health"` cannot
+    /// prove the token, so that a sidecar with a port needs `"private": false`. `docs/guarantees.md` says what each check loses.
+    #[serde(default)]
+    ready: ReadyConfig,
+    /// The path whose 2xx response means ready, for `"ready": "health"`; `/health` by default.
     health: Option<String>,
     /// How long a start may take, in milliseconds; [`Spec::DEFAULT_READY_TIMEOUT`] by default.
     ready_timeout_ms: Option<NonZeroU64>,
@@ -164,6 +171,10 @@ pub(crate) enum ConfigError {
         "plugins.pillion.sidecars.{sidecar}.health is {health:?}: give a path that starts with a slash, such as \"/health\""
     )]
     Health { sidecar: String, health: String },
+    #[error(
+        "plugins.pillion.sidecars.{sidecar}.health is {health:?}, but `ready` has another check: leave one of them out"
+    )]
+    HealthUnused { sidecar: String, health: String },
     #[error("plugins.pillion.sidecars.{sidecar}: {invalid}")]
     Invalid { sidecar: String, invalid: InvalidSpec },
 }
@@ -213,6 +224,9 @@ impl SidecarConfig {
             if !health.starts_with('/') {
                 return Err(ConfigError::Health { sidecar: name.to_owned(), health: health.clone() });
             }
+            if !matches!(self.ready.0, ReadyCheck::Health) {
+                return Err(ConfigError::HealthUnused { sidecar: name.to_owned(), health: health.clone() });
+            }
             spec = spec.health_path(health);
         }
         if let Some(timeout) = self.ready_timeout_ms {
@@ -225,6 +239,7 @@ impl SidecarConfig {
             spec = spec.restart(restart);
         }
         let spec = spec
+            .ready_check(self.ready.0.clone())
             .restart_limit(self.restart_limit.into())
             .liveness(Option::from(self.liveness))
             .depends_on(&self.depends_on)

@@ -29,7 +29,7 @@ use crate::{
 ///
 /// /// Restarts the backend, and returns its new address.
 /// #[tauri::command]
-/// async fn restart_backend(app: tauri::AppHandle) -> Result<String, Failure> {
+/// async fn restart_backend(app: tauri::AppHandle) -> Result<Option<String>, Failure> {
 ///     let backend = app.pillion().sidecar("backend")?;
 ///     Ok(backend.restart().await?.url)
 /// }

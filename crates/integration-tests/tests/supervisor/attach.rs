@@ -38,7 +38,7 @@ fn an_attached_server_is_ready_and_outlives_the_stop() {
             (endpoint.port, endpoint.pid, endpoint.version.as_deref()),
             (Some(port), None, Some("0.0.1"))
         );
-        assert_eq!(endpoint.url, format!("http://127.0.0.1:{port}"));
+        assert_eq!(endpoint.url, Some(format!("http://127.0.0.1:{port}")));
         assert_eq!(supervisor.restart().await.unwrap(), endpoint);
         assert_eq!(supervisor.stop().await, StopOutcome::Detached);
         assert_eq!(state(&mut events, State::Stopped).await.exit, None);

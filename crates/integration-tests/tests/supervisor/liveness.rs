@@ -31,7 +31,7 @@ fn a_frozen_sidecar_is_replaced() {
         let before = supervisor.ready().await.unwrap();
         signal(&tree, before.pid.unwrap(), Signal::STOP);
         let unhealthy = state(&mut events, State::Unhealthy).await;
-        assert_eq!(unhealthy.url.as_ref(), Some(&before.url), "it may recover");
+        assert_eq!(unhealthy.url, before.url, "it may recover");
         let down = state(&mut events, State::BackingOff).await;
         assert_failure(&down.failure.unwrap(), FailureKind::Hung, &["answered no health request for 3 s"]);
         let after = supervisor.ready().await.unwrap();

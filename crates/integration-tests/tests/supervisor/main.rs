@@ -19,6 +19,7 @@ mod port;
 mod port_owner;
 mod python;
 mod readiness;
+mod ready_check;
 mod resource_exhaustion;
 mod restart;
 #[cfg(target_os = "linux")]

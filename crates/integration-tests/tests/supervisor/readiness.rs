@@ -18,7 +18,7 @@ fn a_healthy_sidecar_is_ready_at_its_own_address() {
         let tree = tree();
         let (supervisor, mut events) = Supervisor::start(tree.sidecar("listen ok announce term"));
         let endpoint = supervisor.ready().await.unwrap();
-        assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
+        assert_eq!(endpoint.url, Some(format!("http://127.0.0.1:{}", endpoint.port.unwrap())));
         assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
         assert_eq!(
             tree.sidecars().iter().map(|process| process.pid).collect::<Vec<_>>(),
@@ -26,7 +26,7 @@ fn a_healthy_sidecar_is_ready_at_its_own_address() {
         );
         let status = state(&mut events, State::Ready).await;
         assert_eq!(status, supervisor.status());
-        assert_eq!((status.port, status.url, status.pid), (endpoint.port, Some(endpoint.url), endpoint.pid));
+        assert_eq!((status.port, status.url, status.pid), (endpoint.port, endpoint.url, endpoint.pid));
         let _ = supervisor.stop().await;
         assert_eq!((supervisor.status().port, supervisor.status().url), (None, None));
     });

@@ -25,7 +25,7 @@ fn the_candidate_takes_over_before_the_old_process_is_stopped() {
         old.wait_death().await;
         // No status showed another state than ready.
         let moved = status(&mut events, |_| true).await;
-        assert_eq!((moved.state, moved.pid, moved.url), (State::Ready, after.pid, Some(after.url)));
+        assert_eq!((moved.state, moved.pid, moved.url), (State::Ready, after.pid, after.url));
         let (stopped, ()) =
             tokio::join!(supervisor.stop(), async { reports.wait_for("bye").await.resume().await });
         assert!(matches!(stopped, StopOutcome::Graceful(_)), "{stopped:?}");

@@ -78,11 +78,11 @@ async fn hits(access: &Access) -> String {
 async fn a_private_sidecar_on_a_socket_is_ready_and_demands_its_token() {
     let (supervisor, _events) = Supervisor::start(spec());
     let endpoint = supervisor.ready().await.unwrap();
-    assert_eq!((endpoint.url.as_str(), endpoint.port), ("pillion://localhost", None));
+    assert_eq!((endpoint.url.as_deref(), endpoint.port), (Some("pillion://localhost"), None));
     assert_eq!(endpoint.version.as_deref(), Some("1.2.3"), "a client with the token sees the version");
     assert!(endpoint.tcp_port().unwrap_err().message.contains("has no port"));
     let status = supervisor.status();
-    assert_eq!((status.url, status.port), (Some(endpoint.url), None));
+    assert_eq!((status.url, status.port), (endpoint.url, None));
     let access = supervisor.access().await.unwrap();
     assert_eq!(get(&access, "/headers", TOKEN).await.0, 401);
     assert_eq!(hits(&access).await, "0");
@@ -226,7 +226,7 @@ async fn a_sidecar_that_ignores_the_socket_is_reached_by_its_port() {
     let spec = Spec::run("wrapped", shell);
     let (supervisor, mut events) = Supervisor::start(spec);
     let endpoint = supervisor.ready().await.unwrap();
-    assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
+    assert_eq!(endpoint.url, Some(format!("http://127.0.0.1:{}", endpoint.port.unwrap())));
     let notice = notice(&mut events).await;
     assert!(notice.contains("did not take the listener that it was handed: it has a port"), "{notice}");
     let access = supervisor.access().await.unwrap();

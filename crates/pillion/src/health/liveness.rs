@@ -295,6 +295,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::health::probe::ProbeKind;
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -305,7 +306,7 @@ mod tests {
         let port = std::num::NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
         let probe = Probe {
             connector: crate::transport::connector::Connector::Tcp(port),
-            path: "/health".to_owned(),
+            kind: ProbeKind::Health { path: "/health".to_owned() },
             instance: None,
             token: None,
             run: None,

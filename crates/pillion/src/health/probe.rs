@@ -1,4 +1,4 @@
-//! The health probe: one HTTP request to the announced address, and for a private sidecar the proof of its token.
+//! The probe of a server: an HTTP request, for a private sidecar with the proof of its token, or a TCP connection alone.
 
 mod body;
 mod budget;
@@ -6,8 +6,10 @@ mod diagnosis;
 mod not_ready;
 
 use http_body_util::Empty;
+use std::time::Duration;
+
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1::{self, SendRequest},
     header::{self, HeaderName, HeaderValue},
@@ -35,11 +37,22 @@ pub(crate) use not_ready::NotReady;
 /// How many headers an answer may have.
 const MAX_HEADERS: usize = 4096;
 
-/// A health request, and the address to send it to.
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProbeKind {
+    /// The health of the sidecar at this path.
+    Health { path: String },
+    /// Whether this path answers with the status, or with any 2xx.
+    Http { path: String, status: Option<u16> },
+    /// Whether a connection is accepted.
+    Tcp,
+}
+
+/// A probe, and the address to send it to.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
     pub(crate) connector: Connector,
-    pub(crate) path: String,
+    pub(crate) kind: ProbeKind,
     /// The instance that the process received. An answer with another instance comes from another server. An answer without one is
     /// accepted, because a sidecar may speak nothing but the announcement.
     pub(crate) instance: Option<Instance>,
@@ -52,10 +65,7 @@ pub(crate) struct Probe {
 impl Probe {
     /// Waits for the delay before attempt `number`, counted from 0, then makes the attempt.
     pub(crate) async fn attempt(&self, number: u32) -> Result<HealthReport, NotReady> {
-        if number > 0 {
-            let doubled = HEALTH_RETRY_DELAY.saturating_mul(1 << (number - 1).min(10));
-            time::sleep(doubled.min(HEALTH_MAX_RETRY_DELAY)).await;
-        }
+        time::sleep(retry_delay(number)).await;
         let answer = time::timeout(HEALTH_ATTEMPT_TIMEOUT, self.ask()).await.unwrap_or(Err(NotReady::Silent));
         match answer {
             Err(refused @ NotReady::Unreachable(_)) => {
@@ -75,7 +85,10 @@ impl Probe {
         let connected = self.connector.connect_from_port().await;
         let (stream, port) = connected.map_err(|error| NotReady::not_connected(&error))?;
         let _noted = port.map(|port| open.add(port));
-        self.ask_on(stream).await
+        match self.kind {
+            ProbeKind::Health { .. } | ProbeKind::Http { .. } => self.ask_on(stream).await,
+            ProbeKind::Tcp => self.check_port_owner().await.map(|()| HealthReport::default()),
+        }
     }
 
     /// Sends the request on this connection.
@@ -94,9 +107,18 @@ impl Probe {
             .await
             .map_err(not_http)?;
         let answer = async {
-            match &self.token {
-                Some(token) => self.ask_in_private(&mut sender, token).await,
-                None => Ok(body::report(self.get(&mut sender, &self.path, [close()]).await?).await),
+            match (&self.kind, &self.token) {
+                (ProbeKind::Health { path }, Some(token)) => {
+                    self.ask_in_private(&mut sender, path, token).await
+                }
+                (ProbeKind::Health { path }, None) => {
+                    Ok(body::report(self.get(&mut sender, path, [close()]).await?).await)
+                }
+                // Its body is not a health report, whatever it contains. A token is for the health path alone.
+                (ProbeKind::Http { path, .. }, _) => {
+                    self.get(&mut sender, path, [close()]).await.map(|_| HealthReport::default())
+                }
+                (ProbeKind::Tcp, _) => Ok(HealthReport::default()),
             }
         };
         // The connection is driven here and dropped here, so nothing of it outlives the probe.
@@ -140,6 +162,7 @@ impl Probe {
     async fn ask_in_private(
         &self,
         sender: &mut SendRequest<Empty<Bytes>>,
+        path: &str,
         token: &Token,
     ) -> Result<HealthReport, NotReady> {
         let mut bytes = [0; 16];
@@ -158,9 +181,9 @@ impl Probe {
             return Err(NotReady::Unproved);
         }
         body::drain(response).await;
-        match self.ask_with(sender, token).await {
+        match self.ask_with(sender, path, token).await {
             // The server has proved itself and is healthy. Its version is not worth a second connection.
-            Err(error) if self.path == DEFAULT_PATH && !matches!(error, NotReady::Status(_)) => {
+            Err(error) if path == DEFAULT_PATH && !matches!(error, NotReady::Status(_)) => {
                 Ok(HealthReport::default())
             }
             answer => answer,
@@ -170,16 +193,26 @@ impl Probe {
     async fn ask_with(
         &self,
         sender: &mut SendRequest<Empty<Bytes>>,
+        path: &str,
         token: &Token,
     ) -> Result<HealthReport, NotReady> {
         sender.ready().await.map_err(not_http)?;
         let mut bearer = value(&format!("Bearer {}", token.reveal()))?;
         bearer.set_sensitive(true);
-        let response = self.get(sender, &self.path, [close(), (header::AUTHORIZATION, bearer)]).await?;
+        let response = self.get(sender, path, [close(), (header::AUTHORIZATION, bearer)]).await?;
         Ok(body::report(response).await)
     }
 
-    /// Sends one request. Returns the response if its status is 2xx.
+    fn expects(&self, status: StatusCode) -> bool {
+        match self.kind {
+            ProbeKind::Http { status: Some(expected), .. } => status.as_u16() == expected,
+            ProbeKind::Http { status: None, .. } | ProbeKind::Health { .. } | ProbeKind::Tcp => {
+                status.is_success()
+            }
+        }
+    }
+
+    /// Sends one request. Returns the response if its status is the expected one.
     async fn get(
         &self,
         sender: &mut SendRequest<Empty<Bytes>>,
@@ -192,11 +225,17 @@ impl Probe {
             .map_err(|error| NotReady::NotHttp(error.to_string()))?;
         request.headers_mut().extend(with);
         let response = sender.send_request(request).await.map_err(not_http)?;
-        if response.status().is_success() {
+        if self.expects(response.status()) {
             return Ok(response);
         }
         Err(NotReady::Status(body::error_answer(response, self.token.as_ref()).await))
     }
+}
+
+/// The delay before attempt `number`, counted from 0.
+pub(crate) fn retry_delay(number: u32) -> Duration {
+    let Some(doublings) = number.checked_sub(1) else { return Duration::ZERO };
+    HEALTH_RETRY_DELAY.saturating_mul(1 << doublings.min(10)).min(HEALTH_MAX_RETRY_DELAY)
 }
 
 /// The header that announces the last request on the connection.

@@ -6,7 +6,7 @@ use pillion_protocol::{ListenAddr, NearMiss, health::DEFAULT_PATH};
 
 use crate::{
     health::{liveness::HangReason, probe::NotReady},
-    spec::{RestartLimit, ServerSource, Spec},
+    spec::{HttpCheck, ReadyCheck, RestartLimit, ServerSource, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
@@ -39,10 +39,8 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
     match state {
         Lifecycle::Waiting { .. } => Some("waiting for its dependencies".to_owned()),
         Lifecycle::Starting(Step::Launching | Step::Announcing) => None,
-        Lifecycle::Starting(Step::Probing { addr }) => {
-            Some(format!("waiting for GET {} on {} to answer", spec.health_path, place(*addr)))
-        }
-        Lifecycle::Ready { .. } => Some(format!("GET {} answered", spec.health_path)),
+        Lifecycle::Starting(Step::Checking { addr }) => Some(format!("waiting for {}", awaited(spec, *addr))),
+        Lifecycle::Ready { addr } => Some(passed(spec, *addr)),
         Lifecycle::Unhealthy { addr } => Some(unhealthy(spec, *addr, diagnostics)),
         Lifecycle::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
         Lifecycle::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
@@ -57,10 +55,49 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
     }
 }
 
-fn unhealthy(spec: &Spec, addr: ListenAddr, diagnostics: &StartDiagnostics) -> String {
+/// What the ready check waits for.
+fn awaited(spec: &Spec, addr: Option<ListenAddr>) -> String {
+    let on = addr.map(|addr| format!(" on {}", place(addr))).unwrap_or_default();
+    match spec.effective_check() {
+        ReadyCheck::Health => format!("GET {}{on} to answer", spec.health_path),
+        ReadyCheck::Http(check @ HttpCheck { path, .. }) => {
+            format!("GET {path}{on} to answer {}", status(check))
+        }
+        ReadyCheck::Tcp => format!("a connection{on} to be accepted"),
+        ReadyCheck::Line(check) => check.to_string(),
+        ReadyCheck::Exec(check) => format!("{check} to exit with code 0"),
+        ReadyCheck::Started => "the start".to_owned(),
+    }
+}
+
+/// How the ready check passed, or the last check of a ready sidecar.
+fn passed(spec: &Spec, addr: Option<ListenAddr>) -> String {
+    match spec.effective_check() {
+        ReadyCheck::Health => format!("GET {} answered", spec.health_path),
+        ReadyCheck::Http(HttpCheck { path, .. }) => format!("GET {path} answered"),
+        ReadyCheck::Tcp => format!("{} accepts connections", addr.map_or_else(String::new, place)),
+        ReadyCheck::Line(check) => format!("it wrote {check}"),
+        ReadyCheck::Exec(check) => format!("{check} exited with code 0"),
+        ReadyCheck::Started => "it was started".to_owned(),
+    }
+}
+
+/// The status that an HTTP check expects.
+fn status(check: &HttpCheck) -> String {
+    check.status.map_or_else(|| "2xx".to_owned(), |status| status.to_string())
+}
+
+fn unhealthy(spec: &Spec, addr: Option<ListenAddr>, diagnostics: &StartDiagnostics) -> String {
     let what =
         diagnostics.not_ready.as_ref().map_or_else(|| "an answer is overdue".to_owned(), ToString::to_string);
-    format!("the health check GET {} on {} fails: {what}", spec.health_path, place(addr))
+    let on = addr.map(|addr| format!(" on {}", place(addr))).unwrap_or_default();
+    match spec.effective_check() {
+        ReadyCheck::Http(HttpCheck { path, .. }) => format!("the check GET {path}{on} fails: {what}"),
+        ReadyCheck::Tcp => format!("the connection check{on} fails: {what}"),
+        ReadyCheck::Health | ReadyCheck::Line(_) | ReadyCheck::Exec(_) | ReadyCheck::Started => {
+            format!("the health check GET {}{on} fails: {what}", spec.health_path)
+        }
+    }
 }
 
 fn down(ended: &Ended, diagnostics: &StartDiagnostics) -> String {
@@ -116,7 +153,7 @@ pub(crate) fn failure(
             format!("{name} {} while it was in use{}", ended(exit), out_of_memory(diagnostics)),
         ),
         Cause::Hung => (FailureKind::Hung, hung(spec, diagnostics.hang)),
-        Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(name, exit, *step, diagnostics)),
+        Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(spec, exit, *step, diagnostics)),
         Cause::TimedOut(step) => (FailureKind::ReadyTimeout, timed_out(spec, *step, diagnostics)),
     };
     let message = match state {
@@ -161,14 +198,19 @@ fn ended(exit: Option<Exit>) -> String {
     exit.map_or_else(|| "ended".to_owned(), |exit| exit.to_string())
 }
 
-fn exited_early(name: &str, exit: Option<Exit>, step: Step, diagnostics: &StartDiagnostics) -> String {
+fn exited_early(spec: &Spec, exit: Option<Exit>, step: Step, diagnostics: &StartDiagnostics) -> String {
+    let name = &spec.name;
     let lived = diagnostics.lived.map(|lived| format!(" after {}", duration(lived))).unwrap_or_default();
     let before = match step {
         Step::Launching | Step::Announcing => "before it announced a port".to_owned(),
-        Step::Probing { addr } if is_given(addr, diagnostics) => {
-            format!("before it was healthy on {}", place(addr))
+        Step::Checking { addr: Some(addr) } if spec.ready_check.needs_address() => {
+            if is_given(addr, diagnostics) {
+                format!("before it was healthy on {}", place(addr))
+            } else {
+                format!("after it announced {addr} and before it was healthy")
+            }
         }
-        Step::Probing { addr } => format!("after it announced {addr} and before it was healthy"),
+        Step::Checking { .. } => "before it was ready".to_owned(),
     };
     let (memory, left) = (out_of_memory(diagnostics), left(diagnostics));
     format!("{name} {}{lived}, {before}{memory}{left}{}", ended(exit), misannounced(diagnostics))
@@ -189,25 +231,43 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
              flush it{}",
             misannounced(diagnostics)
         ),
-        Step::Probing { addr } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
+        Step::Checking { addr: Some(addr) } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
             "`private` is on for {name}, but GET {DEFAULT_PATH} on {addr}, which it {}, returned no proof of its \
              token. Implement rule 5 of the protocol (docs/protocol.md#5-be-private), as pillion-server does, or turn \
              `private` off (\"private\": false): then every program on this machine can call it",
             known(spec, addr, diagnostics)
         ),
-        Step::Probing { addr } => {
-            let last = diagnostics
-                .not_ready
-                .as_ref()
-                .map_or_else(|| "no answer came".to_owned(), ToString::to_string);
+        Step::Checking { addr } => {
+            let last = diagnostics.not_ready.as_ref();
+            let known = addr.map(|addr| format!("{} {addr}, but ", known(spec, addr, diagnostics)));
+            let (known, on) = (known.unwrap_or_default(), addr.map_or_else(String::new, place));
+            let answer = match spec.effective_check() {
+                ReadyCheck::Health => {
+                    format!("{name} {known}GET {} on {on} did not answer 2xx", spec.health_path)
+                }
+                ReadyCheck::Http(check @ HttpCheck { path, .. }) => {
+                    format!("{name} {known}GET {path} on {on} did not answer {}", status(check))
+                }
+                ReadyCheck::Tcp => format!("{name} {known}{on} accepted no connection"),
+                ReadyCheck::Line(check) => format!("{name} did not write {check}"),
+                ReadyCheck::Exec(check) => match last {
+                    Some(why @ NotReady::NoCommand(_)) => {
+                        return format!("{name} cannot be checked by {check}: {why}");
+                    }
+                    _ => format!("{name} was not ready: {check} did not exit with code 0"),
+                },
+                ReadyCheck::Started => format!("{name} did not start"),
+            };
+            let last = match spec.effective_check() {
+                ReadyCheck::Line(_) => None,
+                _ => Some(last.map_or_else(|| "no answer came".to_owned(), ToString::to_string)),
+            };
+            let last = last.map(|last| format!(": {last}")).unwrap_or_default();
             let cure = diagnostics.not_ready.as_ref().and_then(NotReady::cure);
             let cure = cure.map(|cure| format!("; {cure}")).unwrap_or_default();
-            format!(
-                "{name} {} {addr}, but GET {} on {} did not answer 2xx within {limit}: {last}{cure}",
-                known(spec, addr, diagnostics),
-                spec.health_path,
-                place(addr)
-            )
+            let misannounced =
+                if spec.ready_check.needs_address() { String::new() } else { misannounced(diagnostics) };
+            format!("{answer} within {limit}{last}{cure}{misannounced}")
         }
     }
 }

@@ -89,7 +89,7 @@ impl Snapshot {
             readiness: answer.readiness(),
             pid: inputs.pid,
             port: state.listen_addr().map_or(inputs.kept_port, ListenAddr::port),
-            url: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
+            url: endpoint.as_ref().and_then(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
             reason: reason.or_else(|| messages::reason(state, inputs.spec, inputs.diagnostics)),
             failure: unwanted,
@@ -100,10 +100,11 @@ impl Snapshot {
             return None;
         }
         let status = Status { seq: self.status.seq + 1, at: now, ..status };
-        let access =
-            endpoint.as_ref().zip(inputs.connector.clone()).map(|(Endpoint { url, pid, .. }, connector)| {
-                Access { url: url.clone(), pid: *pid, token: inputs.token.cloned(), connector }
-            });
+        let access = endpoint.as_ref().zip(inputs.connector.clone()).and_then(
+            |(Endpoint { url, pid, .. }, connector)| {
+                Some(Access { url: url.clone()?, pid: *pid, token: inputs.token.cloned(), connector })
+            },
+        );
         Some(Self { status, answer, access })
     }
 }
@@ -139,8 +140,8 @@ fn endpoint(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Endpoint> {
     let (Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr }) = *state else { return None };
     Some(Endpoint {
         sidecar: inputs.spec.name.clone(),
-        url: url(addr),
-        port: addr.port(),
+        url: addr.map(url),
+        port: addr.and_then(ListenAddr::port),
         pid: inputs.pid,
         version: inputs.version.map(str::to_owned),
     })
@@ -176,7 +177,7 @@ pub(crate) fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Event, Restarts};
+    use crate::state::{Awaits, Event, Restarts};
     use crate::{Restart, RestartLimit};
     use std::{num::NonZeroU16, time::Duration};
 
@@ -215,7 +216,7 @@ mod tests {
     fn readiness_follows_the_answer_of_ready() {
         let up = [
             Event::DependenciesReady,
-            Event::Launched(None),
+            Event::Launched(Awaits::Announcement),
             Event::Announced(ADDR),
             Event::Healthy,
             Event::Unhealthy,

@@ -6,10 +6,11 @@ use pillion_protocol::{Instance, Token, environment};
 use zeroize::Zeroizing;
 
 use crate::{
+    health::exec::ExecProbe,
     listener::Listener,
     spawn::spawn_error,
     spawn::{environment::ParentEnvironment, login_shell},
-    spec::{Program, ProgramStdin},
+    spec::{Program, ProgramStdin, ReadyCheck},
     sys::{self, Group, SpawnRequest, Spawned},
     transport::port_reservation::{PortClaim, PortReservation},
 };
@@ -21,14 +22,17 @@ pub(crate) struct Launched {
     pub(crate) spawned: Spawned,
     /// The port that the process received.
     pub(crate) port: Option<PortClaim>,
+    /// The command that checks whether the run is ready, if it is checked so.
+    pub(crate) exec: Option<ExecProbe>,
     /// Why the program does not have the environment of the login shell, if it should.
     pub(crate) without_login_shell: Option<String>,
 }
 
-/// Starts the program with a new instance, and with a new token if it is private. An error is a sentence that explains the failure.
+/// Starts the program with a new instance, and with a new token if it is private and its check proves the token. An error is a sentence that explains the failure.
 /// `grace` is how long its processes may live after this process is killed. `reserved` is its port, unless it announces one.
 pub(crate) fn launch(
     program: &Program,
+    check: &ReadyCheck,
     grace: Duration,
     listener: Option<Listener>,
     reserved: Option<PortReservation>,
@@ -48,18 +52,22 @@ pub(crate) fn launch(
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(no_random)?;
     let instance = Instance::from_bytes(bytes);
-    let token = program.private.then(fresh_token).transpose().map_err(no_random)?;
+    let token = (program.private && check.proves_token()).then(fresh_token).transpose().map_err(no_random)?;
     let marker = format!("{}={instance}", environment::INSTANCE);
     let (parent, without_login_shell) = parent_environment(program);
     let mut command = command(program, parent, instance, token.as_ref(), listener.as_ref());
     if let (Some(name), Some(reserved)) = (&program.port_env, &reserved) {
         command.env(name, reserved.port().to_string());
     }
+    let exec = match check {
+        ReadyCheck::Exec(check) => Some(ExecProbe::new(check.clone(), &command)),
+        _ => None,
+    };
     let request = SpawnRequest { command, grace, marker, stop: program.stop.clone(), listener, stdin };
     // The program binds the port itself: from here on another program could take it.
     let port = reserved.map(PortReservation::release);
     Group::spawn(request)
-        .map(|spawned| Launched { instance, token, spawned, port, without_login_shell })
+        .map(|spawned| Launched { instance, token, spawned, port, exec, without_login_shell })
         .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
 }
 
@@ -114,7 +122,7 @@ mod tests {
     fn an_inherited_stdin_and_a_stop_by_stdin_conflict() {
         let stop = crate::StopRequest::default().stdin_line("quit");
         let program = Program::new("true").stdin(ProgramStdin::Inherit).stop(stop);
-        let error = launch(&program, Duration::ZERO, None, None).err().unwrap();
+        let error = launch(&program, &ReadyCheck::Health, Duration::ZERO, None, None).err().unwrap();
         assert!(error.contains("inherits the stdin"), "{error}");
     }
 

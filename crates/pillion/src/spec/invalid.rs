@@ -1,6 +1,6 @@
 //! Contradictions within one declaration.
 
-use super::{Listen, ServerSource, Spec, Transport};
+use super::{HttpCheck, Listen, Program, ReadyCheck, ServerSource, Spec, Transport};
 
 /// Why a specification cannot work. The messages use the names of the plugin's configuration, which those of the methods resemble.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,40 @@ pub enum InvalidSpec {
          `portEnv`, such as \"PORT\""
     )]
     PortUntold,
+    /// The check cannot prove the token of a private sidecar, which has a port.
+    #[error(
+        "`ready` is {check:?}, which cannot prove that the server on the port of the sidecar holds the token. Set `private` to false: \
+         then every program on this machine can call the sidecar. Or leave `ready` out, and let the sidecar keep rule 5 of the \
+         protocol (docs/protocol.md#5-be-private)"
+    )]
+    #[non_exhaustive]
+    TokenUnproved {
+        /// The name of the check.
+        check: &'static str,
+    },
+    /// The check does not suit a listener of the host.
+    #[error(
+        "`ready` is {check:?}, but with `handover` or \"transport\": \"local\" only \"health\" and \"http\" tell whether the sidecar \
+         serves: the listener accepts connections before the sidecar does"
+    )]
+    #[non_exhaustive]
+    CheckOfHandover {
+        /// The name of the check.
+        check: &'static str,
+    },
+    /// The path of an HTTP check is invalid.
+    #[error(
+        "the `http` check of `ready` has the path {0:?}: give a path that starts with a slash, such as \"/ready\""
+    )]
+    HttpPath(String),
+    /// The status of an HTTP check is invalid.
+    #[error("the `http` check of `ready` expects the status {0}: give one from 200 to 599")]
+    HttpStatus(u16),
+    /// The command of an exec check is empty.
+    #[error(
+        "the `exec` check of `ready` has no program: give the program and its arguments, such as [\"pg_isready\"]"
+    )]
+    EmptyCommand,
 }
 
 impl Spec {
@@ -41,7 +75,41 @@ impl Spec {
     /// # Errors
     /// The first contradiction.
     pub fn validate(&self) -> Result<(), InvalidSpec> {
+        match &self.ready_check {
+            ReadyCheck::Http(HttpCheck { path, .. }) if !path.starts_with('/') => {
+                return Err(InvalidSpec::HttpPath(path.clone()));
+            }
+            ReadyCheck::Http(HttpCheck { status: Some(status), .. }) if !(200..600).contains(status) => {
+                return Err(InvalidSpec::HttpStatus(*status));
+            }
+            ReadyCheck::Exec(command) if command.program.is_empty() => return Err(InvalidSpec::EmptyCommand),
+            ReadyCheck::Health
+            | ReadyCheck::Http(_)
+            | ReadyCheck::Tcp
+            | ReadyCheck::Line(_)
+            | ReadyCheck::Exec(_)
+            | ReadyCheck::Started => {}
+        }
         let ServerSource::Run(program) = &self.source else { return Ok(()) };
+        Self::validate_port(program)?;
+        let check = self.ready_check.name();
+        let handed_over = program.handover || program.transport == Transport::Local;
+        if handed_over && !matches!(self.ready_check, ReadyCheck::Health | ReadyCheck::Http(_)) {
+            return Err(InvalidSpec::CheckOfHandover { check });
+        }
+        if program.private && !self.ready_check.proves_token() && self.has_port(program) {
+            return Err(InvalidSpec::TokenUnproved { check });
+        }
+        Ok(())
+    }
+
+    /// Whether requests to the sidecar will go to a port.
+    fn has_port(&self, program: &Program) -> bool {
+        let in_line = matches!(&self.ready_check, ReadyCheck::Line(line) if line.has_port());
+        program.listen != Listen::Announced || self.ready_check.needs_address() || in_line
+    }
+
+    fn validate_port(program: &Program) -> Result<(), InvalidSpec> {
         if program.listen != Listen::Announced {
             if program.transport == Transport::Local {
                 return Err(InvalidSpec::PortAndLocalSocket);
@@ -85,6 +153,50 @@ mod tests {
         assert_eq!(check(program().listen(fixed).handover(true)), Err(InvalidSpec::PortAndHandover));
         let local = program().listen(fixed).transport(Transport::Local);
         assert_eq!(check(local), Err(InvalidSpec::PortAndLocalSocket));
+    }
+
+    #[test]
+    fn a_private_sidecar_with_a_port_needs_the_health_check() {
+        let line = |expression| ReadyCheck::Line(crate::LineCheck::new(expression).unwrap());
+        let exec = || ReadyCheck::Exec(crate::ExecCheck::new("true"));
+        let http = || ReadyCheck::Http(HttpCheck::new("/ready"));
+        let fixed = Listen::Fixed(NonZeroU16::MAX);
+        for (check, announced, declared) in [
+            (ReadyCheck::Health, true, true),
+            (http(), false, false),
+            (ReadyCheck::Tcp, false, false),
+            (line("ready"), true, false),
+            (line("(?<port>[0-9]+)"), false, false),
+            (exec(), true, false),
+            (ReadyCheck::Started, true, false),
+        ] {
+            for (listen, valid) in [(Listen::Announced, announced), (fixed, declared)] {
+                let validate = |private| {
+                    let program = program().private(private).listen(listen);
+                    Spec::run("api", program).ready_check(check.clone()).validate()
+                };
+                assert_eq!(validate(true).is_ok(), valid, "{check:?} {listen:?}");
+                assert_eq!(validate(false), Ok(()), "{check:?} {listen:?}");
+                if !valid {
+                    assert!(validate(true).unwrap_err().to_string().contains("Set `private` to false"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_check_must_be_possible() {
+        let validate = |program: Program, check| Spec::run("api", program).ready_check(check).validate();
+        for (check, invalid) in [
+            (HttpCheck::new("ready"), InvalidSpec::HttpPath("ready".into())),
+            (HttpCheck::new("/").status(101), InvalidSpec::HttpStatus(101)),
+        ] {
+            assert_eq!(validate(program(), ReadyCheck::Http(check)), Err(invalid));
+        }
+        let empty = ReadyCheck::Exec(crate::ExecCheck::new(""));
+        assert_eq!(validate(program(), empty), Err(InvalidSpec::EmptyCommand));
+        let tcp = InvalidSpec::CheckOfHandover { check: "tcp" };
+        assert_eq!(validate(program().handover(true), ReadyCheck::Tcp), Err(tcp));
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! The start of a sidecar: launch, announcement, first healthy answer.
+//! The start of a sidecar: launch, announcement, ready check.
 
 use std::time::Duration;
 
 use pillion_protocol::ListenAddr;
 
 use super::{
-    Action::{self, Probe},
-    Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts, died, down,
+    Action::{self, Check},
+    Awaits, Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts, died, down,
 };
 use crate::status::StopOutcome;
 
@@ -15,7 +15,10 @@ use crate::status::StopOutcome;
 pub(crate) enum Step {
     Launching,
     Announcing,
-    Probing { addr: ListenAddr },
+    /// The address is `None` if none is known yet and the check needs none.
+    Checking {
+        addr: Option<ListenAddr>,
+    },
 }
 
 impl Step {
@@ -39,25 +42,36 @@ impl Step {
                 down(cause, None, StopOutcome::NotRunning, decision)
             }
             Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
-            Event::Launched(None) => match self {
-                Self::Launching => (Lifecycle::Starting(Self::Announcing), vec![]),
-                Self::Announcing | Self::Probing { .. } => stay,
+            Event::Launched(awaits) => match self {
+                Self::Launching => match awaits {
+                    Awaits::Announcement => (Lifecycle::Starting(Self::Announcing), vec![]),
+                    Awaits::Check(addr) => Self::check(addr),
+                    Awaits::Nothing(addr) => {
+                        restarts.ready(now);
+                        (Lifecycle::Ready { addr }, vec![])
+                    }
+                },
+                Self::Announcing | Self::Checking { .. } => stay,
             },
-            Event::Launched(Some(addr)) | Event::Attached(addr) => match self {
-                Self::Launching => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
-                Self::Announcing | Self::Probing { .. } => stay,
+            Event::Attached(addr) => match self {
+                Self::Launching => Self::check(Some(addr)),
+                Self::Announcing | Self::Checking { .. } => stay,
             },
             // The first announcement counts while anything accepts connections there: no later line changes the address.
             Event::Announced(addr) => match self {
-                Self::Announcing => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
-                Self::Launching | Self::Probing { .. } => stay,
+                Self::Announcing => Self::check(Some(addr)),
+                // The check under way needs no address.
+                Self::Checking { addr: None } => {
+                    (Lifecycle::Starting(Self::Checking { addr: Some(addr) }), vec![])
+                }
+                Self::Launching | Self::Checking { addr: Some(_) } => stay,
             },
             Event::Moved(addr) => match self {
-                Self::Probing { .. } => (Lifecycle::Starting(Self::Probing { addr }), vec![Probe(addr)]),
+                Self::Checking { .. } => Self::check(Some(addr)),
                 Self::Launching | Self::Announcing => stay,
             },
             Event::Healthy => match self {
-                Self::Probing { addr } => {
+                Self::Checking { addr } => {
                     restarts.ready(now);
                     (Lifecycle::Ready { addr }, vec![])
                 }
@@ -69,5 +83,9 @@ impl Step {
             | Event::DependencyFailed(_)
             | Event::Gone => stay,
         }
+    }
+
+    fn check(addr: Option<ListenAddr>) -> (Lifecycle, Vec<Action>) {
+        (Lifecycle::Starting(Self::Checking { addr }), vec![Check(addr)])
     }
 }

@@ -64,14 +64,14 @@ fn restarted(events: impl IntoIterator<Item = Event>) -> Machine {
 }
 
 fn up() -> Vec<Event> {
-    vec![Event::Launched(None), Event::Announced(HERE), Event::Healthy]
+    vec![Event::Launched(Awaits::Announcement), Event::Announced(HERE), Event::Healthy]
 }
 
 #[test]
 fn ready_takes_a_launch_an_announcement_and_health() {
     let machine = run(up());
-    assert_eq!(machine.state, Lifecycle::Ready { addr: HERE });
-    assert_eq!(machine.actions, [Wait, Launch, Probe(HERE)]);
+    assert_eq!(machine.state, Lifecycle::Ready { addr: Some(HERE) });
+    assert_eq!(machine.actions, [Wait, Launch, Check(Some(HERE))]);
 }
 
 #[test]
@@ -86,15 +86,44 @@ fn nothing_is_launched_before_the_dependencies_are_ready() {
 #[test]
 fn a_later_announcement_changes_nothing() {
     let other = ListenAddr::Tcp(NonZeroU16::new(6666).unwrap());
-    assert_eq!(run(up()).after([Event::Announced(other)]).state, Lifecycle::Ready { addr: HERE });
-    let probing = run([Event::Launched(None), Event::Announced(HERE), Event::Announced(other)]);
-    assert_eq!(probing.state, Lifecycle::Starting(Step::Probing { addr: HERE }));
+    assert_eq!(run(up()).after([Event::Announced(other)]).state, Lifecycle::Ready { addr: Some(HERE) });
+    let probing =
+        run([Event::Launched(Awaits::Announcement), Event::Announced(HERE), Event::Announced(other)]);
+    assert_eq!(probing.state, Lifecycle::Starting(Step::Checking { addr: Some(HERE) }));
+}
+
+#[test]
+fn a_check_without_an_address_may_learn_it_before_and_after_it_has_passed() {
+    let checking = || run([Event::Launched(Awaits::Check(None))]);
+    assert_eq!(checking().actions, [Wait, Launch, Check(None)]);
+    let ready = checking().after([Event::Healthy]);
+    assert_eq!(ready.state, Lifecycle::Ready { addr: None });
+    assert_eq!(ready.after([Event::Announced(HERE)]).state, Lifecycle::Ready { addr: Some(HERE) });
+    let told = checking().after([Event::Announced(HERE), Event::Healthy]);
+    assert_eq!((told.state, told.actions.len()), (Lifecycle::Ready { addr: Some(HERE) }, 3));
+}
+
+#[test]
+fn a_known_address_is_checked_at_once() {
+    let machine = run([Event::Launched(Awaits::Check(Some(HERE)))]);
+    assert_eq!(machine.actions, [Wait, Launch, Check(Some(HERE))]);
+}
+
+#[test]
+fn a_sidecar_without_a_check_is_ready_when_it_is_launched_and_its_crash_counts() {
+    for addr in [None, Some(HERE)] {
+        let mut machine = restarted([Event::Launched(Awaits::Nothing(addr))]);
+        assert_eq!(machine.state, Lifecycle::Ready { addr });
+        machine.on(Event::Exited(KILLED));
+        machine.on(Event::Gone);
+        assert_eq!(machine.state.state(), State::BackingOff, "it was ready, so it is restarted");
+    }
 }
 
 #[test]
 fn a_stop_terminates_the_group_and_waits_for_all_of_it() {
     let stopping = run(up()).after([Event::Stop, Event::Exited(OK)]);
-    assert_eq!(stopping.actions[2..], [Probe(HERE), TerminateLeader, TerminateGroup, WatchGroup]);
+    assert_eq!(stopping.actions[2..], [Check(Some(HERE)), TerminateLeader, TerminateGroup, WatchGroup]);
     assert_eq!(stopping.state.state(), State::Stopping);
     let stopped = stopping.after([Event::Gone]);
     assert_eq!((stopped.state.state(), stopped.outcome()), (State::Stopped, StopOutcome::Graceful(OK)));
@@ -126,11 +155,11 @@ fn a_stop_asks_the_leader_first_and_the_rest_when_it_has_ended_or_at_half_the_gr
 #[test]
 fn a_process_that_is_launched_during_a_stop_is_asked_as_far_as_the_stop_has_come() {
     let mut machine = run([Event::Stop]);
-    assert_eq!(machine.on(Event::Launched(None)), [TerminateLeader]);
+    assert_eq!(machine.on(Event::Launched(Awaits::Announcement)), [TerminateLeader]);
     let mut machine = run([Event::Stop, Event::Expired]);
-    assert_eq!(machine.on(Event::Launched(None)), [TerminateLeader, TerminateGroup]);
+    assert_eq!(machine.on(Event::Launched(Awaits::Announcement)), [TerminateLeader, TerminateGroup]);
     let mut machine = run([Event::Kill]);
-    assert_eq!(machine.on(Event::Launched(None)), [Kill]);
+    assert_eq!(machine.on(Event::Launched(Awaits::Announcement)), [Kill]);
 }
 
 #[test]
@@ -151,7 +180,7 @@ fn the_outcome_says_how_the_group_ended() {
     assert_eq!(outcome(&killed), StopOutcome::Killed(KILLED));
     assert_eq!(
         run(up()).after(killed).actions[2..],
-        [Probe(HERE), TerminateLeader, TerminateGroup, Kill, WatchGroup]
+        [Check(Some(HERE)), TerminateLeader, TerminateGroup, Kill, WatchGroup]
     );
     let rest = [Event::Stop, Event::Exited(OK), Event::Expired, Event::Gone];
     assert_eq!(outcome(&rest), StopOutcome::GroupKilled(OK));
@@ -177,7 +206,7 @@ fn a_stop_while_down_changes_nothing() {
 fn an_exit_is_a_failure_unless_a_ready_sidecar_exits_with_0() {
     assert_eq!(run(up()).after([Event::Exited(OK), Event::Gone]).state.state(), State::Stopped);
     assert_eq!(run(up()).after([Event::Exited(KILLED), Event::Gone]).state.state(), State::Failed);
-    let early = run([Event::Launched(None), Event::Exited(OK), Event::Gone]);
+    let early = run([Event::Launched(Awaits::Announcement), Event::Exited(OK), Event::Gone]);
     assert_eq!(early.state.state(), State::Failed, "an exit before ready is a failure, even with code 0");
 }
 
@@ -192,7 +221,10 @@ fn after_a_crash_the_rest_of_the_group_gets_the_grace_period() {
 
 #[test]
 fn a_start_that_takes_too_long_is_terminated_and_then_killed() {
-    for events in [vec![Event::Launched(None)], vec![Event::Launched(None), Event::Announced(HERE)]] {
+    for events in [
+        vec![Event::Launched(Awaits::Announcement)],
+        vec![Event::Launched(Awaits::Announcement), Event::Announced(HERE)],
+    ] {
         let mut machine = restarted(events);
         assert_eq!(machine.on(Event::Expired), [TerminateLeader]);
         assert!(matches!(&machine.state, Lifecycle::Ending(Ending { cause: Cause::TimedOut(_), .. })));
@@ -284,8 +316,11 @@ fn every_event() -> Vec<Event> {
         Event::Kill,
         Event::DependenciesReady,
         Event::DependencyFailed("db".into()),
-        Event::Launched(None),
-        Event::Launched(Some(HERE)),
+        Event::Launched(Awaits::Announcement),
+        Event::Launched(Awaits::Check(None)),
+        Event::Launched(Awaits::Check(Some(HERE))),
+        Event::Launched(Awaits::Nothing(None)),
+        Event::Launched(Awaits::Nothing(Some(HERE))),
         Event::Attached(HERE),
         Event::NotLaunched("no such file".into()),
         Event::Announced(HERE),
@@ -379,7 +414,7 @@ proptest! {
                         }
                     }
                     WatchGroup => prop_assert_eq!(world, World::LeaderDead),
-                    Wait | TerminateLeader | TerminateGroup | Kill | Sweep | Probe(_) => {}
+                    Wait | TerminateLeader | TerminateGroup | Kill | Sweep | Check(_) => {}
                 }
             }
             let state = &machine.state;

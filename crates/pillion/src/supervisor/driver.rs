@@ -186,9 +186,9 @@ impl Driver {
                     Some(launched) => {
                         let (run, event) = *launched;
                         self.run = run;
-                        if let Event::Launched(Some(addr)) = event {
-                            self.previous_port = addr.port();
-                            self.check_port_callable(addr);
+                        if let Some(port) = self.run.diagnostics.given_port {
+                            self.previous_port = Some(port);
+                            self.check_port_callable(ListenAddr::Tcp(port));
                         }
                         event
                     }
@@ -270,7 +270,7 @@ impl Driver {
                     let launch = move || Run::launch(&spec, listener, previous_port, events);
                     self.launch = Some(Box::pin(on_thread(launch)));
                 }
-                Action::Probe(addr) => self.probe(addr, 0),
+                Action::Check(addr) => self.check(addr, 0),
                 Action::TerminateLeader => match (&self.run.process, self.run.http_stop.take()) {
                     (Some(_), Some(http)) => {
                         self.http_stop = Some(Box::pin(async move { http.send().await }));
@@ -310,7 +310,7 @@ impl Driver {
     }
 
     fn on_state_entered(&mut self) {
-        if let Lifecycle::Ready { addr } = self.state {
+        if let Lifecycle::Ready { addr: Some(addr) } = self.state {
             self.prepare_http_stop(addr);
         }
         match &self.state {
@@ -319,7 +319,7 @@ impl Driver {
             Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr } => {
                 self.probe = None;
                 if self.liveness.is_none() {
-                    let probe = self.probe_of(*addr);
+                    let probe = addr.and_then(|addr| self.probe_of(addr));
                     self.liveness = probe
                         .zip(self.spec.liveness)
                         .map(|(probe, liveness)| LivenessMonitor::new(probe, liveness));

@@ -6,14 +6,15 @@ use pillion_protocol::{Announcement, Instance, ListenAddr, Token, announcement::
 use tokio::{sync::broadcast, time::Instant};
 
 use crate::{
+    health::exec::ExecProbe,
     listener::Listener,
     output::{Output, Read, Tail},
     report::events::SidecarEvent,
     report::messages::StartDiagnostics,
     spawn::launch::{Launched, launch},
     spawn::memory_limit::MemoryLimit,
-    spec::{ServerSource, Spec},
-    state::Event,
+    spec::{ReadyCheck, ServerSource, Spec},
+    state::{Awaits, Event},
     status::Exit,
     supervisor::prepared_http_stop::PreparedHttpStop,
     sys::Group,
@@ -35,6 +36,8 @@ pub(crate) struct Run {
     pub(crate) token: Option<Token>,
     /// The port that the process received.
     pub(crate) port: Option<PortClaim>,
+    /// The command that checks whether it is ready, if it is checked so.
+    pub(crate) exec: Option<ExecProbe>,
     /// The version from its health report.
     pub(crate) version: Option<String>,
     /// The last address that it announced besides the present one.
@@ -65,6 +68,7 @@ pub(crate) enum NoticeKind {
     Misannounced,
     NoHealthHandler,
     NoLoginShell,
+    UnprovedPort,
     Unguarded,
 }
 
@@ -79,6 +83,7 @@ impl Run {
             instance: None,
             token: None,
             port: None,
+            exec: None,
             version: None,
             announced_since: None,
             tail: Tail::default(),
@@ -106,8 +111,9 @@ impl Run {
             return (run, Event::NotLaunched(invalid.to_string()));
         }
         let reserved = PortReservation::new(program.listen, previous_port, &spec.name);
-        match reserved.and_then(|reserved| launch(program, spec.grace, listener, reserved)) {
-            Ok(Launched { instance, token, spawned, port, without_login_shell }) => {
+        match reserved.and_then(|reserved| launch(program, &spec.ready_check, spec.grace, listener, reserved))
+        {
+            Ok(Launched { instance, token, spawned, port, exec, without_login_shell }) => {
                 if let Some(why) = without_login_shell {
                     run.notice(
                         NoticeKind::NoLoginShell,
@@ -132,9 +138,17 @@ impl Run {
                     memory_limit: run.pid.and_then(MemoryLimit::of),
                 });
                 run.diagnostics.given_port = port.as_ref().map(PortClaim::port);
-                run.port = port;
+                (run.port, run.exec) = (port, exec);
                 let addr = run.port.as_ref().map(|port| ListenAddr::Tcp(port.port()));
-                (run, Event::Launched(addr))
+                let awaits = match spec.ready_check {
+                    ReadyCheck::Started => Awaits::Nothing(addr),
+                    ReadyCheck::Line(_) | ReadyCheck::Exec(_) => Awaits::Check(addr),
+                    ReadyCheck::Health | ReadyCheck::Http(_) | ReadyCheck::Tcp if addr.is_none() => {
+                        Awaits::Announcement
+                    }
+                    ReadyCheck::Health | ReadyCheck::Http(_) | ReadyCheck::Tcp => Awaits::Check(addr),
+                };
+                (run, Event::Launched(awaits))
             }
             Err(why) => (run, Event::NotLaunched(why)),
         }

@@ -261,6 +261,16 @@ test.each([
   },
 );
 
+test("a request to a worker that is ready without an address rejects at once and says so", async () => {
+  const plugin = fakePlugin();
+  const answer = rejection(sidecar(plugin.name).fetch("/"));
+  plugin.sendStatus("ready", { pid: 1 });
+
+  const error = await answer;
+  expect(error).toBeInstanceOf(SidecarError);
+  expect(error).toMatchObject({ kind: "noPort", message: expect.stringContaining("it has no address") });
+});
+
 test.each([
   ["starting", "starting", {}],
   ["starting", "restarting", { restarts: 2 }],

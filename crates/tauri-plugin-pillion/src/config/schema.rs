@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use pillion::{Liveness, Restart, RestartLimit, Spec};
 
-use super::{Config, LivenessConfig, LivenessProbe, PortConfig};
+use super::{
+    Config, LivenessConfig, LivenessProbe, PortConfig,
+    ready::{ReadyConfig, ReadyFields},
+};
 
 impl JsonSchema for LivenessConfig {
     fn schema_name() -> String {
@@ -40,6 +43,16 @@ impl JsonSchema for PortConfig {
             ..SchemaObject::default()
         };
         one_of([words(["announced", "assigned"]), number.into()])
+    }
+}
+
+impl JsonSchema for ReadyConfig {
+    fn schema_name() -> String {
+        "ReadyConfig".to_owned()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        one_of([words(["health", "tcp", "started"]), generator.subschema_for::<ReadyFields>()])
     }
 }
 

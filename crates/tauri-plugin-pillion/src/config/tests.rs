@@ -41,6 +41,14 @@ fn an_error_names_the_path_of_the_field() {
         (r#""port": "free""#, "port", "\"assigned\", or a port from 1 to 65535"),
         (r#""port": 0"#, "port", "a port from 1"),
         (r#""port": 65536"#, "port", "to 65535"),
+        (r#""ready": "yes""#, "ready", "\"started\", or an object with http"),
+        (r#""ready": {}"#, "ready", "give one of `http`, `line` and `exec`"),
+        (r#""ready": { "http": "/", "exec": ["true"] }"#, "ready", "give one of"),
+        (r#""ready": { "line": "(" }"#, "ready", "\"(\" is not a regular expression: "),
+        (r#""ready": { "line": "up", "status": 200 }"#, "ready", "`status` belongs to `http`"),
+        (r#""ready": { "http": "/", "stream": "stdout" }"#, "ready", "`stream` belongs to `line`"),
+        (r#""ready": { "line": "up", "stream": "stdin" }"#, "ready.stream", "`stdout` or `stderr`"),
+        (r#""ready": { "tcp": true }"#, "ready.tcp", "`http`, `status`"),
         (r#""portEnv": 1"#, "portEnv", "a string"),
         (r#""loginShellEnv": 1"#, "loginShellEnv", "a boolean"),
         (r#""handover": "yes""#, "handover", "a boolean"),
@@ -110,11 +118,53 @@ fn a_declared_port_reaches_the_program() {
 }
 
 #[test]
+fn a_ready_check_reaches_the_specification() {
+    for (ready, check) in [
+        (json!("health"), "Health"),
+        (json!("tcp"), "Tcp"),
+        (json!("started"), "Started"),
+        (json!({ "http": "/up" }), r#"Http(HttpCheck { path: "/up", status: None })"#),
+        (json!({ "http": "/up", "status": 204 }), r#"Http(HttpCheck { path: "/up", status: Some(204) })"#),
+        (
+            json!({ "exec": ["pg_isready", "-q"] }),
+            r#"Exec(ExecCheck { program: "pg_isready", args: ["-q"] })"#,
+        ),
+    ] {
+        assert_eq!(format!("{:?}", sidecar(&json!({ "ready": ready })).ready.0), check);
+    }
+    let line = sidecar(&json!({ "ready": { "line": "up (?<port>[0-9]+)", "stream": "stderr" } }));
+    let ReadyCheck::Line(line) = line.ready.0 else { panic!("{line:?}") };
+    assert_eq!(line.to_string(), "a line on stderr that matches \"up (?<port>[0-9]+)\"");
+}
+
+#[test]
+fn a_worker_without_a_port_may_stay_private() {
+    for ready in [json!("started"), json!({ "line": "up" }), json!({ "exec": ["true"] })] {
+        let sidecar = sidecar(&json!({ "ready": ready }));
+        let spec = Spec::run("worker", sidecar.configure(pillion::Program::new("worker")));
+        sidecar.refine(spec, "worker").unwrap();
+    }
+}
+
+#[test]
+fn a_health_path_beside_another_check_is_an_error() {
+    let sidecar = sidecar(&json!({ "ready": "started", "health": "/up" }));
+    let error = sidecar.refine(Spec::run("api", "api"), "api").unwrap_err().to_string();
+    assert!(error.contains("sidecars.api.health is \"/up\", but `ready` has another check"), "{error}");
+}
+
+#[test]
 fn an_error_names_a_declaration_that_contradicts_itself() {
     for (declared, hint) in [
         (json!({ "port": "assigned" }), "`portEnv`"),
         (json!({ "port": 8080, "handover": true }), "`handover`"),
         (json!({ "portEnv": "PORT" }), "set `port`"),
+        (json!({ "ready": "tcp" }), "Set `private` to false"),
+        (json!({ "ready": "started", "port": 8080 }), "Set `private` to false"),
+        (json!({ "ready": { "line": "(?<port>[0-9]+)" } }), "Set `private` to false"),
+        (json!({ "ready": { "http": "x" }, "private": false }), "a path that starts with a slash"),
+        (json!({ "ready": { "exec": [] } }), "has no program"),
+        (json!({ "ready": "tcp", "private": false, "handover": true }), "`handover`"),
     ] {
         let sidecar = sidecar(&declared);
         let spec = Spec::run("api", sidecar.configure(pillion::Program::new("api")));

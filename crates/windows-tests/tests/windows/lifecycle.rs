@@ -14,7 +14,7 @@ fn a_sidecar_on_pillion_server_becomes_ready_and_stops_on_request() {
         let leader = reports.wait_for("leader").await;
         // Its health response contains the version and the instance. The supervisor rejects another instance.
         assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
-        assert_eq!(endpoint.url, format!("http://127.0.0.1:{}", endpoint.port.unwrap()));
+        assert_eq!(endpoint.url, Some(format!("http://127.0.0.1:{}", endpoint.port.unwrap())));
         let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("the sidecar was killed") };
         assert!(exit.is_success());
         leader.wait_death().await;

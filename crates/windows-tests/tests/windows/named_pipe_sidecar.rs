@@ -68,7 +68,7 @@ fn it_answers_only_the_app() {
         let (supervisor, _) = Supervisor::start(piped(SERVES, &reports));
         let endpoint = supervisor.ready().await.unwrap();
         let leader = reports.wait_for("leader").await;
-        assert_eq!((endpoint.url.as_str(), endpoint.port), ("pillion://localhost", None));
+        assert_eq!((endpoint.url.as_deref(), endpoint.port), (Some("pillion://localhost"), None));
         // The supervisor reads the health only after the proof.
         assert_eq!(endpoint.version.as_deref(), Some("1.2.3"));
 

@@ -34,6 +34,12 @@ pub(crate) enum NotReady {
     OtherProgram(Option<String>),
     #[error("it gave no proof that it holds the token")]
     Unproved,
+    /// What became of the command of an exec check.
+    #[error("{0}")]
+    Command(String),
+    /// The command of an exec check cannot be started.
+    #[error("it cannot be started: {0}")]
+    NoCommand(String),
 }
 
 /// An answer whose status is not 2xx.
@@ -60,6 +66,11 @@ impl fmt::Display for ErrorAnswer {
 }
 
 impl NotReady {
+    /// Whether another attempt cannot succeed.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Unproved | Self::NoCommand(_))
+    }
+
     /// What to do if the server has no handler for the health path. Completes a sentence that names the path.
     pub(crate) fn cure(&self) -> Option<&'static str> {
         let Self::Status(answer) = self else { return None };

@@ -14,7 +14,13 @@ use hyper::StatusCode;
 /// A probe of a server on `port` that should hold this token.
 fn probe(port: u16, token: &Token) -> Probe {
     let connector = Connector::Tcp(NonZeroU16::new(port).unwrap());
-    Probe { connector, path: "/health".to_owned(), instance: None, token: Some(token.clone()), run: None }
+    Probe {
+        connector,
+        kind: ProbeKind::Health { path: "/health".to_owned() },
+        instance: None,
+        token: Some(token.clone()),
+        run: None,
+    }
 }
 
 fn token(byte: u8) -> Token {

@@ -1,13 +1,16 @@
-//! Where the sidecar listens, and whether it answers there: announcements, probes and liveness, translated into events.
+//! Where the sidecar listens, whether it is ready, and whether it answers: announcements, checks and liveness, translated into
+//! events.
+
+use std::sync::Arc;
 
 use pillion_protocol::{ListenAddr, health::HealthReport, is_blocked_by_browsers};
 
 use super::Driver;
 use crate::{
     health::liveness::LivenessResult,
-    health::probe::{NotReady, Probe},
-    output::Read,
-    spec::{ServerSource, Transport},
+    health::probe::{NotReady, Probe, ProbeKind},
+    output::{OutputBatch, Read},
+    spec::{HttpCheck, LineMatch, ReadyCheck, ServerSource, Transport},
     state::{Event, Lifecycle, Step},
     supervisor::run::NoticeKind,
     transport::connector::Connector,
@@ -15,14 +18,17 @@ use crate::{
 
 impl Driver {
     pub(super) fn absorb(&mut self, read: Read) {
+        let lines = Arc::clone(&read.lines);
         for addr in self.run.absorb(read) {
             match (&self.state, self.state.listen_addr()) {
                 (_, Some(first)) if addr != first => {
                     let given = self.run.diagnostics.given_port.is_some_and(|port| Some(port) == first.port());
+                    let probed = self.spec.effective_check().needs_address();
+                    let holds = if probed { "holds while it accepts connections" } else { "holds" };
                     let instead = if given { "instead of the declared one" } else { "as well" };
                     self.run.notice(
                         NoticeKind::AnnouncedTwice,
-                        format!("it announced {addr} {instead}; {first} holds while it accepts connections"),
+                        format!("it announced {addr} {instead}; {first} {holds}"),
                     );
                     if self.connector(addr).is_some() && !self.refuses_port(addr) {
                         self.run.announced_since = Some(addr);
@@ -31,10 +37,18 @@ impl Driver {
                         }
                     }
                 }
-                (Lifecycle::Starting(_), None) if self.connector(addr).is_none() => self.run.misannounced(
+                (Lifecycle::Starting(_) | Lifecycle::Ready { .. }, None) if self.is_unproved() => self.run.notice(
+                    NoticeKind::UnprovedPort,
+                    format!(
+                        "it announced {addr}, which is ignored: `private` is on, and its ready check {:?} cannot prove the token; let \
+                         it be checked by its health, or set `private` to false",
+                        self.spec.ready_check.name()
+                    ),
+                ),
+                (Lifecycle::Starting(_) | Lifecycle::Ready { .. }, None) if self.connector(addr).is_none() => self.run.misannounced(
                     "it announced a socket (BACKEND_SOCKET), but this run was given none; let it announce a port".to_owned(),
                 ),
-                (Lifecycle::Starting(_), None) => {
+                (Lifecycle::Starting(_) | Lifecycle::Ready { .. }, None) => {
                     self.check_listener_taken(addr);
                     if self.refuses_port(addr) {
                         // The sidecar will not move to its socket, so waiting for the time limit is useless.
@@ -48,6 +62,45 @@ impl Driver {
                 _ => {}
             }
         }
+        self.look_for_line(&lines);
+    }
+
+    /// Looks for the line that says that the sidecar is ready.
+    fn look_for_line(&mut self, lines: &OutputBatch) {
+        let (Lifecycle::Starting(Step::Checking { addr }), ReadyCheck::Line(check)) =
+            (&self.state, self.spec.effective_check())
+        else {
+            return;
+        };
+        let addr = *addr;
+        let Some(LineMatch { port }) = lines.lines().find_map(|line| check.find(lines.stream, &line.text()))
+        else {
+            return;
+        };
+        match (port.map(|port| (port.parse().map(ListenAddr::Tcp), port)), addr) {
+            (Some((Err(_), port)), _) => {
+                self.run.misannounced(format!(
+                    "its ready line has the port {port:?}, which is not one from 1 to 65535"
+                ));
+                return;
+            }
+            (Some((Ok(found), _)), None) => {
+                self.check_port_callable(found);
+                self.dispatch(Event::Announced(found));
+            }
+            (Some((Ok(found), _)), Some(known)) if found != known => self.run.notice(
+                NoticeKind::AnnouncedTwice,
+                format!("its ready line has {found}; {known} holds, which was known before"),
+            ),
+            (Some((Ok(_), _)) | None, _) => {}
+        }
+        self.dispatch(Event::Healthy);
+    }
+
+    /// Whether the sidecar should be private, and its check cannot prove the token: it got none, and must not be called.
+    fn is_unproved(&self) -> bool {
+        let ServerSource::Run(program) = &self.spec.source else { return false };
+        program.private && !self.spec.ready_check.proves_token()
     }
 
     /// Whether this address is a port, and the declaration demands the local socket.
@@ -93,31 +146,45 @@ impl Driver {
             }
             Err(NotReady::Unreachable(_)) if self.run.announced_since.is_some() => self.follow(),
             Err(error) => {
-                let hopeless = error == NotReady::Unproved;
-                if let Some(cure) = error.cure() {
+                let hopeless = error.is_final();
+                if let (ReadyCheck::Health, Some(cure)) = (self.spec.effective_check(), error.cure()) {
                     let path = &self.spec.health_path;
                     let notice = format!("GET {path}: {error}; {cure}");
                     self.run.notice(NoticeKind::NoHealthHandler, notice);
                 }
                 self.run.diagnostics.not_ready = Some(error);
-                if let Lifecycle::Starting(Step::Probing { addr }) = self.state {
-                    // The server there does not hold the token and cannot get it, so waiting for the time limit is useless.
-                    if hopeless { self.dispatch(Event::Expired) } else { self.probe(addr, number + 1) }
+                if let Lifecycle::Starting(Step::Checking { addr }) = self.state {
+                    // The server there does not hold the token and cannot get it, or no command can be run, so waiting for the time
+                    // limit is useless.
+                    if hopeless { self.dispatch(Event::Expired) } else { self.check(addr, number + 1) }
                 }
             }
         }
     }
 
-    pub(super) fn probe(&mut self, addr: ListenAddr, number: u32) {
-        let Some(probe) = self.probe_of(addr) else { return };
-        self.probe = Some((number, Box::pin(async move { probe.attempt(number).await })));
+    /// Makes attempt `number` of the ready check. For a line, `absorb` looks at the output.
+    pub(super) fn check(&mut self, addr: Option<ListenAddr>, number: u32) {
+        if let Some(exec) = self.run.exec.clone() {
+            self.probe = Some((number, Box::pin(exec.attempt(number))));
+        } else if let Some(probe) = addr.and_then(|addr| self.probe_of(addr)) {
+            self.probe = Some((number, Box::pin(async move { probe.attempt(number).await })));
+        }
     }
 
-    /// The health probe of this address. `None` if no connector is known; `absorb` has already rejected such announcements.
+    /// The probe of this address. `None` if the sidecar is not checked by probes, or if no connector is known; `absorb` has already
+    /// rejected such announcements.
     pub(super) fn probe_of(&self, addr: ListenAddr) -> Option<Probe> {
+        let kind = match self.spec.effective_check() {
+            ReadyCheck::Health => ProbeKind::Health { path: self.spec.health_path.clone() },
+            ReadyCheck::Http(HttpCheck { path, status }) => {
+                ProbeKind::Http { path: path.clone(), status: *status }
+            }
+            ReadyCheck::Tcp => ProbeKind::Tcp,
+            ReadyCheck::Line(_) | ReadyCheck::Exec(_) | ReadyCheck::Started => return None,
+        };
         Some(Probe {
             connector: self.connector(addr)?,
-            path: self.spec.health_path.clone(),
+            kind,
             instance: self.run.instance,
             token: self.run.token.clone(),
             run: self.run.process.as_ref().map(|process| process.group.processes()),
