@@ -10,6 +10,7 @@ mod fuzz;
 mod launchers;
 mod npm;
 mod npm_lock;
+mod pack;
 mod public_api;
 mod python;
 mod sbom;
@@ -52,6 +53,12 @@ enum Task {
     Test,
     /// Write all generated files: TypeScript types, OpenAPI documents, permissions, state diagram, configuration schema, public API lists.
     Codegen,
+    /// Build the packages for the npm registry, into `target/xtask/packages`.
+    Pack {
+        /// Also install each one into an empty project without the network, and use it.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the Windows code, and run its tests under Wine (Debian only).
     Wine,
     /// Run the app with hot reload of the page; a change of the backend's source rebuilds and swaps the backend only.
@@ -131,6 +138,12 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::App { release, screenshot } => app::run(&workspace, release, screenshot.as_deref())?,
         Task::Test => return test::run(&workspace),
         Task::Codegen => codegen::run(&workspace)?,
+        Task::Pack { check } => {
+            let files = if check { pack::check(&workspace)? } else { pack::run(&workspace)? };
+            for file in files {
+                println!("{}", file.display());
+            }
+        }
         Task::Wine => return wine::run(&workspace),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,

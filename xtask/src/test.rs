@@ -8,7 +8,7 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     codegen::Permissions,
-    display, doc_references, launchers, npm, npm_lock, public_api, python, sbom,
+    display, doc_references, launchers, npm, npm_lock, pack, public_api, python, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
@@ -54,6 +54,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
     let bundle = ["run", "bundle", "--workspace", "crates/tauri-plugin-pillion"];
     steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
+    steps.check("npm packages", || pack::check(workspace).map(drop))?;
     let python = python(workspace, &sh, steps)?;
     supply_chain(workspace, &sh, steps)?;
 
