@@ -6,17 +6,21 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// An answer, or none: the server closed the connection.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
-    /// 0 without an answer.
-    pub(crate) status: u16,
+pub struct Answer {
+    /// The status code; 0 without an answer.
+    pub status: u16,
     head: String,
     headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    /// The body, without the framing of chunks.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// Reads the answer to a request. `has_body` is false for HEAD.
-    pub(crate) fn read(stream: &mut impl Read, has_body: bool) -> Result<Self> {
+    /// Reads the answer to a request. `has_body` is false for HEAD. Blocks until the answer is complete, or the stream ends.
+    ///
+    /// # Errors
+    /// Returns an error if the bytes are not an answer, or if the stream fails, for example by its time-out.
+    pub fn read(stream: &mut impl Read, has_body: bool) -> Result<Self> {
         loop {
             let mut answer = Self::read_head(stream)?;
             // An interim response precedes the answer (RFC 9110, section 15.2).
@@ -82,12 +86,13 @@ impl Answer {
     }
 
     /// The values of a header, whose name is in lower case.
-    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.iter().filter(move |header| header.0 == name).map(|header| header.1.as_str())
     }
 
     /// The elements of a comma-separated header, in lower case.
-    pub(crate) fn elements(&self, name: &str) -> Vec<String> {
+    #[must_use]
+    pub fn elements(&self, name: &str) -> Vec<String> {
         let elements = self.values(name).flat_map(|value| value.split(','));
         elements
             .map(|element| element.trim().to_ascii_lowercase())
@@ -96,7 +101,8 @@ impl Answer {
     }
 
     /// The answer as text, for the message of a failed vector.
-    pub(crate) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         if self.status == 0 {
             return "the server closed the connection without an answer".to_owned();
         }

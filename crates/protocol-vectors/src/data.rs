@@ -1,6 +1,6 @@
 //! The vectors as types. A field that this crate does not know is an error, so that no test overlooks a condition.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,14 +11,22 @@ use sha2::Sha256;
 /// Variables of the environment, by name.
 pub type Variables = BTreeMap<String, String>;
 
-/// Reads a file of docs/protocol, such as `admission.json`.
+/// The files of docs/protocol. The crate contains copies, because a published crate can contain only files of its own folder.
+const FILES: [(&str, &str); 5] = [
+    ("admission.json", include_str!("../data/admission.json")),
+    ("announcement.json", include_str!("../data/announcement.json")),
+    ("environment.json", include_str!("../data/environment.json")),
+    ("proof.json", include_str!("../data/proof.json")),
+    ("websocket.json", include_str!("../data/websocket.json")),
+];
+
+/// Reads a file of vectors, such as `admission.json`.
 ///
 /// # Errors
-/// Returns an error if the file is missing, or if it has fields that this crate does not know.
+/// Returns an error if the file does not exist, or if it has fields that this crate does not know.
 pub fn load<T: DeserializeOwned>(name: &str) -> Result<T> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol").join(name);
-    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{name} is not a file of vectors"))
+    let file = FILES.iter().find(|file| file.0 == name).with_context(|| format!("no vectors in {name}"))?;
+    serde_json::from_str(file.1).with_context(|| format!("{name} is not a file of vectors"))
 }
 
 /// announcement.json.
@@ -310,4 +318,30 @@ pub fn hmac_proof(token: &str, address: &str, challenge: &str) -> String {
 /// Distinguishes `null` from an absent field.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
     T::deserialize(value).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn generated_vectors_are_up_to_date() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let source = folder.join("../../docs/protocol");
+        let names =
+            fs::read_dir(&source).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.ends_with(".json")).collect();
+        names.sort();
+        assert_eq!(names, FILES.map(|file| file.0), "FILES lists the files of docs/protocol");
+        for (name, embedded) in FILES {
+            let wanted = fs::read_to_string(source.join(name)).unwrap();
+            if env::var_os("PILLION_CODEGEN").is_some() {
+                fs::write(folder.join("data").join(name), &wanted).unwrap();
+            } else {
+                assert!(embedded == wanted, "data/{name} is out of date: run `cargo xtask codegen`");
+            }
+        }
+    }
 }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    EnvironmentVector, Environments, Level, Listens, Platform, Subject,
-    subject::{Address, Running, Start, Third},
+    Address, EnvironmentVector, Environments, Level, Listens, Platform, Server as _, Subject, Third,
+    subject::{Running, Start},
 };
 
 /// Runs the vectors of environment.json. Returns a text for each one that failed. Without `shoulds`, skips those whose rule is a
@@ -73,19 +73,16 @@ fn check(subject: &Subject, token: &str, vector: &EnvironmentVector) -> Result<(
     }
     #[cfg(target_os = "linux")]
     {
-        let wanted = if let Address::Tcp(port) = running.address {
-            vec![format!("0100007F:{port:04X}")]
-        } else {
-            vec![]
-        };
-        let mut open = listening(running.pid())?;
+        let local = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let wanted = if let Address::Tcp(port) = running.address { vec![local(port)] } else { vec![] };
+        let mut open = crate::listening([running.pid()])?;
         // A listener for another process stays open, and is left alone.
         if outcome.listens != Some(Listens::Descriptor)
             && let Some(Address::Tcp(port)) = inherited
         {
-            open.retain(|address| *address != format!("0100007F:{port:04X}"));
+            open.retain(|address| *address != local(port));
         }
-        ensure!(open == wanted, "it listens on {open:?}, in the notation of /proc/net/tcp");
+        ensure!(open == wanted, "it listens on {open:?}");
     }
     let bearer = format!("Authorization: Bearer {token}\r\n");
     let get = |path: &str, header: &str| {
@@ -124,34 +121,4 @@ fn origins(running: &Running, vector: &EnvironmentVector) -> Result<()> {
         ensure!(answer.status == 403, "the origin {origin:?} is not refused:\n{}", answer.text());
     }
     Ok(())
-}
-
-/// The TCP addresses on which a process listens, as /proc/net/tcp writes them
-/// (<https://man7.org/linux/man-pages/man5/proc_pid_net.5.html>).
-#[cfg(target_os = "linux")]
-fn listening(pid: u32) -> Result<Vec<String>> {
-    use std::fs;
-
-    /// `TCP_LISTEN` of <netinet/tcp.h>.
-    const LISTEN: &str = "0A";
-    let mut held = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // A descriptor may be closed meanwhile.
-        held.extend(fs::read_link(entry?.path()).ok().map(|target| target.to_string_lossy().into_owned()));
-    }
-    let mut addresses = Vec::new();
-    for table in ["tcp", "tcp6"] {
-        let table = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-        for line in table.lines().skip(1) {
-            let fields: Vec<_> = line.split_ascii_whitespace().collect();
-            let (Some(address), Some(state), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9))
-            else {
-                continue;
-            };
-            if *state == LISTEN && held.contains(&format!("socket:[{inode}]")) {
-                addresses.push((*address).to_owned());
-            }
-        }
-    }
-    Ok(addresses)
 }

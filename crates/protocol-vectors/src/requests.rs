@@ -1,20 +1,24 @@
 //! Sends the requests of the vectors, and compares the answers.
 
+use std::fmt;
+
+#[cfg(unix)]
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+#[cfg(unix)]
 use crate::{
-    AddressKind, Level, RequestVector, Requests, Subject, Variables,
-    answer::Answer,
-    data::hmac_proof,
-    subject::{Address, Running, Start, Third},
+    Address, AddressKind, Level, Subject, Third, Variables,
+    subject::{Running, Start},
 };
+use crate::{Answer, Handlers, RequestVector, Requests, Server, data::hmac_proof};
 
 /// Runs the vectors of a file on one transport. Returns a text for each one that failed. Without `shoulds`, skips those whose rule
 /// is a *should*.
 ///
 /// # Errors
 /// Returns an error if the program does not start.
+#[cfg(unix)]
 pub fn requests(
     subject: &Subject,
     file: &Requests,
@@ -35,8 +39,8 @@ pub fn requests(
         let running =
             start(subject, variables, transport).with_context(|| format!("environment {name:?}"))?;
         for vector in vectors {
-            if let Err(error) = check(&running, file, vector) {
-                failures.push(format!("{}: {error:#}", vector.name));
+            if let Err(mismatch) = check_request(&running, file, vector, Handlers::OfVectors) {
+                failures.push(format!("{}: {mismatch}", vector.name));
             }
         }
     }
@@ -46,6 +50,7 @@ pub fn requests(
     Ok(failures)
 }
 
+#[cfg(unix)]
 fn start(subject: &Subject, variables: &Variables, transport: AddressKind) -> Result<Running> {
     let (mut variables, mut third) = (variables.clone(), None);
     if transport == AddressKind::Socket {
@@ -71,74 +76,103 @@ fn start(subject: &Subject, variables: &Variables, transport: AddressKind) -> Re
     }
 }
 
-fn check(running: &Running, file: &Requests, vector: &RequestVector) -> Result<()> {
+/// The part of an answer that a vector speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aspect {
+    /// The status code, or that the request reaches a handler.
+    Status,
+    /// The header of this name, in lower case.
+    Header(String),
+    /// The body.
+    Body,
+}
+
+/// An answer that differs from the vector.
+#[derive(Debug)]
+pub struct Mismatch {
+    /// The part of the answer that differs first.
+    pub aspect: Aspect,
+    /// The difference, in one sentence.
+    pub why: String,
+    /// The head of the request.
+    pub sent: String,
+    /// The answer, or none.
+    pub received: Option<Answer>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let received = self.received.as_ref().map(Answer::text).unwrap_or_default();
+        write!(f, "{}\n{}\n{received}", self.why, self.sent)
+    }
+}
+
+/// Sends the request of a vector, and compares the answer. Blocks.
+///
+/// # Errors
+/// Returns the first difference. A server that gives no answer differs in the status.
+pub fn check_request(
+    server: &impl Server,
+    file: &Requests,
+    vector: &RequestVector,
+    handlers: Handlers,
+) -> Result<(), Mismatch> {
     let fill = |text: &str| {
-        let (host, port) = (running.address.host(), running.address.port().to_string());
+        let (host, port) = (server.address().host(), server.address().port().to_string());
         let text = text.replace("{host}", &host).replace("{port}", &port);
         text.replace("{token}", &file.token).replace("{instance}", &file.instance)
     };
     let head: String = vector.request.iter().map(|line| fill(line) + "\r\n").collect();
     let has_body = !head.starts_with("HEAD ");
-    let answer = running.exchange(format!("{head}\r\n{}", fill(&vector.body)).as_bytes(), has_body)?;
-    let prove = |challenge: &str| hmac_proof(&file.token, &running.address.host(), challenge);
-    match compare(&answer, vector, has_body, fill, prove) {
-        Ok(()) => Ok(()),
-        Err(why) => bail!("{why:#}\n{head}\n{}", answer.text()),
-    }
+    let answer = match server.exchange(format!("{head}\r\n{}", fill(&vector.body)).as_bytes(), has_body) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let why = format!("no answer: {error:#}");
+            return Err(Mismatch { aspect: Aspect::Status, why, sent: head, received: None });
+        }
+    };
+    let prove = |challenge: &str| hmac_proof(&file.token, &server.address().host(), challenge);
+    compare(&answer, vector, handlers, has_body, fill, prove).map_err(|(aspect, why)| Mismatch {
+        aspect,
+        why,
+        sent: head,
+        received: Some(answer),
+    })
 }
 
 fn compare(
     answer: &Answer,
     vector: &RequestVector,
+    handlers: Handlers,
     has_body: bool,
     fill: impl Fn(&str) -> String,
     prove: impl Fn(&str) -> String,
-) -> Result<()> {
+) -> Result<(), (Aspect, String)> {
     let exactly = |name: &str, wanted: Option<&str>| {
         let values: Vec<_> = answer.values(name).collect();
-        ensure!(values == wanted.map_or(vec![], |value| vec![value]), "{name} is {values:?}, not {wanted:?}");
-        Ok(())
+        if values == wanted.map_or(vec![], |value| vec![value]) {
+            return Ok(());
+        }
+        Err((Aspect::Header(name.to_owned()), format!("{name} is {values:?}, not {wanted:?}")))
     };
-    ensure!(
-        vector.status.contains(&answer.status),
-        "the status is {}, not one of {:?}",
-        answer.status,
-        vector.status
-    );
-    // The handler of a WebSocket answers with its own headers.
-    if let Some(wanted) = vector.handler
-        && answer.status != 101
-    {
-        let reached = answer.values("x-handler").next().is_some();
-        ensure!(reached == wanted, "the request reached a handler: {reached}");
-    }
+    status(answer, vector, handlers).map_err(|why| (Aspect::Status, why))?;
     for (name, value) in &vector.headers {
         exactly(name, Some(&fill(value)))?;
     }
     for (name, wanted) in &vector.listed {
         let elements = answer.elements(name);
         for element in wanted {
-            ensure!(
-                elements.contains(&element.to_ascii_lowercase()),
-                "{name} lists {elements:?}, not {element:?}"
-            );
+            if !elements.contains(&element.to_ascii_lowercase()) {
+                let why = format!("{name} lists {elements:?}, not {element:?}");
+                return Err((Aspect::Header(name.clone()), why));
+            }
         }
     }
     for name in &vector.absent {
         exactly(name, None)?;
     }
     if has_body {
-        let body = || serde_json::from_slice::<Value>(&answer.body).context("the body is not JSON");
-        if let Some(wanted) = &vector.json {
-            ensure!(body()? == *wanted, "the body is not {wanted}");
-        }
-        if let Some(wanted) = &vector.json_has {
-            let body = body()?;
-            for (name, value) in wanted.as_object().context("json_has is not an object")? {
-                let value = value.as_str().map_or_else(|| value.clone(), |text| fill(text).into());
-                ensure!(body[name] == value, "{name} of the body is {}, not {value}", body[name]);
-            }
-        }
+        body(answer, vector, fill).map_err(|why| (Aspect::Body, why))?;
     }
     if let Some(challenge) = &vector.proof {
         exactly("pillion-proof", challenge.as_deref().map(prove).as_deref())?;
@@ -147,9 +181,63 @@ fn compare(
         if let Some(chosen) = &vector.chosen {
             exactly("sec-websocket-protocol", chosen.as_deref())?;
         }
-        if let Some(sees) = &vector.sees {
+        if let Some(sees) = &vector.sees
+            && handlers == Handlers::OfVectors
+        {
             let seen = answer.elements("x-subprotocols");
-            ensure!(seen == *sees, "the handler sees the subprotocols {seen:?}, not {sees:?}");
+            if seen != *sees {
+                let why = format!("the handler sees the subprotocols {seen:?}, not {sees:?}");
+                return Err((Aspect::Header("x-subprotocols".to_owned()), why));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn status(answer: &Answer, vector: &RequestVector, handlers: Handlers) -> Result<(), String> {
+    let status = answer.status;
+    if handlers == Handlers::Any && vector.handler != Some(false) {
+        return match status {
+            0 => Err("the server closed the connection without an answer".to_owned()),
+            // The vector allows a refusal as well.
+            401 | 403 if !vector.status.contains(&status) => {
+                Err(format!("the status is {status}: the request did not reach a handler"))
+            }
+            _ => Ok(()),
+        };
+    }
+    if !vector.status.contains(&status) {
+        return Err(format!("the status is {status}, not one of {:?}", vector.status));
+    }
+    // The handler of a WebSocket answers with its own headers.
+    if let Some(wanted) = vector.handler
+        && status != 101
+    {
+        let reached = answer.values("x-handler").next().is_some();
+        if reached != wanted {
+            return Err(format!("the request reached a handler: {reached}"));
+        }
+    }
+    Ok(())
+}
+
+fn body(answer: &Answer, vector: &RequestVector, fill: impl Fn(&str) -> String) -> Result<(), String> {
+    let json = || {
+        serde_json::from_slice::<Value>(&answer.body)
+            .map_err(|error| format!("the body is not JSON: {error}"))
+    };
+    if let Some(wanted) = &vector.json
+        && json()? != *wanted
+    {
+        return Err(format!("the body is not {wanted}"));
+    }
+    if let Some(wanted) = vector.json_has.as_ref().and_then(Value::as_object) {
+        let body = json()?;
+        for (name, value) in wanted {
+            let value = value.as_str().map_or_else(|| value.clone(), |text| fill(text).into());
+            if body[name] != value {
+                return Err(format!("{name} of the body is {}, not {value}", body[name]));
+            }
         }
     }
     Ok(())

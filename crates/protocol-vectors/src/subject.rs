@@ -2,13 +2,9 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream, UdpSocket},
-    os::{
-        fd::OwnedFd,
-        unix::net::{UnixListener, UnixStream},
-    },
+    net::TcpStream,
+    os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc,
@@ -16,9 +12,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
-use crate::{Variables, answer::Answer};
+use crate::{
+    Address, Answer, Server, Variables,
+    descriptors::{Keep, Third},
+};
 
 /// How long a program may take for an answer or its announcement. It only bounds a failing test.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -146,31 +145,6 @@ pub(crate) enum Start {
     Ended { code: Option<i32>, stdout: String, stderr: String },
 }
 
-/// Where a program is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Address {
-    Tcp(u16),
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// The value of `Host`.
-    pub(crate) fn host(&self) -> String {
-        match self {
-            Self::Tcp(port) => format!("127.0.0.1:{port}"),
-            Self::Unix(_) => "localhost".to_owned(),
-        }
-    }
-
-    /// The value of `{port}`.
-    pub(crate) fn port(&self) -> u16 {
-        match self {
-            Self::Tcp(port) => *port,
-            Self::Unix(_) => 1,
-        }
-    }
-}
-
 /// A program that has announced itself. Dropping it kills the program.
 pub(crate) struct Running {
     child: Child,
@@ -184,8 +158,21 @@ impl Running {
         self.child.id()
     }
 
-    /// Sends these bytes on a new connection, and reads one answer.
-    pub(crate) fn exchange(&self, bytes: &[u8], has_body: bool) -> Result<Answer> {
+    fn wait(&mut self) -> Result<Option<i32>> {
+        Ok(self.child.wait()?.code())
+    }
+
+    fn log(&mut self) -> String {
+        self.log.take().and_then(|log| log.join().ok()).unwrap_or_default()
+    }
+}
+
+impl Server for Running {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn exchange(&self, bytes: &[u8], has_body: bool) -> Result<Answer> {
         match &self.address {
             Address::Tcp(port) => {
                 let stream = TcpStream::connect(("127.0.0.1", *port))?;
@@ -199,14 +186,6 @@ impl Running {
             }
         }
     }
-
-    fn wait(&mut self) -> Result<Option<i32>> {
-        Ok(self.child.wait()?.code())
-    }
-
-    fn log(&mut self) -> String {
-        self.log.take().and_then(|log| log.join().ok()).unwrap_or_default()
-    }
 }
 
 fn exchange(mut stream: impl Read + Write, bytes: &[u8], has_body: bool) -> Result<Answer> {
@@ -219,57 +198,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A descriptor for the program, and where it is reached by it.
-pub(crate) struct Third {
-    fd: OwnedFd,
-    pub(crate) address: Option<Address>,
-    /// The directory of a socket, or the other end of a connection.
-    keep: Option<Keep>,
-}
-
-enum Keep {
-    Directory { _directory: tempfile::TempDir },
-    Listener { _listener: TcpListener },
-}
-
-impl Third {
-    /// Creates the descriptor that a vector names.
-    pub(crate) fn new(kind: &str) -> Result<Self> {
-        if kind == "tcp" {
-            return Self::tcp("127.0.0.1:0");
-        }
-        if let Some(ip) = kind.strip_prefix("tcp ") {
-            return Self::tcp(&format!("{ip}:0"));
-        }
-        Ok(match kind {
-            "unix" => {
-                let directory = tempfile::tempdir()?;
-                let path = directory.path().join("socket");
-                let fd = UnixListener::bind(&path)?.into();
-                Self {
-                    fd,
-                    address: Some(Address::Unix(path)),
-                    keep: Some(Keep::Directory { _directory: directory }),
-                }
-            }
-            "connection" => {
-                let listener = TcpListener::bind("127.0.0.1:0")?;
-                let fd = TcpStream::connect(listener.local_addr()?)?.into();
-                Self { fd, address: None, keep: Some(Keep::Listener { _listener: listener }) }
-            }
-            "udp" => Self { fd: UdpSocket::bind("127.0.0.1:0")?.into(), address: None, keep: None },
-            "file" => Self { fd: File::open("/dev/null")?.into(), address: None, keep: None },
-            unknown => bail!("unknown descriptor: {unknown}"),
-        })
-    }
-
-    fn tcp(address: &str) -> Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        let port = listener.local_addr()?.port();
-        ensure!(port != 0, "the system chose port 0");
-        Ok(Self { fd: listener.into(), address: Some(Address::Tcp(port)), keep: None })
     }
 }
