@@ -71,6 +71,7 @@ func readEnvironment() (hostEnvironment, error) {
 	env.port = os.Getenv("PORT")
 	env.inherited = os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid())
 	count, origins := os.Getenv("LISTEN_FDS"), os.Getenv("PILLION_ALLOWED_ORIGINS")
+	overwriteToken(env.token)
 	for _, name := range []string{"PILLION_TOKEN", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		os.Unsetenv(name)
 	}
@@ -104,6 +105,32 @@ func readEnvironment() (hostEnvironment, error) {
 		env.origins[origin] = true
 	}
 	return env, nil
+}
+
+// overwriteToken overwrites the token in the initial environment block: /proc/PID/environ keeps showing that memory after the
+// program has unset a variable, and other programs of the user can read it (proc_pid_environ(5)). Go has copied all variables
+// before. It does nothing where that file does not exist.
+func overwriteToken(token string) {
+	block, err := os.ReadFile("/proc/self/environ")
+	name := []byte("PILLION_TOKEN=")
+	offset := bytes.Index(append([]byte{0}, block...), append(append([]byte{0}, name...), token...))
+	if err != nil || token == "" || offset < 0 {
+		return
+	}
+	// The second field is the program's name in parentheses, and may hold anything; the 50th is env_start (proc_pid_stat(5)).
+	stat, _ := os.ReadFile("/proc/self/stat")
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 48 {
+		return
+	}
+	start, err := strconv.ParseInt(fields[47], 10, 64)
+	if err != nil {
+		return
+	}
+	if memory, err := os.OpenFile("/proc/self/mem", os.O_WRONLY, 0); err == nil {
+		defer memory.Close()
+		memory.WriteAt(bytes.Repeat([]byte("-"), len(token)), start+int64(offset+len(name)))
+	}
 }
 
 // Serve runs handler as a sidecar of the app, and ends the program: with 0 after a graceful stop, with 1 if it cannot start, with

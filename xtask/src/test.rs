@@ -77,7 +77,12 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
         steps.tests("fastapi example: page", Runner::Vitest, page)?;
     }
     if cfg!(target_os = "linux") {
-        // The previous step has built the soak with the other test programs.
+        steps.run(
+            "examples in Rust: build",
+            cargo(&sh, &["build"]).args(["--bin", "minimal-sidecar", "--bin", "backend"]),
+        )?;
+        steps.tests("pillion check on the examples", tests.runner(), tests.of_example(&sh, "check"))?;
+        // The tests have built the soak with the other test programs.
         let soak = workspace.programs(false).join("orphans-soak");
         steps.tests("soak: orphans", Runner::Soak, cmd!(sh, "{soak} --rounds 200"))?;
     }

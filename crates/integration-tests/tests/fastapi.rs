@@ -180,3 +180,17 @@ fn it_works_without_a_port() {
         assert!(matches!(outcome, StopOutcome::Graceful(exit) if exit.is_success()), "{outcome:?}");
     });
 }
+
+#[test]
+#[ignore = "needs Python and FastAPI: cargo xtask test"]
+fn pillion_check_finds_every_rule_kept() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let python = env::var("PILLION_TEST_PYTHON").expect("PILLION_TEST_PYTHON: use `cargo xtask test`");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"));
+    check.args(["check", "--timeout", "120s", "--upload", "/notes", "--"]).arg(python);
+    check.arg(root.join("examples/fastapi-backend/main.py")).env("PYTHONPATH", root.join("sdk/python/src"));
+    let output = check.output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    let kept = " 0 broken, 0 not supported, 0 not checked";
+    assert!(output.status.success() && report.contains(kept), "{report}");
+}

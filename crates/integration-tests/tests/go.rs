@@ -116,3 +116,14 @@ fn it_is_private_on_a_port_keeps_it_across_a_crash_and_stops_gracefully() {
 fn it_is_private_on_a_socket_keeps_it_across_a_crash_and_stops_gracefully() {
     run(lives_and_stops(Transport::Local));
 }
+
+/// The handler reads no body, so that `drain` may find no request in flight.
+#[test]
+#[ignore = "needs Go: cargo xtask test"]
+fn pillion_check_finds_no_broken_rule() {
+    let built = build(&["build"]);
+    let mut check = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"));
+    let output = check.args(["check", "--timeout", "120s", "--"]).arg(&built.program).output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && report.contains(" 0 broken, 0 not supported"), "{report}");
+}

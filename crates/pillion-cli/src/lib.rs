@@ -1,5 +1,7 @@
 //! The `pillion` command as a library, so that tests and other front ends can run the same code.
 
+#[cfg(unix)]
+mod check;
 mod interrupts;
 mod report;
 mod run;
@@ -19,6 +21,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     Run(run::Args),
+    #[cfg(unix)]
+    Check(check::Args),
+    /// Holds the program of a check.
+    #[cfg(unix)]
+    #[command(hide = true)]
+    CheckHold(check::launch::HoldArgs),
+    /// Becomes the program of a check.
+    #[cfg(unix)]
+    #[command(hide = true)]
+    CheckExec(check::launch::ExecArgs),
 }
 
 /// Parses the command line and runs the command. An invalid command line ends the process with status 2.
@@ -26,5 +38,11 @@ enum CliCommand {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         CliCommand::Run(args) => run::main(args),
+        #[cfg(unix)]
+        CliCommand::Check(args) => check::main(args),
+        #[cfg(unix)]
+        CliCommand::CheckHold(args) => check::launch::hold(&args),
+        #[cfg(unix)]
+        CliCommand::CheckExec(args) => check::launch::exec(&args),
     }
 }

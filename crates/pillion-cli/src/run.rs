@@ -181,7 +181,7 @@ pub(crate) fn main(args: Args) -> ExitCode {
 
 /// Starts a thread that runs the supervisor: it must drain the output while the main thread waits for a slow terminal. The runtime
 /// is of one thread, because a runtime that cannot start its workers panics.
-fn start_runtime() -> io::Result<(Handle, RuntimeEnd)> {
+pub(crate) fn start_runtime() -> io::Result<(Handle, RuntimeEnd)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let (end, ended) = oneshot::channel();
@@ -193,7 +193,7 @@ fn start_runtime() -> io::Result<(Handle, RuntimeEnd)> {
 }
 
 /// Ends the runtime when it is dropped, and waits for its thread.
-struct RuntimeEnd {
+pub(crate) struct RuntimeEnd {
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }

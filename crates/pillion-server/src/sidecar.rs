@@ -4,7 +4,7 @@ use std::{
 };
 
 use axum::{Router, serve::ListenerExt};
-use pillion_protocol::{Admission, ListenAddr};
+use pillion_protocol::{Admission, ListenAddr, defaults::GRACE_PERIOD};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 use tracing::{info, warn};
 
@@ -38,8 +38,9 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// The grace period unless [`grace`](Self::grace) sets another: 5 seconds.
-    pub const DEFAULT_GRACE: Duration = pillion_protocol::defaults::GRACE_PERIOD;
+    /// How long requests in flight may take unless [`grace`](Self::grace) sets another time: 4.5 seconds, because the host kills the
+    /// process after 5 seconds.
+    pub const DEFAULT_GRACE: Duration = GRACE_PERIOD.saturating_sub(Duration::from_millis(500));
 
     /// Creates a sidecar of the app named `app`.
     ///
@@ -156,4 +157,14 @@ fn without_delay(listener: TcpListener) -> impl axum::serve::Listener {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_grace_ends_before_the_host_kills() {
+        assert!(Sidecar::DEFAULT_GRACE + Duration::from_millis(500) <= GRACE_PERIOD);
+    }
 }

@@ -116,7 +116,7 @@ pub fn check_request(
     file: &Requests,
     vector: &RequestVector,
     handlers: Handlers,
-) -> Result<(), Mismatch> {
+) -> Result<(), Box<Mismatch>> {
     let fill = |text: &str| {
         let (host, port) = (server.address().host(), server.address().port().to_string());
         let text = text.replace("{host}", &host).replace("{port}", &port);
@@ -128,16 +128,12 @@ pub fn check_request(
         Ok(answer) => answer,
         Err(error) => {
             let why = format!("no answer: {error:#}");
-            return Err(Mismatch { aspect: Aspect::Status, why, sent: head, received: None });
+            return Err(Box::new(Mismatch { aspect: Aspect::Status, why, sent: head, received: None }));
         }
     };
     let prove = |challenge: &str| hmac_proof(&file.token, &server.address().host(), challenge);
-    compare(&answer, vector, handlers, has_body, fill, prove).map_err(|(aspect, why)| Mismatch {
-        aspect,
-        why,
-        sent: head,
-        received: Some(answer),
-    })
+    compare(&answer, vector, handlers, has_body, fill, prove)
+        .map_err(|(aspect, why)| Box::new(Mismatch { aspect, why, sent: head, received: Some(answer) }))
 }
 
 fn compare(
@@ -197,10 +193,12 @@ fn compare(
 fn status(answer: &Answer, vector: &RequestVector, handlers: Handlers) -> Result<(), String> {
     let status = answer.status;
     if handlers == Handlers::Any && vector.handler != Some(false) {
+        // A server that accepts no WebSocket at all may say so with 403, as ASGI servers do.
+        let websocket = vector.status.contains(&101);
         return match status {
             0 => Err("the server closed the connection without an answer".to_owned()),
             // The vector allows a refusal as well.
-            401 | 403 if !vector.status.contains(&status) => {
+            401 | 403 if !(vector.status.contains(&status) || websocket && status == 403) => {
                 Err(format!("the status is {status}: the request did not reach a handler"))
             }
             _ => Ok(()),

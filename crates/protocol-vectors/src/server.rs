@@ -51,6 +51,6 @@ pub trait Server {
 pub enum Handlers {
     /// Those that docs/protocol/README.md describes: the answer says that a handler was reached.
     OfVectors,
-    /// Any: an answer other than 401 and 403 counts as the answer of a handler.
+    /// Any: an answer other than 401 and 403 counts as the answer of a handler. To a WebSocket, 403 counts as well.
     Any,
 }

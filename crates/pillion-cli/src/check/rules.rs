@@ -1,0 +1,8 @@
+//! The checks, one file for each part of the protocol.
+
+pub(super) mod announce;
+pub(super) mod environment;
+pub(super) mod health;
+pub(super) mod listener;
+pub(super) mod requests;
+pub(super) mod stop;

@@ -1,0 +1,115 @@
+//! Rule 2: health and instance.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::check::{
+    lab::{INSTANCE, Lab, Start},
+    report::Verdict,
+};
+
+/// Health of a run, asked with the token.
+#[derive(Debug, Clone)]
+pub(in crate::check) struct Health {
+    status: u16,
+    body: Vec<u8>,
+    /// The whole answer.
+    text: String,
+    /// The age of the program when its answer was there.
+    age: Duration,
+}
+
+impl Health {
+    fn json(&self) -> Result<Value, Verdict> {
+        if !(200..300).contains(&self.status) {
+            return Err(Verdict::NotChecked(format!("GET /health: {}", self.status)));
+        }
+        serde_json::from_slice(&self.body)
+            .map_err(|_| Verdict::NotChecked(format!("the body of health is not JSON: {}", self.text)))
+    }
+}
+
+fn ask(lab: &Lab, start: Start) -> Result<Health, Verdict> {
+    let run = lab.run(start)?;
+    Ok(match run.get("GET /health", lab.settings.private) {
+        Ok(answer) => {
+            let (age, text) = (run.began.elapsed(), answer.text());
+            Health { status: answer.status, text, body: answer.body, age }
+        }
+        Err(error) => {
+            Health { status: 0, text: format!("{error:#}"), body: Vec::new(), age: run.began.elapsed() }
+        }
+    })
+}
+
+fn health(lab: &Lab) -> Result<Health, Verdict> {
+    lab.shared.health.get_or_init(|| ask(lab, lab.start())).clone()
+}
+
+pub(in crate::check) fn health_status(lab: &Lab) -> Result<Verdict, Verdict> {
+    let health = health(lab)?;
+    Ok(match health.status {
+        200..300 => Verdict::Kept(format!("GET /health: {}", health.status)),
+        _ => Verdict::Broken(format!("GET /health: {}", health.text)),
+    })
+}
+
+pub(in crate::check) fn body(lab: &Lab) -> Result<Verdict, Verdict> {
+    let health = health(lab)?;
+    let text = String::from_utf8_lossy(&health.body).into_owned();
+    let json = match health.json() {
+        Err(why) if !(200..300).contains(&health.status) => return Err(why),
+        json => json.unwrap_or_default(),
+    };
+    let Value::Object(members) = json else {
+        return Ok(Verdict::Broken(format!("the body is not a JSON object: {text}")));
+    };
+    let number = |name: &str| members.get(name).and_then(Value::as_f64);
+    let mut broken = Vec::new();
+    if members.get("status").and_then(Value::as_str) != Some("ok") {
+        broken.push(format!("status is not \"ok\": {text}"));
+    }
+    if !members.get("app").is_some_and(Value::is_string) {
+        broken.push(format!("app is not a string: {text}"));
+    }
+    // In seconds, this year has ten digits.
+    if !number("timestamp").is_some_and(|timestamp| timestamp > 1e12) {
+        broken.push(format!("timestamp is not in milliseconds since the Unix epoch: {text}"));
+    }
+    // Its clock may run a little faster.
+    let age = health.age.as_secs_f64();
+    if !number("uptime").is_some_and(|uptime| (0.0..=age + 1.0).contains(&uptime)) {
+        broken.push(format!("uptime is not in seconds, {age:.3} s after the start: {text}"));
+    }
+    Ok(Verdict::unless(&broken, text))
+}
+
+/// An instance of health must be that of the host.
+pub(in crate::check) fn instance(lab: &Lab) -> Result<Verdict, Verdict> {
+    let mut broken = Vec::new();
+    let without = ask(lab, lab.start().unset("PILLION_INSTANCE"))?;
+    for (health, wanted) in [(health(lab)?, Some(INSTANCE)), (without, None)] {
+        let json = health.json()?;
+        let instance = json.get("instance").filter(|instance| !instance.is_null());
+        if instance.is_some_and(|instance| instance.as_str() != wanted) {
+            broken.push(format!("PILLION_INSTANCE={}: {json}", wanted.unwrap_or("(unset)")));
+        }
+    }
+    Ok(Verdict::unless(&broken, "health shows no other instance than PILLION_INSTANCE"))
+}
+
+pub(in crate::check) fn instance_returned(lab: &Lab) -> Result<Verdict, Verdict> {
+    let json = health(lab)?.json()?;
+    Ok(match json.get("instance") {
+        Some(Value::String(instance)) => Verdict::Kept(format!("\"instance\":{instance:?}")),
+        _ => Verdict::Broken(format!("PILLION_INSTANCE={INSTANCE}: {json}")),
+    })
+}
+
+pub(in crate::check) fn instance_invalid(lab: &Lab) -> Result<Verdict, Verdict> {
+    super::announce::refuses(
+        lab,
+        &[("PILLION_INSTANCE", "x"), ("PILLION_INSTANCE", "00112233445566778899AABBCCDDEEFF")],
+    )
+}

@@ -1,0 +1,417 @@
+//! Rule 3: what asks the program to stop, and how it stops.
+
+use std::{
+    io::Write as _,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use pillion::{Exit, Spec};
+use protocol_vectors::Answer;
+use rustix::process::Signal;
+
+use super::announce::poll_until;
+use crate::check::{
+    lab::{Lab, Stdin, quoted},
+    report::Verdict,
+    run::{Connection, Run},
+};
+
+/// How long a check waits for the end: twice the grace period, so that the verdict does not depend on a quick machine.
+pub(in crate::check) const LIMIT: Duration = Duration::from_secs(2 * Spec::DEFAULT_GRACE.as_secs());
+/// A program that is idle must not end within this time.
+const IDLE: Duration = Duration::from_secs(1);
+/// A program that ends sooner, with a request in flight, does not wait for requests.
+const DRAINS: Duration = Duration::from_secs(2);
+
+/// Stops that several checks look at.
+#[derive(Debug, Default)]
+pub(in crate::check) struct Stops {
+    term: OnceLock<Result<Stop, Verdict>>,
+    int: OnceLock<Result<Stop, Verdict>>,
+    lifeline: OnceLock<Result<Stop, Verdict>>,
+    stuck: OnceLock<Result<Stuck, Verdict>>,
+}
+
+/// How an idle program ended.
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    /// The exit and the time that it took, or `None` after [`LIMIT`].
+    end: Option<(Exit, Duration)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Request {
+    Signal(Signal),
+    Lifeline(Stdin),
+}
+
+impl Request {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Signal(Signal::INT) => "SIGINT",
+            Self::Signal(_) => "SIGTERM",
+            Self::Lifeline(Stdin::Socket) => "the end of stdin, a socket",
+            Self::Lifeline(_) => "the end of stdin, a pipe",
+        }
+    }
+}
+
+/// Asks an idle program to stop, and waits. A slow machine gets a second chance.
+fn stop(lab: &Lab, request: Request) -> Result<Stop, Verdict> {
+    for _ in 0..2 {
+        let start = match request {
+            Request::Signal(_) => lab.start(),
+            Request::Lifeline(stdin) => lab.start().stdin(stdin),
+        };
+        let mut run = lab.run(start)?;
+        let _ = run.get("GET /health", lab.settings.private);
+        let asked = Instant::now();
+        ask(&mut run, request);
+        if let Some((exit, at)) = run.wait_exit(LIMIT) {
+            return Ok(Stop { end: Some((exit, at.saturating_duration_since(asked))) });
+        }
+    }
+    Ok(Stop { end: None })
+}
+
+fn ask(run: &mut Run, request: Request) {
+    match request {
+        Request::Signal(signal) => drop(run.signal(signal)),
+        Request::Lifeline(_) => run.lifeline = None,
+    }
+}
+
+fn term(lab: &Lab) -> Result<Stop, Verdict> {
+    lab.shared.stops.term.get_or_init(|| stop(lab, Request::Signal(Signal::TERM))).clone()
+}
+
+fn ends(stop: Stop, request: Request) -> Verdict {
+    match stop.end {
+        Some((exit, took)) => {
+            Verdict::Kept(format!("{}: it {exit} after {} ms", request.name(), took.as_millis()))
+        }
+        None => Verdict::Broken(format!("{}: it still runs after {} s", request.name(), LIMIT.as_secs())),
+    }
+}
+
+pub(in crate::check) fn sigterm(lab: &Lab) -> Result<Verdict, Verdict> {
+    Ok(ends(term(lab)?, Request::Signal(Signal::TERM)))
+}
+
+pub(in crate::check) fn sigint(lab: &Lab) -> Result<Verdict, Verdict> {
+    let request = Request::Signal(Signal::INT);
+    Ok(ends(lab.shared.stops.int.get_or_init(|| stop(lab, request)).clone()?, request))
+}
+
+pub(in crate::check) fn lifeline(lab: &Lab) -> Result<Verdict, Verdict> {
+    let request = Request::Lifeline(Stdin::Pipe);
+    Ok(ends(lab.shared.stops.lifeline.get_or_init(|| stop(lab, request)).clone()?, request))
+}
+
+pub(in crate::check) fn lifeline_socket(lab: &Lab) -> Result<Verdict, Verdict> {
+    let request = Request::Lifeline(Stdin::Socket);
+    Ok(ends(stop(lab, request)?, request))
+}
+
+/// A program whose stdin is /dev/null goes on.
+pub(in crate::check) fn no_lifeline(lab: &Lab) -> Result<Verdict, Verdict> {
+    let run = lab.run(lab.start().stdin(Stdin::DevNull))?;
+    Ok(goes_on(lab, &run, "stdin is /dev/null"))
+}
+
+fn goes_on(lab: &Lab, run: &Run, when: &str) -> Verdict {
+    let ended = |exit: Exit| {
+        Verdict::Broken(format!("{when}: it {exit}{}", quoted("stderr", &run.watch.seen().stderr)))
+    };
+    let answer = run.get("GET /health", lab.settings.private);
+    if let Some((exit, _)) = run.wait_exit(IDLE) {
+        return ended(exit);
+    }
+    match answer {
+        Ok(answer) => Verdict::Kept(format!("{when}: GET /health: {}", answer.status)),
+        Err(error) => Verdict::Broken(format!("{when}: GET /health: {error:#}")),
+    }
+}
+
+/// Bytes on stdin mean nothing, and its end still does.
+pub(in crate::check) fn stdin_bytes(lab: &Lab) -> Result<Verdict, Verdict> {
+    let mut run = lab.run(lab.start())?;
+    let when = "\"quit\\nstop\\n\" on stdin";
+    if let Some(lifeline) = &run.lifeline {
+        let _ = rustix::io::write(lifeline, b"quit\nstop\n");
+    }
+    let Verdict::Kept(mut evidence) = goes_on(lab, &run, when) else {
+        return Ok(goes_on(lab, &run, when));
+    };
+    let request = Request::Lifeline(Stdin::Pipe);
+    let without_bytes = lifeline(lab)?;
+    if !matches!(without_bytes, Verdict::Kept(_)) {
+        return Ok(Verdict::Kept(evidence));
+    }
+    ask(&mut run, request);
+    match run.wait_exit(LIMIT) {
+        Some((exit, _)) => evidence += &format!("; then {}: it {exit}", request.name()),
+        None => {
+            let why = format!("{when}, then its end: it still runs after {} s", LIMIT.as_secs());
+            return Ok(Verdict::Broken(why));
+        }
+    }
+    Ok(Verdict::Kept(evidence))
+}
+
+pub(in crate::check) fn exit_status(lab: &Lab) -> Result<Verdict, Verdict> {
+    let requests = [
+        (Request::Signal(Signal::TERM), &lab.shared.stops.term),
+        (Request::Signal(Signal::INT), &lab.shared.stops.int),
+        (Request::Lifeline(Stdin::Pipe), &lab.shared.stops.lifeline),
+    ];
+    let (mut kept, mut broken) = (Vec::new(), Vec::new());
+    for (request, stops) in requests {
+        let stop = stops.get_or_init(|| stop(lab, request)).clone()?;
+        match stop.end {
+            Some((exit, _)) if exit.is_success() => kept.push(format!("{}: it {exit}", request.name())),
+            Some((exit, _)) => broken.push(format!("{}: it {exit}", request.name())),
+            None => {}
+        }
+    }
+    if kept.is_empty() && broken.is_empty() {
+        return Err(Verdict::NotChecked("it does not end".to_owned()));
+    }
+    Ok(Verdict::unless(&broken, kept.join(", ")))
+}
+
+/// A request whose end the program waits for.
+struct InFlight {
+    connection: Connection,
+    /// What completes it.
+    rest: &'static [u8],
+    /// The head is incomplete, not the body: the program answered before it read the body.
+    head: bool,
+}
+
+/// Sends half of a body, or half of a head if the program answers before the end of the body.
+fn in_flight(lab: &Lab, run: &Run) -> Result<InFlight, Verdict> {
+    let not_checked =
+        |error: std::io::Error| Verdict::NotChecked(format!("no request could be sent: {error}"));
+    let mut connection = run.connect().map_err(not_checked)?;
+    let upload = format!("POST {}", lab.settings.upload);
+    let head = run.head(&upload, lab.settings.private);
+    let head =
+        format!("{head}Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{");
+    connection.write_all(head.as_bytes()).map_err(not_checked)?;
+    // A program that answers another request meanwhile could have answered this one.
+    let _ = run.get("GET /health", lab.settings.private);
+    connection.set_timeout(Duration::from_millis(300)).map_err(not_checked)?;
+    let early = Answer::read(&mut connection, true);
+    connection.set_timeout(lab.settings.timeout).map_err(not_checked)?;
+    // No answer within that time: the program waits for the rest.
+    if early.is_err() {
+        return Ok(InFlight { connection, rest: b"}", head: false });
+    }
+    let mut connection = run.connect().map_err(not_checked)?;
+    let head = run.head("GET /health", lab.settings.private);
+    connection.write_all(head.as_bytes()).map_err(not_checked)?;
+    // The program has probably read the half when it has answered another request.
+    let _ = run.get("GET /health", lab.settings.private);
+    Ok(InFlight { connection, rest: b"Connection: close\r\n\r\n", head: true })
+}
+
+/// Whether the program accepts a new connection and answers.
+fn serves(run: &Run) -> bool {
+    let Ok(mut connection) = run.connect_once() else { return false };
+    let request = format!("{}Connection: close\r\n\r\n", run.head("GET /health", false));
+    connection.set_timeout(DRAINS).is_ok()
+        && connection.write_all(request.as_bytes()).is_ok()
+        && Answer::read(&mut connection, true).is_ok_and(|answer| answer.status != 0)
+}
+
+fn needs_sigterm(lab: &Lab) -> Result<(), Verdict> {
+    match term(lab)?.end {
+        Some(_) => Ok(()),
+        None => Err(Verdict::NotChecked("SIGTERM does not end the program".to_owned())),
+    }
+}
+
+/// How a program with an incomplete request ends after SIGTERM.
+#[derive(Debug, Clone, Copy)]
+struct Stuck {
+    /// The shortest time that it took; `None` beyond [`LIMIT`].
+    took: Option<Duration>,
+    /// The grace period, and what this machine adds to a wait that is a little shorter.
+    allowed: Duration,
+}
+
+fn stuck(lab: &Lab) -> Result<Stuck, Verdict> {
+    /// How many lengths of the machine's own delay count as the machine's.
+    const FACTOR: u32 = 4;
+    let wait = Spec::DEFAULT_GRACE - Duration::from_millis(500);
+    let measure = || {
+        needs_sigterm(lab)?;
+        let mut stuck = Stuck { took: None, allowed: Spec::DEFAULT_GRACE };
+        for _ in 0..3 {
+            let run = lab.run(lab.start())?;
+            let _request = in_flight(lab, &run)?;
+            let asked = Instant::now();
+            let _ = run.signal(Signal::TERM);
+            let control = thread::spawn(move || {
+                thread::sleep(wait);
+                asked.elapsed().saturating_sub(wait)
+            });
+            let end = run.wait_exit(LIMIT).map(|(_, at)| at.saturating_duration_since(asked));
+            stuck.took = end.into_iter().chain(stuck.took).min();
+            if stuck.took.is_some_and(|took| took < Spec::DEFAULT_GRACE) {
+                break;
+            }
+            let late = control.join().unwrap_or_default();
+            stuck.allowed = stuck.allowed.max(Spec::DEFAULT_GRACE + FACTOR * late);
+        }
+        Ok(stuck)
+    };
+    lab.shared.stops.stuck.get_or_init(measure).clone()
+}
+
+pub(in crate::check) fn deadline(lab: &Lab) -> Result<Verdict, Verdict> {
+    let Stuck { took, allowed } = stuck(lab)?;
+    let grace = Spec::DEFAULT_GRACE.as_secs();
+    let when = "SIGTERM with an incomplete request";
+    Ok(match took {
+        Some(took) if took < allowed => {
+            Verdict::Kept(format!("{when}: it ended after {} ms; a host waits {grace} s", took.as_millis()))
+        }
+        Some(took) => Verdict::Broken(format!(
+            "{when}: it ended after {} ms, and a host kills it after {grace} s",
+            took.as_millis()
+        )),
+        None => Verdict::Broken(format!(
+            "{when}: it still runs after {} s, and a host kills it after {grace} s",
+            LIMIT.as_secs()
+        )),
+    })
+}
+
+/// A request in flight gets its answer.
+pub(in crate::check) fn drain(lab: &Lab) -> Result<Verdict, Verdict> {
+    needs_sigterm(lab)?;
+    let run = lab.run(lab.start())?;
+    let mut request = in_flight(lab, &run)?;
+    let _ = run.signal(Signal::TERM);
+    // The program has noticed the signal when it serves no more, or ends.
+    let _ = poll_until(DRAINS, || (run.exit().is_some() || !serves(&run)).then_some(()));
+    let sent = request.connection.write_all(request.rest);
+    let part = if request.head { "the rest of a head" } else { "the rest of a body" };
+    let answer = sent.map_err(Into::into).and_then(|()| Answer::read(&mut request.connection, true));
+    let why = match answer {
+        Ok(answer) if answer.status != 0 => {
+            let text = format!("SIGTERM, then {part}: answered with {}", answer.status);
+            return Ok(Verdict::Kept(text));
+        }
+        Ok(answer) => answer.text(),
+        Err(error) => format!("{error:#}"),
+    };
+    if request.head {
+        let path = &lab.settings.upload;
+        return Err(Verdict::NotChecked(format!(
+            "POST {path} is answered before its body is complete: name a path whose handler reads the body, with --upload"
+        )));
+    }
+    let ended = run.exit().map(|(exit, _)| format!(" (it {exit})")).unwrap_or_default();
+    Ok(Verdict::Broken(format!("SIGTERM, then {part}: {why}{ended}")))
+}
+
+pub(in crate::check) fn no_new_connections(lab: &Lab) -> Result<Verdict, Verdict> {
+    needs_sigterm(lab)?;
+    let run = lab.run(lab.start())?;
+    let _request = in_flight(lab, &run)?;
+    let asked = Instant::now();
+    let _ = run.signal(Signal::TERM);
+    let mut served = 0;
+    let refused = poll_until(LIMIT, || {
+        let serves = serves(&run);
+        served += u32::from(serves);
+        // A refusal counts only if the program still runs.
+        match (serves, run.exit()) {
+            (_, Some(_)) => Some(false),
+            (false, None) => Some(true),
+            (true, None) => None,
+        }
+    });
+    let after = asked.elapsed();
+    match refused {
+        Some(true) => Ok(Verdict::Kept(format!(
+            "SIGTERM with an incomplete request: refused new connections after {} ms",
+            after.as_millis()
+        ))),
+        Some(false) if after < DRAINS => {
+            Err(Verdict::NotChecked("the program ends at once, also with a request in flight".to_owned()))
+        }
+        _ => Ok(Verdict::Broken(format!(
+            "SIGTERM with an incomplete request: it served {served} new connections within {} ms",
+            after.as_millis()
+        ))),
+    }
+}
+
+/// Compares two times of the same program on the same machine.
+pub(in crate::check) fn second_signal(lab: &Lab) -> Result<Verdict, Verdict> {
+    let one = stuck(lab)?.took.unwrap_or(LIMIT);
+    if one < DRAINS {
+        return Err(Verdict::NotChecked(format!(
+            "one signal ends the program after {} ms, also with an incomplete request",
+            one.as_millis()
+        )));
+    }
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        let run = lab.run(lab.start())?;
+        let _request = in_flight(lab, &run)?;
+        let _ = run.signal(Signal::TERM);
+        // Two signals at once can become one (signal(7)): wait until the first one has shown an effect.
+        let _ = poll_until(DRAINS / 2, || (run.exit().is_some() || !serves(&run)).then_some(()));
+        let asked = Instant::now();
+        let _ = run.signal(Signal::TERM);
+        let end = run.wait_exit(LIMIT);
+        let after = end.map_or(LIMIT, |(_, at)| at.saturating_duration_since(asked));
+        let text = format!(
+            "with an incomplete request, one SIGTERM ends it after {} ms, a second one after {} ms",
+            one.as_millis(),
+            after.as_millis()
+        );
+        if after < one / 2 {
+            return Ok(Verdict::Kept(text));
+        }
+        took.push(text);
+    }
+    Ok(Verdict::Broken(took.pop().unwrap_or_default()))
+}
+
+#[cfg(target_os = "linux")]
+pub(in crate::check) fn leftovers(lab: &Lab) -> Result<Verdict, Verdict> {
+    needs_sigterm(lab)?;
+    let run = lab.run(lab.start())?;
+    for request in ["GET /health", "GET /", "POST /"] {
+        let _ = run.get(request, lab.settings.private);
+    }
+    let _ = run.signal(Signal::TERM);
+    if run.wait_exit(LIMIT).is_none() {
+        return Err(Verdict::NotChecked("SIGTERM does not end the program".to_owned()));
+    }
+    // A child that the program has just killed may need a moment.
+    let mut left = Vec::new();
+    let gone = poll_until(DRAINS, || {
+        left = crate::check::processes::of_run(&run).unwrap_or_default();
+        left.is_empty().then_some(())
+    });
+    let names = left.iter().map(|process| format!("{} ({})", process.name, process.pid));
+    Ok(if gone.is_some() {
+        Verdict::Kept("SIGTERM: no process is left".to_owned())
+    } else {
+        Verdict::Broken(format!("SIGTERM: left running: {}", names.collect::<Vec<_>>().join(", ")))
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(in crate::check) fn leftovers(_: &Lab) -> Result<Verdict, Verdict> {
+    Err(Verdict::NotChecked("processes that are left are visible on Linux alone".to_owned()))
+}
