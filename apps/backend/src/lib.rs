@@ -19,8 +19,6 @@ pub fn document() -> OpenApi {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "this module is test code")]
-
     use std::{env, fs};
 
     use super::*;

@@ -25,7 +25,7 @@
 //!
 //! // In `main`: pillion_server::serve("Hello", routes().into()).await
 //!
-//! #[test]
+//! // In a test:
 //! fn openapi_document_is_up_to_date() {
 //!     let json = document().to_pretty_json().unwrap();
 //!     if env::var_os("UPDATE_OPENAPI").is_some() {
