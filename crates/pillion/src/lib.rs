@@ -45,9 +45,9 @@ pub use report::{
     log::Log,
 };
 pub use spec::{
-    ExecCheck, HttpCheck, HttpStopRequest, Inherit, InvalidExpression, InvalidSpec, InvalidStopRequest,
-    LineCheck, Listen, Liveness, Program, ProgramStdin, ReadyCheck, Restart, RestartLimit, Spec, StopRequest,
-    StopScope, StopSignal, Transport,
+    ExecCheck, HttpCheck, HttpStopRequest, Inherit, InvalidExpression, InvalidPlaceholder, InvalidSpec,
+    InvalidStopRequest, LineCheck, Listen, Liveness, Program, ProgramStdin, ReadyCheck, Restart,
+    RestartLimit, Spec, StopRequest, StopScope, StopSignal, Transport,
 };
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Readiness, State, Status, StopOutcome};
 pub use supervisor::Supervisor;

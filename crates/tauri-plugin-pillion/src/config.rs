@@ -46,7 +46,9 @@ pub(crate) struct SidecarConfig {
     /// The file name of the program, which Tauri installs beside the app's own: the last part of its `bundle.externalBin` entry,
     /// without target triple and `.exe`. The default is the sidecar's name.
     program: Option<String>,
-    /// The arguments of the program.
+    /// The arguments of the program. In them, in the values of `env`, and in the command of an `exec` check, `${port}` stands for the
+    /// port of the sidecar (with `"port": "assigned"` or a number), `${sidecar.NAME.port}` and `${sidecar.NAME.url}` for where a sidecar
+    /// in `dependsOn` listens, and `$$` for a dollar sign.
     #[serde(default)]
     args: Vec<String>,
     /// The environment variables that the sidecar inherits from the app: `{ "allow": ["LANG", "LC_*"] }` is only these,
@@ -59,7 +61,7 @@ pub(crate) struct SidecarConfig {
     /// manager. The first start may take up to 15 s longer. Linux and macOS; without effect if the app is started from a terminal.
     #[serde(default)]
     login_shell_env: bool,
-    /// Environment variables that are set in addition to the inherited ones, or override them.
+    /// Environment variables that are set in addition to the inherited ones, or override them. Placeholders as in `args`.
     #[serde(default)]
     env: BTreeMap<String, String>,
     /// Whether every request needs a token; `true` by default. Each start makes a new token. Windows receive it by the permission
@@ -196,6 +198,7 @@ impl SidecarConfig {
             .private(self.private)
             .inherit(self.inherit.clone())
             .login_shell_env(self.login_shell_env)
+            .placeholders(true)
             .listen(self.port.into())
             .handover(self.handover)
             .transport(self.transport)

@@ -14,6 +14,7 @@ mod launch;
 mod leaks;
 mod liveness;
 mod output;
+mod placeholders;
 mod port;
 #[cfg(target_os = "linux")]
 mod port_owner;

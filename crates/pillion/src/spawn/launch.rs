@@ -10,7 +10,7 @@ use crate::{
     listener::Listener,
     spawn::spawn_error,
     spawn::{environment::ParentEnvironment, login_shell},
-    spec::{Program, ProgramStdin, ReadyCheck},
+    spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Values},
     sys::{self, Group, SpawnRequest, Spawned},
     transport::port_reservation::{PortClaim, PortReservation},
 };
@@ -36,7 +36,10 @@ pub(crate) fn launch(
     grace: Duration,
     listener: Option<Listener>,
     reserved: Option<PortReservation>,
+    dependencies: Vec<DependencyAddress>,
 ) -> Result<Launched, String> {
+    let values = Values { port: reserved.as_ref().map(PortReservation::port), dependencies };
+    let (program, check) = &program.expanded(check, &values)?;
     let stdin = match program.stdin {
         ProgramStdin::Lifeline => None,
         ProgramStdin::Inherit if program.stop.stdin_line.is_some() => {
@@ -122,7 +125,8 @@ mod tests {
     fn an_inherited_stdin_and_a_stop_by_stdin_conflict() {
         let stop = crate::StopRequest::default().stdin_line("quit");
         let program = Program::new("true").stdin(ProgramStdin::Inherit).stop(stop);
-        let error = launch(&program, &ReadyCheck::Health, Duration::ZERO, None, None).err().unwrap();
+        let error =
+            launch(&program, &ReadyCheck::Health, Duration::ZERO, None, None, Vec::new()).err().unwrap();
         assert!(error.contains("inherits the stdin"), "{error}");
     }
 

@@ -1,6 +1,6 @@
 //! Contradictions within one declaration.
 
-use super::{HttpCheck, Listen, Program, ReadyCheck, ServerSource, Spec, Transport};
+use super::{HttpCheck, InvalidPlaceholder, Listen, Program, ReadyCheck, ServerSource, Spec, Transport};
 
 /// Why a specification cannot work. The messages use the names of the plugin's configuration, which those of the methods resemble.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,9 +29,18 @@ pub enum InvalidSpec {
     /// The supervisor chooses the port, and nothing tells the sidecar.
     #[error(
         "`port` is \"assigned\", but nothing tells the sidecar its port: name the environment variable that receives it in \
-         `portEnv`, such as \"PORT\""
+         `portEnv`, such as \"PORT\", or write ${{port}} in `args` or `env`"
     )]
     PortUntold,
+    /// A placeholder is invalid.
+    #[error("`{field}`: {invalid}")]
+    #[non_exhaustive]
+    Placeholder {
+        /// The field that contains it.
+        field: &'static str,
+        /// Why it is invalid.
+        invalid: InvalidPlaceholder,
+    },
     /// The check cannot prove the token of a private sidecar, which has a port.
     #[error(
         "`ready` is {check:?}, which cannot prove that the server on the port of the sidecar holds the token. Set `private` to false: \
@@ -92,6 +101,8 @@ impl Spec {
         }
         let ServerSource::Run(program) = &self.source else { return Ok(()) };
         Self::validate_port(program)?;
+        self.validate_placeholders(program)
+            .map_err(|(field, invalid)| InvalidSpec::Placeholder { field, invalid })?;
         let check = self.ready_check.name();
         let handed_over = program.handover || program.transport == Transport::Local;
         if handed_over && !matches!(self.ready_check, ReadyCheck::Health | ReadyCheck::Http(_)) {
@@ -125,7 +136,9 @@ impl Spec {
             Some(name) if program.listen == Listen::Announced => {
                 Err(InvalidSpec::PortEnvWithoutPort(name.clone()))
             }
-            None if program.listen == Listen::Assigned => Err(InvalidSpec::PortUntold),
+            None if program.listen == Listen::Assigned && !program.shows_port() => {
+                Err(InvalidSpec::PortUntold)
+            }
             Some(_) | None => Ok(()),
         }
     }

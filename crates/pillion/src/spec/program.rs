@@ -34,6 +34,7 @@ pub struct Program {
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) listen: Listen,
     pub(crate) port_env: Option<String>,
+    pub(crate) placeholders: bool,
     pub(crate) handover: bool,
     pub(crate) transport: Transport,
     pub(crate) private: bool,
@@ -80,6 +81,7 @@ impl Program {
             allowed_origins: Vec::new(),
             listen: Listen::default(),
             port_env: None,
+            placeholders: false,
             handover: false,
             transport: Transport::default(),
             private: false,
@@ -168,6 +170,33 @@ impl Program {
     #[must_use]
     pub fn port_env(mut self, name: impl Into<String>) -> Self {
         self.port_env = Some(name.into());
+        self
+    }
+
+    /// Sets whether the supervisor replaces placeholders in the arguments, the values of [`env`](Self::env), the
+    /// [working directory](Self::current_dir) and the command of an [exec check](crate::ExecCheck) at each start. The default is
+    /// `false`; the default of `tauri-plugin-pillion` is `true`.
+    ///
+    /// - `${port}` is the port of this sidecar, if it is [assigned or fixed](Listen).
+    /// - `${sidecar.NAME.port}` and `${sidecar.NAME.url}` are the port and the URL of a sidecar in
+    ///   [`depends_on`](crate::Spec::depends_on). They need a [`Fleet`](crate::Fleet). They stay as they are when that sidecar moves to
+    ///   another port later.
+    /// - `$$` is a dollar sign. A dollar sign before any other character stays.
+    ///
+    /// A placeholder that is unknown or can have no value makes the declaration invalid; one that has no value at the start makes the
+    /// start fail. Values that are not valid Unicode stay as they are.
+    ///
+    /// ```
+    /// use pillion::{Listen, Program};
+    ///
+    /// let server = Program::new("python3")
+    ///     .args(["-m", "http.server", "--bind", "127.0.0.1", "${port}"])
+    ///     .listen(Listen::Assigned)
+    ///     .placeholders(true);
+    /// ```
+    #[must_use]
+    pub fn placeholders(mut self, placeholders: bool) -> Self {
+        self.placeholders = placeholders;
         self
     }
 

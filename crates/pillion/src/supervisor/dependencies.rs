@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::{
     report::snapshot::{ReadyAnswer, Snapshot},
     spawn::login_shell,
+    spec::DependencyAddress,
     state::Event,
 };
 
@@ -53,6 +54,12 @@ impl DependencyWait {
 }
 
 impl Dependency {
+    /// Where it is reached now.
+    pub(crate) fn address(&self) -> DependencyAddress {
+        let status = &self.snapshot.borrow().status;
+        DependencyAddress { name: status.sidecar.clone(), port: status.port, url: status.url.clone() }
+    }
+
     /// The snapshot of a dependency that is not ready, and its failure if it has one.
     fn unready(&mut self) -> Option<(&mut watch::Receiver<Snapshot>, Option<String>)> {
         let failure = match &self.snapshot.borrow_and_update().answer {

@@ -267,7 +267,8 @@ impl Driver {
                     self.run = Run::none(&spec, events.clone());
                     // Blocks until the guard has started the program, which a slow file system can delay.
                     let previous_port = self.previous_port;
-                    let launch = move || Run::launch(&spec, listener, previous_port, events);
+                    let dependencies = self.after.iter().map(Dependency::address).collect();
+                    let launch = move || Run::launch(&spec, listener, previous_port, dependencies, events);
                     self.launch = Some(Box::pin(on_thread(launch)));
                 }
                 Action::Check(addr) => self.check(addr, 0),

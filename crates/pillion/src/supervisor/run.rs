@@ -13,7 +13,7 @@ use crate::{
     report::messages::StartDiagnostics,
     spawn::launch::{Launched, launch},
     spawn::memory_limit::MemoryLimit,
-    spec::{ReadyCheck, ServerSource, Spec},
+    spec::{DependencyAddress, ReadyCheck, ServerSource, Spec},
     state::{Awaits, Event},
     status::Exit,
     supervisor::prepared_http_stop::PreparedHttpStop,
@@ -95,11 +95,12 @@ impl Run {
     }
 
     /// Starts the process, unless the server is attached. Returns the run, and the event for the state machine. `previous_port` is the
-    /// declared port of the run before.
+    /// declared port of the run before, `dependencies` say where they are reached.
     pub(crate) fn launch(
         spec: &Spec,
         listener: Option<Listener>,
         previous_port: Option<NonZeroU16>,
+        dependencies: Vec<DependencyAddress>,
         events: broadcast::Sender<SidecarEvent>,
     ) -> (Self, Event) {
         let mut run = Self::none(spec, events);
@@ -111,8 +112,9 @@ impl Run {
             return (run, Event::NotLaunched(invalid.to_string()));
         }
         let reserved = PortReservation::new(program.listen, previous_port, &spec.name);
-        match reserved.and_then(|reserved| launch(program, &spec.ready_check, spec.grace, listener, reserved))
-        {
+        match reserved.and_then(|reserved| {
+            launch(program, &spec.ready_check, spec.grace, listener, reserved, dependencies)
+        }) {
             Ok(Launched { instance, token, spawned, port, exec, without_login_shell }) => {
                 if let Some(why) = without_login_shell {
                     run.notice(

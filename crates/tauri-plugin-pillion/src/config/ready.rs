@@ -28,7 +28,7 @@ pub(super) struct ReadyFields {
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     stream: Option<OutputStream>,
     /// Ready when this command, a program and its arguments, exits with 0. It runs again and again, for 10 s at most each time, with
-    /// the environment and the directory of the sidecar, without its token.
+    /// the environment and the directory of the sidecar, without its token. Placeholders as in `args`.
     exec: Option<Vec<String>>,
 }
 

@@ -138,6 +138,13 @@ fn a_ready_check_reaches_the_specification() {
 }
 
 #[test]
+fn an_argument_may_tell_the_port() {
+    let sidecar = sidecar(&json!({ "port": "assigned", "args": ["--port=${port}", "$$"] }));
+    let spec = Spec::run("api", sidecar.configure(pillion::Program::new("api")));
+    sidecar.refine(spec, "api").unwrap();
+}
+
+#[test]
 fn a_worker_without_a_port_may_stay_private() {
     for ready in [json!("started"), json!({ "line": "up" }), json!({ "exec": ["true"] })] {
         let sidecar = sidecar(&json!({ "ready": ready }));
@@ -159,6 +166,13 @@ fn an_error_names_a_declaration_that_contradicts_itself() {
         (json!({ "port": "assigned" }), "`portEnv`"),
         (json!({ "port": 8080, "handover": true }), "`handover`"),
         (json!({ "portEnv": "PORT" }), "set `port`"),
+        (json!({ "args": ["${port}"] }), "`args`: ${port} is not known"),
+        (json!({ "env": { "A": "${sidecar.db.url}" } }), "add \"db\" to `dependsOn`, which has none"),
+        (json!({ "dependsOn": ["db"], "args": ["${x}"] }), "known: ${sidecar.db.port}, ${sidecar.db.url}"),
+        (
+            json!({ "ready": { "exec": ["a", "${x"] } }),
+            "`ready`: the placeholder \"${x\" has no closing brace",
+        ),
         (json!({ "ready": "tcp" }), "Set `private` to false"),
         (json!({ "ready": "started", "port": 8080 }), "Set `private` to false"),
         (json!({ "ready": { "line": "(?<port>[0-9]+)" } }), "Set `private` to false"),
