@@ -210,7 +210,9 @@ fn assert_caught(mutants: &[Mutant]) {
                     let checked = run(mutant);
                     let broken = checked.with_outcome("broken");
                     if broken != [*wanted] || checked.status != 1 {
-                        let text = format!("{mutant} breaks {broken:?}, not {wanted}: {checked:?}");
+                        let Checked { status, stdout, stderr } = checked;
+                        let text =
+                            format!("{mutant} breaks {broken:?}, not {wanted}; {status}; {stderr}\n{stdout}");
                         failures.lock().unwrap().push(text);
                     }
                 }

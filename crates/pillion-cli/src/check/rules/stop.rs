@@ -308,34 +308,35 @@ pub(in crate::check) fn drain(lab: &Lab) -> Result<Verdict, Verdict> {
 pub(in crate::check) fn no_new_connections(lab: &Lab) -> Result<Verdict, Verdict> {
     needs_sigterm(lab)?;
     let run = lab.run(lab.start())?;
-    let _request = in_flight(lab, &run)?;
+    let mut request = in_flight(lab, &run)?;
     let asked = Instant::now();
     let _ = run.signal(Signal::TERM);
     let mut served = 0;
-    let refused = poll_until(LIMIT, || {
+    let _ = poll_until(LIMIT, || {
         let serves = serves(&run);
         served += u32::from(serves);
-        // A refusal counts only if the program still runs.
-        match (serves, run.exit()) {
-            (_, Some(_)) => Some(false),
-            (false, None) => Some(true),
-            (true, None) => None,
-        }
+        (!serves || run.exit().is_some()).then_some(())
     });
     let after = asked.elapsed();
-    match refused {
-        Some(true) => Ok(Verdict::Kept(format!(
+    // A program that has ended refuses connections too. One that answers the request in flight, or goes on, has not ended.
+    let answered = request.connection.write_all(request.rest).is_ok()
+        && Answer::read(&mut request.connection, true).is_ok_and(|answer| answer.status != 0);
+    let refused = after < LIMIT;
+    if refused && (answered || run.wait_exit(DRAINS).is_none()) {
+        return Ok(Verdict::Kept(format!(
             "SIGTERM with an incomplete request: refused new connections after {} ms",
             after.as_millis()
-        ))),
-        Some(false) if after < DRAINS => {
-            Err(Verdict::NotChecked("the program ends at once, also with a request in flight".to_owned()))
-        }
-        _ => Ok(Verdict::Broken(format!(
-            "SIGTERM with an incomplete request: it served {served} new connections within {} ms",
-            after.as_millis()
-        ))),
+        )));
     }
+    if after < DRAINS {
+        return Err(Verdict::NotChecked(
+            "the program ends at once, also with a request in flight".to_owned(),
+        ));
+    }
+    Ok(Verdict::Broken(format!(
+        "SIGTERM with an incomplete request: it served {served} new connections within {} ms",
+        after.as_millis()
+    )))
 }
 
 /// Compares two times of the same program on the same machine.
