@@ -54,7 +54,6 @@ pub(crate) fn dev(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     setup::ensure(Purpose::Run)?;
     npm::install(workspace)?;
     let _watcher = if env::var_os("BACKEND_PORT").is_some() {
-        sidecar::remove(workspace)?;
         None
     } else {
         sidecar::build(workspace, false, None)?;

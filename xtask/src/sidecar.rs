@@ -64,17 +64,6 @@ pub(crate) fn place_beside_app(workspace: &Workspace) -> Result<()> {
     install(workspace, false, None)
 }
 
-/// Removes all copies of the backend, so that the app uses the server that the developer started (see `BACKEND_PORT` in
-/// tauri-plugin-pillion).
-pub(crate) fn remove(workspace: &Workspace) -> Result<()> {
-    let beside = [BACKEND, BACKEND_ON_LINUX].map(|name| workspace.programs(false).join(program(name)));
-    let placed = fs::read_dir(workspace.tauri().join("binaries")).into_iter().flatten().flatten();
-    for file in placed.map(|entry| entry.path()).chain(beside).filter(|file| file.exists()) {
-        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-    }
-    Ok(())
-}
-
 fn names(triple: &str) -> &'static [&'static str] {
     if triple.contains("linux") { &[BACKEND, BACKEND_ON_LINUX] } else { &[BACKEND] }
 }

@@ -202,9 +202,10 @@ async fn a_developers_own_server_is_used_and_not_stopped() -> Result<()> {
     BufReader::new(server.stdout.as_mut().context("its stdout is not piped")?).read_line(&mut line).await?;
     let port: u16 = line.trim_end().strip_prefix("BACKEND_PORT:").context("no announcement")?.parse()?;
 
-    // The app without a sidecar, as in a fresh clone.
+    // The server is used although the app has its sidecar beside it.
     let folder = tempfile::tempdir()?;
     fs::copy(&built, folder.path().join("aios"))?;
+    fs::copy(built.with_file_name(BACKEND), folder.path().join(BACKEND))?;
     let script = folder.path().join("with-port");
     fs::write(&script, format!("#!/bin/sh\nBACKEND_PORT={port} exec \"${{0%/*}}/aios\"\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;

@@ -98,6 +98,22 @@ impl Spec {
         }
     }
 
+    /// The name of the sidecar.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Changes the program with `change`. An attached server has none, and stays as it is.
+    #[must_use]
+    pub fn map_program(mut self, change: impl FnOnce(Program) -> Program) -> Self {
+        self.source = match self.source {
+            ServerSource::Run(program) => ServerSource::Run(change(program)),
+            attach @ ServerSource::Attach(_) => attach,
+        };
+        self
+    }
+
     /// Sets when the sidecar counts as ready; the default is [`ReadyCheck::Health`]. The check also decides whether the supervisor
     /// notices afterwards that the sidecar does not answer any more.
     #[must_use]

@@ -1,5 +1,7 @@
 //! The section `plugins.pillion` of `tauri.conf.json`.
 
+mod dev;
+mod error;
 mod port;
 mod ready;
 
@@ -7,16 +9,21 @@ use std::{
     collections::BTreeMap,
     fmt,
     num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
     time::Duration,
 };
 
-use pillion::{Inherit, InvalidSpec, ReadyCheck, Restart, Spec, StopRequest, Transport};
+use pillion::{Inherit, ReadyCheck, Restart, Spec, StopRequest, Transport};
 use port::PortConfig;
 use ready::ReadyConfig;
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
 };
+
+use crate::variables::Variables;
+pub(crate) use dev::{DevConfig, OnChange};
+pub(crate) use error::ConfigError;
 
 /// The section `plugins.pillion` of `tauri.conf.json`: the sidecars by name.
 ///
@@ -45,12 +52,21 @@ pub struct Config {
 pub(crate) struct SidecarConfig {
     /// The file name of the program, which Tauri installs beside the app's own: the last part of its `bundle.externalBin` entry,
     /// without target triple and `.exe`. The default is the sidecar's name.
-    program: Option<String>,
+    pub(crate) program: Option<String>,
+    /// Instead of `program`: a file of the bundle's resources, by its path in the resource folder. On Windows, `.exe` may be left
+    /// out. For programs that need files beside them, such as the folder that PyInstaller makes.
+    pub(crate) resource: Option<String>,
+    /// Instead of `program`: a program of the system, by its path or by a name that is looked up in `PATH`.
+    pub(crate) command: Option<String>,
     /// The arguments of the program. In them, in the values of `env`, and in the command of an `exec` check, `${port}` stands for the
     /// port of the sidecar (with `"port": "assigned"` or a number), `${sidecar.NAME.port}` and `${sidecar.NAME.url}` for where a sidecar
-    /// in `dependsOn` listens, and `$$` for a dollar sign.
+    /// in `dependsOn` listens, and `$$` for a dollar sign. `$APPDATA`, `$APPLOCALDATA`, `$APPCONFIG`, `$APPCACHE`, `$APPLOG`,
+    /// `$RESOURCE`, `$TEMP` and `$HOME` stand for the folders of that name, without a separator at the end; also in `command`, `cwd`
+    /// and `dev`. A folder of the app that is named and missing is created, and only its user can open it (Unix).
     #[serde(default)]
     args: Vec<String>,
+    /// The working directory; the app's own by default. In a folder of the app, it is created if it is missing.
+    cwd: Option<String>,
     /// The environment variables that the sidecar inherits from the app: `{ "allow": ["LANG", "LC_*"] }` is only these,
     /// `{ "deny": ["AWS_*"] }` is all except these. The default is all except proxies and `NODE_OPTIONS`. [`Inherit`] says which
     /// variables are never inherited.
@@ -118,6 +134,8 @@ pub(crate) struct SidecarConfig {
     /// Whether the sidecars that depend on this one start without it after it has failed.
     #[serde(default)]
     optional: bool,
+    /// The command that an app in development (`tauri dev`) runs instead of the program, and the files to watch.
+    pub(crate) dev: Option<DevConfig>,
 }
 
 /// How often a sidecar is restarted before it has failed for good. [`pillion::RestartLimit`] has the defaults.
@@ -147,54 +165,23 @@ struct LivenessProbe {
     interval_ms: Option<NonZeroU64>,
     /// How many probes may go without a response before the sidecar counts as hung.
     tolerance: Option<NonZeroU32>,
+    /// Whether a sidecar that counts as hung is stopped and restarted; `true` by default. Otherwise it is unhealthy until it
+    /// answers again, as always in an app in development.
+    restart: Option<bool>,
     /// How long the sidecar may use the processor, or have a client's request under way, without a response to the probes before
     /// it counts as hung, in milliseconds; 300000 by default (Linux).
     busy_limit_ms: Option<NonZeroU64>,
 }
 
-/// An invalid declaration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error(
-        "tauri.conf.json declares no sidecar: add \"plugins\": {{ \"pillion\": {{ \"sidecars\": {{ \"backend\": {{}} }} }} }}"
-    )]
-    Missing,
-    #[error(
-        "plugins.pillion.sidecars.{sidecar}.program is {program:?}: give only the file name, as Tauri installs it \
-         (\"backend\" for the externalBin \"binaries/backend\")"
-    )]
-    Program { sidecar: String, program: String },
-    #[error(
-        "plugins.pillion.sidecars.{sidecar}.inherit contains {name:?}: give the name of an environment variable, or a prefix \
-         and a *, such as \"LC_*\""
-    )]
-    Inherit { sidecar: String, name: String },
-    #[error(
-        "plugins.pillion.sidecars.{sidecar}.health is {health:?}: give a path that starts with a slash, such as \"/health\""
-    )]
-    Health { sidecar: String, health: String },
-    #[error(
-        "plugins.pillion.sidecars.{sidecar}.health is {health:?}, but `ready` has another check: leave one of them out"
-    )]
-    HealthUnused { sidecar: String, health: String },
-    #[error("plugins.pillion.sidecars.{sidecar}: {invalid}")]
-    Invalid { sidecar: String, invalid: InvalidSpec },
-}
-
 impl SidecarConfig {
-    /// The file name, without `.exe`, of the program of the sidecar called `name`.
-    pub(crate) fn program<'a>(&'a self, name: &'a str) -> Result<&'a str, ConfigError> {
-        let program = self.program.as_deref().unwrap_or(name);
-        if program.is_empty() || program.contains(['/', '\\']) || program == "." || program == ".." {
-            return Err(ConfigError::Program { sidecar: name.to_owned(), program: program.to_owned() });
-        }
-        Ok(program)
-    }
-
-    /// Applies the declared settings of the program.
-    pub(crate) fn configure(&self, program: pillion::Program) -> pillion::Program {
+    /// Applies the declared settings of the program called `name`, except its arguments and its working directory.
+    pub(crate) fn configure(
+        &self,
+        program: pillion::Program,
+        name: &str,
+        variables: &Variables,
+    ) -> Result<pillion::Program, ConfigError> {
         let program = program
-            .args(&self.args)
             .private(self.private)
             .inherit(self.inherit.clone())
             .login_shell_env(self.login_shell_env)
@@ -211,7 +198,30 @@ impl SidecarConfig {
             Some(name) => program.port_env(name),
             None => program,
         };
-        self.env.iter().fold(program, |program, (variable, value)| program.env(variable, value))
+        self.env.iter().try_fold(program, |program, (variable, value)| {
+            let value = variables.expand(value, name, &format!("env.{variable}"))?;
+            Ok(program.env(variable, value))
+        })
+    }
+
+    /// The declared arguments, for the sidecar called `name`.
+    pub(crate) fn args(&self, name: &str, variables: &Variables) -> Result<Vec<String>, ConfigError> {
+        variables.expand_all(&self.args, name, "args")
+    }
+
+    /// The declared working directory.
+    pub(crate) fn cwd(&self, name: &str, variables: &Variables) -> Result<Option<PathBuf>, ConfigError> {
+        self.cwd.as_ref().map(|cwd| variables.folder(cwd, name, "cwd")).transpose()
+    }
+
+    /// The declared limit for a start.
+    pub(crate) fn ready_timeout(&self) -> Option<Duration> {
+        self.ready_timeout_ms.map(|ms| Duration::from_millis(ms.get()))
+    }
+
+    /// How the liveness is checked, if it is.
+    pub(crate) fn liveness(&self) -> Option<pillion::Liveness> {
+        self.liveness.into()
     }
 
     /// Checks the declaration, and applies its settings that do not depend on where the server comes from.
@@ -232,8 +242,8 @@ impl SidecarConfig {
             }
             spec = spec.health_path(health);
         }
-        if let Some(timeout) = self.ready_timeout_ms {
-            spec = spec.ready_timeout(Duration::from_millis(timeout.get()));
+        if let Some(timeout) = self.ready_timeout() {
+            spec = spec.ready_timeout(timeout);
         }
         if let Some(grace) = self.grace_ms {
             spec = spec.grace(Duration::from_millis(grace));
@@ -244,7 +254,7 @@ impl SidecarConfig {
         let spec = spec
             .ready_check(self.ready.0.clone())
             .restart_limit(self.restart_limit.into())
-            .liveness(Option::from(self.liveness))
+            .liveness(self.liveness())
             .depends_on(&self.depends_on)
             .optional(self.optional);
         match spec.validate() {
@@ -270,7 +280,9 @@ impl From<RestartLimitConfig> for pillion::RestartLimit {
 
 impl From<LivenessConfig> for Option<pillion::Liveness> {
     fn from(liveness: LivenessConfig) -> Self {
-        let LivenessConfig::Probe(LivenessProbe { interval_ms, tolerance, busy_limit_ms }) = liveness else {
+        let LivenessConfig::Probe(LivenessProbe { interval_ms, tolerance, restart, busy_limit_ms }) =
+            liveness
+        else {
             return None;
         };
         let default = pillion::Liveness::default();
@@ -279,7 +291,7 @@ impl From<LivenessConfig> for Option<pillion::Liveness> {
             tolerance.map_or(default.tolerance, NonZeroU32::get),
         );
         let busy_limit = busy_limit_ms.map_or(default.busy_limit, |ms| Duration::from_millis(ms.get()));
-        Some(liveness.with_busy_limit(busy_limit))
+        Some(liveness.with_busy_limit(busy_limit).with_restart(restart.unwrap_or(default.restart)))
     }
 }
 
@@ -306,7 +318,7 @@ impl<'de> Deserialize<'de> for LivenessConfig {
             type Value = LivenessConfig;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("false, or an object with intervalMs, tolerance and busyLimitMs")
+                f.write_str("false, or an object with intervalMs, tolerance, restart and busyLimitMs")
             }
 
             fn visit_bool<E: de::Error>(self, on: bool) -> Result<LivenessConfig, E> {

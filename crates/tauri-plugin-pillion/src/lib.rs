@@ -31,9 +31,11 @@
 //! If it is registered later, each second launch starts the sidecars and stops them again. This plugin checks the order at every
 //! start of the app, and warns about a wrong one.
 
+mod builder;
 mod commands;
 mod config;
 mod dev_reload;
+mod development;
 mod http_pool;
 mod ipc_message;
 mod lock;
@@ -45,21 +47,18 @@ mod scope;
 mod sidecars;
 mod single_instance;
 mod subscriptions;
+mod variables;
 
-use tauri::{
-    Manager, Resource, RunEvent, Runtime, WindowEvent,
-    plugin::{Builder, TauriPlugin},
-    webview::PageLoadEvent,
-};
+use tauri::{Manager, Resource, Runtime, plugin::TauriPlugin};
 
+pub use builder::Builder;
 pub use config::Config;
 pub use pillion;
-use proxy::Proxy;
 pub use sidecars::Sidecars;
-use single_instance::RegistrationOrder;
-use subscriptions::Subscriptions;
 
-/// Creates the plugin. It starts the declared sidecars while the app is set up, before the first page loads, and
+/// Creates the plugin, for sidecars that `tauri.conf.json` declares. [`Builder`] adds what is only known in code.
+///
+/// The plugin starts the declared sidecars while the app is set up, before the first page loads, and
 /// [closes](Sidecars::close) them when the app exits or restarts. Pages that watch a sidecar then receive its state `stopping`
 /// before the app waits.
 ///
@@ -76,47 +75,7 @@ use subscriptions::Subscriptions;
 /// ```
 #[must_use]
 pub fn init<R: Runtime>() -> TauriPlugin<R, Option<Config>> {
-    Builder::<R, Option<Config>>::new("pillion")
-        .invoke_handler(tauri::generate_handler![
-            commands::ready,
-            commands::status,
-            commands::watch,
-            commands::unwatch,
-            commands::connect,
-            commands::request,
-            commands::read,
-            commands::cancel,
-            commands::logs,
-            commands::restart,
-            commands::swap,
-            commands::stop
-        ])
-        .setup(|app, api| {
-            app.manage(RegistrationOrder::observe(app));
-            app.manage(Subscriptions::default());
-            app.manage(Proxy::default());
-            let sidecars = Sidecars::start(api.config().as_ref(), app.config())?;
-            app.resources_table().add(CloseOnDrop(sidecars.clone()));
-            app.manage(sidecars);
-            Ok(())
-        })
-        .on_page_load(|webview, page| {
-            // The new page does not know the subscriptions and requests of the old one.
-            if page.event() == PageLoadEvent::Started {
-                webview.state::<Subscriptions>().end_all_of(webview.label());
-                webview.state::<Proxy>().cancel_all_of(webview.label());
-            }
-        })
-        .on_event(|app, event| match event {
-            RunEvent::Ready => single_instance::check(app),
-            RunEvent::Exit => app.pillion().close(),
-            RunEvent::WindowEvent { label, event: WindowEvent::Destroyed, .. } => {
-                app.state::<Subscriptions>().end_all_of(label);
-                app.state::<Proxy>().cancel_all_of(label);
-            }
-            _ => {}
-        })
-        .build()
+    Builder::new().build()
 }
 
 /// Closes the sidecars when Tauri clears the app's resource table (`AppHandle::cleanup_before_exit`). Tauri clears it at every
@@ -145,7 +104,7 @@ impl Drop for CloseOnDrop {
 /// }
 /// ```
 pub trait PillionExt<R: Runtime>: Manager<R> {
-    /// The sidecars that `tauri.conf.json` declares.
+    /// The app's sidecars.
     ///
     /// # Panics
     /// If the plugin is not set up yet.

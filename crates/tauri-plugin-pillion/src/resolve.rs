@@ -1,47 +1,188 @@
 //! Decides which program a sidecar runs, or which server of the developer is used instead.
 
 use std::{
-    ffi::OsStr,
+    env::consts::EXE_SUFFIX,
     num::NonZeroU16,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
-use pillion::protocol::announcement::parse_port;
+use pillion::{Program, Spec};
 use tauri::Config;
 
-/// The environment variable that names, in a development build, the port of a server that the developer started. That server
-/// is used if the sidecar was not built, and the app never stops it.
-pub(crate) const ATTACH_VARIABLE: &str = "BACKEND_PORT";
+use crate::{
+    config::{ConfigError, DevConfig, SidecarConfig},
+    dev_reload::WatchedFiles,
+    development::Development,
+    variables::Variables,
+};
 
-/// The program or server behind a sidecar's name.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Resolved {
-    /// The path of the program to run. The file may be absent: the supervisor then says what is wrong with it.
-    Program(PathBuf),
-    /// The port of a server that the developer started.
-    Server(NonZeroU16),
+/// How long a command of `dev` may take to become ready: it may have to compile.
+const DEV_READY_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What the declarations are resolved with.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    /// The folder of the app's own executable, where Tauri puts sidecars.
+    pub(crate) folder: PathBuf,
+    pub(crate) variables: Variables,
+    pub(crate) development: Development,
+    /// The origins of the app's pages.
+    pub(crate) origins: Vec<String>,
 }
 
-/// `BACKEND_PORT` is set and needed, but is not a port.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{ATTACH_VARIABLE} is {0:?}: set it to the port of the server that you started, a number from 1 to 65535"
-)]
-pub(crate) struct NotAPort(String);
+/// A sidecar as it is started.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) spec: Spec,
+    /// The files whose change starts it again.
+    pub(crate) watched: Option<WatchedFiles>,
+}
 
-/// Finds `program` in `folder`, where Tauri puts sidecars: beside the app's own executable.
-///
-/// `attach` is the value of [`ATTACH_VARIABLE`], or `None` outside development.
-pub(crate) fn resolve(folder: &Path, program: &str, attach: Option<&OsStr>) -> Result<Resolved, NotAPort> {
-    // The suffix is appended, because `with_extension` would turn `a.b` into `a.exe`.
-    let path = folder.join(format!("{program}{}", std::env::consts::EXE_SUFFIX));
-    match attach {
-        Some(port) if !path.exists() => match parse_port(port.as_encoded_bytes()) {
-            Some(port) => Ok(Resolved::Server(port)),
-            None => Err(NotAPort(port.to_string_lossy().into_owned())),
-        },
-        _ => Ok(Resolved::Program(path)),
+impl Resolver {
+    /// The sidecar called `name`. The file of its program may be absent: the supervisor then says what is wrong with it.
+    pub(crate) fn resolve(&self, name: &str, declared: &SidecarConfig) -> Result<Resolved, ConfigError> {
+        // Checked in every build, so that a developer sees the error before a user does.
+        let path = self.program(name, declared)?;
+        if let Some(port) = self.development.attached(name, &self.origins) {
+            return self.attached(name, port, declared);
+        }
+        if let (Some(project), Some(dev)) = (&self.development.project, &declared.dev) {
+            return self.dev(name, project, dev, declared);
+        }
+        let mut program = Program::new(path.clone())
+            .args(declared.args(name, &self.variables)?)
+            .allowed_origins(&self.origins);
+        if let Some(cwd) = declared.cwd(name, &self.variables)? {
+            program = program.current_dir(literal(&cwd));
+        }
+        let spec = Spec::run(name, declared.configure(program, name, &self.variables)?);
+        // A command of the system is not rebuilt.
+        let reload = self.development.reload && declared.command.is_none();
+        Ok(Resolved {
+            spec: self.refine(declared, spec, name)?,
+            watched: reload.then(|| WatchedFiles::program(&path)),
+        })
     }
+
+    fn attached(
+        &self,
+        name: &str,
+        port: NonZeroU16,
+        declared: &SidecarConfig,
+    ) -> Result<Resolved, ConfigError> {
+        Ok(Resolved { spec: self.refine(declared, Spec::attach(name, port), name)?, watched: None })
+    }
+
+    /// The command that runs in development.
+    fn dev(
+        &self,
+        name: &str,
+        project: &Path,
+        dev: &DevConfig,
+        declared: &SidecarConfig,
+    ) -> Result<Resolved, ConfigError> {
+        let field = "dev.command";
+        let [program, args @ ..] = dev.command.as_slice() else {
+            return Err(ConfigError::EmptyCommand { sidecar: name.to_owned(), field });
+        };
+        let variables = &self.variables;
+        let cwd = match &dev.cwd {
+            Some(cwd) => project.join(variables.folder(cwd, name, "dev.cwd")?),
+            None => project.to_owned(),
+        };
+        let mut program = Program::new(found(variables.path(program, name, field)?, &cwd))
+            .args(variables.expand_all(args, name, field)?)
+            .current_dir(literal(&cwd))
+            .allowed_origins(&self.origins);
+        program = declared.configure(program, name, variables)?;
+        for (variable, value) in &dev.env {
+            program = program.env(variable, variables.expand(value, name, &format!("dev.env.{variable}"))?);
+        }
+        let watched = WatchedFiles::patterns(&cwd, &dev.watch, dev.on_change)
+            .map_err(|(pattern, reason)| ConfigError::Watch { sidecar: name.to_owned(), pattern, reason })?;
+        let timeout =
+            declared.ready_timeout().map_or(DEV_READY_TIMEOUT, |declared| declared.max(DEV_READY_TIMEOUT));
+        let spec = self.refine(declared, Spec::run(name, program), name)?.ready_timeout(timeout);
+        Ok(Resolved { spec, watched })
+    }
+
+    /// Applies the settings that do not depend on where the server comes from.
+    fn refine(&self, declared: &SidecarConfig, spec: Spec, name: &str) -> Result<Spec, ConfigError> {
+        let spec = declared.refine(spec, name)?;
+        // A sidecar that a breakpoint holds does not answer, and must not be killed.
+        let may_be_debugged = self.development.project.is_some();
+        let liveness = declared.liveness().filter(|_| may_be_debugged);
+        Ok(match liveness {
+            Some(liveness) => spec.liveness(liveness.with_restart(false)),
+            None => spec,
+        })
+    }
+
+    /// The path of the declared program.
+    fn program(&self, name: &str, declared: &SidecarConfig) -> Result<PathBuf, ConfigError> {
+        let given = [
+            ("program", &declared.program),
+            ("resource", &declared.resource),
+            ("command", &declared.command),
+        ];
+        let mut given = given.into_iter().filter_map(|(field, value)| Some((field, value.as_deref()?)));
+        let (field, value) = given.next().unwrap_or(("program", name));
+        if let Some((second, _)) = given.next() {
+            return Err(ConfigError::TwoPrograms { sidecar: name.to_owned(), first: field, second });
+        }
+        match field {
+            "resource" => self.resource(name, value),
+            "command" => {
+                if value.is_empty() {
+                    return Err(ConfigError::EmptyCommand { sidecar: name.to_owned(), field: "command" });
+                }
+                Ok(found(self.variables.path(value, name, "command")?, Path::new("")))
+            }
+            _ => {
+                if value.is_empty() || value.contains(['/', '\\']) || value == "." || value == ".." {
+                    return Err(ConfigError::Program { sidecar: name.to_owned(), program: value.to_owned() });
+                }
+                // The suffix is appended, because `with_extension` would turn `a.b` into `a.exe`.
+                Ok(self.folder.join(format!("{value}{EXE_SUFFIX}")))
+            }
+        }
+    }
+
+    fn resource(&self, name: &str, resource: &str) -> Result<PathBuf, ConfigError> {
+        let relative = Path::new(resource);
+        let inside =
+            relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if resource.is_empty() || !inside {
+            return Err(ConfigError::Resource { sidecar: name.to_owned(), resource: resource.to_owned() });
+        }
+        let folder = self.variables.get("RESOURCE").unwrap_or(&self.folder);
+        let path = folder.join(relative);
+        let with_suffix = folder.join(format!("{resource}{EXE_SUFFIX}"));
+        Ok(if !path.is_file() && with_suffix.is_file() { with_suffix } else { path })
+    }
+}
+
+/// The path for a program whose placeholders are replaced: its dollar signs are no placeholders.
+fn literal(path: &Path) -> PathBuf {
+    match path.to_str() {
+        Some(text) => text.replace('$', "$$").into(),
+        // Only Unicode is searched for placeholders.
+        None => path.to_owned(),
+    }
+}
+
+/// The path of a command: a bare name is left for the search in `PATH`, and a relative path starts in `folder`.
+fn found(command: PathBuf, folder: &Path) -> PathBuf {
+    if command.components().count() > 1 {
+        return folder.join(command);
+    }
+    // The system appends `.exe` alone, and many tools, such as npx, are `.cmd` files.
+    #[cfg(windows)]
+    if let Ok(path) = which::which(&command) {
+        return path;
+    }
+    command
 }
 
 /// The origins of the app's own pages, which the sidecar is told to admit.
@@ -67,28 +208,4 @@ pub(crate) fn origins(config: &Config, dev: bool) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[test]
-    fn a_built_sidecar_takes_precedence_over_a_developers_server() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join(format!("api.v2{}", std::env::consts::EXE_SUFFIX));
-        let find = |attach: Option<&str>| resolve(folder.path(), "api.v2", attach.map(OsStr::new));
-        assert_eq!(find(None), Ok(Resolved::Program(program.clone())));
-        assert_eq!(find(Some("4242")), Ok(Resolved::Server(NonZeroU16::new(4242).unwrap())));
-        assert_eq!(find(Some("0")), Err(NotAPort("0".into())));
-        fs::write(&program, "").unwrap();
-        assert_eq!(find(Some("4242")), Ok(Resolved::Program(program)));
-    }
-
-    #[test]
-    fn only_the_apps_own_origins_are_admitted() {
-        let mut config = Config::default();
-        config.build.dev_url = Some("http://127.0.0.1:1420/app".parse().unwrap());
-        let own = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
-        assert_eq!(origins(&config, false), [own]);
-        assert_eq!(origins(&config, true), [own, "http://127.0.0.1:1420"]);
-    }
-}
+mod tests;

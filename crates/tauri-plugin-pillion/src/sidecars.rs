@@ -1,27 +1,21 @@
 //! The app's sidecars, by name.
 
 use std::{
-    env,
     error::Error,
     sync::{Arc, Once},
     thread::{self, ThreadId},
 };
 
-use pillion::{Failure, FailureKind, Fleet, Spec, Supervisor};
+use pillion::{Failure, FailureKind, Fleet, Supervisor};
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
     task::JoinSet,
 };
 
-use crate::{
-    config::{Config, ConfigError},
-    dev_reload::{self, ProgramFile},
-    outbox::Outbox,
-    resolve::{self, Resolved},
-};
+use crate::{dev_reload, outbox::Outbox, resolve::Resolved};
 
-/// The supervisors of the sidecars that `tauri.conf.json` declares. [`PillionExt::pillion`](crate::PillionExt::pillion) returns
+/// The supervisors of the app's sidecars. [`PillionExt::pillion`](crate::PillionExt::pillion) returns
 /// it. Clones are handles to the same sidecars.
 ///
 /// ```no_run
@@ -50,33 +44,11 @@ struct Supervised {
 }
 
 impl Sidecars {
-    /// Starts every declared sidecar in the background, each after its dependencies.
-    pub(crate) fn start(config: Option<&Config>, app: &tauri::Config) -> Result<Self, Box<dyn Error>> {
-        let config = config.ok_or(ConfigError::Missing)?;
-        let dev = tauri::is_dev();
-        let origins = resolve::origins(app, dev);
-        let development = dev || cfg!(debug_assertions);
-        let attach = development.then(|| env::var_os(resolve::ATTACH_VARIABLE)).flatten();
-        // Tauri's function resolves symbolic links: the sidecar lies beside the app, and not beside a link to it.
-        let own = tauri::utils::platform::current_exe()?;
-        let folder = own.parent().ok_or("the app's own executable has no folder")?;
-        let (mut specs, mut programs) = (Vec::new(), Vec::new());
-        for (name, sidecar) in &config.sidecars {
-            let spec = match resolve::resolve(folder, sidecar.program(name)?, attach.as_deref())? {
-                Resolved::Program(program) => {
-                    if development {
-                        programs.push((name.clone(), ProgramFile::new(program.clone())));
-                    }
-                    let program = pillion::Program::new(program).allowed_origins(&origins);
-                    Spec::run(name, sidecar.configure(program))
-                }
-                Resolved::Server(port) => Spec::attach(name, port),
-            };
-            specs.push(sidecar.refine(spec, name)?);
-        }
+    /// Starts the sidecars in the background, each after its dependencies.
+    pub(crate) fn start(sidecars: Vec<Resolved>) -> Result<Self, Box<dyn Error>> {
         // Nothing starts before every declaration is valid, so that an error leaves nothing to clean up. The fleet checks the
         // dependencies before it starts the first sidecar.
-        Ok(Self(Arc::new(supervise(specs, programs)?)))
+        Ok(Self(Arc::new(supervise(sidecars)?)))
     }
 
     /// The supervisor of the sidecar called `name`.
@@ -140,12 +112,15 @@ impl Drop for SetStoppedOnDrop {
     }
 }
 
-/// Starts the sidecars, and swaps those whose `programs` are rebuilt, on a thread of their own. The thread ends when the last
+/// Starts the sidecars, and starts those again whose watched files change, on a thread of their own. The thread ends when the last
 /// handle is dropped and no process of theirs is left.
 ///
 /// Tauri's runtime would not do, because the app can block it: `AppHandle::restart` in an async command never gives its worker
 /// back, and on a machine with one core there is only one worker. The exit would then wait for a stop that no thread can run.
-fn supervise(specs: Vec<Spec>, programs: Vec<(String, ProgramFile)>) -> Result<Supervised, Box<dyn Error>> {
+fn supervise(sidecars: Vec<Resolved>) -> Result<Supervised, Box<dyn Error>> {
+    let (specs, watched): (Vec<_>, Vec<_>) =
+        sidecars.into_iter().map(|Resolved { spec, watched }| (spec, watched)).unzip();
+    let names: Vec<_> = specs.iter().map(|spec| spec.name().to_owned()).collect();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let fleet = {
@@ -154,8 +129,8 @@ fn supervise(specs: Vec<Spec>, programs: Vec<(String, ProgramFile)>) -> Result<S
     };
     let watches: Vec<_> = fleet.iter().map(Supervisor::watch).collect();
     let follow =
-        |(name, program): (String, ProgramFile)| Some(dev_reload::follow(fleet.get(&name)?.clone(), program));
-    let followers: Vec<_> = programs.into_iter().filter_map(follow).collect();
+        |(name, watched): (String, Option<_>)| Some(dev_reload::follow(fleet.get(&name)?.clone(), watched?));
+    let followers: Vec<_> = names.into_iter().zip(watched).filter_map(follow).collect();
     let (thread, dropped) = oneshot::channel();
     thread::Builder::new().name("pillion".to_owned()).spawn(move || {
         runtime.block_on(async {

@@ -58,6 +58,29 @@ fn a_frozen_sidecar_without_restarts_is_left_alone_and_may_recover() {
     });
 }
 
+#[test]
+fn a_hung_sidecar_that_may_be_debugged_is_reported_and_not_killed() {
+    run(async {
+        let tree = tree();
+        let spec = tree.sidecar("listen ok announce park").restart(Restart::OnFailure);
+        let (supervisor, mut events) = Supervisor::start(spec.liveness(liveness(100, 2).with_restart(false)));
+        let pid = supervisor.ready().await.unwrap().pid.unwrap();
+        for _ in 0..2 {
+            signal(&tree, pid, Signal::STOP);
+            let hung = |reason: &str| {
+                reason.contains("hangs: it answered no health request") && reason.contains("not restarted")
+            };
+            status(&mut events, |status| {
+                status.state == State::Unhealthy && status.reason.as_deref().is_some_and(hung)
+            })
+            .await;
+            signal(&tree, pid, Signal::CONT);
+            assert_eq!(state(&mut events, State::Ready).await.pid, Some(pid));
+        }
+        let _ = supervisor.stop().await;
+    });
+}
+
 /// A limit that no test reaches.
 const NEVER: u32 = u32::MAX;
 

@@ -88,6 +88,9 @@ fn status(check: &HttpCheck) -> String {
 }
 
 fn unhealthy(spec: &Spec, addr: Option<ListenAddr>, diagnostics: &StartDiagnostics) -> String {
+    if diagnostics.hang.is_some() {
+        return format!("{}; it is not restarted", hung(spec, diagnostics.hang));
+    }
     let what =
         diagnostics.not_ready.as_ref().map_or_else(|| "an answer is overdue".to_owned(), ToString::to_string);
     let on = addr.map(|addr| format!(" on {}", place(addr))).unwrap_or_default();

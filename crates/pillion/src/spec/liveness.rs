@@ -10,8 +10,8 @@ use pillion_protocol::defaults;
 /// this process itself did not run for a while (the computer slept, or a debugger stopped it), the count starts again from 0.
 ///
 /// On Linux a sidecar that does not answer while its processes use the processor, or while they have a client's request to answer
-/// on its port, is busy, not hung, up to [`busy_limit`](Self::busy_limit). One whose port refuses connections, or whose worker process has ended, is asked every
-/// second, and is hung after 5 unanswered requests, or `tolerance` if that is more.
+/// on its port, is busy, not hung, up to [`busy_limit`](Self::busy_limit). One whose port refuses connections, or whose worker
+/// process has ended, is asked every second, and is hung after 5 unanswered requests, or `tolerance` if that is more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Liveness {
@@ -22,19 +22,29 @@ pub struct Liveness {
     /// How long a sidecar may work, or have clients' requests to answer, without an answer to the health requests before it
     /// counts as hung; 5 minutes by default. Linux only: elsewhere the supervisor cannot tell work from silence.
     pub busy_limit: Duration,
+    /// Whether the supervisor stops and restarts a hung sidecar; `true` by default. Otherwise the sidecar is unhealthy until it
+    /// answers again: a process that a debugger holds does not answer either.
+    pub restart: bool,
 }
 
 impl Liveness {
     /// A request every `interval`; `tolerance` unanswered requests mean that the sidecar hangs.
     #[must_use]
     pub const fn new(interval: Duration, tolerance: u32) -> Self {
-        Self { interval, tolerance, busy_limit: Duration::from_secs(300) }
+        Self { interval, tolerance, busy_limit: Duration::from_secs(300), restart: true }
     }
 
     /// Sets how long a sidecar may work without an answer.
     #[must_use]
     pub const fn with_busy_limit(mut self, busy_limit: Duration) -> Self {
         self.busy_limit = busy_limit;
+        self
+    }
+
+    /// Sets whether the supervisor stops and restarts a hung sidecar.
+    #[must_use]
+    pub const fn with_restart(mut self, restart: bool) -> Self {
+        self.restart = restart;
         self
     }
 }

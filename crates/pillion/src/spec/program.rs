@@ -200,6 +200,13 @@ impl Program {
         self
     }
 
+    /// Adds origins whose pages may call the sidecar.
+    #[must_use]
+    pub fn add_allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.allowed_origins.extend(origins.into_iter().map(Into::into));
+        self
+    }
+
     /// Sets whether the supervisor binds the listener and hands it to each run (socket activation, by systemd's convention:
     /// `LISTEN_FDS`, `LISTEN_PID`, descriptor 3; see `sd_listen_fds(3)`). The default is `false`.
     ///

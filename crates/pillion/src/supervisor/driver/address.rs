@@ -223,12 +223,21 @@ impl Driver {
         if unreachable_or_hung && self.run.announced_since.is_some() {
             return self.follow();
         }
+        let restart = self.spec.liveness.is_none_or(|liveness| liveness.restart);
+        let diagnostics = &mut self.run.diagnostics;
         let (event, not_ready) = match result {
-            LivenessResult::Healthy => (Event::Healthy, None),
-            LivenessResult::Degraded(why) => (Event::Unhealthy, why),
+            LivenessResult::Healthy => {
+                diagnostics.hang = None;
+                (Event::Healthy, None)
+            }
+            LivenessResult::Degraded(why) => {
+                // A sidecar that hangs, and is not restarted, goes on to hang until it shows something else.
+                diagnostics.hang = diagnostics.hang.filter(|_| why.is_none());
+                (Event::Unhealthy, why)
+            }
             LivenessResult::Hung(reason) => {
-                self.run.diagnostics.hang = Some(reason);
-                (Event::Hung, self.run.diagnostics.not_ready.take())
+                diagnostics.hang = Some(reason);
+                (if restart { Event::Hung } else { Event::Unhealthy }, diagnostics.not_ready.take())
             }
         };
         self.run.diagnostics.not_ready = not_ready;

@@ -1,0 +1,173 @@
+//! Builds the plugin.
+
+use std::{error::Error, fmt};
+
+use pillion::Spec;
+use tauri::{
+    AppHandle, Manager as _, RunEvent, Runtime, WindowEvent,
+    plugin::{self, TauriPlugin},
+    webview::PageLoadEvent,
+};
+
+use crate::{
+    CloseOnDrop, PillionExt as _, Sidecars, commands,
+    config::{Config, ConfigError},
+    development::Development,
+    proxy::Proxy,
+    resolve::{self, Resolved, Resolver},
+    single_instance::{self, RegistrationOrder},
+    subscriptions::Subscriptions,
+    variables::Variables,
+};
+
+/// Changes the specification of the sidecar of this name.
+type Configure<R> = dyn Fn(&AppHandle<R>, &str, Spec) -> Result<Spec, Box<dyn Error>> + Send;
+
+/// Builds the plugin with what only the app's code knows: settings that are computed when the app starts, and sidecars that
+/// `tauri.conf.json` does not declare.
+///
+/// ```no_run
+/// use tauri::Manager as _;
+/// use tauri_plugin_pillion::{Builder, pillion::{Program, Spec}};
+///
+/// # fn port_of_license_server() -> u16 { 0 }
+/// # let app: tauri::Builder<tauri::Wry> =
+/// tauri::Builder::default().plugin(
+///     Builder::new()
+///         .sidecar(Spec::run("worker", Program::new("/usr/lib/example/worker").private(true)))
+///         .configure(|app, name, spec| {
+///             let log = app.path().app_log_dir()?.join(name);
+///             let port = port_of_license_server().to_string();
+///             Ok(spec.map_program(|program| program.env("LOG_FILE", log).env("LICENSE_PORT", port)))
+///         })
+///         .build(),
+/// )
+/// # ;
+/// ```
+#[must_use = "does nothing until it is built and added to the app"]
+pub struct Builder<R: Runtime> {
+    sidecars: Vec<Spec>,
+    configure: Vec<Box<Configure<R>>>,
+}
+
+impl<R: Runtime> Builder<R> {
+    /// A plugin with the sidecars that `tauri.conf.json` declares.
+    pub fn new() -> Self {
+        Self { sidecars: Vec::new(), configure: Vec::new() }
+    }
+
+    /// Adds a sidecar. The origins of the app's pages are added to those that it admits. Its other settings are those of `spec`,
+    /// whose defaults differ from those of `tauri.conf.json`: [`Program::private`](pillion::Program::private) is off.
+    ///
+    /// A name that `tauri.conf.json` declares too aborts the start of the app.
+    pub fn sidecar(mut self, spec: Spec) -> Self {
+        self.sidecars.push(spec);
+        self
+    }
+
+    /// Calls `configure` for each sidecar while the app is set up, with its name and its specification, before any sidecar starts.
+    /// The result replaces the specification. An error aborts the start of the app. Several calls run in the order of their
+    /// addition.
+    ///
+    /// The values of `tauri.conf.json` are in the specification already. [`Spec::map_program`] changes the program.
+    pub fn configure(
+        mut self,
+        configure: impl Fn(&AppHandle<R>, &str, Spec) -> Result<Spec, Box<dyn Error>> + Send + 'static,
+    ) -> Self {
+        self.configure.push(Box::new(configure));
+        self
+    }
+
+    /// Creates the plugin.
+    #[must_use]
+    pub fn build(self) -> TauriPlugin<R, Option<Config>> {
+        plugin::Builder::<R, Option<Config>>::new("pillion")
+            .invoke_handler(tauri::generate_handler![
+                commands::ready,
+                commands::status,
+                commands::watch,
+                commands::unwatch,
+                commands::connect,
+                commands::request,
+                commands::read,
+                commands::cancel,
+                commands::logs,
+                commands::restart,
+                commands::swap,
+                commands::stop
+            ])
+            .setup(|app, api| {
+                app.manage(RegistrationOrder::observe(app));
+                app.manage(Subscriptions::default());
+                app.manage(Proxy::default());
+                let sidecars = Sidecars::start(self.resolve(app, api.config().as_ref())?)?;
+                app.resources_table().add(CloseOnDrop(sidecars.clone()));
+                app.manage(sidecars);
+                Ok(())
+            })
+            .on_page_load(|webview, page| {
+                // The new page does not know the subscriptions and requests of the old one.
+                if page.event() == PageLoadEvent::Started {
+                    webview.state::<Subscriptions>().end_all_of(webview.label());
+                    webview.state::<Proxy>().cancel_all_of(webview.label());
+                }
+            })
+            .on_event(|app, event| match event {
+                RunEvent::Ready => single_instance::check(app),
+                RunEvent::Exit => app.pillion().close(),
+                RunEvent::WindowEvent { label, event: WindowEvent::Destroyed, .. } => {
+                    app.state::<Subscriptions>().end_all_of(label);
+                    app.state::<Proxy>().cancel_all_of(label);
+                }
+                _ => {}
+            })
+            .build()
+    }
+
+    /// The sidecars of the configuration and of the code, as they are to be started.
+    fn resolve(self, app: &AppHandle<R>, config: Option<&Config>) -> Result<Vec<Resolved>, Box<dyn Error>> {
+        if config.is_none() && self.sidecars.is_empty() {
+            return Err(ConfigError::Missing.into());
+        }
+        let declared = config.map(|config| &config.sidecars);
+        let names: Vec<_> =
+            declared.into_iter().flat_map(|sidecars| sidecars.keys()).map(String::as_str).collect();
+        let dev = tauri::is_dev();
+        // Tauri's function resolves symbolic links: the sidecar lies beside the app, and not beside a link to it.
+        let own = tauri::utils::platform::current_exe()?;
+        let resolver = Resolver {
+            folder: own.parent().ok_or("the app's own executable has no folder")?.to_owned(),
+            variables: Variables::of(app.path()),
+            development: Development::of(dev, cfg!(debug_assertions), &names)?,
+            origins: resolve::origins(app.config(), dev),
+        };
+        let mut resolved = Vec::new();
+        for (name, declared) in declared.into_iter().flatten() {
+            resolved.push(resolver.resolve(name, declared)?);
+        }
+        for spec in self.sidecars {
+            let origins = &resolver.origins;
+            let spec = spec.map_program(|program| program.add_allowed_origins(origins));
+            resolved.push(Resolved { spec, watched: None });
+        }
+        for Resolved { spec, .. } in &mut resolved {
+            for configure in &self.configure {
+                let name = spec.name().to_owned();
+                *spec = configure(app, &name, spec.clone())?;
+            }
+        }
+        Ok(resolved)
+    }
+}
+
+impl<R: Runtime> Default for Builder<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Builder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("sidecars", &self.sidecars).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use pillion::{Endpoint, Supervisor};
+use serde_json::{Value, json};
+use tokio::time;
+
+use super::*;
+use crate::Sidecars;
+
+/// Resolves declarations as an app in this folder does. With `project`, the app is in development.
+fn resolver(folder: &Path, project: Option<&Path>) -> Resolver {
+    Resolver {
+        folder: folder.to_owned(),
+        variables: Variables::default(),
+        development: Development::new(project),
+        origins: vec!["tauri://localhost".to_owned()],
+    }
+}
+
+fn declared(fields: &Value) -> SidecarConfig {
+    serde_json::from_value(fields.clone()).unwrap()
+}
+
+fn program(folder: &Path, fields: &Value) -> Result<PathBuf, String> {
+    let resolver = resolver(folder, None);
+    resolver.program("api", &declared(fields)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn only_the_apps_own_origins_are_admitted() {
+    let mut config = Config::default();
+    config.build.dev_url = Some("http://127.0.0.1:1420/app".parse().unwrap());
+    let own = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
+    assert_eq!(origins(&config, false), [own]);
+    assert_eq!(origins(&config, true), [own, "http://127.0.0.1:1420"]);
+}
+
+#[test]
+fn a_program_is_beside_the_app_in_the_resources_or_of_the_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let beside = |name: &str| Ok(folder.join(format!("{name}{EXE_SUFFIX}")));
+    assert_eq!(program(folder, &json!({})), beside("api"));
+    assert_eq!(program(folder, &json!({ "program": "api.v2" })), beside("api.v2"));
+    assert_eq!(program(folder, &json!({ "resource": "server/main" })), Ok(folder.join("server/main")));
+    assert_eq!(program(folder, &json!({ "command": "python3" })), Ok("python3".into()));
+    assert_eq!(program(folder, &json!({ "command": "/opt/db" })), Ok("/opt/db".into()));
+}
+
+#[test]
+fn an_invalid_program_is_an_error_that_names_its_field() {
+    let folder = tempfile::tempdir().unwrap();
+    for (fields, words) in [
+        (json!({ "program": "binaries/backend" }), ["api.program is", "file name"]),
+        (json!({ "program": ".." }), ["api.program is", "file name"]),
+        (json!({ "program": "" }), ["api.program is", "file name"]),
+        (json!({ "program": r"bin\backend" }), ["api.program is", "file name"]),
+        (json!({ "resource": "../server" }), ["api.resource is", "resource folder"]),
+        (json!({ "resource": "/server" }), ["api.resource is", "resource folder"]),
+        (json!({ "resource": "" }), ["api.resource is", "resource folder"]),
+        (json!({ "command": "" }), ["api.command is empty", "program and its arguments"]),
+        (json!({ "command": "$NOWHERE/db" }), ["api.command contains $NOWHERE", "no variable"]),
+        (json!({ "program": "a", "command": "b" }), ["\"program\" and \"command\"", "keep the one"]),
+    ] {
+        let error = program(folder.path(), &fields).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+}
+
+#[test]
+fn an_invalid_command_of_development_is_an_error_that_names_its_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = resolver(folder.path(), Some(folder.path()));
+    for (dev, words) in [
+        (json!({ "command": [] }), "api.dev.command is empty"),
+        (json!({ "command": ["node", "$NOWHERE"] }), "api.dev.command contains $NOWHERE"),
+        (json!({ "command": ["node"], "cwd": "$NOWHERE" }), "api.dev.cwd contains $NOWHERE"),
+        (json!({ "command": ["node"], "env": { "A": "$NOWHERE" } }), "api.dev.env.A contains $NOWHERE"),
+        (json!({ "command": ["node"], "watch": ["src/***"] }), "api.dev.watch contains \"src/***\""),
+    ] {
+        let error = resolver.resolve("api", &declared(&json!({ "dev": dev }))).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+/// A server in Python that answers every request with its version and its variable `MODE`.
+const SERVER: &str = r#"
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = ("VERSION " + os.environ["MODE"]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *arguments): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(f"BACKEND_PORT:{server.server_port}", flush=True)
+server.serve_forever()
+"#;
+
+/// The answer of this version of the server.
+fn answer(endpoint: &Endpoint) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, endpoint.port.unwrap().get())).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.rsplit("\r\n").next().unwrap().to_owned()
+}
+
+/// Waits until another process is ready.
+async fn replaced(sidecar: &Supervisor, old: &Endpoint) -> Endpoint {
+    let mut watch = sidecar.watch();
+    let another = async {
+        loop {
+            if let Ok(endpoint) = sidecar.ready().await
+                && endpoint.pid != old.pid
+            {
+                return endpoint;
+            }
+            watch.next().await.unwrap();
+        }
+    };
+    time::timeout(Duration::from_secs(120), another).await.unwrap()
+}
+
+fn start(resolver: &Resolver, fields: &Value) -> Sidecars {
+    Sidecars::start(vec![resolver.resolve("api", &declared(fields)).unwrap()]).unwrap()
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn in_development_a_change_of_a_source_swaps_the_command_and_a_broken_one_does_not() {
+    let project = tempfile::tempdir().unwrap();
+    // A dollar sign in a path is no variable.
+    let source = project.path().join("back${port}$end");
+    fs::create_dir(&source).unwrap();
+    let write = |text: &str| fs::write(source.join("main.py"), text).unwrap();
+    write(&SERVER.replace("VERSION", "one"));
+    let fields = json!({
+        "private": false,
+        "env": { "MODE": "overridden" },
+        "dev": { "command": ["python3", "main.py"], "cwd": "back${port}$$end", "env": { "MODE": "$$HOME" }, "watch": ["*.py"] },
+    });
+    let sidecars = start(&resolver(Path::new("/nowhere"), Some(project.path())), &fields);
+    let sidecar = sidecars.sidecar("api").unwrap();
+    let first = sidecar.ready().await.unwrap();
+    assert_eq!(answer(&first), "one $HOME");
+
+    // The broken version reports its start over a connection, and fails.
+    let tried = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = tried.local_addr().unwrap().port();
+    write(&format!("import socket, sys\nsocket.create_connection(('127.0.0.1', {port}))\nsys.exit(3)\n"));
+    tokio::task::spawn_blocking(move || tried.accept().unwrap()).await.unwrap();
+    assert_eq!(answer(&first), "one $HOME");
+
+    write(&SERVER.replace("VERSION", "two"));
+    let second = replaced(sidecar, &first).await;
+    assert_eq!(answer(&second), "two $HOME");
+    sidecars.close();
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn in_development_a_change_can_restart_the_command() {
+    let project = tempfile::tempdir().unwrap();
+    let source = project.path().join("main.py");
+    fs::write(&source, SERVER.replace("VERSION", "one")).unwrap();
+    let fields = json!({
+        "private": false,
+        "env": { "MODE": "dev" },
+        "dev": { "command": ["python3", "main.py"], "watch": ["*.py"], "onChange": "restart" },
+    });
+    let sidecars = start(&resolver(Path::new("/nowhere"), Some(project.path())), &fields);
+    let sidecar = sidecars.sidecar("api").unwrap();
+    let first = sidecar.ready().await.unwrap();
+    fs::write(&source, SERVER.replace("VERSION", "twice")).unwrap();
+    let second = replaced(sidecar, &first).await;
+    assert_eq!(answer(&second), "twice dev");
+    sidecars.close();
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_development_the_command_of_the_system_runs_and_not_that_of_development() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("main.py"), SERVER.replace("VERSION", "one")).unwrap();
+    let fields = json!({
+        "private": false,
+        "command": "python3",
+        "args": ["main.py"],
+        "cwd": folder.path(),
+        "env": { "MODE": "release" },
+        "dev": { "command": ["false"] },
+    });
+    let sidecars = start(&resolver(folder.path(), None), &fields);
+    let ready = sidecars.sidecar("api").unwrap().ready().await.unwrap();
+    assert_eq!(answer(&ready), "one release");
+    sidecars.close();
+}
