@@ -77,13 +77,13 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, &str> {
     while let Some(dollar) = rest.find('$') {
         let (before, from) = rest.split_at(dollar);
         parts.push(Part::Text(before));
-        if from.starts_with("$$") {
+        if let Some(after) = from.strip_prefix("$$") {
             parts.push(Part::Text("$"));
-            rest = &from[2..];
-        } else if from.starts_with("${") {
-            let end = from.find('}').ok_or(from)?;
-            parts.push(Part::read(&from[2..end]));
-            rest = &from[end + 1..];
+            rest = after;
+        } else if let Some(open) = from.strip_prefix("${") {
+            let (name, after) = open.split_once('}').ok_or(from)?;
+            parts.push(Part::read(name));
+            rest = after;
         } else {
             parts.push(Part::Text("$"));
             rest = &from[1..];
