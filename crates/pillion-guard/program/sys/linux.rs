@@ -13,6 +13,14 @@ unsafe extern "C" {
     fn close_range(first: u32, last: u32, flags: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn getpgid(pid: c_int) -> c_int;
+    fn clone(
+        function: extern "C" fn(*mut c_void) -> c_int,
+        stack: *mut c_void,
+        flags: c_int,
+        argument: *mut c_void,
+        ...
+    ) -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn waitid(kind: c_int, id: c_uint, info: *mut c_void, options: c_int) -> c_int;
 }
 
@@ -169,13 +177,9 @@ impl Descendants {
 
 /// Our children, found without `/proc`: asks for each process id whether it is a child of ours (waitid(2)).
 fn children_without_proc(leader: Pid, leader_is_child: bool) -> Vec<Descendant> {
-    // The last process id that our PID namespace gave out: the last field of proc_loadavg(5), even if /proc is that of an outer
-    // namespace. Ids start again from the beginning at the limit.
+    // Ids start again from the beginning at the limit, which may be lower. Each id that is asked for takes time.
     const LIMIT: c_int = 4 * 1024 * 1024;
-    let last = fs::read_to_string("/proc/loadavg")
-        .ok()
-        .and_then(|load| load.split_whitespace().last()?.parse().ok());
-    let last = last.filter(|last| *last >= leader.0).unwrap_or(LIMIT);
+    let last = last_pid().filter(|last| *last >= leader.0).unwrap_or(LIMIT);
     // Descendants are younger than the leader, unless the ids started again.
     let first = if last == LIMIT || !leader_is_child { 1 } else { leader.0 };
     let children = (first..=last).filter(|pid| is_child(*pid));
@@ -186,6 +190,26 @@ fn children_without_proc(leader: Pid, leader_is_child: bool) -> Vec<Descendant> 
             Descendant { pid: Pid(pid), group: Pid(group), start_time: 0 }
         })
         .collect()
+}
+
+/// The last process id that our PID namespace gave out: that of a child which ends at once. Without `/proc`, nothing else tells. Its
+/// end sends no signal, which would wake the guard for another look.
+fn last_pid() -> Option<c_int> {
+    /// Also waits for a child whose end sends no signal (`waitpid(2)`).
+    const WALL: c_int = 0x4000_0000;
+    extern "C" fn end(_: *mut c_void) -> c_int {
+        0
+    }
+    let mut stack = vec![0u128; 1024];
+    // SAFETY: without CLONE_VM, the child runs in a copy of our memory, on a stack that grows down from this end, and exits when
+    // the function returns (clone(2)). We have one thread, so that no lock is held in the copy.
+    let pid = unsafe { clone(end, stack.as_mut_ptr_range().end.cast(), 0, ptr::null_mut()) };
+    if pid <= 0 {
+        return None;
+    }
+    // SAFETY: the kernel accepts a null pointer for the status.
+    unsafe { waitpid(pid, ptr::null_mut(), WALL) };
+    Some(pid)
 }
 
 fn is_child(pid: c_int) -> bool {
