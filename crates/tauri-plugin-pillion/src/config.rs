@@ -214,6 +214,11 @@ impl SidecarConfig {
         self.cwd.as_ref().map(|cwd| variables.folder(cwd, name, "cwd")).transpose()
     }
 
+    /// Whether a new process can run beside the old one. Two processes cannot listen on one port.
+    pub(crate) fn can_be_swapped(&self) -> bool {
+        !matches!(self.port.into(), pillion::Listen::Fixed(_))
+    }
+
     /// The declared limit for a start.
     pub(crate) fn ready_timeout(&self) -> Option<Duration> {
         self.ready_timeout_ms.map(|ms| Duration::from_millis(ms.get()))

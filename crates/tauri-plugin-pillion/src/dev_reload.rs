@@ -90,8 +90,8 @@ type Stamps = BTreeMap<PathBuf, (SystemTime, u64)>;
 
 impl WatchedFiles {
     /// Watches one program from its present state on.
-    pub(crate) fn program(path: &Path) -> Self {
-        Self::new(vec![Pattern::escape(&path.to_string_lossy())], OnChange::Swap)
+    pub(crate) fn program(path: &Path, on_change: OnChange) -> Self {
+        Self::new(vec![Pattern::escape(&path.to_string_lossy())], on_change)
     }
 
     /// Watches the files that match these patterns, relative to `folder`, from their present state on; `None` without a pattern.
@@ -172,7 +172,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Characters of patterns are characters of the path.
         let path = folder.path().join("back[e]nd*");
-        let mut program = WatchedFiles::program(&path);
+        let mut program = WatchedFiles::program(&path, OnChange::Swap);
         assert!(!look(&mut program), "the file does not exist yet");
         fs::write(&path, "half").unwrap();
         assert!(!look(&mut program), "the file may still be growing");

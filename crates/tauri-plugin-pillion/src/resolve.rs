@@ -11,7 +11,7 @@ use pillion::{Program, Spec};
 use tauri::Config;
 
 use crate::{
-    config::{ConfigError, DevConfig, SidecarConfig},
+    config::{ConfigError, DevConfig, OnChange, SidecarConfig},
     dev_reload::WatchedFiles,
     development::Development,
     variables::Variables,
@@ -61,7 +61,7 @@ impl Resolver {
         let reload = self.development.reload && declared.command.is_none();
         Ok(Resolved {
             spec: self.refine(declared, spec, name)?,
-            watched: reload.then(|| WatchedFiles::program(&path)),
+            watched: reload.then(|| WatchedFiles::program(&path, on_change(declared, OnChange::Swap))),
         })
     }
 
@@ -99,7 +99,7 @@ impl Resolver {
         for (variable, value) in &dev.env {
             program = program.env(variable, variables.expand(value, name, &format!("dev.env.{variable}"))?);
         }
-        let watched = WatchedFiles::patterns(&cwd, &dev.watch, dev.on_change)
+        let watched = WatchedFiles::patterns(&cwd, &dev.watch, on_change(declared, dev.on_change))
             .map_err(|(pattern, reason)| ConfigError::Watch { sidecar: name.to_owned(), pattern, reason })?;
         let timeout =
             declared.ready_timeout().map_or(DEV_READY_TIMEOUT, |declared| declared.max(DEV_READY_TIMEOUT));
@@ -161,6 +161,11 @@ impl Resolver {
         let with_suffix = folder.join(format!("{resource}{EXE_SUFFIX}"));
         Ok(if !path.is_file() && with_suffix.is_file() { with_suffix } else { path })
     }
+}
+
+/// What a change does to this sidecar.
+fn on_change(declared: &SidecarConfig, wanted: OnChange) -> OnChange {
+    if declared.can_be_swapped() { wanted } else { OnChange::Restart }
 }
 
 /// The path for a program whose placeholders are replaced: its dollar signs are no placeholders.

@@ -26,7 +26,7 @@ pub(crate) struct DevConfig {
     pub(crate) watch: Vec<String>,
     /// After a change: `"swap"` (the default) starts the new process beside the old one, and stops the old one once the new one
     /// is ready; a version that fails leaves the old one running. `"restart"` stops the old process first: for a debugger with a
-    /// fixed port, or a file that one process alone can open.
+    /// fixed port, or a file that one process alone can open. A sidecar with a fixed `port` is always restarted.
     #[serde(default)]
     pub(crate) on_change: OnChange,
 }

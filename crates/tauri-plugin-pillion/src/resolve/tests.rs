@@ -185,6 +185,15 @@ async fn in_development_a_change_can_restart_the_command() {
     sidecars.close();
 }
 
+#[test]
+fn a_sidecar_with_a_fixed_port_is_restarted_after_a_change_and_others_are_swapped() {
+    let fixed = declared(&json!({ "port": 8080 }));
+    assert_eq!(on_change(&fixed, OnChange::Swap), OnChange::Restart);
+    let other = declared(&json!({ "port": "assigned", "portEnv": "PORT" }));
+    assert_eq!(on_change(&other, OnChange::Swap), OnChange::Swap);
+    assert_eq!(on_change(&other, OnChange::Restart), OnChange::Restart);
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn outside_development_the_command_of_the_system_runs_and_not_that_of_development() {
