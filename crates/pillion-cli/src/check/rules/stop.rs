@@ -19,8 +19,11 @@ use crate::check::{
 
 /// How long a check waits for the end: twice the grace period, so that the verdict does not depend on a quick machine.
 pub(in crate::check) const LIMIT: Duration = Duration::from_secs(2 * Spec::DEFAULT_GRACE.as_secs());
-/// A program that is idle must not end within this time.
-const IDLE: Duration = Duration::from_secs(1);
+/// A program must answer this many health requests after what must not stop it. On a slow machine they take longer, as the stop of
+/// the program would.
+const ANSWERS: u32 = 100;
+/// The pause after each of them, at least.
+const PAUSE: Duration = Duration::from_millis(10);
 /// A program that ends sooner, with a request in flight, does not wait for requests.
 const DRAINS: Duration = Duration::from_secs(2);
 
@@ -124,14 +127,20 @@ fn goes_on(lab: &Lab, run: &Run, when: &str) -> Verdict {
     let ended = |exit: Exit| {
         Verdict::Broken(format!("{when}: it {exit}{}", quoted("stderr", &run.watch.seen().stderr)))
     };
-    let answer = run.get("GET /health", lab.settings.private);
-    if let Some((exit, _)) = run.wait_exit(IDLE) {
-        return ended(exit);
+    let mut status = 0;
+    for _ in 0..ANSWERS {
+        match run.get("GET /health", lab.settings.private) {
+            Ok(answer) => status = answer.status,
+            Err(error) => {
+                let broken = || Verdict::Broken(format!("{when}: GET /health: {error:#}"));
+                return run.wait_exit(LIMIT).map_or_else(broken, |(exit, _)| ended(exit));
+            }
+        }
+        if let Some((exit, _)) = run.wait_exit(PAUSE) {
+            return ended(exit);
+        }
     }
-    match answer {
-        Ok(answer) => Verdict::Kept(format!("{when}: GET /health: {}", answer.status)),
-        Err(error) => Verdict::Broken(format!("{when}: GET /health: {error:#}")),
-    }
+    Verdict::Kept(format!("{when}: GET /health: {status}"))
 }
 
 /// Bytes on stdin mean nothing, and its end still does.
@@ -200,8 +209,10 @@ fn in_flight(lab: &Lab, run: &Run) -> Result<InFlight, Verdict> {
     let head =
         format!("{head}Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{");
     connection.write_all(head.as_bytes()).map_err(not_checked)?;
-    // A program that answers another request meanwhile could have answered this one.
-    let _ = run.get("GET /health", lab.settings.private);
+    // A program that answers other requests meanwhile could have answered this one.
+    for _ in 0..ANSWERS / 5 {
+        let _ = run.get("GET /health", lab.settings.private);
+    }
     connection.set_timeout(Duration::from_millis(300)).map_err(not_checked)?;
     let early = Answer::read(&mut connection, true);
     connection.set_timeout(lab.settings.timeout).map_err(not_checked)?;
