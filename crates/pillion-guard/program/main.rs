@@ -320,8 +320,7 @@ impl Guard {
 
     /// Sends the signal to the leader, which is not reaped, once.
     ///
-    /// The kernel cannot have reused its number, so that the leader is not looked up: the kernel would have to forget again what was
-    /// read of `/proc/PID`, and the end of the process would take longer.
+    /// The kernel cannot have reused its number, so that nothing has to be looked up.
     fn signal_leader(&mut self) {
         if !std::mem::replace(&mut self.leader_signalled, true) {
             for signal in [self.stop.signal, sys::SIGCONT] {

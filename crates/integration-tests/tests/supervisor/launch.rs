@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::support::{first, tree};
 
-/// Holds a write lease on the file until its stdin ends: nobody can open the file, or execute it, before (`fcntl(2)`, `F_SETLEASE`).
+/// Holds a write lease on the file until its stdin ends: until then, no process can open the file or execute it (`fcntl(2)`, `F_SETLEASE`).
 const LEASE: &str = r#"
 import fcntl, os, signal, sys
 signal.signal(signal.SIGIO, lambda *_: print("opened", flush=True))
