@@ -73,13 +73,14 @@ impl Development {
 }
 
 /// The folder that contains `src-tauri`. `cargo run`, which `tauri dev` calls, names the latter; an app that is started in another
-/// way is looked for above the working directory.
+/// way is looked for above the working directory, which is the project if there is no such folder.
 fn project() -> Option<PathBuf> {
     if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
         return Path::new(&package).parent().map(Path::to_owned);
     }
     let here = env::current_dir().ok()?;
-    here.ancestors().find(|folder| folder.join("src-tauri").is_dir()).map(Path::to_owned)
+    let project = here.ancestors().find(|folder| folder.join("src-tauri").is_dir());
+    Some(project.unwrap_or(&here).to_owned())
 }
 
 fn attached(
