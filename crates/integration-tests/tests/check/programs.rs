@@ -77,6 +77,14 @@ fn a_program_that_exits_at_once_is_reported_with_its_status_and_its_words() {
     }
 }
 
+/// The exit of such a program becomes known before its last output is read.
+#[test]
+fn a_program_that_exits_right_after_its_announcement_has_announced_itself() {
+    let program = r"head -c 65000 /dev/zero | tr '\0' '\n'; echo BACKEND_PORT:1";
+    let checked = check(["--json", "--rule", "no-lifeline", "--", "sh", "-c", program]);
+    assert_eq!(checked.with_outcome("broken"), ["no-lifeline"], "{}", checked.stdout);
+}
+
 #[test]
 fn a_program_that_cannot_be_started_is_an_error_that_names_the_reason() {
     let checked = check(["--", "/no/such/program"]);

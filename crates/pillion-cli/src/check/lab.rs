@@ -38,7 +38,7 @@ use super::{
         stop::Stops,
     },
     run::Run,
-    watch::{Output, Watch},
+    watch::{Output, Seen, Watch},
 };
 
 /// The token of every run: that of the vectors.
@@ -182,7 +182,7 @@ impl Lab {
 
     /// Starts the program, and waits for its announcement or its end. An error says why the program could not be started.
     pub(super) fn launch(&self, start: Start) -> Result<Started, Verdict> {
-        let run = self.spawn(start).map_err(|error| Verdict::NotChecked(error.to_string()))?;
+        let mut run = self.spawn(start).map_err(|error| Verdict::NotChecked(error.to_string()))?;
         let waited = run.watch.wait(self.settings.timeout, |seen| {
             if let Some(why) = &seen.failed {
                 return Some(Err(Verdict::NotChecked(format!("the program cannot be started: {why}"))));
@@ -193,16 +193,20 @@ impl Lab {
             Some(Err(why)) => Err(why),
             None => Ok(Started::Silent(run)),
             Some(Ok(())) => {
-                let announced = run.watch.seen().announced;
-                if let Some((addr, _)) = announced {
+                let mut streams_ended = None;
+                if run.watch.seen().announced.is_none() {
+                    // The exit can become known before the last output is read, and a process that is left may hold the
+                    // streams open.
+                    run.kill();
+                    let ended = |seen: &Seen| (seen.ended_streams == 2).then_some(());
+                    streams_ended = run.watch.wait(self.settings.timeout, ended);
+                }
+                let mut seen = run.watch.seen();
+                if let Some((addr, _)) = seen.announced {
+                    drop(seen);
                     return Ok(Started::Announced(run.announced(addr)));
                 }
-                // A process that it left may hold the streams open.
-                let watch = Arc::clone(&run.watch);
-                drop(run);
-                let ended = watch.wait(self.settings.timeout, |seen| (seen.ended_streams == 2).then_some(()));
-                let mut seen = watch.seen();
-                let exit = seen.exit.filter(|_| ended.is_some());
+                let exit = seen.exit.filter(|_| streams_ended.is_some());
                 let Some((exit, _)) = exit else {
                     return Err(Verdict::NotChecked("the start was interrupted".to_owned()));
                 };

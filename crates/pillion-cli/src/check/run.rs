@@ -33,7 +33,8 @@ pub(super) struct Run {
     pub(super) third: Option<Third>,
     /// Closed after the processes are gone.
     _holder: UnixStream,
-    pub(super) owner: Owner,
+    /// `None` after [`Run::kill`].
+    owner: Option<Owner>,
 }
 
 /// A connection to the program.
@@ -54,7 +55,7 @@ impl Run {
         owner: Owner,
     ) -> Self {
         let address = Address::Tcp(0);
-        Self { watch, began, timeout, address, lifeline, third, _holder: holder, owner }
+        Self { watch, began, timeout, address, lifeline, third, _holder: holder, owner: Some(owner) }
     }
 
     /// Takes the announced address.
@@ -68,18 +69,28 @@ impl Run {
         self
     }
 
-    /// The process id of the program, while the holder has not reaped it: as long as this value lives.
+    /// The process id of the program, while the holder has not reaped it: until [`Run::kill`], or the end of this value.
     pub(super) fn pid(&self) -> Option<u32> {
         self.watch.wait(self.timeout, |seen| seen.pid)
     }
 
     /// The process id of the holder.
     pub(super) fn holder(&self) -> Option<u32> {
-        self.owner.supervisor.status().pid
+        self.owner.as_ref()?.supervisor.status().pid
     }
 
+    /// Kills the processes of the run, and returns when none is left.
+    pub(super) fn kill(&mut self) {
+        self.owner = None;
+    }
+
+    /// Signals the program. After [`Run::kill`], its number may be that of another process: an error.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = self
+            .owner
+            .as_ref()
+            .and_then(|_| self.pid())
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         Ok(kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?)
     }
 
