@@ -3,6 +3,7 @@
 #[cfg(unix)]
 mod check;
 mod interrupts;
+mod ready;
 mod report;
 mod run;
 

@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Args as ClapArgs, ValueEnum, error::ErrorKind};
 use pillion::{
-    Events, Exit, FailureKind, HttpStopRequest, Inherit, Listen, Program, ProgramStdin, Restart,
+    Events, Exit, FailureKind, HttpStopRequest, Inherit, Listen, Program, ProgramStdin, ReadyCheck, Restart,
     SidecarEvent, Spec, State, Status, StopRequest, StopScope, StopSignal, Supervisor,
 };
 use tokio::{
@@ -21,12 +21,14 @@ use tokio::{
 
 use crate::{
     interrupts::interrupts,
+    ready,
     report::{EventPrinter, Json, Terminal},
 };
 
 /// Supervise a program: wait until it is ready, show its output, stop it on Ctrl-C.
 ///
-/// Ready means that the program announced its port on stdout and that GET on the health path answered 2xx. To stop the
+/// Ready means that the program announced its port on stdout and that GET on the health path answered 2xx. --port and --ready
+/// are for programs that do not announce a port or have no health path, such as servers that other people wrote. To stop the
 /// program, `pillion run` closes its stdin and sends it SIGTERM (see the --stop options). Its other processes get the signal when
 /// the program has ended, or after half of the grace period. What is left after the grace period is killed. A second Ctrl-C
 /// kills at once. A signal that the caller ignores, as nohup(1) does, stays ignored.
@@ -41,13 +43,23 @@ use crate::{
 /// Exit status: that of the program (of its last run, if it was restarted), 128+n if signal n ended it, 125 if it never
 /// became ready.
 #[derive(Debug, ClapArgs)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The name of the program in messages; the default is its file name.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// The path whose 2xx answer means ready.
-    #[arg(long, value_name = "PATH", default_value = "/health", value_parser = path)]
-    health: String,
+    /// The path whose 2xx answer means ready, for --ready health [default: /health].
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    health: Option<String>,
+    /// When the program is ready: `health`, `http:PATH`, `tcp`, `line:REGEX`, `exec:COMMAND` or `started`.
+    ///
+    /// `health`: the --health path answers 2xx. `http:PATH`: GET on that path answers 2xx. `tcp`: the port accepts a connection.
+    /// `line:REGEX`: a line of stdout or stderr matches the regular expression; its group "port" gives the port, if --port does not,
+    /// as in `line:listening on port (?<port>[0-9]+)`. `exec:COMMAND`: the command exits with 0; it is split into words as a shell
+    /// does, without a shell. `started`: the program was launched. A program that hangs later is noticed with `health` and
+    /// `http:PATH` only.
+    #[arg(long, value_name = "CHECK", default_value = "health", value_parser = ready::parse)]
+    ready: ReadyCheck,
     /// The time limit for a start, for example 30s or 2m.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     ready_timeout: Duration,
@@ -84,6 +96,10 @@ pub(crate) struct Args {
     /// The environment variable that receives an assigned or fixed port; the default is PORT for an assigned one.
     #[arg(long, value_name = "NAME")]
     port_env: Option<String>,
+    /// Replace ${port} in the arguments of the program, and in the command of --ready exec:COMMAND, by an assigned or fixed port, and
+    /// $$ by a dollar sign. Your shell must not replace it: write it in single quotation marks.
+    #[arg(long)]
+    placeholders: bool,
     /// Hand the listener to the program (socket activation, as systemd does), so that the port survives a crash.
     #[arg(long)]
     handover: bool,
@@ -102,6 +118,20 @@ pub(crate) struct Args {
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  A program that announces its port and has a health path:
+    pillion run -- ./backend
+  A web server that knows nothing of Pillion, with the port in its arguments:
+    pillion run --port assigned --placeholders --ready http:/ --stop-signal SIGINT \\
+      -- python3 -m http.server --bind 127.0.0.1 '${port}'
+  A server that reads PORT and prints a line when it is ready:
+    pillion run --port assigned --ready 'line:listening on' -- node server.js
+  A database on its usual port, which a command checks:
+    pillion run --port 6379 --ready 'exec:redis-cli ping' -- redis-server
+  A worker without a port:
+    pillion run --ready started --restart on-failure -- ./worker";
 
 /// What the program reads on its stdin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,7 +167,7 @@ impl From<When> for Restart {
 const NEVER_READY: u8 = 125;
 
 /// Accepts a path with an optional query, in the characters that RFC 3986 allows. A URL can contain no other ones.
-fn path(text: &str) -> Result<String, &'static str> {
+pub(crate) fn path(text: &str) -> Result<String, &'static str> {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?".contains(&byte);
     (text.starts_with('/') && text.bytes().all(valid))
         .then(|| text.to_owned())
@@ -155,9 +185,20 @@ fn listen(text: &str) -> Result<Listen, &'static str> {
 }
 
 pub(crate) fn main(args: Args) -> ExitCode {
-    if args.stdin == Input::Inherit && args.stop_stdin.is_some() {
-        let message = "the argument '--stdin inherit' cannot be used with '--stop-stdin <LINE>', because the program then reads \
-                       the stdin of `pillion run`: use --stop-signal or --stop-http";
+    let conflict = if args.stdin == Input::Inherit && args.stop_stdin.is_some() {
+        Some(
+            "the argument '--stdin inherit' cannot be used with '--stop-stdin <LINE>', because the program then reads the stdin of \
+             `pillion run`: use --stop-signal or --stop-http",
+        )
+    } else if args.health.is_some() && !matches!(args.ready, ReadyCheck::Health) {
+        Some(
+            "the argument '--health <PATH>' can be used with '--ready health' only: write --ready http:PATH for a path without the \
+             health check of the protocol",
+        )
+    } else {
+        None
+    };
+    if let Some(message) = conflict {
         Args::augment_args(clap::Command::new("pillion run"))
             .error(ErrorKind::ArgumentConflict, message)
             .exit();
@@ -254,6 +295,7 @@ fn spec(args: Args) -> Spec {
         .args(command)
         .inherit(Inherit::all())
         .login_shell_env(args.login_shell_env)
+        .placeholders(args.placeholders)
         .listen(args.port)
         .handover(args.handover)
         .private(args.private)
@@ -267,11 +309,15 @@ fn spec(args: Args) -> Spec {
         Some(name) => program.port_env(name),
         None => program,
     };
-    Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
-        .health_path(args.health)
+    let spec = Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
+        .ready_check(args.ready)
         .ready_timeout(args.ready_timeout)
         .grace(args.grace)
-        .restart(args.restart.into())
+        .restart(args.restart.into());
+    match args.health {
+        Some(path) => spec.health_path(path),
+        None => spec,
+    }
 }
 
 /// Why the display ended.
@@ -332,6 +378,7 @@ mod tests {
         for default in [
             format!("[default: {}s]", Spec::DEFAULT_GRACE.as_secs()),
             format!("[default: {}s]", Spec::DEFAULT_READY_TIMEOUT.as_secs()),
+            "for --ready health [default: /health]".to_owned(),
             format!("After {limit} restarts within a minute"),
         ] {
             assert!(help.contains(&default), "{default:?} is missing in: {help}");

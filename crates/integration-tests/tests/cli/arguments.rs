@@ -20,6 +20,9 @@ fn an_invalid_command_line_is_status_2_with_help() {
             ("run --port 0 -- true", "a port from 1 to 65535"),
             ("run --port 8080 --handover -- true", "cannot be used with '--handover'"),
             ("run --stdin tty -- true", "--stdin <SOURCE>"),
+            ("run --ready healthy -- true", "use health, http:PATH, tcp"),
+            ("run --ready line:( -- true", "is not a regular expression"),
+            ("run --ready tcp --health /up -- true", "--ready http:PATH"),
             ("walk", "unrecognized subcommand 'walk'"),
         ] {
             let ended = Pillion::start(&tree, line.split_ascii_whitespace()).end().await;
@@ -37,7 +40,9 @@ fn help_explains_the_exit_status() {
         let ended = Pillion::start(&tree, ["run", "--help"]).end().await;
         let help = String::from_utf8(ended.stdout).unwrap();
         assert_eq!(ended.status, 0);
-        for part in ["--name", "--health", "--ready-timeout", "--grace", "--json", "125", "128+n"] {
+        for part in
+            ["--name", "--health", "--ready-timeout", "--grace", "--json", "125", "128+n", "--ready http:/"]
+        {
             assert!(help.contains(part), "{part} is not in {help}");
         }
     });

@@ -8,6 +8,7 @@ mod json;
 mod login_shell;
 mod outcomes;
 mod port;
+mod ready;
 mod signals;
 mod stdin;
 mod streams;
