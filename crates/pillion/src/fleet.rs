@@ -9,7 +9,7 @@ use crate::{InvalidSpec, Spec, StopOutcome, Supervisor};
 /// Several sidecars by name. Each starts when its dependencies are ready, and stops before them.
 ///
 /// A failing sidecar does not stop others. Dependents that have not started wait, and their status says so; they start once it
-/// recovers. Dependents that already run go on.
+/// recovers. Dependents that already run go on, except those that are [restarted with it](Spec::restart_with).
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,11 +40,15 @@ pub enum FleetError {
     #[error("two sidecars are called {0:?}: give each its own name")]
     Twice(String),
     /// A sidecar depends on one that is not declared.
-    #[error("sidecar {sidecar:?} depends on {missing:?}, which is not declared; declared: {declared}")]
+    #[error(
+        "sidecar {sidecar:?} depends on {missing:?} (`{field}`), which is not declared; declared: {declared}"
+    )]
     #[non_exhaustive]
     Unknown {
         /// The dependent sidecar.
         sidecar: String,
+        /// The field with the name: `dependsOn` or `restartWith`.
+        field: &'static str,
         /// The name that is not declared.
         missing: String,
         /// The declared names, separated by commas.
@@ -65,7 +69,7 @@ pub enum FleetError {
 }
 
 impl Fleet {
-    /// Starts all sidecars in the background, in the order of [`Spec::depends_on`].
+    /// Starts all sidecars in the background, in the order of [`Spec::depends_on`] and [`Spec::restart_with`].
     ///
     /// # Errors
     /// An unknown name, a duplicate name, a dependency cycle, or a declaration that contradicts itself. Then no sidecar has started.
@@ -87,11 +91,11 @@ impl Fleet {
         let mut supervisors = BTreeMap::<String, Supervisor>::new();
         for name in layers.iter().flatten() {
             let Some(spec) = by_name.remove(name) else { continue };
-            let after = spec
-                .depends_on
-                .iter()
-                .filter_map(|name| Some(supervisors.get(name)?.as_dependency(*optional.get(name)?)))
-                .collect();
+            let dependency = |name: &String| {
+                let restart = spec.restart_with.contains(name);
+                Some(supervisors.get(name)?.as_dependency(*optional.get(name)?, restart))
+            };
+            let after = spec.dependencies().filter_map(dependency).collect();
             let (supervisor, _events) = Supervisor::start_after(spec, after);
             supervisors.insert(name.clone(), supervisor);
         }
@@ -144,17 +148,21 @@ impl Fleet {
 /// Sorts the names into layers. A sidecar depends only on sidecars of earlier layers.
 fn layers(specs: &BTreeMap<String, Spec>) -> Result<Vec<Vec<String>>, FleetError> {
     for (sidecar, spec) in specs {
-        if let Some(missing) = spec.depends_on.iter().find(|name| !specs.contains_key(*name)) {
-            let declared = specs.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(FleetError::Unknown { sidecar: sidecar.clone(), missing: missing.clone(), declared });
+        for (field, names) in [("dependsOn", &spec.depends_on), ("restartWith", &spec.restart_with)] {
+            if let Some(missing) = names.iter().find(|name| !specs.contains_key(*name)) {
+                let (sidecar, missing) = (sidecar.clone(), missing.clone());
+                let declared = specs.keys().cloned().collect::<Vec<_>>().join(", ");
+                return Err(FleetError::Unknown { sidecar, field, missing, declared });
+            }
         }
     }
     let mut layers: Vec<Vec<String>> = Vec::new();
-    let mut left: BTreeMap<_, _> = specs.iter().map(|(name, spec)| (name, &spec.depends_on)).collect();
+    let mut left: BTreeMap<_, Vec<_>> =
+        specs.iter().map(|(name, spec)| (name, spec.dependencies().collect())).collect();
     while !left.is_empty() {
         let free: Vec<String> = left
             .iter()
-            .filter(|(_, after)| after.iter().all(|name| !left.contains_key(name)))
+            .filter(|(_, after)| after.iter().all(|name| !left.contains_key(*name)))
             .map(|(name, _)| (*name).clone())
             .collect();
         if free.is_empty() {
@@ -167,12 +175,12 @@ fn layers(specs: &BTreeMap<String, Spec>) -> Result<Vec<Vec<String>>, FleetError
 }
 
 /// A dependency cycle among sidecars that each depend on another one of `left`. Its first name is repeated at its end.
-fn cycle(left: &BTreeMap<&String, &Vec<String>>) -> Vec<String> {
+fn cycle(left: &BTreeMap<&String, Vec<&String>>) -> Vec<String> {
     let mut path: Vec<String> = left.keys().take(1).map(|name| (*name).clone()).collect();
     while let Some(next) = path
         .last()
         .and_then(|name| left.get(name))
-        .and_then(|after| after.iter().find(|name| left.contains_key(name)))
+        .and_then(|after| after.iter().copied().find(|name| left.contains_key(name)))
     {
         if let Some(start) = path.iter().position(|name| name == next) {
             path.drain(..start);
@@ -218,8 +226,21 @@ mod tests {
     fn the_error_names_the_unknown_sidecar_and_the_declared_ones() {
         let error = declared(&[("api", &["bd"]), ("db", &[])]).unwrap_err().to_string();
         assert!(
-            error.contains("\"api\" depends on \"bd\"") && error.contains("declared: api, db"),
+            error.contains("\"api\" depends on \"bd\" (`dependsOn`)") && error.contains("declared: api, db"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_sidecar_that_is_restarted_with_another_one_depends_on_it() {
+        let spec = |name: &str, with: &[&str]| {
+            (name.to_owned(), Spec::run(name, "x").restart_with(with.iter().copied()))
+        };
+        let order = layers(&[spec("api", &["db", "db"]), spec("db", &[])].into()).unwrap();
+        assert_eq!(order, [vec!["db"], vec!["api"]]);
+        let unknown = layers(&[spec("api", &["bd"])].into()).unwrap_err().to_string();
+        assert!(unknown.contains("\"api\" depends on \"bd\" (`restartWith`)"), "{unknown}");
+        let cycle = layers(&[spec("api", &["db"]), spec("db", &["api"])].into()).unwrap_err();
+        assert_eq!(cycle, FleetError::Cycle(["api", "db", "api"].map(str::to_owned).into()));
     }
 }

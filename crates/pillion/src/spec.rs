@@ -49,6 +49,7 @@ pub struct Spec {
     pub(crate) restart_limit: RestartLimit,
     pub(crate) liveness: Option<Liveness>,
     pub(crate) depends_on: Vec<String>,
+    pub(crate) restart_with: Vec<String>,
     pub(crate) optional: bool,
 }
 
@@ -94,6 +95,7 @@ impl Spec {
             restart_limit: RestartLimit::default(),
             liveness: Some(Liveness::default()),
             depends_on: Vec::new(),
+            restart_with: Vec::new(),
             optional: false,
         }
     }
@@ -173,11 +175,33 @@ impl Spec {
         self
     }
 
+    /// Sets the dependencies whose restart also restarts this sidecar, as `rest_for_one` of Erlang's supervisors does
+    /// (<https://www.erlang.org/doc/system/sup_princ.html#restart-strategy>). These sidecars are dependencies as those of
+    /// [`depends_on`](Self::depends_on) are, which need not repeat them. [`Supervisor::start`](crate::Supervisor::start), which starts
+    /// one sidecar alone, ignores them.
+    ///
+    /// A crash that is followed by a restart, a requested restart and a swap count; a stop alone does not. This sidecar is asked to
+    /// stop as soon as the dependency goes down or is swapped, and starts when the dependency is ready, with the new values of its
+    /// placeholders. This restart does not count towards the restart limit.
+    #[must_use]
+    pub fn restart_with(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.restart_with = names.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Sets whether dependents start without this sidecar when it has failed. By default they wait for it.
     #[must_use]
     pub fn optional(mut self, optional: bool) -> Self {
         self.optional = optional;
         self
+    }
+
+    /// The names of the sidecars that must be ready before this one starts, each once.
+    pub(crate) fn dependencies(&self) -> impl Iterator<Item = &String> {
+        let others = self.restart_with.iter().enumerate().filter(|(index, name)| {
+            !self.depends_on.contains(name) && !self.restart_with[..*index].contains(name)
+        });
+        self.depends_on.iter().chain(others.map(|(_, name)| name))
     }
 
     /// The check of this sidecar. An attached server has no output and no launch, and another program gave it its environment.

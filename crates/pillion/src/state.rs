@@ -52,6 +52,8 @@ pub(crate) enum Lifecycle {
 pub(crate) enum Cause {
     /// A stop or restart was requested.
     Requested,
+    /// The dependency of this name, with which it is restarted, was restarted.
+    DependencyRestarted(String),
     /// The program could not be started, for this reason.
     NotLaunched(String),
     /// The leader ended before it was ready, at this step.
@@ -98,6 +100,8 @@ pub(crate) enum Event {
     DependenciesReady,
     /// A dependency has failed, for this reason.
     DependencyFailed(String),
+    /// The dependency of this name, with which the sidecar is restarted, is being restarted or was.
+    DependencyRestarted(String),
     /// The process runs, and must do this before it is ready.
     Launched(Awaits),
     /// Another program started the server at this address: the supervisor owns no process.
@@ -232,7 +236,7 @@ impl Lifecycle {
         match self {
             Self::BackingOff(_) => true,
             Self::Ending(ending) => {
-                matches!(ending.next, Next::Start | Next::After(RestartDecision::Retry(_)))
+                matches!(ending.next, Next::Start | Next::StartAgain | Next::After(RestartDecision::Retry(_)))
             }
             Self::Waiting { .. }
             | Self::Starting(_)
@@ -263,6 +267,7 @@ impl Lifecycle {
                 | Event::Kill
                 | Event::DependenciesReady
                 | Event::DependencyFailed(_)
+                | Event::DependencyRestarted(_)
                 | Event::Launched(_)
                 | Event::Attached(_)
                 | Event::NotLaunched(_)
@@ -286,7 +291,7 @@ impl Cause {
             Self::NotLaunched(_) | Self::ExitedEarly(_) | Self::TimedOut(_) | Self::Crashed | Self::Hung => {
                 true
             }
-            Self::Requested | Self::Finished => false,
+            Self::Requested | Self::DependencyRestarted(_) | Self::Finished => false,
         }
     }
 }
@@ -299,6 +304,7 @@ fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
             down(Cause::Requested, None, StopOutcome::NotRunning, RestartDecision::StayDown)
         }
         Event::Restart
+        | Event::DependencyRestarted(_)
         | Event::Launched(_)
         | Event::Attached(_)
         | Event::NotLaunched(_)
@@ -325,6 +331,7 @@ fn up(
         Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown), now),
         Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown), now),
         Event::Restart => Ending::terminate(Cause::Requested, Next::Start, now),
+        Event::DependencyRestarted(name) => dependency_restarted(name, restarts, now),
         Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
         // It was ready without an address, and has learned it now.
@@ -357,6 +364,13 @@ fn up(
     }
 }
 
+/// Stops the sidecar, and starts it when the dependency is ready again: its connections, and the address that its placeholders gave
+/// it, belong to a run that is gone.
+fn dependency_restarted(name: String, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
+    restarts.interrupted();
+    Ending::terminate(Cause::DependencyRestarted(name), Next::StartAgain, now)
+}
+
 fn died(cause: Cause, exit: Exit, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
     let decision = restarts.after(&cause, now);
     Ending::leader_died(cause, exit, decision, now)
@@ -373,6 +387,7 @@ impl BackingOff {
             }
             Event::DependenciesReady
             | Event::DependencyFailed(_)
+            | Event::DependencyRestarted(_)
             | Event::Launched(_)
             | Event::Attached(_)
             | Event::NotLaunched(_)

@@ -172,8 +172,8 @@ impl Supervisor {
     }
 
     /// This sidecar as a dependency of another one.
-    pub(crate) fn as_dependency(&self, optional: bool) -> Dependency {
-        Dependency { snapshot: self.snapshot.clone(), optional }
+    pub(crate) fn as_dependency(&self, optional: bool, restart: bool) -> Dependency {
+        Dependency { snapshot: self.snapshot.clone(), optional, restart }
     }
 
     /// Stops the sidecar: terminates it, waits for the grace period, kills the rest of its process group. Returns when no process is

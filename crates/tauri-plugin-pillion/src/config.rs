@@ -60,7 +60,7 @@ pub(crate) struct SidecarConfig {
     pub(crate) command: Option<String>,
     /// The arguments of the program. In them, in the values of `env`, and in the command of an `exec` check, `${port}` stands for the
     /// port of the sidecar (with `"port": "assigned"` or a number), `${sidecar.NAME.port}` and `${sidecar.NAME.url}` for where a sidecar
-    /// in `dependsOn` listens, and `$$` for a dollar sign. `$APPDATA`, `$APPLOCALDATA`, `$APPCONFIG`, `$APPCACHE`, `$APPLOG`,
+    /// in `dependsOn` or `restartWith` listens, and `$$` for a dollar sign. `$APPDATA`, `$APPLOCALDATA`, `$APPCONFIG`, `$APPCACHE`, `$APPLOG`,
     /// `$RESOURCE`, `$TEMP` and `$HOME` stand for the folders of that name, without a separator at the end; also in `command`, `cwd`
     /// and `dev`. A folder of the app that is named and missing is created, and only its user can open it (Unix).
     #[serde(default)]
@@ -131,6 +131,11 @@ pub(crate) struct SidecarConfig {
     /// The sidecars that must be ready before this one starts. They stop after it.
     #[serde(default)]
     depends_on: Vec<String>,
+    /// The sidecars whose restart also restarts this one, after a crash, a request or a swap (not after a stop alone). They are
+    /// dependencies as those in `dependsOn`, which need not repeat them. This sidecar is stopped as soon as such a sidecar goes down
+    /// or is swapped, and starts when that is ready, with the new values of `${sidecar.NAME.port}` and `${sidecar.NAME.url}`.
+    #[serde(default)]
+    restart_with: Vec<String>,
     /// Whether the sidecars that depend on this one start without it after it has failed.
     #[serde(default)]
     optional: bool,
@@ -261,6 +266,7 @@ impl SidecarConfig {
             .restart_limit(self.restart_limit.into())
             .liveness(self.liveness())
             .depends_on(&self.depends_on)
+            .restart_with(&self.restart_with)
             .optional(self.optional);
         match spec.validate() {
             Ok(()) => Ok(spec),

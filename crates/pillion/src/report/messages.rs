@@ -44,6 +44,9 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
         Lifecycle::Unhealthy { addr } => Some(unhealthy(spec, *addr, diagnostics)),
         Lifecycle::Ending(Ending { cause: Cause::Finished, .. }) => Some("finished by itself".to_owned()),
         Lifecycle::Ending(Ending { next: Next::Start, .. }) => Some("asked to restart".to_owned()),
+        Lifecycle::Ending(Ending {
+            cause: Cause::DependencyRestarted(name), next: Next::StartAgain, ..
+        }) => Some(format!("restarted with {name}")),
         Lifecycle::Ending(Ending { stage: StopStage::LeaderAsked | StopStage::GroupAsked, .. }) => {
             Some(format!("asked to stop; grace period {}", duration(spec.grace)))
         }
@@ -142,13 +145,15 @@ pub(crate) fn failure(
         | Lifecycle::Starting(_)
         | Lifecycle::Ready { .. }
         | Lifecycle::Unhealthy { .. }
-        | Lifecycle::Ending(Ending { next: Next::Start, .. }) => return None,
+        | Lifecycle::Ending(Ending { next: Next::Start | Next::StartAgain, .. }) => return None,
         Lifecycle::Ending(ending) => (&ending.cause, ending.exit),
         Lifecycle::BackingOff(BackingOff { cause, exit, .. }) => (cause, *exit),
         Lifecycle::Down(ended) => (&ended.cause, ended.exit),
     };
     let (kind, message) = match cause {
-        Cause::Requested => (FailureKind::Stopped, format!("{name} was stopped")),
+        Cause::Requested | Cause::DependencyRestarted(_) => {
+            (FailureKind::Stopped, format!("{name} was stopped"))
+        }
         Cause::Finished => (FailureKind::Stopped, format!("{name} finished by itself")),
         Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
         Cause::Crashed => (

@@ -25,6 +25,8 @@ const FAILURE_TAIL_LINES: usize = 20;
 pub(crate) struct Snapshot {
     pub(crate) status: Status,
     pub(crate) answer: ReadyAnswer,
+    /// Which run it is about.
+    pub(crate) run: u64,
     /// What a request to a sidecar that is up needs, its token included. It stays in here: no status, event or failure carries it.
     pub(crate) access: Option<Access>,
 }
@@ -41,6 +43,8 @@ pub(crate) enum ReadyAnswer {
 #[derive(Debug)]
 pub(crate) struct StatusInputs<'a> {
     pub(crate) spec: &'a Spec,
+    /// Distinguishes the run from all others.
+    pub(crate) run: u64,
     pub(crate) pid: Option<u32>,
     pub(crate) version: Option<&'a str>,
     pub(crate) token: Option<&'a Token>,
@@ -71,7 +75,7 @@ impl Snapshot {
             exit: None,
             restarts: 0,
         };
-        Self { status, answer: ReadyAnswer::Pending, access: None }
+        Self { status, answer: ReadyAnswer::Pending, run: 0, access: None }
     }
 
     /// The snapshot that follows this one; `None` if nothing visible changed.
@@ -105,7 +109,7 @@ impl Snapshot {
                 Some(Access { url: url.clone()?, pid: *pid, token: inputs.token.cloned(), connector })
             },
         );
-        Some(Self { status, answer, access })
+        Some(Self { status, answer, run: inputs.run, access })
     }
 }
 
@@ -194,6 +198,7 @@ mod tests {
             state = state.on(event, &mut restarts, Duration::ZERO).0;
             let inputs = StatusInputs {
                 spec: &spec,
+                run: 0,
                 pid: None,
                 version: None,
                 token: None,

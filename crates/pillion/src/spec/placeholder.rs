@@ -180,14 +180,14 @@ impl Spec {
             let Some(text) = text.to_str() else { continue };
             let parts = parts(text).map_err(|open| (field, InvalidPlaceholder::Unclosed(open.to_owned())))?;
             for part in parts {
-                let is_dependency = |name: &str| self.depends_on.iter().any(|dependency| dependency == name);
+                let is_dependency = |name: &str| self.dependencies().any(|dependency| dependency == name);
                 let invalid = match part {
                     Part::Port if !known_port => InvalidPlaceholder::UnknownPort,
                     Part::PortOf(name) | Part::UrlOf(name) if !is_dependency(name) => {
                         InvalidPlaceholder::NotADependency {
                             placeholder: part.to_string(),
                             sidecar: name.to_owned(),
-                            depends_on: list(self.depends_on.iter().map(|name| format!("{name:?}"))),
+                            depends_on: list(self.dependencies().map(|name| format!("{name:?}"))),
                         }
                     }
                     Part::Unknown(_) => InvalidPlaceholder::Unknown {
@@ -196,7 +196,7 @@ impl Spec {
                             known_port
                                 .then(|| Part::Port.to_string())
                                 .into_iter()
-                                .chain(self.depends_on.iter().flat_map(|name| of(name))),
+                                .chain(self.dependencies().flat_map(|name| of(name))),
                         ),
                     },
                     Part::Text(_) | Part::Port | Part::PortOf(_) | Part::UrlOf(_) => continue,

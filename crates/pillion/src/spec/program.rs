@@ -179,8 +179,9 @@ impl Program {
     ///
     /// - `${port}` is the port of this sidecar, if it is [assigned or fixed](Listen).
     /// - `${sidecar.NAME.port}` and `${sidecar.NAME.url}` are the port and the URL of a sidecar in
-    ///   [`depends_on`](crate::Spec::depends_on). They need a [`Fleet`](crate::Fleet). They stay as they are when that sidecar moves to
-    ///   another port later.
+    ///   [`depends_on`](crate::Spec::depends_on) or [`restart_with`](crate::Spec::restart_with). They need a [`Fleet`](crate::Fleet).
+    ///   When that sidecar moves to another port later, `restart_with` starts this sidecar again with the new port; with `depends_on`
+    ///   alone, they stay as they are.
     /// - `$$` is a dollar sign. A dollar sign before any other character stays.
     ///
     /// A placeholder that is unknown or can have no value makes the declaration invalid; one that has no value at the start makes the

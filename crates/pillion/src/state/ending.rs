@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Action::{self, Kill, Sweep, TerminateGroup, TerminateLeader, WatchGroup},
+    Action::{self, Kill, Sweep, TerminateGroup, TerminateLeader, Wait, WatchGroup},
     Cause, Event, Lifecycle, RestartDecision, Restarts, down,
 };
 use crate::status::{Exit, StopOutcome};
@@ -40,6 +40,8 @@ pub(crate) enum StopStage {
 pub(crate) enum Next {
     /// A requested start.
     Start,
+    /// A start after that of a dependency. Unlike a requested start, it leaves the past restarts counted.
+    StartAgain,
     /// The decision, made when the state machine learned of the end.
     After(RestartDecision),
 }
@@ -129,7 +131,8 @@ impl Ending {
             | Event::Unhealthy
             | Event::Hung
             | Event::DependenciesReady
-            | Event::DependencyFailed(_) => vec![],
+            | Event::DependencyFailed(_)
+            | Event::DependencyRestarted(_) => vec![],
         };
         (Lifecycle::Ending(self), actions)
     }
@@ -165,6 +168,7 @@ impl Ending {
             // A process that cannot be killed may still hold files and ports: do not start another one beside it.
             _ if outcome == StopOutcome::Abandoned => RestartDecision::StayDown,
             Next::Start => return Lifecycle::start(restarts),
+            Next::StartAgain => return (Lifecycle::Waiting { blocked: None }, vec![Wait]),
             Next::After(decision) => decision,
         };
         down(self.cause, self.exit, outcome, decision)

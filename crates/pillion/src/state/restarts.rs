@@ -60,6 +60,13 @@ impl Restarts {
         self.up = Up::Since(now);
     }
 
+    /// The sidecar is not up any more.
+    pub(super) fn interrupted(&mut self) {
+        if self.up != Up::Never {
+            self.up = Up::Before;
+        }
+    }
+
     /// The number of restarts since the sidecar was last up for a whole window.
     pub(crate) fn streak(&self) -> u32 {
         self.streak
@@ -68,11 +75,9 @@ impl Restarts {
     /// Decides about a sidecar that went down for this cause.
     pub(super) fn after(&mut self, cause: &Cause, now: Duration) -> RestartDecision {
         let up = self.up;
-        if up != Up::Never {
-            self.up = Up::Before;
-        }
+        self.interrupted();
         let again = match cause {
-            Cause::Requested => false,
+            Cause::Requested | Cause::DependencyRestarted(_) => false,
             Cause::Finished => self.policy == Restart::Always,
             Cause::Crashed | Cause::Hung => self.policy != Restart::Never,
             Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {

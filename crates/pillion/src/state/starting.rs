@@ -6,7 +6,8 @@ use pillion_protocol::ListenAddr;
 
 use super::{
     Action::{self, Check},
-    Awaits, Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts, died, down,
+    Awaits, Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts, dependency_restarted, died,
+    down,
 };
 use crate::status::StopOutcome;
 
@@ -42,6 +43,7 @@ impl Step {
                 down(cause, None, StopOutcome::NotRunning, decision)
             }
             Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
+            Event::DependencyRestarted(name) => dependency_restarted(name, restarts, now),
             Event::Launched(awaits) => match self {
                 Self::Launching => match awaits {
                     Awaits::Announcement => (Lifecycle::Starting(Self::Announcing), vec![]),

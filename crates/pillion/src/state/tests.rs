@@ -244,9 +244,80 @@ fn a_restart_waits_until_the_group_is_gone() {
     assert_eq!(machine.on(Event::Restart), [Wait]);
 }
 
+fn db_restarted() -> Event {
+    Event::DependencyRestarted("db".into())
+}
+
+#[test]
+fn a_sidecar_is_restarted_with_its_dependency_once_that_is_ready() {
+    let starting = [Event::Launched(Awaits::Announcement)];
+    for events in [starting.to_vec(), up(), [up(), vec![Event::Unhealthy]].concat()] {
+        for policy in [Restart::Never, Restart::OnFailure, Restart::Always] {
+            let mut machine = Machine::new(policy).after([Event::DependenciesReady]).after(events.clone());
+            assert_eq!(machine.on(db_restarted()), [TerminateLeader]);
+            assert!(machine.state.will_restart());
+            machine.on(Event::Exited(OK));
+            assert_eq!(machine.on(Event::Gone), [Wait]);
+            assert_eq!(machine.on(Event::DependenciesReady), [Launch]);
+            assert_eq!(machine.after(up()).state.state(), State::Ready);
+        }
+    }
+}
+
+#[test]
+fn a_launch_that_was_under_way_when_the_dependency_restarted_is_repeated() {
+    let mut machine = run([db_restarted()]);
+    assert_eq!(machine.on(Event::Launched(Awaits::Announcement)), [TerminateLeader]);
+    machine.on(Event::Exited(OK));
+    assert_eq!(machine.on(Event::Gone), [Wait]);
+    assert_eq!(run([db_restarted()]).on(Event::NotLaunched("the dependency has no port".into())), [Wait]);
+}
+
+#[test]
+fn a_restart_of_a_dependency_starts_nothing_that_is_down_or_stopping() {
+    let crashed = [Event::Exited(KILLED), Event::Gone];
+    for (events, state) in [
+        (vec![Event::Stop], State::Stopping),
+        (vec![Event::Stop, Event::Exited(OK), Event::Gone], State::Stopped),
+        (crashed.to_vec(), State::BackingOff),
+        ([crashed.to_vec(), vec![Event::Expired]].concat(), State::Waiting),
+    ] {
+        let mut machine = restarted(up()).after(events);
+        assert_eq!((machine.on(db_restarted()), machine.state.state()), (vec![], state));
+    }
+    let failed = run(up()).after(crashed).after([db_restarted()]);
+    assert_eq!(failed.state.state(), State::Failed);
+}
+
+#[test]
+fn restarts_with_a_dependency_leave_the_restart_limit_as_it_is() {
+    let mut machine = restarted(up());
+    for crash in 0..5 {
+        for _ in 0..3 {
+            machine = machine.after([db_restarted(), Event::Exited(OK), Event::Gone]);
+            machine = machine.after([Event::DependenciesReady]).after(up());
+            assert_eq!(machine.state.state(), State::Ready);
+        }
+        machine = machine.after([Event::Exited(KILLED), Event::Gone]);
+        let state = if crash < 4 { State::BackingOff } else { State::Failed };
+        assert_eq!(machine.state.state(), state, "after crash {crash}");
+        if crash < 4 {
+            machine = machine.after([Event::Expired, Event::DependenciesReady]).after(up());
+        }
+    }
+}
+
+#[test]
+fn a_failed_start_after_the_restart_of_a_dependency_is_repeated_as_after_a_crash() {
+    let early = [Event::DependenciesReady, Event::Launched(Awaits::Announcement), Event::Exited(KILLED)];
+    let machine = restarted(up()).after([db_restarted(), Event::Exited(OK), Event::Gone]);
+    assert_eq!(machine.after(early).after([Event::Gone]).state.state(), State::BackingOff);
+}
+
 #[test]
 fn a_stop_overrides_every_pending_start() {
     for events in [
+        vec![db_restarted(), Event::Stop, Event::Exited(OK), Event::Gone],
         vec![Event::Restart, Event::Stop, Event::Exited(OK), Event::Gone],
         vec![Event::Exited(KILLED), Event::Stop, Event::Gone],
         vec![Event::Exited(KILLED), Event::Gone, Event::Stop],
@@ -316,6 +387,7 @@ fn every_event() -> Vec<Event> {
         Event::Kill,
         Event::DependenciesReady,
         Event::DependencyFailed("db".into()),
+        db_restarted(),
         Event::Launched(Awaits::Announcement),
         Event::Launched(Awaits::Check(None)),
         Event::Launched(Awaits::Check(Some(HERE))),
@@ -352,6 +424,7 @@ fn can_happen(world: World, event: &Event) -> bool {
         | Event::Kill
         | Event::DependenciesReady
         | Event::DependencyFailed(_)
+        | Event::DependencyRestarted(_)
         | Event::Expired
         | Event::Healthy
         | Event::Unhealthy
@@ -383,9 +456,12 @@ proptest! {
         // The launches without a request since the last request.
         let mut unrequested = Vec::new();
         let mut requested = true;
+        // Whether a dependency's restart is the cause of the next launch.
+        let mut with_dependency = false;
         for (event, seconds) in events {
             machine.now += Duration::from_secs(seconds);
             let expires = event == Event::Expired;
+            let dependency = event == db_restarted();
             if !can_happen(world, &event) || (expires && machine.state.timer().is_none()) {
                 continue;
             }
@@ -405,7 +481,8 @@ proptest! {
                         world = World::Launching;
                         if std::mem::take(&mut requested) {
                             unrequested.clear();
-                        } else {
+                            with_dependency = false;
+                        } else if !std::mem::take(&mut with_dependency) {
                             unrequested.push(machine.now);
                             let recent = unrequested.iter().filter(|at| machine.now - **at < Duration::from_secs(60));
                             prop_assert!(policy != Restart::Never, "restarted against the policy");
@@ -414,6 +491,7 @@ proptest! {
                         }
                     }
                     WatchGroup => prop_assert_eq!(world, World::LeaderDead),
+                    TerminateLeader if dependency => with_dependency = true,
                     Wait | TerminateLeader | TerminateGroup | Kill | Sweep | Check(_) => {}
                 }
             }

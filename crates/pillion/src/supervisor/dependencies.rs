@@ -1,6 +1,10 @@
-//! Waits for the dependencies of a sidecar.
+//! Waits for the dependencies of a sidecar, and for their restarts.
 
-use std::future;
+use std::{
+    future::{self, Future},
+    pin::Pin,
+    task::Poll,
+};
 
 use tokio::sync::watch;
 
@@ -17,6 +21,8 @@ pub(crate) struct Dependency {
     pub(crate) snapshot: watch::Receiver<Snapshot>,
     /// Whether its failure also releases the dependents.
     pub(crate) optional: bool,
+    /// Whether its restart restarts the dependents.
+    pub(crate) restart: bool,
 }
 
 /// The wait for all dependencies, and then for the environment of the login shell if the program inherits it.
@@ -53,7 +59,55 @@ impl DependencyWait {
     }
 }
 
+/// The wait for the restart of a dependency that restarts its dependents.
+pub(crate) struct DependencyRestart(Vec<Pin<Box<dyn Future<Output = String> + Send>>>);
+
+impl DependencyRestart {
+    /// Watches the runs that these dependencies have now. `None` if no dependency restarts its dependents.
+    pub(crate) fn of(dependencies: &[Dependency]) -> Option<Self> {
+        let watched = dependencies.iter().filter(|dependency| dependency.restart);
+        let restarts: Vec<_> = watched.map(Dependency::restarted).collect();
+        (!restarts.is_empty()).then_some(Self(restarts))
+    }
+
+    /// Waits until one is restarted or swapped, or moves to another address. Cancel-safe. It must not be called again afterwards.
+    pub(crate) async fn next(&mut self) -> Event {
+        let first = future::poll_fn(|context| {
+            let mut polled = self.0.iter_mut().map(|restart| restart.as_mut().poll(context));
+            polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        });
+        Event::DependencyRestarted(first.await)
+    }
+}
+
 impl Dependency {
+    /// Waits until its present run is not the current one any more, and a next one runs or will run by itself. Returns its name.
+    ///
+    /// A dependency that stays down is not restarted, so its dependents go on, as they do without this wait.
+    fn restarted(&self) -> Pin<Box<dyn Future<Output = String> + Send>> {
+        let mut snapshot = self.snapshot.clone();
+        let (run, url) = {
+            let known = snapshot.borrow_and_update();
+            (known.run, known.status.url.clone())
+        };
+        Box::pin(async move {
+            let changed = snapshot.wait_for(|now| match &now.answer {
+                ReadyAnswer::Pending => true,
+                ReadyAnswer::Up(_) => {
+                    // A dependency that was ready without an address may learn it later.
+                    now.run != run || (url.is_some() && now.status.url != url)
+                }
+                ReadyAnswer::Down(_) => false,
+            });
+            let name = changed.await.ok().map(|now| now.status.sidecar.clone());
+            match name {
+                Some(name) => name,
+                // Its supervisor is gone, so it is never restarted.
+                None => future::pending().await,
+            }
+        })
+    }
+
     /// Where it is reached now.
     pub(crate) fn address(&self) -> DependencyAddress {
         let status = &self.snapshot.borrow().status;

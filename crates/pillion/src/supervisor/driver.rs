@@ -16,7 +16,7 @@ use crate::{
     spec::{Program, Restart, ServerSource, Spec, StopRequest, Transport},
     state::{Action, Event, Lifecycle, Restarts, Timer},
     status::{Exit, StopOutcome},
-    supervisor::dependencies::{Dependency, DependencyWait},
+    supervisor::dependencies::{Dependency, DependencyRestart, DependencyWait},
     supervisor::prepared_http_stop::PreparedHttpStop,
     supervisor::run::Run,
     sys::on_thread,
@@ -50,6 +50,7 @@ pub(crate) struct Driver {
 
     // What `next` waits for. Each is set only in the states that need it.
     dependency_wait: Option<DependencyWait>,
+    dependency_restart: Option<DependencyRestart>,
     launch: Option<Pending<Option<(Run, Event)>>>,
     deadline: Option<Instant>,
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
@@ -69,6 +70,7 @@ pub(crate) enum Input {
     Gone,
     Expired,
     Dependency(Event),
+    DependencyRestarted(Event),
     HttpStopAnswered(io::Result<()>),
 }
 
@@ -100,6 +102,7 @@ impl Driver {
             created: Instant::now(),
             outcome: StopOutcome::NotRunning,
             dependency_wait: None,
+            dependency_restart: None,
             launch: None,
             deadline: None,
             probe: None,
@@ -132,6 +135,7 @@ impl Driver {
     pub(crate) fn inputs(&self) -> StatusInputs<'_> {
         StatusInputs {
             spec: &self.spec,
+            run: self.run.number,
             pid: self.run.pid,
             version: self.run.version.as_deref(),
             token: self.run.token.as_ref(),
@@ -150,8 +154,8 @@ impl Driver {
 
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
-        let Self { run, dependency_wait, launch, deadline, probe, liveness, group_empty, http_stop, .. } =
-            self;
+        let Self { run, dependency_wait, dependency_restart, launch, deadline, .. } = self;
+        let Self { probe, liveness, group_empty, http_stop, .. } = self;
         let (group, output) = match &mut run.process {
             Some(process) => {
                 ((!process.exited).then(|| Arc::clone(&process.group)), Some(&mut process.output))
@@ -166,6 +170,9 @@ impl Driver {
             result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
             () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
             event = settled(dependency_wait.as_mut().map(DependencyWait::next)) => Input::Dependency(event),
+            event = settled(dependency_restart.as_mut().map(DependencyRestart::next)) => {
+                Input::DependencyRestarted(event)
+            }
             result = settled(http_stop.as_mut()) => Input::HttpStopAnswered(result),
             read = settled(output.map(Output::read)) => Input::Output(read),
         }
@@ -210,6 +217,10 @@ impl Driver {
             }
             Input::Expired => self.dispatch(Event::Expired),
             Input::Dependency(event) => self.dispatch(event),
+            Input::DependencyRestarted(event) => {
+                self.dependency_restart = None;
+                self.dispatch(event);
+            }
             Input::HttpStopAnswered(result) => self.http_stop_answered(result),
         }
     }
@@ -267,6 +278,8 @@ impl Driver {
                     self.run = Run::none(&spec, events.clone());
                     // Blocks until the guard has started the program, which a slow file system can delay.
                     let previous_port = self.previous_port;
+                    // Before their addresses are read, so that no restart in between is missed.
+                    self.dependency_restart = DependencyRestart::of(&self.after);
                     let dependencies = self.after.iter().map(Dependency::address).collect();
                     let launch = move || Run::launch(&spec, listener, previous_port, dependencies, events);
                     self.launch = Some(Box::pin(on_thread(launch)));
@@ -326,7 +339,9 @@ impl Driver {
                         .map(|(probe, liveness)| LivenessMonitor::new(probe, liveness));
                 }
             }
-            Lifecycle::Ending(_) => (self.probe, self.liveness) = (None, None),
+            Lifecycle::Ending(_) => {
+                (self.dependency_restart, self.probe, self.liveness) = (None, None, None);
+            }
             Lifecycle::BackingOff(_) | Lifecycle::Down(_) => {
                 if matches!(self.state, Lifecycle::Down(_)) {
                     if let Some(handover) = &mut self.handover {
@@ -335,7 +350,8 @@ impl Driver {
                     // Another sidecar of this process may have it.
                     self.run.port = None;
                 }
-                (self.dependency_wait, self.probe, self.liveness) = (None, None, None);
+                (self.dependency_wait, self.dependency_restart) = (None, None);
+                (self.probe, self.liveness) = (None, None);
                 // The process of a launch that is abandoned is killed when it starts.
                 (self.launch, self.group_empty, self.http_stop) = (None, None, None);
                 // Reaps the leader, and kills what might be left of its group.

@@ -1,6 +1,12 @@
 //! One run of a sidecar: its process, if it has one, and what the supervisor knows about it.
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{
+    num::NonZeroU16,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use pillion_protocol::{Announcement, Instance, ListenAddr, Token, announcement::LISTENER};
 use tokio::{sync::broadcast, time::Instant};
@@ -24,8 +30,13 @@ use crate::{
 /// The number of SIGKILL on every Unix (signal(7)).
 const SIGKILL: i32 = 9;
 
+/// The number of the last run in this program.
+static LAST_RUN: AtomicU64 = AtomicU64::new(0);
+
 /// One process lifetime of a sidecar.
 pub(crate) struct Run {
+    /// Distinguishes it from all other runs of this program.
+    pub(crate) number: u64,
     name: String,
     events: broadcast::Sender<SidecarEvent>,
     pub(crate) process: Option<OwnedProcess>,
@@ -76,6 +87,7 @@ impl Run {
     /// A run without a process.
     pub(crate) fn none(spec: &Spec, events: broadcast::Sender<SidecarEvent>) -> Self {
         Self {
+            number: LAST_RUN.fetch_add(1, Ordering::Relaxed) + 1,
             name: spec.name.clone(),
             events,
             process: None,

@@ -62,6 +62,7 @@ fn an_error_names_the_path_of_the_field() {
         (r#""transport": "pipe""#, "transport", "`tcp` or `local`"),
         (r#""portFallback": "no""#, "portFallback", "a boolean"),
         (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
+        (r#""restartWith": "db""#, "restartWith", "a sequence"),
         (r#""optional": 1"#, "optional", "a boolean"),
         (r#""resource": 1"#, "resource", "a string"),
         (r#""command": ["db"]"#, "command", "a string"),
