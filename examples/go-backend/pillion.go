@@ -29,6 +29,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 )
 
 // Grace is how long requests in flight may take after the host has asked the program to stop. The host kills the program 5 s
@@ -141,6 +142,29 @@ func Serve(app string, handler http.Handler) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// Progress says how far the program is, such as "loading model 42%": in a line on stdout, which the app, its page and
+// `pillion run` show. Empty words withdraw the last ones. Call it at any time, also before Serve: where the declaration has
+// readyTimeoutMaxMs, each call gives the start more time.
+//
+// The host keeps 256 bytes of the words, and shows the last ones at most four times a second. Control characters become spaces.
+func Progress(words string) error {
+	_, err := os.Stdout.WriteString(progressLine(words))
+	return err
+}
+
+func progressLine(words string) string {
+	clean := strings.Join(strings.FieldsFunc(words, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f && r <= 0x9f
+	}), " ")
+	if end := 256; len(clean) > end {
+		for !utf8.RuneStart(clean[end]) {
+			end--
+		}
+		clean = strings.TrimSuffix(clean[:end], " ")
+	}
+	return "BACKEND_STATUS:" + clean + "\n"
 }
 
 func serve(app string, handler http.Handler) error {

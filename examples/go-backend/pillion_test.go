@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -38,6 +39,24 @@ func socket(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	fmt.Fprint(connection, answer+"\r\n")
+}
+
+func TestProgressFollowsTheVectors(t *testing.T) {
+	data, err := os.ReadFile("../../docs/protocol/progress.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Lines []struct{ Name, Words, Line string }
+	}
+	if err := json.Unmarshal(data, &file); err != nil || len(file.Lines) == 0 {
+		t.Fatal("no lines:", err)
+	}
+	for _, vector := range file.Lines {
+		if line := progressLine(vector.Words); line != vector.Line {
+			t.Errorf("%s: %q, not %q", vector.Name, line, vector.Line)
+		}
+	}
 }
 
 func TestOriginsOfOneSiteAreValid(t *testing.T) {

@@ -42,6 +42,15 @@ test("connecting: shows the app's name, the step, and placeholders for unknown d
   expect([detail("port"), detail("version"), detail("uptime"), detail("pid")]).toEqual(["–", "–", "–", "77"]);
 });
 
+test("the progress of the backend is shown while it has any", async () => {
+  await send("starting", { pid: 77, progress: "loading model 42%" });
+  expect(screen.getByTestId("backend-progress").textContent).toBe("loading model 42%");
+  await send("ready", { port: 4242, pid: 77, progress: "<b>3 users</b>" });
+  expect(screen.getByTestId("backend-progress").textContent).toBe("<b>3 users</b>");
+  await send("ready", { port: 4242, pid: 77 });
+  expect(screen.queryByTestId("backend-progress")).toBeNull();
+});
+
 test("connected: shows port, version and process, and an uptime that ticks between health checks", async () => {
   await connect();
 

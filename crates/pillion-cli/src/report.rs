@@ -27,6 +27,8 @@ enum JsonEvent<'a> {
         readiness: Readiness,
         pid: Option<u32>,
         port: Option<u16>,
+        /// How far the program says it is.
+        progress: Option<&'a str>,
         reason: Option<&'a str>,
         exit: Option<Exit>,
     },
@@ -70,6 +72,7 @@ impl EventPrinter for Json {
                 readiness: status.readiness,
                 pid: status.pid,
                 port: status.port.map(Into::into),
+                progress: status.progress.as_deref(),
                 reason: status.reason.as_deref(),
                 exit: status.exit,
             })?,
@@ -98,6 +101,8 @@ pub(crate) struct Terminal {
     started: u64,
     /// The last message, so that it is not repeated.
     last_message: String,
+    /// How far the program said it was.
+    progress: Option<String>,
     /// Whether the last message about its health was "unhealthy".
     unhealthy: bool,
     /// The process whose start was shown last.
@@ -115,7 +120,10 @@ impl EventPrinter for Terminal {
         }
         match event {
             SidecarEvent::Unfinished(line) => self.unfinished(line),
-            SidecarEvent::Status(status) => self.status(status),
+            SidecarEvent::Status(status) => {
+                self.status(status)?;
+                self.progress(status)
+            }
             SidecarEvent::Output(batch) => match batch.stream {
                 OutputStream::Stdout => copy(batch, io::stdout().lock()),
                 OutputStream::Stderr => copy(batch, io::stderr().lock()),
@@ -153,6 +161,17 @@ impl Terminal {
         } else {
             let stream = if line.stream == OutputStream::Stdout { "stdout" } else { "stderr" };
             say(AnsiColor::Yellow, &format!("unfinished line on {stream}: {text}"))
+        }
+    }
+
+    fn progress(&mut self, status: &Status) -> io::Result<()> {
+        if self.progress == status.progress {
+            return Ok(());
+        }
+        self.progress.clone_from(&status.progress);
+        match &self.progress {
+            Some(words) => say(AnsiColor::Yellow, &format!("{}: {words}", status.sidecar)),
+            None => Ok(()),
         }
     }
 

@@ -63,6 +63,10 @@ pub(crate) struct Args {
     /// The time limit for a start, for example 30s or 2m.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     ready_timeout: Duration,
+    /// To how much the program may extend this limit. Each line BACKEND_STATUS:TEXT on its stdout gives the start another
+    /// --ready-timeout from then on, but never more than this since its beginning.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ready_timeout_max: Option<Duration>,
     /// The grace period: how long the program has to end after it was asked to stop.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     grace: Duration,
@@ -203,6 +207,10 @@ pub(crate) fn main(args: Args) -> ExitCode {
             .error(ErrorKind::ArgumentConflict, message)
             .exit();
     }
+    if args.ready_timeout_max.is_some_and(|max| max < args.ready_timeout) {
+        let message = "--ready-timeout-max is less than --ready-timeout: progress can only extend the limit";
+        Args::augment_args(clap::Command::new("pillion run")).error(ErrorKind::ValueValidation, message).exit();
+    }
     match start_runtime() {
         Ok((runtime, end)) => {
             let report: Box<dyn EventPrinter> =
@@ -312,6 +320,7 @@ fn spec(args: Args) -> Spec {
     let spec = Spec::run(name.unwrap_or_else(|| "sidecar".to_owned()), program)
         .ready_check(args.ready)
         .ready_timeout(args.ready_timeout)
+        .ready_timeout_max(args.ready_timeout_max)
         .grace(args.grace)
         .restart(args.restart.into());
     match args.health {

@@ -23,6 +23,7 @@ use std::num::NonZeroU16;
 
 use crate::{ListenAddr, framing::Line};
 pub use near_miss::{NearMiss, may_announce};
+pub(crate) use near_miss::without_escapes;
 
 /// The prefix of the announcement of a port.
 pub const PREFIX: &str = "BACKEND_PORT:";
@@ -65,7 +66,7 @@ impl Announcement {
 
 /// The visible part of a line without a byte-order mark before it and colours around it (ECMA-48 SGR: `ESC [ 1;32 m`). Some shells
 /// and loggers add them to every line.
-fn exact(mut visible: &[u8]) -> &[u8] {
+pub(crate) fn exact(mut visible: &[u8]) -> &[u8] {
     while let Some(rest) = visible.strip_prefix("\u{feff}".as_bytes()).or_else(|| strip_sgr_prefix(visible)) {
         visible = rest;
     }

@@ -22,6 +22,8 @@ pub const LIVENESS_TOLERANCE: u32 = 3;
 pub const PIPE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many bytes of one output line the host keeps: 8 KiB.
 pub const LINE_LIMIT: usize = 8 * 1024;
+/// How many bytes the words of a sidecar's progress have: 256.
+pub const PROGRESS_LIMIT: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -46,6 +48,7 @@ mod tests {
             ("unanswered liveness probes in a row", LIVENESS_TOLERANCE.to_string()),
             ("waiting for a free pipe instance", format!("{} s", PIPE_BUSY_TIMEOUT.as_secs())),
             ("bytes kept of one output line", format!("{} KiB", LINE_LIMIT / 1024)),
+            ("bytes of the words of progress", PROGRESS_LIMIT.to_string()),
         ] {
             let row = format!("| {what} | {value} |");
             assert!(page.contains(&row), "docs/protocol.md, section 7, lacks this row: {row}");

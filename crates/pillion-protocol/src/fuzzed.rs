@@ -11,6 +11,7 @@ use crate::{
     announcement::LISTENER,
     environment::{INSTANCE, PORT, TOKEN},
     health::HealthReport,
+    progress,
 };
 use shared::fill;
 
@@ -40,6 +41,10 @@ pub fn output(bytes: &[u8]) {
         let kept = if sent.len() > LIMIT { &sent[start..end] } else { &sent[..end] };
         assert_eq!(line.bytes, kept[..kept.len().min(LIMIT)]);
         assert_eq!(line.dropped, kept.len().saturating_sub(LIMIT) as u64);
+        if let Some(words) = &line.progress {
+            assert!(at < ends, "progress without its newline counted");
+            assert!(words.len() <= progress::LIMIT && !words.contains(char::is_control), "{words:?}");
+        }
         if let Some(Announcement::Of(addr)) = line.announcement {
             let announced = match addr {
                 ListenAddr::Tcp(port) => format!("BACKEND_PORT:{port}"),
@@ -68,14 +73,18 @@ struct Seen {
     dropped: u64,
     announcement: Option<Announcement>,
     near_miss: Option<NearMiss>,
+    progress: Option<String>,
 }
 
 fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
     let (mut framer, mut lines) = (LineFramer::new(LIMIT), Vec::new());
     let mut keep = |line: crate::Line<'_>| {
         let (announcement, near_miss) = (Announcement::read(&line), NearMiss::on_stdout(&line));
-        assert!(announcement.is_none() || near_miss.is_none(), "{announcement:?} and {near_miss:?}");
-        lines.push(Seen { bytes: line.bytes().to_vec(), dropped: line.dropped(), announcement, near_miss });
+        let progress = progress::read(&line).map(progress::words);
+        let forms = [announcement.is_some(), near_miss.is_some(), progress.is_some()];
+        assert!(forms.iter().filter(|form| **form).count() < 2, "{announcement:?}, {near_miss:?}, {progress:?}");
+        let (bytes, dropped) = (line.bytes().to_vec(), line.dropped());
+        lines.push(Seen { bytes, dropped, announcement, near_miss, progress });
     };
     for chunk in chunks {
         framer.feed(chunk, &mut keep);

@@ -5,6 +5,7 @@
 //!
 //! - [`framing`] cuts a byte stream into lines in bounded memory.
 //! - [`announcement`] reads `BACKEND_PORT:{port}` from such a line.
+//! - [`progress`] reads `BACKEND_STATUS:{words}` from such a line.
 //! - [`ListenAddr`] is the address on which a sidecar listens: a port, or a local socket. On Windows a [`PipeName`] names
 //!   the pipe that replaces the socket.
 //! - [`health`] is the body of `GET /health`.
@@ -39,6 +40,7 @@ pub mod fuzzed;
 pub mod health;
 mod listen_addr;
 mod pipe_name;
+pub mod progress;
 pub mod token;
 
 pub use admission::{Admission, Decision};
@@ -49,4 +51,5 @@ pub use framing::{Line, LineFramer, visible_part};
 pub use health::Health;
 pub use listen_addr::ListenAddr;
 pub use pipe_name::PipeName;
+pub use progress::progress_line;
 pub use token::{Challenge, Token};

@@ -8,9 +8,11 @@ use pillion_protocol::{
     Admission, Announcement, Challenge, Decision, HostEnvironment, LineFramer, ListenAddr, NearMiss, Token,
     admission::{Field, Head, without_bearer},
     environment::TAURI_ORIGINS,
+    progress, progress_line,
 };
 use protocol_vectors::{
-    AddressKind, AnnouncementVector, Announcements, Environments, Platform, RequestVector, Requests, load,
+    AddressKind, AnnouncementVector, Announcements, Environments, Platform, ProgressFile, ProgressLine,
+    RequestVector, Requests, load,
 };
 
 const PORT: u16 = 4242;
@@ -61,6 +63,37 @@ fn check_announcement(vector: &AnnouncementVector, bytes: &[u8], size: usize) {
     assert_eq!(malformed.into_iter().flatten().next(), outcome.malformed, "{name}");
     assert_eq!(unfinished.into_iter().flatten().next(), outcome.unfinished, "{name}");
     assert_eq!(near_miss, outcome.near_miss, "{name}");
+}
+
+#[test]
+fn progress_of_a_stream() {
+    let file: ProgressFile = load("progress.json").unwrap();
+    for vector in &file.vectors {
+        let bytes = vector.bytes();
+        for size in [bytes.len().max(1), 1, 7] {
+            let mut found = None;
+            let mut framer = LineFramer::new(8 * 1024);
+            let mut read = |line: &pillion_protocol::Line<'_>| {
+                found = progress::read(line).map(progress::words).or(found.take());
+                assert!(Announcement::read(line).is_none() || progress::read(line).is_none(), "{}", vector.name);
+                let near_miss = NearMiss::on_stdout(line).or(NearMiss::on_stderr(line));
+                assert_eq!(near_miss, None, "{}", vector.name);
+            };
+            bytes.chunks(size).for_each(|part| framer.feed(part, |line| read(&line)));
+            framer.finish(|line| read(&line));
+            // A host looks at stdout alone.
+            let found = found.filter(|_| vector.stream.as_deref() != Some("stderr"));
+            assert_eq!(found, vector.progress, "{}", vector.name);
+        }
+    }
+}
+
+#[test]
+fn lines_of_progress() {
+    let file: ProgressFile = load("progress.json").unwrap();
+    for ProgressLine { name, words, line } in &file.lines {
+        assert_eq!(progress_line(words), *line, "{name}");
+    }
 }
 
 fn addr(found: &Announcement) -> Option<String> {
@@ -249,6 +282,9 @@ fn names_are_unique() {
         announcements.vectors.into_iter().map(|vector| vector.name).collect::<Vec<_>>(),
     );
     names.insert("environment", environments.vectors.into_iter().map(|vector| vector.name).collect());
+    let progress: ProgressFile = load("progress.json").unwrap();
+    let lines = progress.lines.into_iter().map(|vector| format!("line: {}", vector.name));
+    names.insert("progress", progress.vectors.into_iter().map(|vector| vector.name).chain(lines).collect());
     for file in ["admission", "websocket", "proof"] {
         let requests: Requests = load(&format!("{file}.json")).unwrap();
         let proofs = requests.proofs.into_iter().map(|vector| format!("proof: {}", vector.name));

@@ -23,7 +23,7 @@
 //!   users cannot open.
 //! - **The announcement:** exactly one line on stdout, `BACKEND_PORT:{port}` or `BACKEND_SOCKET:3` (on Windows
 //!   `BACKEND_SOCKET:pipe`), once the sidecar accepts connections. Print nothing else to stdout; text for people goes to
-//!   stderr, through `tracing`.
+//!   stderr, through `tracing`. [`progress`] says how far a long start is.
 //! - **Health.** `GET /health` answers with status, app, version, clock, uptime, and the instance of this run. The sidecar adds
 //!   this route to your router, outside your layers. Your fallback stays yours. A router with its own `GET /health` is an
 //!   error: [`Error::HealthTaken`].
@@ -86,6 +86,7 @@ mod signals;
 
 pub use axum;
 
+pub use announce::progress;
 pub use error::{Error, Result};
 pub use limits::Limits;
 #[cfg(feature = "init-tracing")]

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
 
 use memchr::{memchr_iter, memrchr_iter};
 use pillion_protocol::{
-    Announcement, Line, LineFramer, NearMiss, announcement::may_announce, defaults, visible_part,
+    Announcement, Line, LineFramer, NearMiss, announcement::may_announce, defaults, progress, visible_part,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -160,6 +160,8 @@ pub(crate) struct Read {
     pub(crate) announcements: Vec<Announcement>,
     /// The last line that was probably meant as an announcement.
     pub(crate) near_miss: Option<NearMiss>,
+    /// The last words of progress. Only stdout carries them.
+    pub(crate) progress: Option<String>,
     /// An unfinished line, if it is time to publish it.
     pub(crate) unfinished: Option<UnfinishedLine>,
 }
@@ -304,17 +306,27 @@ struct Lines {
     batch: OutputBatch,
     announcements: Vec<Announcement>,
     near_miss: Option<NearMiss>,
+    /// The bytes of the last words of progress. They become text once a read, because a flood of such lines must stay cheap.
+    progress: Option<Vec<u8>>,
 }
 
 impl Lines {
     fn new(stream: OutputStream) -> Self {
-        Self { batch: OutputBatch::new(stream), announcements: Vec::new(), near_miss: None }
+        Self { batch: OutputBatch::new(stream), announcements: Vec::new(), near_miss: None, progress: None }
     }
 
-    /// Adds a line, and reads it if it may be an announcement.
+    /// Adds a line, and reads it if it may be an announcement or progress.
     fn push(&mut self, line: &Line<'_>, may_announce: bool) {
         self.batch.push(line);
         if !may_announce {
+            return;
+        }
+        if self.batch.stream == OutputStream::Stdout
+            && let Some(words) = progress::read(line)
+        {
+            let last = self.progress.get_or_insert_default();
+            last.clear();
+            last.extend_from_slice(words);
             return;
         }
         let near_miss = match self.batch.stream {
@@ -332,6 +344,7 @@ impl Lines {
             lines: Arc::new(self.batch),
             announcements: self.announcements,
             near_miss: self.near_miss,
+            progress: self.progress.map(|bytes| progress::words(&bytes)),
             unfinished: None,
         }
     }

@@ -3,4 +3,5 @@
 pub(crate) mod events;
 pub(crate) mod log;
 pub(crate) mod messages;
+pub(crate) mod progress;
 pub(crate) mod snapshot;

@@ -44,6 +44,7 @@ pub struct Spec {
     pub(crate) ready_check: ReadyCheck,
     pub(crate) health_path: String,
     pub(crate) ready_timeout: Duration,
+    pub(crate) ready_timeout_max: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) restart: Restart,
     pub(crate) restart_limit: RestartLimit,
@@ -90,6 +91,7 @@ impl Spec {
             ready_check: ReadyCheck::default(),
             health_path: health::DEFAULT_PATH.to_owned(),
             ready_timeout: Self::DEFAULT_READY_TIMEOUT,
+            ready_timeout_max: None,
             grace: Self::DEFAULT_GRACE,
             restart: Restart::default(),
             restart_limit: RestartLimit::default(),
@@ -136,6 +138,16 @@ impl Spec {
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
         self.ready_timeout = timeout;
+        self
+    }
+
+    /// Sets to how much the sidecar may extend the limit for a start; by default it may not. Each line of progress
+    /// (`BACKEND_STATUS:loading model 42%` on stdout) gives the start another [`ready_timeout`](Self::ready_timeout) from that line on,
+    /// but never more than `max` since its beginning. It never shortens the limit. `EXTEND_TIMEOUT_USEC` of `sd_notify(3)` works so,
+    /// too.
+    #[must_use]
+    pub fn ready_timeout_max(mut self, max: impl Into<Option<Duration>>) -> Self {
+        self.ready_timeout_max = max.into();
         self
     }
 

@@ -112,6 +112,8 @@ pub(crate) enum Event {
     Announced(ListenAddr),
     /// Nothing accepts connections at the present address any more, and the sidecar has announced this one since.
     Moved(ListenAddr),
+    /// The sidecar says that its start goes on and needs more time: this long from now, or as long as a start may take.
+    Extend(Option<Duration>),
     /// The ready check has passed, or a health request succeeded.
     Healthy,
     /// A health request failed, or its answer is overdue.
@@ -146,6 +148,8 @@ pub(crate) enum Action {
     Launch,
     /// Check whether the sidecar is ready, at this address if it has one, until the check passes; then answer with `Healthy`.
     Check(Option<ListenAddr>),
+    /// Let the timer of the start run longer, within the declared maximum: this long from now, or as long as a start may take.
+    Extend(Option<Duration>),
     /// Ask the leader to end, as its program declares (by default end of stdin and SIGTERM). Without a process to own, answer with
     /// `Gone`.
     TerminateLeader,
@@ -273,6 +277,7 @@ impl Lifecycle {
                 | Event::NotLaunched(_)
                 | Event::Announced(_)
                 | Event::Moved(_)
+                | Event::Extend(_)
                 | Event::Healthy
                 | Event::Unhealthy
                 | Event::Hung
@@ -310,6 +315,7 @@ fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
         | Event::NotLaunched(_)
         | Event::Announced(_)
         | Event::Moved(_)
+        | Event::Extend(_)
         | Event::Healthy
         | Event::Unhealthy
         | Event::Hung
@@ -359,6 +365,7 @@ fn up(
         | Event::Attached(_)
         | Event::NotLaunched(_)
         | Event::Announced(_)
+        | Event::Extend(_)
         | Event::Expired
         | Event::Gone => (state, vec![]),
     }
@@ -393,6 +400,7 @@ impl BackingOff {
             | Event::NotLaunched(_)
             | Event::Announced(_)
             | Event::Moved(_)
+            | Event::Extend(_)
             | Event::Healthy
             | Event::Unhealthy
             | Event::Hung

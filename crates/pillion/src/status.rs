@@ -249,6 +249,9 @@ pub struct Status {
     pub url: Option<String>,
     /// The version from its health report, while the sidecar is up.
     pub version: Option<String>,
+    /// How far the sidecar is, in its own words, such as `loading model 42%`: the last line of progress (`BACKEND_STATUS:`) of its
+    /// present process. Changes at most four times a second.
+    pub progress: Option<String>,
     /// Why this change happened, in words.
     pub reason: Option<String>,
     /// The failure that took the sidecar down, or is taking it down.

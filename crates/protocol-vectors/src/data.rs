@@ -12,10 +12,11 @@ use sha2::Sha256;
 pub type Variables = BTreeMap<String, String>;
 
 /// The files of docs/protocol. The crate contains copies, because a published crate can contain only files of its own folder.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("admission.json", include_str!("../data/admission.json")),
     ("announcement.json", include_str!("../data/announcement.json")),
     ("environment.json", include_str!("../data/environment.json")),
+    ("progress.json", include_str!("../data/progress.json")),
     ("proof.json", include_str!("../data/proof.json")),
     ("websocket.json", include_str!("../data/websocket.json")),
 ];
@@ -97,19 +98,70 @@ impl AnnouncementVector {
     /// Panics if `hex` is not hexadecimal.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        if let Some(text) = &self.text {
-            return text.clone().into_bytes();
-        }
-        if let Some(hex) = &self.hex {
-            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
-            return (0..hex.len()).step_by(2).map(byte).collect();
-        }
-        self.segments
-            .iter()
-            .map(|segment| segment.text.repeat(segment.times))
-            .collect::<String>()
-            .into_bytes()
+        bytes(self.text.as_deref(), self.hex.as_deref(), &self.segments)
     }
+}
+
+fn bytes(text: Option<&str>, hex: Option<&str>, segments: &[Segment]) -> Vec<u8> {
+    if let Some(text) = text {
+        return text.as_bytes().to_owned();
+    }
+    if let Some(hex) = hex {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+        return (0..hex.len()).step_by(2).map(byte).collect();
+    }
+    segments.iter().map(|segment| segment.text.repeat(segment.times)).collect::<String>().into_bytes()
+}
+
+/// progress.json.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgressFile {
+    /// What the file is about.
+    pub about: String,
+    /// Bytes that a host reads.
+    pub vectors: Vec<ProgressVector>,
+    /// Lines that the function of an SDK writes.
+    pub lines: Vec<ProgressLine>,
+}
+
+/// Bytes of a stream, and the last words of progress in them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgressVector {
+    /// A unique name.
+    pub name: String,
+    text: Option<String>,
+    hex: Option<String>,
+    #[serde(default)]
+    segments: Vec<Segment>,
+    /// `stderr`, or stdout if absent.
+    pub stream: Option<String>,
+    /// The words; `None`: no line is one of progress.
+    pub progress: Option<String>,
+}
+
+impl ProgressVector {
+    /// The bytes of the stream.
+    ///
+    /// # Panics
+    /// Panics if `hex` is not hexadecimal.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        bytes(self.text.as_deref(), self.hex.as_deref(), &self.segments)
+    }
+}
+
+/// Words, and the line that says them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgressLine {
+    /// A unique name.
+    pub name: String,
+    /// What the program passes to the function.
+    pub words: String,
+    /// What the function writes to stdout.
+    pub line: String,
 }
 
 /// environment.json.

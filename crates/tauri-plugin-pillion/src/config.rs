@@ -101,6 +101,10 @@ pub(crate) struct SidecarConfig {
     health: Option<String>,
     /// How long a start may take, in milliseconds; [`Spec::DEFAULT_READY_TIMEOUT`] by default.
     ready_timeout_ms: Option<NonZeroU64>,
+    /// To how much the sidecar may extend `readyTimeoutMs`, in milliseconds; by default it may not. Each line of progress
+    /// (`BACKEND_STATUS:loading model 42%` on its stdout) gives the start another `readyTimeoutMs` from then on, but never more than
+    /// this since its beginning. For a start that may take long as long as it goes on, such as a migration or a download.
+    ready_timeout_max_ms: Option<NonZeroU64>,
     /// The grace period, in milliseconds: how long the sidecar may take to end after the request to stop.
     /// [`Spec::DEFAULT_GRACE`] by default.
     grace_ms: Option<u64>,
@@ -229,6 +233,11 @@ impl SidecarConfig {
         self.ready_timeout_ms.map(|ms| Duration::from_millis(ms.get()))
     }
 
+    /// The declared limit to which progress may extend that for a start.
+    pub(crate) fn ready_timeout_max(&self) -> Option<Duration> {
+        self.ready_timeout_max_ms.map(|ms| Duration::from_millis(ms.get()))
+    }
+
     /// How the liveness is checked, if it is.
     pub(crate) fn liveness(&self) -> Option<pillion::Liveness> {
         self.liveness.into()
@@ -255,6 +264,7 @@ impl SidecarConfig {
         if let Some(timeout) = self.ready_timeout() {
             spec = spec.ready_timeout(timeout);
         }
+        spec = spec.ready_timeout_max(self.ready_timeout_max());
         if let Some(grace) = self.grace_ms {
             spec = spec.grace(Duration::from_millis(grace));
         }

@@ -103,7 +103,9 @@ impl Resolver {
             .map_err(|(pattern, reason)| ConfigError::Watch { sidecar: name.to_owned(), pattern, reason })?;
         let timeout =
             declared.ready_timeout().map_or(DEV_READY_TIMEOUT, |declared| declared.max(DEV_READY_TIMEOUT));
-        let spec = self.refine(declared, Spec::run(name, program), name)?.ready_timeout(timeout);
+        let max = declared.ready_timeout_max().map(|declared| declared.max(timeout));
+        let spec = self.refine(declared, Spec::run(name, program), name)?;
+        let spec = spec.ready_timeout(timeout).ready_timeout_max(max);
         Ok(Resolved { spec, watched })
     }
 

@@ -4,5 +4,6 @@
  */
 
 export type { FetchHandler, NodeRequest } from "./fetch.js";
+export { progress } from "./progress.js";
 export { attach, type Options, type Serving, serve } from "./sidecar.js";
 export { stopping } from "./stop.js";

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { progressLine } from "../src/progress.js";
 import { bodyOf, header, launch, type Sidecar, start, status } from "./harness.js";
 import { type Listener, listener, portsOf } from "./listeners.js";
 
@@ -55,6 +56,11 @@ function read<T>(name: string): T {
     readFileSync(new URL(`../../../docs/protocol/${name}.json`, import.meta.url), "utf8"),
   ) as T;
 }
+
+const { lines } = read<{ lines: { name: string; words: string; line: string }[] }>("progress");
+test.each(lines)("progress: $name", ({ words, line }) => {
+  expect(progressLine(words)).toBe(line);
+});
 
 const isWindows = process.platform === "win32";
 /** Each file with the servers that can answer it: a fetch-style handler accepts no WebSocket. */

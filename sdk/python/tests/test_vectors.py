@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pillion._progress import progress_line
 from pillion.health import prove
 
 import harness
@@ -38,6 +39,11 @@ def requests() -> list[Any]:
         for vector in read(name)["vectors"]
         for on in vector.get("on", ("tcp", "socket"))
     ]
+
+
+@pytest.mark.parametrize("vector", [pytest.param(line, id=line["name"]) for line in read("progress")["lines"]])
+def test_progress(vector: dict[str, Any]) -> None:
+    assert progress_line(vector["words"]).decode() == vector["line"]
 
 
 Running = Callable[[str, str, str], tuple[Sidecar, Callable[[], socket.socket]]]

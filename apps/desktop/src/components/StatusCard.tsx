@@ -31,6 +31,12 @@ export function StatusCard({ connection, status, onRetry }: Props) {
           <p className="mt-1 text-ink-soft wrap-anywhere">{sentence}</p>
         </div>
       </div>
+      {/* Outside of that part, because it may change four times a second. */}
+      {status?.progress && connection.state !== "error" && (
+        <p data-testid="backend-progress" className="px-5 pb-5 text-ink-soft wrap-anywhere sm:px-7">
+          {status.progress}
+        </p>
+      )}
       {connection.state === "error" ? (
         <FailureReport failure={connection.failure} onRetry={onRetry} />
       ) : (

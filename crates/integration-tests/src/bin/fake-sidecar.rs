@@ -7,6 +7,7 @@
 //! noise N       write N bytes without a newline to stdout
 //! redraw N      write the numbers below N to stdout, each in a write of its own, as one line that starts anew by \r
 //! lines N       write N numbered lines of 100 bytes to stdout, and each 1000th number to stderr
+//! progress N    say the progress 0, 1, 2 … below N, each in a line of its own, without a pause
 //! env NAME      write NAME=value as a line to stdout, or "NAME is unset"
 //! listen KIND   serve every path on a port that the system chooses. KIND is ok, bare (200 without a body), foreign
 //!               (the instance of another run), silent (no answer), late (first 503, then ok), sick (first ok, then
@@ -91,6 +92,12 @@ fn main() {
                 (0..count).for_each(|number| write(&mut io::stdout(), format!("\r{number}").as_bytes()));
             }
             "lines" => lines(argument().parse().unwrap()),
+            "progress" => {
+                let count: u32 = argument().parse().unwrap();
+                let mut stdout = io::BufWriter::new(io::stdout().lock());
+                (0..count).for_each(|number| writeln!(stdout, "BACKEND_STATUS:{number}").unwrap());
+                stdout.flush().unwrap();
+            }
             "env" => {
                 let name = argument();
                 let value =

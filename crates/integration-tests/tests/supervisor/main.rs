@@ -18,6 +18,7 @@ mod placeholders;
 mod port;
 #[cfg(target_os = "linux")]
 mod port_owner;
+mod progress;
 mod python;
 mod readiness;
 mod ready_check;

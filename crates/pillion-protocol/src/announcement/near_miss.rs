@@ -5,7 +5,7 @@ use std::fmt;
 use memchr::{memchr2_iter, memmem};
 
 use super::{Announcement, PREFIX, SOCKET_PREFIX, exact};
-use crate::framing::Line;
+use crate::{framing::Line, progress};
 
 /// The two prefixes without their colon.
 const TAGS: [&str; 2] =
@@ -40,9 +40,13 @@ enum Reason {
 }
 
 impl NearMiss {
-    /// Reads a line of stdout. Returns `None` for an announcement, also a malformed one, and for an ordinary line.
+    /// Reads a line of stdout. Returns `None` for an announcement, also a malformed one, for a line of
+    /// [progress](crate::progress), and for an ordinary line.
     #[must_use]
     pub fn on_stdout(line: &Line<'_>) -> Option<Self> {
+        if progress::read(line).is_some() {
+            return None;
+        }
         let (bytes, utf16) = (line.bytes(), memmem::find(line.bytes(), UTF_16).is_some());
         if utf16 {
             let text: Vec<_> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
@@ -95,7 +99,7 @@ impl fmt::Display for NearMiss {
     }
 }
 
-/// Whether a part of these bytes can be an announcement or a [`NearMiss`], because it has the word `backend` in any case, in ASCII or
+/// Whether a part of these bytes can be an announcement, a [`NearMiss`] or a line of [progress](crate::progress), because it has the word `backend` in any case, in ASCII or
 /// in UTF-16. Much quicker than to read each line, which is needless where this is false.
 ///
 /// A word that begins before these bytes, or ends after them, is not found.
@@ -124,7 +128,7 @@ fn text_at(bytes: &[u8], at: usize) -> String {
 }
 
 /// The bytes without escape sequences (ECMA-48: `ESC [`, parameters, a final byte from `@` to `~`). `None` if there are none.
-fn without_escapes(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn without_escapes(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut parts = bytes.split(|byte| *byte == 0x1b);
     let mut plain = parts.next()?.to_vec();
     let mut escapes = 0;
@@ -209,7 +213,7 @@ mod tests {
         #[test]
         fn no_announcement_is_excluded(parts in prop::collection::vec(
             prop::sample::select(vec![
-                "BACKEND_PORT", "BACKEND_SOCKET", "backend_port", "backend_socket", "BACKEND", "K", "k", ":", "80", "\r", " ",
+                "BACKEND_PORT", "BACKEND_SOCKET", "BACKEND_STATUS", "backend_port", "backend_socket", "BACKEND", "K", "k", ":", "80", "\r", " ",
                 "\u{feff}", "\x1b[32m", "B\0A\0C\0K\0E\0N\0D\0_\0P\0O\0R\0T\0",
             ]),
             0..6,
@@ -219,7 +223,8 @@ mod tests {
             framer.feed(format!("{text}\n").as_bytes(), |line| {
                 let found = Announcement::read(&line).is_some()
                     || NearMiss::on_stdout(&line).is_some()
-                    || NearMiss::on_stderr(&line).is_some();
+                    || NearMiss::on_stderr(&line).is_some()
+                    || progress::read(&line).is_some();
                 assert!(!found || may_announce(text.as_bytes()), "{text:?}");
             });
         }

@@ -68,6 +68,29 @@ async fn announcements_are_read_as_the_protocol_says() {
     }
 }
 
+/// Reads the vectors of docs/protocol from real pipes.
+#[cfg(unix)]
+#[tokio::test]
+async fn progress_is_read_as_the_protocol_says() {
+    use std::io::Write as _;
+
+    let file: protocol_vectors::ProgressFile = protocol_vectors::load("progress.json").unwrap();
+    for vector in &file.vectors {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let bytes = vector.bytes();
+        let writing = std::thread::spawn(move || writer.write_all(&bytes));
+        let on_stderr = vector.stream.as_deref() == Some("stderr");
+        let stream = if on_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
+        let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap());
+        let mut last = None;
+        while source.pipe.is_some() {
+            last = source.read().await.progress.or(last);
+        }
+        writing.join().unwrap().unwrap();
+        assert_eq!(last, vector.progress, "{}", vector.name);
+    }
+}
+
 #[test]
 fn text_is_what_a_terminal_shows() {
     let batch = batch(OutputStream::Stderr, b"10%\r100%\r\n");

@@ -6,6 +6,7 @@ use pillion_protocol::{ListenAddr, NearMiss, health::DEFAULT_PATH};
 
 use crate::{
     health::{liveness::HangReason, probe::NotReady},
+    report::progress::Progress,
     spec::{HttpCheck, ReadyCheck, RestartLimit, ServerSource, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
@@ -24,6 +25,10 @@ pub(crate) struct StartDiagnostics {
     pub(crate) near_miss: Option<NearMiss>,
     /// Why the last health request found the sidecar not ready.
     pub(crate) not_ready: Option<NotReady>,
+    /// How far the sidecar says it is.
+    pub(crate) progress: Progress,
+    /// How long the start may take, if progress has extended it.
+    pub(crate) time_limit: Option<Duration>,
     /// How the sidecar showed that it hangs.
     pub(crate) hang: Option<HangReason>,
     /// A sentence, if the leader was killed because memory ran out.
@@ -221,11 +226,14 @@ fn exited_early(spec: &Spec, exit: Option<Exit>, step: Step, diagnostics: &Start
         Step::Checking { .. } => "before it was ready".to_owned(),
     };
     let (memory, left) = (out_of_memory(diagnostics), left(diagnostics));
-    format!("{name} {}{lived}, {before}{memory}{left}{}", ended(exit), misannounced(diagnostics))
+    let progress = diagnostics.progress.last().map(|words| format!("; its last progress was {words:?}"));
+    let progress = progress.unwrap_or_default();
+    format!("{name} {}{lived}, {before}{progress}{memory}{left}{}", ended(exit), misannounced(diagnostics))
 }
 
 fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String {
-    let (name, limit) = (&spec.name, duration(spec.ready_timeout));
+    let limit = duration(diagnostics.time_limit.unwrap_or(spec.ready_timeout));
+    let (name, progress) = (&spec.name, longer(spec, diagnostics));
     if let Some(addr) = diagnostics.refused_port {
         return format!(
             "{name} announced {addr} and did not take its local socket. Its declaration forbids a port, because every \
@@ -236,7 +244,7 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
     match step {
         Step::Launching | Step::Announcing => format!(
             "{name} announced no port within {limit}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \
-             flush it{}",
+             flush it{progress}{}",
             misannounced(diagnostics)
         ),
         Step::Checking { addr: Some(addr) } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
@@ -275,9 +283,20 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
             let cure = cure.map(|cure| format!("; {cure}")).unwrap_or_default();
             let misannounced =
                 if spec.ready_check.needs_address() { String::new() } else { misannounced(diagnostics) };
-            format!("{answer} within {limit}{last}{cure}{misannounced}")
+            format!("{answer} within {limit}{last}{progress}{cure}{misannounced}")
         }
     }
+}
+
+/// How far the sidecar said it was when its time was over, and how it gets more time.
+fn longer(spec: &Spec, diagnostics: &StartDiagnostics) -> String {
+    let Some(words) = diagnostics.progress.last() else { return String::new() };
+    let cure = match spec.ready_timeout_max {
+        Some(max) if diagnostics.time_limit == Some(max) => "its progress cannot extend the time-out further; raise `readyTimeoutMaxMs` if it needs longer",
+        Some(_) => "it reported no progress since then",
+        None => "if it needs longer, raise `readyTimeoutMs`, or set `readyTimeoutMaxMs`, so that its progress extends the time-out",
+    };
+    format!("; its last progress was {words:?}; {cure}")
 }
 
 /// How the supervisor knows the address. Completes a sentence about the sidecar.

@@ -70,6 +70,7 @@ impl Snapshot {
             port: None,
             url: None,
             version: None,
+            progress: None,
             reason: None,
             failure: None,
             exit: None,
@@ -95,6 +96,7 @@ impl Snapshot {
             port: state.listen_addr().map_or(inputs.kept_port, ListenAddr::port),
             url: endpoint.as_ref().and_then(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
+            progress: inputs.diagnostics.progress.shown().filter(|_| has_process(state)).map(str::to_owned),
             reason: reason.or_else(|| messages::reason(state, inputs.spec, inputs.diagnostics)),
             failure: unwanted,
             exit: exit(state),
@@ -155,6 +157,17 @@ fn endpoint(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Endpoint> {
 fn url(addr: ListenAddr) -> String {
     let scheme = if addr == ListenAddr::Local { "pillion" } else { "http" };
     format!("{scheme}://{}", addr.authority())
+}
+
+/// Whether a process may run that says how far it is.
+fn has_process(state: &Lifecycle) -> bool {
+    match state {
+        Lifecycle::Starting(_)
+        | Lifecycle::Ready { .. }
+        | Lifecycle::Unhealthy { .. }
+        | Lifecycle::Ending(_) => true,
+        Lifecycle::Waiting { .. } | Lifecycle::BackingOff(_) | Lifecycle::Down(_) => false,
+    }
 }
 
 fn exit(state: &Lifecycle) -> Option<Exit> {

@@ -1,5 +1,7 @@
 //! Contradictions within one declaration.
 
+use std::time::Duration;
+
 use super::{HttpCheck, InvalidPlaceholder, Listen, Program, ReadyCheck, ServerSource, Spec, Transport};
 
 /// Why a specification cannot work. The messages use the names of the plugin's configuration, which those of the methods resemble.
@@ -70,6 +72,20 @@ pub enum InvalidSpec {
     /// The status of an HTTP check is invalid.
     #[error("the `http` check of `ready` expects the status {0}: give one from 200 to 599")]
     HttpStatus(u16),
+    /// The limit for a start is longer than that to which progress may extend it.
+    #[error(
+        "`readyTimeoutMaxMs` is {}, less than `readyTimeoutMs`, which is {}: progress can only extend the time-out; raise the \
+         maximum, or leave it out",
+        max.as_millis(),
+        timeout.as_millis()
+    )]
+    #[non_exhaustive]
+    ReadyTimeoutMax {
+        /// The longest limit.
+        max: Duration,
+        /// The limit without progress.
+        timeout: Duration,
+    },
     /// The command of an exec check is empty.
     #[error(
         "the `exec` check of `ready` has no program: give the program and its arguments, such as [\"pg_isready\"]"
@@ -98,6 +114,11 @@ impl Spec {
             | ReadyCheck::Line(_)
             | ReadyCheck::Exec(_)
             | ReadyCheck::Started => {}
+        }
+        if let Some(max) = self.ready_timeout_max
+            && max < self.ready_timeout
+        {
+            return Err(InvalidSpec::ReadyTimeoutMax { max, timeout: self.ready_timeout });
         }
         let ServerSource::Run(program) = &self.source else { return Ok(()) };
         Self::validate_port(program)?;
@@ -210,6 +231,14 @@ mod tests {
         assert_eq!(validate(program(), empty), Err(InvalidSpec::EmptyCommand));
         let tcp = InvalidSpec::CheckOfHandover { check: "tcp" };
         assert_eq!(validate(program().handover(true), ReadyCheck::Tcp), Err(tcp));
+    }
+
+    #[test]
+    fn progress_cannot_shorten_the_time_out() {
+        let spec = |max| Spec::run("api", "./api").ready_timeout_max(Duration::from_secs(max));
+        assert_eq!(spec(60).validate(), Ok(()));
+        let error = spec(59).validate().unwrap_err().to_string();
+        assert!(error.starts_with("`readyTimeoutMaxMs` is 59000, less than `readyTimeoutMs`, which is 60000"), "{error}");
     }
 
     #[test]

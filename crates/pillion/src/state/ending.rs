@@ -127,6 +127,7 @@ impl Ending {
             Event::NotLaunched(_) => return self.end(StopOutcome::NotRunning, restarts),
             Event::Announced(_)
             | Event::Moved(_)
+            | Event::Extend(_)
             | Event::Healthy
             | Event::Unhealthy
             | Event::Hung

@@ -72,6 +72,7 @@ impl Step {
                 Self::Checking { .. } => Self::check(Some(addr)),
                 Self::Launching | Self::Announcing => stay,
             },
+            Event::Extend(by) => (Lifecycle::Starting(self), vec![Action::Extend(by)]),
             Event::Healthy => match self {
                 Self::Checking { addr } => {
                     restarts.ready(now);

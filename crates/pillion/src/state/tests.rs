@@ -104,6 +104,22 @@ fn a_check_without_an_address_may_learn_it_before_and_after_it_has_passed() {
 }
 
 #[test]
+fn only_a_start_takes_longer_for_its_progress() {
+    let by = Some(Duration::from_secs(5));
+    for before in [vec![], vec![Event::Launched(Awaits::Announcement)], up()[..2].to_vec()] {
+        let mut machine = run(before);
+        let state = machine.state.clone();
+        assert_eq!(machine.on(Event::Extend(by)), [Action::Extend(by)]);
+        assert_eq!(machine.state, state);
+    }
+    for after in [vec![], vec![Event::Stop], vec![Event::Exited(KILLED)], vec![Event::Unhealthy]] {
+        let mut machine = run(up()).after(after);
+        let state = machine.state.clone();
+        assert_eq!((machine.on(Event::Extend(None)), machine.state), (vec![], state));
+    }
+}
+
+#[test]
 fn a_known_address_is_checked_at_once() {
     let machine = run([Event::Launched(Awaits::Check(Some(HERE)))]);
     assert_eq!(machine.actions, [Wait, Launch, Check(Some(HERE))]);
@@ -397,6 +413,7 @@ fn every_event() -> Vec<Event> {
         Event::NotLaunched("no such file".into()),
         Event::Announced(HERE),
         Event::Moved(HERE),
+        Event::Extend(None),
         Event::Healthy,
         Event::Unhealthy,
         Event::Hung,
@@ -430,7 +447,8 @@ fn can_happen(world: World, event: &Event) -> bool {
         | Event::Unhealthy
         | Event::Hung
         | Event::Announced(_)
-        | Event::Moved(_) => true,
+        | Event::Moved(_)
+        | Event::Extend(_) => true,
         Event::Launched(_) | Event::NotLaunched(_) => world == World::Launching,
         Event::Attached(_) => false,
         Event::Exited(_) => world == World::Alive,
@@ -492,7 +510,7 @@ proptest! {
                     }
                     WatchGroup => prop_assert_eq!(world, World::LeaderDead),
                     TerminateLeader if dependency => with_dependency = true,
-                    Wait | TerminateLeader | TerminateGroup | Kill | Sweep | Check(_) => {}
+                    Wait | TerminateLeader | TerminateGroup | Kill | Sweep | Check(_) | Action::Extend(_) => {}
                 }
             }
             let state = &machine.state;

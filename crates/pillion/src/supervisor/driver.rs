@@ -53,6 +53,8 @@ pub(crate) struct Driver {
     dependency_restart: Option<DependencyRestart>,
     launch: Option<Pending<Option<(Run, Event)>>>,
     deadline: Option<Instant>,
+    /// When the timer of the start began.
+    start_began: Option<Instant>,
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
     liveness: Option<LivenessMonitor>,
     group_empty: Option<Pending<()>>,
@@ -69,6 +71,8 @@ pub(crate) enum Input {
     Exited(Exit),
     Gone,
     Expired,
+    /// New words of progress are due.
+    Progress,
     Dependency(Event),
     DependencyRestarted(Event),
     HttpStopAnswered(io::Result<()>),
@@ -105,6 +109,7 @@ impl Driver {
             dependency_restart: None,
             launch: None,
             deadline: None,
+            start_began: None,
             probe: None,
             liveness: None,
             group_empty: None,
@@ -156,6 +161,7 @@ impl Driver {
     pub(crate) async fn next(&mut self) -> Input {
         let Self { run, dependency_wait, dependency_restart, launch, deadline, .. } = self;
         let Self { probe, liveness, group_empty, http_stop, .. } = self;
+        let progress_due = run.diagnostics.progress.due().map(tokio::time::sleep_until);
         let (group, output) = match &mut run.process {
             Some(process) => {
                 ((!process.exited).then(|| Arc::clone(&process.group)), Some(&mut process.output))
@@ -169,6 +175,7 @@ impl Driver {
             result = settled(probe.as_mut().map(|(_, attempt)| attempt)) => Input::Probed(result),
             result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
             () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
+            () = settled(progress_due) => Input::Progress,
             event = settled(dependency_wait.as_mut().map(DependencyWait::next)) => Input::Dependency(event),
             event = settled(dependency_restart.as_mut().map(DependencyRestart::next)) => {
                 Input::DependencyRestarted(event)
@@ -216,6 +223,7 @@ impl Driver {
                 self.dispatch(Event::Gone);
             }
             Input::Expired => self.dispatch(Event::Expired),
+            Input::Progress => self.run.diagnostics.progress.show(Instant::now()),
             Input::Dependency(event) => self.dispatch(event),
             Input::DependencyRestarted(event) => {
                 self.dependency_restart = None;
@@ -234,6 +242,7 @@ impl Driver {
         }
         let (state, actions) = state.on(event, &mut self.restarts, self.created.elapsed());
         if state.timer() != timer {
+            self.start_began = (state.timer() == Some(Timer::Ready)).then(Instant::now);
             self.deadline = state.timer().and_then(|timer| self.deadline(timer));
         }
         self.state = state;
@@ -258,6 +267,22 @@ impl Driver {
             Timer::Sweep => SWEEP_TIMEOUT,
             Timer::BackOff(pause) => jitter(pause),
         })
+    }
+
+    /// Lets the start take longer, within the declared maximum.
+    fn extend_start(&mut self, by: Option<Duration>) {
+        let (Some(max), Some(deadline), Some(began)) =
+            (self.spec.ready_timeout_max, self.deadline, self.start_began)
+        else {
+            return;
+        };
+        let wanted = began.elapsed().saturating_add(by.unwrap_or(self.spec.ready_timeout)).min(max);
+        // A time that the clock cannot express is later than any deadline.
+        let extended = began.checked_add(wanted);
+        if extended.is_none_or(|extended| extended > deadline) {
+            self.deadline = extended;
+            self.run.diagnostics.time_limit = Some(wanted);
+        }
     }
 
     fn act(&mut self, actions: Vec<Action>) {
@@ -285,6 +310,7 @@ impl Driver {
                     self.launch = Some(Box::pin(on_thread(launch)));
                 }
                 Action::Check(addr) => self.check(addr, 0),
+                Action::Extend(by) => self.extend_start(by),
                 Action::TerminateLeader => match (&self.run.process, self.run.http_stop.take()) {
                     (Some(_), Some(http)) => {
                         self.http_stop = Some(Box::pin(async move { http.send().await }));
@@ -415,3 +441,6 @@ pub(crate) async fn settled<F: Future>(future: Option<F>) -> F::Output {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

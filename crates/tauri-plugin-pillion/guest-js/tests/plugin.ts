@@ -128,6 +128,7 @@ const emptyFields = {
   port: null,
   url: null,
   version: null,
+  progress: null,
   reason: null,
   failure: null,
   exit: null,

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import _process_environment
 from ._listener import open_listener
+from ._progress import progress
 from .environment import HostEnvironment, StartError
 
 if TYPE_CHECKING:
     from .middleware import ASGIApp
 
-__all__ = ["DEFAULT_GRACE", "StartError", "__version__", "serve", "stop_requested"]
+__all__ = ["DEFAULT_GRACE", "StartError", "__version__", "progress", "serve", "stop_requested"]
 
 __version__ = "0.1.0"
 

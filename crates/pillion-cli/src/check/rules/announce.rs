@@ -69,6 +69,17 @@ fn line(run: &Run) -> String {
     format!("\"{}\"", line.unwrap_or_default().escape_ascii())
 }
 
+/// Whether the line says how far the program is, in the form of the protocol.
+fn is_progress(line: &[u8]) -> bool {
+    let mut found = false;
+    LineFramer::new(protocol::defaults::LINE_LIMIT).feed(line, |line| {
+        found |= protocol::progress::read(&line).is_some_and(|sent| {
+            std::str::from_utf8(sent).is_ok_and(|sent| sent.len() <= protocol::progress::LIMIT && !sent.contains(char::is_control))
+        });
+    });
+    found
+}
+
 fn is_announcement(line: &[u8]) -> bool {
     let mut found = false;
     LineFramer::new(protocol::defaults::LINE_LIMIT).feed(line, |line| {
@@ -167,6 +178,11 @@ pub(in crate::check) fn stdout(lab: &Lab) -> Result<Verdict, Verdict> {
     let first = others.iter().position(|line| is_announcement(line));
     if let Some(first) = first {
         others.remove(first);
+    }
+    let before = others.len();
+    others.retain(|line| !is_progress(line));
+    if others.is_empty() && before > 0 {
+        return Ok(Verdict::Kept(format!("{announced}, {before} lines of progress, and nothing else")));
     }
     if others.is_empty() {
         return Ok(Verdict::Kept(format!("{announced} and nothing else")));

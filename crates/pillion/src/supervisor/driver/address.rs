@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use pillion_protocol::{ListenAddr, health::HealthReport, is_blocked_by_browsers};
+use tokio::time::Instant;
 
 use super::Driver;
 use crate::{
@@ -17,7 +18,8 @@ use crate::{
 };
 
 impl Driver {
-    pub(super) fn absorb(&mut self, read: Read) {
+    pub(super) fn absorb(&mut self, mut read: Read) {
+        let progress = read.progress.take();
         let lines = Arc::clone(&read.lines);
         for addr in self.run.absorb(read) {
             match (&self.state, self.state.listen_addr()) {
@@ -61,6 +63,10 @@ impl Driver {
                 }
                 _ => {}
             }
+        }
+        if let Some(words) = progress {
+            self.run.diagnostics.progress.say(words, Instant::now());
+            self.dispatch(Event::Extend(None));
         }
         self.look_for_line(&lines);
     }

@@ -1,0 +1,48 @@
+use super::*;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A driver whose start is under way, on a clock that stands still.
+fn starting(max: Option<Duration>) -> Driver {
+    let spec = Spec::run("model", "./model").ready_timeout(TIMEOUT).ready_timeout_max(max);
+    Driver::begin(spec, Vec::new(), broadcast::channel(1).0)
+}
+
+/// How long the start may still take.
+fn left(driver: &Driver) -> Duration {
+    driver.deadline.unwrap().saturating_duration_since(Instant::now())
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_extends_the_time_out_of_a_start_up_to_the_maximum() {
+    let mut driver = starting(Some(Duration::from_secs(150)));
+    pass(10).await;
+    driver.dispatch(Event::Extend(None));
+    assert_eq!(left(&driver), TIMEOUT, "the whole time-out, from the progress on");
+    pass(50).await;
+    driver.dispatch(Event::Extend(Some(Duration::from_secs(1))));
+    assert_eq!(left(&driver), Duration::from_secs(10), "progress shortens nothing");
+    driver.dispatch(Event::Extend(Some(Duration::from_secs(30))));
+    assert_eq!(left(&driver), Duration::from_secs(30));
+    assert_eq!(driver.run.diagnostics.time_limit, Some(Duration::from_secs(90)));
+    for by in [None, Some(Duration::MAX)] {
+        driver.dispatch(Event::Extend(by));
+        assert_eq!(left(&driver), if by.is_none() { TIMEOUT } else { Duration::from_secs(90) });
+    }
+    pass(89).await;
+    driver.dispatch(Event::Extend(None));
+    assert_eq!(left(&driver), Duration::from_secs(1), "the maximum holds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_maximum_progress_extends_nothing() {
+    let mut driver = starting(None);
+    pass(10).await;
+    driver.dispatch(Event::Extend(None));
+    driver.dispatch(Event::Extend(Some(TIMEOUT * 10)));
+    assert_eq!((left(&driver), driver.run.diagnostics.time_limit), (TIMEOUT - Duration::from_secs(10), None));
+}
