@@ -4,11 +4,12 @@ use pillion::{ExecCheck, HttpCheck, LineCheck, ReadyCheck};
 
 use crate::run::path;
 
-/// Reads a check: `health`, `tcp`, `started`, `http:PATH`, `line:REGEX` or `exec:COMMAND`.
+/// Reads a check: `health`, `tcp`, `notify`, `started`, `http:PATH`, `line:REGEX` or `exec:COMMAND`.
 pub(crate) fn parse(text: &str) -> Result<ReadyCheck, String> {
     match text {
         "health" => return Ok(ReadyCheck::Health),
         "tcp" => return Ok(ReadyCheck::Tcp),
+        "notify" => return Ok(ReadyCheck::Notify),
         "started" => return Ok(ReadyCheck::Started),
         _ => {}
     }
@@ -23,7 +24,7 @@ pub(crate) fn parse(text: &str) -> Result<ReadyCheck, String> {
             let program = words.next().ok_or("name a command, for example exec:pg_isready")?;
             Ok(ReadyCheck::Exec(ExecCheck::new(program).args(words)))
         }
-        _ => Err("use health, http:PATH, tcp, line:REGEX, exec:COMMAND or started".to_owned()),
+        _ => Err("use health, http:PATH, tcp, line:REGEX, exec:COMMAND, notify or started".to_owned()),
     }
 }
 
@@ -35,6 +36,7 @@ mod tests {
     fn each_check_of_a_declaration_has_its_word() {
         assert!(matches!(parse("health"), Ok(ReadyCheck::Health)));
         assert!(matches!(parse("tcp"), Ok(ReadyCheck::Tcp)));
+        assert!(matches!(parse("notify"), Ok(ReadyCheck::Notify)));
         assert!(matches!(parse("started"), Ok(ReadyCheck::Started)));
         assert!(
             matches!(parse("http:/a?b=c:d"), Ok(ReadyCheck::Http(check)) if check == HttpCheck::new("/a?b=c:d"))

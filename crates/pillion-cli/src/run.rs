@@ -51,12 +51,12 @@ pub(crate) struct Args {
     /// The path whose 2xx answer means ready, for --ready health [default: /health].
     #[arg(long, value_name = "PATH", value_parser = path)]
     health: Option<String>,
-    /// When the program is ready: `health`, `http:PATH`, `tcp`, `line:REGEX`, `exec:COMMAND` or `started`.
+    /// When the program is ready: `health`, `http:PATH`, `tcp`, `line:REGEX`, `exec:COMMAND`, `notify` or `started`.
     ///
     /// `health`: the --health path answers 2xx. `http:PATH`: GET on that path answers 2xx. `tcp`: the port accepts a connection.
     /// `line:REGEX`: a line of stdout or stderr matches the regular expression; its group "port" gives the port, if --port does not,
     /// as in `line:listening on port (?<port>[0-9]+)`. `exec:COMMAND`: the command exits with 0; it is split into words as a shell
-    /// does, without a shell. `started`: the program was launched. A program that hangs later is noticed with `health` and
+    /// does, without a shell. `notify`: the program sends READY=1 as services of systemd do (Linux). `started`: the program was launched. A program that hangs later is noticed with `health` and
     /// `http:PATH` only.
     #[arg(long, value_name = "CHECK", default_value = "health", value_parser = ready::parse)]
     ready: ReadyCheck,
@@ -209,7 +209,9 @@ pub(crate) fn main(args: Args) -> ExitCode {
     }
     if args.ready_timeout_max.is_some_and(|max| max < args.ready_timeout) {
         let message = "--ready-timeout-max is less than --ready-timeout: progress can only extend the limit";
-        Args::augment_args(clap::Command::new("pillion run")).error(ErrorKind::ValueValidation, message).exit();
+        Args::augment_args(clap::Command::new("pillion run"))
+            .error(ErrorKind::ValueValidation, message)
+            .exit();
     }
     match start_runtime() {
         Ok((runtime, end)) => {

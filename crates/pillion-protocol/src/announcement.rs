@@ -22,8 +22,8 @@ mod near_miss;
 use std::num::NonZeroU16;
 
 use crate::{ListenAddr, framing::Line};
-pub use near_miss::{NearMiss, may_announce};
 pub(crate) use near_miss::without_escapes;
+pub use near_miss::{NearMiss, may_announce};
 
 /// The prefix of the announcement of a port.
 pub const PREFIX: &str = "BACKEND_PORT:";

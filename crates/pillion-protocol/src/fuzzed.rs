@@ -82,7 +82,10 @@ fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
         let (announcement, near_miss) = (Announcement::read(&line), NearMiss::on_stdout(&line));
         let progress = progress::read(&line).map(progress::words);
         let forms = [announcement.is_some(), near_miss.is_some(), progress.is_some()];
-        assert!(forms.iter().filter(|form| **form).count() < 2, "{announcement:?}, {near_miss:?}, {progress:?}");
+        assert!(
+            forms.iter().filter(|form| **form).count() < 2,
+            "{announcement:?}, {near_miss:?}, {progress:?}"
+        );
         let (bytes, dropped) = (line.bytes().to_vec(), line.dropped());
         lines.push(Seen { bytes, dropped, announcement, near_miss, progress });
     };

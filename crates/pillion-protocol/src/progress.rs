@@ -56,7 +56,8 @@ pub fn progress_line(words: &str) -> String {
 /// The words with one space for each run of spaces and control characters, without such a run at an end, and within the limit.
 fn clean(text: &str) -> String {
     let mut clean = String::new();
-    for word in text.split(|letter: char| letter == ' ' || letter.is_control()).filter(|word| !word.is_empty())
+    for word in
+        text.split(|letter: char| letter == ' ' || letter.is_control()).filter(|word| !word.is_empty())
     {
         let space = usize::from(!clean.is_empty());
         let room = LIMIT.saturating_sub(clean.len() + space);

@@ -28,6 +28,8 @@ mod windows;
 #[cfg(target_os = "linux")]
 use linux as platform;
 #[cfg(target_os = "linux")]
+pub(crate) use linux::credentials::{Datagram, receive as receive_datagram};
+#[cfg(target_os = "linux")]
 pub(crate) use linux::run_processes::{RunProcesses, Workers, listener_on};
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;

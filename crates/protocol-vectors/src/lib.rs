@@ -20,7 +20,8 @@ mod subject;
 pub use answer::Answer;
 pub use data::{
     AddressKind, AnnouncementVector, Announcements, EnvironmentVector, Environments, Level, Listens, Outcome,
-    Platform, ProgressFile, ProgressLine, ProgressVector, ProofVector, Read, RequestVector, Requests, Variables, hmac_proof, load,
+    Platform, ProgressFile, ProgressLine, ProgressVector, ProofVector, Read, RequestVector, Requests,
+    Variables, hmac_proof, load,
 };
 #[cfg(unix)]
 pub use descriptors::Third;

@@ -106,6 +106,11 @@ url: string | null,
  */
 version: string | null,
 /**
+ * How far the sidecar is, in its own words, such as `loading model 42%`: the last line of progress (`BACKEND_STATUS:`) of its
+ * present process. Changes at most four times a second.
+ */
+progress: string | null,
+/**
  * Why this change happened, in words.
  */
 reason: string | null,

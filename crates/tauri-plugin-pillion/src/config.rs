@@ -93,7 +93,8 @@ pub(crate) struct SidecarConfig {
     /// The environment variable that receives the port, such as `"PORT"`. It needs `"port": "assigned"` or a number.
     port_env: Option<String>,
     /// When the sidecar is ready: `"health"` (the default), when `health` answers; `"tcp"`, when its port accepts a connection;
-    /// `"started"`, when it is launched, for a worker without a port; or one of the checks below. A check other than `"health"` cannot
+    /// `"notify"`, when it sends `READY=1` as services of systemd do (`sd_notify(3)`, Linux); `"started"`, when it is launched, for a
+    /// worker without a port; or one of the checks below. A check other than `"health"` cannot
     /// prove the token, so that a sidecar with a port needs `"private": false`. `docs/guarantees.md` says what each check loses.
     #[serde(default)]
     ready: ReadyConfig,

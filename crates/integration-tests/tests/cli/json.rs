@@ -41,7 +41,10 @@ fn each_line_is_an_object_with_the_documented_fields() {
             keys.sort_unstable();
             match event["event"].as_str().unwrap() {
                 "state" => {
-                    assert_eq!(keys, ["at", "event", "exit", "pid", "port", "readiness", "reason", "state"]);
+                    assert_eq!(
+                        keys,
+                        ["at", "event", "exit", "pid", "port", "progress", "readiness", "reason", "state"]
+                    );
                     // Milliseconds since the epoch; the bound is in November 2023.
                     assert!(event["at"].as_u64().unwrap() > 1_700_000_000_000);
                 }

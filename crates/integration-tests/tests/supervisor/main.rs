@@ -13,6 +13,7 @@ mod inherited_environment;
 mod launch;
 mod leaks;
 mod liveness;
+mod notify;
 mod output;
 mod placeholders;
 mod port;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{ReportServer, run};
+use integration_tests::{ReportServer, TEST_TIMEOUT, run};
 use pillion::{Events, FailureKind, SidecarEvent, Spec, State, Status, Supervisor};
 
 use crate::support::{assert_failure, expire, first, state, status, tree};
@@ -19,15 +19,19 @@ fn progress_is_in_the_status_from_the_start_to_the_end_of_the_process() {
         let pause = format!("report {} said wait", reports.port());
         let steps = format!(
             "out BACKEND_STATUS:loading\\smodel\\s42%\\n {pause} listen ok announce {pause} \
-             out \\x1b[32mBACKEND_STATUS:\\s3\\tusers\\x07\\x1b[0m\\n {pause} out BACKEND_STATUS:\\n {pause} term \
-             out BACKEND_STATUS:saving\\n wait"
+             out \\x1b[32mBACKEND_STATUS:\\s3\\x09users\\x07\\x1b[0m\\n {pause} out BACKEND_STATUS:\\n {pause} term \
+             out BACKEND_STATUS:saving\\n {pause}"
         );
-        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps));
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).grace(TEST_TIMEOUT));
         let starting = words(&mut events, "loading model 42%").await;
         assert_eq!((starting.state, starting.port), (State::Starting, None));
         reports.wait_for("said").await.resume().await;
         let ready = state(&mut events, State::Ready).await;
-        assert_eq!(ready.progress.as_deref(), Some("loading model 42%"), "the words hold until the next ones");
+        assert_eq!(
+            ready.progress.as_deref(),
+            Some("loading model 42%"),
+            "the words hold until the next ones"
+        );
         reports.wait_for("said").await.resume().await;
         let ready = words(&mut events, "3 users").await;
         assert_eq!(ready.state, State::Ready);
@@ -36,8 +40,10 @@ fn progress_is_in_the_status_from_the_start_to_the_end_of_the_process() {
         reports.wait_for("said").await.resume().await;
         let stop = supervisor.stop();
         let stopping = async {
+            let mut sidecar = reports.wait_for("said").await;
             let stopping = words(&mut events, "saving").await;
             assert_eq!(stopping.state, State::Stopping);
+            sidecar.resume().await;
         };
         let _ = tokio::join!(stop, stopping);
         assert_eq!(supervisor.status().progress, None, "the process is gone");
@@ -99,7 +105,9 @@ fn a_sidecar_that_goes_on_to_report_progress_ends_at_the_maximum() {
         // The shortest limits within which the sidecar gets so far on this machine.
         for limit in [Duration::from_millis(300), Duration::from_secs(3), Duration::from_secs(30)] {
             let max = limit * 2 + Duration::from_millis(100);
-            let spec = || -> Spec { tree.sidecar("progress 1000000000").ready_timeout(limit).ready_timeout_max(max) };
+            let spec = || -> Spec {
+                tree.sidecar("progress 1000000000").ready_timeout(limit).ready_timeout_max(max)
+            };
             let start = std::time::Instant::now();
             let (supervisor, _events) = Supervisor::start(spec());
             let failure = supervisor.ready().await.unwrap_err();

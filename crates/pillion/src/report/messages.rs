@@ -29,6 +29,8 @@ pub(crate) struct StartDiagnostics {
     pub(crate) progress: Progress,
     /// How long the start may take, if progress has extended it.
     pub(crate) time_limit: Option<Duration>,
+    /// Whether the sidecar says that it stops by itself.
+    pub(crate) stopping: bool,
     /// How the sidecar showed that it hangs.
     pub(crate) hang: Option<HangReason>,
     /// A sentence, if the leader was killed because memory ran out.
@@ -74,6 +76,7 @@ fn awaited(spec: &Spec, addr: Option<ListenAddr>) -> String {
         ReadyCheck::Tcp => format!("a connection{on} to be accepted"),
         ReadyCheck::Line(check) => check.to_string(),
         ReadyCheck::Exec(check) => format!("{check} to exit with code 0"),
+        ReadyCheck::Notify => "READY=1 on its NOTIFY_SOCKET".to_owned(),
         ReadyCheck::Started => "the start".to_owned(),
     }
 }
@@ -86,6 +89,7 @@ fn passed(spec: &Spec, addr: Option<ListenAddr>) -> String {
         ReadyCheck::Tcp => format!("{} accepts connections", addr.map_or_else(String::new, place)),
         ReadyCheck::Line(check) => format!("it wrote {check}"),
         ReadyCheck::Exec(check) => format!("{check} exited with code 0"),
+        ReadyCheck::Notify => "it sent READY=1".to_owned(),
         ReadyCheck::Started => "it was started".to_owned(),
     }
 }
@@ -96,6 +100,9 @@ fn status(check: &HttpCheck) -> String {
 }
 
 fn unhealthy(spec: &Spec, addr: Option<ListenAddr>, diagnostics: &StartDiagnostics) -> String {
+    if diagnostics.stopping {
+        return "it says that it is stopping (STOPPING=1)".to_owned();
+    }
     if diagnostics.hang.is_some() {
         return format!("{}; it is not restarted", hung(spec, diagnostics.hang));
     }
@@ -105,7 +112,11 @@ fn unhealthy(spec: &Spec, addr: Option<ListenAddr>, diagnostics: &StartDiagnosti
     match spec.effective_check() {
         ReadyCheck::Http(HttpCheck { path, .. }) => format!("the check GET {path}{on} fails: {what}"),
         ReadyCheck::Tcp => format!("the connection check{on} fails: {what}"),
-        ReadyCheck::Health | ReadyCheck::Line(_) | ReadyCheck::Exec(_) | ReadyCheck::Started => {
+        ReadyCheck::Health
+        | ReadyCheck::Line(_)
+        | ReadyCheck::Exec(_)
+        | ReadyCheck::Notify
+        | ReadyCheck::Started => {
             format!("the health check GET {}{on} fails: {what}", spec.health_path)
         }
     }
@@ -272,10 +283,11 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
                     }
                     _ => format!("{name} was not ready: {check} did not exit with code 0"),
                 },
+                ReadyCheck::Notify => format!("{name} did not send READY=1 to its NOTIFY_SOCKET"),
                 ReadyCheck::Started => format!("{name} did not start"),
             };
             let last = match spec.effective_check() {
-                ReadyCheck::Line(_) => None,
+                ReadyCheck::Line(_) | ReadyCheck::Notify => None,
                 _ => Some(last.map_or_else(|| "no answer came".to_owned(), ToString::to_string)),
             };
             let last = last.map(|last| format!(": {last}")).unwrap_or_default();
@@ -292,9 +304,13 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
 fn longer(spec: &Spec, diagnostics: &StartDiagnostics) -> String {
     let Some(words) = diagnostics.progress.last() else { return String::new() };
     let cure = match spec.ready_timeout_max {
-        Some(max) if diagnostics.time_limit == Some(max) => "its progress cannot extend the time-out further; raise `readyTimeoutMaxMs` if it needs longer",
+        Some(max) if diagnostics.time_limit == Some(max) => {
+            "its progress cannot extend the time-out further; raise `readyTimeoutMaxMs` if it needs longer"
+        }
         Some(_) => "it reported no progress since then",
-        None => "if it needs longer, raise `readyTimeoutMs`, or set `readyTimeoutMaxMs`, so that its progress extends the time-out",
+        None => {
+            "if it needs longer, raise `readyTimeoutMs`, or set `readyTimeoutMaxMs`, so that its progress extends the time-out"
+        }
     };
     format!("; its last progress was {words:?}; {cure}")
 }

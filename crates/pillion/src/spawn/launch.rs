@@ -12,8 +12,12 @@ use crate::{
     spawn::{environment::ParentEnvironment, login_shell},
     spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Values},
     sys::{self, Group, SpawnRequest, Spawned},
+    transport::notify_socket::NotifySocket,
     transport::port_reservation::{PortClaim, PortReservation},
 };
+
+/// The variable of `sd_notify(3)`.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// A started process, and the secrets that only it received.
 pub(crate) struct Launched {
@@ -24,6 +28,8 @@ pub(crate) struct Launched {
     pub(crate) port: Option<PortClaim>,
     /// The command that checks whether the run is ready, if it is checked so.
     pub(crate) exec: Option<ExecProbe>,
+    /// Where the run tells that it is ready, if it is checked so.
+    pub(crate) notify: Option<NotifySocket>,
     /// Why the program does not have the environment of the login shell, if it should.
     pub(crate) without_login_shell: Option<String>,
 }
@@ -62,6 +68,14 @@ pub(crate) fn launch(
     if let (Some(name), Some(reserved)) = (&program.port_env, &reserved) {
         command.env(name, reserved.port().to_string());
     }
+    let notify = match check {
+        ReadyCheck::Notify => Some(
+            NotifySocket::bind()
+                .map_err(|error| format!("cannot create the socket for NOTIFY_SOCKET: {error}"))?,
+        ),
+        _ => None,
+    };
+    command.envs(notify.as_ref().map(|socket| (NOTIFY_SOCKET, socket.path())));
     let exec = match check {
         ReadyCheck::Exec(check) => Some(ExecProbe::new(check.clone(), &command)),
         _ => None,
@@ -70,7 +84,7 @@ pub(crate) fn launch(
     // The program binds the port itself: from here on another program could take it.
     let port = reserved.map(PortReservation::release);
     Group::spawn(request)
-        .map(|spawned| Launched { instance, token, spawned, port, exec, without_login_shell })
+        .map(|spawned| Launched { instance, token, spawned, port, exec, notify, without_login_shell })
         .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
 }
 

@@ -72,6 +72,9 @@ pub enum InvalidSpec {
     /// The status of an HTTP check is invalid.
     #[error("the `http` check of `ready` expects the status {0}: give one from 200 to 599")]
     HttpStatus(u16),
+    /// The check by `sd_notify(3)` needs Linux.
+    #[error("`ready` is \"notify\", which only Linux has: choose another check on this system")]
+    NotifyNeedsLinux,
     /// The limit for a start is longer than that to which progress may extend it.
     #[error(
         "`readyTimeoutMaxMs` is {}, less than `readyTimeoutMs`, which is {}: progress can only extend the time-out; raise the \
@@ -108,11 +111,13 @@ impl Spec {
                 return Err(InvalidSpec::HttpStatus(*status));
             }
             ReadyCheck::Exec(command) if command.program.is_empty() => return Err(InvalidSpec::EmptyCommand),
+            ReadyCheck::Notify if !cfg!(target_os = "linux") => return Err(InvalidSpec::NotifyNeedsLinux),
             ReadyCheck::Health
             | ReadyCheck::Http(_)
             | ReadyCheck::Tcp
             | ReadyCheck::Line(_)
             | ReadyCheck::Exec(_)
+            | ReadyCheck::Notify
             | ReadyCheck::Started => {}
         }
         if let Some(max) = self.ready_timeout_max
@@ -202,6 +207,8 @@ mod tests {
             (line("ready"), true, false),
             (line("(?<port>[0-9]+)"), false, false),
             (exec(), true, false),
+            #[cfg(target_os = "linux")]
+            (ReadyCheck::Notify, true, false),
             (ReadyCheck::Started, true, false),
         ] {
             for (listen, valid) in [(Listen::Announced, announced), (fixed, declared)] {
@@ -238,7 +245,10 @@ mod tests {
         let spec = |max| Spec::run("api", "./api").ready_timeout_max(Duration::from_secs(max));
         assert_eq!(spec(60).validate(), Ok(()));
         let error = spec(59).validate().unwrap_err().to_string();
-        assert!(error.starts_with("`readyTimeoutMaxMs` is 59000, less than `readyTimeoutMs`, which is 60000"), "{error}");
+        assert!(
+            error.starts_with("`readyTimeoutMaxMs` is 59000, less than `readyTimeoutMs`, which is 60000"),
+            "{error}"
+        );
     }
 
     #[test]

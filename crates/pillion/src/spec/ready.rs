@@ -17,13 +17,14 @@ const PORT_GROUP: &str = "port";
 /// | [`Tcp`](Self::Tcp) | the port accepts a connection | needed | counts as hung only if the port refuses connections |
 /// | [`Line`](Self::Line) | it writes the line | optional; the line can contain it | is not noticed |
 /// | [`Exec`](Self::Exec) | the command exits with 0 | optional | is not noticed |
+/// | [`Notify`](Self::Notify) | it sends `READY=1` | optional | is not noticed |
 /// | [`Started`](Self::Started) | it is launched | optional | is not noticed |
 ///
 /// Only `Health` proves that the server there is this sidecar on every system. `Http` and `Tcp` check on Linux that the port belongs to
 /// a process of the run. No check but `Health` can prove the token of a [private](crate::Program::private) sidecar: with a port and
 /// another check, the declaration is invalid; without a port, the sidecar gets no token.
 ///
-/// An attached server is checked by `Tcp` instead of `Line`, `Exec` and `Started`.
+/// An attached server is checked by `Tcp` instead of `Line`, `Exec`, `Notify` and `Started`.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum ReadyCheck {
@@ -38,6 +39,15 @@ pub enum ReadyCheck {
     Line(LineCheck),
     /// A command exits with 0.
     Exec(ExecCheck),
+    /// A process of the run sends `READY=1` to the socket in `NOTIFY_SOCKET`, as services of systemd with `Type=notify` do
+    /// ([`sd_notify(3)`](https://man7.org/linux/man-pages/man3/sd_notify.3.html)). Linux only.
+    ///
+    /// `STATUS=` becomes the [progress](crate::Status::progress); `EXTEND_TIMEOUT_USEC=` gives the start so much time from then on,
+    /// within [`ready_timeout_max`](crate::Spec::ready_timeout_max); after `STOPPING=1` a ready sidecar is unhealthy until it ends.
+    /// Other assignments are ignored, `WATCHDOG=1` too: `WATCHDOG_USEC` is not set. The kernel names the sender of each message; one
+    /// of a process that is not of the run, or that has ended before its message was read, is ignored with a notice. Like systemd,
+    /// the supervisor reads `BARRIER=1` (`sd_notify_barrier(3)`), by which `systemd-notify` waits.
+    Notify,
     /// The program is launched. A worker without a port needs no more.
     Started,
 }
@@ -186,7 +196,7 @@ impl ReadyCheck {
     pub(crate) fn needs_address(&self) -> bool {
         match self {
             Self::Health | Self::Http(_) | Self::Tcp => true,
-            Self::Line(_) | Self::Exec(_) | Self::Started => false,
+            Self::Line(_) | Self::Exec(_) | Self::Notify | Self::Started => false,
         }
     }
 
@@ -203,6 +213,7 @@ impl ReadyCheck {
             Self::Tcp => "tcp",
             Self::Line(_) => "line",
             Self::Exec(_) => "exec",
+            Self::Notify => "notify",
             Self::Started => "started",
         }
     }

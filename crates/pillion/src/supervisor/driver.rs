@@ -21,6 +21,7 @@ use crate::{
     supervisor::run::Run,
     sys::on_thread,
     transport::handover::Handover,
+    transport::notify_socket::{Notifications, Notified},
 };
 
 /// How long a killed group may take to be gone before the supervisor sweeps it.
@@ -73,6 +74,7 @@ pub(crate) enum Input {
     Expired,
     /// New words of progress are due.
     Progress,
+    Notified(Notified),
     Dependency(Event),
     DependencyRestarted(Event),
     HttpStopAnswered(io::Result<()>),
@@ -176,6 +178,7 @@ impl Driver {
             result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
             () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
             () = settled(progress_due) => Input::Progress,
+            notified = settled(run.notifications.as_mut().map(Notifications::next)) => Input::Notified(notified),
             event = settled(dependency_wait.as_mut().map(DependencyWait::next)) => Input::Dependency(event),
             event = settled(dependency_restart.as_mut().map(DependencyRestart::next)) => {
                 Input::DependencyRestarted(event)
@@ -223,6 +226,7 @@ impl Driver {
                 self.dispatch(Event::Gone);
             }
             Input::Expired => self.dispatch(Event::Expired),
+            Input::Notified(notified) => self.notified(notified),
             Input::Progress => self.run.diagnostics.progress.show(Instant::now()),
             Input::Dependency(event) => self.dispatch(event),
             Input::DependencyRestarted(event) => {
@@ -380,6 +384,7 @@ impl Driver {
                 (self.probe, self.liveness) = (None, None);
                 // The process of a launch that is abandoned is killed when it starts.
                 (self.launch, self.group_empty, self.http_stop) = (None, None, None);
+                self.run.notifications = None;
                 // Reaps the leader, and kills what might be left of its group.
                 self.run.process = None;
             }

@@ -24,6 +24,7 @@ use crate::{
     status::Exit,
     supervisor::prepared_http_stop::PreparedHttpStop,
     sys::Group,
+    transport::notify_socket::Notifications,
     transport::port_reservation::{PortClaim, PortReservation},
 };
 
@@ -49,6 +50,8 @@ pub(crate) struct Run {
     pub(crate) port: Option<PortClaim>,
     /// The command that checks whether it is ready, if it is checked so.
     pub(crate) exec: Option<ExecProbe>,
+    /// What it tells by `sd_notify(3)`, if it is checked so.
+    pub(crate) notifications: Option<Notifications>,
     /// The version from its health report.
     pub(crate) version: Option<String>,
     /// The last address that it announced besides the present one.
@@ -79,6 +82,7 @@ pub(crate) enum NoticeKind {
     Misannounced,
     NoHealthHandler,
     NoLoginShell,
+    NotifiedByOther,
     UnprovedPort,
     Unguarded,
 }
@@ -96,6 +100,7 @@ impl Run {
             token: None,
             port: None,
             exec: None,
+            notifications: None,
             version: None,
             announced_since: None,
             tail: Tail::default(),
@@ -127,7 +132,7 @@ impl Run {
         match reserved.and_then(|reserved| {
             launch(program, &spec.ready_check, spec.grace, listener, reserved, dependencies)
         }) {
-            Ok(Launched { instance, token, spawned, port, exec, without_login_shell }) => {
+            Ok(Launched { instance, token, spawned, port, exec, notify, without_login_shell }) => {
                 if let Some(why) = without_login_shell {
                     run.notice(
                         NoticeKind::NoLoginShell,
@@ -151,12 +156,15 @@ impl Run {
                     exited: false,
                     memory_limit: run.pid.and_then(MemoryLimit::of),
                 });
+                let processes = run.process.as_ref().map(|process| process.group.processes());
+                run.notifications =
+                    notify.zip(processes).map(|(socket, processes)| Notifications::new(socket, processes));
                 run.diagnostics.given_port = port.as_ref().map(PortClaim::port);
                 (run.port, run.exec) = (port, exec);
                 let addr = run.port.as_ref().map(|port| ListenAddr::Tcp(port.port()));
                 let awaits = match spec.ready_check {
                     ReadyCheck::Started => Awaits::Nothing(addr),
-                    ReadyCheck::Line(_) | ReadyCheck::Exec(_) => Awaits::Check(addr),
+                    ReadyCheck::Line(_) | ReadyCheck::Exec(_) | ReadyCheck::Notify => Awaits::Check(addr),
                     ReadyCheck::Health | ReadyCheck::Http(_) | ReadyCheck::Tcp if addr.is_none() => {
                         Awaits::Announcement
                     }

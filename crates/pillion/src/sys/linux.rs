@@ -1,6 +1,7 @@
 //! Linux: pidfds and `/proc`.
 
 mod connections;
+pub(crate) mod credentials;
 pub(crate) mod run_processes;
 mod sock_diag;
 mod tcp_table;

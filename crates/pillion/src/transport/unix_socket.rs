@@ -27,6 +27,13 @@ impl Name {
         &self.path
     }
 
+    /// The path for `connect(2)` and `sendto(2)` of other processes of this user, while this process lives.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn path_for_others(&self) -> PathBuf {
+        let own = Path::new("/proc").join(std::process::id().to_string());
+        self.path.strip_prefix("/proc/self").map_or_else(|_| self.path.clone(), |rest| own.join(rest))
+    }
+
     #[cfg(target_os = "linux")]
     fn new(directory: TempDir, path: PathBuf) -> io::Result<Self> {
         use std::os::fd::AsRawFd;
@@ -51,18 +58,23 @@ impl Name {
 
 /// Binds a socket in the user's runtime directory, or else in the directory for temporary files.
 pub(crate) fn bind() -> io::Result<(UnixListener, Name)> {
+    bind_with(|path| UnixListener::bind(path))
+}
+
+/// Does the same for a socket that `bind` makes.
+pub(crate) fn bind_with<T>(bind: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, Name)> {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    match runtime.map(|path| bind_in(&path)) {
+    match runtime.map(|path| bind_in(&path, &bind)) {
         Some(Ok(bound)) => Ok(bound),
-        Some(Err(_)) | None => bind_in(&env::temp_dir()),
+        Some(Err(_)) | None => bind_in(&env::temp_dir(), &bind),
     }
 }
 
-fn bind_in(base: &Path) -> io::Result<(UnixListener, Name)> {
+fn bind_in<T>(base: &Path, bind: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, Name)> {
     let directory = private_directory(base)?;
     let path = directory.path().join("s");
-    let listener = UnixListener::bind(&path)?;
-    Ok((listener, Name::new(directory, path)?))
+    let socket = bind(&path)?;
+    Ok((socket, Name::new(directory, path)?))
 }
 
 /// Creates a directory that other users can never enter: its mode is set at its creation.
@@ -85,7 +97,7 @@ mod tests {
     #[test]
     fn clients_connect_until_the_name_is_dropped() {
         let base = tempfile::tempdir().unwrap();
-        let (listener, name) = bind_in(base.path()).unwrap();
+        let (listener, name) = bind_in(base.path(), |path| UnixListener::bind(path)).unwrap();
         UnixStream::connect(name.path()).unwrap().write_all(b"hello").unwrap();
         let mut received = String::new();
         listener.accept().unwrap().0.read_to_string(&mut received).unwrap();
@@ -100,7 +112,7 @@ mod tests {
     #[test]
     fn no_file_leads_to_the_socket() {
         let base = tempfile::tempdir().unwrap();
-        let bound = bind_in(base.path()).unwrap();
+        let bound = bind_in(base.path(), |path| UnixListener::bind(path)).unwrap();
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
         UnixStream::connect(bound.1.path()).unwrap();
     }
@@ -117,7 +129,10 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let deep = base.path().join("d".repeat(100));
         fs::create_dir(&deep).unwrap();
-        assert_eq!(bind_in(&deep).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(
+            bind_in(&deep, |path| UnixListener::bind(path)).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
         assert_eq!(fs::read_dir(&deep).unwrap().count(), 0);
     }
 }

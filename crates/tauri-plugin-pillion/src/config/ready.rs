@@ -8,7 +8,7 @@ use serde::{
     de::{self, value::MapAccessDeserializer},
 };
 
-/// `"health"`, `"tcp"`, `"started"`, or the fields of [`ReadyFields`].
+/// `"health"`, `"tcp"`, `"notify"`, `"started"`, or the fields of [`ReadyFields`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReadyConfig(pub(super) ReadyCheck);
 
@@ -76,13 +76,16 @@ impl<'de> Deserialize<'de> for ReadyConfig {
             type Value = ReadyConfig;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"health\", \"tcp\", \"started\", or an object with http, line or exec")
+                f.write_str(
+                    "\"health\", \"tcp\", \"notify\", \"started\", or an object with http, line or exec",
+                )
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<ReadyConfig, E> {
                 Ok(ReadyConfig(match word {
                     "health" => ReadyCheck::Health,
                     "tcp" => ReadyCheck::Tcp,
+                    "notify" => ReadyCheck::Notify,
                     "started" => ReadyCheck::Started,
                     other => return Err(E::invalid_value(de::Unexpected::Str(other), &self)),
                 }))

@@ -52,7 +52,7 @@ impl JsonSchema for ReadyConfig {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        one_of([words(["health", "tcp", "started"]), generator.subschema_for::<ReadyFields>()])
+        one_of([words(["health", "tcp", "notify", "started"]), generator.subschema_for::<ReadyFields>()])
     }
 }
 

@@ -129,6 +129,7 @@ fn a_ready_check_reaches_the_specification() {
     for (ready, check) in [
         (json!("health"), "Health"),
         (json!("tcp"), "Tcp"),
+        (json!("notify"), "Notify"),
         (json!("started"), "Started"),
         (json!({ "http": "/up" }), r#"Http(HttpCheck { path: "/up", status: None })"#),
         (json!({ "http": "/up", "status": 204 }), r#"Http(HttpCheck { path: "/up", status: Some(204) })"#),

@@ -74,7 +74,8 @@ fn is_progress(line: &[u8]) -> bool {
     let mut found = false;
     LineFramer::new(protocol::defaults::LINE_LIMIT).feed(line, |line| {
         found |= protocol::progress::read(&line).is_some_and(|sent| {
-            std::str::from_utf8(sent).is_ok_and(|sent| sent.len() <= protocol::progress::LIMIT && !sent.contains(char::is_control))
+            std::str::from_utf8(sent)
+                .is_ok_and(|sent| sent.len() <= protocol::progress::LIMIT && !sent.contains(char::is_control))
         });
     });
     found

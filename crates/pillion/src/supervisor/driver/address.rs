@@ -15,6 +15,7 @@ use crate::{
     state::{Event, Lifecycle, Step},
     supervisor::run::NoticeKind,
     transport::connector::Connector,
+    transport::notify_socket::{Notification, Notified},
 };
 
 impl Driver {
@@ -69,6 +70,38 @@ impl Driver {
             self.dispatch(Event::Extend(None));
         }
         self.look_for_line(&lines);
+    }
+
+    /// Handles a message to `NOTIFY_SOCKET`.
+    pub(super) fn notified(&mut self, notified: Notified) {
+        let Notification { ready, stopping, status, extend } = match notified {
+            Notified::Run(notification) => notification,
+            Notified::Other(sender) => {
+                let sender =
+                    sender.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                return self.run.notice(
+                    NoticeKind::NotifiedByOther,
+                    format!(
+                        "{sender} sent a message to its NOTIFY_SOCKET, and is not a process of this run, or had ended before the \
+                         message was read: the message is ignored; let the program itself send it, or call sd_notify_barrier(3) \
+                         after it"
+                    ),
+                );
+            }
+        };
+        if let Some(words) = status {
+            self.run.diagnostics.progress.say(words, Instant::now());
+        }
+        if extend.is_some() {
+            self.dispatch(Event::Extend(extend));
+        }
+        if ready {
+            self.dispatch(Event::Healthy);
+        }
+        if stopping {
+            self.run.diagnostics.stopping = true;
+            self.dispatch(Event::Unhealthy);
+        }
     }
 
     /// Looks for the line that says that the sidecar is ready.
@@ -186,7 +219,9 @@ impl Driver {
                 ProbeKind::Http { path: path.clone(), status: *status }
             }
             ReadyCheck::Tcp => ProbeKind::Tcp,
-            ReadyCheck::Line(_) | ReadyCheck::Exec(_) | ReadyCheck::Started => return None,
+            ReadyCheck::Line(_) | ReadyCheck::Exec(_) | ReadyCheck::Notify | ReadyCheck::Started => {
+                return None;
+            }
         };
         Some(Probe {
             connector: self.connector(addr)?,

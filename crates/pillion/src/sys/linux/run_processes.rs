@@ -117,6 +117,11 @@ impl RunProcesses {
         pids.into_iter().filter(lives).take(5).map(describe).collect()
     }
 
+    /// Whether this live process is one of the run. Reads a few files for each process: call it off the runtime.
+    pub(crate) fn contains(&self, pid: i32) -> bool {
+        pid == self.leader.as_raw_nonzero().get() || super::proc_is_ours() && self.members().contains(&pid)
+    }
+
     fn members(&self) -> HashSet<i32> {
         let (root, leader) = (self.root.as_raw_nonzero().get(), self.leader.as_raw_nonzero().get());
         let mut members = HashSet::from([leader]);
