@@ -40,12 +40,7 @@ export function readEnvironment(env: Variables, pid: number): HostEnvironment {
 /** A child inherits the variables of its parent, so a listener for another process is none for this one. */
 function hasListener(env: Variables, pid: number): boolean {
   if (env.LISTEN_PID !== String(pid)) return false;
-  if (env.LISTEN_FDS === "1") {
-    // Bun 1.4 ignores the descriptor, and listens on a port of every interface.
-    if (process.versions.bun === undefined) return true;
-    console.error("Bun cannot accept on the listener of the host (LISTEN_FDS): opening a port instead");
-    return false;
-  }
+  if (env.LISTEN_FDS === "1") return true;
   throw new Error(
     `LISTEN_FDS is "${env.LISTEN_FDS ?? ""}", not 1: a sidecar takes exactly one listener from its host`,
   );

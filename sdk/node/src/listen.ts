@@ -1,6 +1,7 @@
 /** Rules 1 and 6 of docs/protocol.md: opens the listener and announces it. */
 import { writeSync } from "node:fs";
 import type { Server } from "node:http";
+import { createServer, type Server as Acceptor } from "node:net";
 import type { ListenAddr } from "./admission.js";
 import type { HostEnvironment } from "./environment.js";
 import { isBlockedByBrowsers, lookupCommand } from "./ports.js";
@@ -10,21 +11,30 @@ const FIRST_DESCRIPTOR = 3;
 /** How many connections may wait. Connections made between two runs wait in the queue of an inherited listener. */
 const BACKLOG = 1024;
 
+/** An open listener. */
+export interface Listener {
+  readonly addr: ListenAddr;
+  /** Accepts no further connection. */
+  close(): void;
+}
+
 /**
  * Listens on the listener that the host passed; without one, on 127.0.0.1, on the requested port or on one that the system
  * chooses. Resolves once the server accepts connections.
  */
-export function listen(server: Server, { inherited, port }: HostEnvironment): Promise<ListenAddr> {
+export function listen(server: Server, { inherited, port }: HostEnvironment): Promise<Listener> {
   return new Promise((resolve, reject) => {
+    const acceptor = acceptorOf(server);
     const fail = (error: NodeJS.ErrnoException) => reject(explain(error, inherited, port));
-    server.once("error", fail);
+    acceptor.once("error", fail);
     const listening = () => {
-      server.off("error", fail);
-      const bound = server.address();
-      // Node does not know the address of a Unix domain socket that another process bound.
-      if (bound === null || typeof bound === "string") return resolve("local");
-      if (bound.address === "127.0.0.1") return resolve(bound.port);
-      server.close();
+      acceptor.off("error", fail);
+      const bound = acceptor.address();
+      const done = (addr: ListenAddr) => resolve({ addr, close: () => void acceptor.close() });
+      // Node does not know the address of a Unix domain socket that another process bound; under Bun it is an empty object.
+      if (bound === null || typeof bound === "string" || bound.address === undefined) return done("local");
+      if (bound.address === "127.0.0.1") return done(bound.port);
+      acceptor.close();
       const { address } = bound;
       reject(
         new Error(`the listener of LISTEN_FDS is bound to ${address}: a sidecar listens on 127.0.0.1 only`),
@@ -33,12 +43,23 @@ export function listen(server: Server, { inherited, port }: HostEnvironment): Pr
     try {
       // The literal address: without one, Node listens on every interface.
       // Node has no way to ask whether the descriptor listens already; it would let a bound one listen.
-      if (inherited) server.listen({ fd: FIRST_DESCRIPTOR }, BACKLOG, listening);
-      else server.listen(port, "127.0.0.1", BACKLOG, listening);
+      if (inherited) acceptor.listen({ fd: FIRST_DESCRIPTOR }, BACKLOG, listening);
+      else acceptor.listen(port, "127.0.0.1", BACKLOG, listening);
     } catch (error) {
       fail(error as NodeJS.ErrnoException);
     }
   });
+}
+
+/**
+ * What accepts the connections: the server itself. Under Bun 1.4, an HTTP server that listens itself ignores the descriptor of a
+ * listener, does not tell of a client that has gone, answers `OPTIONS *` with 400, and gives `ws` no socket to answer on. There a
+ * `node:net` server accepts the connections, and the HTTP server parses them as Node does.
+ */
+function acceptorOf(server: Server): Acceptor {
+  if (process.versions.bun === undefined) return server;
+  const options = { allowHalfOpen: true, noDelay: true };
+  return createServer(options, (socket) => void server.emit("connection", socket));
 }
 
 function explain(error: NodeJS.ErrnoException, inherited: boolean, port: number): Error {

@@ -1,5 +1,5 @@
 import { createServer, type Server } from "node:http";
-import { Admission, type ListenAddr } from "./admission.js";
+import { Admission } from "./admission.js";
 import { Connections } from "./connections.js";
 import { hostEnvironment } from "./environment.js";
 import { type FetchHandler, respond } from "./fetch.js";
@@ -89,14 +89,14 @@ export async function attach(server: Server, options: Options = {}): Promise<Ser
   });
   const connections = new Connections();
   guard(server, connections, state);
-  const addr: ListenAddr = await listen(server, host);
+  const { addr, close } = await listen(server, host);
   state.admission = new Admission(addr, host.origins, host.token);
   if (host.token === undefined) {
     log("PILLION_TOKEN is not set: every program that reaches this server may call");
   }
   // Watch before the announcement: the host may request the stop right after it.
   const request = watchForStop({
-    server,
+    close,
     connections,
     graceMs: options.graceMs ?? 4500,
     onStop: options.onStop,

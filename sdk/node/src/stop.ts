@@ -1,6 +1,5 @@
 /** Rule 3 of docs/protocol.md: stops the server on a signal or at the end of stdin. */
 import { fstatSync } from "node:fs";
-import type { Server } from "node:http";
 import { constants } from "node:os";
 import type { Connections } from "./connections.js";
 import { log } from "./listen.js";
@@ -13,7 +12,8 @@ export const stopping: AbortSignal = stop.signal;
 
 /** How a sidecar stops. */
 export interface StopPlan {
-  readonly server: Server;
+  /** Closes the listener. */
+  readonly close: () => void;
   readonly connections: Connections;
   /** How long requests in flight may take after the request to stop, in milliseconds. */
   readonly graceMs: number;
@@ -61,13 +61,13 @@ function isLifeline(): boolean {
   }
 }
 
-async function drain({ server, connections, graceMs, onStop }: StopPlan): Promise<void> {
+async function drain({ close, connections, graceMs, onStop }: StopPlan): Promise<void> {
   setTimeout(() => {
     const cut = connections.cut();
     log(`stopped: the grace period of ${graceMs} ms is over, and ${cut} open connections were cut`);
     process.exit(0);
   }, graceMs);
-  server.close();
+  close();
   await connections.drain();
   try {
     await onStop?.();
