@@ -17,6 +17,7 @@ mod sbom;
 mod setup;
 mod sidecar;
 mod steps;
+mod strangers;
 mod test;
 mod test_summary;
 mod tools;
@@ -59,6 +60,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Run servers that know nothing of Pillion as docs/servers.md declares them, and the SDK for Node under Bun and Deno.
+    Strangers,
     /// Build the Windows code, and run its tests under Wine (Debian only).
     Wine,
     /// Run the app with hot reload of the page; a change of the backend's source rebuilds and swaps the backend only.
@@ -144,6 +147,7 @@ fn run(task: Task) -> Result<ExitCode> {
                 println!("{}", file.display());
             }
         }
+        Task::Strangers => return strangers::run(&workspace),
         Task::Wine => return wine::run(&workspace),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,

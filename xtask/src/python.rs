@@ -26,6 +26,11 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
+    /// The folder of its programs.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.python.parent().map(Path::to_owned).unwrap_or_default()
+    }
+
     /// Returns the environment. Makes it if it is missing, or if the requirements have changed.
     ///
     /// # Errors

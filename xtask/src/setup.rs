@@ -9,23 +9,25 @@ use xshell::{Shell, cmd};
 use crate::workspace::on_path;
 
 /// A program or library that the machine must have.
-struct Requirement {
-    why: &'static str,
-    presence: Presence,
+pub(crate) struct Requirement {
+    pub(crate) why: &'static str,
+    pub(crate) presence: Presence,
     /// The package names for apt, dnf and pacman. Where the name differs between releases, dnf gets a file or a
     /// capability instead.
-    apt: &'static str,
-    dnf: &'static str,
-    pacman: &'static str,
+    pub(crate) apt: &'static str,
+    pub(crate) dnf: &'static str,
+    pub(crate) pacman: &'static str,
 }
 
-enum Presence {
+pub(crate) enum Presence {
     /// A program on the `PATH`.
     Program(&'static str),
     /// A library that pkg-config finds.
     Library(&'static str),
     /// A file at this exact path. The `PATH` may name another program of the same name.
     File(&'static str),
+    /// What this function finds.
+    Check(fn() -> bool),
 }
 
 /// What the caller will do.
@@ -98,7 +100,7 @@ const TINI: Requirement = Requirement {
     pacman: "tini",
 };
 
-const GO: Requirement = Requirement {
+pub(crate) const GO: Requirement = Requirement {
     why: "builds the example in Go",
     presence: Presence::Program("go"),
     apt: "golang-go",
@@ -154,13 +156,13 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
     install(requirements(purpose))
 }
 
-/// Makes sure that the machine has Go, which only the example in Go needs.
+/// Makes sure that the machine has this program or library, which few tasks need.
 ///
 /// # Errors
 ///
-/// Fails with the command to run if Go is missing and xtask cannot install it.
-pub(crate) fn ensure_go() -> Result<()> {
-    install(vec![GO])
+/// As [`ensure`].
+pub(crate) fn ensure_only(requirement: Requirement) -> Result<()> {
+    install(vec![requirement])
 }
 
 /// Installs tini, if it is missing. A machine without it only skips some tests.
@@ -219,6 +221,7 @@ impl Requirement {
         match self.presence {
             Presence::Program(name) => on_path(name).is_some(),
             Presence::File(path) => Path::new(path).is_file(),
+            Presence::Check(found) => found(),
             Presence::Library(name) => Shell::new()
                 .is_ok_and(|sh| cmd!(sh, "pkg-config --exists {name}").quiet().ignore_stderr().run().is_ok()),
         }

@@ -12,6 +12,7 @@ use crate::{
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
+    strangers,
     test_summary::Runner,
     tools::{CARGO_CYCLONEDX, CARGO_DENY, LYCHEE, TAURI_DRIVER, TYPOS},
     workspace::{Workspace, cargo, on_path, program},
@@ -70,6 +71,9 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     go_example(&sh, steps, tests)?;
+    if cfg!(target_os = "linux") {
+        strangers::cheap(&sh, steps, python.as_ref())?;
+    }
     if let Some(python) = python.filter(|_| cfg!(target_os = "linux")) {
         sh.set_var("PILLION_TEST_PYTHON", python.python);
         steps.tests("fastapi example", tests.runner(), tests.of_example(&sh, "fastapi"))?;
@@ -135,17 +139,17 @@ const END_TO_END: &[&str] = &[
 
 /// The runner of the Rust tests. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.
 #[derive(Clone, Copy)]
-enum Tests {
+pub(crate) enum Tests {
     Nextest,
     Cargo,
 }
 
 impl Tests {
-    fn available() -> Self {
+    pub(crate) fn available() -> Self {
         if on_path("cargo-nextest").is_some() { Self::Nextest } else { Self::Cargo }
     }
 
-    fn runner(self) -> Runner {
+    pub(crate) fn runner(self) -> Runner {
         match self {
             Self::Nextest => Runner::Nextest,
             Self::Cargo => Runner::Cargo,
@@ -164,6 +168,26 @@ impl Tests {
         match self {
             Self::Nextest => cargo(sh, NEXTEST).args(["--test", name, "--run-ignored", "only"]),
             Self::Cargo => cargo(sh, &["test"]).args(["--no-fail-fast", "--test", name, "--", "--ignored"]),
+        }
+    }
+
+    /// The tests of these names in one test program, which are ignored because they need other programs.
+    pub(crate) fn named<'sh>(self, sh: &'sh Shell, program: &str, names: &[&str]) -> Cmd<'sh> {
+        match self {
+            Self::Nextest => {
+                let names: Vec<_> = names.iter().map(|name| format!("test(={name})")).collect();
+                cargo(sh, NEXTEST).args([
+                    "--test",
+                    program,
+                    "--run-ignored",
+                    "only",
+                    "-E",
+                    &names.join(" | "),
+                ])
+            }
+            Self::Cargo => cargo(sh, &["test"])
+                .args(["--no-fail-fast", "--test", program, "--", "--ignored", "--exact"])
+                .args(names),
         }
     }
 
@@ -201,7 +225,7 @@ fn go_example(sh: &Shell, steps: &mut Steps, tests: Tests) -> Result<()> {
         steps.skip("go example", "its tests run on Linux");
         return Ok(());
     }
-    if let Err(error) = setup::ensure_go() {
+    if let Err(error) = setup::ensure_only(setup::GO) {
         steps.skip("go example", &format!("{error:#}"));
         return Ok(());
     }

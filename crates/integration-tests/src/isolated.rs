@@ -24,7 +24,7 @@ pub fn isolated_with(name: &str, variables: &[(&str, &str)], body: impl FnOnce()
         return body();
     }
     let output = Command::new(env::current_exe().expect("a test is a program"))
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .args([name, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"])
         .env(ISOLATED_TEST, name)
         .envs(variables.iter().copied())
         .output()

@@ -382,6 +382,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_examples_of_the_help_are_valid_command_lines() {
+        let joined = EXAMPLES.replace("\\\n", " ");
+        let lines: Vec<_> = joined.lines().filter_map(|line| line.trim().strip_prefix("pillion ")).collect();
+        assert_eq!(lines.len(), 5, "{joined}");
+        for line in lines {
+            let run = Args::augment_args(clap::Command::new("run"));
+            let parsed = run.try_get_matches_from(shlex::split(line).unwrap());
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
     fn the_help_gives_the_defaults_of_the_supervisor() {
         let help = Args::augment_args(clap::Command::new("run")).render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
