@@ -1,7 +1,7 @@
 /** Rules 1 and 6 of docs/protocol.md: opens the listener and announces it. */
 import { writeSync } from "node:fs";
 import type { Server } from "node:http";
-import { createServer, type Server as Acceptor } from "node:net";
+import { type Server as Acceptor, createServer } from "node:net";
 import type { ListenAddr } from "./admission.js";
 import type { HostEnvironment } from "./environment.js";
 import { isBlockedByBrowsers, lookupCommand } from "./ports.js";

@@ -49,7 +49,7 @@ impl Installation {
     }
 
     /// Starts the app with this declaration. Its time limits are longer than on the page, because a busy machine must not decide a
-    /// test. `not_as_root`: a server that refuses to run as root gets another user id in a namespace of its own (user_namespaces(7)).
+    /// test. `not_as_root`: a server that refuses to run as root gets another user id in a namespace of its own (`user_namespaces(7)`).
     #[expect(clippy::disallowed_methods, reason = "the test reaps it, and all that it leaves")]
     pub(crate) fn start(&self, declaration: &Declaration, not_as_root: bool) -> App {
         let mut section = declaration.section.clone();
