@@ -73,7 +73,7 @@ func readEnvironment() (hostEnvironment, error) {
 	env.inherited = os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid())
 	count, origins := os.Getenv("LISTEN_FDS"), os.Getenv("PILLION_ALLOWED_ORIGINS")
 	overwriteToken(env.token)
-	for _, name := range []string{"PILLION_TOKEN", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+	for _, name := range []string{"PILLION_TOKEN", "PILLION_PIPE", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		os.Unsetenv(name)
 	}
 	if env.token != "" && !tokenForm.MatchString(env.token) {

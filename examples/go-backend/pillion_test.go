@@ -69,3 +69,16 @@ func TestOriginsOfOneSiteAreValid(t *testing.T) {
 		}
 	}
 }
+
+func TestNoOtherProgramInheritsTheVariablesOfTheHost(t *testing.T) {
+	names := []string{"PILLION_TOKEN", "PILLION_PIPE", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+	for _, name := range names {
+		t.Setenv(name, "x")
+	}
+	readEnvironment()
+	for _, name := range names {
+		if value, set := os.LookupEnv(name); set {
+			t.Errorf("%s=%s is still set", name, value)
+		}
+	}
+}
