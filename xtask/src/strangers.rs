@@ -135,7 +135,7 @@ impl Servers {
     }
 }
 
-/// The folder of PostgreSQL's programs. Debian keeps them off the `PATH`, one folder for each version.
+/// The folder of the programs of `PostgreSQL`. Debian keeps them off the `PATH`, one folder for each version.
 fn postgres_folder() -> Option<PathBuf> {
     if let (Some(server), Some(_)) = (on_path("postgres"), on_path("initdb")) {
         return server.parent().map(Path::to_owned);

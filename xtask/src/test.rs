@@ -231,6 +231,7 @@ fn go_example(sh: &Shell, steps: &mut Steps, tests: Tests) -> Result<()> {
     }
     let folder = sh.push_dir("examples/go-backend");
     steps.run("go example: vet", cmd!(sh, "go vet ./..."))?;
+    steps.run("go example: test", cmd!(sh, "go test ./..."))?;
     drop(folder);
     steps.tests("go example", tests.runner(), tests.of_example(sh, "go"))
 }

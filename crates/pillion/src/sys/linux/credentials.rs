@@ -52,6 +52,10 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<D
         let &libc::cmsghdr { cmsg_len, cmsg_level, cmsg_type, .. } = unsafe { &*message };
         // SAFETY: the data follow the header within the buffer; `cmsg_len` bounds them.
         let data = unsafe { libc::CMSG_DATA(message) };
+        #[cfg_attr(
+            target_env = "gnu",
+            expect(clippy::unnecessary_cast, reason = "the length is a u32 with musl")
+        )]
         // SAFETY: the function does arithmetic alone.
         let bytes = (cmsg_len as usize).saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
         match (cmsg_level, cmsg_type) {
