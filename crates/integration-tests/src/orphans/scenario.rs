@@ -53,6 +53,8 @@ pub struct Scenario {
     pub grace: Duration,
     /// Kills the app this long after its start, whatever it is doing then. For soaks.
     pub kill_after: Option<Duration>,
+    /// How long after the app's death a process of the sidecar may be alive. A machine that is busy needs long to end them.
+    pub limit: Duration,
 }
 
 impl fmt::Debug for Scenario {
@@ -75,21 +77,30 @@ pub struct Outcome {
 }
 
 impl Scenario {
-    /// How long after the app's death a process of the sidecar may be alive.
-    pub const LIMIT: Duration = Duration::from_secs(5);
+    /// The limit where survivors are expected, or are what is counted.
+    pub const SHORT_LIMIT: Duration = Duration::from_secs(5);
+    /// The grace period of a sidecar of which a part ends by force alone, after the goodbye of the rest.
+    const GOODBYE: Duration = Duration::from_millis(2500);
 
     /// A death of a plain program whose sidecar is ready.
     ///
-    /// A sidecar that ends by itself never reaches the end of its grace period, which is therefore long. Where a part of it
-    /// ends only by force, half of [`Self::LIMIT`] is left to the goodbye and half to the clean-up.
+    /// A sidecar that ends by itself never reaches the end of its grace period, which is therefore longer than the limit.
     #[must_use]
     pub fn new(death: Death, kind: SidecarKind) -> Self {
         let grace = match (kind.stops_gracefully(), kind.needs_force()) {
             (true, false) => TEST_TIMEOUT,
-            (true, true) => Self::LIMIT / 2,
+            (true, true) => Self::GOODBYE,
             (false, _) => Duration::from_millis(200),
         };
-        Self { host: HostKind::Crate, death, moment: Moment::Ready, kind, grace, kill_after: None }
+        Self {
+            host: HostKind::Crate,
+            death,
+            moment: Moment::Ready,
+            kind,
+            grace,
+            kill_after: None,
+            limit: TEST_TIMEOUT / 2,
+        }
     }
 
     /// Plays the scenario.
@@ -99,7 +110,7 @@ impl Scenario {
     pub async fn run(mut self, programs: &Programs) -> io::Result<Outcome> {
         if self.freezes_a_stop() {
             // The frozen guard reports nothing, so that the app waits until half of the grace period is over.
-            self.grace = self.grace.min(Self::LIMIT / 2);
+            self.grace = self.grace.min(Self::GOODBYE);
         }
         if self.death != Death::TIME_OUT {
             return self.play(programs, Duration::MAX).await?.ok_or_else(|| unreachable_start(self));
@@ -154,10 +165,10 @@ impl Scenario {
         let died = Instant::now();
         // On a thread of its own: other scenarios on this runtime must notice the death of their app in time.
         let shared = Arc::clone(&marker);
-        let alive = spawn_blocking(move || wait_until_dead(&shared, died + Self::LIMIT, spared)).await??;
+        let alive = spawn_blocking(move || wait_until_dead(&shared, died + self.limit, spared)).await??;
         let mut survivors: Vec<_> = alive.iter().map(|process| format!("{process:?}")).collect();
         participants.take_pending_reports(&reports).await?;
-        let limit = (died + Self::LIMIT).into();
+        let limit = (died + self.limit).into();
         if survivors.is_empty() && timeout_at(limit, participants.wait_closed()).await.is_err() {
             survivors.push("a process without the marker, which holds its connection to the test".to_owned());
         }

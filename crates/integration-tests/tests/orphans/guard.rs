@@ -66,7 +66,9 @@ fn guard_and_app_killed_together_leave_descendants_that_do_not_notice_the_end_of
         (SidecarKind::UnmarkedGrandchild, 1),
     ] {
         integration_tests::run(async {
-            let outcome = Scenario::new(Death::GuardAndHostKilled, kind).run(&programs()).await.unwrap();
+            let scenario = Scenario::new(Death::GuardAndHostKilled, kind);
+            let scenario = Scenario { limit: Scenario::SHORT_LIMIT, ..scenario };
+            let outcome = scenario.run(&programs()).await.unwrap();
             assert_eq!(outcome.survivors.len(), count, "{kind:?}: {outcome:?}");
         });
     }

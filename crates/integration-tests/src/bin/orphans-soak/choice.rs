@@ -54,7 +54,9 @@ fn finish(rng: &mut Rng, host: HostKind, death: Death, kind: SidecarKind) -> Sce
         (true, true) => Duration::from_secs(1),
         (false, _) => Duration::from_millis(rng.u64(50..300)),
     };
-    Scenario { host, moment, kill_after, grace, ..usual }
+    // A rival leaves survivors in many rounds.
+    let limit = if host == HostKind::Rival { Scenario::SHORT_LIMIT } else { usual.limit };
+    Scenario { host, moment, kill_after, grace, limit, ..usual }
 }
 
 /// Neighbouring seeds give Wyrand related sequences; the mixing separates them.
