@@ -217,7 +217,8 @@ impl Driver {
             Input::Liveness(result) => self.on_liveness_result(result),
             Input::Exited(exit) => {
                 self.read_rest().await;
-                self.run.exited(exit);
+                let stopping = matches!(self.state, Lifecycle::Ending(_));
+                self.run.exited(exit, stopping);
                 self.dispatch(Event::Exited(exit));
             }
             Input::Gone => {

@@ -222,15 +222,16 @@ impl Run {
         }
     }
 
-    /// Records the end of the leader, and what else the system tells about it.
-    pub(crate) fn exited(&mut self, exit: Exit) {
+    /// Records the end of the leader, and what else the system tells about it. After a stop that this supervisor began, nothing
+    /// needs the list of the processes that are left, which takes a look at each.
+    pub(crate) fn exited(&mut self, exit: Exit, stopping: bool) {
         self.diagnostics.lived = Some(self.started.elapsed());
         if let Some(process) = &mut self.process {
             process.exited = true;
             if exit.signal == Some(SIGKILL) {
                 self.diagnostics.out_of_memory = process.memory_limit.as_ref().and_then(MemoryLimit::explain);
             }
-            if exit.is_success() {
+            if exit.is_success() && !stopping {
                 self.diagnostics.left = process.group.processes().others();
             }
         }
