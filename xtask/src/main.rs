@@ -54,9 +54,9 @@ enum Task {
     Test,
     /// Write all generated files: TypeScript types, OpenAPI documents, permissions, state diagram, configuration schema, public API lists.
     Codegen,
-    /// Build the packages for the npm registry, into `target/xtask/packages`.
+    /// Build the packages for crates.io and the npm registry, into `target/xtask/packages`.
     Pack {
-        /// Also install each one into an empty project without the network, and use it.
+        /// Also compile each crate from its package, and use each npm package in an empty project without the network.
         #[arg(long)]
         check: bool,
     },
@@ -142,7 +142,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test => return test::run(&workspace),
         Task::Codegen => codegen::run(&workspace)?,
         Task::Pack { check } => {
-            let files = if check { pack::check(&workspace)? } else { pack::run(&workspace)? };
+            let files = if check { pack::check_all(&workspace)? } else { pack::run(&workspace)? };
             for file in files {
                 println!("{}", file.display());
             }

@@ -1,141 +1,57 @@
-//! `cargo xtask pack`: the packages for the npm registry. `cargo xtask test` installs them into an empty project and uses them.
-//!
-//! `.npmrc` turns scripts off, so `npm pack` alone does not run `prepack`: it would pack whatever an earlier build has left.
+//! `cargo xtask pack`: what would be published. `cargo xtask test` looks into each package, and uses those for npm as an
+//! adopter does; `cargo xtask pack --check` also compiles each crate from its package.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod crates;
+mod npm;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
-use xshell::{Shell, cmd};
+use std::{fs, path::PathBuf};
 
-use crate::{npm::npm, workspace::Workspace};
+use anyhow::Result;
 
-/// A published package, and how a project uses it.
-struct Package {
-    folder: &'static str,
-    /// The folder of its compiled files.
-    compiled: &'static str,
-    /// The packages that the project needs beside it. The check takes them from `node_modules`, so it needs no network.
-    dependencies: &'static [&'static str],
-    /// The libraries of TypeScript, and the packages with global types.
-    types: (&'static str, &'static [&'static str]),
-    program: &'static str,
-    /// How the output of the program begins.
-    output: &'static str,
-}
+use crate::workspace::Workspace;
 
-const PACKAGES: &[Package] = &[
-    Package {
-        folder: "sdk/node",
-        compiled: "dist",
-        dependencies: &["@types/node", "undici-types"],
-        types: ("es2022", &["node"]),
-        program: r#"import { serve } from "pillion";
-await serve(() => new Response("hello"), { app: "packed", version: "1.2.3" });
-process.kill(process.pid, "SIGTERM");
-"#,
-        output: "BACKEND_PORT:",
-    },
-    Package {
-        folder: "crates/tauri-plugin-pillion",
-        compiled: "dist-js",
-        dependencies: &["@tauri-apps/api", "eventsource-parser"],
-        types: ("dom", &[]),
-        program: r#"import { type Sidecar, sidecar } from "tauri-plugin-pillion-api";
-const backend: Sidecar = sidecar("backend");
-const platform: typeof fetch = backend.fetch;
-console.log(platform === backend.fetch && backend.baseUrl);
-"#,
-        output: "http://sidecar.invalid\n",
-    },
-];
+/// The licence files, which each package needs.
+const LICENSES: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT"];
 
-/// Builds and packs each package, and returns the files.
+/// Builds the packages for crates.io and for the npm registry, and returns the files.
 ///
 /// # Errors
 ///
-/// Fails if a package lacks a file that its `exports` name.
+/// Fails if a package lacks its README.md, a licence, or a file that it names.
 pub(crate) fn run(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let sh = workspace.shell()?;
-    let destination = workspace.target.join("xtask/packages");
-    fs::create_dir_all(&destination)?;
-    PACKAGES.iter().map(|package| pack(&sh, workspace, package, &destination)).collect()
-}
-
-/// Packs each package, installs it into an empty project without the network, compiles a program against its types, and runs it.
-///
-/// # Errors
-///
-/// Fails if a package lacks a file, or if the program does not compile or prints something else.
-pub(crate) fn check(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let files = run(workspace)?;
-    for (package, file) in PACKAGES.iter().zip(&files) {
-        let project = Shell::new()?.create_temp_dir()?;
-        use_in(project.path(), workspace, package, file)
-            .with_context(|| format!("{} does not work in a project", file.display()))?;
-    }
+    let mut files = crates::pack_all(workspace)?;
+    files.extend(npm::pack_all(workspace)?);
     Ok(files)
 }
 
-fn pack(sh: &Shell, workspace: &Workspace, package: &Package, destination: &Path) -> Result<PathBuf> {
-    let folder = package.folder;
-    // A build does not remove the output of a source file that is gone.
-    sh.remove_path(workspace.root.join(folder).join(package.compiled))?;
-    npm(sh, &["run", "build", "--workspace", folder]).quiet().ignore_stdout().run()?;
-    let (file, packed) = npm_pack(sh, &["--workspace", folder], destination)?;
-    let manifest: Value =
-        serde_json::from_str(&sh.read_file(workspace.root.join(folder).join("package.json"))?)?;
-    let contents: Vec<_> =
-        packed["files"].as_array().into_iter().flatten().filter_map(|file| file["path"].as_str()).collect();
-    for condition in ["types", "default"] {
-        let named = manifest["exports"]["."][condition].as_str().context("package.json has no exports")?;
-        ensure!(
-            contents.contains(&named.trim_start_matches("./")),
-            "the package of {folder} lacks {named}: `files` in its package.json must include it"
-        );
-    }
-    Ok(file)
+/// As [`run`], and installs each npm package into an empty project, and uses it there. Takes a minute.
+///
+/// # Errors
+///
+/// Fails also if an npm package does not work.
+pub(crate) fn check(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let mut files = crates::pack_all(workspace)?;
+    let packages = npm::pack_all(workspace)?;
+    npm::check(workspace, &packages)?;
+    files.extend(packages);
+    Ok(files)
 }
 
-/// Runs `npm pack`, and returns the file and its description: <https://docs.npmjs.com/cli/commands/npm-pack#json>.
-fn npm_pack(sh: &Shell, what: &[&str], destination: &Path) -> Result<(PathBuf, Value)> {
-    let command = npm(sh, &["pack", "--json", "--pack-destination"]).arg(destination).args(what);
-    let mut printed: Value =
-        serde_json::from_str(&command.quiet().read()?).context("npm pack printed no JSON")?;
-    let packed = printed[0].take();
-    let name = packed["filename"]
-        .as_str()
-        .with_context(|| format!("`npm pack {}` packed nothing", what.join(" ")))?;
-    Ok((destination.join(name), packed))
+/// As [`check`], and compiles each crate from its package, which takes many minutes: Cargo compiles the dependencies once for each
+/// crate that needs other features of them.
+///
+/// # Errors
+///
+/// Fails also if a crate does not compile.
+pub(crate) fn check_all(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let files = check(workspace)?;
+    crates::check(workspace)?;
+    Ok(files)
 }
 
-fn use_in(project: &Path, workspace: &Workspace, package: &Package, file: &Path) -> Result<()> {
-    let sh = workspace.shell()?;
-    let mut archives = vec![file.to_owned()];
-    for name in package.dependencies {
-        let folder = format!("./node_modules/{name}");
-        archives.push(npm_pack(&sh, &[&folder], project)?.0);
-    }
-    let (lib, types) = package.types;
-    let options = json!({
-        "target": "es2022", "module": "nodenext", "lib": ["es2022", lib], "types": types, "strict": true, "skipLibCheck": false,
-    });
-    sh.change_dir(project);
-    sh.write_file("package.json", json!({ "name": "empty", "private": true, "type": "module" }).to_string())?;
-    sh.write_file("tsconfig.json", json!({ "compilerOptions": options, "files": ["index.ts"] }).to_string())?;
-    sh.write_file("index.ts", package.program)?;
-    npm(&sh, &["install", "--offline", "--no-audit", "--no-fund", "--ignore-scripts"])
-        .args(archives)
-        .quiet()
-        .ignore_stdout()
-        .run()?;
-    let compiler = workspace.root.join("node_modules/typescript/bin/tsc");
-    cmd!(sh, "node {compiler} --project .").quiet().run()?;
-    let output = cmd!(sh, "node index.js").quiet().ignore_stderr().output()?;
-    let output = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.starts_with(package.output), "its program printed {output:?}, not {:?}", package.output);
-    Ok(())
+/// The folder of the packages.
+fn destination(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target.join("xtask/packages");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }

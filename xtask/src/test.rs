@@ -55,7 +55,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
     let bundle = ["run", "bundle", "--workspace", "crates/tauri-plugin-pillion"];
     steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
-    steps.check("npm packages", || pack::check(workspace).map(drop))?;
+    steps.check("packages", || pack::check(workspace).map(drop))?;
     let python = python(workspace, &sh, steps)?;
     supply_chain(workspace, &sh, steps)?;
 

@@ -9,3 +9,8 @@
 
 pub mod browser;
 pub mod webview;
+
+// Compiles the examples of this repository's README.md, which are for an app and for its backend.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

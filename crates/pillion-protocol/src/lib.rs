@@ -53,3 +53,8 @@ pub use listen_addr::ListenAddr;
 pub use pipe_name::PipeName;
 pub use progress::progress_line;
 pub use token::{Challenge, Token};
+
+// Compiles the examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

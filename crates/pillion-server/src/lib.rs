@@ -107,3 +107,8 @@ pub use sidecar::Sidecar;
 pub async fn serve(app: impl Into<String>, router: axum::Router) -> Result {
     Sidecar::new(app).serve(router).await
 }
+
+// Compiles the examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

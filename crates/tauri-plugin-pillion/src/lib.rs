@@ -119,5 +119,5 @@ impl<R: Runtime, M: Manager<R>> PillionExt<R> for M {
 
 // Compiles the examples of README.md.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
