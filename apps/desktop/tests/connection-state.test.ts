@@ -68,6 +68,19 @@ test("after a crash, the connection is restarting with its reason until the back
   expect(awaitsHealth(after(...connected, statusEvent("backingOff", { failure }), back))).toBe(true);
 });
 
+test("an idle backend is neither connected nor an error, also while it is being stopped", () => {
+  const reason =
+    "exited with code 0 after it was asked to stop, because nothing used it; the next use starts it";
+  const steps = connections(
+    statusEvent("stopping", { readiness: "idle", reason }),
+    statusEvent("idle", { reason }),
+    statusEvent("starting"),
+  );
+  const idle = { state: "idle", reason };
+  expect(steps).toEqual([idle, idle, { state: "connecting", step: "starting", reason: null }]);
+  expect(awaitsHealth(after(...connected, statusEvent("idle")))).toBe(false);
+});
+
 test("a backend that reaches its restart limit is an error", () => {
   const { connection } = after(...connected, statusEvent("backingOff", { failure, restarts: 4 }), failed);
   expect(connection).toMatchObject({ state: "error", failure: { kind: "crashed" } });

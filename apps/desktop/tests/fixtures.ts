@@ -13,6 +13,7 @@ export const failure: Failure = {
 
 /** The usual readiness in each state. */
 const readinessOf: Record<Status["state"], Status["readiness"]> = {
+  idle: "idle",
   waiting: "pending",
   starting: "pending",
   ready: "up",

@@ -210,6 +210,7 @@ impl Terminal {
                 (AnsiColor::Red, format!("{reason}; starting it again"))
             }
             State::Stopping => (AnsiColor::Yellow, format!("{name} is stopping: {reason}")),
+            State::Idle => (AnsiColor::Yellow, format!("{name} is idle: {reason}")),
             State::Stopped => (AnsiColor::Green, format!("{name} is down: {reason}")),
             State::Failed => (AnsiColor::Red, reason.to_owned()),
             _ => return Ok(()),

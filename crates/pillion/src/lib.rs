@@ -50,7 +50,7 @@ pub use spec::{
     RestartLimit, Spec, StopRequest, StopScope, StopSignal, Transport,
 };
 pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Readiness, State, Status, StopOutcome};
-pub use supervisor::Supervisor;
+pub use supervisor::{Lease, Supervisor};
 pub use transport::access::Access;
 
 // Compiles the examples of README.md.

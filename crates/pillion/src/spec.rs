@@ -52,6 +52,8 @@ pub struct Spec {
     pub(crate) depends_on: Vec<String>,
     pub(crate) restart_with: Vec<String>,
     pub(crate) optional: bool,
+    pub(crate) on_demand: bool,
+    pub(crate) idle_stop: Option<Duration>,
 }
 
 /// Where the server comes from.
@@ -99,6 +101,8 @@ impl Spec {
             depends_on: Vec::new(),
             restart_with: Vec::new(),
             optional: false,
+            on_demand: false,
+            idle_stop: None,
         }
     }
 
@@ -205,6 +209,29 @@ impl Spec {
     #[must_use]
     pub fn optional(mut self, optional: bool) -> Self {
         self.optional = optional;
+        self
+    }
+
+    /// Sets whether the sidecar runs on demand. It is then idle ([`State::Idle`](crate::State::Idle)) until its first use starts it. If it
+    /// crashes, hangs or exits while nothing uses it, it is idle again instead of restarted. The default is `false`: it starts at once.
+    ///
+    /// These are uses: [`Supervisor::ready`](crate::Supervisor::ready) and [`access`](crate::Supervisor::access) until they return, a
+    /// [lease](crate::Supervisor::lease) until it is dropped, and a dependent sidecar that is not down. After a requested stop, only a
+    /// restart starts the sidecar. A swap to another specification does not change when the sidecar runs.
+    #[must_use]
+    pub fn on_demand(mut self, on_demand: bool) -> Self {
+        self.on_demand = on_demand;
+        self
+    }
+
+    /// Sets how long a sidecar that runs [on demand](Self::on_demand) may be ready without a use. It is then stopped with its grace
+    /// period, and a use during the stop waits for the next run. Without this setting it runs until it is stopped.
+    ///
+    /// Requests that are sent without a [lease](crate::Supervisor::lease) are not known to the supervisor: those that the sidecar answers
+    /// when it is stopped have the grace period.
+    #[must_use]
+    pub fn idle_stop(mut self, after: Duration) -> Self {
+        self.idle_stop = Some(after);
         self
     }
 

@@ -9,6 +9,7 @@
 //! the grace period; the group is killed when the grace period is over. After a crash the leader is dead, so the rest of the
 //! group is asked at once.
 
+mod demand;
 mod ending;
 mod restarts;
 mod starting;
@@ -21,6 +22,7 @@ use crate::{
     spec::Restart,
     status::{Exit, State, StopOutcome},
 };
+pub(crate) use demand::Demand;
 pub(crate) use ending::{Ending, Next, StopStage};
 pub(crate) use restarts::{RestartDecision, Restarts};
 pub(crate) use starting::Step;
@@ -44,6 +46,8 @@ pub(crate) enum Lifecycle {
     Ending(Ending),
     /// Down; the supervisor will start it again.
     BackingOff(BackingOff),
+    /// Nothing uses the sidecar, which runs on demand: the next use starts it. `None` if it has not run yet.
+    Idle(Option<Ended>),
     Down(Ended),
 }
 
@@ -54,6 +58,8 @@ pub(crate) enum Cause {
     Requested,
     /// The dependency of this name, with which it is restarted, was restarted.
     DependencyRestarted(String),
+    /// It runs on demand, and nothing has used it for the declared time.
+    Unused,
     /// The program could not be started, for this reason.
     NotLaunched(String),
     /// The leader ended before it was ready, at this step.
@@ -96,6 +102,10 @@ pub(crate) enum Event {
     Stop,
     /// An immediate stop was requested.
     Kill,
+    /// A use of a sidecar that runs on demand began.
+    Used,
+    /// The last use of a sidecar that runs on demand ended.
+    Unused,
     /// All dependencies are ready.
     DependenciesReady,
     /// A dependency has failed, for this reason.
@@ -178,6 +188,8 @@ pub(crate) enum Timer {
     Sweep,
     /// Until the next start.
     BackOff(Duration),
+    /// Until an unused sidecar is stopped: the declared time without a use after this time.
+    Idle { since: Duration },
 }
 
 use Action::{Check, Launch, Wait};
@@ -190,9 +202,12 @@ impl Lifecycle {
     }
 
     /// The timer that runs in this state. It restarts only when a transition changes it.
-    pub(crate) fn timer(&self) -> Option<Timer> {
+    pub(crate) fn timer(&self, restarts: &Restarts) -> Option<Timer> {
         match self {
-            Self::Waiting { .. } | Self::Ready { .. } | Self::Unhealthy { .. } | Self::Down(_) => None,
+            Self::Waiting { .. } | Self::Idle(_) | Self::Down(_) => None,
+            Self::Ready { .. } | Self::Unhealthy { .. } => {
+                restarts.idle_since().map(|since| Timer::Idle { since })
+            }
             Self::Starting(_) => Some(Timer::Ready),
             Self::Ending(Ending { stage: StopStage::LeaderAsked, asked_at, .. }) => {
                 Some(Timer::LeaderGrace { asked_at: *asked_at })
@@ -217,6 +232,7 @@ impl Lifecycle {
             | Self::Waiting { .. }
             | Self::Ending(_)
             | Self::BackingOff(_)
+            | Self::Idle(_)
             | Self::Down(_) => None,
         }
     }
@@ -230,6 +246,7 @@ impl Lifecycle {
             Self::Unhealthy { .. } => State::Unhealthy,
             Self::Ending(_) => State::Stopping,
             Self::BackingOff(_) => State::BackingOff,
+            Self::Idle(_) => State::Idle,
             Self::Down(ended) if ended.cause.is_failure() => State::Failed,
             Self::Down(_) => State::Stopped,
         }
@@ -246,6 +263,21 @@ impl Lifecycle {
             | Self::Starting(_)
             | Self::Ready { .. }
             | Self::Unhealthy { .. }
+            | Self::Idle(_)
+            | Self::Down(_) => false,
+        }
+    }
+
+    /// Whether it is down or stopping, and the next use starts it.
+    pub(crate) fn starts_on_use(&self) -> bool {
+        match self {
+            Self::Idle(_) => true,
+            Self::Ending(ending) => matches!(ending.next, Next::After(RestartDecision::Idle)),
+            Self::Waiting { .. }
+            | Self::Starting(_)
+            | Self::Ready { .. }
+            | Self::Unhealthy { .. }
+            | Self::BackingOff(_)
             | Self::Down(_) => false,
         }
     }
@@ -257,18 +289,26 @@ impl Lifecycle {
 
     /// Takes one step. `now` is the time of a monotonic clock.
     pub(crate) fn on(self, event: Event, restarts: &mut Restarts, now: Duration) -> (Self, Vec<Action>) {
+        if event == Event::Used {
+            restarts.set_used();
+        } else if event == Event::Unused {
+            restarts.set_unused(now);
+        }
         match self {
-            Self::Waiting { blocked } => waiting(blocked, event),
+            Self::Waiting { blocked } => waiting(blocked, event, restarts),
             Self::Starting(step) => step.on(event, restarts, now),
             Self::Ready { addr } => up(addr, Self::Ready { addr }, event, restarts, now),
             Self::Unhealthy { addr } => up(addr, Self::Unhealthy { addr }, event, restarts, now),
             Self::Ending(ending) => ending.on(event, restarts),
             Self::BackingOff(pause) => pause.on(event, restarts),
+            Self::Idle(ended) => idle(ended, event, restarts),
             Self::Down(ended) => match event {
                 Event::Restart => Self::start(restarts),
                 // An abandoned process may still end later.
                 Event::Stop
                 | Event::Kill
+                | Event::Used
+                | Event::Unused
                 | Event::DependenciesReady
                 | Event::DependencyFailed(_)
                 | Event::DependencyRestarted(_)
@@ -296,19 +336,23 @@ impl Cause {
             Self::NotLaunched(_) | Self::ExitedEarly(_) | Self::TimedOut(_) | Self::Crashed | Self::Hung => {
                 true
             }
-            Self::Requested | Self::DependencyRestarted(_) | Self::Finished => false,
+            Self::Requested | Self::DependencyRestarted(_) | Self::Unused | Self::Finished => false,
         }
     }
 }
 
-fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
+fn waiting(blocked: Option<String>, event: Event, restarts: &Restarts) -> (Lifecycle, Vec<Action>) {
     match event {
         Event::DependenciesReady => (Lifecycle::Starting(Step::Launching), vec![Launch]),
         Event::DependencyFailed(reason) => (Lifecycle::Waiting { blocked: Some(reason) }, vec![]),
         Event::Stop | Event::Kill => {
             down(Cause::Requested, None, StopOutcome::NotRunning, RestartDecision::StayDown)
         }
+        // The start was for a use that has ended.
+        Event::Unused if restarts.runs_on_demand() => (Lifecycle::Idle(None), vec![]),
         Event::Restart
+        | Event::Used
+        | Event::Unused
         | Event::DependencyRestarted(_)
         | Event::Launched(_)
         | Event::Attached(_)
@@ -322,6 +366,32 @@ fn waiting(blocked: Option<String>, event: Event) -> (Lifecycle, Vec<Action>) {
         | Event::Expired
         | Event::Exited(_)
         | Event::Gone => (Lifecycle::Waiting { blocked }, vec![]),
+    }
+}
+
+fn idle(ended: Option<Ended>, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
+    match event {
+        Event::Used | Event::Restart => Lifecycle::start(restarts),
+        Event::Stop | Event::Kill => {
+            let exit = ended.and_then(|ended| ended.exit);
+            down(Cause::Requested, exit, StopOutcome::NotRunning, RestartDecision::StayDown)
+        }
+        Event::Unused
+        | Event::DependenciesReady
+        | Event::DependencyFailed(_)
+        | Event::DependencyRestarted(_)
+        | Event::Launched(_)
+        | Event::Attached(_)
+        | Event::NotLaunched(_)
+        | Event::Announced(_)
+        | Event::Moved(_)
+        | Event::Extend(_)
+        | Event::Healthy
+        | Event::Unhealthy
+        | Event::Hung
+        | Event::Expired
+        | Event::Exited(_)
+        | Event::Gone => (Lifecycle::Idle(ended), vec![]),
     }
 }
 
@@ -359,7 +429,12 @@ fn up(
             let next = Next::After(restarts.after(&Cause::Hung, now));
             Ending::terminate(Cause::Hung, next, now)
         }
-        Event::DependenciesReady
+        Event::Expired if restarts.idle_since().is_some() => {
+            Ending::terminate(Cause::Unused, Next::After(RestartDecision::Idle), now)
+        }
+        Event::Used
+        | Event::Unused
+        | Event::DependenciesReady
         | Event::DependencyFailed(_)
         | Event::Launched(_)
         | Event::Attached(_)
@@ -375,7 +450,8 @@ fn up(
 /// it, belong to a run that is gone.
 fn dependency_restarted(name: String, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
     restarts.interrupted();
-    Ending::terminate(Cause::DependencyRestarted(name), Next::StartAgain, now)
+    let next = if restarts.is_unused() { Next::After(RestartDecision::Idle) } else { Next::StartAgain };
+    Ending::terminate(Cause::DependencyRestarted(name), next, now)
 }
 
 fn died(cause: Cause, exit: Exit, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
@@ -392,7 +468,13 @@ impl BackingOff {
             Event::Stop | Event::Kill => {
                 down(Cause::Requested, self.exit, StopOutcome::NotRunning, RestartDecision::StayDown)
             }
-            Event::DependenciesReady
+            // Nothing needs the next start any more.
+            Event::Unused if restarts.runs_on_demand() => {
+                down(self.cause, self.exit, StopOutcome::NotRunning, RestartDecision::Idle)
+            }
+            Event::Used
+            | Event::Unused
+            | Event::DependenciesReady
             | Event::DependencyFailed(_)
             | Event::DependencyRestarted(_)
             | Event::Launched(_)
@@ -418,6 +500,7 @@ fn down(
 ) -> (Lifecycle, Vec<Action>) {
     let state = match decision {
         RestartDecision::Retry(pause) => Lifecycle::BackingOff(BackingOff { cause, exit, pause }),
+        RestartDecision::Idle => Lifecycle::Idle(Some(Ended { cause, exit, outcome, given_up: false })),
         RestartDecision::StayDown => Lifecycle::Down(Ended { cause, exit, outcome, given_up: false }),
         RestartDecision::GiveUp => Lifecycle::Down(Ended { cause, exit, outcome, given_up: true }),
     };

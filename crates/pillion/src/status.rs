@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum State {
+    /// Not running, because nothing uses it: it runs on demand, and its next use starts it. It was not started yet, was stopped
+    /// after a time without a use, or ended while nothing used it.
+    Idle,
     /// Not started yet: a sidecar that it depends on is not ready.
     Waiting,
     /// Starting: it has not announced its address yet, or it has not passed its ready check yet.
@@ -30,8 +33,8 @@ pub enum State {
     Failed,
 }
 
-/// Whether requests can reach the sidecar. [`Supervisor::ready`](crate::Supervisor::ready) waits while it is pending, returns the
-/// endpoint when it is up, and fails when it is down.
+/// Whether requests can reach the sidecar. [`Supervisor::ready`](crate::Supervisor::ready) starts it when it is idle, waits while it
+/// is pending, returns the endpoint when it is up, and fails when it is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +42,8 @@ pub enum State {
 pub enum Readiness {
     /// Not reachable now, but the supervisor is starting it or will start it again: waiting helps.
     Pending,
+    /// Not reachable now: it runs on demand, and nothing uses it. It is neither up nor down: a request starts it.
+    Idle,
     /// Reachable, if it has an address: it has passed its ready check. Its latest health check may have failed.
     Up,
     /// Not reachable, and it stays so until a start is requested.

@@ -3,6 +3,7 @@
 mod actor;
 pub(crate) mod dependencies;
 pub(crate) mod driver;
+mod lease;
 mod prepared_http_stop;
 mod run;
 
@@ -10,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use actor::{Actor, Command};
 use dependencies::Dependency;
+pub use lease::Lease;
 
 use crate::{
     Access, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, State, Status, StatusWatch,
@@ -43,10 +45,11 @@ pub struct Supervisor {
     commands: mpsc::UnboundedSender<Command>,
     snapshot: watch::Receiver<Snapshot>,
     events: broadcast::WeakSender<SidecarEvent>,
+    on_demand: bool,
 }
 
 impl Supervisor {
-    /// Starts the sidecar in the background. Returns its handle, and its events from the first one on; drop the events if you do
+    /// Starts the sidecar in the background, or at its first use if it runs [on demand](Spec::on_demand). Returns its handle, and its events from the first one on; drop the events if you do
     /// not need them.
     ///
     /// This call cannot fail. If the program cannot be started, [`ready`](Self::ready) returns [`FailureKind::Spawn`].
@@ -59,7 +62,11 @@ impl Supervisor {
     }
 
     pub(crate) fn start_after(spec: Spec, after: Vec<Dependency>) -> (Self, Events) {
-        let state = if after.is_empty() { State::Starting } else { State::Waiting };
+        let state = match (spec.on_demand, after.is_empty()) {
+            (true, _) => State::Idle,
+            (false, true) => State::Starting,
+            (false, false) => State::Waiting,
+        };
         let (commands, received) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(Snapshot::initial(&spec, state));
         let (sender, receiver) = broadcast::channel(events::CAPACITY);
@@ -68,6 +75,7 @@ impl Supervisor {
             commands,
             snapshot: snapshot.clone(),
             events: sender.downgrade(),
+            on_demand: spec.on_demand,
         };
         // Creating the actor starts the sidecar, and blocks until the guard has answered: it must not block the caller.
         tokio::spawn(async move { Actor::new(spec, after, received, published, sender).run().await });
@@ -101,6 +109,9 @@ impl Supervisor {
 
     /// Waits until the sidecar is ready, and returns its endpoint, which has no URL if the sidecar has no address. Cancel-safe: the future may be dropped at any time.
     ///
+    /// A sidecar that runs [on demand](Spec::on_demand) is in use until this method returns, and is started if it is idle. Hold a
+    /// [lease](Self::lease) to use the endpoint for longer than the time without a use.
+    ///
     /// # Errors
     /// As soon as the sidecar cannot become ready without another request: it could not be started, it died, it took too long, or
     /// it was stopped. The failure carries the exit status and the last lines of output.
@@ -118,15 +129,53 @@ impl Supervisor {
         access.ok_or_else(|| endpoint.no_address())
     }
 
+    /// Begins a use of a sidecar that runs [on demand](Spec::on_demand), which lasts until the lease is dropped: an idle sidecar starts,
+    /// and is not stopped for lack of a use. Call [`ready`](Self::ready) or [`access`](Self::access) afterwards to wait for the run. For
+    /// other sidecars, the lease has no effect.
+    ///
+    /// ```no_run
+    /// # async fn example(backend: pillion::Supervisor) -> Result<(), pillion::Failure> {
+    /// let lease = backend.lease();
+    /// let endpoint = backend.ready().await?;
+    /// // Send requests to `endpoint`, and read the responses.
+    /// drop(lease);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lease(&self) -> Lease {
+        if self.on_demand { Lease::begin(&self.commands).0 } else { Lease::uncounted() }
+    }
+
+    /// Whether the sidecar runs [on demand](Spec::on_demand), so that a client has to hold a [lease](Self::lease).
+    #[must_use]
+    pub fn is_on_demand(&self) -> bool {
+        self.on_demand
+    }
+
     /// The run that is up, or the failure.
     async fn settled(&self) -> Result<(Endpoint, Option<Access>), Failure> {
         let mut snapshot = self.snapshot.clone();
-        let settled = snapshot.wait_for(|snapshot| snapshot.answer != ReadyAnswer::Pending).await;
+        let mut accepted = true;
+        let _lease = if self.on_demand {
+            let (lease, counted) = Lease::begin(&self.commands);
+            accepted = counted.await.is_ok();
+            lease
+        } else {
+            Lease::uncounted()
+        };
+        let pending = |answer: &ReadyAnswer| match answer {
+            ReadyAnswer::Pending => true,
+            ReadyAnswer::Idle => accepted,
+            ReadyAnswer::Up(_) | ReadyAnswer::Down(_) => false,
+        };
+        let settled = snapshot.wait_for(|snapshot| !pending(&snapshot.answer)).await;
         match settled.map(|snapshot| (snapshot.answer.clone(), snapshot.access.clone())) {
             // A runtime that shut down has killed the sidecar without a last status.
             Ok((ReadyAnswer::Up(endpoint), access)) if !self.commands.is_closed() => Ok((endpoint, access)),
             Ok((ReadyAnswer::Down(failure), _)) => Err(failure),
-            Ok((ReadyAnswer::Up(_) | ReadyAnswer::Pending, _)) | Err(_) => Err(self.closed()),
+            Ok((ReadyAnswer::Up(_) | ReadyAnswer::Pending | ReadyAnswer::Idle, _)) | Err(_) => {
+                Err(self.closed())
+            }
         }
     }
 
@@ -173,7 +222,8 @@ impl Supervisor {
 
     /// This sidecar as a dependency of another one.
     pub(crate) fn as_dependency(&self, optional: bool, restart: bool) -> Dependency {
-        Dependency { snapshot: self.snapshot.clone(), optional, restart }
+        let commands = self.on_demand.then(|| self.commands.downgrade());
+        Dependency { snapshot: self.snapshot.clone(), optional, restart, commands }
     }
 
     /// Stops the sidecar: terminates it, waits for the grace period, kills the rest of its process group. Returns when no process is

@@ -3,13 +3,13 @@
 /**
  * The state of a sidecar.
  */
-export type State = "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
+export type State = "idle" | "waiting" | "starting" | "ready" | "unhealthy" | "stopping" | "backingOff" | "stopped" | "failed";
 
 /**
- * Whether requests can reach the sidecar. `Supervisor.ready` waits while it is pending, returns the
- * endpoint when it is up, and fails when it is down.
+ * Whether requests can reach the sidecar. `Supervisor.ready` starts it when it is idle, waits while it
+ * is pending, returns the endpoint when it is up, and fails when it is down.
  */
-export type Readiness = "pending" | "up" | "down";
+export type Readiness = "pending" | "idle" | "up" | "down";
 
 /**
  * How a process ended: by an exit code, or on Unix by a signal.

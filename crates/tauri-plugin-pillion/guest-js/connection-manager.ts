@@ -3,6 +3,7 @@ import type { Access, Status } from "./bindings.js";
 import { SidecarError, unavailable } from "./error.js";
 import { call } from "./ipc.js";
 import { ORIGIN } from "./ipc-fetch.js";
+import { endWithBody } from "./response-use.js";
 import { RunClient } from "./run-client.js";
 import { BASE_URL, baseOf } from "./target.js";
 import type { StatusWatch } from "./watch.js";
@@ -14,6 +15,20 @@ interface CurrentRun {
   readonly controller: AbortController;
   client: RunClient | null;
 }
+
+/**
+ * The result of `connect`. `lease` is the id of a use of a sidecar on demand, which lasts until `unwatch` is called with it or the
+ * page ends; null if the app sees the uses itself.
+ */
+interface Connection extends Access {
+  lease: number | null;
+}
+
+/**
+ * How long the lease of a sidecar on demand is kept after its last use, in milliseconds, so that requests that follow each other
+ * need one call to the app together.
+ */
+const LEASE_LINGER_MS = 1_000;
 
 /**
  * The longest delay between a failed request and the status that reports the end of its run, in milliseconds. The supervisor
@@ -40,6 +55,12 @@ export class ConnectionManager {
   #run: CurrentRun | null = null;
   /** The last response to `connect`. It can be newer or older than the status. */
   #access: Access | null = null;
+  /** How many requests, event streams and WebSockets of this page use the sidecar. */
+  #uses = 0;
+  /** Whether requests need a lease: the sidecar runs on demand, and the page itself sends them. */
+  #needsLease = false;
+  #lease: number | null = null;
+  #linger: ReturnType<typeof setTimeout> | undefined;
   /** Why this page cannot watch or call the sidecar. */
   #error: Error | null = null;
 
@@ -70,6 +91,29 @@ export class ConnectionManager {
     );
   }
 
+  /**
+   * Begins a use, such as a request. A sidecar on demand then starts when a client is asked for, and runs until the use ends: when the
+   * returned function is called, any number of times.
+   */
+  use(): () => void {
+    this.#uses += 1;
+    clearTimeout(this.#linger);
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      this.#uses -= 1;
+      this.#lingerIfUnused();
+    };
+  }
+
+  /** Ends a use with the body of its response. */
+  endUseWith(response: Response, end: () => void): Response {
+    if (this.#needsLease) return endWithBody(response, end);
+    end();
+    return response;
+  }
+
   /** Starts to watch the status and calls `connect` at the same time, so that neither response waits for the other. */
   open(): void {
     if (this.#watching && !this.#error) return;
@@ -94,7 +138,7 @@ export class ConnectionManager {
   async client(timeout: number, signal?: AbortSignal | null): Promise<RunClient> {
     let reason = unavailable(this.sidecar, this.#status);
     const poll = () => {
-      if (this.#run) return this.#run.client;
+      if (this.#run) return this.#usableClient();
       reason = unavailable(this.sidecar, this.#status);
       if (this.#status && !reason.temporary) throw reason.error;
       return null;
@@ -109,7 +153,7 @@ export class ConnectionManager {
   /** The client of the current run, or of the next one, however long that takes. Null when the signal is aborted. */
   async nextClient(signal: AbortSignal): Promise<RunClient | null> {
     try {
-      return await this.#wait(() => this.#run?.client ?? null, Number.POSITIVE_INFINITY, signal);
+      return await this.#wait(() => this.#usableClient(), Number.POSITIVE_INFINITY, signal);
     } catch (error) {
       if (signal.aborted) return null;
       throw error;
@@ -138,6 +182,8 @@ export class ConnectionManager {
 
   #wait<T>(poll: () => T | null, timeout: number, signal?: AbortSignal | null): Promise<T | null> {
     this.open();
+    if (this.#status?.readiness === "idle" || (this.#needsLease && this.#lease === null))
+      void this.#connect();
     const pollOrThrow = () => {
       if (this.#error) throw this.#error;
       return poll();
@@ -155,7 +201,29 @@ export class ConnectionManager {
       this.#createClient();
       if (!this.#run.client) void this.#connect();
     }
+    // What uses the sidecar waits for its next run, which needs a request.
+    if (status.readiness === "idle" && this.#uses > 0) void this.#connect();
     this.#notify();
+  }
+
+  /** The client of the current run, while the run is certain to go on. */
+  #usableClient(): RunClient | null {
+    return this.#needsLease && this.#lease === null ? null : (this.#run?.client ?? null);
+  }
+
+  #lingerIfUnused(): void {
+    clearTimeout(this.#linger);
+    if (this.#uses > 0 || this.#lease === null) return;
+    this.#linger = setTimeout(() => this.#setLease(null), LEASE_LINGER_MS);
+  }
+
+  /** Replaces the lease, and ends the one before. */
+  #setLease(lease: number | null): void {
+    const before = this.#lease;
+    this.#lease = lease;
+    // An error needs no handling: the app has ended the use already.
+    if (before !== null) call<void>("unwatch", { id: before }).catch(() => {});
+    this.#lingerIfUnused();
   }
 
   #end({ controller }: CurrentRun): void {
@@ -189,8 +257,11 @@ export class ConnectionManager {
     this.#connecting = false;
   }
 
-  #callConnect(): Promise<Access> {
-    return call<Access>("connect", { sidecar: this.sidecar });
+  async #callConnect(): Promise<Access> {
+    const { lease = null, ...access } = await call<Connection>("connect", { sidecar: this.sidecar });
+    this.#needsLease = lease !== null;
+    this.#setLease(lease);
+    return access;
   }
 
   #fail(error: Error): void {

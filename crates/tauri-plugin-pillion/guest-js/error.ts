@@ -77,6 +77,7 @@ type TemporaryKind = "starting" | "restarting" | "stopping";
 
 /** A table, so that the compiler reports a state that is missing. */
 const temporaryKinds: Record<Status["state"], TemporaryKind> = {
+  idle: "starting",
   waiting: "starting",
   starting: "starting",
   ready: "starting",

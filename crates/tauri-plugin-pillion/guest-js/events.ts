@@ -47,6 +47,19 @@ export async function* events(
   path: string,
   options: EventsOptions = {},
 ): AsyncGenerator<ServerSentEvent, void, void> {
+  const end = manager.use();
+  try {
+    yield* follow(manager, path, options);
+  } finally {
+    end();
+  }
+}
+
+async function* follow(
+  manager: ConnectionManager,
+  path: string,
+  options: EventsOptions,
+): AsyncGenerator<ServerSentEvent, void, void> {
   const never = new AbortController();
   const { signal = never.signal, onOpen } = options;
   const state = { lastEventId: options.lastEventId ?? "", retryDelay: RETRY_DELAY };

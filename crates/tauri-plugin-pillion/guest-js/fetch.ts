@@ -28,6 +28,20 @@ export async function fetchWithRetries(
   input: RequestInfo | URL,
   options: RequestOptions = {},
 ): Promise<Response> {
+  const end = manager.use();
+  try {
+    return manager.endUseWith(await send(manager, input, options), end);
+  } catch (error) {
+    end();
+    throw error;
+  }
+}
+
+async function send(
+  manager: ConnectionManager,
+  input: RequestInfo | URL,
+  options: RequestOptions,
+): Promise<Response> {
   const { retry, connectTimeout = CONNECT_TIMEOUT, ...rest } = { ...ownOptions(input), ...options };
   const target = targetOf(input, rest);
   const { path, base, signal } = target;

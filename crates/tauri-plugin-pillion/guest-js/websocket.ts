@@ -89,9 +89,13 @@ export function openWebSocket(
     });
 
   const unlisten = onAbort([options.signal], () => close());
+  const end = manager.use();
   keepOpen()
     .catch((error: Error) => options.onError?.(error))
-    .finally(unlisten);
+    .finally(() => {
+      unlisten();
+      end();
+    });
 
   return {
     get isOpen() {

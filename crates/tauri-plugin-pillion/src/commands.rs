@@ -3,6 +3,7 @@
 
 use std::{
     borrow::Cow,
+    future,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use hyper::body::Bytes;
 use pillion::{Access, Endpoint, Log, Status, protocol::ListenAddr};
-use serde::Deserialize as _;
+use serde::{Deserialize as _, Serialize};
 use tauri::{
     Manager as _, State, Webview,
     ipc::{Channel, CommandScope, InvokeBody, Request, Response},
@@ -50,21 +51,50 @@ pub(crate) async fn status(
     Ok(redact_status(&webview, sidecars.in_scope(&scope, &sidecar)?.status()))
 }
 
+/// The result of `connect`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Connection {
+    #[serde(flatten)]
+    access: Access,
+    /// The id for `unwatch` that ends the use of a sidecar on demand. `None` if the app sees the uses itself.
+    lease: Option<u32>,
+}
+
 /// Waits until the sidecar is ready, and returns what a request to that run needs. The token is included only if the page
 /// itself sends the requests; for a sidecar without a port the app sends them.
+///
+/// A sidecar on demand with a port is in use from then on, until the page ends this use or its webview loads another page: the app
+/// does not see the page's requests.
 #[tauri::command]
 pub(crate) async fn connect(
     webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
+    subscriptions: State<'_, Subscriptions>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
-) -> Result<Access, CommandError> {
-    let access = sidecars.in_scope(&scope, &sidecar)?.access().await;
-    let mut access = access.map_err(|failure| redact_error(&webview, failure.into()))?;
-    if access.listen_addr() == ListenAddr::Local {
+) -> Result<Connection, CommandError> {
+    let supervisor = sidecars.in_scope(&scope, &sidecar)?;
+    // It begins before the wait, so that the end of the page also ends it if the page ends meanwhile.
+    let mut lease = supervisor.is_on_demand().then(|| {
+        let lease = supervisor.lease();
+        subscriptions.begin(webview.label(), async move {
+            let _lease = lease;
+            future::pending::<()>().await;
+        })
+    });
+    let mut access = supervisor.access().await;
+    if let Ok(access) = &mut access
+        && access.listen_addr() == ListenAddr::Local
+    {
         access.token = None;
     }
-    Ok(access)
+    if !access.as_ref().is_ok_and(|access| access.listen_addr() != ListenAddr::Local)
+        && let Some(id) = lease.take()
+    {
+        subscriptions.end(webview.label(), id);
+    }
+    let access = access.map_err(|failure| redact_error(&webview, failure.into()))?;
+    Ok(Connection { access, lease })
 }
 
 /// Proxies a request with the sidecar's token. Returns the head of the response and the beginning of its body in one message:

@@ -133,6 +133,15 @@ pub(crate) struct SidecarConfig {
     /// Whether a sidecar with `"transport": "local"` may announce a port instead of taking its socket or pipe. By default a private
     /// sidecar may not, and fails to start, because every program on the machine can connect to a port.
     port_fallback: Option<bool>,
+    /// Whether the sidecar runs on demand: its first use starts it, and it is not restarted if it ends while nothing uses it; `false`
+    /// by default. The state is `idle` while it does not run. A use is a request, an event stream or a WebSocket of the page's client,
+    /// until it has ended; a call of `ready`, until it returns; and a sidecar that depends on this one, while that is not down.
+    /// `docs/page.md` says which requests the app does not see.
+    #[serde(default)]
+    on_demand: bool,
+    /// After which time without a use the sidecar is stopped, in milliseconds. It needs `"onDemand": true`. By default it then runs until
+    /// the app ends.
+    idle_stop_ms: Option<NonZeroU64>,
     /// The sidecars that must be ready before this one starts. They stop after it.
     #[serde(default)]
     depends_on: Vec<String>,
@@ -272,7 +281,11 @@ impl SidecarConfig {
         if let Some(restart) = self.restart {
             spec = spec.restart(restart);
         }
+        if let Some(after) = self.idle_stop_ms {
+            spec = spec.idle_stop(Duration::from_millis(after.get()));
+        }
         let spec = spec
+            .on_demand(self.on_demand)
             .ready_check(self.ready.0.clone())
             .restart_limit(self.restart_limit.into())
             .liveness(self.liveness())

@@ -8,7 +8,7 @@ use std::{
 };
 
 use glob::{MatchOptions, Pattern};
-use pillion::{Endpoint, Failure, FailureKind, State, Supervisor};
+use pillion::{Endpoint, Failure, FailureKind, Readiness, State, Supervisor};
 use tokio::{
     task,
     time::{self, Interval, MissedTickBehavior},
@@ -20,14 +20,16 @@ use crate::config::OnChange;
 /// watcher would not help: it cannot tell either when a linker or a copy is done.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Starts the sidecar again whenever the watched files have changed. A stopped sidecar stays stopped; a failed one is started. If
+/// Starts the sidecar again whenever the watched files have changed. A stopped sidecar stays stopped, and an idle one is started with
+/// the changed files by its next use; a failed one is started. If
 /// a candidate of a swap does not become ready, the old process keeps running, and the next change is tried.
 ///
 /// This future never ends by itself, and holds a handle to the sidecar.
 pub(crate) async fn follow(supervisor: Supervisor, mut files: WatchedFiles) {
     files.changed().await;
     loop {
-        if supervisor.status().state == State::Stopped {
+        let status = supervisor.status();
+        if status.state == State::Stopped || status.readiness == Readiness::Idle {
             files.changed().await;
             continue;
         }

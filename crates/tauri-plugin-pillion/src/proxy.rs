@@ -18,7 +18,7 @@ use hyper::{
     body::Bytes,
     header::{self, HeaderName, HeaderValue},
 };
-use pillion::{Access, Supervisor};
+use pillion::{Access, Lease, Supervisor};
 use tauri::async_runtime;
 use tokio::{
     sync::{self, mpsc},
@@ -147,6 +147,8 @@ impl Proxy {
     ) -> Result<Vec<u8>, CommandError> {
         let registration = self.begin((webview.to_owned(), head.id), head.sidecar.clone())?;
         let exchange = Arc::clone(&registration.exchange);
+        // The request is a use of a sidecar on demand until the body of the response has arrived as a whole.
+        let mut lease = Some(supervisor.lease());
         let pool = Arc::clone(lock(&self.pools).entry(head.sidecar.clone()).or_default());
         let response = exchange.unless_cancelled(async {
             let request = parse(head, body)?;
@@ -156,7 +158,7 @@ impl Proxy {
             if let Some(rest) = rest {
                 let (sender, chunks) = mpsc::channel(1);
                 *exchange.chunks.lock().await = Some(chunks);
-                async_runtime::spawn(pump(rest, sender, Arc::clone(&exchange.complete)));
+                async_runtime::spawn(pump(rest, sender, Arc::clone(&exchange.complete), lease.take()));
             }
             let head =
                 ResponseHead { status: head.status.as_u16(), headers: Headers::from(&head.headers), ended };
@@ -356,7 +358,12 @@ async fn read_start(
 
 /// Passes a body on in chunks, until its end or until the receiver is dropped. One chunk waits in the channel while the next one
 /// grows. When that one is full too, the sidecar is not read until the page takes the first.
-async fn pump(mut body: ResponseBody, chunks: mpsc::Sender<Chunk>, complete: Arc<AtomicBool>) {
+async fn pump(
+    mut body: ResponseBody,
+    chunks: mpsc::Sender<Chunk>,
+    complete: Arc<AtomicBool>,
+    lease: Option<Lease>,
+) {
     let mut chunk = Vec::new();
     let end = loop {
         tokio::select! {
@@ -374,6 +381,7 @@ async fn pump(mut body: ResponseBody, chunks: mpsc::Sender<Chunk>, complete: Arc
         }
     };
     complete.store(true, Ordering::Relaxed);
+    drop(lease);
     let rest = (!chunk.is_empty()).then_some(Ok(chunk));
     for last in rest.into_iter().chain(end.map(Err)) {
         // Fails if the page has cancelled the request.

@@ -17,6 +17,10 @@ use tauri::{
     test::{INVOKE_KEY, MockRuntime, get_ipc_response, mock_builder, mock_context, noop_assets},
     webview::InvokeRequest,
 };
+use tauri_plugin_pillion::{
+    PillionExt as _,
+    pillion::{Readiness, State},
+};
 use tauri_utils::{
     acl::{
         capability::Capability,
@@ -99,13 +103,22 @@ fn response(
     command: &str,
     sidecar: &str,
 ) -> Result<InvokeResponseBody, Value> {
-    let origin = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
     let body = match command {
         "request" => {
             encode(&json!({ "id": 0, "sidecar": sidecar, "method": "GET", "path": "/", "headers": [] }))
         }
         _ => json!({ "sidecar": sidecar, "channel": "__CHANNEL__:0", "id": 0 }).into(),
     };
+    invoke(window, command, body)
+}
+
+/// The response to a command with this body.
+fn invoke(
+    window: &WebviewWindow<MockRuntime>,
+    command: &str,
+    body: InvokeBody,
+) -> Result<InvokeResponseBody, Value> {
+    let origin = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
     let request = InvokeRequest {
         cmd: format!("plugin:pillion|{command}"),
         callback: CallbackFn(0),
@@ -116,6 +129,12 @@ fn response(
         invoke_key: INVOKE_KEY.to_owned(),
     };
     get_ipc_response(window, request)
+}
+
+/// The object in the response.
+fn object(response: InvokeResponseBody) -> Value {
+    let InvokeResponseBody::Json(text) = response else { panic!("bytes instead of JSON") };
+    serde_json::from_str(&text).unwrap()
 }
 
 /// A request without a body, encoded as in guest-js/ipc-message.ts.
@@ -255,10 +274,7 @@ fn failures(permissions: &[Value]) -> Vec<(&'static str, Value)> {
     let app = app_with(&json!(granted), &json!({ "one": fails }));
     let main = window(&app, "main");
     let failure_of = |way| match way {
-        "status" => {
-            let InvokeResponseBody::Json(status) = response(&main, way, "one").unwrap() else { panic!() };
-            serde_json::from_str::<Value>(&status).unwrap()["failure"].clone()
-        }
+        "status" => object(response(&main, way, "one").unwrap())["failure"].clone(),
         "watch" => {
             DELIVERED.0.lock().unwrap().clear();
             call(&main, way, "one").unwrap();
@@ -288,4 +304,40 @@ fn a_failure_has_the_last_output_only_with_the_permission_to_read_the_output() {
             assert_eq!((printed, !tail.is_empty()), (has_output, has_output), "{way}: {failure}");
         }
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_page_that_may_call_a_sidecar_on_demand_holds_leases_and_ends_them() {
+    // Nothing listens there: the app only has to believe that the sidecar is ready.
+    let server = json!({
+        "command": "sh", "args": ["-c", "echo port 4242; exec sleep 86400"], "private": false,
+        "ready": { "line": "port (?<port>[0-9]+)" }, "onDemand": true, "idleStopMs": 1
+    });
+    let started = json!({ "command": "sh", "args": ["-c", "exec sleep 86400"], "ready": "started" });
+    let app = app_with(
+        &json!(["pillion:default", "pillion:allow-connect"]),
+        &json!({ "one": server, "two": started }),
+    );
+    let main = window(&app, "main");
+    let supervisor = app.pillion().sidecar("one").unwrap();
+    assert_eq!(supervisor.status().readiness, Readiness::Idle);
+    assert_eq!(object(response(&main, "status", "one").unwrap())["state"], "idle");
+
+    let first = object(response(&main, "connect", "one").unwrap());
+    let second = object(response(&main, "connect", "one").unwrap());
+    assert_eq!(first["pid"], second["pid"], "the first lease keeps the sidecar running");
+    assert_ne!(first["lease"], second["lease"]);
+    let mut watch = supervisor.watch();
+    for held in [&first, &second] {
+        assert_eq!(supervisor.status().state, State::Ready);
+        invoke(&main, "unwatch", json!({ "id": held["lease"] }).into()).unwrap();
+    }
+    tauri::async_runtime::block_on(async { while watch.next().await.unwrap().state != State::Idle {} });
+
+    let third = object(response(&main, "connect", "one").unwrap());
+    assert_ne!(third["pid"], first["pid"]);
+    // It has no address, and a failed call leaves no lease.
+    assert_eq!(response(&main, "connect", "two").unwrap_err()["kind"], "noPort");
+    app.pillion().close();
 }

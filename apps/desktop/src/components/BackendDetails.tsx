@@ -32,6 +32,7 @@ export function BackendDetails({ connection, status }: Props) {
 
 /** Whether a process can run in this state. A table, so that the compiler reports a state that is missing. */
 const hasProcess: Record<Status["state"], boolean> = {
+  idle: false,
   waiting: false,
   starting: true,
   ready: true,

@@ -26,6 +26,8 @@ export type ConnectionState =
   | { state: "connected"; response: HealthResponse }
   /** The backend runs, but its liveness probes fail. `response` is the last one that the page received from this run. */
   | { state: "unhealthy"; reason: string | null; response: HealthResponse | null }
+  /** The backend runs on demand, and nothing uses it: it is neither up nor failed. */
+  | { state: "idle"; reason: string | null }
   /** The backend ended unexpectedly, and is being restarted. */
   | { state: "restarting"; reason: string | null; restarts: number }
   | { state: "error"; failure: FailureDetails };
@@ -79,7 +81,11 @@ export function awaitsHealth({ connection, status }: BackendView): boolean {
 function follow({ connection, status: before }: BackendView, status: Status): ConnectionState {
   const { state, reason, restarts } = status;
   const response = isSameRun(before, status) && "response" in connection ? connection.response : null;
+  // Also while an unused backend is being stopped.
+  if (status.readiness === "idle") return { state: "idle", reason };
   switch (state) {
+    case "idle":
+      return { state: "idle", reason };
     case "waiting":
     case "starting":
       // The status names the cause of a restart only while the backend is down. It is shown until the backend is back.

@@ -39,6 +39,8 @@ export function describe(
       const { label, sentence: general } = STEPS[connection.step];
       return { label, sentence: connection.reason === null ? general : sentence(connection.reason) };
     }
+    case "idle":
+      return { label: "Backend idle", sentence: sentence(connection.reason ?? "Its next use starts it") };
     case "connected":
       return { label: "Backend connected", sentence: `Serving at 127.0.0.1:${port}.` };
     case "unhealthy":

@@ -14,6 +14,7 @@ mod launch;
 mod leaks;
 mod liveness;
 mod notify;
+mod on_demand;
 mod output;
 mod placeholders;
 mod port;

@@ -8,7 +8,7 @@ use crate::{
     health::{liveness::HangReason, probe::NotReady},
     report::progress::Progress,
     spec::{HttpCheck, ReadyCheck, RestartLimit, ServerSource, Spec},
-    state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, Step, StopStage},
+    state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, RestartDecision, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
 
@@ -54,6 +54,12 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
         Lifecycle::Ending(Ending {
             cause: Cause::DependencyRestarted(name), next: Next::StartAgain, ..
         }) => Some(format!("restarted with {name}")),
+        Lifecycle::Ending(Ending {
+            cause: Cause::Unused,
+            next: Next::After(RestartDecision::Idle),
+            stage: StopStage::LeaderAsked | StopStage::GroupAsked,
+            ..
+        }) => Some(format!("asked to stop, because nothing has used it{}", unused_for(spec))),
         Lifecycle::Ending(Ending { stage: StopStage::LeaderAsked | StopStage::GroupAsked, .. }) => {
             Some(format!("asked to stop; grace period {}", duration(spec.grace)))
         }
@@ -61,6 +67,8 @@ pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnost
             Some("being killed".to_owned())
         }
         Lifecycle::BackingOff(_) => Some("it will be started again".to_owned()),
+        Lifecycle::Idle(None) => Some("not started yet: its first use starts it".to_owned()),
+        Lifecycle::Idle(Some(ended)) => Some(format!("{}; the next use starts it", down(ended, diagnostics))),
         Lifecycle::Down(ended) => Some(down(ended, diagnostics)),
     }
 }
@@ -130,6 +138,9 @@ fn down(ended: &Ended, diagnostics: &StartDiagnostics) -> String {
         StopOutcome::Graceful(exit) if ended.cause == Cause::Finished => {
             format!("{exit} by itself{left}")
         }
+        StopOutcome::Graceful(exit) if ended.cause == Cause::Unused => {
+            format!("{exit} after it was asked to stop, because nothing used it")
+        }
         StopOutcome::Graceful(exit) => format!("{exit} after it was asked to stop"),
         StopOutcome::GroupKilled(exit) => {
             format!("{exit}; other processes of its group did not end and were killed{left}")
@@ -137,6 +148,11 @@ fn down(ended: &Ended, diagnostics: &StartDiagnostics) -> String {
         StopOutcome::Killed(exit) => format!("{exit}: it did not end by itself"),
         StopOutcome::Abandoned => "was killed but does not die; it was left behind".to_owned(),
     }
+}
+
+/// How long an unused sidecar may go on. Completes a sentence.
+fn unused_for(spec: &Spec) -> String {
+    spec.idle_stop.map(|limit| format!(" for {}", duration(limit))).unwrap_or_default()
 }
 
 /// The failure in this state; `None` if the sidecar is up, starting, or restarting on request.
@@ -161,20 +177,22 @@ pub(crate) fn failure(
         | Lifecycle::Starting(_)
         | Lifecycle::Ready { .. }
         | Lifecycle::Unhealthy { .. }
+        | Lifecycle::Idle(None)
         | Lifecycle::Ending(Ending { next: Next::Start | Next::StartAgain, .. }) => return None,
         Lifecycle::Ending(ending) => (&ending.cause, ending.exit),
         Lifecycle::BackingOff(BackingOff { cause, exit, .. }) => (cause, *exit),
-        Lifecycle::Down(ended) => (&ended.cause, ended.exit),
+        Lifecycle::Idle(Some(ended)) | Lifecycle::Down(ended) => (&ended.cause, ended.exit),
     };
     let (kind, message) = match cause {
         Cause::Requested | Cause::DependencyRestarted(_) => {
             (FailureKind::Stopped, format!("{name} was stopped"))
         }
+        Cause::Unused => (FailureKind::Stopped, format!("{name} was stopped, because nothing used it")),
         Cause::Finished => (FailureKind::Stopped, format!("{name} finished by itself")),
         Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
         Cause::Crashed => (
             FailureKind::Crashed,
-            format!("{name} {} while it was in use{}", ended(exit), out_of_memory(diagnostics)),
+            format!("{name} {} while {}{}", ended(exit), use_of(state), out_of_memory(diagnostics)),
         ),
         Cause::Hung => (FailureKind::Hung, hung(spec, diagnostics.hang)),
         Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(spec, exit, *step, diagnostics)),
@@ -185,6 +203,7 @@ pub(crate) fn failure(
             let RestartLimit { limit, window } = spec.restart_limit;
             format!("{message}; given up after {limit} restarts within {}", duration(window))
         }
+        Lifecycle::Idle(_) => format!("{message}; nothing uses it, so it stays down until its next use"),
         _ => message,
     };
     Some(Failure { kind, message, detail: Detail { sidecar: name.clone(), exit, tail: tail() } })
@@ -216,6 +235,10 @@ fn hung(spec: &Spec, reason: Option<HangReason>) -> String {
             duration(liveness.busy_limit)
         ),
     }
+}
+
+fn use_of(state: &Lifecycle) -> &'static str {
+    if state.starts_on_use() { "nothing used it" } else { "it was in use" }
 }
 
 fn ended(exit: Option<Exit>) -> String {

@@ -35,6 +35,8 @@ pub(crate) struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReadyAnswer {
     Pending,
+    /// A use starts it.
+    Idle,
     Up(Endpoint),
     Down(Failure),
 }
@@ -60,12 +62,13 @@ pub(crate) struct StatusInputs<'a> {
 impl Snapshot {
     /// The snapshot before the actor has run.
     pub(crate) fn initial(spec: &Spec, state: State) -> Self {
+        let answer = if state == State::Idle { ReadyAnswer::Idle } else { ReadyAnswer::Pending };
         let status = Status {
             sidecar: spec.name.clone(),
             seq: 0,
             at: now_ms(),
             state,
-            readiness: Readiness::Pending,
+            readiness: answer.readiness(),
             pid: None,
             port: None,
             url: None,
@@ -76,7 +79,7 @@ impl Snapshot {
             exit: None,
             restarts: 0,
         };
-        Self { status, answer: ReadyAnswer::Pending, run: 0, access: None }
+        Self { status, answer, run: 0, access: None }
     }
 
     /// The snapshot that follows this one; `None` if nothing visible changed.
@@ -124,6 +127,7 @@ impl ReadyAnswer {
     fn from(state: &Lifecycle, endpoint: Option<Endpoint>, failure: Option<Failure>) -> Self {
         match (endpoint, failure) {
             (Some(endpoint), _) => Self::Up(endpoint),
+            (None, _) if state.starts_on_use() => Self::Idle,
             (None, Some(failure)) if !state.will_restart() => Self::Down(failure),
             (None, _) => Self::Pending,
         }
@@ -132,6 +136,7 @@ impl ReadyAnswer {
     fn readiness(&self) -> Readiness {
         match self {
             Self::Pending => Readiness::Pending,
+            Self::Idle => Readiness::Idle,
             Self::Up(_) => Readiness::Up,
             Self::Down(_) => Readiness::Down,
         }
@@ -166,7 +171,9 @@ fn has_process(state: &Lifecycle) -> bool {
         | Lifecycle::Ready { .. }
         | Lifecycle::Unhealthy { .. }
         | Lifecycle::Ending(_) => true,
-        Lifecycle::Waiting { .. } | Lifecycle::BackingOff(_) | Lifecycle::Down(_) => false,
+        Lifecycle::Waiting { .. } | Lifecycle::BackingOff(_) | Lifecycle::Idle(_) | Lifecycle::Down(_) => {
+            false
+        }
     }
 }
 
@@ -175,6 +182,7 @@ fn exit(state: &Lifecycle) -> Option<Exit> {
         Lifecycle::Ending(ending) => ending.exit,
         Lifecycle::BackingOff(pause) => pause.exit,
         Lifecycle::Down(ended) => ended.exit,
+        Lifecycle::Idle(ended) => ended.as_ref().and_then(|ended| ended.exit),
         Lifecycle::Waiting { .. }
         | Lifecycle::Starting(_)
         | Lifecycle::Ready { .. }

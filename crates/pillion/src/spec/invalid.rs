@@ -89,6 +89,12 @@ pub enum InvalidSpec {
         /// The limit without progress.
         timeout: Duration,
     },
+    /// A sidecar that starts at once is to be stopped when nothing uses it.
+    #[error(
+        "`idleStopMs` needs \"onDemand\": true, because a use has to start the stopped sidecar again: add it, or leave `idleStopMs` \
+         out"
+    )]
+    IdleStopWithoutDemand,
     /// The command of an exec check is empty.
     #[error(
         "the `exec` check of `ready` has no program: give the program and its arguments, such as [\"pg_isready\"]"
@@ -103,6 +109,9 @@ impl Spec {
     /// # Errors
     /// The first contradiction.
     pub fn validate(&self) -> Result<(), InvalidSpec> {
+        if self.idle_stop.is_some() && !self.on_demand {
+            return Err(InvalidSpec::IdleStopWithoutDemand);
+        }
         match &self.ready_check {
             ReadyCheck::Http(HttpCheck { path, .. }) if !path.starts_with('/') => {
                 return Err(InvalidSpec::HttpPath(path.clone()));
@@ -249,6 +258,13 @@ mod tests {
             error.starts_with("`readyTimeoutMaxMs` is 59000, less than `readyTimeoutMs`, which is 60000"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn only_a_sidecar_on_demand_is_stopped_when_it_is_unused() {
+        let spec = Spec::run("api", "./api").idle_stop(Duration::from_secs(60));
+        assert_eq!(spec.validate(), Err(InvalidSpec::IdleStopWithoutDemand));
+        assert_eq!(spec.on_demand(true).validate(), Ok(()));
     }
 
     #[test]

@@ -93,6 +93,19 @@ impl Ending {
                 self.next = Next::After(RestartDecision::StayDown);
                 self.escalate()
             }
+            // A use during the stop of an unused sidecar waits for the next run.
+            Event::Used => {
+                if self.next == Next::After(RestartDecision::Idle) {
+                    self.next = Next::Start;
+                }
+                vec![]
+            }
+            Event::Unused => {
+                if restarts.runs_on_demand() && matches!(self.next, Next::After(RestartDecision::Retry(_))) {
+                    self.next = Next::After(RestartDecision::Idle);
+                }
+                vec![]
+            }
             Event::Expired => match self.stage {
                 StopStage::LeaderAsked => self.ask_group(),
                 StopStage::GroupAsked => self.escalate(),

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     spec::{Restart, RestartLimit},
-    state::Cause,
+    state::{Cause, Demand},
 };
 
 /// The pause before the second restart in a row. The first restart is immediate; each further one waits twice as long.
@@ -24,6 +24,8 @@ pub(crate) struct Restarts {
     streak: u32,
     /// Whether and since when it has been up since the last requested start.
     up: Up,
+    /// Its use, if it runs on demand.
+    demand: Option<Demand>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,8 @@ enum Up {
 pub(crate) enum RestartDecision {
     /// It stays down.
     StayDown,
+    /// It stays down until its next use.
+    Idle,
     /// It has been restarted too often.
     GiveUp,
     /// It is started again after this pause.
@@ -47,17 +51,65 @@ pub(crate) enum RestartDecision {
 
 impl Restarts {
     pub(crate) fn new(policy: Restart, restart_limit: RestartLimit) -> Self {
-        Self { policy, restart_limit, recent: VecDeque::new(), streak: 0, up: Up::Never }
+        Self { policy, restart_limit, recent: VecDeque::new(), streak: 0, up: Up::Never, demand: None }
+    }
+
+    /// For a sidecar that runs on demand, if it does.
+    pub(crate) fn with_demand(self, demand: Option<Demand>) -> Self {
+        Self { demand, ..self }
+    }
+
+    pub(super) fn runs_on_demand(&self) -> bool {
+        self.demand.is_some()
+    }
+
+    pub(super) fn set_used(&mut self) {
+        if let Some(demand) = &mut self.demand {
+            demand.set_used();
+        }
+    }
+
+    pub(super) fn set_unused(&mut self, now: Duration) {
+        if let Some(demand) = &mut self.demand {
+            demand.set_unused(now);
+        }
+    }
+
+    /// Whether it runs on demand, and nothing uses it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.demand.is_some_and(|demand| !demand.is_in_use())
+    }
+
+    /// When the time without a use began that ends with a stop.
+    pub(super) fn idle_since(&self) -> Option<Duration> {
+        self.demand.and_then(Demand::idle_since)
     }
 
     /// A start was requested: forgets all past restarts.
     pub(super) fn forget(&mut self) {
-        *self = Self::new(self.policy, self.restart_limit);
+        *self = Self::new(self.policy, self.restart_limit).with_demand(self.demand);
     }
 
     /// The sidecar became ready.
     pub(super) fn ready(&mut self, now: Duration) {
         self.up = Up::Since(now);
+        if let Some(demand) = &mut self.demand {
+            demand.set_ready(now);
+        }
+    }
+
+    /// Whether a sidecar that runs on demand is started by its next use alone. A failed first start is reported instead, as for
+    /// every sidecar.
+    fn waits_for_use(&self, cause: &Cause, up: Up, again: bool) -> bool {
+        let Some(demand) = self.demand else { return false };
+        match cause {
+            Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused => false,
+            Cause::Finished => !again || !demand.is_in_use(),
+            Cause::Crashed | Cause::Hung => !demand.is_in_use(),
+            Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
+                up != Up::Never && !demand.is_in_use()
+            }
+        }
     }
 
     /// The sidecar is not up any more.
@@ -77,13 +129,16 @@ impl Restarts {
         let up = self.up;
         self.interrupted();
         let again = match cause {
-            Cause::Requested | Cause::DependencyRestarted(_) => false,
+            Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused => false,
             Cause::Finished => self.policy == Restart::Always,
             Cause::Crashed | Cause::Hung => self.policy != Restart::Never,
             Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
                 self.policy != Restart::Never && up != Up::Never
             }
         };
+        if self.waits_for_use(cause, up, again) {
+            return RestartDecision::Idle;
+        }
         if !again {
             return RestartDecision::StayDown;
         }

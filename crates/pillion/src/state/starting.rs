@@ -80,7 +80,9 @@ impl Step {
                 }
                 Self::Launching | Self::Announcing => stay,
             },
-            Event::Unhealthy
+            Event::Used
+            | Event::Unused
+            | Event::Unhealthy
             | Event::Hung
             | Event::DependenciesReady
             | Event::DependencyFailed(_)

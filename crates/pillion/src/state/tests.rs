@@ -1,4 +1,5 @@
 mod diagram;
+mod on_demand;
 
 use std::num::NonZeroU16;
 
@@ -15,7 +16,7 @@ const OK: Exit = Exit { code: Some(0), signal: None };
 const KILLED: Exit = Exit { code: None, signal: Some(9) };
 
 /// A machine whose clock moves only when a test moves it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Machine {
     state: Lifecycle,
     actions: Vec<Action>,
@@ -28,6 +29,17 @@ impl Machine {
         let mut restarts = Restarts::new(policy, RestartLimit::default());
         let (state, actions) = Lifecycle::start(&mut restarts);
         Self { state, actions, restarts, now: Duration::ZERO }
+    }
+
+    /// A sidecar on demand, before its first use. It is stopped if it is not used for a time.
+    fn on_demand(policy: Restart) -> Self {
+        let restarts =
+            Restarts::new(policy, RestartLimit::default()).with_demand(Some(Demand::new(true, false)));
+        Self { state: Lifecycle::Idle(None), actions: Vec::new(), restarts, now: Duration::ZERO }
+    }
+
+    fn timer(&self) -> Option<Timer> {
+        self.state.timer(&self.restarts)
     }
 
     fn on(&mut self, event: Event) -> Vec<Action> {
@@ -152,7 +164,7 @@ fn a_stop_asks_the_leader_first_and_the_rest_when_it_has_ended_or_at_half_the_gr
         let mut machine = run(up());
         machine.now = second;
         assert_eq!(machine.on(Event::Stop), [TerminateLeader]);
-        assert_eq!(machine.state.timer(), Some(Timer::LeaderGrace { asked_at: second }));
+        assert_eq!(machine.timer(), Some(Timer::LeaderGrace { asked_at: second }));
         machine.now = 3 * second;
         machine.after(events.iter().cloned())
     };
@@ -163,7 +175,7 @@ fn a_stop_asks_the_leader_first_and_the_rest_when_it_has_ended_or_at_half_the_gr
     assert_eq!(early.on(Event::Exited(OK)), [TerminateGroup, WatchGroup]);
     for mut machine in [late, early] {
         // The whole grace period runs from the request, however the rest came to be asked.
-        assert_eq!(machine.state.timer(), Some(Timer::Grace { asked_at: second }));
+        assert_eq!(machine.timer(), Some(Timer::Grace { asked_at: second }));
         assert_eq!(machine.on(Event::Expired), [Kill]);
     }
 }
@@ -181,9 +193,9 @@ fn a_process_that_is_launched_during_a_stop_is_asked_as_far_as_the_stop_has_come
 #[test]
 fn a_killed_group_that_does_not_end_is_swept_and_then_given_up() {
     let mut machine = run(up()).after([Event::Kill]);
-    assert_eq!(machine.state.timer(), Some(Timer::Kill));
+    assert_eq!(machine.timer(), Some(Timer::Kill));
     assert_eq!(machine.on(Event::Expired), [Sweep]);
-    assert_eq!(machine.state.timer(), Some(Timer::Sweep));
+    assert_eq!(machine.timer(), Some(Timer::Sweep));
     let swept = machine.clone().after([Event::Exited(KILLED), Event::Gone]);
     assert_eq!(swept.outcome(), StopOutcome::Killed(KILLED));
     assert_eq!(machine.after([Event::Expired]).outcome(), StopOutcome::Abandoned);
@@ -230,7 +242,7 @@ fn an_exit_is_a_failure_unless_a_ready_sidecar_exits_with_0() {
 fn after_a_crash_the_rest_of_the_group_gets_the_grace_period() {
     for mut machine in [run(up()), restarted(up())] {
         assert_eq!(machine.on(Event::Exited(KILLED)), [TerminateGroup, WatchGroup]);
-        assert_eq!(machine.state.timer(), Some(Timer::Grace { asked_at: Duration::ZERO }));
+        assert_eq!(machine.timer(), Some(Timer::Grace { asked_at: Duration::ZERO }));
         assert_eq!(machine.on(Event::Expired), [Kill]);
     }
 }
@@ -401,6 +413,8 @@ fn every_event() -> Vec<Event> {
         Event::Restart,
         Event::Stop,
         Event::Kill,
+        Event::Used,
+        Event::Unused,
         Event::DependenciesReady,
         Event::DependencyFailed("db".into()),
         db_restarted(),
@@ -439,6 +453,8 @@ fn can_happen(world: World, event: &Event) -> bool {
         Event::Restart
         | Event::Stop
         | Event::Kill
+        | Event::Used
+        | Event::Unused
         | Event::DependenciesReady
         | Event::DependencyFailed(_)
         | Event::DependencyRestarted(_)
@@ -460,15 +476,22 @@ fn any_policy() -> impl Strategy<Value = Restart> {
     proptest::sample::select(vec![Restart::Never, Restart::OnFailure, Restart::Always])
 }
 
+/// A sidecar that starts at once, or one on demand.
+fn any_machine() -> impl Strategy<Value = Machine> {
+    (any_policy(), any::<bool>()).prop_map(|(policy, on_demand)| {
+        if on_demand { Machine::on_demand(policy) } else { Machine::new(policy) }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
     #[test]
     fn keeps_every_child_every_stop_and_the_restart_limit(
-        policy in any_policy(),
+        mut machine in any_machine(),
         events in proptest::collection::vec((any_event(), 0..30_u64), 0..100),
     ) {
-        let mut machine = Machine::new(policy);
+        let policy = machine.restarts.policy;
         let mut world = World::Nothing;
         let mut wanted = true;
         // The launches without a request since the last request.
@@ -480,7 +503,7 @@ proptest! {
             machine.now += Duration::from_secs(seconds);
             let expires = event == Event::Expired;
             let dependency = event == db_restarted();
-            if !can_happen(world, &event) || (expires && machine.state.timer().is_none()) {
+            if !can_happen(world, &event) || (expires && machine.timer().is_none()) {
                 continue;
             }
             match &event {
@@ -488,6 +511,7 @@ proptest! {
                 Event::NotLaunched(_) | Event::Gone => world = World::Nothing,
                 Event::Exited(_) => world = World::LeaderDead,
                 Event::Restart => (wanted, requested) = (true, true),
+                Event::Used if machine.state.starts_on_use() => requested = true,
                 Event::Stop | Event::Kill => wanted = false,
                 _ => {}
             }
@@ -517,11 +541,14 @@ proptest! {
             if matches!(state, Lifecycle::Down(Ended { outcome: StopOutcome::Abandoned, .. })) {
                 break;
             }
-            if matches!(state, Lifecycle::Down(_) | Lifecycle::BackingOff(_) | Lifecycle::Waiting { .. }) {
+            if matches!(
+                state,
+                Lifecycle::Down(_) | Lifecycle::Idle(_) | Lifecycle::BackingOff(_) | Lifecycle::Waiting { .. }
+            ) {
                 prop_assert_eq!(world, World::Nothing, "down while the group lives");
             }
             if matches!(state, Lifecycle::Starting(_) | Lifecycle::Ending(_) | Lifecycle::BackingOff(_)) {
-                prop_assert!(state.timer().is_some(), "a transient state without a timer");
+                prop_assert!(machine.timer().is_some(), "a transient state without a timer");
             }
             if matches!(state, Lifecycle::Ready { .. } | Lifecycle::Unhealthy { .. }) {
                 prop_assert_eq!(world, World::Alive, "ready without a process");
@@ -531,10 +558,10 @@ proptest! {
 
     /// From every state, a stop ends in `Down` by timers alone.
     #[test]
-    fn every_stop_ends(policy in any_policy(), events in proptest::collection::vec(any_event(), 0..30)) {
-        let mut machine = Machine::new(policy).after(events).after([Event::Stop]);
+    fn every_stop_ends(machine in any_machine(), events in proptest::collection::vec(any_event(), 0..30)) {
+        let mut machine = machine.after(events).after([Event::Stop]);
         for _ in 0..4 {
-            if machine.state.timer().is_some() {
+            if machine.timer().is_some() {
                 machine.on(Event::Expired);
             }
         }

@@ -29,6 +29,10 @@ pub(crate) enum Command {
     Stop(oneshot::Sender<StopOutcome>),
     /// Kill. Answered when no process is left.
     Kill(oneshot::Sender<StopOutcome>),
+    /// A use of a sidecar on demand begins. Answered when it is counted, so that the sidecar is not stopped for lack of a use.
+    BeginUse(oneshot::Sender<()>),
+    /// A use of a sidecar on demand has ended.
+    EndUse,
     /// Refuse every start from now on.
     RefuseStarts,
     /// Stop with grace, and refuse every start from now on. Answered when no process is left.
@@ -43,7 +47,10 @@ pub(crate) struct Actor {
     closed: bool,
     snapshot: watch::Sender<Snapshot>,
     events: broadcast::Sender<SidecarEvent>,
-    restarts: Vec<oneshot::Sender<()>>,
+    /// The number of uses that have begun and not ended, for a sidecar on demand.
+    uses: usize,
+    /// What is answered as soon as the status is published: restarts that are under way, uses that are counted.
+    acknowledgements: Vec<oneshot::Sender<()>>,
     stops: Vec<oneshot::Sender<StopOutcome>>,
     present: Driver,
     candidate: Option<Candidate>,
@@ -77,9 +84,14 @@ impl Actor {
             abandoned: false,
             closed: false,
             snapshot,
-            restarts: Vec::new(),
+            uses: 0,
+            acknowledgements: Vec::new(),
             stops: Vec::new(),
-            present: Driver::begin(spec, after, events.clone()),
+            present: if spec.on_demand {
+                Driver::idle(spec, after, events.clone())
+            } else {
+                Driver::begin(spec, after, events.clone())
+            },
             events,
             candidate: None,
             retiring: Retiring::default(),
@@ -114,15 +126,29 @@ impl Actor {
     fn handle_command(&mut self, command: Option<Command>) {
         match command {
             // Dropping the answer refuses the request.
-            Some(Command::Restart(_) | Command::Swap(..)) if self.closed => {}
+            Some(Command::Restart(_) | Command::Swap(..) | Command::BeginUse(_)) if self.closed => {}
+            Some(Command::BeginUse(counted)) => {
+                self.uses += 1;
+                self.present.dispatch(Event::Used);
+                self.acknowledgements.push(counted);
+            }
+            Some(Command::EndUse) => {
+                self.uses = self.uses.saturating_sub(1);
+                if self.uses == 0 {
+                    self.present.dispatch(Event::Unused);
+                }
+            }
             Some(Command::Restart(under_way)) => {
                 self.dismiss_candidate("a restart was requested");
                 self.present.dispatch(Event::Restart);
-                self.restarts.push(under_way);
+                self.acknowledgements.push(under_way);
             }
             Some(Command::Swap(spec, answer)) => {
                 self.dismiss_candidate("another swap was requested");
-                let spec = spec.map_or_else(|| self.present.spec().clone(), |spec| *spec);
+                let present = self.present.spec();
+                let mut spec = spec.map_or_else(|| present.clone(), |spec| *spec);
+                // The handles know whether it runs on demand, and do not learn of a change.
+                (spec.on_demand, spec.idle_stop) = (present.on_demand, present.idle_stop);
                 let after = self.present.after().to_vec();
                 // Until the switch a candidate is not restarted; afterwards its own restart policy applies.
                 let driver = Driver::begin(spec, after, self.events.clone());
@@ -162,7 +188,8 @@ impl Actor {
 
     /// Applies the consequences of the last input: cancels refused starts, switches to a ready candidate, publishes, answers.
     fn reconcile(&mut self) {
-        if self.closed && self.present.state().start_pending() {
+        let state = self.present.state();
+        if self.closed && (state.start_pending() || matches!(state, Lifecycle::Idle(_))) {
             self.present.dispatch(Event::Stop);
         }
         self.reconcile_candidate();
@@ -174,10 +201,14 @@ impl Actor {
     fn reconcile_candidate(&mut self) {
         let Some(candidate) = self.candidate.take() else { return };
         match candidate.driver.ready_answer() {
-            ReadyAnswer::Pending => self.candidate = Some(candidate),
+            // A candidate is in use, and so it is not idle.
+            ReadyAnswer::Pending | ReadyAnswer::Idle => self.candidate = Some(candidate),
             ReadyAnswer::Up(_) => {
                 let Candidate { driver, answer } = candidate;
                 self.retiring.add(std::mem::replace(&mut self.present, driver));
+                if self.uses == 0 {
+                    self.present.dispatch(Event::Unused);
+                }
                 self.publish();
                 let _ = answer.send(Ok(()));
             }
@@ -199,10 +230,10 @@ impl Actor {
         self.retiring.add(driver);
     }
 
-    /// Answers restarts at once, and stops when no process is left or when a restart has superseded the stop.
+    /// Answers restarts and uses at once, and stops when no process is left or when a restart has superseded the stop.
     fn answer(&mut self) {
-        for under_way in self.restarts.drain(..) {
-            let _ = under_way.send(());
+        for acknowledgement in self.acknowledgements.drain(..) {
+            let _ = acknowledgement.send(());
         }
         let outcome = match self.present.state() {
             Lifecycle::Ending(_) => return,
@@ -211,7 +242,8 @@ impl Actor {
             | Lifecycle::Starting(_)
             | Lifecycle::Ready { .. }
             | Lifecycle::Unhealthy { .. }
-            | Lifecycle::BackingOff(_) => self.present.outcome(),
+            | Lifecycle::BackingOff(_)
+            | Lifecycle::Idle(_) => self.present.outcome(),
         };
         if self.retiring.drivers.is_empty() {
             for answer in self.stops.drain(..) {

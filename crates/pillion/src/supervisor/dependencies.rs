@@ -6,13 +6,14 @@ use std::{
     task::Poll,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     report::snapshot::{ReadyAnswer, Snapshot},
     spawn::login_shell,
     spec::DependencyAddress,
     state::Event,
+    supervisor::{actor::Command, lease::Lease},
 };
 
 /// A sidecar that must be ready first.
@@ -23,12 +24,16 @@ pub(crate) struct Dependency {
     pub(crate) optional: bool,
     /// Whether its restart restarts the dependents.
     pub(crate) restart: bool,
+    /// Where a use of it is reported, if it runs on demand.
+    pub(crate) commands: Option<mpsc::WeakUnboundedSender<Command>>,
 }
 
 /// The wait for all dependencies, and then for the environment of the login shell if the program inherits it.
 #[derive(Debug)]
 pub(crate) struct DependencyWait {
     dependencies: Vec<Dependency>,
+    /// The uses that are not counted yet.
+    uncounted: Vec<oneshot::Receiver<()>>,
     /// The failure that was reported last.
     reported: Option<String>,
     /// Whether the program inherits the environment of the login shell.
@@ -36,12 +41,22 @@ pub(crate) struct DependencyWait {
 }
 
 impl DependencyWait {
-    pub(crate) fn new(dependencies: Vec<Dependency>, login_shell: bool) -> Self {
-        Self { dependencies, reported: None, login_shell }
+    pub(crate) fn new(
+        dependencies: Vec<Dependency>,
+        uncounted: Vec<oneshot::Receiver<()>>,
+        login_shell: bool,
+    ) -> Self {
+        Self { dependencies, uncounted, reported: None, login_shell }
     }
 
     /// Waits until all are ready, or until one has a failure that was not reported yet. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Event {
+        // Until then, a dependency that looks ready may be about to stop for lack of a use.
+        while let Some(counted) = self.uncounted.last_mut() {
+            // An error: it is down for good, and so is its snapshot.
+            let _ = counted.await;
+            self.uncounted.pop();
+        }
         while let Some((snapshot, why)) = self.dependencies.iter_mut().find_map(Dependency::unready) {
             if why.is_some() && why != self.reported {
                 self.reported.clone_from(&why);
@@ -97,7 +112,7 @@ impl Dependency {
                     // A dependency that was ready without an address may learn it later.
                     now.run != run || (url.is_some() && now.status.url != url)
                 }
-                ReadyAnswer::Down(_) => false,
+                ReadyAnswer::Down(_) | ReadyAnswer::Idle => false,
             });
             let name = changed.await.ok().map(|now| now.status.sidecar.clone());
             match name {
@@ -106,6 +121,11 @@ impl Dependency {
                 None => future::pending().await,
             }
         })
+    }
+
+    /// Begins a use of it, if it runs on demand, as [`Lease::begin`] does.
+    pub(crate) fn begin_use(&self) -> Option<(Lease, oneshot::Receiver<()>)> {
+        Some(Lease::begin(&self.commands.as_ref()?.upgrade()?))
     }
 
     /// Where it is reached now.
@@ -120,7 +140,7 @@ impl Dependency {
             ReadyAnswer::Up(_) => return None,
             ReadyAnswer::Down(_) if self.optional => return None,
             ReadyAnswer::Down(failure) => Some(failure.message.clone()),
-            ReadyAnswer::Pending => None,
+            ReadyAnswer::Pending | ReadyAnswer::Idle => None,
         };
         Some((&mut self.snapshot, failure))
     }

@@ -14,9 +14,10 @@ use crate::{
     report::events::SidecarEvent,
     report::snapshot::{ReadyAnswer, StatusInputs},
     spec::{Program, Restart, ServerSource, Spec, StopRequest, Transport},
-    state::{Action, Event, Lifecycle, Restarts, Timer},
+    state::{Action, Demand, Event, Lifecycle, Restarts, Timer},
     status::{Exit, StopOutcome},
     supervisor::dependencies::{Dependency, DependencyRestart, DependencyWait},
+    supervisor::lease::Lease,
     supervisor::prepared_http_stop::PreparedHttpStop,
     supervisor::run::Run,
     sys::on_thread,
@@ -48,6 +49,8 @@ pub(crate) struct Driver {
     previous_port: Option<NonZeroU16>,
     /// The stop outcome of the last run.
     outcome: StopOutcome,
+    /// The uses of dependencies that run on demand, while this sidecar is not down.
+    leases: Vec<Lease>,
 
     // What `next` waits for. Each is set only in the states that need it.
     dependency_wait: Option<DependencyWait>,
@@ -83,30 +86,50 @@ pub(crate) enum Input {
 impl Driver {
     /// Creates the driver. It starts the sidecar as soon as the dependencies are ready.
     pub(crate) fn begin(spec: Spec, after: Vec<Dependency>, events: broadcast::Sender<SidecarEvent>) -> Self {
+        // In use until the actor says otherwise: a candidate must not become idle.
+        let mut driver = Self::new(spec, after, events, true);
+        let (state, actions) = Lifecycle::start(&mut driver.restarts);
+        driver.state = state;
+        driver.act(actions);
+        driver
+    }
+
+    /// Creates the driver of a sidecar that its first use starts.
+    pub(crate) fn idle(spec: Spec, after: Vec<Dependency>, events: broadcast::Sender<SidecarEvent>) -> Self {
+        Self::new(spec, after, events, false)
+    }
+
+    fn new(
+        spec: Spec,
+        after: Vec<Dependency>,
+        events: broadcast::Sender<SidecarEvent>,
+        in_use: bool,
+    ) -> Self {
         // An attached server belongs to another program, which alone starts and stops it.
         let policy = match spec.source {
             ServerSource::Run(_) => spec.restart,
             ServerSource::Attach(_) => Restart::Never,
         };
-        let mut restarts = Restarts::new(policy, spec.restart_limit);
-        let (state, actions) = Lifecycle::start(&mut restarts);
+        let demand = spec.on_demand.then(|| Demand::new(spec.idle_stop.is_some(), in_use));
+        let restarts = Restarts::new(policy, spec.restart_limit).with_demand(demand);
         let handover = match &spec.source {
             ServerSource::Run(program) if program.handover || program.transport == Transport::Local => {
                 Some(Handover::new(program.transport))
             }
             ServerSource::Run(_) | ServerSource::Attach(_) => None,
         };
-        let mut driver = Self {
+        Self {
             handover,
             previous_port: None,
             run: Run::none(&spec, events.clone()),
             spec,
             after,
             events,
-            state,
+            state: Lifecycle::Idle(None),
             restarts,
             created: Instant::now(),
             outcome: StopOutcome::NotRunning,
+            leases: Vec::new(),
             dependency_wait: None,
             dependency_restart: None,
             launch: None,
@@ -116,9 +139,7 @@ impl Driver {
             liveness: None,
             group_empty: None,
             http_stop: None,
-        };
-        driver.act(actions);
-        driver
+        }
     }
 
     pub(crate) fn spec(&self) -> &Spec {
@@ -241,14 +262,15 @@ impl Driver {
     /// Passes the event to the state machine, and executes its actions.
     pub(crate) fn dispatch(&mut self, event: Event) {
         let state = std::mem::replace(&mut self.state, Lifecycle::Waiting { blocked: None });
-        let timer = state.timer();
+        let timer = state.timer(&self.restarts);
         if let (Lifecycle::Ending(ending), Event::Gone) = (&state, &event) {
             self.outcome = ending.outcome();
         }
         let (state, actions) = state.on(event, &mut self.restarts, self.created.elapsed());
-        if state.timer() != timer {
-            self.start_began = (state.timer() == Some(Timer::Ready)).then(Instant::now);
-            self.deadline = state.timer().and_then(|timer| self.deadline(timer));
+        let next = state.timer(&self.restarts);
+        if next != timer {
+            self.start_began = (next == Some(Timer::Ready)).then(Instant::now);
+            self.deadline = next.and_then(|timer| self.deadline(timer));
         }
         self.state = state;
         self.act(actions);
@@ -267,6 +289,9 @@ impl Driver {
             }
             Timer::Grace { asked_at } => {
                 return self.created.checked_add(asked_at.checked_add(self.spec.grace)?);
+            }
+            Timer::Idle { since } => {
+                return self.created.checked_add(since.checked_add(self.spec.idle_stop?)?);
             }
             Timer::Kill => KILL_TIMEOUT,
             Timer::Sweep => SWEEP_TIMEOUT,
@@ -299,8 +324,13 @@ impl Driver {
                     answers.push_back(Event::DependenciesReady);
                 }
                 Action::Wait => {
+                    let uses = self.after.iter().filter_map(Dependency::begin_use);
+                    // The new leases are there before the old ones end.
+                    let (leases, uncounted) = uses.unzip();
+                    self.leases = leases;
+                    let login_shell = self.inherits_login_shell();
                     self.dependency_wait =
-                        Some(DependencyWait::new(self.after.clone(), self.inherits_login_shell()));
+                        Some(DependencyWait::new(self.after.clone(), uncounted, login_shell));
                 }
                 Action::Launch => {
                     let listener = self.handover.as_mut().and_then(Handover::offer);
@@ -373,13 +403,14 @@ impl Driver {
             Lifecycle::Ending(_) => {
                 (self.dependency_restart, self.probe, self.liveness) = (None, None, None);
             }
-            Lifecycle::BackingOff(_) | Lifecycle::Down(_) => {
-                if matches!(self.state, Lifecycle::Down(_)) {
+            Lifecycle::BackingOff(_) | Lifecycle::Idle(_) | Lifecycle::Down(_) => {
+                if matches!(self.state, Lifecycle::Idle(_) | Lifecycle::Down(_)) {
                     if let Some(handover) = &mut self.handover {
                         handover.close();
                     }
                     // Another sidecar of this process may have it.
                     self.run.port = None;
+                    self.leases.clear();
                 }
                 (self.dependency_wait, self.dependency_restart) = (None, None);
                 (self.probe, self.liveness) = (None, None);

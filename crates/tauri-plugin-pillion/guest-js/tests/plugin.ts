@@ -26,13 +26,15 @@ interface FakeSubscription {
   index: number;
 }
 
-/** A plugin whose responses and messages the test provides. */
-export function fakePlugin() {
+/** A plugin whose responses and messages the test provides. For a sidecar on demand, each `connect` returns another lease. */
+export function fakePlugin({ onDemand = false } = {}) {
   vi.stubGlobal("window", globalThis);
   const name = `backend-${++sidecars}`;
   const commands: string[] = [];
   const subscriptions: FakeSubscription[] = [];
   const unwatched = deferred<unknown>();
+  /** The leases that `connect` has returned, in the order of their ids from 1 on; each resolves when the page ends it. */
+  const leases: { ended: ReturnType<typeof deferred<void>>; isHeld: boolean }[] = [];
   const last = { seq: 0 };
   /** The response to `connect`: the current run, or the next one. */
   let access = deferred<Access>();
@@ -41,8 +43,16 @@ export function fakePlugin() {
   mockIPC((command, payload) => {
     commands.push(command);
     const args = payload as { channel: { id: number }; id: number };
-    if (command === "plugin:pillion|unwatch") unwatched.resolve(args.id);
-    if (command === "plugin:pillion|connect") return access.promise;
+    if (command === "plugin:pillion|unwatch") {
+      unwatched.resolve(args.id);
+      const lease = leases[args.id - 1];
+      if (lease) lease.isHeld = false;
+      lease?.ended.resolve();
+    }
+    if (command === "plugin:pillion|connect") {
+      const begin = () => leases.push({ ended: deferred(), isHeld: true });
+      return access.promise.then((access) => ({ ...access, lease: onDemand ? begin() : null }));
+    }
     if (!/\|(watch|logs)$/.test(command)) return undefined;
     const subscription = { response: deferred<number>(), channel: args.channel.id, index: 0 };
     subscriptions.push(subscription);
@@ -91,6 +101,7 @@ export function fakePlugin() {
     commands,
     subscriptions,
     unwatched: unwatched.promise,
+    leases,
     send,
     sendStatus,
     status,
@@ -113,6 +124,7 @@ export function fakePlugin() {
 
 /** The usual readiness in each state. */
 const readinessOf: Record<Status["state"], Readiness> = {
+  idle: "idle",
   waiting: "pending",
   starting: "pending",
   ready: "up",

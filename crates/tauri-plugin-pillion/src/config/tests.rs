@@ -63,6 +63,8 @@ fn an_error_names_the_path_of_the_field() {
         (r#""transport": "pipe""#, "transport", "`tcp` or `local`"),
         (r#""portFallback": "no""#, "portFallback", "a boolean"),
         (r#""dependsOn": "cache""#, "dependsOn", "a sequence"),
+        (r#""onDemand": "yes""#, "onDemand", "a boolean"),
+        (r#""idleStopMs": 0"#, "idleStopMs", "nonzero"),
         (r#""restartWith": "db""#, "restartWith", "a sequence"),
         (r#""optional": 1"#, "optional", "a boolean"),
         (r#""resource": 1"#, "resource", "a string"),
@@ -95,6 +97,14 @@ fn omitted_fields_have_the_supervisors_defaults() {
     let liveness = pillion::Liveness::new(interval, 9).with_busy_limit(Duration::from_secs(7));
     assert_eq!(Option::from(some.liveness), Some(liveness));
     assert_eq!(Option::<pillion::Liveness>::from(sidecar(&json!({ "liveness": false })).liveness), None);
+}
+
+#[test]
+fn a_time_without_a_use_needs_a_start_on_demand() {
+    let refine = |fields: &Value| sidecar(fields).refine(Spec::run("api", "api"), "api");
+    assert!(refine(&json!({ "onDemand": true, "idleStopMs": 60_000 })).is_ok());
+    let error = refine(&json!({ "idleStopMs": 60_000 })).unwrap_err().to_string();
+    assert!(error.contains("plugins.pillion.sidecars.api: `idleStopMs` needs \"onDemand\": true"), "{error}");
 }
 
 #[test]

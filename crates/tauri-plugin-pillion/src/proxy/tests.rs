@@ -1,6 +1,6 @@
 use std::num::NonZeroU16;
 
-use pillion::Spec;
+use pillion::{Spec, State};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -53,6 +53,10 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
+        Self::with(|spec| spec).await
+    }
+
+    async fn with(change: impl FnOnce(Spec) -> Spec) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (accepted, connections) = mpsc::unbounded_channel();
@@ -66,7 +70,8 @@ impl Fixture {
                 }
             }
         });
-        let (supervisor, _) = Supervisor::start(Spec::attach("server", NonZeroU16::new(port).unwrap()));
+        let spec = Spec::attach("server", NonZeroU16::new(port).unwrap());
+        let (supervisor, _) = Supervisor::start(change(spec));
         supervisor.ready().await.unwrap();
         Self { supervisor, proxy: Proxy::default(), connections, port }
     }
@@ -120,6 +125,29 @@ fn get(id: u32) -> Value {
 fn with_sidecar(mut head: Value) -> Value {
     head["sidecar"] = json!("server");
     head
+}
+
+#[tokio::test]
+async fn a_request_is_a_use_of_a_sidecar_on_demand_until_the_body_has_arrived() {
+    let mut fixture = Fixture::with(|spec| spec.on_demand(true).idle_stop(Duration::ZERO)).await;
+    let mut watch = fixture.supervisor.watch();
+    let mut connection = fixture.begin(1).await;
+    assert_eq!(fixture.supervisor.status().state, State::Ready);
+    connection.write("3\r\nabc\r\n").await;
+    assert_eq!(fixture.read("main", 1).await.unwrap(), "abc");
+    assert_eq!(fixture.supervisor.status().state, State::Ready);
+    // The page has not read the end.
+    connection.write("0\r\n\r\n").await;
+    while watch.next().await.unwrap().state != State::Idle {}
+    assert_eq!(fixture.read("main", 1).await.unwrap(), "");
+
+    let mut fixture = Fixture::with(|spec| spec.on_demand(true).idle_stop(Duration::ZERO)).await;
+    let mut watch = fixture.supervisor.watch();
+    let connection = fixture.begin(1).await;
+    assert_eq!(fixture.supervisor.status().state, State::Ready);
+    fixture.proxy.cancel("main", 1);
+    while watch.next().await.unwrap().state != State::Idle {}
+    connection.closed().await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Generates the state diagram in `docs/states.md` from the machine.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt::Write as _,
     fs,
     path::Path,
@@ -10,10 +10,7 @@ use std::{
 use super::{Machine, every_event};
 use crate::{
     spec::Restart,
-    state::{
-        Lifecycle,
-        restarts::{FIRST_PAUSE, LONGEST_PAUSE},
-    },
+    state::restarts::{FIRST_PAUSE, LONGEST_PAUSE},
     status::State,
     supervisor::driver::{KILL_TIMEOUT, SWEEP_TIMEOUT},
 };
@@ -51,13 +48,15 @@ fn the_page_states_the_pauses_and_the_time_out() {
 fn draw() -> String {
     let mut edges: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for policy in [Restart::Never, Restart::OnFailure, Restart::Always] {
-        for (from, event, to) in transitions(policy) {
-            if from != to {
-                edges.entry((name(from), name(to))).or_default().insert(event);
+        for first in [Machine::new(policy), Machine::on_demand(policy)] {
+            for (from, event, to) in transitions(first) {
+                if from != to {
+                    edges.entry((name(from), name(to))).or_default().insert(event);
+                }
             }
         }
     }
-    let mut drawn = String::from("stateDiagram-v2\n    [*] --> Waiting\n");
+    let mut drawn = String::from("stateDiagram-v2\n    [*] --> Idle: runs on demand\n    [*] --> Waiting\n");
     for ((from, to), events) in edges {
         let events = events.into_iter().collect::<Vec<_>>().join(", ");
         let _ = writeln!(drawn, "    {from} --> {to}: {events}");
@@ -69,16 +68,15 @@ fn name(state: State) -> String {
     format!("{state:?}")
 }
 
-fn transitions(policy: Restart) -> Vec<(State, String, State)> {
-    let mut seen: Vec<(Lifecycle, u32)> = Vec::new();
+fn transitions(first: Machine) -> Vec<(State, String, State)> {
+    let mut seen = HashSet::new();
     let mut found = Vec::new();
-    let mut open = vec![Machine::new(policy)];
+    let mut open = vec![first];
     while let Some(machine) = open.pop() {
-        let key = (machine.state.clone(), machine.restarts.streak());
-        if seen.contains(&key) {
+        let key = (&machine.state, machine.restarts.streak(), machine.restarts.is_unused());
+        if !seen.insert(format!("{key:?}")) {
             continue;
         }
-        seen.push(key);
         for event in every_event() {
             let mut next = machine.clone();
             // Only the event's name, without its content.
