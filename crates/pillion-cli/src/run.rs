@@ -56,14 +56,14 @@ pub(crate) struct Args {
     /// `health`: the --health path answers 2xx. `http:PATH`: GET on that path answers 2xx. `tcp`: the port accepts a connection.
     /// `line:REGEX`: a line of stdout or stderr matches the regular expression; its group "port" gives the port, if --port does not,
     /// as in `line:listening on port (?<port>[0-9]+)`. `exec:COMMAND`: the command exits with 0; it is split into words as a shell
-    /// does, without a shell. `notify`: the program sends READY=1 as services of systemd do (Linux). `started`: the program was launched. A program that hangs later is noticed with `health` and
-    /// `http:PATH` only.
+    /// does, without a shell. `notify`: the program sends READY=1 as services of systemd do (Linux). `started`: the program was
+    /// launched. A program that hangs later is noticed with `health` and `http:PATH` only.
     #[arg(long, value_name = "CHECK", default_value = "health", value_parser = ready::parse)]
     ready: ReadyCheck,
     /// The time limit for a start, for example 30s or 2m.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     ready_timeout: Duration,
-    /// To how much the program may extend this limit. Each line BACKEND_STATUS:TEXT on its stdout gives the start another
+    /// To how much the program may extend this limit. Each line `BACKEND_STATUS:TEXT` on its stdout gives the start another
     /// --ready-timeout from then on, but never more than this since its beginning.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ready_timeout_max: Option<Duration>,
