@@ -354,7 +354,9 @@ async fn show(events: &mut Events, report: &mut dyn EventPrinter) -> Shown {
 
 fn exit_status(status: &Status) -> ExitCode {
     let never_ready = status.failure.as_ref().is_some_and(|failure| match failure.kind {
-        FailureKind::Spawn | FailureKind::ExitedEarly | FailureKind::ReadyTimeout => true,
+        FailureKind::Spawn | FailureKind::Mismatch | FailureKind::ExitedEarly | FailureKind::ReadyTimeout => {
+            true
+        }
         FailureKind::UnknownSidecar
         | FailureKind::Dependency
         | FailureKind::Crashed

@@ -35,6 +35,7 @@ pub fn answer(bytes: &[u8]) {
         instance: None,
         token: Some(token.clone()),
         run: None,
+        needs_report: false,
     };
     let (report, proved, received) = RUNTIME.block_on(async {
         let (client, mut server) = duplex(1 << 20);

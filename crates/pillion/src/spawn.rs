@@ -4,4 +4,5 @@ pub(crate) mod environment;
 pub(crate) mod launch;
 pub(crate) mod login_shell;
 pub(crate) mod memory_limit;
+pub(crate) mod program_digest;
 pub(crate) mod spawn_error;

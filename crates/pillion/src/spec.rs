@@ -1,5 +1,6 @@
 //! What to run, and the policies for it.
 
+mod fit;
 mod inherit;
 mod invalid;
 mod listen;
@@ -54,6 +55,7 @@ pub struct Spec {
     pub(crate) optional: bool,
     pub(crate) on_demand: bool,
     pub(crate) idle_stop: Option<Duration>,
+    pub(crate) expects: Option<String>,
 }
 
 /// Where the server comes from.
@@ -103,6 +105,7 @@ impl Spec {
             optional: false,
             on_demand: false,
             idle_stop: None,
+            expects: None,
         }
     }
 
@@ -241,6 +244,15 @@ impl Spec {
             !self.depends_on.contains(name) && !self.restart_with[..*index].contains(name)
         });
         self.depends_on.iter().chain(others.map(|(_, name)| name))
+    }
+
+    /// Sets which versions of the sidecar fit, as a requirement of Cargo's form, such as `^1.2`
+    /// ([`semver`](https://docs.rs/semver/1/semver/struct.VersionReq.html)). The `version` in its health answer must match; another one, and none, ends the
+    /// start with [`FailureKind::Mismatch`](crate::FailureKind::Mismatch), and it is not started again. Needs [`ReadyCheck::Health`].
+    #[must_use]
+    pub fn expects(mut self, requirement: impl Into<String>) -> Self {
+        self.expects = Some(requirement.into());
+        self
     }
 
     /// The check of this sidecar. An attached server has no output and no launch, and another program gave it its environment.

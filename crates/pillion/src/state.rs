@@ -62,6 +62,8 @@ pub(crate) enum Cause {
     Unused,
     /// The program could not be started, for this reason.
     NotLaunched(String),
+    /// The program is not the one that the declaration expects, for this reason. Another start would change nothing.
+    Mismatch(String),
     /// The leader ended before it was ready, at this step.
     ExitedEarly(Step),
     /// The start took too long and had reached this step.
@@ -118,6 +120,10 @@ pub(crate) enum Event {
     Attached(ListenAddr),
     /// The process could not be started.
     NotLaunched(String),
+    /// The process was not started: the program is not the one that the declaration expects.
+    WrongProgram(String),
+    /// The process runs, and is not the one that the declaration expects.
+    Mismatch(String),
     /// The sidecar wrote a valid announcement.
     Announced(ListenAddr),
     /// Nothing accepts connections at the present address any more, and the sidecar has announced this one since.
@@ -315,6 +321,8 @@ impl Lifecycle {
                 | Event::Launched(_)
                 | Event::Attached(_)
                 | Event::NotLaunched(_)
+                | Event::WrongProgram(_)
+                | Event::Mismatch(_)
                 | Event::Announced(_)
                 | Event::Moved(_)
                 | Event::Extend(_)
@@ -333,9 +341,12 @@ impl Cause {
     /// Whether it counts as a failure.
     pub(crate) fn is_failure(&self) -> bool {
         match self {
-            Self::NotLaunched(_) | Self::ExitedEarly(_) | Self::TimedOut(_) | Self::Crashed | Self::Hung => {
-                true
-            }
+            Self::NotLaunched(_)
+            | Self::Mismatch(_)
+            | Self::ExitedEarly(_)
+            | Self::TimedOut(_)
+            | Self::Crashed
+            | Self::Hung => true,
             Self::Requested | Self::DependencyRestarted(_) | Self::Unused | Self::Finished => false,
         }
     }
@@ -357,6 +368,8 @@ fn waiting(blocked: Option<String>, event: Event, restarts: &Restarts) -> (Lifec
         | Event::Launched(_)
         | Event::Attached(_)
         | Event::NotLaunched(_)
+        | Event::WrongProgram(_)
+        | Event::Mismatch(_)
         | Event::Announced(_)
         | Event::Moved(_)
         | Event::Extend(_)
@@ -439,6 +452,8 @@ fn up(
         | Event::Launched(_)
         | Event::Attached(_)
         | Event::NotLaunched(_)
+        | Event::WrongProgram(_)
+        | Event::Mismatch(_)
         | Event::Announced(_)
         | Event::Extend(_)
         | Event::Expired
@@ -480,6 +495,8 @@ impl BackingOff {
             | Event::Launched(_)
             | Event::Attached(_)
             | Event::NotLaunched(_)
+            | Event::WrongProgram(_)
+            | Event::Mismatch(_)
             | Event::Announced(_)
             | Event::Moved(_)
             | Event::Extend(_)

@@ -122,6 +122,9 @@ pub enum FailureKind {
     UnknownSidecar,
     /// The program could not be started.
     Spawn,
+    /// The program is not the one that the declaration expects, by its checksum, its version, or the protocol that it speaks. It is not
+    /// started again.
+    Mismatch,
     /// The process ended before it was ready.
     ExitedEarly,
     /// The process was not ready within the time limit for a start, and was stopped.

@@ -58,6 +58,15 @@ pub(crate) struct SidecarConfig {
     pub(crate) resource: Option<String>,
     /// Instead of `program`: a program of the system, by its path or by a name that is looked up in `PATH`.
     pub(crate) command: Option<String>,
+    /// The SHA-256 of the program's file, in 64 hexadecimal digits, as `sha256sum` prints them. A file with another one is not
+    /// started, and the failure names both. Not for a `command` without a path, and not checked in `tauri dev`. Because a build
+    /// makes the file, write it at build time: `tauri build --config` merges
+    /// `{"plugins":{"pillion":{"sidecars":{"backend":{"sha256":"…"}}}}}` into the configuration. Take the digest of the file as it is
+    /// installed: after it is signed, which changes it.
+    sha256: Option<String>,
+    /// The versions of the sidecar that fit this app, as a requirement of Cargo's form, such as `"^1.2"`. The `version` in its health
+    /// answer must match: another one, and none, is a failure, and it is not started again. Needs `"ready": "health"`.
+    expects: Option<String>,
     /// The arguments of the program. In them, in the values of `env`, and in the command of an `exec` check, `${port}` stands for the
     /// port of the sidecar (with `"port": "assigned"` or a number), `${sidecar.NAME.port}` and `${sidecar.NAME.url}` for where a sidecar
     /// in `dependsOn` or `restartWith` listens, and `$$` for a dollar sign. `$APPDATA`, `$APPLOCALDATA`, `$APPCONFIG`, `$APPCACHE`, `$APPLOG`,
@@ -223,6 +232,11 @@ impl SidecarConfig {
         })
     }
 
+    /// The expected digest of the program.
+    pub(crate) fn sha256(&self) -> Option<&str> {
+        self.sha256.as_deref()
+    }
+
     /// The declared arguments, for the sidecar called `name`.
     pub(crate) fn args(&self, name: &str, variables: &Variables) -> Result<Vec<String>, ConfigError> {
         variables.expand_all(&self.args, name, "args")
@@ -283,6 +297,9 @@ impl SidecarConfig {
         }
         if let Some(after) = self.idle_stop_ms {
             spec = spec.idle_stop(Duration::from_millis(after.get()));
+        }
+        if let Some(expects) = &self.expects {
+            spec = spec.expects(expects);
         }
         let spec = spec
             .on_demand(self.on_demand)

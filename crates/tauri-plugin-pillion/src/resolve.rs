@@ -56,6 +56,16 @@ impl Resolver {
         if let Some(cwd) = declared.cwd(name, &self.variables)? {
             program = program.current_dir(literal(&cwd));
         }
+        // In development, each build makes another file. It is declared wrongly there, too, if it is.
+        if let Some(digest) = declared.sha256() {
+            let checked = program.clone().sha256(digest);
+            Spec::run(name, checked.clone())
+                .validate()
+                .map_err(|invalid| ConfigError::Invalid { sidecar: name.to_owned(), invalid })?;
+            if self.development.project.is_none() {
+                program = checked;
+            }
+        }
         let spec = Spec::run(name, declared.configure(program, name, &self.variables)?);
         // A command of the system is not rebuilt.
         let reload = self.development.reload && declared.command.is_none();

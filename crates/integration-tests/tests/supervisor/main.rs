@@ -13,6 +13,7 @@ mod inherited_environment;
 mod launch;
 mod leaks;
 mod liveness;
+mod mismatch;
 mod notify;
 mod on_demand;
 mod output;

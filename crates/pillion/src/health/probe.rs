@@ -60,6 +60,8 @@ pub(crate) struct Probe {
     pub(crate) token: Option<Token>,
     /// The processes of the run, to check the owner of the port when the answer proves nothing. `None` for an attached server.
     pub(crate) run: Option<RunProcesses>,
+    /// Whether the fields of the answer decide, and not its status alone.
+    pub(crate) needs_report: bool,
 }
 
 impl Probe {
@@ -183,7 +185,9 @@ impl Probe {
         body::drain(response).await;
         match self.ask_with(sender, path, token).await {
             // The server has proved itself and is healthy. Its version is not worth a second connection.
-            Err(error) if path == DEFAULT_PATH && !matches!(error, NotReady::Status(_)) => {
+            Err(error)
+                if path == DEFAULT_PATH && !matches!(error, NotReady::Status(_)) && !self.needs_report =>
+            {
                 Ok(HealthReport::default())
             }
             answer => answer,

@@ -1,6 +1,6 @@
 //! Contradictions within one declaration.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{HttpCheck, InvalidPlaceholder, Listen, Program, ReadyCheck, ServerSource, Spec, Transport};
 
@@ -72,6 +72,33 @@ pub enum InvalidSpec {
     /// The status of an HTTP check is invalid.
     #[error("the `http` check of `ready` expects the status {0}: give one from 200 to 599")]
     HttpStatus(u16),
+    /// The digest of the program is none.
+    #[error("`sha256` is {0:?}: give the 64 hexadecimal digits that `sha256sum` prints for the program")]
+    Sha256(String),
+    /// The program with a digest is looked up in `PATH`.
+    #[error(
+        "`sha256` is set, but the program {0:?} is looked up in PATH, which may lead to another one: give its path, or leave `sha256` \
+         out"
+    )]
+    Sha256OfBareName(PathBuf),
+    /// The required version is no requirement.
+    #[error("`expects` is {requirement:?}: {why}; give a requirement such as \"^1.2\"")]
+    #[non_exhaustive]
+    Expects {
+        /// The text.
+        requirement: String,
+        /// The error of the parser.
+        why: String,
+    },
+    /// A version is required, and the check shows none.
+    #[error(
+        "`expects` needs the version in the health answer, but `ready` is {check:?}: leave one of them out"
+    )]
+    #[non_exhaustive]
+    ExpectsWithoutHealth {
+        /// The name of the check.
+        check: &'static str,
+    },
     /// The check by `sd_notify(3)` needs Linux.
     #[error("`ready` is \"notify\", which only Linux has: choose another check on this system")]
     NotifyNeedsLinux,
@@ -134,7 +161,24 @@ impl Spec {
         {
             return Err(InvalidSpec::ReadyTimeoutMax { max, timeout: self.ready_timeout });
         }
+        if let Some(requirement) = &self.expects {
+            if let Err(error) = semver::VersionReq::parse(requirement) {
+                let (requirement, why) = (requirement.clone(), error.to_string());
+                return Err(InvalidSpec::Expects { requirement, why });
+            }
+            if !matches!(self.ready_check, ReadyCheck::Health) {
+                return Err(InvalidSpec::ExpectsWithoutHealth { check: self.ready_check.name() });
+            }
+        }
         let ServerSource::Run(program) = &self.source else { return Ok(()) };
+        if let Some(digest) = &program.sha256 {
+            if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(InvalidSpec::Sha256(digest.clone()));
+            }
+            if program.path.components().count() < 2 {
+                return Err(InvalidSpec::Sha256OfBareName(program.path.clone()));
+            }
+        }
         Self::validate_port(program)?;
         self.validate_placeholders(program)
             .map_err(|(field, invalid)| InvalidSpec::Placeholder { field, invalid })?;
@@ -247,6 +291,21 @@ mod tests {
         assert_eq!(validate(program(), empty), Err(InvalidSpec::EmptyCommand));
         let tcp = InvalidSpec::CheckOfHandover { check: "tcp" };
         assert_eq!(validate(program().handover(true), ReadyCheck::Tcp), Err(tcp));
+    }
+
+    #[test]
+    fn a_digest_and_a_required_version_have_their_form() {
+        let digest = |path: &str, digest: &str| check(Program::new(path).sha256(digest));
+        assert_eq!(digest("./api", &"aB".repeat(32)), Ok(()));
+        assert_eq!(digest("./api", "ab"), Err(InvalidSpec::Sha256("ab".into())));
+        assert_eq!(digest("./api", &"xy".repeat(32)), Err(InvalidSpec::Sha256("xy".repeat(32))));
+        assert_eq!(digest("api", &"ab".repeat(32)), Err(InvalidSpec::Sha256OfBareName("api".into())));
+        let expects = |spec: Spec| spec.expects("^1.2").validate();
+        assert_eq!(expects(Spec::run("api", "./api")), Ok(()));
+        let tcp = Spec::run("api", "./api").ready_check(ReadyCheck::Tcp);
+        assert_eq!(expects(tcp), Err(InvalidSpec::ExpectsWithoutHealth { check: "tcp" }));
+        let error = Spec::run("api", "./api").expects("one").validate().unwrap_err().to_string();
+        assert!(error.starts_with("`expects` is \"one\": "), "{error}");
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub struct Program {
     pub(crate) port_fallback: Option<bool>,
     pub(crate) stop: StopRequest,
     pub(crate) stdin: ProgramStdin,
+    pub(crate) sha256: Option<String>,
 }
 
 /// What a program reads on its stdin.
@@ -88,6 +89,7 @@ impl Program {
             port_fallback: None,
             stop: StopRequest::default(),
             stdin: ProgramStdin::default(),
+            sha256: None,
         }
     }
 
@@ -235,6 +237,19 @@ impl Program {
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// Sets the SHA-256 of the program's file, in 64 hexadecimal digits. The file is read before each start, unless it is unchanged since
+    /// it was last read (by size, times and, on Unix, inode). A file with another digest, or an unreadable one, is not started:
+    /// the start fails with [`FailureKind::Mismatch`](crate::FailureKind::Mismatch), and is not repeated.
+    ///
+    /// The check finds a program that was exchanged by mistake, by an incomplete update, or on the disk. It does not stop an
+    /// attacker who can write to that folder, and so to the app itself, or who exchanges the file between the check and the start. It
+    /// covers this file alone, not the files that the program loads. The path must not be a bare name, which `PATH` could lead elsewhere.
+    #[must_use]
+    pub fn sha256(mut self, digest: impl Into<String>) -> Self {
+        self.sha256 = Some(digest.into());
         self
     }
 

@@ -137,10 +137,13 @@ impl Ending {
                 StopStage::GroupAsked => vec![TerminateLeader, TerminateGroup],
                 StopStage::KilledLeader | StopStage::KilledRest => vec![Kill],
             },
-            Event::NotLaunched(_) => return self.end(StopOutcome::NotRunning, restarts),
+            Event::NotLaunched(_) | Event::WrongProgram(_) => {
+                return self.end(StopOutcome::NotRunning, restarts);
+            }
             Event::Announced(_)
             | Event::Moved(_)
             | Event::Extend(_)
+            | Event::Mismatch(_)
             | Event::Healthy
             | Event::Unhealthy
             | Event::Hung

@@ -103,7 +103,7 @@ impl Restarts {
     fn waits_for_use(&self, cause: &Cause, up: Up, again: bool) -> bool {
         let Some(demand) = self.demand else { return false };
         match cause {
-            Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused => false,
+            Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => false,
             Cause::Finished => !again || !demand.is_in_use(),
             Cause::Crashed | Cause::Hung => !demand.is_in_use(),
             Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
@@ -129,7 +129,8 @@ impl Restarts {
         let up = self.up;
         self.interrupted();
         let again = match cause {
-            Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused => false,
+            // Another start would run the same program.
+            Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => false,
             Cause::Finished => self.policy == Restart::Always,
             Cause::Crashed | Cause::Hung => self.policy != Restart::Never,
             Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {

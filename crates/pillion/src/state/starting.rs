@@ -42,6 +42,12 @@ impl Step {
                 let decision = restarts.after(&cause, now);
                 down(cause, None, StopOutcome::NotRunning, decision)
             }
+            Event::WrongProgram(reason) => {
+                down(Cause::Mismatch(reason), None, StopOutcome::NotRunning, RestartDecision::StayDown)
+            }
+            Event::Mismatch(reason) => {
+                Ending::terminate(Cause::Mismatch(reason), Next::After(RestartDecision::StayDown), now)
+            }
             Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
             Event::DependencyRestarted(name) => dependency_restarted(name, restarts, now),
             Event::Launched(awaits) => match self {

@@ -132,6 +132,27 @@ fn only_a_start_takes_longer_for_its_progress() {
 }
 
 #[test]
+fn a_program_that_is_not_the_expected_one_is_not_started_again() {
+    let reason = || "version 2".to_owned();
+    let failed = |machine: Machine| {
+        assert_eq!(machine.state.state(), State::Failed, "{:?}", machine.state);
+        let Lifecycle::Down(Ended { cause, given_up, .. }) = machine.state else { panic!("it is down") };
+        assert_eq!((cause, given_up), (Cause::Mismatch(reason()), false));
+    };
+    let crash = || {
+        [up(), vec![Event::Exited(KILLED), Event::Gone, Event::Expired, Event::DependenciesReady]].concat()
+    };
+    for before in [vec![], crash()] {
+        failed(restarted(before.clone()).after([Event::WrongProgram(reason())]));
+        let mut machine = restarted(before).after(up()[..2].to_vec());
+        assert_eq!(machine.on(Event::Mismatch(reason())), [TerminateLeader]);
+        failed(machine.after([Event::Exited(OK), Event::Gone]));
+    }
+    let stopped = restarted([Event::Stop, Event::WrongProgram(reason())]);
+    assert_eq!(stopped.state.state(), State::Stopped, "the stop was requested before");
+}
+
+#[test]
 fn a_known_address_is_checked_at_once() {
     let machine = run([Event::Launched(Awaits::Check(Some(HERE)))]);
     assert_eq!(machine.actions, [Wait, Launch, Check(Some(HERE))]);
@@ -425,6 +446,8 @@ fn every_event() -> Vec<Event> {
         Event::Launched(Awaits::Nothing(Some(HERE))),
         Event::Attached(HERE),
         Event::NotLaunched("no such file".into()),
+        Event::WrongProgram("another digest".into()),
+        Event::Mismatch("another version".into()),
         Event::Announced(HERE),
         Event::Moved(HERE),
         Event::Extend(None),
@@ -465,9 +488,9 @@ fn can_happen(world: World, event: &Event) -> bool {
         | Event::Announced(_)
         | Event::Moved(_)
         | Event::Extend(_) => true,
-        Event::Launched(_) | Event::NotLaunched(_) => world == World::Launching,
+        Event::Launched(_) | Event::NotLaunched(_) | Event::WrongProgram(_) => world == World::Launching,
         Event::Attached(_) => false,
-        Event::Exited(_) => world == World::Alive,
+        Event::Mismatch(_) | Event::Exited(_) => world == World::Alive,
         Event::Gone => world == World::LeaderDead,
     }
 }
@@ -508,7 +531,7 @@ proptest! {
             }
             match &event {
                 Event::Launched(_) => world = World::Alive,
-                Event::NotLaunched(_) | Event::Gone => world = World::Nothing,
+                Event::NotLaunched(_) | Event::WrongProgram(_) | Event::Gone => world = World::Nothing,
                 Event::Exited(_) => world = World::LeaderDead,
                 Event::Restart => (wanted, requested) = (true, true),
                 Event::Used if machine.state.starts_on_use() => requested = true,

@@ -19,6 +19,7 @@ use crate::{
     report::messages::StartDiagnostics,
     spawn::launch::{Launched, launch},
     spawn::memory_limit::MemoryLimit,
+    spawn::program_digest::{self, Unfit},
     spec::{DependencyAddress, ReadyCheck, ServerSource, Spec},
     state::{Awaits, Event},
     status::Exit,
@@ -127,6 +128,11 @@ impl Run {
         };
         if let Err(invalid) = spec.validate() {
             return (run, Event::NotLaunched(invalid.to_string()));
+        }
+        match program_digest::check(program) {
+            Ok(()) => {}
+            Err(Unfit::Wrong(why)) => return (run, Event::WrongProgram(why)),
+            Err(Unfit::Missing(why)) => return (run, Event::NotLaunched(why)),
         }
         let reserved = PortReservation::new(program.listen, previous_port, &spec.name);
         match reserved.and_then(|reserved| {

@@ -20,6 +20,7 @@ fn probe(port: u16, token: &Token) -> Probe {
         instance: None,
         token: Some(token.clone()),
         run: None,
+        needs_report: false,
     }
 }
 

@@ -179,9 +179,10 @@ impl Driver {
         let Some((number, _)) = self.probe.take() else { return };
         match result {
             Ok(report) => {
+                let mismatch = self.spec.mismatch(&report);
                 self.run.version = report.version;
                 self.run.diagnostics.not_ready = None;
-                self.dispatch(Event::Healthy);
+                self.dispatch(mismatch.map_or(Event::Healthy, Event::Mismatch));
             }
             Err(NotReady::Unreachable(_)) if self.run.announced_since.is_some() => self.follow(),
             Err(error) => {
@@ -229,6 +230,7 @@ impl Driver {
             instance: self.run.instance,
             token: self.run.token.clone(),
             run: self.run.process.as_ref().map(|process| process.group.processes()),
+            needs_report: self.spec.expects.is_some(),
         })
     }
 

@@ -1,0 +1,81 @@
+//! Programs that are not the ones that their declaration expects.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use integration_tests::{TEST_TIMEOUT, run};
+use pillion::{FailureKind, Restart, Spec, State, Supervisor};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{assert_failure, state, tree};
+
+fn digest(file: &std::path::Path) -> String {
+    Sha256::digest(fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_program_with_another_digest_is_not_started_and_not_repeated() {
+    run(async {
+        let (tree, folder) = (tree(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("backend");
+        let script = |text: &str| {
+            // In a new file: the old one may be executed at this moment.
+            let new = folder.path().join("new");
+            fs::write(&new, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::rename(new, &path).unwrap();
+        };
+        script("exec \"$FAKE\" listen ok announce term");
+        let expected = digest(&path);
+        let program = tree.program(&path).sha256(&expected);
+        let spec = tree.spec(program).restart(Restart::OnFailure);
+        let (supervisor, mut events) = Supervisor::start(spec);
+        let first = supervisor.ready().await.unwrap();
+        // An exchange is noticed at the next start, also at an automatic one.
+        script("exec \"$FAKE\" out foreign\\n park");
+        tree.alive()
+            .into_iter()
+            .find(|process| Some(process.pid) == first.pid)
+            .unwrap()
+            .signal(rustix::process::Signal::KILL)
+            .unwrap();
+        let failed = state(&mut events, State::Failed).await;
+        let failure = failed.failure.unwrap();
+        let actual = digest(&path);
+        assert_failure(&failure, FailureKind::Mismatch, &[&expected, &actual, path.to_str().unwrap()]);
+        assert_eq!((failed.restarts, failure.detail.tail.iter().any(|line| line == "foreign")), (1, false));
+        // The right file again starts again.
+        script("exec \"$FAKE\" listen ok announce term");
+        supervisor.restart().await.unwrap();
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn a_version_that_does_not_fit_ends_the_start_for_good() {
+    run(async {
+        // `listen ok` answers the version 1.2.3, and `listen bare` none.
+        for (server, expects, says) in [
+            ("ok", "^1.2", None),
+            ("ok", "^2", Some("it has version 1.2.3, and `expects` is \"^2\"")),
+            ("bare", "^1.2", Some("has no `version`")),
+        ] {
+            let tree = tree();
+            let spec: Spec = tree.sidecar(&format!("listen {server} announce term"));
+            let spec = spec.expects(expects).restart(Restart::Always).grace(TEST_TIMEOUT);
+            let (supervisor, mut events) = Supervisor::start(spec);
+            match (supervisor.ready().await, says) {
+                (Ok(endpoint), None) => assert_eq!(endpoint.version.as_deref(), Some("1.2.3")),
+                (Err(failure), Some(says)) => {
+                    assert_failure(&failure, FailureKind::Mismatch, &[says]);
+                    let failed = state(&mut events, State::Failed).await;
+                    assert_eq!(
+                        (failed.restarts, failed.failure.map(|it| it.kind)),
+                        (0, Some(FailureKind::Mismatch))
+                    );
+                }
+                (other, _) => panic!("{server}, {expects}: {other:?}"),
+            }
+            let _ = supervisor.stop().await;
+        }
+    });
+}

@@ -1,0 +1,150 @@
+//! Checks that the file of a program is the one that the declaration expects, by its SHA-256.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, Metadata},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{spawn::spawn_error, spec::Program};
+
+/// Why a program must not be started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// Its file is another one.
+    Wrong(String),
+    /// Its file does not exist.
+    Missing(String),
+}
+
+/// The file as the system identifies it. It changes whenever the content may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    size: u64,
+    modified: Option<std::time::SystemTime>,
+    /// Device, inode, and the time of the last change in seconds and nanoseconds (`inode(7)`), which no program can set.
+    #[cfg(unix)]
+    inode: (u64, u64, i64, i64),
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt as _;
+
+        Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// The digests of the files that were read, by path: a restart need not read a large program again.
+static KNOWN: Mutex<BTreeMap<PathBuf, (Identity, String)>> = Mutex::new(BTreeMap::new());
+
+/// Checks the program, if its declaration has a digest. Reads the file, at most once for each content: call it off the runtime.
+pub(crate) fn check(program: &Program) -> Result<(), Unfit> {
+    let Some(expected) = &program.sha256 else { return Ok(()) };
+    // The system looks up a relative path after it has changed the directory.
+    let path =
+        program.current_dir.as_ref().map_or_else(|| program.path.clone(), |dir| dir.join(&program.path));
+    match digest(&path) {
+        Ok(actual) if actual.eq_ignore_ascii_case(expected) => Ok(()),
+        Ok(actual) => Err(Unfit::Wrong(format!(
+            "{} is not the program that is expected: its SHA-256 is {actual}, and `sha256` in the declaration is {expected}. Install \
+             the app again; its developer writes the digest of the present file into the declaration, after the file is signed",
+            path.display()
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Unfit::Missing(spawn_error::explain(&program.path, program.current_dir.as_deref(), &error)))
+        }
+        Err(error) => Err(Unfit::Wrong(format!(
+            "the SHA-256 of {} cannot be checked, because the file cannot be read: {error}; make it readable to this user",
+            path.display()
+        ))),
+    }
+}
+
+/// The SHA-256 of a file in hexadecimal digits.
+fn digest(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let before = Identity::of(&file.metadata()?);
+    let known = |path: &Path| KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+    if let Some((identity, digest)) = known(path)
+        && identity == before
+    {
+        return Ok(digest);
+    }
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 * 1024]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => hash.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    // A file that changes while it is read is read again the next time.
+    if Identity::of(&file.metadata()?) == before {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(path.to_owned(), (before, digest.clone()));
+    }
+    Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// `sha256sum` of "abc" (FIPS 180-2, appendix B.1).
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn wrong(program: &Program) -> String {
+        match check(program) {
+            Err(Unfit::Wrong(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn another_content_is_refused_also_after_the_right_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("backend");
+        let program = Program::new(&path).sha256(ABC);
+        fs::write(&path, "abc").unwrap();
+        assert_eq!(check(&program), Ok(()));
+        assert_eq!(check(&program), Ok(()), "the digest is known");
+        assert_eq!(
+            check(&Program::new("backend").current_dir(folder.path()).sha256(ABC.to_uppercase())),
+            Ok(())
+        );
+        // Of the same length, in another file of the same name, and by the same inode.
+        let other = folder.path().join("other");
+        fs::write(&other, "abd").unwrap();
+        fs::rename(&other, &path).unwrap();
+        let why = wrong(&program);
+        let actual = "a52d159f262b2c6ddb724a61840befc36eb30c88877a4030b65cbe86298449c9";
+        assert!(why.contains(ABC) && why.contains(actual) && why.contains(path.to_str().unwrap()), "{why}");
+        fs::write(&path, "abc").unwrap();
+        assert_eq!(check(&program), Ok(()));
+    }
+
+    #[test]
+    fn a_missing_file_is_no_wrong_program() {
+        let missing = check(&Program::new("/nowhere/backend").sha256(ABC));
+        assert!(
+            matches!(&missing, Err(Unfit::Missing(why)) if why.contains("/nowhere/backend")),
+            "{missing:?}"
+        );
+        assert_eq!(check(&Program::new("/nowhere/backend")), Ok(()), "nothing is expected");
+    }
+}
