@@ -43,13 +43,17 @@ var Stopping = make(chan struct{})
 var Version = ""
 
 var (
-	started    = time.Now()
-	nonceForm  = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	tokenForm  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	portForm   = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
-	bearerForm = regexp.MustCompile(`^(?i:bearer) +([^ \t]+)$`)
-	originForm = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\[\]:/?#@*\sA-Z]+)(:[1-9][0-9]{0,4})?$`)
+	started     = time.Now()
+	nonceForm   = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	tokenForm   = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	versionForm = regexp.MustCompile(`^1(\.(0|[1-9][0-9]*))?$`)
+	portForm    = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
+	bearerForm  = regexp.MustCompile(`^(?i:bearer) +([^ \t]+)$`)
+	originForm  = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\[\]:/?#@*\sA-Z]+)(:[1-9][0-9]{0,4})?$`)
 )
+
+// protocol is the version of the protocol that this file follows.
+const protocol = "1"
 
 // protocolHeader lists the subprotocols of a WebSocket, in Go's spelling.
 const protocolHeader = "Sec-Websocket-Protocol"
@@ -75,6 +79,10 @@ func readEnvironment() (hostEnvironment, error) {
 	overwriteToken(env.token)
 	for _, name := range []string{"PILLION_TOKEN", "PILLION_PIPE", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		os.Unsetenv(name)
+	}
+	if version := os.Getenv("PILLION_PROTOCOL"); version != "" && !versionForm.MatchString(version) {
+		return env, fmt.Errorf("the host speaks version %q of Pillion's protocol (PILLION_PROTOCOL), and this sidecar speaks version %s: "+
+			"update the older one of the two, so that both speak the same major version; without a host, unset the variable", version, protocol)
 	}
 	if env.token != "" && !tokenForm.MatchString(env.token) {
 		return env, errors.New("PILLION_TOKEN is not 64 lower-case hexadecimal digits: unset it, only a host sets it")
@@ -479,10 +487,11 @@ func (gate *gate) alive(w http.ResponseWriter, r *http.Request) {
 
 func (gate *gate) health(w http.ResponseWriter) {
 	health := map[string]any{
-		"status":    "ok",
-		"app":       gate.app,
-		"timestamp": time.Now().UnixMilli(),
-		"uptime":    time.Since(started).Seconds(),
+		"status":           "ok",
+		"app":              gate.app,
+		"timestamp":        time.Now().UnixMilli(),
+		"uptime":           time.Since(started).Seconds(),
+		"pillion_protocol": protocol,
 	}
 	if Version != "" {
 		health["version"] = Version

@@ -11,6 +11,8 @@ use crate::{Token, announcement::parse_port};
 pub const PROTOCOL: &str = "PILLION_PROTOCOL";
 /// The version that this crate implements.
 pub const PROTOCOL_VERSION: &str = "1";
+/// The major version of [`PROTOCOL_VERSION`]. Sides of different major versions do not understand each other.
+pub const PROTOCOL_MAJOR: u32 = 1;
 /// The instance of this run: 32 lower-case hexadecimal digits. The sidecar returns it in `/health`.
 pub const INSTANCE: &str = "PILLION_INSTANCE";
 /// The token of this run: 64 lower-case hexadecimal digits. A sidecar that reads it removes it from its environment.
@@ -80,10 +82,28 @@ impl From<Instance> for String {
     }
 }
 
+/// The major version in a version of the protocol: `2` in `2` and in `2.1`. `None` if the text is no version: two plain decimals at
+/// most, without leading zeros.
+#[must_use]
+pub fn protocol_major(version: &str) -> Option<u32> {
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    let number = |text: &str| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        if plain { text.parse().ok() } else { None }
+    };
+    number(minor).and_then(|_: u32| number(major))
+}
+
 /// An environment variable has an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvironmentError {
+    /// The host speaks another major version of the protocol. Holds the value of `PILLION_PROTOCOL`.
+    #[error(
+        "the host speaks version {0:?} of Pillion's protocol (PILLION_PROTOCOL), and this sidecar speaks version {PROTOCOL_VERSION}: \
+         update the older one of the two, so that both speak the same major version; without a host, unset the variable"
+    )]
+    Protocol(String),
     /// `PORT` is not a port. Holds its value.
     #[error("PORT is {0:?}: set it to a number from 1 to 65535, or unset it to let the system choose")]
     Port(String),
@@ -131,11 +151,16 @@ impl HostEnvironment {
     /// An empty value counts as unset, because shells and container files often set variables to the empty string.
     ///
     /// # Errors
-    /// Returns an error if `PORT` is not a port, the instance not an instance, or the token not a token.
+    /// Returns an error if the host speaks another major version of the protocol, if `PORT` is not a port, the instance not an instance, or the token not a token.
     pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvironmentError> {
         let text = |name| {
             get(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
         };
+        if let Some(version) = text(PROTOCOL)
+            && protocol_major(&version) != Some(PROTOCOL_MAJOR)
+        {
+            return Err(EnvironmentError::Protocol(version));
+        }
         let port = match text(PORT) {
             Some(port) => Some(parse_port(port.as_bytes()).ok_or(EnvironmentError::Port(port))?),
             None => None,
@@ -175,6 +200,17 @@ mod tests {
         assert_eq!(read(&[("PORT", "8080")]).unwrap().port, NonZeroU16::new(8080));
         for wrong in ["abc", "0"] {
             assert_eq!(read(&[("PORT", wrong)]), Err(EnvironmentError::Port(wrong.into())));
+        }
+    }
+
+    #[test]
+    fn a_version_of_the_protocol_has_a_major_version() {
+        assert_eq!(protocol_major(PROTOCOL_VERSION), Some(PROTOCOL_MAJOR));
+        for (version, major) in [("2", 2), ("1.0", 1), ("12.34", 12), ("0", 0)] {
+            assert_eq!(protocol_major(version), Some(major));
+        }
+        for wrong in ["", ".", "1.", ".1", "01", "1.02", "+1", "1 ", "v1", "1.2.3", "99999999999"] {
+            assert_eq!(protocol_major(wrong), None, "{wrong}");
         }
     }
 

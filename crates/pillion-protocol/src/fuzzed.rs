@@ -102,7 +102,7 @@ fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
 /// Panics if the report changes when it is written and read again.
 pub fn health(bytes: &[u8]) {
     let report = HealthReport::read(bytes);
-    let body = serde_json::json!({ "version": report.version, "instance": report.instance });
+    let body = serde_json::json!({ "version": report.version, "pillion_protocol": report.pillion_protocol, "instance": report.instance });
     assert_eq!(HealthReport::read(body.to_string().as_bytes()), report);
 }
 

@@ -33,6 +33,10 @@ pub struct Health {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub version: Option<String>,
+    /// The version of Pillion's protocol that the sidecar speaks: [`PROTOCOL_VERSION`](crate::environment::PROTOCOL_VERSION).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub pillion_protocol: Option<String>,
     /// The instance that the host gave to this run. It tells the host that no other server answers on the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, nullable = false))]
@@ -41,10 +45,10 @@ pub struct Health {
 
 impl Health {
     /// The health of a sidecar of the app `app` that serves: `timestamp` in milliseconds since the Unix epoch, `uptime` in
-    /// seconds, without version and instance.
+    /// seconds, without version, protocol and instance.
     #[must_use]
     pub fn ok(app: impl Into<String>, timestamp: u64, uptime: f64) -> Self {
-        Self { status: "ok".to_owned(), app: app.into(), timestamp, uptime, version: None, instance: None }
+        Self { status: "ok".to_owned(), app: app.into(), timestamp, uptime, version: None, pillion_protocol: None, instance: None }
     }
 }
 
@@ -54,6 +58,8 @@ impl Health {
 pub struct HealthReport {
     /// `version`, if it is a string.
     pub version: Option<String>,
+    /// `pillion_protocol`, if it is a string. It need not have the form of a version.
+    pub pillion_protocol: Option<String>,
     /// `instance`, if it is a string. It need not have the form of an instance.
     pub instance: Option<String>,
 }
@@ -69,7 +75,7 @@ impl HealthReport {
             Some(serde_json::Value::String(text)) => Some(text),
             _ => None,
         };
-        Self { version: text("version"), instance: text("instance") }
+        Self { version: text("version"), pillion_protocol: text("pillion_protocol"), instance: text("instance") }
     }
 }
 

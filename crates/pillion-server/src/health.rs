@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Json, Router, http::header::CACHE_CONTROL, routing::get};
-use pillion_protocol::{Health, Instance, health::DEFAULT_PATH};
+use pillion_protocol::{Health, Instance, environment::PROTOCOL_VERSION, health::DEFAULT_PATH};
 
 use crate::Error;
 
@@ -30,6 +30,7 @@ impl Identity {
         let uptime = self.started.elapsed().as_secs_f64();
         let mut health = Health::ok(self.app.clone(), since_epoch.as_millis() as u64, uptime);
         health.version.clone_from(&self.version);
+        health.pillion_protocol = Some(PROTOCOL_VERSION.to_owned());
         health.instance = self.instance;
         health
     }

@@ -27,6 +27,7 @@ type Variables = Readonly<Record<string, string | undefined>>;
  * Throws an error that names the variable and the cure if a value is invalid.
  */
 export function readEnvironment(env: Variables, pid: number): HostEnvironment {
+  checkProtocol(env.PILLION_PROTOCOL);
   const inherited = hasListener(env, pid);
   return {
     inherited,
@@ -35,6 +36,18 @@ export function readEnvironment(env: Variables, pid: number): HostEnvironment {
     token: digits(env, "PILLION_TOKEN", 64),
     origins: allowedOrigins(env.PILLION_ALLOWED_ORIGINS),
   };
+}
+
+/** The version of the protocol that this SDK speaks. */
+export const PROTOCOL = "1";
+
+/** A host of another major version does not understand this sidecar. */
+function checkProtocol(version: string | undefined): void {
+  if (!version || /^1(\.(0|[1-9][0-9]*))?$/.test(version)) return;
+  throw new Error(
+    `the host speaks version "${version}" of Pillion's protocol (PILLION_PROTOCOL), and this sidecar speaks version ${PROTOCOL}: ` +
+      "update the older one of the two, so that both speak the same major version; without a host, unset the variable",
+  );
 }
 
 /** A child inherits the variables of its parent, so a listener for another process is none for this one. */

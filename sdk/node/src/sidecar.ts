@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { Admission } from "./admission.js";
 import { Connections } from "./connections.js";
-import { hostEnvironment } from "./environment.js";
+import { hostEnvironment, PROTOCOL } from "./environment.js";
 import { type FetchHandler, respond } from "./fetch.js";
 import { type GateState, guard } from "./gate.js";
 import { announce, listen, log } from "./listen.js";
@@ -81,6 +81,7 @@ export async function attach(server: Server, options: Options = {}): Promise<Ser
         timestamp: Date.now(),
         uptime: process.uptime(),
         version: options.version,
+        pillion_protocol: PROTOCOL,
         instance: host.instance,
       }),
   };

@@ -82,6 +82,8 @@ const STOP: &[Mutant] = &[
 const ENVIRONMENT: &[Mutant] = &[
     ("invalid-port-ignored", "port-invalid"),
     ("port-zero", "port-invalid"),
+    ("protocol-unchecked", "protocol-version"),
+    ("protocol-by-its-first-digit", "protocol-version"),
     ("port-out-of-range", "port-invalid"),
     ("port-with-sign", "port-invalid"),
     ("port-with-space", "port-invalid"),

@@ -79,3 +79,40 @@ fn a_version_that_does_not_fit_ends_the_start_for_good() {
         }
     });
 }
+
+/// A server whose health says that it speaks this version of the protocol.
+const OTHER_PROTOCOL: &str = r#"
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"status":"ok","pillion_protocol":"%s"}' % sys.argv[1].encode())
+
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(f"BACKEND_PORT:{server.server_port}", flush=True)
+server.serve_forever()
+"#;
+
+#[test]
+fn a_sidecar_of_another_major_version_of_the_protocol_is_refused_in_words() {
+    run(async {
+        for (version, fits) in [("1", true), ("1.9", true), ("2", false)] {
+            let tree = tree();
+            let program = tree.program("python3").args(["-c", OTHER_PROTOCOL, version]);
+            let (supervisor, mut events) = Supervisor::start(tree.spec(program).restart(Restart::Always));
+            match supervisor.ready().await {
+                Ok(_) => assert!(fits, "{version}"),
+                Err(failure) => {
+                    assert!(!fits, "{version}: {failure}");
+                    let says = "it speaks version \"2\" of Pillion's protocol, and this app speaks version 1: update";
+                    assert_failure(&failure, FailureKind::Mismatch, &[says]);
+                    assert_eq!(state(&mut events, State::Failed).await.restarts, 0);
+                }
+            }
+            let _ = supervisor.stop().await;
+        }
+    });
+}

@@ -25,6 +25,7 @@ async fn health_names_the_app_and_the_run() {
     assert_eq!(first["app"], "Test");
     assert_eq!(first["version"], "1.2.3");
     assert_eq!(first["instance"], instance);
+    assert_eq!(first["pillion_protocol"], "1");
     #[expect(clippy::disallowed_methods, reason = "health shows the wall clock")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     assert!(now.abs_diff(first["timestamp"].as_u64().unwrap()) < 60_000, "milliseconds since the epoch");

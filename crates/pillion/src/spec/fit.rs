@@ -1,6 +1,9 @@
 //! Whether a sidecar is the one that its declaration expects.
 
-use pillion_protocol::health::HealthReport;
+use pillion_protocol::{
+    environment::{PROTOCOL_MAJOR, PROTOCOL_VERSION, protocol_major},
+    health::HealthReport,
+};
 use semver::{Version, VersionReq};
 
 use super::Spec;
@@ -8,6 +11,15 @@ use super::Spec;
 impl Spec {
     /// Why the sidecar with this health does not fit. `None` if it does, or if nothing is expected.
     pub(crate) fn mismatch(&self, health: &HealthReport) -> Option<String> {
+        if let Some(version) = &health.pillion_protocol
+            && protocol_major(version) != Some(PROTOCOL_MAJOR)
+        {
+            return Some(format!(
+                "it speaks version {version:?} of Pillion's protocol, and this app speaks version {PROTOCOL_VERSION}: update the older \
+                 one of the two (the SDK of the sidecar, or tauri-plugin-pillion and pillion in the app), so that both speak the same \
+                 major version"
+            ));
+        }
         let requirement = self.expects.as_ref()?;
         let fits = VersionReq::parse(requirement).ok()?;
         let path = &self.health_path;
@@ -36,6 +48,18 @@ mod tests {
 
     fn mismatch(expects: &str, body: &str) -> Option<String> {
         Spec::run("api", "./api").expects(expects).mismatch(&HealthReport::read(body.as_bytes()))
+    }
+
+    #[test]
+    fn another_major_version_of_the_protocol_does_not_fit() {
+        let mismatch = |body: &str| Spec::run("api", "./api").mismatch(&HealthReport::read(body.as_bytes()));
+        for body in [r#"{"pillion_protocol":"1"}"#, r#"{"pillion_protocol":"1.4"}"#, r#"{"protocol":"2"}"#, "{}", "OK"] {
+            assert_eq!(mismatch(body), None, "{body}");
+        }
+        for version in ["2", "0", "2.1", "10", "one", ""] {
+            let why = mismatch(&format!(r#"{{"pillion_protocol":"{version}"}}"#)).unwrap();
+            assert!(why.starts_with(&format!("it speaks version {version:?} of Pillion's protocol, and this app speaks version 1: ")), "{why}");
+        }
     }
 
     #[test]

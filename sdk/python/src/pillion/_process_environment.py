@@ -14,6 +14,7 @@ from .environment import (
     LISTEN_PID,
     PIPE,
     PORT,
+    PROTOCOL,
     TOKEN,
     TOKEN_DIGITS,
 )
@@ -28,7 +29,7 @@ def take() -> dict[str, str]:
     Marks the listener as close-on-exec, because another holder would keep the port open when no run serves it. Leaves a
     listener alone that is meant for another process.
     """
-    names = [PORT, INSTANCE, TOKEN, ALLOWED_ORIGINS, PIPE]
+    names = [PROTOCOL, PORT, INSTANCE, TOKEN, ALLOWED_ORIGINS, PIPE]
     secret = [TOKEN, PIPE]
     if os.environ.get(LISTEN_PID) == str(os.getpid()):
         listener = [LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 PORT: Final = "PORT"
+PROTOCOL: Final = "PILLION_PROTOCOL"
 INSTANCE: Final = "PILLION_INSTANCE"
 TOKEN: Final = "PILLION_TOKEN"  # noqa: S105 (the name of the variable)
 ALLOWED_ORIGINS: Final = "PILLION_ALLOWED_ORIGINS"
@@ -18,6 +19,9 @@ LISTEN_FDNAMES: Final = "LISTEN_FDNAMES"
 
 #: The origins of Tauri's own pages: on macOS and Linux; on Windows and Android; the latter with ``useHttpsScheme``.
 TAURI_ORIGINS: Final = ("tauri://localhost", "http://tauri.localhost", "https://tauri.localhost")
+
+#: The version of the protocol that this SDK speaks.
+PROTOCOL_VERSION: Final = "1"
 
 #: The number of digits of a token.
 TOKEN_DIGITS: Final = 64
@@ -47,6 +51,13 @@ class HostEnvironment:
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> HostEnvironment:
         """Reads the variables. Raises `StartError` if one has an invalid value."""
+        version = variables.get(PROTOCOL) or PROTOCOL_VERSION
+        if not re.fullmatch(r"1(\.(0|[1-9][0-9]*))?", version):
+            raise StartError(
+                f'the host speaks version "{version}" of Pillion\'s protocol ({PROTOCOL}), and this sidecar speaks version '
+                f"{PROTOCOL_VERSION}: update the older one of the two, so that both speak the same major version; without a "
+                "host, unset the variable"
+            )
         instance = variables.get(INSTANCE) or None
         if instance is not None and not is_hexadecimal(instance, 32):
             raise StartError(

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from .environment import is_hexadecimal
+from .environment import PROTOCOL_VERSION, is_hexadecimal
 
 #: The body for a client without the token.
 ALIVE: Final = b'{"status":"ok"}'
@@ -25,6 +25,7 @@ class Identity:
     def health(self, timestamp: int, uptime: float) -> bytes:
         """The body: `timestamp` in milliseconds since the Unix epoch, `uptime` in seconds."""
         fields: dict[str, object] = {"status": "ok", "app": self.app, "timestamp": timestamp, "uptime": uptime}
+        fields["pillion_protocol"] = PROTOCOL_VERSION
         fields.update(
             (name, value) for name in ("version", "instance") if (value := getattr(self, name)) is not None
         )

@@ -39,6 +39,16 @@ pub(crate) fn read(mutation: &Mutation) -> Result<HostEnvironment, String> {
             return Err(format!("{variable} is empty"));
         }
     }
+    if let Some(version) = variable("PILLION_PROTOCOL") {
+        let fits = if mutation.is("protocol-by-its-first-digit") {
+            version.starts_with('1')
+        } else {
+            version == "1" || version.starts_with("1.")
+        };
+        if !fits && !mutation.is("protocol-unchecked") {
+            return Err(format!("the host speaks version {version:?} of the protocol, and this program speaks version 1"));
+        }
+    }
     let inherited = inherited(mutation)?;
     let token = token(mutation)?;
     let instance = variable("PILLION_INSTANCE");

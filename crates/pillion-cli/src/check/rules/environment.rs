@@ -49,6 +49,11 @@ pub(in crate::check) fn token_invalid(lab: &Lab) -> Result<Verdict, Verdict> {
     Ok(Verdict::unless(&broken, kept.join(", ")))
 }
 
+pub(in crate::check) fn protocol_version(lab: &Lab) -> Result<Verdict, Verdict> {
+    let versions = ["2", "0", "10", "one"].map(|version| ("PILLION_PROTOCOL", version));
+    super::announce::refuses(lab, &versions)
+}
+
 /// No output contains a token, neither a valid nor an invalid one.
 pub(in crate::check) fn token_hidden(lab: &Lab) -> Result<Verdict, Verdict> {
     let mut broken = Vec::new();
