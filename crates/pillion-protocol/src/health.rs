@@ -48,7 +48,15 @@ impl Health {
     /// seconds, without version, protocol and instance.
     #[must_use]
     pub fn ok(app: impl Into<String>, timestamp: u64, uptime: f64) -> Self {
-        Self { status: "ok".to_owned(), app: app.into(), timestamp, uptime, version: None, pillion_protocol: None, instance: None }
+        Self {
+            status: "ok".to_owned(),
+            app: app.into(),
+            timestamp,
+            uptime,
+            version: None,
+            pillion_protocol: None,
+            instance: None,
+        }
     }
 }
 
@@ -75,7 +83,11 @@ impl HealthReport {
             Some(serde_json::Value::String(text)) => Some(text),
             _ => None,
         };
-        Self { version: text("version"), pillion_protocol: text("pillion_protocol"), instance: text("instance") }
+        Self {
+            version: text("version"),
+            pillion_protocol: text("pillion_protocol"),
+            instance: text("instance"),
+        }
     }
 }
 

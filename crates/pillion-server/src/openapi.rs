@@ -98,6 +98,7 @@ mod tests {
         let mut health = Health::ok("Hello", 1, 1.5);
         let required = serde_json::to_value(&health).unwrap();
         health.version = Some("1.2.3".to_owned());
+        health.pillion_protocol = Some("1".to_owned());
         health.instance = Some(Instance::from_bytes([0; 16]));
         let all = serde_json::to_value(&health).unwrap();
         let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -109,6 +109,14 @@ impl Spec {
         }
     }
 
+    /// Replaces the program by a server that already runs on `port` of 127.0.0.1, as with [`attach`](Self::attach). The other
+    /// settings stay.
+    #[must_use]
+    pub fn attached(mut self, port: NonZeroU16) -> Self {
+        self.source = ServerSource::Attach(port);
+        self
+    }
+
     /// The name of the sidecar.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -396,6 +396,8 @@ fn idle(ended: Option<Ended>, event: Event, restarts: &mut Restarts) -> (Lifecyc
         | Event::Launched(_)
         | Event::Attached(_)
         | Event::NotLaunched(_)
+        | Event::WrongProgram(_)
+        | Event::Mismatch(_)
         | Event::Announced(_)
         | Event::Moved(_)
         | Event::Extend(_)

@@ -27,7 +27,7 @@ signal: number | null, };
 /**
  * What kind of failure it is.
  */
-export type FailureKind = "unknownSidecar" | "spawn" | "exitedEarly" | "readyTimeout" | "crashed" | "hung" | "dependency" | "stopped" | "noPort";
+export type FailureKind = "unknownSidecar" | "spawn" | "mismatch" | "exitedEarly" | "readyTimeout" | "crashed" | "hung" | "dependency" | "stopped" | "noPort";
 
 /**
  * The diagnostics of a `Failure`.

@@ -59,6 +59,8 @@ impl<R: Runtime> Builder<R> {
     /// Adds a sidecar. The origins of the app's pages are added to those that it admits. Its other settings are those of `spec`,
     /// whose defaults differ from those of `tauri.conf.json`: [`Program::private`](pillion::Program::private) is off.
     ///
+    /// In development, `PILLION_ATTACH` names a server to use instead, as for a declared sidecar.
+    ///
     /// A name that `tauri.conf.json` declares too aborts the start of the app.
     pub fn sidecar(mut self, spec: Spec) -> Self {
         self.sidecars.push(spec);
@@ -130,8 +132,8 @@ impl<R: Runtime> Builder<R> {
             return Err(ConfigError::Missing.into());
         }
         let declared = config.map(|config| &config.sidecars);
-        let names: Vec<_> =
-            declared.into_iter().flat_map(|sidecars| sidecars.keys()).map(String::as_str).collect();
+        let in_configuration = declared.into_iter().flat_map(|sidecars| sidecars.keys()).map(String::as_str);
+        let names: Vec<_> = in_configuration.chain(self.sidecars.iter().map(Spec::name)).collect();
         let dev = tauri::is_dev();
         // Tauri's function resolves symbolic links: the sidecar lies beside the app, and not beside a link to it.
         let own = tauri::utils::platform::current_exe()?;
@@ -146,9 +148,7 @@ impl<R: Runtime> Builder<R> {
             resolved.push(resolver.resolve(name, declared)?);
         }
         for spec in self.sidecars {
-            let origins = &resolver.origins;
-            let spec = spec.map_program(|program| program.add_allowed_origins(origins));
-            resolved.push(Resolved { spec, watched: None });
+            resolved.push(resolver.resolve_spec(spec));
         }
         for Resolved { spec, .. } in &mut resolved {
             for configure in &self.configure {

@@ -70,8 +70,8 @@ pub(crate) struct SidecarConfig {
     /// The arguments of the program. In them, in the values of `env`, and in the command of an `exec` check, `${port}` stands for the
     /// port of the sidecar (with `"port": "assigned"` or a number), `${sidecar.NAME.port}` and `${sidecar.NAME.url}` for where a sidecar
     /// in `dependsOn` or `restartWith` listens, and `$$` for a dollar sign. `$APPDATA`, `$APPLOCALDATA`, `$APPCONFIG`, `$APPCACHE`, `$APPLOG`,
-    /// `$RESOURCE`, `$TEMP` and `$HOME` stand for the folders of that name, without a separator at the end; also in `command`, `cwd`
-    /// and `dev`. A folder of the app that is named and missing is created, and only its user can open it (Unix).
+    /// `$RESOURCE`, `$TEMP` and `$HOME` stand for the folders of that name, without a separator at the end; also in `command`, `cwd`,
+    /// `dev`, and the command of an `exec` check. A folder of the app that is named and missing is created, and only its user can open it (Unix).
     #[serde(default)]
     args: Vec<String>,
     /// The working directory; the app's own by default. In a folder of the app, it is created if it is missing.
@@ -240,6 +240,16 @@ impl SidecarConfig {
     /// The declared arguments, for the sidecar called `name`.
     pub(crate) fn args(&self, name: &str, variables: &Variables) -> Result<Vec<String>, ConfigError> {
         variables.expand_all(&self.args, name, "args")
+    }
+
+    /// The declared command that checks readiness.
+    pub(crate) fn exec_check(
+        &self,
+        name: &str,
+        variables: &Variables,
+    ) -> Result<Option<ReadyCheck>, ConfigError> {
+        let Some(command) = self.ready.command() else { return Ok(None) };
+        Ok(Some(ready::exec_check(&variables.expand_all(command, name, "ready.exec")?)))
     }
 
     /// The declared working directory.

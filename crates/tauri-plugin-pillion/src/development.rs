@@ -35,7 +35,7 @@ pub(crate) enum InvalidAttach {
     )]
     NotAPort { variable: &'static str, value: String, example: &'static str },
     #[error(
-        "{ATTACH} names the sidecar {name:?}, which tauri.conf.json does not declare; declared: {declared}"
+        "{ATTACH} names the sidecar {name:?}, which neither tauri.conf.json nor the app's code declares; declared: {declared}"
     )]
     Unknown { name: String, declared: String },
 }
@@ -57,6 +57,13 @@ impl Development {
     #[cfg(test)]
     pub(crate) fn new(project: Option<&Path>) -> Self {
         Self { project: project.map(Path::to_owned), reload: project.is_some(), attached: BTreeMap::new() }
+    }
+
+    /// With a server that the developer started on this port.
+    #[cfg(test)]
+    pub(crate) fn with_server(mut self, sidecar: &str, port: NonZeroU16) -> Self {
+        self.attached.insert(sidecar.to_owned(), port);
+        self
     }
 
     /// The port of the server that the developer started for this sidecar. Tells the developer about it.

@@ -75,6 +75,15 @@ impl Resolver {
         })
     }
 
+    /// A sidecar that the app's code adds.
+    pub(crate) fn resolve_spec(&self, spec: Spec) -> Resolved {
+        let spec = match self.development.attached(spec.name(), &self.origins) {
+            Some(port) => spec.attached(port),
+            None => spec.map_program(|program| program.add_allowed_origins(&self.origins)),
+        };
+        Resolved { spec, watched: None }
+    }
+
     fn attached(
         &self,
         name: &str,
@@ -122,6 +131,10 @@ impl Resolver {
     /// Applies the settings that do not depend on where the server comes from.
     fn refine(&self, declared: &SidecarConfig, spec: Spec, name: &str) -> Result<Spec, ConfigError> {
         let spec = declared.refine(spec, name)?;
+        let spec = match declared.exec_check(name, &self.variables)? {
+            Some(check) => spec.ready_check(check),
+            None => spec,
+        };
         // A sidecar that a breakpoint holds does not answer, and must not be killed.
         let may_be_debugged = self.development.project.is_some();
         let liveness = declared.liveness().filter(|_| may_be_debugged);

@@ -52,6 +52,7 @@ test("health has the instance, the version and the uptime for a client with the 
     status: "ok",
     app: "test",
     version: "1.2.3",
+    pillion_protocol: "1",
     instance: INSTANCE,
     timestamp: expect.any(Number),
     uptime: expect.any(Number),

@@ -177,10 +177,11 @@ def test_an_invalid_challenge_has_no_proof(challenge: bytes) -> None:
 
 
 def test_health_leaves_out_what_is_unknown() -> None:
-    body = b'{"status":"ok","app":"AIOS","timestamp":1700000000000,"uptime":1.25}'
+    body = b'{"status":"ok","app":"AIOS","timestamp":1700000000000,"uptime":1.25,"pillion_protocol":"1"}'
     assert Identity("AIOS", None, None).health(1_700_000_000_000, 1.25) == body
     full = Identity("AIOS", "0.1.0", "07").health(1, 2.0)
-    assert full == b'{"status":"ok","app":"AIOS","timestamp":1,"uptime":2.0,"version":"0.1.0","instance":"07"}'
+    known = b'"pillion_protocol":"1","version":"0.1.0","instance":"07"'
+    assert full == b'{"status":"ok","app":"AIOS","timestamp":1,"uptime":2.0,' + known + b"}"
 
 
 def test_an_answer_allows_the_page_of_the_request_and_no_other() -> None:

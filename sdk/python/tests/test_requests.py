@@ -39,7 +39,15 @@ def test_health_with_the_token_has_all_fields(private: Sidecar) -> None:
     for request in ("GET /health", "GET /health?x", f"GET http://LOCALHOST:{private.port}/health"):
         answer = private.ask(request)
         fields = shown(answer)
-        assert list(fields) == ["status", "app", "timestamp", "uptime", "version", "instance"]
+        assert list(fields) == [
+            "status",
+            "app",
+            "timestamp",
+            "uptime",
+            "pillion_protocol",
+            "version",
+            "instance",
+        ]
         assert (fields["status"], fields["app"], fields["version"]) == ("ok", "AIOS", "1.2.3")
         assert fields["instance"] == INSTANCE
         assert isinstance(fields["timestamp"], int)

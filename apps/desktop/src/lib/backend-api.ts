@@ -31,6 +31,8 @@ export interface components {
             app: string;
             /** @description The instance that the host gave to this run. It tells the host that no other server answers on the port. */
             instance?: string;
+            /** @description The version of Pillion's protocol that the sidecar speaks: [`PROTOCOL_VERSION`](crate::environment::PROTOCOL_VERSION). */
+            pillion_protocol?: string;
             /** @description `"ok"`. */
             status: string;
             /**

@@ -30,6 +30,8 @@ const ANNOUNCE: &[Mutant] = &[
     ("unflushed", "flush"),
     ("announce-early", "accepts"),
     ("banner", "stdout"),
+    ("progress-with-control-characters", "stdout"),
+    ("progress-too-long", "stdout"),
     ("announce-twice", "stdout"),
     ("logs-to-stdout", "stdout"),
     ("every-address", "loopback"),

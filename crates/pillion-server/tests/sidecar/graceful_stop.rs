@@ -150,7 +150,7 @@ async fn idle_connections_do_not_delay_the_stop() {
     let mut silent = running.connect().await;
     let mut kept = running.connect().await;
     kept.send("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n").await;
-    kept.receive("\"version\":\"1.2.3\"}").await;
+    kept.receive("\"pillion_protocol\":\"1\"}").await;
     // The grace period is an hour: a stop that waits for it exceeds the time limit of the test.
     running.signal(Signal::TERM);
     let (code, _, stderr) = running.ended().await;

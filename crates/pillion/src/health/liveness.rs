@@ -310,6 +310,7 @@ mod tests {
             instance: None,
             token: None,
             run: None,
+            needs_report: false,
         };
         (listener, LivenessMonitor::new(probe, Liveness::new(INTERVAL, 3)))
     }

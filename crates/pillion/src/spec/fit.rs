@@ -21,7 +21,10 @@ impl Spec {
             ));
         }
         let requirement = self.expects.as_ref()?;
-        let fits = VersionReq::parse(requirement).ok()?;
+        let fits = match VersionReq::parse(requirement) {
+            Ok(fits) => fits,
+            Err(error) => return Some(format!("`expects` is {requirement:?}: {error}")),
+        };
         let path = &self.health_path;
         let Some(version) = &health.version else {
             return Some(format!(
@@ -53,12 +56,23 @@ mod tests {
     #[test]
     fn another_major_version_of_the_protocol_does_not_fit() {
         let mismatch = |body: &str| Spec::run("api", "./api").mismatch(&HealthReport::read(body.as_bytes()));
-        for body in [r#"{"pillion_protocol":"1"}"#, r#"{"pillion_protocol":"1.4"}"#, r#"{"protocol":"2"}"#, "{}", "OK"] {
+        for body in [
+            r#"{"pillion_protocol":"1"}"#,
+            r#"{"pillion_protocol":"1.4"}"#,
+            r#"{"protocol":"2"}"#,
+            "{}",
+            "OK",
+        ] {
             assert_eq!(mismatch(body), None, "{body}");
         }
         for version in ["2", "0", "2.1", "10", "one", ""] {
             let why = mismatch(&format!(r#"{{"pillion_protocol":"{version}"}}"#)).unwrap();
-            assert!(why.starts_with(&format!("it speaks version {version:?} of Pillion's protocol, and this app speaks version 1: ")), "{why}");
+            assert!(
+                why.starts_with(&format!(
+                    "it speaks version {version:?} of Pillion's protocol, and this app speaks version 1: "
+                )),
+                "{why}"
+            );
         }
     }
 

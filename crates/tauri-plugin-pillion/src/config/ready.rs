@@ -10,7 +10,21 @@ use serde::{
 
 /// `"health"`, `"tcp"`, `"notify"`, `"started"`, or the fields of [`ReadyFields`].
 #[derive(Debug, Clone, Default)]
-pub(super) struct ReadyConfig(pub(super) ReadyCheck);
+pub(super) struct ReadyConfig(pub(super) ReadyCheck, Option<Vec<String>>);
+
+impl ReadyConfig {
+    /// The command of an `exec` check: its program and its arguments.
+    pub(super) fn command(&self) -> Option<&[String]> {
+        self.1.as_deref()
+    }
+}
+
+/// The check by a command.
+pub(super) fn exec_check(command: &[String]) -> ReadyCheck {
+    let (program, args) =
+        command.split_first().map_or(("", command), |(program, args)| (program.as_str(), args));
+    ReadyCheck::Exec(ExecCheck::new(program).args(args))
+}
 
 /// A ready check with `http`, `line` or `exec`.
 #[derive(Debug, Default, Deserialize)]
@@ -56,11 +70,7 @@ impl ReadyFields {
                     None => check,
                 }))
             }
-            (None, None, Some(command)) => {
-                let mut command = command.into_iter();
-                let program = command.next().unwrap_or_default();
-                Ok(ReadyCheck::Exec(ExecCheck::new(program).args(command)))
-            }
+            (None, None, Some(command)) => Ok(exec_check(&command)),
             (None, None, None) | (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
                 Err("give one of `http`, `line` and `exec`".to_owned())
             }
@@ -82,18 +92,21 @@ impl<'de> Deserialize<'de> for ReadyConfig {
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<ReadyConfig, E> {
-                Ok(ReadyConfig(match word {
+                let check = match word {
                     "health" => ReadyCheck::Health,
                     "tcp" => ReadyCheck::Tcp,
                     "notify" => ReadyCheck::Notify,
                     "started" => ReadyCheck::Started,
                     other => return Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }))
+                };
+                Ok(ReadyConfig(check, None))
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, fields: A) -> Result<ReadyConfig, A::Error> {
                 let fields = ReadyFields::deserialize(MapAccessDeserializer::new(fields))?;
-                fields.check().map(ReadyConfig).map_err(de::Error::custom)
+                let command = fields.exec.clone();
+                let check = fields.check().map_err(de::Error::custom)?;
+                Ok(ReadyConfig(check, command))
             }
         }
 

@@ -53,6 +53,58 @@ fn a_program_is_beside_the_app_in_the_resources_or_of_the_system() {
 }
 
 #[test]
+fn an_exec_check_may_name_the_folders_of_the_app() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolve = |argument: &str| {
+        let fields = json!({ "private": false, "ready": { "exec": ["check", argument] } });
+        resolver(folder.path(), None).resolve("api", &declared(&fields)).map(|it| format!("{:?}", it.spec))
+    };
+    assert!(resolve("a$$b").unwrap().contains(r#"args: ["a$$b"]"#), "the supervisor replaces it");
+    let error = resolve("$NOWHERE/db").unwrap_err().to_string();
+    assert!(error.contains("api.ready.exec contains $NOWHERE"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_of_the_developer_replaces_a_sidecar_that_code_adds() {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = NonZeroU16::new(server.local_addr().unwrap().port()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut resolver = resolver(folder.path(), None);
+    resolver.development = Development::new(None).with_server("worker", port);
+    let spec = Spec::run("worker", "/nowhere/worker").ready_check(pillion::ReadyCheck::Tcp);
+    let (supervisor, _events) = Supervisor::start(resolver.resolve_spec(spec).spec);
+    assert_eq!(supervisor.ready().await.unwrap().port, Some(port));
+    let other = resolver.resolve_spec(Spec::run("other", "/nowhere/other")).spec;
+    let (supervisor, _events) = Supervisor::start(other);
+    assert_eq!(supervisor.ready().await.unwrap_err().kind, pillion::FailureKind::Spawn);
+}
+
+#[test]
+fn a_digest_is_checked_in_a_release_and_has_its_form_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = "0123456789abcdef".repeat(4);
+    let resolve = |project: Option<&Path>, fields: Value| {
+        let resolver = resolver(folder.path(), project);
+        resolver
+            .resolve("api", &declared(&fields))
+            .map(|it| format!("{:?}", it.spec))
+            .map_err(|error| error.to_string())
+    };
+    let has = |spec: &str| spec.contains(&format!("sha256: Some({digest:?})"));
+    assert!(has(&resolve(None, json!({ "sha256": digest })).unwrap()));
+    assert!(!has(&resolve(Some(folder.path()), json!({ "sha256": digest })).unwrap()), "each build differs");
+    for (fields, words) in [
+        (json!({ "sha256": "abc" }), "sidecars.api: `sha256` is \"abc\""),
+        (json!({ "sha256": digest, "command": "python3" }), "\"python3\" is looked up in PATH"),
+    ] {
+        for project in [None, Some(folder.path())] {
+            let error = resolve(project, fields.clone()).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
+
+#[test]
 fn an_invalid_program_is_an_error_that_names_its_field() {
     let folder = tempfile::tempdir().unwrap();
     for (fields, words) in [

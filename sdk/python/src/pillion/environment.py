@@ -55,8 +55,8 @@ class HostEnvironment:
         if not re.fullmatch(r"1(\.(0|[1-9][0-9]*))?", version):
             raise StartError(
                 f'the host speaks version "{version}" of Pillion\'s protocol ({PROTOCOL}), and this sidecar speaks version '
-                f"{PROTOCOL_VERSION}: update the older one of the two, so that both speak the same major version; without a "
-                "host, unset the variable"
+                f"{PROTOCOL_VERSION}: update the older one of the two, so that both speak the same major version; "
+                "without a host, unset the variable"
             )
         instance = variables.get(INSTANCE) or None
         if instance is not None and not is_hexadecimal(instance, 32):

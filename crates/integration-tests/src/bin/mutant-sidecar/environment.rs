@@ -46,7 +46,9 @@ pub(crate) fn read(mutation: &Mutation) -> Result<HostEnvironment, String> {
             version == "1" || version.starts_with("1.")
         };
         if !fits && !mutation.is("protocol-unchecked") {
-            return Err(format!("the host speaks version {version:?} of the protocol, and this program speaks version 1"));
+            return Err(format!(
+                "the host speaks version {version:?} of the protocol, and this program speaks version 1"
+            ));
         }
     }
     let inherited = inherited(mutation)?;
