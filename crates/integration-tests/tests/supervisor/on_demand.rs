@@ -5,6 +5,8 @@ use std::time::Duration;
 use integration_tests::{ProcessTree, ReportServer, run};
 use pillion::{FailureKind, Fleet, Readiness, Restart, Spec, State, StopOutcome, Supervisor};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::support::{assert_failure, state, tree};
 
 const SERVER: &str = "listen ok announce term exit 0";
@@ -87,9 +89,14 @@ fn uses_that_race_with_the_stop_always_reach_a_run() {
         for _ in 0..30 {
             let lease = supervisor.lease();
             let access = supervisor.access().await.unwrap();
+            let mut stream = access.connect().await.unwrap();
+            stream.write_all(b"GET /health HTTP/1.1\r\n\r\n").await.unwrap();
+            let mut response = String::new();
+            stream.read_to_string(&mut response).await.unwrap();
+            assert!(response.starts_with("HTTP/1.1 200"), "{response}");
             // Nothing stops the run before the lease is dropped.
-            access.connect().await.unwrap();
-            assert_eq!(supervisor.status().pid, access.pid);
+            let status = supervisor.status();
+            assert_eq!((status.state, status.pid), (State::Ready, access.pid));
             drop(lease);
         }
         let _ = supervisor.stop().await;
