@@ -276,7 +276,7 @@ fn open_if_known(pid: Pid, known: &Known) -> Option<OwnedFd> {
     (is_known && is_alive(&stat)).then_some(pidfd)
 }
 
-/// The process ids that were given out last, in the last field of `/proc/loadavg` (proc_loadavg(5)).
+/// The process ids that were given out last, in the last field of `/proc/loadavg` (`proc_loadavg(5)`).
 fn newest_pids() -> impl Iterator<Item = Pid> {
     const COUNT: i32 = 4;
     let last =

@@ -117,7 +117,7 @@ fn announce(mutation: &Mutation, listener: &Listener) {
         "announce-nothing" | "unflushed" => {}
         "banner" => print_line(&format!("Server is up!\n{line}")),
         "progress-with-control-characters" => {
-            print_line(&format!("BACKEND_STATUS:\x1b[1m42%\x1b[0m\t\n{line}"))
+            print_line(&format!("BACKEND_STATUS:\x1b[1m42%\x1b[0m\t\n{line}"));
         }
         "progress-too-long" => print_line(&format!("BACKEND_STATUS:{}\n{line}", "x".repeat(257))),
         "announce-twice" => print_line(&format!("{line}{line}")),
