@@ -384,7 +384,9 @@ fn waiting(blocked: Option<String>, event: Event, restarts: &Restarts) -> (Lifec
 
 fn idle(ended: Option<Ended>, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
     match event {
-        Event::Used | Event::Restart => Lifecycle::start(restarts),
+        // Not a requested start: a use of a sidecar that keeps crashing must not pass the restart limit.
+        Event::Used => (Lifecycle::Waiting { blocked: None }, vec![Wait]),
+        Event::Restart => Lifecycle::start(restarts),
         Event::Stop | Event::Kill => {
             let exit = ended.and_then(|ended| ended.exit);
             down(Cause::Requested, exit, StopOutcome::NotRunning, RestartDecision::StayDown)
@@ -445,6 +447,7 @@ fn up(
             Ending::terminate(Cause::Hung, next, now)
         }
         Event::Expired if restarts.idle_since().is_some() => {
+            restarts.interrupted();
             Ending::terminate(Cause::Unused, Next::After(RestartDecision::Idle), now)
         }
         Event::Used

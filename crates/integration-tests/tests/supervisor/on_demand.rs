@@ -198,7 +198,7 @@ fn a_crash_without_a_use_leaves_it_idle_and_the_next_use_starts_it() {
         state(&mut events, State::Ready).await;
         reports.wait_for("up").await.resume().await;
         let idle = state(&mut events, State::Idle).await;
-        assert_eq!((idle.readiness, idle.restarts), (Readiness::Idle, 0));
+        assert_eq!((idle.readiness, idle.restarts), (Readiness::Idle, 1));
         let parts = ["exited with code 70 while nothing used it", "it stays down until its next use"];
         assert_failure(&idle.failure.unwrap(), FailureKind::Crashed, &parts);
         tree.assert_dead();
@@ -207,7 +207,7 @@ fn a_crash_without_a_use_leaves_it_idle_and_the_next_use_starts_it() {
         assert_ne!(supervisor.ready().await.unwrap().pid, first.pid);
         reports.wait_for("up").await.resume().await;
         // This time it was in use.
-        assert_eq!(state(&mut events, State::BackingOff).await.restarts, 1);
+        assert_eq!(state(&mut events, State::BackingOff).await.restarts, 2);
         supervisor.ready().await.unwrap();
         drop(lease);
         let _ = supervisor.kill().await;

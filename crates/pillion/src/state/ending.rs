@@ -40,7 +40,7 @@ pub(crate) enum StopStage {
 pub(crate) enum Next {
     /// A requested start.
     Start,
-    /// A start after that of a dependency. Unlike a requested start, it leaves the past restarts counted.
+    /// A start after that of a dependency, or for a use. Unlike a requested start, it leaves the past restarts counted.
     StartAgain,
     /// The decision, made when the state machine learned of the end.
     After(RestartDecision),
@@ -96,12 +96,14 @@ impl Ending {
             // A use during the stop of an unused sidecar waits for the next run.
             Event::Used => {
                 if self.next == Next::After(RestartDecision::Idle) {
-                    self.next = Next::Start;
+                    self.next = Next::StartAgain;
                 }
                 vec![]
             }
             Event::Unused => {
-                if restarts.runs_on_demand() && matches!(self.next, Next::After(RestartDecision::Retry(_))) {
+                let unrequested =
+                    matches!(self.next, Next::StartAgain | Next::After(RestartDecision::Retry(_)));
+                if restarts.runs_on_demand() && unrequested {
                     self.next = Next::After(RestartDecision::Idle);
                 }
                 vec![]

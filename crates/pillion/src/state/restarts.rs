@@ -85,7 +85,7 @@ impl Restarts {
         self.demand.and_then(Demand::idle_since)
     }
 
-    /// A start was requested: forgets all past restarts.
+    /// A start was requested, other than by a use: forgets all past restarts.
     pub(super) fn forget(&mut self) {
         *self = Self::new(self.policy, self.restart_limit).with_demand(self.demand);
     }
@@ -100,16 +100,15 @@ impl Restarts {
 
     /// Whether a sidecar that runs on demand is started by its next use alone. A failed first start is reported instead, as for
     /// every sidecar.
-    fn waits_for_use(&self, cause: &Cause, up: Up, again: bool) -> bool {
-        let Some(demand) = self.demand else { return false };
-        match cause {
-            Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => false,
-            Cause::Finished => !again || !demand.is_in_use(),
-            Cause::Crashed | Cause::Hung => !demand.is_in_use(),
-            Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
-                up != Up::Never && !demand.is_in_use()
+    fn waits_for_use(&self, cause: &Cause, up: Up) -> bool {
+        self.is_unused()
+            && match cause {
+                Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => {
+                    false
+                }
+                Cause::Finished | Cause::Crashed | Cause::Hung => true,
+                Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => up != Up::Never,
             }
-        }
     }
 
     /// The sidecar is not up any more.
@@ -131,16 +130,20 @@ impl Restarts {
         let again = match cause {
             // Another start would run the same program.
             Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => false,
+            // A use needs it, and the next use would start it as well.
+            Cause::Finished if self.runs_on_demand() => self.policy != Restart::Never,
             Cause::Finished => self.policy == Restart::Always,
             Cause::Crashed | Cause::Hung => self.policy != Restart::Never,
             Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
                 self.policy != Restart::Never && up != Up::Never
             }
         };
-        if self.waits_for_use(cause, up, again) {
+        let waits_for_use = self.waits_for_use(cause, up);
+        if waits_for_use && *cause == Cause::Finished {
+            // It ended by itself because nothing used it.
             return RestartDecision::Idle;
         }
-        if !again {
+        if !again && !waits_for_use {
             return RestartDecision::StayDown;
         }
         let RestartLimit { limit, window } = self.restart_limit;
@@ -159,7 +162,8 @@ impl Restarts {
             streak => FIRST_PAUSE.saturating_mul(1 << (streak - 1).min(16)).min(LONGEST_PAUSE),
         };
         self.streak += 1;
-        RestartDecision::Retry(pause)
+        // Counted as a restart: otherwise a sidecar that crashes whenever it is used would be started without a limit.
+        if waits_for_use { RestartDecision::Idle } else { RestartDecision::Retry(pause) }
     }
 }
 

@@ -520,8 +520,10 @@ proptest! {
         // The launches without a request since the last request.
         let mut unrequested = Vec::new();
         let mut requested = true;
-        // Whether a dependency's restart is the cause of the next launch.
+        // Whether a dependency's restart is the cause of the next launch, …
         let mut with_dependency = false;
+        // … or a use, and then whether the run before has failed.
+        let mut by_use = None;
         for (event, seconds) in events {
             machine.now += Duration::from_secs(seconds);
             let expires = event == Event::Expired;
@@ -534,7 +536,13 @@ proptest! {
                 Event::NotLaunched(_) | Event::WrongProgram(_) | Event::Gone => world = World::Nothing,
                 Event::Exited(_) => world = World::LeaderDead,
                 Event::Restart => (wanted, requested) = (true, true),
-                Event::Used if machine.state.starts_on_use() => requested = true,
+                Event::Used if machine.state.starts_on_use() => {
+                    by_use = Some(match &machine.state {
+                        Lifecycle::Idle(ended) => ended.as_ref().is_some_and(|ended| ended.cause.is_failure()),
+                        Lifecycle::Ending(ending) => ending.cause.is_failure(),
+                        _ => false,
+                    });
+                }
                 Event::Stop | Event::Kill => wanted = false,
                 _ => {}
             }
@@ -546,11 +554,14 @@ proptest! {
                         world = World::Launching;
                         if std::mem::take(&mut requested) {
                             unrequested.clear();
-                            with_dependency = false;
+                            (with_dependency, by_use) = (false, None);
+                        } else if by_use == Some(false) {
+                            by_use = None;
                         } else if !std::mem::take(&mut with_dependency) {
                             unrequested.push(machine.now);
                             let recent = unrequested.iter().filter(|at| machine.now - **at < Duration::from_secs(60));
-                            prop_assert!(policy != Restart::Never, "restarted against the policy");
+                            let allowed = policy != Restart::Never || by_use.take().is_some();
+                            prop_assert!(allowed, "restarted against the policy");
                             // Four restarts within the window, and one just before it.
                             prop_assert!(recent.count() <= 5, "restarted too often");
                         }

@@ -130,21 +130,53 @@ fn a_stop_while_idle_and_while_it_starts_leaves_it_stopped() {
 }
 
 #[test]
-fn a_crash_is_followed_by_a_restart_only_while_it_is_in_use() {
+fn an_end_by_itself_is_followed_by_a_restart_only_while_it_is_in_use() {
     let crash = [Event::Exited(KILLED), Event::Gone];
     assert_eq!(used(crash.clone()).state.state(), State::BackingOff);
+    // A use that waits for it must not wait for ever.
+    assert_eq!(used(gone()).state.state(), State::BackingOff);
     for events in [
         [vec![Event::Unused], crash.to_vec()].concat(),
         vec![Event::Exited(KILLED), Event::Unused, Event::Gone],
         [crash.to_vec(), vec![Event::Unused]].concat(),
         vec![Event::Unused, Event::Hung, Event::Exited(KILLED), Event::Gone],
         // A program that ends by itself when it has nothing to do is started by the next use, too.
-        vec![Event::Exited(OK), Event::Gone],
         vec![Event::Unused, Event::Exited(OK), Event::Gone],
     ] {
         let mut machine = used(events.clone());
         assert_eq!((machine.state.state(), machine.timer()), (State::Idle, None), "{events:?}");
         assert_eq!(machine.on(Event::Used), [Wait]);
+    }
+}
+
+/// As a client that asks again at once, while the crash ends its use, before or after the process is gone.
+#[test]
+fn a_sidecar_that_crashes_whenever_it_is_used_fails_beyond_the_restart_limit() {
+    let crashed = Event::Exited(KILLED);
+    for crash in [
+        [Event::Unused, crashed.clone(), Event::Gone],
+        [crashed.clone(), Event::Unused, Event::Gone],
+        [crashed, Event::Gone, Event::Unused],
+    ] {
+        let mut machine = used([]);
+        for _ in 0..4 {
+            machine = machine.after(crash.clone());
+            assert_eq!(machine.state.state(), State::Idle);
+            machine = machine.after([Event::Used, Event::DependenciesReady]).after(up());
+            assert_eq!(machine.state.state(), State::Ready);
+        }
+        assert_eq!(machine.after(crash).state.state(), State::Failed);
+    }
+}
+
+#[test]
+fn stops_for_lack_of_a_use_do_not_count_towards_the_restart_limit() {
+    let mut machine = idle_stop(gone());
+    for _ in 0..20 {
+        machine = machine.after([Event::Used, Event::DependenciesReady]).after(up());
+        assert_eq!(machine.state.state(), State::Ready);
+        machine = machine.after([Event::Unused, Event::Expired]).after(gone());
+        assert_eq!(machine.state.state(), State::Idle);
     }
 }
 
@@ -161,7 +193,9 @@ fn a_failed_first_start_is_reported_and_a_later_one_is_repeated_only_while_in_us
 #[test]
 fn an_unused_sidecar_is_not_started_again_with_its_dependency() {
     assert_eq!(used([db_restarted()]).after(gone()).state.state(), State::Waiting);
-    assert_eq!(used([Event::Unused, db_restarted()]).after(gone()).state.state(), State::Idle);
+    for events in [[Event::Unused, db_restarted()], [db_restarted(), Event::Unused]] {
+        assert_eq!(used(events).after(gone()).state.state(), State::Idle);
+    }
     let used_again = used([Event::Unused, db_restarted(), Event::Used]).after(gone());
     assert_eq!(used_again.state.state(), State::Waiting);
 }
