@@ -117,9 +117,18 @@ impl RunProcesses {
         pids.into_iter().filter(lives).take(5).map(describe).collect()
     }
 
-    /// Whether this live process is one of the run. Reads a few files for each process: call it off the runtime.
+    /// Whether this live process is one of the run. Reads one file for each of its ancestors: call it off the runtime.
+    ///
+    /// Looks up from the process and not down from the root: a list of children may miss some of them while others end
+    /// (`proc_tid_children(5)`).
     pub(crate) fn contains(&self, pid: i32) -> bool {
-        pid == self.leader.as_raw_nonzero().get() || super::proc_is_ours() && self.members().contains(&pid)
+        let (root, leader) = (self.root.as_raw_nonzero().get(), self.leader.as_raw_nonzero().get());
+        if pid == leader {
+            return true;
+        }
+        // An ancestor can end between two looks. Its children then have another parent.
+        const LOOKS: u32 = 10;
+        super::proc_is_ours() && (0..LOOKS).any(|_| descends_from(pid, root, leader))
     }
 
     fn members(&self) -> HashSet<i32> {
@@ -137,6 +146,17 @@ impl RunProcesses {
         }
         members
     }
+}
+
+/// Whether the process is a descendant of the root, or in the group of the leader, which it may be without a guard.
+fn descends_from(mut pid: i32, root: i32, leader: i32) -> bool {
+    while let Some(stat) = ProcStat::read(pid) {
+        if stat.group == leader || stat.parent == root {
+            return true;
+        }
+        pid = stat.parent;
+    }
+    false
 }
 
 /// The process that listens on this port of 127.0.0.1: its name and process id, if the system shows them. Reads `/proc`, which takes
