@@ -184,8 +184,9 @@ fn each_permission_allows_only_its_own_command() {
 fn allow_fetch_allows_all_commands_that_fetch_needs() {
     let app = app(&json!([{ "identifier": "pillion:allow-fetch", "allow": [{ "sidecar": "one" }] }]));
     let main = window(&app, "main");
-    assert_eq!(allowed(&main, "one"), ["cancel", "connect", "read", "request"]);
-    assert_eq!(allowed(&main, "two"), ["cancel", "read"]);
+    // `unwatch` ends the use of a sidecar that runs on demand.
+    assert_eq!(allowed(&main, "one"), ["cancel", "connect", "read", "request", "unwatch"]);
+    assert_eq!(allowed(&main, "two"), ["cancel", "read", "unwatch"]);
 }
 
 #[test]
