@@ -167,7 +167,7 @@ func progressLine(words string) string {
 		return r <= ' ' || r >= 0x7f && r <= 0x9f
 	}), " ")
 	if end := 256; len(clean) > end {
-		for !utf8.RuneStart(clean[end]) {
+		for end > 0 && !utf8.RuneStart(clean[end]) {
 			end--
 		}
 		clean = strings.TrimSuffix(clean[:end], " ")

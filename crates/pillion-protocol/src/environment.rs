@@ -82,7 +82,7 @@ impl From<Instance> for String {
     }
 }
 
-/// The major version in a version of the protocol: `2` in `2` and in `2.1`. `None` if the text is no version: two plain decimals at
+/// The major version in a version of the protocol: `2` in `2` and in `2.1`. `None` if the text is not a version: two plain decimals at
 /// most, without leading zeros.
 #[must_use]
 pub fn protocol_major(version: &str) -> Option<u32> {

@@ -64,7 +64,7 @@ fn the_words_of_a_crashed_process_do_not_outlive_it() {
 }
 
 #[test]
-fn a_flood_of_progress_is_no_flood_of_statuses() {
+fn a_flood_of_progress_causes_few_statuses() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
         let steps = format!("listen ok announce report {} up wait progress 300000 term", reports.port());

@@ -38,7 +38,7 @@ impl Spec {
                 "it has version {version}, and `expects` is {requirement:?}: install the sidecar and the app that belong together"
             )),
             Err(error) => Some(format!(
-                "`expects` is {requirement:?}, but its version {version:?} is no semantic version: {error}; let the sidecar return \
+                "`expects` is {requirement:?}, but its version {version:?} is not a semantic version: {error}; let the sidecar return \
                  one such as 1.2.3"
             )),
         }
@@ -86,7 +86,7 @@ mod tests {
         for (expects, body, says) in [
             ("^1.2", r#"{"version":"2.0.0"}"#, "it has version 2.0.0, and `expects` is \"^1.2\""),
             ("^1.2", r#"{"version":"1.2.0-beta.1"}"#, "it has version 1.2.0-beta.1"),
-            ("^1.2", r#"{"version":"1.2"}"#, "\"1.2\" is no semantic version"),
+            ("^1.2", r#"{"version":"1.2"}"#, "\"1.2\" is not a semantic version"),
             ("^1.2", r#"{"status":"ok"}"#, "GET /health has no `version`"),
             ("^1.2", "OK", "has no `version`"),
         ] {

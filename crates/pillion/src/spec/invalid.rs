@@ -72,7 +72,7 @@ pub enum InvalidSpec {
     /// The status of an HTTP check is invalid.
     #[error("the `http` check of `ready` expects the status {0}: give one from 200 to 599")]
     HttpStatus(u16),
-    /// The digest of the program is none.
+    /// The text is not a digest of a program.
     #[error("`sha256` is {0:?}: give the 64 hexadecimal digits that `sha256sum` prints for the program")]
     Sha256(String),
     /// The program with a digest is looked up in `PATH`.
@@ -81,7 +81,7 @@ pub enum InvalidSpec {
          out"
     )]
     Sha256OfBareName(PathBuf),
-    /// The required version is no requirement.
+    /// The text is not a requirement of a version.
     #[error("`expects` is {requirement:?}: {why}; give a requirement such as \"^1.2\"")]
     #[non_exhaustive]
     Expects {
