@@ -143,11 +143,10 @@ impl RunningHost {
                 // Both are frozen first, so that neither can react to the end of the other.
                 kill_process(self.pid, Signal::STOP)?;
                 for signal in [Signal::STOP, Signal::KILL] {
-                    marker
-                        .alive()?
-                        .iter()
-                        .filter(|process| process.is_guard())
-                        .try_for_each(|guard| guard.signal(signal))?;
+                    for guard in marker.alive()?.iter().filter(|process| process.is_guard()) {
+                        // It may have finished, if the sidecar was stopping.
+                        let _ = guard.signal(signal);
+                    }
                 }
                 kill_process(self.pid, Signal::KILL)?;
             }
