@@ -19,9 +19,7 @@ const LICENSES: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT"];
 ///
 /// Fails if a package lacks its README.md, a licence, or a file that it names.
 pub(crate) fn run(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let mut files = crates::pack_all(workspace)?;
-    files.extend(npm::pack_all(workspace)?);
-    Ok(files)
+    Ok([crates::pack_all(workspace)?, npm::pack_all(workspace)?].concat())
 }
 
 /// As [`run`], and installs each npm package into an empty project, and uses it there. Takes a minute.
@@ -30,11 +28,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Vec<PathBuf>> {
 ///
 /// Fails also if an npm package does not work.
 pub(crate) fn check(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let mut files = crates::pack_all(workspace)?;
-    let packages = npm::pack_all(workspace)?;
+    let (crates, packages) = (crates::pack_all(workspace)?, npm::pack_all(workspace)?);
     npm::check(workspace, &packages)?;
-    files.extend(packages);
-    Ok(files)
+    Ok([crates, packages].concat())
 }
 
 /// As [`check`], and compiles each crate from its package, which takes many minutes: Cargo compiles the dependencies once for each

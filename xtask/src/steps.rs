@@ -1,10 +1,10 @@
-//! Runs the steps of `cargo xtask test`: numbers and times each one, and shows its output only if it fails.
+//! Runs the steps of `cargo xtask test`, `strangers` and `wine`: numbers and times each one, and shows its output only if it fails.
 
 use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::Instant,
 };
 
@@ -19,13 +19,23 @@ pub(crate) struct Steps {
     /// The folder with one log file for each step.
     logs: PathBuf,
     number: usize,
-    pub(crate) total: TestCounts,
+    total: TestCounts,
 }
 
 impl Steps {
-    pub(crate) fn new(logs: PathBuf) -> Result<Self> {
+    /// Runs `work` until its first error. The last line of the output has the number of passed and failed tests.
+    pub(crate) fn run_all(logs: PathBuf, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<ExitCode> {
         fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-        Ok(Self { logs, number: 0, total: TestCounts::default() })
+        let mut steps = Self { logs, number: 0, total: TestCounts::default() };
+        let result = work(&mut steps);
+        let mut total = steps.total;
+        if let Err(error) = &result {
+            eprintln!("\nxtask: {error:#}\n");
+            // Count a failed step without tests, for example a compile error, as one failure.
+            total.failed = total.failed.max(1);
+        }
+        println!("{} passed, {} failed", total.passed, total.failed);
+        Ok(if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// Runs a command that passes or fails by its exit code.

@@ -53,22 +53,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     }
     setup::ensure(Purpose::Build)?;
     npm::install(workspace)?;
-    let mut steps = Steps::new(workspace.target.join("xtask-strangers"))?;
-    let result = run_steps(workspace, &mut steps);
-    let mut total = steps.total;
-    if let Err(error) = &result {
-        eprintln!("\nxtask: {error:#}\n");
-        total.failed = total.failed.max(1);
-    }
-    println!("{} passed, {} failed", total.passed, total.failed);
-    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Steps::run_all(workspace.target.join("xtask-strangers"), |steps| run_steps(workspace, steps))
 }
 
 fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
-    let sh = workspace.shell()?;
-    for (name, value) in [("NO_COLOR", "1"), ("CARGO_TERM_COLOR", "never"), ("FORCE_COLOR", "0")] {
-        sh.set_var(name, value);
-    }
+    let sh = workspace.shell_without_colors()?;
     let mut servers = Servers::new();
     let python = python::Environment::find_or_install(workspace, &sh);
     servers.add(steps, &["http_server", "uvicorn", "gunicorn"], python.map(|found| Some(found.programs())));

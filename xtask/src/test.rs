@@ -18,26 +18,13 @@ use crate::{
     workspace::{Workspace, cargo, on_path, program},
 };
 
-/// Runs all steps until one fails. The last line of the output has the number of passed and failed tests.
+/// Runs all steps until one fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
-    let mut steps = Steps::new(workspace.target.join("xtask"))?;
-    let result = run_steps(workspace, &mut steps);
-    let mut total = steps.total;
-    if let Err(error) = &result {
-        eprintln!("\nxtask: {error:#}\n");
-        // Count a failed step without tests, for example a compile error, as one failure.
-        total.failed = total.failed.max(1);
-    }
-    println!("{} passed, {} failed", total.passed, total.failed);
-    Ok(if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Steps::run_all(workspace.target.join("xtask"), |steps| run_steps(workspace, steps))
 }
 
 fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
-    let sh = workspace.shell()?;
-    // Disable colours, because xtask parses the summary lines.
-    for (name, value) in [("NO_COLOR", "1"), ("CARGO_TERM_COLOR", "never"), ("FORCE_COLOR", "0")] {
-        sh.set_var(name, value);
-    }
+    let sh = workspace.shell_without_colors()?;
 
     setup::ensure(Purpose::EndToEnd)?;
     // Check the lock file before npm installs from it.

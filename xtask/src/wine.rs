@@ -40,7 +40,6 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE buffer, SIZE_T length) {
 /// Runs all steps until one fails. At the end, prints which packages ran and which were type-checked only.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     setup::ensure(Purpose::Wine)?;
-    let mut steps = Steps::new(workspace.target.join("xtask-wine"))?;
     let sh = workspace.shell()?;
     let prefix = workspace.target.join("wine");
     for (name, value) in [
@@ -55,15 +54,16 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     }
     sh.set_var("WINEPREFIX", &prefix);
 
-    let result = run_steps(&sh, &prefix, &mut steps);
-    // Stop Wine's background processes now; they would end later by themselves.
-    let _ = cmd!(sh, "wineserver -k").quiet().ignore_stderr().run();
-    result?;
-    let version = cmd!(sh, "wine --version").quiet().ignore_stderr().read()?;
-    println!("\nran under {version}: {}", RUN.join(", "));
-    println!("type-checked, with all features: {}", CHECKED.join(", "));
-    println!("{} passed, {} failed", steps.total.passed, steps.total.failed);
-    Ok(ExitCode::SUCCESS)
+    Steps::run_all(workspace.target.join("xtask-wine"), |steps| {
+        let result = run_steps(&sh, &prefix, steps);
+        // Stop Wine's background processes now; they would end later by themselves.
+        let _ = cmd!(sh, "wineserver -k").quiet().ignore_stderr().run();
+        result?;
+        let version = cmd!(sh, "wine --version").quiet().ignore_stderr().read()?;
+        println!("\nran under {version}: {}", RUN.join(", "));
+        println!("type-checked, with all features: {}", CHECKED.join(", "));
+        Ok(())
+    })
 }
 
 fn run_steps(sh: &Shell, prefix: &Path, steps: &mut Steps) -> Result<()> {

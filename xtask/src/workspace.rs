@@ -45,6 +45,15 @@ impl Workspace {
         Ok(sh)
     }
 
+    /// As [`shell`](Self::shell), for commands whose summary lines xtask parses.
+    pub(crate) fn shell_without_colors(&self) -> Result<Shell> {
+        let sh = self.shell()?;
+        for (name, value) in [("NO_COLOR", "1"), ("CARGO_TERM_COLOR", "never"), ("FORCE_COLOR", "0")] {
+            sh.set_var(name, value);
+        }
+        Ok(sh)
+    }
+
     /// Returns the folder of the compiled programs of a profile.
     pub(crate) fn programs(&self, release: bool) -> PathBuf {
         self.target.join(if release { "release" } else { "debug" })
