@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod check;
 mod interrupts;
+#[expect(dead_code, unused_imports, reason = "the commands that use the model land next")]
+mod project;
 mod ready;
 mod report;
 mod run;
