@@ -13,6 +13,7 @@ mod demand;
 mod ending;
 mod restarts;
 mod starting;
+mod waiting;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(crate) use demand::Demand;
 pub(crate) use ending::{Ending, Next, StopStage};
 pub(crate) use restarts::{RestartDecision, Restarts};
 pub(crate) use starting::Step;
+pub(crate) use waiting::StartReason;
 
 /// The internal state of a sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub(crate) enum Lifecycle {
     /// A dependency is not ready. `blocked` describes a failed dependency: waiting alone will not help.
     Waiting {
         blocked: Option<String>,
+        reason: StartReason,
     },
     Starting(Step),
     /// The address is `None` if the sidecar has none, or none is known yet.
@@ -72,7 +75,7 @@ pub(crate) enum Cause {
     Finished,
     /// The leader was ready and then ended in another way.
     Crashed,
-    /// It was ready and then answered no health request for too long.
+    /// It was ready and then answered no health request for too long, or it says that it hangs.
     Hung,
 }
 
@@ -134,7 +137,7 @@ pub(crate) enum Event {
     Healthy,
     /// A health request failed, or its answer is overdue.
     Unhealthy,
-    /// It has not answered for longer than the declared tolerance.
+    /// It has not answered, or not told that it works, for longer than the declared tolerance; or it says that it hangs.
     Hung,
     /// The state's timer ran out.
     Expired,
@@ -198,13 +201,13 @@ pub(crate) enum Timer {
     Idle { since: Duration },
 }
 
-use Action::{Check, Launch, Wait};
+use Action::Check;
 
 impl Lifecycle {
     /// The first state and its actions, for a requested start.
     pub(crate) fn start(restarts: &mut Restarts) -> (Self, Vec<Action>) {
         restarts.forget();
-        (Self::Waiting { blocked: None }, vec![Wait])
+        waiting::begin(StartReason::Requested)
     }
 
     /// The timer that runs in this state. It restarts only when a transition changes it.
@@ -301,7 +304,7 @@ impl Lifecycle {
             restarts.set_unused(now);
         }
         match self {
-            Self::Waiting { blocked } => waiting(blocked, event, restarts),
+            Self::Waiting { blocked, reason } => waiting::on(blocked, reason, event, restarts),
             Self::Starting(step) => step.on(event, restarts, now),
             Self::Ready { addr } => up(addr, Self::Ready { addr }, event, restarts, now),
             Self::Unhealthy { addr } => up(addr, Self::Unhealthy { addr }, event, restarts, now),
@@ -352,40 +355,10 @@ impl Cause {
     }
 }
 
-fn waiting(blocked: Option<String>, event: Event, restarts: &Restarts) -> (Lifecycle, Vec<Action>) {
-    match event {
-        Event::DependenciesReady => (Lifecycle::Starting(Step::Launching), vec![Launch]),
-        Event::DependencyFailed(reason) => (Lifecycle::Waiting { blocked: Some(reason) }, vec![]),
-        Event::Stop | Event::Kill => {
-            down(Cause::Requested, None, StopOutcome::NotRunning, RestartDecision::StayDown)
-        }
-        // The start was for a use that has ended.
-        Event::Unused if restarts.runs_on_demand() => (Lifecycle::Idle(None), vec![]),
-        Event::Restart
-        | Event::Used
-        | Event::Unused
-        | Event::DependencyRestarted(_)
-        | Event::Launched(_)
-        | Event::Attached(_)
-        | Event::NotLaunched(_)
-        | Event::WrongProgram(_)
-        | Event::Mismatch(_)
-        | Event::Announced(_)
-        | Event::Moved(_)
-        | Event::Extend(_)
-        | Event::Healthy
-        | Event::Unhealthy
-        | Event::Hung
-        | Event::Expired
-        | Event::Exited(_)
-        | Event::Gone => (Lifecycle::Waiting { blocked }, vec![]),
-    }
-}
-
 fn idle(ended: Option<Ended>, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
     match event {
         // Not a requested start: a use of a sidecar that keeps crashing must not pass the restart limit.
-        Event::Used => (Lifecycle::Waiting { blocked: None }, vec![Wait]),
+        Event::Used => waiting::begin(StartReason::Unrequested(ended)),
         Event::Restart => Lifecycle::start(restarts),
         Event::Stop | Event::Kill => {
             let exit = ended.and_then(|ended| ended.exit);
@@ -483,15 +456,13 @@ impl BackingOff {
     fn on(self, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
         match event {
             // Through `Waiting`, because a dependency may have failed as well.
-            Event::Expired => (Lifecycle::Waiting { blocked: None }, vec![Wait]),
+            Event::Expired => waiting::begin(StartReason::Unrequested(Some(self.ended()))),
             Event::Restart => Lifecycle::start(restarts),
             Event::Stop | Event::Kill => {
                 down(Cause::Requested, self.exit, StopOutcome::NotRunning, RestartDecision::StayDown)
             }
             // Nothing needs the next start any more.
-            Event::Unused if restarts.runs_on_demand() => {
-                down(self.cause, self.exit, StopOutcome::NotRunning, RestartDecision::Idle)
-            }
+            Event::Unused if restarts.runs_on_demand() => (Lifecycle::Idle(Some(self.ended())), vec![]),
             Event::Used
             | Event::Unused
             | Event::DependenciesReady
@@ -511,6 +482,12 @@ impl BackingOff {
             | Event::Exited(_)
             | Event::Gone => (Lifecycle::BackingOff(self), vec![]),
         }
+    }
+
+    /// It goes down instead of being started again.
+    fn ended(self) -> Ended {
+        let Self { cause, exit, pause: _ } = self;
+        Ended { cause, exit, outcome: StopOutcome::NotRunning, given_up: false }
     }
 }
 

@@ -166,14 +166,14 @@ pub(crate) fn failure(
 ) -> Option<Failure> {
     let name = &spec.name;
     let (cause, exit) = match state {
-        Lifecycle::Waiting { blocked: Some(why) } => {
+        Lifecycle::Waiting { blocked: Some(why), .. } => {
             return Some(Failure::new(
                 FailureKind::Dependency,
                 name,
                 format!("{name} waits for a dependency that has failed: {why}"),
             ));
         }
-        Lifecycle::Waiting { blocked: None }
+        Lifecycle::Waiting { blocked: None, .. }
         | Lifecycle::Starting(_)
         | Lifecycle::Ready { .. }
         | Lifecycle::Unhealthy { .. }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Action::{self, Kill, Sweep, TerminateGroup, TerminateLeader, Wait, WatchGroup},
-    Cause, Event, Lifecycle, RestartDecision, Restarts, down,
+    Action::{self, Kill, Sweep, TerminateGroup, TerminateLeader, WatchGroup},
+    Cause, Ended, Event, Lifecycle, RestartDecision, Restarts, StartReason, down, waiting,
 };
 use crate::status::{Exit, StopOutcome};
 
@@ -187,7 +187,11 @@ impl Ending {
             // A process that cannot be killed may still hold files and ports: do not start another one beside it.
             _ if outcome == StopOutcome::Abandoned => RestartDecision::StayDown,
             Next::Start => return Lifecycle::start(restarts),
-            Next::StartAgain => return (Lifecycle::Waiting { blocked: None }, vec![Wait]),
+            Next::StartAgain => {
+                let Self { cause, exit, .. } = self;
+                let ended = Ended { cause, exit, outcome, given_up: false };
+                return waiting::begin(StartReason::Unrequested(Some(ended)));
+            }
             Next::After(decision) => decision,
         };
         down(self.cause, self.exit, outcome, decision)

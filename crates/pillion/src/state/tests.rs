@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use proptest::prelude::*;
 
 use super::{
-    Action::{Kill, Sweep, TerminateGroup, TerminateLeader, WatchGroup},
+    Action::{Kill, Launch, Sweep, TerminateGroup, TerminateLeader, Wait, WatchGroup},
     *,
 };
 use crate::spec::RestartLimit;
@@ -43,7 +43,7 @@ impl Machine {
     }
 
     fn on(&mut self, event: Event) -> Vec<Action> {
-        let state = std::mem::replace(&mut self.state, Lifecycle::Waiting { blocked: None });
+        let state = std::mem::replace(&mut self.state, Lifecycle::Idle(None));
         let (state, actions) = state.on(event, &mut self.restarts, self.now);
         self.state = state;
         self.actions.extend(actions.iter().copied());

@@ -261,7 +261,7 @@ impl Driver {
 
     /// Passes the event to the state machine, and executes its actions.
     pub(crate) fn dispatch(&mut self, event: Event) {
-        let state = std::mem::replace(&mut self.state, Lifecycle::Waiting { blocked: None });
+        let state = std::mem::replace(&mut self.state, Lifecycle::Idle(None));
         let timer = state.timer(&self.restarts);
         if let (Lifecycle::Ending(ending), Event::Gone) = (&state, &event) {
             self.outcome = ending.outcome();

@@ -7,7 +7,7 @@ use crate::{
     spec::Restart,
     state::{
         Action::{Launch, TerminateLeader, Wait},
-        Lifecycle, Timer,
+        Cause, Lifecycle, Timer,
     },
     status::{State, StopOutcome},
 };
@@ -81,6 +81,38 @@ fn a_start_that_nothing_waits_for_any_more_is_finished_and_then_idle() {
     // Before the launch, there is nothing to finish.
     let waiting = Machine::on_demand(Restart::OnFailure).after([Event::Used, Event::Unused]);
     assert_eq!((waiting.state, waiting.actions), (Lifecycle::Idle(None), vec![Wait]));
+}
+
+/// As a caller of `restart` that does not wait for its end.
+#[test]
+fn a_requested_start_that_a_dependency_blocks_goes_on_without_a_use() {
+    let failed = || Event::DependencyFailed("db failed".into());
+    let crashed = [Event::Exited(KILLED), Event::Gone];
+    for events in [
+        vec![Event::Restart, failed(), Event::Used],
+        vec![Event::Restart, Event::Used, failed()],
+        vec![Event::Used, failed(), Event::Restart],
+    ] {
+        let idle = used([Event::Unused]).after(crashed.clone());
+        let mut machine = idle.after(events.clone()).after([Event::Unused]);
+        assert_eq!(machine.state.state(), State::Waiting, "{events:?}");
+        assert_eq!(machine.on(Event::DependenciesReady), [Launch], "{events:?}");
+        assert_eq!(machine.restarts.streak(), 0, "a request forgets the past restarts");
+    }
+}
+
+#[test]
+fn a_start_that_nothing_waits_for_any_more_keeps_the_last_failure() {
+    let crashed = [Event::Exited(KILLED), Event::Gone];
+    let idle_again = [Event::Used, Event::DependencyFailed("db failed".into()), Event::Unused];
+    let by_use = used([Event::Unused]).after(crashed.clone()).after(idle_again);
+    let by_restart = used(crashed.clone()).after([Event::Expired, Event::Unused]);
+    // A use during the end of a crash, whose next start waits for the use.
+    let by_use_in_time = used([Event::Unused, Event::Exited(KILLED), Event::Used, Event::Gone, Event::Unused]);
+    for machine in [by_use, by_restart, by_use_in_time] {
+        let Lifecycle::Idle(Some(ended)) = &machine.state else { panic!("{:?}", machine.state) };
+        assert_eq!((&ended.cause, ended.exit), (&Cause::Crashed, Some(KILLED)));
+    }
 }
 
 #[test]
