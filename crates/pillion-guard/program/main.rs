@@ -11,7 +11,8 @@
 //!
 //! The first byte on the socket carries descriptors (`SCM_RIGHTS`): a listener if `LISTENER` is 1 (not 0), the stdin if
 //! `INPUT` is 1, and the read ends of the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
-//! supervisor sets the other variables of `sd_listen_fds(3)`. The guard reads the output only after the app's death, and
+//! supervisor sets the other variables of `sd_listen_fds(3)`, and zeros where the guard writes the process id, also in `WATCHDOG_PID` for
+//! `sd_watchdog_enabled(3)`. The guard reads the output only after the app's death, and
 //! discards it: without a reader, the sidecar's next line would kill it.
 //!
 //! The fourth argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,

@@ -174,8 +174,9 @@ pub(crate) fn bind_to_this_process(command: &mut Command, listener: bool) -> io:
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             if listener {
-                receive_fds::set_listen_pid(environ, getpid());
+                child_environment::name_process(environ, b"LISTEN_PID=", getpid());
             }
+            child_environment::name_process(environ, b"WATCHDOG_PID=", getpid());
             let mut error = io::Error::from_raw_os_error(ENOENT);
             for file in &files {
                 execve(file.as_ptr(), arguments.as_ptr().cast(), environ);

@@ -1,6 +1,8 @@
-//! Asks a sidecar for its health: until it is ready, and then at intervals (liveness).
+//! Asks a sidecar for its health: until it is ready, and then at intervals (liveness); or waits for its word (watchdog).
 
 pub(crate) mod exec;
+pub(crate) mod hang_reason;
 pub(crate) mod liveness;
 mod open_probes;
 pub(crate) mod probe;
+pub(crate) mod watchdog;

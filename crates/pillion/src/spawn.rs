@@ -1,6 +1,7 @@
 //! Starts the process of a sidecar: its environment, its launch, and the explanation of a failed launch.
 
 pub(crate) mod environment;
+mod executable;
 pub(crate) mod launch;
 pub(crate) mod login_shell;
 pub(crate) mod memory_limit;

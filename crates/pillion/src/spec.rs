@@ -50,6 +50,7 @@ pub struct Spec {
     pub(crate) restart: Restart,
     pub(crate) restart_limit: RestartLimit,
     pub(crate) liveness: Option<Liveness>,
+    pub(crate) watchdog: Option<Duration>,
     pub(crate) depends_on: Vec<String>,
     pub(crate) restart_with: Vec<String>,
     pub(crate) optional: bool,
@@ -100,6 +101,7 @@ impl Spec {
             restart: Restart::default(),
             restart_limit: RestartLimit::default(),
             liveness: Some(Liveness::default()),
+            watchdog: None,
             depends_on: Vec::new(),
             restart_with: Vec::new(),
             optional: false,
@@ -191,6 +193,21 @@ impl Spec {
     #[must_use]
     pub fn liveness(mut self, liveness: impl Into<Option<Liveness>>) -> Self {
         self.liveness = liveness.into();
+        self
+    }
+
+    /// Sets how often the sidecar must say that it works: by `WATCHDOG=1` to its `NOTIFY_SOCKET`, as services of systemd with
+    /// `WatchdogSec` do ([`sd_watchdog_enabled(3)`](https://man7.org/linux/man-pages/man3/sd_watchdog_enabled.3.html)). It finds
+    /// `interval` in `WATCHDOG_USEC`, and its process id in `WATCHDOG_PID`. The count begins when it is ready, and ends with
+    /// `STOPPING=1`. A sidecar that sends nothing for `interval` counts as hung: it is stopped and restarted, unless
+    /// [`Liveness::restart`] or the [policy](Self::restart) forbids it; then it is unhealthy until it sends `WATCHDOG=1` again. Needs
+    /// [`ReadyCheck::Notify`]. By default the sidecar is not watched so.
+    ///
+    /// `WATCHDOG_USEC=` in a message sets another interval for the rest of the run (0 ends the watch), and `WATCHDOG=trigger` counts as
+    /// hung at once; both also without this setting.
+    #[must_use]
+    pub fn watchdog(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.watchdog = interval.into();
         self
     }
 

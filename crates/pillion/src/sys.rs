@@ -58,7 +58,10 @@ pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send
 #[derive(Debug)]
 #[cfg_attr(
     windows,
-    expect(dead_code, reason = "a job object needs no grace period, no marker, no signal and no listener")
+    expect(
+        dead_code,
+        reason = "a job object needs no grace period, no marker, no signal, no listener and no watchdog"
+    )
 )]
 pub(crate) struct SpawnRequest {
     /// The program, its arguments, environment and directory. `sys` sets its standard streams.
@@ -71,6 +74,9 @@ pub(crate) struct SpawnRequest {
     pub(crate) stop: crate::spec::StopRequest,
     /// The listener to hand over to the program. Only a guard can hand it over.
     pub(crate) listener: Option<crate::listener::Listener>,
+    /// Whether `WATCHDOG_PID` names the leader, for `sd_watchdog_enabled(3)`. Only a guard can set it: the variable needs the process id
+    /// before the program is executed. Without it, every process that finds `WATCHDOG_USEC` takes that for its own.
+    pub(crate) watchdog: bool,
     /// What the program gets as its stdin instead of the lifeline.
     pub(crate) stdin: Option<StdinHandle>,
 }

@@ -5,6 +5,7 @@ pub(crate) mod connector;
 pub(crate) mod handover;
 #[cfg(windows)]
 pub(crate) mod named_pipe;
+pub(crate) mod notification;
 #[cfg(target_os = "linux")]
 pub(crate) mod notify_socket;
 #[cfg(not(target_os = "linux"))]

@@ -131,6 +131,10 @@ pub(crate) struct SidecarConfig {
     /// every 10 s, and the sidecar counts as hung after three probes without a response.
     #[serde(default)]
     liveness: LivenessConfig,
+    /// How often the sidecar must say that it works, in milliseconds: by `WATCHDOG=1`, as services of systemd with `WatchdogSec` do
+    /// (`sd_watchdog_enabled(3)`, Linux). It finds the time in `WATCHDOG_USEC`. A sidecar that is ready and sends nothing for so long
+    /// counts as hung; `liveness.restart` says whether it is then restarted. It needs `"ready": "notify"`. By default it is not watched so.
+    watchdog_ms: Option<NonZeroU64>,
     /// Socket activation: whether the app binds the listener and hands it over (`LISTEN_FDS`, as systemd does). The port then
     /// stays the same after a restart, and connections wait meanwhile. Linux and macOS; on Windows the sidecar binds its own port.
     #[serde(default)]
@@ -194,7 +198,7 @@ struct LivenessProbe {
     /// How many probes may go without a response before the sidecar counts as hung.
     tolerance: Option<NonZeroU32>,
     /// Whether a sidecar that counts as hung is stopped and restarted; `true` by default. Otherwise it is unhealthy until it
-    /// answers again, as always in an app in development.
+    /// answers again (or sends `WATCHDOG=1` again, see `watchdogMs`), as always in an app in development.
     restart: Option<bool>,
     /// How long the sidecar may use the processor, or have a client's request under way, without a response to the probes before
     /// it counts as hung, in milliseconds; 300000 by default (Linux).
@@ -277,6 +281,11 @@ impl SidecarConfig {
         self.liveness.into()
     }
 
+    /// How often the sidecar must say that it works, if it must.
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
+        self.watchdog_ms.map(|ms| Duration::from_millis(ms.get()))
+    }
+
     /// Checks the declaration, and applies its settings that do not depend on where the server comes from.
     pub(crate) fn refine(&self, mut spec: Spec, name: &str) -> Result<Spec, ConfigError> {
         let names = self.inherit.allow.iter().flatten().chain(&self.inherit.deny);
@@ -316,6 +325,7 @@ impl SidecarConfig {
             .ready_check(self.ready.0.clone())
             .restart_limit(self.restart_limit.into())
             .liveness(self.liveness())
+            .watchdog(self.watchdog())
             .depends_on(&self.depends_on)
             .restart_with(&self.restart_with)
             .optional(self.optional);

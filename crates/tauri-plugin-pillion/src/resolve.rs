@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Program, Spec};
+use pillion::{Liveness, Program, Spec};
 use tauri::Config;
 
 use crate::{
@@ -135,9 +135,11 @@ impl Resolver {
             Some(check) => spec.ready_check(check),
             None => spec,
         };
-        // A sidecar that a breakpoint holds does not answer, and must not be killed.
+        // A sidecar that a breakpoint holds neither answers nor sends `WATCHDOG=1`, and must not be killed. One that is watched by its
+        // messages is not probed, so that the default changes nothing else.
         let may_be_debugged = self.development.project.is_some();
-        let liveness = declared.liveness().filter(|_| may_be_debugged);
+        let watched = || declared.watchdog().map(|_| Liveness::default());
+        let liveness = declared.liveness().or_else(watched).filter(|_| may_be_debugged);
         Ok(match liveness {
             Some(liveness) => spec.liveness(liveness.with_restart(false)),
             None => spec,

@@ -36,3 +36,4 @@ mod support;
 mod swap;
 #[cfg(target_os = "linux")]
 mod unanswered_probes;
+mod watchdog;

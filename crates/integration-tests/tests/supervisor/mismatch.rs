@@ -51,6 +51,32 @@ fn a_program_with_another_digest_is_not_started_and_not_repeated() {
 }
 
 #[test]
+fn the_digest_is_that_of_the_file_that_is_started_also_in_a_directory_with_a_placeholder() {
+    run(async {
+        let (tree, folder) = (tree(), tempfile::tempdir().unwrap());
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = "exec \"$FAKE\" listen-on PORT ok term";
+        // The first one would be found without the value of the placeholder.
+        for (inside, text) in [("${port}".to_owned(), "exit 3"), (port.to_string(), server)] {
+            let path = folder.path().join(inside).join("backend");
+            fs::create_dir(path.parent().unwrap()).unwrap();
+            fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let program = tree
+            .program("./backend")
+            .current_dir(folder.path().join("${port}"))
+            .placeholders(true)
+            .listen(pillion::Listen::Fixed(port.try_into().unwrap()))
+            .port_env("PORT")
+            .sha256(digest(&folder.path().join(port.to_string()).join("backend")));
+        let (supervisor, _events) = Supervisor::start(tree.spec(program));
+        supervisor.ready().await.unwrap();
+        let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
 fn a_version_that_does_not_fit_ends_the_start_for_good() {
     run(async {
         // `listen ok` answers the version 1.2.3, and `listen bare` none.

@@ -1,9 +1,9 @@
 //! A sidecar is restarted with its dependency, and is then told where that listens.
 
 use integration_tests::{ProcessTree, ReportServer, run};
-use pillion::{Endpoint, Events, Fleet, Restart, Spec, State, StopOutcome};
+use pillion::{Endpoint, Events, Fleet, Restart, SidecarEvent, Spec, State, StopOutcome};
 
-use crate::support::{line, state, tree};
+use crate::support::{line, notice, state, tree};
 
 /// A sidecar that writes where `db` listens.
 fn api(tree: &ProcessTree) -> Spec {
@@ -142,5 +142,53 @@ fn a_close_ends_a_dependent_that_waits_for_the_restart_of_its_dependency() {
         assert_eq!(outcomes.len(), 2);
         assert_eq!(fleet.get("api").unwrap().status().state, State::Stopped);
         tree.assert_dead();
+    });
+}
+
+#[test]
+fn a_dependent_that_goes_on_with_an_old_port_is_reported_with_the_cures() {
+    run(async {
+        let tree = tree();
+        let server = "listen ok announce term exit 0";
+        let db = tree.named("db", server);
+        let told = |name: &str, text: &str| {
+            let program = tree.fake(server).env("DB", text).placeholders(true);
+            Spec::run(name, program).depends_on(["db"]).ready_timeout(integration_tests::TEST_TIMEOUT)
+        };
+        let fleet = Fleet::start([
+            told("api", "${sidecar.db.port}"),
+            told("web", "at ${sidecar.db.url}/"),
+            told("other", "$${sidecar.db.port}"),
+            db,
+        ])
+        .unwrap();
+        let sidecar = |name| fleet.get(name).unwrap();
+        let mut events = ["api", "web", "other"].map(|name| sidecar(name).subscribe().unwrap());
+        let before = sidecar("db").ready().await.unwrap();
+        for name in ["api", "web", "other"] {
+            sidecar(name).ready().await.unwrap();
+        }
+        let pid = sidecar("api").status().pid;
+        // Both runs live for a moment, so that their ports differ.
+        let after = sidecar("db").swap().await.unwrap();
+        let [api, web, other] = &mut events;
+        let (old, new) = (before.port.unwrap(), after.port.unwrap());
+        let text = notice(api).await;
+        let fact = format!("${{sidecar.db.port}} was {old} when it started, and is {new} now");
+        assert!(text.starts_with(&fact), "{text}");
+        for cure in ["add \"db\" to `restartWith`", "\"port\": \"assigned\"", "\"handover\": true"] {
+            assert!(text.contains(cure), "{text}");
+        }
+        let text = notice(web).await;
+        let (old, new) = (before.url.unwrap(), after.url.unwrap());
+        assert!(
+            text.starts_with(&format!("${{sidecar.db.url}} was {old} when it started, and is {new} now")),
+            "{text}"
+        );
+        assert_eq!(sidecar("api").status().pid, pid, "it is not restarted");
+        drop(fleet.close().await);
+        while let Some(event) = other.next().await {
+            assert!(!matches!(event, SidecarEvent::Notice(_)), "it was told no port: {event:?}");
+        }
     });
 }

@@ -1,7 +1,14 @@
 //! The environment that the guard passes on to the sidecar, changed in place. Every program of the user can read it there for
 //! as long as the process lives, even after `unsetenv` (`proc_pid_environ(5)`; `KERN_PROCARGS2` on macOS).
 
-use std::{ffi::c_char, slice};
+use std::{
+    ffi::{c_char, c_int},
+    io::Write as _,
+    slice,
+};
+
+/// The length of the zeros that the supervisor writes instead of a process id: more than the digits of any.
+const PID_SPACE: usize = 20;
 
 /// The values of the variables whose entries start with `name`. `name` ends with `=`.
 ///
@@ -61,5 +68,22 @@ pub(super) unsafe fn restore_loader_variables(environ: *const *const c_char) {
             unsafe { *entry = text.add(PREFIX.len()) };
         }
         at += 1;
+    }
+}
+
+/// Writes the process id into the variable `name`, which ends with `=`, where the supervisor reserved space for it. The variable tells
+/// a program that the listener (`sd_listen_fds(3)`) or the watchdog (`sd_watchdog_enabled(3)`) is meant for this process and not for
+/// another one.
+///
+/// # Safety
+/// As for [`values`]. Async-signal-safe.
+pub(super) unsafe fn name_process(environ: *const *const c_char, name: &[u8], pid: c_int) {
+    // SAFETY: the caller upholds the same conditions.
+    for mut value in unsafe { values(environ, name) } {
+        // Any other value is the developer's own.
+        if value.len() == PID_SPACE && value.iter().all(|digit| *digit == b'0') {
+            // Ends the number with a zero byte instead of padding it: sd_listen_fds(3) reads a leading `0` as octal.
+            let _ = write!(value, "{pid}\0");
+        }
     }
 }

@@ -2,17 +2,13 @@
 //! and the listener that the supervisor hands over to the sidecar by systemd's convention (`sd_listen_fds(3)`).
 
 use std::{
-    ffi::{c_char, c_int, c_void},
-    io::Write as _,
+    ffi::{c_int, c_void},
     mem::size_of,
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
     ptr,
 };
 
-use super::{
-    child_environment,
-    platform::{BufferCount, ControlLength},
-};
+use super::platform::{BufferCount, ControlLength};
 
 /// Where the sidecar expects the listener: the first descriptor after the standard streams (`SD_LISTEN_FDS_START`).
 const LISTENER_FD: c_int = 3;
@@ -118,17 +114,4 @@ fn place_listener(listener: OwnedFd) -> bool {
 pub(super) fn close_listener() {
     // SAFETY: `receive` put the listener there, and no other code uses it.
     unsafe { close(LISTENER_FD) };
-}
-
-/// Writes the process id to `LISTEN_PID` in the environment. The variable tells a program that the listener is meant for
-/// this process and not for its parent. The supervisor reserved space for the number.
-///
-/// # Safety
-/// As for [`child_environment::values`]. Async-signal-safe.
-pub(super) unsafe fn set_listen_pid(environ: *const *const c_char, pid: c_int) {
-    // SAFETY: the caller upholds the same conditions.
-    for mut value in unsafe { child_environment::values(environ, b"LISTEN_PID=") } {
-        // Ends the number with a zero byte instead of padding it: sd_listen_fds(3) reads a leading `0` as octal.
-        let _ = write!(value, "{pid}\0");
-    }
 }

@@ -100,6 +100,7 @@ impl ExecProbe {
             marker: format!("{}={instance}", environment::INSTANCE),
             stop: StopRequest::default(),
             listener: None,
+            watchdog: false,
             stdin: Some(sys::empty_stdin().map_err(|error| unable(&error))?),
         };
         Group::spawn(request).map_err(|error| {

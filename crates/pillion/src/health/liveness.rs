@@ -19,6 +19,7 @@ use pillion_protocol::health::HealthReport;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
+    health::hang_reason::HangReason,
     health::open_probes::OpenProbes,
     health::probe::{NotReady, Probe},
     spec::Liveness,
@@ -70,21 +71,6 @@ pub(crate) enum LivenessResult {
     Degraded(Option<NotReady>),
     /// The sidecar has not answered for too long.
     Hung(HangReason),
-}
-
-/// How a hung sidecar shows that it hangs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HangReason {
-    /// It does not answer and does not work.
-    Silent,
-    /// Nothing accepts connections at its address, though its process lives.
-    Refused,
-    /// The process with this id, which held the listening socket, has ended; the rest of the run does not answer.
-    WorkerEnded(u32),
-    /// It uses the processor without an answer for longer than the busy limit.
-    BusyTooLong,
-    /// It has requests of clients to answer, or sends to clients, for longer than the busy limit.
-    RequestTooLong,
 }
 
 impl LivenessMonitor {

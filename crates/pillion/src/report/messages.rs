@@ -5,7 +5,7 @@ use std::{num::NonZeroU16, time::Duration};
 use pillion_protocol::{ListenAddr, NearMiss, health::DEFAULT_PATH};
 
 use crate::{
-    health::{liveness::HangReason, probe::NotReady},
+    health::{hang_reason::HangReason, probe::NotReady},
     report::progress::Progress,
     spec::{HttpCheck, ReadyCheck, RestartLimit, ServerSource, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, RestartDecision, Step, StopStage},
@@ -230,6 +230,18 @@ fn hung(spec: &Spec, reason: Option<HangReason>) -> String {
              the busy limit of its liveness check",
             duration(liveness.busy_limit)
         ),
+        HangReason::WatchdogMissed { interval, kept_alive: true } => {
+            format!("{name} hangs: it sent no WATCHDOG=1 for {}", duration(interval))
+        }
+        HangReason::WatchdogMissed { interval, kept_alive: false } => format!(
+            "{name} hangs: it sent READY=1, and no WATCHDOG=1 within {} of that; let the program send it at half of the time in \
+             WATCHDOG_USEC, let a wrapper (`sh -c`, `npm`) become the program by `exec`, because WATCHDOG_PID names the wrapper, or \
+             leave `watchdogMs` out",
+            duration(interval)
+        ),
+        HangReason::WatchdogTriggered => {
+            format!("{name} hangs, as it says itself (WATCHDOG=trigger)")
+        }
         HangReason::RequestTooLong => format!(
             "{name} hangs: it answered no health request for {}, while it had other requests to answer; if they need \
              longer, raise the busy limit of its liveness check",
@@ -270,10 +282,11 @@ fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String 
     let limit = duration(diagnostics.time_limit.unwrap_or(spec.ready_timeout));
     let (name, progress) = (&spec.name, longer(spec, diagnostics));
     if let Some(addr) = diagnostics.refused_port {
+        let pipe = if cfg!(windows) { " (the SDKs for Node, Python and Go take no named pipe)" } else { "" };
         return format!(
             "{name} announced {addr} and did not take its local socket. Its declaration forbids a port, because every \
              program on this machine can connect to a port. Let the sidecar take the listener, as rule 6 of the protocol \
-             says and pillion-server does, or allow the port (port fallback), or declare the TCP transport"
+             says and pillion-server does{pipe}, or allow the port (`portFallback`), or declare \"transport\": \"tcp\""
         );
     }
     match step {

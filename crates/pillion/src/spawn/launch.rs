@@ -8,8 +8,9 @@ use zeroize::Zeroizing;
 use crate::{
     health::exec::ExecProbe,
     listener::Listener,
+    spawn::program_digest::{self, Unfit},
     spawn::spawn_error,
-    spawn::{environment::ParentEnvironment, login_shell},
+    spawn::{environment::ParentEnvironment, executable, login_shell},
     spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Values},
     sys::{self, Group, SpawnRequest, Spawned},
     transport::notify_socket::NotifySocket,
@@ -18,6 +19,8 @@ use crate::{
 
 /// The variable of `sd_notify(3)`.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// The variable of `sd_watchdog_enabled(3)` with the interval. `sys` sets the other one, with the process id.
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 
 /// A started process, and the secrets that only it received.
 pub(crate) struct Launched {
@@ -34,24 +37,51 @@ pub(crate) struct Launched {
     pub(crate) without_login_shell: Option<String>,
 }
 
-/// Starts the program with a new instance, and with a new token if it is private and its check proves the token. An error is a sentence that explains the failure.
-/// `grace` is how long its processes may live after this process is killed. `reserved` is its port, unless it announces one.
+/// Why no process was started, as a sentence.
+#[derive(Debug)]
+pub(crate) enum LaunchError {
+    /// The program is not the one that the declaration expects.
+    Mismatch(String),
+    Failed(String),
+}
+
+impl From<String> for LaunchError {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl From<Unfit> for LaunchError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Wrong(why) => Self::Mismatch(why),
+            Unfit::Missing(why) => Self::Failed(why),
+        }
+    }
+}
+
+/// Starts the program with a new instance, and with a new token if it is private and its check proves the token.
+/// `grace` is how long its processes may live after this process is killed. `watchdog` is the interval of its watchdog, `reserved` is
+/// its port, unless it announces one.
 pub(crate) fn launch(
     program: &Program,
     check: &ReadyCheck,
     grace: Duration,
+    watchdog: Option<Duration>,
     listener: Option<Listener>,
     reserved: Option<PortReservation>,
     dependencies: Vec<DependencyAddress>,
-) -> Result<Launched, String> {
+) -> Result<Launched, LaunchError> {
     let values = Values { port: reserved.as_ref().map(PortReservation::port), dependencies };
     let (program, check) = &program.expanded(check, &values)?;
+    program_digest::check(program)?;
     let stdin = match program.stdin {
         ProgramStdin::Lifeline => None,
         ProgramStdin::Inherit if program.stop.stdin_line.is_some() => {
             return Err("a line on its stdin cannot ask it to stop, because it inherits the stdin of this process: declare \
                         a signal or an HTTP request, or let it have the lifeline"
-                .to_owned());
+                .to_owned()
+                .into());
         }
         ProgramStdin::Inherit => Some(
             sys::own_stdin().map_err(|error| format!("the stdin of this process is not usable: {error}"))?,
@@ -76,16 +106,19 @@ pub(crate) fn launch(
         _ => None,
     };
     command.envs(notify.as_ref().map(|socket| (NOTIFY_SOCKET, socket.path())));
+    command.envs(watchdog.map(|interval| (WATCHDOG_USEC, interval.as_micros().to_string())));
     let exec = match check {
         ReadyCheck::Exec(check) => Some(ExecProbe::new(check.clone(), &command)),
         _ => None,
     };
-    let request = SpawnRequest { command, grace, marker, stop: program.stop.clone(), listener, stdin };
+    let (stop, watchdog) = (program.stop.clone(), watchdog.is_some());
+    let request = SpawnRequest { command, grace, marker, stop, listener, watchdog, stdin };
     // The program binds the port itself: from here on another program could take it.
     let port = reserved.map(PortReservation::release);
-    Group::spawn(request)
-        .map(|spawned| Launched { instance, token, spawned, port, exec, notify, without_login_shell })
-        .map_err(|error| spawn_error::explain(&program.path, program.current_dir.as_deref(), &error))
+    match Group::spawn(request) {
+        Ok(spawned) => Ok(Launched { instance, token, spawned, port, exec, notify, without_login_shell }),
+        Err(error) => Err(spawn_error::explain(&program.path, program.current_dir.as_deref(), &error).into()),
+    }
 }
 
 /// The environment from which the program inherits, and why it is not that of the login shell, if it should be.
@@ -104,7 +137,7 @@ fn command(
     token: Option<&Token>,
     listener: Option<&Listener>,
 ) -> Command {
-    let mut command = Command::new(&program.path);
+    let mut command = Command::new(executable::command_path(&program.path, program.current_dir.as_deref()));
     command
         .args(&program.args)
         .env_clear()
@@ -139,9 +172,13 @@ mod tests {
     fn an_inherited_stdin_and_a_stop_by_stdin_conflict() {
         let stop = crate::StopRequest::default().stdin_line("quit");
         let program = Program::new("true").stdin(ProgramStdin::Inherit).stop(stop);
-        let error =
-            launch(&program, &ReadyCheck::Health, Duration::ZERO, None, None, Vec::new()).err().unwrap();
-        assert!(error.contains("inherits the stdin"), "{error}");
+        let error = launch(&program, &ReadyCheck::Health, Duration::ZERO, None, None, None, Vec::new())
+            .err()
+            .unwrap();
+        assert!(
+            matches!(&error, LaunchError::Failed(why) if why.contains("inherits the stdin")),
+            "{error:?}"
+        );
     }
 
     #[test]

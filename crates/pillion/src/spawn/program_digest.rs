@@ -13,7 +13,10 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{spawn::spawn_error, spec::Program};
+use crate::{
+    spawn::{executable, spawn_error},
+    spec::Program,
+};
 
 /// Why a program must not be started.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,12 +66,10 @@ impl Identity {
 /// The digests of the files that were read, by path: a restart need not read a large program again.
 static KNOWN: Mutex<BTreeMap<PathBuf, (Identity, String)>> = Mutex::new(BTreeMap::new());
 
-/// Checks the program, if its declaration has a digest. Reads the file, at most once for each content: call it off the runtime.
+/// Checks the program, whose placeholders are expanded, if its declaration has a digest. Reads the file, at most once for each content: call it off the runtime.
 pub(crate) fn check(program: &Program) -> Result<(), Unfit> {
     let Some(expected) = &program.sha256 else { return Ok(()) };
-    // The system looks up a relative path after it has changed the directory.
-    let path =
-        program.current_dir.as_ref().map_or_else(|| program.path.clone(), |dir| dir.join(&program.path));
+    let path = executable::file(&program.path, program.current_dir.as_deref());
     #[expect(
         clippy::disallowed_methods,
         reason = "compared with the time of a file; a clock set back settles no file"

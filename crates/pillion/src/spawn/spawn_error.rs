@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::spawn::executable::{self, is_bare};
+
 /// Explains a failed spawn of `program` in the directory `dir`.
 pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> String {
     // EMFILE, ENFILE (pipe(2)). Without a descriptor the file cannot be examined.
@@ -75,10 +77,6 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
     }
 }
 
-fn is_bare(program: &Path) -> bool {
-    program.components().count() == 1 && program.parent() == Some(Path::new(""))
-}
-
 /// Whether the file system of this file is mounted without the right to execute programs (mount(8)).
 #[cfg(all(unix, not(target_os = "linux")))]
 fn is_noexec(_path: &Path) -> bool {
@@ -99,8 +97,7 @@ fn locate(program: &Path, dir: Option<&Path>) -> Option<PathBuf> {
         let path = env::var_os("PATH")?;
         return env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
     }
-    // The child resolves a relative path after it has changed its directory (std::process::Command::current_dir).
-    let path = dir.map_or_else(|| program.to_owned(), |dir| dir.join(program));
+    let path = executable::file(program, dir);
     path.exists().then_some(path)
 }
 

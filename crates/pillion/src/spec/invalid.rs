@@ -102,6 +102,19 @@ pub enum InvalidSpec {
     /// The check by `sd_notify(3)` needs Linux.
     #[error("`ready` is \"notify\", which only Linux has: choose another check on this system")]
     NotifyNeedsLinux,
+    /// A watchdog is declared, and the check does not read the messages of the program.
+    #[error(
+        "`watchdogMs` needs \"ready\": \"notify\", because the program sends `WATCHDOG=1` to its NOTIFY_SOCKET, but `ready` is \
+         {check:?}: set it to \"notify\", or leave `watchdogMs` out"
+    )]
+    #[non_exhaustive]
+    WatchdogWithoutNotify {
+        /// The name of the check.
+        check: &'static str,
+    },
+    /// The interval of the watchdog is shorter than the microsecond in which the program gets it.
+    #[error("`watchdogMs` is 0: give the longest time without a `WATCHDOG=1`, or leave it out")]
+    WatchdogZero,
     /// The limit for a start is longer than that to which progress may extend it.
     #[error(
         "`readyTimeoutMaxMs` is {}, less than `readyTimeoutMs`, which is {}: progress can only extend the time-out; raise the \
@@ -155,6 +168,14 @@ impl Spec {
             | ReadyCheck::Exec(_)
             | ReadyCheck::Notify
             | ReadyCheck::Started => {}
+        }
+        if let Some(interval) = self.watchdog {
+            if interval < Duration::from_micros(1) {
+                return Err(InvalidSpec::WatchdogZero);
+            }
+            if !matches!(self.ready_check, ReadyCheck::Notify) {
+                return Err(InvalidSpec::WatchdogWithoutNotify { check: self.ready_check.name() });
+            }
         }
         if let Some(max) = self.ready_timeout_max
             && max < self.ready_timeout
@@ -306,6 +327,18 @@ mod tests {
         assert_eq!(expects(tcp), Err(InvalidSpec::ExpectsWithoutHealth { check: "tcp" }));
         let error = Spec::run("api", "./api").expects("one").validate().unwrap_err().to_string();
         assert!(error.starts_with("`expects` is \"one\": "), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_watchdog_needs_the_messages_of_the_program() {
+        let spec = |check| Spec::run("api", "./api").ready_check(check).watchdog(Duration::from_secs(1));
+        assert_eq!(spec(ReadyCheck::Notify).validate(), Ok(()));
+        let error = spec(ReadyCheck::Health).validate().unwrap_err();
+        assert_eq!(error, InvalidSpec::WatchdogWithoutNotify { check: "health" });
+        assert!(error.to_string().contains("but `ready` is \"health\": set it to \"notify\""), "{error}");
+        let none = spec(ReadyCheck::Notify).watchdog(Duration::ZERO).validate();
+        assert_eq!(none, Err(InvalidSpec::WatchdogZero));
     }
 
     #[test]

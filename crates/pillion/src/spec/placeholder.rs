@@ -131,6 +131,17 @@ impl Program {
         args.chain(env).chain(dir).chain(command)
     }
 
+    /// The placeholder by which the program gets the address of this sidecar, and that address, if it has one.
+    pub(crate) fn told(&self, check: &ReadyCheck, of: &DependencyAddress) -> Option<(String, String)> {
+        let texts = self.placeholders.then(|| self.texts(check).filter_map(|(_, text)| text.to_str()));
+        let mut parts = texts.into_iter().flatten().filter_map(|text| parts(text).ok()).flatten();
+        parts.find_map(|part| match part {
+            Part::PortOf(name) if name == of.name => Some((part.to_string(), of.port?.to_string())),
+            Part::UrlOf(name) if name == of.name => Some((part.to_string(), of.url.clone()?)),
+            Part::Text(_) | Part::Port | Part::PortOf(_) | Part::UrlOf(_) | Part::Unknown(_) => None,
+        })
+    }
+
     /// Whether a placeholder tells the program its port.
     pub(super) fn shows_port(&self) -> bool {
         let shows = |text: &OsStr| {

@@ -69,7 +69,8 @@ pub enum Transport {
 }
 
 impl Program {
-    /// The program at `path`. A bare name is looked up in `PATH`.
+    /// The program at `path`. A bare name is looked up in `PATH`; another relative path begins in [`current_dir`](Self::current_dir), on
+    /// every system. On Windows, `.exe` may be left out.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {

@@ -17,7 +17,7 @@ const PORT_GROUP: &str = "port";
 /// | [`Tcp`](Self::Tcp) | the port accepts a connection | needed | counts as hung only if the port refuses connections |
 /// | [`Line`](Self::Line) | it writes the line | optional; the line can contain it | is not noticed |
 /// | [`Exec`](Self::Exec) | the command exits with 0 | optional | is not noticed |
-/// | [`Notify`](Self::Notify) | it sends `READY=1` | optional | is not noticed |
+/// | [`Notify`](Self::Notify) | it sends `READY=1` | optional | is not noticed, unless it has a [watchdog](crate::Spec::watchdog) |
 /// | [`Started`](Self::Started) | it is launched | optional | is not noticed |
 ///
 /// Only `Health` proves that the server there is this sidecar on every system. `Http` and `Tcp` check on Linux that the port belongs to
@@ -44,7 +44,8 @@ pub enum ReadyCheck {
     ///
     /// `STATUS=` becomes the [progress](crate::Status::progress); `EXTEND_TIMEOUT_USEC=` gives the start so much time from then on,
     /// within [`ready_timeout_max`](crate::Spec::ready_timeout_max); after `STOPPING=1` a ready sidecar is unhealthy until it ends.
-    /// Other assignments are ignored, `WATCHDOG=1` too: `WATCHDOG_USEC` is not set. The kernel names the sender of each message; one
+    /// `WATCHDOG=1` and `WATCHDOG_USEC=` are for its [watchdog](crate::Spec::watchdog), and after `WATCHDOG=trigger` it counts as hung,
+    /// also during its start, which then fails. Other assignments are ignored. The kernel names the sender of each message; one
     /// of a process that is not of the run, or that has ended before its message was read, is ignored with a notice. Like systemd,
     /// the supervisor reads `BARRIER=1` (`sd_notify_barrier(3)`), by which `systemd-notify` waits.
     Notify,

@@ -106,8 +106,10 @@ impl Restarts {
                 Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => {
                     false
                 }
-                Cause::Finished | Cause::Crashed | Cause::Hung => true,
-                Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => up != Up::Never,
+                Cause::Finished | Cause::Crashed => true,
+                Cause::Hung | Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
+                    up != Up::Never
+                }
             }
     }
 
@@ -133,8 +135,8 @@ impl Restarts {
             // A use needs it, and the next use would start it as well.
             Cause::Finished if self.runs_on_demand() => self.policy != Restart::Never,
             Cause::Finished => self.policy == Restart::Always,
-            Cause::Crashed | Cause::Hung => self.policy != Restart::Never,
-            Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
+            Cause::Crashed => self.policy != Restart::Never,
+            Cause::Hung | Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
                 self.policy != Restart::Never && up != Up::Never
             }
         };

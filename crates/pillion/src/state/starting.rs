@@ -48,6 +48,11 @@ impl Step {
             Event::Mismatch(reason) => {
                 Ending::terminate(Cause::Mismatch(reason), Next::After(RestartDecision::StayDown), now)
             }
+            // By its own word: a start that says so is not waited for.
+            Event::Hung => {
+                let next = Next::After(restarts.after(&Cause::Hung, now));
+                Ending::terminate(Cause::Hung, next, now)
+            }
             Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
             Event::DependencyRestarted(name) => dependency_restarted(name, restarts, now),
             Event::Launched(awaits) => match self {
@@ -89,7 +94,6 @@ impl Step {
             Event::Used
             | Event::Unused
             | Event::Unhealthy
-            | Event::Hung
             | Event::DependenciesReady
             | Event::DependencyFailed(_)
             | Event::Gone => stay,

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     report::snapshot::{ReadyAnswer, Snapshot},
     spawn::login_shell,
-    spec::DependencyAddress,
+    spec::{DependencyAddress, Program, ReadyCheck},
     state::Event,
+    status::Status,
     supervisor::{actor::Command, lease::Lease},
 };
 
@@ -95,7 +96,77 @@ impl DependencyRestart {
     }
 }
 
+/// The wait until dependencies that do not restart their dependents listen elsewhere than the program was told.
+pub(crate) struct DependencyMoves(Vec<Pin<Box<dyn Future<Output = DependencyMove> + Send>>>);
+
+/// A dependency that listens elsewhere than the program was told at its start.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct DependencyMove {
+    pub(crate) name: String,
+    /// The placeholder that told it.
+    pub(crate) placeholder: String,
+    pub(crate) told: String,
+    pub(crate) now: String,
+}
+
+impl DependencyMoves {
+    /// Watches the dependencies whose addresses the program gets by placeholders. `None` if it gets none.
+    pub(crate) fn of(dependencies: &[Dependency], program: &Program, check: &ReadyCheck) -> Option<Self> {
+        let unwatched = dependencies.iter().filter(|dependency| !dependency.restart);
+        let moves: Vec<_> = unwatched.filter_map(|dependency| dependency.moved(program, check)).collect();
+        (!moves.is_empty()).then_some(Self(moves))
+    }
+
+    /// Waits until one has moved, each once. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> DependencyMove {
+        let (at, moved) = future::poll_fn(|context| {
+            let mut polled =
+                self.0.iter_mut().enumerate().map(|(at, moved)| (at, moved.as_mut().poll(context)));
+            polled
+                .find_map(|(at, polled)| match polled {
+                    Poll::Ready(moved) => Some(Poll::Ready((at, moved))),
+                    Poll::Pending => None,
+                })
+                .unwrap_or(Poll::Pending)
+        })
+        .await;
+        drop(self.0.swap_remove(at));
+        moved
+    }
+}
+
 impl Dependency {
+    /// Waits until it is up elsewhere than a placeholder of the program says now. `None` if none does.
+    fn moved(
+        &self,
+        program: &Program,
+        check: &ReadyCheck,
+    ) -> Option<Pin<Box<dyn Future<Output = DependencyMove> + Send>>> {
+        let (placeholder, told) = program.told(check, &self.address())?;
+        let (mut snapshot, program, check) = (self.snapshot.clone(), program.clone(), check.clone());
+        Some(Box::pin(async move {
+            loop {
+                if snapshot.changed().await.is_err() {
+                    // Its supervisor is gone, so it never moves.
+                    future::pending::<()>().await;
+                }
+                let (name, now) = {
+                    let known = snapshot.borrow_and_update();
+                    if !matches!(known.answer, ReadyAnswer::Up(_)) {
+                        continue;
+                    }
+                    let address = DependencyAddress::of(&known.status);
+                    (address.name.clone(), program.told(&check, &address))
+                };
+                if let Some((_, now)) = now
+                    && now != told
+                {
+                    return DependencyMove { name, placeholder, told, now };
+                }
+            }
+        }))
+    }
+
     /// Waits until its present run is not the current one any more, and a next one runs or will run by itself. Returns its name.
     ///
     /// A dependency that stays down is not restarted, so its dependents go on, as they do without this wait.
@@ -130,8 +201,7 @@ impl Dependency {
 
     /// Where it is reached now.
     pub(crate) fn address(&self) -> DependencyAddress {
-        let status = &self.snapshot.borrow().status;
-        DependencyAddress { name: status.sidecar.clone(), port: status.port, url: status.url.clone() }
+        DependencyAddress::of(&self.snapshot.borrow().status)
     }
 
     /// The snapshot of a dependency that is not ready, and its failure if it has one.
@@ -143,5 +213,11 @@ impl Dependency {
             ReadyAnswer::Pending | ReadyAnswer::Idle => None,
         };
         Some((&mut self.snapshot, failure))
+    }
+}
+
+impl DependencyAddress {
+    fn of(status: &Status) -> Self {
+        Self { name: status.sidecar.clone(), port: status.port, url: status.url.clone() }
     }
 }

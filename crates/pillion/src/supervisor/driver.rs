@@ -1,6 +1,7 @@
 //! The driver: runs the state machine of one sidecar through all its runs, and executes the actions.
 
 mod address;
+mod notify;
 
 use std::{collections::VecDeque, future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc, time::Duration};
 
@@ -10,19 +11,22 @@ use tokio::{sync::broadcast, time::Instant};
 use crate::{
     health::liveness::{LivenessMonitor, LivenessResult},
     health::probe::NotReady,
+    health::watchdog::Watchdog,
     output::{Output, Read},
     report::events::SidecarEvent,
     report::snapshot::{ReadyAnswer, StatusInputs},
     spec::{Program, Restart, ServerSource, Spec, StopRequest, Transport},
     state::{Action, Demand, Event, Lifecycle, Restarts, Timer},
     status::{Exit, StopOutcome},
-    supervisor::dependencies::{Dependency, DependencyRestart, DependencyWait},
+    supervisor::dependencies::{
+        Dependency, DependencyMove, DependencyMoves, DependencyRestart, DependencyWait,
+    },
     supervisor::lease::Lease,
     supervisor::prepared_http_stop::PreparedHttpStop,
-    supervisor::run::Run,
+    supervisor::run::{NoticeKind, Run},
     sys::on_thread,
     transport::handover::Handover,
-    transport::notify_socket::{Notifications, Notified},
+    transport::{notification::Notified, notify_socket::Notifications},
 };
 
 /// How long a killed group may take to be gone before the supervisor sweeps it.
@@ -55,12 +59,14 @@ pub(crate) struct Driver {
     // What `next` waits for. Each is set only in the states that need it.
     dependency_wait: Option<DependencyWait>,
     dependency_restart: Option<DependencyRestart>,
+    dependency_moves: Option<DependencyMoves>,
     launch: Option<Pending<Option<(Run, Event)>>>,
     deadline: Option<Instant>,
     /// When the timer of the start began.
     start_began: Option<Instant>,
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
     liveness: Option<LivenessMonitor>,
+    watchdog: Option<Watchdog>,
     group_empty: Option<Pending<()>>,
     http_stop: Option<Pending<io::Result<()>>>,
 }
@@ -78,8 +84,11 @@ pub(crate) enum Input {
     /// New words of progress are due.
     Progress,
     Notified(Notified),
+    /// `WATCHDOG=1` is overdue.
+    Overdue,
     Dependency(Event),
     DependencyRestarted(Event),
+    DependencyMoved(DependencyMove),
     HttpStopAnswered(io::Result<()>),
 }
 
@@ -132,11 +141,13 @@ impl Driver {
             leases: Vec::new(),
             dependency_wait: None,
             dependency_restart: None,
+            dependency_moves: None,
             launch: None,
             deadline: None,
             start_began: None,
             probe: None,
             liveness: None,
+            watchdog: None,
             group_empty: None,
             http_stop: None,
         }
@@ -182,8 +193,8 @@ impl Driver {
 
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
-        let Self { run, dependency_wait, dependency_restart, launch, deadline, .. } = self;
-        let Self { probe, liveness, group_empty, http_stop, .. } = self;
+        let Self { run, dependency_wait, dependency_restart, dependency_moves, launch, deadline, .. } = self;
+        let Self { probe, liveness, watchdog, group_empty, http_stop, .. } = self;
         let progress_due = run.diagnostics.progress.due().map(tokio::time::sleep_until);
         let (group, output) = match &mut run.process {
             Some(process) => {
@@ -199,11 +210,13 @@ impl Driver {
             result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
             () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
             () = settled(progress_due) => Input::Progress,
+            () = settled(watchdog.as_ref().map(Watchdog::overdue)) => Input::Overdue,
             notified = settled(run.notifications.as_mut().map(Notifications::next)) => Input::Notified(notified),
             event = settled(dependency_wait.as_mut().map(DependencyWait::next)) => Input::Dependency(event),
             event = settled(dependency_restart.as_mut().map(DependencyRestart::next)) => {
                 Input::DependencyRestarted(event)
             }
+            moved = settled(dependency_moves.as_mut().map(DependencyMoves::next)) => Input::DependencyMoved(moved),
             result = settled(http_stop.as_mut()) => Input::HttpStopAnswered(result),
             read = settled(output.map(Output::read)) => Input::Output(read),
         }
@@ -249,12 +262,14 @@ impl Driver {
             }
             Input::Expired => self.dispatch(Event::Expired),
             Input::Notified(notified) => self.notified(notified),
+            Input::Overdue => self.on_overdue(),
             Input::Progress => self.run.diagnostics.progress.show(Instant::now()),
             Input::Dependency(event) => self.dispatch(event),
             Input::DependencyRestarted(event) => {
                 self.dependency_restart = None;
                 self.dispatch(event);
             }
+            Input::DependencyMoved(moved) => self.dependency_moved(moved),
             Input::HttpStopAnswered(result) => self.http_stop_answered(result),
         }
     }
@@ -340,6 +355,9 @@ impl Driver {
                     let previous_port = self.previous_port;
                     // Before their addresses are read, so that no restart in between is missed.
                     self.dependency_restart = DependencyRestart::of(&self.after);
+                    if let ServerSource::Run(program) = &spec.source {
+                        self.dependency_moves = DependencyMoves::of(&self.after, program, &spec.ready_check);
+                    }
                     let dependencies = self.after.iter().map(Dependency::address).collect();
                     let launch = move || Run::launch(&spec, listener, previous_port, dependencies, events);
                     self.launch = Some(Box::pin(on_thread(launch)));
@@ -390,7 +408,9 @@ impl Driver {
         }
         match &self.state {
             Lifecycle::Waiting { .. } => {}
-            Lifecycle::Starting(_) => (self.dependency_wait, self.liveness) = (None, None),
+            Lifecycle::Starting(_) => {
+                (self.dependency_wait, self.liveness, self.watchdog) = (None, None, None);
+            }
             Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr } => {
                 self.probe = None;
                 if self.liveness.is_none() {
@@ -399,9 +419,13 @@ impl Driver {
                         .zip(self.spec.liveness)
                         .map(|(probe, liveness)| LivenessMonitor::new(probe, liveness));
                 }
+                if self.watchdog.is_none() {
+                    self.watch_messages();
+                }
             }
             Lifecycle::Ending(_) => {
-                (self.dependency_restart, self.probe, self.liveness) = (None, None, None);
+                (self.dependency_restart, self.dependency_moves, self.probe) = (None, None, None);
+                (self.liveness, self.watchdog) = (None, None);
             }
             Lifecycle::BackingOff(_) | Lifecycle::Idle(_) | Lifecycle::Down(_) => {
                 if matches!(self.state, Lifecycle::Idle(_) | Lifecycle::Down(_)) {
@@ -412,8 +436,8 @@ impl Driver {
                     self.run.port = None;
                     self.leases.clear();
                 }
-                (self.dependency_wait, self.dependency_restart) = (None, None);
-                (self.probe, self.liveness) = (None, None);
+                (self.dependency_wait, self.dependency_restart, self.dependency_moves) = (None, None, None);
+                (self.probe, self.liveness, self.watchdog) = (None, None, None);
                 // The process of a launch that is abandoned is killed when it starts.
                 (self.launch, self.group_empty, self.http_stop) = (None, None, None);
                 self.run.notifications = None;
@@ -452,6 +476,17 @@ impl Driver {
                 process.group.terminate_leader();
             }
         }
+    }
+
+    /// The program was told another address of a dependency than the present one, and is not restarted with it.
+    fn dependency_moved(&mut self, moved: DependencyMove) {
+        let DependencyMove { name, placeholder, told, now } = moved;
+        let text = format!(
+            "{placeholder} was {told} when it started, and is {now} now, because {name} has started again: it goes on with the old one; add \
+             {name:?} to `restartWith`, so that it is restarted with it, or keep the port of {name} by \"port\": \"assigned\", a number, \
+             or \"handover\": true"
+        );
+        self.run.notice(NoticeKind::DependencyMoved(name), text);
     }
 
     async fn read_rest(&mut self) {

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use pillion_protocol::{Announcement, Instance, ListenAddr, Token, announcement::LISTENER};
@@ -17,9 +18,8 @@ use crate::{
     output::{Output, Read, Tail},
     report::events::SidecarEvent,
     report::messages::StartDiagnostics,
-    spawn::launch::{Launched, launch},
+    spawn::launch::{LaunchError, Launched, launch},
     spawn::memory_limit::MemoryLimit,
-    spawn::program_digest::{self, Unfit},
     spec::{DependencyAddress, ReadyCheck, ServerSource, Spec},
     state::{Awaits, Event},
     status::Exit,
@@ -53,6 +53,8 @@ pub(crate) struct Run {
     pub(crate) exec: Option<ExecProbe>,
     /// What it tells by `sd_notify(3)`, if it is checked so.
     pub(crate) notifications: Option<Notifications>,
+    /// The interval of its watchdog, if it has one.
+    pub(crate) watchdog: Option<Duration>,
     /// The version from its health report.
     pub(crate) version: Option<String>,
     /// The last address that it announced besides the present one.
@@ -75,10 +77,12 @@ pub(crate) struct OwnedProcess {
 }
 
 /// The kinds of notices. Each is published once in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoticeKind {
     AnnouncedTwice,
     BlockedPort,
+    /// Of the dependency of this name.
+    DependencyMoved(String),
     ListenerNotTaken,
     Misannounced,
     NoHealthHandler,
@@ -102,6 +106,7 @@ impl Run {
             port: None,
             exec: None,
             notifications: None,
+            watchdog: None,
             version: None,
             announced_since: None,
             tail: Tail::default(),
@@ -129,14 +134,9 @@ impl Run {
         if let Err(invalid) = spec.validate() {
             return (run, Event::NotLaunched(invalid.to_string()));
         }
-        match program_digest::check(program) {
-            Ok(()) => {}
-            Err(Unfit::Wrong(why)) => return (run, Event::WrongProgram(why)),
-            Err(Unfit::Missing(why)) => return (run, Event::NotLaunched(why)),
-        }
         let reserved = PortReservation::new(program.listen, previous_port, &spec.name);
-        match reserved.and_then(|reserved| {
-            launch(program, &spec.ready_check, spec.grace, listener, reserved, dependencies)
+        match reserved.map_err(LaunchError::from).and_then(|reserved| {
+            launch(program, &spec.ready_check, spec.grace, spec.watchdog, listener, reserved, dependencies)
         }) {
             Ok(Launched { instance, token, spawned, port, exec, notify, without_login_shell }) => {
                 if let Some(why) = without_login_shell {
@@ -165,6 +165,7 @@ impl Run {
                 let processes = run.process.as_ref().map(|process| process.group.processes());
                 run.notifications =
                     notify.zip(processes).map(|(socket, processes)| Notifications::new(socket, processes));
+                run.watchdog = spec.watchdog;
                 run.diagnostics.given_port = port.as_ref().map(PortClaim::port);
                 (run.port, run.exec) = (port, exec);
                 let addr = run.port.as_ref().map(|port| ListenAddr::Tcp(port.port()));
@@ -178,7 +179,8 @@ impl Run {
                 };
                 (run, Event::Launched(awaits))
             }
-            Err(why) => (run, Event::NotLaunched(why)),
+            Err(LaunchError::Mismatch(why)) => (run, Event::WrongProgram(why)),
+            Err(LaunchError::Failed(why)) => (run, Event::NotLaunched(why)),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The socket of `sd_notify(3)` exists on Linux alone: a declaration that needs it is invalid elsewhere.
 
-use std::{convert::Infallible, io, path::PathBuf, time::Duration};
+use std::{convert::Infallible, io, path::PathBuf};
 
-use crate::sys::RunProcesses;
+use crate::{sys::RunProcesses, transport::notification::Notified};
 
 #[derive(Debug)]
 pub(crate) struct NotifySocket(Infallible);
@@ -17,28 +17,16 @@ impl NotifySocket {
     }
 }
 
-/// A message of the run.
-#[derive(Debug)]
-pub(crate) struct Notification {
-    pub(crate) ready: bool,
-    pub(crate) stopping: bool,
-    pub(crate) status: Option<String>,
-    pub(crate) extend: Option<Duration>,
-}
-
-#[derive(Debug)]
-#[expect(dead_code, reason = "no message comes")]
-pub(crate) enum Notified {
-    Run(Notification),
-    Other(Option<i32>),
-}
-
 #[derive(Debug)]
 pub(crate) struct Notifications(Infallible);
 
 impl Notifications {
     pub(crate) fn new(socket: NotifySocket, _run: RunProcesses) -> Self {
         match socket.0 {}
+    }
+
+    pub(crate) fn catch_up(&self) {
+        match self.0 {}
     }
 
     #[expect(clippy::unused_async, reason = "the signature is the same on every system")]

@@ -1,13 +1,13 @@
 //! The socket of `sd_notify(3)`: a program tells there that it is ready, and how far it is.
 
-use std::{io, os::fd::AsFd as _, path::PathBuf, time::Duration};
+use std::{io, os::fd::AsFd as _, path::PathBuf};
 
-use pillion_protocol::progress;
 use rustix::net::sockopt::set_socket_passcred;
 use tokio::{io::Interest, net::UnixDatagram, sync::mpsc, task::JoinSet};
 
 use crate::{
     sys::{Datagram, RunProcesses, on_thread, receive_datagram},
+    transport::notification::{Notification, Notified},
     transport::unix_socket::{self, Name},
 };
 
@@ -15,6 +15,8 @@ use crate::{
 const MAX_MESSAGE: usize = 4096;
 /// How many messages wait for the driver. A sender waits when these and the kernel's queue are full.
 const QUEUE: usize = 16;
+/// How many unread messages are read before a question is answered: a run that floods the socket must not keep it open for ever.
+const MAX_UNREAD: u32 = 1024;
 
 /// A bound socket, whose messages nothing reads yet.
 #[derive(Debug)]
@@ -42,52 +44,11 @@ impl NotifySocket {
     }
 }
 
-/// A message of the run.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Notification {
-    /// `READY=1`: it is ready.
-    pub(crate) ready: bool,
-    /// `STOPPING=1`: it stops by itself.
-    pub(crate) stopping: bool,
-    /// `STATUS=`: how far it is.
-    pub(crate) status: Option<String>,
-    /// `EXTEND_TIMEOUT_USEC=`: it needs so much more time.
-    pub(crate) extend: Option<Duration>,
-}
-
-impl Notification {
-    /// Reads the assignments that this host knows. Of several of one name, the last one counts.
-    fn read(message: &[u8]) -> Self {
-        let mut read = Self::default();
-        for line in message.split(|byte| *byte == b'\n') {
-            if line == b"READY=1" {
-                read.ready = true;
-            } else if line == b"STOPPING=1" {
-                read.stopping = true;
-            } else if let Some(words) = line.strip_prefix(b"STATUS=") {
-                read.status = Some(progress::words(words));
-            } else if let Some(number) = line.strip_prefix(b"EXTEND_TIMEOUT_USEC=") {
-                let number = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
-                read.extend = number.map(Duration::from_micros);
-            }
-        }
-        read
-    }
-}
-
-/// What came over the socket.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Notified {
-    /// A message of the run.
-    Run(Notification),
-    /// A message of a process that is not of the run, or that has ended already.
-    Other(Option<i32>),
-}
-
 /// The messages of one run. Dropping it closes the socket.
 #[derive(Debug)]
 pub(crate) struct Notifications {
     messages: mpsc::Receiver<Notified>,
+    questions: mpsc::Sender<()>,
     _task: JoinSet<()>,
 }
 
@@ -95,16 +56,19 @@ impl Notifications {
     /// Reads the messages of this run from now on. Those that the socket holds already count.
     pub(crate) fn new(socket: NotifySocket, run: RunProcesses) -> Self {
         let (sender, messages) = mpsc::channel(QUEUE);
+        let (questions, asked) = mpsc::channel(1);
         let mut task = JoinSet::new();
         task.spawn(async move {
             // An error means that the descriptor is broken; the run then goes on as one that says nothing.
-            while let Ok(notified) = receive(&socket, run).await {
-                if sender.send(notified).await.is_err() {
-                    return;
-                }
-            }
+            drop(Reader { socket, run, sender }.run(asked).await);
         });
-        Self { messages, _task: task }
+        Self { messages, questions, _task: task }
+    }
+
+    /// Asks whether every message that has been sent by now was read: [`Notified::CaughtUp`] follows them.
+    pub(crate) fn catch_up(&self) {
+        // If it is full, a question is open already.
+        let _ = self.questions.try_send(());
     }
 
     /// Waits for the next message. Cancel-safe.
@@ -116,59 +80,69 @@ impl Notifications {
     }
 }
 
-async fn receive_one(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Datagram> {
-    loop {
-        socket.readable().await?;
-        match socket.try_io(Interest::READABLE, || receive_datagram(socket.as_fd(), buffer)) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-            received => return received,
-        }
-    }
+/// Reads the socket, and passes the messages on.
+struct Reader {
+    socket: NotifySocket,
+    run: RunProcesses,
+    sender: mpsc::Sender<Notified>,
 }
 
-async fn receive(socket: &NotifySocket, run: RunProcesses) -> io::Result<Notified> {
-    loop {
-        let mut buffer = [0; MAX_MESSAGE];
+impl Reader {
+    async fn run(self, mut questions: mpsc::Receiver<()>) -> io::Result<()> {
+        let socket = &self.socket.socket;
+        loop {
+            let mut buffer = [0; MAX_MESSAGE];
+            tokio::select! {
+                readable = socket.readable() => {
+                    readable?;
+                    let received = socket.try_io(Interest::READABLE, || receive_datagram(socket.as_fd(), &mut buffer));
+                    self.pass_on(received, &buffer).await?;
+                }
+                Some(()) = questions.recv() => {
+                    // Not by tokio's readiness, which this process may not have learned yet if it did not run for a while.
+                    for _ in 0..MAX_UNREAD {
+                        let received = receive_datagram(socket.as_fd(), &mut buffer);
+                        if !self.pass_on(received, &buffer).await? {
+                            break;
+                        }
+                    }
+                    self.send(Notified::CaughtUp).await?;
+                }
+            }
+        }
+    }
+
+    /// Checks the sender of a message, and passes the message on. Returns whether more may follow.
+    async fn pass_on(&self, received: io::Result<Datagram>, buffer: &[u8]) -> io::Result<bool> {
         // The descriptors are closed after the sender is checked: `sd_notify_barrier(3)` keeps the sender alive until then.
-        let datagram = receive_one(&socket.socket, &mut buffer).await?;
+        let datagram = match received {
+            Ok(datagram) => datagram,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let run = self.run;
         let is_of_run = match datagram.sender {
             Some(sender) => on_thread(move || run.contains(sender)).await.unwrap_or(false),
             None => false,
         };
-        if !is_of_run {
-            return Ok(Notified::Other(datagram.sender));
-        }
         let notification = Notification::read(&buffer[..datagram.length]);
-        if !datagram.truncated && notification != Notification::default() {
-            return Ok(Notified::Run(notification));
+        if !is_of_run {
+            self.send(Notified::Other(datagram.sender)).await?;
+        } else if !datagram.truncated && notification != Notification::default() {
+            self.send(Notified::Run(notification)).await?;
         }
+        Ok(true)
+    }
+
+    async fn send(&self, notified: Notified) -> io::Result<()> {
+        self.sender.send(notified).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_assignments_of_a_message_are_read() {
-        let message = b"READY=1\nSTATUS=Loading \x1b[1mmodel\x1b[0m\t42%\nEXTEND_TIMEOUT_USEC=2500000\nMAINPID=1\nWATCHDOG=1";
-        let read = Notification::read(message);
-        assert_eq!(
-            read,
-            Notification {
-                ready: true,
-                stopping: false,
-                status: Some("Loading model 42%".to_owned()),
-                extend: Some(Duration::from_millis(2500)),
-            }
-        );
-        assert!(Notification::read(b"STOPPING=1\n").stopping);
-        for other in
-            ["", "READY=0", "READY", "ready=1", "READY=1 ", "EXTEND_TIMEOUT_USEC=-1", "BARRIER=1", "\0"]
-        {
-            assert_eq!(Notification::read(other.as_bytes()), Notification::default(), "{other:?}");
-        }
-    }
 
     #[tokio::test]
     async fn other_processes_find_the_socket_by_its_path_and_no_file_is_left() {
@@ -179,7 +153,23 @@ mod tests {
         let sent = tokio::process::Command::new("python3").args(["-c", script]).arg(&path).status();
         assert!(sent.await.unwrap().success());
         let mut buffer = [0; 64];
-        let datagram = receive_one(&socket.socket, &mut buffer).await.unwrap();
+        let datagram = receive_datagram(socket.socket.as_fd(), &mut buffer).unwrap();
         assert_eq!(&buffer[..datagram.length], b"READY=1");
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_before_a_question_comes_before_its_answer() {
+        let socket = NotifySocket::bind().unwrap();
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        sender.connect(socket.path()).unwrap();
+        let me = rustix::process::getpid();
+        let mut notifications = Notifications::new(socket, RunProcesses::new(me, me));
+        for round in 0..50 {
+            sender.send(b"WATCHDOG=1").unwrap();
+            notifications.catch_up();
+            let first = notifications.next().await;
+            assert!(matches!(first, Notified::Run(_)), "{round}: {first:?}");
+            assert_eq!(notifications.next().await, Notified::CaughtUp);
+        }
     }
 }

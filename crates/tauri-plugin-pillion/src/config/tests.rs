@@ -190,6 +190,7 @@ fn an_error_names_a_declaration_that_contradicts_itself() {
         (json!({ "portEnv": "PORT" }), "set `port`"),
         (json!({ "expects": "one" }), "`expects` is \"one\""),
         (json!({ "expects": "1", "private": false, "ready": "tcp" }), "`ready` is \"tcp\""),
+        (json!({ "watchdogMs": 1000 }), "`watchdogMs` needs \"ready\": \"notify\""),
         (json!({ "readyTimeoutMaxMs": 1000 }), "`readyTimeoutMaxMs` is 1000, less than `readyTimeoutMs`"),
         (json!({ "args": ["${port}"] }), "`args`: ${port} is not known"),
         (json!({ "env": { "A": "${sidecar.db.url}" } }), "add \"db\" to `dependsOn`, which has none"),
@@ -229,7 +230,7 @@ async fn a_sidecar_without_port_fallback_must_take_its_socket() {
     let local = json!({ "private": false, "transport": "local", "portFallback": false });
     let (supervisor, _events) = start(&local);
     let failure = supervisor.ready().await.unwrap_err();
-    assert!(failure.message.contains("port fallback"), "{failure}");
+    assert!(failure.message.contains("`portFallback`"), "{failure}");
     let _ = supervisor.stop().await;
     // With it, the supervisor uses the port: nothing listens there, and the sidecar does not become ready.
     let (supervisor, _events) = start(&json!({ "transport": "local", "portFallback": true }));

@@ -104,6 +104,19 @@ fn a_digest_is_checked_in_a_release_and_has_its_form_everywhere() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn in_development_a_watchdog_stops_no_sidecar() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolve = |project: Option<&Path>| {
+        let fields = json!({ "private": false, "ready": "notify", "watchdogMs": 1000, "liveness": false });
+        format!("{:?}", resolver(folder.path(), project).resolve("api", &declared(&fields)).unwrap().spec)
+    };
+    assert!(resolve(None).contains("liveness: None, watchdog: Some(1s)"));
+    let spec = resolve(Some(folder.path()));
+    assert!(spec.contains("watchdog: Some(1s)") && spec.contains("restart: false"), "{spec}");
+}
+
 #[test]
 fn an_invalid_program_is_an_error_that_names_its_field() {
     let folder = tempfile::tempdir().unwrap();

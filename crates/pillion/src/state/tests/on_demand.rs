@@ -108,7 +108,8 @@ fn a_start_that_nothing_waits_for_any_more_keeps_the_last_failure() {
     let by_use = used([Event::Unused]).after(crashed.clone()).after(idle_again);
     let by_restart = used(crashed.clone()).after([Event::Expired, Event::Unused]);
     // A use during the end of a crash, whose next start waits for the use.
-    let by_use_in_time = used([Event::Unused, Event::Exited(KILLED), Event::Used, Event::Gone, Event::Unused]);
+    let by_use_in_time =
+        used([Event::Unused, Event::Exited(KILLED), Event::Used, Event::Gone, Event::Unused]);
     for machine in [by_use, by_restart, by_use_in_time] {
         let Lifecycle::Idle(Some(ended)) = &machine.state else { panic!("{:?}", machine.state) };
         assert_eq!((&ended.cause, ended.exit), (&Cause::Crashed, Some(KILLED)));

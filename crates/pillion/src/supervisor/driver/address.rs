@@ -15,7 +15,6 @@ use crate::{
     state::{Event, Lifecycle, Step},
     supervisor::run::NoticeKind,
     transport::connector::Connector,
-    transport::notify_socket::{Notification, Notified},
 };
 
 impl Driver {
@@ -70,38 +69,6 @@ impl Driver {
             self.dispatch(Event::Extend(None));
         }
         self.look_for_line(&lines);
-    }
-
-    /// Handles a message to `NOTIFY_SOCKET`.
-    pub(super) fn notified(&mut self, notified: Notified) {
-        let Notification { ready, stopping, status, extend } = match notified {
-            Notified::Run(notification) => notification,
-            Notified::Other(sender) => {
-                let sender =
-                    sender.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-                return self.run.notice(
-                    NoticeKind::NotifiedByOther,
-                    format!(
-                        "{sender} sent a message to its NOTIFY_SOCKET, and is not a process of this run, or had ended before the \
-                         message was read: the message is ignored; let the program itself send it, or call sd_notify_barrier(3) \
-                         after it"
-                    ),
-                );
-            }
-        };
-        if let Some(words) = status {
-            self.run.diagnostics.progress.say(words, Instant::now());
-        }
-        if extend.is_some() {
-            self.dispatch(Event::Extend(extend));
-        }
-        if ready {
-            self.dispatch(Event::Healthy);
-        }
-        if stopping {
-            self.run.diagnostics.stopping = true;
-            self.dispatch(Event::Unhealthy);
-        }
     }
 
     /// Looks for the line that says that the sidecar is ready.
@@ -266,7 +233,7 @@ impl Driver {
         if unreachable_or_hung && self.run.announced_since.is_some() {
             return self.follow();
         }
-        let restart = self.spec.liveness.is_none_or(|liveness| liveness.restart);
+        let hung = self.hung_event();
         let diagnostics = &mut self.run.diagnostics;
         let (event, not_ready) = match result {
             LivenessResult::Healthy => {
@@ -280,10 +247,16 @@ impl Driver {
             }
             LivenessResult::Hung(reason) => {
                 diagnostics.hang = Some(reason);
-                (if restart { Event::Hung } else { Event::Unhealthy }, diagnostics.not_ready.take())
+                (hung, diagnostics.not_ready.take())
             }
         };
         self.run.diagnostics.not_ready = not_ready;
         self.dispatch(event);
+    }
+
+    /// The event for a ready sidecar that hangs.
+    pub(super) fn hung_event(&self) -> Event {
+        let restart = self.spec.liveness.is_none_or(|liveness| liveness.restart);
+        if restart { Event::Hung } else { Event::Unhealthy }
     }
 }

@@ -182,6 +182,7 @@ mod tests {
             marker: "A=B".to_owned(),
             stop: StopRequest::default(),
             listener: None,
+            watchdog: false,
             stdin: None,
         };
         let (group, mut child, _) = Guarded::spawn(&request).unwrap().unwrap();

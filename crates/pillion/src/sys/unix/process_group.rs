@@ -201,6 +201,7 @@ mod tests {
             marker,
             stop: StopRequest::default(),
             listener: None,
+            watchdog: false,
             stdin: None,
         })
         .unwrap();

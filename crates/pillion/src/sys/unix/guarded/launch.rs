@@ -59,6 +59,9 @@ pub(super) fn execute(request: &SpawnRequest, control: OwnedFd) -> Result<(Child
     Err(format!("the guard could not be started: {}", failures.join("; ")))
 }
 
+/// Space for any process id. The guard replaces it by the id of the leader, after the fork.
+const PID_PLACEHOLDER: &str = "00000000000000000000";
+
 /// The variables by which the dynamic linker and libc would change the guard itself (ld.so(8), dyld(1)).
 const LOADER_VARIABLES: [&str; 3] = ["LD_", "DYLD_", "GLIBC_TUNABLES"];
 
@@ -83,8 +86,10 @@ fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command 
     }
     if request.listener.is_some() {
         guard.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");
-        // Space for any process id. The guard writes the id after the fork.
-        guard.env("LISTEN_PID", "0".repeat(20));
+        guard.env("LISTEN_PID", PID_PLACEHOLDER);
+    }
+    if request.watchdog {
+        guard.env("WATCHDOG_PID", PID_PLACEHOLDER);
     }
     if let Some(dir) = request.command.get_current_dir() {
         guard.current_dir(dir);
