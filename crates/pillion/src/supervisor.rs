@@ -262,3 +262,6 @@ impl Supervisor {
         Failure::new(FailureKind::Stopped, &self.name, message)
     }
 }
+
+#[cfg(test)]
+mod tests;
