@@ -5,6 +5,7 @@ import { call } from "./ipc.js";
 import { ORIGIN } from "./ipc-fetch.js";
 import { endWithBody } from "./response-use.js";
 import { RunClient } from "./run-client.js";
+import { unwatch } from "./subscription.js";
 import { BASE_URL, baseOf } from "./target.js";
 import type { StatusWatch } from "./watch.js";
 
@@ -221,8 +222,7 @@ export class ConnectionManager {
   #setLease(lease: number | null): void {
     const before = this.#lease;
     this.#lease = lease;
-    // An error needs no handling: the app has ended the use already.
-    if (before !== null) call<void>("unwatch", { id: before }).catch(() => {});
+    if (before !== null) unwatch(before);
     this.#lingerIfUnused();
   }
 

@@ -26,7 +26,25 @@ export function subscribe<T>(
   // could not unsubscribe otherwise. `unwatch` is called as soon as the id is known.
   return () => {
     open = false;
-    // An error needs no handling: the subscription never began, or the app has already ended it.
-    id.then((id) => call<void>("unwatch", { id })).catch(() => {});
+    // An error of `id` needs no handling here: the subscription never began, and `onError` was called.
+    id.then(unwatch, () => {});
   };
+}
+
+/** Whether a refused `unwatch` was shown: the cause is the same each time. */
+let warned = false;
+
+/**
+ * Ends a subscription or a use of this page. The caller does not wait for it, so an error is shown in the console: what should have
+ * ended goes on until the page ends, and keeps a sidecar on demand running.
+ */
+export function unwatch(id: number): void {
+  call<void>("unwatch", { id }).catch(({ message }: Error) => {
+    if (warned) return;
+    warned = true;
+    console.warn(
+      "tauri-plugin-pillion: the app refused to end a subscription or a use of a sidecar, which therefore lasts until this page ends " +
+        `(${message}). Add the permission "pillion:allow-unwatch" to the capability of this window.`,
+    );
+  });
 }

@@ -18,6 +18,7 @@ use crate::{
     single_instance::{self, RegistrationOrder},
     subscriptions::Subscriptions,
     variables::Variables,
+    webviews::Webviews,
 };
 
 /// Changes the specification of the sidecar of this name.
@@ -100,6 +101,7 @@ impl<R: Runtime> Builder<R> {
             ])
             .setup(|app, api| {
                 app.manage(RegistrationOrder::observe(app));
+                app.manage(Webviews::default());
                 app.manage(Subscriptions::default());
                 app.manage(Proxy::default());
                 let sidecars = Sidecars::start(self.resolve(app, api.config().as_ref())?)?;
@@ -110,16 +112,20 @@ impl<R: Runtime> Builder<R> {
             .on_page_load(|webview, page| {
                 // The new page does not know the subscriptions and requests of the old one.
                 if page.event() == PageLoadEvent::Started {
-                    webview.state::<Subscriptions>().end_all_of(webview.label());
-                    webview.state::<Proxy>().cancel_all_of(webview.label());
+                    end_all_of(webview.app_handle(), webview.label());
+                    let page = webview.clone();
+                    webview
+                        .state::<Webviews>()
+                        .add(webview.label(), move || page.window_ref().label().to_owned());
                 }
             })
             .on_event(|app, event| match event {
                 RunEvent::Ready => single_instance::check(app),
                 RunEvent::Exit => app.pillion().close(),
                 RunEvent::WindowEvent { label, event: WindowEvent::Destroyed, .. } => {
-                    app.state::<Subscriptions>().end_all_of(label);
-                    app.state::<Proxy>().cancel_all_of(label);
+                    for webview in app.state::<Webviews>().take_of(label) {
+                        end_all_of(app, &webview);
+                    }
                 }
                 _ => {}
             })
@@ -158,6 +164,12 @@ impl<R: Runtime> Builder<R> {
         }
         Ok(resolved)
     }
+}
+
+/// Ends the subscriptions and requests of the page in this webview.
+fn end_all_of<R: Runtime>(app: &AppHandle<R>, webview: &str) {
+    app.state::<Subscriptions>().end_all_of(webview);
+    app.state::<Proxy>().cancel_all_of(webview);
 }
 
 impl<R: Runtime> Default for Builder<R> {

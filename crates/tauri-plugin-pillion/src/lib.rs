@@ -48,6 +48,7 @@ mod sidecars;
 mod single_instance;
 mod subscriptions;
 mod variables;
+mod webviews;
 
 use tauri::{Manager, Resource, Runtime, plugin::TauriPlugin};
 

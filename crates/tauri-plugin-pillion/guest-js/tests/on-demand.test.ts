@@ -153,6 +153,24 @@ test("an event stream and a WebSocket are uses until the page ends them", async 
   await vi.waitFor(async () => expect(await isHeld(plugin, 1)).toBe(false));
 });
 
+test("a window that may not end its uses is told which permission is missing, once", async () => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  onTestFinished(() => warn.mockRestore());
+  const plugin = fakePlugin({ onDemand: true, refused: "unwatch" });
+  const handle = sidecar(plugin.name);
+  const server = await backend((_, response) => void response.end("hello"));
+  const unwatched = () => plugin.commands.filter((command) => command.endsWith("|unwatch")).length;
+  for (const count of [1, 2]) {
+    const request = handle.fetch("/");
+    if (count === 1) plugin.ready(server, 1);
+    await (await request).text();
+    await vi.waitFor(() => expect(unwatched()).toBe(count), { timeout: 60_000 });
+  }
+  await vi.waitFor(() => expect(warn).toHaveBeenCalledOnce());
+  expect(warn.mock.calls[0]?.[0]).toContain('"pillion:allow-unwatch"');
+  expect(warn.mock.calls[0]?.[0]).toContain("plugin:pillion|unwatch not allowed by ACL");
+});
+
 test("a preconnect that no request follows ends its use", async () => {
   const plugin = fakePlugin({ onDemand: true });
   sidecar(plugin.name).preconnect();

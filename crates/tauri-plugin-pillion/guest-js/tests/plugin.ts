@@ -26,8 +26,11 @@ interface FakeSubscription {
   index: number;
 }
 
-/** A plugin whose responses and messages the test provides. For a sidecar on demand, each `connect` returns another lease. */
-export function fakePlugin({ onDemand = false } = {}) {
+/**
+ * A plugin whose responses and messages the test provides. For a sidecar on demand, each `connect` returns another lease. `refused` is
+ * a command for which the window has no permission.
+ */
+export function fakePlugin({ onDemand = false, refused = "" } = {}) {
   vi.stubGlobal("window", globalThis);
   const name = `backend-${++sidecars}`;
   const commands: string[] = [];
@@ -42,6 +45,8 @@ export function fakePlugin({ onDemand = false } = {}) {
 
   mockIPC((command, payload) => {
     commands.push(command);
+    // As Tauri does in a release.
+    if (command === `plugin:pillion|${refused}`) throw `Command ${command} not allowed by ACL`;
     const args = payload as { channel: { id: number }; id: number };
     if (command === "plugin:pillion|unwatch") {
       unwatched.resolve(args.id);
