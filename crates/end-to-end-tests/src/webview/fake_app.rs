@@ -26,6 +26,15 @@ pub async fn launch_fake_app(
     Ok(app)
 }
 
+/// Like [`launch_fake_app`], for a sidecar on demand: the app does not wait for it, because that would be its first use.
+///
+/// # Errors
+/// As [`App::launch`].
+pub async fn launch_fake_app_on_demand(sidecar: &Path, variables: &[(&str, String)]) -> Result<App> {
+    let (app, _) = launch(sidecar, &[], variables, 1_000, ("starting", "park")).await?;
+    Ok(app)
+}
+
 /// Like [`launch_fake_app`], with this grace period of the sidecar in milliseconds, and this death of the app
 /// (`apps/fake-app/src/death.rs`). The app dies when the returned connection ends.
 ///
@@ -37,6 +46,17 @@ pub async fn launch_fake_app_to_die(
     variables: &[(&str, String)],
     grace_ms: u32,
     death: &str,
+) -> Result<(App, TcpStream)> {
+    launch(sidecar, arguments, variables, grace_ms, ("ready", death)).await
+}
+
+/// Starts the app, and waits for its moment: `ready` is when the sidecar is, `starting` is at once.
+async fn launch(
+    sidecar: &Path,
+    arguments: &[&str],
+    variables: &[(&str, String)],
+    grace_ms: u32,
+    (moment, death): (&str, &str),
 ) -> Result<(App, TcpStream)> {
     let name = sidecar.file_name().and_then(|name| name.to_str()).context("the sidecar has no name")?;
     let test = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -50,17 +70,17 @@ pub async fn launch_fake_app_to_die(
     let arguments = arguments.join(" ");
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("fake-app-of-a-test");
-    let line = format!("{variables} exec {program} {grace_ms} {port} ready {death} {name} {arguments}");
+    let line = format!("{variables} exec {program} {grace_ms} {port} {moment} {death} {name} {arguments}");
     fs::write(&script, format!("#!/bin/sh\n{line}\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     let app = App::launch(DriverKind::tauri(), &script).await?;
-    // The app reports when its sidecar is ready, and continues when the connection ends.
+    // The app reports its moment, and continues when the connection ends.
     let ready = async {
         let (mut connection, _) = test.accept().await?;
         connection.read_exact(&mut [0; 5]).await?;
         std::io::Result::Ok(connection)
     };
-    let connection = timeout(TEST_TIMEOUT, ready).await.context("the sidecar did not become ready")??;
+    let connection = timeout(TEST_TIMEOUT, ready).await.context("the app did not report its moment")??;
     Ok((app, connection))
 }
 

@@ -17,7 +17,7 @@ pub use aios::launch_aios_with_node_backend;
 pub use bus::Bus;
 pub use colour::Hue;
 pub use driver::DriverKind;
-pub use fake_app::{client_script, launch_fake_app, launch_fake_app_to_die};
+pub use fake_app::{client_script, launch_fake_app, launch_fake_app_on_demand, launch_fake_app_to_die};
 pub use page::{Page, ShownState};
 pub use window::WatchedWindow;
 

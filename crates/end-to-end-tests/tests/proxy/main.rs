@@ -1,8 +1,9 @@
 //! Requests by way of the app (proxy): the pages of `fake-app` in its real webview call the sidecar `streams`, which has no
-//! port. `cargo xtask test` provides the app, the client as one script, tauri-driver and the display.
+//! port. Also a sidecar on demand, with a port and without one. `cargo xtask test` provides the app, the client as one script, tauri-driver and the display.
 
 #![cfg(target_os = "linux")]
 
+mod on_demand;
 mod outsiders;
 mod requests;
 
@@ -20,13 +21,19 @@ async fn launch(transport: &str, windows: &[&str]) -> Result<App> {
 }
 
 async fn launch_with_csp(transport: &str, windows: &[&str], csp: &str) -> Result<App> {
-    let declared = json!({ "transport": transport, "private": true }).to_string();
-    let variables = [
-        ("FAKE_APP_SIDECAR", declared),
+    let declared = json!({ "transport": transport, "private": true });
+    launch_fake_app(Path::new(STREAMS), &[], &variables(&declared, windows, csp)).await
+}
+
+const STREAMS: &str = env!("CARGO_BIN_EXE_streams");
+
+/// The variables of the app, with these fields of the sidecar's declaration.
+fn variables(declared: &Value, windows: &[&str], csp: &str) -> [(&'static str, String); 3] {
+    [
+        ("FAKE_APP_SIDECAR", declared.to_string()),
         ("FAKE_APP_WINDOWS", windows.join(",")),
         ("FAKE_APP_CSP", csp.to_owned()),
-    ];
-    launch_fake_app(Path::new(env!("CARGO_BIN_EXE_streams")), &[], &variables).await
+    ]
 }
 
 /// Launches the app with its sidecar on a Unix domain socket, and opens the page of a window that may call it.
