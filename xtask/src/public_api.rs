@@ -15,9 +15,15 @@ use crate::{
     workspace::{Workspace, cargo},
 };
 
-/// The published libraries.
-const CRATES: &[&str] =
-    &["pillion-protocol", "pillion", "pillion-server", "pillion-cli", "tauri-plugin-pillion"];
+/// The published libraries, by their folders in `crates`. Each library has the name of its folder, with underscores.
+const CRATES: &[&str] = &[
+    "pillion-protocol",
+    "pillion",
+    "pillion-server",
+    "pillion-cli",
+    "protocol-vectors",
+    "tauri-plugin-pillion",
+];
 
 /// Crates whose trait implementations are left out: they belong to features that only the tests enable.
 const HIDDEN: &[&str] = &["schemars::", "ts_rs::"];
