@@ -13,6 +13,7 @@ mod npm_lock;
 mod pack;
 mod public_api;
 mod python;
+mod release;
 mod sbom;
 mod setup;
 mod sidecar;
@@ -59,6 +60,18 @@ enum Task {
         /// Also compile each crate from its package, and use each npm package in an empty project without the network.
         #[arg(long)]
         check: bool,
+    },
+    /// Set the version of all packages; with `--dry-run`, make and check what a release publishes, without publishing it.
+    Release {
+        /// The new version, such as `1.2.3`.
+        #[arg(required_unless_present = "dry_run", conflicts_with = "dry_run")]
+        version: Option<String>,
+        /// Change no manifest and publish nothing: build the packages into `target/xtask/packages`, and check them.
+        #[arg(long)]
+        dry_run: bool,
+        /// With `--dry-run`: the tag that is released, such as `v1.2.3`. It must be the version of the packages.
+        #[arg(long, requires = "dry_run")]
+        tag: Option<String>,
     },
     /// Run servers that know nothing of Pillion as docs/servers.md declares them, and the SDK for Node under Bun and Deno.
     Strangers,
@@ -147,6 +160,8 @@ fn run(task: Task) -> Result<ExitCode> {
                 println!("{}", file.display());
             }
         }
+        Task::Release { version: Some(version), .. } => release::prepare(&workspace, &version)?,
+        Task::Release { tag, .. } => release::dry_run(&workspace, tag.as_deref())?,
         Task::Strangers => return strangers::run(&workspace),
         Task::Wine => return wine::run(&workspace),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,

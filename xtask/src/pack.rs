@@ -3,6 +3,7 @@
 
 mod crates;
 mod npm;
+mod python;
 
 use std::{fs, path::PathBuf};
 
@@ -13,16 +14,17 @@ use crate::workspace::Workspace;
 /// The licence files, which each package needs.
 const LICENSES: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT"];
 
-/// Builds the packages for crates.io and for the npm registry, and returns the files.
+/// Builds the packages for crates.io, the npm registry and PyPI, and returns the files.
 ///
 /// # Errors
 ///
 /// Fails if a package lacks its README.md, a licence, or a file that it names.
 pub(crate) fn run(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    Ok([crates::pack_all(workspace)?, npm::pack_all(workspace)?].concat())
+    Ok([crates::pack_all(workspace)?, npm::pack_all(workspace)?, python::pack_all(workspace)?].concat())
 }
 
-/// As [`run`], and installs each npm package into an empty project, and uses it there. Takes a minute.
+/// As [`run`] without PyPI, and installs each npm package into an empty project, and uses it there. Takes a minute. The tests of the
+/// Python SDK do the same with its wheel.
 ///
 /// # Errors
 ///
@@ -33,20 +35,21 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     Ok([crates, packages].concat())
 }
 
-/// As [`check`], and compiles each crate from its package, which takes many minutes: Cargo compiles the dependencies once for each
+/// As [`run`] and [`check`], and compiles each crate from its package, which takes many minutes: Cargo compiles the dependencies once for each
 /// crate that needs other features of them.
 ///
 /// # Errors
 ///
 /// Fails also if a crate does not compile.
 pub(crate) fn check_all(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let files = check(workspace)?;
+    let mut files = check(workspace)?;
+    files.extend(python::pack_all(workspace)?);
     crates::check(workspace)?;
     Ok(files)
 }
 
 /// The folder of the packages.
-fn destination(workspace: &Workspace) -> Result<PathBuf> {
+pub(crate) fn destination(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target.join("xtask/packages");
     fs::create_dir_all(&folder)?;
     Ok(folder)

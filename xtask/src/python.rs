@@ -89,6 +89,6 @@ pub(crate) fn steps(
 }
 
 /// The folder of the Python SDK.
-fn sdk(workspace: &Workspace) -> PathBuf {
+pub(crate) fn sdk(workspace: &Workspace) -> PathBuf {
     workspace.root.join(Path::new(REQUIREMENTS).parent().unwrap_or(Path::new("")))
 }

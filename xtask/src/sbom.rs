@@ -22,20 +22,28 @@ struct Shipped {
     features: &'static str,
 }
 
+/// The app.
 const SHIPPED: &[Shipped] = &[
     Shipped { package: "aios", folder: "apps/desktop/src-tauri", features: "custom-protocol" },
     Shipped { package: "aios-backend", folder: "apps/backend", features: "" },
 ];
 
+/// The crates with most dependencies that a release publishes: the others need a part of theirs.
+const PUBLISHED: &[Shipped] = &[
+    Shipped { package: "pillion-cli", folder: "crates/pillion-cli", features: "" },
+    Shipped { package: "pillion-server", folder: "crates/pillion-server", features: "" },
+    Shipped { package: "tauri-plugin-pillion", folder: "crates/tauri-plugin-pillion", features: "" },
+];
+
 /// The npm workspace of the front end.
 const FRONT_END: &str = "aios-desktop";
+/// The npm workspace of the page's client. The SDK for Node has no dependencies.
+const CLIENT: &str = "tauri-plugin-pillion-api";
 
 /// Writes an SBOM for the app, its backend and its front end into the folder of the release bundles for `target` (default:
 /// this machine's target), and prints that folder. Installs cargo-cyclonedx if it is missing.
 pub(crate) fn write(workspace: &Workspace, target: Option<&str>) -> Result<()> {
-    if CARGO_CYCLONEDX.find(workspace).is_none() {
-        CARGO_CYCLONEDX.install(workspace, &workspace.shell()?).run()?;
-    }
+    install(workspace)?;
     let folder = target.map_or_else(|| workspace.target.clone(), |triple| workspace.target.join(triple));
     let folder = folder.join("release/bundle/sbom");
     programs(workspace, target, &folder)?;
@@ -44,12 +52,34 @@ pub(crate) fn write(workspace: &Workspace, target: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Writes the SBOMs of the Rust programs.
+/// Writes the SBOMs of the packages that a release publishes. Installs cargo-cyclonedx if it is missing.
+///
+/// # Errors
+///
+/// Fails if cargo-cyclonedx cannot be installed, or if an SBOM lacks a dependency.
+pub(crate) fn published(workspace: &Workspace, folder: &Path) -> Result<()> {
+    install(workspace)?;
+    rust(workspace, PUBLISHED, None, folder)?;
+    npm_workspace(workspace, CLIENT, folder)
+}
+
+fn install(workspace: &Workspace) -> Result<()> {
+    if CARGO_CYCLONEDX.find(workspace).is_none() {
+        CARGO_CYCLONEDX.install(workspace, &workspace.shell()?).run()?;
+    }
+    Ok(())
+}
+
+/// Writes the SBOMs of the app's Rust programs.
 ///
 /// # Errors
 ///
 /// Fails if cargo-cyclonedx is not installed, or if an SBOM lacks a dependency.
 pub(crate) fn programs(workspace: &Workspace, target: Option<&str>, folder: &Path) -> Result<()> {
+    rust(workspace, SHIPPED, target, folder)
+}
+
+fn rust(workspace: &Workspace, shipped: &[Shipped], target: Option<&str>, folder: &Path) -> Result<()> {
     let sh = workspace.shell()?;
     let tool = CARGO_CYCLONEDX.find(workspace).context("cargo-cyclonedx is not installed")?;
     let triple = match target {
@@ -58,7 +88,7 @@ pub(crate) fn programs(workspace: &Workspace, target: Option<&str>, folder: &Pat
         Some(triple) => triple.to_owned(),
         None => cmd!(sh, "rustc --print host-tuple").quiet().read()?,
     };
-    for Shipped { package, folder: home, features } in SHIPPED {
+    for Shipped { package, folder: home, features } in shipped {
         let scratch = ScratchFiles::of(workspace, &sh)?;
         let name = scratch.name;
         cmd!(sh, "{tool} cyclonedx --quiet --format json --spec-version 1.5 --override-filename {name}")
@@ -80,16 +110,25 @@ pub(crate) fn programs(workspace: &Workspace, target: Option<&str>, folder: &Pat
     Ok(())
 }
 
-/// Writes the SBOM of the front end. It also lists the build tools, marked as optional. `--omit dev` would leave out
-/// packages that both the tools and the page need, for example React: <https://github.com/npm/cli/issues/7909>.
+/// Writes the SBOM of the app's front end.
+///
+/// # Errors
+///
+/// Fails if the SBOM lacks a dependency.
 pub(crate) fn front_end(workspace: &Workspace, folder: &Path) -> Result<()> {
+    npm_workspace(workspace, FRONT_END, folder)
+}
+
+/// Writes the SBOM of an npm workspace. It also lists the build tools, marked as optional. `--omit dev` would leave out
+/// packages that both the tools and the page need, for example React: <https://github.com/npm/cli/issues/7909>.
+fn npm_workspace(workspace: &Workspace, name: &str, folder: &Path) -> Result<()> {
     let sh = workspace.shell()?;
-    let of = ["--package-lock-only", "--workspace", FRONT_END];
+    let of = ["--package-lock-only", "--workspace", name];
     let sbom = npm::npm(&sh, &["sbom", "--sbom-format", "cyclonedx"]).args(of).quiet().read()?;
     let list = npm::npm(&sh, &["ls", "--all", "--omit", "dev", "--json"]).args(of).quiet().read()?;
     let mut expected = BTreeSet::new();
     npm_names(&serde_json::from_str(&list)?, &mut expected);
-    write_if_complete(&folder.join(format!("{FRONT_END}.cdx.json")), &sbom, &expected)
+    write_if_complete(&folder.join(format!("{name}.cdx.json")), &sbom, &expected)
 }
 
 /// Writes an SBOM, or fails with the names of the dependencies that it lacks.

@@ -33,6 +33,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("rustfmt", cmd!(sh, "cargo fmt --all --check -- --color never"))?;
     prose(workspace, &sh, steps)?;
     steps.run("front end: check", npm::npm(&sh, &["run", "check"]))?;
+    workflows(workspace, &sh, steps)?;
     steps.tests("front end: vitest", Runner::Vitest, npm::npm(&sh, &["test"]))?;
     steps.run("front end: build", npm::npm(&sh, &["run", "build"]))?;
     // Each one builds the SDK first.
@@ -186,6 +187,13 @@ impl Tests {
             }
         }
     }
+}
+
+/// Checks the workflows of the hosted CI.
+fn workflows(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
+    let mut files = sh.read_dir(workspace.root.join(".github/workflows"))?;
+    files.sort();
+    steps.run("workflows", cmd!(sh, "node xtask/check-workflows.mjs {files...}"))
 }
 
 /// Checks the spelling of all files, and the links and references of the Markdown files.

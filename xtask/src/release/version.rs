@@ -1,0 +1,130 @@
+//! The one version of all packages: the lines of the manifests that contain it.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+use semver::Version;
+
+use crate::workspace::Workspace;
+
+/// The manifests, and how the lines begin that contain our version.
+const MANIFESTS: &[(&str, &[&str])] = &[
+    ("Cargo.toml", &["version = ", "pillion", "protocol-vectors = ", "tauri-plugin-pillion = "]),
+    ("sdk/python/src/pillion/__init__.py", &["__version__ = "]),
+    ("package.json", JSON),
+    ("apps/desktop/package.json", JSON),
+    ("apps/routes/package.json", JSON),
+    ("crates/tauri-plugin-pillion/package.json", JSON),
+    ("sdk/node/package.json", JSON),
+    ("examples/express-backend/package.json", JSON),
+    ("examples/fastapi-backend/package.json", JSON),
+    ("examples/hono-backend/package.json", JSON),
+    ("xtask/openapi-types/package.json", JSON),
+];
+const JSON: &[&str] = &["\"version\": ", "\"pillion\": ", "\"tauri-plugin-pillion-api\": "];
+
+/// Returns the version that all manifests have.
+///
+/// # Errors
+///
+/// Fails with each line that has another version than the workspace.
+pub(super) fn check(workspace: &Workspace) -> Result<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut others = Vec::new();
+    for (file, starts) in MANIFESTS {
+        let text = read(&workspace.root.join(file))?;
+        let lines: Vec<_> = lines(&text, starts).collect();
+        ensure!(!lines.is_empty(), "{file} has no line with the version");
+        let wrong = lines.iter().filter(|(_, line)| !has(line, version));
+        others.extend(wrong.map(|(number, line)| format!("{file}:{number}: {}", line.trim())));
+    }
+    if others.is_empty() {
+        return Ok(version.to_owned());
+    }
+    bail!("these lines do not have version {version}, that of the workspace:\n{}", others.join("\n"))
+}
+
+/// Writes the new version to all manifests, which have the current one.
+pub(super) fn set(workspace: &Workspace, current: &str, new: &str) -> Result<()> {
+    for (file, starts) in MANIFESTS {
+        let path = workspace.root.join(file);
+        let text = replace(&read(&path)?, starts, current, new);
+        fs::write(&path, text).with_context(|| format!("cannot write {file}"))?;
+    }
+    Ok(())
+}
+
+/// Returns whether `new` comes after `current` (<https://semver.org/#spec-item-11>).
+///
+/// # Errors
+///
+/// Fails if `new` is not a version.
+pub(super) fn is_newer(new: &str, current: &str) -> Result<bool> {
+    let parse =
+        |text: &str| Version::parse(text).with_context(|| format!("{text:?} is not a version such as 1.2.3"));
+    Ok(parse(new)? > parse(current)?)
+}
+
+fn replace(text: &str, starts: &[&str], current: &str, new: &str) -> String {
+    let line = |line: &str| {
+        if contains_version(line, starts) {
+            line.replace(&format!("{current}\""), &format!("{new}\""))
+        } else {
+            line.to_owned()
+        }
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
+/// The lines that contain our version, with their numbers.
+fn lines<'a>(text: &'a str, starts: &'a [&str]) -> impl Iterator<Item = (usize, &'a str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| contains_version(line, starts))
+}
+
+fn contains_version(line: &str, starts: &[&str]) -> bool {
+    starts.iter().any(|start| line.trim_start().starts_with(start))
+        && line.contains(|it: char| it.is_ascii_digit())
+}
+
+/// Returns whether the line ends a text with this version: `"1.2.3"` or `"^1.2.3"`.
+fn has(line: &str, version: &str) -> bool {
+    ["\"", "\"^"].iter().any(|quote| line.contains(&format!("{quote}{version}\"")))
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_manifests_have_one_version() {
+        check(&Workspace::find().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn only_our_versions_change() {
+        let manifest = "version = \"0.1.0\"\nedition = \"2024\"\nother = \"0.1.0\"\npillion = { path = \"p\", version = \"0.1.0\" }\n";
+        let starts = ["version = ", "pillion"];
+        let new = replace(manifest, &starts, "0.1.0", "0.2.0");
+        assert_eq!(
+            new,
+            "version = \"0.2.0\"\nedition = \"2024\"\nother = \"0.1.0\"\npillion = { path = \"p\", version = \"0.2.0\" }\n"
+        );
+        assert_eq!(lines(&new, &starts).map(|(number, _)| number).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(
+            replace("  \"pillion\": \"^0.1.0\"\n", JSON, "0.1.0", "1.0.0"),
+            "  \"pillion\": \"^1.0.0\"\n"
+        );
+    }
+
+    #[test]
+    fn another_version_of_the_same_ending_is_not_ours() {
+        assert!(has("\"pillion\": \"^0.1.0\"", "0.1.0") && has("version = \"0.1.0\"", "0.1.0"));
+        assert!(!has("\"pillion\": \"^10.1.0\"", "0.1.0") && !has("\"pillion\": \"0.1.1\"", "0.1.0"));
+        assert!(is_newer("0.2.0", "0.1.9").unwrap() && !is_newer("0.2.0-beta.1", "0.2.0").unwrap());
+        assert!(is_newer("next", "0.1.0").is_err());
+    }
+}
