@@ -61,7 +61,8 @@ pub(crate) fn dry_run(workspace: &Workspace, tag: Option<&str>) -> Result<()> {
                 tag.strip_prefix('v') == Some(&version),
                 "the tag {tag} is not v{version}, the version of the packages: run `cargo xtask release VERSION`, and tag that commit"
             );
-            let changed = cmd!(workspace.shell()?, "git status --porcelain").quiet().read()?;
+            let sh = workspace.shell()?;
+            let changed = cmd!(sh, "git status --porcelain").quiet().read()?;
             ensure!(changed.is_empty(), "these files differ from the tagged commit:\n{changed}");
             changelog::section(&text, &version)?
         }
@@ -82,6 +83,7 @@ pub(crate) fn dry_run(workspace: &Workspace, tag: Option<&str>) -> Result<()> {
 }
 
 /// The date in UTC, as `2026-11-29`.
+#[expect(clippy::disallowed_methods, reason = "a date for people")]
 fn today() -> String {
     let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     now.split('T').next().unwrap_or_default().to_owned()

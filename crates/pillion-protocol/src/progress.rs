@@ -61,7 +61,7 @@ fn clean(text: &str) -> String {
     {
         let space = usize::from(!clean.is_empty());
         let room = LIMIT.saturating_sub(clean.len() + space);
-        let end = word.floor_char_boundary(room);
+        let end = (0..=room.min(word.len())).rfind(|end| word.is_char_boundary(*end)).unwrap_or(0);
         if end > 0 {
             clean.extend((space > 0).then_some(' '));
             clean.push_str(&word[..end]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 
-use crate::{InvalidSpec, Spec, StopOutcome, Supervisor};
+use crate::{InvalidSpec, Spec, State, StopOutcome, Supervisor};
 
 /// Several sidecars by name. Each starts when its dependencies are ready, and stops before them.
 ///
@@ -127,6 +127,29 @@ impl Fleet {
         self.end(|supervisor| async move { supervisor.close().await }).await
     }
 
+    /// Stops all sidecars as [`stop`](Self::stop) does, and then runs `work`, which replaces their files, such as the installation of an
+    /// update. If `work` fails, those that ran before start again, and also if the future is dropped. If `work` succeeds, they stay
+    /// stopped for the new version of the app, which starts them; [`Supervisor::restart`] starts one in this version.
+    ///
+    /// A sidecar that runs [on demand](Spec::on_demand) and was idle starts as well, because a use does not start a stopped one; it is
+    /// idle again after the time without a use.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime.
+    pub async fn stop_while<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let up = self.iter().filter(|it| !matches!(it.status().state, State::Stopped | State::Failed));
+        let mut stopped = RestartOnDrop(up.cloned().collect());
+        self.stop().await;
+        let result = work.await;
+        if result.is_ok() {
+            stopped.0.clear();
+        }
+        result
+    }
+
     /// Ends the layers one after the other, the last one first.
     async fn end<F>(&self, end: impl Fn(Supervisor) -> F) -> BTreeMap<String, StopOutcome>
     where
@@ -142,6 +165,15 @@ impl Fleet {
             outcomes.extend(ends.join_all().await);
         }
         outcomes
+    }
+}
+
+/// Requests a start of each sidecar when it is dropped. Each waits for its dependencies.
+struct RestartOnDrop(Vec<Supervisor>);
+
+impl Drop for RestartOnDrop {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Supervisor::request_restart);
     }
 }
 

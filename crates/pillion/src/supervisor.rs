@@ -191,6 +191,12 @@ impl Supervisor {
         self.ready().await
     }
 
+    /// Requests a restart, and does not wait for it.
+    pub(crate) fn request_restart(&self) {
+        // An error means that the sidecar is down for good. The answer only says that the actor has accepted the request.
+        let _ = self.commands.send(Command::Restart(oneshot::channel().0));
+    }
+
     /// Replaces the process without a gap: starts the same program again beside the present process, waits until the new process
     /// is ready, then switches to it and stops the old one. The new process has another port; [`watch`](Self::watch) reports it.
     /// Dropping the future does not cancel the swap.

@@ -98,6 +98,28 @@ impl Sidecars {
         }
     }
 
+    /// Stops all sidecars, and then runs `install`, which replaces the app's files. If it fails, the sidecars that ran before start
+    /// again, and also if the future is dropped. If it succeeds, they stay stopped until the app starts again. For
+    /// [tauri-plugin-updater](https://v2.tauri.app/plugin/updater/); `docs/updates.md` in the repository says what happens on each system.
+    ///
+    /// # Errors
+    /// Those of `install`.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime, such as Tauri's.
+    ///
+    /// ```no_run
+    /// use tauri_plugin_pillion::PillionExt as _;
+    ///
+    /// async fn update(app: &tauri::AppHandle, install: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    ///     app.pillion().stop_while(install).await?;
+    ///     app.restart()
+    /// }
+    /// ```
+    pub async fn stop_while<T, E>(&self, install: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.0.fleet.stop_while(install).await
+    }
+
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.0.outbox
     }

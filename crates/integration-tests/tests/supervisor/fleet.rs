@@ -2,6 +2,7 @@
 
 use integration_tests::{ReportServer, run};
 use pillion::{FailureKind, Fleet, FleetError, State, StopOutcome};
+use tokio::sync::oneshot;
 
 use crate::support::{assert_failure, tree};
 
@@ -120,6 +121,55 @@ fn an_invalid_fleet_starts_no_process() {
         assert!(matches!(&error, FleetError::Cycle(path) if path.len() == 3), "{error}");
         assert!(matches!(Fleet::start([a.clone()]), Err(FleetError::Unknown { .. })));
         assert!(matches!(Fleet::start([a.clone(), a]), Err(FleetError::Twice(_))));
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn sidecars_that_are_stopped_for_an_update_start_again_if_it_fails() {
+    run(async {
+        let tree = tree();
+        let db = tree.named("db", "listen ok announce term exit 0");
+        let api = tree.named("api", "listen ok announce term exit 0").depends_on(["db"]);
+        let off = tree.named("off", "listen ok announce term exit 0");
+        let fleet = Fleet::start([api, db, off]).unwrap();
+        let [api, db, off] = ["api", "db", "off"].map(|name| fleet.get(name).unwrap());
+        let first = api.ready().await.unwrap();
+        off.ready().await.unwrap();
+        off.stop().await;
+        let all_stopped = || [api, db, off].iter().all(|it| it.status().state == State::Stopped);
+
+        let failed =
+            fleet.stop_while(async { if all_stopped() { Err::<(), _>("no space") } else { Ok(()) } });
+        assert_eq!(failed.await, Err("no space"), "they were not stopped while the update was installed");
+        assert_ne!(api.ready().await.unwrap().pid, first.pid);
+        assert_eq!(off.status().state, State::Stopped, "it did not run before");
+
+        assert_eq!(fleet.stop_while(async { Ok::<_, &str>(5) }).await, Ok(5));
+        assert!(all_stopped(), "the new version of the app starts them");
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn sidecars_that_are_stopped_for_an_update_start_again_if_it_is_given_up() {
+    run(async {
+        let tree = tree();
+        let fleet = Fleet::start([tree.named("api", "listen ok announce term exit 0")]).unwrap();
+        let api = fleet.get("api").unwrap();
+        let first = api.ready().await.unwrap();
+
+        let (begun, begins) = oneshot::channel();
+        let update = fleet.stop_while(async {
+            begun.send(()).unwrap();
+            std::future::pending::<Result<(), ()>>().await
+        });
+        tokio::select! {
+            _ = update => unreachable!("it never ends"),
+            begun = begins => begun.unwrap(),
+        }
+        assert_ne!(api.ready().await.unwrap().pid, first.pid);
+        fleet.stop().await;
         tree.assert_dead();
     });
 }

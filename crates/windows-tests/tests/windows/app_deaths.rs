@@ -1,8 +1,10 @@
 //! No survivor: however the app ends, no process of its sidecar remains, and no other process is touched.
 
+use std::{fs, io::Write as _};
+
 use windows_tests::{ReportServer, Reporter, run};
 
-use crate::support::HostProcess;
+use crate::support::{HostProcess, SIDECAR};
 
 /// The steps of each sidecar, and the names of the processes that report.
 const KINDS: [(&str, &[&str]); 5] = [
@@ -128,6 +130,31 @@ fn an_updater_outlives_the_app() {
         updater.resume().await;
         assert_eq!(updater.line().await, "installed");
         updater.wait_death().await;
+    });
+}
+
+#[test]
+fn an_installer_that_kills_the_app_can_replace_the_program_of_its_sidecar() {
+    run(async {
+        let (reports, folder) = (ReportServer::new().await, tempfile::tempdir().unwrap());
+        let program = folder.path().join("backend.exe");
+        fs::copy(SIDECAR, &program).unwrap();
+        let steps = "report PORT leader serve park";
+        let app = HostProcess::start_with(&program, &reports, ["ready", "park"], steps, None).await;
+        let leader = reports.wait_for("leader").await;
+        // As an installer does: Windows does not let a running program be overwritten.
+        let overwrite = || fs::OpenOptions::new().write(true).open(&program);
+        assert!(overwrite().is_err(), "the system protects the running program");
+        app.terminated().await;
+        leader.wait_death().await;
+        // The connection of a dying process ends a little before its use of the file.
+        let mut file = loop {
+            match overwrite() {
+                Ok(file) => break file,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        file.write_all(b"new version").unwrap();
     });
 }
 

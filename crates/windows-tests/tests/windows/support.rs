@@ -1,6 +1,7 @@
 //! Starts sidecars with their steps, and apps with their deaths.
 
 use std::{
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -8,7 +9,7 @@ use std::{
 use pillion::{Events, Exit, Program, Restart, SidecarEvent, Spec, State, Status, Supervisor};
 use windows_tests::{ReportServer, Reporter};
 
-const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
+pub(crate) const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
 
 /// The exit code of a killed process.
 pub(crate) const KILLED: Exit = Exit::with_code(1);
@@ -68,15 +69,26 @@ pub(crate) struct HostProcess {
 impl HostProcess {
     /// Starts an app with this sidecar, and waits until it reaches the moment of its death. `updater` holds the steps of a
     /// process that the app starts without a supervisor.
-    #[expect(clippy::disallowed_methods, reason = "the app itself supervises")]
     pub(crate) async fn start(
+        reports: &ReportServer,
+        moments: [&str; 2],
+        steps: &str,
+        updater: Option<&str>,
+    ) -> Self {
+        Self::start_with(Path::new(SIDECAR), reports, moments, steps, updater).await
+    }
+
+    /// As [`start`](Self::start), with a copy of the sidecar's program.
+    #[expect(clippy::disallowed_methods, reason = "the app itself supervises")]
+    pub(crate) async fn start_with(
+        program: &Path,
         reports: &ReportServer,
         [moment, death]: [&str; 2],
         steps: &str,
         updater: Option<&str>,
     ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_windows-host"));
-        command.args([&reports.port().to_string(), moment, death, SIDECAR]).args(words(steps, reports));
+        command.args([&reports.port().to_string(), moment, death]).arg(program).args(words(steps, reports));
         command.stdin(Stdio::null()).stderr(Stdio::null());
         if let Some(steps) = updater {
             command.env("UPDATER", words(steps, reports).join(" "));
