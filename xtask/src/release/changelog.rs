@@ -33,7 +33,7 @@ pub(super) fn with_version(changelog: &str, version: &str, date: &str) -> Result
     ensure!(heading(changelog, version).is_none(), "{FILE} has a section `## {version}` already");
     let (before, after) = heading(changelog, UNRELEASED).context("it was found above")?;
     let text = format!("{before}## {UNRELEASED}\n\n## {version} - {date}\n{after}");
-    Ok(text.replace("No version is published yet.\n", "").replace(" No version is published yet.", ""))
+    Ok(text.replace(" No version is published yet.", ""))
 }
 
 /// Returns what stands before and after the heading of a section.
