@@ -19,11 +19,15 @@ use tokio::{
 use crate::support::{first, tree};
 
 /// Holds a write lease on the file until its stdin ends: until then, no process can open the file or execute it (`fcntl(2)`, `F_SETLEASE`).
+///
+/// It waits for the signal instead of handling it: a handler of Python does not run if the signal comes just before a blocking read.
 const LEASE: &str = r#"
 import fcntl, os, signal, sys
-signal.signal(signal.SIGIO, lambda *_: print("opened", flush=True))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
 fcntl.fcntl(os.open(sys.argv[1], os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_WRLCK)
 print("leased", flush=True)
+signal.sigwait([signal.SIGIO])
+print("opened", flush=True)
 sys.stdin.read()
 "#;
 
