@@ -19,6 +19,7 @@ use crate::{
 const CRATES: &[&str] = &[
     "pillion-protocol",
     "pillion",
+    "pillion-config",
     "pillion-server",
     "pillion-cli",
     "protocol-vectors",

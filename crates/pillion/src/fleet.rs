@@ -77,14 +77,7 @@ impl Fleet {
     /// # Panics
     /// Outside the context of a tokio runtime with I/O and time enabled.
     pub fn start(specs: impl IntoIterator<Item = Spec>) -> Result<Self, FleetError> {
-        let mut by_name = BTreeMap::new();
-        for spec in specs {
-            let name = spec.name.clone();
-            spec.validate().map_err(|invalid| FleetError::Invalid { sidecar: name.clone(), invalid })?;
-            if by_name.insert(name.clone(), spec).is_some() {
-                return Err(FleetError::Twice(name));
-            }
-        }
+        let mut by_name = by_name(specs)?;
         let layers = layers(&by_name)?;
         let optional: BTreeMap<_, _> =
             by_name.iter().map(|(name, spec)| (name.clone(), spec.optional)).collect();
@@ -100,6 +93,14 @@ impl Fleet {
             supervisors.insert(name.clone(), supervisor);
         }
         Ok(Self { supervisors, layers })
+    }
+
+    /// Checks what [`start`](Self::start) checks, and starts nothing.
+    ///
+    /// # Errors
+    /// Those of `start`.
+    pub fn validate<'a>(specs: impl IntoIterator<Item = &'a Spec>) -> Result<(), FleetError> {
+        layers(&by_name(specs.into_iter().cloned())?).map(drop)
     }
 
     /// The sidecar with this name.
@@ -175,6 +176,19 @@ impl Drop for RestartOnDrop {
     fn drop(&mut self) {
         self.0.iter().for_each(Supervisor::request_restart);
     }
+}
+
+/// The valid specifications by name.
+fn by_name(specs: impl IntoIterator<Item = Spec>) -> Result<BTreeMap<String, Spec>, FleetError> {
+    let mut by_name = BTreeMap::new();
+    for spec in specs {
+        let name = spec.name.clone();
+        spec.validate().map_err(|invalid| FleetError::Invalid { sidecar: name.clone(), invalid })?;
+        if by_name.insert(name.clone(), spec).is_some() {
+            return Err(FleetError::Twice(name));
+        }
+    }
+    Ok(by_name)
 }
 
 /// Sorts the names into layers. A sidecar depends only on sidecars of earlier layers.

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt};
 
 use pillion::Spec;
+use pillion_config::{Config, ConfigError};
 use tauri::{
     AppHandle, Manager as _, RunEvent, Runtime, WindowEvent,
     plugin::{self, TauriPlugin},
@@ -11,13 +12,11 @@ use tauri::{
 
 use crate::{
     CloseOnDrop, PillionExt as _, Sidecars, commands,
-    config::{Config, ConfigError},
     development::Development,
     proxy::Proxy,
     resolve::{self, Resolved, Resolver},
     single_instance::{self, RegistrationOrder},
     subscriptions::Subscriptions,
-    variables::Variables,
     webviews::Webviews,
 };
 
@@ -145,7 +144,7 @@ impl<R: Runtime> Builder<R> {
         let own = tauri::utils::platform::current_exe()?;
         let resolver = Resolver {
             folder: own.parent().ok_or("the app's own executable has no folder")?.to_owned(),
-            variables: Variables::of(app.path()),
+            variables: resolve::variables(app.path()),
             development: Development::of(dev, cfg!(debug_assertions), &names)?,
             origins: resolve::origins(app.config(), dev),
         };

@@ -9,12 +9,11 @@ use std::{
 
 use glob::{MatchOptions, Pattern};
 use pillion::{Endpoint, Failure, FailureKind, Readiness, State, Supervisor};
+use pillion_config::OnChange;
 use tokio::{
     task,
     time::{self, Interval, MissedTickBehavior},
 };
-
-use crate::config::OnChange;
 
 /// How often the files are checked. Files that did not change between two checks count as completely written. A file system
 /// watcher would not help: it cannot tell either when a linker or a copy is done.

@@ -33,7 +33,6 @@
 
 mod builder;
 mod commands;
-mod config;
 mod dev_reload;
 mod development;
 mod http_pool;
@@ -47,14 +46,13 @@ mod scope;
 mod sidecars;
 mod single_instance;
 mod subscriptions;
-mod variables;
 mod webviews;
 
 use tauri::{Manager, Resource, Runtime, plugin::TauriPlugin};
 
 pub use builder::Builder;
-pub use config::Config;
 pub use pillion;
+pub use pillion_config::Config;
 pub use sidecars::Sidecars;
 
 /// Creates the plugin, for sidecars that `tauri.conf.json` declares. [`Builder`] adds what is only known in code.

@@ -3,19 +3,15 @@
 use std::{
     env::consts::EXE_SUFFIX,
     num::NonZeroU16,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use pillion::{Liveness, Program, Spec};
-use tauri::Config;
+use pillion_config::{ConfigError, DevConfig, OnChange, ProgramSource, SidecarConfig, Variables};
+use tauri::{Config, Runtime, path::PathResolver};
 
-use crate::{
-    config::{ConfigError, DevConfig, OnChange, SidecarConfig},
-    dev_reload::WatchedFiles,
-    development::Development,
-    variables::Variables,
-};
+use crate::{dev_reload::WatchedFiles, development::Development};
 
 /// How long a command of `dev` may take to become ready: it may have to compile.
 const DEV_READY_TIMEOUT: Duration = Duration::from_secs(600);
@@ -148,45 +144,19 @@ impl Resolver {
 
     /// The path of the declared program.
     fn program(&self, name: &str, declared: &SidecarConfig) -> Result<PathBuf, ConfigError> {
-        let given = [
-            ("program", &declared.program),
-            ("resource", &declared.resource),
-            ("command", &declared.command),
-        ];
-        let mut given = given.into_iter().filter_map(|(field, value)| Some((field, value.as_deref()?)));
-        let (field, value) = given.next().unwrap_or(("program", name));
-        if let Some((second, _)) = given.next() {
-            return Err(ConfigError::TwoPrograms { sidecar: name.to_owned(), first: field, second });
-        }
-        match field {
-            "resource" => self.resource(name, value),
-            "command" => {
-                if value.is_empty() {
-                    return Err(ConfigError::EmptyCommand { sidecar: name.to_owned(), field: "command" });
-                }
-                Ok(found(self.variables.path(value, name, "command")?, Path::new("")))
-            }
-            _ => {
-                if value.is_empty() || value.contains(['/', '\\']) || value == "." || value == ".." {
-                    return Err(ConfigError::Program { sidecar: name.to_owned(), program: value.to_owned() });
-                }
-                // The suffix is appended, because `with_extension` would turn `a.b` into `a.exe`.
-                Ok(self.folder.join(format!("{value}{EXE_SUFFIX}")))
-            }
-        }
+        Ok(match declared.source(name, &self.variables)? {
+            ProgramSource::Resource(resource) => self.resource(&resource),
+            ProgramSource::System(command) => found(command, Path::new("")),
+            // The suffix is appended, because `with_extension` would turn `a.b` into `a.exe`.
+            ProgramSource::Beside(file) => self.folder.join(format!("{file}{EXE_SUFFIX}")),
+        })
     }
 
-    fn resource(&self, name: &str, resource: &str) -> Result<PathBuf, ConfigError> {
-        let relative = Path::new(resource);
-        let inside =
-            relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        if resource.is_empty() || !inside {
-            return Err(ConfigError::Resource { sidecar: name.to_owned(), resource: resource.to_owned() });
-        }
+    fn resource(&self, resource: &str) -> PathBuf {
         let folder = self.variables.get("RESOURCE").unwrap_or(&self.folder);
-        let path = folder.join(relative);
+        let path = folder.join(resource);
         let with_suffix = folder.join(format!("{resource}{EXE_SUFFIX}"));
-        Ok(if !path.is_file() && with_suffix.is_file() { with_suffix } else { path })
+        if !path.is_file() && with_suffix.is_file() { with_suffix } else { path }
     }
 }
 
@@ -215,6 +185,24 @@ fn found(command: PathBuf, folder: &Path) -> PathBuf {
         return path;
     }
     command
+}
+
+/// The variables that a declaration may use, with the folders that the system provides.
+pub(crate) fn variables<R: Runtime>(paths: &PathResolver<R>) -> Variables {
+    let of_app = [
+        ("APPDATA", paths.app_data_dir()),
+        ("APPLOCALDATA", paths.app_local_data_dir()),
+        ("APPCONFIG", paths.app_config_dir()),
+        ("APPCACHE", paths.app_cache_dir()),
+        ("APPLOG", paths.app_log_dir()),
+    ];
+    let of_others =
+        [("RESOURCE", paths.resource_dir()), ("TEMP", paths.temp_dir()), ("HOME", paths.home_dir())];
+    // Many programs reject the verbatim paths (`\\?\C:\…`) that Tauri returns on Windows.
+    let known = |(name, path): (&'static str, tauri::Result<PathBuf>)| {
+        Some((name, dunce::simplified(&path.ok()?).to_owned()))
+    };
+    Variables::new(of_app.into_iter().filter_map(known), of_others.into_iter().filter_map(known))
 }
 
 /// The origins of the app's own pages, which the sidecar is told to admit.

@@ -72,7 +72,7 @@ fn schema() -> String {
     let definitions = mem::take(&mut section.definitions);
     let schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "$comment": "Generated from src/config.rs by `cargo xtask codegen`.",
+        "$comment": "Generated from crates/pillion-config by `cargo xtask codegen`.",
         "title": "tauri.conf.json with the section plugins.pillion",
         "allOf": [{ "$ref": "https://schema.tauri.app/config/2" }],
         "properties": { "plugins": { "properties": { "pillion": section.schema } } },
@@ -126,7 +126,7 @@ fn plain(rustdoc: &str) -> String {
 
 #[test]
 fn generated_schema_is_up_to_date() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/tauri.conf.schema.json");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tauri-plugin-pillion/schemas/tauri.conf.schema.json");
     if env::var_os("PILLION_CODEGEN").is_some() {
         fs::write(file, schema()).unwrap();
     }

@@ -1,10 +1,12 @@
 //! Why a declaration is invalid.
 
-use pillion::InvalidSpec;
+use pillion::{FleetError, InvalidSpec};
 
-/// An invalid declaration.
+/// An invalid declaration. The message names the field by its path, and says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ConfigError {
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
+pub enum ConfigError {
     #[error(
         "tauri.conf.json declares no sidecar: add \"plugins\": {{ \"pillion\": {{ \"sidecars\": {{ \"backend\": {{}} }} }} }}"
     )]
@@ -54,4 +56,6 @@ pub(crate) enum ConfigError {
     HealthUnused { sidecar: String, health: String },
     #[error("plugins.pillion.sidecars.{sidecar}: {invalid}")]
     Invalid { sidecar: String, invalid: InvalidSpec },
+    #[error("plugins.pillion.sidecars: {0}")]
+    Fleet(FleetError),
 }

@@ -4,6 +4,7 @@ mod dev;
 mod error;
 mod port;
 mod ready;
+mod source;
 
 use std::{
     collections::BTreeMap,
@@ -21,9 +22,10 @@ use serde::{
     de::{self, value::MapAccessDeserializer},
 };
 
-use crate::variables::Variables;
-pub(crate) use dev::{DevConfig, OnChange};
-pub(crate) use error::ConfigError;
+use crate::Variables;
+pub use dev::{DevConfig, OnChange};
+pub use error::ConfigError;
+pub use source::ProgramSource;
 
 /// The section `plugins.pillion` of `tauri.conf.json`: the sidecars by name.
 ///
@@ -42,22 +44,23 @@ pub(crate) use error::ConfigError;
 #[non_exhaustive]
 pub struct Config {
     /// The sidecars by name.
-    pub(crate) sidecars: BTreeMap<String, SidecarConfig>,
+    pub sidecars: BTreeMap<String, SidecarConfig>,
 }
 
 /// The declaration of one sidecar. Every field is optional.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct SidecarConfig {
+#[non_exhaustive]
+pub struct SidecarConfig {
     /// The file name of the program, which Tauri installs beside the app's own: the last part of its `bundle.externalBin` entry,
     /// without target triple and `.exe`. The default is the sidecar's name.
-    pub(crate) program: Option<String>,
+    pub program: Option<String>,
     /// Instead of `program`: a file of the bundle's resources, by its path in the resource folder. On Windows, `.exe` may be left
     /// out. For programs that need files beside them, such as the folder that PyInstaller makes.
-    pub(crate) resource: Option<String>,
+    pub resource: Option<String>,
     /// Instead of `program`: a program of the system, by its path or by a name that is looked up in `PATH`.
-    pub(crate) command: Option<String>,
+    pub command: Option<String>,
     /// The SHA-256 of the program's file, in 64 hexadecimal digits, as `sha256sum` prints them. A file with another one is not
     /// started, and the failure names both. Not for a `command` without a path, and not checked in `tauri dev`. Because a build
     /// makes the file, write it at build time: `tauri build --config` merges
@@ -167,7 +170,7 @@ pub(crate) struct SidecarConfig {
     #[serde(default)]
     optional: bool,
     /// The command that an app in development (`tauri dev`) runs instead of the program, and the files to watch.
-    pub(crate) dev: Option<DevConfig>,
+    pub dev: Option<DevConfig>,
 }
 
 /// How often a sidecar is restarted before it has failed for good. [`pillion::RestartLimit`] has the defaults.
@@ -207,7 +210,10 @@ struct LivenessProbe {
 
 impl SidecarConfig {
     /// Applies the declared settings of the program called `name`, except its arguments and its working directory.
-    pub(crate) fn configure(
+    ///
+    /// # Errors
+    /// An unknown variable, or a folder of the app that cannot be created.
+    pub fn configure(
         &self,
         program: pillion::Program,
         name: &str,
@@ -237,57 +243,98 @@ impl SidecarConfig {
     }
 
     /// The expected digest of the program.
-    pub(crate) fn sha256(&self) -> Option<&str> {
+    #[must_use]
+    pub fn sha256(&self) -> Option<&str> {
         self.sha256.as_deref()
     }
 
     /// The declared arguments, for the sidecar called `name`.
-    pub(crate) fn args(&self, name: &str, variables: &Variables) -> Result<Vec<String>, ConfigError> {
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn args(&self, name: &str, variables: &Variables) -> Result<Vec<String>, ConfigError> {
         variables.expand_all(&self.args, name, "args")
     }
 
     /// The declared command that checks readiness.
-    pub(crate) fn exec_check(
-        &self,
-        name: &str,
-        variables: &Variables,
-    ) -> Result<Option<ReadyCheck>, ConfigError> {
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn exec_check(&self, name: &str, variables: &Variables) -> Result<Option<ReadyCheck>, ConfigError> {
         let Some(command) = self.ready.command() else { return Ok(None) };
         Ok(Some(ready::exec_check(&variables.expand_all(command, name, "ready.exec")?)))
     }
 
     /// The declared working directory.
-    pub(crate) fn cwd(&self, name: &str, variables: &Variables) -> Result<Option<PathBuf>, ConfigError> {
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn cwd(&self, name: &str, variables: &Variables) -> Result<Option<PathBuf>, ConfigError> {
         self.cwd.as_ref().map(|cwd| variables.folder(cwd, name, "cwd")).transpose()
     }
 
     /// Whether a new process can run beside the old one. Two processes cannot listen on one port.
-    pub(crate) fn can_be_swapped(&self) -> bool {
-        !matches!(self.port.into(), pillion::Listen::Fixed(_))
+    #[must_use]
+    pub fn can_be_swapped(&self) -> bool {
+        !matches!(self.listen(), pillion::Listen::Fixed(_))
+    }
+
+    /// Where the sidecar listens.
+    #[must_use]
+    pub fn listen(&self) -> pillion::Listen {
+        self.port.into()
+    }
+
+    /// Whether the sidecar inherits the environment of the login shell.
+    #[must_use]
+    pub fn uses_login_shell(&self) -> bool {
+        self.login_shell_env
+    }
+
+    /// How requests reach the sidecar.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Whether the sidecar is a worker without an address, to which no page can send a request: it announces none, and its ready check
+    /// needs none.
+    #[must_use]
+    pub fn has_no_address(&self) -> bool {
+        matches!(self.ready.0, ReadyCheck::Started | ReadyCheck::Notify | ReadyCheck::Exec(_))
+            && self.listen() == pillion::Listen::Announced
+            && self.transport == Transport::Tcp
+            && !self.handover
     }
 
     /// The declared limit for a start.
-    pub(crate) fn ready_timeout(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn ready_timeout(&self) -> Option<Duration> {
         self.ready_timeout_ms.map(|ms| Duration::from_millis(ms.get()))
     }
 
     /// The declared limit to which progress may extend that for a start.
-    pub(crate) fn ready_timeout_max(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn ready_timeout_max(&self) -> Option<Duration> {
         self.ready_timeout_max_ms.map(|ms| Duration::from_millis(ms.get()))
     }
 
     /// How the liveness is checked, if it is.
-    pub(crate) fn liveness(&self) -> Option<pillion::Liveness> {
+    #[must_use]
+    pub fn liveness(&self) -> Option<pillion::Liveness> {
         self.liveness.into()
     }
 
     /// How often the sidecar must say that it works, if it must.
-    pub(crate) fn watchdog(&self) -> Option<Duration> {
+    pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog_ms.map(|ms| Duration::from_millis(ms.get()))
     }
 
     /// Checks the declaration, and applies its settings that do not depend on where the server comes from.
-    pub(crate) fn refine(&self, mut spec: Spec, name: &str) -> Result<Spec, ConfigError> {
+    ///
+    /// # Errors
+    /// An invalid field, or a contradiction between fields.
+    pub fn refine(&self, mut spec: Spec, name: &str) -> Result<Spec, ConfigError> {
         let names = self.inherit.allow.iter().flatten().chain(&self.inherit.deny);
         for variable in names {
             let stem = variable.strip_suffix('*').unwrap_or(variable);

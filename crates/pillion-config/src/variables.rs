@@ -8,13 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tauri::{Runtime, path::PathResolver};
-
-use crate::config::ConfigError;
+use crate::ConfigError;
 
 /// The folders by the name of their variable.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Variables(BTreeMap<&'static str, Folder>);
+pub struct Variables(BTreeMap<&'static str, Folder>);
 
 #[derive(Debug, Clone)]
 struct Folder {
@@ -23,39 +21,40 @@ struct Folder {
     of_app: bool,
 }
 
+/// The names of the variables. The first ones are folders of the app.
+const NAMES: [&str; 8] =
+    ["APPDATA", "APPLOCALDATA", "APPCONFIG", "APPCACHE", "APPLOG", "RESOURCE", "TEMP", "HOME"];
+
 impl Variables {
-    /// Those that the system provides.
-    pub(crate) fn of<R: Runtime>(paths: &PathResolver<R>) -> Self {
-        let of_app = [
-            ("APPDATA", paths.app_data_dir()),
-            ("APPLOCALDATA", paths.app_local_data_dir()),
-            ("APPCONFIG", paths.app_config_dir()),
-            ("APPCACHE", paths.app_cache_dir()),
-            ("APPLOG", paths.app_log_dir()),
-        ];
-        let of_others =
-            [("RESOURCE", paths.resource_dir()), ("TEMP", paths.temp_dir()), ("HOME", paths.home_dir())];
-        let of_app = of_app.into_iter().map(|(name, path)| (name, path, true));
-        let folders = of_app.chain(of_others.into_iter().map(|(name, path)| (name, path, false)));
-        Self(
-            folders
-                .filter_map(|(name, path, of_app)| {
-                    // Many programs reject the verbatim paths (`\\?\C:\…`) that Tauri returns on Windows.
-                    let path = dunce::simplified(&path.ok()?).to_owned();
-                    Some((name, Folder { path, of_app }))
-                })
-                .collect(),
-        )
+    /// The variables of an app: the folders of the app itself, which are created when a declaration names them, and the others.
+    #[must_use]
+    pub fn new(
+        of_app: impl IntoIterator<Item = (&'static str, PathBuf)>,
+        of_others: impl IntoIterator<Item = (&'static str, PathBuf)>,
+    ) -> Self {
+        let of_app = of_app.into_iter().map(|(name, path)| (name, Folder { path, of_app: true }));
+        let of_others = of_others.into_iter().map(|(name, path)| (name, Folder { path, of_app: false }));
+        Self(of_app.chain(of_others).collect())
+    }
+
+    /// All variables, each standing for a path that is its own name: for a check without an app. No folder is created.
+    #[must_use]
+    pub fn names_only() -> Self {
+        Self::new([], NAMES.map(|name| (name, Path::new("/").join(name))))
     }
 
     /// The folder of this variable.
-    pub(crate) fn get(&self, name: &str) -> Option<&Path> {
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Path> {
         self.0.get(name).map(|folder| folder.path.as_path())
     }
 
     /// Replaces the variables in `text`, which is the `field` of the declaration of `sidecar`. Creates the app's folders that it
     /// names.
-    pub(crate) fn expand(&self, text: &str, sidecar: &str, field: &str) -> Result<String, ConfigError> {
+    ///
+    /// # Errors
+    /// An unknown variable, or a folder that cannot be created.
+    pub fn expand(&self, text: &str, sidecar: &str, field: &str) -> Result<String, ConfigError> {
         let mut expanded = String::new();
         let mut rest = text;
         while let Some(dollar) = rest.find('$') {
@@ -85,7 +84,10 @@ impl Variables {
     }
 
     /// As [`expand`](Self::expand), for each element of a list.
-    pub(crate) fn expand_all(
+    ///
+    /// # Errors
+    /// As [`expand`](Self::expand).
+    pub fn expand_all(
         &self,
         texts: &[String],
         sidecar: &str,
@@ -95,12 +97,18 @@ impl Variables {
     }
 
     /// The path in this text: it is used here, so that a dollar sign in it is one.
-    pub(crate) fn path(&self, text: &str, sidecar: &str, field: &str) -> Result<PathBuf, ConfigError> {
+    ///
+    /// # Errors
+    /// As [`expand`](Self::expand).
+    pub fn path(&self, text: &str, sidecar: &str, field: &str) -> Result<PathBuf, ConfigError> {
         Ok(self.expand(text, sidecar, field)?.replace("$$", "$").into())
     }
 
     /// As [`path`](Self::path), for a folder. Creates it if it is missing and inside a folder of the app.
-    pub(crate) fn folder(&self, text: &str, sidecar: &str, field: &str) -> Result<PathBuf, ConfigError> {
+    ///
+    /// # Errors
+    /// As [`expand`](Self::expand).
+    pub fn folder(&self, text: &str, sidecar: &str, field: &str) -> Result<PathBuf, ConfigError> {
         let path = self.path(text, sidecar, field)?;
         if self.0.values().any(|folder| folder.of_app && path.starts_with(&folder.path)) {
             create(&path).map_err(|error| cannot_create(&path, sidecar, field, &error))?;
