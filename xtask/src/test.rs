@@ -60,6 +60,8 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     go_example(&sh, steps, tests)?;
     if cfg!(target_os = "linux") {
+        // npm downloads Node once, into the target folder.
+        steps.tests("pillion package: Node", tests.runner(), tests.named(&sh, PACKAGE, &[PACKAGE_NODE]))?;
         strangers::cheap(&sh, steps, python.as_ref())?;
     }
     if let Some(python) = python.filter(|_| cfg!(target_os = "linux")) {
@@ -114,6 +116,11 @@ fn python(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<Option
         }
     }
 }
+
+/// The test program of `pillion package`, and its tests that need npm or Go. Those of all targets run with `cargo xtask adopters`.
+const PACKAGE: &str = "package";
+const PACKAGE_NODE: &str = "runtimes::a_node_server_becomes_one_program_that_keeps_the_protocol";
+const PACKAGE_GO: &str = "runtimes::a_go_server_becomes_one_program_that_keeps_the_protocol";
 
 /// Prints each failure, and the number of passed tests only.
 const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level", "fail"];
@@ -228,7 +235,8 @@ fn go_example(sh: &Shell, steps: &mut Steps, tests: Tests) -> Result<()> {
     steps.run("go example: vet", cmd!(sh, "go vet ./..."))?;
     steps.run("go example: test", cmd!(sh, "go test ./..."))?;
     drop(folder);
-    steps.tests("go example", tests.runner(), tests.of_example(sh, "go"))
+    steps.tests("go example", tests.runner(), tests.of_example(sh, "go"))?;
+    steps.tests("pillion package: Go", tests.runner(), tests.named(sh, PACKAGE, &[PACKAGE_GO]))
 }
 
 /// Writes the SBOMs and, where cargo-deny is installed, checks licences, sources and known vulnerabilities.

@@ -109,14 +109,50 @@ fn select(rules: &[String], musts: bool) -> Result<Vec<Check>, String> {
 }
 
 fn check(args: Args, selected: &[Check]) -> Result<ExitCode, String> {
+    let settings =
+        Settings { command: args.command, private: !args.public, timeout: args.timeout, upload: args.upload };
+    let report = inspect(settings, selected)?;
+    let shown = if args.json {
+        render::json(&report, io::stdout().lock())
+    } else {
+        render::text(&report, anstream::stdout().lock())
+    };
+    shown.and_then(|()| io::stdout().flush()).map_err(|error| format!("cannot write the report: {error}"))?;
+    Ok(if report.count(report::Outcome::Broken) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the checks of a program found, for another command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Musts {
+    /// How many checks of a *must* found the rule kept.
+    pub(crate) kept: usize,
+    /// What is broken, with the evidence and what to change.
+    pub(crate) broken: Vec<String>,
+}
+
+/// Checks a program as `pillion check --musts` does.
+///
+/// # Errors
+///
+/// Fails if the program cannot be started.
+pub(crate) fn musts(command: Vec<OsString>, private: bool) -> Result<Musts, String> {
+    let selected = select(&[], true)?;
+    let settings = Settings { command, private, timeout: Duration::from_secs(60), upload: "/".to_owned() };
+    let report = inspect(settings, &selected)?;
+    let broken = report.findings.iter().filter(|finding| finding.outcome == report::Outcome::Broken);
+    let text = |finding: &Finding| {
+        format!("{}: {}\nchange: {}", finding.check, finding.evidence, finding.change.unwrap_or_default())
+    };
+    Ok(Musts { kept: report.count(report::Outcome::Kept), broken: broken.map(text).collect() })
+}
+
+fn inspect(settings: Settings, selected: &[Check]) -> Result<Report, String> {
     let (runtime, end) = start_runtime()
         .map_err(|error| format!("cannot start the async runtime: {error}; raise `ulimit -u`"))?;
     let folder = tempfile::Builder::new().prefix("pillion-check").tempdir();
     let folder = folder.map_err(|error| format!("cannot make a temporary folder: {error}; set TMPDIR"))?;
     let registry = Arc::new(Registry::new(runtime.clone()));
     watch_interrupts(&runtime, &registry, &folder)?;
-    let settings =
-        Settings { command: args.command, private: !args.public, timeout: args.timeout, upload: args.upload };
     let lab = Lab::new(settings, registry, folder.path().to_owned());
     let gate = rules::announce::gate(&lab)?;
     let report = Report {
@@ -126,13 +162,7 @@ fn check(args: Args, selected: &[Check]) -> Result<ExitCode, String> {
         measurements: gate.measurements,
     };
     drop((lab, folder, end));
-    let shown = if args.json {
-        render::json(&report, io::stdout().lock())
-    } else {
-        render::text(&report, anstream::stdout().lock())
-    };
-    shown.and_then(|()| io::stdout().flush()).map_err(|error| format!("cannot write the report: {error}"))?;
-    Ok(if report.count(report::Outcome::Broken) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report)
 }
 
 /// Makes an interrupt kill all processes, remove the folder and end this process.

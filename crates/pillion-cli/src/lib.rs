@@ -1,8 +1,10 @@
 //! The `pillion` command as a library, so that tests and other front ends can run the same code.
 
+mod binary;
 #[cfg(unix)]
 mod check;
 mod interrupts;
+mod package;
 #[expect(dead_code, unused_imports, reason = "the commands that use the model land next")]
 mod project;
 mod ready;
@@ -24,6 +26,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     Run(run::Args),
+    Package(package::Args),
     #[cfg(unix)]
     Check(check::Args),
     /// Holds the program of a check.
@@ -41,6 +44,7 @@ enum CliCommand {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         CliCommand::Run(args) => run::main(args),
+        CliCommand::Package(args) => package::main(args),
         #[cfg(unix)]
         CliCommand::Check(args) => check::main(args),
         #[cfg(unix)]

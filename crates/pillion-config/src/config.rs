@@ -2,6 +2,7 @@
 
 mod dev;
 mod error;
+mod package;
 mod port;
 mod ready;
 mod source;
@@ -25,6 +26,7 @@ use serde::{
 use crate::Variables;
 pub use dev::{DevConfig, OnChange};
 pub use error::ConfigError;
+pub use package::{PackageConfig, PackageTool};
 pub use source::ProgramSource;
 
 /// The section `plugins.pillion` of `tauri.conf.json`: the sidecars by name.
@@ -171,6 +173,8 @@ pub struct SidecarConfig {
     optional: bool,
     /// The command that an app in development (`tauri dev`) runs instead of the program, and the files to watch.
     pub dev: Option<DevConfig>,
+    /// How `pillion package` builds the program for a bundle; the app ignores it.
+    pub package: Option<PackageConfig>,
 }
 
 /// How often a sidecar is restarted before it has failed for good. [`pillion::RestartLimit`] has the defaults.
@@ -326,6 +330,7 @@ impl SidecarConfig {
     }
 
     /// How often the sidecar must say that it works, if it must.
+    #[must_use]
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog_ms.map(|ms| Duration::from_millis(ms.get()))
     }

@@ -14,6 +14,8 @@ mod config;
 mod validate;
 mod variables;
 
-pub use config::{Config, ConfigError, DevConfig, OnChange, ProgramSource, SidecarConfig};
+pub use config::{
+    Config, ConfigError, DevConfig, OnChange, PackageConfig, PackageTool, ProgramSource, SidecarConfig,
+};
 pub use validate::validate;
 pub use variables::Variables;

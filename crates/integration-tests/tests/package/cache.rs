@@ -1,0 +1,137 @@
+//! A program in Rust and one of a command: what is built, when it is built again, and what is refused.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+use serde_json::json;
+
+use crate::project::{Project, host};
+
+/// Its sidecar is a worker without a port, which the check of the protocol leaves alone.
+fn rust_project() -> Project {
+    let project = Project::new(&json!({ "ready": "started", "package": { "rust": "backend" } }));
+    project.write(
+        "backend/Cargo.toml",
+        "[package]\nname = \"server\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+    );
+    project.write("backend/src/main.rs", "mod word;\nfn main() { println!(\"{}\", word::WORD); }\n");
+    project.write("backend/src/word.rs", "pub const WORD: &str = \"first\";\n");
+    project
+}
+
+#[test]
+fn a_rust_program_is_built_once_and_again_after_a_change() {
+    let project = rust_project();
+    let program = project.program(&host());
+    let run = || String::from_utf8(Command::new(&program).output().unwrap().stdout).unwrap();
+
+    let first = project.package(&[]);
+    assert_eq!(first.file()["cached"], false);
+    assert_eq!(run(), "first\n");
+    assert_eq!(fs::metadata(&program).unwrap().permissions().mode() & 0o777, 0o755);
+    // The build has written the lock file, which is an input, and so did not count.
+    project.package(&[]).file();
+
+    let unchanged = project.package(&[]);
+    assert_eq!(unchanged.file()["cached"], true, "{unchanged:?}");
+    assert_eq!(unchanged.file()["sha256"], first.file()["sha256"]);
+
+    project.write("backend/src/word.rs", "pub const WORD: &str = \"second\";\n");
+    let changed = project.package(&[]);
+    assert_eq!(changed.file()["cached"], false);
+    assert!(changed.file()["reason"].as_str().unwrap().ends_with("word.rs has changed"), "{changed:?}");
+    assert_eq!(run(), "second\n");
+
+    fs::remove_file(&program).unwrap();
+    assert_eq!(project.package(&[]).file()["cached"], false);
+    assert_eq!(run(), "second\n");
+}
+
+#[test]
+fn the_digests_beside_the_program_are_those_of_sha256sum() {
+    let project = Project::new(&worker(&["cp", "/bin/true", "${output}"]));
+    project.package(&[]).file();
+    let checked = Command::new("sha256sum")
+        .args(["--check", "--strict", "SHA256SUMS"])
+        .current_dir(project.path("src-tauri/binaries"))
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+    let name = format!("backend-{}: OK\n", host());
+    assert_eq!(String::from_utf8(checked.stdout).unwrap(), name);
+}
+
+fn worker(command: &[&str]) -> serde_json::Value {
+    json!({ "ready": "started", "package": { "command": command } })
+}
+
+#[test]
+fn a_command_gets_the_target_and_must_write_the_program() {
+    let project = Project::new(&worker(&["sh", "-c", "echo no program", "${output}"]));
+    let silent = project.package(&[]);
+    assert!(silent.problem().contains("but wrote no program to"), "{silent:?}");
+
+    let script = "printf '#!/bin/sh\\necho %s\\n' $0 > $1";
+    project.declare(&worker(&["sh", "-c", script, "${target}", "${output}"]));
+    project.package(&[]).file();
+    let printed = Command::new(project.program(&host())).output().unwrap();
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), format!("{}\n", host()));
+}
+
+#[test]
+fn a_failed_command_leaves_the_old_program() {
+    let project = Project::new(&worker(&["cp", "/bin/true", "${output}"]));
+    project.package(&[]).file();
+    project.declare(&worker(&["sh", "-c", "echo the reason >&2; exit 3", "${output}"]));
+    let failed = project.package(&[]);
+    assert!(failed.problem().contains("the reason"), "{failed:?}");
+    assert!(project.program(&host()).is_file());
+}
+
+#[test]
+fn a_program_that_breaks_the_protocol_is_not_put_into_place() {
+    let project = Project::new(&json!({ "package": { "command": ["cp", "/bin/true", "${output}"] } }));
+    let broken = project.package(&[]);
+    assert!(broken.problem().contains("is not put into place"), "{broken:?}");
+    assert!(!project.program(&host()).exists());
+    let unchecked = project.package(&["--no-check"]);
+    assert_eq!(unchecked.file()["check"], "not started: --no-check");
+    assert!(project.program(&host()).is_file());
+}
+
+#[test]
+fn a_program_for_another_target_is_an_error() {
+    let project = Project::new(&worker(&["cp", "/bin/true", "${output}"]));
+    let wrong = project.package(&["--target", "aarch64-apple-darwin"]);
+    assert!(wrong.problem().contains("is a Linux program (ELF) for"), "{wrong:?}");
+}
+
+#[test]
+fn a_target_without_a_standard_library_is_refused_with_the_way() {
+    let project = rust_project();
+    let refused = project.package(&["--target", "riscv64gc-unknown-linux-gnu"]);
+    let problem = refused.problem();
+    assert!(problem.contains("rustup target add riscv64gc-unknown-linux-gnu"), "{problem}");
+    assert!(problem.contains("`pillion ci github`"), "{problem}");
+    assert_eq!(refused.report["problems"][0]["refused"], true);
+}
+
+#[test]
+fn a_wrong_declaration_is_named_with_its_place() {
+    let project = Project::new(&json!({ "package": { "rust": "backend", "go": "backend" } }));
+    let wrong = project.package(&[]);
+    assert_eq!(wrong.status, 2);
+    assert!(wrong.stderr.contains("tauri.conf.json"), "{wrong:?}");
+    assert!(
+        wrong.stderr.contains("plugins.pillion.sidecars.backend.package: give exactly one of"),
+        "{wrong:?}"
+    );
+
+    project.declare(&json!({}));
+    let without = project.package(&[]);
+    assert_eq!(without.status, 2);
+    assert!(without.stderr.contains("the sidecar backend does not say how it is built"), "{without:?}");
+
+    let unknown = project.package(&["frontend"]);
+    assert_eq!(unknown.status, 2);
+    assert!(unknown.stderr.contains("declares no sidecar \"frontend\": it declares backend"), "{unknown:?}");
+}

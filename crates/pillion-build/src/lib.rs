@@ -1,0 +1,196 @@
+//! For the build script of a Tauri app with sidecars: development needs no built sidecar.
+//!
+//! tauri-build fails if a file of `bundle.externalBin` is absent, so that not even `cargo check` works in a clean clone
+//! ([tauri#14602]). With [`allow_missing_sidecars`] in the build script, an absent file is a warning: the build continues without it,
+//! the app says at run time that the program is missing, and `tauri build` still refuses to bundle. The next build uses the file once
+//! it exists.
+//!
+//! [tauri#14602]: https://github.com/tauri-apps/tauri/issues/14602
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use tauri_utils::{config::parse, platform::Target, resources::external_binaries};
+
+/// Set by the outer build script for the inner one, which then does not look for sidecars again.
+const LOOKED: &str = "PILLION_BUILD_LOOKED_FOR_SIDECARS";
+/// A change of the configuration, which tauri-build merges into the one in the files (JSON merge patch, RFC 7396).
+const TAURI_CONFIG: &str = "TAURI_CONFIG";
+
+/// Lets the build continue if programs of sidecars are missing. Call it first in `main` of `src-tauri/build.rs`, before
+/// `tauri_build::build()`.
+///
+/// If nothing is missing, it does nothing. Otherwise it runs the build script again with a configuration without the missing files,
+/// and ends this process with the exit status of that run, because a process cannot safely change its own environment, from which
+/// tauri-build takes the change. Missing are files of `bundle.externalBin`, and sources in `bundle.resources` of sidecars that are
+/// declared with `resource`.
+///
+/// It prints its errors, such as an unreadable configuration, as warnings of Cargo, and returns: tauri-build then reports them too.
+#[expect(clippy::print_stdout, reason = "Cargo reads the output of a build script")]
+pub fn allow_missing_sidecars() {
+    if env::var_os(LOOKED).is_some() {
+        return;
+    }
+    match look() {
+        Ok(None) => {}
+        Ok(Some(status)) => std::process::exit(status),
+        Err(error) => println!("cargo:warning=pillion-build cannot look for missing sidecars: {error}"),
+    }
+}
+
+/// Runs the build script again if something is missing, and returns its exit code.
+#[expect(clippy::print_stdout, reason = "Cargo reads the output of a build script")]
+fn look() -> Result<Option<i32>, Box<dyn Error>> {
+    let triple = env::var("TARGET")?;
+    let target = Target::from_triple(&triple);
+    // A build script runs in the folder of its package.
+    let (config, _) = parse::read_from(target, Path::new("."))?;
+    let change = env::var(TAURI_CONFIG).ok().map(|change| serde_json::from_str(&change)).transpose()?;
+    let missing = missing(&config, change.as_ref(), &triple, &target, Path::new("."))?;
+    if missing.files.is_empty() {
+        return Ok(None);
+    }
+    for file in &missing.files {
+        println!(
+            "cargo:warning=the program of a sidecar is missing: {}; run `pillion package` before you bundle the app",
+            file.display()
+        );
+        // Cargo watches the folder and not the file: it treats an absent file as changed in every build.
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+            println!("cargo:rerun-if-changed={}", folder.display());
+        }
+    }
+    let status = Command::new(env::current_exe()?)
+        .env(LOOKED, "1")
+        .env(TAURI_CONFIG, missing.change.to_string())
+        .status()?;
+    Ok(Some(status.code().unwrap_or(1)))
+}
+
+/// What is missing.
+#[derive(Debug, Default, PartialEq)]
+struct Missing {
+    files: Vec<PathBuf>,
+    /// The change of the configuration that leaves the files out.
+    change: Value,
+}
+
+/// Looks for the files that this configuration, with this change, demands for the sidecars.
+fn missing(
+    config: &Value,
+    change: Option<&Value>,
+    triple: &str,
+    target: &Target,
+    folder: &Path,
+) -> Result<Missing, Box<dyn Error>> {
+    let get = |pointer: &str| {
+        change
+            .and_then(|change| change.pointer(pointer))
+            .or_else(|| config.pointer(pointer))
+            .unwrap_or(&Value::Null)
+    };
+    let mut missing = Missing { files: Vec::new(), change: change.cloned().unwrap_or_else(|| json!({})) };
+    let names: Vec<String> = match get("/bundle/externalBin") {
+        Value::Null => Vec::new(),
+        names => serde_json::from_value(names.clone())?,
+    };
+    let files = external_binaries(&names, triple, target);
+    let exists = |file: &String| folder.join(file).is_file();
+    if files.iter().any(|file| !exists(file)) {
+        let present = names.iter().zip(&files).filter(|(_, file)| exists(file));
+        missing.change["bundle"]["externalBin"] = present.map(|(name, _)| name.as_str()).collect();
+        missing.files.extend(files.iter().filter(|file| !exists(file)).map(PathBuf::from));
+    }
+    let sidecars = get("/plugins/pillion/sidecars").as_object().into_iter().flat_map(serde_json::Map::values);
+    let resources: Vec<&str> = sidecars.filter_map(|sidecar| sidecar.get("resource")?.as_str()).collect();
+    let is_missing = |source: &str, into: &str| {
+        let into = into.trim_end_matches("**/*").trim_end_matches(['*', '/']);
+        let of_sidecar = resources.iter().any(|resource| {
+            resource.strip_prefix(into).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        let path = source.trim_end_matches("**/*").trim_end_matches(['*', '/']);
+        of_sidecar && !folder.join(path).exists()
+    };
+    match get("/bundle/resources") {
+        Value::Array(sources) => {
+            let absent = |source: &&Value| source.as_str().is_some_and(|source| is_missing(source, source));
+            let files: Vec<_> =
+                sources.iter().filter(absent).filter_map(Value::as_str).map(PathBuf::from).collect();
+            if !files.is_empty() {
+                missing.change["bundle"]["resources"] =
+                    sources.iter().filter(|source| !absent(source)).cloned().collect();
+                missing.files.extend(files);
+            }
+        }
+        Value::Object(map) => {
+            for (source, into) in map {
+                if is_missing(source, into.as_str().unwrap_or_default()) {
+                    // In a merge patch, null removes a member.
+                    missing.change["bundle"]["resources"][source] = Value::Null;
+                    missing.files.push(PathBuf::from(source));
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look_for(config: &Value, change: Option<&Value>, existing: &[&str]) -> Missing {
+        let folder = tempfile::tempdir().unwrap();
+        for file in existing {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let triple = "x86_64-pc-windows-msvc";
+        missing(config, change, triple, &Target::from_triple(triple), folder.path()).unwrap()
+    }
+
+    #[test]
+    fn only_missing_programs_are_left_out() {
+        let config = json!({ "bundle": { "externalBin": ["binaries/a", "binaries/b"] } });
+        let found = look_for(&config, None, &["binaries/a-x86_64-pc-windows-msvc.exe"]);
+        assert_eq!(found.files, [Path::new("binaries/b-x86_64-pc-windows-msvc.exe")]);
+        assert_eq!(found.change, json!({ "bundle": { "externalBin": ["binaries/a"] } }));
+    }
+
+    #[test]
+    fn nothing_is_missing() {
+        let config = json!({ "bundle": { "externalBin": ["a"], "resources": ["data/"] } });
+        assert_eq!(look_for(&config, None, &["a-x86_64-pc-windows-msvc.exe"]).files, [Path::new(""); 0]);
+        assert_eq!(look_for(&json!({}), None, &[]).files, [Path::new(""); 0]);
+    }
+
+    #[test]
+    fn a_change_of_the_command_line_stays() {
+        let config = json!({ "bundle": { "externalBin": ["a"] } });
+        let change = json!({ "version": "2.0.0", "bundle": { "externalBin": ["b"] } });
+        let found = look_for(&config, Some(&change), &[]);
+        assert_eq!(found.files, [Path::new("b-x86_64-pc-windows-msvc.exe")]);
+        assert_eq!(found.change, json!({ "version": "2.0.0", "bundle": { "externalBin": [] } }));
+    }
+
+    #[test]
+    fn the_missing_folder_of_a_sidecar_among_the_resources_is_left_out() {
+        let sidecars = json!({ "pillion": { "sidecars": { "backend": { "resource": "backend/backend" } } } });
+        let config = json!({ "plugins": sidecars, "bundle": { "resources": { "binaries/backend/": "backend/", "icons/": "icons/" } } });
+        let found = look_for(&config, None, &[]);
+        assert_eq!(found.files, [Path::new("binaries/backend/")]);
+        assert_eq!(found.change, json!({ "bundle": { "resources": { "binaries/backend/": null } } }));
+        let listed = json!({ "plugins": sidecars, "bundle": { "resources": ["backend/**/*", "icons/"] } });
+        assert_eq!(look_for(&listed, None, &[]).change, json!({ "bundle": { "resources": ["icons/"] } }));
+        assert_eq!(look_for(&listed, None, &["backend/backend.exe"]).files, [Path::new(""); 0]);
+    }
+}

@@ -1,0 +1,316 @@
+//! `pillion package`: builds the programs of the sidecars for the bundles of the app.
+
+mod build;
+mod cache;
+mod finish;
+mod npm;
+mod plan;
+mod process;
+mod report;
+mod target;
+mod trial;
+
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::Args as ClapArgs;
+
+use self::{
+    build::{Artifact, Built, Order},
+    cache::{Inputs, OutputFile, Stamp, digest},
+    npm::NpmCache,
+    plan::Planned,
+    process::Failure,
+    report::{MadeFile, Problem, Progress, Report},
+};
+use crate::{
+    binary::mach_o,
+    project::{Project, TargetTriple},
+};
+
+/// Build the programs of the sidecars, as the bundler of Tauri expects them: `src-tauri/binaries/NAME-<target triple>[.exe]`.
+///
+/// Each sidecar says in its declaration how it is built, in `package`: with Cargo, as a single executable application of Node, with
+/// Bun, Go or PyInstaller, or by any command. docs/package.md describes each way. Node, Bun, esbuild and postject come from npm if
+/// the project has none, in exact versions, into a cache of your user (the variable PILLION_CACHE names another folder).
+///
+/// Programs for macOS get a valid ad-hoc signature; those of Node and Bun also the entitlements that they need. A program that this
+/// machine can run is started and checked, as by `pillion check --musts`, before it is put into place. A program is built again only
+/// if one of its inputs, its declaration or its tools have changed.
+///
+/// Exit status: 0 if all programs are in place, 1 if a program could not be made, 2 if the command line or the project is wrong.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The sidecars to build; all that have `package` by default.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The target triple to build for; may be repeated. `universal-apple-darwin` makes all three files that its bundle needs. The
+    /// default is that of the running `tauri build` (TAURI_ENV_TARGET_TRIPLE), or else this machine.
+    #[arg(long, value_name = "TRIPLE")]
+    target: Vec<TargetTriple>,
+    /// A folder of the project; the current one by default.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    project: PathBuf,
+    /// Build again, also if nothing has changed.
+    #[arg(long)]
+    force: bool,
+    /// Do not start and check the programs that this machine can run.
+    #[arg(long)]
+    no_check: bool,
+    /// Write the report to stdout as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  The programs for this machine:
+    pillion package
+  For three systems, from one machine (Node, Bun, Go; Rust where its target is installed):
+    pillion package --target x86_64-unknown-linux-gnu --target aarch64-apple-darwin --target x86_64-pc-windows-msvc
+  In tauri.conf.json, so that `tauri build` makes what it bundles:
+    \"beforeBuildCommand\": \"npm run build && pillion package\"
+  Ways to build, in the declaration of a sidecar (plugins.pillion.sidecars.NAME):
+    \"package\": { \"rust\": \"backend\" }
+    \"package\": { \"node\": \"backend/src/index.ts\" }
+    \"package\": { \"bun\": \"backend/src/index.ts\" }
+    \"package\": { \"go\": \"backend\" }
+    \"package\": { \"python\": \"backend/main.py\" }
+    \"package\": { \"command\": [\"make\", \"OUT=${output}\", \"TARGET=${target}\"], \"cwd\": \"backend\" }";
+
+const WRONG_USAGE: u8 = 2;
+/// Set by `tauri build` for its hooks: <https://v2.tauri.app/reference/environment-variables/>.
+const TARGET_OF_TAURI: &str = "TAURI_ENV_TARGET_TRIPLE";
+/// Part of each recipe: a new number builds everything again.
+const FORMAT: &str = concat!("1 pillion ", env!("CARGO_PKG_VERSION"));
+
+pub(crate) fn main(args: Args) -> ExitCode {
+    match package(&args) {
+        Ok(report) if report.problems.is_empty() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(message) => {
+            anstream::eprintln!("pillion: {message}");
+            ExitCode::from(WRONG_USAGE)
+        }
+    }
+}
+
+fn package(args: &Args) -> Result<Report, String> {
+    let project = Project::find(&args.project).map_err(|error| error.to_string())?;
+    let planned = plan::plan(&project, &targets(args)?, &args.names)?;
+    let work = work_folder(&project).map_err(|failure| failure.to_string())?;
+    let npm = NpmCache::of_user().map_err(|failure| failure.to_string())?;
+    let progress = Progress::new();
+    let mut report = Report::default();
+    for (index, program) in planned.iter().enumerate() {
+        let place = format!("{} of {}", index + 1, planned.len());
+        let show = |text: &str| {
+            progress.show(&format!("{place}: {} for {}: {text}", program.sidecar.name, program.target));
+        };
+        let maker = Maker { args, project: &project, work: &work, npm: &npm, show: &show };
+        match maker.make(program, &report.files) {
+            Ok(file) => report.files.push(file),
+            Err(failure) => report.problems.push(Problem {
+                sidecar: program.sidecar.name.clone(),
+                target: program.target.to_string(),
+                refused: matches!(failure, Failure::Refused(_)),
+                message: failure.to_string(),
+            }),
+        }
+    }
+    drop(progress);
+    let sums: Vec<_> = planned
+        .iter()
+        .filter_map(|program| {
+            let path = program.destination.program();
+            let made = report.files.iter().find(|file| file.is(program))?;
+            Some((path.clone(), made.sha256.clone()))
+        })
+        .collect();
+    finish::write_sums(&sums).map_err(|failure| failure.to_string())?;
+    let shown = if args.json {
+        report::json(&report, io::stdout().lock())
+    } else {
+        report::text(&report, anstream::stdout().lock())
+    };
+    shown.and_then(|()| io::stdout().flush()).map_err(|error| format!("cannot write the report: {error}"))?;
+    Ok(report)
+}
+
+/// The targets of the command line, of the running `tauri build`, or of this machine.
+fn targets(args: &Args) -> Result<Vec<TargetTriple>, String> {
+    if !args.target.is_empty() {
+        return Ok(args.target.clone());
+    }
+    match env::var(TARGET_OF_TAURI) {
+        Ok(triple) => triple.parse::<TargetTriple>().map_err(|error| format!("{TARGET_OF_TAURI}: {error}")),
+        Err(_) => TargetTriple::host(),
+    }
+    .map(|target| vec![target])
+}
+
+/// The folder of stamps and of everything that the builds write.
+fn work_folder(project: &Project) -> Result<PathBuf, Failure> {
+    let folder = project.tauri.join("target/pillion");
+    fs::create_dir_all(&folder).map_err(Failure::file("make the folder", &folder))?;
+    // Git ignores it, also in a project whose target folder is elsewhere.
+    let ignore = folder.join(".gitignore");
+    fs::write(&ignore, "*\n").map_err(Failure::file("write", &ignore))?;
+    Ok(folder)
+}
+
+impl MadeFile {
+    fn is(&self, program: &Planned) -> bool {
+        self.sidecar == program.sidecar.name && self.target == program.target.as_str()
+    }
+}
+
+/// Makes programs.
+struct Maker<'a> {
+    args: &'a Args,
+    project: &'a Project,
+    work: &'a Path,
+    npm: &'a NpmCache,
+    show: &'a dyn Fn(&str),
+}
+
+impl Maker<'_> {
+    /// Makes one program, or finds that it is up to date. `made` are the files of this run so far.
+    fn make(&self, program: &Planned, made: &[MadeFile]) -> Result<MadeFile, Failure> {
+        let began = Instant::now();
+        let Planned { sidecar, target, destination, .. } = program;
+        let work = self.work.join(format!("{}-{target}", sidecar.name));
+        let order = Order {
+            sidecar: &sidecar.name,
+            program: &program.program,
+            target,
+            config: &program.config,
+            root: &self.project.root,
+            work: &work,
+            npm: self.npm,
+            progress: self.show,
+        };
+        let tool = program.config.tool().map_err(Failure::refused)?;
+        let fingerprint = if target.is_universal() {
+            let parts = parts(program, made)?;
+            parts.iter().map(|part| part.sha256.as_str()).collect::<Vec<_>>().join(" ")
+        } else {
+            order.fingerprint(tool)?
+        };
+        let checks = !self.args.no_check;
+        let declaration = serde_json::Value::Object(sidecar.fields.clone());
+        let recipe = digest(format!("{FORMAT} {checks} {target} {declaration} {fingerprint}").as_bytes());
+        let stamp_file = self.work.join(format!("{}-{target}.json", sidecar.name));
+        let reason = match Stamp::read(&stamp_file).filter(|_| !self.args.force) {
+            None => None,
+            Some(stamp) => match stamp.is_current(&recipe, destination.program()) {
+                Ok(()) => {
+                    let Stamp { output, check, .. } = stamp;
+                    return Ok(Self::current(program, began, output, check));
+                }
+                Err(reason) => Some(reason),
+            },
+        };
+        let started = empty_folder(&work)?;
+        let built = if target.is_universal() { join(program, made, &order)? } else { order.build(tool)? };
+        let file = built.artifact.program();
+        if !file.is_file() {
+            return Err(Failure::failed(format!("the tool wrote no program to {}", file.display())));
+        }
+        // Cargo keeps its programs: a copy is signed.
+        let artifact = match &built.artifact {
+            Artifact::File(file) => {
+                let copy = work.join(format!("finished{}", target.executable_suffix()));
+                fs::copy(file, &copy).map_err(Failure::file("copy", file))?;
+                Artifact::File(copy)
+            }
+            folder @ Artifact::Folder { .. } => folder.clone(),
+        };
+        let notes = if target.is_universal() {
+            Vec::new()
+        } else {
+            finish::finish(artifact.program(), &program.program, target, built.embeds_runtime)?
+        };
+        let check = self.check(artifact.program(), program)?;
+        finish::place(&artifact, destination.path())?;
+        let output = OutputFile::of(destination.program())?;
+        let stamp = Stamp::of(recipe, built.inputs, output.clone(), check.clone(), &started)?;
+        match stamp {
+            Some(stamp) => stamp.write(&stamp_file)?,
+            None => drop(fs::remove_file(&stamp_file)),
+        }
+        // The programs in it can have a hundred megabytes each.
+        let _ = fs::remove_dir_all(&work);
+        let notes = notes.into_iter().map(str::to_owned).collect();
+        Ok(MadeFile { cached: false, reason, notes, ..Self::current(program, began, output, check) })
+    }
+
+    fn check(&self, file: &Path, program: &Planned) -> Result<String, Failure> {
+        if self.args.no_check {
+            return Ok("not started: --no-check".to_owned());
+        }
+        if !target::runs_here(&program.target) {
+            return Ok("not started: this machine does not run programs of this target".to_owned());
+        }
+        (self.show)("starting and checking it");
+        trial::check(file, &program.sidecar)
+    }
+
+    /// A file that is up to date.
+    fn current(program: &Planned, began: Instant, output: OutputFile, check: String) -> MadeFile {
+        MadeFile {
+            sidecar: program.sidecar.name.clone(),
+            target: program.target.to_string(),
+            path: Project::shown(program.destination.program()),
+            bytes: output.bytes,
+            sha256: output.sha256,
+            cached: true,
+            reason: None,
+            notes: Vec::new(),
+            check,
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The two files that a universal one contains.
+fn parts<'a>(program: &Planned, made: &'a [MadeFile]) -> Result<Vec<&'a MadeFile>, Failure> {
+    let needed = program.target.needed();
+    let parts = needed.iter().filter(|target| !target.is_universal()).map(|target| {
+        let of = |file: &&MadeFile| file.sidecar == program.sidecar.name && file.target == target.as_str();
+        made.iter().find(of).ok_or_else(|| Failure::refused(format!("its part for {target} was not made")))
+    });
+    parts.collect()
+}
+
+/// Joins the two programs to a universal one. Their signatures stay valid.
+fn join(program: &Planned, made: &[MadeFile], order: &Order<'_>) -> Result<Built, Failure> {
+    let suffix = format!("-{}", program.target);
+    let path = program.destination.path().display().to_string();
+    let read = |part: &MadeFile| {
+        let path = PathBuf::from(path.replace(&suffix, &format!("-{}", part.target)));
+        fs::read(&path).map_err(Failure::file("read", &path))
+    };
+    let programs = parts(program, made)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let universal = mach_o::join(&programs).map_err(Failure::Failed)?;
+    let output = order.work.join("universal");
+    fs::write(&output, universal).map_err(Failure::file("write", &output))?;
+    Ok(Built { artifact: Artifact::File(output), inputs: Inputs::default(), embeds_runtime: false })
+}
+
+/// Makes the folder of a build, without the remains of an earlier one. Returns a file in it with the date of now.
+fn empty_folder(work: &Path) -> Result<PathBuf, Failure> {
+    if work.exists() {
+        fs::remove_dir_all(work).map_err(Failure::file("remove the folder", work))?;
+    }
+    fs::create_dir_all(work).map_err(Failure::file("make the folder", work))?;
+    let started = work.join("started");
+    fs::write(&started, "").map_err(Failure::file("write", &started))?;
+    Ok(started)
+}
