@@ -46,7 +46,7 @@ use crate::{interrupts::interrupts, run::start_runtime};
 /// 130 after an interrupt.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Example: pillion check -- node dist/server.js\n         pillion check --rule host --rule 3 -- ./backend"
+    after_help = "Examples:\n  All rules:\n    pillion check node dist/server.js\n  Some of them:\n    pillion check --rule host --rule 3 ./backend"
 )]
 pub(crate) struct Args {
     /// Write the report to stdout as one JSON object.
@@ -67,8 +67,8 @@ pub(crate) struct Args {
     /// The time limit for each start and each answer.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The program and its arguments.
-    #[arg(last = true, required = true, value_name = "CMD")]
+    /// The program and its arguments. What follows the program belongs to it, with or without `--` before it.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 

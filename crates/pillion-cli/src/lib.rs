@@ -3,7 +3,10 @@
 mod binary;
 #[cfg(unix)]
 mod check;
+mod ci;
+mod doctor;
 mod interrupts;
+mod manual;
 mod package;
 #[expect(dead_code, unused_imports, reason = "the commands that use the model land next")]
 mod project;
@@ -18,7 +21,7 @@ use clap::{Parser, Subcommand};
 /// Starts, watches and stops sidecars: local servers that a desktop app runs beside itself.
 #[derive(Debug, Parser)]
 #[command(name = "pillion", version, arg_required_else_help = true)]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: CliCommand,
 }
@@ -29,6 +32,11 @@ enum CliCommand {
     Package(package::Args),
     #[cfg(unix)]
     Check(check::Args),
+    Doctor(doctor::Args),
+    Ci(ci::Args),
+    Completions(manual::CompletionsArgs),
+    #[command(hide = true)]
+    Man(manual::ManArgs),
     /// Holds the program of a check.
     #[cfg(unix)]
     #[command(hide = true)]
@@ -47,6 +55,10 @@ pub fn main() -> ExitCode {
         CliCommand::Package(args) => package::main(args),
         #[cfg(unix)]
         CliCommand::Check(args) => check::main(args),
+        CliCommand::Doctor(args) => doctor::main(args),
+        CliCommand::Ci(args) => ci::main(args),
+        CliCommand::Completions(args) => manual::completions(&args),
+        CliCommand::Man(args) => manual::man(&args),
         #[cfg(unix)]
         CliCommand::CheckHold(args) => check::launch::hold(&args),
         #[cfg(unix)]

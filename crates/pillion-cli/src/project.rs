@@ -23,7 +23,7 @@ pub(crate) use self::{
     error::{Position, ProjectError},
     front_end::{FrontEnd, PackageManager},
     manifest::{CargoManifest, Dependency},
-    merged::{DeclaredSidecar, MergedConfig, SidecarProgram},
+    merged::{DeclaredSidecar, MergedConfig, SidecarProgram, last_part},
     triple::TargetTriple,
 };
 

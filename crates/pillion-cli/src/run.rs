@@ -118,8 +118,8 @@ pub(crate) struct Args {
     /// Write events to stdout, one JSON object a line.
     #[arg(long)]
     json: bool,
-    /// The program and its arguments.
-    #[arg(last = true, required = true, value_name = "CMD")]
+    /// The program and its arguments. What follows the program belongs to it, with or without `--` before it.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 

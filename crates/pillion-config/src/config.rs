@@ -289,6 +289,12 @@ impl SidecarConfig {
         self.port.into()
     }
 
+    /// Whether the health of the protocol says when the sidecar is ready.
+    #[must_use]
+    pub fn is_checked_by_health(&self) -> bool {
+        matches!(self.ready.0, ReadyCheck::Health)
+    }
+
     /// Whether the sidecar inherits the environment of the login shell.
     #[must_use]
     pub fn uses_login_shell(&self) -> bool {

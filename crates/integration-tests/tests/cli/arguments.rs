@@ -11,7 +11,7 @@ fn an_invalid_command_line_is_status_2_with_help() {
         for (line, helps) in [
             ("", "Usage: pillion"),
             ("run", "CMD"),
-            ("run true", "unexpected argument 'true'"),
+            ("run --prot assigned true", "a similar argument exists: '--port'"),
             ("run --grace soon -- true", "--grace <DURATION>"),
             ("run --ready-timeout=-1s -- true", "--ready-timeout <DURATION>"),
             ("run --health health -- true", "a path starts with /"),
@@ -30,6 +30,23 @@ fn an_invalid_command_line_is_status_2_with_help() {
             assert!(ended.stderr.contains(helps), "{line}: {}", ended.stderr);
             assert!(ended.stdout.is_empty(), "{line}");
         }
+    });
+}
+
+#[test]
+fn a_program_and_its_options_need_no_separator() {
+    run(async {
+        for line in [&["run", "sh", "-c", "exit 3"][..], &["run", "--name", "x", "--", "sh", "-c", "exit 3"]]
+        {
+            let tree = tree();
+            let ended = Pillion::start(&tree, line).end().await;
+            assert!(ended.stderr.contains("exited with code 3"), "{line:?}: {}", ended.stderr);
+        }
+        // Options behind the program belong to it.
+        let tree = tree();
+        let ended =
+            Pillion::start(&tree, ["run", "sh", "-c", "echo $0 $1; exit 3", "--json", "--"]).end().await;
+        assert_eq!(String::from_utf8(ended.stdout).unwrap(), "--json --\n", "{}", ended.stderr);
     });
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
 
 mod arguments;
+mod doctor;
 mod json;
 mod login_shell;
 mod outcomes;

@@ -418,5 +418,5 @@ fn the_host_is_a_triple_of_this_system() {
     let host = TargetTriple::host().unwrap();
     assert_eq!(host.platform(), Some(Platform::host()));
     assert_eq!(host.executable_suffix(), std::env::consts::EXE_SUFFIX);
-    assert_eq!(host.needed(), [host.clone()]);
+    assert_eq!(host.needed(), std::slice::from_ref(&host));
 }

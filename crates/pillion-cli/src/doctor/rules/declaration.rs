@@ -1,0 +1,204 @@
+//! The section `plugins.pillion`, and what the bundle contains of it.
+
+use std::{collections::BTreeMap, num::NonZeroU16};
+
+use pillion::{Listen, Transport, protocol::is_blocked_by_browsers};
+use pillion_config::Config;
+use serde_json::Value;
+
+use super::super::{
+    catalogue::{
+        BLOCKED_PORT, DECLARATION, EXTERNAL_BIN_NAME, GENERIC_NAME, NAME_OF_APP, PORT_CONFLICT,
+        PROGRAM_NOT_BUNDLED,
+    },
+    names,
+    report::Finding,
+};
+use crate::project::{MergedConfig, Platform, Project, SidecarProgram, last_part};
+
+const SECTION: [&str; 2] = ["plugins", "pillion"];
+
+/// Checks the section. Returns the declarations if they are valid.
+pub(in super::super) fn check(
+    project: &Project,
+    config: &MergedConfig<'_>,
+    found: &mut Vec<Finding>,
+) -> Option<Config> {
+    names_of_programs(project, config, found);
+    let section = config.get(&SECTION)?;
+    let declared: Config = match serde_json::from_value(section.clone()) {
+        Ok(declared) => declared,
+        Err(error) => {
+            found.push(Finding::new(&DECLARATION, place(config, &SECTION), error.to_string()));
+            return None;
+        }
+    };
+    let errors = pillion_config::validate(&declared);
+    if !errors.is_empty() {
+        let place = place(config, &SECTION);
+        found.extend(errors.iter().map(|error| Finding::new(&DECLARATION, &place, error.to_string())));
+        return None;
+    }
+    not_bundled(config, found);
+    ports(config, &declared, found);
+    Some(declared)
+}
+
+/// The file and the line of a value.
+pub(in super::super) fn place(config: &MergedConfig<'_>, keys: &[&str]) -> String {
+    let file = config.file_of(keys);
+    let path = Project::shown(&file.path);
+    match file.position(keys) {
+        Some(position) => format!("{path}:{position}"),
+        None => path,
+    }
+}
+
+/// Declared programs that no entry of the bundle installs.
+fn not_bundled(config: &MergedConfig<'_>, found: &mut Vec<Finding>) {
+    let Ok(Some(sidecars)) = config.sidecars() else { return };
+    for sidecar in sidecars {
+        let place = || place(config, &["plugins", "pillion", "sidecars", &sidecar.name]);
+        match &sidecar.program {
+            SidecarProgram::External { file, entry: None } => {
+                let entries = config.external_bin().unwrap_or_default();
+                let listed = if entries.is_empty() { "nothing".to_owned() } else { entries.join(", ") };
+                found.push(Finding::new(
+                    &PROGRAM_NOT_BUNDLED,
+                    place(),
+                    format!(
+                        "the sidecar {:?} runs the program {file:?}, and bundle.externalBin lists {listed}",
+                        sidecar.name
+                    ),
+                ));
+            }
+            SidecarProgram::Resource(path) if !covered(&config.resources().unwrap_or_default(), path) => {
+                found.push(Finding::new(
+                    &PROGRAM_NOT_BUNDLED,
+                    place(),
+                    format!("the sidecar {:?} runs the resource {path:?}, which bundle.resources does not contain", sidecar.name),
+                ));
+            }
+            SidecarProgram::External { .. } | SidecarProgram::Resource(_) | SidecarProgram::System(_) => {}
+        }
+    }
+}
+
+/// Whether the resources contain this path of the resource folder. An entry is a file, a folder or a pattern.
+fn covered(resources: &[(String, Option<String>)], path: &str) -> bool {
+    resources.iter().any(|(source, target)| {
+        let inside = |folder: &str| {
+            let folder = folder.trim_start_matches("./").trim_end_matches('/');
+            folder.is_empty()
+                || path == folder
+                || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+        };
+        match target {
+            Some(target) => inside(target),
+            None => {
+                let matches = glob::Pattern::new(source).is_ok_and(|pattern| pattern.matches(path));
+                matches || inside(source)
+            }
+        }
+    })
+}
+
+fn ports(config: &MergedConfig<'_>, declared: &Config, found: &mut Vec<Finding>) {
+    let mut used = BTreeMap::<NonZeroU16, Vec<String>>::new();
+    let dev_port = config.get(&["build", "devUrl"]).and_then(Value::as_str).and_then(port_of_url);
+    if let Some(port) = dev_port {
+        used.entry(port).or_default().push("build.devUrl".to_owned());
+    }
+    for (name, sidecar) in &declared.sidecars {
+        let Listen::Fixed(port) = sidecar.listen() else { continue };
+        used.entry(port).or_default().push(format!("the sidecar {name:?}"));
+        if sidecar.transport() == Transport::Tcp && is_blocked_by_browsers(port) {
+            let place = place(config, &["plugins", "pillion", "sidecars", name, "port"]);
+            found.push(Finding::new(
+                &BLOCKED_PORT,
+                place,
+                format!("the sidecar {name:?} has the port {port}"),
+            ));
+        }
+    }
+    for (port, users) in used.into_iter().filter(|(_, users)| users.len() > 1) {
+        let place = place(config, &["plugins", "pillion", "sidecars"]);
+        found.push(Finding::new(&PORT_CONFLICT, place, format!("port {port}: {}", users.join(" and "))));
+    }
+}
+
+/// The port of a URL such as `http://localhost:1420/app`.
+fn port_of_url(url: &str) -> Option<NonZeroU16> {
+    let authority = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
+/// The entries of `bundle.externalBin`.
+fn names_of_programs(project: &Project, config: &MergedConfig<'_>, found: &mut Vec<Finding>) {
+    let keys = ["bundle", "externalBin"];
+    let package = project.manifest.package_name();
+    let main = config.get(&["mainBinaryName"]).and_then(Value::as_str);
+    for entry in config.external_bin().unwrap_or_default() {
+        let name = last_part(&entry);
+        if let Some(suffix) = names::suffix(name) {
+            found.push(Finding::new(
+                &EXTERNAL_BIN_NAME,
+                place(config, &keys),
+                format!("{entry:?} ends with {suffix:?}"),
+            ));
+        } else if Some(name) == package || Some(name) == main {
+            found.push(Finding::new(
+                &NAME_OF_APP,
+                place(config, &keys),
+                format!("{entry:?} and the app's program are both called {name:?}"),
+            ));
+        } else if config.platform == Platform::Linux
+            && ["deb", "rpm"].iter().any(|target| bundles(config, target))
+            && names::is_generic(name)
+        {
+            found.push(Finding::new(
+                &GENERIC_NAME,
+                place(config, &keys),
+                format!("{entry:?} is installed as /usr/bin/{name}"),
+            ));
+        }
+    }
+}
+
+/// Whether `tauri build` makes a bundle of this type (<https://v2.tauri.app/reference/config/#bundletarget>).
+pub(in super::super) fn bundles(config: &MergedConfig<'_>, kind: &str) -> bool {
+    let active = config.get(&["bundle", "active"]).and_then(Value::as_bool).unwrap_or(false);
+    active
+        && match config.get(&["bundle", "targets"]) {
+            None | Some(Value::Null) => true,
+            Some(Value::String(target)) => target == "all" || target == kind,
+            Some(Value::Array(targets)) => targets.iter().any(|target| target == kind || target == "all"),
+            Some(_) => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_cover_files_folders_and_patterns() {
+        let list = |source: &str| vec![(source.to_owned(), None)];
+        let map = |target: &str| vec![("../dist".to_owned(), Some(target.to_owned()))];
+        assert!(covered(&list("server/main"), "server/main"));
+        assert!(covered(&list("server/"), "server/main"));
+        assert!(covered(&list("server/**/*"), "server/bin/main"));
+        assert!(!covered(&list("serve"), "server/main"));
+        assert!(covered(&map("server"), "server/main"));
+        assert!(covered(&map(""), "server/main"));
+        assert!(!covered(&map("other"), "server/main"));
+        assert!(!covered(&[], "server/main"));
+    }
+
+    #[test]
+    fn the_port_of_a_url_is_found() {
+        assert_eq!(port_of_url("http://localhost:1420/app"), NonZeroU16::new(1420));
+        assert_eq!(port_of_url("http://[::1]:5173"), NonZeroU16::new(5173));
+        assert_eq!(port_of_url("http://localhost"), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! What the page may do: capabilities and the content security policy.
+
+use pillion::{Listen, Transport};
+use pillion_config::{Config, SidecarConfig};
+use serde_json::Value;
+
+use super::{
+    super::{
+        catalogue::{CSP_CONNECT, CSP_IPC, PERMISSION, SCOPE},
+        report::{Finding, Fix},
+    },
+    declaration::place,
+    dependencies::PACKAGE,
+    files::{Source, names_sidecar},
+};
+use crate::project::{Capability, MergedConfig, PermissionEntry, Project};
+
+const DEFAULT: &str = "pillion:default";
+const WATCH: &str = "pillion:allow-watch";
+const CONNECT: &str = "pillion:allow-connect";
+const FETCH: &str = "pillion:allow-fetch";
+
+pub(in super::super) fn check(
+    project: &Project,
+    config: &MergedConfig<'_>,
+    declared: &Config,
+    sources: &[Source],
+    found: &mut Vec<Finding>,
+) {
+    let capabilities = match project.capabilities(config.platform) {
+        Ok(capabilities) => capabilities,
+        Err(error) => {
+            found.push(Finding::new(&SCOPE, Project::shown(&error.path), error.to_string()));
+            return;
+        }
+    };
+    scopes(&capabilities, declared, sources, found);
+    let rights: Vec<_> = capabilities
+        .iter()
+        .filter(|it| it.active && it.local && !(it.windows.is_empty() && it.webviews.is_empty()))
+        .collect();
+    let uses_package = project.front_end.as_ref().is_some_and(|it| it.dependency(PACKAGE).is_some());
+    if uses_package {
+        permissions(project, &rights, declared, found);
+    }
+    policies(config, &rights, declared, found);
+}
+
+/// Whether a capability grants one of these permissions for this sidecar.
+fn grants(rights: &[&Capability], identifiers: &[&str], sidecar: &str) -> bool {
+    let entries = rights.iter().flat_map(|capability| &capability.permissions);
+    entries.into_iter().any(|entry| identifiers.iter().any(|identifier| entry.grants(identifier, sidecar)))
+}
+
+/// The permissions of which one is needed to call a sidecar.
+fn calls(sidecar: &SidecarConfig) -> &'static [&'static str] {
+    match sidecar.transport() {
+        Transport::Local => &[FETCH],
+        _ => &[CONNECT, FETCH],
+    }
+}
+
+fn permissions(project: &Project, rights: &[&Capability], declared: &Config, found: &mut Vec<Finding>) {
+    let callable: Vec<_> =
+        declared.sidecars.iter().filter(|(_, sidecar)| !sidecar.has_no_address()).collect();
+    let may_call = |name: &str, sidecar: &SidecarConfig| grants(rights, calls(sidecar), name);
+    let may_watch = |name: &str| grants(rights, &[DEFAULT, WATCH], name);
+    let mut missing: Vec<(&str, Vec<&'static str>)> = Vec::new();
+    if callable.iter().any(|(name, sidecar)| may_call(name, sidecar)) {
+        // The page calls some sidecars: those that it may call by their permission, which must be complete.
+        for (name, sidecar) in &callable {
+            let by_connect = grants(rights, &[CONNECT], name);
+            let only_connect =
+                by_connect && sidecar.transport() == Transport::Local && named(rights, CONNECT, name);
+            if only_connect && !may_call(name, sidecar) {
+                missing.push((name, vec![FETCH]));
+            } else if may_call(name, sidecar) && !may_watch(name) {
+                missing.push((name, vec![DEFAULT]));
+            }
+        }
+    } else if let Some((name, sidecar)) = callable.first() {
+        // It calls none: the first one stands for all.
+        let call = if sidecar.transport() == Transport::Local { FETCH } else { CONNECT };
+        missing.push((name, if may_watch(name) { vec![call] } else { vec![DEFAULT, call] }));
+    }
+    for (name, identifiers) in missing {
+        let detail =
+            format!("no active capability grants {} for the sidecar {name:?}", identifiers.join(" and "));
+        let target = rights.first();
+        let place = target.map_or_else(|| project.tauri.join("capabilities"), |it| it.origin.path.clone());
+        let mut finding = Finding::new(&PERMISSION, Project::shown(&place), detail);
+        if let Some(capability) = target.filter(|it| it.origin.keys.is_empty()) {
+            finding =
+                finding.with_fix(Fix::Permissions { file: capability.origin.path.clone(), identifiers });
+        }
+        found.push(finding);
+    }
+}
+
+/// Whether a scope names this sidecar for this permission.
+fn named(rights: &[&Capability], identifier: &str, sidecar: &str) -> bool {
+    let entries = rights.iter().flat_map(|capability| &capability.permissions);
+    entries.into_iter().any(|entry| {
+        entry.identifier == identifier && entry.allow.iter().any(|scope| scope["sidecar"] == sidecar)
+    })
+}
+
+/// Names in scopes that neither the configuration nor the code declares.
+fn scopes(capabilities: &[Capability], declared: &Config, sources: &[Source], found: &mut Vec<Finding>) {
+    for capability in capabilities {
+        let entries = capability.permissions.iter().filter(|entry| entry.identifier.starts_with("pillion:"));
+        for PermissionEntry { identifier, allow, deny } in entries {
+            for name in allow.iter().chain(deny).filter_map(|scope| scope["sidecar"].as_str()) {
+                if !declared.sidecars.contains_key(name) && !names_sidecar(sources, name) {
+                    let known: Vec<_> = declared.sidecars.keys().map(String::as_str).collect();
+                    found.push(Finding::new(
+                        &SCOPE,
+                        Project::shown(&capability.origin.path),
+                        format!("{identifier} names the sidecar {name:?}; declared: {}", known.join(", ")),
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// The content security policies of releases and of development.
+fn policies(config: &MergedConfig<'_>, rights: &[&Capability], declared: &Config, found: &mut Vec<Finding>) {
+    for field in ["csp", "devCsp"] {
+        let keys = ["app", "security", field];
+        let Some(allowed) = config.get(&keys).and_then(connect_sources) else { continue };
+        let place = place(config, &keys);
+        let seen = format!("app.security.{field} allows connections to {}", shown(&allowed));
+        let calls_port = declared.sidecars.iter().find(|(name, sidecar)| {
+            sidecar.transport() == Transport::Tcp
+                && !sidecar.has_no_address()
+                && grants(rights, &[CONNECT, FETCH], name)
+                && !allows_port(&allowed, sidecar.listen())
+        });
+        if let Some((name, _)) = calls_port {
+            found.push(Finding::new(
+                &CSP_CONNECT,
+                &place,
+                format!("{seen}, and the page calls the sidecar {name:?} at 127.0.0.1"),
+            ));
+        }
+        let allows = |source: &str| allowed.iter().any(|it| it == source || it == "*");
+        if !(allows("ipc:") && allows("http://ipc.localhost")) {
+            found.push(Finding::new(&CSP_IPC, place, seen));
+        }
+    }
+}
+
+fn shown(sources: &[String]) -> String {
+    if sources.is_empty() { "nothing".to_owned() } else { sources.join(" ") }
+}
+
+/// The sources of `connect-src`, or of `default-src` without it. `None` without a policy for connections.
+fn connect_sources(policy: &Value) -> Option<Vec<String>> {
+    let directive = |name: &str| -> Option<Vec<String>> {
+        match policy {
+            Value::String(text) => text.split(';').find_map(|part| {
+                let mut words = part.split_whitespace();
+                (words.next()? == name).then(|| words.map(str::to_owned).collect())
+            }),
+            Value::Object(directives) => match directives.get(name)? {
+                Value::String(text) => Some(text.split_whitespace().map(str::to_owned).collect()),
+                Value::Array(list) => {
+                    Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    };
+    directive("connect-src").or_else(|| directive("default-src"))
+}
+
+/// Whether one of the sources matches the port of a sidecar (<https://www.w3.org/TR/CSP3/#match-url-to-source-expression>).
+fn allows_port(sources: &[String], listen: Listen) -> bool {
+    sources.iter().any(|source| {
+        let host = source.strip_prefix("http://").unwrap_or(source);
+        match host.trim_end_matches('/').strip_prefix("127.0.0.1:") {
+            Some("*") => true,
+            Some(port) => matches!(listen, Listen::Fixed(fixed) if port == fixed.to_string()),
+            None => matches!(source.as_str(), "*" | "http:"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_policy_is_a_text_or_an_object() {
+        let sources = |policy: Value| connect_sources(&policy).map(|found| found.join(" "));
+        assert_eq!(
+            sources(json!("default-src 'self'; connect-src ipc: http:")),
+            Some("ipc: http:".to_owned())
+        );
+        assert_eq!(sources(json!({ "connect-src": ["ipc:", "http:"] })), Some("ipc: http:".to_owned()));
+        assert_eq!(sources(json!({ "default-src": "'self' ipc:" })), Some("'self' ipc:".to_owned()));
+        assert_eq!(sources(json!("img-src *")), None);
+        assert_eq!(sources(Value::Null), None);
+    }
+
+    #[test]
+    fn a_source_must_match_the_address_and_the_port() {
+        let allows = |source: &str, listen| allows_port(&[source.to_owned()], listen);
+        let fixed = || Listen::Fixed(8080.try_into().unwrap());
+        assert!(allows("http://127.0.0.1:*", Listen::Announced) && allows("127.0.0.1:*", Listen::Assigned));
+        assert!(allows("http:", Listen::Announced) && allows("*", Listen::Announced));
+        assert!(allows("http://127.0.0.1:8080", fixed()));
+        assert!(!allows("http://127.0.0.1:8080", Listen::Announced));
+        assert!(
+            !allows("http://localhost:*", Listen::Announced)
+                && !allows("http://127.0.0.1", Listen::Announced)
+        );
+        assert!(!allows("'self'", Listen::Announced));
+    }
+}

@@ -1,0 +1,347 @@
+//! A healthy project has no finding, and each broken one has its own finding alone.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    binary::{
+        Arch::{Aarch64, X86_64},
+        Runtime, samples,
+    },
+    *,
+};
+use crate::project::Platform::{Linux, MacOs, Windows};
+
+const LINUX: &str = "src-tauri/binaries/demo-api-x86_64-unknown-linux-gnu";
+const WINDOWS: &str = "src-tauri/binaries/demo-api-x86_64-pc-windows-msvc.exe";
+const MAC: &str = "src-tauri/binaries/demo-api-aarch64-apple-darwin";
+const MAC_INTEL: &str = "src-tauri/binaries/demo-api-x86_64-apple-darwin";
+const MAC_BOTH: &str = "src-tauri/binaries/demo-api-universal-apple-darwin";
+const BUNDLED: &str = "src-tauri/target/release/bundle/deb/demo_0.1.0_amd64/data/usr/bin/demo-api";
+const CONFIG: &str = "src-tauri/tauri.conf.json";
+/// When the source of the sidecar was changed: long before each program of this test.
+const SOURCE_CHANGED: u64 = 1_000_000_000;
+const CAPABILITY: &str = "src-tauri/capabilities/default.json";
+
+/// A project, and the machine that it is checked on.
+struct Case {
+    folder: TempDir,
+    machine: Machine,
+}
+
+impl Case {
+    /// A project without a finding.
+    fn healthy() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine { path: vec![folder.path().join("tools")], ..Machine::default() };
+        let case = Self { folder, machine };
+        case.json(
+            CONFIG,
+            &json!({
+                "productName": "Demo",
+                "build": { "devUrl": "http://localhost:1420", "frontendDist": "../dist" },
+                "app": { "security": { "csp": {
+                    "default-src": "'self'", "connect-src": "ipc: http://ipc.localhost http://127.0.0.1:*" } } },
+                "bundle": {
+                    "active": true,
+                    "targets": "all",
+                    "externalBin": ["binaries/demo-api"],
+                    "macOS": { "entitlements": "entitlements.plist" }
+                },
+                "plugins": { "pillion": { "sidecars": { "api": {
+                    "program": "demo-api",
+                    "dev": { "command": ["npx", "tsx", "src/main.ts"], "cwd": "backend", "watch": ["src/**/*.ts"] } } } } }
+            }),
+        );
+        case.json(
+            CAPABILITY,
+            &json!({ "identifier": "default", "windows": ["main"],
+                "permissions": ["core:default", "pillion:default", "pillion:allow-connect"] }),
+        );
+        case.json(
+            "package.json",
+            &json!({ "name": "demo", "dependencies": { "tauri-plugin-pillion-api": "^0.1.0" } }),
+        );
+        case.json("node_modules/tauri-plugin-pillion-api/package.json", &json!({ "version": "0.1.0" }));
+        case.text("src-tauri/Cargo.toml", "[package]\nname = \"demo\"\nversion = \"0.1.0\"\n\n[dependencies]\ntauri = \"2\"\ntauri-plugin-pillion = \"0.1\"\ntauri-plugin-single-instance = \"2\"\n");
+        case.text(
+            "src-tauri/Cargo.lock",
+            "version = 4\n\n[[package]]\nname = \"tauri-plugin-pillion\"\nversion = \"0.1.0\"\n",
+        );
+        case.text("src-tauri/src/lib.rs", "pub fn run() {\n    tauri::Builder::default()\n        .plugin(tauri_plugin_single_instance::init(|_, _, _| {}))\n        .plugin(tauri_plugin_pillion::init());\n}\n");
+        case.text("src-tauri/.gitignore", "/target/\n/binaries/*\n");
+        case.text("src-tauri/.taurignore", "/binaries/\n");
+        case.text("src-tauri/entitlements.plist", &entitlements("com.apple.security.cs.allow-jit"));
+        case.text("backend/src/main.ts", "");
+        fs::create_dir(case.path(".git")).unwrap();
+        case.program("tools/npx", b"#!/bin/sh\n");
+        case.linux(&samples::program(Linux, X86_64, true));
+        case.program(WINDOWS, &samples::program(Windows, X86_64, true));
+        case.program(MAC, &samples::with_runtime(samples::program(MacOs, Aarch64, true), Runtime::Node));
+        case.program(MAC_INTEL, &samples::program(MacOs, X86_64, false));
+        case.program(MAC_BOTH, &samples::universal(&[X86_64, Aarch64]));
+        case.change("backend/src/main.ts", SOURCE_CHANGED);
+        case
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn bytes(&self, path: &str, bytes: &[u8]) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn text(&self, path: &str, text: &str) {
+        self.bytes(path, text.as_bytes());
+    }
+
+    fn json(&self, path: &str, value: &Value) {
+        self.text(path, &serde_json::to_string_pretty(value).unwrap());
+    }
+
+    /// Sets a value of a JSON file.
+    fn set(&self, path: &str, pointer: &str, value: Value) {
+        let mut whole: Value = serde_json::from_slice(&fs::read(self.path(path)).unwrap()).unwrap();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        whole.pointer_mut(parent).unwrap()[key] = value;
+        self.json(path, &whole);
+    }
+
+    /// Sets a field of the declaration.
+    fn declare(&self, field: &str, value: Value) {
+        self.set(CONFIG, &format!("/plugins/pillion/sidecars/api/{field}"), value);
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_file(self.path(path)).unwrap();
+    }
+
+    fn program(&self, path: &str, bytes: &[u8]) {
+        self.bytes(path, bytes);
+        self.mode(path, 0o755);
+    }
+
+    /// The program for Linux, also in the bundle.
+    fn linux(&self, bytes: &[u8]) {
+        self.program(LINUX, bytes);
+        self.program(BUNDLED, bytes);
+    }
+
+    /// Sets when a file was changed, in seconds since 1970.
+    fn change(&self, path: &str, at: u64) {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+        fs::File::options().write(true).open(self.path(path)).unwrap().set_modified(at).unwrap();
+    }
+
+    #[cfg(unix)]
+    fn mode(&self, path: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[cfg(not(unix))]
+    fn mode(&self, _: &str, _: u32) {}
+
+    fn examine(&self) -> Vec<Finding> {
+        let project = Project::find(self.folder.path()).unwrap();
+        let target = |name: &str| name.parse::<TargetTriple>().unwrap();
+        let host = target("x86_64-unknown-linux-gnu");
+        let targets = [host.clone(), target("universal-apple-darwin"), target("x86_64-pc-windows-msvc")];
+        let environment = Environment { host: Some(host), ..Environment::default() };
+        examine(&project, &targets, &environment, Some(&self.machine))
+    }
+}
+
+fn entitlements(key: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \
+         \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n<plist version=\"1.0\"><dict><key>{key}</key><true/></dict></plist>\n"
+    )
+}
+
+fn ids(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().map(|finding| finding.kind.id).collect()
+}
+
+/// Breaks a healthy project in one way.
+#[cfg(unix)]
+type Break = fn(&mut Case);
+
+/// The finding of each broken project, and how it is broken.
+#[cfg(unix)]
+#[rustfmt::skip]
+const BROKEN: &[(&str, Break)] = &[
+    ("declaration", |it| it.declare("readyTimeout", json!(5))),
+    ("declaration", |it| { it.declare("port", json!(8080)); it.declare("handover", json!(true)); }),
+    ("declaration", |it| it.declare("dependsOn", json!(["db"]))),
+    ("program-not-bundled", |it| it.declare("program", json!("demo-server"))),
+    ("program-not-bundled", |it| it.set(CONFIG, "/plugins/pillion/sidecars/worker", json!({ "resource": "worker/main" }))),
+    ("external-bin-name", |it| it.set(CONFIG, "/bundle/externalBin", json!(["binaries/demo-api", "binaries/tool-x86_64-apple-darwin"]))),
+    ("external-bin-name", |it| it.set(CONFIG, "/bundle/externalBin", json!(["binaries/demo-api", "binaries/tool.exe"]))),
+    ("name-of-app", |it| it.set(CONFIG, "/mainBinaryName", json!("demo-api"))),
+    ("generic-name", |it| {
+        it.json("src-tauri/tauri.linux.conf.json", &json!({ "bundle": { "externalBin": ["binaries/server"] },
+            "plugins": { "pillion": { "sidecars": { "api": { "program": "server" } } } } }));
+        fs::rename(it.path(LINUX), it.path(&LINUX.replace("demo-api", "server"))).unwrap();
+        fs::rename(it.path(BUNDLED), it.path(&BUNDLED.replace("demo-api", "server"))).unwrap();
+    }),
+    ("blocked-port", |it| it.declare("port", json!(6000))),
+    ("port-conflict", |it| it.declare("port", json!(1420))),
+    ("plugin-missing", |it| it.text("src-tauri/Cargo.toml", "[package]\nname = \"demo\"\n\n[dependencies]\ntauri = \"2\"\n")),
+    ("plugin-not-registered", |it| it.text("src-tauri/src/lib.rs", "// .plugin(tauri_plugin_pillion::init())\n")),
+    ("plugin-versions", |it| it.json("node_modules/tauri-plugin-pillion-api/package.json", &json!({ "version": "0.2.0" }))),
+    ("single-instance-order", |it| it.text("src-tauri/src/lib.rs", "fn run() { tauri::Builder::default().plugin(tauri_plugin_pillion::init())\n.plugin(tauri_plugin_single_instance::init(|_, _, _| {})); }")),
+    ("gitignore", |it| it.text("src-tauri/.gitignore", "/target/\n")),
+    ("taurignore", |it| it.remove("src-tauri/.taurignore")),
+    ("permission", |it| it.set(CAPABILITY, "/permissions", json!(["core:default"]))),
+    ("permission", |it| it.set(CAPABILITY, "/permissions", json!(["pillion:allow-connect"]))),
+    ("permission", |it| it.declare("transport", json!("local"))),
+    ("permission", |it| it.set(CONFIG, "/app/security/capabilities", json!(["other"]))),
+    ("scope", |it| it.set(CAPABILITY, "/permissions", json!(["pillion:allow-connect", { "identifier": "pillion:default", "allow": [{ "sidecar": "api" }, { "sidecar": "apl" }] }]))),
+    ("csp-connect", |it| it.set(CONFIG, "/app/security/csp", json!("connect-src ipc: http://ipc.localhost http://localhost:*"))),
+    ("csp-ipc", |it| it.set(CONFIG, "/app/security/csp", json!("default-src 'self'; connect-src http://127.0.0.1:*"))),
+    ("missing-binary", |it| it.remove(LINUX)),
+    ("missing-binary", |it| for file in [MAC, MAC_INTEL, MAC_BOTH] { it.remove(file) }),
+    ("binary-name", |it| it.program("src-tauri/binaries/demo-api", &samples::program(Linux, X86_64, true))),
+    ("binary-name", |it| it.program("src-tauri/binaries/demo-api-x86_64-linux", &samples::program(Linux, X86_64, true))),
+    ("binary-name", |it| it.program("src-tauri/binaries/demo-api-aarch64-pc-windows-msvc", &samples::program(Windows, Aarch64, true))),
+    ("empty-binary", |it| it.program(WINDOWS, b"")),
+    ("not-a-program", |it| it.program(WINDOWS, b"version https://git-lfs.github.com/spec/v1\n")),
+    ("script", |it| it.linux(b"#!/bin/sh\nexec node main.js\n")),
+    ("architecture", |it| it.program(WINDOWS, &samples::program(Windows, Aarch64, true))),
+    ("architecture", |it| it.linux(&samples::program(Windows, X86_64, true))),
+    ("architecture", |it| it.program(MAC, &samples::program(MacOs, X86_64, true))),
+    ("exec-bit", |it| it.mode(LINUX, 0o644)),
+    ("read-only", |it| it.mode(MAC, 0o555)),
+    ("universal", |it| it.remove(MAC_INTEL)),
+    ("universal", |it| it.program(MAC_BOTH, &samples::universal(&[Aarch64]))),
+    ("unsigned", |it| it.program(MAC, &samples::program(MacOs, Aarch64, false))),
+    ("jit-entitlement", |it| it.text("src-tauri/entitlements.plist", &entitlements("com.apple.security.app-sandbox"))),
+    ("jit-entitlement", |it| it.set(CONFIG, "/bundle/macOS", json!({}))),
+    ("library-entitlement", |it| it.program(MAC, &samples::with_runtime(samples::program(MacOs, Aarch64, true), Runtime::PyInstallerOnefile))),
+    ("stale", |it| {
+        it.change(LINUX, SOURCE_CHANGED - 1);
+    }),
+    ("stale", |it| {
+        it.declare("dev", json!({ "command": ["npx", "tsx", "src/main.ts"], "cwd": "backend" }));
+        it.declare("package", json!({ "node": "backend/src/main.ts" }));
+        it.change(LINUX, SOURCE_CHANGED - 1);
+    }),
+    ("appimage-strip", |it| it.linux(&samples::with_runtime(samples::program(Linux, X86_64, true), Runtime::Bun))),
+    ("temp-execution", |it| it.program(WINDOWS, &samples::with_runtime(samples::program(Windows, X86_64, true), Runtime::PyInstallerOnefile))),
+    ("not-in-bundle", |it| it.remove(BUNDLED)),
+    ("not-in-bundle", |it| it.mode(BUNDLED, 0o644)),
+    ("other-in-bundle", |it| it.program(BUNDLED, &samples::program(Linux, Aarch64, true))),
+    ("webview", |it| it.machine.no_webview = Some("missing".to_owned())),
+    ("display", |it| it.machine.no_display = Some("missing".to_owned())),
+    ("dbus", |it| it.machine.no_dbus = Some("missing".to_owned())),
+    ("guard-place", |it| it.machine.no_guard_place = Some("missing".to_owned())),
+    ("login-shell", |it| { it.declare("loginShellEnv", json!(true)); it.machine.no_login_shell = Some("missing".to_owned()); }),
+    ("dev-command", |it| it.machine.path.clear()),
+];
+
+#[test]
+fn a_healthy_project_has_no_finding() {
+    assert_eq!(Case::healthy().examine(), []);
+}
+
+#[test]
+fn a_machine_may_lack_what_the_app_does_not_use() {
+    let mut case = Case::healthy();
+    case.machine.no_login_shell = Some("missing".to_owned());
+    assert_eq!(case.examine(), []);
+}
+
+#[cfg(unix)]
+#[test]
+fn each_broken_project_has_its_own_finding_alone() {
+    let mut wrong = Vec::new();
+    for (id, break_it) in BROKEN {
+        let mut case = Case::healthy();
+        break_it(&mut case);
+        let found = case.examine();
+        if found.is_empty() || ids(&found).iter().any(|other| other != id) {
+            wrong.push(format!("{id}: {found:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let broken: BTreeSet<_> = BROKEN.iter().map(|(id, _)| *id).collect();
+    let known: BTreeSet<_> = KINDS.iter().map(|kind| kind.id).collect();
+    assert_eq!(broken, known, "each kind of finding needs a broken project");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_fix_leaves_no_finding_and_other_kinds_have_none() {
+    for (id, break_it) in BROKEN {
+        let mut case = Case::healthy();
+        break_it(&mut case);
+        let mut found = case.examine();
+        let fixable = found.iter().all(|finding| finding.fix.is_some());
+        let kind = catalogue::find(id).unwrap();
+        assert!(kind.fixable || !fixable, "{id} has a fix");
+        if !fixable {
+            continue;
+        }
+        fix::apply(&mut found).unwrap();
+        assert!(found.iter().all(|finding| finding.fixed), "{id}");
+        assert_eq!(case.examine(), [], "{id}");
+    }
+}
+
+#[test]
+fn a_sidecar_that_only_rust_calls_needs_no_permission() {
+    let case = Case::healthy();
+    case.json("package.json", &json!({ "name": "demo" }));
+    case.set(CAPABILITY, "/permissions", json!(["core:default"]));
+    case.set(CONFIG, "/app/security/csp", json!("default-src 'self'; connect-src ipc: http://ipc.localhost"));
+    assert_eq!(case.examine(), []);
+}
+
+#[test]
+fn a_second_sidecar_that_the_page_does_not_call_needs_no_permission() {
+    let case = Case::healthy();
+    case.set(
+        CONFIG,
+        "/plugins/pillion/sidecars/db",
+        json!({ "command": "postgres", "private": false, "ready": "tcp" }),
+    );
+    let scoped = |permission: &str| json!({ "identifier": permission, "allow": [{ "sidecar": "api" }] });
+    case.set(CAPABILITY, "/permissions", json!([scoped("pillion:default"), scoped("pillion:allow-connect")]));
+    assert_eq!(case.examine(), []);
+}
+
+#[test]
+fn the_report_says_what_why_and_what_to_do() {
+    let case = Case::healthy();
+    case.program(WINDOWS, b"");
+    let report = Report {
+        project: "src-tauri".to_owned(),
+        targets: vec!["x86_64-pc-windows-msvc".to_owned()],
+        findings: case.examine(),
+        ignored: 0,
+    };
+    let mut text = Vec::new();
+    render::text(&report, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    for part in
+        ["empty-binary", "windows-msvc.exe", "0 bytes", "why: ", "do:  Build it", "1 errors, 0 warnings"]
+    {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let mut json = Vec::new();
+    render::json(&report, &mut json).unwrap();
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    let finding = &json["findings"][0];
+    assert_eq!((&finding["id"], &finding["level"]), (&json!("empty-binary"), &json!("error")));
+    assert!(finding["why"].is_string() && finding["cure"].is_string() && finding["fixed"] == false);
+}
