@@ -1,4 +1,5 @@
-//! Generates a permission for each command, and the JSON schema of the scope entries, which editors use.
+//! Generates a permission for each command, and the JSON schema of the scope entries, which editors use. Names the script for pages
+//! without a bundler.
 
 const COMMANDS: &[&str] = &[
     "ready", "status", "watch", "unwatch", "connect", "logs", "request", "read", "cancel", "restart", "swap",
@@ -16,5 +17,9 @@ struct ScopeEntrySchema {
 }
 
 fn main() {
-    tauri_plugin::Builder::new(COMMANDS).global_scope_schema(schemars::schema_for!(ScopeEntrySchema)).build();
+    tauri_plugin::Builder::new(COMMANDS)
+        .global_scope_schema(schemars::schema_for!(ScopeEntrySchema))
+        // The client for pages without a bundler; `npm run bundle:global` writes it.
+        .global_api_script_path("./api-iife.js")
+        .build();
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints to its user")]
 
+mod adopters;
 mod app;
 mod codegen;
 mod display;
@@ -75,6 +76,11 @@ enum Task {
     },
     /// Run servers that know nothing of Pillion as docs/servers.md declares them, and the SDK for Node under Bun and Deno.
     Strangers,
+    /// Make apps from Tauri's templates with `pillion new` and the packages of `pack`, build them, and open their windows (Linux).
+    Adopters {
+        /// Part of a name, such as `react-npm` or `vanilla` [default: all].
+        name: Option<String>,
+    },
     /// Build the Windows code, and run its tests under Wine (Debian only).
     Wine,
     /// Run the app with hot reload of the page; a change of the backend's source rebuilds and swaps the backend only.
@@ -163,6 +169,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Release { version: Some(version), .. } => release::prepare(&workspace, &version)?,
         Task::Release { tag, .. } => release::dry_run(&workspace, tag.as_deref())?,
         Task::Strangers => return strangers::run(&workspace),
+        Task::Adopters { name } => return adopters::run(&workspace, name.as_deref()),
         Task::Wine => return wine::run(&workspace),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,

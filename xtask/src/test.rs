@@ -270,7 +270,7 @@ fn has_advisory_database() -> bool {
 }
 
 /// Returns the path of tauri-driver. Installs it into the target folder if it is not on the `PATH`.
-fn tauri_driver(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<PathBuf> {
+pub(crate) fn tauri_driver(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<PathBuf> {
     if let Some(driver) = TAURI_DRIVER.find(workspace) {
         return Ok(driver);
     }

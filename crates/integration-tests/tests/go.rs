@@ -33,6 +33,18 @@ fn build(arguments: &[&str]) -> Built {
     Built { _directory: directory, program }
 }
 
+/// The command line contains a copy, because its package contains no examples. The variable of `cargo xtask codegen` writes it.
+#[test]
+fn generated_copy_for_pillion_init_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let copy = root.join("crates/pillion-cli/templates/backend/go/pillion.go");
+    let source = std::fs::read(root.join("examples/go-backend/pillion.go")).unwrap();
+    if std::env::var_os("PILLION_CODEGEN").is_some() {
+        std::fs::write(&copy, &source).unwrap();
+    }
+    assert!(source == std::fs::read(&copy).unwrap(), "run `cargo xtask codegen`");
+}
+
 fn with_test_handlers() -> (Built, Subject) {
     let built = build(&["test", "-c"]);
     let subject = Subject::new(&built.program).env("TEST_VECTORS", "1");

@@ -14,6 +14,9 @@ mod ready;
 mod report;
 mod run;
 
+mod init;
+mod new;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +48,8 @@ enum CliCommand {
     #[cfg(unix)]
     #[command(hide = true)]
     CheckExec(check::launch::ExecArgs),
+    Init(init::Args),
+    New(new::Args),
 }
 
 /// Parses the command line and runs the command. An invalid command line ends the process with status 2.
@@ -63,5 +68,7 @@ pub fn main() -> ExitCode {
         CliCommand::CheckHold(args) => check::launch::hold(&args),
         #[cfg(unix)]
         CliCommand::CheckExec(args) => check::launch::exec(&args),
+        CliCommand::Init(args) => init::main(args),
+        CliCommand::New(args) => new::main(args),
     }
 }

@@ -43,6 +43,21 @@ pub(crate) struct PermissionEntry {
     pub(crate) deny: Vec<Value>,
 }
 
+impl Capability {
+    /// Whether it is for the window with this label. The patterns are names with `*`.
+    pub(crate) fn covers(&self, label: &str) -> bool {
+        let matches = |pattern: &String| {
+            let (start, rest) = pattern.split_once('*').unwrap_or((pattern, ""));
+            if pattern.contains('*') {
+                label.starts_with(start) && label.ends_with(rest)
+            } else {
+                pattern == label
+            }
+        };
+        self.windows.iter().chain(&self.webviews).any(matches)
+    }
+}
+
 impl PermissionEntry {
     /// Whether the entry grants this permission for this sidecar, by its scope in the form of Pillion. As Pillion does, `deny` takes
     /// precedence, and no entry under `allow` means all sidecars.

@@ -1,0 +1,235 @@
+//! The backend: which language it is written in, where it lies, and how it is started and packaged.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::source::relative_path;
+use crate::project::Project;
+
+/// A language or runtime of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    Node,
+    Bun,
+    Python,
+    Go,
+    Rust,
+}
+
+/// A backend in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Backend {
+    pub(super) runtime: Runtime,
+    pub(super) folder: PathBuf,
+    /// The file that starts the server, relative to the folder; `None` if it is not known. Go and Rust need none.
+    pub(super) entry: Option<String>,
+}
+
+/// The usual names of the folder.
+const NAMES: [&str; 9] = [
+    "backend",
+    "server",
+    "sidecar",
+    "api",
+    "service",
+    "src-backend",
+    "src-server",
+    "src-sidecar",
+    "src-python",
+];
+/// Packages that only a server uses. A package in a folder of another name is a backend if it depends on one of them.
+const SERVERS: [&str; 7] = ["pillion", "hono", "express", "fastify", "koa", "elysia", "@hono/node-server"];
+/// Folders of other people's or of built files, and those of the page.
+const SKIPPED: [&str; 9] =
+    ["node_modules", "target", "dist", "build", "src-tauri", "src", "public", "static", "gen"];
+
+impl Runtime {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Bun => "bun",
+            Self::Python => "python",
+            Self::Go => "go",
+            Self::Rust => "rust",
+        }
+    }
+
+    /// The files that can start a server, the usual ones first.
+    fn entries(self) -> &'static [&'static str] {
+        match self {
+            Self::Node | Self::Bun => &[
+                "src/index.ts",
+                "src/main.ts",
+                "src/server.ts",
+                "index.ts",
+                "main.ts",
+                "server.ts",
+                "src/index.js",
+                "src/main.js",
+                "src/server.js",
+                "src/index.mjs",
+                "index.js",
+                "main.js",
+                "server.js",
+                "index.mjs",
+            ],
+            Self::Python => &["main.py", "app.py", "server.py", "src/main.py", "__main__.py"],
+            Self::Go => &["main.go"],
+            Self::Rust => &["src/main.rs"],
+        }
+    }
+
+    /// The runtime of the program in a folder, by its files.
+    pub(super) fn of(folder: &Path) -> Option<Self> {
+        let has = |name: &str| folder.join(name).is_file();
+        if has("Cargo.toml") {
+            Some(Self::Rust)
+        } else if has("go.mod") {
+            Some(Self::Go)
+        } else if has("pyproject.toml") || has("requirements.txt") {
+            Some(Self::Python)
+        } else if has("package.json") {
+            let text = fs::read_to_string(folder.join("package.json")).unwrap_or_default();
+            let bun = ["bun.lock", "bun.lockb", "bunfig.toml"].into_iter().any(has)
+                || ["@types/bun", "\"elysia\"", "\"bun "].into_iter().any(|mark| text.contains(mark));
+            Some(if bun { Self::Bun } else { Self::Node })
+        } else {
+            None
+        }
+    }
+}
+
+impl Backend {
+    /// The backend in this folder. Without `runtime`, the files of the folder say which it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder does not exist, or has no file of a known runtime.
+    pub(super) fn in_folder(folder: &Path, runtime: Option<Runtime>) -> Result<Self, String> {
+        let shown = Project::shown(folder);
+        if !folder.is_dir() {
+            return Err(format!(
+                "the folder {shown} of the backend does not exist: create it, or pass another --backend-dir"
+            ));
+        }
+        let runtime = runtime.or_else(|| Runtime::of(folder)).ok_or_else(|| {
+            format!(
+                "{shown} has none of the files package.json, pyproject.toml, requirements.txt, go.mod and Cargo.toml: pass \
+                 --backend node, bun, python, go or rust"
+            )
+        })?;
+        let entry = runtime.entries().iter().find(|entry| folder.join(entry).is_file());
+        Ok(Self { runtime, folder: folder.to_owned(), entry: entry.map(|entry| (*entry).to_owned()) })
+    }
+
+    /// The backends of a project, by the usual names and files: in its folder, in the folder of its repository, and in `apps`.
+    pub(super) fn find_all(project: &Project) -> Vec<Self> {
+        let page = project.front_end.as_ref().map(|front_end| front_end.folder().to_owned());
+        let repository = project.root.ancestors().find(|folder| folder.join(".git").exists());
+        let parents = [
+            Some(project.root.clone()),
+            repository.map(Path::to_owned),
+            repository.map(|it| it.join("apps")),
+        ];
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for parent in parents.into_iter().flatten() {
+            let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+            folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+        }
+        folders.sort();
+        folders.dedup();
+        folders.retain(|folder| {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            !name.starts_with('.')
+                && !SKIPPED.contains(&name.as_ref())
+                && Some(folder) != page.as_ref()
+                && !project.tauri.starts_with(folder)
+                && is_backend(folder, &name)
+        });
+        folders.iter().filter_map(|folder| Self::in_folder(folder, None).ok()).collect()
+    }
+
+    /// What `tauri dev` runs instead of the packaged program: the field `dev` of a declaration. `root` is the project's folder.
+    pub(super) fn dev(&self, root: &Path) -> Option<Value> {
+        let entry = self.entry.as_deref();
+        let uv = self.folder.join("uv.lock").is_file();
+        let (command, watch): (Vec<&str>, &[&str]) = match self.runtime {
+            Runtime::Node if entry?.ends_with(".ts") => (vec!["npx", "tsx", entry?], &["src/**/*.ts"]),
+            Runtime::Node => (vec!["node", entry?], &["src/**/*.js"]),
+            Runtime::Bun => (vec!["bun", entry?], &["src/**/*.ts"]),
+            Runtime::Python if uv => (vec!["uv", "run", entry?], &["**/*.py"]),
+            Runtime::Python => (vec!["python3", entry?], &["**/*.py"]),
+            Runtime::Go => (vec!["go", "run", "."], &["**/*.go"]),
+            Runtime::Rust => (vec!["cargo", "run"], &["src/**/*.rs", "Cargo.toml"]),
+        };
+        // A file beside package.json is watched by the pattern without a folder.
+        let watch: Vec<_> = watch
+            .iter()
+            .copied()
+            .map(|pattern| match entry {
+                Some(entry) if !entry.contains('/') => pattern.trim_start_matches("src/**/"),
+                _ => pattern,
+            })
+            .collect();
+        Some(json!({ "command": command, "cwd": relative_path(root, &self.folder), "watch": watch }))
+    }
+
+    /// How `pillion package` builds the program: the field `package` of a declaration.
+    pub(super) fn package(&self, root: &Path) -> Option<Value> {
+        let folder = relative_path(root, &self.folder);
+        let file = self.entry.as_deref().map(|entry| format!("{folder}/{entry}"));
+        Some(match self.runtime {
+            Runtime::Node => json!({ "node": file? }),
+            Runtime::Bun => json!({ "bun": file? }),
+            Runtime::Python => json!({ "python": file? }),
+            Runtime::Go => json!({ "go": folder }),
+            Runtime::Rust => json!({ "rust": folder }),
+        })
+    }
+
+    /// The lines that make the server a sidecar, unless a file of the backend already mentions Pillion or the announcement.
+    pub(super) fn lines(&self) -> Option<(PathBuf, &'static str)> {
+        let file = self.folder.join(self.entry.as_deref().unwrap_or(match self.runtime {
+            Runtime::Node | Runtime::Bun => "src/index.ts",
+            Runtime::Python => "main.py",
+            Runtime::Go => "main.go",
+            Runtime::Rust => "src/main.rs",
+        }));
+        let code = fs::read_to_string(&file).unwrap_or_default();
+        if ["pillion", "BACKEND_PORT", "Serve("].into_iter().any(|mark| code.contains(mark)) {
+            return None;
+        }
+        let lines = match self.runtime {
+            Runtime::Node | Runtime::Bun => {
+                "import { attach, serve } from \"pillion\";\n\
+                 await serve(app.fetch);              // instead of listening: Hono and other fetch-style servers\n\
+                 await attach(createServer(app));     // or: Express, Fastify, node:http\n"
+            }
+            Runtime::Python => {
+                "import pillion\n\nif __name__ == \"__main__\":\n    pillion.serve(app)               # instead of uvicorn.run\n"
+            }
+            Runtime::Go => {
+                "Serve(\"backend\", handler)          // instead of http.ListenAndServe; pillion.go has it\n"
+            }
+            Runtime::Rust => "pillion_server::serve(\"backend\", router).await   // instead of axum::serve\n",
+        };
+        Some((file, lines))
+    }
+}
+
+/// Whether the folder holds a server: by its name, or by a package that only servers use.
+fn is_backend(folder: &Path, name: &str) -> bool {
+    if Runtime::of(folder).is_none() {
+        return false;
+    }
+    if NAMES.contains(&name) {
+        return true;
+    }
+    let package = fs::read_to_string(folder.join("package.json")).unwrap_or_default();
+    SERVERS.iter().any(|server| package.contains(&format!("\"{server}\":")))
+}

@@ -1,0 +1,259 @@
+//! The line in the app's Rust code that registers the plugin.
+
+use std::ops::Range;
+
+use proc_macro2::Span;
+use syn::{
+    Expr, ExprCall, ExprMethodCall, Path,
+    spanned::Spanned as _,
+    visit::{self, Visit},
+};
+
+/// What the app's code needs.
+pub(super) const LINE: &str = ".plugin(tauri_plugin_pillion::init())";
+const CRATE: &str = "tauri_plugin_pillion";
+/// Ends the second launch of an app. It must be registered before sidecars are started.
+const SINGLE_INSTANCE: &str = "tauri_plugin_single_instance";
+
+/// Why the line was not added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotAdded {
+    /// The code already uses the plugin.
+    Present,
+    /// The code has no builder that this tool recognises; the reason says more.
+    Unknown(&'static str),
+}
+
+/// Adds the line to the builder of the app, after tauri-plugin-single-instance if that is registered in the same chain of calls.
+///
+/// The code is parsed to find the place, and changed nowhere else. Its lines end with `\n`.
+pub(super) fn add_plugin(code: &str) -> Result<String, NotAdded> {
+    let parsed = syn::parse_file(code).map_err(|_| {
+        NotAdded::Unknown("the file cannot be parsed as Rust; correct it, and run the command again")
+    })?;
+    let mut found = Found::default();
+    found.visit_file(&parsed);
+    if found.plugin {
+        return Err(NotAdded::Present);
+    }
+    let [builder] = found.builders.as_slice() else {
+        return Err(NotAdded::Unknown(match found.builders.len() {
+            0 => "the file has no `tauri::Builder::default()`",
+            _ => "the file has several `tauri::Builder::default()`",
+        }));
+    };
+    if found.single_instance > usize::from(builder.single_instance.is_some()) {
+        return Err(NotAdded::Unknown(
+            "tauri-plugin-single-instance is registered in another statement, and must be registered first",
+        ));
+    }
+    let after = builder.single_instance.unwrap_or(builder.end);
+    // syn leaves a first line out that begins with `#!`, and counts from there.
+    let Some((before, rest)) = code.split_at_checked(after).filter(|(before, _)| before.ends_with(')'))
+    else {
+        return Err(NotAdded::Unknown("the place of the builder is not clear"));
+    };
+    Ok(format!("{before}{}{LINE}{rest}", gap(before, rest)))
+}
+
+/// Whether the code has a builder, to choose among several files.
+pub(super) fn has_builder(code: &str) -> bool {
+    let mut found = Found::default();
+    if let Ok(parsed) = syn::parse_file(code) {
+        found.visit_file(&parsed);
+    }
+    found.plugin || !found.builders.is_empty()
+}
+
+/// What stands before the new call: nothing in a chain on one line, otherwise a new line that is indented as the next one.
+fn gap(before: &str, rest: &str) -> String {
+    let same_line = rest.split('\n').next().unwrap_or_default();
+    if !same_line.trim().is_empty() && !same_line.trim_start().starts_with("//") {
+        return String::new();
+    }
+    let line_of = |text: &str| text.rsplit('\n').next().unwrap_or_default().to_owned();
+    let indent_of = |line: &str| line[..line.len() - line.trim_start().len()].to_owned();
+    let next_call = rest.lines().skip(1).find(|line| line.trim_start().starts_with('.'));
+    let indent = match next_call {
+        Some(line) => indent_of(line),
+        None => format!("{}    ", indent_of(&line_of(before))),
+    };
+    format!("\n{indent}")
+}
+
+/// A call of `tauri::Builder::default()` or `new()`.
+#[derive(Debug)]
+struct Builder {
+    /// The byte after its closing parenthesis.
+    end: usize,
+    /// The byte after the call in its chain that registers tauri-plugin-single-instance.
+    single_instance: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    builders: Vec<Builder>,
+    /// Whether the code uses the plugin.
+    plugin: bool,
+    /// How often the code calls tauri-plugin-single-instance.
+    single_instance: usize,
+}
+
+impl Found {
+    fn builder_at(&mut self, end: usize) -> Option<&mut Builder> {
+        self.builders.iter_mut().find(|builder| builder.end == end)
+    }
+}
+
+impl<'ast> Visit<'ast> for Found {
+    fn visit_path(&mut self, path: &'ast Path) {
+        self.plugin |= path.segments.iter().any(|segment| segment.ident == CRATE);
+        visit::visit_path(self, path);
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.plugin |= matches!(&item.tree, syn::UseTree::Path(path) if path.ident == CRATE);
+        visit::visit_item_use(self, item);
+    }
+
+    fn visit_expr_call(&mut self, call: &'ast ExprCall) {
+        if let Expr::Path(function) = &*call.func {
+            let segments: Vec<_> =
+                function.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            if let [.., kind, name] = segments.as_slice()
+                && kind == "Builder"
+                && (name == "default" || name == "new")
+                && segments.first().is_some_and(|first| first == "tauri" || first == "Builder")
+            {
+                self.builders.push(Builder { end: bytes(call.span()).end, single_instance: None });
+            }
+            self.single_instance +=
+                usize::from(segments.first().is_some_and(|first| first == SINGLE_INSTANCE));
+        }
+        visit::visit_expr_call(self, call);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        // First what is inside, so that the builder at the head of the chain is known.
+        visit::visit_expr_method_call(self, call);
+        let registers = call.method == "plugin" && call.args.iter().any(is_single_instance);
+        if registers {
+            let mut head = &*call.receiver;
+            while let Expr::MethodCall(inner) = head {
+                head = &inner.receiver;
+            }
+            let (head, end) = (bytes(head.span()).end, bytes(call.span()).end);
+            if let Some(builder) = self.builder_at(head) {
+                builder.single_instance = Some(end);
+            }
+        }
+    }
+}
+
+/// Whether an argument is a call such as `tauri_plugin_single_instance::init(…)`.
+fn is_single_instance(argument: &Expr) -> bool {
+    match argument {
+        Expr::Call(call) => match &*call.func {
+            Expr::Path(function) => {
+                function.path.segments.first().is_some_and(|first| first.ident == SINGLE_INSTANCE)
+            }
+            _ => false,
+        },
+        Expr::MethodCall(call) => is_single_instance(&call.receiver),
+        _ => false,
+    }
+}
+
+fn bytes(span: Span) -> Range<usize> {
+    span.byte_range()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The call must be added at the place of `@`, which may be a line of its own.
+    fn check(marked: &str) {
+        let code: Vec<_> = marked.split('\n').filter(|line| line.trim() != "@").collect();
+        let code = code.join("\n").replace('@', "");
+        assert_eq!(add_plugin(&code), Ok(marked.replace('@', LINE)), "{code}");
+    }
+
+    #[test]
+    fn the_stock_template_gets_a_line_of_its_own() {
+        let code = "#[cfg_attr(mobile, tauri::mobile_entry_point)]\npub fn run() {\n    tauri::Builder::default()\n        \
+            .plugin(tauri_plugin_opener::init())\n        .run(tauri::generate_context!())\n        .expect(\"error\");\n}\n";
+        let line = "    tauri::Builder::default()\n";
+        let expected = code.replace(line, &format!("{line}        {LINE}\n"));
+        assert_eq!(add_plugin(code), Ok(expected.clone()));
+        assert_eq!(add_plugin(&expected), Err(NotAdded::Present));
+    }
+
+    #[test]
+    fn every_form_of_a_builder_is_found() {
+        check("fn main() { tauri::Builder::default()@.run(context()).unwrap(); }");
+        check("fn main() { tauri::Builder::<tauri::Wry>::new()@.run(context()).unwrap(); }");
+        check(
+            "use tauri::Builder;\nfn main() { let builder = Builder::default()@; builder.run(context()).unwrap(); }",
+        );
+        check("fn main() {\n\ttauri::Builder::default()\n\t\t@\n\t\t.run(context())\n\t\t.unwrap();\n}\n");
+        check(
+            "// é and \u{1F600} before it\nfn main() { tauri::Builder::default()@.run(context()).unwrap(); }",
+        );
+    }
+
+    #[test]
+    fn comments_and_texts_are_no_builders() {
+        check(
+            "// tauri::Builder::default()\nconst TEXT: &str = \"tauri::Builder::default()\";\n\
+             fn main() { tauri::Builder::default()@.run(context()).unwrap(); }",
+        );
+        assert_eq!(
+            add_plugin("// tauri::Builder::default()\nfn main() {}"),
+            Err(NotAdded::Unknown("the file has no `tauri::Builder::default()`"))
+        );
+    }
+
+    #[test]
+    fn a_comment_after_the_builder_stays_beside_it() {
+        let code = "fn main() {\n    tauri::Builder::default() // first\n        .run(context());\n}\n";
+        let expected = "fn main() {\n    tauri::Builder::default()\n        .plugin(tauri_plugin_pillion::init()) // first\n        \
+            .run(context());\n}\n";
+        assert_eq!(add_plugin(code).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn single_instance_stays_first() {
+        check(
+            "fn main() {\n    tauri::Builder::default()\n        \
+             .plugin(tauri_plugin_single_instance::init(|app, _, _| show(app)))\n        @\n        .run(context());\n}\n",
+        );
+        let elsewhere = "fn main() { let mut builder = tauri::Builder::default();\n\
+            builder = builder.plugin(tauri_plugin_single_instance::init(|_, _, _| {})); builder.run(context()); }";
+        assert!(matches!(add_plugin(elsewhere), Err(NotAdded::Unknown(reason)) if reason.contains("first")));
+    }
+
+    #[test]
+    fn several_builders_are_left_to_the_developer() {
+        let code = "fn a() { tauri::Builder::default().run(context()); }\nfn b() { tauri::Builder::default().run(context()); }";
+        assert!(matches!(add_plugin(code), Err(NotAdded::Unknown(reason)) if reason.contains("several")));
+        assert!(
+            matches!(add_plugin("fn main( {"), Err(NotAdded::Unknown(reason)) if reason.contains("parsed"))
+        );
+        // Another crate's builder.
+        let other = "fn main() { tauri_plugin_log::Builder::default().build(); }";
+        assert!(
+            matches!(add_plugin(other), Err(NotAdded::Unknown(reason)) if reason.contains("no `tauri::Builder"))
+        );
+    }
+
+    #[test]
+    fn an_app_that_uses_the_plugin_is_left_alone() {
+        for code in [
+            "use tauri_plugin_pillion::PillionExt;\nfn main() { tauri::Builder::default().run(context()); }",
+            "fn main() { tauri::Builder::default().plugin(tauri_plugin_pillion::Builder::new().build()).run(context()); }",
+        ] {
+            assert_eq!(add_plugin(code), Err(NotAdded::Present), "{code}");
+        }
+    }
+}

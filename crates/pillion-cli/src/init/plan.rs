@@ -1,0 +1,264 @@
+//! What `pillion init` changes in a project. Reads the project, and writes nothing.
+
+mod app;
+mod packages;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{
+    backend::Backend,
+    configuration::Wanted,
+    csp,
+    edits::Edits,
+    source::{CLIENT, Source, relative_path},
+};
+use crate::project::{Document, Platform, Project, SidecarProgram};
+
+/// The choices of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Choices {
+    /// The name of the sidecar.
+    pub(super) name: String,
+    pub(super) source: Source,
+    pub(super) backend: Option<Backend>,
+}
+
+/// The changes, and what is left to the developer.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) edits: Edits,
+    /// What this tool cannot change.
+    pub(super) by_hand: Vec<ByHand>,
+    /// Commands to run afterwards.
+    pub(super) next: Vec<String>,
+}
+
+/// A change for the developer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ByHand {
+    pub(super) path: PathBuf,
+    /// What to do, and why this tool does not.
+    pub(super) what: String,
+    /// The lines to add.
+    pub(super) lines: String,
+    pub(super) kind: ByHandKind,
+}
+
+/// Why a change is the developer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ByHandKind {
+    /// This tool cannot make it.
+    Refused,
+    /// It is the page's own code, which calls the sidecar.
+    Call,
+}
+
+impl Plan {
+    fn by_hand(&mut self, path: &Path, what: impl Into<String>, lines: impl Into<String>) {
+        self.by_hand.push(ByHand {
+            path: path.to_owned(),
+            what: what.into(),
+            lines: lines.into(),
+            kind: ByHandKind::Refused,
+        });
+    }
+
+    /// Changes a file. If that is not possible, it is left to the developer, with the lines to add.
+    fn change(
+        &mut self,
+        path: &Path,
+        adds: &str,
+        lines: &str,
+        change: impl FnOnce(&str) -> Result<String, String>,
+    ) {
+        if let Err(reason) = self.edits.change(path, adds, change) {
+            self.by_hand(path, format!("add {adds}: the file cannot be changed ({reason})"), lines);
+        }
+    }
+}
+
+/// Computes all changes.
+///
+/// # Errors
+///
+/// Fails if a file of the project is wrong, with its path and position.
+pub(super) fn plan(project: &Project, choices: &Choices) -> Result<Plan, String> {
+    let mut plan = Plan::default();
+    app::dependencies(&mut plan, project, &choices.source);
+    app::build_script(&mut plan, project);
+    app::builder_line(&mut plan, project);
+    declaration(&mut plan, project, choices)?;
+    app::capability(&mut plan, project, &choices.name)?;
+    app::ignored_files(&mut plan, project);
+    packages::client(&mut plan, project, choices);
+    if let Some(backend) = &choices.backend {
+        packages::sdk(&mut plan, backend, &choices.source);
+    }
+    next_steps(&mut plan, project, choices);
+    Ok(plan)
+}
+
+/// The section `plugins.pillion`, `bundle.externalBin`, the schema and the content security policy.
+fn declaration(plan: &mut Plan, project: &Project, choices: &Choices) -> Result<(), String> {
+    let name = &choices.name;
+    let config = project.config.on(Platform::host());
+    let declared = config.sidecars().map_err(|error| error.to_string())?.unwrap_or_default();
+    let existing = declared.iter().find(|sidecar| sidecar.name == *name);
+    let (program, installed) = match existing.map(|sidecar| &sidecar.program) {
+        None => (Some(program_name(project, name)), false),
+        Some(SidecarProgram::External { file, entry }) => (Some(file.clone()), entry.is_some()),
+        Some(SidecarProgram::Resource(_) | SidecarProgram::System(_)) => (None, true),
+    };
+    let local = existing.is_some_and(crate::project::DeclaredSidecar::local);
+    for document in project.config.files() {
+        let base = document.path == project.config.base.path;
+        let mut wanted = Wanted::default();
+        // A list in the file of a platform replaces that of the base.
+        let has_list = document.get(&["bundle", "externalBin"]).is_some();
+        if let Some(program) = &program
+            && !installed
+            && (base || has_list)
+            && !installs(document, program)
+        {
+            wanted.external_bin = Some(format!("binaries/{program}"));
+        }
+        if base && existing.is_none() {
+            let mut fields = Vec::new();
+            fields.extend(program.as_ref().map(|program| ("program".to_owned(), program.clone().into())));
+            if let Some(backend) = &choices.backend {
+                fields.extend(backend.dev(&project.root).map(|dev| ("dev".to_owned(), dev)));
+                fields.extend(backend.package(&project.root).map(|package| ("package".to_owned(), package)));
+            }
+            wanted.sidecar = Some((name.clone(), fields));
+        }
+        if base {
+            wanted.schema = schema(plan, project, document);
+        }
+        if !local {
+            let policy = |policy| Some((policy, csp::change(document.get(&["app", "security", policy])?)?));
+            wanted.policies = ["csp", "devCsp"].into_iter().filter_map(policy).collect();
+        }
+        let adds = adds(&wanted, name);
+        if adds.is_empty() {
+            continue;
+        }
+        let lines = lines(&wanted);
+        plan.change(&document.path, &adds, &lines, |text| wanted.apply(document.format, text));
+    }
+    Ok(())
+}
+
+/// The file name of the program. Linux packages install it to `/usr/bin`, so a name such as `backend` would be taken.
+fn program_name(project: &Project, sidecar: &str) -> String {
+    format!("{}-{sidecar}", project.manifest.package_name().unwrap_or("app"))
+}
+
+fn installs(document: &Document, program: &str) -> bool {
+    let entries = document.get(&["bundle", "externalBin"]).and_then(|list| list.as_array());
+    entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.as_str())
+        .any(|entry| entry.rsplit(['/', '\\']).next() == Some(program))
+}
+
+/// Whether the page's files are served as they are: then it cannot import an npm package.
+fn without_bundler(project: &Project) -> bool {
+    let config = project.config.on(Platform::host());
+    let global = config.get(&["app", "withGlobalTauri"]).and_then(Value::as_bool).unwrap_or(false);
+    global && config.build_command("beforeBuildCommand").is_none()
+}
+
+/// The schema for the editor: the one of the npm package, in place of Tauri's own or of none.
+fn schema(plan: &mut Plan, project: &Project, document: &Document) -> Option<String> {
+    const OURS: &str = "tauri-plugin-pillion-api/schemas/tauri.conf.schema.json";
+    let front_end = project.front_end.as_ref().filter(|_| !without_bundler(project))?;
+    if document.format == crate::project::Format::Toml {
+        return None;
+    }
+    let present = document.get(&["$schema"]).and_then(|schema| schema.as_str());
+    // A workspace installs packages beside the lock file, where Tauri's command line lies as well.
+    let modules = front_end
+        .folder()
+        .ancestors()
+        .map(|folder| folder.join("node_modules"))
+        .find(|folder| folder.join("@tauri-apps/cli").exists())
+        .unwrap_or_else(|| front_end.folder().join("node_modules"));
+    let wanted = format!("{}/{OURS}", relative_path(&project.tauri, &modules));
+    match present {
+        Some(schema) if schema.contains(OURS) => None,
+        Some(schema) if !schema.contains("schema.tauri.app") && !schema.contains("@tauri-apps/cli") => {
+            plan.by_hand(
+                &document.path,
+                format!(
+                    "if you like: set `$schema`, so that your editor completes plugins.pillion (it is {schema:?}, and stays so)"
+                ),
+                format!("\"$schema\": {wanted:?}\n"),
+            );
+            None
+        }
+        _ => Some(wanted),
+    }
+}
+
+/// What an edit of the configuration adds, for people.
+fn adds(wanted: &Wanted, name: &str) -> String {
+    let policies = wanted.policies.iter().map(|(policy, _)| format!("the sidecar's address in `{policy}`"));
+    let parts: Vec<_> = [
+        wanted.sidecar.as_ref().map(|_| format!("the declaration of the sidecar {name}")),
+        wanted.external_bin.as_ref().map(|entry| format!("{entry} in `bundle.externalBin`")),
+        wanted.schema.as_ref().map(|_| "the schema for your editor".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(policies)
+    .collect();
+    parts.join(", ")
+}
+
+/// The same as lines, for a file that cannot be changed.
+fn lines(wanted: &Wanted) -> String {
+    use std::fmt::Write as _;
+    let mut lines = String::new();
+    let mut line = |text: String| {
+        let _ = writeln!(lines, "{text}");
+    };
+    if let Some(entry) = &wanted.external_bin {
+        line(format!("\"bundle\": {{ \"externalBin\": [{entry:?}] }}"));
+    }
+    if let Some((name, fields)) = &wanted.sidecar {
+        let fields: serde_json::Map<_, _> = fields.iter().cloned().collect();
+        let fields = Value::Object(fields);
+        line(format!("\"plugins\": {{ \"pillion\": {{ \"sidecars\": {{ {name:?}: {fields} }} }} }}"));
+    }
+    for (policy, change) in &wanted.policies {
+        line(format!("app.security.{policy}: connect-src {}", change.connect.join(" ")));
+    }
+    lines
+}
+
+fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
+    let manager = project.front_end.as_ref().map(|front_end| front_end.manager);
+    if let Some(front_end) = &project.front_end
+        && front_end.dependency(CLIENT.name).is_none()
+    {
+        plan.next.push(format!(
+            "{} install   (in {})",
+            front_end.manager,
+            Project::shown(front_end.folder())
+        ));
+    }
+    if let Some(backend) = &choices.backend {
+        plan.next.extend(packages::install_step(backend));
+    }
+    let run = match manager {
+        Some(manager) => format!("{} run tauri", manager.name()),
+        None => "cargo tauri".to_owned(),
+    };
+    // npm needs the separator before options; without options none does.
+    plan.next.push(format!("{run} dev     starts the app; the backend runs from its source"));
+    plan.next
+        .push(format!("pillion package && {run} build     builds the backend's program, and bundles it"));
+}

@@ -1,0 +1,224 @@
+//! The changes of the app's crate: dependency, builder line, capability, ignored files.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::Plan;
+use crate::{
+    init::{
+        build_script,
+        builder::{self, NotAdded},
+        configuration::{self, Wanted},
+        source::{BUILD, PLUGIN, Package, Source},
+        source_text::append_lines,
+        toml,
+    },
+    project::{Capability, Format, Platform, Project, read_text},
+};
+
+/// What every page needs to observe sidecars and to call them.
+const PERMISSIONS: [&str; 2] = ["pillion:default", "pillion:allow-connect"];
+/// The same as `allow-connect` for a sidecar without a port.
+const PERMISSIONS_LOCAL: [&str; 2] = ["pillion:default", "pillion:allow-fetch"];
+
+/// The dependencies on the plugin, and on the helper of the build script.
+pub(super) fn dependencies(plan: &mut Plan, project: &Project, source: &Source) {
+    if project.manifest.dependency(PLUGIN.name).is_none() {
+        dependency(plan, project, source, PLUGIN, "dependencies");
+    }
+    let document = &project.manifest.document;
+    if document.get(&["build-dependencies", BUILD.name]).is_none() {
+        dependency(plan, project, source, BUILD, "build-dependencies");
+    }
+}
+
+fn dependency(plan: &mut Plan, project: &Project, source: &Source, package: Package, section: &str) {
+    let manifest = &project.manifest;
+    let shared = manifest
+        .workspace
+        .as_ref()
+        .is_some_and(|workspace| workspace.get(&["workspace", "dependencies", package.name]).is_some());
+    let value = if shared {
+        let mut table = toml_edit::InlineTable::new();
+        table.insert("workspace", true.into());
+        toml_edit::Value::InlineTable(table)
+    } else {
+        source.cargo(package, &project.tauri)
+    };
+    let lines = format!("[{section}]\n{} = {value}\n", package.name);
+    plan.change(&manifest.document.path, package.name, &lines, |text| {
+        toml::edit(text, |root| {
+            toml::table_at(root, &[section])?.insert(package.name, toml_edit::Item::Value(value.clone()));
+            Ok(())
+        })
+    });
+}
+
+/// The line in the build script that lets `cargo check` and `tauri dev` work before the program of the sidecar is built.
+pub(super) fn build_script(plan: &mut Plan, project: &Project) {
+    let file = project.tauri.join("build.rs");
+    let mut reason = None;
+    let changed = plan.edits.change(&file, "a build without the sidecar's program", |text| {
+        match build_script::allow_missing_sidecars(text) {
+            Ok(changed) => Ok(changed),
+            Err(NotAdded::Present) => Ok(text.to_owned()),
+            Err(NotAdded::Unknown(why)) => {
+                reason = Some(why.to_owned());
+                Ok(text.to_owned())
+            }
+        }
+    });
+    if let Some(reason) = reason.or(changed.err()) {
+        plan.by_hand(
+            &file,
+            format!("let the app build before the sidecar is built: {reason}; make this line the first statement of `main`"),
+            format!("{}\n", build_script::LINE),
+        );
+    }
+}
+
+/// The line that registers the plugin, in the file with the builder.
+pub(super) fn builder_line(plan: &mut Plan, project: &Project) {
+    let files: Vec<PathBuf> = ["src/lib.rs", "src/main.rs"].map(|file| project.tauri.join(file)).into();
+    let code = |file: &PathBuf| read_text(file).unwrap_or_default();
+    let with_builder: Vec<_> = files.iter().filter(|file| builder::has_builder(&code(file))).collect();
+    let existing = files.iter().find(|file| file.is_file()).unwrap_or(&files[0]);
+    let by_hand = |plan: &mut Plan, file: &PathBuf, reason: &str| {
+        plan.by_hand(
+            file,
+            format!("register the plugin: {reason}; add this line to the chain of calls after `tauri::Builder::default()`"),
+            format!("{}\n", builder::LINE),
+        );
+    };
+    let file = match with_builder.as_slice() {
+        [] => {
+            return by_hand(
+                plan,
+                existing,
+                "src/lib.rs and src/main.rs have no builder that this command recognises",
+            );
+        }
+        // A main.rs may only call lib.rs; the first file has the builder.
+        [file, ..] => (*file).clone(),
+    };
+    let mut reason = None;
+    let changed = plan.edits.change(&file, "the line that registers the plugin", |text| {
+        match builder::add_plugin(text) {
+            Ok(changed) => Ok(changed),
+            Err(NotAdded::Present) => Ok(text.to_owned()),
+            Err(NotAdded::Unknown(why)) => {
+                reason = Some(why.to_owned());
+                Ok(text.to_owned())
+            }
+        }
+    });
+    if let Some(reason) = reason.or(changed.err()) {
+        by_hand(plan, &file, &reason);
+    }
+}
+
+/// The permissions of the page.
+pub(super) fn capability(plan: &mut Plan, project: &Project, sidecar: &str) -> Result<(), String> {
+    let platform = Platform::host();
+    let config = project.config.on(platform);
+    let declared = config.sidecars().map_err(|error| error.to_string())?.unwrap_or_default();
+    let local = declared.iter().any(|declared| declared.name == sidecar && declared.local());
+    let wanted = if local { PERMISSIONS_LOCAL } else { PERMISSIONS };
+    let capabilities = project.capabilities(platform).map_err(|error| error.to_string())?;
+    let window = window_label(config.get(&["app", "windows"]));
+    let for_window: Vec<_> =
+        capabilities.iter().filter(|found| found.active && found.local && found.covers(&window)).collect();
+    let missing: Vec<_> = wanted
+        .into_iter()
+        .filter(|permission| {
+            !for_window
+                .iter()
+                .flat_map(|found| &found.permissions)
+                .any(|entry| entry.grants(permission, sidecar))
+        })
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let named = |found: &&&Capability| ["default", "main"].contains(&found.identifier.as_str());
+    let Some(chosen) = for_window.iter().find(named).or(for_window.first()) else {
+        new_capability(plan, project, &window, &wanted);
+        return Ok(());
+    };
+    let scoped = |permission: &&&str| chosen.permissions.iter().any(|entry| entry.identifier == **permission);
+    let (narrowed, missing): (Vec<_>, Vec<_>) = missing.iter().partition(scoped);
+    for permission in narrowed {
+        plan.by_hand(
+            &chosen.origin.path,
+            format!(
+                "{permission} in the capability {} is not for the sidecar {sidecar}: extend its scope",
+                chosen.identifier
+            ),
+            format!("\"allow\": [{{ \"sidecar\": {sidecar:?} }}]\n"),
+        );
+    }
+    let missing: Vec<&str> = missing.into_iter().copied().collect();
+    let lines = format!(
+        "\"permissions\": [{}]\n",
+        missing.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+    );
+    let adds = format!("the permissions of the window {window} to call the sidecar");
+    plan.change(&chosen.origin.path, &adds, &lines, |text| {
+        configuration::add_permissions(Format::of(&chosen.origin.path), text, &chosen.origin.keys, &missing)
+    });
+    Ok(())
+}
+
+/// A capability of its own, for an app that has none for this window.
+fn new_capability(plan: &mut Plan, project: &Project, window: &str, permissions: &[&str]) {
+    const IDENTIFIER: &str = "pillion";
+    let path = project.tauri.join("capabilities").join(format!("{IDENTIFIER}.json"));
+    let list: Vec<_> = permissions.iter().map(|permission| format!("    {permission:?}")).collect();
+    let text = format!(
+        "{{\n  \"$schema\": \"../gen/schemas/desktop-schema.json\",\n  \"identifier\": \"{IDENTIFIER}\",\n  \"description\": \
+         \"The window may read the status of the sidecars and call them\",\n  \"windows\": [{window:?}],\n  \"permissions\": \
+         [\n{}\n  ]\n}}\n",
+        list.join(",\n")
+    );
+    plan.edits.create(&path, &format!("the permissions of the window {window} to call the sidecar"), &text);
+    // A list of capabilities leaves out all others.
+    for document in project.config.files() {
+        let listed = document.get(&["app", "security", "capabilities"]).and_then(Value::as_array);
+        if listed.is_some_and(|listed| !listed.is_empty()) {
+            let wanted = Wanted { capability: Some(IDENTIFIER.to_owned()), ..Wanted::default() };
+            let lines = format!("\"app\": {{ \"security\": {{ \"capabilities\": [\"{IDENTIFIER}\"] }} }}\n");
+            plan.change(&document.path, "the capability in the list", &lines, |text| {
+                wanted.apply(document.format, text)
+            });
+        }
+    }
+}
+
+/// The label of the first window, which is `main` by default.
+fn window_label(windows: Option<&Value>) -> String {
+    let label = windows.and_then(|windows| windows.get(0)?.get("label")?.as_str());
+    label.unwrap_or("main").to_owned()
+}
+
+/// Built programs belong neither to the repository, nor to the files whose change restarts `tauri dev`.
+pub(super) fn ignored_files(plan: &mut Plan, project: &Project) {
+    let ignores = |text: &str, extra: &[&str]| {
+        text.lines()
+            .map(|line| line.trim().trim_matches('/'))
+            .any(|line| line == "binaries" || extra.contains(&line))
+    };
+    let above = read_text(&project.root.join(".gitignore")).unwrap_or_default();
+    let folder = project.tauri.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !ignores(&above, &[&format!("{folder}/binaries"), "binaries/*"]) {
+        let lines = "\n# Programs of sidecars, which `pillion package` builds.\n/binaries/\n";
+        plan.change(&project.tauri.join(".gitignore"), "the built programs", lines, |text| {
+            let lines = if text.is_empty() { lines.trim_start() } else { lines };
+            Ok(if ignores(text, &["binaries/*"]) { text.to_owned() } else { append_lines(text, lines) })
+        });
+    }
+    let lines = "# The running app swaps in a new program of a sidecar by itself: `tauri dev` must not restart the app.\nbinaries/\n";
+    plan.change(&project.tauri.join(".taurignore"), "the built programs", lines, |text| {
+        Ok(if ignores(text, &[]) { text.to_owned() } else { append_lines(text, lines) })
+    });
+}

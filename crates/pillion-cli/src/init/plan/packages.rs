@@ -1,0 +1,220 @@
+//! The changes of npm, Python, Go and Rust packages: the client of the page, and the SDK of the backend.
+
+use std::path::Path;
+
+use jsonc_parser::cst::CstInputValue;
+
+use super::{ByHand, ByHandKind, Choices, Plan, without_bundler};
+use crate::{
+    init::{
+        backend::{Backend, Runtime},
+        json,
+        source::{CLIENT, NODE_SDK, PLUGIN, PYTHON_SDK, Package, SERVER, Source},
+        source_text::append_lines,
+        toml,
+    },
+    project::{Document, Project},
+};
+
+/// The SDK for Go: one file to copy. The same as examples/go-backend/pillion.go.
+const GO_SDK: &str = include_str!("../../../templates/backend/go/pillion.go");
+
+/// The client of the page, and the lines that call the sidecar.
+pub(super) fn client(plan: &mut Plan, project: &Project, choices: &Choices) {
+    let name = &choices.name;
+    let Some(front_end) = project.front_end.as_ref().filter(|_| !without_bundler(project)) else {
+        if project.manifest.dependency(PLUGIN.name).is_some() {
+            return;
+        }
+        return call(
+            plan,
+            &project.root,
+            "call the sidecar where the page needs it: a page without a bundler uses `window.__TAURI__`, which \
+             `app.withGlobalTauri` turns on",
+            format!(
+                "const backend = window.__TAURI__.pillion.sidecar({name:?});\nconst response = await backend.fetch(\"/\");\n"
+            ),
+        );
+    };
+    if front_end.dependency(CLIENT.name).is_some() {
+        return;
+    }
+    let added = npm(plan, &front_end.package.path, front_end.folder(), CLIENT, &choices.source);
+    if added {
+        let page = PAGES.iter().map(|file| front_end.folder().join(file)).find(|file| file.is_file());
+        call(
+            plan,
+            &page.unwrap_or_else(|| front_end.folder().join("src")),
+            "call the sidecar where the page needs it",
+            format!(
+                "import {{ sidecar }} from \"{}\";\n\nconst backend = sidecar({name:?});\nconst response = await backend.fetch(\"/\");\n",
+                CLIENT.name
+            ),
+        );
+    }
+}
+
+/// The files that usually have the page's code.
+const PAGES: [&str; 7] = [
+    "src/App.tsx",
+    "src/App.jsx",
+    "src/routes/+page.svelte",
+    "src/App.svelte",
+    "src/App.vue",
+    "src/main.ts",
+    "src/main.js",
+];
+
+fn call(plan: &mut Plan, path: &Path, what: &str, lines: String) {
+    plan.by_hand.push(ByHand { path: path.to_owned(), what: what.to_owned(), lines, kind: ByHandKind::Call });
+}
+
+/// Adds a package to the dependencies in a `package.json`. Returns whether it could.
+fn npm(plan: &mut Plan, path: &Path, folder: &Path, package: Package, source: &Source) -> bool {
+    let Some(requirement) = source.npm(package, folder) else {
+        plan.by_hand(
+            path,
+            format!(
+                "add {}: npm installs no package from a folder of a git repository; clone the repository, build the package \
+                 (npm ci && npm run build), and run this command with --source FOLDER",
+                package.name
+            ),
+            format!("{:?}: \"file:FOLDER\"\n", package.name),
+        );
+        return false;
+    };
+    let lines = format!("\"dependencies\": {{ {:?}: {requirement:?} }}\n", package.name);
+    plan.change(path, package.name, &lines, |text| {
+        json::edit(text, |root| {
+            let section = json::object_at(root, &["dependencies"])?;
+            json::insert_sorted(&section, package.name, CstInputValue::from(requirement.as_str()));
+            Ok(())
+        })
+    });
+    true
+}
+
+/// The SDK of the backend.
+pub(super) fn sdk(plan: &mut Plan, backend: &Backend, source: &Source) {
+    match backend.runtime {
+        Runtime::Node | Runtime::Bun => node(plan, backend, source),
+        Runtime::Python => python(plan, backend, source),
+        Runtime::Rust => rust(plan, backend, source),
+        Runtime::Go => {
+            plan.edits.create(&backend.folder.join("pillion.go"), "the SDK for Go", GO_SDK);
+        }
+    }
+    if let Some((file, lines)) = backend.lines() {
+        plan.by_hand(
+            &file,
+            "make the server a sidecar; a server that you cannot change is declared as it is, with \"private\": false (docs/servers.md)",
+            lines,
+        );
+    }
+    if backend.entry.is_none() && !matches!(backend.runtime, Runtime::Go | Runtime::Rust) {
+        plan.by_hand(
+            &backend.folder,
+            "the file that starts the backend is not known: add `dev` and `package` to the declaration (docs/development.md, \
+             docs/package.md)",
+            "\"dev\": { \"command\": [\"…\"], \"cwd\": \"…\" }, \"package\": { \"…\": \"…\" }\n",
+        );
+    }
+}
+
+fn node(plan: &mut Plan, backend: &Backend, source: &Source) {
+    let path = backend.folder.join("package.json");
+    let package = match Document::read_if_exists(&path) {
+        Ok(package) => package,
+        Err(error) => return plan.by_hand(&path, format!("add {}: {error}", NODE_SDK.name), ""),
+    };
+    let Some(package) = package else {
+        return plan.by_hand(
+            &backend.folder,
+            "add the SDK: the folder has no package.json",
+            format!("npm init && npm install {}\n", NODE_SDK.name),
+        );
+    };
+    let has = |name: &str| {
+        ["dependencies", "devDependencies"].into_iter().any(|section| package.get(&[section, name]).is_some())
+    };
+    if !has(NODE_SDK.name) {
+        npm(plan, &path, &backend.folder, NODE_SDK, source);
+    }
+    // `dev` of the declaration runs it.
+    let typescript = backend.entry.as_deref().is_some_and(|entry| entry.ends_with(".ts"));
+    if backend.runtime == Runtime::Node && typescript && !has("tsx") {
+        plan.change(&path, "tsx", "\"devDependencies\": { \"tsx\": \"^4\" }\n", |text| {
+            json::edit(text, |root| {
+                let section = json::object_at(root, &["devDependencies"])?;
+                json::insert_sorted(&section, "tsx", CstInputValue::from("^4"));
+                Ok(())
+            })
+        });
+    }
+}
+
+fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
+    let requirement = source.python();
+    let named = |text: &str| {
+        let name =
+            text.trim().split(['[', '<', '>', '=', '!', '~', ' ', '@', ';']).next().unwrap_or_default();
+        name.eq_ignore_ascii_case(PYTHON_SDK.name)
+    };
+    let project_file = backend.folder.join("pyproject.toml");
+    let requirements = backend.folder.join("requirements.txt");
+    let document = match Document::read_if_exists(&project_file) {
+        Ok(document) => document,
+        Err(error) => return plan.by_hand(&project_file, format!("add {requirement}: {error}"), ""),
+    };
+    let lines = format!("{requirement}\n");
+    match document {
+        Some(document) if document.get(&["project"]).is_some() => {
+            let listed = document.get(&["project", "dependencies"]).and_then(|list| list.as_array());
+            let present = listed.into_iter().flatten().filter_map(|entry| entry.as_str()).any(named);
+            if !present {
+                plan.change(&project_file, PYTHON_SDK.name, &lines, |text| {
+                    toml::edit(text, |root| {
+                        toml::add_strings(toml::table_at(root, &["project"])?, "dependencies", &[&requirement])
+                    })
+                });
+            }
+        }
+        Some(_) if !requirements.is_file() => plan.by_hand(
+            &project_file,
+            "add the SDK: the file has no section [project], so that it is for another package manager (Poetry: `poetry add`)",
+            lines,
+        ),
+        _ => plan.change(&requirements, PYTHON_SDK.name, &lines, |text| {
+            let present = text.lines().any(named);
+            Ok(if present { text.to_owned() } else { append_lines(text, &lines) })
+        }),
+    }
+}
+
+fn rust(plan: &mut Plan, backend: &Backend, source: &Source) {
+    let path = backend.folder.join("Cargo.toml");
+    let value = source.cargo(SERVER, &backend.folder);
+    let lines = format!("[dependencies]\n{} = {value}\n", SERVER.name);
+    plan.change(&path, SERVER.name, &lines, |text| {
+        toml::edit(text, |root| {
+            let dependencies = toml::table_at(root, &["dependencies"])?;
+            if !dependencies.contains_key(SERVER.name) {
+                dependencies.insert(SERVER.name, toml_edit::Item::Value(value.clone()));
+            }
+            Ok(())
+        })
+    });
+}
+
+/// The command that installs what was added to the backend.
+pub(super) fn install_step(backend: &Backend) -> Option<String> {
+    let command = match backend.runtime {
+        Runtime::Node => "npm install",
+        Runtime::Bun => "bun install",
+        Runtime::Python if backend.folder.join("uv.lock").is_file() => "uv sync",
+        Runtime::Python if backend.folder.join("pyproject.toml").is_file() => "pip install .",
+        Runtime::Python => "pip install -r requirements.txt",
+        Runtime::Go | Runtime::Rust => return None,
+    };
+    Some(format!("{command}   (in {})", Project::shown(&backend.folder)))
+}

@@ -1,0 +1,182 @@
+//! Where an app gets Pillion's packages from.
+
+use std::path::{Component, Path, PathBuf};
+
+use toml_edit::{InlineTable, Value};
+
+/// The source of Pillion's packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// crates.io, the npm registry and PyPI.
+    Registries,
+    /// A clone of Pillion's repository on this machine.
+    Folder(PathBuf),
+    /// The URL of Pillion's repository.
+    Git(String),
+}
+
+/// A package of Pillion, with its folder in the repository.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Package {
+    pub(super) name: &'static str,
+    folder: &'static str,
+}
+
+pub(super) const PLUGIN: Package =
+    Package { name: "tauri-plugin-pillion", folder: "crates/tauri-plugin-pillion" };
+pub(super) const BUILD: Package = Package { name: "pillion-build", folder: "crates/pillion-build" };
+pub(super) const SERVER: Package = Package { name: "pillion-server", folder: "crates/pillion-server" };
+pub(super) const CLIENT: Package =
+    Package { name: "tauri-plugin-pillion-api", folder: "crates/tauri-plugin-pillion" };
+pub(super) const NODE_SDK: Package = Package { name: "pillion", folder: "sdk/node" };
+pub(super) const PYTHON_SDK: Package = Package { name: "pillion", folder: "sdk/python" };
+
+impl Source {
+    /// Reads the value of `--source`: a URL, or the folder of a clone.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.contains("://") || text.starts_with("git@") {
+            return Ok(Self::Git(text.to_owned()));
+        }
+        let folder = std::path::absolute(text).map_err(|error| format!("{text}: {error}"))?;
+        let manifest = folder.join(PLUGIN.folder).join("Cargo.toml");
+        if manifest.is_file() {
+            return Ok(Self::Folder(normal(&folder)));
+        }
+        Err(format!(
+            "{text} is not a clone of Pillion's repository: {} does not exist; name the folder of the clone, or a URL",
+            manifest.display()
+        ))
+    }
+
+    /// The value of a dependency in a `Cargo.toml` in this folder.
+    pub(super) fn cargo(&self, package: Package, manifest_folder: &Path) -> Value {
+        let mut table = InlineTable::new();
+        match self {
+            Self::Registries => return Value::from(cargo_version()),
+            Self::Folder(source) => table.insert("path", relative(manifest_folder, source, package).into()),
+            Self::Git(url) => table.insert("git", url.into()),
+        };
+        Value::InlineTable(table)
+    }
+
+    /// The value of a dependency in a `package.json` in this folder; `None` if npm cannot install it from there: it installs no
+    /// package from a folder of a git repository.
+    pub(super) fn npm(&self, package: Package, package_folder: &Path) -> Option<String> {
+        match self {
+            Self::Registries => Some(format!("^{}", env!("CARGO_PKG_VERSION"))),
+            Self::Folder(source) => Some(format!("file:{}", relative(package_folder, source, package))),
+            Self::Git(_) => None,
+        }
+    }
+
+    /// The requirement for the Python package, in the form of PEP 508: <https://peps.python.org/pep-0508/>.
+    pub(super) fn python(&self) -> String {
+        let Package { name, folder } = PYTHON_SDK;
+        match self {
+            Self::Registries => format!("{name}[uvicorn]>={},<{}", cargo_version(), next_breaking()),
+            Self::Folder(source) => {
+                let path = source.join(folder).display().to_string().replace('\\', "/");
+                format!("{name}[uvicorn] @ file://{}{path}", if path.starts_with('/') { "" } else { "/" })
+            }
+            Self::Git(url) => format!("{name}[uvicorn] @ git+{url}#subdirectory={folder}"),
+        }
+    }
+}
+
+/// The requirement that fits all compatible versions: `0.1`, later `1`.
+fn cargo_version() -> &'static str {
+    const {
+        if env!("CARGO_PKG_VERSION_MAJOR").len() == 1 && env!("CARGO_PKG_VERSION_MAJOR").as_bytes()[0] == b'0'
+        {
+            concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"))
+        } else {
+            env!("CARGO_PKG_VERSION_MAJOR")
+        }
+    }
+}
+
+/// The first version that may break what works with this one.
+fn next_breaking() -> String {
+    let number = |text: &str| text.parse::<u64>().unwrap_or_default();
+    let (major, minor) = (number(env!("CARGO_PKG_VERSION_MAJOR")), number(env!("CARGO_PKG_VERSION_MINOR")));
+    if major == 0 { format!("0.{}", minor + 1) } else { (major + 1).to_string() }
+}
+
+/// The folder of a package relative to another folder.
+fn relative(from: &Path, source: &Path, package: Package) -> String {
+    relative_path(from, &source.join(package.folder))
+}
+
+/// A path relative to a folder, with slashes. Absolute if they are on different drives.
+pub(super) fn relative_path(from: &Path, to: &Path) -> String {
+    let (from, to) = (normal(from), normal(to));
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let path: PathBuf = if shared == 0 {
+        to
+    } else {
+        let up = from.components().skip(shared).map(|_| Component::ParentDir);
+        up.chain(to.components().skip(shared)).collect()
+    };
+    let path = path.display().to_string().replace('\\', "/");
+    if path.is_empty() { ".".to_owned() } else { path }
+}
+
+/// Removes `.` and `..` without a look at the file system.
+fn normal(path: &Path) -> PathBuf {
+    let mut result = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                result.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => result.push(component),
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_are_named_by_version() {
+        let folder = Path::new("/app/src-tauri");
+        assert_eq!(Source::Registries.cargo(PLUGIN, folder).to_string(), "\"0.1\"");
+        assert_eq!(Source::Registries.npm(CLIENT, folder).as_deref(), Some("^0.1.0"));
+        assert_eq!(Source::Registries.python(), "pillion[uvicorn]>=0.1,<0.2");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_clone_is_named_by_relative_paths() {
+        let source = Source::Folder(PathBuf::from("/src/pillion"));
+        let value = source.cargo(PLUGIN, Path::new("/src/app/src-tauri")).to_string();
+        assert_eq!(value, "{ path = \"../../pillion/crates/tauri-plugin-pillion\" }");
+        assert_eq!(
+            source.npm(NODE_SDK, Path::new("/src/app/backend")).as_deref(),
+            Some("file:../../pillion/sdk/node")
+        );
+        assert_eq!(source.python(), "pillion[uvicorn] @ file:///src/pillion/sdk/python");
+    }
+
+    #[test]
+    fn a_repository_is_named_by_its_url() {
+        let source = Source::parse("https://example.org/pillion.git").unwrap();
+        let value = source.cargo(SERVER, Path::new("/app")).to_string();
+        assert_eq!(value, "{ git = \"https://example.org/pillion.git\" }");
+        assert_eq!(source.npm(CLIENT, Path::new("/app")), None);
+        assert_eq!(
+            source.python(),
+            "pillion[uvicorn] @ git+https://example.org/pillion.git#subdirectory=sdk/python"
+        );
+    }
+
+    #[test]
+    fn another_folder_is_not_a_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Source::parse(&folder.path().display().to_string()).unwrap_err();
+        assert!(error.contains("not a clone of Pillion's repository"), "{error}");
+    }
+}
