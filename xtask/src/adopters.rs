@@ -149,7 +149,8 @@ impl Adopter<'_> {
         let path = app.join("package.json");
         let mut package: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
         let client = &mut package["dependencies"]["tauri-plugin-pillion-api"];
-        let version = client.as_str().context("pillion init added no client to package.json")?;
+        // A page without a bundler imports no package.
+        let Some(version) = client.as_str() else { return Ok(()) };
         let file = packages.join(format!("tauri-plugin-pillion-api-{}.tgz", version.trim_start_matches('^')));
         *client = json!(format!("file:{}", file.display()));
         fs::write(&path, serde_json::to_string_pretty(&package)?)?;

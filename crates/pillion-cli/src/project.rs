@@ -76,7 +76,8 @@ impl Project {
     /// A path for people: relative to the folder that the command was started in, if it is inside of it.
     pub(crate) fn shown(path: &Path) -> String {
         let here = std::env::current_dir().unwrap_or_default();
-        path.strip_prefix(here).unwrap_or(path).display().to_string()
+        let shown = path.strip_prefix(here).unwrap_or(path).display().to_string();
+        if shown.is_empty() { ".".to_owned() } else { shown }
     }
 }
 

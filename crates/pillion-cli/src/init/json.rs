@@ -1,6 +1,6 @@
 //! Edits of JSON and JSON5 that keep comments, order and indentation.
 
-use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstObject, CstRootNode};
+use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
 use serde_json::Value;
 
 use crate::project::Format;
@@ -68,7 +68,7 @@ pub(super) fn add_strings(list: &CstArray, strings: &[&str]) {
 
 /// Adds a property in the place that the order of names gives it, if the names are in order; otherwise at the end.
 pub(super) fn insert_sorted(object: &CstObject, key: &str, value: CstInputValue) {
-    let names: Vec<_> = object.properties().iter().filter_map(|property| property.decoded_name()).collect();
+    let names: Vec<_> = object.properties().iter().filter_map(CstObjectProp::decoded_name).collect();
     let index =
         if names.is_sorted() { names.partition_point(|name| name.as_str() < key) } else { names.len() };
     object.insert(index, key, value);

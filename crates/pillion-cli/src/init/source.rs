@@ -7,7 +7,7 @@ use toml_edit::{InlineTable, Value};
 /// The source of Pillion's packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// crates.io, the npm registry and PyPI.
+    /// crates.io, the npm registry and `PyPI`.
     Registries,
     /// A clone of Pillion's repository on this machine.
     Folder(PathBuf),

@@ -62,7 +62,7 @@ fn planned(folder: &Path, backend: Option<&str>) -> Plan {
 fn apply(folder: &Path, backend: Option<&str>) -> Plan {
     let plan = planned(folder, backend);
     plan.edits.write().unwrap();
-    let again: Vec<_> = planned(folder, backend).edits.iter().map(|edit| edit.diff()).collect();
+    let again: Vec<_> = planned(folder, backend).edits.iter().map(edits::Edit::diff).collect();
     assert!(again.is_empty(), "a second run changes something:\n{}", again.join("\n"));
     plan
 }
@@ -327,7 +327,8 @@ fn a_dependency_of_the_workspace_is_inherited() {
 
 #[test]
 fn each_runtime_gets_its_sdk_and_its_declaration() {
-    let cases: [(&str, &[(&str, &str)], Value, &str, &str); 5] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Value, &'a str, &'a str);
+    let cases: [Case<'_>; 5] = [
         (
             "python",
             &[
@@ -373,7 +374,7 @@ fn each_runtime_gets_its_sdk_and_its_declaration() {
             ],
             json!({ "dev": { "command": ["bun", "index.ts"], "cwd": "backend", "watch": ["*.ts"] }, "package": { "bun": "backend/index.ts" } }),
             "backend/package.json",
-            "{ \"dependencies\": { \"elysia\": \"1\", \"pillion\": \"^0.1.0\" } }\n",
+            "    \"elysia\": \"1\",\n    \"pillion\": \"^0.1.0\"\n",
         ),
     ];
     for (runtime, files, expected, sdk_file, sdk) in cases {
