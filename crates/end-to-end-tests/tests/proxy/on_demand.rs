@@ -10,20 +10,27 @@ use super::{STREAMS, open, run, variables};
 
 const CSP: &str = "connect-src ipc: http://ipc.localhost http://127.0.0.1:*";
 
-/// Follows the states of the sidecar in `states`. `after(count, state)` waits for a state after the first `count` ones.
+/// Follows the changes of the sidecar's state in `states`. `after(count, state)` waits for a state after the first `count` ones, and
+/// returns how many there are up to it.
 const FOLLOW_STATES: &str = "
     window.states = [];
     let notify = () => {};
-    sidecar.watch(({ state }) => { states.push(state); notify(); });
+    sidecar.watch(({ state }) => {
+        if (states.at(-1) !== state) states.push(state);
+        notify();
+    });
     window.after = async (count, state) => {
         while (!states.slice(count).includes(state)) await new Promise((woken) => { notify = woken; });
-        return states.length;
+        return states.indexOf(state, count) + 1;
     };
     await after(0, 'idle');";
 
 /// Launches the app. Its sidecar is stopped 100 ms after its last use.
 async fn launch(transport: &str, windows: &[&str]) -> Result<App> {
-    let declared = json!({ "transport": transport, "private": true, "onDemand": true, "idleStopMs": 100 });
+    let mut declared =
+        json!({ "transport": transport, "private": true, "onDemand": true, "idleStopMs": 100 });
+    // A busy machine must not make it unhealthy.
+    declared["liveness"] = json!(false);
     launch_fake_app_on_demand(Path::new(STREAMS), &variables(&declared, windows, CSP)).await
 }
 
