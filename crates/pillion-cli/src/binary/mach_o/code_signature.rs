@@ -179,20 +179,25 @@ pub(crate) fn verify(bytes: &[u8]) -> Result<CodeSignature, Wrong> {
             command.start
         ));
     }
-    if directory.get(36) != Some(&32) || directory.get(39) != Some(&PAGE_POWER) {
-        return Err("its signature has another hash length or page size than 32 and 4096 bytes".to_owned());
-    }
+    // Signatures for Apple's processors may have pages of 16 KiB.
+    let page_size = match directory.get(36..40) {
+        Some([32, _, _, power @ 12..=16]) => 1_usize << power,
+        _ => return Err("its signature has unknown lengths of hashes or pages".to_owned()),
+    };
     let hash = |at: Option<usize>| {
         at.and_then(|at| directory.get(at..)?.get(..HASH)).ok_or("its code directory is cut off".to_owned())
     };
-    if pages != limit.div_ceil(PAGE) {
-        return Err(format!("the signature has {pages} pages, and the program {}", limit.div_ceil(PAGE)));
+    if pages != limit.div_ceil(page_size) {
+        return Err(format!(
+            "the signature has {pages} pages, and the program {}",
+            limit.div_ceil(page_size)
+        ));
     }
-    for (index, page) in bytes[..limit].chunks(PAGE).enumerate() {
+    for (index, page) in bytes[..limit].chunks(page_size).enumerate() {
         if hash(Some(hashes_at + HASH * index))? != Sha256::digest(page).as_slice() {
             return Err(format!(
                 "page {index} (from byte {}) was changed after the signature: its hash differs",
-                index * PAGE
+                index * page_size
             ));
         }
     }
