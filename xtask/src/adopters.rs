@@ -34,6 +34,17 @@ const BACKEND: &str = "rust";
 /// The program of `crates/end-to-end-tests` that opens the window.
 const TEST: &str = "adopter";
 
+/// The name of the step that runs `pillion package` for each runtime and target, and its tests.
+const PACKAGE: &str = "package-targets";
+const PACKAGE_TESTS: [&str; 6] = [
+    "targets::node_is_packed_for_every_target",
+    "targets::node_26_packs_itself",
+    "targets::bun_is_packed_for_every_target",
+    "targets::go_is_built_for_every_target",
+    "targets::python_is_packed_into_one_file",
+    "targets::python_is_packed_into_a_folder_of_the_resources",
+];
+
 /// Makes, builds and opens each app whose name contains `only`, such as `react-npm`; all without it.
 pub(crate) fn run(workspace: &Workspace, only: Option<&str>) -> Result<ExitCode> {
     if !cfg!(target_os = "linux") {
@@ -53,12 +64,20 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps, only: &str) -> Result<()>
         pack::run(workspace).and_then(|files| unpack(&sh, &files, &folder.join("packages")))
     })?;
     steps.run("pillion", cmd!(sh, "cargo build --package pillion-cli"))?;
+    let mut made = 0;
+    if PACKAGE.contains(only) {
+        made += 1;
+        // The example of the tests uses the built SDK.
+        let build = ["run", "build", "--workspace", "examples/hono-backend"];
+        steps.run("hono example: build", npm::npm(&sh, &build))?;
+        let tests = Tests::available();
+        steps.tests(PACKAGE, tests.runner(), tests.named(&sh, "package", &PACKAGE_TESTS))?;
+    }
     let driver = tauri_driver(workspace, &sh, steps)?;
     let display = Xvfb::start(display::SCREEN)?;
     sh.set_var("DISPLAY", display.name());
     sh.set_var("GDK_BACKEND", "x11");
     sh.set_var("TAURI_DRIVER", driver);
-    let mut made = 0;
     for template in TEMPLATES {
         for manager in MANAGERS {
             let name = format!("{template}-{manager}");
@@ -69,7 +88,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps, only: &str) -> Result<()>
         }
     }
     if made == 0 {
-        bail!("no app is called {only:?}: the names are TEMPLATE-MANAGER, such as react-npm");
+        bail!("no app is called {only:?}: the names are TEMPLATE-MANAGER, such as react-npm, and {PACKAGE}");
     }
     Ok(())
 }

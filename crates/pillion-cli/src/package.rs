@@ -37,7 +37,7 @@ use crate::{
 ///
 /// Each sidecar says in its declaration how it is built, in `package`: with Cargo, as a single executable application of Node, with
 /// Bun, Go or PyInstaller, or by any command. docs/package.md describes each way. Node, Bun, esbuild and postject come from npm if
-/// the project has none, in exact versions, into a cache of your user (the variable PILLION_CACHE names another folder).
+/// the project has none, in exact versions, into a cache of your user (the variable `PILLION_CACHE` names another folder).
 ///
 /// Programs for macOS get a valid ad-hoc signature; those of Node and Bun also the entitlements that they need. A program that this
 /// machine can run is started and checked, as by `pillion check --musts`, before it is put into place. A program is built again only
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// The target triple to build for; may be repeated. `universal-apple-darwin` makes all three files that its bundle needs. The
-    /// default is that of the running `tauri build` (TAURI_ENV_TARGET_TRIPLE), or else this machine.
+    /// default is that of the running `tauri build` (`TAURI_ENV_TARGET_TRIPLE`), or else this machine.
     #[arg(long, value_name = "TRIPLE")]
     target: Vec<TargetTriple>,
     /// A folder of the project; the current one by default.
