@@ -169,8 +169,8 @@ mod tests {
     #[test]
     fn nothing_is_missing() {
         let config = json!({ "bundle": { "externalBin": ["a"], "resources": ["data/"] } });
-        assert_eq!(look_for(&config, None, &["a-x86_64-pc-windows-msvc.exe"]).files, [Path::new(""); 0]);
-        assert_eq!(look_for(&json!({}), None, &[]).files, [Path::new(""); 0]);
+        assert!(look_for(&config, None, &["a-x86_64-pc-windows-msvc.exe"]).files.is_empty());
+        assert!(look_for(&json!({}), None, &[]).files.is_empty());
     }
 
     #[test]
@@ -191,6 +191,6 @@ mod tests {
         assert_eq!(found.change, json!({ "bundle": { "resources": { "binaries/backend/": null } } }));
         let listed = json!({ "plugins": sidecars, "bundle": { "resources": ["backend/**/*", "icons/"] } });
         assert_eq!(look_for(&listed, None, &[]).change, json!({ "bundle": { "resources": ["icons/"] } }));
-        assert_eq!(look_for(&listed, None, &["backend/backend.exe"]).files, [Path::new(""); 0]);
+        assert!(look_for(&listed, None, &["backend/backend.exe"]).files.is_empty());
     }
 }

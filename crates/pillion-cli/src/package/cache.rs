@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_change_is_found() {
-        let changes: [(&str, fn(&Folder)); 5] = [
+        type Change = fn(&Folder);
+        let changes: [(&str, Change); 5] = [
             ("main.ts has changed", |folder| folder.write("src/main.ts", "Main")),
             ("new.ts has changed", |folder| folder.write("src/deep/new.ts", "")),
             ("main.ts has changed", |folder| fs::remove_file(folder.path("src/main.ts")).unwrap()),
