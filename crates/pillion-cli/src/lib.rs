@@ -5,17 +5,16 @@ mod binary;
 mod check;
 mod ci;
 mod doctor;
+mod init;
 mod interrupts;
 mod manual;
+mod new;
 mod package;
 #[expect(dead_code, unused_imports, reason = "the commands that use the model land next")]
 mod project;
 mod ready;
 mod report;
 mod run;
-
-mod init;
-mod new;
 
 use std::process::ExitCode;
 
@@ -31,6 +30,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
+    Init(init::Args),
+    New(new::Args),
     Run(run::Args),
     Package(package::Args),
     #[cfg(unix)]
@@ -48,14 +49,14 @@ enum CliCommand {
     #[cfg(unix)]
     #[command(hide = true)]
     CheckExec(check::launch::ExecArgs),
-    Init(init::Args),
-    New(new::Args),
 }
 
 /// Parses the command line and runs the command. An invalid command line ends the process with status 2.
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        CliCommand::Init(args) => init::main(args),
+        CliCommand::New(args) => new::main(args),
         CliCommand::Run(args) => run::main(args),
         CliCommand::Package(args) => package::main(args),
         #[cfg(unix)]
@@ -68,7 +69,5 @@ pub fn main() -> ExitCode {
         CliCommand::CheckHold(args) => check::launch::hold(&args),
         #[cfg(unix)]
         CliCommand::CheckExec(args) => check::launch::exec(&args),
-        CliCommand::Init(args) => init::main(args),
-        CliCommand::New(args) => new::main(args),
     }
 }
