@@ -24,6 +24,7 @@ pub(crate) struct Notification {
 
 /// What a program says about itself to its watchdog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no message comes"))]
 pub(crate) enum KeepAlive {
     /// `WATCHDOG=1`: it works.
     Alive,
@@ -33,6 +34,7 @@ pub(crate) enum KeepAlive {
 
 /// What came over the socket.
 #[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no message comes"))]
 pub(crate) enum Notified {
     /// A message of the run.
     Run(Notification),
