@@ -10,7 +10,6 @@ mod interrupts;
 mod manual;
 mod new;
 mod package;
-#[expect(dead_code, unused_imports, reason = "the commands that use the model land next")]
 mod project;
 mod ready;
 mod report;

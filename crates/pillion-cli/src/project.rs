@@ -17,12 +17,12 @@ mod triple;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::{
-    capability::{Capability, CapabilityOrigin, PermissionEntry},
+    capability::{Capability, PermissionEntry},
     config::{Platform, TauriConfig},
     document::{Document, Format, read_text},
     error::{Position, ProjectError},
     front_end::{FrontEnd, PackageManager},
-    manifest::{CargoManifest, Dependency},
+    manifest::CargoManifest,
     merged::{DeclaredSidecar, MergedConfig, SidecarProgram, last_part},
     triple::TargetTriple,
 };

@@ -22,7 +22,8 @@ pub(super) fn text(report: &Report, mut out: impl Write) -> io::Result<()> {
     }
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     let fixed = report.findings.iter().filter(|finding| finding.fixed).count();
-    let mut parts = vec![format!("{errors} errors"), format!("{warnings} warnings")];
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let mut parts = vec![count(errors, "error"), count(warnings, "warning")];
     parts.extend((fixed > 0).then(|| format!("{fixed} fixed")));
     parts.extend((report.ignored > 0).then(|| format!("{} ignored", report.ignored)));
     writeln!(out, "{}: {}, for {}", report.project, parts.join(", "), report.targets.join(", "))?;

@@ -334,7 +334,7 @@ fn the_report_says_what_why_and_what_to_do() {
     render::text(&report, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     for part in
-        ["empty-binary", "windows-msvc.exe", "0 bytes", "why: ", "do:  Build it", "1 errors, 0 warnings"]
+        ["empty-binary", "windows-msvc.exe", "0 bytes", "why: ", "do:  Build it", "1 error, 0 warnings"]
     {
         assert!(text.contains(part), "{part} is not in {text}");
     }

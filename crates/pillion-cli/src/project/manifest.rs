@@ -50,15 +50,6 @@ impl CargoManifest {
         self.document.get(&["package", "name"])?.as_str()
     }
 
-    /// A field of `[package]`, also if the workspace has its value.
-    pub(crate) fn package_field(&self, field: &str) -> Option<&Value> {
-        let value = self.document.get(&["package", field])?;
-        if value.get("workspace").is_none_or(|inherited| inherited != true) {
-            return Some(value);
-        }
-        self.workspace.as_ref().unwrap_or(&self.document).get(&["workspace", "package", field])
-    }
-
     /// The dependency on this package, in `[dependencies]` or in that section of a target, also under another name.
     pub(crate) fn dependency(&self, package: &str) -> Option<Dependency> {
         let sections = [&["dependencies"] as &[&str]].into_iter().filter_map(|keys| self.document.get(keys));

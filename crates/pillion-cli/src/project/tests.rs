@@ -303,13 +303,13 @@ fn a_deny_entry_takes_precedence() {
 
 #[test]
 fn a_dependency_is_found_in_every_form() {
-    let manifest = "[package]\nname = \"app\"\nversion.workspace = true\n\n[dependencies]\na = \"1\"\n\
+    let manifest = "[package]\nname = \"app\"\n\n[dependencies]\na = \"1\"\n\
         b = { path = \"../b\", features = [\"x\"] }\nc.workspace = true\nrenamed = { package = \"d\", git = \"https://example.org/d\" }\n\n\
         [target.'cfg(not(mobile))'.dependencies]\ne = \"2\"\n";
     let folder = folder(&[
         (
             "Cargo.toml",
-            "[workspace]\nmembers = [\"src-tauri\"]\n\n[workspace.package]\nversion = \"3.0.0\"\n\n\
+            "[workspace]\nmembers = [\"src-tauri\"]\n\n\
             [workspace.dependencies]\nc = { version = \"4\" }\n",
         ),
         ("src-tauri/Cargo.toml", manifest),
@@ -326,7 +326,6 @@ fn a_dependency_is_found_in_every_form() {
     assert_eq!(manifest.dependency("d").unwrap().git.as_deref(), Some("https://example.org/d"));
     assert_eq!(version("e").as_deref(), Some("2"));
     assert_eq!(manifest.dependency("renamed"), None);
-    assert_eq!(manifest.package_field("version"), Some(&json!("3.0.0")));
 }
 
 #[test]
