@@ -136,7 +136,7 @@ fn sidecars_that_are_stopped_for_an_update_start_again_if_it_fails() {
         let [api, db, off] = ["api", "db", "off"].map(|name| fleet.get(name).unwrap());
         let first = api.ready().await.unwrap();
         off.ready().await.unwrap();
-        off.stop().await;
+        let _ = off.stop().await;
         let all_stopped = || [api, db, off].iter().all(|it| it.status().state == State::Stopped);
 
         let failed =
