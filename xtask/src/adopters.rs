@@ -108,6 +108,19 @@ fn unpack(sh: &Shell, files: &[PathBuf], folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Fails if the output of `pillion init --json` lists a change.
+fn changes_nothing(report: &str) -> Result<()> {
+    let report: Value =
+        serde_json::from_str(report).context("the output of `pillion init --json` is not JSON")?;
+    let changes =
+        report["changes"].as_array().context("the output of `pillion init --json` has no list `changes`")?;
+    if !changes.is_empty() {
+        let diffs: Vec<_> = changes.iter().filter_map(|change| change["diff"].as_str()).collect();
+        bail!("a second `pillion init` changes {} files:\n{}", changes.len(), diffs.join("\n"));
+    }
+    Ok(())
+}
+
 /// An app to make.
 struct Adopter<'a> {
     workspace: &'a Workspace,
@@ -131,7 +144,8 @@ impl Adopter<'_> {
         let options = ["--template", template, "--backend", BACKEND, "--manager", manager];
         steps.run(&format!("{name}: pillion new"), cmd!(sh, "{pillion} new {name} {options...}"))?;
         let _app = sh.push_dir(&app);
-        steps.run(&format!("{name}: a second init"), cmd!(sh, "{pillion} init --yes"))?;
+        let again = cmd!(sh, "{pillion} init --json --dry-run");
+        steps.check(&format!("{name}: a second init"), || changes_nothing(&again.read()?))?;
         steps.check(&format!("{name}: packages of this tree"), || self.use_packages(&app))?;
         steps.run(&format!("{name}: install"), self.manage(sh, &["install"]))?;
         // One folder for all apps: Cargo compiles Tauri once.

@@ -50,7 +50,8 @@ impl Edits {
         };
         let (form, text) = TextForm::take(before.as_deref().unwrap_or_default());
         let after = form.restore(&change(&text)?);
-        if before.as_ref() == Some(&after) {
+        // A missing file counts as an empty one: no change may leave an empty file behind.
+        if before.as_deref().unwrap_or_default() == after {
             return Ok(());
         }
         match known {
@@ -186,6 +187,7 @@ mod tests {
         fs::write(&path, "a\r\nmixed\n").unwrap();
         let mut edits = Edits::default();
         edits.change(&path, "nothing", |text| Ok(text.to_owned())).unwrap();
+        edits.change(&folder.path().join("missing.txt"), "nothing", |text| Ok(text.to_owned())).unwrap();
         assert!(edits.is_empty());
     }
 

@@ -168,7 +168,15 @@ fn installs(document: &Document, program: &str) -> bool {
 fn without_bundler(project: &Project) -> bool {
     let config = project.config.on(Platform::host());
     let global = config.get(&["app", "withGlobalTauri"]).and_then(Value::as_bool).unwrap_or(false);
-    global && config.build_command("beforeBuildCommand").is_none()
+    global && config.build_command("beforeBuildCommand").is_none_or(runs_pillion_only)
+}
+
+/// Whether a command of the shell runs no other program than `pillion`, which builds sidecars and not the page.
+fn runs_pillion_only(command: &str) -> bool {
+    let commands = command.split(['&', '|', ';', '\n']).map(str::trim).filter(|command| !command.is_empty());
+    let programs = commands
+        .map(|command| command.split_whitespace().next().and_then(|word| word.rsplit(['/', '\\']).next()));
+    programs.into_iter().all(|program| matches!(program, Some("pillion" | "pillion.exe")))
 }
 
 /// The schema for the editor: the one of the npm package, in place of Tauri's own or of none.

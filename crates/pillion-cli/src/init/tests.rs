@@ -310,6 +310,66 @@ fn an_unknown_builder_is_left_to_the_developer_and_the_rest_is_done() {
 }
 
 #[test]
+fn a_build_script_elsewhere_is_edited_and_none_is_made() {
+    let script = "fn main() {\n    tauri_build::build()\n}\n";
+    let cargo = CARGO.replace("edition", "build = \"build/main.rs\"\nedition");
+    let other = [("src-tauri/Cargo.toml", cargo.as_str()), ("src-tauri/build.rs", "")];
+    let folder = app(&[&other[..], &[("src-tauri/build/main.rs", script)]].concat());
+    apply(folder.path(), None);
+    assert!(read(&folder, "src-tauri/build/main.rs").contains(build_script::LINE));
+    assert!(!folder.path().join("src-tauri/build.rs").exists());
+
+    // Without the file, and without a build script, the developer gets the line.
+    let none = CARGO.replace("edition", "build = false\nedition");
+    for cargo in [CARGO, &cargo, &none] {
+        let folder = app(&[("src-tauri/Cargo.toml", cargo), ("src-tauri/build.rs", "")]);
+        let plan = apply(folder.path(), None);
+        assert!(
+            plan.by_hand.iter().any(|item| item.lines.contains(build_script::LINE)),
+            "{:?}",
+            plan.by_hand
+        );
+        assert!(!folder.path().join("src-tauri/build.rs").exists());
+        assert!(!folder.path().join("src-tauri/build/main.rs").exists());
+    }
+}
+
+#[test]
+fn a_pattern_that_is_anchored_to_another_folder_does_not_ignore_the_programs() {
+    for (pattern, ignored) in [
+        ("/binaries/", false),
+        ("binaries/*", false),
+        ("other/binaries", false),
+        ("binaries/", true),
+        ("**/binaries", true),
+        ("/src-tauri/binaries/", true),
+        ("src-tauri/binaries/*", true),
+    ] {
+        let folder = app(&[(".gitignore", &format!("node_modules\n{pattern}\n"))]);
+        apply(folder.path(), None);
+        assert_eq!(!read(&folder, "src-tauri/.gitignore").contains("binaries"), ignored, "{pattern}");
+    }
+}
+
+#[test]
+fn a_page_without_a_bundler_stays_so_if_pillion_builds_the_sidecar() {
+    let global = CONFIG.replace("\"app\": {", "\"app\": {\n    \"withGlobalTauri\": true,");
+    for (command, bundler) in [
+        ("pillion package", false),
+        ("./bin/pillion package --verbose && pillion package", false),
+        ("npm run build && pillion package", true),
+        ("npx vite build", true),
+    ] {
+        let build = format!("\"build\": {{\n    \"beforeBuildCommand\": {command:?},");
+        let folder = app(&[("src-tauri/tauri.conf.json", &global.replace("\"build\": {", &build))]);
+        apply(folder.path(), None);
+        assert_eq!(read(&folder, "package.json") != PACKAGE, bundler, "{command}");
+        let schema = config(&folder)["$schema"].clone();
+        assert_eq!(schema != "https://schema.tauri.app/config/2", bundler, "{command}");
+    }
+}
+
+#[test]
 fn a_builder_in_main_rs_is_found() {
     let main = LIB.replace("pub fn run()", "fn main()");
     let folder = app(&[("src-tauri/src/lib.rs", ""), ("src-tauri/src/main.rs", &main)]);

@@ -74,21 +74,38 @@ pub(super) fn set_text(table: &mut dyn TableLike, key: &str, text: &str) {
     }
 }
 
-/// Adds an element with the layout of the last one: a list with one element on each line stays so.
+/// Adds an element with the layout of the last one: a list with one element on each line stays so. A comment stays beside the
+/// element that it is about.
 fn push_like_last(list: &mut Array, text: &str) {
     let text_of =
         |raw: Option<&toml_edit::RawString>| raw.and_then(|raw| raw.as_str()).unwrap_or_default().to_owned();
-    let layout = list.iter_mut().last().map(|last| {
-        let decor = last.decor_mut();
-        let layout = (text_of(decor.prefix()), text_of(decor.suffix()));
+    let comma = list.trailing_comma();
+    let trailing = text_of(Some(list.trailing()));
+    let Some(last) = list.iter_mut().last() else { return list.push(text) };
+    let decor = last.decor_mut();
+    let prefix = text_of(decor.prefix());
+    // What follows the last element, up to the bracket.
+    let mut rest = trailing;
+    if !comma {
+        rest.insert_str(0, &text_of(decor.suffix()));
         decor.set_suffix("");
-        layout
-    });
-    list.push(text);
-    if let (Some((prefix, suffix)), Some(new)) = (layout, list.iter_mut().last()) {
-        new.decor_mut().set_prefix(if prefix.is_empty() { " " } else { &prefix });
-        new.decor_mut().set_suffix(&suffix);
     }
+    let first_line = rest.split('\n').next().unwrap_or_default();
+    let comment = if first_line.contains('#') { first_line.to_owned() } else { String::new() };
+    let rest = &rest[comment.len()..];
+    let layout = match prefix.rsplit_once('\n') {
+        // Only the indentation: what is before it is a comment about the last element, or about the one before.
+        Some((_, indentation)) => format!("\n{indentation}"),
+        None if !comment.is_empty() => "\n    ".to_owned(),
+        None if prefix.is_empty() => " ".to_owned(),
+        None => prefix,
+    };
+    list.push(text);
+    if let Some(new) = list.iter_mut().last() {
+        new.decor_mut().set_prefix(format!("{comment}{layout}"));
+        new.decor_mut().set_suffix(if comma { "" } else { rest });
+    }
+    list.set_trailing(if comma { rest } else { "" });
 }
 
 /// The name that a table uses for a key of the Tauri configuration: camel case, or kebab case if it has that already.
@@ -127,4 +144,31 @@ fn plain(value: &Value) -> Option<toml_edit::Value> {
             pairs.collect::<InlineTable>().into()
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_of_a_list_stays_with_its_element() {
+        for (list, expected) in [
+            ("[\"a\"]", "[\"a\", \"new\"]"),
+            ("[ \"a\", \"b\" ] # end", "[ \"a\", \"b\", \"new\" ] # end"),
+            ("[\"a\", ]", "[\"a\", \"new\", ]"),
+            ("[\n    \"a\",\n    \"b\"\n]", "[\n    \"a\",\n    \"b\",\n    \"new\"\n]"),
+            (
+                "[\n    \"a\", # web\n    # pinned by ops\n    \"b\", # see #12\n]",
+                "[\n    \"a\", # web\n    # pinned by ops\n    \"b\", # see #12\n    \"new\",\n]",
+            ),
+            (
+                "[\n  # pinned by ops\n  \"b\" # see #12\n  # end\n]",
+                "[\n  # pinned by ops\n  \"b\", # see #12\n  \"new\"\n  # end\n]",
+            ),
+            ("[\"a\", # web\n]", "[\"a\", # web\n    \"new\",\n]"),
+        ] {
+            let edited = edit(&format!("list = {list}\n"), |root| add_strings(root, "list", &["new"]));
+            assert_eq!(edited, Ok(format!("list = {expected}\n")));
+        }
+    }
 }

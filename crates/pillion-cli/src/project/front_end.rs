@@ -82,7 +82,7 @@ impl FrontEnd {
             .chain(std::iter::once(tauri));
         for folder in folders {
             if let Some(package) = Document::read_if_exists(&folder.join("package.json"))? {
-                let (manager, found_by) = manager(folder, &package, config)?;
+                let (manager, found_by) = manager(folder, root, &package, config)?;
                 return Ok(Some(Self { package, manager, found_by }));
             }
         }
@@ -102,35 +102,35 @@ impl FrontEnd {
     }
 }
 
-/// The package manager: by the next lock file at or above the package, by `packageManager` in `package.json`
-/// (<https://nodejs.org/api/packages.html#packagemanager>), by the commands of the Tauri configuration, or npm.
+/// The package manager: by `packageManager` in `package.json` (<https://nodejs.org/api/packages.html#packagemanager>), by the next
+/// lock file at or above the package, by the commands of the Tauri configuration, or npm.
 fn manager(
     folder: &Path,
+    root: &Path,
     package: &Document,
     config: &MergedConfig<'_>,
 ) -> Result<(PackageManager, String), ProjectError> {
-    let field = package.value.get("packageManager").and_then(Value::as_str);
-    let by_field = field.and_then(|field| {
-        let name = field.split('@').next()?;
-        let manager = PackageManager::ALL.into_iter().find(|manager| manager.name() == name)?;
-        Some((manager, format!("`packageManager` in package.json is {field}")))
-    });
-    for above in folder.ancestors() {
+    if let Some(field) = package.value.get("packageManager").and_then(Value::as_str) {
+        let name = field.split('@').next().unwrap_or_default();
+        if let Some(manager) = PackageManager::ALL.into_iter().find(|manager| manager.name() == name) {
+            return Ok((manager, format!("`packageManager` in package.json is {field}")));
+        }
+    }
+    for folder in folders_of_lock_files(folder, root) {
         let locks: Vec<_> = PackageManager::ALL
             .into_iter()
             .flat_map(|manager| manager.lock_files().iter().map(move |lock| (manager, *lock)))
-            .filter(|(_, lock)| above.join(lock).is_file())
+            .filter(|(_, lock)| folder.join(lock).is_file())
             .collect();
-        match (locks.as_slice(), &by_field) {
-            ([], _) => {}
-            ([(manager, lock), rest @ ..], _) if rest.iter().all(|(other, _)| other == manager) => {
+        match locks.as_slice() {
+            [] => {}
+            [(manager, lock), rest @ ..] if rest.iter().all(|(other, _)| other == manager) => {
                 return Ok((*manager, format!("the lock file {lock}")));
             }
-            (_, Some(by_field)) => return Ok(by_field.clone()),
-            (several, None) => {
+            several => {
                 let names: Vec<_> = several.iter().map(|(_, lock)| *lock).collect();
                 return Err(ProjectError::new(
-                    above,
+                    folder,
                     format!(
                         "has lock files of several package managers ({}): delete those that you do not use, or set \
                          `packageManager` in package.json",
@@ -139,12 +139,6 @@ fn manager(
                 ));
             }
         }
-        if above.join(".git").exists() {
-            break;
-        }
-    }
-    if let Some(by_field) = by_field {
-        return Ok(by_field);
     }
     for command in ["beforeDevCommand", "beforeBuildCommand"] {
         if let Some(manager) = config.build_command(command).and_then(PackageManager::of_command) {
@@ -152,6 +146,32 @@ fn manager(
         }
     }
     Ok((PackageManager::Npm, "the default, because the project has no lock file".to_owned()))
+}
+
+/// The folders whose lock file may be that of the package in `folder`, the next one first: up to the root of a workspace, or the
+/// folder of the repository. Outside of a repository it is not clear what belongs together: then only the folder of the package and
+/// `root` count, so that a file that somebody left in the home folder does not.
+fn folders_of_lock_files<'a>(folder: &'a Path, root: &'a Path) -> Vec<&'a Path> {
+    let is_repository = |folder: &Path| folder.join(".git").exists();
+    if !folder.ancestors().any(is_repository) {
+        return if folder == root { vec![folder] } else { vec![folder, root] };
+    }
+    let mut folders = Vec::new();
+    for above in folder.ancestors() {
+        folders.push(above);
+        if is_repository(above) || is_workspace(above) {
+            break;
+        }
+    }
+    folders
+}
+
+/// Whether a folder is the root of a workspace of npm, pnpm, Yarn or Bun.
+fn is_workspace(folder: &Path) -> bool {
+    // A file that cannot be parsed says nothing; the package's own one was read before.
+    let package = Document::read_if_exists(&folder.join("package.json")).ok().flatten();
+    folder.join("pnpm-workspace.yaml").is_file()
+        || package.is_some_and(|package| package.get(&["workspaces"]).is_some())
 }
 
 /// Removes `.` and `..` from a path that may not exist.

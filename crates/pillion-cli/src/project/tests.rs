@@ -341,14 +341,14 @@ fn a_workspace_that_excludes_the_app_is_not_its_workspace() {
 }
 
 #[test]
-fn the_package_manager_follows_lock_file_field_and_commands_in_this_order() {
+fn the_package_manager_follows_field_lock_file_and_commands_in_this_order() {
     let dev = r#"{ "build": { "beforeDevCommand": "pnpm dev", "frontendDist": "../dist" } }"#;
     let base = [CARGO, ("src-tauri/tauri.conf.json", dev)];
     let field = r#"{ "packageManager": "yarn@4.1.0" }"#;
     for (files, expected, by) in [
         (vec![("package.json", "{}")], PackageManager::Pnpm, "beforeDevCommand"),
         (vec![("package.json", field)], PackageManager::Yarn, "packageManager"),
-        (vec![("package.json", field), ("bun.lock", "")], PackageManager::Bun, "bun.lock"),
+        (vec![("package.json", field), ("bun.lock", "")], PackageManager::Yarn, "packageManager"),
         (
             vec![("package.json", field), ("bun.lock", ""), ("package-lock.json", "")],
             PackageManager::Yarn,
@@ -379,6 +379,38 @@ fn the_lock_file_may_be_that_of_the_repository() {
     let front_end = find(&folder, "apps/desktop").unwrap().front_end.unwrap();
     assert_eq!(front_end.manager, PackageManager::Pnpm);
     assert_eq!(front_end.dependency("vite"), Some("^8"));
+}
+
+#[test]
+fn a_lock_file_outside_of_the_project_does_not_count() {
+    let app = [
+        ("home/package-lock.json", ""),
+        ("home/yarn.lock", ""),
+        ("home/app/package.json", "{}"),
+        ("home/app/src-tauri/Cargo.toml", "[package]\nname = \"app\"\n"),
+        ("home/app/src-tauri/tauri.conf.json", r#"{ "build": { "beforeDevCommand": "pnpm dev" } }"#),
+    ];
+    let found = |more: &[(&str, &str)]| {
+        let folder = folder(&[app.as_slice(), more].concat());
+        find(&folder, "home/app").unwrap().front_end.unwrap().manager
+    };
+    assert_eq!(found(&[]), PackageManager::Pnpm);
+    assert_eq!(found(&[("home/app/.git/HEAD", "")]), PackageManager::Pnpm);
+    assert_eq!(found(&[("home/app/bun.lock", "")]), PackageManager::Bun);
+    // The root of a workspace ends the search inside of a repository.
+    assert_eq!(found(&[(".git/HEAD", ""), ("home/app/pnpm-workspace.yaml", "")]), PackageManager::Pnpm);
+    assert_eq!(
+        found(&[(".git/HEAD", ""), ("home/app/package.json", r#"{ "workspaces": ["web"] }"#)]),
+        PackageManager::Pnpm
+    );
+}
+
+#[test]
+fn the_lock_file_of_the_app_counts_for_a_page_below_it() {
+    let dist = r#"{ "build": { "frontendDist": "../ui/dist" } }"#;
+    let files = [CARGO, ("src-tauri/tauri.conf.json", dist), ("ui/package.json", "{}"), ("yarn.lock", "")];
+    let folder = folder(&files);
+    assert_eq!(find(&folder, "").unwrap().front_end.unwrap().manager, PackageManager::Yarn);
 }
 
 #[test]

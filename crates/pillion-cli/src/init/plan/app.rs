@@ -57,7 +57,28 @@ fn dependency(plan: &mut Plan, project: &Project, source: &Source, package: Pack
 
 /// The line in the build script that lets `cargo check` and `tauri dev` work before the program of the sidecar is built.
 pub(super) fn build_script(plan: &mut Plan, project: &Project) {
-    let file = project.tauri.join("build.rs");
+    let manifest = &project.manifest.document;
+    // <https://doc.rust-lang.org/cargo/reference/manifest.html#the-build-field>
+    let file = match manifest.get(&["package", "build"]) {
+        None | Some(Value::Bool(true)) => "build.rs",
+        Some(Value::String(file)) => file,
+        Some(_) => {
+            return plan.by_hand(
+                &manifest.path,
+                "let the app build before the sidecar is built: `package.build` is not the path of one file; make this line the \
+                 first statement of `main` in the build script that calls tauri-build",
+                format!("{}\n", build_script::LINE),
+            );
+        }
+    };
+    let file = project.tauri.join(file);
+    if !file.is_file() {
+        return plan.by_hand(
+            &file,
+            "let the app build before the sidecar is built: the file does not exist; a build script for Tauri is",
+            format!("fn main() {{\n    {}\n    tauri_build::build();\n}}\n", build_script::LINE),
+        );
+    }
     let mut reason = None;
     let changed = plan.edits.change(&file, "a build without the sidecar's program", |text| {
         match build_script::allow_missing_sidecars(text) {
@@ -208,9 +229,17 @@ pub(super) fn ignored_files(plan: &mut Plan, project: &Project) {
             .map(|line| line.trim().trim_matches('/'))
             .any(|line| line == "binaries" || extra.contains(&line))
     };
+    // A pattern with a slash before its end is relative to the folder of its file (<https://git-scm.com/docs/gitignore>).
+    let ignored_above = |text: &str, folder: &str| {
+        text.lines().map(|line| line.trim().trim_end_matches('/')).any(|line| {
+            let line = line.strip_prefix("**/").unwrap_or(line);
+            let anchored = line.strip_prefix('/').unwrap_or(line).strip_prefix(folder);
+            line == "binaries" || matches!(anchored, Some("/binaries" | "/binaries/*"))
+        })
+    };
     let above = read_text(&project.root.join(".gitignore")).unwrap_or_default();
     let folder = project.tauri.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if !ignores(&above, &[&format!("{folder}/binaries"), "binaries/*"]) {
+    if !ignored_above(&above, &folder) {
         let lines = "\n# Programs of sidecars, which `pillion package` builds.\n/binaries/\n";
         plan.change(&project.tauri.join(".gitignore"), "the built programs", lines, |text| {
             let lines = if text.is_empty() { lines.trim_start() } else { lines };
