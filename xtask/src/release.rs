@@ -8,7 +8,11 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use xshell::cmd;
 
-use crate::{npm, pack, sbom, workspace::Workspace};
+use crate::{
+    npm, pack, sbom,
+    setup::{self, Purpose},
+    workspace::Workspace,
+};
 
 /// Sets the version of all packages, gives the section "Unreleased" of the changelog its name and date, and prints what to do next.
 ///
@@ -36,7 +40,7 @@ pub(crate) fn prepare(workspace: &Workspace, version: &str) -> Result<()> {
     println!(
         "All packages have version {version} now. Next:\n\
          1. Read the diff, and shorten the section {version} of {}.\n\
-         2. cargo xtask test && cargo xtask release --dry-run\n\
+         2. cargo xtask codegen && cargo xtask test && cargo xtask release --dry-run\n\
          3. git commit --all --message 'Release {version}' && git tag v{version} && git push --atomic origin HEAD v{version}\n\
          The workflow `release` then publishes the packages.",
         changelog::FILE
@@ -69,6 +73,8 @@ pub(crate) fn dry_run(workspace: &Workspace, tag: Option<&str>) -> Result<()> {
         None => changelog::section(&text, &version)
             .or_else(|_| changelog::section(&text, changelog::UNRELEASED))?,
     };
+    setup::ensure(Purpose::Build)?;
+    npm::install(workspace)?;
     let packages = pack::check_all(workspace)?;
     let folder = pack::destination(workspace)?;
     sbom::published(workspace, &folder)?;

@@ -62,8 +62,9 @@ async fn the_packed_sdk_installs_into_an_empty_project_and_becomes_ready() -> Re
     let destination = text(folder.to_owned())?;
     run("npm", &["pack", "--workspace", "sdk/node", "--pack-destination", &destination], &root).await?;
     fs::write(folder.join("package.json"), r#"{ "name": "user", "private": true, "type": "module" }"#)?;
+    let package = format!("./pillion-{}.tgz", env!("CARGO_PKG_VERSION"));
     // Offline: the package has no dependencies.
-    run("npm", &["install", "--offline", "--no-audit", "--no-fund", "./pillion-0.1.0.tgz"], folder).await?;
+    run("npm", &["install", "--offline", "--no-audit", "--no-fund", &package], folder).await?;
     for file in ["dist/index.js", "dist/index.d.ts", "README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         ensure!(folder.join("node_modules/pillion").join(file).exists(), "the package lacks {file}");
     }

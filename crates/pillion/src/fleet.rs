@@ -1,6 +1,6 @@
 //! Several sidecars, started and stopped in the order of their dependencies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tokio::task::JoinSet;
 
@@ -141,12 +141,18 @@ impl Fleet {
     /// # Panics
     /// Outside the context of a tokio runtime.
     pub async fn stop_while<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let up = self.iter().filter(|it| !matches!(it.status().state, State::Stopped | State::Failed));
+        let in_order = self.layers.iter().flatten().filter_map(|name| self.get(name));
+        let up = in_order.filter(|it| !matches!(it.status().state, State::Stopped | State::Failed));
         let mut stopped = RestartOnDrop(up.cloned().collect());
         self.stop().await;
         let result = work.await;
         if result.is_ok() {
             stopped.0.clear();
+        }
+        // Each start has begun when this call returns, so that `ready` waits for it; a dependency begins before its dependents.
+        while let Some(supervisor) = stopped.0.front() {
+            supervisor.begin_restart().await;
+            stopped.0.pop_front();
         }
         result
     }
@@ -169,8 +175,8 @@ impl Fleet {
     }
 }
 
-/// Requests a start of each sidecar when it is dropped. Each waits for its dependencies.
-struct RestartOnDrop(Vec<Supervisor>);
+/// Requests a start of each sidecar when it is dropped, of dependencies first.
+struct RestartOnDrop(VecDeque<Supervisor>);
 
 impl Drop for RestartOnDrop {
     fn drop(&mut self) {

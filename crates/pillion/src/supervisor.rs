@@ -185,10 +185,12 @@ impl Supervisor {
     /// # Errors
     /// As for [`ready`](Self::ready), and [`FailureKind::Stopped`] after a [`close`](Self::close).
     pub async fn restart(&self) -> Result<Endpoint, Failure> {
-        if self.ask(Command::Restart).await.is_none() {
-            return Err(self.closed());
-        }
-        self.ready().await
+        if self.begin_restart().await { self.ready().await } else { Err(self.closed()) }
+    }
+
+    /// Begins a restart: from then on, [`ready`](Self::ready) waits for it. Returns whether the sidecar is still supervised.
+    pub(crate) async fn begin_restart(&self) -> bool {
+        self.ask(Command::Restart).await.is_some()
     }
 
     /// Requests a restart, and does not wait for it.

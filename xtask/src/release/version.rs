@@ -58,11 +58,16 @@ pub(super) fn set(workspace: &Workspace, current: &str, new: &str) -> Result<()>
 ///
 /// # Errors
 ///
-/// Fails if `new` is not a version.
+/// Fails if `new` is not a version, or one before a release (`1.2.3-beta.1`): npm would offer it to everybody as the latest one.
 pub(super) fn is_newer(new: &str, current: &str) -> Result<bool> {
     let parse =
         |text: &str| Version::parse(text).with_context(|| format!("{text:?} is not a version such as 1.2.3"));
-    Ok(parse(new)? > parse(current)?)
+    let version = parse(new)?;
+    ensure!(
+        version.pre.is_empty(),
+        "{new} is a version before a release, which the workflow `release` cannot publish yet"
+    );
+    Ok(version > parse(current)?)
 }
 
 fn replace(text: &str, starts: &[&str], current: &str, new: &str) -> String {
@@ -124,7 +129,8 @@ mod tests {
     fn another_version_of_the_same_ending_is_not_ours() {
         assert!(has("\"pillion\": \"^0.1.0\"", "0.1.0") && has("version = \"0.1.0\"", "0.1.0"));
         assert!(!has("\"pillion\": \"^10.1.0\"", "0.1.0") && !has("\"pillion\": \"0.1.1\"", "0.1.0"));
-        assert!(is_newer("0.2.0", "0.1.9").unwrap() && !is_newer("0.2.0-beta.1", "0.2.0").unwrap());
+        assert!(is_newer("0.2.0", "0.1.9").unwrap() && !is_newer("0.2.0", "0.2.0").unwrap());
+        assert!(is_newer("0.3.0-beta.1", "0.2.0").unwrap_err().to_string().contains("before a release"));
         assert!(is_newer("next", "0.1.0").is_err());
     }
 }

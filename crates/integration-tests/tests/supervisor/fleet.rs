@@ -168,6 +168,8 @@ fn sidecars_that_are_stopped_for_an_update_start_again_if_it_is_given_up() {
             _ = update => unreachable!("it never ends"),
             begun = begins => begun.unwrap(),
         }
+        let mut watch = api.watch();
+        while watch.next().await.unwrap().state == State::Stopped {}
         assert_ne!(api.ready().await.unwrap().pid, first.pid);
         fleet.stop().await;
         tree.assert_dead();

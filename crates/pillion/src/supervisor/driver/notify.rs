@@ -34,8 +34,12 @@ impl Driver {
             if is_up(&self.state) {
                 self.watch_messages();
             }
+            if interval.is_zero() && self.missed_watchdog() {
+                // It ends its watch, and will not say again that it works.
+                self.kept_alive();
+            }
         }
-        if ready {
+        if ready && !self.is_known_to_hang_or_stop() {
             self.dispatch(Event::Healthy);
         }
         match keep_alive {
@@ -77,6 +81,15 @@ impl Driver {
         if unread_decide && let Some(notifications) = &self.run.notifications {
             notifications.catch_up();
         }
+    }
+
+    fn missed_watchdog(&self) -> bool {
+        matches!(self.run.diagnostics.hang, Some(HangReason::WatchdogMissed { .. }))
+    }
+
+    /// Whether it has said more since it was ready than that it is ready, which it may say again after a reload.
+    fn is_known_to_hang_or_stop(&self) -> bool {
+        is_up(&self.state) && (self.run.diagnostics.hang.is_some() || self.run.diagnostics.stopping)
     }
 
     fn kept_alive(&mut self) {
