@@ -83,6 +83,8 @@ struct Environment {
     host: Option<TargetTriple>,
     /// `CARGO_TARGET_DIR`.
     cargo_target_dir: Option<PathBuf>,
+    /// Whether the environment names an identity or a certificate, by which Tauri signs the app for macOS.
+    signs_macos: bool,
     /// Whether `NO_STRIP` keeps linuxdeploy from stripping programs.
     no_strip: bool,
 }
@@ -138,6 +140,9 @@ fn check(args: &Args) -> Result<Report, String> {
     let environment = Environment {
         host: host.ok(),
         cargo_target_dir: env::var_os("CARGO_TARGET_DIR").map(PathBuf::from),
+        signs_macos: ["APPLE_SIGNING_IDENTITY", "APPLE_CERTIFICATE"]
+            .iter()
+            .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty())),
         no_strip: env::var_os("NO_STRIP").is_some(),
     };
     let machine = (!args.no_machine).then(Machine::look);
@@ -147,7 +152,7 @@ fn check(args: &Args) -> Result<Report, String> {
         found.into_iter().filter(|finding| !args.ignore.iter().any(|id| id == finding.kind.id)).collect();
     let ignored = all - findings.len();
     if args.fix {
-        fix::apply(&mut findings)?;
+        fix::apply(&mut findings);
     }
     Ok(Report {
         project: Project::shown(&project.tauri),

@@ -27,7 +27,19 @@ use self::{
     backend::Backend,
     plan::{ByHandKind, Choices},
 };
-use crate::project::{Platform, Project};
+use crate::project::{Format, Platform, Project, read_text};
+
+/// Adds permissions to the capability below these keys of a file. Comments and order stay.
+///
+/// # Errors
+///
+/// The file cannot be read, edited or written.
+pub(crate) fn add_permissions(file: &Path, keys: &[String], permissions: &[&str]) -> Result<(), String> {
+    let raw = read_text(file).map_err(|error| error.to_string())?;
+    let (form, text) = source_text::TextForm::take(&raw);
+    let edited = configuration::add_permissions(Format::of(file), &text, keys, permissions)?;
+    std::fs::write(file, form.restore(&edited)).map_err(|error| error.to_string())
+}
 
 /// Add Pillion to an existing Tauri app.
 ///

@@ -110,9 +110,10 @@ impl Runtime {
         matches!(self, Self::Bun | Self::Deno | Self::Node | Self::Pkg)
     }
 
-    /// Whether the program finds its own data at the end of its file, which strip(1) removes or moves.
+    /// Whether strip(1) breaks the program: it finds its own data at the end of its file, or in a part that was added to it (Node),
+    /// which strip removes or moves.
     pub(super) fn breaks_when_stripped(self) -> bool {
-        matches!(self, Self::Bun | Self::Deno | Self::Pkg | Self::Nuitka)
+        matches!(self, Self::Bun | Self::Deno | Self::Node | Self::Pkg | Self::Nuitka)
     }
 }
 

@@ -207,20 +207,20 @@ catalogue! {
         "Sign it at least ad hoc: `pillion package` does, or `codesign --sign - FILE`."
     JIT_ENTITLEMENT = Binaries Error "jit-entitlement"
         "A sidecar for macOS compiles code while it runs (Node, Bun, Deno), and the app's entitlements do not allow it."
-        "Tauri signs sidecars with the app's entitlements and the hardened runtime, which kills the program at its first compiled function."
+        "With a signing identity, Tauri signs sidecars with the app's entitlements and the hardened runtime, which kills the program at its first compiled function. Without one, this is a warning."
         "Set `com.apple.security.cs.allow-jit` and `com.apple.security.cs.allow-unsigned-executable-memory` in the file that `bundle.macOS.entitlements` names."
     LIBRARY_ENTITLEMENT = Binaries Error "library-entitlement"
         "A sidecar for macOS unpacks its libraries (PyInstaller), and the app's entitlements do not allow libraries of another signature."
-        "Tauri signs sidecars with the app's entitlements and the hardened runtime, under which the program cannot load Python."
+        "With a signing identity, Tauri signs sidecars with the app's entitlements and the hardened runtime, under which the program cannot load Python. Without one, this is a warning."
         "Set `com.apple.security.cs.disable-library-validation` in the file that `bundle.macOS.entitlements` names."
     STALE = Binaries Warning "stale"
         "The file of a sidecar is older than its sources."
         "The bundle contains an old version of the sidecar."
         "Build it again: `pillion package`."
     APPIMAGE_STRIP = Binaries Error "appimage-strip"
-        "AppImage is a target of the bundle, and the sidecar keeps its data at the end of its file (Bun, Deno, pkg, Nuitka)."
-        "linuxdeploy strips each program in an AppImage, and the sidecar loses its data."
-        "Set `NO_STRIP=true` in the environment of `tauri build`, and ignore this finding; or leave AppImage out of `bundle.targets`."
+        "AppImage is a target of the bundle, and the sidecar keeps data in its file that strip(1) removes or moves (Node, Bun, Deno, pkg, Nuitka)."
+        "linuxdeploy strips each program in an AppImage; the sidecar loses its data, or crashes at its start."
+        "Leave AppImage out of `bundle.targets`, for example by `\"targets\": [\"deb\", \"rpm\"]` in tauri.linux.conf.json. Or set `NO_STRIP=true` in the environment of `tauri build` and of this command, and try the AppImage."
     TEMP_EXECUTION = Binaries Warning "temp-execution"
         "A sidecar for Windows is one file of PyInstaller, which unpacks programs into the folder of temporary files and runs them there."
         "Virus scanners delay or delete them, and each start unpacks everything again."
@@ -258,6 +258,10 @@ catalogue! {
         "The sidecar gets the environment of the desktop, without what the user's profile sets."
         "Set SHELL, or the shell in the user database (chsh(1)), to one that exists."
 }
+
+/// The same for an app that Tauri does not sign, so that the program keeps its own signature.
+pub(super) const JIT_ENTITLEMENT_UNSIGNED: Kind = Kind { level: Level::Warning, ..JIT_ENTITLEMENT };
+pub(super) const LIBRARY_ENTITLEMENT_UNSIGNED: Kind = Kind { level: Level::Warning, ..LIBRARY_ENTITLEMENT };
 
 /// The kind with this id.
 pub(super) fn find(id: &str) -> Option<&'static Kind> {

@@ -2,34 +2,28 @@
 
 use std::{fs, io, path::Path};
 
-use jsonc_parser::cst::{CstInputValue, CstNode, CstRootNode};
-
 use super::report::{Finding, Fix};
-use crate::project::{Format, Project};
+use crate::{init::add_permissions, project::Project};
 
-/// Applies the fix of each finding that has one, and marks it as fixed.
-///
-/// # Errors
-///
-/// The first change that fails, with its file. Earlier ones stay.
-pub(super) fn apply(findings: &mut [Finding]) -> Result<(), String> {
+/// Applies the fix of each finding that has one, and marks it as fixed. A change that fails is told in the detail of its finding,
+/// which stays.
+pub(super) fn apply(findings: &mut [Finding]) {
     for finding in findings {
         let Some(fix) = &finding.fix else { continue };
         let (file, changed) = match fix {
-            Fix::Mode { file, bits } => (file, add_mode(file, *bits)),
-            Fix::Line { file, line } => (file, append(file, line)),
-            Fix::Permissions { file, identifiers } => (file, add_permissions(file, identifiers)),
+            Fix::Mode { file, bits } => (file, add_mode(file, *bits).map_err(|error| error.to_string())),
+            Fix::Line { file, line } => (file, append(file, line).map_err(|error| error.to_string())),
+            Fix::Permissions { file, keys, identifiers } => (file, add_permissions(file, keys, identifiers)),
         };
-        changed.map_err(|error| {
-            format!(
-                "cannot correct {} in {}: {error}; correct it by hand",
-                finding.kind.id,
-                Project::shown(file)
-            )
-        })?;
-        finding.fixed = true;
+        match changed {
+            Ok(()) => finding.fixed = true,
+            Err(error) => {
+                let why = format!("\n--fix cannot correct {}: {error}; correct it by hand", Project::shown(file));
+                finding.detail.push_str(&why);
+                finding.fix = None;
+            }
+        }
     }
-    Ok(())
 }
 
 #[cfg(unix)]
@@ -64,28 +58,9 @@ fn append(file: &Path, line: &str) -> io::Result<()> {
     fs::write(file, text)
 }
 
-/// Adds permissions to a capability in JSON. Comments and order stay.
-fn add_permissions(file: &Path, identifiers: &[&str]) -> io::Result<()> {
-    let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-    let text = fs::read_to_string(file)?;
-    let root =
-        CstRootNode::parse(&text, &Format::json_options()).map_err(|error| wrong(error.to_string()))?;
-    let capability = root.object_value().ok_or_else(|| wrong("it contains no JSON object".to_owned()))?;
-    let permissions = capability
-        .array_value("permissions")
-        .ok_or_else(|| wrong("`permissions` is not a list".to_owned()))?;
-    let present: Vec<_> = permissions.elements().iter().filter_map(CstNode::to_serde_value).collect();
-    for identifier in identifiers {
-        if !present.iter().any(|value| value == identifier) {
-            permissions.append(CstInputValue::from(*identifier));
-        }
-    }
-    fs::write(file, root.to_string())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::catalogue::PERMISSION, *};
 
     #[test]
     fn a_permission_is_added_once_and_comments_stay() {
@@ -94,10 +69,28 @@ mod tests {
         let text = "{\n  // the main window\n  \"identifier\": \"default\",\n  \"permissions\": [\n    \"core:default\"\n  ]\n}\n";
         fs::write(&file, text).unwrap();
         for _ in 0..2 {
-            add_permissions(&file, &["pillion:default"]).unwrap();
+            add_permissions(&file, &[], &["pillion:default"]).unwrap();
         }
         let wanted = text.replace("default\"\n  ]", "default\",\n    \"pillion:default\"\n  ]");
         assert_eq!(fs::read_to_string(&file).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_capability_in_toml_is_extended_and_a_failure_stops_no_other_fix() {
+        let folder = tempfile::tempdir().unwrap();
+        let (toml, wrong) = (folder.path().join("default.toml"), folder.path().join("wrong.json"));
+        fs::write(&toml, "identifier = \"default\"\npermissions = [\"core:default\"]\n").unwrap();
+        fs::write(&wrong, "[").unwrap();
+        let mut findings = [&wrong, &toml].map(|file| {
+            let fix =
+                Fix::Permissions { file: file.clone(), keys: Vec::new(), identifiers: vec!["pillion:default"] };
+            Finding::new(&PERMISSION, "", "missing").with_fix(fix)
+        });
+        apply(&mut findings);
+        let [failed, fixed] = findings;
+        assert!(!failed.fixed && failed.fix.is_none() && failed.detail.contains("--fix cannot"), "{failed:?}");
+        assert!(fixed.fixed);
+        assert!(fs::read_to_string(&toml).unwrap().contains("[\"core:default\", \"pillion:default\"]"));
     }
 
     #[test]

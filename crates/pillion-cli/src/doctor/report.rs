@@ -31,8 +31,8 @@ pub(super) enum Fix {
     Mode { file: PathBuf, bits: u32 },
     /// Appends a line to a file, which is created if it is missing.
     Line { file: PathBuf, line: String },
-    /// Adds permissions to a capability.
-    Permissions { file: PathBuf, identifiers: Vec<&'static str> },
+    /// Adds permissions to the capability below these keys of a file.
+    Permissions { file: PathBuf, keys: Vec<String>, identifiers: Vec<&'static str> },
 }
 
 impl Finding {

@@ -292,10 +292,47 @@ fn a_fix_leaves_no_finding_and_other_kinds_have_none() {
         if !fixable {
             continue;
         }
-        fix::apply(&mut found).unwrap();
+        fix::apply(&mut found);
         assert!(found.iter().all(|finding| finding.fixed), "{id}");
         assert_eq!(case.examine(), [], "{id}");
     }
+}
+
+#[test]
+fn permissions_are_added_to_the_capability_of_the_first_window() {
+    let case = Case::healthy();
+    case.set(CONFIG, "/app/windows", json!([{ "label": "main" }, { "label": "about" }]));
+    case.set(CAPABILITY, "/permissions", json!(["core:default"]));
+    let about = json!({ "identifier": "about", "windows": ["about"],
+        "permissions": ["pillion:default", "pillion:allow-connect"] });
+    case.json("src-tauri/capabilities/about.json", &about);
+    let mut found = case.examine();
+    assert_eq!(ids(&found), ["permission"]);
+    fix::apply(&mut found);
+    let read = |path| serde_json::from_slice::<Value>(&fs::read(case.path(path)).unwrap()).unwrap();
+    assert_eq!(read("src-tauri/capabilities/about.json"), about);
+    assert_eq!(
+        read(CAPABILITY)["permissions"],
+        json!(["core:default", "pillion:default", "pillion:allow-connect"])
+    );
+    assert_eq!(case.examine(), []);
+}
+
+#[test]
+fn entitlements_are_an_error_only_for_an_app_that_is_signed() {
+    let case = Case::healthy();
+    case.set(CONFIG, "/bundle/macOS", json!({}));
+    let level = || case.examine().iter().map(|finding| finding.kind.level).collect::<Vec<_>>();
+    assert_eq!(level(), [Level::Warning]);
+    case.set(CONFIG, "/bundle/macOS", json!({ "signingIdentity": "-" }));
+    assert_eq!(level(), [Level::Error]);
+}
+
+#[test]
+fn a_stripped_node_program_is_found() {
+    let case = Case::healthy();
+    case.linux(&samples::with_runtime(samples::program(Linux, X86_64, true), Runtime::Node));
+    assert_eq!(ids(&case.examine()), ["appimage-strip"]);
 }
 
 #[test]

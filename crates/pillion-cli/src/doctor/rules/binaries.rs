@@ -14,8 +14,8 @@ use super::{
         Environment,
         binary::{self, Arch, Binary, Content, Native, Runtime, system_name},
         catalogue::{
-            APPIMAGE_STRIP, ARCHITECTURE, BINARY_NAME, EMPTY_BINARY, JIT_ENTITLEMENT, Kind,
-            LIBRARY_ENTITLEMENT, MISSING_BINARY, NOT_A_PROGRAM, SCRIPT, STALE, TEMP_EXECUTION, UNIVERSAL,
+            APPIMAGE_STRIP, ARCHITECTURE, BINARY_NAME, EMPTY_BINARY, JIT_ENTITLEMENT,
+            JIT_ENTITLEMENT_UNSIGNED, Kind, LIBRARY_ENTITLEMENT, LIBRARY_ENTITLEMENT_UNSIGNED, MISSING_BINARY, NOT_A_PROGRAM, SCRIPT, STALE, TEMP_EXECUTION, UNIVERSAL,
             UNSIGNED,
         },
         names::{self, FileName},
@@ -177,7 +177,7 @@ fn program(
                 ));
             }
         }
-        Platform::MacOs => entitlements(project, config, runtime, &new, found),
+        Platform::MacOs => entitlements(project, config, runtime, environment, &new, found),
         Platform::Windows => {
             if runtime == Runtime::PyInstallerOnefile {
                 found.push(new(&TEMP_EXECUTION, format!("made by {runtime}")));
@@ -232,16 +232,22 @@ fn entitlements(
     project: &Project,
     config: &MergedConfig<'_>,
     runtime: Runtime,
+    environment: &Environment,
     new: &impl Fn(&'static Kind, String) -> Finding,
     found: &mut Vec<Finding>,
 ) {
-    let (kind, key) = match runtime {
-        runtime if runtime.needs_jit() => (&JIT_ENTITLEMENT, "com.apple.security.cs.allow-jit"),
-        Runtime::PyInstallerOnefile | Runtime::PyInstallerFolder => {
-            (&LIBRARY_ENTITLEMENT, "com.apple.security.cs.disable-library-validation")
+    let ([signed, unsigned], key) = match runtime {
+        runtime if runtime.needs_jit() => {
+            ([&JIT_ENTITLEMENT, &JIT_ENTITLEMENT_UNSIGNED], "com.apple.security.cs.allow-jit")
         }
+        Runtime::PyInstallerOnefile | Runtime::PyInstallerFolder => (
+            [&LIBRARY_ENTITLEMENT, &LIBRARY_ENTITLEMENT_UNSIGNED],
+            "com.apple.security.cs.disable-library-validation",
+        ),
         _ => return,
     };
+    let identity = config.get(&["bundle", "macOS", "signingIdentity"]).is_some_and(|it| !it.is_null());
+    let kind = if identity || environment.signs_macos { signed } else { unsigned };
     let named = config.get(&["bundle", "macOS", "entitlements"]).and_then(serde_json::Value::as_str);
     let why = match named {
         None => "bundle.macOS.entitlements names no file".to_owned(),

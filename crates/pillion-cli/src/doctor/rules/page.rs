@@ -41,9 +41,20 @@ pub(in super::super) fn check(
         .collect();
     let uses_package = project.front_end.as_ref().is_some_and(|it| it.dependency(PACKAGE).is_some());
     if uses_package {
-        permissions(project, &rights, declared, found);
+        let (window, rights) = of_window(config, &rights);
+        permissions(project, &window, &rights, declared, found);
     }
     policies(config, &rights, declared, found);
+}
+
+/// The rights of the first window, as `pillion init` adds them: another window may have the sidecar besides. An app without a window
+/// in its configuration makes its windows in Rust, perhaps under another name: there, all capabilities count.
+fn of_window<'a>(config: &MergedConfig<'_>, rights: &[&'a Capability]) -> (String, Vec<&'a Capability>) {
+    let first = config.get(&["app", "windows"]).and_then(|windows| windows.get(0));
+    let label = first.and_then(|window| window.get("label")?.as_str()).unwrap_or("main");
+    let covering: Vec<_> = rights.iter().copied().filter(|it| it.covers(label)).collect();
+    let rights = if first.is_none() && covering.is_empty() { rights.to_vec() } else { covering };
+    (label.to_owned(), rights)
 }
 
 /// Whether a capability grants one of these permissions for this sidecar.
@@ -60,7 +71,13 @@ fn calls(sidecar: &SidecarConfig) -> &'static [&'static str] {
     }
 }
 
-fn permissions(project: &Project, rights: &[&Capability], declared: &Config, found: &mut Vec<Finding>) {
+fn permissions(
+    project: &Project,
+    window: &str,
+    rights: &[&Capability],
+    declared: &Config,
+    found: &mut Vec<Finding>,
+) {
     let callable: Vec<_> =
         declared.sidecars.iter().filter(|(_, sidecar)| !sidecar.has_no_address()).collect();
     let may_call = |name: &str, sidecar: &SidecarConfig| grants(rights, calls(sidecar), name);
@@ -84,14 +101,17 @@ fn permissions(project: &Project, rights: &[&Capability], declared: &Config, fou
         missing.push((name, if may_watch(name) { vec![call] } else { vec![DEFAULT, call] }));
     }
     for (name, identifiers) in missing {
-        let detail =
-            format!("no active capability grants {} for the sidecar {name:?}", identifiers.join(" and "));
-        let target = rights.first();
+        let detail = format!(
+            "no active capability of the window {window:?} grants {} for the sidecar {name:?}",
+            identifiers.join(" and ")
+        );
+        let usual = |it: &&&Capability| ["default", "main"].contains(&it.identifier.as_str());
+        let target = rights.iter().find(usual).or(rights.first());
         let place = target.map_or_else(|| project.tauri.join("capabilities"), |it| it.origin.path.clone());
         let mut finding = Finding::new(&PERMISSION, Project::shown(&place), detail);
-        if let Some(capability) = target.filter(|it| it.origin.keys.is_empty()) {
-            finding =
-                finding.with_fix(Fix::Permissions { file: capability.origin.path.clone(), identifiers });
+        if let Some(capability) = target {
+            let (file, keys) = (capability.origin.path.clone(), capability.origin.keys.clone());
+            finding = finding.with_fix(Fix::Permissions { file, keys, identifiers });
         }
         found.push(finding);
     }
