@@ -10,7 +10,9 @@ use pillion_config::Config;
 use serde_json::Value;
 
 use super::targets::Runner;
-use crate::project::{FrontEnd, MergedConfig, PackageManager, Platform, Project, SidecarProgram, last_part};
+use crate::project::{
+    Document, FrontEnd, MergedConfig, PackageManager, Platform, Project, SidecarProgram, last_part,
+};
 
 /// What the workflow depends on.
 #[derive(Debug)]
@@ -25,6 +27,12 @@ pub(super) struct Workflow {
     target: String,
     /// The package manager of the page, if it has a package.
     manager: Option<PackageManager>,
+    /// The folder of the page's package in the project.
+    page: String,
+    /// How pnpm is set up, if the page or a backend is installed by it.
+    pnpm: Option<Pnpm>,
+    /// The types of bundles for Linux, if AppImage is left out: it breaks programs of Node and Bun.
+    linux_bundles: Option<String>,
     /// The git URL of the command `pillion`.
     source: Option<String>,
     toolchains: Vec<Toolchain>,
@@ -41,6 +49,14 @@ struct Check {
     name: String,
     entry: String,
     private: bool,
+}
+
+/// Where pnpm/action-setup finds the version. It refuses one besides that of `packageManager`, and needs one without it.
+#[derive(Debug)]
+enum Pnpm {
+    /// The `package.json` with `packageManager`, in the repository.
+    File(String),
+    Latest,
 }
 
 /// The toolchain of a backend, which the machines of GitHub lack or have in any version.
@@ -74,8 +90,18 @@ impl Workflow {
             Some(_) => toolchains.push(Toolchain::Node),
             None => {}
         }
+        let installs = installs(project, &config);
+        if installs.iter().any(|(_, command)| command.starts_with("bun ")) {
+            toolchains.push(Toolchain::Bun);
+        }
         toolchains.sort();
         toolchains.dedup();
+        let page = project.front_end.as_ref().map(FrontEnd::folder);
+        let with_pnpm =
+            page.filter(|_| manager == Some(PackageManager::Pnpm)).map(Path::to_owned).or_else(|| {
+                let backend = installs.iter().find(|(_, command)| command.starts_with("pnpm "));
+                backend.map(|(folder, _)| project.root.join(folder))
+            });
         Ok(Self {
             runners,
             branch,
@@ -83,9 +109,12 @@ impl Workflow {
             tauri: relative(&project.tauri, &project.root),
             target: relative(&cargo.path.with_file_name("target"), repository),
             manager,
+            page: page.map(|page| relative(page, &project.root)).unwrap_or_default(),
+            pnpm: with_pnpm.map(|folder| pnpm(&folder, repository)),
+            linux_bundles: linux_bundles(&project.config.on(Platform::Linux)),
             source,
             toolchains,
-            installs: installs(project, &config),
+            installs,
             checks: checks(&config)?,
             updater: config
                 .get(&["bundle", "createUpdaterArtifacts"])
@@ -100,9 +129,46 @@ fn relative(path: &Path, folder: &Path) -> String {
     inside.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
+/// The version of pnpm: that of the next `package.json` that names one, from this folder up to the repository.
+fn pnpm(folder: &Path, repository: &Path) -> Pnpm {
+    let names_version = |file: &PathBuf| {
+        let package = Document::read_if_exists(file).ok().flatten();
+        package.is_some_and(|it| {
+            it.get(&["packageManager"]).and_then(Value::as_str).is_some_and(|it| it.starts_with("pnpm@"))
+        })
+    };
+    let folders = folder.ancestors().take_while(|folder| folder.starts_with(repository));
+    let file = folders.map(|folder| folder.join("package.json")).find(names_version);
+    file.map_or(Pnpm::Latest, |file| Pnpm::File(relative(&file, repository)))
+}
+
+/// The types of bundles for Linux without AppImage, for an app with programs of Node or Bun: linuxdeploy strips them, and they break.
+/// `None` if nothing has to be left out, or nothing would be left.
+fn linux_bundles(config: &MergedConfig<'_>) -> Option<String> {
+    let active = config.get(&["bundle", "active"]).and_then(Value::as_bool).unwrap_or(false);
+    let sidecars = config.sidecars().ok().flatten().unwrap_or_default();
+    let breaks = sidecars.iter().any(|sidecar| {
+        matches!(sidecar.program, SidecarProgram::External { entry: Some(_), .. })
+            && toolchains_of(&sidecar.fields).any(|it| matches!(it, Toolchain::Bun | Toolchain::Node))
+    });
+    let named: Vec<&str> = match config.get(&["bundle", "targets"]) {
+        None | Some(Value::Null) => vec!["all"],
+        Some(Value::String(target)) => vec![target],
+        Some(targets) => targets.as_array().into_iter().flatten().filter_map(Value::as_str).collect(),
+    };
+    let all = named.contains(&"all");
+    let left: Vec<_> = ["deb", "rpm"].into_iter().filter(|kind| all || named.contains(kind)).collect();
+    let leaves_out = active && breaks && (all || named.contains(&"appimage")) && !left.is_empty();
+    leaves_out.then(|| left.join(","))
+}
+
 /// The toolchains that `package` or `dev` of the declarations name.
 fn toolchains(config: &MergedConfig<'_>) -> Vec<Toolchain> {
     let sidecars = config.sidecars().ok().flatten().unwrap_or_default();
+    sidecars.iter().flat_map(|sidecar| toolchains_of(&sidecar.fields)).collect()
+}
+
+fn toolchains_of(fields: &serde_json::Map<String, Value>) -> impl Iterator<Item = Toolchain> {
     let package = |fields: &serde_json::Map<String, Value>, tool: &str| {
         fields.get("package").is_some_and(|package| package.get(tool).is_some())
     };
@@ -110,21 +176,16 @@ fn toolchains(config: &MergedConfig<'_>) -> Vec<Toolchain> {
         let command = fields.get("dev").and_then(|dev| dev.get("command")?.get(0)?.as_str());
         command.is_some_and(|command| programs.contains(&last_part(command)))
     };
-    let mut found = Vec::new();
-    for sidecar in sidecars {
-        let fields = &sidecar.fields;
-        for (toolchain, tool, programs) in [
-            (Toolchain::Bun, "bun", &["bun", "bunx"][..]),
-            (Toolchain::Go, "go", &["go"]),
-            (Toolchain::Node, "node", &["node", "npx", "tsx", "npm", "pnpm", "yarn"]),
-            (Toolchain::Python, "python", &["python", "python3", "uv", "uvicorn", "poetry"]),
-        ] {
-            if package(fields, tool) || starts(fields, programs) {
-                found.push(toolchain);
-            }
-        }
-    }
-    found
+    let known = [
+        (Toolchain::Bun, "bun", &["bun", "bunx"][..]),
+        (Toolchain::Go, "go", &["go"]),
+        (Toolchain::Node, "node", &["node", "npx", "tsx", "npm", "pnpm", "yarn"]),
+        (Toolchain::Python, "python", &["python", "python3", "uv", "uvicorn", "poetry"]),
+    ];
+    known
+        .into_iter()
+        .filter(move |(_, tool, programs)| package(fields, tool) || starts(fields, programs))
+        .map(|(toolchain, ..)| toolchain)
 }
 
 /// What the backends need besides the page: the packages beside the main file that `package` names.
@@ -153,7 +214,10 @@ pub(super) fn installs(project: &Project, config: &MergedConfig<'_>) -> Vec<(Str
                 Some(folder) if locked(&folder, "pnpm-lock.yaml") => {
                     add(&folder, "pnpm install --frozen-lockfile");
                 }
-                Some(folder) if locked(&folder, "bun.lock") => add(&folder, "bun install --frozen-lockfile"),
+                Some(folder) if locked(&folder, "yarn.lock") => add(&folder, "yarn install"),
+                Some(folder) if locked(&folder, "bun.lock") || locked(&folder, "bun.lockb") => {
+                    add(&folder, "bun install --frozen-lockfile");
+                }
                 // A workspace installs it with the page.
                 _ => {}
             }
@@ -169,7 +233,8 @@ pub(super) fn installs(project: &Project, config: &MergedConfig<'_>) -> Vec<(Str
     found
 }
 
-/// The sidecars that can be checked: those of the bundle that announce themselves and have the health of the protocol.
+/// The sidecars that can be checked: those of the bundle that announce themselves and have the health of the protocol. One with `args`
+/// or `env` may need them to start, and `pillion check` would not give them; `pillion package` has started it with them.
 fn checks(config: &MergedConfig<'_>) -> Result<Vec<Check>, String> {
     let Some(section) = config.get(&["plugins", "pillion"]) else { return Ok(Vec::new()) };
     let declared: Config = serde_json::from_value(section.clone()).map_err(|error| {
@@ -178,7 +243,15 @@ fn checks(config: &MergedConfig<'_>) -> Result<Vec<Check>, String> {
     let sidecars = config.sidecars().map_err(|error| error.to_string())?.unwrap_or_default();
     let checks = sidecars.into_iter().filter_map(|sidecar| {
         let known = declared.sidecars.get(&sidecar.name)?;
-        let keeps_protocol = known.listen() == Listen::Announced && known.is_checked_by_health();
+        let filled = |field: &str| match sidecar.fields.get(field) {
+            Some(Value::Array(args)) => !args.is_empty(),
+            Some(Value::Object(env)) => !env.is_empty(),
+            _ => false,
+        };
+        let keeps_protocol = known.listen() == Listen::Announced
+            && known.is_checked_by_health()
+            && !filled("args")
+            && !filled("env");
         match &sidecar.program {
             SidecarProgram::External { entry: Some(entry), .. } if keeps_protocol => {
                 Some(Check { name: sidecar.name.clone(), entry: entry.clone(), private: sidecar.private() })
@@ -269,10 +342,15 @@ impl Workflow {
     fn setup(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("      - name: Install Rust for the target\n        run: |\n          rustup update stable --no-self-update\n          rustup default stable\n")?;
         f.write_str("          case '${{ matrix.target }}' in\n            universal-apple-darwin) rustup target add aarch64-apple-darwin x86_64-apple-darwin ;;\n            *) rustup target add '${{ matrix.target }}' ;;\n          esac\n")?;
-        if self.manager == Some(PackageManager::Pnpm) {
+        if let Some(pnpm) = &self.pnpm {
             f.write_str("      - uses: pnpm/action-setup@v4\n")?;
-            // Without the field, the action needs a version.
-            f.write_str("        with:\n          version: latest\n")?;
+            match pnpm {
+                Pnpm::File(file) if file == "package.json" => {}
+                Pnpm::File(file) => {
+                    writeln!(f, "        with:\n          package_json_file: {}", quoted(file))?;
+                }
+                Pnpm::Latest => f.write_str("        with:\n          version: latest\n")?,
+            }
         }
         for toolchain in &self.toolchains {
             f.write_str(match toolchain {
@@ -289,17 +367,15 @@ impl Workflow {
                 PackageManager::Yarn => "yarn install",
                 PackageManager::Bun => "bun install --frozen-lockfile",
             };
-            writeln!(f, "      - name: Install the dependencies of the page\n        run: {install}")?;
+            f.write_str("      - name: Install the dependencies of the page\n")?;
+            self.working_directory(f, &self.page)?;
+            writeln!(f, "        run: {install}")?;
         } else {
             f.write_str("      - name: Install Tauri's command\n        run: cargo install tauri-cli --locked --version ^2\n")?;
         }
         for (folder, command) in &self.installs {
             f.write_str("      - name: Install the packages of a backend\n")?;
-            let folder = [self.folder.as_str(), folder.as_str()];
-            let folder = folder.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-            if !folder.is_empty() {
-                writeln!(f, "        working-directory: {}", quoted(&folder))?;
-            }
+            self.working_directory(f, folder)?;
             writeln!(f, "        run: {command}")?;
         }
         let from = self.source.as_ref().map(|url| format!(" --git '{}'", url.replace('\'', "'\\''")));
@@ -310,9 +386,28 @@ impl Workflow {
         )
     }
 
+    /// The folder of a step, if it is another one than that of the project.
+    fn working_directory(&self, f: &mut fmt::Formatter<'_>, folder: &str) -> fmt::Result {
+        match (self.folder.as_str(), folder) {
+            (_, "") => Ok(()),
+            ("", folder) => writeln!(f, "        working-directory: {}", quoted(folder)),
+            (project, folder) => {
+                writeln!(f, "        working-directory: {}", quoted(&format!("{project}/{folder}")))
+            }
+        }
+    }
+
+    /// The command that checks the project and its bundle.
+    fn doctor(&self) -> String {
+        let ignored = if self.linux_bundles.is_some() { " --ignore appimage-strip" } else { "" };
+        format!("pillion doctor --no-machine{ignored} --target '${{{{ matrix.target }}}}'")
+    }
+
     fn sidecars(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("      - name: Build the sidecars\n        run: pillion package --target '${{ matrix.target }}'\n")?;
-        f.write_str("      - name: Check the project\n        run: pillion doctor --no-machine --target '${{ matrix.target }}'\n")?;
+        // The step needs no secret, but must know whether the app will be signed.
+        let signs = "        env:\n          APPLE_SIGNING_IDENTITY: ${{ env.SIGN_MACOS == 'true' && 'in the step that bundles' || '' }}\n";
+        writeln!(f, "      - name: Check the project\n{signs}        run: {}", self.doctor())?;
         for Check { name, entry, private } in &self.checks {
             let public = if *private { "" } else { "--public " };
             let program = format!("{}/{entry}", self.tauri);
@@ -328,7 +423,10 @@ impl Workflow {
 
     fn bundle(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(CERTIFICATE)?;
+        // Tauri finds its configuration in the folder of the project or below, not from the folder of the page.
+        let in_page = format!("'./{}/node_modules/.bin/tauri'", self.page.replace('\'', "'\\''"));
         let tauri = match self.manager {
+            Some(_) if !self.page.is_empty() => &in_page,
             None => "cargo tauri",
             Some(PackageManager::Npm) => "npx tauri",
             Some(PackageManager::Pnpm) => "pnpm exec tauri",
@@ -338,6 +436,11 @@ impl Workflow {
         let key = "          TAURI_SIGNING_PRIVATE_KEY: ${{ secrets.TAURI_SIGNING_PRIVATE_KEY }}\n          TAURI_SIGNING_PRIVATE_KEY_PASSWORD: ${{ secrets.TAURI_SIGNING_PRIVATE_KEY_PASSWORD }}\n";
         if self.updater {
             f.write_str("      - name: Leave out the updates, which cannot be signed\n        if: env.SIGN_UPDATES != 'true'\n        run: |\n          echo '{\"bundle\":{\"createUpdaterArtifacts\":false}}' > no-updates.json\n          echo 'UPDATES=--config no-updates.json' >> \"$GITHUB_ENV\"\n")?;
+        }
+        if let Some(bundles) = &self.linux_bundles {
+            f.write_str("      - name: Leave out AppImage, which breaks programs of Node and Bun\n")?;
+            f.write_str("        if: runner.os == 'Linux'\n")?;
+            writeln!(f, "        run: echo 'BUNDLES=--bundles {bundles}' >> \"$GITHUB_ENV\"")?;
         }
         f.write_str("      - name: Bundle, signed and notarised for macOS\n        if: runner.os == 'macOS' && env.SIGN_MACOS == 'true'\n        env:\n")?;
         for secret in [
@@ -354,14 +457,15 @@ impl Workflow {
             f.write_str(key)?;
         }
         let command = |extra: &str| format!("{tauri} build --target '${{{{ matrix.target }}}}'{extra}");
+        let bundles = if self.linux_bundles.is_some() { " ${BUNDLES:-}" } else { "" };
         let updates = if self.updater { " ${UPDATES:-}" } else { "" };
         writeln!(f, "        run: {}", command(updates))?;
         f.write_str("      - name: Bundle\n        if: runner.os != 'macOS' || env.SIGN_MACOS != 'true'\n")?;
         if self.updater {
             write!(f, "        env:\n{key}")?;
         }
-        writeln!(f, "        run: {}", command(&format!(" ${{SIGNING:-}}{updates}")))?;
-        f.write_str("      - name: Check the bundle\n        run: pillion doctor --no-machine --target '${{ matrix.target }}'\n")?;
+        writeln!(f, "        run: {}", command(&format!(" ${{SIGNING:-}}{bundles}{updates}")))?;
+        writeln!(f, "      - name: Check the bundle\n        run: {}", self.doctor())?;
         let target = &self.target;
         f.write_str("      - uses: actions/upload-artifact@v4\n        with:\n          name: bundle-${{ matrix.target }}\n          if-no-files-found: error\n")?;
         writeln!(f, "          path: |")?;

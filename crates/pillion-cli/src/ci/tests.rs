@@ -91,6 +91,77 @@ fn the_packages_of_the_backends_are_installed() {
 }
 
 #[test]
+fn pnpm_has_the_version_of_the_package() {
+    let declared = r#"{ "api": { "program": "demo-api", "package": { "node": "backend/src/main.ts" } } }"#;
+    let latest = workflow(&repository("app/pnpm-lock.yaml", declared), &["x86_64-unknown-linux-gnu"]);
+    assert!(latest.contains("pnpm/action-setup@v4\n        with:\n          version: latest"), "{latest}");
+    let folder = repository("app/package-lock.json", declared);
+    fs::create_dir_all(folder.path().join("app/backend")).unwrap();
+    fs::write(folder.path().join("app/backend/package.json"), r#"{ "packageManager": "pnpm@10.0.0" }"#)
+        .unwrap();
+    fs::write(folder.path().join("app/backend/pnpm-lock.yaml"), "").unwrap();
+    let text = workflow(&folder, &["x86_64-unknown-linux-gnu"]);
+    assert!(text.contains("with:\n          package_json_file: \"app/backend/package.json\"\n"), "{text}");
+    assert!(!text.contains("version: latest"), "{text}");
+}
+
+#[test]
+fn a_backend_gets_its_package_manager() {
+    let declared = r#"{ "api": { "program": "demo-api", "package": { "node": "backend/src/main.ts" } } }"#;
+    for (lock, parts) in [
+        ("bun.lock", ["oven-sh/setup-bun", "run: bun install --frozen-lockfile"]),
+        ("yarn.lock", ["working-directory: \"app/backend\"", "run: yarn install"]),
+    ] {
+        let folder = repository("app/package-lock.json", declared);
+        fs::create_dir_all(folder.path().join("app/backend")).unwrap();
+        fs::write(folder.path().join("app/backend/package.json"), "{}").unwrap();
+        fs::write(folder.path().join("app/backend").join(lock), "").unwrap();
+        let text = workflow(&folder, &["x86_64-unknown-linux-gnu"]);
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_page_in_a_folder_is_installed_there() {
+    let folder = repository("app/ui/package-lock.json", r#"{ "api": { "program": "demo-api" } }"#);
+    let ui = folder.path().join("app/ui");
+    fs::rename(folder.path().join("app/package.json"), ui.join("package.json")).unwrap();
+    let config = folder.path().join("app/src-tauri/tauri.conf.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replacen('{', r#"{ "build": { "frontendDist": "../ui/dist" }, "#, 1)).unwrap();
+    let text = workflow(&folder, &["x86_64-unknown-linux-gnu"]);
+    assert!(text.contains("working-directory: \"app/ui\"\n        run: npm ci\n"), "{text}");
+    assert!(text.contains("run: './ui/node_modules/.bin/tauri' build --target"), "{text}");
+}
+
+#[test]
+fn app_image_is_left_out_for_node_alone() {
+    let node = r#"{ "api": { "program": "demo-api", "package": { "node": "main.ts" } } }"#;
+    let text = workflow(&repository("app/package-lock.json", node), &["x86_64-unknown-linux-gnu"]);
+    for part in [
+        "run: echo 'BUNDLES=--bundles deb,rpm' >> \"$GITHUB_ENV\"",
+        "${SIGNING:-} ${BUNDLES:-}",
+        "pillion doctor --no-machine --ignore appimage-strip --target",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let go = node.replace("node", "go");
+    let text = workflow(&repository("app/package-lock.json", &go), &["x86_64-unknown-linux-gnu"]);
+    assert!(!text.contains("BUNDLES") && !text.contains("appimage-strip"), "{text}");
+}
+
+#[test]
+fn a_sidecar_with_arguments_or_variables_is_not_checked() {
+    for field in [r#""args": ["--serve"]"#, r#""env": { "MODE": "serve" }"#] {
+        let declared = format!(r#"{{ "api": {{ "program": "demo-api", {field} }} }}"#);
+        let text = workflow(&repository("app/package-lock.json", &declared), &["x86_64-unknown-linux-gnu"]);
+        assert!(!text.contains("pillion check"), "{text}");
+    }
+}
+
+#[test]
 fn a_server_without_the_protocol_is_not_checked() {
     let declared = r#"{ "api": { "program": "demo-api", "private": false, "port": 8080, "ready": "tcp" } }"#;
     let text = workflow(&repository("app/package-lock.json", declared), &["x86_64-unknown-linux-gnu"]);

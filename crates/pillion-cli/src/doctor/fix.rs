@@ -18,7 +18,8 @@ pub(super) fn apply(findings: &mut [Finding]) {
         match changed {
             Ok(()) => finding.fixed = true,
             Err(error) => {
-                let why = format!("\n--fix cannot correct {}: {error}; correct it by hand", Project::shown(file));
+                let why =
+                    format!("\n--fix cannot correct {}: {error}; correct it by hand", Project::shown(file));
                 finding.detail.push_str(&why);
                 finding.fix = None;
             }
@@ -82,13 +83,19 @@ mod tests {
         fs::write(&toml, "identifier = \"default\"\npermissions = [\"core:default\"]\n").unwrap();
         fs::write(&wrong, "[").unwrap();
         let mut findings = [&wrong, &toml].map(|file| {
-            let fix =
-                Fix::Permissions { file: file.clone(), keys: Vec::new(), identifiers: vec!["pillion:default"] };
+            let fix = Fix::Permissions {
+                file: file.clone(),
+                keys: Vec::new(),
+                identifiers: vec!["pillion:default"],
+            };
             Finding::new(&PERMISSION, "", "missing").with_fix(fix)
         });
         apply(&mut findings);
         let [failed, fixed] = findings;
-        assert!(!failed.fixed && failed.fix.is_none() && failed.detail.contains("--fix cannot"), "{failed:?}");
+        assert!(
+            !failed.fixed && failed.fix.is_none() && failed.detail.contains("--fix cannot"),
+            "{failed:?}"
+        );
         assert!(fixed.fixed);
         assert!(fs::read_to_string(&toml).unwrap().contains("[\"core:default\", \"pillion:default\"]"));
     }
