@@ -155,9 +155,22 @@ fn targets(args: &Args) -> Result<Vec<TargetTriple>, String> {
     .map(|target| vec![target])
 }
 
+/// Whether the last run made this file, and its inputs are still the same. The declaration and the tools may differ.
+pub(crate) fn is_up_to_date(project: &Project, sidecar: &str, target: &TargetTriple, file: &Path) -> bool {
+    let stamp = Stamp::read(&stamp_file(&project.tauri.join(WORK_FOLDER), sidecar, target));
+    stamp.is_some_and(|stamp| stamp.is_current(&stamp.recipe, file).is_ok())
+}
+
+/// In the folder of the Tauri configuration.
+const WORK_FOLDER: &str = "target/pillion";
+
+fn stamp_file(work: &Path, sidecar: &str, target: &TargetTriple) -> PathBuf {
+    work.join(format!("{sidecar}-{target}.json"))
+}
+
 /// The folder of stamps and of everything that the builds write.
 fn work_folder(project: &Project) -> Result<PathBuf, Failure> {
-    let folder = project.tauri.join("target/pillion");
+    let folder = project.tauri.join(WORK_FOLDER);
     fs::create_dir_all(&folder).map_err(Failure::file("make the folder", &folder))?;
     // Git ignores it, also in a project whose target folder is elsewhere.
     let ignore = folder.join(".gitignore");
@@ -206,7 +219,7 @@ impl Maker<'_> {
         let checks = !self.args.no_check;
         let declaration = serde_json::Value::Object(sidecar.fields.clone());
         let recipe = digest(format!("{FORMAT} {checks} {target} {declaration} {fingerprint}").as_bytes());
-        let stamp_file = self.work.join(format!("{}-{target}.json", sidecar.name));
+        let stamp_file = stamp_file(self.work, &sidecar.name, target);
         let reason = match Stamp::read(&stamp_file).filter(|_| !self.args.force) {
             None => None,
             Some(stamp) => match stamp.is_current(&recipe, destination.program()) {

@@ -234,7 +234,7 @@ catalogue! {
     OTHER_IN_BUNDLE = Bundle Warning "other-in-bundle"
         "A built bundle contains another file than the one beside the Tauri configuration."
         "The bundle has an old sidecar, or a step after the copy (strip, a signature) has changed it."
-        "Build the bundle again: `tauri build`. On macOS a signature changes the file, so this is not checked there."
+        "Build the bundle again: `tauri build`. Only a .deb is checked: linuxdeploy changes the files of an AppImage, and a signature those of macOS."
 
     // The machine.
     WEBVIEW = Machine Error "webview"

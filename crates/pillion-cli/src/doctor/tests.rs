@@ -336,6 +336,40 @@ fn a_stripped_node_program_is_found() {
 }
 
 #[test]
+fn bundles_of_older_versions_and_changed_bytes_in_an_app_image_are_no_finding() {
+    let case = Case::healthy();
+    fs::create_dir_all(case.path("src-tauri/target/release/bundle/deb/demo_0.0.1_amd64/data/usr/bin"))
+        .unwrap();
+    let app_image = "src-tauri/target/release/bundle/appimage/Demo.AppDir/usr/bin/demo-api";
+    case.program(app_image, &samples::program(Linux, Aarch64, true));
+    assert_eq!(case.examine(), []);
+    case.remove(app_image);
+    assert_eq!(ids(&case.examine()), ["not-in-bundle"]);
+    case.program(app_image, b"changed");
+    case.set(CONFIG, "/version", json!("0.0.1"));
+    assert_eq!(ids(&case.examine()), ["not-in-bundle"]);
+}
+
+#[test]
+fn a_program_with_a_current_stamp_is_not_stale() {
+    use sha2::Digest as _;
+    let case = Case::healthy();
+    let hex =
+        |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|it| format!("{it:02x}")).collect::<String>();
+    case.change(LINUX, SOURCE_CHANGED - 1);
+    let (source, program) = (case.path("backend/src/main.ts"), fs::read(case.path(LINUX)).unwrap());
+    case.json(
+        "src-tauri/target/pillion/api-x86_64-unknown-linux-gnu.json",
+        &json!({ "recipe": "", "folders": [], "files": { source.to_str().unwrap(): hex(b"") }, "check": "",
+            "output": { "bytes": program.len(), "modified": 0, "sha256": hex(&program) } }),
+    );
+    assert_eq!(case.examine(), []);
+    case.text("backend/src/main.ts", "changed");
+    case.change("backend/src/main.ts", SOURCE_CHANGED);
+    assert_eq!(ids(&case.examine()), ["stale"]);
+}
+
+#[test]
 fn a_sidecar_that_only_rust_calls_needs_no_permission() {
     let case = Case::healthy();
     case.json("package.json", &json!({ "name": "demo" }));

@@ -23,7 +23,10 @@ use super::{
     },
     declaration::bundles,
 };
-use crate::project::{MergedConfig, Platform, Project, TargetTriple, last_part};
+use crate::{
+    package,
+    project::{MergedConfig, Platform, Project, TargetTriple, last_part},
+};
 
 /// The files of one entry of `bundle.externalBin`.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ pub(in super::super) fn check(
         for (target, file) in &programs.by_target {
             program(project, config, target, file, environment, found);
             if let Some(declared) = declared {
-                stale(project, declared, entry, file, found);
+                stale(project, declared, entry, target, file, found);
             }
         }
     }
@@ -269,20 +272,31 @@ fn entitlements(
 }
 
 /// Compares the file with its sources: those that `package` of its declaration builds, and those that `dev` watches.
-fn stale(project: &Project, declared: &Config, entry: &str, file: &Path, found: &mut Vec<Finding>) {
+/// The stamp of `pillion package` knows the content, so it decides if it is there and current.
+fn stale(
+    project: &Project,
+    declared: &Config,
+    entry: &str,
+    target: &TargetTriple,
+    file: &Path,
+    found: &mut Vec<Finding>,
+) {
     let Ok(built) = fs::metadata(file).and_then(|metadata| metadata.modified()) else { return };
     let runs = |(name, sidecar): &(&String, &SidecarConfig)| {
         sidecar.resource.is_none()
             && sidecar.command.is_none()
             && sidecar.program.as_deref().unwrap_or(name.as_str()) == last_part(entry)
     };
-    for (_, sidecar) in declared.sidecars.iter().filter(runs) {
+    for (name, sidecar) in declared.sidecars.iter().filter(runs) {
         let watched = sidecar.dev.as_ref().and_then(|dev| {
             newest_match(&project.root.join(dev.cwd.as_deref().unwrap_or_default()), &dev.watch)
         });
         let packaged = sidecar.package.as_ref().and_then(|package| newest_source(&project.root, package));
         let newest = watched.into_iter().chain(packaged).max_by_key(|(_, changed)| *changed);
         if let Some((path, _)) = newest.filter(|(_, changed)| *changed > built) {
+            if package::is_up_to_date(project, name, target, file) {
+                continue;
+            }
             let detail = format!("{} is newer", Project::shown(&path));
             found.push(Finding::new(&STALE, Project::shown(file), detail));
             return;

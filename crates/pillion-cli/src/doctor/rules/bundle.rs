@@ -5,20 +5,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 use super::super::{
     Environment,
     catalogue::{NOT_IN_BUNDLE, OTHER_IN_BUNDLE},
     names,
     report::Finding,
 };
-use crate::project::{MergedConfig, Platform, Project, TargetTriple, last_part};
+use crate::project::{Document, MergedConfig, Platform, Project, TargetTriple, last_part};
 
-/// The folders with programs, below `target/release/bundle`: of .deb, AppImage and macOS apps.
-const FOLDERS: [(Platform, &str); 3] = [
-    (Platform::Linux, "deb/*/data/usr/bin"),
-    (Platform::Linux, "appimage/*.AppDir/usr/bin"),
-    (Platform::MacOs, "macos/*.app/Contents/MacOS"),
+/// The folders with programs, below `target/release/bundle`: of .deb (`NAME_VERSION_ARCHITECTURE`), AppImage and macOS apps, each with
+/// whether its programs are the same bytes as before. linuxdeploy and a signature change them.
+const FOLDERS: [(Platform, &str, bool); 3] = [
+    (Platform::Linux, "deb/*_{version}_*/data/usr/bin", true),
+    (Platform::Linux, "appimage/*.AppDir/usr/bin", false),
+    (Platform::MacOs, "macos/*.app/Contents/MacOS", false),
 ];
+
+/// A folder with programs.
+struct Folder {
+    path: PathBuf,
+    /// What it was built for.
+    target: Option<TargetTriple>,
+    keeps_bytes: bool,
+}
 
 pub(in super::super) fn check(
     project: &Project,
@@ -29,7 +40,7 @@ pub(in super::super) fn check(
     let mut entries = config.external_bin().unwrap_or_default();
     // Another finding names the other ones.
     entries.retain(|entry| names::suffix(last_part(entry)).is_none());
-    for (folder, target) in folders(project, config.platform, environment) {
+    for Folder { path: folder, target, keeps_bytes } in folders(project, config, environment) {
         for entry in &entries {
             let path = folder.join(last_part(entry));
             let place = Project::shown(&path);
@@ -48,8 +59,7 @@ pub(in super::super) fn check(
             }
             let Some(target) = &target else { continue };
             let built = project.tauri.join(MergedConfig::external_file(entry, target));
-            // A signature changes a program for macOS.
-            if config.platform == Platform::Linux && built.is_file() && !same(&path, &built).unwrap_or(true) {
+            if keeps_bytes && built.is_file() && !same(&path, &built).unwrap_or(true) {
                 let detail = format!("differs from {}", Project::shown(&built));
                 found.push(Finding::new(&OTHER_IN_BUNDLE, place, detail));
             }
@@ -57,26 +67,43 @@ pub(in super::super) fn check(
     }
 }
 
-/// The folders with programs, each with the target that it was built for.
-fn folders(
-    project: &Project,
-    platform: Platform,
-    environment: &Environment,
-) -> Vec<(PathBuf, Option<TargetTriple>)> {
+/// The version of the app, as Tauri takes it: from its configuration, which may name a `package.json`, or from `Cargo.toml`.
+fn version(project: &Project, config: &MergedConfig<'_>) -> Option<String> {
+    if let Some(version) = config.get(&["version"]).and_then(Value::as_str) {
+        if !version.ends_with(".json") {
+            return Some(version.to_owned());
+        }
+        let package = Document::read_if_exists(&project.tauri.join(version)).ok()??;
+        return package.get(&["version"])?.as_str().map(str::to_owned);
+    }
+    let manifest = &project.manifest;
+    let own = manifest.document.get(&["package", "version"])?;
+    let shared = || {
+        let workspace = manifest.workspace.as_ref().unwrap_or(&manifest.document);
+        workspace.get(&["workspace", "package", "version"])?.as_str()
+    };
+    own.as_str().or_else(shared).map(str::to_owned)
+}
+
+/// The folders with programs of the current version. Those of older versions stay for ever.
+fn folders(project: &Project, config: &MergedConfig<'_>, environment: &Environment) -> Vec<Folder> {
     let own = project.manifest.workspace.as_ref().unwrap_or(&project.manifest.document);
     let target_folder = match &environment.cargo_target_dir {
         Some(folder) => project.tauri.join(folder),
         None => own.path.with_file_name("target"),
     };
     let base = glob::Pattern::escape(&target_folder.to_string_lossy());
+    let version = version(project, config).map_or_else(|| "*".to_owned(), |it| glob::Pattern::escape(&it));
     let mut folders = Vec::new();
-    for (_, pattern) in FOLDERS.iter().filter(|(of, _)| *of == platform) {
+    for (_, pattern, keeps_bytes) in FOLDERS.iter().filter(|(of, ..)| *of == config.platform) {
+        let pattern = pattern.replace("{version}", &version);
         for between in ["", "*/"] {
             let pattern = format!("{base}/{between}release/bundle/{pattern}");
             for path in glob::glob(&pattern).into_iter().flatten().flatten() {
                 let first = path.strip_prefix(&target_folder).ok().and_then(|inside| inside.iter().next());
                 let named = first.and_then(|first| first.to_str()?.parse().ok());
-                folders.push((path, if between.is_empty() { environment.host.clone() } else { named }));
+                let target = if between.is_empty() { environment.host.clone() } else { named };
+                folders.push(Folder { path, target, keeps_bytes: *keeps_bytes });
             }
         }
     }
