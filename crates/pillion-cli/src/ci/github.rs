@@ -459,12 +459,12 @@ impl Workflow {
         let command = |extra: &str| format!("{tauri} build --target '${{{{ matrix.target }}}}'{extra}");
         let bundles = if self.linux_bundles.is_some() { " ${BUNDLES:-}" } else { "" };
         let updates = if self.updater { " ${UPDATES:-}" } else { "" };
-        writeln!(f, "        run: {}", command(updates))?;
+        writeln!(f, "        run: {}", quoted(&command(updates)))?;
         f.write_str("      - name: Bundle\n        if: runner.os != 'macOS' || env.SIGN_MACOS != 'true'\n")?;
         if self.updater {
             write!(f, "        env:\n{key}")?;
         }
-        writeln!(f, "        run: {}", command(&format!(" ${{SIGNING:-}}{bundles}{updates}")))?;
+        writeln!(f, "        run: {}", quoted(&command(&format!(" ${{SIGNING:-}}{bundles}{updates}"))))?;
         writeln!(f, "      - name: Check the bundle\n        run: {}", self.doctor())?;
         let target = &self.target;
         f.write_str("      - uses: actions/upload-artifact@v4\n        with:\n          name: bundle-${{ matrix.target }}\n          if-no-files-found: error\n")?;
