@@ -156,9 +156,10 @@ fn targets(args: &Args) -> Result<Vec<TargetTriple>, String> {
 }
 
 /// Whether the last run made this file, and its inputs are still the same. The declaration and the tools may differ.
+/// Never for a universal file: its stamp has no inputs, as it is joined from two others.
 pub(crate) fn is_up_to_date(project: &Project, sidecar: &str, target: &TargetTriple, file: &Path) -> bool {
     let stamp = Stamp::read(&stamp_file(&project.tauri.join(WORK_FOLDER), sidecar, target));
-    stamp.is_some_and(|stamp| stamp.is_current(&stamp.recipe, file).is_ok())
+    !target.is_universal() && stamp.is_some_and(|stamp| stamp.is_current(&stamp.recipe, file).is_ok())
 }
 
 /// In the folder of the Tauri configuration.

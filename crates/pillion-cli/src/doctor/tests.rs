@@ -364,6 +364,16 @@ fn a_program_with_a_current_stamp_is_not_stale() {
             "output": { "bytes": program.len(), "modified": 0, "sha256": hex(&program) } }),
     );
     assert_eq!(case.examine(), []);
+    // A universal file has a stamp without inputs.
+    let both = fs::read(case.path(MAC_BOTH)).unwrap();
+    case.change(MAC_BOTH, SOURCE_CHANGED - 1);
+    case.json(
+        "src-tauri/target/pillion/api-universal-apple-darwin.json",
+        &json!({ "recipe": "", "folders": [], "files": {}, "check": "",
+            "output": { "bytes": both.len(), "modified": 0, "sha256": hex(&both) } }),
+    );
+    assert_eq!(ids(&case.examine()), ["stale"]);
+    case.change(MAC_BOTH, SOURCE_CHANGED + 1);
     case.text("backend/src/main.ts", "changed");
     case.change("backend/src/main.ts", SOURCE_CHANGED);
     assert_eq!(ids(&case.examine()), ["stale"]);
