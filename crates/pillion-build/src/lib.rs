@@ -22,6 +22,8 @@ use tauri_utils::{config::parse, platform::Target, resources::external_binaries}
 const LOOKED: &str = "PILLION_BUILD_LOOKED_FOR_SIDECARS";
 /// A change of the configuration, which tauri-build merges into the one in the files (JSON merge patch, RFC 7396).
 const TAURI_CONFIG: &str = "TAURI_CONFIG";
+/// The spellings of the list of sidecars in `bundle`.
+const EXTERNAL_BIN: [&str; 2] = ["externalBin", "external-bin"];
 
 /// Lets the build continue if programs of sidecars are missing. Call it first in `main` of `src-tauri/build.rs`, before
 /// `tauri_build::build()`.
@@ -97,7 +99,12 @@ fn missing(
             .unwrap_or(&Value::Null)
     };
     let mut missing = Missing { files: Vec::new(), change: change.cloned().unwrap_or_else(|| json!({})) };
-    let names: Vec<String> = match get("/bundle/externalBin") {
+    // Tauri.toml may spell it in kebab case. Tauri refuses a configuration with both spellings, so the change has the same one.
+    let spelled = [change, Some(config)].into_iter().flatten().find_map(|value| {
+        EXTERNAL_BIN.into_iter().find_map(|key| Some((key, value.get("bundle")?.get(key)?)))
+    });
+    let (key, names) = spelled.unwrap_or((EXTERNAL_BIN[0], &Value::Null));
+    let names: Vec<String> = match names {
         Value::Null => Vec::new(),
         names => serde_json::from_value(names.clone())?,
     };
@@ -105,7 +112,7 @@ fn missing(
     let exists = |file: &String| folder.join(file).is_file();
     if files.iter().any(|file| !exists(file)) {
         let present = names.iter().zip(&files).filter(|(_, file)| exists(file));
-        missing.change["bundle"]["externalBin"] = present.map(|(name, _)| name.as_str()).collect();
+        missing.change["bundle"][key] = present.map(|(name, _)| name.as_str()).collect();
         missing.files.extend(files.iter().filter(|file| !exists(file)).map(PathBuf::from));
     }
     let sidecars = get("/plugins/pillion/sidecars").as_object().into_iter().flat_map(serde_json::Map::values);
@@ -171,6 +178,15 @@ mod tests {
         let config = json!({ "bundle": { "externalBin": ["a"], "resources": ["data/"] } });
         assert!(look_for(&config, None, &["a-x86_64-pc-windows-msvc.exe"]).files.is_empty());
         assert!(look_for(&json!({}), None, &[]).files.is_empty());
+    }
+
+    #[test]
+    fn a_missing_program_of_tauri_toml_is_left_out_in_its_spelling() {
+        // As read from `external-bin = ["binaries/a"]` in the section `[bundle]`.
+        let config = json!({ "bundle": { "external-bin": ["binaries/a"] } });
+        let found = look_for(&config, None, &[]);
+        assert_eq!(found.files, [Path::new("binaries/a-x86_64-pc-windows-msvc.exe")]);
+        assert_eq!(found.change, json!({ "bundle": { "external-bin": [] } }));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod build;
 mod cache;
 mod finish;
 mod npm;
+mod onedir;
 mod plan;
 mod process;
 mod report;
@@ -24,7 +25,7 @@ use self::{
     build::{Artifact, Built, Order},
     cache::{Inputs, OutputFile, Stamp, digest},
     npm::NpmCache,
-    plan::Planned,
+    plan::{Destination, Planned},
     process::Failure,
     report::{MadeFile, Problem, Progress, Report},
 };
@@ -223,7 +224,10 @@ impl Maker<'_> {
         let stamp_file = stamp_file(self.work, &sidecar.name, target);
         let reason = match Stamp::read(&stamp_file).filter(|_| !self.args.force) {
             None => None,
-            Some(stamp) => match stamp.is_current(&recipe, destination.program()) {
+            Some(stamp) => match stamp
+                .is_current(&recipe, destination.program())
+                .and_then(|()| destination.is_whole(&sidecar.name))
+            {
                 Ok(()) => {
                     let Stamp { output, check, .. } = stamp;
                     return Ok(Self::current(program, began, output, check));
@@ -231,6 +235,9 @@ impl Maker<'_> {
                 Err(reason) => Some(reason),
             },
         };
+        if let Destination::Folder { folder, .. } = destination {
+            onedir::check(folder, &sidecar.name)?;
+        }
         let started = empty_folder(&work)?;
         let built = if target.is_universal() { join(program, made, &order)? } else { order.build(tool)? };
         let file = built.artifact.program();
@@ -252,7 +259,7 @@ impl Maker<'_> {
             finish::finish(artifact.program(), &program.program, target, built.embeds_runtime)?
         };
         let check = self.check(artifact.program(), program)?;
-        finish::place(&artifact, destination.path())?;
+        finish::place(&artifact, destination.path(), &sidecar.name)?;
         let output = OutputFile::of(destination.program())?;
         let stamp = Stamp::of(recipe, built.inputs, output.clone(), check.clone(), &started)?;
         match stamp {

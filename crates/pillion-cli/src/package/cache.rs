@@ -18,17 +18,18 @@ use super::process::Failure;
 /// A SHA-256 in hexadecimal digits.
 pub(super) type Digest = String;
 
-/// Folders whose content is made from other inputs, or belongs to tools or to the app.
-const SKIPPED: [&str; 9] =
-    ["node_modules", "target", "dist", "build", "__pycache__", "venv", "env", "binaries", "src-tauri"];
+/// The files that make a folder that of a Tauri app.
+const TAURI_FILES: [&str; 3] = ["tauri.conf.json", "tauri.conf.json5", "Tauri.toml"];
 
 /// What a program was built from, as the tool that built it tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Inputs {
     /// Files, also such that do not exist: their creation counts as a change.
     pub(super) files: Vec<PathBuf>,
-    /// Folders with all of their files, except hidden ones and those in [`SKIPPED`] folders.
+    /// Folders with all of their files, except hidden ones and what tools make.
     pub(super) folders: Vec<PathBuf>,
+    /// The same, but a tool may also write into them: `build` and `dist` directly in such a folder do not count.
+    pub(super) tool_folders: Vec<PathBuf>,
 }
 
 /// The result of a run for one sidecar and one target.
@@ -37,6 +38,7 @@ pub(super) struct Stamp {
     /// The digest of everything besides the inputs: the declaration, and the versions of the tools.
     pub(super) recipe: Digest,
     folders: Vec<PathBuf>,
+    tool_folders: Vec<PathBuf>,
     /// The digest of each input; `None` for a file that does not exist.
     files: BTreeMap<PathBuf, Option<Digest>>,
     /// The file that was made.
@@ -69,14 +71,14 @@ impl Stamp {
         check: String,
         started: &Path,
     ) -> Result<Option<Self>, Failure> {
-        let Inputs { files, folders } = inputs;
-        let files = digests(files, &folders)?;
+        let Inputs { files, folders, tool_folders } = inputs;
+        let files = digests(files, &folders, &tool_folders)?;
         let (_, started) = length_and_date(started).map_err(Failure::file("read", started))?;
         let is_newer = |path: &PathBuf| length_and_date(path).is_ok_and(|(_, modified)| modified > started);
         if files.keys().any(is_newer) {
             return Ok(None);
         }
-        Ok(Some(Self { recipe, folders, files, output, check }))
+        Ok(Some(Self { recipe, folders, tool_folders, files, output, check }))
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
@@ -91,7 +93,7 @@ impl Stamp {
             return Err("the declaration or a tool has changed".to_owned());
         }
         let files = self.files.keys().cloned().collect();
-        let now = digests(files, &self.folders).map_err(|failure| failure.to_string())?;
+        let now = digests(files, &self.folders, &self.tool_folders).map_err(|failure| failure.to_string())?;
         let changed = |path: &&PathBuf| self.files.get(*path) != now.get(*path);
         if let Some(path) = self.files.keys().chain(now.keys()).find(changed) {
             return Err(format!("{} has changed", path.display()));
@@ -129,9 +131,13 @@ fn length_and_date(path: &Path) -> io::Result<(u64, u128)> {
 fn digests(
     mut files: Vec<PathBuf>,
     folders: &[PathBuf],
+    tool_folders: &[PathBuf],
 ) -> Result<BTreeMap<PathBuf, Option<Digest>>, Failure> {
     for folder in folders {
-        walk(folder, &mut files)?;
+        walk(folder, &[], &mut files)?;
+    }
+    for folder in tool_folders {
+        walk(folder, &["build", "dist"], &mut files)?;
     }
     files
         .into_iter()
@@ -143,8 +149,8 @@ fn digests(
         .collect()
 }
 
-/// Adds the files of a folder, or the path itself if it is a file.
-fn walk(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+/// Adds the files of a folder, except those in its own folders with the `skipped` names, or the path itself if it is a file.
+fn walk(path: &Path, skipped: &[&str], files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     if !path.is_dir() {
         files.push(path.to_owned());
         return Ok(());
@@ -154,17 +160,32 @@ fn walk(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         let (name, kind) = (entry.file_name(), entry.file_type());
         let name = name.to_string_lossy();
         let is_folder = kind.is_ok_and(|kind| kind.is_dir());
-        if name.starts_with('.') || (is_folder && SKIPPED.contains(&name.as_ref())) {
+        let is_made = || skipped.contains(&name.as_ref()) || is_made_by_tools(&entry.path(), &name);
+        if name.starts_with('.') || (is_folder && is_made()) {
             continue;
         }
         // A link to a folder is not followed: it could form a circle.
         if is_folder {
-            walk(&entry.path(), files)?;
+            walk(&entry.path(), &[], files)?;
         } else if entry.path().is_file() {
             files.push(entry.path());
         }
     }
     Ok(())
+}
+
+/// Whether the content of a folder is made from other inputs, or belongs to tools or to the app. A name such as `env` alone does not
+/// tell: it can be a package of the server.
+fn is_made_by_tools(folder: &Path, name: &str) -> bool {
+    let is_of_app = |folder: &Path| TAURI_FILES.iter().any(|file| folder.join(file).is_file());
+    match name {
+        "node_modules" | "__pycache__" => true,
+        "env" | "venv" => folder.join("pyvenv.cfg").is_file(),
+        "target" => folder.join("CACHEDIR.TAG").is_file() || folder.with_file_name("Cargo.toml").is_file(),
+        "src-tauri" => is_of_app(folder),
+        "binaries" => folder.parent().is_some_and(is_of_app),
+        _ => false,
+    }
 }
 
 /// The SHA-256 of some bytes.
@@ -182,6 +203,7 @@ mod tests {
         fn new() -> Self {
             let folder = Self(tempfile::tempdir().unwrap());
             folder.write("src/main.ts", "main");
+            folder.write("tool/main.py", "main");
             folder.write("output", "program");
             folder
         }
@@ -197,7 +219,11 @@ mod tests {
         }
 
         fn stamp(&self) -> Stamp {
-            let inputs = Inputs { files: vec![self.path("lock")], folders: vec![self.path("src")] };
+            let inputs = Inputs {
+                files: vec![self.path("lock")],
+                folders: vec![self.path("src")],
+                tool_folders: vec![self.path("tool")],
+            };
             let output = OutputFile::of(&self.path("output")).unwrap();
             self.write("started", "");
             let stamp =
@@ -255,13 +281,47 @@ mod tests {
     #[test]
     fn what_tools_make_is_no_input() {
         let folder = Folder::new();
+        folder.write("src/crate/Cargo.toml", "");
+        folder.write("src/app/tauri.conf.json", "{}");
         let stamp = folder.stamp();
-        for name in
-            ["src/node_modules/a/index.js", "src/target/debug/a", "src/.git/HEAD", "src/__pycache__/a.pyc"]
-        {
+        for name in [
+            "src/node_modules/a/index.js",
+            "src/target/CACHEDIR.TAG",
+            "src/target/debug/a",
+            "src/crate/target/debug/a",
+            "src/.git/HEAD",
+            "src/__pycache__/a.pyc",
+            "src/venv/pyvenv.cfg",
+            "src/venv/lib/a.py",
+            "src/app/binaries/a",
+            "src/src-tauri/tauri.conf.json",
+            "src/src-tauri/src/main.rs",
+            "tool/build/a.o",
+            "tool/dist/a",
+        ] {
             folder.write(name, "");
         }
         assert_eq!(folder.is_current(&stamp), Ok(()));
+    }
+
+    #[test]
+    fn sources_in_folders_with_names_of_tools_are_inputs() {
+        for name in [
+            "src/env/env.go",
+            "src/venv/venv.go",
+            "src/dist/index.html",
+            "src/build/build.go",
+            "src/target/target.go",
+            "src/binaries/a.go",
+            "src/src-tauri/a.go",
+            "tool/deep/build/a.py",
+        ] {
+            let folder = Folder::new();
+            folder.write(name, "old");
+            let stamp = folder.stamp();
+            folder.write(name, "new");
+            assert!(folder.is_current(&stamp).is_err(), "{name}");
+        }
     }
 
     #[test]
@@ -271,7 +331,7 @@ mod tests {
         // An hour before the input was written.
         let date = fs::metadata(folder.path("src/main.ts")).unwrap().modified().unwrap();
         started.set_modified(date - std::time::Duration::from_secs(3600)).unwrap();
-        let inputs = Inputs { files: Vec::new(), folders: vec![folder.path("src")] };
+        let inputs = Inputs { folders: vec![folder.path("src")], ..Inputs::default() };
         let output = OutputFile::of(&folder.path("output")).unwrap();
         let stamp = Stamp::of(String::new(), inputs, output, String::new(), &folder.path("started"));
         assert_eq!(stamp.unwrap(), None);

@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{build::Artifact, process::Failure};
+use super::{build::Artifact, onedir, process::Failure};
 use crate::{
     binary::{BinaryFormat, BinaryKind, mach_o, pe},
     project::{Platform, TargetTriple},
 };
 
 /// The file with the digests, beside the programs. `sha256sum --check` reads it.
-const SUMS: &str = "SHA256SUMS";
+pub(super) const SUMS: &str = "SHA256SUMS";
 
 /// Makes a built program ready for the bundler. Returns notes for people.
 ///
@@ -80,15 +80,10 @@ fn fits(bytes: &[u8], target: &TargetTriple) -> Result<Option<BinaryFormat>, Str
 
 /// Puts the program, or the folder with it, where the bundler expects it. A file with the same content is left alone, so that its
 /// date does not make Cargo build the app again.
-pub(super) fn place(artifact: &Artifact, destination: &Path) -> Result<(), Failure> {
+pub(super) fn place(artifact: &Artifact, destination: &Path, sidecar: &str) -> Result<(), Failure> {
     match artifact {
         Artifact::File(program) => place_file(program, destination),
-        Artifact::Folder { folder, .. } => {
-            if destination.exists() {
-                fs::remove_dir_all(destination).map_err(Failure::file("remove the folder", destination))?;
-            }
-            copy_folder(folder, destination)
-        }
+        Artifact::Folder { folder, .. } => onedir::place(folder, destination, sidecar),
     }
 }
 
@@ -108,21 +103,6 @@ fn place_file(program: &Path, destination: &Path) -> Result<(), Failure> {
         Ok(())
     };
     write().map_err(Failure::file("write", destination))
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(to).map_err(Failure::file("make the folder", to))?;
-    for entry in fs::read_dir(from).map_err(Failure::file("read the folder", from))? {
-        let entry = entry.map_err(Failure::file("read the folder", from))?;
-        let (source, copy) = (entry.path(), to.join(entry.file_name()));
-        // A link is followed: the bundler copies files.
-        if source.is_dir() {
-            copy_folder(&source, &copy)?;
-        } else {
-            fs::copy(&source, &copy).map_err(Failure::file("copy", &source))?;
-        }
-    }
-    Ok(())
 }
 
 /// Lets everybody execute the file. Without effect on Windows.
@@ -213,11 +193,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (built, placed) = (folder.path().join("built"), folder.path().join("binaries/placed"));
         fs::write(&built, "program").unwrap();
-        place(&Artifact::File(built.clone()), &placed).unwrap();
+        place(&Artifact::File(built.clone()), &placed, "backend").unwrap();
         let old = fs::File::options().write(true).open(&placed).unwrap();
         let date = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
         old.set_modified(date).unwrap();
-        place(&Artifact::File(built), &placed).unwrap();
+        place(&Artifact::File(built), &placed, "backend").unwrap();
         assert_eq!(fs::metadata(&placed).unwrap().modified().unwrap(), date);
     }
 

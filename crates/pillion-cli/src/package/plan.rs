@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pillion_config::PackageConfig;
 
+use super::onedir;
 use crate::project::{DeclaredSidecar, MergedConfig, Platform, Project, SidecarProgram, TargetTriple};
 
 /// One program to make.
@@ -39,6 +40,14 @@ impl Destination {
         match self {
             Self::File(path) => path,
             Self::Folder { program, .. } => program,
+        }
+    }
+
+    /// Whether a folder is as the last run for the sidecar left it. Otherwise says what has changed.
+    pub(super) fn is_whole(&self, sidecar: &str) -> Result<(), String> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Folder { folder, .. } => onedir::is_whole(folder, sidecar),
         }
     }
 }
@@ -87,6 +96,7 @@ fn for_target(
             if declared.is_empty() { "none".to_owned() } else { declared.join(", ") }
         ));
     }
+    let all = sidecars.clone();
     let wanted = sidecars.into_iter().filter(|sidecar| names.is_empty() || names.contains(&sidecar.name));
     let (with, without): (Vec<_>, Vec<_>) =
         wanted.partition(|sidecar| sidecar.fields.contains_key("package"));
@@ -104,7 +114,47 @@ fn for_target(
             base.display()
         ));
     }
-    with.into_iter().map(|sidecar| one(project, &config, sidecar, target)).collect()
+    let planned: Vec<_> =
+        with.into_iter().map(|sidecar| one(project, &config, sidecar, target)).collect::<Result<_, _>>()?;
+    for Planned { sidecar, destination, .. } in &planned {
+        let Destination::Folder { folder, .. } = destination else { continue };
+        for other in all.iter().filter(|other| other.name != sidecar.name) {
+            if let Some(path) =
+                source(project, &config, other, target)?.filter(|path| path.starts_with(folder))
+            {
+                return Err(format!(
+                    "the folder {} would be that of the sidecar {} alone, because of `onedir`, but the program of {} is {}: give \
+                     each its own folder, for example \"resource\": \"{1}/{1}\" and \"bundle\": {{ \"resources\": {{ \
+                     \"binaries/{1}/\": \"{1}/\" }} }}",
+                    folder.display(),
+                    sidecar.name,
+                    other.name,
+                    path.display()
+                ));
+            }
+        }
+    }
+    Ok(planned)
+}
+
+/// The file in the project that the bundler takes the program of a sidecar from, if it takes one.
+fn source(
+    project: &Project,
+    config: &MergedConfig<'_>,
+    sidecar: &DeclaredSidecar,
+    target: &TargetTriple,
+) -> Result<Option<PathBuf>, String> {
+    let path = match &sidecar.program {
+        SidecarProgram::External { entry, .. } => {
+            entry.as_ref().map(|entry| MergedConfig::external_file(entry, target))
+        }
+        SidecarProgram::Resource(resource) => {
+            let (in_resources, name) = resource.rsplit_once('/').unwrap_or(("", resource));
+            resource_folder(config, in_resources)?.map(|folder| format!("{folder}/{name}"))
+        }
+        SidecarProgram::System(_) => None,
+    };
+    Ok(path.map(|path| project.tauri.join(path)))
 }
 
 fn one(

@@ -56,7 +56,11 @@ pub(super) fn build(order: &Order<'_>, main: &str) -> Result<Built, Failure> {
         .args(&order.config.args)
         .arg(&main))?;
     let folder = main.parent().unwrap_or(&main);
-    let inputs = Inputs { files: files_above(folder, &LOCK_FILES), folders: vec![folder.to_owned()] };
+    let inputs = Inputs {
+        files: files_above(folder, &LOCK_FILES),
+        tool_folders: vec![folder.to_owned()],
+        ..Inputs::default()
+    };
     Ok(Built { artifact: Artifact::File(output), inputs, embeds_runtime: true })
 }
 

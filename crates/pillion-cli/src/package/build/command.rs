@@ -28,6 +28,6 @@ pub(super) fn build(order: &Order<'_>, command: &[String], cwd: Option<&str>) ->
         )));
     }
     // All that the command can use is an input, as far as this command can know it.
-    let inputs = Inputs { files: Vec::new(), folders: vec![folder] };
+    let inputs = Inputs { tool_folders: vec![folder], ..Inputs::default() };
     Ok(Built { artifact: Artifact::File(output), inputs, embeds_runtime: false })
 }

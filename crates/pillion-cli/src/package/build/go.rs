@@ -36,7 +36,7 @@ pub(super) fn build(order: &Order<'_>, folder: &str) -> Result<Built, Failure> {
     let folders: BTreeSet<PathBuf> =
         modules.lines().filter(|line| !line.is_empty()).map(PathBuf::from).collect();
     let files = files_above(&folder, &["go.mod", "go.sum", "go.work", "go.work.sum"]);
-    let inputs = Inputs { files, folders: folders.into_iter().collect() };
+    let inputs = Inputs { files, folders: folders.into_iter().collect(), ..Inputs::default() };
     Ok(Built { artifact: Artifact::File(output), inputs, embeds_runtime: false })
 }
 

@@ -213,7 +213,7 @@ fn esbuild_to(
             main.display()
         )));
     }
-    Ok(Inputs { files, folders: Vec::new() })
+    Ok(Inputs { files, ..Inputs::default() })
 }
 
 /// The program of esbuild: that of the project, or else one in the cache.

@@ -59,7 +59,11 @@ pub(super) fn build(order: &Order<'_>, main: &str, onedir: bool) -> Result<Built
         Artifact::File(dist.join(&file))
     };
     let folder = main.parent().unwrap_or(&main).to_owned();
-    let inputs = Inputs { files: files_above(&folder, &PROJECT_FILES), folders: vec![folder] };
+    let inputs = Inputs {
+        files: files_above(&folder, &PROJECT_FILES),
+        tool_folders: vec![folder],
+        ..Inputs::default()
+    };
     Ok(Built { artifact, inputs, embeds_runtime: false })
 }
 

@@ -212,7 +212,7 @@ fn inputs(folder: &Path, program: &Path) -> Result<Inputs, Failure> {
     // A folder, which a build script may name, counts with all of its files.
     let (folders, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| source.is_dir());
     files.extend(sources);
-    Ok(Inputs { files: files.into_iter().collect(), folders })
+    Ok(Inputs { files: files.into_iter().collect(), folders, ..Inputs::default() })
 }
 
 /// The prerequisites of a rule of a makefile, in which a space within a name has a backslash.
