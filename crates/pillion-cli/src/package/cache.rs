@@ -38,6 +38,8 @@ pub(super) struct Stamp {
     /// The digest of everything besides the inputs: the declaration, and the versions of the tools.
     pub(super) recipe: Digest,
     folders: Vec<PathBuf>,
+    // A stamp without them has all of its folders in `folders`, where more files count.
+    #[serde(default)]
     tool_folders: Vec<PathBuf>,
     /// The digest of each input; `None` for a file that does not exist.
     files: BTreeMap<PathBuf, Option<Digest>>,
