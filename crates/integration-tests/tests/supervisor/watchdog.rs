@@ -132,3 +132,23 @@ fn a_program_without_a_watchdog_may_begin_one_and_end_it() {
         let _ = supervisor.stop().await;
     });
 }
+
+#[test]
+fn a_missed_watchdog_is_over_when_the_program_ends_its_watch_but_not_when_it_is_ready_again() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = "notify('WATCHDOG_USEC=1\\nREADY=1'); wait(); notify('READY=1\\nSTATUS=again'); wait(); notify('WATCHDOG_USEC=0')";
+        let spec = python(&tree, &reports, steps).restart(Restart::Never);
+        let (supervisor, mut events) = Supervisor::start(spec);
+        state(&mut events, State::Unhealthy).await;
+        let mut gate = reports.wait_for("waits").await;
+        gate.resume().await;
+        let again = status(&mut events, |status| status.progress.as_deref() == Some("again")).await;
+        assert_eq!(again.state, State::Unhealthy);
+        gate.resume().await;
+        let ready = state(&mut events, State::Ready).await;
+        assert_eq!(ready.progress.as_deref(), Some("again"), "READY=1 alone made it ready");
+        let _ = supervisor.stop().await;
+        tree.assert_dead();
+    });
+}
