@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::{
     capability::{Capability, PermissionEntry},
     config::{Platform, TauriConfig},
-    document::{Document, Format, read_text},
+    document::{Document, Format, kebab_case, read_text},
     error::{Position, ProjectError},
     front_end::{FrontEnd, PackageManager},
     manifest::CargoManifest,

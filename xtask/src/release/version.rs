@@ -58,7 +58,7 @@ pub(super) fn set(workspace: &Workspace, current: &str, new: &str) -> Result<()>
 ///
 /// # Errors
 ///
-/// Fails if `new` is not a version, or one before a release (`1.2.3-beta.1`): npm would offer it to everybody as the latest one.
+/// Fails if `new` is not a version, or one before a release (`1.2.3-beta.1`): npm would offer it as the latest one.
 pub(super) fn is_newer(new: &str, current: &str) -> Result<bool> {
     let parse =
         |text: &str| Version::parse(text).with_context(|| format!("{text:?} is not a version such as 1.2.3"));

@@ -3,7 +3,7 @@
 use jsonc_parser::cst::{CstArray, CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode};
 use serde_json::Value;
 
-use crate::project::Format;
+use crate::project::{Format, kebab_case};
 
 /// Edits the object at the root of a JSON text.
 ///
@@ -78,18 +78,6 @@ pub(super) fn insert_sorted(object: &CstObject, key: &str, value: CstInputValue)
 pub(super) fn name_in(object: &CstObject, key: &str) -> String {
     let kebab = kebab_case(key);
     if object.get(key).is_none() && object.get(&kebab).is_some() { kebab } else { key.to_owned() }
-}
-
-/// `externalBin` as `external-bin`.
-pub(super) fn kebab_case(camel_case: &str) -> String {
-    let mut kebab = String::new();
-    for letter in camel_case.chars() {
-        if letter.is_ascii_uppercase() {
-            kebab.push('-');
-        }
-        kebab.push(letter.to_ascii_lowercase());
-    }
-    kebab
 }
 
 /// A value for an edit.

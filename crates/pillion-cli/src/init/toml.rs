@@ -110,7 +110,7 @@ fn push_like_last(list: &mut Array, text: &str) {
 
 /// The name that a table uses for a key of the Tauri configuration: camel case, or kebab case if it has that already.
 pub(super) fn name_in(table: &dyn TableLike, key: &str) -> String {
-    let kebab = super::json::kebab_case(key);
+    let kebab = crate::project::kebab_case(key);
     if !table.contains_key(key) && table.contains_key(&kebab) { kebab } else { key.to_owned() }
 }
 

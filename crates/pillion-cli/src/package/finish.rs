@@ -105,7 +105,7 @@ fn place_file(program: &Path, destination: &Path) -> Result<(), Failure> {
     write().map_err(Failure::file("write", destination))
 }
 
-/// Lets everybody execute the file. Without effect on Windows.
+/// Sets the execute permission for all users. Without effect on Windows.
 fn make_executable(program: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     {

@@ -137,7 +137,8 @@ pub(crate) fn get<'a>(value: &'a Value, keys: &[&str]) -> Option<&'a Value> {
     })
 }
 
-fn kebab_case(camel_case: &str) -> String {
+/// `externalBin` as `external-bin`.
+pub(crate) fn kebab_case(camel_case: &str) -> String {
     let mut kebab = String::new();
     for letter in camel_case.chars() {
         if letter.is_ascii_uppercase() {

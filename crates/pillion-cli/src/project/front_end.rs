@@ -150,7 +150,7 @@ fn manager(
 
 /// The folders whose lock file may be that of the package in `folder`, the next one first: up to the root of a workspace, or the
 /// folder of the repository. Outside of a repository it is not clear what belongs together: then only the folder of the package and
-/// `root` count, so that a file that somebody left in the home folder does not.
+/// `root` count, so that a forgotten file in the home folder does not.
 fn folders_of_lock_files<'a>(folder: &'a Path, root: &'a Path) -> Vec<&'a Path> {
     let is_repository = |folder: &Path| folder.join(".git").exists();
     if !folder.ancestors().any(is_repository) {
