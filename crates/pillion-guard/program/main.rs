@@ -45,6 +45,8 @@
 
 #![expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
 
+mod control;
+mod ending;
 mod stop;
 #[expect(unsafe_code, reason = "std does not offer these system calls")]
 mod sys;
@@ -52,12 +54,12 @@ mod sys;
 use std::{
     env,
     ffi::OsString,
-    io::{Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Command, Stdio, exit},
     time::{Duration, Instant},
 };
 
+use control::{read_command, read_message, report};
 use stop::{HttpStopMessage, StopArgument};
 use sys::{Descendant, Pid, Wake};
 
@@ -243,125 +245,6 @@ impl Guard {
         }
     }
 
-    fn ask_leader_by_http_or_else(&mut self) {
-        match self.http_stop.take() {
-            Some(http) if !self.leader_asked && !self.reaped && http.send().is_ok() => {
-                self.leader_asked = true;
-            }
-            _ => self.ask_leader(),
-        }
-    }
-
-    /// Asks the leader to end, once.
-    fn ask_leader(&mut self) {
-        let lifeline = self.lifeline.take();
-        if std::mem::replace(&mut self.leader_asked, true) {
-            return;
-        }
-        if !self.stop.stdin.is_empty()
-            && let Some(mut lifeline) = lifeline
-            && sys::set_nonblocking(&lifeline)
-            && lifeline.write_all(&self.stop.stdin).is_ok()
-        {
-            return;
-        }
-        if self.stop.whole_group {
-            self.ask_group();
-        } else if !self.reaped {
-            self.signal_leader();
-        }
-    }
-
-    /// Sends the signal to each process that did not get it yet.
-    ///
-    /// A process whose stdin is the output of another one (`server | prettifier`) is spared while that one lives: without its
-    /// reader, the server would die of SIGPIPE before it has stopped. The end of its stdin ends it, and if it does not, it is
-    /// asked then.
-    fn ask_rest(&mut self) {
-        self.lifeline = None;
-        let first = !std::mem::replace(&mut self.rest_asked, true);
-        let leader_has_it = !self.reaped && self.leader_signalled;
-        // The others may be deep below a leader that lives. Later, orphans become our children.
-        let mut all = if first || self.readers_spared { self.list_deep() } else { self.list() };
-        self.signalled.retain(|old| all.iter().any(|process| process.is(old)));
-        let listed = all.len();
-        self.descendants.remove_readers(&mut all);
-        self.readers_spared = all.len() < listed;
-        let (group, others) = self.partition_by_group(all);
-        if first
-            && !leader_has_it
-            && !self.group_signalled
-            && !self.readers_spared
-            && (!self.reaped || !group.is_empty())
-        {
-            // At once, so that no process of the group escapes by a fork.
-            for signal in [self.stop.signal, sys::SIGCONT] {
-                sys::kill_group(self.leader, signal);
-            }
-            (self.group_signalled, self.leader_signalled) = (true, true);
-            self.signalled.extend(group);
-        } else if !self.group_signalled {
-            group.into_iter().for_each(|process| self.signal_stop(process));
-        }
-        others.into_iter().for_each(|process| self.signal_stop(process));
-    }
-
-    /// Sends the signal to the whole group at once, as Ctrl-C in a terminal does.
-    fn ask_group(&mut self) {
-        if !self.reaped && !std::mem::replace(&mut self.group_signalled, true) {
-            let all = self.list_deep();
-            let (group, _) = self.partition_by_group(all);
-            for signal in [self.stop.signal, sys::SIGCONT] {
-                sys::kill_group(self.leader, signal);
-            }
-            self.leader_signalled = true;
-            self.signalled.extend(group);
-        }
-    }
-
-    /// Sends the signal to the leader, which is not reaped, once.
-    ///
-    /// The kernel cannot have reused its number, so that nothing has to be looked up.
-    fn signal_leader(&mut self) {
-        if !std::mem::replace(&mut self.leader_signalled, true) {
-            for signal in [self.stop.signal, sys::SIGCONT] {
-                sys::kill_child(self.leader, signal);
-            }
-        }
-    }
-
-    /// Sends the signal to a process, once.
-    fn signal_stop(&mut self, process: Descendant) {
-        if process.pid == self.leader && !self.reaped {
-            return self.signal_leader();
-        }
-        if !self.signalled.iter().any(|old| old.is(&process)) {
-            // A stopped process cannot handle a signal before it is continued (signal(7)).
-            for signal in [self.stop.signal, sys::SIGCONT] {
-                sys::kill(&process, signal);
-            }
-            self.signalled.push(process);
-        }
-    }
-
-    fn kill(&mut self) {
-        self.lifeline = None;
-        let all = self.list();
-        let (group, others) = self.partition_by_group(all);
-        if !self.reaped || !group.is_empty() {
-            sys::kill_group(self.leader, sys::SIGKILL);
-        }
-        others.iter().for_each(|process| sys::kill(process, sys::SIGKILL));
-    }
-
-    /// The live descendants in two parts: those that a signal to the group reaches, and those that need their own signal.
-    ///
-    /// The group's number stays valid while the leader is not reaped or another child of ours is in the group.
-    fn partition_by_group(&self, all: Vec<Descendant>) -> (Vec<Descendant>, Vec<Descendant>) {
-        let number_is_held = sys::IS_SUBREAPER || !self.reaped;
-        all.into_iter().partition(|process| number_is_held && process.group == self.leader)
-    }
-
     /// Tells the supervisor the processes that it could not find after this guard's death.
     fn remember(&mut self) {
         if !sys::IS_SUBREAPER {
@@ -397,30 +280,4 @@ impl Guard {
         let next = deadlines.ask_rest.into_iter().chain(deadlines.kill).chain(remember_at).min();
         next.map(|next| next.saturating_duration_since(Instant::now()).max(POLL_INTERVAL))
     }
-}
-
-/// Sends a line to the supervisor.
-fn report(line: &str) {
-    // An error means that the supervisor is gone.
-    let _ = sys::control().write_all(format!("{line}\n").as_bytes());
-}
-
-/// The next byte from the supervisor; `None` when it is gone.
-fn read_command() -> Option<u8> {
-    let mut byte = [0];
-    match sys::control().read(&mut byte) {
-        Ok(1) => Some(byte[0]),
-        _ => None,
-    }
-}
-
-/// The message that follows an `H`.
-fn read_message() -> Option<Vec<u8>> {
-    const LIMIT: usize = 64 * 1024;
-    let mut length = [0; 4];
-    sys::control().read_exact(&mut length).ok()?;
-    let length = usize::try_from(u32::from_le_bytes(length)).ok().filter(|length| *length <= LIMIT)?;
-    let mut message = vec![0; length];
-    sys::control().read_exact(&mut message).ok()?;
-    Some(message)
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{
     Action::{self, Kill, Sweep, TerminateGroup, TerminateLeader, WatchGroup},
-    Cause, Ended, Event, Lifecycle, RestartDecision, Restarts, StartReason, down, waiting,
+    Cause, Ended, Event, Lifecycle, RestartDecision, Restarts, StartReason,
+    down::down,
+    waiting,
 };
 use crate::status::{Exit, StopOutcome};
 
@@ -196,4 +198,26 @@ impl Ending {
         };
         down(self.cause, self.exit, outcome, decision)
     }
+}
+
+/// Stops the sidecar, and starts it when the dependency is ready again: its connections, and the address that its placeholders gave
+/// it, belong to a run that is gone.
+pub(super) fn dependency_restarted(
+    name: String,
+    restarts: &mut Restarts,
+    now: Duration,
+) -> (Lifecycle, Vec<Action>) {
+    restarts.interrupted();
+    let next = if restarts.is_unused() { Next::After(RestartDecision::Idle) } else { Next::StartAgain };
+    Ending::terminate(Cause::DependencyRestarted(name), next, now)
+}
+
+pub(super) fn died(
+    cause: Cause,
+    exit: Exit,
+    restarts: &mut Restarts,
+    now: Duration,
+) -> (Lifecycle, Vec<Action>) {
+    let decision = restarts.after(&cause, now);
+    Ending::leader_died(cause, exit, decision, now)
 }

@@ -6,8 +6,9 @@ use pillion_protocol::ListenAddr;
 
 use super::{
     Action::{self, Check},
-    Awaits, Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts, dependency_restarted, died,
-    down,
+    Awaits, Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts,
+    down::down,
+    ending::{dependency_restarted, died},
 };
 use crate::status::StopOutcome;
 

@@ -2,7 +2,8 @@
 
 use super::{
     Action::{self, Launch, Wait},
-    Cause, Ended, Event, Lifecycle, RestartDecision, Restarts, Step, down,
+    Cause, Ended, Event, Lifecycle, RestartDecision, Restarts, Step,
+    down::down,
 };
 use crate::status::StopOutcome;
 

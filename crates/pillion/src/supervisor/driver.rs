@@ -1,9 +1,11 @@
 //! The driver: runs the state machine of one sidecar through all its runs, and executes the actions.
 
+mod actions;
 mod address;
 mod notify;
+pub(crate) mod timers;
 
-use std::{collections::VecDeque, future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc};
 
 use pillion_protocol::{ListenAddr, health::HealthReport};
 use tokio::{sync::broadcast, time::Instant};
@@ -15,24 +17,17 @@ use crate::{
     output::{Output, Read},
     report::events::SidecarEvent,
     report::snapshot::{ReadyAnswer, StatusInputs},
-    spec::{Program, Restart, ServerSource, Spec, StopRequest, Transport},
-    state::{Action, Demand, Event, Lifecycle, Restarts, Timer},
+    spec::{Restart, ServerSource, Spec, Transport},
+    state::{Demand, Event, Lifecycle, Restarts, Timer},
     status::{Exit, StopOutcome},
     supervisor::dependencies::{
         Dependency, DependencyMove, DependencyMoves, DependencyRestart, DependencyWait,
     },
     supervisor::lease::Lease,
-    supervisor::prepared_http_stop::PreparedHttpStop,
     supervisor::run::{NoticeKind, Run},
-    sys::on_thread,
     transport::handover::Handover,
     transport::{notification::Notified, notify_socket::Notifications},
 };
-
-/// How long a killed group may take to be gone before the supervisor sweeps it.
-pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the sweep of a killed group may take before the supervisor abandons the group.
-pub(crate) const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A future that keeps its progress between two calls of [`Driver::next`].
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -291,193 +286,6 @@ impl Driver {
         self.act(actions);
     }
 
-    fn inherits_login_shell(&self) -> bool {
-        matches!(&self.spec.source, ServerSource::Run(program) if program.login_shell_env)
-    }
-
-    /// When this timer ends; `None` if that is later than the clock can express.
-    fn deadline(&self, timer: Timer) -> Option<Instant> {
-        Instant::now().checked_add(match timer {
-            Timer::Ready => self.spec.ready_timeout,
-            Timer::LeaderGrace { asked_at } => {
-                return self.created.checked_add(asked_at.checked_add(self.spec.grace / 2)?);
-            }
-            Timer::Grace { asked_at } => {
-                return self.created.checked_add(asked_at.checked_add(self.spec.grace)?);
-            }
-            Timer::Idle { since } => {
-                return self.created.checked_add(since.checked_add(self.spec.idle_stop?)?);
-            }
-            Timer::Kill => KILL_TIMEOUT,
-            Timer::Sweep => SWEEP_TIMEOUT,
-            Timer::BackOff(pause) => jitter(pause),
-        })
-    }
-
-    /// Lets the start take longer, within the declared maximum.
-    fn extend_start(&mut self, by: Option<Duration>) {
-        let (Some(max), Some(deadline), Some(began)) =
-            (self.spec.ready_timeout_max, self.deadline, self.start_began)
-        else {
-            return;
-        };
-        let wanted = began.elapsed().saturating_add(by.unwrap_or(self.spec.ready_timeout)).min(max);
-        // A time that the clock cannot express is later than any deadline.
-        let extended = began.checked_add(wanted);
-        if extended.is_none_or(|extended| extended > deadline) {
-            self.deadline = extended;
-            self.run.diagnostics.time_limit = Some(wanted);
-        }
-    }
-
-    fn act(&mut self, actions: Vec<Action>) {
-        self.on_state_entered();
-        let mut answers = VecDeque::new();
-        for action in actions {
-            match action {
-                Action::Wait if self.after.is_empty() && !self.inherits_login_shell() => {
-                    answers.push_back(Event::DependenciesReady);
-                }
-                Action::Wait => {
-                    let uses = self.after.iter().filter_map(Dependency::begin_use);
-                    // The new leases are there before the old ones end.
-                    let (leases, uncounted) = uses.unzip();
-                    self.leases = leases;
-                    let login_shell = self.inherits_login_shell();
-                    self.dependency_wait =
-                        Some(DependencyWait::new(self.after.clone(), uncounted, login_shell));
-                }
-                Action::Launch => {
-                    let listener = self.handover.as_mut().and_then(Handover::offer);
-                    let (spec, events) = (self.spec.clone(), self.events.clone());
-                    self.run = Run::none(&spec, events.clone());
-                    // Blocks until the guard has started the program, which a slow file system can delay.
-                    let previous_port = self.previous_port;
-                    // Before their addresses are read, so that no restart in between is missed.
-                    self.dependency_restart = DependencyRestart::of(&self.after);
-                    if let ServerSource::Run(program) = &spec.source {
-                        self.dependency_moves = DependencyMoves::of(&self.after, program, &spec.ready_check);
-                    }
-                    let dependencies = self.after.iter().map(Dependency::address).collect();
-                    let launch = move || Run::launch(&spec, listener, previous_port, dependencies, events);
-                    self.launch = Some(Box::pin(on_thread(launch)));
-                }
-                Action::Check(addr) => self.check(addr, 0),
-                Action::Extend(by) => self.extend_start(by),
-                Action::TerminateLeader => match (&self.run.process, self.run.http_stop.take()) {
-                    (Some(_), Some(http)) => {
-                        self.http_stop = Some(Box::pin(async move { http.send().await }));
-                    }
-                    (Some(process), None) => process.group.terminate_leader(),
-                    (None, _) => answers.extend(self.gone()),
-                },
-                Action::TerminateGroup => match &self.run.process {
-                    Some(process) => process.group.terminate_group(),
-                    None => answers.extend(self.gone()),
-                },
-                Action::Kill => match &self.run.process {
-                    Some(process) => process.group.kill(),
-                    None => answers.extend(self.gone()),
-                },
-                Action::Sweep => {
-                    if let Some(process) = &self.run.process {
-                        process.group.sweep();
-                    }
-                }
-                Action::WatchGroup => {
-                    if let Some(process) = &self.run.process {
-                        let group = Arc::clone(&process.group);
-                        self.group_empty = Some(Box::pin(async move { group.wait_empty().await }));
-                    }
-                }
-            }
-        }
-        for answer in answers {
-            self.dispatch(answer);
-        }
-    }
-
-    /// What to answer if no process exists. A launch under way answers later, and the stop then applies to its process.
-    fn gone(&self) -> Option<Event> {
-        self.launch.is_none().then_some(Event::Gone)
-    }
-
-    fn on_state_entered(&mut self) {
-        if let Lifecycle::Ready { addr: Some(addr) } = self.state {
-            self.prepare_http_stop(addr);
-        }
-        match &self.state {
-            Lifecycle::Waiting { .. } => {}
-            Lifecycle::Starting(_) => {
-                (self.dependency_wait, self.liveness, self.watchdog) = (None, None, None);
-            }
-            Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr } => {
-                self.probe = None;
-                if self.liveness.is_none() {
-                    let probe = addr.and_then(|addr| self.probe_of(addr));
-                    self.liveness = probe
-                        .zip(self.spec.liveness)
-                        .map(|(probe, liveness)| LivenessMonitor::new(probe, liveness));
-                }
-                if self.watchdog.is_none() {
-                    self.watch_messages();
-                }
-            }
-            Lifecycle::Ending(_) => {
-                (self.dependency_restart, self.dependency_moves, self.probe) = (None, None, None);
-                (self.liveness, self.watchdog) = (None, None);
-            }
-            Lifecycle::BackingOff(_) | Lifecycle::Idle(_) | Lifecycle::Down(_) => {
-                if matches!(self.state, Lifecycle::Idle(_) | Lifecycle::Down(_)) {
-                    if let Some(handover) = &mut self.handover {
-                        handover.close();
-                    }
-                    // Another sidecar of this process may have it.
-                    self.run.port = None;
-                    self.leases.clear();
-                }
-                (self.dependency_wait, self.dependency_restart, self.dependency_moves) = (None, None, None);
-                (self.probe, self.liveness, self.watchdog) = (None, None, None);
-                // The process of a launch that is abandoned is killed when it starts.
-                (self.launch, self.group_empty, self.http_stop) = (None, None, None);
-                self.run.notifications = None;
-                // Reaps the leader, and kills what might be left of its group.
-                self.run.process = None;
-            }
-        }
-    }
-
-    /// Prepares the declared HTTP request, once a run.
-    fn prepare_http_stop(&mut self, addr: ListenAddr) {
-        let ServerSource::Run(Program { stop: StopRequest { http: Some(http), .. }, .. }) = &self.spec.source
-        else {
-            return;
-        };
-        if self.run.http_stop.is_some() {
-            return;
-        }
-        let prepare = || PreparedHttpStop::new(http, &self.connector(addr)?, self.run.token.as_ref());
-        // One request for the guard, and another one for us: a challenge is used once.
-        if let (Some(process), Some(request)) =
-            (&self.run.process, prepare().and_then(|stop| stop.for_guard()))
-        {
-            process.group.set_http_stop(&request);
-        }
-        self.run.http_stop = prepare();
-    }
-
-    fn http_stop_answered(&mut self, result: io::Result<()>) {
-        self.http_stop = None;
-        let Some(process) = &self.run.process else { return };
-        match result {
-            Ok(()) => process.group.http_stop_sent(),
-            Err(error) => {
-                tracing::warn!(sidecar = self.spec.name, %error, "the stop request by HTTP failed; the sidecar is signalled");
-                process.group.terminate_leader();
-            }
-        }
-    }
-
     /// The program was told another address of a dependency than the present one, and is not restarted with it.
     fn dependency_moved(&mut self, moved: DependencyMove) {
         let DependencyMove { name, placeholder, told, now } = moved;
@@ -496,14 +304,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// A random duration between half of the pause and all of it, so that sidecars that crashed together do not restart together.
-fn jitter(pause: Duration) -> Duration {
-    let mut byte = [0];
-    // Without random bytes use the full pause.
-    let part = if getrandom::fill(&mut byte).is_ok() { u32::from(byte[0]) } else { 255 };
-    pause / 2 + pause / 2 * part / 255
 }
 
 /// Waits for the future; without one, waits for ever.

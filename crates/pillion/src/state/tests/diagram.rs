@@ -7,12 +7,12 @@ use std::{
     path::Path,
 };
 
-use super::{Machine, every_event};
+use super::{Machine, properties::every_event};
 use crate::{
     spec::Restart,
     state::restarts::{FIRST_PAUSE, LONGEST_PAUSE},
     status::State,
-    supervisor::driver::{KILL_TIMEOUT, SWEEP_TIMEOUT},
+    supervisor::driver::timers::{KILL_TIMEOUT, SWEEP_TIMEOUT},
 };
 
 /// The page with the diagram. `cargo xtask codegen` writes it.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
