@@ -18,7 +18,7 @@
 //! machine decides what it does. A stop asks the leader first, by the end of its stdin and SIGTERM unless the [`StopRequest`] says
 //! otherwise, then the other processes of the group, and kills those that are left after the grace period.
 //!
-//! [`Spec`] and [`Program`] describe a sidecar, [`Supervisor`] runs one and [`Fleet`] several. [`Events`] and [`StatusWatch`]
+//! [`Spec`] and [`Program`] describe a sidecar, [`Supervisor`] runs one and [`Fleet`] several. [`Events`], [`StatusWatch`] and [`Logs`]
 //! report what happens; [`Access`] holds what a request needs.
 
 mod fleet;
@@ -28,6 +28,7 @@ pub mod fuzzed;
 mod health;
 mod listener;
 mod output;
+mod record;
 mod report;
 mod spawn;
 mod spec;
@@ -40,10 +41,12 @@ mod transport;
 pub use fleet::{Fleet, FleetError};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, OutputStream, UnfinishedLine};
 pub use pillion_protocol::{self as protocol, Token};
-pub use report::{
-    events::{Events, SidecarEvent, StatusWatch},
-    log::Log,
+pub use record::{
+    entry::{Log, LogEntry, LogQuery},
+    history::Logs,
+    level::Level,
 };
+pub use report::events::{Events, SidecarEvent, StatusWatch};
 pub use spec::{
     ExecCheck, HttpCheck, HttpStopRequest, Inherit, InvalidExpression, InvalidPlaceholder, InvalidSpec,
     InvalidStopRequest, LineCheck, Listen, Liveness, Program, ProgramStdin, ReadyCheck, Restart,

@@ -125,13 +125,18 @@ impl OutputBatch {
         self.count == 0
     }
 
+    /// How many bytes the lines take in memory.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The lines, oldest first.
     pub fn lines(&self) -> impl Iterator<Item = OutputLine<'_>> {
         self.last_lines(self.count)
     }
 
     /// The last `count` lines, oldest first, found without a look at the others.
-    fn last_lines(&self, count: usize) -> impl Iterator<Item = OutputLine<'_>> {
+    pub(crate) fn last_lines(&self, count: usize) -> impl Iterator<Item = OutputLine<'_>> {
         let first = self.count.saturating_sub(count);
         // The newline before the first of them.
         let before = if first == 0 { None } else { memrchr_iter(b'\n', &self.bytes).nth(count) };

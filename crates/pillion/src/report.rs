@@ -1,7 +1,6 @@
-//! What the handles of a sidecar report: snapshots, events, log entries, and the sentences in them.
+//! What the handles of a sidecar report: snapshots, events, and the sentences in them.
 
 pub(crate) mod events;
-pub(crate) mod log;
 pub(crate) mod messages;
 pub(crate) mod progress;
 pub(crate) mod snapshot;

@@ -14,8 +14,9 @@ use dependencies::Dependency;
 pub use lease::Lease;
 
 use crate::{
-    Access, Endpoint, Events, Failure, FailureKind, SidecarEvent, Spec, State, Status, StatusWatch,
-    StopOutcome,
+    Access, Endpoint, Events, Failure, FailureKind, LogQuery, Logs, SidecarEvent, Spec, State, Status,
+    StatusWatch, StopOutcome,
+    record::history::{History, Recorder},
     report::events,
     report::snapshot::{ReadyAnswer, Snapshot},
 };
@@ -45,6 +46,7 @@ pub struct Supervisor {
     commands: mpsc::UnboundedSender<Command>,
     snapshot: watch::Receiver<Snapshot>,
     events: broadcast::WeakSender<SidecarEvent>,
+    history: History,
     on_demand: bool,
 }
 
@@ -70,15 +72,18 @@ impl Supervisor {
         let (commands, received) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(Snapshot::initial(&spec, state));
         let (sender, receiver) = broadcast::channel(events::CAPACITY);
+        let events = sender.downgrade();
+        let (recorder, history) = Recorder::new(sender);
         let supervisor = Self {
             name: spec.name.clone(),
             commands,
             snapshot: snapshot.clone(),
-            events: sender.downgrade(),
+            events,
+            history,
             on_demand: spec.on_demand,
         };
         // Creating the actor starts the sidecar, and blocks until the guard has answered: it must not block the caller.
-        tokio::spawn(async move { Actor::new(spec, after, received, published, sender).run().await });
+        tokio::spawn(async move { Actor::new(spec, after, received, published, recorder).run().await });
         (supervisor, Events::new(receiver, snapshot, false))
     }
 
@@ -105,6 +110,26 @@ impl Supervisor {
     pub fn subscribe(&self) -> Option<Events> {
         let receiver = self.events.upgrade()?.subscribe();
         Some(Events::new(receiver, self.snapshot.clone(), true))
+    }
+
+    /// The output of the sidecar: lines that are kept from before this call, and then those to come, without a gap or a repetition, also
+    /// across restarts. The newest 20,000 lines are kept, or fewer if they take more than 2 MiB, and also after the sidecar went down.
+    ///
+    /// ```no_run
+    /// # async fn example(backend: pillion::Supervisor) {
+    /// use pillion::{Level, Log, LogQuery};
+    ///
+    /// let mut logs = backend.logs(LogQuery::default().levels(true));
+    /// while let Some(Log::Lines { entries, .. }) = logs.next().await {
+    ///     for entry in entries.iter().filter(|entry| entry.level == Some(Level::Error)) {
+    ///         println!("run {}: {}", entry.run, entry.plain_text());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn logs(&self, query: LogQuery) -> Logs {
+        self.history.read(query)
     }
 
     /// Waits until the sidecar is ready, and returns its endpoint, which has no URL if the sidecar has no address. Cancel-safe: the future may be dropped at any time.

@@ -177,17 +177,53 @@ token: string | null, };
 export type OutputStream = "stdout" | "stderr";
 
 /**
- * Output as text, or the number of lost events.
+ * How severe a line is, as its text says.
  */
-export type Log = { "kind": "stdout",
+export type Level = "trace" | "debug" | "info" | "warn" | "error";
+
 /**
- * The lines without their newlines.
+ * A line of a sidecar's output.
  */
-lines: Array<string>, } | { "kind": "stderr",
+export type LogEntry = {
 /**
- * The lines without their newlines.
+ * The number of the line, from 1: it counts the lines of both streams and of all runs since the app started. Lines that a reader
+ * missed are exactly those whose numbers it did not get.
  */
-lines: Array<string>, } | { "kind": "unfinished",
+seq: number,
+/**
+ * The time when the app read the line, in milliseconds since the Unix epoch.
+ */
+at: number,
+/**
+ * The run that wrote the line: the runs of a sidecar are counted from 1 since the app started.
+ */
+run: number,
+/**
+ * The stream that the sidecar wrote to.
+ */
+stream: OutputStream,
+/**
+ * How severe the line is, if its text says so, and if the reader asked for levels.
+ */
+level: Level | null,
+/**
+ * The line without its newline, as a terminal shows it: the part after its last carriage return, with its colours. Invalid UTF-8 is
+ * replaced by U+FFFD, and a note marks a cut line.
+ */
+text: string, };
+
+/**
+ * What a reader of a sidecar's output receives.
+ */
+export type Log = { "kind": "lines",
+/**
+ * The lines, at least one.
+ */
+entries: Array<LogEntry>, } | { "kind": "unfinished",
+/**
+ * The run that wrote it.
+ */
+run: number,
 /**
  * The stream that the sidecar wrote to.
  */
@@ -197,6 +233,6 @@ stream: OutputStream,
  */
 text: string, } | { "kind": "missed",
 /**
- * The number of lost events, at least 1.
+ * The number of missed lines, at least 1.
  */
-events: number, };
+lines: number, };

@@ -20,7 +20,9 @@ export type {
   Exit,
   Failure,
   FailureKind,
+  Level,
   Log,
+  LogEntry,
   OutputStream,
   Readiness,
   State,
@@ -29,5 +31,5 @@ export type {
 export { type ErrorKind, Interrupted, isFailure, SidecarError, toError } from "./error.js";
 export { EventStreamError, type EventsOptions, type ServerSentEvent } from "./events.js";
 export type { RequestOptions } from "./fetch.js";
-export { type Sidecar, sidecar } from "./sidecar.js";
+export { type LogOptions, type Sidecar, sidecar } from "./sidecar.js";
 export type { ReconnectingWebSocket, WebSocketOptions } from "./websocket.js";

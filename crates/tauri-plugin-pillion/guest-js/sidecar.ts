@@ -9,6 +9,18 @@ import { BASE_URL } from "./target.js";
 import { StatusWatch } from "./watch.js";
 import { openWebSocket, type ReconnectingWebSocket, type WebSocketOptions } from "./websocket.js";
 
+/** Which lines `logs` delivers. */
+export interface LogOptions {
+  /** How many of the kept lines come at most, the newest ones; by default all. With 0, only lines to come are delivered. */
+  tail?: number;
+  /** The kept lines come only if the app read them at or after this time: a `Date`, or milliseconds since the Unix epoch. */
+  since?: number | Date;
+  /** Whether each entry has its level, if its text says one; `false` by default. */
+  levels?: boolean;
+  /** Whether the text keeps its colours and other control sequences; `true` by default. */
+  ansi?: boolean;
+}
+
 /** One sidecar of the app, by its name in `tauri.conf.json`. All methods act on its current run, and follow its restarts. */
 export interface Sidecar {
   readonly name: string;
@@ -41,12 +53,21 @@ export interface Sidecar {
   watch(onStatus: (status: Status) => void, onError?: (error: Error) => void): UnlistenFn;
 
   /**
-   * Calls `onLog` with the sidecar's output from now on, through all its restarts. A page that reads too slowly is told how much
-   * it missed. A line that has no newline yet, such as a progress bar, comes as `"unfinished"`, at most once a second, and again
-   * with its end. `onError` is called at most once, if the subscription cannot begin. The returned function ends the subscription,
-   * as with `watch`. Needs `pillion:allow-logs`.
+   * Calls `onLog` with the sidecar's output: the lines that the app keeps and `options` selects, and then those to come, without a gap
+   * or a repetition, through all its restarts. A page that reads too slowly is told exactly how many lines it missed. A line that has
+   * no newline yet, such as a progress bar, comes as `"unfinished"`, at most once a second, and again with its end. `onError` is called
+   * at most once, if the subscription cannot begin. The returned function ends the subscription, as with `watch`. Needs
+   * `pillion:allow-logs`.
+   *
+   * @example
+   * ```ts
+   * const unlisten = backend.logs({ tail: 200, levels: true }, (log) => {
+   *   if (log.kind === "lines") for (const { level, text } of log.entries) console.log(level, text);
+   *   if (log.kind === "missed") console.log(`(${log.lines} lines are missing)`);
+   * });
+   * ```
    */
-  logs(onLog: (log: Log) => void, onError?: (error: Error) => void): UnlistenFn;
+  logs(options: LogOptions, onLog: (log: Log) => void, onError?: (error: Error) => void): UnlistenFn;
 
   /**
    * Asks the app early for what the first request needs, so that the request does not wait for it. An error is not reported
@@ -119,7 +140,11 @@ export function sidecar(name: string): Sidecar {
     restart: () => locate<Endpoint>("restart"),
     swap: () => locate<Endpoint>("swap"),
     stop: () => call<void>("stop", { sidecar: name }),
-    logs: (onLog, onError) => subscribe<Log>("logs", name, onLog, (error) => onError?.(error)),
+    logs: (options, onLog, onError) => {
+      const { since, ...query } = options;
+      const at = typeof since === "number" ? since : since?.getTime();
+      return subscribe<Log>("logs", name, onLog, (error) => onError?.(error), { ...query, since: at });
+    },
     preconnect: () => manager.open(),
     watch: (onStatus, onError) => {
       const remember = (status: Status) => {

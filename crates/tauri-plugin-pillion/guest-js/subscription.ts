@@ -3,7 +3,7 @@ import type { UnlistenFn } from "@tauri-apps/api/event";
 import { call } from "./ipc.js";
 
 /**
- * Subscribes to the messages that `command` sends to this page. `onError` is called if the subscription cannot begin. It ends
+ * Subscribes to the messages that `command` sends to this page. `query` says which ones, for a command that takes one. `onError` is called if the subscription cannot begin. It ends
  * when the returned function is called, or with the page. That function may be called at any time and any number of times; no
  * callback runs after the first call.
  */
@@ -12,12 +12,13 @@ export function subscribe<T>(
   sidecar: string,
   onMessage: (message: T) => void,
   onError: (error: Error) => void,
+  query?: object,
 ): UnlistenFn {
   let open = true;
   const channel = new Channel<T>((message) => {
     if (open) onMessage(message);
   });
-  const id = call<number>(command, { sidecar, channel });
+  const id = call<number>(command, query ? { sidecar, channel, query } : { sidecar, channel });
   id.catch((error: Error) => {
     if (open) onError(error);
   });

@@ -11,7 +11,7 @@ use std::{
 };
 
 use hyper::body::Bytes;
-use pillion::{Access, Endpoint, Log, Status, protocol::ListenAddr};
+use pillion::{Access, Endpoint, Log, LogQuery, Status, protocol::ListenAddr};
 use serde::{Deserialize as _, Serialize};
 use tauri::{
     Manager as _, State, Webview,
@@ -198,8 +198,8 @@ pub(crate) async fn watch(
     }))
 }
 
-/// Sends the sidecar's output from now on to `channel`. Returns the id for `unwatch`. A page that reads too slowly is told how
-/// much it missed; the sidecar never waits for it.
+/// Sends the sidecar's output to `channel`: the kept lines that the query wants, and then those to come. Returns the id for `unwatch`. A
+/// page that reads too slowly is told how many lines it missed; the sidecar never waits for it.
 #[tauri::command]
 pub(crate) async fn logs(
     webview: Webview<impl tauri::Runtime>,
@@ -207,17 +207,14 @@ pub(crate) async fn logs(
     subscriptions: State<'_, Subscriptions>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
+    query: Option<LogQuery>,
     channel: Channel<Log>,
 ) -> Result<u32, CommandError> {
-    let events = sidecars.in_scope(&scope, &sidecar)?.subscribe();
+    let mut logs = sidecars.in_scope(&scope, &sidecar)?.logs(query.unwrap_or_default());
     Ok(subscriptions.begin(webview.label(), async move {
-        // `None` while the app exits: there will be no more output.
-        let Some(mut events) = events else { return };
-        while let Some(event) = events.next().await {
-            if Log::of(&event).is_some_and(|log| channel.send(log).is_err()) {
-                break;
-            }
-        }
+        while let Some(log) = logs.next().await
+            && channel.send(log).is_ok()
+        {}
     }))
 }
 

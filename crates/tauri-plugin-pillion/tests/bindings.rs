@@ -3,7 +3,8 @@
 use std::{env, fs, path::Path};
 
 use pillion::{
-    Access, Detail, Endpoint, Exit, Failure, FailureKind, Log, OutputStream, Readiness, State, Status,
+    Access, Detail, Endpoint, Exit, Failure, FailureKind, Level, Log, LogEntry, OutputStream, Readiness,
+    State, Status,
 };
 use ts_rs::{Config, TS};
 
@@ -19,6 +20,8 @@ fn bindings() -> String {
         declaration::<Endpoint>(),
         declaration::<Access>(),
         declaration::<OutputStream>(),
+        declaration::<Level>(),
+        declaration::<LogEntry>(),
         declaration::<Log>(),
     ];
     format!(

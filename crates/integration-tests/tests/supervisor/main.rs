@@ -13,6 +13,7 @@ mod inherited_environment;
 mod launch;
 mod leaks;
 mod liveness;
+mod logs;
 mod mismatch;
 mod notify;
 mod on_demand;

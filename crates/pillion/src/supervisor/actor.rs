@@ -4,11 +4,12 @@
 //! second driver, the candidate, which replaces the present one once it is ready.
 
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
 use crate::{
+    record::history::Recorder,
     report::events::SidecarEvent,
     report::snapshot::{self, ReadyAnswer, Snapshot},
     spec::Spec,
@@ -46,7 +47,7 @@ pub(crate) struct Actor {
     /// Whether starts are refused.
     closed: bool,
     snapshot: watch::Sender<Snapshot>,
-    events: broadcast::Sender<SidecarEvent>,
+    recorder: Recorder,
     /// The number of uses that have begun and not ended, for a sidecar on demand.
     uses: usize,
     /// What is answered as soon as the status is published: restarts that are under way, uses that are counted.
@@ -77,7 +78,7 @@ impl Actor {
         after: Vec<Dependency>,
         commands: mpsc::UnboundedReceiver<Command>,
         snapshot: watch::Sender<Snapshot>,
-        events: broadcast::Sender<SidecarEvent>,
+        recorder: Recorder,
     ) -> Self {
         Self {
             commands,
@@ -88,11 +89,11 @@ impl Actor {
             acknowledgements: Vec::new(),
             stops: Vec::new(),
             present: if spec.on_demand {
-                Driver::idle(spec, after, events.clone())
+                Driver::idle(spec, after, recorder.clone())
             } else {
-                Driver::begin(spec, after, events.clone())
+                Driver::begin(spec, after, recorder.clone())
             },
-            events,
+            recorder,
             candidate: None,
             retiring: Retiring::default(),
         }
@@ -151,7 +152,7 @@ impl Actor {
                 (spec.on_demand, spec.idle_stop) = (present.on_demand, present.idle_stop);
                 let after = self.present.after().to_vec();
                 // Until the switch a candidate is not restarted; afterwards its own restart policy applies.
-                let driver = Driver::begin(spec, after, self.events.clone());
+                let driver = Driver::begin(spec, after, self.recorder.clone());
                 self.candidate = Some(Candidate { driver, answer });
             }
             Some(Command::Stop(answer)) => self.stop(Event::Stop, Some(answer)),
@@ -260,8 +261,7 @@ impl Actor {
         let event = SidecarEvent::Status(Box::new(status.clone()));
         // The snapshot first, so that a reader that subscribes between the two calls cannot miss this status.
         self.snapshot.send_replace(snapshot);
-        // An error means that no reader is subscribed.
-        let _ = self.events.send(event);
+        self.recorder.publish(event);
     }
 }
 

@@ -8,14 +8,14 @@ pub(crate) mod timers;
 use std::{future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc};
 
 use pillion_protocol::{ListenAddr, health::HealthReport};
-use tokio::{sync::broadcast, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     health::liveness::{LivenessMonitor, LivenessResult},
     health::probe::NotReady,
     health::watchdog::Watchdog,
     output::{Output, Read},
-    report::events::SidecarEvent,
+    record::history::Recorder,
     report::snapshot::{ReadyAnswer, StatusInputs},
     spec::{Restart, ServerSource, Spec, Transport},
     state::{Demand, Event, Lifecycle, Restarts, Timer},
@@ -36,7 +36,7 @@ type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) struct Driver {
     spec: Spec,
     after: Vec<Dependency>,
-    events: broadcast::Sender<SidecarEvent>,
+    recorder: Recorder,
     state: Lifecycle,
     restarts: Restarts,
     /// The zero of the times that the state machine receives.
@@ -89,9 +89,9 @@ pub(crate) enum Input {
 
 impl Driver {
     /// Creates the driver. It starts the sidecar as soon as the dependencies are ready.
-    pub(crate) fn begin(spec: Spec, after: Vec<Dependency>, events: broadcast::Sender<SidecarEvent>) -> Self {
+    pub(crate) fn begin(spec: Spec, after: Vec<Dependency>, recorder: Recorder) -> Self {
         // In use until the actor says otherwise: a candidate must not become idle.
-        let mut driver = Self::new(spec, after, events, true);
+        let mut driver = Self::new(spec, after, recorder, true);
         let (state, actions) = Lifecycle::start(&mut driver.restarts);
         driver.state = state;
         driver.act(actions);
@@ -99,16 +99,11 @@ impl Driver {
     }
 
     /// Creates the driver of a sidecar that its first use starts.
-    pub(crate) fn idle(spec: Spec, after: Vec<Dependency>, events: broadcast::Sender<SidecarEvent>) -> Self {
-        Self::new(spec, after, events, false)
+    pub(crate) fn idle(spec: Spec, after: Vec<Dependency>, recorder: Recorder) -> Self {
+        Self::new(spec, after, recorder, false)
     }
 
-    fn new(
-        spec: Spec,
-        after: Vec<Dependency>,
-        events: broadcast::Sender<SidecarEvent>,
-        in_use: bool,
-    ) -> Self {
+    fn new(spec: Spec, after: Vec<Dependency>, recorder: Recorder, in_use: bool) -> Self {
         // An attached server belongs to another program, which alone starts and stops it.
         let policy = match spec.source {
             ServerSource::Run(_) => spec.restart,
@@ -125,10 +120,10 @@ impl Driver {
         Self {
             handover,
             previous_port: None,
-            run: Run::none(&spec, events.clone()),
+            run: Run::none(&spec, recorder.clone()),
             spec,
             after,
-            events,
+            recorder,
             state: Lifecycle::Idle(None),
             restarts,
             created: Instant::now(),

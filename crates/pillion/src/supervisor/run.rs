@@ -10,12 +10,13 @@ use std::{
 };
 
 use pillion_protocol::{Announcement, Instance, ListenAddr, Token, announcement::LISTENER};
-use tokio::{sync::broadcast, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     health::exec::ExecProbe,
     listener::Listener,
     output::{Output, Read, Tail},
+    record::history::Recorder,
     report::events::SidecarEvent,
     report::messages::StartDiagnostics,
     spawn::launch::{LaunchError, Launched, launch},
@@ -40,7 +41,9 @@ pub(crate) struct Run {
     /// Distinguishes it from all other runs of this program.
     pub(crate) number: u64,
     name: String,
-    events: broadcast::Sender<SidecarEvent>,
+    recorder: Recorder,
+    /// Its number among the runs of this sidecar, from 1; 0 before its process has started.
+    pub(crate) ordinal: u64,
     pub(crate) process: Option<OwnedProcess>,
     pub(crate) pid: Option<u32>,
     /// The instance that the process received.
@@ -94,11 +97,12 @@ pub(crate) enum NoticeKind {
 
 impl Run {
     /// A run without a process.
-    pub(crate) fn none(spec: &Spec, events: broadcast::Sender<SidecarEvent>) -> Self {
+    pub(crate) fn none(spec: &Spec, recorder: Recorder) -> Self {
         Self {
             number: LAST_RUN.fetch_add(1, Ordering::Relaxed) + 1,
             name: spec.name.clone(),
-            events,
+            recorder,
+            ordinal: 0,
             process: None,
             pid: None,
             instance: None,
@@ -124,9 +128,9 @@ impl Run {
         listener: Option<Listener>,
         previous_port: Option<NonZeroU16>,
         dependencies: Vec<DependencyAddress>,
-        events: broadcast::Sender<SidecarEvent>,
+        recorder: Recorder,
     ) -> (Self, Event) {
-        let mut run = Self::none(spec, events);
+        let mut run = Self::none(spec, recorder);
         let program = match &spec.source {
             ServerSource::Attach(port) => return (run, Event::Attached(ListenAddr::Tcp(*port))),
             ServerSource::Run(program) => program,
@@ -154,6 +158,7 @@ impl Run {
                 if let Some(why) = spawned.limited {
                     run.notice(NoticeKind::Unguarded, format!("the guard cannot do all of its work: {why}"));
                 }
+                run.ordinal = run.recorder.begin_run();
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
                 run.process = Some(OwnedProcess {
@@ -187,12 +192,10 @@ impl Run {
     /// Stores and publishes the output. Returns the announced addresses.
     pub(crate) fn absorb(&mut self, read: Read) -> Vec<ListenAddr> {
         self.tail.push(&read.lines);
-        if !read.lines.is_empty() {
-            self.publish(SidecarEvent::Output(read.lines));
-        }
+        self.recorder.output(self.ordinal, read.lines);
         if let Some(line) = read.unfinished {
             self.tail.set_unfinished(line.clone());
-            self.publish(SidecarEvent::Unfinished(line));
+            self.recorder.unfinished(self.ordinal, line);
         }
         if let Some(near_miss) = read.near_miss {
             self.diagnostics.near_miss = Some(near_miss);
@@ -226,7 +229,7 @@ impl Run {
         if !self.noticed.contains(&kind) {
             self.noticed.push(kind);
             tracing::warn!(sidecar = self.name, "{text}");
-            self.publish(SidecarEvent::Notice(text));
+            self.recorder.publish(SidecarEvent::Notice(text));
         }
     }
 
@@ -243,10 +246,5 @@ impl Run {
                 self.diagnostics.left = process.group.processes().others();
             }
         }
-    }
-
-    fn publish(&self, event: SidecarEvent) {
-        // An error means that no reader is subscribed.
-        let _ = self.events.send(event);
     }
 }

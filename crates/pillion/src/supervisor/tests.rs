@@ -19,8 +19,11 @@ impl Played {
     fn new(pid: u32) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(up(pid));
-        let events = broadcast::channel(1).0.downgrade();
-        let supervisor = Supervisor { name: "db".to_owned(), commands, snapshot, events, on_demand: true };
+        let sender = broadcast::channel(1).0;
+        let events = sender.downgrade();
+        let history = Recorder::new(sender).1;
+        let supervisor =
+            Supervisor { name: "db".to_owned(), commands, snapshot, events, history, on_demand: true };
         Self { supervisor, commands: received, snapshot: published }
     }
 

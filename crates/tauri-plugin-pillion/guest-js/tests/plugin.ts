@@ -35,6 +35,8 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
   const name = `backend-${++sidecars}`;
   const commands: string[] = [];
   const subscriptions: FakeSubscription[] = [];
+  /** The queries of `logs`. */
+  const queries: unknown[] = [];
   const unwatched = deferred<unknown>();
   /** The leases that `connect` has returned, in the order of their ids from 1 on; each resolves when the page ends it. */
   const leases: { ended: ReturnType<typeof deferred<void>>; isHeld: boolean }[] = [];
@@ -47,7 +49,7 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
     commands.push(command);
     // As Tauri does in a release.
     if (command === `plugin:pillion|${refused}`) throw `Command ${command} not allowed by ACL`;
-    const args = payload as { channel: { id: number }; id: number };
+    const args = payload as { channel: { id: number }; id: number; query?: unknown };
     if (command === "plugin:pillion|unwatch") {
       unwatched.resolve(args.id);
       const lease = leases[args.id - 1];
@@ -59,6 +61,7 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
       return access.promise.then((access) => ({ ...access, lease: onDemand ? begin() : null }));
     }
     if (!/\|(watch|logs)$/.test(command)) return undefined;
+    if (args.query) queries.push(args.query);
     const subscription = { response: deferred<number>(), channel: args.channel.id, index: 0 };
     subscriptions.push(subscription);
     return subscription.response.promise;
@@ -105,6 +108,7 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
     name,
     commands,
     subscriptions,
+    queries,
     unwatched: unwatched.promise,
     leases,
     send,

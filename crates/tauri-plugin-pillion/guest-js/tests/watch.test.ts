@@ -191,17 +191,18 @@ test("a subscription that cannot begin is reported to its listeners, and can be 
 test("output is delivered until the subscription ends", async () => {
   const plugin = fakePlugin();
   const seen: Log[] = [];
-  const unlisten = sidecar(plugin.name).logs((log) => seen.push(log));
+  const unlisten = sidecar(plugin.name).logs({}, (log) => seen.push(log));
+  const entry = { seq: 1, at: 1, run: 1, stream: "stdout", level: null, text: "one" } as const;
 
-  plugin.send({ kind: "stdout", lines: ["one", "two"] });
-  plugin.send({ kind: "missed", events: 3 });
+  plugin.send({ kind: "lines", entries: [entry] });
+  plugin.send({ kind: "missed", lines: 3 });
   unlisten();
-  plugin.send({ kind: "stderr", lines: ["three"] });
+  plugin.send({ kind: "lines", entries: [{ ...entry, seq: 5 }] });
   plugin.subscriptions[0]?.response.resolve(7);
 
   expect(seen).toEqual([
-    { kind: "stdout", lines: ["one", "two"] },
-    { kind: "missed", events: 3 },
+    { kind: "lines", entries: [entry] },
+    { kind: "missed", lines: 3 },
   ]);
   expect(await plugin.unwatched).toBe(7);
 });
@@ -209,9 +210,19 @@ test("output is delivered until the subscription ends", async () => {
 test("logs without permission call onError with the reason", async () => {
   const plugin = fakePlugin();
   const failed = deferred<Error>();
-  sidecar(plugin.name).logs(() => {}, failed.resolve);
+  sidecar(plugin.name).logs({}, () => {}, failed.resolve);
 
   plugin.subscriptions[0]?.response.reject("pillion.logs not allowed");
 
   expect((await failed.promise).message).toContain("not allowed");
+});
+
+test("logs ask the app for the lines that the options select", () => {
+  const plugin = fakePlugin();
+  const handle = sidecar(plugin.name);
+  handle.logs({ tail: 200, since: new Date(5), levels: true, ansi: false }, () => {});
+  handle.logs({ since: 7 }, () => {});
+  handle.logs({}, () => {});
+
+  expect(plugin.queries).toEqual([{ tail: 200, since: 5, levels: true, ansi: false }, { since: 7 }, {}]);
 });

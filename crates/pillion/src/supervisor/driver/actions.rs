@@ -38,8 +38,8 @@ impl Driver {
                 }
                 Action::Launch => {
                     let listener = self.handover.as_mut().and_then(Handover::offer);
-                    let (spec, events) = (self.spec.clone(), self.events.clone());
-                    self.run = Run::none(&spec, events.clone());
+                    let (spec, recorder) = (self.spec.clone(), self.recorder.clone());
+                    self.run = Run::none(&spec, recorder.clone());
                     // Blocks until the guard has started the program, which a slow file system can delay.
                     let previous_port = self.previous_port;
                     // Before their addresses are read, so that no restart in between is missed.
@@ -48,7 +48,7 @@ impl Driver {
                         self.dependency_moves = DependencyMoves::of(&self.after, program, &spec.ready_check);
                     }
                     let dependencies = self.after.iter().map(Dependency::address).collect();
-                    let launch = move || Run::launch(&spec, listener, previous_port, dependencies, events);
+                    let launch = move || Run::launch(&spec, listener, previous_port, dependencies, recorder);
                     self.launch = Some(Box::pin(on_thread(launch)));
                 }
                 Action::Check(addr) => self.check(addr, 0),

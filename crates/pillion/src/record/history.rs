@@ -1,0 +1,271 @@
+//! The last lines of a sidecar in memory, and the readers that begin in them.
+//!
+//! A reader takes all lines from here, also those to come, by their numbers: no line can be lost or repeated between the kept ones and
+//! the new ones.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{broadcast, watch};
+
+use super::entry::{Log, LogEntry, LogQuery};
+use crate::{
+    output::{OutputBatch, UnfinishedLine},
+    record::level::Level,
+    report::events::SidecarEvent,
+    report::snapshot::now_ms,
+};
+
+/// How many lines of a sidecar are kept at most.
+const MAX_LINES: usize = 20_000;
+/// How many bytes the kept lines may take.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// What a batch takes besides its lines.
+const BATCH_OVERHEAD: usize = 160;
+/// How many lines a reader gets at once, unless one read had more. A message to a page costs more than a line.
+const AT_ONCE: usize = 500;
+
+/// Receives what happens to a sidecar: passes the events to the subscribers, and keeps the output. All runs of a sidecar share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder {
+    events: broadcast::Sender<SidecarEvent>,
+    ring: Arc<Mutex<Ring>>,
+    changed: Arc<watch::Sender<()>>,
+}
+
+/// The kept output, for readers.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    ring: Arc<Mutex<Ring>>,
+    changed: watch::Receiver<()>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    batches: VecDeque<Recorded>,
+    /// The number of the next line.
+    next: u64,
+    lines: usize,
+    bytes: usize,
+    runs: u64,
+    /// The unfinished lines, at most one for each stream of a run, with the order in which they came.
+    unfinished: Vec<(u64, u64, UnfinishedLine)>,
+    last_unfinished: u64,
+}
+
+/// The lines of one read.
+#[derive(Debug, Clone)]
+struct Recorded {
+    /// The number of its first line.
+    first: u64,
+    at: u64,
+    run: u64,
+    batch: Arc<OutputBatch>,
+}
+
+impl Recorder {
+    pub(crate) fn new(events: broadcast::Sender<SidecarEvent>) -> (Self, History) {
+        let ring = Arc::new(Mutex::new(Ring::new()));
+        let (sender, changed) = watch::channel(());
+        let recorder = Self { events, ring: Arc::clone(&ring), changed: Arc::new(sender) };
+        (recorder, History { ring, changed })
+    }
+
+    /// The number of a run that begins.
+    pub(crate) fn begin_run(&self) -> u64 {
+        let mut ring = lock(&self.ring);
+        ring.runs += 1;
+        ring.runs
+    }
+
+    /// Keeps and publishes lines.
+    pub(crate) fn output(&self, run: u64, batch: Arc<OutputBatch>) {
+        if batch.is_empty() {
+            return;
+        }
+        lock(&self.ring).push(run, now_ms(), Arc::clone(&batch));
+        self.changed.send_replace(());
+        self.publish(SidecarEvent::Output(batch));
+    }
+
+    /// Keeps and publishes the present text of a line without a newline.
+    pub(crate) fn unfinished(&self, run: u64, line: UnfinishedLine) {
+        lock(&self.ring).set_unfinished(run, line.clone());
+        self.changed.send_replace(());
+        self.publish(SidecarEvent::Unfinished(line));
+    }
+
+    /// Passes an event to the subscribers.
+    pub(crate) fn publish(&self, event: SidecarEvent) {
+        // An error means that no reader is subscribed.
+        let _ = self.events.send(event);
+    }
+}
+
+impl History {
+    pub(crate) fn read(&self, query: LogQuery) -> Logs {
+        let ring = lock(&self.ring);
+        let mut next = ring.first();
+        if let Some(tail) = query.tail {
+            next = next.max(ring.next.saturating_sub(tail));
+        }
+        if let Some(since) = query.since {
+            let first = ring.batches.iter().find(|batch| batch.at >= since);
+            next = next.max(first.map_or(ring.next, |batch| batch.first));
+        }
+        drop(ring);
+        Logs { ring: Arc::clone(&self.ring), changed: self.changed.clone(), query, next, seen_unfinished: 0 }
+    }
+}
+
+/// The output of a sidecar: lines that are kept, and then those to come, through all its restarts. The sidecar never waits for a
+/// reader: one that is too slow gets [`Log::Missed`] with the exact number of lines.
+///
+/// ```no_run
+/// # async fn example(backend: pillion::Supervisor) {
+/// use pillion::{Log, LogQuery};
+///
+/// let mut logs = backend.logs(LogQuery::default().tail(200));
+/// while let Some(log) = logs.next().await {
+///     match log {
+///         Log::Lines { entries, .. } => entries.iter().for_each(|entry| println!("{}", entry.text)),
+///         Log::Missed { lines, .. } => println!("({lines} lines are missing)"),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Logs {
+    ring: Arc<Mutex<Ring>>,
+    changed: watch::Receiver<()>,
+    query: LogQuery,
+    /// The number of the next line.
+    next: u64,
+    /// The order number of the last unfinished line that was returned.
+    seen_unfinished: u64,
+}
+
+impl Logs {
+    /// Waits for the next lines. Returns `None` when the sidecar is down and every handle to it is gone, or after the kept lines if the
+    /// query does not [follow](LogQuery::follow). Cancel-safe: dropping the future loses no line.
+    pub async fn next(&mut self) -> Option<Log> {
+        loop {
+            // Before the look at the ring, so that no later change is missed.
+            let ended = self.changed.has_changed().is_err();
+            self.changed.mark_unchanged();
+            if let Some(log) = self.take() {
+                return Some(log);
+            }
+            if ended || !self.query.follow {
+                return None;
+            }
+            let _ = self.changed.changed().await;
+        }
+    }
+
+    /// What the ring has for this reader now.
+    fn take(&mut self) -> Option<Log> {
+        let ring = lock(&self.ring);
+        let first = ring.first();
+        if let Some(lines) = first.checked_sub(self.next).filter(|lines| *lines > 0) {
+            self.next = first;
+            return Some(Log::Missed { lines });
+        }
+        let begin = ring.batches.partition_point(|batch| batch.end() <= self.next);
+        if begin == ring.batches.len() {
+            let (order, run, line) =
+                ring.unfinished.iter().find(|(order, ..)| *order > self.seen_unfinished)?;
+            self.seen_unfinished = *order;
+            let text = self.query.text(line.text.clone());
+            return Some(Log::Unfinished { run: *run, stream: line.stream, text });
+        }
+        let mut lines = 0;
+        let wanted = ring.batches.range(begin..).take_while(|batch| {
+            let fits = lines == 0 || lines + batch.batch.len() <= AT_ONCE;
+            lines += batch.batch.len();
+            fits
+        });
+        let batches: Vec<_> = wanted.cloned().collect();
+        // The text is made without the lock: the sidecar's task never waits for it.
+        drop(ring);
+        let from = self.next;
+        let entries: Vec<_> = batches.iter().flat_map(|batch| self.entries(batch, from)).collect();
+        self.next = batches.last().map_or(from, Recorded::end);
+        Some(Log::Lines { entries })
+    }
+
+    /// The lines of a batch from the number `from` on.
+    fn entries<'a>(&'a self, recorded: &'a Recorded, from: u64) -> impl Iterator<Item = LogEntry> + 'a {
+        let Recorded { at, run, batch, .. } = recorded;
+        let first = recorded.first.max(from);
+        let wanted = usize::try_from(recorded.end() - first).unwrap_or(usize::MAX);
+        (first..).zip(batch.last_lines(wanted)).map(|(seq, line)| {
+            let text = self.query.text(line.text());
+            let level = if self.query.levels { Level::of(&text) } else { None };
+            LogEntry { seq, at: *at, run: *run, stream: batch.stream, level, text }
+        })
+    }
+}
+
+impl Ring {
+    fn new() -> Self {
+        Self {
+            batches: VecDeque::new(),
+            next: 1,
+            lines: 0,
+            bytes: 0,
+            runs: 0,
+            unfinished: Vec::new(),
+            last_unfinished: 0,
+        }
+    }
+
+    /// The number of the oldest kept line, or of the next one.
+    fn first(&self) -> u64 {
+        self.batches.front().map_or(self.next, |batch| batch.first)
+    }
+
+    fn push(&mut self, run: u64, at: u64, batch: Arc<OutputBatch>) {
+        self.unfinished.retain(|(_, of, line)| (*of, line.stream) != (run, batch.stream));
+        let recorded = Recorded { first: self.next, at, run, batch };
+        self.next = recorded.end();
+        self.lines += recorded.batch.len();
+        self.bytes += recorded.size();
+        self.batches.push_back(recorded);
+        // The newest batch stays, whatever its size: one read.
+        while (self.lines > MAX_LINES || self.bytes > MAX_BYTES)
+            && self.batches.len() > 1
+            && let Some(oldest) = self.batches.pop_front()
+        {
+            self.lines -= oldest.batch.len();
+            self.bytes -= oldest.size();
+        }
+    }
+
+    fn set_unfinished(&mut self, run: u64, line: UnfinishedLine) {
+        self.unfinished.retain(|(_, of, other)| (*of, other.stream) != (run, line.stream));
+        self.last_unfinished += 1;
+        self.unfinished.push((self.last_unfinished, run, line));
+    }
+}
+
+impl Recorded {
+    /// The number of the line after its last one.
+    fn end(&self) -> u64 {
+        self.first + self.batch.len() as u64
+    }
+
+    fn size(&self) -> usize {
+        self.batch.capacity() + BATCH_OVERHEAD
+    }
+}
+
+fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
+    ring.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
