@@ -1,6 +1,5 @@
 //! `pillion doctor`: what is wrong with a Tauri project, its bundle and this machine.
 
-mod binary;
 mod catalogue;
 mod fix;
 mod machine;

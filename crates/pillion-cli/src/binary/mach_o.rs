@@ -8,18 +8,12 @@ pub(crate) mod entitlements;
 mod sign;
 mod universal;
 
-pub(crate) use self::{
-    sign::sign,
-    universal::{join, slices as universal_slices},
-};
+pub(crate) use self::{sign::sign, universal::join};
 
 /// The magic number of a 64-bit program in the byte order of Intel and Apple processors.
-pub(crate) const MAGIC: u32 = 0xfeed_facf;
+const MAGIC: u32 = 0xfeed_facf;
 /// The magic number of a universal file, in big endian.
-pub(crate) const UNIVERSAL_MAGIC: u32 = 0xcafe_babe;
-
-const CPU_X86_64: u32 = 0x0100_0007;
-const CPU_ARM64: u32 = 0x0100_000c;
+const UNIVERSAL_MAGIC: u32 = 0xcafe_babe;
 
 /// The length of `mach_header_64`.
 const HEADER: usize = 32;
@@ -68,15 +62,6 @@ pub(super) struct SignatureCommand {
     pub(super) command: usize,
     pub(super) start: usize,
     pub(super) size: usize,
-}
-
-/// The name of a processor in target triples.
-pub(crate) fn architecture(cpu_type: u32) -> Option<&'static str> {
-    match cpu_type {
-        CPU_X86_64 => Some("x86_64"),
-        CPU_ARM64 => Some("aarch64"),
-        _ => None,
-    }
 }
 
 impl Program {
@@ -155,7 +140,7 @@ fn first_section(bytes: &[u8], segment: usize) -> Result<Option<usize>, Wrong> {
 
 const SHORT: &str = "the file ends within its headers";
 
-pub(crate) fn u32_le(bytes: &[u8], at: usize) -> Result<u32, Wrong> {
+fn u32_le(bytes: &[u8], at: usize) -> Result<u32, Wrong> {
     let found = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or(SHORT)?;
     Ok(u32::from_le_bytes(*found))
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{build::Artifact, onedir, process::Failure};
 use crate::{
-    binary::{BinaryFormat, BinaryKind, mach_o, pe},
+    binary::{self, Content, Native, mach_o, pe_signature},
     project::{Platform, TargetTriple},
 };
 
@@ -28,21 +28,22 @@ pub(super) fn finish(
 ) -> Result<Vec<&'static str>, Failure> {
     let bytes = fs::read(program).map_err(Failure::file("read", program))?;
     let mut notes = Vec::new();
-    let kind = fits(&bytes, target).map_err(|found| {
+    let native = fits(&bytes, target).map_err(|found| {
         Failure::failed(format!("{} is {found}, not a program for {target}", program.display()))
     })?;
     let wrong = |wrong: String| Failure::failed(format!("cannot sign {}: {wrong}", program.display()));
-    match kind {
-        // A valid signature stays, also one of the tool itself.
-        Some(BinaryFormat::MachO) if embeds_runtime || mach_o::code_signature::verify(&bytes).is_err() => {
+    match native.map(|native| native.system) {
+        // A valid signature stays, also one of the tool itself. A universal program consists of signed ones.
+        Some(Platform::MacOs) if target.is_universal() => {}
+        Some(Platform::MacOs) if embeds_runtime || mach_o::code_signature::verify(&bytes).is_err() => {
             let entitlements = if embeds_runtime { mach_o::entitlements::JIT.as_slice() } else { &[] };
             let signed = mach_o::sign(bytes, name, entitlements).map_err(wrong)?;
             fs::write(program, signed).map_err(Failure::file("write", program))?;
             notes.push(if embeds_runtime { "signed ad hoc with JIT entitlements" } else { "signed ad hoc" });
         }
-        Some(BinaryFormat::Pe) if embeds_runtime => {
+        Some(Platform::Windows) if embeds_runtime => {
             let mut bytes = bytes;
-            if pe::remove_signature(&mut bytes).map_err(|text| wrong(text.to_owned()))? {
+            if pe_signature::remove(&mut bytes).map_err(|text| wrong(text.to_owned()))? {
                 fs::write(program, bytes).map_err(Failure::file("write", program))?;
                 notes.push("the runtime's stale signature removed");
             }
@@ -53,29 +54,19 @@ pub(super) fn finish(
     Ok(notes)
 }
 
-/// The format of a program for the target; `None` for a script, which can run on any processor. Otherwise what the file is.
-fn fits(bytes: &[u8], target: &TargetTriple) -> Result<Option<BinaryFormat>, String> {
-    let Some(kind) = BinaryKind::of(bytes) else {
-        let unix = target.platform() != Some(Platform::Windows);
-        return if unix && bytes.starts_with(b"#!") { Ok(None) } else { Err("no program".to_owned()) };
-    };
-    let format = match target.platform() {
-        Some(Platform::Linux) => BinaryFormat::Elf,
-        Some(Platform::Windows) => BinaryFormat::Pe,
-        Some(Platform::MacOs) if target.is_universal() => BinaryFormat::UniversalMachO,
-        Some(Platform::MacOs) => BinaryFormat::MachO,
-        None => kind.format,
-    };
-    let processors: &[&str] = match target.arch() {
-        "universal" => &["aarch64", "x86_64"],
-        // `armv7` and the like.
-        arm if arm.starts_with("arm") || arm.starts_with("thumb") => &["arm"],
-        "i586" | "i686" => &["i686"],
-        _ => &[target.arch()],
-    };
-    // The table of processors has those of the bundler's targets; a further one is not compared.
-    let same = kind.architectures.is_empty() || processors.iter().all(|one| kind.architectures.contains(one));
-    if kind.format == format && same { Ok(Some(format)) } else { Err(kind.to_string()) }
+/// The program of a file, if it is one for the target; `None` for a script, which can run on any processor. Otherwise what the file
+/// is.
+fn fits(bytes: &[u8], target: &TargetTriple) -> Result<Option<Native>, String> {
+    match binary::content(bytes) {
+        Content::Script if target.platform() != Some(Platform::Windows) => Ok(None),
+        // Only the bundler's file for both processors may be universal.
+        Content::Native(native) if native.fits(target) && native.universal == target.is_universal() => {
+            Ok(Some(native))
+        }
+        Content::Native(native) if native.universal => Err(format!("a universal program for {native}")),
+        Content::Native(native) => Err(format!("a program for {native}")),
+        Content::Script | Content::Empty | Content::Other => Err("no program".to_owned()),
+    }
 }
 
 /// Puts the program, or the folder with it, where the bundler expects it. A file with the same content is left alone, so that its
@@ -150,18 +141,18 @@ mod tests {
     use super::*;
     use crate::binary::mach_o::fixture::{ARM64, program};
 
-    fn fits_target(bytes: &[u8], target: &str) -> Result<Option<BinaryFormat>, String> {
-        fits(bytes, &target.parse().unwrap())
+    fn fits_target(bytes: &[u8], target: &str) -> Result<Option<Platform>, String> {
+        fits(bytes, &target.parse().unwrap()).map(|native| native.map(|native| native.system))
     }
 
     #[test]
     fn a_program_for_another_target_is_named() {
         let bytes = program(ARM64, 16, None);
-        assert_eq!(fits_target(&bytes, "aarch64-apple-darwin"), Ok(Some(BinaryFormat::MachO)));
+        assert_eq!(fits_target(&bytes, "aarch64-apple-darwin"), Ok(Some(Platform::MacOs)));
         for target in ["x86_64-apple-darwin", "aarch64-unknown-linux-gnu", "universal-apple-darwin"] {
             assert_eq!(
                 fits_target(&bytes, target),
-                Err("a macOS program (Mach-O) for aarch64".to_owned()),
+                Err("a program for macOS aarch64".to_owned()),
                 "{target}"
             );
         }

@@ -2,8 +2,8 @@
 
 use super::{CODE_SIGNATURE, EXECUTE, MAGIC, SEGMENT_64};
 
-pub(crate) const X86_64: u32 = super::CPU_X86_64;
-pub(crate) const ARM64: u32 = super::CPU_ARM64;
+pub(crate) const X86_64: u32 = 0x0100_0007;
+pub(crate) const ARM64: u32 = 0x0100_000c;
 
 /// The length of `__TEXT` in the file, and of what `__LINKEDIT` contains.
 const TEXT: u32 = 0x4000;

@@ -1,5 +1,7 @@
 //! Mach-O programs: signatures, entitlements, universal files.
 
+use object::read::macho::{FatArch as _, MachOFatFile32};
+
 use super::{
     code_signature::verify,
     der,
@@ -7,7 +9,7 @@ use super::{
     fixture::{ARM64, X86_64, program},
     *,
 };
-use crate::binary::{BinaryFormat, BinaryKind};
+use crate::binary::{Arch, Content, content};
 
 #[test]
 fn an_unsigned_program_gets_a_valid_signature() {
@@ -97,15 +99,14 @@ fn entitlements_in_der_are_those_that_codesign_writes() {
 fn the_programs_in_a_universal_file_keep_their_signatures() {
     let programs = [ARM64, X86_64].map(|cpu| sign(program(cpu, 16, None), "backend", &[]).unwrap());
     let universal = join(&programs).unwrap();
-    assert_eq!(
-        BinaryKind::of(&universal),
-        Some(BinaryKind { format: BinaryFormat::UniversalMachO, architectures: vec!["aarch64", "x86_64"] })
-    );
-    let slices = universal_slices(&universal).unwrap();
-    assert_eq!(slices.len(), 2);
-    for (slice, program) in slices.iter().zip(&programs) {
-        assert_eq!(slice.start % 0x4000, 0);
-        let bytes = &universal[slice.start..slice.start + slice.size];
+    let Content::Native(native) = content(&universal) else { panic!("no program") };
+    assert!(native.universal && native.signed);
+    assert_eq!(native.archs, [Some(Arch::Aarch64), Some(Arch::X86_64)]);
+    let file = MachOFatFile32::parse(universal.as_slice()).unwrap();
+    assert_eq!(file.arches().len(), 2);
+    for (slice, program) in file.arches().iter().zip(&programs) {
+        assert_eq!(slice.file_range().0 % 0x4000, 0);
+        let bytes = slice.data(universal.as_slice()).unwrap();
         assert_eq!(bytes, program.as_slice());
         verify(bytes).unwrap();
     }
@@ -120,5 +121,5 @@ fn a_universal_file_needs_different_processors() {
 #[test]
 fn a_java_class_is_no_universal_file() {
     // The version of the class format stands where a universal file has the number of its programs.
-    assert_eq!(BinaryKind::of(b"\xca\xfe\xba\xbe\0\0\0\x41rest"), None);
+    assert_eq!(content(b"\xca\xfe\xba\xbe\0\0\0\x41rest"), Content::Other);
 }

@@ -1,50 +1,12 @@
 //! Universal files: several programs in one file, one for each processor.
 
-use super::{UNIVERSAL_MAGIC, Wrong, to_usize, u32_be, u32_le};
+use super::{UNIVERSAL_MAGIC, Wrong, u32_le};
 
 /// The start of each program is a multiple of the page size of Apple's processors, as `lipo` does it: 2 to this power.
 const ALIGNMENT: u32 = 14;
 /// The length of `fat_header`, and of one `fat_arch`.
 const HEADER: usize = 8;
 const ENTRY: usize = 20;
-/// More than this many programs means that the file is a Java class, which has the same magic number.
-const MOST: u32 = 16;
-
-/// One program of a universal file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slice {
-    pub(crate) cpu_type: u32,
-    pub(crate) start: usize,
-    pub(crate) size: usize,
-}
-
-/// The programs of a universal file.
-///
-/// # Errors
-///
-/// Fails if the file is none, or ends within a program.
-pub(crate) fn slices(bytes: &[u8]) -> Result<Vec<Slice>, Wrong> {
-    let count = u32_be(bytes, 4)?;
-    if u32_be(bytes, 0)? != UNIVERSAL_MAGIC || count > MOST {
-        return Err("the file is no universal Mach-O file".to_owned());
-    }
-    (0..to_usize(count))
-        .map(|index| {
-            let entry = HEADER + ENTRY * index;
-            let slice = Slice {
-                cpu_type: u32_be(bytes, entry)?,
-                start: to_usize(u32_be(bytes, entry + 8)?),
-                size: to_usize(u32_be(bytes, entry + 12)?),
-            };
-            let end = slice.start.checked_add(slice.size);
-            if end.is_some_and(|end| end <= bytes.len()) {
-                Ok(slice)
-            } else {
-                Err(format!("the file ends within its program {}", index + 1))
-            }
-        })
-        .collect()
-}
 
 /// Joins programs for different processors to a universal file, as `lipo -create` does. Their signatures stay valid.
 ///

@@ -9,21 +9,18 @@ use std::{
 
 use pillion_config::{Config, PackageConfig, SidecarConfig};
 
-use super::{
-    super::{
-        Environment,
-        binary::{self, Arch, Binary, Content, Native, Runtime, system_name},
-        catalogue::{
-            APPIMAGE_STRIP, ARCHITECTURE, BINARY_NAME, EMPTY_BINARY, JIT_ENTITLEMENT,
-            JIT_ENTITLEMENT_UNSIGNED, Kind, LIBRARY_ENTITLEMENT, LIBRARY_ENTITLEMENT_UNSIGNED,
-            MISSING_BINARY, NOT_A_PROGRAM, SCRIPT, STALE, TEMP_EXECUTION, UNIVERSAL, UNSIGNED,
-        },
-        names::{self, FileName},
-        report::Finding,
+use super::super::{
+    Environment,
+    catalogue::{
+        APPIMAGE_STRIP, ARCHITECTURE, BINARY_NAME, EMPTY_BINARY, JIT_ENTITLEMENT, JIT_ENTITLEMENT_UNSIGNED,
+        Kind, LIBRARY_ENTITLEMENT, LIBRARY_ENTITLEMENT_UNSIGNED, MISSING_BINARY, NOT_A_PROGRAM, SCRIPT,
+        STALE, TEMP_EXECUTION, UNIVERSAL, UNSIGNED,
     },
-    declaration::bundles,
+    names::{self, FileName},
+    report::Finding,
 };
 use crate::{
+    binary::{self, Arch, Binary, Content, Native, Runtime, system_name},
     package,
     project::{MergedConfig, Platform, Project, TargetTriple, last_part},
 };
@@ -173,7 +170,7 @@ fn program(
     let Some(runtime) = runtime else { return };
     match config.platform {
         Platform::Linux => {
-            if runtime.breaks_when_stripped() && bundles(config, "appimage") && !environment.no_strip {
+            if runtime.breaks_when_stripped() && config.bundles("appimage") && !environment.no_strip {
                 found.push(new(
                     &APPIMAGE_STRIP,
                     format!("made by {runtime}; bundle.targets contains appimage"),
@@ -191,17 +188,12 @@ fn program(
 
 /// Why a program does not fit its target.
 fn mismatch(native: &Native, target: &TargetTriple) -> Option<String> {
-    let platform = target.platform()?;
+    let platform = target.platform().filter(|_| !native.fits(target))?;
     if target.is_universal() {
-        let both = [Arch::X86_64, Arch::Aarch64].iter().all(|arch| native.archs.contains(&Some(*arch)));
-        let fits = native.system == Platform::MacOs && native.universal && both;
-        return (!fits).then(|| format!("is a program for {native}, and must contain x86_64 and aarch64"));
+        return Some(format!("is a program for {native}, and must contain x86_64 and aarch64"));
     }
-    let arch = Arch::of_triple(target.arch())?;
-    let fits = native.system == platform && native.archs.contains(&Some(arch));
-    (!fits).then(|| {
-        format!("is a program for {native}, and its name says {} {}", system_name(platform), arch.name())
-    })
+    let arch = Arch::of_triple(target.arch()).map_or(target.arch().to_owned(), |arch| arch.name().to_owned());
+    Some(format!("is a program for {native}, and its name says {} {arch}", system_name(platform)))
 }
 
 /// What the mode of a file forbids. Only Unix has modes, and programs for Windows need none.

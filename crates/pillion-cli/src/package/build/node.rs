@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Artifact, Built, Inputs, Order, elsewhere, files_above};
 use crate::{
-    binary::{BinaryFormat, BinaryKind},
+    binary::{self, Content},
     package::{
         npm::{self, NpmCache},
         process::{Failure, find, run},
@@ -266,8 +266,9 @@ fn stripped(order: &Order<'_>, runtime: &Path) -> PathBuf {
     if stripped.is_file() {
         return stripped;
     }
-    let is_elf = fs::read(runtime)
-        .is_ok_and(|bytes| BinaryKind::of(&bytes).is_some_and(|kind| kind.format == BinaryFormat::Elf));
+    let is_elf = fs::read(runtime).is_ok_and(|bytes| {
+        matches!(binary::content(&bytes), Content::Native(native) if native.system == Platform::Linux)
+    });
     let of_target = format!("{}-linux-gnu-strip", order.target.arch());
     let own = (order.target.arch() == env::consts::ARCH).then_some("strip");
     let tools = [own, Some(of_target.as_str()), Some("llvm-strip")];

@@ -1,6 +1,9 @@
 //! Small files with the headers of programs, for tests. No system runs them.
 
-use super::*;
+use super::{
+    runtime::{COOKIE, ENTRY, MARKS, PYINSTALLER},
+    *,
+};
 
 /// An executable file for this system and architecture. A macOS one has a signature if `signed`.
 pub(crate) fn program(system: Platform, arch: Arch, signed: bool) -> Vec<u8> {

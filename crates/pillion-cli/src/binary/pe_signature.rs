@@ -1,4 +1,4 @@
-//! Programs of Windows (PE): <https://learn.microsoft.com/windows/win32/debug/pe-format>.
+//! The signature in a program of Windows (PE): <https://learn.microsoft.com/windows/win32/debug/pe-format>.
 
 /// The signature "PE\0\0", before the COFF header.
 const SIGNATURE: &[u8] = b"PE\0\0";
@@ -14,12 +14,6 @@ const CHECKSUM: usize = 64;
 /// A problem with the file, in words.
 pub(crate) type Wrong = &'static str;
 
-/// The processor, as the COFF header has it.
-pub(crate) fn machine(bytes: &[u8]) -> Option<u16> {
-    let coff = coff_header(bytes).ok()?;
-    Some(u16::from_le_bytes(bytes.get(coff..coff + 2)?.try_into().ok()?))
-}
-
 /// Takes the signature out of a program that was changed after it was signed: the entry of the certificate table is zeroed, and a
 /// table at the end of the file is cut off. Returns whether the program had a signature.
 ///
@@ -29,7 +23,7 @@ pub(crate) fn machine(bytes: &[u8]) -> Option<u16> {
 /// # Errors
 ///
 /// Fails if the file is no PE program, or its table lies outside the file.
-pub(crate) fn remove_signature(bytes: &mut Vec<u8>) -> Result<bool, Wrong> {
+pub(crate) fn remove(bytes: &mut Vec<u8>) -> Result<bool, Wrong> {
     let optional = coff_header(bytes)? + COFF_HEADER;
     let directories = match u16_at(bytes, optional)? {
         0x10b => optional + OPTIONAL_HEADER_32,
@@ -108,22 +102,21 @@ mod tests {
     #[test]
     fn a_signature_at_the_end_of_the_file_is_cut_off() {
         let mut signed = program(&[1; 24], b"");
-        assert_eq!(machine(&signed), Some(0x8664));
-        assert_eq!(remove_signature(&mut signed), Ok(true));
+        assert_eq!(remove(&mut signed), Ok(true));
         let mut without = program(b"", b"");
         let checksum = 0x84 + COFF_HEADER + CHECKSUM;
         without[checksum..checksum + 4].fill(0);
         assert_eq!(signed, without);
-        assert_eq!(remove_signature(&mut signed), Ok(false));
+        assert_eq!(remove(&mut signed), Ok(false));
     }
 
     #[test]
     fn data_after_a_signature_stays_where_it_is() {
         let mut signed = program(&[1; 24], b"blob");
         let length = signed.len();
-        assert_eq!(remove_signature(&mut signed), Ok(true));
+        assert_eq!(remove(&mut signed), Ok(true));
         assert_eq!((signed.len(), &signed[length - 4..]), (length, b"blob".as_slice()));
-        assert_eq!(remove_signature(&mut signed), Ok(false));
+        assert_eq!(remove(&mut signed), Ok(false));
     }
 
     #[test]
@@ -132,8 +125,8 @@ mod tests {
         for length in 0..0x1c0 {
             let mut part = whole[..length].to_vec();
             // The table of the whole program lies behind the end of its part, which is no reason to fail.
-            let _ = remove_signature(&mut part);
+            let _ = remove(&mut part);
         }
-        assert_eq!(remove_signature(&mut b"MZ".to_vec()), Err(SHORT));
+        assert_eq!(remove(&mut b"MZ".to_vec()), Err(SHORT));
     }
 }
