@@ -34,7 +34,7 @@ use self::{
     report::{Finding, Report, Verdict},
     rules::announce::Gate,
 };
-use crate::{interrupts::interrupts, run::start_runtime};
+use crate::{interrupts::interrupts, runtime::start_runtime};
 
 /// Check whether a program follows the protocol between a host and its sidecar.
 ///

@@ -2,6 +2,7 @@
 
 mod github;
 mod targets;
+mod workflow;
 
 use std::{
     fs,
@@ -12,7 +13,7 @@ use std::{
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use self::{github::Workflow, targets::Runner};
+use self::{targets::Runner, workflow::Workflow};
 use crate::project::Project;
 
 /// Write a workflow for the CI of the app.

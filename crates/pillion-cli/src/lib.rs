@@ -14,6 +14,7 @@ mod project;
 mod ready;
 mod report;
 mod run;
+mod runtime;
 
 use std::process::ExitCode;
 

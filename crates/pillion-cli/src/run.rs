@@ -1,28 +1,19 @@
 //! `pillion run`: supervises a program in a terminal.
 
-use std::{
-    ffi::OsString,
-    io,
-    path::Path,
-    process::ExitCode,
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{ffi::OsString, path::Path, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum, error::ErrorKind};
 use pillion::{
     Events, Exit, FailureKind, HttpStopRequest, Inherit, Listen, Program, ProgramStdin, ReadyCheck, Restart,
     SidecarEvent, Spec, State, Status, StopRequest, StopScope, StopSignal, Supervisor,
 };
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
-};
+use tokio::sync::mpsc;
 
 use crate::{
     interrupts::interrupts,
     ready,
     report::{EventPrinter, Json, Terminal},
+    runtime::start_runtime,
 };
 
 /// Supervise a program: wait until it is ready, show its output, stop it on Ctrl-C.
@@ -226,34 +217,6 @@ pub(crate) fn main(args: Args) -> ExitCode {
                 "pillion: cannot start the async runtime: {error}; raise the limit of processes and threads (ulimit -u)"
             );
             ExitCode::from(NEVER_READY)
-        }
-    }
-}
-
-/// Starts a thread that runs the supervisor: it must drain the output while the main thread waits for a slow terminal. The runtime
-/// is of one thread, because a runtime that cannot start its workers panics.
-pub(crate) fn start_runtime() -> io::Result<(Handle, RuntimeEnd)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let (end, ended) = oneshot::channel();
-    let run = move || {
-        let _ = runtime.block_on(ended);
-    };
-    let thread = thread::Builder::new().name("supervisor".to_owned()).spawn(run)?;
-    Ok((handle, RuntimeEnd { end: Some(end), thread: Some(thread) }))
-}
-
-/// Ends the runtime when it is dropped, and waits for its thread.
-pub(crate) struct RuntimeEnd {
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for RuntimeEnd {
-    fn drop(&mut self) {
-        self.end = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
     }
 }

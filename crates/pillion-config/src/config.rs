@@ -2,27 +2,21 @@
 
 mod dev;
 mod error;
+mod liveness;
 mod package;
 mod port;
 mod ready;
+mod restart_limit;
 mod source;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    num::{NonZeroU32, NonZeroU64},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use pillion::{Inherit, ReadyCheck, Restart, Spec, StopRequest, Transport};
-use port::PortConfig;
-use ready::ReadyConfig;
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Deserializer, de};
 
+use self::{
+    liveness::LivenessConfig, port::PortConfig, ready::ReadyConfig, restart_limit::RestartLimitConfig,
+};
 use crate::Variables;
 pub use dev::{DevConfig, OnChange};
 pub use error::ConfigError;
@@ -175,41 +169,6 @@ pub struct SidecarConfig {
     pub dev: Option<DevConfig>,
     /// How `pillion package` builds the program for a bundle; the app ignores it.
     pub package: Option<PackageConfig>,
-}
-
-/// How often a sidecar is restarted before it has failed for good. [`pillion::RestartLimit`] has the defaults.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RestartLimitConfig {
-    /// The maximum number of restarts within the window.
-    limit: Option<u32>,
-    /// The length of the window, in milliseconds.
-    window_ms: Option<NonZeroU64>,
-}
-
-/// `false`, or the fields of [`LivenessProbe`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LivenessConfig {
-    Off,
-    Probe(LivenessProbe),
-}
-
-/// How a ready sidecar is probed. [`pillion::Liveness`] has the defaults.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LivenessProbe {
-    /// The time between two probes, in milliseconds.
-    interval_ms: Option<NonZeroU64>,
-    /// How many probes may go without a response before the sidecar counts as hung.
-    tolerance: Option<NonZeroU32>,
-    /// Whether a sidecar that counts as hung is stopped and restarted; `true` by default. Otherwise it is unhealthy until it
-    /// answers again (or sends `WATCHDOG=1` again, see `watchdogMs`), as always in an app in development.
-    restart: Option<bool>,
-    /// How long the sidecar may use the processor, or have a client's request under way, without a response to the probes before
-    /// it counts as hung, in milliseconds; 300000 by default (Linux).
-    busy_limit_ms: Option<NonZeroU64>,
 }
 
 impl SidecarConfig {
@@ -398,73 +357,12 @@ fn yes() -> bool {
     true
 }
 
-impl From<RestartLimitConfig> for pillion::RestartLimit {
-    fn from(RestartLimitConfig { limit, window_ms }: RestartLimitConfig) -> Self {
-        let default = Self::default();
-        Self::new(
-            limit.unwrap_or(default.limit),
-            window_ms.map_or(default.window, |ms| Duration::from_millis(ms.get())),
-        )
-    }
-}
-
-impl From<LivenessConfig> for Option<pillion::Liveness> {
-    fn from(liveness: LivenessConfig) -> Self {
-        let LivenessConfig::Probe(LivenessProbe { interval_ms, tolerance, restart, busy_limit_ms }) =
-            liveness
-        else {
-            return None;
-        };
-        let default = pillion::Liveness::default();
-        let liveness = pillion::Liveness::new(
-            interval_ms.map_or(default.interval, |ms| Duration::from_millis(ms.get())),
-            tolerance.map_or(default.tolerance, NonZeroU32::get),
-        );
-        let busy_limit = busy_limit_ms.map_or(default.busy_limit, |ms| Duration::from_millis(ms.get()));
-        Some(liveness.with_busy_limit(busy_limit).with_restart(restart.unwrap_or(default.restart)))
-    }
-}
-
-impl Default for LivenessConfig {
-    fn default() -> Self {
-        Self::Probe(LivenessProbe::default())
-    }
-}
-
 // serde's error does not say where in the section it is, and Tauri shows it as it is: the path is added here.
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(section: D) -> Result<Self, D::Error> {
         let mut track = serde_path_to_error::Track::new();
         Self::deserialize(serde_path_to_error::Deserializer::new(section, &mut track))
             .map_err(|error| de::Error::custom(format!("plugins.pillion.{}: {error}", track.path())))
-    }
-}
-
-impl<'de> Deserialize<'de> for LivenessConfig {
-    fn deserialize<D: Deserializer<'de>>(declared: D) -> Result<Self, D::Error> {
-        struct FalseOrProbe;
-
-        impl<'de> de::Visitor<'de> for FalseOrProbe {
-            type Value = LivenessConfig;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("false, or an object with intervalMs, tolerance, restart and busyLimitMs")
-            }
-
-            fn visit_bool<E: de::Error>(self, on: bool) -> Result<LivenessConfig, E> {
-                if on {
-                    Err(E::invalid_value(de::Unexpected::Bool(on), &self))
-                } else {
-                    Ok(LivenessConfig::Off)
-                }
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, probe: A) -> Result<LivenessConfig, A::Error> {
-                LivenessProbe::deserialize(MapAccessDeserializer::new(probe)).map(LivenessConfig::Probe)
-            }
-        }
-
-        declared.deserialize_any(FalseOrProbe)
     }
 }
 

@@ -79,7 +79,7 @@ fn the_packages_of_the_backends_are_installed() {
         fs::write(folder.path().join(file), "").unwrap();
     }
     let project = Project::find(&folder.path().join("app")).unwrap();
-    let found = github::installs(&project, &project.config.on(crate::project::Platform::host()));
+    let found = workflow::installs(&project, &project.config.on(crate::project::Platform::host()));
     let install = |folder: &str, command: &str| (folder.to_owned(), command.to_owned());
     assert_eq!(
         found,

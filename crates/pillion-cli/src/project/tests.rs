@@ -1,3 +1,6 @@
+mod capabilities;
+mod front_end;
+
 use std::fs;
 
 use serde_json::json;
@@ -231,77 +234,6 @@ fn a_program_is_external_a_resource_or_of_the_system() {
 }
 
 #[test]
-fn capabilities_come_from_files_and_from_the_configuration() {
-    let folder = folder(&[
-        CARGO,
-        (
-            "src-tauri/tauri.conf.json",
-            r#"{ "app": { "security": { "capabilities": ["main", "mac",
-                { "identifier": "inline", "windows": ["tool"], "permissions": ["pillion:default"] }] } } }"#,
-        ),
-        (
-            "src-tauri/capabilities/main.json",
-            r#"{ "identifier": "main", "windows": ["main"], "permissions": ["core:default",
-                { "identifier": "pillion:allow-connect", "allow": [{ "sidecar": "backend" }] }] }"#,
-        ),
-        (
-            "src-tauri/capabilities/more/list.toml",
-            "[[capabilities]]\nidentifier = \"mac\"\nplatforms = [\"macOS\"]\nwindows = [\"*\"]\npermissions = []\n\n\
-             [[capabilities]]\nidentifier = \"unused\"\nwindows = [\"*\"]\npermissions = []\n",
-        ),
-        ("src-tauri/capabilities/schemas/desktop.json", "not a capability"),
-    ]);
-    let project = find(&folder, "").unwrap();
-    let capabilities = project.capabilities(Platform::Linux).unwrap();
-    let found: Vec<_> = capabilities
-        .iter()
-        .map(|found| (found.identifier.as_str(), found.active, found.origin.keys.join(".")))
-        .collect();
-    assert_eq!(
-        found,
-        [
-            ("main", true, String::new()),
-            ("mac", false, "capabilities.0".to_owned()),
-            ("unused", false, "capabilities.1".to_owned()),
-            ("inline", true, "app.security.capabilities.2".to_owned()),
-        ]
-    );
-    assert!(capabilities[0].permissions[1].grants("pillion:allow-connect", "backend"));
-    assert!(!capabilities[0].permissions[1].grants("pillion:allow-connect", "other"));
-    assert!(project.capabilities(Platform::MacOs).unwrap()[1].active);
-}
-
-#[test]
-fn without_a_list_every_capability_file_is_active() {
-    let folder = folder(&[
-        CARGO,
-        ("src-tauri/tauri.conf.json", "{}"),
-        ("src-tauri/capabilities/a.json", r#"{ "identifier": "a", "permissions": ["core:default"] }"#),
-        ("src-tauri/capabilities/b.json", "{\n \"identifier\": \"b\" }"),
-    ]);
-    let error = find(&folder, "").unwrap().capabilities(Platform::Linux).unwrap_err();
-    assert!(
-        error.to_string().ends_with("b.json:1:1: the capability b needs the list `permissions`"),
-        "{error}"
-    );
-    fs::remove_file(folder.path().join("src-tauri/capabilities/b.json")).unwrap();
-    let capabilities = find(&folder, "").unwrap().capabilities(Platform::Linux).unwrap();
-    assert!(capabilities.len() == 1 && capabilities[0].active);
-}
-
-#[test]
-fn a_deny_entry_takes_precedence() {
-    let entry = |allow, deny| PermissionEntry { identifier: "pillion:allow-stop".to_owned(), allow, deny };
-    let backend = || vec![json!({ "sidecar": "backend" })];
-    let granted = |entry: PermissionEntry| entry.grants("pillion:allow-stop", "backend");
-    assert!(granted(entry(vec![], vec![])));
-    assert!(granted(entry(backend(), vec![])));
-    assert!(!granted(entry(vec![], backend())));
-    assert!(!granted(entry(backend(), backend())));
-    assert!(!entry(vec![], vec![]).grants("pillion:allow-swap", "backend"));
-}
-
-#[test]
 fn a_dependency_is_found_in_every_form() {
     let manifest = "[package]\nname = \"app\"\n\n[dependencies]\na = \"1\"\n\
         b = { path = \"../b\", features = [\"x\"] }\nc.workspace = true\nrenamed = { package = \"d\", git = \"https://example.org/d\" }\n\n\
@@ -338,89 +270,6 @@ fn a_workspace_that_excludes_the_app_is_not_its_workspace() {
     assert!(find(&folder, "").unwrap().manifest.workspace.is_none());
     fs::write(folder.path().join("Cargo.toml"), "[workspace]\n").unwrap();
     assert!(find(&folder, "").unwrap().manifest.workspace.is_some());
-}
-
-#[test]
-fn the_package_manager_follows_field_lock_file_and_commands_in_this_order() {
-    let dev = r#"{ "build": { "beforeDevCommand": "pnpm dev", "frontendDist": "../dist" } }"#;
-    let base = [CARGO, ("src-tauri/tauri.conf.json", dev)];
-    let field = r#"{ "packageManager": "yarn@4.1.0" }"#;
-    for (files, expected, by) in [
-        (vec![("package.json", "{}")], PackageManager::Pnpm, "beforeDevCommand"),
-        (vec![("package.json", field)], PackageManager::Yarn, "packageManager"),
-        (vec![("package.json", field), ("bun.lock", "")], PackageManager::Yarn, "packageManager"),
-        (
-            vec![("package.json", field), ("bun.lock", ""), ("package-lock.json", "")],
-            PackageManager::Yarn,
-            "packageManager",
-        ),
-        (vec![("package.json", "{}"), ("package-lock.json", "")], PackageManager::Npm, "package-lock.json"),
-    ] {
-        let folder = folder(&[base.as_slice(), &files].concat());
-        let front_end = find(&folder, "").unwrap().front_end.unwrap();
-        assert_eq!(front_end.manager, expected, "{files:?}");
-        assert!(front_end.found_by.contains(by), "{files:?}: {}", front_end.found_by);
-    }
-    let folder =
-        folder(&[&base[..], &[("package.json", "{}"), ("bun.lockb", ""), ("yarn.lock", "")]].concat());
-    let error = find(&folder, "").unwrap_err().to_string();
-    assert!(error.contains("yarn.lock, bun.lockb"), "{error}");
-}
-
-#[test]
-fn the_lock_file_may_be_that_of_the_repository() {
-    let folder = folder(&[
-        (".git/HEAD", ""),
-        ("pnpm-lock.yaml", ""),
-        ("apps/desktop/package.json", r#"{ "devDependencies": { "vite": "^8" } }"#),
-        ("apps/desktop/src-tauri/Cargo.toml", "[package]\nname = \"app\"\n"),
-        ("apps/desktop/src-tauri/tauri.conf.json", "{}"),
-    ]);
-    let front_end = find(&folder, "apps/desktop").unwrap().front_end.unwrap();
-    assert_eq!(front_end.manager, PackageManager::Pnpm);
-    assert_eq!(front_end.dependency("vite"), Some("^8"));
-}
-
-#[test]
-fn a_lock_file_outside_of_the_project_does_not_count() {
-    let app = [
-        ("home/package-lock.json", ""),
-        ("home/yarn.lock", ""),
-        ("home/app/package.json", "{}"),
-        ("home/app/src-tauri/Cargo.toml", "[package]\nname = \"app\"\n"),
-        ("home/app/src-tauri/tauri.conf.json", r#"{ "build": { "beforeDevCommand": "pnpm dev" } }"#),
-    ];
-    let found = |more: &[(&str, &str)]| {
-        let folder = folder(&[app.as_slice(), more].concat());
-        find(&folder, "home/app").unwrap().front_end.unwrap().manager
-    };
-    assert_eq!(found(&[]), PackageManager::Pnpm);
-    assert_eq!(found(&[("home/app/.git/HEAD", "")]), PackageManager::Pnpm);
-    assert_eq!(found(&[("home/app/bun.lock", "")]), PackageManager::Bun);
-    // The root of a workspace ends the search inside of a repository.
-    assert_eq!(found(&[(".git/HEAD", ""), ("home/app/pnpm-workspace.yaml", "")]), PackageManager::Pnpm);
-    assert_eq!(
-        found(&[(".git/HEAD", ""), ("home/app/package.json", r#"{ "workspaces": ["web"] }"#)]),
-        PackageManager::Pnpm
-    );
-}
-
-#[test]
-fn the_lock_file_of_the_app_counts_for_a_page_below_it() {
-    let dist = r#"{ "build": { "frontendDist": "../ui/dist" } }"#;
-    let files = [CARGO, ("src-tauri/tauri.conf.json", dist), ("ui/package.json", "{}"), ("yarn.lock", "")];
-    let folder = folder(&files);
-    assert_eq!(find(&folder, "").unwrap().front_end.unwrap().manager, PackageManager::Yarn);
-}
-
-#[test]
-fn the_package_of_the_page_may_be_above_its_built_files() {
-    let dist = r#"{ "build": { "frontendDist": "../ui/dist" } }"#;
-    let folder = folder(&[CARGO, ("src-tauri/tauri.conf.json", dist), ("ui/package.json", "{}")]);
-    let front_end = find(&folder, "").unwrap().front_end.unwrap();
-    assert_eq!(front_end.folder(), folder.path().join("ui"));
-    let url = r#"{ "build": { "frontendDist": "https://example.org" } }"#;
-    assert!(find(&app(url), "").unwrap().front_end.is_none());
 }
 
 #[test]

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use pillion::{Liveness, Restart, RestartLimit, Spec};
 
 use super::{
-    Config, LivenessConfig, LivenessProbe, PortConfig,
+    Config, PortConfig,
+    liveness::{LivenessConfig, LivenessProbe},
     ready::{ReadyConfig, ReadyFields},
 };
 
