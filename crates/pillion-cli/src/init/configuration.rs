@@ -18,6 +18,8 @@ pub(super) struct Wanted {
     pub(super) sidecar: Option<(String, Vec<(String, Value)>)>,
     /// Changes of `app.security.csp` and `app.security.devCsp`.
     pub(super) policies: Vec<(&'static str, csp::Change)>,
+    /// The value of `bundle.targets`.
+    pub(super) bundles: Option<Vec<&'static str>>,
     /// An identifier for the list `app.security.capabilities`.
     pub(super) capability: Option<String>,
 }
@@ -54,6 +56,14 @@ impl Wanted {
             let bundle = json::object_at(root, &["bundle"])?;
             json::add_strings(&json::list_in(&bundle, "externalBin")?, &[entry]);
         }
+        if let Some(bundles) = &self.bundles {
+            let bundle = json::object_at(root, &["bundle"])?;
+            let list = CstInputValue::Array(bundles.iter().copied().map(CstInputValue::from).collect());
+            match bundle.get("targets") {
+                Some(property) => property.set_value(list),
+                None => drop(bundle.append("targets", list)),
+            }
+        }
         if let Some((name, fields)) = &self.sidecar {
             let sidecars = json::object_at(root, &["plugins", "pillion", "sidecars"])?;
             let fields = fields.iter().map(|(name, value)| (name.clone(), json::input(value)));
@@ -76,6 +86,10 @@ impl Wanted {
             // Tauri's documentation writes the keys of Tauri.toml in kebab case.
             let key = if bundle.contains_key("externalBin") { "externalBin" } else { "external-bin" };
             toml::add_strings(bundle, key, &[entry])?;
+        }
+        if let Some(bundles) = &self.bundles {
+            let list: toml_edit::Array = bundles.iter().copied().collect();
+            toml::table_at(root, &["bundle"])?.insert("targets", toml_edit::value(list));
         }
         if let Some((name, fields)) = &self.sidecar {
             let sidecar = toml::table_at(root, &["plugins", "pillion", "sidecars", name])?;

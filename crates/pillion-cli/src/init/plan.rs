@@ -92,6 +92,7 @@ pub(super) fn plan(project: &Project, choices: &Choices) -> Result<Plan, String>
     declaration(&mut plan, project, choices)?;
     app::capability(&mut plan, project, &choices.name)?;
     app::ignored_files(&mut plan, project);
+    app::linux_bundles(&mut plan, project, choices)?;
     packages::client(&mut plan, project, choices);
     if let Some(backend) = &choices.backend {
         packages::sdk(&mut plan, backend, &choices.source);
@@ -189,8 +190,8 @@ fn schema(plan: &mut Plan, project: &Project, document: &Document) -> Option<Str
     let present = document.get(&["$schema"]).and_then(|schema| schema.as_str());
     // A workspace installs packages beside the lock file, where Tauri's command line lies as well.
     let modules = front_end
-        .folder()
-        .ancestors()
+        .folders_of_workspace(&project.root)
+        .into_iter()
         .map(|folder| folder.join("node_modules"))
         .find(|folder| folder.join("@tauri-apps/cli").exists())
         .unwrap_or_else(|| front_end.folder().join("node_modules"));

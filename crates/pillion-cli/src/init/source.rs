@@ -138,14 +138,30 @@ fn normal(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use semver::{Version, VersionReq};
+
     use super::*;
 
     #[test]
-    fn registries_are_named_by_version() {
+    fn registries_are_named_by_the_versions_that_fit_this_one() {
         let folder = Path::new("/app/src-tauri");
-        assert_eq!(Source::Registries.cargo(PLUGIN, folder).to_string(), "\"0.1\"");
-        assert_eq!(Source::Registries.npm(CLIENT, folder).as_deref(), Some("^0.1.0"));
-        assert_eq!(Source::Registries.python(), "pillion[uvicorn]>=0.1,<0.2");
+        let own: Version = env!("CARGO_PKG_VERSION").parse().unwrap();
+        let patch = Version::new(own.major, own.minor, own.patch + 1);
+        let before = Version::new(0, 0, 0);
+        let breaking = if own.major == 0 {
+            Version::new(0, own.minor + 1, 0)
+        } else {
+            Version::new(own.major + 1, 0, 0)
+        };
+        let cargo = Source::Registries.cargo(PLUGIN, folder);
+        let npm = Source::Registries.npm(CLIENT, folder).unwrap();
+        let python = Source::Registries.python();
+        let python = python.strip_prefix("pillion[uvicorn]").unwrap();
+        for requirement in [cargo.as_str().unwrap(), &npm, python] {
+            let fits = |version| VersionReq::parse(requirement).unwrap().matches(version);
+            assert!(fits(&own) && fits(&patch), "{requirement}");
+            assert!(!fits(&before) && !fits(&breaking), "{requirement}");
+        }
     }
 
     #[cfg(unix)]

@@ -1,9 +1,16 @@
+mod backends;
+mod capabilities;
+
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{plan::Plan, *};
+use super::{
+    plan::Plan,
+    source::{NODE_SDK, PLUGIN},
+    *,
+};
 
 const CARGO: &str = "[package]\nname = \"notes\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n# The name must differ from that of the program.\n\
     [lib]\nname = \"notes_lib\"\n\n[build-dependencies]\ntauri-build = { version = \"2\", features = [] }\n\n[dependencies]\n\
@@ -75,6 +82,11 @@ fn config(folder: &TempDir) -> Value {
     Project::find(folder.path()).unwrap().config.on(Platform::Linux).value
 }
 
+/// What a package.json asks for, for packages of the registry.
+fn npm_requirement() -> String {
+    Source::Registries.npm(NODE_SDK, Path::new("")).unwrap()
+}
+
 /// The lines of the diff of a file that add or remove something.
 fn changed_lines(before: &str, after: &str) -> Vec<String> {
     let diff = similar::TextDiff::from_lines(before, after);
@@ -88,7 +100,8 @@ fn a_stock_app_with_a_node_backend_gets_everything() {
     let plan = apply(folder.path(), Some("backend"));
     assert_eq!(
         changed_lines(CARGO, &read(&folder, "src-tauri/Cargo.toml")),
-        ["+pillion-build = \"0.1\"\n", "+tauri-plugin-pillion = \"0.1\"\n"]
+        ["pillion-build", "tauri-plugin-pillion"]
+            .map(|name| format!("+{name} = {}\n", Source::Registries.cargo(PLUGIN, folder.path())))
     );
     let line = "{\n    pillion_build::allow_missing_sidecars();\n";
     assert!(read(&folder, "src-tauri/build.rs").contains(line));
@@ -116,11 +129,11 @@ fn a_stock_app_with_a_node_backend_gets_everything() {
     assert_eq!(config["$schema"], "../node_modules/tauri-plugin-pillion-api/schemas/tauri.conf.schema.json");
     assert_eq!(
         changed_lines(PACKAGE, &read(&folder, "package.json")),
-        ["+    \"tauri-plugin-pillion-api\": \"^0.1.0\",\n"],
+        [format!("+    \"tauri-plugin-pillion-api\": \"{}\",\n", npm_requirement())],
         "in the order of names"
     );
     let backend: Value = serde_json::from_str(&read(&folder, "backend/package.json")).unwrap();
-    assert_eq!(backend["dependencies"]["pillion"], "^0.1.0");
+    assert_eq!(backend["dependencies"]["pillion"], npm_requirement());
     assert_eq!(backend["devDependencies"]["tsx"], "^4");
     assert!(read(&folder, "src-tauri/.gitignore").starts_with("/target/\n\n# Programs"));
     assert!(read(&folder, "src-tauri/.taurignore").ends_with("\nbinaries/\n"));
@@ -207,68 +220,6 @@ fn four_spaces_stay_four_spaces() {
         "{edited}"
     );
     assert!(read(&folder, "package.json").contains("\n        \"tauri-plugin-pillion-api\": "));
-}
-
-#[test]
-fn an_app_without_a_capability_gets_one() {
-    let folder = app(&[("src-tauri/capabilities/default.json", "")]);
-    apply(folder.path(), None);
-    let capability: Value =
-        serde_json::from_str(&read(&folder, "src-tauri/capabilities/pillion.json")).unwrap();
-    assert_eq!(capability["permissions"], json!(["pillion:default", "pillion:allow-connect"]));
-    assert_eq!(capability["windows"], json!(["main"]));
-}
-
-#[test]
-fn a_capability_that_is_not_listed_is_not_the_window_s() {
-    let listed = CONFIG.replace("\"csp\": null", "\"csp\": null,\n      \"capabilities\": [\"other\"]");
-    let other = CAPABILITY.replace("\"default\"", "\"other\"").replace("[\"main\"]", "[\"settings\"]");
-    let folder =
-        app(&[("src-tauri/tauri.conf.json", &listed), ("src-tauri/capabilities/other.json", &other)]);
-    apply(folder.path(), None);
-    assert_eq!(read(&folder, "src-tauri/capabilities/default.json"), CAPABILITY);
-    assert_eq!(config(&folder)["app"]["security"]["capabilities"], json!(["other", "pillion"]));
-}
-
-#[test]
-fn an_inline_capability_is_edited_in_the_configuration() {
-    let inline = CONFIG.replace(
-        "\"csp\": null",
-        "\"csp\": null,\n      \"capabilities\": [\n        { \"identifier\": \"own\", \"windows\": [\"*\"], \"permissions\": [\"core:default\"] }\n      ]",
-    );
-    let folder = app(&[("src-tauri/tauri.conf.json", &inline)]);
-    apply(folder.path(), None);
-    let permissions = config(&folder)["app"]["security"]["capabilities"][0]["permissions"].clone();
-    assert_eq!(permissions, json!(["core:default", "pillion:default", "pillion:allow-connect"]));
-}
-
-#[test]
-fn a_capability_in_toml_is_edited() {
-    let text = "# Windows.\n[[capabilities]]\nidentifier = \"main\"\nwindows = [\"main\"]\npermissions = [\n    \"core:default\",\n]\n";
-    let folder =
-        app(&[("src-tauri/capabilities/default.json", ""), ("src-tauri/capabilities/all.toml", text)]);
-    apply(folder.path(), None);
-    let edited = read(&folder, "src-tauri/capabilities/all.toml");
-    assert!(edited.starts_with("# Windows.\n"), "{edited}");
-    assert!(
-        edited
-            .contains("\n    \"core:default\",\n    \"pillion:default\",\n    \"pillion:allow-connect\",\n]"),
-        "{edited}"
-    );
-}
-
-#[test]
-fn a_permission_for_another_sidecar_is_not_widened() {
-    let scoped = CAPABILITY.replace(
-        "\"opener:default\"",
-        "{ \"identifier\": \"pillion:allow-connect\", \"allow\": [{ \"sidecar\": \"database\" }] }",
-    );
-    let folder = app(&[("src-tauri/capabilities/default.json", &scoped)]);
-    let plan = apply(folder.path(), None);
-    assert!(plan.by_hand.iter().any(|item| item.what.contains("extend its scope")), "{:?}", plan.by_hand);
-    let capability: Value =
-        serde_json::from_str(&read(&folder, "src-tauri/capabilities/default.json")).unwrap();
-    assert_eq!(capability["permissions"].as_array().unwrap().len(), 3);
 }
 
 #[test]
@@ -370,6 +321,32 @@ fn a_page_without_a_bundler_stays_so_if_pillion_builds_the_sidecar() {
 }
 
 #[test]
+fn the_schema_is_that_of_the_workspace_and_not_of_a_folder_outside() {
+    let schema = |git: &str, workspace: &str| {
+        let outer = tempfile::tempdir().unwrap();
+        let stock = app(&[]);
+        let folder = outer.path().join("repository/app");
+        fs::create_dir_all(folder.parent().unwrap()).unwrap();
+        fs::rename(stock.path(), &folder).unwrap();
+        fs::create_dir_all(outer.path().join("node_modules/@tauri-apps/cli")).unwrap();
+        fs::create_dir_all(outer.path().join("repository/node_modules/@tauri-apps/cli")).unwrap();
+        fs::write(outer.path().join("repository/package.json"), workspace).unwrap();
+        if !git.is_empty() {
+            fs::create_dir(outer.path().join(git)).unwrap();
+        }
+        apply(&folder, None);
+        let config = Project::find(&folder).unwrap().config.on(Platform::Linux).value;
+        config["$schema"]
+            .as_str()
+            .unwrap()
+            .replace("tauri-plugin-pillion-api/schemas/tauri.conf.schema.json", "")
+    };
+    assert_eq!(schema("repository/.git", "{}"), "../../node_modules/");
+    assert_eq!(schema(".git", "{ \"workspaces\": [\"app\"] }"), "../../node_modules/");
+    assert_eq!(schema("", "{}"), "../node_modules/");
+}
+
+#[test]
 fn a_builder_in_main_rs_is_found() {
     let main = LIB.replace("pub fn run()", "fn main()");
     let folder = app(&[("src-tauri/src/lib.rs", ""), ("src-tauri/src/main.rs", &main)]);
@@ -383,104 +360,6 @@ fn a_dependency_of_the_workspace_is_inherited() {
     let folder = app(&[("Cargo.toml", workspace)]);
     apply(folder.path(), None);
     assert!(read(&folder, "src-tauri/Cargo.toml").contains("tauri-plugin-pillion = { workspace = true }\n"));
-}
-
-#[test]
-fn each_runtime_gets_its_sdk_and_its_declaration() {
-    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Value, &'a str, &'a str);
-    let cases: [Case<'_>; 5] = [
-        (
-            "python",
-            &[
-                (
-                    "backend/pyproject.toml",
-                    "[project]\nname = \"api\"\ndependencies = [\n    \"fastapi\",\n]\n",
-                ),
-                ("backend/main.py", "app = 1\n"),
-            ],
-            json!({ "dev": { "command": ["python3", "main.py"], "cwd": "backend", "watch": ["**/*.py"] }, "package": { "python": "backend/main.py" } }),
-            "backend/pyproject.toml",
-            "    \"fastapi\",\n    \"pillion[uvicorn]>=0.1,<0.2\",\n]",
-        ),
-        (
-            "python",
-            &[("backend/requirements.txt", "fastapi"), ("backend/app.py", "app = 1\n")],
-            json!({ "dev": { "command": ["python3", "app.py"], "cwd": "backend", "watch": ["**/*.py"] }, "package": { "python": "backend/app.py" } }),
-            "backend/requirements.txt",
-            "fastapi\npillion[uvicorn]>=0.1,<0.2\n",
-        ),
-        (
-            "go",
-            &[("backend/go.mod", "module backend\n"), ("backend/main.go", "package main\n")],
-            json!({ "dev": { "command": ["go", "run", "."], "cwd": "backend", "watch": ["**/*.go"] }, "package": { "go": "backend" } }),
-            "backend/pillion.go",
-            "func Serve(",
-        ),
-        (
-            "rust",
-            &[
-                ("backend/Cargo.toml", "[package]\nname = \"api\"\n\n[dependencies]\naxum = \"0.8\"\n"),
-                ("backend/src/main.rs", "fn main() {}\n"),
-            ],
-            json!({ "dev": { "command": ["cargo", "run"], "cwd": "backend", "watch": ["src/**/*.rs", "Cargo.toml"] }, "package": { "rust": "backend" } }),
-            "backend/Cargo.toml",
-            "axum = \"0.8\"\npillion-server = \"0.1\"\n",
-        ),
-        (
-            "bun",
-            &[
-                ("backend/package.json", "{ \"dependencies\": { \"elysia\": \"1\" } }\n"),
-                ("backend/index.ts", "serve()\n"),
-            ],
-            json!({ "dev": { "command": ["bun", "index.ts"], "cwd": "backend", "watch": ["*.ts"] }, "package": { "bun": "backend/index.ts" } }),
-            "backend/package.json",
-            "    \"elysia\": \"1\",\n    \"pillion\": \"^0.1.0\"\n",
-        ),
-    ];
-    for (runtime, files, expected, sdk_file, sdk) in cases {
-        let folder = app(files);
-        let found = Backend::find_all(&Project::find(folder.path()).unwrap());
-        assert_eq!(found.len(), 1, "{runtime}");
-        assert_eq!(found[0].runtime.name(), runtime);
-        apply(folder.path(), Some("backend"));
-        let mut declaration = config(&folder)["plugins"]["pillion"]["sidecars"]["backend"].clone();
-        declaration.as_object_mut().unwrap().remove("program");
-        assert_eq!(declaration, expected, "{runtime}");
-        assert!(read(&folder, sdk_file).contains(sdk), "{runtime}: {}", read(&folder, sdk_file));
-    }
-}
-
-#[test]
-fn a_backend_of_another_name_is_found_by_its_packages() {
-    let folder = app(&[
-        ("packages-of-the-page/package.json", "{ \"dependencies\": { \"react\": \"19\" } }"),
-        ("web/package.json", "{ \"dependencies\": { \"react\": \"19\" } }"),
-        ("notes-service/package.json", "{ \"dependencies\": { \"hono\": \"4\" } }"),
-    ]);
-    let found = Backend::find_all(&Project::find(folder.path()).unwrap());
-    assert_eq!(found.len(), 1);
-    assert!(found[0].folder.ends_with("notes-service"));
-    assert_eq!(found[0].entry, None);
-    let plan = apply(folder.path(), Some("notes-service"));
-    assert!(plan.by_hand.iter().any(|item| item.what.contains("not known")), "{:?}", plan.by_hand);
-}
-
-#[test]
-fn a_git_source_leaves_the_npm_packages_to_the_developer() {
-    let folder = app(&NODE_BACKEND);
-    let project = Project::find(folder.path()).unwrap();
-    let source = Source::parse("https://example.org/pillion.git").unwrap();
-    let backend = Backend::in_folder(&folder.path().join("backend"), None).unwrap();
-    let choices = Choices { name: "backend".to_owned(), source, backend: Some(backend) };
-    let plan = plan::plan(&project, &choices).unwrap();
-    plan.edits.write().unwrap();
-    assert!(
-        read(&folder, "src-tauri/Cargo.toml")
-            .contains("tauri-plugin-pillion = { git = \"https://example.org/pillion.git\" }")
-    );
-    let items: Vec<_> = plan.by_hand.iter().filter(|item| item.what.contains("--source FOLDER")).collect();
-    assert_eq!(items.len(), 2, "{:?}", plan.by_hand);
-    assert_eq!(read(&folder, "package.json"), PACKAGE);
 }
 
 #[test]

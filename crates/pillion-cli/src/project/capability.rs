@@ -67,6 +67,22 @@ impl PermissionEntry {
     }
 }
 
+/// The permissions that let a page do the same in different ways: call a sidecar, and read its status.
+const GROUPS: [&[&str]; 2] =
+    [&["pillion:allow-connect", "pillion:allow-fetch"], &["pillion:default", "pillion:allow-watch"]];
+
+/// The entry that limits this permission to some sidecars, or another one of its group. A new entry without a scope would grant more
+/// than the developer wants.
+pub(crate) fn narrowed<'a>(
+    capabilities: &[&'a Capability],
+    permission: &str,
+) -> Option<(&'a Capability, &'a PermissionEntry)> {
+    let group = GROUPS.into_iter().find(|group| group.contains(&permission)).unwrap_or_default();
+    let entries = capabilities.iter().flat_map(|it| it.permissions.iter().map(|entry| (*it, entry)));
+    let mut scoped = entries.filter(|(_, entry)| !(entry.allow.is_empty() && entry.deny.is_empty()));
+    scoped.find(|(_, entry)| entry.identifier == permission || group.contains(&entry.identifier.as_str()))
+}
+
 /// Reads the files below `capabilities`, and the capabilities in the configuration.
 pub(super) fn read(tauri: &Path, config: &MergedConfig<'_>) -> Result<Vec<Capability>, ProjectError> {
     let mut files = Vec::new();

@@ -94,6 +94,12 @@ impl FrontEnd {
         self.package.path.parent().unwrap_or(Path::new(""))
     }
 
+    /// The folders that may hold the lock file and the installed packages, the next one first: up to the root of the workspace, or of
+    /// the repository.
+    pub(crate) fn folders_of_workspace<'a>(&'a self, root: &'a Path) -> Vec<&'a Path> {
+        folders_of_lock_files(self.folder(), root)
+    }
+
     /// The version requirement for a package, in `dependencies` or `devDependencies`.
     pub(crate) fn dependency(&self, package: &str) -> Option<&str> {
         ["dependencies", "devDependencies"]

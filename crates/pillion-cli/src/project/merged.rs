@@ -80,6 +80,26 @@ impl MergedConfig<'_> {
         self.strings(&["bundle", "externalBin"])
     }
 
+    /// Whether `tauri build` makes a bundle of this type, such as `appimage`, where its system can
+    /// (<https://v2.tauri.app/reference/config/#bundletarget>).
+    pub(crate) fn bundles(&self, kind: &str) -> bool {
+        let active = self.get(&["bundle", "active"]).and_then(Value::as_bool).unwrap_or(false);
+        active
+            && match self.get(&["bundle", "targets"]) {
+                None | Some(Value::Null) => true,
+                Some(Value::String(target)) => target == "all" || target == kind,
+                Some(Value::Array(targets)) => targets.iter().any(|target| target == kind || target == "all"),
+                Some(_) => false,
+            }
+    }
+
+    /// The bundles for Linux without AppImage, whose tool strips each program: Node and Bun break. `None` if AppImage is not among the
+    /// bundles, or is the only one.
+    pub(crate) fn bundles_without_app_image(&self) -> Option<Vec<&'static str>> {
+        let left: Vec<_> = ["deb", "rpm"].into_iter().filter(|kind| self.bundles(kind)).collect();
+        (self.bundles("appimage") && !left.is_empty()).then_some(left)
+    }
+
     /// The files that Tauri demands for an entry of `bundle.externalBin`, one for each target. The file for
     /// `universal-apple-darwin` needs both others besides, as Tauri builds each half of the app.
     pub(crate) fn external_file(entry: &str, target: &TargetTriple) -> String {

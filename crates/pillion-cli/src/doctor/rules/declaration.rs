@@ -153,7 +153,7 @@ fn names_of_programs(project: &Project, config: &MergedConfig<'_>, found: &mut V
                 format!("{entry:?} and the app's program are both called {name:?}"),
             ));
         } else if config.platform == Platform::Linux
-            && ["deb", "rpm"].iter().any(|target| bundles(config, target))
+            && ["deb", "rpm"].iter().any(|target| config.bundles(target))
             && names::is_generic(name)
         {
             found.push(Finding::new(
@@ -163,18 +163,6 @@ fn names_of_programs(project: &Project, config: &MergedConfig<'_>, found: &mut V
             ));
         }
     }
-}
-
-/// Whether `tauri build` makes a bundle of this type (<https://v2.tauri.app/reference/config/#bundletarget>).
-pub(in super::super) fn bundles(config: &MergedConfig<'_>, kind: &str) -> bool {
-    let active = config.get(&["bundle", "active"]).and_then(Value::as_bool).unwrap_or(false);
-    active
-        && match config.get(&["bundle", "targets"]) {
-            None | Some(Value::Null) => true,
-            Some(Value::String(target)) => target == "all" || target == kind,
-            Some(Value::Array(targets)) => targets.iter().any(|target| target == kind || target == "all"),
-            Some(_) => false,
-        }
 }
 
 #[cfg(test)]

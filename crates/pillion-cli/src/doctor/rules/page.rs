@@ -1,5 +1,7 @@
 //! What the page may do: capabilities and the content security policy.
 
+use std::fmt::Write as _;
+
 use pillion::{Listen, Transport};
 use pillion_config::{Config, SidecarConfig};
 use serde_json::Value;
@@ -13,7 +15,7 @@ use super::{
     dependencies::PACKAGE,
     files::{Source, names_sidecar},
 };
-use crate::project::{Capability, MergedConfig, PermissionEntry, Project};
+use crate::project::{Capability, MergedConfig, PermissionEntry, Project, narrowed};
 
 const DEFAULT: &str = "pillion:default";
 const WATCH: &str = "pillion:allow-watch";
@@ -101,10 +103,22 @@ fn permissions(
         missing.push((name, if may_watch(name) { vec![call] } else { vec![DEFAULT, call] }));
     }
     for (name, identifiers) in missing {
-        let detail = format!(
+        let mut detail = format!(
             "no active capability of the window {window:?} grants {} for the sidecar {name:?}",
             identifiers.join(" and ")
         );
+        let scoped = identifiers.iter().find_map(|identifier| narrowed(rights, identifier));
+        if let Some((capability, entry)) = scoped {
+            // A permission without a scope would be for all sidecars.
+            let _ = write!(
+                detail,
+                "; the capability {} limits {} to some sidecars, so --fix adds nothing: add {{ \"sidecar\": {name:?} }} to \
+                 the scope, or the permission with this scope",
+                capability.identifier, entry.identifier
+            );
+            found.push(Finding::new(&PERMISSION, Project::shown(&capability.origin.path), detail));
+            continue;
+        }
         let usual = |it: &&&Capability| ["default", "main"].contains(&it.identifier.as_str());
         let target = rights.iter().find(usual).or(rights.first());
         let place = target.map_or_else(|| project.tauri.join("capabilities"), |it| it.origin.path.clone());

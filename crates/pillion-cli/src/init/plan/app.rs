@@ -1,12 +1,13 @@
 //! The changes of the app's crate: dependency, builder line, capability, ignored files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Plan;
+use super::{Choices, Plan};
 use crate::{
     init::{
+        backend::Runtime,
         build_script,
         builder::{self, NotAdded},
         configuration::{self, Wanted},
@@ -14,7 +15,7 @@ use crate::{
         source_text::append_lines,
         toml,
     },
-    project::{Capability, Format, Platform, Project, read_text},
+    project::{Capability, Format, Platform, Project, narrowed, read_text},
 };
 
 /// What every page needs to observe sidecars and to call them.
@@ -79,24 +80,30 @@ pub(super) fn build_script(plan: &mut Plan, project: &Project) {
             format!("fn main() {{\n    {}\n    tauri_build::build();\n}}\n", build_script::LINE),
         );
     }
-    let mut reason = None;
-    let changed = plan.edits.change(&file, "a build without the sidecar's program", |text| {
-        match build_script::allow_missing_sidecars(text) {
-            Ok(changed) => Ok(changed),
-            Err(NotAdded::Present) => Ok(text.to_owned()),
-            Err(NotAdded::Unknown(why)) => {
-                reason = Some(why.to_owned());
-                Ok(text.to_owned())
-            }
-        }
-    });
-    if let Some(reason) = reason.or(changed.err()) {
+    let refused =
+        line(plan, &file, "a build without the sidecar's program", build_script::allow_missing_sidecars);
+    if let Some(reason) = refused {
         plan.by_hand(
             &file,
             format!("let the app build before the sidecar is built: {reason}; make this line the first statement of `main`"),
             format!("{}\n", build_script::LINE),
         );
     }
+}
+
+/// Adds a line to Rust code, unless the code has it. Returns why it was not added.
+fn line(
+    plan: &mut Plan,
+    file: &Path,
+    adds: &str,
+    add: impl FnOnce(&str) -> Result<String, NotAdded>,
+) -> Option<String> {
+    let added = plan.edits.change(file, adds, |text| match add(text) {
+        Ok(changed) => Ok(changed),
+        Err(NotAdded::Present) => Ok(text.to_owned()),
+        Err(NotAdded::Unknown(why)) => Err(why.to_owned()),
+    });
+    added.err()
 }
 
 /// The line that registers the plugin, in the file with the builder.
@@ -123,18 +130,7 @@ pub(super) fn builder_line(plan: &mut Plan, project: &Project) {
         // A main.rs may only call lib.rs; the first file has the builder.
         [file, ..] => (*file).clone(),
     };
-    let mut reason = None;
-    let changed = plan.edits.change(&file, "the line that registers the plugin", |text| {
-        match builder::add_plugin(text) {
-            Ok(changed) => Ok(changed),
-            Err(NotAdded::Present) => Ok(text.to_owned()),
-            Err(NotAdded::Unknown(why)) => {
-                reason = Some(why.to_owned());
-                Ok(text.to_owned())
-            }
-        }
-    });
-    if let Some(reason) = reason.or(changed.err()) {
+    if let Some(reason) = line(plan, &file, "the line that registers the plugin", builder::add_plugin) {
         by_hand(plan, &file, &reason);
     }
 }
@@ -167,19 +163,31 @@ pub(super) fn capability(plan: &mut Plan, project: &Project, sidecar: &str) -> R
         new_capability(plan, project, &window, &wanted);
         return Ok(());
     };
-    let scoped = |permission: &&&str| chosen.permissions.iter().any(|entry| entry.identifier == **permission);
-    let (narrowed, missing): (Vec<_>, Vec<_>) = missing.iter().partition(scoped);
-    for permission in narrowed {
+    let mut free = Vec::new();
+    for permission in missing {
+        let Some((capability, entry)) = narrowed(&for_window, permission) else {
+            free.push(permission);
+            continue;
+        };
+        let (what, lines) = if entry.identifier == permission {
+            ("extend its scope", format!("\"allow\": [{{ \"sidecar\": {sidecar:?} }}]\n"))
+        } else {
+            let scope = format!("\"allow\": [{{ \"sidecar\": {sidecar:?} }}]");
+            ("add the permission with a scope", format!("{{ \"identifier\": {permission:?}, {scope} }}\n"))
+        };
         plan.by_hand(
-            &chosen.origin.path,
+            &capability.origin.path,
             format!(
-                "{permission} in the capability {} is not for the sidecar {sidecar}: extend its scope",
-                chosen.identifier
+                "let the window call the sidecar {sidecar} ({permission}): the capability {} limits {} to some sidecars; {what}",
+                capability.identifier, entry.identifier
             ),
-            format!("\"allow\": [{{ \"sidecar\": {sidecar:?} }}]\n"),
+            lines,
         );
     }
-    let missing: Vec<&str> = missing.into_iter().copied().collect();
+    let missing = free;
+    if missing.is_empty() {
+        return Ok(());
+    }
     let lines = format!(
         "\"permissions\": [{}]\n",
         missing.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
@@ -250,4 +258,34 @@ pub(super) fn ignored_files(plan: &mut Plan, project: &Project) {
     plan.change(&project.tauri.join(".taurignore"), "the built programs", lines, |text| {
         Ok(if ignores(text, &[]) { text.to_owned() } else { append_lines(text, lines) })
     });
+}
+
+/// Leaves AppImage out of the bundles for Linux, if a new sidecar is a program of Node or Bun.
+pub(super) fn linux_bundles(plan: &mut Plan, project: &Project, choices: &Choices) -> Result<(), String> {
+    let config = project.config.on(Platform::Linux);
+    let declared = config.sidecars().map_err(|error| error.to_string())?.unwrap_or_default();
+    let known = declared.iter().any(|sidecar| sidecar.name == choices.name);
+    let runtime = choices.backend.as_ref().map(|backend| backend.runtime);
+    let breaks = !known && matches!(runtime, Some(Runtime::Node | Runtime::Bun));
+    let Some(left) = config.bundles_without_app_image().filter(|_| breaks) else { return Ok(()) };
+    let adds = "the bundles for Linux without AppImage, whose tool breaks programs of Node and Bun";
+    let own = project.config.platforms.iter().find(|(platform, _)| *platform == Platform::Linux);
+    let base = project.config.base.format;
+    let list = left.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(", ");
+    match (own, base) {
+        (Some((_, document)), _) => {
+            let wanted = Wanted { bundles: Some(left), ..Wanted::default() };
+            let lines = format!("\"bundle\": {{ \"targets\": [{list}] }}\n");
+            plan.change(&document.path, adds, &lines, |text| wanted.apply(document.format, text));
+        }
+        (None, Format::Json) => {
+            let text = format!("{{\n  \"bundle\": {{\n    \"targets\": [{list}]\n  }}\n}}\n");
+            plan.edits.create(&project.tauri.join("tauri.linux.conf.json"), adds, &text);
+        }
+        (None, Format::Toml) => {
+            let text = format!("[bundle]\ntargets = [{list}]\n");
+            plan.edits.create(&project.tauri.join("Tauri.linux.toml"), adds, &text);
+        }
+    }
+    Ok(())
 }

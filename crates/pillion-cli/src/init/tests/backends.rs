@@ -1,0 +1,140 @@
+//! What the backend of each runtime gets.
+
+use super::{super::source::SERVER, *};
+
+#[test]
+fn each_runtime_gets_its_sdk_and_its_declaration() {
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Value, &'a str, &'a str);
+    let python = Source::Registries.python();
+    let in_project = format!("    \"fastapi\",\n    \"{python}\",\n]");
+    let in_requirements = format!("fastapi\n{python}\n");
+    let server = Source::Registries.cargo(SERVER, Path::new(""));
+    let in_manifest = format!("axum = \"0.8\"\npillion-server = {server}\n");
+    let in_package = format!("    \"elysia\": \"1\",\n    \"pillion\": \"{}\"\n", npm_requirement());
+    let cases: [Case<'_>; 5] = [
+        (
+            "python",
+            &[
+                (
+                    "backend/pyproject.toml",
+                    "[project]\nname = \"api\"\ndependencies = [\n    \"fastapi\",\n]\n",
+                ),
+                ("backend/main.py", "app = 1\n"),
+            ],
+            json!({ "dev": { "command": ["python3", "main.py"], "cwd": "backend", "watch": ["**/*.py"] }, "package": { "python": "backend/main.py" } }),
+            "backend/pyproject.toml",
+            &in_project,
+        ),
+        (
+            "python",
+            &[("backend/requirements.txt", "fastapi"), ("backend/app.py", "app = 1\n")],
+            json!({ "dev": { "command": ["python3", "app.py"], "cwd": "backend", "watch": ["**/*.py"] }, "package": { "python": "backend/app.py" } }),
+            "backend/requirements.txt",
+            &in_requirements,
+        ),
+        (
+            "go",
+            &[("backend/go.mod", "module backend\n"), ("backend/main.go", "package main\n")],
+            json!({ "dev": { "command": ["go", "run", "."], "cwd": "backend", "watch": ["**/*.go"] }, "package": { "go": "backend" } }),
+            "backend/pillion.go",
+            "func Serve(",
+        ),
+        (
+            "rust",
+            &[
+                ("backend/Cargo.toml", "[package]\nname = \"api\"\n\n[dependencies]\naxum = \"0.8\"\n"),
+                ("backend/src/main.rs", "fn main() {}\n"),
+            ],
+            json!({ "dev": { "command": ["cargo", "run"], "cwd": "backend", "watch": ["src/**/*.rs", "Cargo.toml"] }, "package": { "rust": "backend" } }),
+            "backend/Cargo.toml",
+            &in_manifest,
+        ),
+        (
+            "bun",
+            &[
+                ("backend/package.json", "{ \"dependencies\": { \"elysia\": \"1\" } }\n"),
+                ("backend/index.ts", "serve()\n"),
+            ],
+            json!({ "dev": { "command": ["bun", "index.ts"], "cwd": "backend", "watch": ["*.ts"] }, "package": { "bun": "backend/index.ts" } }),
+            "backend/package.json",
+            &in_package,
+        ),
+    ];
+    for (runtime, files, expected, sdk_file, sdk) in cases {
+        let folder = app(files);
+        let found = Backend::find_all(&Project::find(folder.path()).unwrap());
+        assert_eq!(found.len(), 1, "{runtime}");
+        assert_eq!(found[0].runtime.name(), runtime);
+        apply(folder.path(), Some("backend"));
+        let mut declaration = config(&folder)["plugins"]["pillion"]["sidecars"]["backend"].clone();
+        declaration.as_object_mut().unwrap().remove("program");
+        assert_eq!(declaration, expected, "{runtime}");
+        assert!(read(&folder, sdk_file).contains(sdk), "{runtime}: {}", read(&folder, sdk_file));
+    }
+}
+
+#[test]
+fn a_backend_of_another_name_is_found_by_its_packages() {
+    let folder = app(&[
+        ("packages-of-the-page/package.json", "{ \"dependencies\": { \"react\": \"19\" } }"),
+        ("web/package.json", "{ \"dependencies\": { \"react\": \"19\" } }"),
+        ("notes-service/package.json", "{ \"dependencies\": { \"hono\": \"4\" } }"),
+    ]);
+    let found = Backend::find_all(&Project::find(folder.path()).unwrap());
+    assert_eq!(found.len(), 1);
+    assert!(found[0].folder.ends_with("notes-service"));
+    assert_eq!(found[0].entry, None);
+    let plan = apply(folder.path(), Some("notes-service"));
+    assert!(plan.by_hand.iter().any(|item| item.what.contains("not known")), "{:?}", plan.by_hand);
+}
+
+#[test]
+fn a_git_source_leaves_the_npm_packages_to_the_developer() {
+    let folder = app(&NODE_BACKEND);
+    let project = Project::find(folder.path()).unwrap();
+    let source = Source::parse("https://example.org/pillion.git").unwrap();
+    let backend = Backend::in_folder(&folder.path().join("backend"), None).unwrap();
+    let choices = Choices { name: "backend".to_owned(), source, backend: Some(backend) };
+    let plan = plan::plan(&project, &choices).unwrap();
+    plan.edits.write().unwrap();
+    assert!(
+        read(&folder, "src-tauri/Cargo.toml")
+            .contains("tauri-plugin-pillion = { git = \"https://example.org/pillion.git\" }")
+    );
+    let items: Vec<_> = plan.by_hand.iter().filter(|item| item.what.contains("--source FOLDER")).collect();
+    assert_eq!(items.len(), 2, "{:?}", plan.by_hand);
+    assert_eq!(read(&folder, "package.json"), PACKAGE);
+}
+
+#[test]
+fn app_image_is_left_out_for_node_and_bun_alone() {
+    const LINUX: &str = "src-tauri/tauri.linux.conf.json";
+    let bundles = |folder: &TempDir| {
+        let project = Project::find(folder.path()).unwrap();
+        project.config.on(Platform::Linux).get(&["bundle", "targets"]).cloned()
+    };
+    let folder = app(&NODE_BACKEND);
+    apply(folder.path(), Some("backend"));
+    assert_eq!(bundles(&folder), Some(json!(["deb", "rpm"])));
+    assert_eq!(read(&folder, LINUX), "{\n  \"bundle\": {\n    \"targets\": [\"deb\", \"rpm\"]\n  }\n}\n");
+
+    // Python and an inactive bundle need no change, nor does a list without AppImage.
+    let python = [("backend/requirements.txt", "fastapi\n"), ("backend/main.py", "app = 1\n")];
+    let inactive = CONFIG.replace("\"active\": true", "\"active\": false");
+    let deb = CONFIG.replace("\"active\": true", "\"active\": true, \"targets\": \"deb\"");
+    let only = CONFIG.replace("\"active\": true", "\"active\": true, \"targets\": [\"appimage\"]");
+    for (files, config) in
+        [(python, CONFIG), (NODE_BACKEND, &inactive), (NODE_BACKEND, &deb), (NODE_BACKEND, &only)]
+    {
+        let folder = app(&[&files[..], &[("src-tauri/tauri.conf.json", config)]].concat());
+        apply(folder.path(), Some("backend"));
+        assert!(!folder.path().join(LINUX).exists(), "{config}");
+    }
+
+    // The platform's own file keeps its other values.
+    let own = "{\n  // Linux\n  \"bundle\": { \"linux\": {}, \"targets\": [\"appimage\", \"deb\"] }\n}\n";
+    let folder = app(&[&NODE_BACKEND[..], &[(LINUX, own)]].concat());
+    apply(folder.path(), Some("backend"));
+    assert_eq!(bundles(&folder), Some(json!(["deb"])));
+    assert!(read(&folder, LINUX).starts_with("{\n  // Linux\n  \"bundle\": { \"linux\": {}, "));
+}
