@@ -5,6 +5,7 @@
 
 mod arguments;
 mod doctor;
+mod init;
 mod json;
 mod login_shell;
 mod outcomes;
