@@ -7,7 +7,7 @@ mod python;
 
 use std::{fs, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::workspace::Workspace;
 
@@ -46,6 +46,21 @@ pub(crate) fn check_all(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     files.extend(python::pack_all(workspace)?);
     crates::check(workspace)?;
     Ok(files)
+}
+
+/// Checks that each package names its repository. The registries resolve the relative links of a README.md there.
+///
+/// # Errors
+///
+/// Fails with the manifests that name none.
+pub(crate) fn ensure_repository(workspace: &Workspace) -> Result<()> {
+    let without = [crates::without_repository(workspace)?, npm::without_repository(workspace)?].concat();
+    ensure!(
+        without.is_empty(),
+        "these manifests name no repository: {}; set `repository` in them (CONTRIBUTING.md, \"Before the first release\")",
+        without.join(", ")
+    );
+    Ok(())
 }
 
 /// The folder of the packages.

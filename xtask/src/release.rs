@@ -34,6 +34,8 @@ pub(crate) fn prepare(workspace: &Workspace, version: &str) -> Result<()> {
     fs::write(&file, dated).with_context(|| format!("cannot write {}", file.display()))?;
     let sh = workspace.shell()?;
     cmd!(sh, "cargo update --workspace --offline --quiet").run()?;
+    let fuzz = "fuzz/Cargo.toml";
+    cmd!(sh, "cargo update --workspace --offline --quiet --manifest-path {fuzz}").run()?;
     npm::npm(&sh, &["install", "--package-lock-only", "--offline", "--no-audit", "--no-fund"])
         .quiet()
         .run()?;
@@ -68,6 +70,7 @@ pub(crate) fn dry_run(workspace: &Workspace, tag: Option<&str>) -> Result<()> {
             let sh = workspace.shell()?;
             let changed = cmd!(sh, "git status --porcelain").quiet().read()?;
             ensure!(changed.is_empty(), "these files differ from the tagged commit:\n{changed}");
+            pack::ensure_repository(workspace)?;
             changelog::section(&text, &version)?
         }
         None => changelog::section(&text, &version)

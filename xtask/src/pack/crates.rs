@@ -14,6 +14,7 @@ struct Crate {
     name: String,
     version: String,
     folder: PathBuf,
+    has_repository: bool,
 }
 
 /// Packs each crate that can be published, without compiling it.
@@ -33,6 +34,13 @@ pub(super) fn pack_all(workspace: &Workspace) -> Result<Vec<PathBuf>> {
         Ok(packed)
     });
     files.collect()
+}
+
+/// The manifests without a repository.
+pub(super) fn without_repository(workspace: &Workspace) -> Result<Vec<String>> {
+    let crates = publishable(&workspace.shell()?)?;
+    let without = crates.into_iter().filter(|it| !it.has_repository);
+    Ok(without.map(|it| format!("{}/Cargo.toml", it.folder.display())).collect())
 }
 
 /// Unpacks each package and compiles it. Its dependencies on the other crates are their packages.
@@ -60,7 +68,8 @@ fn publishable(sh: &Shell) -> Result<Vec<Crate>> {
     let crates = packages.map(|package| {
         let manifest = PathBuf::from(text(&package["manifest_path"])?);
         let folder = manifest.parent().context("a manifest lies in no folder")?.to_owned();
-        Ok(Crate { name: text(&package["name"])?, version: text(&package["version"])?, folder })
+        let (name, version) = (text(&package["name"])?, text(&package["version"])?);
+        Ok(Crate { name, version, folder, has_repository: package["repository"].is_string() })
     });
     crates.collect()
 }

@@ -2,7 +2,10 @@
 //!
 //! `.npmrc` turns scripts off, so `npm pack` alone does not run `prepack`: it would pack whatever an earlier build has left.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -74,6 +77,19 @@ pub(super) fn check(workspace: &Workspace, files: &[PathBuf]) -> Result<()> {
             .with_context(|| format!("{} does not work in a project", file.display()))?;
     }
     Ok(())
+}
+
+/// The manifests without a repository.
+pub(super) fn without_repository(workspace: &Workspace) -> Result<Vec<String>> {
+    let manifests = PACKAGES.iter().map(|package| format!("{}/package.json", package.folder));
+    let mut without = Vec::new();
+    for manifest in manifests {
+        let text = fs::read_to_string(workspace.root.join(&manifest))?;
+        if serde_json::from_str::<Value>(&text)?["repository"].is_null() {
+            without.push(manifest);
+        }
+    }
+    Ok(without)
 }
 
 fn pack(sh: &Shell, workspace: &Workspace, package: &Package, destination: &Path) -> Result<PathBuf> {

@@ -22,11 +22,17 @@ pub(super) fn pack_all(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let Environment { python, .. } = Environment::find_or_install(workspace, &sh)?;
     let destination = destination(workspace)?;
     let _folder = sh.push_dir(python::sdk(workspace));
-    let printed = cmd!(sh, "{python} -m hatchling build --directory {destination}").quiet().read()?;
-    let files: Vec<_> = printed.lines().map(|line| destination.join(line.trim())).collect();
+    // <https://packaging.python.org/en/latest/specifications/>: the names of an sdist and of a wheel without native code.
+    let version = env!("CARGO_PKG_VERSION");
+    let files = [format!("pillion-{version}.tar.gz"), format!("pillion-{version}-py3-none-any.whl")]
+        .map(|name| destination.join(name));
     for file in &files {
-        ensure!(file.is_file(), "hatchling printed {}, but made no such file", file.display());
+        sh.remove_path(file)?;
     }
-    ensure!(files.len() == 2, "hatchling made not an sdist and a wheel, but printed {printed:?}");
-    Ok(files)
+    // Some versions of hatchling name the files on stdout, others on stderr.
+    cmd!(sh, "{python} -m hatchling build --directory {destination}").quiet().ignore_stderr().read()?;
+    for file in &files {
+        ensure!(file.is_file(), "hatchling made no file {}", file.display());
+    }
+    Ok(files.into())
 }

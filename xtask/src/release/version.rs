@@ -20,7 +20,10 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("examples/fastapi-backend/package.json", JSON),
     ("examples/hono-backend/package.json", JSON),
     ("xtask/openapi-types/package.json", JSON),
+    ("apps/backend/openapi.json", JSON),
 ];
+/// The lock file of a workspace of its own, which depends on crates of this one.
+pub(super) const FUZZ_LOCK: &str = "fuzz/Cargo.lock";
 const JSON: &[&str] = &["\"version\": ", "\"pillion\": ", "\"tauri-plugin-pillion-api\": "];
 
 /// Returns the version that all manifests have.
@@ -38,6 +41,10 @@ pub(super) fn check(workspace: &Workspace) -> Result<String> {
         let wrong = lines.iter().filter(|(_, line)| !has(line, version));
         others.extend(wrong.map(|(number, line)| format!("{file}:{number}: {}", line.trim())));
     }
+    let locked = locked(&read(&workspace.root.join(FUZZ_LOCK))?);
+    ensure!(!locked.is_empty(), "{FUZZ_LOCK} has none of our crates");
+    let wrong = locked.iter().filter(|(_, locked)| locked != version);
+    others.extend(wrong.map(|(name, locked)| format!("{FUZZ_LOCK}: {name} {locked}")));
     if others.is_empty() {
         return Ok(version.to_owned());
     }
@@ -91,6 +98,17 @@ fn contains_version(line: &str, starts: &[&str]) -> bool {
         && line.contains(|it: char| it.is_ascii_digit())
 }
 
+/// Our crates in a Cargo.lock, with their versions: those without a registry, except the package of the lock file itself.
+fn locked(text: &str) -> Vec<(String, String)> {
+    let field = |package: &str, name: &str| {
+        let start = format!("{name} = \"");
+        package.lines().find_map(|line| Some(line.strip_prefix(&start)?.trim_end_matches('"').to_owned()))
+    };
+    let packages = text.split("[[package]]").filter(|package| field(package, "source").is_none());
+    let versions = packages.filter_map(|package| Some((field(package, "name")?, field(package, "version")?)));
+    versions.filter(|(name, _)| name != "pillion-fuzz").collect()
+}
+
 /// Returns whether the line ends a text with this version: `"1.2.3"` or `"^1.2.3"`.
 fn has(line: &str, version: &str) -> bool {
     ["\"", "\"^"].iter().any(|quote| line.contains(&format!("{quote}{version}\"")))
@@ -123,6 +141,13 @@ mod tests {
             replace("  \"pillion\": \"^0.1.0\"\n", JSON, "0.1.0", "1.0.0"),
             "  \"pillion\": \"^1.0.0\"\n"
         );
+    }
+
+    #[test]
+    fn a_lock_file_has_our_crates_without_a_registry() {
+        let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry\"\n\n[[package]]\nname = \
+                    \"pillion\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"pillion-fuzz\"\nversion = \"0.0.0\"\n";
+        assert_eq!(locked(lock), [("pillion".to_owned(), "0.1.0".to_owned())]);
     }
 
     #[test]
