@@ -5,7 +5,7 @@
 //! this repository, except that the packages, which are not in the registries yet, come from `cargo xtask pack`.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -20,16 +20,23 @@ use crate::{
     setup::{self, Purpose},
     steps::Steps,
     test::{Tests, tauri_driver},
-    workspace::{Workspace, program},
+    workspace::{Workspace, on_path, program},
 };
 
-/// The templates of `pillion new`.
-const TEMPLATES: [&str; 3] = ["react", "svelte", "vanilla"];
-const MANAGERS: [&str; 2] = ["npm", "pnpm"];
+/// The apps: template, package manager and backend of `pillion new`. Each template with each package manager has the backend whose
+/// build is the cheapest.
+const APPS: [(&str, &str, Backend); 8] = [
+    ("react", "npm", Backend::Rust),
+    ("react", "pnpm", Backend::Rust),
+    ("svelte", "npm", Backend::Rust),
+    ("svelte", "pnpm", Backend::Rust),
+    ("vanilla", "npm", Backend::Rust),
+    ("vanilla", "pnpm", Backend::Rust),
+    ("react", "npm", Backend::Node),
+    ("vanilla", "npm", Backend::Python),
+];
 /// The package manager that is not part of Node. The version is exact, because another one may lay packages out differently.
 const PNPM: &str = "pnpm@10.34.8";
-/// The backend of each app: its build needs no runtime to download, and starts at once.
-const BACKEND: &str = "rust";
 
 /// The program of `crates/end-to-end-tests` that opens the window.
 const TEST: &str = "adopter";
@@ -73,22 +80,35 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps, only: &str) -> Result<()>
         let tests = Tests::available();
         steps.tests(PACKAGE, tests.runner(), tests.named(&sh, "package", &PACKAGE_TESTS))?;
     }
-    let driver = tauri_driver(workspace, &sh, steps)?;
-    let display = Xvfb::start(display::SCREEN)?;
-    sh.set_var("DISPLAY", display.name());
-    sh.set_var("GDK_BACKEND", "x11");
-    sh.set_var("TAURI_DRIVER", driver);
-    for template in TEMPLATES {
-        for manager in MANAGERS {
-            let name = format!("{template}-{manager}");
-            if name.contains(only) {
-                made += 1;
-                Adopter { workspace, folder: &folder, name: &name, template, manager }.run(&sh, steps)?;
-            }
+    let apps: Vec<_> = APPS
+        .into_iter()
+        .map(|(template, manager, backend)| Adopter {
+            workspace,
+            folder: &folder,
+            name: backend.app(template, manager),
+            template,
+            manager,
+            backend,
+        })
+        .collect();
+    // A whole name selects this app alone, although `react-npm` is a part of `react-npm-node`.
+    let exact = apps.iter().any(|app| app.name == only);
+    let mut selected =
+        apps.iter().filter(|app| if exact { app.name == only } else { app.name.contains(only) }).peekable();
+    if selected.peek().is_some() {
+        let driver = tauri_driver(workspace, &sh, steps)?;
+        let display = Xvfb::start(display::SCREEN)?;
+        sh.set_var("DISPLAY", display.name());
+        sh.set_var("GDK_BACKEND", "x11");
+        sh.set_var("TAURI_DRIVER", driver);
+        for app in selected {
+            made += 1;
+            app.run(&sh, steps)?;
         }
     }
     if made == 0 {
-        bail!("no app is called {only:?}: the names are TEMPLATE-MANAGER, such as react-npm, and {PACKAGE}");
+        let names: Vec<_> = apps.iter().map(|app| app.name.as_str()).chain([PACKAGE]).collect();
+        bail!("nothing is called {only:?}: the names are {}", names.join(", "));
     }
     Ok(())
 }
@@ -102,7 +122,9 @@ fn unpack(sh: &Shell, files: &[PathBuf], folder: &Path) -> Result<()> {
     for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "crate")) {
         cmd!(sh, "tar --extract --gzip --file {file} --directory {folder}").quiet().run()?;
     }
-    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "tgz")) {
+    let others = ["tgz", "whl"];
+    for file in files.iter().filter(|file| others.iter().any(|it| file.extension().is_some_and(|e| e == *it)))
+    {
         fs::copy(file, folder.join(file.file_name().context("a package has no name")?))?;
     }
     Ok(())
@@ -121,19 +143,57 @@ fn changes_nothing(report: &str) -> Result<()> {
     Ok(())
 }
 
+/// The language of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Rust,
+    Node,
+    Python,
+}
+
+impl Backend {
+    /// The name in the options of `pillion new`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Node => "node",
+            Self::Python => "python",
+        }
+    }
+
+    /// What the backend of `pillion new` answers.
+    fn answer(self) -> &'static str {
+        match self {
+            Self::Rust => "Hello from Rust",
+            Self::Node => "Hello from Node",
+            Self::Python => "Hello from Python",
+        }
+    }
+
+    /// The name of an app with this backend.
+    fn app(self, template: &str, manager: &str) -> String {
+        match self {
+            Self::Rust => format!("{template}-{manager}"),
+            Self::Node | Self::Python => format!("{template}-{manager}-{}", self.name()),
+        }
+    }
+}
+
 /// An app to make.
 struct Adopter<'a> {
     workspace: &'a Workspace,
     folder: &'a Path,
-    name: &'a str,
+    name: String,
     template: &'a str,
     manager: &'a str,
+    backend: Backend,
 }
 
 impl Adopter<'_> {
     fn run(&self, sh: &Shell, steps: &mut Steps) -> Result<()> {
-        let Self { name, template, manager, .. } = *self;
-        let apps = self.folder.join("apps");
+        let Self { ref name, template, manager, backend, .. } = *self;
+        // Outside of this repository, whose workspaces would take an app for a part of them.
+        let apps = env::temp_dir().join("pillion-adopters");
         let app = apps.join(name);
         fs::create_dir_all(&apps)?;
         if app.exists() {
@@ -141,13 +201,14 @@ impl Adopter<'_> {
         }
         let pillion = self.workspace.programs(false).join(program("pillion"));
         let _apps = sh.push_dir(&apps);
-        let options = ["--template", template, "--backend", BACKEND, "--manager", manager];
+        let options = ["--template", template, "--backend", backend.name(), "--manager", manager];
         steps.run(&format!("{name}: pillion new"), cmd!(sh, "{pillion} new {name} {options...}"))?;
         let _app = sh.push_dir(&app);
         let again = cmd!(sh, "{pillion} init --json --dry-run");
-        steps.check(&format!("{name}: a second init"), || changes_nothing(&again.read()?))?;
+        steps.check(&format!("{name}: a second init"), || changes_nothing(&again.quiet().read()?))?;
         steps.check(&format!("{name}: packages of this tree"), || self.use_packages(&app))?;
         steps.run(&format!("{name}: install"), self.manage(sh, &["install"]))?;
+        self.install_backend(sh, steps, &app)?;
         // One folder for all apps: Cargo compiles Tauri once.
         let _target = sh.push_env("CARGO_TARGET_DIR", self.folder.join("target"));
         steps.run(&format!("{name}: pillion package"), cmd!(sh, "{pillion} package"))?;
@@ -155,11 +216,38 @@ impl Adopter<'_> {
         let run: &[&str] = if manager == "npm" { &["run", "tauri", "--"] } else { &["run", "tauri"] };
         let build = [run, &["build", "--debug", "--no-bundle"]].concat();
         steps.run(&format!("{name}: tauri build"), self.manage(sh, &build))?;
-        let built = self.folder.join("target/debug").join(program(name));
-        let _built = sh.push_env("ADOPTER_APP", built);
+        steps.run(&format!("{name}: pillion doctor"), cmd!(sh, "{pillion} doctor"))?;
+        let screenshots = self.workspace.target.join("screenshots");
+        fs::create_dir_all(&screenshots)?;
+        let _variables = [
+            sh.push_env("ADOPTER_APP", self.folder.join("target/debug").join(program(name))),
+            sh.push_env("ADOPTER_ANSWER", backend.answer()),
+            sh.push_env("ADOPTER_SCREENSHOT", screenshots.join(format!("adopter-{name}.png"))),
+        ];
+        drop(_target);
         let _root = sh.push_dir(&self.workspace.root);
         let tests = Tests::available();
         steps.tests(&format!("{name}: window"), tests.runner(), tests.named(sh, TEST, &["window_is_green"]))
+    }
+
+    /// Installs the packages of the backend, as its developer does.
+    fn install_backend(&self, sh: &Shell, steps: &mut Steps, app: &Path) -> Result<()> {
+        let _backend = sh.push_dir(app.join("backend"));
+        let name = format!("{}: install the backend", self.name);
+        match self.backend {
+            Backend::Rust => Ok(()),
+            Backend::Node => steps.run(&name, npm::npm(sh, &["install"])),
+            Backend::Python => {
+                let python = ["python3", "python"].into_iter().find_map(on_path);
+                let python = python.context("Python is not installed")?;
+                steps.run(
+                    &format!("{}: virtual environment", self.name),
+                    cmd!(sh, "{python} -m venv .venv"),
+                )?;
+                let requirements = ["-r", "requirements.txt", "pyinstaller"];
+                steps.run(&name, cmd!(sh, ".venv/bin/python -m pip install --quiet {requirements...}"))
+            }
+        }
     }
 
     /// Lets the app use the packages of this tree instead of those in the registries.
@@ -173,21 +261,23 @@ impl Adopter<'_> {
                 patch += &format!("{name} = {{ path = {:?} }}\n", path.display().to_string());
             }
         }
-        for manifest in ["src-tauri/Cargo.toml", "backend/Cargo.toml"] {
-            let path = app.join(manifest);
-            let text =
-                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            fs::write(&path, text + &patch)?;
+        let of_backend = (self.backend == Backend::Rust).then_some("backend/Cargo.toml");
+        for manifest in ["src-tauri/Cargo.toml"].into_iter().chain(of_backend) {
+            replace(&app.join(manifest), |text| Ok(text + &patch))?;
         }
-        let path = app.join("package.json");
-        let mut package: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
-        let client = &mut package["dependencies"]["tauri-plugin-pillion-api"];
-        // A page without a bundler imports no package.
-        let Some(version) = client.as_str() else { return Ok(()) };
-        let file = packages.join(format!("tauri-plugin-pillion-api-{}.tgz", version.trim_start_matches('^')));
-        *client = json!(format!("file:{}", file.display()));
-        fs::write(&path, serde_json::to_string_pretty(&package)?)?;
-        Ok(())
+        use_tarball(&app.join("package.json"), "tauri-plugin-pillion-api", &packages)?;
+        match self.backend {
+            Backend::Rust => Ok(()),
+            Backend::Node => use_tarball(&app.join("backend/package.json"), "pillion", &packages),
+            Backend::Python => replace(&app.join("backend/requirements.txt"), |text| {
+                let wheel = file_ending_with(&packages, ".whl")?;
+                let lines = text.lines().map(|line| match line.strip_prefix("pillion[uvicorn]") {
+                    Some(_) => format!("pillion[uvicorn] @ file://{}\n", wheel.display()),
+                    None => format!("{line}\n"),
+                });
+                Ok(lines.collect())
+            }),
+        }
     }
 
     /// A command of the package manager.
@@ -197,4 +287,29 @@ impl Adopter<'_> {
             _ => npm::npm(sh, arguments),
         }
     }
+}
+
+fn replace(file: &Path, change: impl FnOnce(String) -> Result<String>) -> Result<()> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    fs::write(file, change(text)?).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Lets a `package.json` take a dependency from its tarball. Without the dependency, it stays: a page without a bundler imports no
+/// package.
+fn use_tarball(file: &Path, name: &str, packages: &Path) -> Result<()> {
+    replace(file, |text| {
+        let mut package: Value = serde_json::from_str(&text)?;
+        let Some(requirement) = package["dependencies"].get_mut(name) else { return Ok(text) };
+        let version = requirement.as_str().context("a dependency has no version")?.trim_start_matches('^');
+        let tarball = packages.join(format!("{name}-{version}.tgz"));
+        *requirement = json!(format!("file:{}", tarball.display()));
+        Ok(serde_json::to_string_pretty(&package)?)
+    })
+}
+
+fn file_ending_with(folder: &Path, ending: &str) -> Result<PathBuf> {
+    let mut files = fs::read_dir(folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    files
+        .find(|file| file.to_string_lossy().ends_with(ending))
+        .with_context(|| format!("{} has no file *{ending}", folder.display()))
 }

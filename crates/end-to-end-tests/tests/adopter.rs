@@ -1,5 +1,5 @@
-//! An app that `pillion new` has made from Tauri's template. `cargo xtask adopters` builds it (`ADOPTER_APP`) and provides
-//! tauri-driver and a display.
+//! An app that `pillion new` has made from Tauri's template. `cargo xtask adopters` builds it (`ADOPTER_APP`), says what its backend
+//! answers (`ADOPTER_ANSWER`) and where the screenshot goes (`ADOPTER_SCREENSHOT`), and provides tauri-driver and a display.
 
 #![cfg(target_os = "linux")]
 
@@ -10,20 +10,26 @@ use end_to_end_tests::webview::{App, DriverKind, Hue};
 
 const STATE: &str = "#backend-state";
 const ANSWER: &str = "#backend-answer";
+/// What both say before the backend has answered.
+const NOTHING_YET: &str = "–";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the app of `cargo xtask adopters`"]
 async fn window_is_green() -> Result<()> {
-    let app = PathBuf::from(env::var_os("ADOPTER_APP").context("use `cargo xtask adopters`")?);
-    let app = App::launch(DriverKind::tauri(), &app).await?;
+    let variable = |name: &str| env::var_os(name).context("use `cargo xtask adopters`");
+    let (program, screenshot) =
+        (PathBuf::from(variable("ADOPTER_APP")?), PathBuf::from(variable("ADOPTER_SCREENSHOT")?));
+    let expected = variable("ADOPTER_ANSWER")?;
+    let app = App::launch(DriverKind::tauri(), &program).await?;
     let page = app.page();
-    let answer = page.wait_for_change(ANSWER, "").await?;
-    ensure!(answer == "Hello from Rust", "the page shows {answer:?}");
+    let answer = page.wait_for_change(ANSWER, NOTHING_YET).await?;
     // The state may be shown after the answer.
     let mut state = page.text(STATE).await?;
-    while state != "ready" {
+    while state != "ready" && expected == *answer {
         state = page.wait_for_change(STATE, &state).await?;
     }
+    page.screenshot(&screenshot).await?;
+    ensure!(expected == *answer, "the page shows {answer:?}, and the state {state:?}");
     ensure!(page.hue(STATE).await? == Hue::Green, "the state is not green");
     let left = app.close().await?;
     ensure!(left.is_empty(), "after the window was closed: {left:?}");
