@@ -7,6 +7,7 @@ mod npm;
 mod onedir;
 mod plan;
 mod process;
+mod progress;
 mod report;
 mod target;
 mod trial;
@@ -27,7 +28,8 @@ use self::{
     npm::NpmCache,
     plan::{Destination, Planned},
     process::Failure,
-    report::{MadeFile, Problem, Progress, Report},
+    progress::Progress,
+    report::{MadeFile, Problem, Report},
 };
 use crate::{
     binary::mach_o,

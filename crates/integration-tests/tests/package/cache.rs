@@ -1,7 +1,14 @@
 //! A program in Rust and one of a command: what is built, when it is built again, and what is refused.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+    thread,
+};
 
+use integration_tests::orphans::terminal;
 use serde_json::json;
 
 use crate::project::{Project, host};
@@ -134,4 +141,44 @@ fn a_wrong_declaration_is_named_with_its_place() {
     let unknown = project.package(&["frontend"]);
     assert_eq!(unknown.status, 2);
     assert!(unknown.stderr.contains("declares no sidecar \"frontend\": it declares backend"), "{unknown:?}");
+}
+
+/// What a terminal shows of a build that lasts until the elapsed time was shown.
+fn shown_at_a_terminal(variable: (&str, &str)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let wait = "cat \"$1\" && cp /bin/true \"$0\"";
+    let project = Project::new(&worker(&["sh", "-c", wait, "${output}", pipe.to_str().unwrap()]));
+    let (mut screen, theirs) = terminal().unwrap();
+    let mut command = project.command();
+    command.env_remove("NO_COLOR").env("TERM", "xterm").env(variable.0, variable.1);
+    command.stderr(theirs).stdin(Stdio::null()).stdout(Stdio::null());
+    let reader = thread::spawn(move || {
+        let (mut shown, mut part, mut waits) = (Vec::new(), [0; 1024], true);
+        // The end of a terminal is the error EIO.
+        while let Ok(length) = screen.read(&mut part) {
+            shown.extend_from_slice(&part[..length]);
+            if waits && shown.windows(4).any(|part| part == b" s)\x1b") {
+                waits = false;
+                fs::write(&pipe, "").unwrap();
+            }
+        }
+        String::from_utf8(shown).unwrap()
+    });
+    assert!(command.status().unwrap().success());
+    drop(command);
+    reader.join().unwrap()
+}
+
+#[test]
+fn a_terminal_shows_the_step_and_its_time_in_one_row() {
+    let shown = shown_at_a_terminal(("TERM", "xterm"));
+    let host = host();
+    assert!(shown.contains(&format!(" 1 of 1: backend for {host}: sh")), "{shown:?}");
+    assert!(shown.contains("\u{1b}[33m") && !shown.contains('\n'), "{shown:?}");
+    assert!(shown.ends_with("\r\u{1b}[K"), "the row is cleared at the end: {shown:?}");
+    let plain = shown_at_a_terminal(("NO_COLOR", "1"));
+    // Without colours, a row still replaces the one before.
+    assert!(!plain.contains("\u{1b}[33m") && plain.contains("\r\u{1b}[K"), "{plain:?}");
 }

@@ -66,17 +66,21 @@ impl Project {
         self.path(&format!("src-tauri/binaries/backend-{target}{suffix}"))
     }
 
-    /// Runs `pillion package --json` with these arguments.
-    pub(crate) fn package(&self, arguments: &[&str]) -> Packaged {
-        let output = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"))
+    /// The command `pillion package --json` in the project.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pillion-under-test"));
+        command
             .args(["package", "--json"])
-            .args(arguments)
             .current_dir(self.0.path())
             // Downloaded once for all tests.
             .env("PILLION_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("pillion-cache"))
-            .env_remove("TAURI_ENV_TARGET_TRIPLE")
-            .output()
-            .unwrap();
+            .env_remove("TAURI_ENV_TARGET_TRIPLE");
+        command
+    }
+
+    /// Runs `pillion package --json` with these arguments.
+    pub(crate) fn package(&self, arguments: &[&str]) -> Packaged {
+        let output = self.command().args(arguments).output().unwrap();
         Packaged {
             status: output.status.code().unwrap(),
             report: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),

@@ -1,9 +1,6 @@
 //! What a run made, as data, as text and as JSON.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _, Write},
-};
+use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -94,7 +91,7 @@ pub(super) fn text(report: &Report, mut out: impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn color(color: AnsiColor) -> Style {
+pub(super) fn color(color: AnsiColor) -> Style {
     Style::new().fg_color(Some(color.into()))
 }
 
@@ -107,39 +104,6 @@ fn megabytes(bytes: u64) -> String {
 fn seconds(milliseconds: u64) -> String {
     let tenths = milliseconds.div_ceil(100);
     format!("{}.{} s", tenths / 10, tenths % 10)
-}
-
-/// What happens at the moment: one line of a terminal, which the next one replaces. Nothing elsewhere.
-#[derive(Debug)]
-pub(super) struct Progress {
-    shown: bool,
-}
-
-/// Goes to the start of the row, and clears it: CR and EL of ECMA-48.
-const CLEAR_ROW: &str = "\r\x1b[K";
-
-impl Progress {
-    pub(super) fn new() -> Self {
-        let plain = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { shown: io::stderr().is_terminal() && !plain }
-    }
-
-    pub(super) fn show(&self, text: &str) {
-        if self.shown {
-            let mark = color(AnsiColor::Yellow).bold();
-            let mut stderr = anstream::stderr().lock();
-            // A terminal that is gone is no reason to end the build.
-            let _ = write!(stderr, "{CLEAR_ROW}{mark}▌ pillion{mark:#} {text}").and_then(|()| stderr.flush());
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.shown {
-            let _ = io::stderr().write_all(CLEAR_ROW.as_bytes());
-        }
-    }
 }
 
 #[cfg(test)]
