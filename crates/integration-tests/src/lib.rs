@@ -9,6 +9,8 @@
 #[cfg(unix)]
 pub mod dying_host;
 #[cfg(target_os = "linux")]
+mod hang_report;
+#[cfg(target_os = "linux")]
 mod isolated;
 #[cfg(target_os = "linux")]
 pub mod orphans;
@@ -30,13 +32,13 @@ pub use report_server::{ReportServer, Reporter};
 #[cfg(target_os = "linux")]
 pub use test_marker::{LiveProcess, TestMarker};
 
-use std::{env, future::Future, io, path::PathBuf, time::Duration};
+use std::{env, future::Future, io, path::PathBuf, pin::pin, time::Duration};
 
 /// The time after which a test counts as hanging. The slowest test takes 50 s with both cores of a machine busy.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Runs the body of a test on a runtime with one worker thread. The test fails if the body takes longer than
-/// [`TEST_TIMEOUT`].
+/// [`TEST_TIMEOUT`], with what its processes do then.
 ///
 /// # Panics
 /// If the body panics or hangs.
@@ -46,8 +48,23 @@ pub fn run(body: impl Future<Output = ()>) {
         .enable_all()
         .build()
         .expect("the system has the resources for a test");
-    let finished = runtime.block_on(async { tokio::time::timeout(TEST_TIMEOUT, body).await.is_ok() });
-    assert!(finished, "the test hangs: it was given up after {} s", TEST_TIMEOUT.as_secs());
+    runtime.block_on(async {
+        let mut body = pin!(body);
+        if tokio::time::timeout(TEST_TIMEOUT, body.as_mut()).await.is_err() {
+            // The body still exists: its end would kill the processes.
+            let processes = marked_processes();
+            panic!("the test hangs: it was given up after {} s, with\n{processes}", TEST_TIMEOUT.as_secs());
+        }
+    });
+}
+
+#[cfg(target_os = "linux")]
+use hang_report::marked_processes;
+
+/// Only Linux tells what a process does.
+#[cfg(not(target_os = "linux"))]
+fn marked_processes() -> &'static str {
+    "processes that this system does not describe"
 }
 
 /// The path of a program that this workspace builds, such as `fake-sidecar`. Cargo puts all programs of a profile into one

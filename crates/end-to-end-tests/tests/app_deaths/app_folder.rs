@@ -48,7 +48,7 @@ impl AppFolder {
         steps: &str,
     ) -> RunningApp {
         self.start_with(reports, grace_ms, death, steps, |command| {
-            command.envs(again.map(|death| ("FAKE_APP_AGAIN", death))).stderr(Stdio::null());
+            command.envs(again.map(|death| ("FAKE_APP_AGAIN", death)));
         })
     }
 
