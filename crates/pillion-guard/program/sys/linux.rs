@@ -109,11 +109,46 @@ impl Descendants {
         stats.filter(|stat| stat.parent == self.own).map(Descendant::from).collect()
     }
 
-    /// Lists our children and their descendants: reads every process's status, which takes milliseconds.
+    /// Lists our children and their descendants.
+    ///
+    /// Looks twice: the list of a parent may miss children if others die while it is read (`proc_tid_children(5)`).
     pub(crate) fn list_deep(&mut self, leader: Pid, leader_is_child: bool) -> Vec<Descendant> {
         if !self.proc_is_ours {
             return self.list(leader, leader_is_child);
         }
+        let mut found = self.descend().unwrap_or_else(|| self.descend_through_all());
+        for again in self.descend().unwrap_or_default() {
+            if !found.iter().any(|it| (it.pid, it.start_time) == (again.pid, again.start_time)) {
+                found.push(again);
+            }
+        }
+        found.into_iter().map(Descendant::from).collect()
+    }
+
+    /// Our descendants, by the children of each: quick, however many processes the system has. `None` where the kernel does not
+    /// list children (`CONFIG_PROC_CHILDREN`).
+    fn descend(&self) -> Option<Vec<ProcStat>> {
+        let mut found = Vec::new();
+        let mut parents = vec![self.own];
+        while let Some(parent) = parents.pop() {
+            let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+            for thread in threads.filter_map(|entry| entry.file_name().into_string().ok()) {
+                match children(&format!("{parent}/task/{thread}")) {
+                    Some(children) => {
+                        parents.extend(&children);
+                        found.extend(children.into_iter().filter_map(ProcStat::read));
+                    }
+                    // Any other thread may have ended.
+                    None if parent == self.own => return None,
+                    None => {}
+                }
+            }
+        }
+        Some(found)
+    }
+
+    /// Our descendants, by the parent of each process of the system, which takes milliseconds.
+    fn descend_through_all(&self) -> Vec<ProcStat> {
         let mut others: Vec<_> = all_processes().into_iter().filter_map(ProcStat::read).collect();
         let mut found: Vec<ProcStat> = Vec::new();
         let mut parents = vec![self.own];
@@ -122,27 +157,16 @@ impl Descendants {
             parents = children.iter().map(|child| child.pid).collect();
             found.extend(children);
         }
-        found.into_iter().map(Descendant::from).collect()
+        found
     }
 
     /// The processes that the supervisor should know in case this guard is killed: descendants that have left our session, and
     /// that were not returned before. The supervisor finds the others by the number of the session.
     ///
-    /// Reads the children of each descendant, which is quick; finds nothing where the kernel does not list these
-    /// (`CONFIG_PROC_CHILDREN`).
+    /// Finds nothing where the kernel does not list children (`CONFIG_PROC_CHILDREN`).
     pub(crate) fn take_new(&mut self) -> Vec<Descendant> {
-        let mut found = Vec::new();
-        let mut parents = if self.proc_is_ours { vec![self.own] } else { Vec::new() };
-        while let Some(parent) = parents.pop() {
-            let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-            let threads = threads.filter_map(|entry| entry.file_name().into_string().ok());
-            let children: Vec<_> =
-                threads.filter_map(|thread| children(&format!("{parent}/task/{thread}"))).flatten().collect();
-            parents.extend(&children);
-            found.extend(
-                children.into_iter().filter_map(ProcStat::read).filter(|stat| stat.session != self.own),
-            );
-        }
+        let mut found = if self.proc_is_ours { self.descend().unwrap_or_default() } else { Vec::new() };
+        found.retain(|stat| stat.session != self.own);
         self.remembered.retain(|old| found.iter().any(|it| (it.pid, it.start_time) == *old));
         found.retain(|it| !self.remembered.contains(&(it.pid, it.start_time)));
         self.remembered.extend(found.iter().map(|it| (it.pid, it.start_time)));
