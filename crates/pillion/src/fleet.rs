@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::task::JoinSet;
 
-use crate::{InvalidSpec, Spec, State, StopOutcome, Supervisor};
+use crate::{InvalidSpec, Readiness, Spec, State, Status, StopOutcome, Supervisor};
 
 /// Several sidecars by name. Each starts when its dependencies are ready, and stops before them.
 ///
@@ -129,7 +129,7 @@ impl Fleet {
     }
 
     /// Stops all sidecars as [`stop`](Self::stop) does, and then runs `work`, which replaces their files, such as the installation of an
-    /// update. If `work` fails, those that ran before start again, and also if the future is dropped. If `work` succeeds, they stay
+    /// update. If `work` fails, those that ran before, or would have started by themselves, start again, and also if the future is dropped. If `work` succeeds, they stay
     /// stopped for the new version of the app, which starts them; [`Supervisor::restart`] starts one in this version.
     ///
     /// A sidecar that runs [on demand](Spec::on_demand) and was idle starts as well, because a use does not start a stopped one; it is
@@ -142,7 +142,7 @@ impl Fleet {
     /// Outside the context of a tokio runtime.
     pub async fn stop_while<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let in_order = self.layers.iter().flatten().filter_map(|name| self.get(name));
-        let up = in_order.filter(|it| !matches!(it.status().state, State::Stopped | State::Failed));
+        let up = in_order.filter(|it| is_up_or_comes_up(&it.status()));
         let mut stopped = RestartOnDrop(up.cloned().collect());
         self.stop().await;
         let result = work.await;
@@ -182,6 +182,12 @@ impl Drop for RestartOnDrop {
     fn drop(&mut self) {
         self.0.iter().for_each(Supervisor::request_restart);
     }
+}
+
+/// Whether it runs, or starts again by itself, as soon as a dependency is ready or with a use.
+fn is_up_or_comes_up(status: &Status) -> bool {
+    let stays_down = status.state == State::Stopping && status.readiness == Readiness::Down;
+    !stays_down && !matches!(status.state, State::Stopped | State::Failed)
 }
 
 /// The valid specifications by name.

@@ -1,6 +1,6 @@
 //! Several sidecars start after their dependencies, and stop before them.
 
-use integration_tests::{ReportServer, run};
+use integration_tests::{ReportServer, TEST_TIMEOUT, run};
 use pillion::{FailureKind, Fleet, FleetError, State, StopOutcome};
 use tokio::sync::oneshot;
 
@@ -147,6 +147,27 @@ fn sidecars_that_are_stopped_for_an_update_start_again_if_it_fails() {
 
         assert_eq!(fleet.stop_while(async { Ok::<_, &str>(5) }).await, Ok(5));
         assert!(all_stopped(), "the new version of the app starts them");
+        tree.assert_dead();
+    });
+}
+
+#[test]
+fn a_sidecar_that_was_stopping_on_request_stays_stopped_after_a_failed_update() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let steps = format!("listen ok announce term report {} bye wait exit 0", reports.port());
+        let fleet = Fleet::start([tree.named("api", &steps).grace(TEST_TIMEOUT)]).unwrap();
+        let api = fleet.get("api").unwrap();
+        api.ready().await.unwrap();
+        let (stop, stopping) = (api.clone(), reports.wait_for("bye"));
+        let stop = tokio::spawn(async move { stop.stop().await });
+        let mut stopping = stopping.await;
+
+        let update = fleet.stop_while(async { Err::<(), _>("no space") });
+        let resume = stopping.resume();
+        assert_eq!(tokio::join!(update, resume).0, Err("no space"));
+        let _ = stop.await.unwrap();
+        assert_eq!(api.status().state, State::Stopped);
         tree.assert_dead();
     });
 }
