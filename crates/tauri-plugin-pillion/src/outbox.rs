@@ -65,6 +65,7 @@ impl Outbox {
     /// Runs deliveries until the sidecars have stopped. Call it on the main thread, when the event loop runs no more.
     pub(crate) fn deliver_until_stopped(&self) {
         lock(&self.state).main_thread_waits = true;
+        self.changed.notify_all();
         loop {
             self.flush();
             let state = self.wait_while(|state| state.queue.is_empty() && !state.sidecars_stopped);
