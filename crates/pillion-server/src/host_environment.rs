@@ -41,8 +41,8 @@ pub(crate) fn listener() -> io::Result<Option<InheritedListener>> {
 
 #[expect(unsafe_code, reason = "no safe function unsets a variable")]
 fn remove_variables() {
-    #[cfg(target_os = "linux")]
-    let copy = env::var_os(TOKEN).map(|_| initial::find());
+    #[cfg(unix)]
+    overwrite_token();
     // SAFETY: std requires that no other thread uses the environment outside std's own lock during this call
     // (https://doc.rust-lang.org/std/env/fn.remove_var.html). No library can guarantee that for a whole program, so
     // `Sidecar::new` documents that it has to be the first call in `main`. If a program calls it later, the harm stays small:
@@ -53,74 +53,25 @@ fn remove_variables() {
         env::remove_var(PIPE);
         env::remove_var(inherited_listener::NAMES);
     }
-    #[cfg(target_os = "linux")]
-    if let Some(Err(error)) = copy.map(|found| found.and_then(initial::overwrite)) {
-        tracing::debug!(%error, "cannot overwrite the token in /proc/self/environ: programs of this user can read it there");
-    }
 }
 
-/// Overwrites the token in the initial environment block. `/proc/PID/environ` keeps showing that memory after the program has
-/// unset a variable (<https://man7.org/linux/man-pages/man5/proc_pid_environ.5.html>), and other programs of the user and
-/// crash collectors read it there.
-#[cfg(target_os = "linux")]
-mod initial {
-    use std::{
-        fs::{self, OpenOptions},
-        io,
-        os::unix::fs::FileExt,
-    };
+/// Overwrites the digits of the token where the environment has them. `unsetenv` only removes the pointer to them, and other programs of
+/// the user can read the memory that is left: on macOS with `ps -E` (`KERN_PROCARGS2`), on Linux in `/proc/PID/environ`.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "no safe function overwrites a variable in its place")]
+fn overwrite_token() {
+    use std::ffi::{CStr, CString, c_char};
 
-    use pillion_protocol::Token;
-
-    use super::TOKEN;
-
-    /// The address of the token's digits in the memory of this process.
-    pub(super) fn find() -> io::Result<u64> {
-        let gone = || io::Error::from(io::ErrorKind::NotFound);
-        let environment = zeroize::Zeroizing::new(fs::read("/proc/self/environ")?);
-        let offset = offset(&environment).ok_or_else(gone)?;
-        // The second field is the program's name in parentheses, and may hold anything; the 50th is `env_start`
-        // (<https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>).
-        let stat = fs::read_to_string("/proc/self/stat")?;
-        let (_, fields) = stat.rsplit_once(") ").ok_or_else(gone)?;
-        let start: u64 =
-            fields.split(' ').nth(50 - 3).and_then(|field| field.parse().ok()).ok_or_else(gone)?;
-        Ok(start + offset as u64)
+    unsafe extern "C" {
+        fn getenv(name: *const c_char) -> *mut c_char;
     }
-
-    /// The offset of the token's value in an environment block, if the value has the length of a token.
-    pub(super) fn offset(environment: &[u8]) -> Option<usize> {
-        let mut start = 0;
-        for entry in environment.split(|byte| *byte == 0) {
-            let value = entry.strip_prefix(TOKEN.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
-            if value.is_some_and(|value| value.len() == Token::DIGITS) {
-                return Some(start + TOKEN.len() + 1);
-            }
-            start += entry.len() + 1;
-        }
-        None
-    }
-
-    /// Overwrites the digits. The variable is unset, so no pointer to them is left in this process.
-    pub(super) fn overwrite(address: u64) -> io::Result<()> {
-        OpenOptions::new().write(true).open("/proc/self/mem")?.write_all_at(&[b'-'; Token::DIGITS], address)
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn the_token_is_found_by_the_whole_name_of_its_variable() {
-            let digits = "a".repeat(Token::DIGITS);
-            let block =
-                format!("A=PILLION_TOKEN={digits}\0MY_PILLION_TOKEN={digits}\0PILLION_TOKEN={digits}\0B=\0");
-            let found = offset(block.as_bytes()).unwrap();
-            assert!(block[..found].ends_with("\0PILLION_TOKEN="));
-            assert_eq!(&block[found..found + Token::DIGITS], digits);
-            for other in ["", "PILLION_TOKEN", "PILLION_TOKEN=\0", "PILLION_TOKEN=short\0"] {
-                assert_eq!(offset(other.as_bytes()), None, "{other:?}");
-            }
+    let Ok(name) = CString::new(TOKEN) else { return };
+    // SAFETY: as in `remove_variables`, no other thread changes the environment meanwhile. The value is a string that ends with a
+    // zero, in memory that `execve(2)` or `setenv(3)` made writable, and no Rust reference to it exists.
+    unsafe {
+        let value = getenv(name.as_ptr());
+        if !value.is_null() {
+            value.write_bytes(b'-', CStr::from_ptr(value).count_bytes());
         }
     }
 }
