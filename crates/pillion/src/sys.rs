@@ -38,6 +38,16 @@ pub(crate) use unix::{Group, OutputPipe, finish_spawns, login_shell, print_in_ow
 #[cfg(windows)]
 pub(crate) use windows::{Group, OutputPipe};
 
+/// A directory of the user for files that live for as long as this process, where the system deletes old files of the directory for
+/// temporary files. Linux has the runtime directory (`XDG_RUNTIME_DIR`) for them.
+#[cfg(unix)]
+pub(crate) fn user_cache_directory() -> Option<std::path::PathBuf> {
+    #[cfg(target_os = "macos")]
+    return macos::user_cache_directory();
+    #[cfg(not(target_os = "macos"))]
+    None
+}
+
 /// Runs blocking work on a thread of its own, in the context of the present runtime. `None` if the system allows no further
 /// thread: tokio's pool would panic then. If the future is dropped, the work goes on, and its result is dropped.
 ///

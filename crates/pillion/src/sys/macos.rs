@@ -1,9 +1,10 @@
 //! macOS: SIGCHLD and the kernel's list of a process group. Type-checked only; never run on a Mac.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::{ffi::OsStringExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -17,6 +18,19 @@ use tokio::{
 };
 
 use super::Known;
+
+/// The cache directory of the user: `_CS_DARWIN_USER_CACHE_DIR` (`confstr(3)`). Only this user can enter it, and its path is
+/// short enough for a socket. `None` if the system does not tell it.
+pub(super) fn user_cache_directory() -> Option<PathBuf> {
+    let mut path = vec![0; 1024];
+    #[expect(unsafe_code, reason = "libc offers no safe wrapper")]
+    // SAFETY: the system writes at most `path.len()` bytes to `path`, and ends them with a zero.
+    let length =
+        unsafe { libc::confstr(libc::_CS_DARWIN_USER_CACHE_DIR, path.as_mut_ptr().cast(), path.len()) };
+    // The length includes the zero; a longer path did not fit.
+    path.truncate(length.checked_sub(1).filter(|length| *length < path.len())?);
+    Some(PathBuf::from(OsString::from_vec(path)))
+}
 
 /// How often to read a list of processes again.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);

@@ -37,6 +37,13 @@ impl Handover {
         if let Some(Listener::NamedPipe(_)) = self.listener {
             self.close();
         }
+        // Clients find a socket only by its file.
+        #[cfg(unix)]
+        if let Some(Connector::Unix(name)) = &self.connector
+            && !name.exists()
+        {
+            self.close();
+        }
         if self.listener.is_none() {
             let bound = match (self.transport, &self.connector) {
                 (Transport::Tcp, Some(Connector::Tcp(port))) => bind(port.get()).or_else(|| bind(0)),
@@ -116,5 +123,29 @@ fn bind_socket() -> Option<(Listener, Connector)> {
             tracing::warn!(%error, "cannot choose the name of a pipe");
             None
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{fs, os::unix::net::UnixStream};
+
+    use super::*;
+    use crate::transport::unix_socket::tests::bind_file;
+
+    #[test]
+    fn a_socket_whose_file_was_deleted_is_bound_again_for_the_next_run() {
+        let (listener, name, file) = bind_file();
+        let mut handover = Handover::new(Transport::Local);
+        handover.listener = Some(Listener::Unix(listener));
+        handover.connector = Some(Connector::Unix(name.into()));
+        handover.offer().unwrap();
+        assert!(matches!(handover.connector(), Some(Connector::Unix(name)) if name.path() == file));
+
+        fs::remove_file(&file).unwrap();
+        handover.offer().unwrap();
+        let Some(Connector::Unix(name)) = handover.connector() else { panic!("it has no socket") };
+        assert_ne!(name.path(), file);
+        UnixStream::connect(name.path()).unwrap();
     }
 }

@@ -8,11 +8,13 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::sys;
+
 /// The name of the socket, for clients in this process. After it is dropped no client can connect; existing connections stay.
 ///
 /// On Linux it is a descriptor: the file of the socket is removed after the bind, and `/proc/self/fd` still leads to the socket
 /// (`proc_pid_fd(5)`). So no file is left, however this process ends, and another process finds the socket only if the system lets
-/// it trace this process. Elsewhere it is a file in a directory of mode 0700.
+/// it trace this process. Elsewhere it is a file in a directory of mode 0700, which another program may delete.
 #[derive(Debug)]
 pub(crate) struct Name {
     path: PathBuf,
@@ -38,9 +40,7 @@ impl Name {
     fn new(directory: TempDir, path: PathBuf) -> io::Result<Self> {
         use std::os::fd::AsRawFd;
 
-        use rustix::fs::{Mode, OFlags, open};
-
-        let inode = open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let inode = Self::inode(&path)?;
         let path_of_descriptor = PathBuf::from(format!("/proc/self/fd/{}", inode.as_raw_fd()));
         // Without /proc the file must stay.
         if !path_of_descriptor.exists() {
@@ -50,13 +50,27 @@ impl Name {
         Ok(Self { path: path_of_descriptor, _inode: inode, _directory: None })
     }
 
+    #[cfg(target_os = "linux")]
+    fn inode(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+        use rustix::fs::{Mode, OFlags, open};
+
+        Ok(open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
     #[cfg(not(target_os = "linux"))]
     fn new(directory: TempDir, path: PathBuf) -> io::Result<Self> {
         Ok(Self { path, _directory: Some(directory) })
     }
+
+    /// Whether the path still leads to the socket. A descriptor always does; a program that cleans up old files may have deleted a
+    /// file.
+    pub(crate) fn exists(&self) -> bool {
+        self.path.exists()
+    }
 }
 
-/// Binds a socket in the user's runtime directory, or else in the directory for temporary files.
+/// Binds a socket in the user's runtime directory, on macOS in the user's cache directory, or else in the directory for temporary
+/// files. macOS deletes old files of the directory for temporary files while they are in use, and none of the cache directory.
 pub(crate) fn bind() -> io::Result<(UnixListener, Name)> {
     bind_with(|path| UnixListener::bind(path))
 }
@@ -64,9 +78,10 @@ pub(crate) fn bind() -> io::Result<(UnixListener, Name)> {
 /// Does the same for a socket that `bind` makes.
 pub(crate) fn bind_with<T>(bind: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, Name)> {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    match runtime.map(|path| bind_in(&path, &bind)) {
-        Some(Ok(bound)) => Ok(bound),
-        Some(Err(_)) | None => bind_in(&env::temp_dir(), &bind),
+    let bases = runtime.into_iter().chain(sys::user_cache_directory());
+    match bases.map(|base| bind_in(&base, &bind)).find_map(Result::ok) {
+        Some(bound) => Ok(bound),
+        None => bind_in(&env::temp_dir(), &bind),
     }
 }
 
@@ -86,13 +101,26 @@ fn private_directory(base: &Path) -> io::Result<TempDir> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         io::{Read, Write},
         os::unix::net::UnixStream,
     };
 
     use super::*;
+
+    /// A socket with a file, as on a system without `/proc`, and its file.
+    pub(crate) fn bind_file() -> (UnixListener, Name, PathBuf) {
+        let directory = private_directory(&env::temp_dir()).unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        #[cfg(target_os = "linux")]
+        let name =
+            Name { path: path.clone(), _inode: Name::inode(&path).unwrap(), _directory: Some(directory) };
+        #[cfg(not(target_os = "linux"))]
+        let name = Name::new(directory, path.clone()).unwrap();
+        (listener, name, path)
+    }
 
     #[test]
     fn clients_connect_until_the_name_is_dropped() {
