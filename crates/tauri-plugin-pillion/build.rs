@@ -2,7 +2,18 @@
 //! without a bundler.
 
 const COMMANDS: &[&str] = &[
-    "ready", "status", "watch", "unwatch", "connect", "logs", "request", "read", "cancel", "restart", "swap",
+    "ready",
+    "status",
+    "watch",
+    "unwatch",
+    "connect",
+    "logs",
+    "exit_reports",
+    "request",
+    "read",
+    "cancel",
+    "restart",
+    "swap",
     "stop",
 ];
 

@@ -3,10 +3,13 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write},
+    sync::Arc,
 };
 
 use anstyle::{AnsiColor, Style};
-use pillion::{Exit, OutputBatch, OutputStream, Readiness, SidecarEvent, State, Status, UnfinishedLine};
+use pillion::{
+    Exit, ExitReport, OutputBatch, OutputStream, Readiness, SidecarEvent, State, Status, UnfinishedLine,
+};
 use serde::Serialize;
 
 /// Shows events. An error means that the output is closed.
@@ -47,6 +50,13 @@ enum JsonEvent<'a> {
     Notice {
         message: &'a str,
     },
+    /// A run has ended. Comes before the state that follows.
+    Exit {
+        #[serde(flatten)]
+        report: &'a ExitReport,
+        /// The same in words.
+        summary: String,
+    },
     /// Events that came faster than they could be written.
     Missed {
         count: u64,
@@ -86,6 +96,7 @@ impl EventPrinter for Json {
                 write(JsonEvent::Unfinished { stream: line.stream, line: &line.text })?;
             }
             SidecarEvent::Notice(message) => write(JsonEvent::Notice { message })?,
+            SidecarEvent::Ended(report) => write(JsonEvent::Exit { report, summary: report.summary() })?,
             SidecarEvent::Missed(count) => write(JsonEvent::Missed { count: *count })?,
             // The format has no line for unknown events.
             _ => {}
@@ -107,6 +118,8 @@ pub(crate) struct Terminal {
     unhealthy: bool,
     /// The process whose start was shown last.
     starting: Option<u32>,
+    /// The report of a run that ended in a way that a person should know about. It follows the state.
+    ended: Option<Arc<ExitReport>>,
     /// The terminal whose last row shows an unfinished line.
     unfinished: Option<OutputStream>,
 }
@@ -129,6 +142,10 @@ impl EventPrinter for Terminal {
                 OutputStream::Stderr => copy(batch, io::stderr().lock()),
             },
             SidecarEvent::Notice(text) => say(AnsiColor::Yellow, text),
+            SidecarEvent::Ended(report) => {
+                self.ended = Some(Arc::clone(report)).filter(|report| report.is_notable());
+                Ok(())
+            }
             SidecarEvent::Missed(_) => say(
                 AnsiColor::Yellow,
                 "output came faster than it could be shown; some of it is missing here",
@@ -220,7 +237,10 @@ impl Terminal {
         }
         say(color, &text)?;
         self.last_message = text;
-        Ok(())
+        match self.ended.take() {
+            Some(report) => say(AnsiColor::Yellow, &report.facts()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -165,6 +165,10 @@ pub struct SidecarConfig {
     /// Whether the sidecars that depend on this one start without it after it has failed.
     #[serde(default)]
     optional: bool,
+    /// Whether the app keeps the reports about the last 20 ends of the sidecar as files, in `exits` in its log directory; `true` by
+    /// default. They say how a run ended that the app did not outlive. A report holds the last lines of the output.
+    #[serde(default = "yes")]
+    exit_reports: bool,
     /// The command that an app in development (`tauri dev`) runs instead of the program, and the files to watch.
     pub dev: Option<DevConfig>,
     /// How `pillion package` builds the program for a bundle; the app ignores it.
@@ -298,6 +302,12 @@ impl SidecarConfig {
     #[must_use]
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog_ms.map(|ms| Duration::from_millis(ms.get()))
+    }
+
+    /// Whether the exit reports are kept as files.
+    #[must_use]
+    pub fn keeps_exit_reports(&self) -> bool {
+        self.exit_reports
     }
 
     /// Checks the declaration, and applies its settings that do not depend on where the server comes from.

@@ -1,7 +1,7 @@
 //! The guard of one sidecar.
 //!
 //! ```text
-//! pillion-guard GRACE_MS LISTENER INPUT SIGNAL,SCOPE,TEXT PROGRAM ARGUMENT…
+//! pillion-guard GRACE_MS LISTENER INPUT RUN_FILE SIGNAL,SCOPE,TEXT PROGRAM ARGUMENT…
 //! ```
 //!
 //! Stdin is a socket to the supervisor. Stdout and stderr belong to the sidecar. The guard starts the program in a new
@@ -10,12 +10,15 @@
 //! controlling terminal, so that job control does not stop the program when it reads (SIGTTIN, setsid(2)).
 //!
 //! The first byte on the socket carries descriptors (`SCM_RIGHTS`): a listener if `LISTENER` is 1 (not 0), the stdin if
-//! `INPUT` is 1, and the read ends of the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
+//! `INPUT` is 1, the file of the run if `RUN_FILE` is 1, and the read ends of the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
 //! supervisor sets the other variables of `sd_listen_fds(3)`, and zeros where the guard writes the process id, also in `WATCHDOG_PID` for
 //! `sd_watchdog_enabled(3)`. The guard reads the output only after the app's death, and
 //! discards it: without a reader, the sidecar's next line would kill it.
 //!
-//! The fourth argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
+//! The guard holds the open file of the run, and so its lock (flock(2)), until it exits. After the app's death it notes there how the
+//! run ends, because no other process learns of it ([`RunFile`]).
+//!
+//! The fifth argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
 //! which may be empty.
 //!
 //! | from the supervisor | what the guard does |
@@ -34,8 +37,9 @@
 //! | `limited TEXT` | the guard cannot do this |
 //! | `spawned PID` | the program runs |
 //! | `failed ERRNO` | the program could not be started; the guard exits |
-//! | `exited CODE`, `signalled NUMBER` | the program has ended |
+//! | `exited CODE`, `signalled NUMBER`, and ` core` after a core dump | the program has ended |
 //! | `remember PID START` | a descendant has left the guard's session: the supervisor has to know it if the guard is killed |
+//! | `used MICROSECONDS BYTES` | the processor time of all processes that were reaped, and the largest resident set of one |
 //! | `gone` | the program and all its descendants have ended; the guard exits |
 //!
 //! On Linux the guard is a child subreaper: a process that daemonises itself becomes the guard's child and stays visible.
@@ -47,6 +51,7 @@
 
 mod control;
 mod ending;
+mod run_file;
 mod stop;
 #[expect(unsafe_code, reason = "std does not offer these system calls")]
 mod sys;
@@ -60,6 +65,7 @@ use std::{
 };
 
 use control::{read_command, read_message, report};
+use run_file::RunFile;
 use stop::{HttpStopMessage, StopArgument};
 use sys::{Descendant, Pid, Wake};
 
@@ -68,12 +74,14 @@ fn main() {
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let listener = arguments.next().is_some_and(|listener| listener == "1");
     let input = arguments.next().is_some_and(|input| input == "1");
+    let run_file = arguments.next().is_some_and(|run_file| run_file == "1");
     let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
     let (Some(grace), Some(stop), Some(program)) = (grace, stop, arguments.next()) else {
         eprintln!("pillion-guard is started by pillion, not by hand");
         exit(2);
     };
-    let sys::Detached { listener, stdin, outputs, limited } = sys::detach(listener, input);
+    let sys::Detached { listener, stdin, run_file, outputs, limited } =
+        sys::detach(listener, input, run_file);
     if let Some(why) = limited {
         report(&format!("limited {why}"));
     }
@@ -84,8 +92,12 @@ fn main() {
             exit(1);
         }
     };
+    guard.run_file = RunFile::new(run_file);
     guard.run(grace);
-    report("gone");
+    if let Some((micros, bytes)) = sys::used_by_children() {
+        guard.tell(&format!("used {micros} {bytes}"));
+    }
+    guard.tell("gone");
 }
 
 /// The sidecar and its descendants.
@@ -97,6 +109,7 @@ struct Guard {
     /// The write end of the leader's stdin, if that is the lifeline.
     lifeline: Option<std::io::PipeWriter>,
     outputs: sys::Outputs,
+    run_file: RunFile,
     stop: StopArgument,
     http_stop: Option<HttpStopMessage>,
     /// Whether the leader was asked to end, in whatever way.
@@ -157,6 +170,7 @@ impl Guard {
             descendants: sys::Descendants::new(),
             lifeline,
             outputs,
+            run_file: RunFile::default(),
             stop,
             http_stop: None,
             leader_asked: false,
@@ -185,6 +199,7 @@ impl Guard {
                 deadlines.ask_rest = None;
             }
             if deadlines.kill.is_some_and(|due| now >= due) {
+                self.run_file.note_kill(!self.reaped);
                 self.kill();
             }
             if connected && remember_at.is_some_and(|due| now >= due) {
@@ -213,6 +228,7 @@ impl Guard {
                         // The wait may have lasted for hours: the grace period starts now.
                         let now = Instant::now();
                         self.outputs.take_over();
+                        self.run_file.app_died();
                         deadlines.ask_rest = now.checked_add(grace / 2);
                         deadlines.kill = deadlines.kill.or_else(|| now.checked_add(grace));
                         self.ask_leader_by_http_or_else();
@@ -232,17 +248,24 @@ impl Guard {
             match sys::reap() {
                 sys::Reaped::Child(pid, status) if pid == self.leader && !self.reaped => {
                     self.reaped = true;
-                    match (status.code(), status.signal()) {
-                        (Some(code), _) => report(&format!("exited {code}")),
-                        (None, Some(signal)) => report(&format!("signalled {signal}")),
-                        (None, None) => report("exited 255"),
-                    }
+                    let core = if status.core_dumped() { " core" } else { "" };
+                    self.tell(&match (status.code(), status.signal()) {
+                        (Some(code), _) => format!("exited {code}"),
+                        (None, Some(signal)) => format!("signalled {signal}{core}"),
+                        (None, None) => "exited 255".to_owned(),
+                    });
                 }
                 sys::Reaped::Child(..) => {}
                 sys::Reaped::NoneDead => return true,
                 sys::Reaped::NoneLeft => return !sys::IS_SUBREAPER && !self.list().is_empty(),
             }
         }
+    }
+
+    /// Sends a line to the supervisor, and notes it for the next start of the app.
+    fn tell(&mut self, line: &str) {
+        report(line);
+        self.run_file.note(line);
     }
 
     /// Tells the supervisor the processes that it could not find after this guard's death.

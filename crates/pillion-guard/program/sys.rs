@@ -13,6 +13,7 @@ mod proc_stat;
 #[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod processes;
 mod receive_fds;
+mod used;
 
 use std::{
     env,
@@ -38,6 +39,7 @@ use linux as platform;
 use macos as platform;
 pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill};
 use platform::{FdCount, O_NONBLOCK, SIGCHLD};
+pub(crate) use used::used_by_children;
 
 const SIGHUP: c_int = 1;
 const SIGINT: c_int = 2;
@@ -105,14 +107,16 @@ pub(crate) struct Detached {
     pub(crate) listener: bool,
     /// The sidecar's stdin, if it arrived.
     pub(crate) stdin: Option<OwnedFd>,
+    /// The file of the run, if it arrived.
+    pub(crate) run_file: Option<OwnedFd>,
     pub(crate) outputs: Outputs,
     /// What the guard cannot do, because the system refused it.
     pub(crate) limited: Option<String>,
 }
 
 /// Detaches the guard from everything that could end it together with the app, and closes inherited descriptors. Receives
-/// the read ends of the sidecar's output, and the listener and the sidecar's stdin if they are set.
-pub(crate) fn detach(listener: bool, stdin: bool) -> Detached {
+/// the read ends of the sidecar's output, and the listener, the sidecar's stdin and the file of the run if they are set.
+pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
     // SAFETY: the environment is writable, and no other code uses it: this process has one thread, which holds no reference to
     // it. The other calls touch no memory, except `pipe`, which fills the two integers of its argument. The handler calls
     // only write(2), which is async-signal-safe (signal-safety(7)).
@@ -123,7 +127,7 @@ pub(crate) fn detach(listener: bool, stdin: bool) -> Detached {
         }
         child_environment::restore_loader_variables(environ);
         let limited = platform::become_guard();
-        let received = receive_fds::receive(listener, stdin);
+        let received = receive_fds::receive(listener, stdin, run_file);
         let mut ends = [-1; 2];
         pipe(ends.as_mut_ptr());
         for (end, place) in ends.into_iter().zip(&CHILD_EXIT_PIPE) {
@@ -138,6 +142,7 @@ pub(crate) fn detach(listener: bool, stdin: bool) -> Detached {
         Detached {
             listener: received.listener,
             stdin: received.stdin,
+            run_file: received.run_file,
             outputs: Outputs(received.outputs),
             limited,
         }

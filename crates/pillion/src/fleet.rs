@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::task::JoinSet;
 
-use crate::{InvalidSpec, Readiness, Spec, State, Status, StopOutcome, Supervisor};
+use crate::{InvalidSpec, Readiness, Spec, State, Status, StopOutcome, Supervisor, state::Requester};
 
 /// Several sidecars by name. Each starts when its dependencies are ready, and stops before them.
 ///
@@ -144,7 +144,7 @@ impl Fleet {
         let in_order = self.layers.iter().flatten().filter_map(|name| self.get(name));
         let up = in_order.filter(|it| is_up_or_comes_up(&it.status()));
         let mut stopped = RestartOnDrop(up.cloned().collect());
-        self.stop().await;
+        let _ = self.end(|supervisor| async move { supervisor.stop_for(Requester::Update).await }).await;
         let result = work.await;
         if result.is_ok() {
             stopped.0.clear();

@@ -43,6 +43,7 @@ pub use output::{LINE_LIMIT, OutputBatch, OutputLine, OutputStream, UnfinishedLi
 pub use pillion_protocol::{self as protocol, Token};
 pub use record::{
     entry::{Log, LogEntry, LogQuery},
+    exit_report::{EndReason, ExitReport, KillReason, Killed},
     history::Logs,
     level::Level,
 };

@@ -358,7 +358,7 @@ impl Lines {
 /// The last lines of output as a terminal shows them, both streams in the order of their arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
-    lines: VecDeque<(Vec<u8>, u64)>,
+    lines: VecDeque<(OutputStream, Vec<u8>, u64)>,
     bytes: usize,
     /// The unfinished lines, at most one of each stream, as they were last published.
     unfinished: Vec<UnfinishedLine>,
@@ -372,9 +372,9 @@ impl Tail {
         for line in batch.last_lines(TAIL_LINES) {
             let bytes = visible_part(line.bytes);
             self.bytes += bytes.len();
-            self.lines.push_back((bytes.to_vec(), line.dropped));
+            self.lines.push_back((batch.stream, bytes.to_vec(), line.dropped));
             while self.lines.len() > TAIL_LINES || self.bytes > TAIL_BYTES {
-                self.bytes -= self.lines.pop_front().map_or(0, |(bytes, _)| bytes.len());
+                self.bytes -= self.lines.pop_front().map_or(0, |(_, bytes, _)| bytes.len());
             }
         }
     }
@@ -386,10 +386,21 @@ impl Tail {
 
     /// The last `count` lines as text, oldest first. Unfinished lines are the last ones.
     pub(crate) fn last(&self, count: usize) -> Vec<String> {
-        let text = |(bytes, dropped): &(Vec<u8>, u64)| OutputLine { bytes, dropped: *dropped }.text();
+        let text = |(_, bytes, dropped): &(OutputStream, Vec<u8>, u64)| {
+            OutputLine { bytes, dropped: *dropped }.text()
+        };
         let unfinished = self.unfinished.iter().map(|line| line.text.clone());
         let skipped = (self.lines.len() + self.unfinished.len()).saturating_sub(count);
         self.lines.iter().map(text).chain(unfinished).skip(skipped).collect()
+    }
+
+    /// The last `count` lines of one stream as text, oldest first, among those that are kept.
+    pub(crate) fn last_of(&self, stream: OutputStream, count: usize) -> Vec<String> {
+        let of_stream = self.lines.iter().rev().filter(|(of, ..)| *of == stream).take(count);
+        let text = of_stream.map(|(_, bytes, dropped)| OutputLine { bytes, dropped: *dropped }.text());
+        let mut lines: Vec<_> = text.collect();
+        lines.reverse();
+        lines
     }
 }
 

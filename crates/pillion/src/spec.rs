@@ -11,7 +11,7 @@ mod ready;
 mod restart;
 mod stop;
 
-use std::{num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use pillion_protocol::{defaults, health};
 
@@ -57,6 +57,7 @@ pub struct Spec {
     pub(crate) on_demand: bool,
     pub(crate) idle_stop: Option<Duration>,
     pub(crate) expects: Option<String>,
+    pub(crate) exit_reports: Option<PathBuf>,
 }
 
 /// Where the server comes from.
@@ -108,6 +109,7 @@ impl Spec {
             on_demand: false,
             idle_stop: None,
             expects: None,
+            exit_reports: None,
         }
     }
 
@@ -277,6 +279,21 @@ impl Spec {
     #[must_use]
     pub fn expects(mut self, requirement: impl Into<String>) -> Self {
         self.expects = Some(requirement.into());
+        self
+    }
+
+    /// Keeps the last 20 [exit reports](crate::ExitReport) of the sidecar as files in `folder`, which is created if it is missing, in a
+    /// folder of the sidecar's name. Only the user can read them (Unix; on Windows the folder decides). By default they are kept in
+    /// memory alone.
+    ///
+    /// The files are read at the next start, and tell what this program did not live to see: while a run goes on, its file is locked by
+    /// this program and by the guard, which notes the end after the death of this program. Several programs, such as two copies of an
+    /// app, may use the same folder. If a file cannot be written, the supervisor publishes a notice, and the sidecar goes on.
+    ///
+    /// A report holds the last lines of output. A sidecar that prints secrets prints them into these files.
+    #[must_use]
+    pub fn keep_exit_reports(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.exit_reports = Some(folder.into());
         self
     }
 

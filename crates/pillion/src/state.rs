@@ -26,7 +26,7 @@ use crate::status::State;
 pub(crate) use demand::Demand;
 pub(crate) use down::{BackingOff, Cause, Ended};
 pub(crate) use ending::{Ending, Next, StopStage};
-pub(crate) use event::{Action, Awaits, Event, Timer};
+pub(crate) use event::{Action, Awaits, Event, Requester, Timer};
 pub(crate) use restarts::{RestartDecision, Restarts};
 pub(crate) use starting::Step;
 pub(crate) use waiting::StartReason;
@@ -167,7 +167,7 @@ impl Lifecycle {
             Self::Down(ended) => match event {
                 Event::Restart => Self::start(restarts),
                 // An abandoned process may still end later.
-                Event::Stop
+                Event::Stop(_)
                 | Event::Kill
                 | Event::Used
                 | Event::Unused

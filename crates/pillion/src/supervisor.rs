@@ -14,11 +14,15 @@ use dependencies::Dependency;
 pub use lease::Lease;
 
 use crate::{
-    Access, Endpoint, Events, Failure, FailureKind, LogQuery, Logs, SidecarEvent, Spec, State, Status,
-    StatusWatch, StopOutcome,
-    record::history::{History, Recorder},
+    Access, Endpoint, Events, ExitReport, Failure, FailureKind, LogQuery, Logs, SidecarEvent, Spec, State,
+    Status, StatusWatch, StopOutcome,
+    record::{
+        exit_reports::ExitReports,
+        history::{History, Recorder},
+    },
     report::events,
     report::snapshot::{ReadyAnswer, Snapshot},
+    state::Requester,
 };
 
 /// A handle to a sidecar. A clone is a handle to the same sidecar.
@@ -47,6 +51,7 @@ pub struct Supervisor {
     snapshot: watch::Receiver<Snapshot>,
     events: broadcast::WeakSender<SidecarEvent>,
     history: History,
+    reports: ExitReports,
     on_demand: bool,
 }
 
@@ -78,12 +83,19 @@ impl Supervisor {
             name: spec.name.clone(),
             commands,
             snapshot: snapshot.clone(),
-            events,
+            events: events.clone(),
             history,
+            reports: ExitReports::new(&spec.name, spec.exit_reports.as_deref()),
             on_demand: spec.on_demand,
         };
+        let reports = supervisor.reports.clone();
+        if spec.exit_reports.is_some() {
+            tokio::spawn(reports.clone().load(events));
+        }
         // Creating the actor starts the sidecar, and blocks until the guard has answered: it must not block the caller.
-        tokio::spawn(async move { Actor::new(spec, after, received, published, recorder).run().await });
+        tokio::spawn(
+            async move { Actor::new(spec, after, received, published, reports, recorder).run().await },
+        );
         (supervisor, Events::new(receiver, snapshot, false))
     }
 
@@ -130,6 +142,12 @@ impl Supervisor {
     #[must_use]
     pub fn logs(&self, query: LogQuery) -> Logs {
         self.history.read(query)
+    }
+
+    /// The reports about the last 20 runs that have ended, newest last; with [`Spec::keep_exit_reports`] also those of earlier starts of
+    /// this program, for whose files this method waits. Cancel-safe.
+    pub async fn exit_reports(&self) -> Vec<ExitReport> {
+        self.reports.all().await
     }
 
     /// Waits until the sidecar is ready, and returns its endpoint, which has no URL if the sidecar has no address. Cancel-safe: the future may be dropped at any time.
@@ -262,7 +280,12 @@ impl Supervisor {
     /// Stops the sidecar: terminates it, waits for the grace period, kills the rest of its process group. Returns when no process is
     /// left. Dropping the future does not cancel the stop.
     pub async fn stop(&self) -> StopOutcome {
-        self.ask(Command::Stop).await.unwrap_or(StopOutcome::NotRunning)
+        self.stop_for(Requester::Stop).await
+    }
+
+    /// Stops the sidecar as [`stop`](Self::stop) does, for this part of the program.
+    pub(crate) async fn stop_for(&self, by: Requester) -> StopOutcome {
+        self.ask(|answer| Command::Stop(by, answer)).await.unwrap_or(StopOutcome::NotRunning)
     }
 
     /// Kills the process group of the sidecar at once, also during a stop. Returns when no process is left. Dropping the future does

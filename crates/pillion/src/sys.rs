@@ -70,7 +70,7 @@ pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send
     windows,
     expect(
         dead_code,
-        reason = "a job object needs no grace period, no marker, no signal, no listener and no watchdog"
+        reason = "a job object needs no grace period, no marker, no signal, no listener, no watchdog and no file"
     )
 )]
 pub(crate) struct SpawnRequest {
@@ -89,6 +89,17 @@ pub(crate) struct SpawnRequest {
     pub(crate) watchdog: bool,
     /// What the program gets as its stdin instead of the lifeline.
     pub(crate) stdin: Option<StdinHandle>,
+    /// The file in which a guard notes how the run ends, if this program dies before it.
+    pub(crate) run_file: Option<std::fs::File>,
+}
+
+/// What the processes of a run had used when all of them had ended, as far as the system tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Used {
+    /// The processor time of all of them, user and system.
+    pub(crate) cpu_time: Option<std::time::Duration>,
+    /// In bytes. Unix: the largest resident set of one of them. Windows: the committed memory of all of them together.
+    pub(crate) peak_memory: Option<u64>,
 }
 
 #[cfg(unix)]

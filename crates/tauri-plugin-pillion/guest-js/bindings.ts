@@ -236,3 +236,115 @@ text: string, } | { "kind": "missed",
  * The number of missed lines, at least 1.
  */
 lines: number, };
+
+/**
+ * Why a run ended, and on whose order.
+ */
+export type EndReason = "stop" | "kill" | "restart" | "swap" | "swapCancelled" | "update" | "appEnd" | "appDeath" | "dependency" | "unused" | "finished" | "crashed" | "outOfMemory" | "exitedEarly" | "readyTimeout" | "mismatch" | "hung" | "watchdog";
+
+/**
+ * Why processes were killed.
+ */
+export type KillReason = "graceOver" | "requested";
+
+/**
+ * What had to be killed.
+ */
+export type Killed = {
+/**
+ * Why.
+ */
+why: KillReason,
+/**
+ * Whether the first process was killed, too. Otherwise it had ended, and only other processes were left.
+ */
+leader: boolean,
+/**
+ * Whether a process did not even end then, and was left behind.
+ */
+survived: boolean, };
+
+/**
+ * The report about the end of one run of a sidecar: how it ended, on whose order, and what it had used.
+ */
+export type ExitReport = {
+/**
+ * The name of the sidecar.
+ */
+sidecar: string,
+/**
+ * Which run it was, counted from 1 since the app started; 0 if the app died before it knew the number. A report of an earlier
+ * start of the app keeps the number that it had.
+ */
+run: number,
+/**
+ * The process id of its first process. `null` if the app died before it knew the id.
+ */
+pid: number | null,
+/**
+ * When it was started, in milliseconds since the Unix epoch.
+ */
+startedAt: number,
+/**
+ * When its first process ended, in milliseconds since the Unix epoch. `null` if neither the app nor a guard saw the end.
+ */
+endedAt: number | null,
+/**
+ * How long its first process lived, in milliseconds, by a clock that no change of the time affects; by the wall clock for a run
+ * that the app did not outlive. `null` if the end was not seen.
+ */
+lifetimeMs: number | null,
+/**
+ * How long after its start it was ready for the first time, in milliseconds. `null` if it never was.
+ */
+readyAfterMs: number | null,
+/**
+ * How its first process ended. `null` if the end was not seen, or if the process could not be killed.
+ */
+exit: Exit | null,
+/**
+ * Why it ended, and on whose order.
+ */
+reason: EndReason,
+/**
+ * The sentence of the failure, with what to do about it, if the end was a failure.
+ */
+message: string | null,
+/**
+ * What the supervisor or the guard had to kill. `null` if every process ended by itself or when it was asked.
+ */
+killed: Killed | null,
+/**
+ * Whether the first process left a core dump, as the system says; `false` also if the limit for its size is 0. `null` on Windows,
+ * and if the end was not seen. Where the dump is, `core(5)` says.
+ */
+coreDumped: boolean | null,
+/**
+ * The most memory that it used, in bytes. On Linux and macOS: the largest resident set of any one of its processes (`ru_maxrss` of
+ * getrusage(2)). On Windows: the committed memory of all its processes together. `null` without a guard, and if the guard was
+ * killed.
+ */
+peakMemory: number | null,
+/**
+ * The processor time of all its processes, user and system, in milliseconds. On Linux and macOS without processes that their own
+ * parent ignored (SIGCHLD, wait(2)), on macOS also without those that outlived their parent. `null` as for `peakMemory`.
+ */
+cpuTimeMs: number | null,
+/**
+ * The processes that still ran when its first process had ended, at most five, each as name and process id. They were stopped, and
+ * killed if `killed` says so. Linux; empty elsewhere.
+ */
+left: Array<string>,
+/**
+ * How many automatic restarts had preceded this run since the sidecar was last up for long.
+ */
+restarts: number,
+/**
+ * The last lines that it wrote to stdout, oldest first, at most `"lINES"`. Invalid UTF-8 is replaced by U+FFFD, and long lines are
+ * cut. A page without the permission to read the output receives none. Empty for a run that the app did not outlive.
+ */
+stdout: Array<string>,
+/**
+ * The last lines that it wrote to stderr, as `stdout`.
+ */
+stderr: Array<string>, };

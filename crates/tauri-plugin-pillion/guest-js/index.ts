@@ -16,10 +16,14 @@
 export type { UnlistenFn } from "@tauri-apps/api/event";
 export type {
   Detail,
+  EndReason,
   Endpoint,
   Exit,
+  ExitReport,
   Failure,
   FailureKind,
+  Killed,
+  KillReason,
   Level,
   Log,
   LogEntry,
@@ -31,5 +35,5 @@ export type {
 export { type ErrorKind, Interrupted, isFailure, SidecarError, toError } from "./error.js";
 export { EventStreamError, type EventsOptions, type ServerSentEvent } from "./events.js";
 export type { RequestOptions } from "./fetch.js";
-export { type LogOptions, type Sidecar, sidecar } from "./sidecar.js";
+export { type LogOptions, type Sidecar, sidecar, type ToldExitReport } from "./sidecar.js";
 export type { ReconnectingWebSocket, WebSocketOptions } from "./websocket.js";

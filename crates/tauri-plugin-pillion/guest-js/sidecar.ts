@@ -1,5 +1,5 @@
 import type { UnlistenFn } from "@tauri-apps/api/event";
-import type { Endpoint, Log, Status } from "./bindings.js";
+import type { Endpoint, ExitReport, Log, Status } from "./bindings.js";
 import { ConnectionManager } from "./connection-manager.js";
 import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
 import { fetchWithRetries, type RequestOptions } from "./fetch.js";
@@ -70,6 +70,13 @@ export interface Sidecar {
   logs(options: LogOptions, onLog: (log: Log) => void, onError?: (error: Error) => void): UnlistenFn;
 
   /**
+   * The reports about the last 20 runs that have ended, newest last, also those of earlier starts of the app: how each ended, on
+   * whose order, and what it had used. Without `pillion:allow-logs` they hold no line of the output. Needs
+   * `pillion:allow-exit-reports`.
+   */
+  exitReports(): Promise<ToldExitReport[]>;
+
+  /**
    * Asks the app early for what the first request needs, so that the request does not wait for it. An error is not reported
    * here, but by the request.
    */
@@ -120,6 +127,9 @@ export interface Sidecar {
   webSocket(path: string, options?: WebSocketOptions): ReconnectingWebSocket;
 }
 
+/** An exit report, and the same in words. */
+export type ToldExitReport = ExitReport & { summary: string };
+
 /** The shared state of each sidecar in this page, whatever the number of handles. */
 const shared = new Map<string, { watch: StatusWatch; manager: ConnectionManager }>();
 
@@ -145,6 +155,7 @@ export function sidecar(name: string): Sidecar {
       const at = typeof since === "number" ? since : since?.getTime();
       return subscribe<Log>("logs", name, onLog, (error) => onError?.(error), { ...query, since: at });
     },
+    exitReports: () => call<ToldExitReport[]>("exit_reports", { sidecar: name }),
     preconnect: () => manager.open(),
     watch: (onStatus, onError) => {
       const remember = (status: Status) => {

@@ -94,6 +94,7 @@ impl<R: Runtime> Builder<R> {
                 commands::read,
                 commands::cancel,
                 commands::logs,
+                commands::exit_reports,
                 commands::restart,
                 commands::swap,
                 commands::stop
@@ -150,7 +151,11 @@ impl<R: Runtime> Builder<R> {
         };
         let mut resolved = Vec::new();
         for (name, declared) in declared.into_iter().flatten() {
-            resolved.push(resolver.resolve(name, declared)?);
+            let mut sidecar = resolver.resolve(name, declared)?;
+            if let (true, Ok(logs)) = (declared.keeps_exit_reports(), app.path().app_log_dir()) {
+                sidecar.spec = sidecar.spec.keep_exit_reports(logs.join("exits"));
+            }
+            resolved.push(sidecar);
         }
         for spec in self.sidecars {
             resolved.push(resolver.resolve_spec(spec));

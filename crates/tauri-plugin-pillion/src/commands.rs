@@ -11,7 +11,7 @@ use std::{
 };
 
 use hyper::body::Bytes;
-use pillion::{Access, Endpoint, Log, LogQuery, Status, protocol::ListenAddr};
+use pillion::{Access, Endpoint, ExitReport, Log, LogQuery, Status, protocol::ListenAddr};
 use serde::{Deserialize as _, Serialize};
 use tauri::{
     Manager as _, State, Webview,
@@ -23,7 +23,7 @@ use crate::{
     ipc_message::{self, RequestHead},
     outbox::Outbox,
     proxy::Proxy,
-    redaction::{redact_error, redact_status},
+    redaction::{redact_error, redact_reports, redact_status},
     scope::{CommandError, ScopeEntry},
     subscriptions::Subscriptions,
 };
@@ -216,6 +216,27 @@ pub(crate) async fn logs(
             && channel.send(log).is_ok()
         {}
     }))
+}
+
+/// An exit report, and the same in words.
+#[derive(Debug, Serialize)]
+pub(crate) struct ToldReport {
+    #[serde(flatten)]
+    report: ExitReport,
+    summary: String,
+}
+
+/// Returns the reports about the last ends of the sidecar, newest last.
+#[tauri::command]
+pub(crate) async fn exit_reports(
+    webview: Webview<impl tauri::Runtime>,
+    sidecars: State<'_, Sidecars>,
+    scope: CommandScope<ScopeEntry>,
+    sidecar: String,
+) -> Result<Vec<ToldReport>, CommandError> {
+    let reports = sidecars.in_scope(&scope, &sidecar)?.exit_reports().await;
+    let tell = |report: ExitReport| ToldReport { summary: report.summary(), report };
+    Ok(redact_reports(&webview, &sidecar, reports).into_iter().map(tell).collect())
 }
 
 /// Ends the subscription that `watch` or `logs` began.

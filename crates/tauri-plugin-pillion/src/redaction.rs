@@ -1,7 +1,7 @@
-//! Which pages see a sidecar's output: only those that may read all of it (`pillion:allow-logs`). A failure holds the last lines of
-//! the output, and pages with fewer permissions receive it without them.
+//! Which pages see a sidecar's output: only those that may read all of it (`pillion:allow-logs`). A failure and an exit
+//! report hold the last lines of the output, and pages with fewer permissions receive them without these.
 
-use pillion::{Failure, Status};
+use pillion::{ExitReport, Failure, Status};
 use tauri::{Runtime, Webview};
 
 use crate::scope::{CommandError, ScopeEntry};
@@ -18,6 +18,21 @@ pub(crate) fn redact_error<R: Runtime>(webview: &Webview<R>, mut error: CommandE
         redact(webview, failure);
     }
     error
+}
+
+/// The exit reports of this sidecar as this page may see them.
+pub(crate) fn redact_reports<R: Runtime>(
+    webview: &Webview<R>,
+    sidecar: &str,
+    mut reports: Vec<ExitReport>,
+) -> Vec<ExitReport> {
+    if !may_read_output(webview, sidecar) {
+        for report in &mut reports {
+            report.stdout.clear();
+            report.stderr.clear();
+        }
+    }
+    reports
 }
 
 /// Removes the last output, unless the page may read the output of this sidecar. Without an output, asks nothing of Tauri.

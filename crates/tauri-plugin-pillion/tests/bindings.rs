@@ -3,8 +3,8 @@
 use std::{env, fs, path::Path};
 
 use pillion::{
-    Access, Detail, Endpoint, Exit, Failure, FailureKind, Level, Log, LogEntry, OutputStream, Readiness,
-    State, Status,
+    Access, Detail, EndReason, Endpoint, Exit, ExitReport, Failure, FailureKind, KillReason, Killed, Level,
+    Log, LogEntry, OutputStream, Readiness, State, Status,
 };
 use ts_rs::{Config, TS};
 
@@ -23,6 +23,10 @@ fn bindings() -> String {
         declaration::<Level>(),
         declaration::<LogEntry>(),
         declaration::<Log>(),
+        declaration::<EndReason>(),
+        declaration::<KillReason>(),
+        declaration::<Killed>(),
+        declaration::<ExitReport>(),
     ];
     format!(
         "// Generated from Rust by tests/bindings.rs (`cargo xtask codegen`): the values that the app sends to the page.\n{}",

@@ -39,6 +39,11 @@ fn commands() -> Vec<String> {
     files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
+/// The permission of a command. Tauri writes hyphens in identifiers.
+fn allow(command: &str) -> String {
+    format!("pillion:allow-{}", command.replace('_', "-"))
+}
+
 fn permissions() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/permissions"))
 }
@@ -65,6 +70,11 @@ fn app_with(granted: &Value, sidecars: &Value) -> App<MockRuntime> {
 
     let mut context = mock_context(noop_assets());
     *context.runtime_authority_mut() = RuntimeAuthority::new(acl, resolved);
+    let mut sidecars = sidecars.clone();
+    for declared in sidecars.as_object_mut().unwrap().values_mut() {
+        // No file in the folder of this user.
+        declared["exitReports"] = json!(false);
+    }
     context.config_mut().plugins.0.insert("pillion".to_owned(), json!({ "sidecars": sidecars }));
     // Channels deliver to the test instead of a page.
     let deliver = |_: &Webview<MockRuntime>, _, _, body: &InvokeResponseBody| {
@@ -153,7 +163,7 @@ fn allowed(window: &WebviewWindow<MockRuntime>, sidecar: &str) -> Vec<String> {
 
 #[test]
 fn a_window_without_a_capability_may_call_nothing() {
-    let all = commands().into_iter().map(|command| format!("pillion:allow-{command}")).collect::<Vec<_>>();
+    let all = commands().into_iter().map(|command| allow(&command)).collect::<Vec<_>>();
     let app = app(&json!(all));
     assert_eq!(
         allowed(&window(&app, "main"), "one").len(),
@@ -175,7 +185,7 @@ fn the_default_permission_allows_only_status_commands() {
 #[test]
 fn each_permission_allows_only_its_own_command() {
     for command in commands() {
-        let app = app(&json!([format!("pillion:allow-{command}")]));
+        let app = app(&json!([allow(&command)]));
         assert_eq!(allowed(&window(&app, "main"), "one"), [command]);
     }
 }
@@ -194,7 +204,7 @@ fn a_scope_limits_every_command_that_names_a_sidecar() {
     // The others name an id of the window itself.
     let names_a_sidecar = |command: &String| !["unwatch", "read", "cancel"].contains(&command.as_str());
     for command in commands().into_iter().filter(names_a_sidecar) {
-        let permission = format!("pillion:allow-{command}");
+        let permission = allow(&command);
         for (scope, refused) in [
             (json!({ "allow": [{ "sidecar": "one" }] }), "two"),
             (json!({ "deny": [{ "sidecar": "one" }] }), "one"),
@@ -266,7 +276,7 @@ fn an_invalid_scope_allows_nothing() {
 /// The failures that the page receives of a sidecar whose start has failed, one for each way to learn of it.
 fn failures(permissions: &[Value]) -> Vec<(&'static str, Value)> {
     let ways = ["ready", "status", "watch", "connect", "request", "restart", "swap"];
-    let mut granted: Vec<_> = ways.iter().map(|command| json!(format!("pillion:allow-{command}"))).collect();
+    let mut granted: Vec<_> = ways.iter().map(|command| json!(allow(command))).collect();
     granted.extend_from_slice(permissions);
     // This test's own program is beside itself, as a sidecar must be. It prints that it does not know the argument, and exits.
     let own = env::current_exe().unwrap();
@@ -304,6 +314,32 @@ fn a_failure_has_the_last_output_only_with_the_permission_to_read_the_output() {
             let printed = tail.iter().any(|line| line.as_str().unwrap().contains("no-such-option"));
             assert_eq!((printed, !tail.is_empty()), (has_output, has_output), "{way}: {failure}");
         }
+    }
+}
+
+#[test]
+fn an_exit_report_has_the_last_output_only_with_the_permission_to_read_the_output() {
+    let others = json!({ "identifier": "pillion:allow-logs", "allow": [{ "sidecar": "two" }] });
+    for (permissions, has_output) in
+        [(vec![], false), (vec![others], false), (vec![json!("pillion:allow-logs")], true)]
+    {
+        let own = env::current_exe().unwrap();
+        let program = own.file_stem().unwrap().to_str().unwrap();
+        let fails = json!({ "program": program, "args": ["--no-such-option"], "restart": "never" });
+        let mut granted = vec![json!("pillion:allow-exit-reports")];
+        granted.extend(permissions);
+        let app = app_with(&json!(granted), &json!({ "one": fails }));
+        let main = window(&app, "main");
+        let mut watch = app.pillion().sidecar("one").unwrap().watch();
+        tauri::async_runtime::block_on(async { while watch.next().await.unwrap().state != State::Failed {} });
+        let reports = object(response(&main, "exit_reports", "one").unwrap());
+        let [report] = reports.as_array().unwrap().as_slice() else { panic!("{reports}") };
+        assert_eq!((&report["reason"], &report["run"]), (&json!("exitedEarly"), &json!(1)), "{report}");
+        assert!(report["summary"].as_str().unwrap().contains("one exited with code"), "{report}");
+        let lines: Vec<_> =
+            ["stdout", "stderr"].iter().flat_map(|stream| report[stream].as_array().unwrap()).collect();
+        let printed = lines.iter().any(|line| line.as_str().unwrap().contains("no-such-option"));
+        assert_eq!((printed, !lines.is_empty()), (has_output, has_output), "{report}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! A plain program on the `pillion` crate. It dies in the way that its arguments say, and the test observes what becomes of
 //! its sidecar. The command line is described in `integration_tests::dying_host`.
-//! `FAKE_HOST_STOP` declares the stop request: `signal SIGINT`, `stdin quit` or `http POST /shutdown`.
+//! `FAKE_HOST_REPORTS` is the folder in which it keeps its exit reports. `FAKE_HOST_STOP` declares the stop request: `signal SIGINT`, `stdin quit` or `http POST /shutdown`.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 use integration_tests::dying_host::{DyingHost, SidecarSettings, run_host};
@@ -37,6 +37,10 @@ impl DyingHost for PillionHost {
             .grace(settings.grace)
             // A restart while the app is alive would look like a survivor.
             .restart(Restart::Never);
+        let spec = match std::env::var_os("FAKE_HOST_REPORTS") {
+            Some(folder) => spec.keep_exit_reports(folder),
+            None => spec,
+        };
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let supervisor = runtime.block_on(async {
             let (supervisor, mut events) = Supervisor::start(spec);

@@ -36,6 +36,9 @@
 //! storm N       start N children that ignore SIGTERM, each in its own process group
 //! hop N         pass the last of these connections to a process in its own session as its stdin, and end. That process does
 //!               the same, N times in all, for as long as the test holds the connection. The last one waits for its end
+//! memory N      take N MiB of memory, and keep it
+//! cpu N         work until this process has used N ms of processor time since its start
+//! reap          wait for the children of `fork` and `new-group` that have been started
 //! park          wait for ever
 //! exit N        exit with status N
 //! raise N       die by signal N
@@ -79,6 +82,8 @@ fn main() {
     let mut port = 0;
     let mut reports: Vec<TcpStream> = Vec::new();
     let mut workers: Vec<Child> = Vec::new();
+    let mut children: Vec<Child> = Vec::new();
+    let mut memory: Vec<Vec<u8>> = Vec::new();
     let mut steps = steps.into_iter();
     while let Some(step) = steps.next() {
         let mut argument = || steps.next().unwrap_or_else(|| panic!("{step} needs an argument"));
@@ -142,8 +147,15 @@ fn main() {
                     "fork-without-env" => drop(command.env_clear()),
                     _ => {}
                 }
-                command.spawn().unwrap();
+                children.push(command.spawn().unwrap());
             }
+            "reap" => {
+                for mut child in children.drain(..) {
+                    child.wait().unwrap();
+                }
+            }
+            "memory" => memory.push(vec![1; argument().parse::<usize>().unwrap() << 20]),
+            "cpu" => work(argument().parse().unwrap()),
             "exec" => {
                 let theirs: Vec<_> = steps.by_ref().take_while(|step| step != ";").collect();
                 panic!("{}", Command::new(env::current_exe().unwrap()).args(theirs).exec());
@@ -181,6 +193,16 @@ fn main() {
             _ => panic!("unknown step: {step}"),
         }
     }
+}
+
+/// Uses the processor. The kernel counts in steps of 10 ms (time(7)).
+fn work(ms: u64) {
+    let used = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum::<u64>()
+    };
+    while used() < ms {}
 }
 
 /// A process that was just seen has ended when it is looked for again. The connection tells the test whether one is left, and

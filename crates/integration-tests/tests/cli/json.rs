@@ -49,6 +49,13 @@ fn each_line_is_an_object_with_the_documented_fields() {
                     assert!(event["at"].as_u64().unwrap() > 1_700_000_000_000);
                 }
                 "output" => assert_eq!(keys, ["event", "line", "stream"]),
+                "exit" => {
+                    for key in ["run", "pid", "startedAt", "lifetimeMs", "peakMemory", "cpuTimeMs", "summary"]
+                    {
+                        assert!(!event[key].is_null(), "{key} is missing in {event}");
+                    }
+                    assert_eq!((&event["reason"], &event["exit"]["code"]), (&json!("finished"), &json!(0)));
+                }
                 other => panic!("{other}"),
             }
         }

@@ -48,6 +48,7 @@ fn a_program_that_never_becomes_ready_is_125_with_the_reason() {
             let ended = Pillion::run(&tree, options, steps).end().await;
             assert_eq!(ended.status, 125, "{steps}: {}", ended.stderr);
             assert!(ended.stderr.contains(reason), "{steps}: {}", ended.stderr);
+            assert!(ended.stderr.contains(", and was never ready; it used "), "{steps}: {}", ended.stderr);
             tree.assert_dead();
         }
     });

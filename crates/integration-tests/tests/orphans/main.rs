@@ -6,6 +6,7 @@
 
 mod app;
 mod command;
+mod exit_report;
 mod guard;
 mod launchers;
 mod promises;

@@ -7,6 +7,7 @@ use integration_tests::{
     orphans::{Programs, Scenario},
     run,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{Child, Command},
     task::JoinSet,
@@ -69,11 +70,22 @@ impl FakeHost {
     }
 
     /// As [`ready_with`](Self::ready_with), without the wait.
-    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     pub(crate) fn start(
         reports: &ReportServer,
         grace: Duration,
         stop: Option<&str>,
+        program: &[String],
+    ) -> Self {
+        let variable = stop.map(|stop| ("FAKE_HOST_STOP", stop.to_owned()));
+        Self::start_with(reports, grace, variable, program)
+    }
+
+    /// As [`start`](Self::start), with another variable of `fake-host`.
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    pub(crate) fn start_with(
+        reports: &ReportServer,
+        grace: Duration,
+        variable: Option<(&str, String)>,
         program: &[String],
     ) -> Self {
         let programs = programs();
@@ -85,10 +97,14 @@ impl FakeHost {
             .env(TestMarker::VARIABLE, tree.marker())
             .env("FAKE", &programs.sidecar)
             .stdin(Stdio::null());
-        if let Some(stop) = stop {
-            host.env("FAKE_HOST_STOP", stop);
-        }
+        host.envs(variable);
         Self { tree, child: host.spawn().unwrap() }
+    }
+
+    /// Stops it, as a debugger does (SIGSTOP).
+    pub(crate) fn freeze(&self) {
+        let pid = Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
     }
 
     /// Kills it, and reaps it.

@@ -6,6 +6,7 @@
 mod announcement;
 mod attach;
 mod exit;
+mod exit_report;
 mod fleet;
 mod handles;
 mod handover;

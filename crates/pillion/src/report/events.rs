@@ -6,6 +6,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     output::{OutputBatch, UnfinishedLine},
+    record::exit_report::ExitReport,
     report::snapshot::Snapshot,
     status::Status,
 };
@@ -23,6 +24,9 @@ pub enum SidecarEvent {
     Unfinished(UnfinishedLine),
     /// The sidecar did something that its author should know about. Each kind of notice comes once in a run.
     Notice(String),
+    /// A run ended, and none of its processes is left. Comes before the status that follows the end. At the start of the app also for each
+    /// run that an earlier start did not live to see end ([`Spec::keep_exit_reports`](crate::Spec::keep_exit_reports)).
+    Ended(Arc<ExitReport>),
     /// The reader was too slow and lost this many events. The present status follows after the output that precedes it.
     Missed(u64),
 }

@@ -184,7 +184,7 @@ pub(crate) fn failure(
         Lifecycle::Idle(Some(ended)) | Lifecycle::Down(ended) => (&ended.cause, ended.exit),
     };
     let (kind, message) = match cause {
-        Cause::Requested | Cause::DependencyRestarted(_) => {
+        Cause::Requested(_) | Cause::DependencyRestarted(_) => {
             (FailureKind::Stopped, format!("{name} was stopped"))
         }
         Cause::Unused => (FailureKind::Stopped, format!("{name} was stopped, because nothing used it")),
@@ -397,7 +397,7 @@ fn place(addr: ListenAddr) -> String {
 }
 
 /// A duration for people: whole milliseconds below a second, tenths of a second above.
-fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{} ms", duration.as_millis())
     } else if duration.subsec_millis() < 100 {

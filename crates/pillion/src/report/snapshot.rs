@@ -202,7 +202,7 @@ pub(crate) fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Awaits, Event, Restarts};
+    use crate::state::{Awaits, Event, Requester, Restarts};
     use crate::{Restart, RestartLimit};
     use std::{num::NonZeroU16, time::Duration};
 
@@ -262,7 +262,8 @@ mod tests {
         );
         let states = seen(Restart::Never, up.into_iter().chain(crash));
         assert_eq!(states[4..], [(State::Stopping, Readiness::Down), (State::Failed, Readiness::Down)]);
-        let blocked = seen(Restart::Never, [Event::DependencyFailed("db failed".into()), Event::Stop]);
+        let blocked =
+            seen(Restart::Never, [Event::DependencyFailed("db failed".into()), Event::Stop(Requester::Stop)]);
         assert_eq!(blocked, [(State::Waiting, Readiness::Down), (State::Stopped, Readiness::Down)]);
     }
 }

@@ -1,6 +1,6 @@
 //! Starts the process of a [`Program`].
 
-use std::{process::Command, time::Duration};
+use std::{fs::File, process::Command};
 
 use pillion_protocol::{Instance, Token, environment};
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ use crate::{
     spawn::program_digest::{self, Unfit},
     spawn::spawn_error,
     spawn::{environment::ParentEnvironment, executable, login_shell},
-    spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Values},
+    spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Spec, Values},
     sys::{self, Group, SpawnRequest, Spawned},
     transport::notify_socket::NotifySocket,
     transport::port_reservation::{PortClaim, PortReservation},
@@ -60,20 +60,18 @@ impl From<Unfit> for LaunchError {
     }
 }
 
-/// Starts the program with a new instance, and with a new token if it is private and its check proves the token.
-/// `grace` is how long its processes may live after this process is killed. `watchdog` is the interval of its watchdog, `reserved` is
-/// its port, unless it announces one.
+/// Starts the program of this specification with a new instance, and with a new token if it is private and its check proves the token.
+/// `run_file` is where a guard notes its end if this process dies, `reserved` is its port, unless it announces one.
 pub(crate) fn launch(
     program: &Program,
-    check: &ReadyCheck,
-    grace: Duration,
-    watchdog: Option<Duration>,
+    spec: &Spec,
     listener: Option<Listener>,
+    run_file: Option<File>,
     reserved: Option<PortReservation>,
     dependencies: Vec<DependencyAddress>,
 ) -> Result<Launched, LaunchError> {
     let values = Values { port: reserved.as_ref().map(PortReservation::port), dependencies };
-    let (program, check) = &program.expanded(check, &values)?;
+    let (program, check) = &program.expanded(&spec.ready_check, &values)?;
     program_digest::check(program)?;
     let stdin = match program.stdin {
         ProgramStdin::Lifeline => None,
@@ -106,13 +104,13 @@ pub(crate) fn launch(
         _ => None,
     };
     command.envs(notify.as_ref().map(|socket| (NOTIFY_SOCKET, socket.path())));
-    command.envs(watchdog.map(|interval| (WATCHDOG_USEC, interval.as_micros().to_string())));
+    command.envs(spec.watchdog.map(|interval| (WATCHDOG_USEC, interval.as_micros().to_string())));
     let exec = match check {
         ReadyCheck::Exec(check) => Some(ExecProbe::new(check.clone(), &command)),
         _ => None,
     };
-    let (stop, watchdog) = (program.stop.clone(), watchdog.is_some());
-    let request = SpawnRequest { command, grace, marker, stop, listener, watchdog, stdin };
+    let (grace, stop, watchdog) = (spec.grace, program.stop.clone(), spec.watchdog.is_some());
+    let request = SpawnRequest { command, grace, marker, stop, listener, watchdog, stdin, run_file };
     // The program binds the port itself: from here on another program could take it.
     let port = reserved.map(PortReservation::release);
     match Group::spawn(request) {
@@ -172,9 +170,8 @@ mod tests {
     fn an_inherited_stdin_and_a_stop_by_stdin_conflict() {
         let stop = crate::StopRequest::default().stdin_line("quit");
         let program = Program::new("true").stdin(ProgramStdin::Inherit).stop(stop);
-        let error = launch(&program, &ReadyCheck::Health, Duration::ZERO, None, None, None, Vec::new())
-            .err()
-            .unwrap();
+        let spec = Spec::run("backend", program.clone());
+        let error = launch(&program, &spec, None, None, None, Vec::new()).err().unwrap();
         assert!(
             matches!(&error, LaunchError::Failed(why) if why.contains("inherits the stdin")),
             "{error:?}"

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use crate::{
-    state::{Action, Event, Lifecycle, RestartDecision, Restarts, StartReason, Step, waiting},
+    state::{Action, Event, Lifecycle, Requester, RestartDecision, Restarts, StartReason, Step, waiting},
     status::{Exit, StopOutcome},
 };
 
 /// Why a sidecar went down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A stop or restart was requested.
-    Requested,
+    /// A stop or restart was requested, by this part of the program.
+    Requested(Requester),
     /// The dependency of this name, with which it is restarted, was restarted.
     DependencyRestarted(String),
     /// It runs on demand, and nothing has used it for the declared time.
@@ -61,7 +61,7 @@ impl Cause {
             | Self::TimedOut(_)
             | Self::Crashed
             | Self::Hung => true,
-            Self::Requested | Self::DependencyRestarted(_) | Self::Unused | Self::Finished => false,
+            Self::Requested(_) | Self::DependencyRestarted(_) | Self::Unused | Self::Finished => false,
         }
     }
 }
@@ -72,9 +72,12 @@ impl BackingOff {
             // Through `Waiting`, because a dependency may have failed as well.
             Event::Expired => waiting::begin(StartReason::Unrequested(Some(self.ended()))),
             Event::Restart => Lifecycle::start(restarts),
-            Event::Stop | Event::Kill => {
-                down(Cause::Requested, self.exit, StopOutcome::NotRunning, RestartDecision::StayDown)
-            }
+            Event::Stop(_) | Event::Kill => down(
+                Cause::Requested(Requester::Stop),
+                self.exit,
+                StopOutcome::NotRunning,
+                RestartDecision::StayDown,
+            ),
             // Nothing needs the next start any more.
             Event::Unused if restarts.runs_on_demand() => (Lifecycle::Idle(Some(self.ended())), vec![]),
             Event::Used
@@ -126,9 +129,9 @@ pub(super) fn idle(ended: Option<Ended>, event: Event, restarts: &mut Restarts) 
         // Not a requested start: a use of a sidecar that keeps crashing must not pass the restart limit.
         Event::Used => waiting::begin(StartReason::Unrequested(ended)),
         Event::Restart => Lifecycle::start(restarts),
-        Event::Stop | Event::Kill => {
+        Event::Stop(_) | Event::Kill => {
             let exit = ended.and_then(|ended| ended.exit);
-            down(Cause::Requested, exit, StopOutcome::NotRunning, RestartDecision::StayDown)
+            down(Cause::Requested(Requester::Stop), exit, StopOutcome::NotRunning, RestartDecision::StayDown)
         }
         Event::Unused
         | Event::DependenciesReady

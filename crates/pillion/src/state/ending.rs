@@ -8,7 +8,10 @@ use super::{
     down::down,
     waiting,
 };
-use crate::status::{Exit, StopOutcome};
+use crate::{
+    record::exit_report::KillReason,
+    status::{Exit, StopOutcome},
+};
 
 /// A process group that is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(crate) struct Ending {
     /// How the leader ended, once it has.
     pub(crate) exit: Option<Exit>,
     pub(crate) stage: StopStage,
+    /// Why the group was killed, if it was.
+    pub(crate) kill_reason: Option<KillReason>,
     /// Whether the guard was killed, too, because the killed group did not end.
     pub(crate) swept: bool,
     /// When the stop began: both timers of the grace period run from here.
@@ -51,15 +56,16 @@ pub(crate) enum Next {
 impl Ending {
     /// Asks the leader to end, for this reason.
     pub(super) fn terminate(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
-        let ending =
-            Self { cause, exit: None, stage: StopStage::LeaderAsked, swept: false, asked_at: now, next };
+        let ending = Self::begin(cause, StopStage::LeaderAsked, next, now);
         (Lifecycle::Ending(ending), vec![TerminateLeader])
     }
 
     /// Kills the group, for this reason.
     pub(super) fn kill(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
-        let ending =
-            Self { cause, exit: None, stage: StopStage::KilledLeader, swept: false, asked_at: now, next };
+        let ending = Self {
+            kill_reason: Some(KillReason::Requested),
+            ..Self::begin(cause, StopStage::KilledLeader, next, now)
+        };
         (Lifecycle::Ending(ending), vec![Kill])
     }
 
@@ -70,15 +76,13 @@ impl Ending {
         decision: RestartDecision,
         now: Duration,
     ) -> (Lifecycle, Vec<Action>) {
-        let ending = Self {
-            cause,
-            exit: Some(exit),
-            stage: StopStage::GroupAsked,
-            swept: false,
-            asked_at: now,
-            next: Next::After(decision),
-        };
+        let next = Next::After(decision);
+        let ending = Self { exit: Some(exit), ..Self::begin(cause, StopStage::GroupAsked, next, now) };
         (Lifecycle::Ending(ending), vec![TerminateGroup, WatchGroup])
+    }
+
+    fn begin(cause: Cause, stage: StopStage, next: Next, now: Duration) -> Self {
+        Self { cause, exit: None, stage, kill_reason: None, swept: false, asked_at: now, next }
     }
 
     pub(super) fn on(mut self, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
@@ -87,13 +91,13 @@ impl Ending {
                 self.next = Next::Start;
                 vec![]
             }
-            Event::Stop => {
+            Event::Stop(_) => {
                 self.next = Next::After(RestartDecision::StayDown);
                 vec![]
             }
             Event::Kill => {
                 self.next = Next::After(RestartDecision::StayDown);
-                self.escalate()
+                self.escalate(KillReason::Requested)
             }
             // A use during the stop of an unused sidecar waits for the next run.
             Event::Used => {
@@ -112,7 +116,7 @@ impl Ending {
             }
             Event::Expired => match self.stage {
                 StopStage::LeaderAsked => self.ask_group(),
-                StopStage::GroupAsked => self.escalate(),
+                StopStage::GroupAsked => self.escalate(KillReason::GraceOver),
                 StopStage::KilledLeader | StopStage::KilledRest if self.swept => {
                     return self.end(StopOutcome::Abandoned, restarts);
                 }
@@ -163,11 +167,12 @@ impl Ending {
         vec![TerminateGroup]
     }
 
-    fn escalate(&mut self) -> Vec<Action> {
+    fn escalate(&mut self, why: KillReason) -> Vec<Action> {
         match self.stage {
             StopStage::LeaderAsked | StopStage::GroupAsked => {
                 self.stage =
                     if self.exit.is_none() { StopStage::KilledLeader } else { StopStage::KilledRest };
+                self.kill_reason = Some(why);
                 vec![Kill]
             }
             StopStage::KilledLeader | StopStage::KilledRest => vec![],

@@ -11,8 +11,8 @@ use crate::status::Exit;
 pub(crate) enum Event {
     /// A start was requested; a running sidecar is stopped first.
     Restart,
-    /// A stop with a grace period was requested.
-    Stop,
+    /// A stop with a grace period was requested, by this part of the program.
+    Stop(Requester),
     /// An immediate stop was requested.
     Kill,
     /// A use of a sidecar that runs on demand began.
@@ -53,6 +53,25 @@ pub(crate) enum Event {
     Exited(Exit),
     /// No process of the group is left.
     Gone,
+}
+
+/// Who wants a run to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Requester {
+    /// A caller of `stop`.
+    Stop,
+    /// A caller of `kill`.
+    Kill,
+    /// A caller of `restart`.
+    Restart,
+    /// A new run has replaced it.
+    Swap,
+    /// The swap for which it was started was cancelled.
+    CancelledSwap,
+    /// The app installs an update.
+    Update,
+    /// The app ends.
+    AppEnd,
 }
 
 /// What a launched sidecar must do before it is ready.

@@ -103,7 +103,7 @@ impl Restarts {
     fn waits_for_use(&self, cause: &Cause, up: Up) -> bool {
         self.is_unused()
             && match cause {
-                Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => {
+                Cause::Requested(_) | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => {
                     false
                 }
                 Cause::Finished | Cause::Crashed => true,
@@ -131,7 +131,7 @@ impl Restarts {
         self.interrupted();
         let again = match cause {
             // Another start would run the same program.
-            Cause::Requested | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => false,
+            Cause::Requested(_) | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => false,
             // A use needs it, and the next use would start it as well.
             Cause::Finished if self.runs_on_demand() => self.policy != Restart::Never,
             Cause::Finished => self.policy == Restart::Always,
@@ -172,6 +172,7 @@ impl Restarts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Requester;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -235,9 +236,11 @@ mod tests {
         for (policy, crash, finish) in
             [(Restart::Never, false, false), (Restart::OnFailure, true, false), (Restart::Always, true, true)]
         {
-            for (cause, again) in
-                [(Cause::Crashed, crash), (Cause::Finished, finish), (Cause::Requested, false)]
-            {
+            for (cause, again) in [
+                (Cause::Crashed, crash),
+                (Cause::Finished, finish),
+                (Cause::Requested(Requester::Stop), false),
+            ] {
                 let mut restarts = restarts(policy);
                 restarts.ready(SECOND);
                 let decision = restarts.after(&cause, SECOND);

@@ -6,7 +6,7 @@ use pillion_protocol::ListenAddr;
 
 use super::{
     Action::{self, Check},
-    Awaits, Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts,
+    Awaits, Cause, Ending, Event, Lifecycle, Next, Requester, RestartDecision, Restarts,
     down::down,
     ending::{dependency_restarted, died},
 };
@@ -31,8 +31,12 @@ impl Step {
                 restarts.forget();
                 stay
             }
-            Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown), now),
-            Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown), now),
+            Event::Stop(by) => {
+                Ending::terminate(Cause::Requested(by), Next::After(RestartDecision::StayDown), now)
+            }
+            Event::Kill => {
+                Ending::kill(Cause::Requested(Requester::Kill), Next::After(RestartDecision::StayDown), now)
+            }
             Event::Expired => {
                 let cause = Cause::TimedOut(self);
                 let next = Next::After(restarts.after(&cause, now));

@@ -10,6 +10,7 @@ use super::{
     *,
 };
 use crate::{
+    record::exit_report::KillReason,
     spec::{Restart, RestartLimit},
     status::{Exit, StopOutcome},
 };
@@ -17,6 +18,7 @@ use crate::{
 const HERE: ListenAddr = ListenAddr::Tcp(NonZeroU16::new(4242).unwrap());
 const OK: Exit = Exit { code: Some(0), signal: None };
 const KILLED: Exit = Exit { code: None, signal: Some(9) };
+const STOP: Event = Event::Stop(Requester::Stop);
 
 /// A machine whose clock moves only when a test moves it.
 #[derive(Debug, Clone)]
@@ -84,7 +86,7 @@ fn up() -> Vec<Event> {
 
 #[test]
 fn a_stop_terminates_the_group_and_waits_for_all_of_it() {
-    let stopping = run(up()).after([Event::Stop, Event::Exited(OK)]);
+    let stopping = run(up()).after([STOP, Event::Exited(OK)]);
     assert_eq!(stopping.actions[2..], [Check(Some(HERE)), TerminateLeader, TerminateGroup, WatchGroup]);
     assert_eq!(stopping.state.state(), State::Stopping);
     let stopped = stopping.after([Event::Gone]);
@@ -97,7 +99,7 @@ fn a_stop_asks_the_leader_first_and_the_rest_when_it_has_ended_or_at_half_the_gr
     let stopping = |events: &[Event]| {
         let mut machine = run(up());
         machine.now = second;
-        assert_eq!(machine.on(Event::Stop), [TerminateLeader]);
+        assert_eq!(machine.on(STOP), [TerminateLeader]);
         assert_eq!(machine.timer(), Some(Timer::LeaderGrace { asked_at: second }));
         machine.now = 3 * second;
         machine.after(events.iter().cloned())
@@ -116,9 +118,9 @@ fn a_stop_asks_the_leader_first_and_the_rest_when_it_has_ended_or_at_half_the_gr
 
 #[test]
 fn a_process_that_is_launched_during_a_stop_is_asked_as_far_as_the_stop_has_come() {
-    let mut machine = run([Event::Stop]);
+    let mut machine = run([STOP]);
     assert_eq!(machine.on(Event::Launched(Awaits::Announcement)), [TerminateLeader]);
-    let mut machine = run([Event::Stop, Event::Expired]);
+    let mut machine = run([STOP, Event::Expired]);
     assert_eq!(machine.on(Event::Launched(Awaits::Announcement)), [TerminateLeader, TerminateGroup]);
     let mut machine = run([Event::Kill]);
     assert_eq!(machine.on(Event::Launched(Awaits::Announcement)), [Kill]);
@@ -138,29 +140,56 @@ fn a_killed_group_that_does_not_end_is_swept_and_then_given_up() {
 #[test]
 fn the_outcome_says_how_the_group_ended() {
     let outcome = |events: &[Event]| run(up()).after(events.iter().cloned()).outcome();
-    let killed = [Event::Stop, Event::Expired, Event::Expired, Event::Exited(KILLED), Event::Gone];
+    let killed = [STOP, Event::Expired, Event::Expired, Event::Exited(KILLED), Event::Gone];
     assert_eq!(outcome(&killed), StopOutcome::Killed(KILLED));
     assert_eq!(
         run(up()).after(killed).actions[2..],
         [Check(Some(HERE)), TerminateLeader, TerminateGroup, Kill, WatchGroup]
     );
-    let rest = [Event::Stop, Event::Exited(OK), Event::Expired, Event::Gone];
+    let rest = [STOP, Event::Exited(OK), Event::Expired, Event::Gone];
     assert_eq!(outcome(&rest), StopOutcome::GroupKilled(OK));
     assert_eq!(
-        outcome(&[Event::Stop, Event::Expired, Event::Expired, Event::Expired, Event::Expired]),
+        outcome(&[STOP, Event::Expired, Event::Expired, Event::Expired, Event::Expired]),
         StopOutcome::Abandoned
     );
-    let at_once = [Event::Stop, Event::Kill, Event::Kill, Event::Exited(KILLED), Event::Gone];
+    let at_once = [STOP, Event::Kill, Event::Kill, Event::Exited(KILLED), Event::Gone];
     assert_eq!(outcome(&at_once), StopOutcome::Killed(KILLED));
-    let attached = run([Event::Attached(HERE), Event::Healthy, Event::Stop, Event::Gone]);
+    let attached = run([Event::Attached(HERE), Event::Healthy, STOP, Event::Gone]);
     assert_eq!(attached.outcome(), StopOutcome::Detached);
+}
+
+#[test]
+fn an_end_knows_who_wanted_it_and_why_it_was_killed() {
+    let ending = |events: &[Event]| match run(up()).after(events.iter().cloned()).state {
+        Lifecycle::Ending(ending) => (ending.cause, ending.kill_reason),
+        other => panic!("not ending: {other:?}"),
+    };
+    let asked = Cause::Requested(Requester::Stop);
+    assert_eq!(ending(&[STOP]), (asked.clone(), None));
+    assert_eq!(ending(&[STOP, Event::Expired]), (asked.clone(), None), "the rest is only asked");
+    let grace_over = Some(KillReason::GraceOver);
+    assert_eq!(ending(&[STOP, Event::Expired, Event::Expired]), (asked.clone(), grace_over));
+    let then_killed = [STOP, Event::Expired, Event::Expired, Event::Kill];
+    assert_eq!(ending(&then_killed), (asked.clone(), grace_over), "the first reason stays");
+    assert_eq!(ending(&[STOP, Event::Kill]), (asked, Some(KillReason::Requested)));
+    for (event, by) in [
+        (Event::Restart, Requester::Restart),
+        (Event::Stop(Requester::Update), Requester::Update),
+        (Event::Stop(Requester::AppEnd), Requester::AppEnd),
+    ] {
+        assert_eq!(ending(&[event, STOP]), (Cause::Requested(by), None), "the first order counts");
+    }
+    let killed = (Cause::Requested(Requester::Kill), Some(KillReason::Requested));
+    assert_eq!(ending(&[Event::Kill]), killed);
+    let crashed = (Cause::Crashed, grace_over);
+    assert_eq!(ending(&[Event::Exited(KILLED), STOP, Event::Expired]), crashed);
 }
 
 #[test]
 fn a_stop_while_down_changes_nothing() {
     let down = run(up()).after([Event::Exited(KILLED), Event::Gone]);
     let (state, actions) = (down.state.clone(), down.actions.clone());
-    let still = down.after([Event::Stop, Event::Kill]);
+    let still = down.after([STOP, Event::Kill]);
     assert_eq!((still.state, still.actions), (state, actions));
 }
 
@@ -239,8 +268,8 @@ fn a_launch_that_was_under_way_when_the_dependency_restarted_is_repeated() {
 fn a_restart_of_a_dependency_starts_nothing_that_is_down_or_stopping() {
     let crashed = [Event::Exited(KILLED), Event::Gone];
     for (events, state) in [
-        (vec![Event::Stop], State::Stopping),
-        (vec![Event::Stop, Event::Exited(OK), Event::Gone], State::Stopped),
+        (vec![STOP], State::Stopping),
+        (vec![STOP, Event::Exited(OK), Event::Gone], State::Stopped),
         (crashed.to_vec(), State::BackingOff),
         ([crashed.to_vec(), vec![Event::Expired]].concat(), State::Waiting),
     ] {
@@ -279,11 +308,11 @@ fn a_failed_start_after_the_restart_of_a_dependency_is_repeated_as_after_a_crash
 #[test]
 fn a_stop_overrides_every_pending_start() {
     for events in [
-        vec![db_restarted(), Event::Stop, Event::Exited(OK), Event::Gone],
-        vec![Event::Restart, Event::Stop, Event::Exited(OK), Event::Gone],
-        vec![Event::Exited(KILLED), Event::Stop, Event::Gone],
-        vec![Event::Exited(KILLED), Event::Gone, Event::Stop],
-        vec![Event::Exited(KILLED), Event::Gone, Event::Expired, Event::Stop],
+        vec![db_restarted(), STOP, Event::Exited(OK), Event::Gone],
+        vec![Event::Restart, STOP, Event::Exited(OK), Event::Gone],
+        vec![Event::Exited(KILLED), STOP, Event::Gone],
+        vec![Event::Exited(KILLED), Event::Gone, STOP],
+        vec![Event::Exited(KILLED), Event::Gone, Event::Expired, STOP],
     ] {
         let machine = restarted(up()).after(events).after([Event::Expired, Event::DependenciesReady]);
         assert!(matches!(machine.state, Lifecycle::Down(_)), "{:?}", machine.state);

@@ -7,7 +7,7 @@ use pillion_protocol::ListenAddr;
 use crate::{
     spec::Restart,
     state::{
-        Action, Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts, Step,
+        Action, Cause, Ending, Event, Lifecycle, Next, Requester, RestartDecision, Restarts, Step,
         ending::{dependency_restarted, died},
     },
 };
@@ -21,9 +21,13 @@ pub(super) fn on(
     now: Duration,
 ) -> (Lifecycle, Vec<Action>) {
     match event {
-        Event::Stop => Ending::terminate(Cause::Requested, Next::After(RestartDecision::StayDown), now),
-        Event::Kill => Ending::kill(Cause::Requested, Next::After(RestartDecision::StayDown), now),
-        Event::Restart => Ending::terminate(Cause::Requested, Next::Start, now),
+        Event::Stop(by) => {
+            Ending::terminate(Cause::Requested(by), Next::After(RestartDecision::StayDown), now)
+        }
+        Event::Kill => {
+            Ending::kill(Cause::Requested(Requester::Kill), Next::After(RestartDecision::StayDown), now)
+        }
+        Event::Restart => Ending::terminate(Cause::Requested(Requester::Restart), Next::Start, now),
         Event::DependencyRestarted(name) => dependency_restarted(name, restarts, now),
         Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
         Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),

@@ -2,7 +2,7 @@
 
 use super::{
     Action::{self, Launch, Wait},
-    Cause, Ended, Event, Lifecycle, RestartDecision, Restarts, Step,
+    Cause, Ended, Event, Lifecycle, Requester, RestartDecision, Restarts, Step,
     down::down,
 };
 use crate::status::StopOutcome;
@@ -34,12 +34,12 @@ pub(super) fn on(
             restarts.forget();
             (Lifecycle::Waiting { blocked, reason: StartReason::Requested }, vec![])
         }
-        Event::Stop | Event::Kill => {
+        Event::Stop(_) | Event::Kill => {
             let exit = match reason {
                 StartReason::Unrequested(Some(ended)) => ended.exit,
                 StartReason::Unrequested(None) | StartReason::Requested => None,
             };
-            down(Cause::Requested, exit, StopOutcome::NotRunning, RestartDecision::StayDown)
+            down(Cause::Requested(Requester::Stop), exit, StopOutcome::NotRunning, RestartDecision::StayDown)
         }
         Event::Unused => match reason {
             StartReason::Unrequested(ended) if restarts.runs_on_demand() => (Lifecycle::Idle(ended), vec![]),

@@ -9,11 +9,11 @@ use tokio::{
 };
 
 use crate::{
-    record::history::Recorder,
+    record::{exit_reports::ExitReports, history::Recorder},
     report::events::SidecarEvent,
     report::snapshot::{self, ReadyAnswer, Snapshot},
     spec::Spec,
-    state::{Event, Lifecycle},
+    state::{Event, Lifecycle, Requester},
     status::{Failure, FailureKind, StopOutcome},
     supervisor::dependencies::Dependency,
     supervisor::driver::{Driver, Input, settled},
@@ -26,8 +26,8 @@ pub(crate) enum Command {
     Restart(oneshot::Sender<()>),
     /// Start a candidate, and switch to it once it is ready. Answered after the switch, or when the candidate has failed.
     Swap(Option<Box<Spec>>, oneshot::Sender<Result<(), Failure>>),
-    /// Stop with grace. Answered when no process is left.
-    Stop(oneshot::Sender<StopOutcome>),
+    /// Stop with grace, for this part of the program. Answered when no process is left.
+    Stop(Requester, oneshot::Sender<StopOutcome>),
     /// Kill. Answered when no process is left.
     Kill(oneshot::Sender<StopOutcome>),
     /// A use of a sidecar on demand begins. Answered when it is counted, so that the sidecar is not stopped for lack of a use.
@@ -48,6 +48,7 @@ pub(crate) struct Actor {
     closed: bool,
     snapshot: watch::Sender<Snapshot>,
     recorder: Recorder,
+    reports: ExitReports,
     /// The number of uses that have begun and not ended, for a sidecar on demand.
     uses: usize,
     /// What is answered as soon as the status is published: restarts that are under way, uses that are counted.
@@ -78,6 +79,7 @@ impl Actor {
         after: Vec<Dependency>,
         commands: mpsc::UnboundedReceiver<Command>,
         snapshot: watch::Sender<Snapshot>,
+        reports: ExitReports,
         recorder: Recorder,
     ) -> Self {
         Self {
@@ -89,11 +91,12 @@ impl Actor {
             acknowledgements: Vec::new(),
             stops: Vec::new(),
             present: if spec.on_demand {
-                Driver::idle(spec, after, recorder.clone())
+                Driver::idle(spec, after, reports.clone(), recorder.clone())
             } else {
-                Driver::begin(spec, after, recorder.clone())
+                Driver::begin(spec, after, reports.clone(), recorder.clone())
             },
             recorder,
+            reports,
             candidate: None,
             retiring: Retiring::default(),
         }
@@ -120,6 +123,7 @@ impl Actor {
 
     fn is_down(&self) -> bool {
         matches!(self.present.state(), Lifecycle::Down(_))
+            && !self.present.is_saving()
             && self.candidate.is_none()
             && self.retiring.drivers.is_empty()
     }
@@ -152,10 +156,10 @@ impl Actor {
                 (spec.on_demand, spec.idle_stop) = (present.on_demand, present.idle_stop);
                 let after = self.present.after().to_vec();
                 // Until the switch a candidate is not restarted; afterwards its own restart policy applies.
-                let driver = Driver::begin(spec, after, self.recorder.clone());
+                let driver = Driver::begin(spec, after, self.reports.clone(), self.recorder.clone());
                 self.candidate = Some(Candidate { driver, answer });
             }
-            Some(Command::Stop(answer)) => self.stop(Event::Stop, Some(answer)),
+            Some(Command::Stop(by, answer)) => self.stop(Event::Stop(by), Some(answer)),
             Some(Command::Kill(answer)) => {
                 self.retiring.kill.send_replace(true);
                 self.stop(Event::Kill, Some(answer));
@@ -166,11 +170,11 @@ impl Actor {
             }
             Some(Command::Close(answer)) => {
                 self.closed = true;
-                self.stop(Event::Stop, Some(answer));
+                self.stop(Event::Stop(Requester::AppEnd), Some(answer));
             }
             None => {
                 self.abandoned = true;
-                self.stop(Event::Stop, None);
+                self.stop(Event::Stop(Requester::AppEnd), None);
             }
         }
     }
@@ -191,7 +195,7 @@ impl Actor {
     fn reconcile(&mut self) {
         let state = self.present.state();
         if self.closed && (state.start_pending() || matches!(state, Lifecycle::Idle(_))) {
-            self.present.dispatch(Event::Stop);
+            self.present.dispatch(Event::Stop(Requester::AppEnd));
         }
         self.reconcile_candidate();
         // Answers come after the status that they are about.
@@ -206,7 +210,7 @@ impl Actor {
             ReadyAnswer::Pending | ReadyAnswer::Idle => self.candidate = Some(candidate),
             ReadyAnswer::Up(_) => {
                 let Candidate { driver, answer } = candidate;
-                self.retiring.add(std::mem::replace(&mut self.present, driver));
+                self.retiring.add(std::mem::replace(&mut self.present, driver), Requester::Swap);
                 if self.uses == 0 {
                     self.present.dispatch(Event::Unused);
                 }
@@ -214,7 +218,7 @@ impl Actor {
                 let _ = answer.send(Ok(()));
             }
             ReadyAnswer::Down(failure) => {
-                self.retiring.add(candidate.driver);
+                self.retiring.add(candidate.driver, Requester::CancelledSwap);
                 let _ = candidate.answer.send(Err(failure));
             }
         }
@@ -228,7 +232,7 @@ impl Actor {
             &*sidecar,
             format!("the swap of {sidecar} was cancelled: {why}"),
         )));
-        self.retiring.add(driver);
+        self.retiring.add(driver, Requester::CancelledSwap);
     }
 
     /// Answers restarts and uses at once, and stops when no process is left or when a restart has superseded the stop.
@@ -246,7 +250,7 @@ impl Actor {
             | Lifecycle::BackingOff(_)
             | Lifecycle::Idle(_) => self.present.outcome(),
         };
-        if self.retiring.drivers.is_empty() {
+        if self.retiring.drivers.is_empty() && !self.present.is_saving() {
             for answer in self.stops.drain(..) {
                 let _ = answer.send(outcome);
             }
@@ -266,19 +270,19 @@ impl Actor {
 }
 
 impl Retiring {
-    fn add(&mut self, driver: Driver) {
+    fn add(&mut self, driver: Driver, why: Requester) {
         if self.drivers.is_empty() {
             self.kill.send_replace(false);
         }
-        self.drivers.spawn(retire(driver, self.kill.subscribe()));
+        self.drivers.spawn(retire(driver, why, self.kill.subscribe()));
     }
 }
 
 /// Stops the processes of a driver with grace, or kills them once that is requested.
-async fn retire(mut driver: Driver, mut kill: watch::Receiver<bool>) {
-    driver.dispatch(Event::Stop);
+async fn retire(mut driver: Driver, why: Requester, mut kill: watch::Receiver<bool>) {
+    driver.dispatch(Event::Stop(why));
     let mut kill_requested = false;
-    while !matches!(driver.state(), Lifecycle::Down(_)) {
+    while !matches!(driver.state(), Lifecycle::Down(_)) || driver.is_saving() {
         tokio::select! {
             input = driver.next() => driver.handle_input(input).await,
             () = async { drop(kill.wait_for(|kill| *kill).await) }, if !kill_requested => {

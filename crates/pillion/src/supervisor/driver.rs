@@ -2,6 +2,7 @@
 
 mod actions;
 mod address;
+mod exit_report;
 mod notify;
 pub(crate) mod timers;
 
@@ -15,7 +16,7 @@ use crate::{
     health::probe::NotReady,
     health::watchdog::Watchdog,
     output::{Output, Read},
-    record::history::Recorder,
+    record::{exit_reports::ExitReports, history::Recorder},
     report::snapshot::{ReadyAnswer, StatusInputs},
     spec::{Restart, ServerSource, Spec, Transport},
     state::{Demand, Event, Lifecycle, Restarts, Timer},
@@ -37,6 +38,7 @@ pub(crate) struct Driver {
     spec: Spec,
     after: Vec<Dependency>,
     recorder: Recorder,
+    reports: ExitReports,
     state: Lifecycle,
     restarts: Restarts,
     /// The zero of the times that the state machine receives.
@@ -64,6 +66,8 @@ pub(crate) struct Driver {
     watchdog: Option<Watchdog>,
     group_empty: Option<Pending<()>>,
     http_stop: Option<Pending<io::Result<()>>>,
+    /// The reports that are being written to files.
+    saving: Option<Pending<()>>,
 }
 
 /// What the driver waits for.
@@ -85,13 +89,20 @@ pub(crate) enum Input {
     DependencyRestarted(Event),
     DependencyMoved(DependencyMove),
     HttpStopAnswered(io::Result<()>),
+    /// The exit reports are written.
+    Saved,
 }
 
 impl Driver {
     /// Creates the driver. It starts the sidecar as soon as the dependencies are ready.
-    pub(crate) fn begin(spec: Spec, after: Vec<Dependency>, recorder: Recorder) -> Self {
+    pub(crate) fn begin(
+        spec: Spec,
+        after: Vec<Dependency>,
+        reports: ExitReports,
+        recorder: Recorder,
+    ) -> Self {
         // In use until the actor says otherwise: a candidate must not become idle.
-        let mut driver = Self::new(spec, after, recorder, true);
+        let mut driver = Self::new(spec, after, reports, recorder, true);
         let (state, actions) = Lifecycle::start(&mut driver.restarts);
         driver.state = state;
         driver.act(actions);
@@ -99,11 +110,17 @@ impl Driver {
     }
 
     /// Creates the driver of a sidecar that its first use starts.
-    pub(crate) fn idle(spec: Spec, after: Vec<Dependency>, recorder: Recorder) -> Self {
-        Self::new(spec, after, recorder, false)
+    pub(crate) fn idle(spec: Spec, after: Vec<Dependency>, reports: ExitReports, recorder: Recorder) -> Self {
+        Self::new(spec, after, reports, recorder, false)
     }
 
-    fn new(spec: Spec, after: Vec<Dependency>, recorder: Recorder, in_use: bool) -> Self {
+    fn new(
+        spec: Spec,
+        after: Vec<Dependency>,
+        reports: ExitReports,
+        recorder: Recorder,
+        in_use: bool,
+    ) -> Self {
         // An attached server belongs to another program, which alone starts and stops it.
         let policy = match spec.source {
             ServerSource::Run(_) => spec.restart,
@@ -124,6 +141,7 @@ impl Driver {
             spec,
             after,
             recorder,
+            reports,
             state: Lifecycle::Idle(None),
             restarts,
             created: Instant::now(),
@@ -140,6 +158,7 @@ impl Driver {
             watchdog: None,
             group_empty: None,
             http_stop: None,
+            saving: None,
         }
     }
 
@@ -184,7 +203,7 @@ impl Driver {
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
         let Self { run, dependency_wait, dependency_restart, dependency_moves, launch, deadline, .. } = self;
-        let Self { probe, liveness, watchdog, group_empty, http_stop, .. } = self;
+        let Self { probe, liveness, watchdog, group_empty, http_stop, saving, .. } = self;
         let progress_due = run.diagnostics.progress.due().map(tokio::time::sleep_until);
         let (group, output) = match &mut run.process {
             Some(process) => {
@@ -208,6 +227,7 @@ impl Driver {
             }
             moved = settled(dependency_moves.as_mut().map(DependencyMoves::next)) => Input::DependencyMoved(moved),
             result = settled(http_stop.as_mut()) => Input::HttpStopAnswered(result),
+            () = settled(saving.as_mut()) => Input::Saved,
             read = settled(output.map(Output::read)) => Input::Output(read),
         }
     }
@@ -261,6 +281,7 @@ impl Driver {
             }
             Input::DependencyMoved(moved) => self.dependency_moved(moved),
             Input::HttpStopAnswered(result) => self.http_stop_answered(result),
+            Input::Saved => self.saving = None,
         }
     }
 
@@ -271,7 +292,14 @@ impl Driver {
         if let (Lifecycle::Ending(ending), Event::Gone) = (&state, &event) {
             self.outcome = ending.outcome();
         }
+        let ending = if let Lifecycle::Ending(ending) = &state { Some(ending.clone()) } else { None };
+        let gone = event == Event::Gone;
         let (state, actions) = state.on(event, &mut self.restarts, self.created.elapsed());
+        if let Some(ending) = ending
+            && !matches!(state, Lifecycle::Ending(_))
+        {
+            self.report_end(ending, gone);
+        }
         let next = state.timer(&self.restarts);
         if next != timer {
             self.start_began = (next == Some(Timer::Ready)).then(Instant::now);

@@ -1,6 +1,7 @@
 //! One run of a sidecar: its process, if it has one, and what the supervisor knows about it.
 
 use std::{
+    io,
     num::NonZeroU16,
     sync::{
         Arc,
@@ -16,9 +17,14 @@ use crate::{
     health::exec::ExecProbe,
     listener::Listener,
     output::{Output, Read, Tail},
-    record::history::Recorder,
+    record::{
+        exit_reports::{ExitReports, RunFile},
+        history::Recorder,
+        unfinished_run::Head,
+    },
     report::events::SidecarEvent,
     report::messages::StartDiagnostics,
+    report::snapshot::now_ms,
     spawn::launch::{LaunchError, Launched, launch},
     spawn::memory_limit::MemoryLimit,
     spec::{DependencyAddress, ReadyCheck, ServerSource, Spec},
@@ -67,6 +73,17 @@ pub(crate) struct Run {
     pub(crate) http_stop: Option<PreparedHttpStop>,
     pub(crate) diagnostics: StartDiagnostics,
     started: Instant,
+    started_at: u64,
+    /// How long after its start it was ready for the first time.
+    ready_after: Option<Duration>,
+    /// How many automatic restarts preceded it.
+    pub(crate) restarts: u32,
+    /// When the leader had ended, in milliseconds since the Unix epoch.
+    pub(crate) ended_at: Option<u64>,
+    /// The processes that still ran then, if the system tells.
+    pub(crate) left: Vec<String>,
+    /// The file from which the next start of the app learns of the end of this run, if this program dies.
+    pub(crate) file: Option<RunFile>,
     noticed: Vec<NoticeKind>,
 }
 
@@ -91,6 +108,7 @@ pub(crate) enum NoticeKind {
     NoHealthHandler,
     NoLoginShell,
     NotifiedByOther,
+    ReportNotKept,
     UnprovedPort,
     Unguarded,
 }
@@ -117,17 +135,25 @@ impl Run {
             http_stop: None,
             diagnostics: StartDiagnostics::default(),
             started: Instant::now(),
+            started_at: now_ms(),
+            ready_after: None,
+            restarts: 0,
+            ended_at: None,
+            left: Vec::new(),
+            file: None,
             noticed: Vec::new(),
         }
     }
 
     /// Starts the process, unless the server is attached. Returns the run, and the event for the state machine. `previous_port` is the
-    /// declared port of the run before, `dependencies` say where they are reached.
+    /// declared port of the run before, `dependencies` say where they are reached, `restarts` is the number of automatic restarts before it.
     pub(crate) fn launch(
         spec: &Spec,
         listener: Option<Listener>,
         previous_port: Option<NonZeroU16>,
         dependencies: Vec<DependencyAddress>,
+        reports: &ExitReports,
+        restarts: u32,
         recorder: Recorder,
     ) -> (Self, Event) {
         let mut run = Self::none(spec, recorder);
@@ -139,9 +165,13 @@ impl Run {
             return (run, Event::NotLaunched(invalid.to_string()));
         }
         let reserved = PortReservation::new(program.listen, previous_port, &spec.name);
-        match reserved.map_err(LaunchError::from).and_then(|reserved| {
-            launch(program, &spec.ready_check, spec.grace, spec.watchdog, listener, reserved, dependencies)
-        }) {
+        run.restarts = restarts;
+        run.begin(reports);
+        let for_guard = run.file.as_ref().and_then(|file| file.for_guard().ok());
+        match reserved
+            .map_err(LaunchError::from)
+            .and_then(|reserved| launch(program, spec, listener, for_guard, reserved, dependencies))
+        {
             Ok(Launched { instance, token, spawned, port, exec, notify, without_login_shell }) => {
                 if let Some(why) = without_login_shell {
                     run.notice(
@@ -161,6 +191,9 @@ impl Run {
                 run.ordinal = run.recorder.begin_run();
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
+                if let (Some(file), Some(pid)) = (&mut run.file, run.pid) {
+                    file.note(&format!("pid {pid} {}", run.ordinal));
+                }
                 run.process = Some(OwnedProcess {
                     group: Arc::new(spawned.group),
                     output: Output::new(spawned.stdout, spawned.stderr),
@@ -184,9 +217,47 @@ impl Run {
                 };
                 (run, Event::Launched(awaits))
             }
-            Err(LaunchError::Mismatch(why)) => (run, Event::WrongProgram(why)),
-            Err(LaunchError::Failed(why)) => (run, Event::NotLaunched(why)),
+            Err(error) => {
+                if let Some(file) = run.file.take() {
+                    file.discard();
+                }
+                match error {
+                    LaunchError::Mismatch(why) => (run, Event::WrongProgram(why)),
+                    LaunchError::Failed(why) => (run, Event::NotLaunched(why)),
+                }
+            }
         }
+    }
+
+    /// Begins the record of a run that is about to start.
+    fn begin(&mut self, reports: &ExitReports) {
+        let head = Head { sidecar: self.name.clone(), started_at: self.started_at, restarts: self.restarts };
+        match reports.begin(&head, self.number) {
+            Some(Ok(file)) => self.file = Some(file),
+            Some(Err(error)) => self.not_kept(&error),
+            None => {}
+        }
+    }
+
+    /// Publishes that the report of this run cannot be kept as a file.
+    pub(crate) fn not_kept(&mut self, error: &io::Error) {
+        self.notice(NoticeKind::ReportNotKept, format!("its exit report is kept in memory alone: {error}"));
+    }
+
+    /// Records that it is ready, the first time.
+    pub(crate) fn ready(&mut self) {
+        if self.ready_after.is_none() {
+            let after = self.started.elapsed();
+            self.ready_after = Some(after);
+            if let Some(file) = &mut self.file {
+                file.note(&format!("ready {}", after.as_millis()));
+            }
+        }
+    }
+
+    /// The time of its start, in milliseconds since the Unix epoch, and how long after it the run was ready.
+    pub(crate) fn times(&self) -> (u64, Option<Duration>) {
+        (self.started_at, self.ready_after)
     }
 
     /// Stores and publishes the output. Returns the announced addresses.
@@ -233,17 +304,18 @@ impl Run {
         }
     }
 
-    /// Records the end of the leader, and what else the system tells about it. After a stop that this supervisor began, nothing
-    /// needs the list of the processes that are left, which takes a look at each.
+    /// Records the end of the leader, and what else the system tells about it.
     pub(crate) fn exited(&mut self, exit: Exit, stopping: bool) {
         self.diagnostics.lived = Some(self.started.elapsed());
         if let Some(process) = &mut self.process {
             process.exited = true;
+            self.ended_at = Some(now_ms());
+            self.left = process.group.processes().others();
             if exit.signal == Some(SIGKILL) {
                 self.diagnostics.out_of_memory = process.memory_limit.as_ref().and_then(MemoryLimit::explain);
             }
             if exit.is_success() && !stopping {
-                self.diagnostics.left = process.group.processes().others();
+                self.diagnostics.left.clone_from(&self.left);
             }
         }
     }

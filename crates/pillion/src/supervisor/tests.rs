@@ -22,8 +22,15 @@ impl Played {
         let sender = broadcast::channel(1).0;
         let events = sender.downgrade();
         let history = Recorder::new(sender).1;
-        let supervisor =
-            Supervisor { name: "db".to_owned(), commands, snapshot, events, history, on_demand: true };
+        let supervisor = Supervisor {
+            name: "db".to_owned(),
+            commands,
+            snapshot,
+            events,
+            history,
+            reports: ExitReports::new("db", None),
+            on_demand: true,
+        };
         Self { supervisor, commands: received, snapshot: published }
     }
 

@@ -52,6 +52,14 @@ impl ExitWatch {
     }
 }
 
+/// The processor time of a process, which may be a zombie, and of the children that it has reaped.
+pub(super) fn cpu_time(pid: Pid) -> Option<Duration> {
+    // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
+    ProcStat::read(pid.as_raw_nonzero().get())
+        .filter(|_| proc_is_ours())
+        .map(|stat| Duration::from_millis(stat.ticks * 10))
+}
+
 /// The live processes of a group, without its leader.
 pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     if !proc_is_ours() {

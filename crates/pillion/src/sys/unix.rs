@@ -132,6 +132,22 @@ impl Group {
         }
     }
 
+    /// What the processes have used. Call it when none is left.
+    pub(crate) fn used(&self) -> super::Used {
+        match self {
+            Self::Guarded(group) => group.used(),
+            Self::ProcessGroup(group) => group.used(),
+        }
+    }
+
+    /// Whether the leader left a core dump, once it has ended.
+    pub(crate) fn core_dumped(&self) -> Option<bool> {
+        match self {
+            Self::Guarded(group) => group.core_dumped(),
+            Self::ProcessGroup(group) => group.core_dumped(),
+        }
+    }
+
     /// Waits until no process but the dead leader is left. May be dropped and called again.
     pub(crate) async fn wait_empty(&self) {
         match self {
@@ -195,6 +211,12 @@ fn peek(child: Pid) -> Option<Exit> {
         // ECHILD: the app ignores SIGCHLD or waits for any child, so that the status is lost (wait(2)).
         Err(_) => Some(Exit { code: None, signal: None }),
     }
+}
+
+/// Whether a dead child that is not reaped left a core dump.
+fn core_dumped(child: Pid) -> Option<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(child), options).ok().flatten().map(|status| status.dumped())
 }
 
 /// Reaps a child that is dead or about to die.

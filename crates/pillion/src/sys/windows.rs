@@ -111,6 +111,17 @@ impl Group {
     #[expect(clippy::unused_self, reason = "the same interface on every system")]
     pub(crate) fn http_stop_sent(&self) {}
 
+    /// What the processes of the job have used.
+    pub(crate) fn used(&self) -> super::Used {
+        self.job.used().unwrap_or_default()
+    }
+
+    /// Windows Error Reporting writes dumps as it is configured, and does not say so to us.
+    #[expect(clippy::unused_self, reason = "the same interface on every system")]
+    pub(crate) fn core_dumped(&self) -> Option<bool> {
+        None
+    }
+
     /// Kills every process of the job.
     pub(crate) fn kill(&self) {
         self.job.kill();

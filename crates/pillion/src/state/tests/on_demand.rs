@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Awaits, Event, HERE, KILLED, Machine, OK, db_restarted, up};
+use super::{Awaits, Event, HERE, KILLED, Machine, OK, STOP, db_restarted, up};
 use crate::{
     spec::Restart,
     state::{
@@ -135,11 +135,11 @@ fn a_use_during_the_stop_waits_for_the_next_run() {
 #[test]
 fn a_use_during_a_requested_stop_starts_nothing() {
     for events in [
-        vec![Event::Stop, Event::Used],
-        vec![Event::Unused, Event::Stop, Event::Used],
-        vec![Event::Unused, Event::Expired, Event::Stop, Event::Used],
-        vec![Event::Unused, Event::Expired, Event::Used, Event::Stop],
-        vec![Event::Unused, Event::Expired, Event::Used, Event::Stop, Event::Used],
+        vec![STOP, Event::Used],
+        vec![Event::Unused, STOP, Event::Used],
+        vec![Event::Unused, Event::Expired, STOP, Event::Used],
+        vec![Event::Unused, Event::Expired, Event::Used, STOP],
+        vec![Event::Unused, Event::Expired, Event::Used, STOP, Event::Used],
     ] {
         let machine = used(events.clone()).after(gone()).after([Event::Used]);
         assert_eq!(machine.state.state(), State::Stopped, "{events:?}");
@@ -149,14 +149,14 @@ fn a_use_during_a_requested_stop_starts_nothing() {
 
 #[test]
 fn a_stop_while_idle_and_while_it_starts_leaves_it_stopped() {
-    let mut idle = Machine::on_demand(Restart::OnFailure).after([Event::Stop]);
+    let mut idle = Machine::on_demand(Restart::OnFailure).after([STOP]);
     assert_eq!((idle.state.state(), idle.outcome()), (State::Stopped, StopOutcome::NotRunning));
     assert_eq!(idle.on(Event::Used), []);
     assert_eq!(idle.on(Event::Restart), [Wait]);
-    let waiting = Machine::on_demand(Restart::OnFailure).after([Event::Used, Event::Stop]);
+    let waiting = Machine::on_demand(Restart::OnFailure).after([Event::Used, STOP]);
     assert_eq!(waiting.outcome(), StopOutcome::NotRunning);
     let mut launching =
-        Machine::on_demand(Restart::OnFailure).after([Event::Used, Event::DependenciesReady, Event::Stop]);
+        Machine::on_demand(Restart::OnFailure).after([Event::Used, Event::DependenciesReady, STOP]);
     assert_eq!(launching.on(Event::Launched(Awaits::Announcement)), [TerminateLeader]);
     let stopped = launching.after([Event::Used]).after(gone());
     assert_eq!(stopped.state.state(), State::Stopped);

@@ -12,7 +12,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 pub(super) fn every_event() -> Vec<Event> {
     vec![
         Event::Restart,
-        Event::Stop,
+        STOP,
         Event::Kill,
         Event::Used,
         Event::Unused,
@@ -54,7 +54,7 @@ enum World {
 fn can_happen(world: World, event: &Event) -> bool {
     match event {
         Event::Restart
-        | Event::Stop
+        | Event::Stop(_)
         | Event::Kill
         | Event::Used
         | Event::Unused
@@ -123,7 +123,7 @@ proptest! {
                         _ => false,
                     });
                 }
-                Event::Stop | Event::Kill => wanted = false,
+                Event::Stop(_) | Event::Kill => wanted = false,
                 _ => {}
             }
             for action in machine.on(event) {
@@ -173,7 +173,7 @@ proptest! {
     /// From every state, a stop ends in `Down` by timers alone.
     #[test]
     fn every_stop_ends(machine in any_machine(), events in proptest::collection::vec(any_event(), 0..30)) {
-        let mut machine = machine.after(events).after([Event::Stop]);
+        let mut machine = machine.after(events).after([STOP]);
         for _ in 0..4 {
             if machine.timer().is_some() {
                 machine.on(Event::Expired);

@@ -14,7 +14,7 @@ fn nothing_is_launched_before_the_dependencies_are_ready() {
     let machine =
         Machine::new(Restart::Never).after([Event::DependencyFailed("db failed".into()), Event::Restart]);
     assert_eq!((machine.state.state(), machine.actions), (State::Waiting, vec![Wait]));
-    let stopped = Machine::new(Restart::Never).after([Event::Stop, Event::DependenciesReady]);
+    let stopped = Machine::new(Restart::Never).after([STOP, Event::DependenciesReady]);
     assert_eq!((stopped.outcome(), stopped.actions), (StopOutcome::NotRunning, vec![Wait]));
 }
 
@@ -47,7 +47,7 @@ fn only_a_start_takes_longer_for_its_progress() {
         assert_eq!(machine.on(Event::Extend(by)), [Action::Extend(by)]);
         assert_eq!(machine.state, state);
     }
-    for after in [vec![], vec![Event::Stop], vec![Event::Exited(KILLED)], vec![Event::Unhealthy]] {
+    for after in [vec![], vec![STOP], vec![Event::Exited(KILLED)], vec![Event::Unhealthy]] {
         let mut machine = run(up()).after(after);
         let state = machine.state.clone();
         assert_eq!((machine.on(Event::Extend(None)), machine.state), (vec![], state));
@@ -71,7 +71,7 @@ fn a_program_that_is_not_the_expected_one_is_not_started_again() {
         assert_eq!(machine.on(Event::Mismatch(reason())), [TerminateLeader]);
         failed(machine.after([Event::Exited(OK), Event::Gone]));
     }
-    let stopped = restarted([Event::Stop, Event::WrongProgram(reason())]);
+    let stopped = restarted([STOP, Event::WrongProgram(reason())]);
     assert_eq!(stopped.state.state(), State::Stopped, "the stop was requested before");
 }
 

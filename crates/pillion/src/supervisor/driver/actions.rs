@@ -48,7 +48,18 @@ impl Driver {
                         self.dependency_moves = DependencyMoves::of(&self.after, program, &spec.ready_check);
                     }
                     let dependencies = self.after.iter().map(Dependency::address).collect();
-                    let launch = move || Run::launch(&spec, listener, previous_port, dependencies, recorder);
+                    let (reports, restarts) = (self.reports.clone(), self.restarts.streak());
+                    let launch = move || {
+                        Run::launch(
+                            &spec,
+                            listener,
+                            previous_port,
+                            dependencies,
+                            &reports,
+                            restarts,
+                            recorder,
+                        )
+                    };
                     self.launch = Some(Box::pin(on_thread(launch)));
                 }
                 Action::Check(addr) => self.check(addr, 0),
@@ -101,6 +112,7 @@ impl Driver {
                 (self.dependency_wait, self.liveness, self.watchdog) = (None, None, None);
             }
             Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr } => {
+                self.run.ready();
                 self.probe = None;
                 if self.liveness.is_none() {
                     let probe = addr.and_then(|addr| self.probe_of(addr));

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use self::control::{GuardCommand, GuardReport, ReportReader, read_start_report, send_fds};
 use super::{
-    super::{SpawnRequest, platform},
+    super::{SpawnRequest, Used, platform},
     reap,
 };
 use crate::status::Exit;
@@ -82,6 +82,14 @@ impl Guarded {
     #[cfg(target_os = "linux")]
     pub(super) fn guard(&self) -> Pid {
         self.guard
+    }
+
+    pub(super) fn used(&self) -> Used {
+        self.report.borrow().used
+    }
+
+    pub(super) fn core_dumped(&self) -> Option<bool> {
+        self.report.borrow().core_dumped
     }
 
     pub(super) async fn wait_exit(&self) -> Exit {
@@ -184,6 +192,7 @@ mod tests {
             listener: None,
             watchdog: false,
             stdin: None,
+            run_file: None,
         };
         let (group, mut child, _) = Guarded::spawn(&request).unwrap().unwrap();
         let mut output = OutputPipe::new(child.stdout.take().unwrap().into()).unwrap();

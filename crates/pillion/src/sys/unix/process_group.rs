@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{
-    super::{Known, SpawnRequest, platform},
+    super::{Known, SpawnRequest, Used, platform},
     reap, spawn,
 };
 use crate::{
@@ -154,6 +154,16 @@ impl ProcessGroup {
         }
     }
 
+    /// The processor time of the leader, and of the processes that it has reaped: the kernel keeps it for a zombie. It does not keep the
+    /// memory.
+    pub(super) fn used(&self) -> Used {
+        Used { cpu_time: platform::cpu_time(self.leader), peak_memory: None }
+    }
+
+    pub(super) fn core_dumped(&self) -> Option<bool> {
+        super::core_dumped(self.leader)
+    }
+
     fn peek(&self) -> Option<Exit> {
         super::peek(self.leader)
     }
@@ -203,6 +213,7 @@ mod tests {
             listener: None,
             watchdog: false,
             stdin: None,
+            run_file: None,
         })
         .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());

@@ -5,6 +5,7 @@ use std::{
     io,
     os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle},
     ptr,
+    time::Duration,
 };
 
 use windows_sys::{
@@ -16,6 +17,8 @@ use windows_sys::{
     },
     core::BOOL,
 };
+
+use crate::sys::Used;
 
 /// The exit code of a killed process. It looks like a process that exited with 1 by itself.
 const KILLED: u32 = 1;
@@ -76,6 +79,33 @@ impl Job {
 
     /// Whether the job has no live member.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.accounting()?.ActiveProcesses == 0)
+    }
+
+    /// What all members have used, those included that have ended.
+    pub(super) fn used(&self) -> io::Result<Used> {
+        let accounting = self.accounting()?;
+        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+        // SAFETY: the handle is open. The structure matches the information class, and its true size is passed. The pointer
+        // for the written size may be null.
+        done(unsafe {
+            QueryInformationJobObject(
+                self.0.as_raw_handle(),
+                JobObjectExtendedLimitInformation,
+                (&raw mut limits).cast(),
+                size_of_val(&limits) as u32,
+                ptr::null_mut(),
+            )
+        })?;
+        // In units of 100 ns.
+        let ticks = (accounting.TotalUserTime + accounting.TotalKernelTime).unsigned_abs();
+        Ok(Used {
+            cpu_time: Some(Duration::from_nanos(ticks.saturating_mul(100))),
+            peak_memory: Some(limits.PeakJobMemoryUsed as u64),
+        })
+    }
+
+    fn accounting(&self) -> io::Result<JOBOBJECT_BASIC_ACCOUNTING_INFORMATION> {
         let mut accounting = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
         // SAFETY: the handle is open. The structure matches the information class, and its true size is passed. The pointer
         // for the written size may be null.
@@ -88,7 +118,7 @@ impl Job {
                 ptr::null_mut(),
             )
         })?;
-        Ok(accounting.ActiveProcesses == 0)
+        Ok(accounting)
     }
 }
 

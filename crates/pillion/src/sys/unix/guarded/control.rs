@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::super::{
-    super::{Known, SpawnRequest, platform},
+    super::{Known, SpawnRequest, Used, platform},
     reap,
 };
 use crate::{listener::Listener, status::Exit};
@@ -37,6 +37,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct GuardReport {
     /// How the leader ended, if it has.
     pub(super) exit: Option<Exit>,
+    /// Whether the leader left a core dump.
+    pub(super) core_dumped: Option<bool>,
+    /// What all processes have used.
+    pub(super) used: Used,
     /// Whether no process of the sidecar is left, and the guard is reaped.
     pub(super) gone: bool,
     /// Descendants that have left the guard's session, by process id and start time: those of them that have no marker could
@@ -83,13 +87,17 @@ pub(super) struct ReportReader {
     marker: String,
 }
 
-/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, and the read ends of the sidecar's output, which it
-/// drains after our death. One byte carries them (`SCM_RIGHTS`, unix(7)).
+/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, the file of the run, and the read ends of the sidecar's
+/// output, which it drains after our death. One byte carries them (`SCM_RIGHTS`, unix(7)).
 pub(super) fn send_fds(control: &UnixStream, request: &SpawnRequest, child: &Child) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
     let outputs = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
-    let inputs = [request.listener.as_ref().map(fd), request.stdin.as_ref().map(AsFd::as_fd)];
+    let inputs = [
+        request.listener.as_ref().map(fd),
+        request.stdin.as_ref().map(AsFd::as_fd),
+        request.run_file.as_ref().map(AsFd::as_fd),
+    ];
     let fds: Vec<_> = inputs.into_iter().chain(outputs).flatten().collect();
     rights.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty())?;
@@ -173,8 +181,23 @@ impl GuardReport {
     /// Adds one line of the guard.
     fn add(&mut self, line: &str) {
         match line.split_once(' ') {
-            Some(("exited", code)) => self.exit = Some(Exit { code: code.parse().ok(), signal: None }),
-            Some(("signalled", number)) => self.exit = Some(Exit { code: None, signal: number.parse().ok() }),
+            Some(("exited", code)) => {
+                self.exit = Some(Exit { code: code.parse().ok(), signal: None });
+                self.core_dumped = Some(false);
+            }
+            Some(("signalled", number)) => {
+                let dumped = number.strip_suffix(" core");
+                self.exit = Some(Exit { code: None, signal: dumped.unwrap_or(number).parse().ok() });
+                self.core_dumped = Some(dumped.is_some());
+            }
+            Some(("used", used)) => {
+                if let Some((micros, bytes)) = used.split_once(' ') {
+                    self.used = Used {
+                        cpu_time: micros.parse().ok().map(Duration::from_micros),
+                        peak_memory: bytes.parse().ok(),
+                    };
+                }
+            }
             Some(("remember", process)) => {
                 if let Some((pid, start_time)) = process.split_once(' ')
                     && let (Ok(pid), Ok(start_time)) = (pid.parse(), start_time.parse())

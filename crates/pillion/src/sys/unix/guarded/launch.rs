@@ -71,6 +71,7 @@ fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command 
     guard.arg0("pillion-guard").arg(grace.to_string());
     guard.arg(if request.listener.is_some() { "1" } else { "0" });
     guard.arg(if request.stdin.is_some() { "1" } else { "0" });
+    guard.arg(if request.run_file.is_some() { "1" } else { "0" });
     guard.arg(stop_argument(&request.stop));
     guard.arg(request.command.get_program()).args(request.command.get_args());
     // The request holds the complete environment: nothing else is inherited.

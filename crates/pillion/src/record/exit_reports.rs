@@ -1,0 +1,132 @@
+//! The last exit reports of one sidecar.
+
+use std::{collections::VecDeque, io, path::Path, sync::Arc, time::Duration};
+
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    record::{
+        exit_report::ExitReport,
+        report_folder::{KEPT, ReportFolder},
+        unfinished_run::Head,
+    },
+    report::events::SidecarEvent,
+    sys::on_thread,
+};
+
+pub(crate) use crate::record::report_folder::RunFile;
+
+/// How often, and how many times, a start looks again at runs that a guard has not ended yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOKS: u32 = 60;
+
+/// The last exit reports of one sidecar. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct ExitReports(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    folder: Option<ReportFolder>,
+    kept: watch::Sender<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Newest last.
+    reports: VecDeque<Arc<ExitReport>>,
+    /// Whether the files of earlier runs were read, if there are any.
+    loaded: bool,
+}
+
+impl ExitReports {
+    /// With a folder, the reports are kept there as well.
+    pub(crate) fn new(sidecar: &str, folder: Option<&Path>) -> Self {
+        let folder = folder.map(|folder| ReportFolder::new(folder, sidecar));
+        let loaded = folder.is_none();
+        let kept = watch::Sender::new(Kept { reports: VecDeque::new(), loaded });
+        Self(Arc::new(Shared { folder, kept }))
+    }
+
+    /// Creates the file of a run, from which the next start of the app learns of its end if the app dies. `None` if no reports are kept as
+    /// files. Blocks.
+    pub(crate) fn begin(&self, head: &Head, number: u64) -> Option<io::Result<RunFile>> {
+        self.0.folder.as_ref().map(|folder| {
+            let explain = |error| io::Error::other(format!("{}: {error}", folder.path().display()));
+            folder.begin(head, number).map_err(explain)
+        })
+    }
+
+    /// Adds the report in memory.
+    pub(crate) fn add(&self, report: Arc<ExitReport>) {
+        self.0.kept.send_modify(|kept| kept.add(report));
+    }
+
+    /// Replaces the file of the run by its report. Blocks.
+    pub(crate) fn save(&self, run: &RunFile, report: &ExitReport) -> io::Result<()> {
+        self.0.folder.as_ref().map_or(Ok(()), |folder| folder.finish(run, report))
+    }
+
+    /// All reports, newest last, as soon as the files are read.
+    pub(crate) async fn all(&self) -> Vec<ExitReport> {
+        let mut kept = self.0.kept.subscribe();
+        // An error is impossible: the sender is in `self`.
+        let Ok(kept) = kept.wait_for(|kept| kept.loaded).await else { return Vec::new() };
+        kept.reports.iter().map(|report| ExitReport::clone(report)).collect()
+    }
+
+    /// Reads the files, and reports the runs that have ended without their app. Some may be ending still: looks again for a minute.
+    pub(crate) async fn load(self, events: broadcast::WeakSender<SidecarEvent>) {
+        for look in 0..LOOKS {
+            let shared = Arc::clone(&self.0);
+            let read = on_thread(move || shared.folder.as_ref().map(ReportFolder::load)).await.flatten();
+            let loaded = match read {
+                Some(Ok(loaded)) => loaded,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot read the exit reports of earlier runs");
+                    Default::default()
+                }
+                None => Default::default(),
+            };
+            let concluded: Vec<_> = loaded.concluded.into_iter().map(Arc::new).collect();
+            self.0.kept.send_modify(|kept| {
+                let first = !std::mem::replace(&mut kept.loaded, true);
+                if first {
+                    kept.add_earlier(loaded.reports);
+                } else {
+                    concluded.iter().for_each(|report| kept.add(Arc::clone(report)));
+                }
+            });
+            for report in concluded {
+                tracing::warn!(sidecar = report.sidecar, "{}", report.summary());
+                if let Some(events) = events.upgrade() {
+                    // An error means that no reader is subscribed.
+                    let _ = events.send(SidecarEvent::Ended(report));
+                }
+            }
+            if !loaded.unfinished || look + 1 == LOOKS {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+impl Kept {
+    fn add(&mut self, report: Arc<ExitReport>) {
+        self.reports.push_back(report);
+        while self.reports.len() > KEPT {
+            self.reports.pop_front();
+        }
+    }
+
+    /// Adds the reports of the files before those of this program. Reports that this program has written meanwhile are there already.
+    fn add_earlier(&mut self, earlier: Vec<ExitReport>) {
+        let known = |report: &ExitReport| self.reports.iter().any(|known| **known == *report);
+        let earlier: Vec<_> = earlier.into_iter().filter(|report| !known(report)).map(Arc::new).collect();
+        for report in earlier.into_iter().rev() {
+            if self.reports.len() < KEPT {
+                self.reports.push_front(report);
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Reports the end of a run.
+
+use std::{io, sync::Arc, time::Duration};
+
+use super::Driver;
+use crate::{
+    health::hang_reason::HangReason,
+    output::OutputStream,
+    record::exit_report::{EndReason, ExitReport, Killed},
+    report::{
+        events::SidecarEvent,
+        messages::{self, StartDiagnostics},
+    },
+    state::{Cause, Ending, Lifecycle, Requester, StopStage},
+    status::FailureKind,
+    sys::{Used, on_thread},
+};
+
+/// How long the end of a sidecar waits for its file: a disk that hangs must not keep the app from ending.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many characters of a line a report has at most.
+const LINE_CHARACTERS: usize = 1000;
+
+impl Driver {
+    /// Whether exit reports are being written to files.
+    pub(crate) fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
+    /// Reports the end of the run, if it had a process. `gone` is false if a process was left behind.
+    pub(super) fn report_end(&mut self, ending: Ending, gone: bool) {
+        let Some(process) = &self.run.process else { return };
+        let (used, core_dumped) = (process.group.used(), process.group.core_dumped());
+        let report = Arc::new(self.exit_report(ending, gone, used, core_dumped));
+        if report.is_notable() {
+            tracing::warn!(sidecar = report.sidecar, run = report.run, "{}", report.summary());
+        } else {
+            tracing::info!(sidecar = report.sidecar, run = report.run, "{}", report.summary());
+        }
+        self.reports.add(Arc::clone(&report));
+        self.recorder.publish(SidecarEvent::Ended(Arc::clone(&report)));
+        self.save(report);
+    }
+
+    fn exit_report(&self, ending: Ending, gone: bool, used: Used, core_dumped: Option<bool>) -> ExitReport {
+        let run = &self.run;
+        let (started_at, ready_after) = run.times();
+        let reason = reason(&ending.cause, &run.diagnostics);
+        let killed = ending.kill_reason.map(|why| Killed {
+            why,
+            leader: ending.stage == StopStage::KilledLeader,
+            survived: !gone,
+        });
+        let exit = ending.exit;
+        let failure = messages::failure(&Lifecycle::Ending(ending), &self.spec, &run.diagnostics, Vec::new);
+        ExitReport {
+            sidecar: self.spec.name.clone(),
+            run: run.ordinal,
+            pid: run.pid,
+            started_at,
+            ended_at: run.ended_at,
+            lifetime_ms: run.diagnostics.lived.map(millis),
+            ready_after_ms: ready_after.map(millis),
+            exit,
+            reason,
+            message: failure
+                .filter(|failure| failure.kind != FailureKind::Stopped)
+                .map(|failure| self.without_token(failure.message)),
+            killed,
+            core_dumped,
+            peak_memory: used.peak_memory,
+            cpu_time_ms: used.cpu_time.map(millis),
+            left: run.left.clone(),
+            restarts: run.restarts,
+            stdout: self.last_lines(OutputStream::Stdout),
+            stderr: self.last_lines(OutputStream::Stderr),
+        }
+    }
+
+    fn last_lines(&self, stream: OutputStream) -> Vec<String> {
+        let lines = self.run.tail.last_of(stream, ExitReport::LINES);
+        lines.into_iter().map(|line| cut(self.without_token(line), LINE_CHARACTERS)).collect()
+    }
+
+    /// A sidecar may print its own token, and quote it in what becomes the message of a failure: no file may contain it.
+    fn without_token(&self, text: String) -> String {
+        match &self.run.token {
+            Some(token) if text.contains(token.reveal()) => text.replace(token.reveal(), "[token]"),
+            Some(_) | None => text,
+        }
+    }
+
+    /// Writes the report to its file on another thread, after those that are being written.
+    fn save(&mut self, report: Arc<ExitReport>) {
+        let Some(file) = self.run.file.take() else { return };
+        let (reports, before) = (self.reports.clone(), self.saving.take());
+        let sidecar = self.spec.name.clone();
+        self.saving = Some(Box::pin(async move {
+            if let Some(before) = before {
+                before.await;
+            }
+            let work = on_thread(move || reports.save(&file, &report));
+            let saved = match tokio::time::timeout(SAVE_TIMEOUT, work).await {
+                Ok(saved) => {
+                    saved.unwrap_or_else(|| Err(io::Error::other("the system allows no further thread")))
+                }
+                Err(_) => Err(io::Error::other("the disk is too slow")),
+            };
+            if let Err(error) = saved {
+                tracing::warn!(sidecar, %error, "an exit report is kept in memory alone");
+            }
+        }));
+    }
+}
+
+fn reason(cause: &Cause, diagnostics: &StartDiagnostics) -> EndReason {
+    let out_of_memory = diagnostics.out_of_memory.is_some();
+    match cause {
+        Cause::Requested(Requester::Stop) => EndReason::Stop,
+        Cause::Requested(Requester::Kill) => EndReason::Kill,
+        Cause::Requested(Requester::Restart) => EndReason::Restart,
+        Cause::Requested(Requester::Swap) => EndReason::Swap,
+        Cause::Requested(Requester::CancelledSwap) => EndReason::SwapCancelled,
+        Cause::Requested(Requester::Update) => EndReason::Update,
+        Cause::Requested(Requester::AppEnd) => EndReason::AppEnd,
+        Cause::DependencyRestarted(_) => EndReason::Dependency,
+        Cause::Unused => EndReason::Unused,
+        Cause::Finished => EndReason::Finished,
+        Cause::Crashed | Cause::ExitedEarly(_) if out_of_memory => EndReason::OutOfMemory,
+        Cause::Crashed => EndReason::Crashed,
+        // Without a process, no run has ended.
+        Cause::ExitedEarly(_) | Cause::NotLaunched(_) => EndReason::ExitedEarly,
+        Cause::TimedOut(_) => EndReason::ReadyTimeout,
+        Cause::Mismatch(_) => EndReason::Mismatch,
+        Cause::Hung => match diagnostics.hang {
+            Some(HangReason::WatchdogMissed { .. } | HangReason::WatchdogTriggered) => EndReason::Watchdog,
+            Some(
+                HangReason::Silent
+                | HangReason::Refused
+                | HangReason::WorkerEnded(_)
+                | HangReason::BusyTooLong
+                | HangReason::RequestTooLong,
+            )
+            | None => EndReason::Hung,
+        },
+    }
+}
+
+fn cut(mut line: String, characters: usize) -> String {
+    if let Some((at, _)) = line.char_indices().nth(characters) {
+        line.truncate(at);
+        line.push('…');
+    }
+    line
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
