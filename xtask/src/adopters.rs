@@ -52,34 +52,22 @@ const PACKAGE_TESTS: [&str; 6] = [
     "targets::python_is_packed_into_a_folder_of_the_resources",
 ];
 
-/// Makes, builds and opens each app whose name contains `only`, such as `react-npm`; all without it.
-pub(crate) fn run(workspace: &Workspace, only: Option<&str>) -> Result<ExitCode> {
+/// Makes, builds and opens the apps that these names select, or parts of names; all without one.
+pub(crate) fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
     if !cfg!(target_os = "linux") {
         bail!("these tests run on Linux only");
     }
-    Steps::run_all(workspace.target.join("xtask-adopters"), |steps| {
-        run_steps(workspace, steps, only.unwrap_or(""))
-    })
+    Steps::run_all(workspace.target.join("xtask-adopters"), |steps| run_steps(workspace, steps, names))
 }
 
-fn run_steps(workspace: &Workspace, steps: &mut Steps, only: &str) -> Result<()> {
-    setup::ensure(Purpose::EndToEnd)?;
-    npm::install(workspace)?;
-    let sh = workspace.shell_without_colors()?;
+/// Whether a word selects a name of these: it is the name, or a part of it unless it is another one. So `react-npm` does not select
+/// `react-npm-node`.
+fn selects(word: &str, name: &str, names: &[&str]) -> bool {
+    if names.contains(&word) { word == name } else { name.contains(word) }
+}
+
+fn run_steps(workspace: &Workspace, steps: &mut Steps, words: &[String]) -> Result<()> {
     let folder = workspace.target.join("adopters");
-    steps.check("packages", || {
-        pack::run(workspace).and_then(|files| unpack(&sh, &files, &folder.join("packages")))
-    })?;
-    steps.run("pillion", cmd!(sh, "cargo build --package pillion-cli"))?;
-    let mut made = 0;
-    if PACKAGE.contains(only) {
-        made += 1;
-        // The example of the tests uses the built SDK.
-        let build = ["run", "build", "--workspace", "examples/hono-backend"];
-        steps.run("hono example: build", npm::npm(&sh, &build))?;
-        let tests = Tests::available();
-        steps.tests(PACKAGE, tests.runner(), tests.named(&sh, "package", &PACKAGE_TESTS))?;
-    }
     let apps: Vec<_> = APPS
         .into_iter()
         .map(|(template, manager, backend)| Adopter {
@@ -91,24 +79,34 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps, only: &str) -> Result<()>
             backend,
         })
         .collect();
-    // A whole name selects this app alone, although `react-npm` is a part of `react-npm-node`.
-    let exact = apps.iter().any(|app| app.name == only);
-    let mut selected =
-        apps.iter().filter(|app| if exact { app.name == only } else { app.name.contains(only) }).peekable();
-    if selected.peek().is_some() {
+    let names: Vec<_> = apps.iter().map(|app| app.name.as_str()).chain([PACKAGE]).collect();
+    if let Some(word) = words.iter().find(|word| !names.iter().any(|name| selects(word, name, &names))) {
+        bail!("nothing is called {word:?}: the names are {}", names.join(", "));
+    }
+    let selected = |name: &str| words.is_empty() || words.iter().any(|word| selects(word, name, &names));
+    setup::ensure(Purpose::EndToEnd)?;
+    npm::install(workspace)?;
+    let sh = workspace.shell_without_colors()?;
+    steps.check("packages", || {
+        pack::run(workspace).and_then(|files| unpack(&sh, &files, &folder.join("packages")))
+    })?;
+    steps.run("pillion", cmd!(sh, "cargo build --package pillion-cli"))?;
+    if selected(PACKAGE) {
+        // The example of the tests uses the built SDK.
+        let build = ["run", "build", "--workspace", "examples/hono-backend"];
+        steps.run("hono example: build", npm::npm(&sh, &build))?;
+        let tests = Tests::available();
+        steps.tests(PACKAGE, tests.runner(), tests.named(&sh, "package", &PACKAGE_TESTS))?;
+    }
+    if apps.iter().any(|app| selected(&app.name)) {
         let driver = tauri_driver(workspace, &sh, steps)?;
         let display = Xvfb::start(display::SCREEN)?;
         sh.set_var("DISPLAY", display.name());
         sh.set_var("GDK_BACKEND", "x11");
         sh.set_var("TAURI_DRIVER", driver);
-        for app in selected {
-            made += 1;
+        for app in apps.iter().filter(|app| selected(&app.name)) {
             app.run(&sh, steps)?;
         }
-    }
-    if made == 0 {
-        let names: Vec<_> = apps.iter().map(|app| app.name.as_str()).chain([PACKAGE]).collect();
-        bail!("nothing is called {only:?}: the names are {}", names.join(", "));
     }
     Ok(())
 }
@@ -312,4 +310,20 @@ fn file_ending_with(folder: &Path, ending: &str) -> Result<PathBuf> {
     files
         .find(|file| file.to_string_lossy().ends_with(ending))
         .with_context(|| format!("{} has no file *{ending}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::selects;
+
+    #[test]
+    fn a_whole_name_selects_itself_alone() {
+        let names = ["react-npm", "react-npm-node", "vanilla-npm"];
+        let selected =
+            |word| names.into_iter().filter(|name| selects(word, name, &names)).collect::<Vec<_>>();
+        assert_eq!(selected("react-npm"), ["react-npm"]);
+        assert_eq!(selected("react"), ["react-npm", "react-npm-node"]);
+        assert_eq!(selected("node"), ["react-npm-node"]);
+        assert_eq!(selected("vue"), [""; 0]);
+    }
 }

@@ -78,8 +78,8 @@ enum Task {
     Strangers,
     /// Make apps from Tauri's templates with `pillion new` and the packages of `pack`, build them, and open their windows (Linux).
     Adopters {
-        /// Part of a name, such as `react-npm` or `vanilla` [default: all].
-        name: Option<String>,
+        /// Names, such as `react-npm`, or parts of names, such as `vanilla` [default: all].
+        names: Vec<String>,
     },
     /// Build the Windows code, and run its tests under Wine (Debian only).
     Wine,
@@ -169,7 +169,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Release { version: Some(version), .. } => release::prepare(&workspace, &version)?,
         Task::Release { tag, .. } => release::dry_run(&workspace, tag.as_deref())?,
         Task::Strangers => return strangers::run(&workspace),
-        Task::Adopters { name } => return adopters::run(&workspace, name.as_deref()),
+        Task::Adopters { names } => return adopters::run(&workspace, &names),
         Task::Wine => return wine::run(&workspace),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,

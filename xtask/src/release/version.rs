@@ -21,6 +21,8 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("examples/hono-backend/package.json", JSON),
     ("xtask/openapi-types/package.json", JSON),
     ("apps/backend/openapi.json", JSON),
+    ("crates/pillion-build/README.md", &["pillion-build = "]),
+    ("docs/package.md", &["pillion-build = "]),
 ];
 /// The lock file of a workspace of its own, which depends on crates of this one.
 pub(super) const FUZZ_LOCK: &str = "fuzz/Cargo.lock";
