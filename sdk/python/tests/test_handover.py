@@ -80,6 +80,28 @@ def test_a_listener_for_another_process_is_left_alone() -> None:
                 assert sidecar.ask("GET /").status == 200
 
 
+# Starts itself again in a child and names that in LISTEN_PID, as the bootloader of PyInstaller does.
+BOOTLOADER = """
+import os, sys
+child = os.fork()
+if child == 0:
+    os.environ["LISTEN_PID"] = str(os.getpid())
+    program = "import os, sys; sys.frozen = True; import pillion; print('LISTEN_PID' in os.environ)"
+    os.execv(sys.executable, [sys.executable, "-c", program])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_program_of_pyinstaller_takes_the_listener_that_its_bootloader_was_given() -> None:
+    for pid, left_alone in (("1", True), ("{pid}", False)):
+        with tcp() as listener:
+            bootloader = [sys.executable, "-c", BOOTLOADER]
+            with spawn(bootloader, environment(LISTEN_PID=pid, LISTEN_FDS="1"), listener) as process:
+                output, _ = process.communicate()
+                assert (process.returncode, output) == (0, f"{left_alone}\n".encode())
+
+
 @pytest.mark.parametrize("count", ["0", "2", "", "garbage"])
 def test_another_number_of_listeners_is_an_error(count: str) -> None:
     with tcp() as listener:

@@ -31,7 +31,7 @@ def take() -> dict[str, str]:
     """
     names = [PROTOCOL, PORT, INSTANCE, TOKEN, ALLOWED_ORIGINS, PIPE]
     secret = [TOKEN, PIPE]
-    if os.environ.get(LISTEN_PID) == str(os.getpid()):
+    if _has_listener():
         listener = [LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES]
         names += listener
         secret += listener
@@ -47,6 +47,27 @@ def take() -> dict[str, str]:
         with contextlib.suppress(OSError, ValueError):
             _overwrite_token()
     return variables
+
+
+def _has_listener() -> bool:
+    """Whether the host passes a listener to this process.
+
+    The bootloader of a one-file program of PyInstaller runs the program in a child, and writes the child's id into
+    ``LISTEN_PID``, whatever the variable said (``pyi_utils_posix.c``). The host has named the bootloader.
+    """
+    if os.environ.get(LISTEN_PID) != str(os.getpid()):
+        return False
+    parent = os.getppid()
+    if not getattr(sys, "frozen", False):
+        return True
+    try:
+        if os.readlink(f"/proc/{parent}/exe") != os.readlink("/proc/self/exe"):
+            return True
+        with open(f"/proc/{parent}/environ", "rb") as block:
+            return f"{LISTEN_PID}={parent}".encode() in block.read().split(b"\0")
+    except OSError:
+        # Only Linux has these files.
+        return True
 
 
 def _overwrite_token() -> None:

@@ -6,6 +6,8 @@ use protocol_vectors::{Address, Server as _, Third};
 use rustix::process::Signal;
 
 use super::{environment, requests};
+#[cfg(target_os = "linux")]
+use crate::binary;
 use crate::check::{
     lab::{Lab, Start, Started},
     report::Verdict,
@@ -149,6 +151,7 @@ pub(in crate::check) fn close_on_exec(lab: &Lab) -> Result<Verdict, Verdict> {
     let (Some(pid), Some(third)) = (run.pid(), &run.third) else {
         return Err(Verdict::NotChecked("the program has ended".to_owned()));
     };
+    let pid = server(pid);
     let stat = rustix::fs::fstat(third.fd.as_fd()).map_err(|error| Verdict::NotChecked(error.to_string()))?;
     let socket = format!("socket:[{}]", stat.st_ino);
     let (mut held, mut open) = (Vec::new(), Vec::new());
@@ -167,6 +170,20 @@ pub(in crate::check) fn close_on_exec(lab: &Lab) -> Result<Verdict, Verdict> {
         }
     }
     Ok(Verdict::unless(&open, format!("FD_CLOEXEC is set on descriptor {}", held.join(", "))))
+}
+
+/// The process that serves: the program, or the child of `PyInstaller`'s bootloader, which only waits for it and starts no other
+/// program. <https://man7.org/linux/man-pages/man5/proc_pid_task_children.5.html>
+#[cfg(target_os = "linux")]
+fn server(pid: u32) -> u32 {
+    let program = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let Some(bootloader) = program(&pid) else { return pid };
+    let one_file =
+        binary::read(&bootloader).is_ok_and(|it| it.runtime == Some(binary::Runtime::PyInstallerOnefile));
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let mut children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    let itself = |child: &u32| one_file && program(child).as_ref() == Some(&bootloader);
+    children.find(itself).unwrap_or(pid)
 }
 
 #[cfg(not(target_os = "linux"))]
