@@ -30,7 +30,7 @@ export function status(state: Status["state"], rest: Partial<Status> = {}): Stat
   seq += 1;
   const readiness = rest.readiness ?? readinessOf[state];
   const url = rest.port && readiness === "up" ? `http://127.0.0.1:${rest.port}` : null;
-  const endpoint = { pid: null, port: null, url, version: null, progress: null };
+  const endpoint = { pid: null, started: null, port: null, url, version: null, progress: null };
   const cause = { reason: null, failure: null, exit: null, restarts: 0 };
   return {
     sidecar: "backend",

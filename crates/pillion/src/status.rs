@@ -250,6 +250,9 @@ pub struct Status {
     pub readiness: Readiness,
     /// The id of its present or last process.
     pub pid: Option<u32>,
+    /// When that process was started, in milliseconds since the Unix epoch.
+    #[cfg_attr(feature = "ts", ts(type = "number | null"))]
+    pub started: Option<u64>,
     /// Its port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
     /// local socket has none.
     pub port: Option<NonZeroU16>,

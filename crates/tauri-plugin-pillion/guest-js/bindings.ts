@@ -93,6 +93,10 @@ readiness: Readiness,
  */
 pid: number | null,
 /**
+ * When that process was started, in milliseconds since the Unix epoch.
+ */
+started: number | null,
+/**
  * Its port, while its process lives. With a listener handover it stays known between two processes. A sidecar on a
  * local socket has none.
  */

@@ -48,6 +48,8 @@ pub(crate) struct StatusInputs<'a> {
     /// Distinguishes the run from all others.
     pub(crate) run: u64,
     pub(crate) pid: Option<u32>,
+    /// When the process was started, in milliseconds since the Unix epoch.
+    pub(crate) started: Option<u64>,
     pub(crate) version: Option<&'a str>,
     pub(crate) token: Option<&'a Token>,
     pub(crate) diagnostics: &'a StartDiagnostics,
@@ -70,6 +72,7 @@ impl Snapshot {
             state,
             readiness: answer.readiness(),
             pid: None,
+            started: None,
             port: None,
             url: None,
             version: None,
@@ -96,6 +99,7 @@ impl Snapshot {
             state: state.state(),
             readiness: answer.readiness(),
             pid: inputs.pid,
+            started: inputs.started,
             port: state.listen_addr().map_or(inputs.kept_port, ListenAddr::port),
             url: endpoint.as_ref().and_then(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
@@ -221,6 +225,7 @@ mod tests {
                 spec: &spec,
                 run: 0,
                 pid: None,
+                started: None,
                 version: None,
                 token: None,
                 diagnostics: &StartDiagnostics::default(),

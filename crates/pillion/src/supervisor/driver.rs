@@ -185,6 +185,7 @@ impl Driver {
             spec: &self.spec,
             run: self.run.number,
             pid: self.run.pid,
+            started: self.run.pid.map(|_| self.run.started_at),
             version: self.run.version.as_deref(),
             token: self.run.token.as_ref(),
             diagnostics: &self.run.diagnostics,

@@ -73,7 +73,8 @@ pub(crate) struct Run {
     pub(crate) http_stop: Option<PreparedHttpStop>,
     pub(crate) diagnostics: StartDiagnostics,
     started: Instant,
-    started_at: u64,
+    /// When it was started, in milliseconds since the Unix epoch.
+    pub(crate) started_at: u64,
     /// How long after its start it was ready for the first time.
     ready_after: Option<Duration>,
     /// How many automatic restarts preceded it.

@@ -146,6 +146,7 @@ const readinessOf: Record<Status["state"], Readiness> = {
 
 const emptyFields = {
   pid: null,
+  started: null,
   port: null,
   url: null,
   version: null,
