@@ -20,6 +20,7 @@ const CRATES: &[&str] = &[
     "pillion-protocol",
     "pillion",
     "pillion-config",
+    "pillion-control",
     "pillion-build",
     "pillion-server",
     "pillion-cli",

@@ -4,6 +4,7 @@ mod binary;
 #[cfg(unix)]
 mod check;
 mod ci;
+mod control;
 mod doctor;
 mod init;
 mod interrupts;
@@ -33,6 +34,10 @@ enum CliCommand {
     Init(init::Args),
     New(new::Args),
     Run(run::Args),
+    Ps(control::ps::Args),
+    Status(control::status::Args),
+    Logs(control::logs::Args),
+    Restart(control::restart::Args),
     Package(package::Args),
     #[cfg(unix)]
     Check(check::Args),
@@ -58,6 +63,10 @@ pub fn main() -> ExitCode {
         CliCommand::Init(args) => init::main(args),
         CliCommand::New(args) => new::main(args),
         CliCommand::Run(args) => run::main(args),
+        CliCommand::Ps(args) => control::ps::main(&args),
+        CliCommand::Status(args) => control::status::main(&args),
+        CliCommand::Logs(args) => control::logs::main(&args),
+        CliCommand::Restart(args) => control::restart::main(&args),
         CliCommand::Package(args) => package::main(args),
         #[cfg(unix)]
         CliCommand::Check(args) => check::main(args),

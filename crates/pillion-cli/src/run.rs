@@ -1,5 +1,7 @@
 //! `pillion run`: supervises a program in a terminal.
 
+mod control;
+
 use std::{ffi::OsString, path::Path, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum, error::ErrorKind};
@@ -9,6 +11,7 @@ use pillion::{
 };
 use tokio::sync::mpsc;
 
+use self::control::Control;
 use crate::{
     interrupts::interrupts,
     ready,
@@ -109,6 +112,13 @@ pub(crate) struct Args {
     /// Write events to stdout, one JSON object a line.
     #[arg(long)]
     json: bool,
+    /// What other programs of this user may do: "read" lets `pillion ps`, `status` and `logs` look at the program, "full" lets
+    /// `pillion restart` restart it as well.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Control::Read)]
+    control: Control,
+    /// Open no control socket, so that `pillion ps` does not show the program.
+    #[arg(long, conflicts_with = "control")]
+    no_control: bool,
     /// The program and its arguments. What follows the program belongs to it, with or without `--` before it.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -229,7 +239,9 @@ async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
             return ExitCode::from(NEVER_READY);
         }
     };
+    let level = (!args.no_control).then(|| args.control.into());
     let (supervisor, mut events) = Supervisor::start(spec(args));
+    let _socket = level.and_then(|level| control::serve(level, &supervisor, report.as_mut()));
     // A separate task, because this thread may wait for a slow terminal or an unread pipe.
     tokio::spawn(stop_on_interrupt(interrupts, supervisor.clone()));
     let status = match show(&mut events, report.as_mut()).await {

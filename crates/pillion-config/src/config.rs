@@ -1,5 +1,6 @@
 //! The section `plugins.pillion` of `tauri.conf.json`.
 
+mod control;
 mod dev;
 mod error;
 mod liveness;
@@ -18,6 +19,7 @@ use self::{
     liveness::LivenessConfig, port::PortConfig, ready::ReadyConfig, restart_limit::RestartLimitConfig,
 };
 use crate::Variables;
+pub use control::ControlConfig;
 pub use dev::{DevConfig, OnChange};
 pub use error::ConfigError;
 pub use package::{PackageConfig, PackageTool};
@@ -41,6 +43,11 @@ pub use source::ProgramSource;
 pub struct Config {
     /// The sidecars by name.
     pub sidecars: BTreeMap<String, SidecarConfig>,
+    /// What other programs of the same user may do while the app runs: `"read"` (the default) lets `pillion ps`, `status` and `logs` look
+    /// at the states and the output of the sidecars, `"full"` lets `pillion restart` restart them as well, and `false` opens no socket for
+    /// them. `docs/control.md` says who can use it.
+    #[serde(default)]
+    pub control: ControlConfig,
 }
 
 /// The declaration of one sidecar. Every field is optional.

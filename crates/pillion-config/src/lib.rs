@@ -15,7 +15,8 @@ mod validate;
 mod variables;
 
 pub use config::{
-    Config, ConfigError, DevConfig, OnChange, PackageConfig, PackageTool, ProgramSource, SidecarConfig,
+    Config, ConfigError, ControlConfig, DevConfig, OnChange, PackageConfig, PackageTool, ProgramSource,
+    SidecarConfig,
 };
 pub use validate::validate;
 pub use variables::Variables;

@@ -3,7 +3,8 @@
 use std::{error::Error, fmt};
 
 use pillion::Spec;
-use pillion_config::{Config, ConfigError};
+use pillion_config::{Config, ConfigError, ControlConfig};
+use pillion_control::{AppInfo, ControlLevel};
 use tauri::{
     AppHandle, Manager as _, RunEvent, Runtime, WindowEvent,
     plugin::{self, TauriPlugin},
@@ -104,7 +105,8 @@ impl<R: Runtime> Builder<R> {
                 app.manage(Webviews::default());
                 app.manage(Subscriptions::default());
                 app.manage(Proxy::default());
-                let sidecars = Sidecars::start(self.resolve(app, api.config().as_ref())?)?;
+                let config = api.config().as_ref();
+                let sidecars = Sidecars::start(self.resolve(app, config)?, control(app, config))?;
                 app.resources_table().add(CloseOnDrop(sidecars.clone()));
                 app.manage(sidecars);
                 Ok(())
@@ -168,6 +170,19 @@ impl<R: Runtime> Builder<R> {
         }
         Ok(resolved)
     }
+}
+
+/// What other programs of the user may do, and what they see of the app.
+fn control<R: Runtime>(app: &AppHandle<R>, config: Option<&Config>) -> Option<(AppInfo, ControlLevel)> {
+    let level = match config.map(|config| config.control).unwrap_or_default() {
+        ControlConfig::Read => ControlLevel::Read,
+        ControlConfig::Full => ControlLevel::Full,
+        ControlConfig::Off | _ => return None,
+    };
+    let package = app.package_info();
+    let name = app.config().product_name.as_ref().unwrap_or(&package.name);
+    let info = AppInfo::new(name).identifier(&app.config().identifier).version(package.version.to_string());
+    Some((info, level))
 }
 
 /// Ends the subscriptions and requests of the page in this webview.

@@ -2,18 +2,19 @@
 
 use std::{
     error::Error,
-    sync::{Arc, Once},
+    sync::{Arc, Mutex, Once},
     thread::{self, ThreadId},
 };
 
 use pillion::{Failure, FailureKind, Fleet, Supervisor};
+use pillion_control::{AppInfo, ControlLevel, ControlSocket};
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
     task::JoinSet,
 };
 
-use crate::{dev_reload, outbox::Outbox, resolve::Resolved};
+use crate::{dev_reload, lock::lock, outbox::Outbox, resolve::Resolved};
 
 /// The supervisors of the app's sidecars. [`PillionExt::pillion`](crate::PillionExt::pillion) returns
 /// it. Clones are handles to the same sidecars.
@@ -38,6 +39,8 @@ struct Supervised {
     /// Dropping it ends the runtime's thread.
     _thread: oneshot::Sender<()>,
     close: Once,
+    /// The control socket, until the sidecars are closed.
+    control: Mutex<Option<ControlSocket>>,
     outbox: Arc<Outbox>,
     /// The thread of the event loop. Tauri sets plugins up on it.
     main_thread: ThreadId,
@@ -45,10 +48,13 @@ struct Supervised {
 
 impl Sidecars {
     /// Starts the sidecars in the background, each after its dependencies.
-    pub(crate) fn start(sidecars: Vec<Resolved>) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(
+        sidecars: Vec<Resolved>,
+        control: Option<(AppInfo, ControlLevel)>,
+    ) -> Result<Self, Box<dyn Error>> {
         // Nothing starts before every declaration is valid, so that an error leaves nothing to clean up. The fleet checks the
         // dependencies before it starts the first sidecar.
-        Ok(Self(Arc::new(supervise(sidecars)?)))
+        Ok(Self(Arc::new(supervise(sidecars, control)?)))
     }
 
     /// The supervisor of the sidecar called `name`.
@@ -81,11 +87,14 @@ impl Sidecars {
     /// redrawn while the main thread waits. To let a page show the state, call this function on another thread before
     /// [`AppHandle::exit`](tauri::AppHandle::exit).
     pub fn close(&self) {
-        let Supervised { fleet, runtime, close, outbox, main_thread, .. } = &*self.0;
+        let Supervised { fleet, runtime, close, control, outbox, main_thread, .. } = &*self.0;
         close.call_once(|| {
             let (fleet, stopped) = (fleet.clone(), SetStoppedOnDrop(Arc::clone(outbox)));
+            let control = lock(control).take();
             runtime.spawn(async move {
                 let _stopped = stopped;
+                // Until the sidecars are down, other programs see how they stop.
+                let _control = control;
                 for (sidecar, outcome) in fleet.close().await {
                     tracing::info!(sidecar, ?outcome, "closed");
                 }
@@ -139,15 +148,20 @@ impl Drop for SetStoppedOnDrop {
 ///
 /// Tauri's runtime would not do, because the app can block it: `AppHandle::restart` in an async command never gives its worker
 /// back, and on a machine with one core there is only one worker. The exit would then wait for a stop that no thread can run.
-fn supervise(sidecars: Vec<Resolved>) -> Result<Supervised, Box<dyn Error>> {
+fn supervise(
+    sidecars: Vec<Resolved>,
+    control: Option<(AppInfo, ControlLevel)>,
+) -> Result<Supervised, Box<dyn Error>> {
     let (specs, watched): (Vec<_>, Vec<_>) =
         sidecars.into_iter().map(|Resolved { spec, watched }| (spec, watched)).unzip();
     let names: Vec<_> = specs.iter().map(|spec| spec.name().to_owned()).collect();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
-    let fleet = {
+    let (fleet, control) = {
         let _context = runtime.enter();
-        Fleet::start(specs)?
+        let fleet = Fleet::start(specs)?;
+        let control = control.and_then(|(app, level)| serve_control(app, level, &fleet));
+        (fleet, control)
     };
     let watches: Vec<_> = fleet.iter().map(Supervisor::watch).collect();
     let follow =
@@ -170,7 +184,15 @@ fn supervise(sidecars: Vec<Resolved>) -> Result<Supervised, Box<dyn Error>> {
         runtime: handle,
         _thread: thread,
         close: Once::new(),
+        control: Mutex::new(control),
         outbox: Arc::default(),
         main_thread: thread::current().id(),
     })
+}
+
+/// Lets other programs of the user look at the sidecars. The app works without it.
+fn serve_control(app: AppInfo, level: ControlLevel, fleet: &Fleet) -> Option<ControlSocket> {
+    pillion_control::serve(app, level, fleet.iter().cloned())
+        .inspect_err(|error| tracing::warn!("`pillion ps` does not show this app: {error}"))
+        .ok()
 }

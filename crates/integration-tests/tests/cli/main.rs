@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
 
 mod arguments;
+mod control;
+mod control_directory;
 mod doctor;
 mod init;
 mod json;

@@ -18,7 +18,7 @@ pub(crate) fn tree() -> ProcessTree {
 pub(crate) const PILLION: &str = env!("CARGO_BIN_EXE_pillion-under-test");
 
 /// The arguments of `pillion` for a run of `fake-sidecar` with these options and steps.
-fn words<'a>(options: &'a str, steps: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn words<'a>(options: &'a str, steps: &'a str) -> impl Iterator<Item = &'a str> {
     let words = options.split_ascii_whitespace().chain(["--", FAKE]).chain(steps.split_ascii_whitespace());
     ["run"].into_iter().chain(words)
 }

@@ -5,6 +5,7 @@
 
 mod announcement;
 mod attach;
+mod control;
 mod exit;
 mod exit_report;
 mod fleet;

@@ -1,6 +1,6 @@
 //! Generates the JSON schema of the configuration and its reference page. `cargo xtask codegen` writes both.
 
-use std::{env, fs, iter, mem, path::Path};
+use std::{env, fs, mem, path::Path};
 
 use schemars::{
     JsonSchema,
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use pillion::{Liveness, Restart, RestartLimit, Spec};
 
 use super::{
-    Config, PortConfig,
+    Config, ControlConfig, PortConfig,
     liveness::{LivenessConfig, LivenessProbe},
     ready::{ReadyConfig, ReadyFields},
 };
@@ -27,6 +27,17 @@ impl JsonSchema for LivenessConfig {
         let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
         let probe = generator.subschema_for::<LivenessProbe>();
         one_of([off.into(), probe])
+    }
+}
+
+impl JsonSchema for ControlConfig {
+    fn schema_name() -> String {
+        "ControlConfig".to_owned()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
+        one_of([words(["read", "full"]), off.into()])
     }
 }
 
@@ -145,11 +156,13 @@ fn reference(schema: &Value) -> String {
                     [guarantees](guarantees.md#what-a-sidecar-is-given) have examples.\n"
         .to_owned();
     let sidecar = &schema["definitions"]["SidecarConfig"];
-    // The sidecar, and each of its fields that is an object.
+    // The section, the sidecar, and each field of a sidecar that is an object.
     let fields = sidecar["properties"].as_object().into_iter().flatten();
     let objects =
         fields.filter_map(|(field, property)| Some((format!("`{field}`"), object_of(schema, property)?)));
-    for (title, object) in iter::once(("A sidecar".to_owned(), sidecar)).chain(objects) {
+    let section = &schema["properties"]["plugins"]["properties"]["pillion"];
+    let first = [("The section".to_owned(), section), ("A sidecar".to_owned(), sidecar)];
+    for (title, object) in first.into_iter().chain(objects) {
         let description = object["description"].as_str().unwrap_or_default();
         page +=
             &format!("\n## {title}\n\n{description}\n\n| field | value | meaning |\n| --- | --- | --- |\n");
@@ -219,7 +232,7 @@ fn the_example_in_the_states_page_shows_the_defaults() {
 fn examples_in_the_docs_are_valid() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut examples = 0;
-    for file in ["README.md", "docs/guarantees.md", "docs/page.md", "docs/states.md"] {
+    for file in ["README.md", "docs/guarantees.md", "docs/page.md", "docs/states.md", "docs/control.md"] {
         let page = fs::read_to_string(root.join(file)).unwrap();
         for block in page.split("```json\n").skip(1) {
             let block = block.split("```").next().unwrap_or_default();

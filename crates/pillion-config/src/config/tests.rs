@@ -36,6 +36,22 @@ fn an_error_names_an_unknown_field() {
 }
 
 #[test]
+fn other_programs_may_look_by_default() {
+    let control =
+        |field: &str| parse(&format!(r#"{{ "sidecars": {{}} {field} }}"#)).map(|config| config.control);
+    assert_eq!(control("").unwrap(), ControlConfig::Read);
+    assert_eq!(control(r#", "control": "full""#).unwrap(), ControlConfig::Full);
+    assert_eq!(control(r#", "control": false"#).unwrap(), ControlConfig::Off);
+    for wrong in [r#", "control": true"#, r#", "control": "write""#, r#", "control": null"#] {
+        let error = control(wrong).unwrap_err();
+        assert!(
+            error.contains("plugins.pillion.control: ") && error.contains("\"read\", \"full\", or false"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn an_error_names_the_path_of_the_field() {
     let error = |field: &str| parse(&format!(r#"{{ "sidecars": {{ "db": {{ {field} }} }} }}"#)).unwrap_err();
     for (field, path, hint) in [

@@ -1,0 +1,146 @@
+//! Which running app a command is about.
+
+use pillion::Status;
+use pillion_control::{AppInfo, ClientError, DiscoveredApp, Discovery, discover};
+
+/// A running app with the statuses of its sidecars.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    pub(super) app: DiscoveredApp,
+    pub(super) sidecars: Vec<Status>,
+}
+
+/// What runs now.
+#[derive(Debug)]
+pub(super) struct Overview {
+    pub(super) running: Vec<Running>,
+    /// Apps that gave no answer, and directories that cannot be used, in words.
+    pub(super) problems: Vec<String>,
+}
+
+impl Overview {
+    pub(super) async fn take() -> Self {
+        let Discovery { apps, silent, errors, .. } = discover().await;
+        let mut problems: Vec<_> =
+            errors.iter().map(|error| format!("{error}; apps there are not shown")).collect();
+        problems
+            .extend(silent.iter().map(|(pid, error)| format!("the app with the process id {pid}: {error}")));
+        let mut running = Vec::new();
+        for app in apps {
+            match app.statuses(None).await {
+                Ok(sidecars) => running.push(Running { app, sidecars }),
+                Err(ClientError::Ended) => {}
+                Err(error) => problems.push(format!("{}: {error}", named(app.info()))),
+            }
+        }
+        Self { running, problems }
+    }
+
+    /// Shows the problems on stderr.
+    pub(super) fn warn(&self) {
+        for problem in &self.problems {
+            anstream::eprintln!("pillion: {problem}");
+        }
+    }
+
+    /// Leaves only the apps and the sidecars that these names mean.
+    ///
+    /// # Errors
+    /// If none is left.
+    pub(super) fn narrow(mut self, app: Option<&str>, sidecar: Option<&str>) -> Result<Self, String> {
+        if self.running.is_empty() {
+            return Err(self.none());
+        }
+        let all = self.list();
+        if let Some(app) = app {
+            self.running.retain(|it| means(app, it.app.info()));
+            if self.running.is_empty() {
+                return Err(format!("no app {app:?} runs; these run:\n{all}"));
+            }
+        }
+        if let Some(sidecar) = sidecar {
+            for it in &mut self.running {
+                it.sidecars.retain(|status| status.sidecar == sidecar);
+            }
+            self.running.retain(|it| !it.sidecars.is_empty());
+            if self.running.is_empty() {
+                return Err(format!("no sidecar {sidecar:?} runs; these do:\n{all}"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The one sidecar that these names mean.
+    ///
+    /// # Errors
+    /// If they mean none, or several.
+    pub(super) fn one(
+        self,
+        app: Option<&str>,
+        sidecar: Option<&str>,
+    ) -> Result<(DiscoveredApp, Status), String> {
+        let mut narrowed = self.narrow(app, sidecar)?;
+        let list = narrowed.list();
+        if narrowed.running.len() > 1 {
+            return Err(format!(
+                "several running apps fit: name one with --app, by its name, its identifier or its process id:\n{list}"
+            ));
+        }
+        let Some(Running { app, mut sidecars }) = narrowed.running.pop() else { return Err(narrowed.none()) };
+        match (sidecars.pop(), sidecars.is_empty()) {
+            (Some(status), true) => Ok((app, status)),
+            (Some(_), false) => Err(format!("the app has several sidecars: name one:\n{list}")),
+            (None, _) => Err(format!("{} has no sidecar", named(app.info()))),
+        }
+    }
+
+    fn none(&self) -> String {
+        let mut message = NONE_RUNS.to_owned();
+        for problem in &self.problems {
+            message += &format!("\n  {problem}");
+        }
+        message
+    }
+
+    /// The apps with their sidecars, one in a line.
+    fn list(&self) -> String {
+        let line = |it: &Running| {
+            let names: Vec<_> = it.sidecars.iter().map(|status| status.sidecar.as_str()).collect();
+            format!("  {}: {}", named(it.app.info()), names.join(", "))
+        };
+        self.running.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+pub(super) const NONE_RUNS: &str = "no app with sidecars runs as this user. An app is shown while it runs, unless its tauri.conf.json has \
+                                    \"control\": false in plugins.pillion; a program in `pillion run` is, unless it has --no-control";
+
+/// An app in words: `Notes (com.example.notes, process 4711)`.
+pub(super) fn named(app: &AppInfo) -> String {
+    let identifier = app.identifier.as_ref().map(|identifier| format!("{identifier}, ")).unwrap_or_default();
+    format!("{} ({identifier}process {})", app.name, app.pid)
+}
+
+/// Whether `text` means this app: its name in any case, its identifier, or its process id.
+pub(super) fn means(text: &str, app: &AppInfo) -> bool {
+    app.name.eq_ignore_ascii_case(text)
+        || app.identifier.as_deref() == Some(text)
+        || text.parse().is_ok_and(|pid: u32| pid == app.pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_meant_by_name_identifier_and_process() {
+        let app = AppInfo::new("My Notes").identifier("com.example.notes");
+        for text in ["My Notes", "my notes", "com.example.notes", &app.pid.to_string()] {
+            assert!(means(text, &app), "{text}");
+        }
+        for text in ["Notes", "com.example", "0", ""] {
+            assert!(!means(text, &app), "{text}");
+        }
+        assert!(!means("", &AppInfo::new("x")));
+    }
+}

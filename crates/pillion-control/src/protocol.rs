@@ -1,0 +1,219 @@
+//! What app and client tell each other: one JSON object a line.
+
+use pillion::{OutputStream, Status};
+use serde::{Deserialize, Serialize};
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// The maximum length of a request, in bytes with its newline.
+pub const REQUEST_LIMIT: usize = 4 * 1024;
+/// How many clients an app serves at once.
+pub const CONNECTION_LIMIT: usize = 32;
+
+/// What clients may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum ControlLevel {
+    /// Look at states and output.
+    Read,
+    /// Restart sidecars as well.
+    Full,
+}
+
+/// Which app it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AppInfo {
+    /// Its name for people.
+    pub name: String,
+    /// Its identifier, such as `com.example.notes`, if it has one.
+    pub identifier: Option<String>,
+    /// Its version, if it has one.
+    pub version: Option<String>,
+    /// Its process id.
+    pub pid: u32,
+}
+
+impl AppInfo {
+    /// This process, under this name.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), identifier: None, version: None, pid: std::process::id() }
+    }
+
+    /// With this identifier.
+    #[must_use]
+    pub fn identifier(mut self, identifier: impl Into<String>) -> Self {
+        self.identifier = Some(identifier.into());
+        self
+    }
+
+    /// With this version.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+}
+
+/// The first line that a client receives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Greeting {
+    /// The version of the protocol, [`PROTOCOL_VERSION`].
+    pub pillion_control: u32,
+    /// Which app answers.
+    pub app: AppInfo,
+    /// What it allows.
+    pub control: ControlLevel,
+}
+
+impl Greeting {
+    pub(crate) fn new(app: AppInfo, control: ControlLevel) -> Self {
+        Self { pillion_control: PROTOCOL_VERSION, app, control }
+    }
+}
+
+/// What a client asks. The fields of each request but its sidecar have defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum ControlRequest {
+    /// The present status of this sidecar, or of all.
+    Status {
+        /// The name of the sidecar.
+        #[serde(default)]
+        sidecar: Option<String>,
+    },
+    /// The present status of this sidecar, or of all, and then each new one, until the app ends.
+    Watch {
+        /// The name of the sidecar.
+        #[serde(default)]
+        sidecar: Option<String>,
+    },
+    /// The output of a sidecar.
+    Logs {
+        /// The name of the sidecar.
+        sidecar: String,
+        /// How many past lines come first; all that the app has by default.
+        #[serde(default)]
+        tail: Option<usize>,
+        /// Only lines that were written at or after this time, in milliseconds since the Unix epoch.
+        #[serde(default)]
+        since: Option<u64>,
+        /// Whether new lines follow, until the app ends.
+        #[serde(default)]
+        follow: bool,
+    },
+    /// Stop the sidecar if it runs, start it, and wait until it is ready. The answer is its status. Needs [`ControlLevel::Full`].
+    Restart {
+        /// The name of the sidecar.
+        sidecar: String,
+    },
+}
+
+/// What an app answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum ControlAnswer {
+    /// The status of a sidecar.
+    Status {
+        /// The status.
+        status: Box<Status>,
+    },
+    /// A line of output.
+    Line(LogLine),
+    /// The client was too slow, or asked for lines that the app has no more.
+    Missed {
+        /// The number of lines that are missing here.
+        lines: u64,
+    },
+    /// The answer is complete.
+    Done,
+    /// The request was refused, or failed. No answer follows.
+    Error {
+        /// Which error, for programs.
+        kind: RefusalKind,
+        /// What happened and what to do, for people.
+        message: String,
+    },
+    /// An answer of a later version. Clients ignore it.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A line of output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LogLine {
+    /// Counts the lines of the sidecar, from 1.
+    pub seq: u64,
+    /// When the app read it, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// The run that wrote it, from 1.
+    pub run: u64,
+    /// Where it was written.
+    pub stream: OutputStream,
+    /// Its level, such as `warn`, if its form shows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// The text as a terminal shows it, with its ANSI sequences. Invalid UTF-8 is replaced by U+FFFD.
+    pub text: String,
+}
+
+/// Why a request was refused, or failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum RefusalKind {
+    /// The line is not a request: it is too long, no JSON, or lacks a field.
+    Malformed,
+    /// This version of the app does not know the request.
+    UnknownRequest,
+    /// The app has no sidecar of this name.
+    UnknownSidecar,
+    /// The app does not allow the request.
+    NotAllowed,
+    /// The app serves too many clients.
+    Busy,
+    /// The request was executed, and failed.
+    Failed,
+    /// An error of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_answers_have_the_documented_form() {
+        let request: ControlRequest =
+            serde_json::from_str(r#"{"request":"logs","sidecar":"a","later":1}"#).unwrap();
+        let expected =
+            ControlRequest::Logs { sidecar: "a".to_owned(), tail: None, since: None, follow: false };
+        assert_eq!(request, expected);
+        let status: ControlRequest = serde_json::from_str(r#"{"request":"status"}"#).unwrap();
+        assert_eq!(status, ControlRequest::Status { sidecar: None });
+        let done = serde_json::to_string(&ControlAnswer::Done).unwrap();
+        assert_eq!(done, r#"{"answer":"done"}"#);
+        let greeting = Greeting::new(AppInfo { pid: 7, ..AppInfo::new("AIOS") }, ControlLevel::Read);
+        assert_eq!(
+            serde_json::to_string(&greeting).unwrap(),
+            r#"{"pillionControl":1,"app":{"name":"AIOS","identifier":null,"version":null,"pid":7},"control":"read"}"#
+        );
+    }
+
+    #[test]
+    fn answers_of_later_versions_are_unknown_and_not_errors() {
+        let later: ControlAnswer = serde_json::from_str(r#"{"answer":"usage","cpu":1}"#).unwrap();
+        assert_eq!(later, ControlAnswer::Unknown);
+        let error: ControlAnswer =
+            serde_json::from_str(r#"{"answer":"error","kind":"later","message":"m"}"#).unwrap();
+        assert_eq!(error, ControlAnswer::Error { kind: RefusalKind::Unknown, message: "m".to_owned() });
+    }
+}
