@@ -1,5 +1,6 @@
-//! `pillion ps`, `status`, `logs` and `restart`: running apps of this user, from outside.
+//! `pillion ps`, `status`, `logs`, `exits`, and `restart`: running apps of this user, from outside.
 
+pub(crate) mod exits;
 pub(crate) mod logs;
 pub(crate) mod ps;
 mod render;

@@ -37,6 +37,7 @@ enum CliCommand {
     Ps(control::ps::Args),
     Status(control::status::Args),
     Logs(control::logs::Args),
+    Exits(control::exits::Args),
     Restart(control::restart::Args),
     Package(package::Args),
     #[cfg(unix)]
@@ -66,6 +67,7 @@ pub fn main() -> ExitCode {
         CliCommand::Ps(args) => control::ps::main(&args),
         CliCommand::Status(args) => control::status::main(&args),
         CliCommand::Logs(args) => control::logs::main(&args),
+        CliCommand::Exits(args) => control::exits::main(&args),
         CliCommand::Restart(args) => control::restart::main(&args),
         CliCommand::Package(args) => package::main(args),
         #[cfg(unix)]

@@ -12,8 +12,8 @@ use crate::{
     line::{LineReader, LineWriter},
 };
 
-/// How long an app may take to greet. A suspended app accepts connections, and says nothing.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an app may take to greet, or to tell its statuses. The system accepts connections for a suspended app, which says nothing.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum length of an answer, in bytes. A line of output has at most 64 KiB, and each byte may become six in JSON; a status can
 /// hold some of them.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
@@ -100,17 +100,20 @@ impl DiscoveredApp {
     /// The statuses of this sidecar, or of all, by name.
     ///
     /// # Errors
-    /// As [`request`](Self::request), and [`ClientError::Refused`] for an unknown name.
+    /// As [`request`](Self::request), and [`ClientError::Refused`] for an unknown name. The whole answer has 10 s.
     pub async fn statuses(&self, sidecar: Option<&str>) -> Result<Vec<pillion::Status>, ClientError> {
         let request = ControlRequest::Status { sidecar: sidecar.map(str::to_owned) };
-        let mut answers = self.request(&request).await?;
-        let mut statuses = Vec::new();
-        while let Some(answer) = answers.next().await? {
-            if let ControlAnswer::Status { status } = answer {
-                statuses.push(*status);
+        let answered = async {
+            let mut answers = self.request(&request).await?;
+            let mut statuses = Vec::new();
+            while let Some(answer) = answers.next().await? {
+                if let ControlAnswer::Status { status } = answer {
+                    statuses.push(*status);
+                }
             }
-        }
-        Ok(statuses)
+            Ok(statuses)
+        };
+        time::timeout(ANSWER_TIMEOUT, answered).await.unwrap_or(Err(ClientError::Silent))
     }
 }
 
@@ -164,7 +167,7 @@ async fn open(address: &Address) -> Result<(Greeting, AnswerStream), ClientError
             version => Err(ClientError::Version(version)),
         }
     };
-    time::timeout(GREETING_TIMEOUT, greeted).await.unwrap_or(Err(ClientError::Silent))
+    time::timeout(ANSWER_TIMEOUT, greeted).await.unwrap_or(Err(ClientError::Silent))
 }
 
 async fn next_line<T: DeserializeOwned>(reader: &mut LineReader<ReadHalf<Stream>>) -> Result<T, ClientError> {

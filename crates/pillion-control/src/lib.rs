@@ -23,7 +23,7 @@
 //! clients are served at once; a further one gets the error `busy`. A client that reads slowly never delays a sidecar: it loses
 //! outdated statuses, and lines of output, whose number it is told (`missed`).
 //!
-//! With `"control":"read"` the app answers `status`, `watch` and `logs`; with `"full"` also `restart`. No answer contains the token of
+//! With `"control":"read"` the app answers `status`, `watch`, `logs` and `exitReports`; with `"full"` also `restart`. No answer contains the token of
 //! a sidecar, unless the sidecar itself writes it to its output.
 //!
 //! A later version of the protocol adds requests, answers and fields; an app answers an unknown request with the error
@@ -40,7 +40,7 @@ mod session;
 pub use client::{AnswerStream, DiscoveredApp, Discovery, discover};
 pub use error::{ClientError, ControlError};
 pub use protocol::{
-    AppInfo, CONNECTION_LIMIT, ControlAnswer, ControlLevel, ControlRequest, Greeting, LogLine,
-    PROTOCOL_VERSION, REQUEST_LIMIT, RefusalKind,
+    AppInfo, CONNECTION_LIMIT, ControlAnswer, ControlLevel, ControlRequest, Greeting, PROTOCOL_VERSION,
+    REQUEST_LIMIT, RefusalKind,
 };
 pub use server::{ControlSocket, serve};

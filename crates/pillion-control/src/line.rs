@@ -72,6 +72,11 @@ impl<W: AsyncWrite + Unpin> LineWriter<W> {
         Ok(())
     }
 
+    /// How many bytes are not written yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Writes the added lines. Waits for a peer that reads slowly.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         self.connection.write_all(&self.buffer).await?;

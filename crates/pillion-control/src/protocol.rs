@@ -1,6 +1,6 @@
 //! What app and client tell each other: one JSON object a line.
 
-use pillion::{OutputStream, Status};
+use pillion::{ExitReport, LogEntry, Status};
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol that this crate speaks.
@@ -97,15 +97,24 @@ pub enum ControlRequest {
     Logs {
         /// The name of the sidecar.
         sidecar: String,
-        /// How many past lines come first; all that the app has by default.
+        /// How many of the kept lines come at most, the newest ones; all by default.
         #[serde(default)]
-        tail: Option<usize>,
-        /// Only lines that were written at or after this time, in milliseconds since the Unix epoch.
+        tail: Option<u64>,
+        /// The kept lines come only if the app read them at or after this time, in milliseconds since the Unix epoch.
         #[serde(default)]
         since: Option<u64>,
-        /// Whether new lines follow, until the app ends.
+        /// Whether the lines to come follow, until the app closes the sidecar.
         #[serde(default)]
         follow: bool,
+        /// Whether each line has its level.
+        #[serde(default)]
+        levels: bool,
+    },
+    /// The reports about the ends of the last runs of this sidecar, or of all, the newest of each sidecar last.
+    ExitReports {
+        /// The name of the sidecar.
+        #[serde(default)]
+        sidecar: Option<String>,
     },
     /// Stop the sidecar if it runs, start it, and wait until it is ready. The answer is its status. Needs [`ControlLevel::Full`].
     Restart {
@@ -125,10 +134,15 @@ pub enum ControlAnswer {
         status: Box<Status>,
     },
     /// A line of output.
-    Line(LogLine),
-    /// The client was too slow, or asked for lines that the app has no more.
+    Line(LogEntry),
+    /// The report about the end of a run.
+    ExitReport {
+        /// The report.
+        report: Box<ExitReport>,
+    },
+    /// The client was too slow, and the app does not keep these lines any more.
     Missed {
-        /// The number of lines that are missing here.
+        /// The number of lines that are missing here: those whose numbers (`seq`) the client did not get.
         lines: u64,
     },
     /// The answer is complete.
@@ -143,25 +157,6 @@ pub enum ControlAnswer {
     /// An answer of a later version. Clients ignore it.
     #[serde(other)]
     Unknown,
-}
-
-/// A line of output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct LogLine {
-    /// Counts the lines of the sidecar, from 1.
-    pub seq: u64,
-    /// When the app read it, in milliseconds since the Unix epoch.
-    pub at: u64,
-    /// The run that wrote it, from 1.
-    pub run: u64,
-    /// Where it was written.
-    pub stream: OutputStream,
-    /// Its level, such as `warn`, if its form shows one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub level: Option<String>,
-    /// The text as a terminal shows it, with its ANSI sequences. Invalid UTF-8 is replaced by U+FFFD.
-    pub text: String,
 }
 
 /// Why a request was refused, or failed.
@@ -194,9 +189,14 @@ mod tests {
     fn requests_and_answers_have_the_documented_form() {
         let request: ControlRequest =
             serde_json::from_str(r#"{"request":"logs","sidecar":"a","later":1}"#).unwrap();
-        let expected =
-            ControlRequest::Logs { sidecar: "a".to_owned(), tail: None, since: None, follow: false };
-        assert_eq!(request, expected);
+        let logs = ControlRequest::Logs {
+            sidecar: "a".to_owned(),
+            tail: None,
+            since: None,
+            follow: false,
+            levels: false,
+        };
+        assert_eq!(request, logs);
         let status: ControlRequest = serde_json::from_str(r#"{"request":"status"}"#).unwrap();
         assert_eq!(status, ControlRequest::Status { sidecar: None });
         let done = serde_json::to_string(&ControlAnswer::Done).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use pillion::{Status, Supervisor};
+use pillion::{Log, LogQuery, Logs, Status, Supervisor};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -16,10 +16,11 @@ use crate::{
     server::Served,
 };
 
-mod logs;
-
 /// How long a client may take to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many bytes of output are collected for one write.
+const CHUNK: usize = 64 * 1024;
 
 /// Why a request gets no further answer.
 enum End {
@@ -81,8 +82,19 @@ async fn answer<W: AsyncWrite + Unpin>(
             Ok(writer.flush().await?)
         }
         ControlRequest::Watch { sidecar } => watch(&served.selected(sidecar.as_deref())?, writer).await,
-        ControlRequest::Logs { sidecar, tail, since, follow } => {
-            logs::send(served.sidecar(&sidecar)?, tail, since, follow, writer).await
+        ControlRequest::Logs { sidecar, tail, since, follow, levels } => {
+            let mut query = LogQuery::default().follow(follow).levels(levels);
+            (query.tail, query.since) = (tail, since);
+            logs(served.sidecar(&sidecar)?.logs(query), writer).await
+        }
+        ControlRequest::ExitReports { sidecar } => {
+            for sidecar in served.selected(sidecar.as_deref())? {
+                for report in sidecar.exit_reports().await {
+                    writer.push(&ControlAnswer::ExitReport { report: Box::new(report) })?;
+                }
+                writer.flush().await?;
+            }
+            Ok(())
         }
         ControlRequest::Restart { sidecar } => {
             let sidecar = served.sidecar(&sidecar)?;
@@ -100,7 +112,7 @@ fn read(line: &[u8]) -> Result<ControlRequest, End> {
         .map_err(|error| End::Refused(RefusalKind::Malformed, format!("the request is not JSON: {error}")))?;
     let name = value["request"].as_str().unwrap_or_default().to_owned();
     serde_json::from_value(value).map_err(|error| {
-        let known = ["status", "watch", "logs", "restart"];
+        let known = ["status", "watch", "logs", "exitReports", "restart"];
         if known.contains(&name.as_str()) || name.is_empty() {
             End::Refused(RefusalKind::Malformed, format!("the request is not valid: {error}"))
         } else {
@@ -113,6 +125,27 @@ fn read(line: &[u8]) -> Result<ControlRequest, End> {
 
 fn status(status: Status) -> ControlAnswer {
     ControlAnswer::Status { status: Box::new(status) }
+}
+
+/// Sends the output. The supervisor keeps what waits for a client that reads slowly, and counts what it cannot keep.
+async fn logs<W: AsyncWrite + Unpin>(mut logs: Logs, writer: &mut LineWriter<W>) -> Result<(), End> {
+    while let Some(log) = logs.next().await {
+        match log {
+            Log::Lines { entries, .. } => {
+                for entry in entries {
+                    writer.push(&ControlAnswer::Line(entry))?;
+                    if writer.pending() >= CHUNK {
+                        writer.flush().await?;
+                    }
+                }
+            }
+            Log::Missed { lines, .. } => writer.push(&ControlAnswer::Missed { lines })?,
+            // Comes as a line when it is complete.
+            _ => {}
+        }
+        writer.flush().await?;
+    }
+    Ok(())
 }
 
 /// Sends the statuses of the sidecars until all are closed. For a client that reads slowly, a newer status replaces those that wait.

@@ -45,13 +45,19 @@ fn no_answer_contains_the_token() {
         let app = found("token test").await.unwrap();
         let name = Some("sidecar".to_owned());
         let mut all = Vec::new();
-        let logs =
-            |follow| ControlRequest::Logs { sidecar: "sidecar".to_owned(), tail: None, since: None, follow };
+        let logs = |follow| ControlRequest::Logs {
+            sidecar: "sidecar".to_owned(),
+            tail: None,
+            since: None,
+            follow,
+            levels: true,
+        };
         for (request, limit) in [
             (ControlRequest::Status { sidecar: None }, 2),
             (ControlRequest::Watch { sidecar: name.clone() }, 1),
             (logs(false), 1000),
             (ControlRequest::Restart { sidecar: "sidecar".to_owned() }, 2),
+            (ControlRequest::ExitReports { sidecar: name.clone() }, 20),
             (ControlRequest::Status { sidecar: name }, 2),
             (logs(false), 1000),
         ] {

@@ -18,7 +18,7 @@ use super::{
 /// Show the output of a sidecar of a running app.
 ///
 /// Both streams of the sidecar go to stdout, in the order in which the app read them. Colours of the sidecar are shown on a terminal, and
-/// left out elsewhere, and with `NO_COLOR`. The app keeps a bounded part of the output in memory.
+/// left out elsewhere, and with `NO_COLOR`. The app keeps the newest 20,000 lines of all runs, at most 2 MiB.
 ///
 /// Exit status: 0, 1 if the app was killed or gave an error.
 #[derive(Debug, ClapArgs)]
@@ -33,9 +33,9 @@ pub(crate) struct Args {
     /// Show new lines as they come, until the app ends, also of later runs.
     #[arg(short, long)]
     follow: bool,
-    /// Begin with at most this many past lines; all that the app has by default.
+    /// Begin with at most this many past lines; all that the app keeps by default.
     #[arg(short = 'n', long, value_name = "LINES")]
-    tail: Option<usize>,
+    tail: Option<u64>,
     /// Leave out what is older than this, for example 10m or 2h.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     since: Option<Duration>,
@@ -58,8 +58,13 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             .since
             .map(|since| now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
         let sidecar = status.sidecar;
-        let request =
-            ControlRequest::Logs { sidecar: sidecar.clone(), tail: args.tail, since, follow: args.follow };
+        let request = ControlRequest::Logs {
+            sidecar: sidecar.clone(),
+            tail: args.tail,
+            since,
+            follow: args.follow,
+            levels: args.json,
+        };
         let error = |error: ClientError| match error {
             ClientError::Ended => format!("{} has ended", named(app.info())),
             error => format!("{}: {error}", named(app.info())),
@@ -79,7 +84,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
                 (ControlAnswer::Missed { lines }, false) => {
                     out.flush()?;
                     anstream::eprintln!(
-                        "pillion: {lines} lines are missing here: the app keeps no more, or they came too fast"
+                        "pillion: {lines} lines are missing here: they came faster than they could be shown"
                     );
                 }
                 _ => {}

@@ -46,7 +46,7 @@ pub(super) fn table(running: &[Running], mut out: impl Write) -> io::Result<()> 
     let mut rows = vec![(head.map(str::to_owned), Style::new().bold())];
     let now = now_ms();
     for Running { app, sidecars } in running {
-        let mut of_app = [app.info().name.clone(), app.info().pid.to_string()];
+        let mut of_app = [plain(&app.info().name), app.info().pid.to_string()];
         if sidecars.is_empty() {
             let [name, pid] = of_app;
             let none = || "-".to_owned();
@@ -59,7 +59,7 @@ pub(super) fn table(running: &[Running], mut out: impl Write) -> io::Result<()> 
             let row = [
                 name,
                 pid,
-                status.sidecar.clone(),
+                plain(&status.sidecar),
                 state(status.state).to_owned(),
                 or_none(status.pid.filter(|_| lives(status)).map(|pid| pid.to_string())),
                 or_none(status.port.map(|port| port.to_string())),
@@ -122,20 +122,25 @@ fn of_sidecar(status: &Status, now: u64, out: &mut impl Write) -> io::Result<()>
         Some(up) => format!("process {pid}, up for {}", short(up)),
         None => format!("last process {pid}"),
     });
-    let version = status.version.as_ref().map(|version| format!("version {version}"));
+    let version = status.version.as_ref().map(|version| format!("version {}", plain(version)));
     let restarts = (status.restarts > 0).then(|| format!("{} restarts in a row", status.restarts));
     let facts: Vec<_> = [process, version, restarts].into_iter().flatten().collect();
     if !facts.is_empty() {
         writeln!(out, "    {}", facts.join(", "))?;
     }
     for words in [&status.progress, &status.reason].into_iter().flatten() {
-        writeln!(out, "    {words}")?;
+        writeln!(out, "    {}", plain(words))?;
     }
     let tail = status.failure.iter().flat_map(|failure| &failure.detail.tail);
     for line in tail {
-        writeln!(out, "    │ {line}")?;
+        writeln!(out, "    │ {}", plain(line))?;
     }
     Ok(())
+}
+
+/// The text without characters that control a terminal: other programs and sidecars have chosen it.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 /// A state in words.
@@ -176,7 +181,7 @@ pub(super) fn uptime(status: &Status, now: u64) -> Option<Duration> {
 }
 
 /// A clock that was set back shows nothing.
-fn since(at: u64, now: u64) -> Option<Duration> {
+pub(super) fn since(at: u64, now: u64) -> Option<Duration> {
     now.checked_sub(at).map(Duration::from_millis)
 }
 
@@ -210,6 +215,11 @@ mod tests {
         {
             assert_eq!(short(Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn texts_of_other_programs_do_not_control_the_terminal() {
+        assert_eq!(plain("é\u{1b}[2J\u{7}\n\u{9b}x"), "é\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}x");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use pillion::Status;
 use pillion_control::{AppInfo, ClientError, DiscoveredApp, Discovery, discover};
 
+use super::render::plain;
+
 /// A running app with the statuses of its sidecars.
 #[derive(Debug, Clone)]
 pub(super) struct Running {
@@ -117,12 +119,12 @@ pub(super) const NONE_RUNS: &str = "no app with sidecars runs as this user. An a
 
 /// An app in words: `Notes (com.example.notes, process 4711)`.
 pub(super) fn named(app: &AppInfo) -> String {
-    let identifier = app.identifier.as_ref().map(|identifier| format!("{identifier}, ")).unwrap_or_default();
-    format!("{} ({identifier}process {})", app.name, app.pid)
+    let identifier = app.identifier.as_ref().map(|identifier| format!("{}, ", plain(identifier)));
+    format!("{} ({}process {})", plain(&app.name), identifier.unwrap_or_default(), app.pid)
 }
 
 /// Whether `text` means this app: its name in any case, its identifier, or its process id.
-pub(super) fn means(text: &str, app: &AppInfo) -> bool {
+fn means(text: &str, app: &AppInfo) -> bool {
     app.name.eq_ignore_ascii_case(text)
         || app.identifier.as_deref() == Some(text)
         || text.parse().is_ok_and(|pid: u32| pid == app.pid)

@@ -1,0 +1,73 @@
+//! `pillion exits`: how the last runs of sidecars of running apps ended.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::Args as ClapArgs;
+use pillion_control::{ClientError, ControlAnswer, ControlRequest};
+
+use super::{
+    render::{now_ms, plain, short, since},
+    run,
+    select::{Overview, named},
+};
+
+/// Show how the last runs of the sidecars of running apps ended, and why.
+///
+/// An app with the plugin keeps the reports of earlier starts, too.
+///
+/// Exit status: 0, 1 if no running app has such a sidecar.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Only sidecars of this name.
+    #[arg(value_name = "NAME")]
+    sidecar: Option<String>,
+    /// Only this app, by its name, its identifier or its process id.
+    #[arg(long, value_name = "APP")]
+    app: Option<String>,
+    /// Write each report to stdout as one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Of one sidecar:
+    pillion exits backend
+  The last lines on stderr before each crash, with jq:
+    pillion exits backend --json | jq -r 'select(.reason == \"crashed\") | .stderr[]'";
+
+pub(crate) fn main(args: &Args) -> ExitCode {
+    run(async {
+        let overview = Overview::take().await.narrow(args.app.as_deref(), args.sidecar.as_deref())?;
+        if !args.json {
+            overview.warn();
+        }
+        for running in &overview.running {
+            let app = &running.app;
+            let request = ControlRequest::ExitReports { sidecar: args.sidecar.clone() };
+            let error = |error: ClientError| format!("{}: {error}", named(app.info()));
+            let mut answers = app.request(&request).await.map_err(error)?;
+            while let Some(answer) = answers.next().await.map_err(error)? {
+                let ControlAnswer::ExitReport { report } = answer else { continue };
+                if args.json {
+                    let mut line = serde_json::to_vec(&report).map_err(io::Error::from)?;
+                    line.push(b'\n');
+                    io::stdout().write_all(&line)?;
+                    continue;
+                }
+                let ago = report.ended_at.and_then(|at| since(at, now_ms()));
+                let ago = ago.map(|ago| format!("{} ago: ", short(ago))).unwrap_or_default();
+                let mut out = anstream::stdout().lock();
+                writeln!(out, "{ago}{}", plain(&report.summary()))?;
+                for line in report.stdout.iter().chain(&report.stderr) {
+                    writeln!(out, "  │ {}", plain(line))?;
+                }
+            }
+        }
+        Ok(io::stdout().flush()?)
+    })
+}
