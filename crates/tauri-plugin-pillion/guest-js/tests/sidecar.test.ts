@@ -41,6 +41,19 @@ test("ready, status, restart and swap name the sidecar and resolve with the plug
   ]);
 });
 
+test("exitReports names the sidecar and resolves with the reports in words", async () => {
+  const calls: unknown[] = [];
+  mockIPC((command, payload) => {
+    calls.push([command, payload]);
+    return [{ sidecar: "backend", run: 1, reason: "crashed", summary: "backend was killed by SIGSEGV" }];
+  });
+
+  const reports = await sidecar("backend").exitReports();
+
+  expect(calls).toEqual([["plugin:pillion|exit_reports", { sidecar: "backend" }]]);
+  expect(reports.at(-1)?.summary).toBe("backend was killed by SIGSEGV");
+});
+
 test("a Failure rejects as a SidecarError with kind, exit and output", async () => {
   mockIPC(() => {
     throw failure;
