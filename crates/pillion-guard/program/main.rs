@@ -98,6 +98,7 @@ fn main() {
         guard.tell(&format!("used {micros} {bytes}"));
     }
     guard.tell("gone");
+    guard.run_file.write();
 }
 
 /// The sidecar and its descendants.
@@ -215,6 +216,7 @@ impl Guard {
                     Some(b'A') => self.ask_leader(),
                     Some(b'G') => self.ask_rest(),
                     Some(b'K') => {
+                        self.run_file.kill_requested();
                         self.kill();
                         deadlines.kill = Some(Instant::now());
                     }

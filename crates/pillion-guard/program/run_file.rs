@@ -8,13 +8,14 @@ use std::{
 };
 
 /// The file of the run, if the supervisor keeps one. `pillion/src/record/unfinished_run.rs` describes its lines and reads them.
+///
+/// It is written when no process is left: a disk that does not answer must delay no request to stop, and no kill.
 #[derive(Default)]
 pub(crate) struct RunFile {
     file: Option<File>,
     app_died: bool,
     kill_noted: bool,
-    /// What happened before the app's death, of which the app may have made no report.
-    notes: Vec<String>,
+    notes: String,
 }
 
 impl RunFile {
@@ -22,19 +23,13 @@ impl RunFile {
         Self { file: file.map(File::from), ..Self::default() }
     }
 
-    /// Notes the line, at this time. It reaches the file once the app is dead: until then the app makes the report.
+    /// Notes the line, at this time.
     pub(crate) fn note(&mut self, line: &str) {
         if self.file.is_none() {
             return;
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let line = format!("{at} {line}\n");
-        if !self.app_died {
-            self.notes.push(line);
-        } else if let Some(file) = &mut self.file {
-            // An error makes the later report poorer, and nothing else.
-            let _ = file.write_all(line.as_bytes());
-        }
+        self.notes += &format!("{at} {line}\n");
     }
 
     /// Notes, once, that what is left is killed, and whether the first process is part of it.
@@ -44,11 +39,22 @@ impl RunFile {
         }
     }
 
-    /// From now on, the lines go to the file.
+    /// A kill was requested: it is not the end of the grace period.
+    pub(crate) fn kill_requested(&mut self) {
+        self.kill_noted = true;
+    }
+
+    /// From now on, the app makes no report.
     pub(crate) fn app_died(&mut self) {
         self.app_died = true;
-        if let Some(file) = &mut self.file {
-            let _ = file.write_all(self.notes.concat().as_bytes());
+        self.note("alone");
+    }
+
+    /// Writes the notes if the app has made no report. May block.
+    pub(crate) fn write(&mut self) {
+        if let Some(file) = self.file.as_mut().filter(|_| self.app_died) {
+            // The last line of the app may be cut. An error makes the later report poorer, and nothing else.
+            let _ = file.write_all(format!("\n{}", self.notes).as_bytes());
         }
     }
 }

@@ -79,9 +79,11 @@ impl ReportFolder {
 
     /// Replaces the file of a run by its report, and removes the oldest reports.
     pub(super) fn finish(&self, run: &RunFile, report: &ExitReport) -> io::Result<()> {
-        write(&run.path, report)?;
-        fs::remove_file(&run.path)?;
-        self.prune()
+        let written = write(&run.path, report);
+        // Also after an error: the next start of the app must not take the run for one that the app did not outlive.
+        let removed = fs::remove_file(&run.path);
+        self.prune();
+        written.and(removed)
     }
 
     /// Reads all reports, and makes a report of each run that has ended without its app.
@@ -103,17 +105,22 @@ impl ReportFolder {
                 Err(error) => tracing::debug!(path = %path.display(), %error, "not an exit report"),
             }
         }
-        self.prune()?;
+        self.prune();
         Ok(loaded)
     }
 
-    fn prune(&self) -> io::Result<()> {
-        let mut files = self.files("json")?;
+    /// Removes the oldest reports. One that cannot be removed is tried again after the next run.
+    fn prune(&self) {
+        let mut files = self.files("json").unwrap_or_default();
         files.truncate(files.len().saturating_sub(KEPT));
-        files.iter().try_for_each(fs::remove_file)
+        for file in files {
+            if let Err(error) = fs::remove_file(&file) {
+                tracing::debug!(path = %file.display(), %error, "cannot remove an old exit report");
+            }
+        }
     }
 
-    /// The files with this ending, oldest first.
+    /// The files of runs with this ending, oldest first. The folder may hold files that are not ours.
     fn files(&self, ending: &str) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
@@ -123,7 +130,7 @@ impl ReportFolder {
         let mut files = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|found| found == ending) {
+            if path.extension().is_some_and(|found| found == ending) && is_of_run(&path) {
                 files.push(path);
             }
         }
@@ -175,6 +182,11 @@ fn conclude_file(path: &Path) -> io::Result<Concluded> {
     if !path.exists() {
         return Ok(Concluded::Nothing);
     }
+    // The app has made the report and died before it removed this file.
+    if path.with_extension("json").exists() {
+        fs::remove_file(path)?;
+        return Ok(Concluded::Nothing);
+    }
     let mut text = Vec::new();
     file.rewind()?;
     (&mut file).take(READ_LIMIT).read_to_end(&mut text)?;
@@ -189,7 +201,9 @@ fn conclude_file(path: &Path) -> io::Result<Concluded> {
 /// Writes the report beside the file of its run, as a whole: no reader sees a part of it.
 fn write(run: &Path, report: &ExitReport) -> io::Result<()> {
     let (new, path) = (run.with_extension("new"), run.with_extension("json"));
-    let mut file = private().write(true).create(true).truncate(true).open(&new)?;
+    // A program that died has left it. A new file never is a link that leads elsewhere, and has our mode.
+    let _ = fs::remove_file(&new);
+    let mut file = private().write(true).create_new(true).open(&new)?;
     let written = serde_json::to_vec_pretty(report)
         .map_err(io::Error::from)
         .and_then(|text| file.write_all(&text))
@@ -223,6 +237,16 @@ fn this_program() -> &'static str {
             Err(_) => format!("{:016x}", std::process::id()),
         }
     })
+}
+
+/// Whether the name is one that [`ReportFolder::begin`] gives: a time, a random number in hexadecimal digits, and a number.
+fn is_of_run(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let parts: Vec<_> = stem.split('-').collect();
+    let [time, program, number] = parts[..] else { return false };
+    let decimal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal = program.len() == 16 && program.bytes().all(|byte| byte.is_ascii_hexdigit());
+    decimal(time) && hexadecimal && decimal(number)
 }
 
 fn is_ours(run: &Path) -> bool {
@@ -292,13 +316,52 @@ mod tests {
     fn files_that_are_no_reports_are_left_out() {
         let (_base, folder) = folder();
         folder.begin(&head(1), 1).unwrap().discard();
-        for (name, text) in
-            [("1.json", "{"), ("2.json", r#"{"reason":"later"}"#), ("3.run", ""), ("4.txt", "x")]
-        {
+        let of_run = |number: u32, ending: &str| format!("1000-0123456789abcdef-{number}.{ending}");
+        for (name, text) in [
+            (of_run(1, "json"), "{"),
+            (of_run(2, "json"), r#"{"reason":"later"}"#),
+            (of_run(3, "run"), ""),
+            (of_run(4, "txt"), "x"),
+        ] {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let loaded = folder.load().unwrap();
         assert!(loaded.reports.is_empty() && loaded.concluded.is_empty(), "{loaded:?}");
+    }
+
+    #[test]
+    fn files_of_the_user_are_never_removed() {
+        let (_base, folder) = folder();
+        let file = folder.begin(&head(1), 1).unwrap();
+        let names: Vec<_> = (0..=KEPT).map(|number| format!("note-{number}.json")).collect();
+        for name in names.iter().map(String::as_str).chain(["1-2-3.json", "plan.run"]) {
+            fs::write(folder.path().join(name), "mine").unwrap();
+        }
+        folder.finish(&file, &report()).unwrap();
+        assert_eq!(folder.load().unwrap().reports.len(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), names.len() + 3);
+    }
+
+    #[test]
+    fn a_report_that_the_app_has_made_is_not_replaced_by_the_next_start() {
+        let (_base, folder) = folder();
+        let file = folder.begin(&head(1), 1).unwrap();
+        let left = fs::read(&file.path).unwrap();
+        folder.finish(&file, &report()).unwrap();
+        // The app died before it could remove the file of the run.
+        fs::write(&file.path, left).unwrap();
+        let loaded = folder.load().unwrap();
+        assert_eq!((loaded.concluded.len(), loaded.reports), (0, vec![report()]));
+        assert!(!file.path.exists());
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_leaves_no_run_for_the_next_start() {
+        let (_base, folder) = folder();
+        let file = folder.begin(&head(1), 1).unwrap();
+        fs::create_dir(file.path.with_extension("json")).unwrap();
+        folder.finish(&file, &report()).unwrap_err();
+        assert!(!file.path.exists());
     }
 
     #[cfg(unix)]

@@ -8,6 +8,7 @@
 //! | `pid PID RUN` | the app | the process runs; it is this run of the sidecar |
 //! | `ready MS` | the app | it was ready so long after its start |
 //! | `exited CODE`, `signalled NUMBER`, with ` core` after a core dump | the guard | the first process has ended |
+//! | `alone` | the guard | the app died |
 //! | `killed leader`, `killed rest` | the guard | the grace period was over; whether the first process still lived |
 //! | `used MICROSECONDS BYTES` | the guard | processor time of all processes, and the largest resident set of one |
 //! | `gone` | the guard | no process is left |
@@ -62,6 +63,16 @@ pub(super) fn conclude(text: &str) -> Option<ExitReport> {
 }
 
 impl ExitReport {
+    /// Why it has ended by itself, if its first process has ended.
+    fn own_reason(&self) -> Option<EndReason> {
+        let exit = self.exit?;
+        Some(match self.ready_after_ms {
+            None => EndReason::ExitedEarly,
+            Some(_) if exit.is_success() => EndReason::Finished,
+            Some(_) => EndReason::Crashed,
+        })
+    }
+
     fn add(&mut self, line: &str) -> Option<()> {
         let mut words = line.split(' ');
         let at: u64 = words.next()?.parse().ok()?;
@@ -83,6 +94,8 @@ impl ExitReport {
                 let leader = words.next()? == "leader";
                 self.killed.get_or_insert(Killed { why: KillReason::GraceOver, leader, survived: false });
             }
+            // It had ended before the app did, which made no report of it any more.
+            "alone" => self.reason = self.own_reason().unwrap_or(EndReason::AppDeath),
             "used" => {
                 let micros: u64 = words.next()?.parse().ok()?;
                 self.cpu_time_ms = Some(micros / 1000);
@@ -115,6 +128,16 @@ mod tests {
         assert_eq!((report.cpu_time_ms, report.peak_memory), (Some(250), Some(4096)));
         assert_eq!(report.killed, Some(Killed { why: KillReason::GraceOver, leader: true, survived: false }));
         assert_eq!(report.reason, EndReason::AppDeath);
+    }
+
+    #[test]
+    fn a_run_that_ended_before_the_app_did_ended_by_itself() {
+        let concluded = |lines: &str| conclude(&format!("{HEAD}\n1001 pid 4711 2\n{lines}")).unwrap().reason;
+        let (ready, exited) = ("1400 ready 390\n", "\n5000 exited 3\n");
+        assert_eq!(concluded(&format!("{ready}{exited}5001 alone\n")), EndReason::Crashed);
+        assert_eq!(concluded(&format!("{ready}\n5000 exited 0\n5001 alone\n")), EndReason::Finished);
+        assert_eq!(concluded(&format!("{exited}5001 alone\n")), EndReason::ExitedEarly);
+        assert_eq!(concluded(&format!("{ready}\n4999 alone{exited}")), EndReason::AppDeath);
     }
 
     #[test]
