@@ -35,13 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target = env::var("TARGET")?;
     Err(format!(
         "rustc cannot compile the guard for {target}; its message is above. Without the guard, a killed app can leave processes of \
-         its sidecars behind. Install the standard library (`rustup target add {target}`) and a linker for this target, or set \
-         {ALLOW_NO_GUARD}=1 to build without the guard."
+         its sidecars behind. Install the standard library (`rustup target add {target}`) and a linker for this target, look at the flags for \
+         linker and target in RUSTFLAGS, or set {ALLOW_NO_GUARD}=1 to build without the guard."
     )
     .into())
 }
 
-/// The command that compiles the guard to `output`, with the flags that cargo passes to crates for this target.
+/// The command that compiles the guard to `output`, with the flags of the build that say how to link for the target, and for which
+/// processor.
 fn compiler(output: &Path) -> Result<Command, env::VarError> {
     let mut rustc = Command::new(env::var("RUSTC")?);
     rustc
@@ -60,8 +61,41 @@ fn compiler(output: &Path) -> Result<Command, env::VarError> {
     }
     // RUSTFLAGS and `rustflags` of cargo's configuration, separated by 0x1f (Cargo's reference, "Environment variables").
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    rustc.args(flags.split('\x1f').filter(|flag| !flag.is_empty()));
+    rustc.args(flags_for_target(flags.split('\x1f')));
     // As cargo does for dependencies: `-D warnings` of an app must not fail on a lint of a later compiler.
     rustc.args(["--cap-lints", "warn"]);
     Ok(rustc)
+}
+
+/// The flags that a program for the target needs. Others are about the app, and can contradict those of the guard: coverage, dynamic
+/// linking, another panic strategy.
+fn flags_for_target<'a>(flags: impl Iterator<Item = &'a str>) -> Vec<String> {
+    const OPTIONS: [&str; 8] = [
+        "link-arg",
+        "link-args",
+        "link-self-contained",
+        "linker",
+        "linker-flavor",
+        "relocation-model",
+        "target-cpu",
+        "target-feature",
+    ];
+    let mut chosen = Vec::new();
+    let mut flags = flags;
+    while let Some(flag) = flags.next() {
+        let after = |prefixes: [&str; 3]| prefixes.iter().find_map(|prefix| flag.strip_prefix(prefix));
+        if let Some(rest) = after(["--codegen=", "--codegen", "-C"]) {
+            let option = if rest.is_empty() { flags.next().unwrap_or_default() } else { rest };
+            let name = option.split('=').next().unwrap_or_default().replace('_', "-");
+            if OPTIONS.contains(&name.as_str()) {
+                chosen.extend(["-C".to_owned(), option.to_owned()]);
+            }
+        } else if let Some(rest) = after(["--sysroot=", "--sysroot", "-L"]) {
+            chosen.push(flag.to_owned());
+            if rest.is_empty() {
+                chosen.extend(flags.next().map(str::to_owned));
+            }
+        }
+    }
+    chosen
 }
