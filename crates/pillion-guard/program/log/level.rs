@@ -147,8 +147,8 @@ fn in_text(head: &[u8]) -> Option<Level> {
         let length = head[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         let word = &head[at..at + length];
         let after = head.get(at + length).copied().unwrap_or(b' ');
-        let is_separate = !(before.is_ascii_alphanumeric() || matches!(before, b'_' | b'.' | b'/' | b'-'))
-            && !(after.is_ascii_alphanumeric() || matches!(after, b'_' | b'.' | b'/' | b'-'));
+        let joins = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/' | b'-');
+        let is_separate = !joins(before) && !joins(after);
         if is_separate && let Some(level) = named(word) {
             let is_value = matches!(before, b'=' | b'"') && is_key(key);
             let is_bracketed = matches!((before, after), (b'[', b']') | (b'<', b'>'));
