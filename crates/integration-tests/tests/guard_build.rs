@@ -12,7 +12,6 @@ use std::{
 use tempfile::TempDir;
 
 /// Builds the crate, as a dependency is built, with these flags for the target.
-#[expect(clippy::disallowed_methods, reason = "the test waits for the end of cargo")]
 fn build(folder: &TempDir, flags: &str, allow_no_guard: &str) -> Output {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     // With a target, the flags do not apply to the build script itself.
@@ -30,7 +29,6 @@ fn build(folder: &TempDir, flags: &str, allow_no_guard: &str) -> Output {
 }
 
 /// The target of this system, such as `x86_64-unknown-linux-gnu`.
-#[expect(clippy::disallowed_methods, reason = "the test waits for the end of rustc")]
 fn host() -> String {
     let version = Command::new("rustc").arg("-vV").output().unwrap().stdout;
     let version = String::from_utf8(version).unwrap();

@@ -28,6 +28,7 @@ impl RunFile {
         if self.file.is_none() {
             return;
         }
+        #[expect(clippy::disallowed_methods, reason = "it is only shown")]
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         self.notes += &format!("{at} {line}\n");
     }
