@@ -137,10 +137,19 @@ impl OutputBatch {
 
     /// The last `count` lines, oldest first, found without a look at the others.
     pub(crate) fn last_lines(&self, count: usize) -> impl Iterator<Item = OutputLine<'_>> {
-        let first = self.count.saturating_sub(count);
+        self.lines_at(self.count.saturating_sub(count), self.start_of_last(count))
+    }
+
+    /// The byte at which the last `count` lines begin.
+    pub(crate) fn start_of_last(&self, count: usize) -> usize {
         // The newline before the first of them.
-        let before = if first == 0 { None } else { memrchr_iter(b'\n', &self.bytes).nth(count) };
-        let bytes = &self.bytes[before.map_or(0, |before| before + 1)..];
+        let before = if count >= self.count { None } else { memrchr_iter(b'\n', &self.bytes).nth(count) };
+        before.map_or(0, |before| before + 1)
+    }
+
+    /// The lines from the one with the index `first` on, which begins at the byte `start`.
+    pub(crate) fn lines_at(&self, first: usize, start: usize) -> impl Iterator<Item = OutputLine<'_>> {
+        let bytes = &self.bytes[start..];
         let mut cut = self.cut.iter().skip_while(move |(line, _)| *line < first).peekable();
         let mut start = 0;
         memchr_iter(b'\n', bytes).enumerate().map(move |(index, end)| {

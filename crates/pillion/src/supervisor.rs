@@ -125,16 +125,18 @@ impl Supervisor {
     }
 
     /// The output of the sidecar: lines that are kept from before this call, and then those to come, without a gap or a repetition, also
-    /// across restarts. The newest 20,000 lines are kept, or fewer if they take more than 2 MiB, and also after the sidecar went down.
+    /// across restarts. About the newest 20,000 lines are kept, or fewer if they take more than 2 MiB, and also after the sidecar went down.
     ///
     /// ```no_run
     /// # async fn example(backend: pillion::Supervisor) {
     /// use pillion::{Level, Log, LogQuery};
     ///
     /// let mut logs = backend.logs(LogQuery::default().levels(true));
-    /// while let Some(Log::Lines { entries, .. }) = logs.next().await {
-    ///     for entry in entries.iter().filter(|entry| entry.level == Some(Level::Error)) {
-    ///         println!("run {}: {}", entry.run, entry.plain_text());
+    /// while let Some(log) = logs.next().await {
+    ///     if let Log::Lines { entries, .. } = log {
+    ///         for entry in entries.iter().filter(|entry| entry.level == Some(Level::Error)) {
+    ///             println!("run {}: {}", entry.run, entry.plain_text());
+    ///         }
     ///     }
     /// }
     /// # }

@@ -54,10 +54,11 @@ export interface Sidecar {
 
   /**
    * Calls `onLog` with the sidecar's output: the lines that the app keeps and `options` selects, and then those to come, without a gap
-   * or a repetition, through all its restarts. A page that reads too slowly is told exactly how many lines it missed. A line that has
-   * no newline yet, such as a progress bar, comes as `"unfinished"`, at most once a second, and again with its end. `onError` is called
-   * at most once, if the subscription cannot begin. The returned function ends the subscription, as with `watch`. Needs
-   * `pillion:allow-logs`.
+   * or a repetition, through all its restarts. If the app itself sends too slowly, `"missed"` says exactly how many lines are left
+   * out. The app does not wait for `onLog`: what the page has not handled yet, as at a breakpoint, stays in memory without a limit,
+   * and is not `"missed"`. A line that has no newline yet, such as a progress bar, comes as `"unfinished"`, at most once a second, and again
+   * with its end. `onError` is called at most once, if the subscription cannot begin. The returned function ends the subscription, as
+   * with `watch`. Needs `pillion:allow-logs`.
    *
    * @example
    * ```ts
@@ -151,9 +152,10 @@ export function sidecar(name: string): Sidecar {
     swap: () => locate<Endpoint>("swap"),
     stop: () => call<void>("stop", { sidecar: name }),
     logs: (options, onLog, onError) => {
-      const { since, ...query } = options;
+      const { since, tail, ...rest } = options;
       const at = typeof since === "number" ? since : since?.getTime();
-      return subscribe<Log>("logs", name, onLog, (error) => onError?.(error), { ...query, since: at });
+      const query = { ...rest, tail: whole(tail), since: whole(at) };
+      return subscribe<Log>("logs", name, onLog, (error) => onError?.(error), query);
     },
     exitReports: () => call<ToldExitReport[]>("exit_reports", { sidecar: name }),
     preconnect: () => manager.open(),
@@ -168,6 +170,11 @@ export function sidecar(name: string): Sidecar {
     events: (path, options) => events(manager, path, options),
     webSocket: (path, options) => openWebSocket(manager, path, options),
   };
+}
+
+/** The number as the app takes it, which has no fractions and no negative numbers. */
+function whole(number: number | undefined): number | undefined {
+  return typeof number === "number" ? Math.max(0, Math.trunc(number)) : undefined;
 }
 
 function sharedState(name: string) {

@@ -198,8 +198,9 @@ pub(crate) async fn watch(
     }))
 }
 
-/// Sends the sidecar's output to `channel`: the kept lines that the query wants, and then those to come. Returns the id for `unwatch`. A
-/// page that reads too slowly is told how many lines it missed; the sidecar never waits for it.
+/// Sends the sidecar's output to `channel`: the kept lines that the query wants, and then those to come. Returns the id for `unwatch`. The
+/// sidecar never waits for the page. Neither does this task, because a channel does not say when the page has taken a message: what
+/// a slow page has not taken yet stays in the app's memory. [`Log::Missed`] comes only if this task itself is too slow.
 #[tauri::command]
 pub(crate) async fn logs(
     webview: Webview<impl tauri::Runtime>,

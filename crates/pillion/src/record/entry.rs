@@ -90,7 +90,8 @@ pub struct LogQuery {
     pub tail: Option<u64>,
     /// The kept lines come only if the app read them at or after this time, in milliseconds since the Unix epoch.
     pub since: Option<u64>,
-    /// Whether the lines to come follow; `true` by default. Otherwise the stream ends after the kept lines.
+    /// Whether the lines to come follow; `true` by default. Otherwise the stream ends after the lines that were kept when
+    /// it began.
     pub follow: bool,
     /// Whether each entry has its level; `false` by default.
     pub levels: bool,

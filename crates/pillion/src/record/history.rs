@@ -18,14 +18,14 @@ use crate::{
     report::snapshot::now_ms,
 };
 
-/// How many lines of a sidecar are kept at most.
+/// How many lines of a sidecar are kept at most, if the newest batch has not more.
 const MAX_LINES: usize = 20_000;
 /// How many bytes the kept lines may take.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// What a batch takes besides its lines.
 const BATCH_OVERHEAD: usize = 160;
-/// How many lines a reader gets at once, unless one read had more. A message to a page costs more than a line.
-const AT_ONCE: usize = 500;
+/// How many lines a reader gets at once at most. A message to a page costs more than a line.
+const AT_ONCE: u64 = 500;
 
 /// Receives what happens to a sidecar: passes the events to the subscribers, and keeps the output. All runs of a sidecar share it.
 #[derive(Debug, Clone)]
@@ -115,8 +115,20 @@ impl History {
             let first = ring.batches.iter().find(|batch| batch.at >= since);
             next = next.max(first.map_or(ring.next, |batch| batch.first));
         }
+        // A reader that does not follow must end while the sidecar writes on.
+        let (end, last_unfinished) =
+            if query.follow { (u64::MAX, u64::MAX) } else { (ring.next, ring.last_unfinished) };
         drop(ring);
-        Logs { ring: Arc::clone(&self.ring), changed: self.changed.clone(), query, next, seen_unfinished: 0 }
+        Logs {
+            ring: Arc::clone(&self.ring),
+            changed: self.changed.clone(),
+            query,
+            next,
+            end,
+            place: (0, 0),
+            seen_unfinished: 0,
+            last_unfinished,
+        }
     }
 }
 
@@ -144,14 +156,22 @@ pub struct Logs {
     query: LogQuery,
     /// The number of the next line.
     next: u64,
+    /// The number of the first line that the query does not want.
+    end: u64,
+    /// The number of a line, and the byte of its batch at which it begins: a long batch is read in parts.
+    place: (u64, usize),
     /// The order number of the last unfinished line that was returned.
     seen_unfinished: u64,
+    /// The order number of the last unfinished line that the query wants.
+    last_unfinished: u64,
 }
 
 impl Logs {
     /// Waits for the next lines. Returns `None` when the sidecar is down and every handle to it is gone, or after the kept lines if the
     /// query does not [follow](LogQuery::follow). Cancel-safe: dropping the future loses no line.
     pub async fn next(&mut self) -> Option<Log> {
+        // During a flood there is always a line: other tasks get their turn, and this task can be aborted.
+        tokio::task::coop::consume_budget().await;
         loop {
             // Before the look at the ring, so that no later change is missed.
             let ended = self.changed.has_changed().is_err();
@@ -169,44 +189,48 @@ impl Logs {
     /// What the ring has for this reader now.
     fn take(&mut self) -> Option<Log> {
         let ring = lock(&self.ring);
-        let first = ring.first();
+        let first = ring.first().min(self.end);
         if let Some(lines) = first.checked_sub(self.next).filter(|lines| *lines > 0) {
             self.next = first;
             return Some(Log::Missed { lines });
         }
-        let begin = ring.batches.partition_point(|batch| batch.end() <= self.next);
-        if begin == ring.batches.len() {
-            let (order, run, line) =
-                ring.unfinished.iter().find(|(order, ..)| *order > self.seen_unfinished)?;
+        let end = ring.next.min(self.end).min(self.next + AT_ONCE);
+        if self.next == end {
+            let wanted = self.seen_unfinished + 1..=self.last_unfinished;
+            let (order, run, line) = ring.unfinished.iter().find(|(order, ..)| wanted.contains(order))?;
             self.seen_unfinished = *order;
             let text = self.query.text(line.text.clone());
             return Some(Log::Unfinished { run: *run, stream: line.stream, text });
         }
-        let mut lines = 0;
-        let wanted = ring.batches.range(begin..).take_while(|batch| {
-            let fits = lines == 0 || lines + batch.batch.len() <= AT_ONCE;
-            lines += batch.batch.len();
-            fits
-        });
+        let begin = ring.batches.partition_point(|batch| batch.end() <= self.next);
+        let wanted = ring.batches.range(begin..).take_while(|batch| batch.first < end);
         let batches: Vec<_> = wanted.cloned().collect();
         // The text is made without the lock: the sidecar's task never waits for it.
         drop(ring);
-        let from = self.next;
-        let entries: Vec<_> = batches.iter().flat_map(|batch| self.entries(batch, from)).collect();
-        self.next = batches.last().map_or(from, Recorded::end);
+        let mut entries = Vec::new();
+        for batch in &batches {
+            self.read(batch, end, &mut entries);
+        }
         Some(Log::Lines { entries })
     }
 
-    /// The lines of a batch from the number `from` on.
-    fn entries<'a>(&'a self, recorded: &'a Recorded, from: u64) -> impl Iterator<Item = LogEntry> + 'a {
+    /// Reads the lines of a batch from the next one on, up to the number `end`.
+    fn read(&mut self, recorded: &Recorded, end: u64, entries: &mut Vec<LogEntry>) {
         let Recorded { at, run, batch, .. } = recorded;
-        let first = recorded.first.max(from);
-        let wanted = usize::try_from(recorded.end() - first).unwrap_or(usize::MAX);
-        (first..).zip(batch.last_lines(wanted)).map(|(seq, line)| {
+        let left = usize::try_from(recorded.end() - self.next).unwrap_or(usize::MAX);
+        let mut start = match self.place {
+            (line, start) if line == self.next => start,
+            _ => batch.start_of_last(left),
+        };
+        for (seq, line) in (self.next..end).zip(batch.lines_at(batch.len().saturating_sub(left), start)) {
+            // With its newline.
+            start += line.bytes.len() + 1;
             let text = self.query.text(line.text());
             let level = if self.query.levels { Level::of(&text) } else { None };
-            LogEntry { seq, at: *at, run: *run, stream: batch.stream, level, text }
-        })
+            entries.push(LogEntry { seq, at: *at, run: *run, stream: batch.stream, level, text });
+        }
+        self.next = end.min(recorded.end());
+        self.place = if self.next == recorded.end() { (self.next, 0) } else { (self.next, start) };
     }
 }
 

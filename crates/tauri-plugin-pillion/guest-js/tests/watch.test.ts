@@ -226,3 +226,15 @@ test("logs ask the app for the lines that the options select", () => {
 
   expect(plugin.queries).toEqual([{ tail: 200, since: 5, levels: true, ansi: false }, { since: 7 }, {}]);
 });
+
+test("logs with a fraction or a negative number ask for what the app can read", () => {
+  const plugin = fakePlugin();
+  const handle = sidecar(plugin.name);
+  handle.logs({ tail: 2.9, since: 1000.5 }, () => {});
+  handle.logs({ tail: -3, since: new Date(-5) }, () => {});
+
+  expect(plugin.queries).toEqual([
+    { tail: 2, since: 1000 },
+    { tail: 0, since: 0 },
+  ]);
+});

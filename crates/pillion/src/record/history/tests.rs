@@ -110,6 +110,80 @@ fn a_batch_that_was_read_in_part_is_read_on() {
 }
 
 #[test]
+fn a_long_batch_comes_in_parts() {
+    let (recorder, history) = recorder();
+    // A line that is empty, one that is cut, and one that holds a carriage return are in different parts.
+    let mut lines: Vec<_> = (0..AT_ONCE * 3).map(|number| format!("line {number}")).collect();
+    lines[0] = String::new();
+    lines[700] = "x".repeat(9000);
+    lines[1200] = "old\rnew".to_owned();
+    print(&recorder, 1, OutputStream::Stdout, "before\n");
+    print(&recorder, 1, OutputStream::Stdout, &(lines.join("\n") + "\n"));
+    print(&recorder, 1, OutputStream::Stdout, "after\n");
+    lines.splice(0..0, ["before".to_owned()]);
+    lines.push("after".to_owned());
+    lines[701] = format!("{} … (808 bytes more)", "x".repeat(8192));
+    lines[1201] = "new".to_owned();
+    let seen = all(&mut history.read(LogQuery::default()));
+    assert_eq!(texts(&seen), lines);
+    assert!(numbers(&seen).iter().copied().eq(1..=AT_ONCE * 3 + 2));
+    assert_eq!(seen.len(), 4);
+    let tail = all(&mut history.read(LogQuery::default().tail(1001)));
+    assert_eq!((tail.len(), texts(&tail).as_slice()), (3, &lines[501..]));
+}
+
+#[test]
+fn a_reader_that_does_not_follow_ends_at_what_was_kept_when_it_began() {
+    let (recorder, history) = recorder();
+    print(&recorder, 1, OutputStream::Stdout, &"x\n".repeat(3));
+    let unfinished = |text: &str| UnfinishedLine { stream: OutputStream::Stderr, text: text.to_owned() };
+    recorder.unfinished(1, unfinished("10%"));
+    let query = LogQuery::default().follow(false);
+    let (mut ready, mut late) = (history.read(query.clone()), history.read(query));
+    print(&recorder, 1, OutputStream::Stdout, "y\n");
+    let seen = all(&mut ready);
+    assert_eq!(numbers(&seen), [1, 2, 3]);
+    assert!(matches!(seen[1], Log::Unfinished { .. }));
+    recorder.unfinished(1, unfinished("20%"));
+    assert!(all(&mut ready).is_empty());
+    // Lines that came later are neither delivered nor counted.
+    for _ in 0..2 {
+        print(&recorder, 1, OutputStream::Stdout, &"z\n".repeat(MAX_LINES));
+    }
+    assert_eq!(all(&mut late), [Log::Missed { lines: 3 }]);
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_follow_ends_during_a_flood() {
+    let (recorder, history) = recorder();
+    print(&recorder, 1, OutputStream::Stdout, "kept\n");
+    let mut logs = history.read(LogQuery::default().follow(false));
+    let mut seen = Vec::new();
+    while let Some(log) = logs.next().await {
+        seen.push(log);
+        print(&recorder, 1, OutputStream::Stdout, "new\n");
+        assert_eq!(seen.len(), 1, "a line that came after the call");
+    }
+    assert_eq!(texts(&seen), ["kept"]);
+}
+
+#[tokio::test]
+async fn a_flood_leaves_other_tasks_their_turn() {
+    let (recorder, history) = recorder();
+    let mut logs = history.read(LogQuery::default());
+    let reader = tokio::spawn(async move {
+        for _ in 0..10_000 {
+            print(&recorder, 1, OutputStream::Stdout, "x\n");
+            logs.next().await;
+        }
+    });
+    // This task and the reader share one thread.
+    tokio::task::yield_now().await;
+    reader.abort();
+    assert!(reader.await.is_err_and(|error| error.is_cancelled()), "the reader read to its end");
+}
+
+#[test]
 fn many_small_reads_come_in_few_messages() {
     let (recorder, history) = recorder();
     for _ in 0..AT_ONCE * 2 {
