@@ -1,15 +1,21 @@
 //! A named pipe that only this user can open.
 
-use std::{fs, io};
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::windows::{fs::OpenOptionsExt as _, io::OwnedHandle},
+    time::Duration,
+};
 
 use interprocess::os::windows::{
     named_pipe::{
         PipeListenerOptions,
         pipe_mode::Bytes,
-        tokio::{DuplexPipeStream, PipeListener, PipeListenerOptionsExt as _},
+        tokio::{DuplexPipeStream, PipeListener},
     },
     security_descriptor::SecurityDescriptor,
 };
+use tokio::time;
 use widestring::{U16CStr, u16cstr};
 
 use super::{pid_of, random};
@@ -23,6 +29,17 @@ const PREFIX: &str = "pillion-control-";
 const OWNER_ONLY: &U16CStr = u16cstr!("D:P(A;;GA;;;S-1-3-4)");
 /// The size in bytes of the system's buffer in each direction.
 const BUFFER: u32 = 64 * 1024;
+
+/// For a handle that tokio can use:
+/// <https://learn.microsoft.com/en-us/windows/win32/api/fileapi/nf-fileapi-createfilew>.
+const FILE_FLAG_OVERLAPPED: u32 = 0x4000_0000;
+/// The server may learn who the client is, and not act as the client. Without it, the server may act as the client. The standard library
+/// adds `SECURITY_SQOS_PRESENT`.
+const SECURITY_IDENTIFICATION: u32 = 0x0001_0000;
+/// All instances of the pipe have a client, and the app has not yet made the next one.
+const ERROR_PIPE_BUSY: i32 = 231;
+/// How long to wait for an instance of the pipe.
+const BUSY_DELAY: Duration = Duration::from_millis(20);
 
 pub(crate) type Stream = DuplexPipeStream<Bytes>;
 
@@ -95,10 +112,25 @@ pub(crate) async fn addresses() -> (Vec<Address>, Vec<ControlError>) {
     (entries.flatten().filter_map(address).collect(), Vec::new())
 }
 
-/// Connects. Returns [`io::ErrorKind::NotFound`] if the app has ended, and [`io::ErrorKind::PermissionDenied`] if the pipe belongs to another
-/// user, or if another process than the named one serves it: any program of this user can add an instance to a pipe.
+/// Connects. Returns [`io::ErrorKind::NotFound`] if the app has ended, and [`io::ErrorKind::PermissionDenied`] if the pipe refuses this
+/// user, or if another process than the named one serves it: a program that may open a pipe can add an instance to it.
+///
+/// It does not look at the user of that process: a program of another user can serve a pipe with its own process id in the name, and admit
+/// this user. It then learns the request and the user's name; it cannot act as the user.
 pub(crate) async fn connect(address: &Address) -> io::Result<Stream> {
-    let stream = Stream::connect_by_path(address.name.as_str()).await?;
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(FILE_FLAG_OVERLAPPED)
+        .security_qos_flags(SECURITY_IDENTIFICATION);
+    let file = loop {
+        match options.open(&address.name) {
+            Err(error) if error.raw_os_error() == Some(ERROR_PIPE_BUSY) => time::sleep(BUSY_DELAY).await,
+            opened => break opened?,
+        }
+    };
+    let stream = Stream::try_from(OwnedHandle::from(file))?;
     if stream.server_process_id()? == address.pid {
         Ok(stream)
     } else {
