@@ -5,8 +5,9 @@
 //! # Where it is
 //! On Unix it is a socket with the name `PID-RANDOM.sock` and the mode 0600, in a directory that only its user can open (0700):
 //! `$XDG_RUNTIME_DIR/pillion`, or `pillion-UID` in the directory for temporary files if that variable is not set or names no directory of
-//! this user. A directory of another user, a symbolic link, and one that others can open are refused. Both sides check the user of the
-//! peer. On Windows it is the named pipe `\\.\pipe\pillion-control-PID-RANDOM`, which only its user can open.
+//! this user. A directory of another user, a symbolic link, and one that others can open are refused. There both sides check the user of the
+//! peer. On Windows it is the named pipe `\\.\pipe\pillion-control-PID-RANDOM`, which only its user can open. A client checks there that the
+//! process of the name serves the pipe, and lets it act as the user in nothing; it does not check the user of that process.
 //!
 //! # The protocol
 //! Each side writes lines of JSON, UTF-8, with `\n` at their ends. Readers ignore unknown fields.
@@ -19,7 +20,8 @@
 //!    `{"answer":"done"}` or `{"answer":"error","kind":"unknownSidecar","message":"…"}`. Then it closes the connection. An end without one
 //!    of them means that the app has ended.
 //!
-//! A further request needs a connection of its own. A client that has enough closes its connection. At most [`CONNECTION_LIMIT`]
+//! A further request needs a connection of its own. A client that has enough closes its connection. One that closes only its
+//! side for writing gets the whole answer; `watch`, and `logs` that follow, then end with what is there. At most [`CONNECTION_LIMIT`]
 //! clients are served at once; a further one gets the error `busy`. A client that reads slowly never delays a sidecar: it loses
 //! outdated statuses, and lines of output, whose number it is told (`missed`).
 //!

@@ -6,7 +6,7 @@ use pillion::{Log, LogQuery, Logs, Status, Supervisor};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
-    task::JoinSet,
+    task::{self, JoinSet},
     time,
 };
 
@@ -54,24 +54,20 @@ pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, served: A
         }
         Err(_) => return,
     };
-    let answered = async {
-        let last = match answer(&line, &served, &mut writer).await {
-            Ok(()) => ControlAnswer::Done,
-            Err(End::Refused(kind, message)) => ControlAnswer::Error { kind, message },
-            Err(End::Gone) => return,
-        };
-        let _ = writer.send(&last).await;
+    let last = match answer(&line, &served, &mut reader, &mut writer).await {
+        Ok(()) => ControlAnswer::Done,
+        Err(End::Refused(kind, message)) => ControlAnswer::Error { kind, message },
+        Err(End::Gone) => return,
     };
-    tokio::select! {
-        () = answered => {}
-        // Without output to write, only this shows that the client is gone.
-        () = reader.closed() => {}
-    }
+    let _ = writer.send(&last).await;
 }
 
-async fn answer<W: AsyncWrite + Unpin>(
+/// Answers a request. Only an answer that waits for something new looks at the reader: without output to write, the reader alone shows that
+/// the client is gone. A client that has only closed its side for writing gets what the app has, and then the end of the answer.
+async fn answer<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     line: &[u8],
     served: &Served,
+    reader: &mut LineReader<R>,
     writer: &mut LineWriter<W>,
 ) -> Result<(), End> {
     match read(line)? {
@@ -81,11 +77,13 @@ async fn answer<W: AsyncWrite + Unpin>(
             }
             Ok(writer.flush().await?)
         }
-        ControlRequest::Watch { sidecar } => watch(&served.selected(sidecar.as_deref())?, writer).await,
+        ControlRequest::Watch { sidecar } => {
+            watch(&served.selected(sidecar.as_deref())?, reader, writer).await
+        }
         ControlRequest::Logs { sidecar, tail, since, follow, levels } => {
             let mut query = LogQuery::default().follow(follow).levels(levels);
             (query.tail, query.since) = (tail, since);
-            logs(served.sidecar(&sidecar)?.logs(query), writer).await
+            logs(served.sidecar(&sidecar)?.logs(query), reader, writer).await
         }
         ControlRequest::ExitReports { sidecar } => {
             for sidecar in served.selected(sidecar.as_deref())? {
@@ -128,14 +126,25 @@ fn status(status: Status) -> ControlAnswer {
 }
 
 /// Sends the output. The supervisor keeps what waits for a client that reads slowly, and counts what it cannot keep.
-async fn logs<W: AsyncWrite + Unpin>(mut logs: Logs, writer: &mut LineWriter<W>) -> Result<(), End> {
-    while let Some(log) = logs.next().await {
+async fn logs<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    mut logs: Logs,
+    reader: &mut LineReader<R>,
+    writer: &mut LineWriter<W>,
+) -> Result<(), End> {
+    loop {
+        let log = tokio::select! {
+            biased;
+            log = logs.next() => log,
+            // Comes only when a follower waits: kept lines are there at once.
+            () = reader.closed() => None,
+        };
+        let Some(log) = log else { return Ok(()) };
         match log {
             Log::Lines { entries, .. } => {
                 for entry in entries {
                     writer.push(&ControlAnswer::Line(entry))?;
                     if writer.pending() >= CHUNK {
-                        writer.flush().await?;
+                        send_chunk(writer).await?;
                     }
                 }
             }
@@ -143,14 +152,21 @@ async fn logs<W: AsyncWrite + Unpin>(mut logs: Logs, writer: &mut LineWriter<W>)
             // Comes as a line when it is complete.
             _ => {}
         }
-        writer.flush().await?;
+        send_chunk(writer).await?;
     }
+}
+
+/// Writes what is pending. Then the other tasks of the thread get their turn, also if the client reads so fast that no write waits.
+async fn send_chunk<W: AsyncWrite + Unpin>(writer: &mut LineWriter<W>) -> io::Result<()> {
+    writer.flush().await?;
+    task::yield_now().await;
     Ok(())
 }
 
 /// Sends the statuses of the sidecars until all are closed. For a client that reads slowly, a newer status replaces those that wait.
-async fn watch<W: AsyncWrite + Unpin>(
+async fn watch<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     sidecars: &[&Supervisor],
+    reader: &mut LineReader<R>,
     writer: &mut LineWriter<W>,
 ) -> Result<(), End> {
     // The status that each task holds, and one that waits here.
@@ -158,6 +174,10 @@ async fn watch<W: AsyncWrite + Unpin>(
     let mut watches = JoinSet::new();
     for sidecar in sidecars {
         let (mut watch, sender) = (sidecar.watch(), sender.clone());
+        // The present one comes at once.
+        if let Some(present) = watch.next().await {
+            writer.push(&status(present))?;
+        }
         watches.spawn(async move {
             while let Some(status) = watch.next().await {
                 if sender.send(status).await.is_err() {
@@ -167,10 +187,16 @@ async fn watch<W: AsyncWrite + Unpin>(
         });
     }
     drop(sender);
-    while let Some(changed) = changes.recv().await {
+    writer.flush().await?;
+    loop {
+        let changed = tokio::select! {
+            biased;
+            changed = changes.recv() => changed,
+            () = reader.closed() => None,
+        };
+        let Some(changed) = changed else { return Ok(()) };
         writer.send(&status(changed)).await?;
     }
-    Ok(())
 }
 
 impl Served {
@@ -200,5 +226,33 @@ impl Served {
              its tauri.conf.json, or start `pillion run` with --control full"
         );
         Err(End::Refused(RefusalKind::NotAllowed, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::{AppInfo, Greeting};
+
+    #[tokio::test]
+    async fn a_client_that_closes_its_side_for_writing_gets_its_answer() {
+        let greeting = Greeting::new(AppInfo::new("x"), ControlLevel::Read);
+        let served = Arc::new(Served { greeting, sidecars: BTreeMap::new() });
+        // Several times: the order in which a task looks at its two sides can be random.
+        for round in 0..50 {
+            for request in ["status", "watch", "exitReports"] {
+                let (mut client, stream) = tokio::io::duplex(4096);
+                client.write_all(format!("{{\"request\":\"{request}\"}}\n").as_bytes()).await.unwrap();
+                client.shutdown().await.unwrap();
+                serve(stream, Arc::clone(&served)).await;
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).await.unwrap();
+                assert!(answer.ends_with("{\"answer\":\"done\"}\n"), "{round}, {request}: {answer}");
+            }
+        }
     }
 }

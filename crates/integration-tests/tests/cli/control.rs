@@ -366,3 +366,28 @@ fn requests_that_are_none_are_answered_by_an_error_and_the_connection_ends() {
         app.end().await;
     });
 }
+
+#[test]
+fn a_client_that_closes_its_side_for_writing_gets_what_the_app_has() {
+    run(async {
+        let user = User::new();
+        let (app, _sidecar) = user.app("--name shop", "log past term exit 0").await;
+        let socket = user.found()[0].clone();
+        let known = [
+            (r#"{"request":"status"}"#, r#""state":"ready""#),
+            (r#"{"request":"watch"}"#, r#""state":"ready""#),
+            (r#"{"request":"logs","sidecar":"shop"}"#, "BACKEND_PORT:"),
+            (r#"{"request":"logs","sidecar":"shop","follow":true}"#, "BACKEND_PORT:"),
+        ];
+        for (request, part) in known.iter().cycle().take(20 * known.len()) {
+            let mut stream = connect(&socket, request).await;
+            stream.shutdown().await.unwrap();
+            let mut answers = String::new();
+            stream.read_to_string(&mut answers).await.unwrap();
+            let complete = answers.contains(part) && answers.ends_with("{\"answer\":\"done\"}\n");
+            assert!(complete, "{request}: {answers}");
+        }
+        app.signal(Signal::TERM);
+        app.end().await;
+    });
+}

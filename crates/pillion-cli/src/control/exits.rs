@@ -6,12 +6,12 @@ use std::{
 };
 
 use clap::Args as ClapArgs;
-use pillion_control::{ClientError, ControlAnswer, ControlRequest};
+use pillion_control::{ControlAnswer, ControlRequest};
 
 use super::{
     render::{now_ms, plain, short, since},
     run,
-    select::{Overview, named},
+    select::{Overview, failed},
 };
 
 /// Show how the last runs of the sidecars of running apps ended, and why.
@@ -49,7 +49,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         for running in &overview.running {
             let app = &running.app;
             let request = ControlRequest::ExitReports { sidecar: args.sidecar.clone() };
-            let error = |error: ClientError| format!("{}: {error}", named(app.info()));
+            let error = |error| failed(app.info(), &error);
             let mut answers = app.request(&request).await.map_err(error)?;
             while let Some(answer) = answers.next().await.map_err(error)? {
                 let ControlAnswer::ExitReport { report } = answer else { continue };

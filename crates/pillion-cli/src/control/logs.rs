@@ -10,9 +10,9 @@ use clap::Args as ClapArgs;
 use pillion_control::{ClientError, ControlAnswer, ControlRequest};
 
 use super::{
-    render::now_ms,
+    render::{now_ms, plain},
     run,
-    select::{Overview, named},
+    select::{Overview, failed, named},
 };
 
 /// Show the output of a sidecar of a running app.
@@ -67,7 +67,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         };
         let error = |error: ClientError| match error {
             ClientError::Ended => format!("{} has ended", named(app.info())),
-            error => format!("{}: {error}", named(app.info())),
+            error => failed(app.info(), &error),
         };
         let mut answers = app.request(&request).await.map_err(error)?;
         // `anstream` keeps the colours on a terminal alone.
@@ -91,7 +91,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             }
         }
         if args.follow {
-            anstream::eprintln!("pillion: {} has closed {sidecar}", named(app.info()));
+            anstream::eprintln!("pillion: {} has closed {}", named(app.info()), plain(&sidecar));
         }
         Ok(out.flush()?)
     })

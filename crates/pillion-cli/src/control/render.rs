@@ -95,7 +95,8 @@ pub(super) fn details(running: &[Running], mut out: impl Write) -> io::Result<()
         if index > 0 {
             writeln!(out)?;
         }
-        let version = app.info().version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let version =
+            app.info().version.as_ref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
         let allowed = match app.control() {
             ControlLevel::Full => "allows restarts from outside",
             _ => "can be looked at from outside",
@@ -110,12 +111,12 @@ pub(super) fn details(running: &[Running], mut out: impl Write) -> io::Result<()
 
 fn of_sidecar(status: &Status, now: u64, out: &mut impl Write) -> io::Result<()> {
     let (color, since) = (style(status.state), since(status.at, now).map(short).unwrap_or_default());
-    let at = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    let at = status.url.as_ref().map(|url| format!(" at {}", plain(url))).unwrap_or_default();
     let bold = Style::new().bold();
     writeln!(
         out,
         "  {bold}{}{bold:#}: {color}{}{color:#}{at}, for {since}",
-        status.sidecar,
+        plain(&status.sidecar),
         state(status.state)
     )?;
     let process = status.pid.map(|pid| match uptime(status, now) {
@@ -220,6 +221,15 @@ mod tests {
     #[test]
     fn texts_of_other_programs_do_not_control_the_terminal() {
         assert_eq!(plain("é\u{1b}[2J\u{7}\n\u{9b}x"), "é\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}x");
+    }
+
+    #[test]
+    fn the_details_of_a_sidecar_do_not_control_the_terminal() {
+        let status = r#"{"sidecar":"a\u001b[2J","url":"b\u001b[2J","seq":1,"at":0,"state":"ready","readiness":"up","restarts":0}"#;
+        let mut out = Vec::new();
+        of_sidecar(&serde_json::from_str(status).unwrap(), 0, &mut out).unwrap();
+        let out = anstream::adapter::strip_str(std::str::from_utf8(&out).unwrap()).to_string();
+        assert!(out.starts_with("  a\u{fffd}[2J: ready at b\u{fffd}[2J"), "{out:?}");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use clap::Args as ClapArgs;
 use pillion_control::{ControlAnswer, ControlRequest};
 
 use super::{
+    render::plain,
     run,
-    select::{Overview, named},
+    select::{Overview, failed},
 };
 
 /// Restart a sidecar of a running app, and wait until it is ready.
@@ -42,13 +43,13 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         let overview = Overview::take().await;
         let (app, _) = overview.one(args.app.as_deref(), Some(&args.sidecar))?;
         let request = ControlRequest::Restart { sidecar: args.sidecar.clone() };
-        let error = |error: pillion_control::ClientError| format!("{}: {error}", named(app.info()));
+        let error = |error| failed(app.info(), &error);
         let mut answers = app.request(&request).await.map_err(error)?;
         while let Some(answer) = answers.next().await.map_err(error)? {
             if let ControlAnswer::Status { status } = answer {
-                let at = status.url.map(|url| format!(" at {url}")).unwrap_or_default();
+                let at = status.url.map(|url| format!(" at {}", plain(&url))).unwrap_or_default();
                 let pid = status.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-                writeln!(io::stdout(), "{} of {} is ready{at}{pid}", args.sidecar, app.info().name)?;
+                writeln!(io::stdout(), "{} of {} is ready{at}{pid}", args.sidecar, plain(&app.info().name))?;
             }
         }
         Ok(())

@@ -25,14 +25,15 @@ impl Overview {
         let Discovery { apps, silent, errors, .. } = discover().await;
         let mut problems: Vec<_> =
             errors.iter().map(|error| format!("{error}; apps there are not shown")).collect();
-        problems
-            .extend(silent.iter().map(|(pid, error)| format!("the app with the process id {pid}: {error}")));
+        problems.extend(
+            silent.iter().map(|(pid, error)| format!("the app with the process id {pid}: {}", words(error))),
+        );
         let mut running = Vec::new();
         for app in apps {
             match app.statuses(None).await {
                 Ok(sidecars) => running.push(Running { app, sidecars }),
                 Err(ClientError::Ended) => {}
-                Err(error) => problems.push(format!("{}: {error}", named(app.info()))),
+                Err(error) => problems.push(failed(app.info(), &error)),
             }
         }
         Self { running, problems }
@@ -106,10 +107,7 @@ impl Overview {
 
     /// The apps with their sidecars, one in a line.
     fn list(&self) -> String {
-        let line = |it: &Running| {
-            let names: Vec<_> = it.sidecars.iter().map(|status| status.sidecar.as_str()).collect();
-            format!("  {}: {}", named(it.app.info()), names.join(", "))
-        };
+        let line = |it: &Running| line(it.app.info(), &it.sidecars);
         self.running.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
@@ -121,6 +119,22 @@ pub(super) const NONE_RUNS: &str = "no app with sidecars runs as this user. An a
 pub(super) fn named(app: &AppInfo) -> String {
     let identifier = app.identifier.as_ref().map(|identifier| format!("{}, ", plain(identifier)));
     format!("{} ({}process {})", plain(&app.name), identifier.unwrap_or_default(), app.pid)
+}
+
+/// An app and the names of its sidecars.
+fn line(app: &AppInfo, sidecars: &[Status]) -> String {
+    let names: Vec<_> = sidecars.iter().map(|status| plain(&status.sidecar)).collect();
+    format!("  {}: {}", named(app), names.join(", "))
+}
+
+/// Why this app gave no answer.
+pub(super) fn failed(app: &AppInfo, error: &ClientError) -> String {
+    format!("{}: {}", named(app), words(error))
+}
+
+/// An error for the terminal: it can contain words of the app.
+fn words(error: &ClientError) -> String {
+    plain(&error.to_string())
 }
 
 /// Whether `text` means this app: its name in any case, its identifier, or its process id.
@@ -144,5 +158,16 @@ mod tests {
             assert!(!means(text, &app), "{text}");
         }
         assert!(!means("", &AppInfo::new("x")));
+    }
+
+    #[test]
+    fn words_of_an_app_do_not_control_the_terminal() {
+        let app = AppInfo::new("a\u{1b}]0;app\u{7}");
+        let status =
+            r#"{"sidecar":"b\u001b[2J","seq":1,"at":0,"state":"ready","readiness":"up","restarts":0}"#;
+        let listed = line(&app, &[serde_json::from_str(status).unwrap()]);
+        let refused = failed(&app, &ClientError::Malformed("c\u{1b}[2J".to_owned()));
+        assert!(listed.contains("b\u{fffd}[2J") && refused.contains("c\u{fffd}[2J"), "{listed} {refused}");
+        assert!(!listed.chars().chain(refused.chars()).any(char::is_control), "{listed:?} {refused:?}");
     }
 }
