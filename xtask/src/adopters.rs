@@ -6,6 +6,7 @@
 
 use std::{
     env, fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -111,6 +112,13 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps, words: &[String]) -> Resu
     Ok(())
 }
 
+/// The folder of the apps. Another worktree has another one, so that both can run at a time.
+fn apps(root: &Path) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    root.hash(&mut hasher);
+    env::temp_dir().join(format!("pillion-adopters-{:016x}", hasher.finish()))
+}
+
 /// Unpacks the packages of crates, and removes what an earlier run has left. Each lies in a folder of its name, without a version.
 fn unpack(sh: &Shell, files: &[PathBuf], folder: &Path) -> Result<()> {
     if folder.exists() {
@@ -191,7 +199,7 @@ impl Adopter<'_> {
     fn run(&self, sh: &Shell, steps: &mut Steps) -> Result<()> {
         let Self { ref name, template, manager, backend, .. } = *self;
         // Outside of this repository, whose workspaces would take an app for a part of them.
-        let apps = env::temp_dir().join("pillion-adopters");
+        let apps = apps(&self.workspace.root);
         let app = apps.join(name);
         fs::create_dir_all(&apps)?;
         if app.exists() {
@@ -314,7 +322,15 @@ fn file_ending_with(folder: &Path, ending: &str) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::selects;
+    use std::path::Path;
+
+    use super::{apps, selects};
+
+    #[test]
+    fn each_worktree_has_its_own_folder() {
+        assert_eq!(apps(Path::new("/a")), apps(Path::new("/a")));
+        assert_ne!(apps(Path::new("/a")), apps(Path::new("/b")));
+    }
 
     #[test]
     fn a_whole_name_selects_itself_alone() {

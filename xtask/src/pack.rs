@@ -54,10 +54,15 @@ pub(crate) fn check_all(workspace: &Workspace) -> Result<Vec<PathBuf>> {
 ///
 /// Fails with the manifests that name none.
 pub(crate) fn ensure_repository(workspace: &Workspace) -> Result<()> {
-    let without = [crates::without_repository(workspace)?, npm::without_repository(workspace)?].concat();
+    let without = [
+        crates::without_repository(workspace)?,
+        npm::without_repository(workspace)?,
+        python::without_repository(workspace)?,
+    ]
+    .concat();
     ensure!(
         without.is_empty(),
-        "these manifests name no repository: {}; set `repository` in them (CONTRIBUTING.md, \"Before the first release\")",
+        "these manifests name no repository: {}; set `repository` in them, or `Repository` below `[project.urls]` of a pyproject.toml (CONTRIBUTING.md, \"Before the first release\")",
         without.join(", ")
     );
     Ok(())

@@ -34,8 +34,6 @@ pub(crate) fn prepare(workspace: &Workspace, version: &str) -> Result<()> {
     fs::write(&file, dated).with_context(|| format!("cannot write {}", file.display()))?;
     let sh = workspace.shell()?;
     cmd!(sh, "cargo update --workspace --offline --quiet").run()?;
-    let fuzz = "fuzz/Cargo.toml";
-    cmd!(sh, "cargo update --workspace --offline --quiet --manifest-path {fuzz}").run()?;
     npm::npm(&sh, &["install", "--package-lock-only", "--offline", "--no-audit", "--no-fund"])
         .quiet()
         .run()?;

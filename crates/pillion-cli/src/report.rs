@@ -238,10 +238,16 @@ impl Terminal {
         say(color, &text)?;
         self.last_message = text;
         match self.ended.take() {
-            Some(report) => say(AnsiColor::Yellow, &report.facts()),
+            Some(report) => say(AnsiColor::Yellow, &about(&report)),
             None => Ok(()),
         }
     }
+}
+
+/// What the message about the state does not say about the end of a run. A new process may run already.
+fn about(report: &ExitReport) -> String {
+    let text = if report.killed.is_some() { report.summary() } else { report.facts() };
+    report.pid.map(|pid| format!("process {pid}: {text}")).unwrap_or(text)
 }
 
 /// Writes the unchanged lines in one call.
@@ -263,4 +269,30 @@ fn say(color: AnsiColor, text: &str) -> io::Result<()> {
     let mark = Style::new().fg_color(Some(color.into())).bold();
     let mut stderr = anstream::stderr().lock();
     writeln!(stderr, "{mark}▌ pillion{mark:#} {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_killed_run_is_told_with_its_process() {
+        let report = |killed| -> ExitReport {
+            serde_json::from_value(json!({
+                "sidecar": "api", "run": 1, "pid": 4711, "startedAt": 0, "endedAt": 2000, "lifetimeMs": 2000,
+                "readyAfterMs": null, "exit": null, "reason": "restart", "message": null, "killed": killed,
+                "coreDumped": null, "peakMemory": null, "cpuTimeMs": null, "restarts": 0
+            }))
+            .unwrap()
+        };
+        let killed = about(&report(json!({ "why": "graceOver", "leader": true, "survived": false })));
+        assert!(killed.starts_with("process 4711: api ended"), "{killed}");
+        assert!(
+            killed.contains("did not end within its grace period, and was killed. It ran for"),
+            "{killed}"
+        );
+        assert!(about(&report(Value::Null)).starts_with("process 4711: It ran for"));
+    }
 }

@@ -1,9 +1,9 @@
 //! The packages for PyPI: an sdist, and the wheel that is built from it. The tests of the SDK install such a wheel into an empty
 //! environment, and serve from it.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use xshell::cmd;
 
 use super::destination;
@@ -29,10 +29,40 @@ pub(super) fn pack_all(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     for file in &files {
         sh.remove_path(file)?;
     }
-    // Some versions of hatchling name the files on stdout, others on stderr.
-    cmd!(sh, "{python} -m hatchling build --directory {destination}").quiet().ignore_stderr().read()?;
+    // Some versions of hatchling name the files on stdout, others on stderr, where the errors are.
+    cmd!(sh, "{python} -m hatchling build --directory {destination}").quiet().ignore_stdout().run()?;
     for file in &files {
         ensure!(file.is_file(), "hatchling made no file {}", file.display());
     }
     Ok(files.into())
+}
+
+/// The manifest, if it names no repository.
+pub(super) fn without_repository(workspace: &Workspace) -> Result<Vec<String>> {
+    let manifest = python::sdk(workspace).join("pyproject.toml");
+    let text =
+        fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    Ok(if has_repository(&text) { Vec::new() } else { vec![manifest.display().to_string()] })
+}
+
+/// Whether `[project.urls]` has `Repository` (<https://packaging.python.org/en/latest/specifications/well-known-project-urls/>).
+fn has_repository(manifest: &str) -> bool {
+    let mut lines = manifest.lines().map(str::trim).skip_while(|line| *line != "[project.urls]").skip(1);
+    lines
+        .by_ref()
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once('='))
+        .any(|(key, _)| key.trim().trim_matches('"').eq_ignore_ascii_case("repository"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_repository;
+
+    #[test]
+    fn the_repository_is_one_of_the_project_s_urls() {
+        assert!(has_repository("[project.urls]\n\nHomepage = \"a\"\nRepository = \"b\"\n"));
+        assert!(!has_repository("[project.urls]\nHomepage = \"a\"\n[other]\nRepository = \"b\"\n"));
+        assert!(!has_repository("Repository = \"b\"\n[project]\n# Repository = \"c\"\n"));
+    }
 }

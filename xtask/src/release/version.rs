@@ -24,6 +24,8 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("crates/pillion-build/README.md", &["pillion-build = "]),
     ("docs/package.md", &["pillion-build = "]),
 ];
+/// As [`MANIFESTS`], with the version as `pillion init` writes it to a Cargo.toml: `0.1` or `1`.
+const REQUIREMENTS: &[(&str, &[&str])] = &[("docs/init.md", &["+tauri-plugin-pillion = "])];
 /// The lock file of a workspace of its own, which depends on crates of this one.
 pub(super) const FUZZ_LOCK: &str = "fuzz/Cargo.lock";
 const JSON: &[&str] = &["\"version\": ", "\"pillion\": ", "\"tauri-plugin-pillion-api\": "];
@@ -36,7 +38,8 @@ const JSON: &[&str] = &["\"version\": ", "\"pillion\": ", "\"tauri-plugin-pillio
 pub(super) fn check(workspace: &Workspace) -> Result<String> {
     let version = env!("CARGO_PKG_VERSION");
     let mut others = Vec::new();
-    for (file, starts) in MANIFESTS {
+    let requirement = compatible(version);
+    for ((file, starts), version) in of_versions(version, &requirement) {
         let text = read(&workspace.root.join(file))?;
         let lines: Vec<_> = lines(&text, starts).collect();
         ensure!(!lines.is_empty(), "{file} has no line with the version");
@@ -53,14 +56,36 @@ pub(super) fn check(workspace: &Workspace) -> Result<String> {
     bail!("these lines do not have version {version}, that of the workspace:\n{}", others.join("\n"))
 }
 
-/// Writes the new version to all manifests, which have the current one.
+/// Writes the new version to all manifests, which have the current one, and to [`FUZZ_LOCK`]. Cargo would need all dependencies of that
+/// lock file without the network, which a machine that never fuzzed does not have.
 pub(super) fn set(workspace: &Workspace, current: &str, new: &str) -> Result<()> {
-    for (file, starts) in MANIFESTS {
+    let write = |file: &str, change: &dyn Fn(&str) -> String| {
         let path = workspace.root.join(file);
-        let text = replace(&read(&path)?, starts, current, new);
-        fs::write(&path, text).with_context(|| format!("cannot write {file}"))?;
+        fs::write(&path, change(&read(&path)?)).with_context(|| format!("cannot write {file}"))
+    };
+    let (from, to) = (compatible(current), compatible(new));
+    for (file, starts) in MANIFESTS {
+        write(file, &|text| replace(text, starts, current, new))?;
     }
-    Ok(())
+    for (file, starts) in REQUIREMENTS {
+        write(file, &|text| replace(text, starts, &from, &to))?;
+    }
+    write(FUZZ_LOCK, &|text| with_locked(text, current, new))
+}
+
+/// All files, each with the version that its lines have.
+fn of_versions<'a>(
+    version: &'a str,
+    requirement: &'a str,
+) -> impl Iterator<Item = (&'static (&'static str, &'static [&'static str]), &'a str)> {
+    let manifests = MANIFESTS.iter().map(move |file| (file, version));
+    manifests.chain(REQUIREMENTS.iter().map(move |file| (file, requirement)))
+}
+
+/// The requirement that fits all versions that are compatible with this one: `0.1`, later `1`.
+fn compatible(version: &str) -> String {
+    let numbers = if version.starts_with("0.") { 2 } else { 1 };
+    version.split('.').take(numbers).collect::<Vec<_>>().join(".")
 }
 
 /// Returns whether `new` comes after `current` (<https://semver.org/#spec-item-11>).
@@ -111,6 +136,17 @@ fn locked(text: &str) -> Vec<(String, String)> {
     versions.filter(|(name, _)| name != "pillion-fuzz").collect()
 }
 
+/// The Cargo.lock with another version of our crates.
+fn with_locked(text: &str, current: &str, new: &str) -> String {
+    let packages = text.split_inclusive("[[package]]").map(|package| match locked(package).as_slice() {
+        [(_, version)] if version == current => {
+            package.replacen(&format!("version = \"{current}\""), &format!("version = \"{new}\""), 1)
+        }
+        _ => package.to_owned(),
+    });
+    packages.collect()
+}
+
 /// Returns whether the line ends a text with this version: `"1.2.3"` or `"^1.2.3"`.
 fn has(line: &str, version: &str) -> bool {
     ["\"", "\"^"].iter().any(|quote| line.contains(&format!("{quote}{version}\"")))
@@ -127,6 +163,26 @@ mod tests {
     #[test]
     fn all_manifests_have_one_version() {
         check(&Workspace::find().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_new_version_reaches_all_files_without_cargo() {
+        let root = Workspace::find().unwrap().root;
+        let copy = tempfile::tempdir().unwrap();
+        let files = MANIFESTS.iter().chain(REQUIREMENTS).map(|(file, _)| *file);
+        for file in files.chain([FUZZ_LOCK]) {
+            let to = copy.path().join(file);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(root.join(file), to).unwrap();
+        }
+        let workspace = Workspace { root: copy.path().to_owned(), target: copy.path().to_owned() };
+        set(&workspace, env!("CARGO_PKG_VERSION"), "98.7.6").unwrap();
+        for ((file, starts), version) in of_versions("98.7.6", "98") {
+            let text = read(&copy.path().join(file)).unwrap();
+            assert!(lines(&text, starts).all(|(_, line)| has(line, version)), "{file}");
+        }
+        let lock = read(&copy.path().join(FUZZ_LOCK)).unwrap();
+        assert!(locked(&lock).iter().all(|(_, version)| version == "98.7.6"), "{lock}");
     }
 
     #[test]
@@ -150,6 +206,16 @@ mod tests {
         let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry\"\n\n[[package]]\nname = \
                     \"pillion\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"pillion-fuzz\"\nversion = \"0.0.0\"\n";
         assert_eq!(locked(lock), [("pillion".to_owned(), "0.1.0".to_owned())]);
+        let changed = lock
+            .replace("name = \"pillion\"\nversion = \"0.1.0\"", "name = \"pillion\"\nversion = \"0.2.0\"");
+        assert_eq!(with_locked(lock, "0.1.0", "0.2.0"), changed);
+        let others = lock.replace("1.0.0", "0.1.0");
+        assert_eq!(with_locked(&others, "0.1.0", "0.2.0").matches("0.2.0").count(), 1);
+    }
+
+    #[test]
+    fn a_requirement_fits_all_compatible_versions() {
+        assert_eq!(["0.1.0", "0.12.3", "1.2.3"].map(compatible), ["0.1", "0.12", "1"]);
     }
 
     #[test]

@@ -113,9 +113,7 @@ impl Workflow {
             toolchains,
             installs,
             checks: checks(&config)?,
-            updater: config
-                .get(&["bundle", "createUpdaterArtifacts"])
-                .is_some_and(|value| *value != Value::Bool(false)),
+            updater: config.creates_updates(),
         })
     }
 }

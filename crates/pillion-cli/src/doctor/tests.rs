@@ -179,13 +179,15 @@ fn a_fix_does_not_widen_a_scope() {
     // A sidecar without a port needs allow-fetch.
     let other_way = narrow("pillion:allow-connect", json!({ "allow": [{ "sidecar": "api" }] }));
     other_way.declare("transport", json!("local"));
-    for case in [denied, other_way] {
+    let limits = "limits pillion:allow-connect to some sidecars, so --fix adds nothing: add {";
+    for (case, advice) in [(denied, "remove it from `deny`"), (other_way, limits)] {
         let before = fs::read_to_string(case.path(CAPABILITY)).unwrap();
         let mut found = case.examine();
         assert_eq!(ids(&found), ["permission"]);
         fix::apply(&mut found);
         assert_eq!(fs::read_to_string(case.path(CAPABILITY)).unwrap(), before);
-        assert!(!found[0].fixed && found[0].detail.contains("limits pillion:allow-connect"), "{found:?}");
+        assert!(!found[0].fixed && found[0].detail.contains(advice), "{found:?}");
+        assert_eq!(found[0].detail.contains("to the scope"), advice == limits, "{found:?}");
     }
 }
 

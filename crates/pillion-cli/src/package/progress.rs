@@ -50,7 +50,7 @@ impl Shared {
 impl Progress {
     pub(super) fn new() -> Self {
         let plain = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if !io::stderr().is_terminal() || plain {
+        if !io::stderr().is_terminal() || plain || !understands_escapes() {
             return Self { shown: None };
         }
         let shared = Arc::new(Shared::default());
@@ -78,9 +78,14 @@ impl Drop for Progress {
     }
 }
 
+/// Whether the terminal understands escape sequences. Prepares the console of Windows for them, also with `NO_COLOR`; an old console knows
+/// colours by its own functions only.
+fn understands_escapes() -> bool {
+    AutoStream::always(io::stderr()).current_choice() == ColorChoice::AlwaysAnsi
+}
+
 /// Draws the row after each change and each [`TICK`], until the end.
 fn draw(shared: &Shared) {
-    // Prepares the console of Windows for escape sequences, and follows NO_COLOR.
     let colors = AutoStream::choice(anstream::stderr().as_inner()) != ColorChoice::Never;
     let mut state = shared.state();
     while !state.ended {

@@ -62,25 +62,42 @@ impl PermissionEntry {
     /// Whether the entry grants this permission for this sidecar, by its scope in the form of Pillion. As Pillion does, `deny` takes
     /// precedence, and no entry under `allow` means all sidecars.
     pub(crate) fn grants(&self, identifier: &str, sidecar: &str) -> bool {
-        let named = |entries: &[Value]| entries.iter().any(|entry| entry["sidecar"] == sidecar);
-        self.identifier == identifier && !named(&self.deny) && (self.allow.is_empty() || named(&self.allow))
+        self.identifier == identifier
+            && !self.denies(sidecar)
+            && (self.allow.is_empty() || names(&self.allow, sidecar))
     }
+
+    /// Whether `deny` names this sidecar. Then no entry under `allow` grants the permission.
+    pub(crate) fn denies(&self, sidecar: &str) -> bool {
+        names(&self.deny, sidecar)
+    }
+}
+
+fn names(scope: &[Value], sidecar: &str) -> bool {
+    scope.iter().any(|entry| entry["sidecar"] == sidecar)
 }
 
 /// The permissions that let a page do the same in different ways: call a sidecar, and read its status.
 const GROUPS: [&[&str]; 2] =
     [&["pillion:allow-connect", "pillion:allow-fetch"], &["pillion:default", "pillion:allow-watch"]];
 
-/// The entry that limits this permission to some sidecars, or another one of its group. A new entry without a scope would grant more
-/// than the developer wants.
+/// The entry that limits this permission to some sidecars, or another one of its group; first of all an entry of this permission that
+/// denies this sidecar. A new entry without a scope would grant more than the developer wants.
 pub(crate) fn narrowed<'a>(
     capabilities: &[&'a Capability],
     permission: &str,
+    sidecar: &str,
 ) -> Option<(&'a Capability, &'a PermissionEntry)> {
     let group = GROUPS.into_iter().find(|group| group.contains(&permission)).unwrap_or_default();
     let entries = capabilities.iter().flat_map(|it| it.permissions.iter().map(|entry| (*it, entry)));
-    let mut scoped = entries.filter(|(_, entry)| !(entry.allow.is_empty() && entry.deny.is_empty()));
-    scoped.find(|(_, entry)| entry.identifier == permission || group.contains(&entry.identifier.as_str()))
+    let of_group = |entry: &PermissionEntry| {
+        entry.identifier == permission || group.contains(&entry.identifier.as_str())
+    };
+    let scoped = entries
+        .filter(|(_, entry)| !(entry.allow.is_empty() && entry.deny.is_empty()))
+        .filter(|(_, entry)| of_group(entry));
+    let denying = |entry: &PermissionEntry| entry.identifier == permission && entry.denies(sidecar);
+    scoped.clone().find(|(_, entry)| denying(entry)).or_else(|| scoped.clone().next())
 }
 
 /// Reads the files below `capabilities`, and the capabilities in the configuration.

@@ -93,6 +93,12 @@ impl MergedConfig<'_> {
             }
     }
 
+    /// Whether `tauri build` makes the files of the updater (<https://v2.tauri.app/plugin/updater/>).
+    pub(crate) fn creates_updates(&self) -> bool {
+        let value = self.get(&["bundle", "createUpdaterArtifacts"]);
+        value.is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)))
+    }
+
     /// The bundles for Linux without AppImage, whose tool strips each program: Node and Bun break. `None` if AppImage is not among the
     /// bundles, or is the only one.
     pub(crate) fn bundles_without_app_image(&self) -> Option<Vec<&'static str>> {

@@ -107,16 +107,24 @@ fn permissions(
             "no active capability of the window {window:?} grants {} for the sidecar {name:?}",
             identifiers.join(" and ")
         );
-        let scoped = identifiers.iter().find_map(|identifier| narrowed(rights, identifier));
+        let scoped = identifiers.iter().find_map(|identifier| narrowed(rights, identifier, name));
         if let Some((capability, entry)) = scoped {
-            // A permission without a scope would be for all sidecars.
-            let _ = write!(
-                detail,
-                "; the capability {} limits {} to some sidecars, so --fix adds nothing: add {{ \"sidecar\": {name:?} }} to \
-                 the scope, or the permission with this scope",
-                capability.identifier, entry.identifier
-            );
-            found.push(Finding::new(&PERMISSION, Project::shown(&capability.origin.path), detail));
+            let path = &capability.origin.path;
+            let (capability, identifier) = (&capability.identifier, &entry.identifier);
+            // A permission without a scope would be for all sidecars, and `deny` takes precedence over it.
+            let _ = if entry.denies(name) {
+                write!(
+                    detail,
+                    "; the capability {capability} denies {identifier} for it, so --fix adds nothing: remove it from `deny`"
+                )
+            } else {
+                write!(
+                    detail,
+                    "; the capability {capability} limits {identifier} to some sidecars, so --fix adds nothing: add {{ \
+                     \"sidecar\": {name:?} }} to the scope, or the permission with this scope"
+                )
+            };
+            found.push(Finding::new(&PERMISSION, Project::shown(path), detail));
             continue;
         }
         let usual = |it: &&&Capability| ["default", "main"].contains(&it.identifier.as_str());

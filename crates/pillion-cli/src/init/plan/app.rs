@@ -165,11 +165,14 @@ pub(super) fn capability(plan: &mut Plan, project: &Project, sidecar: &str) -> R
     };
     let mut free = Vec::new();
     for permission in missing {
-        let Some((capability, entry)) = narrowed(&for_window, permission) else {
+        let Some((capability, entry)) = narrowed(&for_window, permission, sidecar) else {
             free.push(permission);
             continue;
         };
-        let (what, lines) = if entry.identifier == permission {
+        let (what, lines) = if entry.denies(sidecar) {
+            // `deny` takes precedence. An `allow` would not help, and would take the permission from all other sidecars.
+            ("remove the sidecar from its `deny`, and run `pillion init` again", String::new())
+        } else if entry.identifier == permission {
             ("extend its scope", format!("\"allow\": [{{ \"sidecar\": {sidecar:?} }}]\n"))
         } else {
             let scope = format!("\"allow\": [{{ \"sidecar\": {sidecar:?} }}]");
@@ -260,7 +263,7 @@ pub(super) fn ignored_files(plan: &mut Plan, project: &Project) {
     });
 }
 
-/// Leaves AppImage out of the bundles for Linux, if a new sidecar is a program of Node or Bun.
+/// Leaves AppImage out of the bundles for Linux, if a new sidecar is a program of Node or Bun. With updates, the developer chooses.
 pub(super) fn linux_bundles(plan: &mut Plan, project: &Project, choices: &Choices) -> Result<(), String> {
     let config = project.config.on(Platform::Linux);
     let declared = config.sidecars().map_err(|error| error.to_string())?.unwrap_or_default();
@@ -270,22 +273,31 @@ pub(super) fn linux_bundles(plan: &mut Plan, project: &Project, choices: &Choice
     let Some(left) = config.bundles_without_app_image().filter(|_| breaks) else { return Ok(()) };
     let adds = "the bundles for Linux without AppImage, whose tool breaks programs of Node and Bun";
     let own = project.config.platforms.iter().find(|(platform, _)| *platform == Platform::Linux);
-    let base = project.config.base.format;
+    let (path, format) = match (own, project.config.base.format) {
+        (Some((_, document)), _) => (document.path.clone(), document.format),
+        (None, Format::Json) => (project.tauri.join("tauri.linux.conf.json"), Format::Json),
+        (None, Format::Toml) => (project.tauri.join("Tauri.linux.toml"), Format::Toml),
+    };
     let list = left.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(", ");
-    match (own, base) {
-        (Some((_, document)), _) => {
-            let wanted = Wanted { bundles: Some(left), ..Wanted::default() };
-            let lines = format!("\"bundle\": {{ \"targets\": [{list}] }}\n");
-            plan.change(&document.path, adds, &lines, |text| wanted.apply(document.format, text));
-        }
-        (None, Format::Json) => {
-            let text = format!("{{\n  \"bundle\": {{\n    \"targets\": [{list}]\n  }}\n}}\n");
-            plan.edits.create(&project.tauri.join("tauri.linux.conf.json"), adds, &text);
-        }
-        (None, Format::Toml) => {
-            let text = format!("[bundle]\ntargets = [{list}]\n");
-            plan.edits.create(&project.tauri.join("Tauri.linux.toml"), adds, &text);
-        }
+    let lines = match (own, format) {
+        (_, Format::Toml) => format!("[bundle]\ntargets = [{list}]\n"),
+        (Some(_), Format::Json) => format!("\"bundle\": {{ \"targets\": [{list}] }}\n"),
+        (None, Format::Json) => format!("{{\n  \"bundle\": {{\n    \"targets\": [{list}]\n  }}\n}}\n"),
+    };
+    if config.creates_updates() {
+        // Without AppImage, the apps that are installed would find no update. Only the developer can decide that.
+        plan.by_hand(
+            &path,
+            "choose the bundles for Linux: the updater replaces an AppImage there (`bundle.createUpdaterArtifacts`), and the tool \
+             that makes it breaks programs of Node and Bun; either keep AppImage, set `NO_STRIP=true` in the environment of `tauri \
+             build`, and try the AppImage, or leave AppImage out, and with it its updates, by",
+            lines,
+        );
+    } else if own.is_some() {
+        let wanted = Wanted { bundles: Some(left), ..Wanted::default() };
+        plan.change(&path, adds, &lines, |text| wanted.apply(format, text));
+    } else {
+        plan.edits.create(&path, adds, &lines);
     }
     Ok(())
 }

@@ -131,6 +131,18 @@ fn app_image_is_left_out_for_node_and_bun_alone() {
         assert!(!folder.path().join(LINUX).exists(), "{config}");
     }
 
+    // Installed apps may need AppImage for their updates.
+    let updates = CONFIG.replace("\"active\": true", "\"active\": true, \"createUpdaterArtifacts\": true");
+    let folder = app(&[&NODE_BACKEND[..], &[("src-tauri/tauri.conf.json", &updates)]].concat());
+    let plan = apply(folder.path(), Some("backend"));
+    assert!(!folder.path().join(LINUX).exists());
+    let choice = plan.by_hand.iter().find(|item| item.path.ends_with("tauri.linux.conf.json")).unwrap();
+    assert!(
+        choice.what.contains("NO_STRIP=true") && choice.what.contains("leave AppImage out"),
+        "{choice:?}"
+    );
+    assert!(choice.lines.contains("\"targets\": [\"deb\", \"rpm\"]"), "{choice:?}");
+
     // The platform's own file keeps its other values.
     let own = "{\n  // Linux\n  \"bundle\": { \"linux\": {}, \"targets\": [\"appimage\", \"deb\"] }\n}\n";
     let folder = app(&[&NODE_BACKEND[..], &[(LINUX, own)]].concat());

@@ -87,3 +87,20 @@ fn a_scope_in_another_capability_or_of_another_permission_is_not_widened() {
         assert_eq!(read(&folder, "src-tauri/capabilities/default.json"), CAPABILITY);
     }
 }
+
+#[test]
+fn a_sidecar_under_deny_gets_no_allow() {
+    for entries in [
+        "{ \"identifier\": \"pillion:allow-connect\", \"deny\": [{ \"sidecar\": \"backend\" }] }",
+        "{ \"identifier\": \"pillion:allow-fetch\", \"allow\": [{ \"sidecar\": \"database\" }] }, { \"identifier\": \
+         \"pillion:allow-connect\", \"deny\": [{ \"sidecar\": \"backend\" }] }",
+    ] {
+        let denied = CAPABILITY.replace("\"opener:default\"", &format!("\"pillion:default\", {entries}"));
+        let folder = app(&[("src-tauri/capabilities/default.json", &denied)]);
+        let plan = apply(folder.path(), None);
+        let items: Vec<_> = plan.by_hand.iter().filter(|item| item.what.contains("allow-connect")).collect();
+        assert_eq!(items.len(), 1, "{:?}", plan.by_hand);
+        assert!(items[0].what.contains("from its `deny`") && items[0].lines.is_empty(), "{items:?}");
+        assert_eq!(read(&folder, "src-tauri/capabilities/default.json"), denied);
+    }
+}
