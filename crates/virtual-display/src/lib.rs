@@ -20,11 +20,14 @@ impl Xvfb {
     /// a free display number and writes it to its stdout when it is ready (`-displayfd` in Xserver(1)), so that two runs never
     /// use the same number.
     ///
+    /// Without `-noreset`, the server starts anew when its last client disconnects, and refuses a client that connects meanwhile: an
+    /// app that restarts itself is one.
+    ///
     /// # Errors
     /// Xvfb is not installed, or exited before it had a display.
     pub fn start(screen: &str) -> Result<Self> {
         let mut command = dies_with_this_process("Xvfb");
-        command.args(["-displayfd", "1", "-screen", "0", screen, "-nolisten", "tcp"]);
+        command.args(["-displayfd", "1", "-screen", "0", screen, "-nolisten", "tcp", "-noreset"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         #[expect(clippy::disallowed_methods, reason = "drop ends the server")]
         let mut server = command.spawn().context("cannot start Xvfb")?;
