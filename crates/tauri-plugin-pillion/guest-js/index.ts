@@ -16,8 +16,8 @@
 export type { UnlistenFn } from "@tauri-apps/api/event";
 export type {
   Detail,
-  EndReason,
   Endpoint,
+  EndReason,
   Exit,
   ExitReport,
   Failure,
