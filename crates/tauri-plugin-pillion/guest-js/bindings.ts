@@ -344,7 +344,7 @@ left: Array<string>,
  */
 restarts: number,
 /**
- * The last lines that it wrote to stdout, oldest first, at most `"lINES"`. Invalid UTF-8 is replaced by U+FFFD, and long lines are
+ * The last lines that it wrote to stdout, oldest first, at most 20. Invalid UTF-8 is replaced by U+FFFD, and long lines are
  * cut. A page without the permission to read the output receives none. Empty for a run that the app did not outlive.
  */
 stdout: Array<string>,

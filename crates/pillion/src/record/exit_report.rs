@@ -63,7 +63,7 @@ pub struct ExitReport {
     pub left: Vec<String>,
     /// How many automatic restarts had preceded this run since the sidecar was last up for long.
     pub restarts: u32,
-    /// The last lines that it wrote to stdout, oldest first, at most [`Self::LINES`]. Invalid UTF-8 is replaced by U+FFFD, and long lines are
+    /// The last lines that it wrote to stdout, oldest first, at most 20. Invalid UTF-8 is replaced by U+FFFD, and long lines are
     /// cut. A page without the permission to read the output receives none. Empty for a run that the app did not outlive.
     #[serde(default)]
     pub stdout: Vec<String>,
