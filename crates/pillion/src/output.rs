@@ -1,6 +1,8 @@
 //! The output of a sidecar: drained while it lives, cut into lines, kept in bounded memory.
 
-use std::{collections::VecDeque, fmt, io, sync::Arc, time::Duration};
+mod tail;
+
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use memchr::{memchr_iter, memrchr_iter};
 use pillion_protocol::{
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::sys::OutputPipe;
+pub(crate) use tail::{LAST_LINES, Tail};
 
 /// How many bytes of a line are kept. Of a longer line, the part after its last carriage return is kept, which a terminal shows; the
 /// rest of that part is counted and dropped.
@@ -23,9 +26,6 @@ const CHUNK: usize = 64 * 1024;
 const UNFINISHED_DELAY: Duration = Duration::from_millis(250);
 /// How often the changes of one unfinished line are published at most.
 const UNFINISHED_INTERVAL: Duration = Duration::from_secs(1);
-/// The tail keeps at most this many bytes and lines.
-const TAIL_BYTES: usize = 64 * 1024;
-const TAIL_LINES: usize = 100;
 /// How many bytes of a dead process are read from each pipe. Without privileges a pipe holds at most 1 MiB (pipe(7)), so this is
 /// everything, unless another process still writes.
 const LEFT_BEHIND_LIMIT: usize = 1024 * 1024;
@@ -361,55 +361,6 @@ impl Lines {
             progress: self.progress.map(|bytes| progress::words(&bytes)),
             unfinished: None,
         }
-    }
-}
-
-/// The last lines of output as a terminal shows them, both streams in the order of their arrival.
-#[derive(Debug, Default)]
-pub(crate) struct Tail {
-    lines: VecDeque<(OutputStream, Vec<u8>, u64)>,
-    bytes: usize,
-    /// The unfinished lines, at most one of each stream, as they were last published.
-    unfinished: Vec<UnfinishedLine>,
-}
-
-impl Tail {
-    pub(crate) fn push(&mut self, batch: &OutputBatch) {
-        if !batch.is_empty() {
-            self.unfinished.retain(|line| line.stream != batch.stream);
-        }
-        for line in batch.last_lines(TAIL_LINES) {
-            let bytes = visible_part(line.bytes);
-            self.bytes += bytes.len();
-            self.lines.push_back((batch.stream, bytes.to_vec(), line.dropped));
-            while self.lines.len() > TAIL_LINES || self.bytes > TAIL_BYTES {
-                self.bytes -= self.lines.pop_front().map_or(0, |(_, bytes, _)| bytes.len());
-            }
-        }
-    }
-
-    pub(crate) fn set_unfinished(&mut self, line: UnfinishedLine) {
-        self.unfinished.retain(|other| other.stream != line.stream);
-        self.unfinished.push(line);
-    }
-
-    /// The last `count` lines as text, oldest first. Unfinished lines are the last ones.
-    pub(crate) fn last(&self, count: usize) -> Vec<String> {
-        let text = |(_, bytes, dropped): &(OutputStream, Vec<u8>, u64)| {
-            OutputLine { bytes, dropped: *dropped }.text()
-        };
-        let unfinished = self.unfinished.iter().map(|line| line.text.clone());
-        let skipped = (self.lines.len() + self.unfinished.len()).saturating_sub(count);
-        self.lines.iter().map(text).chain(unfinished).skip(skipped).collect()
-    }
-
-    /// The last `count` lines of one stream as text, oldest first, among those that are kept.
-    pub(crate) fn last_of(&self, stream: OutputStream, count: usize) -> Vec<String> {
-        let of_stream = self.lines.iter().rev().filter(|(of, ..)| *of == stream).take(count);
-        let text = of_stream.map(|(_, bytes, dropped)| OutputLine { bytes, dropped: *dropped }.text());
-        let mut lines: Vec<_> = text.collect();
-        lines.reverse();
-        lines
     }
 }
 

@@ -100,32 +100,3 @@ fn text_is_what_a_terminal_shows() {
     assert_eq!(batch.lines().next().unwrap().bytes, b"10%\r100%");
     assert_eq!(batch.lines().next().unwrap().text(), "100%");
 }
-
-#[test]
-fn the_tail_ends_with_the_unfinished_lines() {
-    let unfinished = |stream, text: &str| UnfinishedLine { stream, text: text.to_owned() };
-    let mut tail = Tail::default();
-    tail.push(&batch(OutputStream::Stdout, b"one\n"));
-    tail.set_unfinished(unfinished(OutputStream::Stdout, "Password: "));
-    tail.set_unfinished(unfinished(OutputStream::Stderr, "10%"));
-    tail.set_unfinished(unfinished(OutputStream::Stderr, "20%"));
-    assert_eq!(tail.last(10), ["one", "Password: ", "20%"]);
-    tail.push(&batch(OutputStream::Stderr, b"100%\n"));
-    assert_eq!(tail.last(2), ["100%", "Password: "]);
-    assert!(!format!("{tail:?}").contains("Password"));
-}
-
-#[test]
-fn the_tail_keeps_the_last_lines_within_its_limits() {
-    let mut tail = Tail::default();
-    for number in 0..1000 {
-        tail.push(&batch(OutputStream::Stdout, format!("a {number}\nb {number}\n").as_bytes()));
-    }
-    assert_eq!(tail.last(3), ["b 998", "a 999", "b 999"]);
-    assert_eq!(tail.last(10_000).len(), TAIL_LINES);
-    for _ in 0..20 {
-        tail.push(&batch(OutputStream::Stdout, &[b"x".repeat(100_000), b"\n".to_vec()].concat()));
-    }
-    assert!(tail.bytes <= TAIL_BYTES && tail.lines.len() == TAIL_BYTES / LINE_LIMIT);
-    assert!(tail.last(1)[0].ends_with("x … (91808 bytes more)"));
-}

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{report::messages::duration, status::Exit};
+use crate::{output::LAST_LINES, report::messages::duration, status::Exit};
 
 /// The report about the end of one run of a sidecar: how it ended, on whose order, and what it had used.
 ///
@@ -171,7 +171,7 @@ impl EndReason {
 
 impl ExitReport {
     /// How many lines of each stream a report has at most.
-    pub const LINES: usize = 20;
+    pub const LINES: usize = LAST_LINES;
 
     /// The report in words: what happened, and then the [facts](Self::facts). It contains no line of the output, except those
     /// that [`Failure::message`](crate::Failure::message) quotes.
