@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The file of the run, if the supervisor keeps one. `pillion/src/record/unfinished_run.rs` describes its lines and reads them.
+/// The file of the run, if the supervisor keeps one. `pillion/src/report/unfinished_run.rs` describes its lines and reads them.
 ///
 /// It is written when no process is left: a disk that does not answer must delay no request to stop, and no kill.
 #[derive(Default)]

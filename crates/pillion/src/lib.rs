@@ -28,7 +28,6 @@ pub mod fuzzed;
 mod health;
 mod listener;
 mod output;
-mod record;
 mod report;
 mod spawn;
 mod spec;
@@ -41,19 +40,21 @@ mod transport;
 pub use fleet::{Fleet, FleetError};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, OutputStream, UnfinishedLine};
 pub use pillion_protocol::{self as protocol, Token};
-pub use record::{
+pub use report::{
     entry::{Log, LogEntry, LogQuery},
-    exit_report::{EndReason, ExitReport, KillReason, Killed},
+    events::{Events, SidecarEvent, StatusWatch},
+    exit_report::{EndReason, ExitReport, Killed},
     history::Logs,
     level::Level,
 };
-pub use report::events::{Events, SidecarEvent, StatusWatch};
 pub use spec::{
     ExecCheck, HttpCheck, HttpStopRequest, Inherit, InvalidExpression, InvalidPlaceholder, InvalidSpec,
     InvalidStopRequest, LineCheck, Listen, Liveness, Program, ProgramStdin, ReadyCheck, Restart,
     RestartLimit, Spec, StopRequest, StopScope, StopSignal, Transport,
 };
-pub use status::{Detail, Endpoint, Exit, Failure, FailureKind, Readiness, State, Status, StopOutcome};
+pub use status::{
+    Detail, Endpoint, Exit, Failure, FailureKind, KillReason, Readiness, State, Status, StopOutcome,
+};
 pub use supervisor::{Lease, Supervisor};
 pub use transport::access::Access;
 

@@ -1,6 +1,14 @@
-//! What the handles of a sidecar report: snapshots, events, and the sentences in them.
+//! What the handles of a sidecar report: snapshots, events, the lines of its output, how its runs ended, and the sentences in them.
 
+mod ansi;
+pub(crate) mod entry;
 pub(crate) mod events;
+pub(crate) mod exit_report;
+pub(crate) mod exit_reports;
+pub(crate) mod history;
+pub(crate) mod level;
 pub(crate) mod messages;
 pub(crate) mod progress;
+mod report_folder;
 pub(crate) mod snapshot;
+pub(crate) mod unfinished_run;

@@ -291,3 +291,15 @@ pub enum StopOutcome {
     /// The supervisor killed it, and it did not end in time: for example a process in uninterruptible sleep (Linux, state D).
     Abandoned,
 }
+
+/// Why processes were killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum KillReason {
+    /// The grace period was over.
+    GraceOver,
+    /// A kill was requested.
+    Requested,
+}

@@ -16,12 +16,12 @@ pub use lease::Lease;
 use crate::{
     Access, Endpoint, Events, ExitReport, Failure, FailureKind, LogQuery, Logs, SidecarEvent, Spec, State,
     Status, StatusWatch, StopOutcome,
-    record::{
+    report::events,
+    report::snapshot::{ReadyAnswer, Snapshot},
+    report::{
         exit_reports::ExitReports,
         history::{History, Recorder},
     },
-    report::events,
-    report::snapshot::{ReadyAnswer, Snapshot},
     state::Requester,
 };
 

@@ -6,7 +6,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     output::{OutputBatch, UnfinishedLine},
-    record::exit_report::ExitReport,
+    report::exit_report::ExitReport,
     report::snapshot::Snapshot,
     status::Status,
 };

@@ -8,10 +8,7 @@ use super::{
     down::down,
     waiting,
 };
-use crate::{
-    record::exit_report::KillReason,
-    status::{Exit, StopOutcome},
-};
+use crate::status::{Exit, KillReason, StopOutcome};
 
 /// A process group that is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]

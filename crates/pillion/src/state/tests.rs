@@ -10,9 +10,8 @@ use super::{
     *,
 };
 use crate::{
-    record::exit_report::KillReason,
     spec::{Restart, RestartLimit},
-    status::{Exit, StopOutcome},
+    status::{Exit, KillReason, StopOutcome},
 };
 
 const HERE: ListenAddr = ListenAddr::Tcp(NonZeroU16::new(4242).unwrap());

@@ -9,9 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    record::{exit_reports::ExitReports, history::Recorder},
     report::events::SidecarEvent,
     report::snapshot::{self, ReadyAnswer, Snapshot},
+    report::{exit_reports::ExitReports, history::Recorder},
     spec::Spec,
     state::{Event, Lifecycle, Requester},
     status::{Failure, FailureKind, StopOutcome},

@@ -17,14 +17,14 @@ use crate::{
     health::exec::ExecProbe,
     listener::Listener,
     output::{Output, Read, Tail},
-    record::{
+    report::events::SidecarEvent,
+    report::messages::StartDiagnostics,
+    report::snapshot::now_ms,
+    report::{
         exit_reports::{ExitReports, RunFile},
         history::Recorder,
         unfinished_run::Head,
     },
-    report::events::SidecarEvent,
-    report::messages::StartDiagnostics,
-    report::snapshot::now_ms,
     spawn::launch::{LaunchError, Launched, launch},
     spawn::memory_limit::MemoryLimit,
     spec::{DependencyAddress, ReadyCheck, ServerSource, Spec},

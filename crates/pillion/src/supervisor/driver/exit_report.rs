@@ -6,7 +6,7 @@ use super::Driver;
 use crate::{
     health::hang_reason::HangReason,
     output::OutputStream,
-    record::exit_report::{EndReason, ExitReport, Killed},
+    report::exit_report::{EndReason, ExitReport, Killed},
     report::{
         events::SidecarEvent,
         messages::{self, StartDiagnostics},

@@ -5,16 +5,16 @@ use std::{collections::VecDeque, io, path::Path, sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    record::{
+    report::events::SidecarEvent,
+    report::{
         exit_report::ExitReport,
         report_folder::{KEPT, ReportFolder},
         unfinished_run::Head,
     },
-    report::events::SidecarEvent,
     sys::on_thread,
 };
 
-pub(crate) use crate::record::report_folder::RunFile;
+pub(crate) use crate::report::report_folder::RunFile;
 
 /// How often, and how many times, a start looks again at runs that a guard has not ended yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

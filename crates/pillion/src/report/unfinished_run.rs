@@ -18,8 +18,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    record::exit_report::{EndReason, ExitReport, KillReason, Killed},
-    status::Exit,
+    report::exit_report::{EndReason, ExitReport, Killed},
+    status::{Exit, KillReason},
 };
 
 /// What is known about a run when it is started.

@@ -11,11 +11,11 @@ use std::{
 };
 
 use crate::{
-    record::{
+    report::snapshot::now_ms,
+    report::{
         exit_report::ExitReport,
         unfinished_run::{Head, conclude},
     },
-    report::snapshot::now_ms,
 };
 
 /// How many reports of a sidecar are kept.
@@ -269,7 +269,7 @@ fn file_name(sidecar: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::exit_report::{EndReason, tests::report};
+    use crate::report::exit_report::{EndReason, tests::report};
 
     fn head(run: u64) -> Head {
         Head { sidecar: "backend".to_owned(), started_at: 1000 + run, restarts: 0 }

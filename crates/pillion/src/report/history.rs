@@ -13,8 +13,8 @@ use tokio::sync::{broadcast, watch};
 use super::entry::{Log, LogEntry, LogQuery};
 use crate::{
     output::{OutputBatch, UnfinishedLine},
-    record::level::Level,
     report::events::SidecarEvent,
+    report::level::Level,
     report::snapshot::now_ms,
 };
 

@@ -4,7 +4,11 @@ use std::{fmt::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{output::LAST_LINES, report::messages::duration, status::Exit};
+use crate::{
+    output::LAST_LINES,
+    report::messages::duration,
+    status::{Exit, KillReason},
+};
 
 /// The report about the end of one run of a sidecar: how it ended, on whose order, and what it had used.
 ///
@@ -128,18 +132,6 @@ pub struct Killed {
     pub leader: bool,
     /// Whether a process did not even end then, and was left behind.
     pub survived: bool,
-}
-
-/// Why processes were killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum KillReason {
-    /// The grace period was over.
-    GraceOver,
-    /// A kill was requested.
-    Requested,
 }
 
 impl EndReason {
