@@ -12,10 +12,6 @@ pub mod processes;
 #[path = "../program/sys/proc_stat.rs"]
 pub mod proc_stat;
 
-// The plugin and `pillion run` write log files; the guard goes on with them after the app's death.
-#[path = "../program/log/mod.rs"]
-pub mod log;
-
 // Plain parsing, compiled here so that its tests run on every system.
 #[cfg(all(test, not(target_os = "macos")))]
 #[path = "../program/sys/procargs.rs"]
