@@ -11,7 +11,7 @@ use pillion_control::{ControlAnswer, ControlRequest};
 use super::{
     render::{now_ms, plain, short, since},
     run,
-    select::{Overview, failed},
+    select::{Overview, Selection, failed},
 };
 
 /// Show how the last runs of the sidecars of running apps ended, and why.
@@ -22,12 +22,8 @@ use super::{
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Only sidecars of this name.
-    #[arg(value_name = "NAME")]
-    sidecar: Option<String>,
-    /// Only this app, by its name, its identifier or its process id.
-    #[arg(long, value_name = "APP")]
-    app: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Write each report to stdout as one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -42,13 +38,13 @@ Examples:
 
 pub(crate) fn main(args: &Args) -> ExitCode {
     run(async {
-        let overview = Overview::take().await.narrow(args.app.as_deref(), args.sidecar.as_deref())?;
+        let overview = Overview::take().await.select(&args.selection)?;
         if !args.json {
             overview.warn();
         }
         for running in &overview.running {
             let app = &running.app;
-            let request = ControlRequest::ExitReports { sidecar: args.sidecar.clone() };
+            let request = ControlRequest::ExitReports { sidecar: args.selection.sidecar.clone() };
             let error = |error| failed(app.info(), &error);
             let mut answers = app.request(&request).await.map_err(error)?;
             while let Some(answer) = answers.next().await.map_err(error)? {

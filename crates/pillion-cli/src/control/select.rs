@@ -1,5 +1,6 @@
 //! Which running app a command is about.
 
+use clap::Args;
 use pillion::Status;
 use pillion_control::{AppInfo, ClientError, DiscoveredApp, Discovery, discover};
 
@@ -10,6 +11,17 @@ use super::render::plain;
 pub(super) struct Running {
     pub(super) app: DiscoveredApp,
     pub(super) sidecars: Vec<Status>,
+}
+
+/// What a command shows.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// Only sidecars of this name.
+    #[arg(value_name = "NAME")]
+    pub(super) sidecar: Option<String>,
+    /// Only this app, by its name, its identifier or its process id.
+    #[arg(long, value_name = "APP")]
+    pub(super) app: Option<String>,
 }
 
 /// What runs now.
@@ -46,11 +58,19 @@ impl Overview {
         }
     }
 
+    /// Leaves only the selected apps and sidecars.
+    ///
+    /// # Errors
+    /// If none is left.
+    pub(super) fn select(self, selection: &Selection) -> Result<Self, String> {
+        self.narrow(selection.app.as_deref(), selection.sidecar.as_deref())
+    }
+
     /// Leaves only the apps and the sidecars that these names mean.
     ///
     /// # Errors
     /// If none is left.
-    pub(super) fn narrow(mut self, app: Option<&str>, sidecar: Option<&str>) -> Result<Self, String> {
+    fn narrow(mut self, app: Option<&str>, sidecar: Option<&str>) -> Result<Self, String> {
         if self.running.is_empty() {
             return Err(self.none());
         }

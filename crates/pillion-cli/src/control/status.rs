@@ -7,7 +7,10 @@ use std::{
 
 use clap::Args as ClapArgs;
 
-use super::{render, run, select::Overview};
+use super::{
+    render, run,
+    select::{Overview, Selection},
+};
 
 /// Show the states of the sidecars of running apps, and why they are what they are.
 ///
@@ -17,12 +20,8 @@ use super::{render, run, select::Overview};
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Only sidecars of this name.
-    #[arg(value_name = "NAME")]
-    sidecar: Option<String>,
-    /// Only this app, by its name, its identifier or its process id.
-    #[arg(long, value_name = "APP")]
-    app: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Write one JSON object to stdout, in the form of `pillion ps --json`.
     #[arg(long)]
     json: bool,
@@ -39,7 +38,7 @@ Examples:
 
 pub(crate) fn main(args: &Args) -> ExitCode {
     run(async {
-        let overview = Overview::take().await.narrow(args.app.as_deref(), args.sidecar.as_deref())?;
+        let overview = Overview::take().await.select(&args.selection)?;
         if args.json {
             render::json(&overview, io::stdout().lock())?;
         } else {

@@ -4,17 +4,14 @@ use std::{collections::VecDeque, io, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::{
-    report::events::SidecarEvent,
-    report::{
-        exit_report::ExitReport,
-        report_folder::{KEPT, ReportFolder},
-        unfinished_run::Head,
-    },
-    sys::on_thread,
+pub(crate) use super::report_folder::RunFile;
+use super::{
+    events::SidecarEvent,
+    exit_report::ExitReport,
+    report_folder::{KEPT, ReportFolder},
+    unfinished_run::Head,
 };
-
-pub(crate) use crate::report::report_folder::RunFile;
+use crate::sys::on_thread;
 
 /// How often, and how many times, a start looks again at runs that a guard has not ended yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -10,13 +10,13 @@ use std::{
 
 use tokio::sync::{broadcast, watch};
 
-use super::entry::{Log, LogEntry, LogQuery};
-use crate::{
-    output::{OutputBatch, UnfinishedLine},
-    report::events::SidecarEvent,
-    report::level::Level,
-    report::snapshot::now_ms,
+use super::{
+    entry::{Log, LogEntry, LogQuery},
+    events::SidecarEvent,
+    level::Level,
+    snapshot::now_ms,
 };
+use crate::output::{OutputBatch, UnfinishedLine};
 
 /// How many lines of a sidecar are kept at most, if the newest batch has not more.
 const MAX_LINES: usize = 20_000;

@@ -6,9 +6,9 @@ use super::Driver;
 use crate::{
     health::hang_reason::HangReason,
     output::OutputStream,
-    report::exit_report::{EndReason, ExitReport, Killed},
     report::{
         events::SidecarEvent,
+        exit_report::{EndReason, ExitReport, Killed},
         messages::{self, StartDiagnostics},
     },
     state::{Cause, Ending, Lifecycle, Requester, StopStage},
