@@ -229,7 +229,11 @@ fn logs_follow_a_sidecar_and_say_when_its_app_was_killed() {
         for _ in 0..2 {
             shown += &read_until(logs.0.stdout.as_mut().unwrap(), "hello\n").await;
         }
-        assert!(shown.lines().next().unwrap().starts_with("BACKEND_PORT:"), "{shown}");
+        // The app reads one stream after the other, in any order.
+        let mut lines: Vec<_> = shown.lines().collect();
+        lines.sort_unstable();
+        assert!(lines[0].starts_with("BACKEND_PORT:"), "{shown}");
+        assert_eq!(lines[1..], ["hello", "hello", "past", "past"]);
         let command = format!("logs shop --json --tail 1 --app {}", app.pid());
         let last: Value = serde_json::from_slice(&user.pillion(&command).await.stdout).unwrap();
         assert_eq!(
