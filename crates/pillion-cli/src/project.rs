@@ -17,7 +17,7 @@ mod triple;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::{
-    capability::{Capability, PermissionEntry, narrowed},
+    capability::{Capability, PermissionEntry, grants, narrowed},
     config::{Platform, TauriConfig},
     document::{Document, Format, kebab_case, read_text},
     error::{Position, ProjectError},

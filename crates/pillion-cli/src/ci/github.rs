@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     targets::Runner,
-    workflow::{Check, Pnpm, Toolchain, Workflow},
+    workflow::{AppImage, Check, Pnpm, Toolchain, Workflow},
 };
 use crate::project::PackageManager;
 
@@ -60,6 +60,7 @@ impl fmt::Display for Workflow {
         f.write_str("    steps:\n      - uses: actions/checkout@v4\n")?;
         f.write_str(STEPS_OF_LINUX)?;
         self.setup(f)?;
+        self.app_image(f)?;
         self.sidecars(f)?;
         self.bundle(f)
     }
@@ -147,8 +148,29 @@ impl Workflow {
 
     /// The command that checks the project and its bundle.
     fn doctor(&self) -> String {
-        let ignored = if self.linux_bundles.is_some() { " --ignore appimage-strip" } else { "" };
+        let ignored = match self.app_image {
+            AppImage::LeftOut(_) => " --ignore appimage-strip",
+            // The command reads NO_STRIP, too.
+            AppImage::Usual | AppImage::Unstripped => "",
+        };
         format!("pillion doctor --no-machine{ignored} --target '${{{{ matrix.target }}}}'")
+    }
+
+    /// The step that sets how Linux is bundled, for the steps after it.
+    fn app_image(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, variable) = match &self.app_image {
+            AppImage::Usual => return Ok(()),
+            AppImage::LeftOut(bundles) => (
+                "Leave out AppImage, which breaks programs of Node and Bun",
+                format!("BUNDLES=--bundles {bundles}"),
+            ),
+            AppImage::Unstripped => (
+                "Do not strip the programs of an AppImage, which breaks those of Node and Bun",
+                "NO_STRIP=true".to_owned(),
+            ),
+        };
+        writeln!(f, "      - name: {name}\n        if: runner.os == 'Linux'")?;
+        writeln!(f, "        run: echo '{variable}' >> \"$GITHUB_ENV\"")
     }
 
     fn sidecars(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,11 +207,6 @@ impl Workflow {
         if self.updater {
             f.write_str("      - name: Leave out the updates, which cannot be signed\n        if: env.SIGN_UPDATES != 'true'\n        run: |\n          echo '{\"bundle\":{\"createUpdaterArtifacts\":false}}' > no-updates.json\n          echo 'UPDATES=--config no-updates.json' >> \"$GITHUB_ENV\"\n")?;
         }
-        if let Some(bundles) = &self.linux_bundles {
-            f.write_str("      - name: Leave out AppImage, which breaks programs of Node and Bun\n")?;
-            f.write_str("        if: runner.os == 'Linux'\n")?;
-            writeln!(f, "        run: echo 'BUNDLES=--bundles {bundles}' >> \"$GITHUB_ENV\"")?;
-        }
         f.write_str("      - name: Bundle, signed and notarised for macOS\n        if: runner.os == 'macOS' && env.SIGN_MACOS == 'true'\n        env:\n")?;
         for secret in [
             "APPLE_CERTIFICATE",
@@ -205,7 +222,7 @@ impl Workflow {
             f.write_str(key)?;
         }
         let command = |extra: &str| format!("{tauri} build --target '${{{{ matrix.target }}}}'{extra}");
-        let bundles = if self.linux_bundles.is_some() { " ${BUNDLES:-}" } else { "" };
+        let bundles = if matches!(self.app_image, AppImage::LeftOut(_)) { " ${BUNDLES:-}" } else { "" };
         let updates = if self.updater { " ${UPDATES:-}" } else { "" };
         writeln!(f, "        run: {}", quoted(&command(updates)))?;
         f.write_str("      - name: Bundle\n        if: runner.os != 'macOS' || env.SIGN_MACOS != 'true'\n")?;

@@ -139,7 +139,7 @@ fn a_page_in_a_folder_is_installed_there() {
 }
 
 #[test]
-fn app_image_is_left_out_for_node_alone() {
+fn app_image_is_left_out_for_node_alone_and_kept_whole_for_the_updater() {
     let node = r#"{ "api": { "program": "demo-api", "package": { "node": "main.ts" } } }"#;
     let text = workflow(&repository("app/package-lock.json", node), &["x86_64-unknown-linux-gnu"]);
     for part in [
@@ -149,6 +149,15 @@ fn app_image_is_left_out_for_node_alone() {
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+    let folder = repository("app/package-lock.json", node);
+    let config = folder.path().join("app/src-tauri/tauri.conf.json");
+    let mut updates: serde_json::Value = serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
+    updates["bundle"]["createUpdaterArtifacts"] = true.into();
+    fs::write(&config, updates.to_string()).unwrap();
+    let text = workflow(&folder, &["x86_64-unknown-linux-gnu"]);
+    let (set, doctor) = (text.find("'NO_STRIP=true'"), text.find("pillion doctor --no-machine --target"));
+    assert!(set.is_some() && set < doctor, "{text}");
+    assert!(!text.contains("BUNDLES") && !text.contains("appimage-strip"), "{text}");
     let go = node.replace("node", "go");
     let text = workflow(&repository("app/package-lock.json", &go), &["x86_64-unknown-linux-gnu"]);
     assert!(!text.contains("BUNDLES") && !text.contains("appimage-strip"), "{text}");

@@ -28,8 +28,7 @@ pub(super) struct Workflow {
     pub(super) page: String,
     /// How pnpm is set up, if the page or a backend is installed by it.
     pub(super) pnpm: Option<Pnpm>,
-    /// The types of bundles for Linux, if AppImage is left out: it breaks programs of Node and Bun.
-    pub(super) linux_bundles: Option<String>,
+    pub(super) app_image: AppImage,
     /// The git URL of the command `pillion`.
     pub(super) source: Option<String>,
     pub(super) toolchains: Vec<Toolchain>,
@@ -46,6 +45,17 @@ pub(super) struct Check {
     pub(super) name: String,
     pub(super) entry: String,
     pub(super) private: bool,
+}
+
+/// What happens to the AppImage, whose tool strips each program: programs of Node and Bun lose their data.
+#[derive(Debug)]
+pub(super) enum AppImage {
+    /// No sidecar is such a program, or no AppImage is made.
+    Usual,
+    /// These bundles for Linux are made without it.
+    LeftOut(String),
+    /// The updater replaces an AppImage, so that the app needs one: its tool is told not to strip.
+    Unstripped,
 }
 
 /// Where pnpm/action-setup finds the version. It refuses one besides that of `packageManager`, and needs one without it.
@@ -108,7 +118,7 @@ impl Workflow {
             manager,
             page: page.map(|page| relative(page, &project.root)).unwrap_or_default(),
             pnpm: with_pnpm.map(|folder| pnpm(&folder, repository)),
-            linux_bundles: linux_bundles(&project.config.on(Platform::Linux)),
+            app_image: app_image(&project.config.on(Platform::Linux)),
             source,
             toolchains,
             installs,
@@ -137,14 +147,17 @@ fn pnpm(folder: &Path, repository: &Path) -> Pnpm {
     file.map_or(Pnpm::Latest, |file| Pnpm::File(relative(&file, repository)))
 }
 
-/// The bundles for Linux without AppImage, for an app with programs of Node or Bun.
-fn linux_bundles(config: &MergedConfig<'_>) -> Option<String> {
+fn app_image(config: &MergedConfig<'_>) -> AppImage {
     let sidecars = config.sidecars().ok().flatten().unwrap_or_default();
     let breaks = sidecars.iter().any(|sidecar| {
         matches!(sidecar.program, SidecarProgram::External { entry: Some(_), .. })
             && toolchains_of(&sidecar.fields).any(|it| matches!(it, Toolchain::Bun | Toolchain::Node))
     });
-    config.bundles_without_app_image().filter(|_| breaks).map(|left| left.join(","))
+    match config.bundles_without_app_image().filter(|_| breaks) {
+        None => AppImage::Usual,
+        Some(_) if config.creates_updates() => AppImage::Unstripped,
+        Some(left) => AppImage::LeftOut(left.join(",")),
+    }
 }
 
 /// The toolchains that `package` or `dev` of the declarations name.

@@ -86,6 +86,7 @@ impl Plan {
 /// Fails if a file of the project is wrong, with its path and position.
 pub(super) fn plan(project: &Project, choices: &Choices) -> Result<Plan, String> {
     let mut plan = Plan::default();
+    app::membership(&mut plan, project);
     app::dependencies(&mut plan, project, &choices.source);
     app::build_script(&mut plan, project);
     app::builder_line(&mut plan, project);

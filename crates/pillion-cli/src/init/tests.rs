@@ -363,6 +363,27 @@ fn a_dependency_of_the_workspace_is_inherited() {
 }
 
 #[test]
+fn a_workspace_that_does_not_list_the_app_is_named() {
+    for (workspace, left) in [
+        ("[workspace]\nmembers = [\"server\"]\n", true),
+        ("[workspace]\nmembers = [\"*\"]\n", true),
+        ("[workspace]\nmembers = [\"./apps/*/src-tauri/\"]\n", false),
+        ("[workspace]\nexclude = [\"apps\"]\n", false),
+    ] {
+        let outer = tempfile::tempdir().unwrap();
+        fs::write(outer.path().join("Cargo.toml"), workspace).unwrap();
+        fs::create_dir(outer.path().join("apps")).unwrap();
+        fs::rename(app(&[]).keep(), outer.path().join("apps/notes")).unwrap();
+        let plan = apply(&outer.path().join("apps/notes"), None);
+        let advice: Vec<_> = plan.by_hand.iter().filter(|it| it.path.ends_with("Cargo.toml")).collect();
+        assert_eq!(advice.len(), usize::from(left), "{workspace}: {advice:?}");
+        for plan::ByHand { lines, .. } in advice {
+            assert_eq!(lines, "[workspace]\nexclude = [\"apps/notes/src-tauri\"]\n");
+        }
+    }
+}
+
+#[test]
 fn a_wrong_file_stops_the_run_with_its_position() {
     let folder = app(&[("src-tauri/capabilities/default.json", "{\n  \"identifier\": 1\n}\n")]);
     let project = Project::find(folder.path()).unwrap();

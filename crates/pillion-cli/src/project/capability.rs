@@ -59,18 +59,26 @@ impl Capability {
 }
 
 impl PermissionEntry {
-    /// Whether the entry grants this permission for this sidecar, by its scope in the form of Pillion. As Pillion does, `deny` takes
-    /// precedence, and no entry under `allow` means all sidecars.
-    pub(crate) fn grants(&self, identifier: &str, sidecar: &str) -> bool {
-        self.identifier == identifier
-            && !self.denies(sidecar)
-            && (self.allow.is_empty() || names(&self.allow, sidecar))
-    }
-
     /// Whether `deny` names this sidecar. Then no entry under `allow` grants the permission.
     pub(crate) fn denies(&self, sidecar: &str) -> bool {
         names(&self.deny, sidecar)
     }
+}
+
+/// Whether these capabilities of a window grant a command for this sidecar. `permissions` are those that allow the command.
+///
+/// As Tauri does, the command has one scope, of the entries of all these permissions: an entry without `allow` grants all sidecars only
+/// if no other one has `allow`. As Pillion does, `deny` takes precedence.
+pub(crate) fn grants(capabilities: &[&Capability], permissions: &[&str], sidecar: &str) -> bool {
+    let entries: Vec<_> = capabilities
+        .iter()
+        .flat_map(|capability| &capability.permissions)
+        .filter(|entry| permissions.contains(&entry.identifier.as_str()))
+        .collect();
+    let all = entries.iter().all(|entry| entry.allow.is_empty());
+    !entries.is_empty()
+        && !entries.iter().any(|entry| entry.denies(sidecar))
+        && (all || entries.iter().any(|entry| names(&entry.allow, sidecar)))
 }
 
 fn names(scope: &[Value], sidecar: &str) -> bool {

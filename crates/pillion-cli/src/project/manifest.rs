@@ -45,6 +45,20 @@ impl CargoManifest {
         Ok(Self { document, workspace })
     }
 
+    /// The folder of the crate in a workspace that does not list it under `members`. Cargo compiles no such crate, unless a member depends
+    /// on its path (<https://doc.rust-lang.org/cargo/reference/workspaces.html>).
+    pub(crate) fn unlisted(&self) -> Option<(&Document, &Path)> {
+        let workspace = self.workspace.as_ref()?;
+        let inside = self.document.path.parent()?.strip_prefix(workspace.path.parent()?).ok()?;
+        let members = workspace.get(&["workspace", "members"]).and_then(Value::as_array);
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+        let listed = members.into_iter().flatten().filter_map(Value::as_str).any(|pattern| {
+            let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
+            glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_path_with(inside, options))
+        });
+        (!listed).then_some((workspace, inside))
+    }
+
     /// The name of the package.
     pub(crate) fn package_name(&self) -> Option<&str> {
         self.document.get(&["package", "name"])?.as_str()

@@ -15,7 +15,7 @@ use super::{
     dependencies::PACKAGE,
     files::{Source, names_sidecar},
 };
-use crate::project::{Capability, MergedConfig, PermissionEntry, Project, narrowed};
+use crate::project::{Capability, MergedConfig, PermissionEntry, Project, grants, narrowed};
 
 const DEFAULT: &str = "pillion:default";
 const WATCH: &str = "pillion:allow-watch";
@@ -59,18 +59,10 @@ fn of_window<'a>(config: &MergedConfig<'_>, rights: &[&'a Capability]) -> (Strin
     (label.to_owned(), rights)
 }
 
-/// Whether a capability grants one of these permissions for this sidecar.
-fn grants(rights: &[&Capability], identifiers: &[&str], sidecar: &str) -> bool {
-    let entries = rights.iter().flat_map(|capability| &capability.permissions);
-    entries.into_iter().any(|entry| identifiers.iter().any(|identifier| entry.grants(identifier, sidecar)))
-}
-
-/// The permissions of which one is needed to call a sidecar.
-fn calls(sidecar: &SidecarConfig) -> &'static [&'static str] {
-    match sidecar.transport() {
-        Transport::Local => &[FETCH],
-        _ => &[CONNECT, FETCH],
-    }
+/// Whether the page may call this sidecar, by one of the two commands.
+fn may_call(rights: &[&Capability], name: &str, sidecar: &SidecarConfig) -> bool {
+    grants(rights, &[FETCH], name)
+        || sidecar.transport() != Transport::Local && grants(rights, &[CONNECT], name)
 }
 
 fn permissions(
@@ -82,7 +74,7 @@ fn permissions(
 ) {
     let callable: Vec<_> =
         declared.sidecars.iter().filter(|(_, sidecar)| !sidecar.has_no_address()).collect();
-    let may_call = |name: &str, sidecar: &SidecarConfig| grants(rights, calls(sidecar), name);
+    let may_call = |name: &str, sidecar: &SidecarConfig| may_call(rights, name, sidecar);
     let may_watch = |name: &str| grants(rights, &[DEFAULT, WATCH], name);
     let mut missing: Vec<(&str, Vec<&'static str>)> = Vec::new();
     if callable.iter().any(|(name, sidecar)| may_call(name, sidecar)) {
@@ -176,7 +168,7 @@ fn policies(config: &MergedConfig<'_>, rights: &[&Capability], declared: &Config
         let calls_port = declared.sidecars.iter().find(|(name, sidecar)| {
             sidecar.transport() == Transport::Tcp
                 && !sidecar.has_no_address()
-                && grants(rights, &[CONNECT, FETCH], name)
+                && may_call(rights, name, sidecar)
                 && !allows_port(&allowed, sidecar.listen())
         });
         if let Some((name, _)) = calls_port {

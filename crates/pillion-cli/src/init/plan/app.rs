@@ -15,7 +15,7 @@ use crate::{
         source_text::append_lines,
         toml,
     },
-    project::{Capability, Format, Platform, Project, narrowed, read_text},
+    project::{Capability, Format, Platform, Project, grants, narrowed, read_text},
 };
 
 /// What every page needs to observe sidecars and to call them.
@@ -135,6 +135,17 @@ pub(super) fn builder_line(plan: &mut Plan, project: &Project) {
     }
 }
 
+/// Cargo takes a crate for a part of the workspace above it, and refuses one that the workspace does not list.
+pub(super) fn membership(plan: &mut Plan, project: &Project) {
+    let Some((workspace, folder)) = project.manifest.unlisted() else { return };
+    let folder = folder.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
+    plan.by_hand(
+        &workspace.path,
+        "make the app a member of this workspace, or exclude it: Cargo compiles no crate below a workspace that lists it in neither",
+        format!("[workspace]\nexclude = [{folder:?}]\n"),
+    );
+}
+
 /// The permissions of the page.
 pub(super) fn capability(plan: &mut Plan, project: &Project, sidecar: &str) -> Result<(), String> {
     let platform = Platform::host();
@@ -146,15 +157,8 @@ pub(super) fn capability(plan: &mut Plan, project: &Project, sidecar: &str) -> R
     let window = window_label(config.get(&["app", "windows"]));
     let for_window: Vec<_> =
         capabilities.iter().filter(|found| found.active && found.local && found.covers(&window)).collect();
-    let missing: Vec<_> = wanted
-        .into_iter()
-        .filter(|permission| {
-            !for_window
-                .iter()
-                .flat_map(|found| &found.permissions)
-                .any(|entry| entry.grants(permission, sidecar))
-        })
-        .collect();
+    let missing: Vec<_> =
+        wanted.into_iter().filter(|permission| !grants(&for_window, &[permission], sidecar)).collect();
     if missing.is_empty() {
         return Ok(());
     }

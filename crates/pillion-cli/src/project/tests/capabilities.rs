@@ -38,8 +38,8 @@ fn capabilities_come_from_files_and_from_the_configuration() {
             ("inline", true, "app.security.capabilities.2".to_owned()),
         ]
     );
-    assert!(capabilities[0].permissions[1].grants("pillion:allow-connect", "backend"));
-    assert!(!capabilities[0].permissions[1].grants("pillion:allow-connect", "other"));
+    assert!(grants(&[&capabilities[0]], &["pillion:allow-connect"], "backend"));
+    assert!(!grants(&[&capabilities[0]], &["pillion:allow-connect"], "other"));
     assert!(project.capabilities(Platform::MacOs).unwrap()[1].active);
 }
 
@@ -61,14 +61,43 @@ fn without_a_list_every_capability_file_is_active() {
     assert!(capabilities.len() == 1 && capabilities[0].active);
 }
 
+/// Capabilities with an entry each: an identifier, its `allow` and its `deny`.
+fn with(entries: &[(&str, &[&str], &[&str])]) -> Vec<Capability> {
+    let scope = |names: &[&str]| -> Vec<_> { names.iter().map(|name| json!({ "sidecar": name })).collect() };
+    let files: Vec<_> = entries
+        .iter()
+        .enumerate()
+        .map(|(index, (identifier, allow, deny))| {
+            let entry = json!({ "identifier": identifier, "allow": scope(allow), "deny": scope(deny) });
+            let text = json!({ "identifier": index.to_string(), "permissions": [entry] }).to_string();
+            (format!("src-tauri/capabilities/{index}.json"), text)
+        })
+        .collect();
+    let mut all = vec![CARGO, ("src-tauri/tauri.conf.json", "{}")];
+    all.extend(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+    find(&folder(&all), "").unwrap().capabilities(Platform::Linux).unwrap()
+}
+
+/// Tauri gives a command one scope, of all permissions that allow it (`CommandScope` in Tauri).
 #[test]
-fn a_deny_entry_takes_precedence() {
-    let entry = |allow, deny| PermissionEntry { identifier: "pillion:allow-stop".to_owned(), allow, deny };
-    let backend = || vec![json!({ "sidecar": "backend" })];
-    let granted = |entry: PermissionEntry| entry.grants("pillion:allow-stop", "backend");
-    assert!(granted(entry(vec![], vec![])));
-    assert!(granted(entry(backend(), vec![])));
-    assert!(!granted(entry(vec![], backend())));
-    assert!(!granted(entry(backend(), backend())));
-    assert!(!entry(vec![], vec![]).grants("pillion:allow-swap", "backend"));
+fn the_scopes_of_all_capabilities_count_together() {
+    type Entry<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+    let granted = |entries: &[Entry<'_>]| {
+        let capabilities = with(entries);
+        let capabilities: Vec<_> = capabilities.iter().collect();
+        grants(&capabilities, &["stop", "all"], "backend")
+    };
+    assert!(granted(&[("stop", &[], &[])]));
+    assert!(granted(&[("stop", &["backend"], &[])]));
+    assert!(granted(&[("stop", &["other"], &[]), ("stop", &["backend"], &[])]));
+    assert!(granted(&[("stop", &["backend"], &[]), ("all", &[], &["other"])]));
+    assert!(!granted(&[("swap", &[], &[])]));
+    assert!(!granted(&[("stop", &["other"], &[])]));
+    // Without a scope beside one with a scope.
+    assert!(!granted(&[("stop", &["other"], &[]), ("stop", &[], &[])]));
+    assert!(!granted(&[("stop", &["other"], &[]), ("all", &[], &[])]));
+    // `deny` takes precedence, also over another capability.
+    assert!(!granted(&[("stop", &[], &["backend"])]));
+    assert!(!granted(&[("stop", &["backend"], &["backend"])]));
+    assert!(!granted(&[("stop", &["backend"], &[]), ("all", &[], &["backend"])]));
 }
