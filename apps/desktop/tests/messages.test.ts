@@ -16,6 +16,8 @@ test.each([
 
 test("an exit is a signal, a code or unknown", () => {
   expect(describeExit({ code: 3, signal: null })).toBe("exit code 3");
+  expect(describeExit({ code: -1, signal: null })).toBe("exit code -1");
+  expect(describeExit({ code: -1073741515, signal: null })).toBe("exit code 0xC0000135");
   expect(describeExit({ code: null, signal: 15 })).toBe("signal 15");
   expect(describeExit({ code: null, signal: null })).toBeNull();
 });

@@ -84,7 +84,11 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code, self.signal) {
-            (Some(code), _) => write!(f, "exited with code {code}"),
+            (Some(code), _) => match windows_status(code) {
+                Some((status, Some(meaning))) => write!(f, "exited with code 0x{status:08X} ({meaning})"),
+                Some((status, None)) => write!(f, "exited with code 0x{status:08X}"),
+                None => write!(f, "exited with code {code}"),
+            },
             (None, Some(signal)) => match signal_name(signal) {
                 Some(name) => write!(f, "was killed by {name}"),
                 None => write!(f, "was killed by signal {signal}"),
@@ -92,6 +96,35 @@ impl fmt::Display for Exit {
             (None, None) => write!(f, "ended in an unknown way"),
         }
     }
+}
+
+/// The status of Windows that an exit code is, and what it means. Unix has no such exit codes: they are not negative there, and small
+/// negative ones, such as -1, come from the program itself (NTSTATUS, \[MS-ERREF\] 2.3).
+fn windows_status(code: i32) -> Option<(u32, Option<&'static str>)> {
+    const SMALLEST_OWN: i32 = -0xFFFF;
+    if code >= SMALLEST_OWN {
+        return None;
+    }
+    let status = code.cast_unsigned();
+    let meaning = match status {
+        0x8000_0003 => "a breakpoint, or an abort",
+        0xC000_0005 => "an invalid memory access",
+        0xC000_0017 => "no memory",
+        0xC000_001D => "an instruction that this processor does not have",
+        0xC000_007B => "a DLL is damaged or for another architecture",
+        0xC000_0094 => "a division by zero",
+        0xC000_00FD => "a stack overflow",
+        0xC000_0135 => "a DLL is missing",
+        0xC000_0138 | 0xC000_0139 => "a DLL lacks a function: another version is expected",
+        0xC000_013A => "Ctrl-C, or its console was closed",
+        0xC000_0142 => "a DLL could not be initialised",
+        0xC000_0374 => "a damaged heap",
+        0xC000_0409 => "an abort, or a damaged stack",
+        0xE043_4352 => "an exception of .NET",
+        0xE06D_7363 => "an exception of C++",
+        _ => return Some((status, None)),
+    };
+    Some((status, Some(meaning)))
 }
 
 /// The names of common signals whose numbers Linux and macOS share (signal(7)).
@@ -302,4 +335,24 @@ pub enum KillReason {
     GraceOver,
     /// A kill was requested.
     Requested,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_windows_is_shown_as_such() {
+        for (code, shown) in [
+            (0, "exited with code 0"),
+            (255, "exited with code 255"),
+            (-1, "exited with code -1"),
+            (-1_073_741_515, "exited with code 0xC0000135 (a DLL is missing)"),
+            (-1_073_741_819, "exited with code 0xC0000005 (an invalid memory access)"),
+            (-1_073_740_000, "exited with code 0xC0000720"),
+            (i32::MAX, "exited with code 2147483647"),
+        ] {
+            assert_eq!(Exit::with_code(code).to_string(), shown);
+        }
+    }
 }

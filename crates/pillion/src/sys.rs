@@ -146,6 +146,7 @@ pub(crate) struct Known {
     /// The process marker: an entry of their environment.
     pub(crate) marker: String,
     /// Their session, whose number must not be reusable.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "macOS lists no sessions"))]
     pub(crate) session: Option<rustix::process::Pid>,
     /// Process ids and start times.
     pub(crate) remembered: Vec<(i32, u64)>,
@@ -226,7 +227,6 @@ pub(crate) struct Workers;
 
 #[cfg(not(target_os = "linux"))]
 impl Workers {
-    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) async fn ended(&self) -> u32 {
         std::future::pending().await
     }

@@ -65,7 +65,9 @@ function restarting(reason: string | null, restarts: number): string {
 /** How a process ended, or null if the system did not say. */
 export function describeExit({ code, signal }: Exit): string | null {
   if (signal !== null) return `signal ${signal}`;
-  return code === null ? null : `exit code ${code}`;
+  if (code === null) return null;
+  // Such codes are statuses of Windows, which are known by their hexadecimal digits: 0xC0000135 for a missing DLL.
+  return `exit code ${code < -0xffff ? `0x${(code >>> 0).toString(16).toUpperCase()}` : code}`;
 }
 
 const UNITS = [

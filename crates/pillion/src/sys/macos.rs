@@ -116,8 +116,11 @@ impl GuardProgram {
     }
 }
 
+/// Stores the guard's program in a place.
+type Store = fn(&[u8]) -> io::Result<GuardProgram>;
+
 /// The places to store the guard's program in, the best first.
-pub(super) const PLACES: [fn(&[u8]) -> io::Result<GuardProgram>; 1] = [GuardProgram::new];
+pub(super) const PLACES: [Store; 1] = [GuardProgram::new];
 
 /// What a guard cannot do here.
 pub(super) fn guard_limitation() -> Option<String> {

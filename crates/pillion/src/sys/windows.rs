@@ -4,6 +4,7 @@
 //! Why not a library: tauri-plugin-shell's job lacks kill-on-close. process-wrap takes any message of the job's completion
 //! port, even the start of a process, for the end of the last process, and gives no access to the job.
 
+mod error_mode;
 mod job;
 mod process;
 
@@ -166,7 +167,7 @@ fn spawn_in(job: &Job, command: &mut Command) -> io::Result<Child> {
     // CREATE_NO_WINDOW: a console program shows no window, and neither do its children, which share its console.
     command.creation_flags(CREATE_SUSPENDED | CREATE_NO_WINDOW);
     #[expect(clippy::disallowed_methods, reason = "the only place on Windows that starts processes")]
-    let mut child = command.spawn()?;
+    let mut child = error_mode::without_error_boxes(|| command.spawn())?;
     job.adopt(child.as_handle()).and_then(|()| process::resume(child.id())).inspect_err(|_| {
         // Still suspended, and possibly not in the job.
         let _ = child.kill();

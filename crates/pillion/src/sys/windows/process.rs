@@ -62,17 +62,32 @@ pub(super) fn resume(pid: u32) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     let snapshot = owned(snapshot)?;
-    let mut thread = THREADENTRY32 { dwSize: size_of::<THREADENTRY32>() as u32, ..Default::default() };
+    let mut entry = THREADENTRY32 { dwSize: size_of::<THREADENTRY32>() as u32, ..Default::default() };
     // SAFETY: the snapshot is open, and the entry carries its own size.
-    let mut found = unsafe { Thread32First(snapshot.as_raw_handle(), &raw mut thread) };
+    let mut found = unsafe { Thread32First(snapshot.as_raw_handle(), &raw mut entry) };
+    let mut threads = Vec::new();
     while found != 0 {
-        if thread.th32OwnerProcessID == pid && resume_thread(thread.th32ThreadID)? {
-            return Ok(());
+        if entry.th32OwnerProcessID == pid {
+            threads.push(entry.th32ThreadID);
         }
         // SAFETY: as for `Thread32First`.
-        found = unsafe { Thread32Next(snapshot.as_raw_handle(), &raw mut thread) };
+        found = unsafe { Thread32Next(snapshot.as_raw_handle(), &raw mut entry) };
     }
-    Err(io::Error::other("the new process has no suspended thread"))
+    resume_first(&threads, resume_thread)
+}
+
+/// Resumes the first of these threads that is suspended. A thread that has ended since the snapshot, such as one that a virus scanner
+/// injected, does not end the search.
+fn resume_first(threads: &[u32], resume: impl Fn(u32) -> io::Result<bool>) -> io::Result<()> {
+    let mut error = io::Error::other("the new process has no suspended thread");
+    for thread in threads {
+        match resume(*thread) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(refused) => error = refused,
+        }
+    }
+    Err(error)
 }
 
 /// Resumes a thread. Returns whether it was suspended: a thread that a virus scanner injected is not.
@@ -138,5 +153,23 @@ impl Drop for ExitWait {
         // SAFETY: the registration is our own and is cancelled once. `INVALID_HANDLE_VALUE` makes the call wait for a running
         // `notify`, which therefore never sees a freed `Notify`.
         unsafe { UnregisterWaitEx(self.registration, INVALID_HANDLE_VALUE) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_ended_does_not_end_the_search() {
+        let gone = || io::Error::from_raw_os_error(87);
+        let resume = |thread| match thread {
+            1 => Err(gone()),
+            2 => Ok(false),
+            _ => Ok(true),
+        };
+        resume_first(&[1, 2, 3], resume).unwrap();
+        assert_eq!(resume_first(&[1, 2], resume).unwrap_err().raw_os_error(), gone().raw_os_error());
+        assert!(resume_first(&[2], resume).unwrap_err().to_string().contains("no suspended thread"));
     }
 }
