@@ -21,11 +21,11 @@
 //!    of them means that the app has ended.
 //!
 //! A further request needs a connection of its own. A client that has enough closes its connection. One that closes only its
-//! side for writing gets the whole answer; `watch`, and `logs` that follow, then end with what is there. At most [`CONNECTION_LIMIT`]
+//! side for writing gets the whole answer; `watch`, `usage`, and `logs` that follow, then end with what is there. At most [`CONNECTION_LIMIT`]
 //! clients are served at once; a further one gets the error `busy`. A client that reads slowly never delays a sidecar: it loses
 //! outdated statuses, and lines of output, whose number it is told (`missed`).
 //!
-//! With `"control":"read"` the app answers `status`, `watch`, `logs` and `exitReports`; with `"full"` also `restart`. No answer contains the token of
+//! With `"control":"read"` the app answers `status`, `watch`, `logs`, `exitReports` and `usage`; with `"full"` also `restart`. No answer contains the token of
 //! a sidecar, unless the sidecar itself writes it to its output.
 //!
 //! A later version of the protocol adds requests, answers and fields; an app answers an unknown request with the error

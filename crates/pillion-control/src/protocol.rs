@@ -1,6 +1,6 @@
 //! What app and client tell each other: one JSON object a line.
 
-use pillion::{ExitReport, LogEntry, Status};
+use pillion::{ExitReport, LogEntry, Status, Usage};
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol that this crate speaks.
@@ -116,6 +116,15 @@ pub enum ControlRequest {
         #[serde(default)]
         sidecar: Option<String>,
     },
+    /// What this sidecar uses, or each one, now and again at this interval, until the app ends. The app measures only while a client reads.
+    Usage {
+        /// The name of the sidecar.
+        #[serde(default)]
+        sidecar: Option<String>,
+        /// The time between two values of a sidecar, in milliseconds; 1000 by default, and at least 500.
+        #[serde(default, rename = "intervalMs")]
+        interval_ms: Option<u64>,
+    },
     /// Stop the sidecar if it runs, start it, and wait until it is ready. The answer is its status. Needs [`ControlLevel::Full`].
     Restart {
         /// The name of the sidecar.
@@ -124,7 +133,7 @@ pub enum ControlRequest {
 }
 
 /// What an app answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum ControlAnswer {
@@ -139,6 +148,11 @@ pub enum ControlAnswer {
     ExitReport {
         /// The report.
         report: Box<ExitReport>,
+    },
+    /// What a sidecar uses.
+    Usage {
+        /// The figures.
+        usage: Box<Usage>,
     },
     /// The client was too slow, and the app does not keep these lines any more.
     Missed {
@@ -199,6 +213,10 @@ mod tests {
         assert_eq!(request, logs);
         let status: ControlRequest = serde_json::from_str(r#"{"request":"status"}"#).unwrap();
         assert_eq!(status, ControlRequest::Status { sidecar: None });
+        let usage: ControlRequest =
+            serde_json::from_str(r#"{"request":"usage","sidecar":"a","intervalMs":2000}"#).unwrap();
+        let expected = ControlRequest::Usage { sidecar: Some("a".to_owned()), interval_ms: Some(2000) };
+        assert_eq!(usage, expected);
         let done = serde_json::to_string(&ControlAnswer::Done).unwrap();
         assert_eq!(done, r#"{"answer":"done"}"#);
         let greeting = Greeting::new(AppInfo { pid: 7, ..AppInfo::new("AIOS") }, ControlLevel::Read);
@@ -210,7 +228,7 @@ mod tests {
 
     #[test]
     fn answers_of_later_versions_are_unknown_and_not_errors() {
-        let later: ControlAnswer = serde_json::from_str(r#"{"answer":"usage","cpu":1}"#).unwrap();
+        let later: ControlAnswer = serde_json::from_str(r#"{"answer":"later","cpu":1}"#).unwrap();
         assert_eq!(later, ControlAnswer::Unknown);
         let error: ControlAnswer =
             serde_json::from_str(r#"{"answer":"error","kind":"later","message":"m"}"#).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use pillion::{Log, LogQuery, Logs, Status, Supervisor};
+use pillion::{Log, LogQuery, Logs, Status, Supervisor, UsageWatch};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -94,6 +94,11 @@ async fn answer<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             }
             Ok(())
         }
+        ControlRequest::Usage { sidecar, interval_ms } => {
+            let interval = interval_ms.map_or(UsageWatch::DEFAULT_INTERVAL, Duration::from_millis);
+            let sidecars = served.selected(sidecar.as_deref())?;
+            usage(sidecars.into_iter().map(|sidecar| sidecar.usage().every(interval)), reader, writer).await
+        }
         ControlRequest::Restart { sidecar } => {
             let sidecar = served.sidecar(&sidecar)?;
             served.demand(ControlLevel::Full, "restart")?;
@@ -110,7 +115,7 @@ fn read(line: &[u8]) -> Result<ControlRequest, End> {
         .map_err(|error| End::Refused(RefusalKind::Malformed, format!("the request is not JSON: {error}")))?;
     let name = value["request"].as_str().unwrap_or_default().to_owned();
     serde_json::from_value(value).map_err(|error| {
-        let known = ["status", "watch", "logs", "exitReports", "restart"];
+        let known = ["status", "watch", "logs", "exitReports", "usage", "restart"];
         if known.contains(&name.as_str()) || name.is_empty() {
             End::Refused(RefusalKind::Malformed, format!("the request is not valid: {error}"))
         } else {
@@ -170,7 +175,7 @@ async fn watch<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     writer: &mut LineWriter<W>,
 ) -> Result<(), End> {
     // The status that each task holds, and one that waits here.
-    let (sender, mut changes) = mpsc::channel(1);
+    let (sender, changes) = mpsc::channel(1);
     let mut watches = JoinSet::new();
     for sidecar in sidecars {
         let (mut watch, sender) = (sidecar.watch(), sender.clone());
@@ -188,14 +193,51 @@ async fn watch<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
     drop(sender);
     writer.flush().await?;
+    forward(changes, status, reader, writer).await
+}
+
+/// Sends what the sidecars use, until all are closed. Nothing is measured for a client that does not read.
+async fn usage<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    usages: impl Iterator<Item = UsageWatch>,
+    reader: &mut LineReader<R>,
+    writer: &mut LineWriter<W>,
+) -> Result<(), End> {
+    let (sender, values) = mpsc::channel(1);
+    let mut watches = JoinSet::new();
+    let as_usage = |usage| ControlAnswer::Usage { usage: Box::new(usage) };
+    for mut watch in usages {
+        // The present value comes at once.
+        if let Some(present) = watch.next().await {
+            writer.push(&as_usage(present))?;
+        }
+        let sender = sender.clone();
+        watches.spawn(async move {
+            while let Ok(place) = sender.reserve().await {
+                let Some(usage) = watch.next().await else { return };
+                place.send(usage);
+            }
+        });
+    }
+    drop(sender);
+    writer.flush().await?;
+    forward(values, as_usage, reader, writer).await
+}
+
+/// Sends what comes, until no more comes or the client is gone.
+async fn forward<T, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    mut values: mpsc::Receiver<T>,
+    answer: impl Fn(T) -> ControlAnswer,
+    reader: &mut LineReader<R>,
+    writer: &mut LineWriter<W>,
+) -> Result<(), End> {
     loop {
-        let changed = tokio::select! {
+        let value = tokio::select! {
             biased;
-            changed = changes.recv() => changed,
+            value = values.recv() => value,
             () = reader.closed() => None,
         };
-        let Some(changed) = changed else { return Ok(()) };
-        writer.send(&status(changed)).await?;
+        let Some(value) = value else { return Ok(()) };
+        writer.send(&answer(value)).await?;
     }
 }
 
@@ -244,7 +286,7 @@ mod tests {
         let served = Arc::new(Served { greeting, sidecars: BTreeMap::new() });
         // Several times: the order in which a task looks at its two sides can be random.
         for round in 0..50 {
-            for request in ["status", "watch", "exitReports"] {
+            for request in ["status", "watch", "exitReports", "usage"] {
                 let (mut client, stream) = tokio::io::duplex(4096);
                 client.write_all(format!("{{\"request\":\"{request}\"}}\n").as_bytes()).await.unwrap();
                 client.shutdown().await.unwrap();

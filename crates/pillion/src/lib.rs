@@ -46,6 +46,7 @@ pub use report::{
     exit_report::{EndReason, ExitReport, Killed},
     history::Logs,
     level::Level,
+    usage::{MemoryKind, Usage, UsageWatch},
 };
 pub use spec::{
     ExecCheck, HttpCheck, HttpStopRequest, Inherit, InvalidExpression, InvalidPlaceholder, InvalidSpec,

@@ -12,3 +12,4 @@ pub(crate) mod progress;
 mod report_folder;
 pub(crate) mod snapshot;
 pub(crate) mod unfinished_run;
+pub(crate) mod usage;

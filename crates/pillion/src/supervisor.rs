@@ -15,12 +15,13 @@ pub use lease::Lease;
 
 use crate::{
     Access, Endpoint, Events, ExitReport, Failure, FailureKind, LogQuery, Logs, SidecarEvent, Spec, State,
-    Status, StatusWatch, StopOutcome,
+    Status, StatusWatch, StopOutcome, UsageWatch,
     report::events,
     report::snapshot::{ReadyAnswer, Snapshot},
     report::{
         exit_reports::ExitReports,
         history::{History, Recorder},
+        usage::LastMeasurement,
     },
     state::Requester,
 };
@@ -52,6 +53,7 @@ pub struct Supervisor {
     events: broadcast::WeakSender<SidecarEvent>,
     history: History,
     reports: ExitReports,
+    measured: LastMeasurement,
     on_demand: bool,
 }
 
@@ -86,6 +88,7 @@ impl Supervisor {
             events: events.clone(),
             history,
             reports: ExitReports::new(&spec.name, spec.exit_reports.as_deref()),
+            measured: LastMeasurement::default(),
             on_demand: spec.on_demand,
         };
         let reports = supervisor.reports.clone();
@@ -150,6 +153,14 @@ impl Supervisor {
     /// this program, for whose files this method waits. Cancel-safe.
     pub async fn exit_reports(&self) -> Vec<ExitReport> {
         self.reports.all().await
+    }
+
+    /// What all processes of the present run use: processor time, memory, and the numbers of processes and open descriptors. They are
+    /// measured while the caller waits for the next value, every second unless [`UsageWatch::every`] says otherwise. During a swap the
+    /// candidate does not count. Linux; on other systems the values have no figures yet.
+    #[must_use]
+    pub fn usage(&self) -> UsageWatch {
+        UsageWatch::new(self.name.clone(), self.snapshot.clone(), self.measured.clone())
     }
 
     /// Waits until the sidecar is ready, and returns its endpoint, which has no URL if the sidecar has no address. Cancel-safe: the future may be dropped at any time.

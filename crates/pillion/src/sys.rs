@@ -20,6 +20,7 @@
 mod linux;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod macos;
+mod tree_usage;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -37,6 +38,12 @@ use macos as platform;
 pub(crate) use unix::{Group, OutputPipe, finish_spawns, login_shell, print_in_own_session};
 #[cfg(windows)]
 pub(crate) use windows::{Group, OutputPipe};
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::run_processes::RunProcesses as ProcessTree;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use tree_usage::ProcessTree;
+pub(crate) use tree_usage::TreeUsage;
 
 /// A directory of the user for files that live for as long as this process, where the system deletes old files of the directory for
 /// temporary files. Linux has the runtime directory (`XDG_RUNTIME_DIR`) for them.

@@ -372,6 +372,31 @@ fn requests_that_are_none_are_answered_by_an_error_and_the_connection_ends() {
 }
 
 #[test]
+fn a_client_reads_what_the_sidecar_uses() {
+    run(async {
+        let user = User::new();
+        let (app, _sidecar) = user.app("--name shop", "term exit 0").await;
+        let socket = user.found()[0].clone();
+        for sidecar in [r#","sidecar":"shop""#, ""] {
+            let request = format!(r#"{{"request":"usage"{sidecar},"intervalMs":1}}"#);
+            let mut client = connect(&socket, &request).await;
+            let (first, second) = (answer(&mut client).await, answer(&mut client).await);
+            assert_eq!(first["answer"], "usage");
+            assert_eq!(
+                (&first["usage"]["sidecar"], &first["usage"]["processes"]),
+                (&"shop".into(), &1.into())
+            );
+            assert!(first["usage"]["memory"].as_u64().unwrap() > 0, "{first}");
+            assert!(second["usage"]["cpuPercent"].is_number(), "{second}");
+        }
+        let unknown = answer(&mut connect(&socket, r#"{"request":"usage","sidecar":"other"}"#).await).await;
+        assert_eq!(unknown["kind"], "unknownSidecar");
+        app.signal(Signal::TERM);
+        app.end().await;
+    });
+}
+
+#[test]
 fn a_client_that_closes_its_side_for_writing_gets_what_the_app_has() {
     run(async {
         let user = User::new();
@@ -380,6 +405,7 @@ fn a_client_that_closes_its_side_for_writing_gets_what_the_app_has() {
         let known = [
             (r#"{"request":"status"}"#, r#""state":"ready""#),
             (r#"{"request":"watch"}"#, r#""state":"ready""#),
+            (r#"{"request":"usage"}"#, r#""processes":1"#),
             (r#"{"request":"logs","sidecar":"shop"}"#, "BACKEND_PORT:"),
             (r#"{"request":"logs","sidecar":"shop","follow":true}"#, "BACKEND_PORT:"),
         ];

@@ -39,4 +39,5 @@ mod support;
 mod swap;
 #[cfg(target_os = "linux")]
 mod unanswered_probes;
+mod usage;
 mod watchdog;

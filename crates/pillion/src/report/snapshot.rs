@@ -10,6 +10,7 @@ use pillion_protocol::{ListenAddr, Token};
 use crate::{
     output::Tail,
     report::messages::{self, StartDiagnostics},
+    report::usage::Measured,
     spec::Spec,
     state::Lifecycle,
     status::{Endpoint, Exit, Failure, FailureKind, Readiness, State, Status},
@@ -27,6 +28,8 @@ pub(crate) struct Snapshot {
     pub(crate) answer: ReadyAnswer,
     /// Which run it is about.
     pub(crate) run: u64,
+    /// Its processes, while it has some.
+    pub(crate) measured: Option<Measured>,
     /// What a request to a sidecar that is up needs, its token included. It stays in here: no status, event or failure carries it.
     pub(crate) access: Option<Access>,
 }
@@ -59,6 +62,8 @@ pub(crate) struct StatusInputs<'a> {
     pub(crate) connector: Option<Connector>,
     /// The port of a handed-over listener, which stays the same between runs.
     pub(crate) kept_port: Option<NonZeroU16>,
+    /// Its processes, while it has some.
+    pub(crate) measured: Option<Measured>,
 }
 
 impl Snapshot {
@@ -82,7 +87,7 @@ impl Snapshot {
             exit: None,
             restarts: 0,
         };
-        Self { status, answer, run: 0, access: None }
+        Self { status, answer, run: 0, measured: None, access: None }
     }
 
     /// The snapshot that follows this one; `None` if nothing visible changed.
@@ -118,7 +123,7 @@ impl Snapshot {
                 Some(Access { url: url.clone()?, pid: *pid, token: inputs.token.cloned(), connector })
             },
         );
-        Some(Self { status, answer, run: inputs.run, access })
+        Some(Self { status, answer, run: inputs.run, measured: inputs.measured.clone(), access })
     }
 }
 
@@ -233,6 +238,7 @@ mod tests {
                 restarts: 0,
                 connector: None,
                 kept_port: None,
+                measured: None,
             };
             if let Some(next) = snapshot.next(&state, &inputs, 0) {
                 assert_eq!(next.status.readiness, ReadyAnswer::of(&state, &inputs).readiness());

@@ -17,7 +17,7 @@ use crate::{
     health::watchdog::Watchdog,
     output::{Output, Read},
     report::snapshot::{ReadyAnswer, StatusInputs},
-    report::{exit_reports::ExitReports, history::Recorder},
+    report::{exit_reports::ExitReports, history::Recorder, usage::Measured},
     spec::{Restart, ServerSource, Spec, Transport},
     state::{Demand, Event, Lifecycle, Restarts, Timer},
     status::{Exit, StopOutcome},
@@ -193,6 +193,11 @@ impl Driver {
             restarts: self.restarts.streak(),
             connector: self.state.listen_addr().and_then(|addr| self.connector(addr)),
             kept_port: self.handover.as_ref().and_then(Handover::port),
+            measured: self
+                .run
+                .process
+                .as_ref()
+                .map(|process| Measured { ordinal: self.run.ordinal, group: Arc::downgrade(&process.group) }),
         }
     }
 

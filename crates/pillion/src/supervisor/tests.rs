@@ -29,6 +29,7 @@ impl Played {
             events,
             history,
             reports: ExitReports::new("db", None),
+            measured: LastMeasurement::default(),
             on_demand: true,
         };
         Self { supervisor, commands: received, snapshot: published }

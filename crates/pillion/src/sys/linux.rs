@@ -5,6 +5,7 @@ pub(crate) mod credentials;
 pub(crate) mod run_processes;
 mod sock_diag;
 mod tcp_table;
+mod tree_usage;
 
 use std::{
     env, fs,

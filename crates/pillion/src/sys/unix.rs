@@ -76,6 +76,14 @@ impl Group {
         super::RunProcesses
     }
 
+    /// The processes of this run, to be measured.
+    pub(crate) fn tree(&self) -> super::ProcessTree {
+        #[cfg(target_os = "linux")]
+        return self.processes();
+        #[cfg(not(target_os = "linux"))]
+        super::ProcessTree
+    }
+
     /// Waits until the leader is dead. May be dropped and called again.
     pub(crate) async fn wait_exit(&self) -> Exit {
         match self {

@@ -77,6 +77,12 @@ impl Group {
         super::RunProcesses
     }
 
+    /// The processes of this run, to be measured.
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) fn tree(&self) -> super::ProcessTree {
+        super::ProcessTree
+    }
+
     /// Waits until the leader has ended. May be dropped and called again.
     pub(crate) async fn wait_exit(&self) -> Exit {
         let code = match process::ended(self.leader.as_handle()).await {

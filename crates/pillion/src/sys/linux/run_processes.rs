@@ -117,6 +117,11 @@ impl RunProcesses {
         pids.into_iter().filter(lives).take(5).map(describe).collect()
     }
 
+    /// The process id of the guard, if one runs.
+    pub(super) fn guard(self) -> Option<i32> {
+        (self.root != self.leader).then(|| self.root.as_raw_nonzero().get())
+    }
+
     /// Whether this live process is one of the run. Reads one file for each of its ancestors: call it off the runtime.
     ///
     /// Looks up from the process and not down from the root: a list of children may miss some of them while others end
@@ -131,7 +136,8 @@ impl RunProcesses {
         super::proc_is_ours() && (0..LOOKS).any(|_| descends_from(pid, root, leader))
     }
 
-    fn members(&self) -> HashSet<i32> {
+    /// Its processes, without the guard; some may be dead.
+    pub(super) fn members(&self) -> HashSet<i32> {
         let (root, leader) = (self.root.as_raw_nonzero().get(), self.leader.as_raw_nonzero().get());
         let mut members = HashSet::from([leader]);
         if self.root == self.leader || !children_are_listed() {

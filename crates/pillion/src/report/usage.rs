@@ -1,0 +1,240 @@
+//! What the processes of a sidecar use, measured only while a reader waits for it.
+//!
+//! The documentation of the fields is copied into the TypeScript types, so it names no Rust item.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
+
+use super::snapshot::{Snapshot, now_ms};
+use crate::sys::{Group, TreeUsage, on_thread};
+
+/// What all processes of a sidecar use at one moment. A field is `None` if the system does not tell it, and if no process runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Usage {
+    /// The name of the sidecar.
+    pub sidecar: String,
+    /// When it was measured, in milliseconds since the Unix epoch.
+    #[cfg_attr(feature = "ts", ts(type = "number"))]
+    pub at: u64,
+    /// The run, counted from 1 since the app started. `None` if no process of the app runs: the sidecar is down, or another program has
+    /// started it.
+    #[cfg_attr(feature = "ts", ts(type = "number | null"))]
+    pub run: Option<u64>,
+    /// The share of processor time since the value before, in percent of one processor: 250 is two and a half. `None` in the first
+    /// value of a run.
+    pub cpu_percent: Option<f64>,
+    /// The processor time of the run so far, user and system, in milliseconds; also that of processes that have ended, unless their own
+    /// parent ignored their end (SIGCHLD, wait(2)).
+    #[cfg_attr(feature = "ts", ts(type = "number | null"))]
+    pub cpu_time_ms: Option<u64>,
+    /// The memory of all processes together, in bytes.
+    #[cfg_attr(feature = "ts", ts(type = "number | null"))]
+    pub memory: Option<u64>,
+    /// What `memory` counts.
+    pub memory_kind: Option<MemoryKind>,
+    /// The number of processes.
+    pub processes: Option<u32>,
+    /// The number of open file descriptors of all processes together.
+    #[cfg_attr(feature = "ts", ts(type = "number | null"))]
+    pub descriptors: Option<u64>,
+}
+
+/// What a figure of memory counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum MemoryKind {
+    /// Each page that several processes share is divided among them, and pages in the swap count (`Pss` and `SwapPss` of
+    /// `proc_pid_smaps(5)`; Linux).
+    Proportional,
+    /// The resident pages of each process, so that a shared page counts several times (`VmRSS` of `proc_pid_status(5)`). Linux, if the
+    /// system does not show the proportional memory of each process.
+    Resident,
+}
+
+/// What a sidecar uses, again and again, while the caller waits for the next value.
+///
+/// Nothing is measured between two calls of [`next`](Self::next), and nothing after the watch was dropped. All watches of a sidecar share
+/// their measurements: there are at most two a second, however many watches exist.
+///
+/// ```no_run
+/// # async fn example(backend: pillion::Supervisor) {
+/// let mut usage = backend.usage();
+/// while let Some(usage) = usage.next().await {
+///     if let (Some(cpu), Some(memory)) = (usage.cpu_percent, usage.memory) {
+///         println!("{cpu:.1} % of a processor, {} MiB", memory >> 20);
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct UsageWatch {
+    sidecar: String,
+    snapshot: watch::Receiver<Snapshot>,
+    measured: LastMeasurement,
+    interval: Duration,
+    /// When the next value is due.
+    due: Instant,
+    /// Which processes the last value is about; `None` before the first value.
+    seen: Option<Subject>,
+    last: Option<Arc<Measurement>>,
+}
+
+/// The processes that are measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    /// The number of the run among those of its sidecar.
+    pub(crate) ordinal: u64,
+    /// The driver owns the processes: a measurement must not keep them.
+    pub(crate) group: Weak<Group>,
+}
+
+/// The last measurement of a sidecar. Its lock is held during a measurement, so that others wait for the same one.
+pub(crate) type LastMeasurement = Arc<Mutex<Option<Arc<Measurement>>>>;
+
+/// The run that has processes, if one has.
+type Subject = Option<u64>;
+
+#[derive(Debug)]
+pub(crate) struct Measurement {
+    /// Which run, among all runs of this program.
+    run: u64,
+    began: Instant,
+    at: u64,
+    used: TreeUsage,
+}
+
+impl UsageWatch {
+    /// The interval of a new watch.
+    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+    /// The shortest interval.
+    pub const MIN_INTERVAL: Duration = Duration::from_millis(500);
+
+    pub(crate) fn new(
+        sidecar: String,
+        snapshot: watch::Receiver<Snapshot>,
+        measured: LastMeasurement,
+    ) -> Self {
+        let (interval, due) = (Self::DEFAULT_INTERVAL, Instant::now());
+        Self { sidecar, snapshot, measured, interval, due, seen: None, last: None }
+    }
+
+    /// Sets the time between two values. It is [`MIN_INTERVAL`](Self::MIN_INTERVAL) at least: a shorter one is raised to it.
+    #[must_use]
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.interval = interval.max(Self::MIN_INTERVAL);
+        self
+    }
+
+    /// Waits for the next value. The first one comes at once, as does the one after a change of the run. When the sidecar has no process,
+    /// one value without figures says so, and the next one comes when a process runs again. Returns `None` when the sidecar is down and
+    /// every handle to it is gone. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Usage> {
+        loop {
+            let (subject, group) = subject(&self.snapshot.borrow());
+            if self.seen == Some(subject) {
+                let due = self.due;
+                let change = self.snapshot.wait_for(|snapshot| self::subject(snapshot).0 != subject);
+                tokio::select! {
+                    changed = change => {
+                        changed.ok()?;
+                        continue;
+                    }
+                    () = tokio::time::sleep_until(due), if group.is_some() => {}
+                }
+            }
+            let Some((run, measured)) = subject.zip(group) else {
+                (self.seen, self.last) = (Some(subject), None);
+                return Some(self.tell(None, now_ms(), None, &TreeUsage::default()));
+            };
+            let measurement = self.measure(run, &measured.group).await;
+            let Some(measurement) = measurement else {
+                // Its processes have just ended, or the system allows no thread. A change of the run comes earlier than this.
+                (self.seen, self.due) = (Some(subject), Instant::now() + self.interval);
+                continue;
+            };
+            (self.seen, self.due) = (Some(subject), measurement.began + self.interval);
+            let last = self.last.replace(Arc::clone(&measurement));
+            let percent = last.filter(|last| last.run == run).and_then(|last| measurement.since(&last));
+            return Some(self.tell(Some(measured.ordinal), measurement.at, percent, &measurement.used));
+        }
+    }
+
+    /// Measures, unless another watch has just done so.
+    async fn measure(&self, run: u64, group: &Weak<Group>) -> Option<Arc<Measurement>> {
+        let mut measured = self.measured.lock().await;
+        if let Some(last) = &*measured
+            && last.run == run
+            && last.began.elapsed() < Self::MIN_INTERVAL
+        {
+            return Some(Arc::clone(last));
+        }
+        let tree = group.upgrade()?.tree();
+        let (began, at) = (Instant::now(), now_ms());
+        let used = on_thread(move || tree.usage()).await?;
+        let measurement = Arc::new(Measurement { run, began, at, used });
+        *measured = Some(Arc::clone(&measurement));
+        Some(measurement)
+    }
+
+    fn tell(&self, run: Option<u64>, at: u64, cpu_percent: Option<f64>, used: &TreeUsage) -> Usage {
+        Usage {
+            sidecar: self.sidecar.clone(),
+            at,
+            run,
+            cpu_percent,
+            cpu_time_ms: used.cpu_time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            memory: used.memory.map(|(bytes, _)| bytes),
+            memory_kind: used.memory.map(|(_, kind)| kind),
+            processes: used.processes,
+            descriptors: used.descriptors,
+        }
+    }
+}
+
+impl Measurement {
+    /// The share of processor time since an earlier measurement, in percent of one processor, with one decimal.
+    fn since(&self, earlier: &Self) -> Option<f64> {
+        let wall = self.began.duration_since(earlier.began).as_secs_f64();
+        // A process that ends during a measurement is missing from it once.
+        let cpu = self.used.cpu_time?.saturating_sub(earlier.used.cpu_time?).as_secs_f64();
+        (wall > 0.0).then(|| (cpu / wall * 1000.0).round() / 10.0)
+    }
+}
+
+fn subject(snapshot: &Snapshot) -> (Subject, Option<Measured>) {
+    (snapshot.measured.as_ref().map(|_| snapshot.run), snapshot.measured.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_share_is_the_processor_time_per_time() {
+        let began = Instant::now();
+        let measurement = |ms, cpu| Measurement {
+            run: 1,
+            began: began + Duration::from_millis(ms),
+            at: 0,
+            used: TreeUsage { cpu_time: Some(Duration::from_millis(cpu)), ..TreeUsage::default() },
+        };
+        assert_eq!(measurement(2000, 4000).since(&measurement(0, 1000)), Some(150.0));
+        assert_eq!(measurement(3000, 1010).since(&measurement(0, 1000)), Some(0.3));
+        // A process that had been counted was not found.
+        assert_eq!(measurement(1000, 500).since(&measurement(0, 1000)), Some(0.0));
+        assert_eq!(measurement(0, 1000).since(&measurement(0, 0)), None);
+    }
+}
