@@ -109,13 +109,11 @@ fn package(args: &Args) -> Result<Report, String> {
     let planned = plan::plan(&project, &targets(args)?, &args.names)?;
     let work = work_folder(&project).map_err(|failure| failure.to_string())?;
     let npm = NpmCache::of_user().map_err(|failure| failure.to_string())?;
-    let progress = Progress::new();
+    let progress = Progress::new(planned.len());
     let mut report = Report::default();
-    for (index, program) in planned.iter().enumerate() {
-        let place = format!("{} of {}", index + 1, planned.len());
-        let show = |text: &str| {
-            progress.show(&format!("{place}: {} for {}: {text}", program.sidecar.name, program.target));
-        };
+    for program in &planned {
+        let show =
+            |step: &str| progress.show(&format!("{} for {}: {step}", program.sidecar.name, program.target));
         let maker = Maker { args, project: &project, work: &work, npm: &npm, show: &show };
         match maker.make(program, &report.files) {
             Ok(file) => report.files.push(file),
@@ -126,6 +124,7 @@ fn package(args: &Args) -> Result<Report, String> {
                 message: failure.to_string(),
             }),
         }
+        progress.finished_one();
     }
     drop(progress);
     let sums: Vec<_> = planned
