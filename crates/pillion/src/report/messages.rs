@@ -1,13 +1,15 @@
 //! The sentences of statuses and failures.
 
+mod start;
+
 use std::{num::NonZeroU16, time::Duration};
 
-use pillion_protocol::{ListenAddr, NearMiss, health::DEFAULT_PATH};
+use pillion_protocol::{ListenAddr, NearMiss};
 
 use crate::{
     health::{hang_reason::HangReason, probe::NotReady},
     report::progress::Progress,
-    spec::{HttpCheck, ReadyCheck, RestartLimit, ServerSource, Spec},
+    spec::{HttpCheck, ReadyCheck, RestartLimit, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, RestartDecision, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
@@ -196,8 +198,10 @@ pub(crate) fn failure(
             format!("{name} {} while {}{}", ended(exit), use_of(state), out_of_memory(diagnostics)),
         ),
         Cause::Hung => (FailureKind::Hung, hung(spec, diagnostics.hang)),
-        Cause::ExitedEarly(step) => (FailureKind::ExitedEarly, exited_early(spec, exit, *step, diagnostics)),
-        Cause::TimedOut(step) => (FailureKind::ReadyTimeout, timed_out(spec, *step, diagnostics)),
+        Cause::ExitedEarly(step) => {
+            (FailureKind::ExitedEarly, start::exited_early(spec, exit, *step, diagnostics))
+        }
+        Cause::TimedOut(step) => (FailureKind::ReadyTimeout, start::timed_out(spec, *step, diagnostics)),
     };
     let message = match state {
         Lifecycle::Down(Ended { given_up: true, .. }) => {
@@ -258,114 +262,6 @@ fn ended(exit: Option<Exit>) -> String {
     exit.map_or_else(|| "ended".to_owned(), |exit| exit.to_string())
 }
 
-fn exited_early(spec: &Spec, exit: Option<Exit>, step: Step, diagnostics: &StartDiagnostics) -> String {
-    let name = &spec.name;
-    let lived = diagnostics.lived.map(|lived| format!(" after {}", duration(lived))).unwrap_or_default();
-    let before = match step {
-        Step::Launching | Step::Announcing => "before it announced a port".to_owned(),
-        Step::Checking { addr: Some(addr) } if spec.ready_check.needs_address() => {
-            if is_given(addr, diagnostics) {
-                format!("before it was healthy on {}", place(addr))
-            } else {
-                format!("after it announced {addr} and before it was healthy")
-            }
-        }
-        Step::Checking { .. } => "before it was ready".to_owned(),
-    };
-    let (memory, left) = (out_of_memory(diagnostics), left(diagnostics));
-    let progress = diagnostics.progress.last().map(|words| format!("; its last progress was {words:?}"));
-    let progress = progress.unwrap_or_default();
-    format!("{name} {}{lived}, {before}{progress}{memory}{left}{}", ended(exit), misannounced(diagnostics))
-}
-
-fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String {
-    let limit = duration(diagnostics.time_limit.unwrap_or(spec.ready_timeout));
-    let (name, progress) = (&spec.name, longer(spec, diagnostics));
-    if let Some(addr) = diagnostics.refused_port {
-        let pipe = if cfg!(windows) { " (the SDKs for Node, Python and Go take no named pipe)" } else { "" };
-        return format!(
-            "{name} announced {addr} and did not take its local socket. Its declaration forbids a port, because every \
-             program on this machine can connect to a port. Let the sidecar take the listener, as rule 6 of the protocol \
-             says and pillion-server does{pipe}, or allow the port (`portFallback`), or declare \"transport\": \"tcp\""
-        );
-    }
-    match step {
-        Step::Launching | Step::Announcing => format!(
-            "{name} announced no port within {limit}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \
-             flush it{progress}{}",
-            misannounced(diagnostics)
-        ),
-        Step::Checking { addr: Some(addr) } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
-            "`private` is on for {name}, but GET {DEFAULT_PATH} on {addr}, which it {}, returned no proof of its \
-             token. Implement rule 5 of the protocol (docs/protocol.md#5-be-private), as pillion-server does, or turn \
-             `private` off (\"private\": false): then every program on this machine can call it",
-            known(spec, addr, diagnostics)
-        ),
-        Step::Checking { addr } => {
-            let last = diagnostics.not_ready.as_ref();
-            let known = addr.map(|addr| format!("{} {addr}, but ", known(spec, addr, diagnostics)));
-            let (known, on) = (known.unwrap_or_default(), addr.map_or_else(String::new, place));
-            let answer = match spec.effective_check() {
-                ReadyCheck::Health => {
-                    format!("{name} {known}GET {} on {on} did not answer 2xx", spec.health_path)
-                }
-                ReadyCheck::Http(check @ HttpCheck { path, .. }) => {
-                    format!("{name} {known}GET {path} on {on} did not answer {}", status(check))
-                }
-                ReadyCheck::Tcp => format!("{name} {known}{on} accepted no connection"),
-                ReadyCheck::Line(check) => format!("{name} did not write {check}"),
-                ReadyCheck::Exec(check) => match last {
-                    Some(why @ NotReady::NoCommand(_)) => {
-                        return format!("{name} cannot be checked by {check}: {why}");
-                    }
-                    _ => format!("{name} was not ready: {check} did not exit with code 0"),
-                },
-                ReadyCheck::Notify => format!("{name} did not send READY=1 to its NOTIFY_SOCKET"),
-                ReadyCheck::Started => format!("{name} did not start"),
-            };
-            let last = match spec.effective_check() {
-                ReadyCheck::Line(_) | ReadyCheck::Notify => None,
-                _ => Some(last.map_or_else(|| "no answer came".to_owned(), ToString::to_string)),
-            };
-            let last = last.map(|last| format!(": {last}")).unwrap_or_default();
-            let cure = diagnostics.not_ready.as_ref().and_then(NotReady::cure);
-            let cure = cure.map(|cure| format!("; {cure}")).unwrap_or_default();
-            let misannounced =
-                if spec.ready_check.needs_address() { String::new() } else { misannounced(diagnostics) };
-            format!("{answer} within {limit}{last}{progress}{cure}{misannounced}")
-        }
-    }
-}
-
-/// How far the sidecar said it was when its time was over, and how it gets more time.
-fn longer(spec: &Spec, diagnostics: &StartDiagnostics) -> String {
-    let Some(words) = diagnostics.progress.last() else { return String::new() };
-    let cure = match spec.ready_timeout_max {
-        Some(max) if diagnostics.time_limit == Some(max) => {
-            "its progress cannot extend the time-out further; raise `readyTimeoutMaxMs` if it needs longer"
-        }
-        Some(_) => "it reported no progress since then",
-        None => {
-            "if it needs longer, raise `readyTimeoutMs`, or set `readyTimeoutMaxMs`, so that its progress extends the time-out"
-        }
-    };
-    format!("; its last progress was {words:?}; {cure}")
-}
-
-/// How the supervisor knows the address. Completes a sentence about the sidecar.
-fn known(spec: &Spec, addr: ListenAddr, diagnostics: &StartDiagnostics) -> &'static str {
-    match spec.source {
-        ServerSource::Run(_) if is_given(addr, diagnostics) => "was given",
-        ServerSource::Run(_) => "announced",
-        ServerSource::Attach(_) => "was expected on",
-    }
-}
-
-/// Whether the declaration gave the sidecar this port.
-fn is_given(addr: ListenAddr, diagnostics: &StartDiagnostics) -> bool {
-    diagnostics.given_port.is_some() && diagnostics.given_port == addr.port()
-}
-
 fn out_of_memory(diagnostics: &StartDiagnostics) -> String {
     diagnostics.out_of_memory.as_ref().map(|sentence| format!("; {sentence}")).unwrap_or_default()
 }
@@ -380,12 +276,6 @@ fn left(diagnostics: &StartDiagnostics) -> String {
          directly, or let the starter wait for it",
         diagnostics.left.join("; ")
     )
-}
-
-fn misannounced(diagnostics: &StartDiagnostics) -> String {
-    let malformed = diagnostics.misannounced.as_ref().map(|note| format!("; {note}"));
-    let near_miss = || diagnostics.near_miss.as_ref().map(|line| format!("; it printed {line}"));
-    malformed.or_else(near_miss).unwrap_or_default()
 }
 
 /// Where a request is sent.
