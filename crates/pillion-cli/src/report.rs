@@ -3,12 +3,12 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write},
-    sync::Arc,
 };
 
 use anstyle::{AnsiColor, Style};
 use pillion::{
-    Exit, ExitReport, OutputBatch, OutputStream, Readiness, SidecarEvent, State, Status, UnfinishedLine,
+    Exit, ExitReport, MessageTone, OutputBatch, OutputStream, Readiness, SidecarEvent, State, StatusMessage,
+    StatusMessages, UnfinishedLine,
 };
 use serde::Serialize;
 
@@ -108,18 +108,7 @@ impl EventPrinter for Json {
 /// Lines for people: the program's stdout goes to stdout, its stderr and our messages go to stderr.
 #[derive(Debug, Default)]
 pub(crate) struct Terminal {
-    /// The time of the present start, in milliseconds since the Unix epoch.
-    started: u64,
-    /// The last message, so that it is not repeated.
-    last_message: String,
-    /// How far the program said it was.
-    progress: Option<String>,
-    /// Whether the last message about its health was "unhealthy".
-    unhealthy: bool,
-    /// The process whose start was shown last.
-    starting: Option<u32>,
-    /// The report of a run that ended in a way that a person should know about. It follows the state.
-    ended: Option<Arc<ExitReport>>,
+    messages: StatusMessages,
     /// The terminal whose last row shows an unfinished line.
     unfinished: Option<OutputStream>,
 }
@@ -133,24 +122,20 @@ impl EventPrinter for Terminal {
         }
         match event {
             SidecarEvent::Unfinished(line) => self.unfinished(line),
-            SidecarEvent::Status(status) => {
-                self.status(status)?;
-                self.progress(status)
-            }
             SidecarEvent::Output(batch) => match batch.stream {
                 OutputStream::Stdout => copy(batch, io::stdout().lock()),
                 OutputStream::Stderr => copy(batch, io::stderr().lock()),
             },
-            SidecarEvent::Notice(text) => say(AnsiColor::Yellow, text),
-            SidecarEvent::Ended(report) => {
-                self.ended = Some(Arc::clone(report)).filter(|report| report.is_notable());
-                Ok(())
+            event => {
+                self.messages.of(event).into_iter().try_for_each(|StatusMessage { tone, text, .. }| {
+                    let color = match tone {
+                        MessageTone::Good => AnsiColor::Green,
+                        MessageTone::Bad => AnsiColor::Red,
+                        _ => AnsiColor::Yellow,
+                    };
+                    say(color, &text)
+                })
             }
-            SidecarEvent::Missed(_) => say(
-                AnsiColor::Yellow,
-                "output came faster than it could be shown; some of it is missing here",
-            ),
-            _ => Ok(()),
         }
     }
 }
@@ -180,74 +165,6 @@ impl Terminal {
             say(AnsiColor::Yellow, &format!("unfinished line on {stream}: {text}"))
         }
     }
-
-    fn progress(&mut self, status: &Status) -> io::Result<()> {
-        if self.progress == status.progress {
-            return Ok(());
-        }
-        self.progress.clone_from(&status.progress);
-        match &self.progress {
-            Some(words) => say(AnsiColor::Yellow, &format!("{}: {words}", status.sidecar)),
-            None => Ok(()),
-        }
-    }
-
-    fn status(&mut self, status: &Status) -> io::Result<()> {
-        let name = &status.sidecar;
-        let reason = status.reason.as_deref().unwrap_or_default();
-        let (color, text) = match status.state {
-            State::Starting if status.pid.is_none() || status.pid != self.starting => {
-                self.starting = status.pid;
-                self.started = status.at;
-                let pid = status.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
-                (AnsiColor::Yellow, format!("{name} is starting{pid}"))
-            }
-            State::Starting | State::Waiting => return Ok(()),
-            State::Unhealthy => {
-                self.unhealthy = true;
-                (AnsiColor::Yellow, format!("{name} is unhealthy: {reason}"))
-            }
-            State::Ready if self.unhealthy => {
-                self.unhealthy = false;
-                (AnsiColor::Green, format!("{name} is healthy again"))
-            }
-            State::Ready => {
-                let version = status.version.as_ref().map(|version| format!(", version {version}"));
-                let took = status.at.saturating_sub(self.started);
-                let at = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-                (
-                    AnsiColor::Green,
-                    format!("{name} is ready{at} after {took} ms{}", version.unwrap_or_default()),
-                )
-            }
-            // A failure is shown once, in the state that follows.
-            State::Stopping if status.failure.is_some() => return Ok(()),
-            State::BackingOff => {
-                self.unhealthy = false;
-                (AnsiColor::Red, format!("{reason}; starting it again"))
-            }
-            State::Stopping => (AnsiColor::Yellow, format!("{name} is stopping: {reason}")),
-            State::Idle => (AnsiColor::Yellow, format!("{name} is idle: {reason}")),
-            State::Stopped => (AnsiColor::Green, format!("{name} is down: {reason}")),
-            State::Failed => (AnsiColor::Red, reason.to_owned()),
-            _ => return Ok(()),
-        };
-        if text == self.last_message {
-            return Ok(());
-        }
-        say(color, &text)?;
-        self.last_message = text;
-        match self.ended.take() {
-            Some(report) => say(AnsiColor::Yellow, &about(&report)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What the message about the state does not say about the end of a run. A new process may run already.
-fn about(report: &ExitReport) -> String {
-    let text = if report.killed.is_some() { report.summary() } else { report.facts() };
-    report.pid.map(|pid| format!("process {pid}: {text}")).unwrap_or(text)
 }
 
 /// Writes the unchanged lines in one call.
@@ -269,30 +186,4 @@ fn say(color: AnsiColor, text: &str) -> io::Result<()> {
     let mark = Style::new().fg_color(Some(color.into())).bold();
     let mut stderr = anstream::stderr().lock();
     writeln!(stderr, "{mark}▌ pillion{mark:#} {text}")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[test]
-    fn a_killed_run_is_told_with_its_process() {
-        let report = |killed| -> ExitReport {
-            serde_json::from_value(json!({
-                "sidecar": "api", "run": 1, "pid": 4711, "startedAt": 0, "endedAt": 2000, "lifetimeMs": 2000,
-                "readyAfterMs": null, "exit": null, "reason": "restart", "message": null, "killed": killed,
-                "coreDumped": null, "peakMemory": null, "cpuTimeMs": null, "restarts": 0
-            }))
-            .unwrap()
-        };
-        let killed = about(&report(json!({ "why": "graceOver", "leader": true, "survived": false })));
-        assert!(killed.starts_with("process 4711: api ended"), "{killed}");
-        assert!(
-            killed.contains("did not end within its grace period, and was killed. It ran for"),
-            "{killed}"
-        );
-        assert!(about(&report(Value::Null)).starts_with("process 4711: It ran for"));
-    }
 }

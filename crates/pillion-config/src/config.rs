@@ -9,6 +9,7 @@ mod port;
 mod ready;
 mod restart_limit;
 mod source;
+mod terminal;
 
 use std::{collections::BTreeMap, num::NonZeroU64, path::PathBuf, time::Duration};
 
@@ -24,6 +25,7 @@ pub use dev::{DevConfig, OnChange};
 pub use error::ConfigError;
 pub use package::{PackageConfig, PackageTool};
 pub use source::ProgramSource;
+pub use terminal::TerminalConfig;
 
 /// The section `plugins.pillion` of `tauri.conf.json`: the sidecars by name.
 ///
@@ -48,6 +50,10 @@ pub struct Config {
     /// them. `docs/control.md` says who can use it.
     #[serde(default)]
     pub control: ControlConfig,
+    /// Whether the app shows the output of its sidecars, and what happens to them, on its stderr: `"auto"` (the default) in debug builds, as
+    /// `tauri dev` makes them, `true` in every build, `false` in none. `docs/logs.md` has an example.
+    #[serde(default)]
+    pub terminal: TerminalConfig,
 }
 
 /// The declaration of one sidecar. Every field is optional.

@@ -16,7 +16,7 @@ mod variables;
 
 pub use config::{
     Config, ConfigError, ControlConfig, DevConfig, OnChange, PackageConfig, PackageTool, ProgramSource,
-    SidecarConfig,
+    SidecarConfig, TerminalConfig,
 };
 pub use validate::validate;
 pub use variables::Variables;

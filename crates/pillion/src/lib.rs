@@ -35,6 +35,7 @@ mod state;
 mod status;
 mod supervisor;
 mod sys;
+mod terminal;
 mod transport;
 
 pub use fleet::{Fleet, FleetError};
@@ -46,6 +47,7 @@ pub use report::{
     exit_report::{EndReason, ExitReport, Killed},
     history::Logs,
     level::Level,
+    status_messages::{MessageTone, StatusMessage, StatusMessages},
     usage::{MemoryKind, Usage, UsageWatch},
 };
 pub use spec::{
@@ -57,6 +59,7 @@ pub use status::{
     Detail, Endpoint, Exit, Failure, FailureKind, KillReason, Readiness, State, Status, StopOutcome,
 };
 pub use supervisor::{Lease, Supervisor};
+pub use terminal::TerminalOutput;
 pub use transport::access::Access;
 
 // Compiles the examples of README.md.

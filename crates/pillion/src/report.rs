@@ -1,6 +1,6 @@
 //! What the handles of a sidecar report: snapshots, events, the lines of its output, how its runs ended, and the sentences in them.
 
-mod ansi;
+pub(crate) mod ansi;
 pub(crate) mod entry;
 pub(crate) mod events;
 pub(crate) mod exit_report;
@@ -11,5 +11,6 @@ pub(crate) mod messages;
 pub(crate) mod progress;
 mod report_folder;
 pub(crate) mod snapshot;
+pub(crate) mod status_messages;
 pub(crate) mod unfinished_run;
 pub(crate) mod usage;

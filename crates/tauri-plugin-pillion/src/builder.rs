@@ -3,7 +3,7 @@
 use std::{error::Error, fmt};
 
 use pillion::Spec;
-use pillion_config::{Config, ConfigError, ControlConfig};
+use pillion_config::{Config, ConfigError, ControlConfig, TerminalConfig};
 use pillion_control::{AppInfo, ControlLevel};
 use tauri::{
     AppHandle, Manager as _, RunEvent, Runtime, WindowEvent,
@@ -106,7 +106,8 @@ impl<R: Runtime> Builder<R> {
                 app.manage(Subscriptions::default());
                 app.manage(Proxy::default());
                 let config = api.config().as_ref();
-                let sidecars = Sidecars::start(self.resolve(app, config)?, control(app, config))?;
+                let sidecars =
+                    Sidecars::start(self.resolve(app, config)?, control(app, config), shows_output(config))?;
                 app.resources_table().add(CloseOnDrop(sidecars.clone()));
                 app.manage(sidecars);
                 Ok(())
@@ -183,6 +184,15 @@ fn control<R: Runtime>(app: &AppHandle<R>, config: Option<&Config>) -> Option<(A
     let name = app.config().product_name.as_ref().unwrap_or(&package.name);
     let info = AppInfo::new(name).identifier(&app.config().identifier).version(package.version.to_string());
     Some((info, level))
+}
+
+/// Whether the app shows the output of its sidecars on stderr.
+fn shows_output(config: Option<&Config>) -> bool {
+    match config.map(|config| config.terminal).unwrap_or_default() {
+        TerminalConfig::Auto => cfg!(debug_assertions),
+        TerminalConfig::On => true,
+        TerminalConfig::Off | _ => false,
+    }
 }
 
 /// Ends the subscriptions and requests of the page in this webview.

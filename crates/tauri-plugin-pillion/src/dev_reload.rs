@@ -23,8 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// the changed files by its next use; a failed one is started. If
 /// a candidate of a swap does not become ready, the old process keeps running, and the next change is tried.
 ///
-/// This future never ends by itself, and holds a handle to the sidecar.
-pub(crate) async fn follow(supervisor: Supervisor, mut files: WatchedFiles) {
+/// This future never ends by itself, and holds a handle to the sidecar. `shown` says whether the terminal shows its output already.
+pub(crate) async fn follow(supervisor: Supervisor, mut files: WatchedFiles, shown: bool) {
     files.changed().await;
     loop {
         let status = supervisor.status();
@@ -34,7 +34,7 @@ pub(crate) async fn follow(supervisor: Supervisor, mut files: WatchedFiles) {
         }
         tokio::select! {
             started = start_again(&supervisor, files.on_change) => {
-                print_outcome(&supervisor, started);
+                print_outcome(&supervisor, started, shown);
                 files.changed().await;
             }
             // The files changed again before the new process was ready: this start is abandoned for the next one.
@@ -55,7 +55,7 @@ async fn start_again(supervisor: &Supervisor, on_change: OnChange) -> Result<End
     clippy::print_stderr,
     reason = "development only: the developer reads it beside the build's own errors"
 )]
-fn print_outcome(supervisor: &Supervisor, started: Result<Endpoint, Failure>) {
+fn print_outcome(supervisor: &Supervisor, started: Result<Endpoint, Failure>, shown: bool) {
     let name = supervisor.name();
     match started {
         Ok(endpoint) => {
@@ -69,7 +69,8 @@ fn print_outcome(supervisor: &Supervisor, started: Result<Endpoint, Failure>) {
                 "pillion: {name} has changed, but the new process is not used; the old one is {state:?}: {}",
                 failure.message
             );
-            failure.detail.tail.iter().for_each(|line| eprintln!("pillion: {name}: {line}"));
+            let tail = failure.detail.tail.iter().filter(|_| !shown);
+            tail.for_each(|line| eprintln!("pillion: {name}: {line}"));
         }
     }
 }

@@ -4,9 +4,10 @@ use std::{
     error::Error,
     sync::{Arc, Mutex, Once},
     thread::{self, ThreadId},
+    time::Duration,
 };
 
-use pillion::{Failure, FailureKind, Fleet, Supervisor};
+use pillion::{Failure, FailureKind, Fleet, Supervisor, TerminalOutput};
 use pillion_control::{AppInfo, ControlLevel, ControlSocket};
 use tokio::{
     runtime::{self, Handle},
@@ -15,6 +16,9 @@ use tokio::{
 };
 
 use crate::{dev_reload, lock::lock, outbox::Outbox, resolve::Resolved};
+
+/// How long a slow terminal may delay the end of the app, which waits until the last output is shown.
+const SHOW_LIMIT: Duration = Duration::from_millis(300);
 
 /// The supervisors of the app's sidecars. [`PillionExt::pillion`](crate::PillionExt::pillion) returns
 /// it. Clones are handles to the same sidecars.
@@ -41,6 +45,8 @@ struct Supervised {
     close: Once,
     /// The control socket, until the sidecars are closed.
     control: Mutex<Option<ControlSocket>>,
+    /// What shows the output on stderr.
+    terminal: Option<TerminalOutput>,
     outbox: Arc<Outbox>,
     /// The thread of the event loop. Tauri sets plugins up on it.
     main_thread: ThreadId,
@@ -51,10 +57,11 @@ impl Sidecars {
     pub(crate) fn start(
         sidecars: Vec<Resolved>,
         control: Option<(AppInfo, ControlLevel)>,
+        terminal: bool,
     ) -> Result<Self, Box<dyn Error>> {
         // Nothing starts before every declaration is valid, so that an error leaves nothing to clean up. The fleet checks the
         // dependencies before it starts the first sidecar.
-        Ok(Self(Arc::new(supervise(sidecars, control)?)))
+        Ok(Self(Arc::new(supervise(sidecars, control, terminal)?)))
     }
 
     /// The supervisor of the sidecar called `name`.
@@ -87,7 +94,7 @@ impl Sidecars {
     /// redrawn while the main thread waits. To let a page show the state, call this function on another thread before
     /// [`AppHandle::exit`](tauri::AppHandle::exit).
     pub fn close(&self) {
-        let Supervised { fleet, runtime, close, control, outbox, main_thread, .. } = &*self.0;
+        let Supervised { fleet, runtime, close, control, terminal, outbox, main_thread, .. } = &*self.0;
         close.call_once(|| {
             let (fleet, stopped) = (fleet.clone(), SetStoppedOnDrop(Arc::clone(outbox)));
             let control = lock(control).take();
@@ -104,6 +111,9 @@ impl Sidecars {
             outbox.deliver_until_stopped();
         } else {
             outbox.wait_until_stopped();
+        }
+        if let Some(terminal) = terminal {
+            terminal.finish(SHOW_LIMIT);
         }
     }
 
@@ -151,6 +161,7 @@ impl Drop for SetStoppedOnDrop {
 fn supervise(
     sidecars: Vec<Resolved>,
     control: Option<(AppInfo, ControlLevel)>,
+    terminal: bool,
 ) -> Result<Supervised, Box<dyn Error>> {
     let (specs, watched): (Vec<_>, Vec<_>) =
         sidecars.into_iter().map(|Resolved { spec, watched }| (spec, watched)).unzip();
@@ -159,13 +170,17 @@ fn supervise(
     let handle = runtime.handle().clone();
     let (fleet, control) = {
         let _context = runtime.enter();
+        // No sidecar writes before the thread below runs.
         let fleet = Fleet::start(specs)?;
         let control = control.and_then(|(app, level)| serve_control(app, level, &fleet));
         (fleet, control)
     };
+    let terminal = terminal.then(|| show_output(&fleet)).flatten();
     let watches: Vec<_> = fleet.iter().map(Supervisor::watch).collect();
-    let follow =
-        |(name, watched): (String, Option<_>)| Some(dev_reload::follow(fleet.get(&name)?.clone(), watched?));
+    let shown = terminal.is_some();
+    let follow = |(name, watched): (String, Option<_>)| {
+        Some(dev_reload::follow(fleet.get(&name)?.clone(), watched?, shown))
+    };
     let followers: Vec<_> = names.into_iter().zip(watched).filter_map(follow).collect();
     let (thread, dropped) = oneshot::channel();
     thread::Builder::new().name("pillion".to_owned()).spawn(move || {
@@ -185,9 +200,17 @@ fn supervise(
         _thread: thread,
         close: Once::new(),
         control: Mutex::new(control),
+        terminal,
         outbox: Arc::default(),
         main_thread: thread::current().id(),
     })
+}
+
+/// Shows the output of the sidecars on stderr. The app works without it.
+fn show_output(fleet: &Fleet) -> Option<TerminalOutput> {
+    TerminalOutput::start(fleet.iter().filter_map(Supervisor::subscribe))
+        .inspect_err(|error| tracing::warn!("the output of the sidecars is not shown: {error}"))
+        .ok()
 }
 
 /// Lets other programs of the user look at the sidecars. The app works without it.

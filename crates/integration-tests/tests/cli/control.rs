@@ -218,6 +218,24 @@ fn an_allowed_restart_waits_until_the_sidecar_is_ready_again() {
 }
 
 #[test]
+fn logs_let_a_sidecar_set_colors_and_nothing_else() {
+    run(async {
+        let user = User::new();
+        let text = "\\x1b]0;title\\x07\\x1b[31mred\\x1b[2J\\x1b[?1049h\\n";
+        let (mut app, mut sidecar) = user.app("--name shop", &format!("out {text} wait exit 0")).await;
+        read_until(app.0.stdout.as_mut().unwrap(), "red").await;
+        let mut command = Command::new(PILLION);
+        command.env("XDG_RUNTIME_DIR", user.runtime.path()).env("CLICOLOR_FORCE", "1");
+        let pid = app.pid().to_string();
+        let logs = Pillion::spawn(&user.tree, command, ["logs", "shop", "--tail", "1", "--app", &pid]);
+        let shown = logs.end().await;
+        assert_eq!(shown.stdout.escape_ascii().to_string(), "\\x1b[31mred\\x1b[0m\\n");
+        sidecar.resume().await;
+        app.end().await;
+    });
+}
+
+#[test]
 fn logs_follow_a_sidecar_and_say_when_its_app_was_killed() {
     run(async {
         let user = User::new();

@@ -37,6 +37,7 @@ mod stop;
 mod stop_request;
 mod support;
 mod swap;
+mod terminal;
 #[cfg(target_os = "linux")]
 mod unanswered_probes;
 mod usage;

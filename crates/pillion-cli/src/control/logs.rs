@@ -18,7 +18,7 @@ use super::{
 /// Show the output of a sidecar of a running app.
 ///
 /// Both streams of the sidecar go to stdout, in the order in which the app read them. Colours of the sidecar are shown on a terminal, and
-/// left out elsewhere, and with `NO_COLOR`. The app keeps about the newest 20,000 lines of all runs, at most 2 MiB.
+/// left out elsewhere, and with `NO_COLOR`. Its other control sequences are left out everywhere. The app keeps about the newest 20,000 lines of all runs, at most 2 MiB.
 ///
 /// Exit status: 0, 1 if the app was killed or gave an error.
 #[derive(Debug, ClapArgs)]
@@ -80,7 +80,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
                     io::stdout().write_all(&line)?;
                     io::stdout().flush()?;
                 }
-                (ControlAnswer::Line(line), false) => writeln!(out, "{}", line.text)?,
+                (ControlAnswer::Line(line), false) => writeln!(out, "{}", line.terminal_text())?,
                 (ControlAnswer::Missed { lines }, false) => {
                     out.flush()?;
                     anstream::eprintln!(

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use pillion::{Liveness, Restart, RestartLimit, Spec};
 
 use super::{
-    Config, ControlConfig, PortConfig,
+    Config, ControlConfig, PortConfig, TerminalConfig,
     liveness::{LivenessConfig, LivenessProbe},
     ready::{ReadyConfig, ReadyFields},
 };
@@ -38,6 +38,16 @@ impl JsonSchema for ControlConfig {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
         one_of([words(["read", "full"]), off.into()])
+    }
+}
+
+impl JsonSchema for TerminalConfig {
+    fn schema_name() -> String {
+        "TerminalConfig".to_owned()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        one_of([words(["auto"]), generator.subschema_for::<bool>()])
     }
 }
 

@@ -52,6 +52,21 @@ fn other_programs_may_look_by_default() {
 }
 
 #[test]
+fn the_terminal_shows_sidecars_in_debug_builds_by_default() {
+    let terminal =
+        |field: &str| parse(&format!(r#"{{ "sidecars": {{}} {field} }}"#)).map(|config| config.terminal);
+    assert_eq!(terminal("").unwrap(), TerminalConfig::Auto);
+    assert_eq!(terminal(r#", "terminal": "auto""#).unwrap(), TerminalConfig::Auto);
+    assert_eq!(terminal(r#", "terminal": true"#).unwrap(), TerminalConfig::On);
+    assert_eq!(terminal(r#", "terminal": false"#).unwrap(), TerminalConfig::Off);
+    let error = terminal(r#", "terminal": "off""#).unwrap_err();
+    assert!(
+        error.contains("plugins.pillion.terminal: ") && error.contains("\"auto\", true, or false"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_error_names_the_path_of_the_field() {
     let error = |field: &str| parse(&format!(r#"{{ "sidecars": {{ "db": {{ {field} }} }} }}"#)).unwrap_err();
     for (field, path, hint) in [

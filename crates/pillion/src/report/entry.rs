@@ -39,6 +39,13 @@ impl LogEntry {
     pub fn plain_text(&self) -> Cow<'_, str> {
         ansi::strip(&self.text)
     }
+
+    /// The text for a terminal that shows colours: with them, and without all other control sequences and control characters, which
+    /// could move its cursor, set its title or its clipboard, or clear it. Colours end with the text.
+    #[must_use]
+    pub fn terminal_text(&self) -> Cow<'_, str> {
+        ansi::keep_colors(&self.text)
+    }
 }
 
 /// What a reader of a sidecar's output receives.

@@ -116,6 +116,11 @@ impl Events {
         }
     }
 
+    /// The name of the sidecar.
+    pub(crate) fn sidecar(&self) -> String {
+        self.snapshot.borrow().status.sidecar.clone()
+    }
+
     fn owe(&mut self, events_before: usize) {
         let status = Box::new(self.snapshot.borrow().status.clone());
         if self.owed.back().is_none_or(|owed| owed.status.seq < status.seq) {

@@ -195,7 +195,7 @@ async fn replaced(sidecar: &Supervisor, old: &Endpoint) -> Endpoint {
 }
 
 fn start(resolver: &Resolver, fields: &Value) -> Sidecars {
-    Sidecars::start(vec![resolver.resolve("api", &declared(fields)).unwrap()], None).unwrap()
+    Sidecars::start(vec![resolver.resolve("api", &declared(fields)).unwrap()], None, false).unwrap()
 }
 
 #[cfg(unix)]
