@@ -1,7 +1,8 @@
 mod fixture;
 
 use pillion::State;
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 
 use super::*;
 use fixture::{CHUNKED, Fixture, get, with_sidecar};
