@@ -1,8 +1,9 @@
 //! Builds a [single executable application] of Node: bundles the server into one file, and puts it into a copy of Node for the
 //! target.
 //!
-//! The main file of such an application is CommonJS, which has no top-level await. A server with one is bundled as a module instead,
-//! and the main file loads that from a `data:` URL, which needs no file and may import Node's own modules.
+//! The main file of such an application is CommonJS, which has no top-level await. A server with one is bundled as a module instead.
+//! From Node 26 on, that module is the main file. Before, the main file loads it from a `data:` URL, which needs no file and may import
+//! Node's own modules.
 //!
 //! [single executable application]: https://nodejs.org/api/single-executable-applications.html
 
@@ -29,7 +30,8 @@ use crate::{
 const NODE: &str = "22.23.2";
 const ESBUILD: &str = "0.28.2";
 const POSTJECT: &str = "1.0.0-alpha.6";
-/// From this major version on, Node itself makes the program (`--build-sea`).
+/// From this major version on, Node itself makes the program (`--build-sea`). The main file can be a module (`mainFormat`), and can
+/// import nothing but Node's own modules at run time, so that it cannot load one.
 const BUILDS_ITSELF: u32 = 26;
 /// Marks where Node keeps the application: <https://github.com/nodejs/postject>.
 const FUSE: &str = "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2";
@@ -45,8 +47,8 @@ const REQUIRE: &str = "import { createRequire as __pillion_require } from 'node:
     const require = __pillion_require(process.execPath);";
 /// The words of esbuild about what CommonJS cannot do.
 const TOP_LEVEL_AWAIT: &str = "Top-level await";
-/// The oldest major version whose applications load a module from a `data:` URL.
-const LOADS_MODULES: u32 = 22;
+/// The oldest major version whose applications can be modules, or load one from a `data:` URL.
+const HAS_MODULES: u32 = 22;
 
 pub(super) fn fingerprint(order: &Order<'_>, main: &str, version: Option<&str>) -> Result<String, Failure> {
     let main = order.path("node", main)?;
@@ -64,7 +66,7 @@ pub(super) fn build(order: &Order<'_>, main: &str, version: Option<&str>) -> Res
     // The application must be prepared by the very version that runs it.
     let here = runtime(order, package(&this_machine())?, version, &this_machine())?;
     let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-    let (bundle, inputs) = bundle(order, &main, major)?;
+    let (bundle, format, inputs) = bundle(order, &main, major)?;
     let runtime = runtime(order, package(order.target)?, version, order.target)?;
     let runtime = stripped(order, &runtime);
     let output = order.output();
@@ -80,6 +82,7 @@ pub(super) fn build(order: &Order<'_>, main: &str, version: Option<&str>) -> Res
     if major >= BUILDS_ITSELF {
         settings["output"] = json!(output);
         settings["executable"] = json!(runtime);
+        settings["mainFormat"] = json!(format.name_for_node());
     }
     fs::write(&config, settings.to_string()).map_err(Failure::file("write", &config))?;
     (order.progress)(&format!("putting the bundle into Node {version}"));
@@ -130,22 +133,33 @@ enum ModuleFormat {
     Module,
 }
 
-/// Bundles the server to one file of CommonJS. Returns it with the files that it was made of.
-fn bundle(order: &Order<'_>, main: &Path, major: u32) -> Result<(PathBuf, Inputs), Failure> {
+impl ModuleFormat {
+    fn name_for_node(self) -> &'static str {
+        match self {
+            Self::CommonJs => "commonjs",
+            Self::Module => "module",
+        }
+    }
+}
+
+/// Bundles the server to one file. Returns it with its format and the files that it was made of.
+fn bundle(order: &Order<'_>, main: &Path, major: u32) -> Result<(PathBuf, ModuleFormat, Inputs), Failure> {
     let esbuild = esbuild(order.npm, main)?;
     (order.progress)("bundling with esbuild");
     let bundle = order.work.join("bundle.cjs");
-    let inputs = match esbuild_to(&bundle, ModuleFormat::CommonJs, &esbuild, order, main, major) {
-        Err(failure) if major >= LOADS_MODULES && failure.to_string().contains(TOP_LEVEL_AWAIT) => {
+    match esbuild_to(&bundle, ModuleFormat::CommonJs, &esbuild, order, main, major) {
+        Err(failure) if major >= HAS_MODULES && failure.to_string().contains(TOP_LEVEL_AWAIT) => {
             let module = order.work.join("bundle.mjs");
             let inputs = esbuild_to(&module, ModuleFormat::Module, &esbuild, order, main, major)?;
+            if major >= BUILDS_ITSELF {
+                return Ok((module, ModuleFormat::Module, inputs));
+            }
             let source = fs::read_to_string(&module).map_err(Failure::file("read", &module))?;
             fs::write(&bundle, loader(&source, order.program)).map_err(Failure::file("write", &bundle))?;
-            inputs
+            Ok((bundle, ModuleFormat::CommonJs, inputs))
         }
-        inputs => inputs?,
-    };
-    Ok((bundle, inputs))
+        inputs => inputs.map(|inputs| (bundle, ModuleFormat::CommonJs, inputs)),
+    }
 }
 
 /// A script of CommonJS that loads the module. Its errors and stack traces have the name of the program instead of the long URL.
