@@ -21,7 +21,8 @@ export default defineConfig(({ mode }) => ({
   },
   build: {
     outDir: mode === "bench" ? "dist-bench" : "dist",
-    // WKWebView and WebKitGTK from Safari 16.4 on, the minimum of Tailwind 4; WebView2 updates itself.
+    // WKWebView and WebKitGTK from Safari 16.4 on, the minimum of Tailwind 4; WebView2 updates itself. macOS has that WKWebView since
+    // 13.3, which tauri.conf.json names as the oldest one (`minimumSystemVersion`).
     target: ["safari16.4", "chrome111"],
     // The content security policy forbids inline scripts and data: URLs.
     modulePreload: { polyfill: false },

@@ -1,5 +1,9 @@
 //! The lifeline: the host holds the other end of stdin, so stdin ends when the host dies, whatever the cause.
 
+#[cfg(windows)]
+#[path = "lifeline/windows.rs"]
+mod platform;
+
 use std::{
     io::{self, Read},
     thread,
@@ -13,23 +17,20 @@ use tokio::sync::oneshot;
 /// A separate thread reads stdin and discards the bytes. tokio's own stdin reads on the blocking pool, and a pending read
 /// would keep the runtime from shutting down: <https://docs.rs/tokio/latest/tokio/io/fn.stdin.html>.
 pub(crate) fn watch() -> io::Result<Option<oneshot::Receiver<()>>> {
-    if !platform::is_lifeline() {
-        return Ok(None);
-    }
+    let Some(lifeline) = platform::take()? else { return Ok(None) };
     let (ended, receiver) = oneshot::channel();
     thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
-        read_to_end();
+        read_to_end(lifeline);
         // Fails if the sidecar already stops for another reason, and the receiver is gone.
         let _ = ended.send(());
     })?;
     Ok(Some(receiver))
 }
 
-fn read_to_end() {
-    let mut stdin = io::stdin().lock();
+fn read_to_end(mut lifeline: impl Read) {
     let mut ignored = [0; 1024];
     loop {
-        match stdin.read(&mut ignored) {
+        match lifeline.read(&mut ignored) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -51,8 +52,10 @@ mod platform {
         fs::{FileType, fstat},
     };
 
-    pub(super) fn is_lifeline() -> bool {
-        holds_a_lifeline(io::stdin())
+    /// Stdin, if it is a lifeline.
+    #[expect(clippy::unnecessary_wraps, reason = "the signature is the same on every system")]
+    pub(super) fn take() -> io::Result<Option<io::Stdin>> {
+        Ok(holds_a_lifeline(io::stdin()).then(io::stdin))
     }
 
     /// True for pipes, and for the socket pairs that Node creates. A terminal or a file ends for other reasons than the
@@ -67,21 +70,6 @@ mod platform {
     pub(super) fn wait_until_readable() {
         let stdin = io::stdin();
         let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
-    }
-}
-
-#[cfg(windows)]
-mod platform {
-    use winapi_util::{HandleRef, file};
-
-    /// True for pipes and sockets: `GetFileType` does not distinguish them.
-    pub(super) fn is_lifeline() -> bool {
-        file::typ(HandleRef::stdin()).is_ok_and(|kind| kind.is_pipe())
-    }
-
-    /// Rarely called: pipes that the standard library reads block on Windows.
-    pub(super) fn wait_until_readable() {
-        std::thread::yield_now();
     }
 }
 

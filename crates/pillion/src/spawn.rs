@@ -6,4 +6,5 @@ pub(crate) mod launch;
 pub(crate) mod login_shell;
 pub(crate) mod memory_limit;
 pub(crate) mod program_digest;
+mod run_copy;
 pub(crate) mod spawn_error;

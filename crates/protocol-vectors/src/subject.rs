@@ -154,6 +154,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    #[cfg(target_os = "linux")]
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

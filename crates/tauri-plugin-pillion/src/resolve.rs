@@ -48,6 +48,8 @@ impl Resolver {
         }
         let mut program = Program::new(path.clone())
             .args(declared.args(name, &self.variables)?)
+            // Windows locks the file of a running program, so that no build could replace it.
+            .run_copy(cfg!(windows) && self.development.reload && declared.command.is_none())
             .allowed_origins(&self.origins);
         if let Some(cwd) = declared.cwd(name, &self.variables)? {
             program = program.current_dir(literal(&cwd));

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import socket
 
@@ -7,6 +8,7 @@ import pytest
 
 import harness
 from harness import TOKEN, Answer, Sidecar, announced, command, environment, spawn
+from pillion._stop import is_lifeline, move_lifeline
 
 
 def hold(sidecar: Sidecar) -> socket.socket:
@@ -153,3 +155,18 @@ def wait_until_default(pid: int) -> None:
             caught = next(line for line in status if line.startswith("SigCgt:"))
         if not int(caught.split()[1], 16) & bit:
             return
+
+
+def test_a_moved_lifeline_is_private_and_its_old_place_is_an_empty_input() -> None:
+    stdin, host_end = os.pipe()
+    os.set_inheritable(stdin, True)
+    lifeline = move_lifeline(stdin)
+    assert (os.get_inheritable(lifeline), os.get_inheritable(stdin)) == (False, True)
+    assert is_lifeline(lifeline) and not is_lifeline(stdin)
+    assert os.read(stdin, 1) == b""
+    os.write(host_end, b"x")
+    assert os.read(lifeline, 1) == b"x"
+    os.close(host_end)
+    assert os.read(lifeline, 1) == b""
+    os.close(stdin)
+    os.close(lifeline)

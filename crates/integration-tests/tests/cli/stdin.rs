@@ -90,3 +90,21 @@ fn by_default_nothing_that_is_typed_reaches_the_program() {
         assert_eq!(ended.stdout, b"read \n", "{}", ended.stderr);
     });
 }
+
+#[test]
+fn without_a_guard_no_sidecar_is_blamed_for_a_listener_that_it_did_not_get() {
+    run(async {
+        let tree = tree();
+        // No guard can be created where no file can be written, and only a guard hands a listener over.
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -f 0; exec "$0" "$@""#, PILLION]);
+        let steps = ["listen", "ok", "announce", "term", "exit", "0"];
+        let options = ["run", "--handover", "--", FAKE];
+        let arguments = options.into_iter().chain(steps);
+        let mut pillion = Pillion::spawn_with(&tree, command, Stdio::piped(), arguments);
+        let said = until_ready(&mut pillion, "").await;
+        assert!(said.contains("no guard watches") && !said.contains("listener"), "{said}");
+        pillion.signal(rustix::process::Signal::TERM);
+        assert_eq!(pillion.end().await.status, 0);
+    });
+}

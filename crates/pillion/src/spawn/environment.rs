@@ -62,6 +62,10 @@ const NEVER_INHERITED: &[&str] = &[
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
+    // launchd sets them for one app on macOS: its bundle, by which frameworks find their settings, and its service.
+    "__CFBundleIdentifier",
+    "XPC_SERVICE_NAME",
+    "XPC_FLAGS",
     // The number of a descriptor. Node exits at once if the descriptor is missing. nodejs.org/api/child_process.html
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",

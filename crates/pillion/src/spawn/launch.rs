@@ -1,6 +1,6 @@
 //! Starts the process of a [`Program`].
 
-use std::{fs::File, process::Command};
+use std::{fs::File, path::PathBuf, process::Command};
 
 use pillion_protocol::{Instance, Token, environment};
 use zeroize::Zeroizing;
@@ -10,7 +10,7 @@ use crate::{
     listener::Listener,
     spawn::program_digest::{self, Unfit},
     spawn::spawn_error,
-    spawn::{environment::ParentEnvironment, executable, login_shell},
+    spawn::{environment::ParentEnvironment, executable, login_shell, run_copy},
     spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Spec, Values},
     sys::{self, Group, SpawnRequest, Spawned},
     transport::notify_socket::NotifySocket,
@@ -135,7 +135,7 @@ fn command(
     token: Option<&Token>,
     listener: Option<&Listener>,
 ) -> Command {
-    let mut command = Command::new(executable::command_path(&program.path, program.current_dir.as_deref()));
+    let mut command = Command::new(file_to_run(program));
     command
         .args(&program.args)
         .env_clear()
@@ -154,6 +154,19 @@ fn command(
     }
     command.envs(&program.env);
     command
+}
+
+/// The file to execute: a copy, if the program asks for one and the file can be copied.
+fn file_to_run(program: &Program) -> PathBuf {
+    let dir = program.current_dir.as_deref();
+    if program.run_copy && !executable::is_bare(&program.path) {
+        match run_copy::copy(&executable::file(&program.path, dir)) {
+            Ok(copy) => return copy,
+            // The launch says more about a file that is missing.
+            Err(error) => tracing::debug!(%error, "cannot copy the program; its file itself is executed"),
+        }
+    }
+    executable::command_path(&program.path, dir)
 }
 
 fn fresh_token() -> Result<Token, getrandom::Error> {

@@ -46,6 +46,7 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
         machine: Format::THIS,
         shown: &shown,
         code: error.raw_os_error(),
+        invalid_input: error.raw_os_error().is_none() && error.kind() == io::ErrorKind::InvalidInput,
         message: &error.to_string(),
         head: &head(&path).unwrap_or_default(),
         mode: mode(&metadata),

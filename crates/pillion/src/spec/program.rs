@@ -42,6 +42,7 @@ pub struct Program {
     pub(crate) stop: StopRequest,
     pub(crate) stdin: ProgramStdin,
     pub(crate) sha256: Option<String>,
+    pub(crate) run_copy: bool,
 }
 
 /// What a program reads on its stdin.
@@ -91,6 +92,7 @@ impl Program {
             stop: StopRequest::default(),
             stdin: ProgramStdin::default(),
             sha256: None,
+            run_copy: false,
         }
     }
 
@@ -251,6 +253,17 @@ impl Program {
     #[must_use]
     pub fn sha256(mut self, digest: impl Into<String>) -> Self {
         self.sha256 = Some(digest.into());
+        self
+    }
+
+    /// Sets whether each start runs a copy of the program's file, so that a build can replace the file while the program runs; the default
+    /// is `false`. For development on Windows, which locks the file of a running program.
+    ///
+    /// The copy lies beside the file, and the next start removes it. If it cannot be made, and for a bare name, which `PATH` resolves,
+    /// the file itself runs.
+    #[must_use]
+    pub fn run_copy(mut self, run_copy: bool) -> Self {
+        self.run_copy = run_copy;
         self
     }
 

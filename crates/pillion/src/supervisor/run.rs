@@ -86,6 +86,7 @@ pub(crate) struct Run {
     /// The file from which the next start of the app learns of the end of this run, if this program dies.
     pub(crate) file: Option<RunFile>,
     noticed: Vec<NoticeKind>,
+    unguarded: bool,
 }
 
 /// The process of a run.
@@ -143,7 +144,13 @@ impl Run {
             left: Vec::new(),
             file: None,
             noticed: Vec::new(),
+            unguarded: false,
         }
+    }
+
+    /// Whether no guard could run, which alone hands a listener over on Unix.
+    pub(crate) fn is_unguarded(&self) -> bool {
+        self.unguarded
     }
 
     /// Starts the process, unless the server is attached. Returns the run, and the event for the state machine. `previous_port` is the
@@ -180,6 +187,7 @@ impl Run {
                         format!("{why}; the sidecar inherits the environment of this program instead"),
                     );
                 }
+                run.unguarded = spawned.unguarded.is_some();
                 if let Some(why) = spawned.unguarded {
                     run.notice(
                         NoticeKind::Unguarded,

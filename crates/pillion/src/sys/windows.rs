@@ -174,11 +174,20 @@ fn spawn_in(job: &Job, command: &mut Command) -> io::Result<Child> {
     command.creation_flags(CREATE_SUSPENDED | CREATE_NO_WINDOW);
     #[expect(clippy::disallowed_methods, reason = "the only place on Windows that starts processes")]
     let mut child = error_mode::without_error_boxes(|| command.spawn())?;
-    job.adopt(child.as_handle()).and_then(|()| process::resume(child.id())).inspect_err(|_| {
+    let adopted = job.adopt(child.as_handle()).map_err(|error| no_job(&error));
+    adopted.and_then(|()| process::resume(child.id())).inspect_err(|_| {
         // Still suspended, and possibly not in the job.
         let _ = child.kill();
     })?;
     Ok(child)
+}
+
+/// Why no job can hold the process. The system's own words, "Access is denied", would be about the program.
+fn no_job(error: &io::Error) -> io::Error {
+    io::Error::other(format!(
+        "the system did not let a job object hold its process, without which it could outlive this app: {error}. This app runs in a \
+         job itself, of a tool that permits no nested one: start the app without that tool"
+    ))
 }
 
 /// The read end of a pipe.

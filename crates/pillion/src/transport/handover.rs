@@ -20,18 +20,26 @@ pub(crate) struct Handover {
     listener: Option<Listener>,
     /// How to reach the present or last listener.
     connector: Option<Connector>,
+    /// Whether the last run was offered a listener.
+    offered: bool,
     /// Whether the last run announced this listener.
     taken: bool,
 }
 
 impl Handover {
     pub(crate) fn new(transport: Transport) -> Self {
-        Self { transport, listener: None, connector: None, taken: false }
+        Self { transport, listener: None, connector: None, offered: false, taken: false }
     }
 
     /// The listener for the next run: the open one, or a new one, if possible on the same port. A pipe is always new. `None` if the
-    /// system cannot bind one; then the sidecar chooses a port itself.
+    /// system cannot bind one, or hand it over; then the sidecar chooses a port itself.
     pub(crate) fn offer(&mut self) -> Option<Listener> {
+        let listener = can_hand_over(self.transport, cfg!(windows)).then(|| self.listener()).flatten();
+        self.offered = listener.is_some();
+        listener
+    }
+
+    fn listener(&mut self) -> Option<Listener> {
         // Other programs can list the name of a pipe once it exists, so each run needs a new name.
         #[cfg(windows)]
         if let Some(Listener::NamedPipe(_)) = self.listener {
@@ -71,6 +79,16 @@ impl Handover {
         self.taken
     }
 
+    /// Whether the last run was offered a listener.
+    pub(crate) fn was_offered(&self) -> bool {
+        self.offered
+    }
+
+    /// Whether the listener is a port.
+    pub(crate) fn expects_port(&self) -> bool {
+        self.transport == Transport::Tcp
+    }
+
     /// What the user loses if the run did not take the listener.
     pub(crate) fn lost(&self) -> &'static str {
         match self.transport {
@@ -96,6 +114,11 @@ impl Handover {
     pub(crate) fn port(&self) -> Option<NonZeroU16> {
         self.connector.as_ref().filter(|_| self.taken)?.listen_addr().port()
     }
+}
+
+/// Whether the system can pass a listener to another program. Windows has the names of pipes instead.
+fn can_hand_over(transport: Transport, windows: bool) -> bool {
+    !windows || transport == Transport::Local
 }
 
 fn bind(port: u16) -> Option<(Listener, Connector)> {
@@ -132,6 +155,13 @@ mod tests {
 
     use super::*;
     use crate::transport::unix_socket::tests::bind_file;
+
+    #[test]
+    fn a_port_is_handed_over_where_the_system_can() {
+        assert!(can_hand_over(Transport::Tcp, false));
+        assert!(!can_hand_over(Transport::Tcp, true));
+        assert!(can_hand_over(Transport::Local, true));
+    }
 
     #[test]
     fn a_socket_whose_file_was_deleted_is_bound_again_for_the_next_run() {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! serve           announce a port, and answer every request there with 200
-//! pillion-server  run a sidecar on `pillion_server` until it ends; `/large` answers 8 MiB, and `/given` the names of the
-//!                 variables that are still in the environment
+//! pillion-server  run a sidecar on `pillion_server` until it ends; `/large` answers 8 MiB, `/given` the names of the
+//!                 variables that are still in the environment, and `/child` when a child with the same stdin has read it to its end
 //! squat N         create the pipe that the host has named, with N instances at most, and hold it until death
 //! out TEXT        write TEXT as a line to stdout
 //! lines N         write N numbered lines to stdout
@@ -128,12 +128,19 @@ fn serve() {
 fn pillion_server() {
     let router = Router::new()
         .route("/large", get(async || vec![b'x'; 8 << 20]))
+        .route("/child", get(child_with_the_same_stdin))
         .route("/given", get(async || env::vars().map(|(name, _)| name + " ").collect::<String>()));
     let sidecar = Sidecar::new("Test").version("1.2.3").grace(Duration::from_millis(200)).serve(router);
     if let Err(error) = tokio::runtime::Runtime::new().unwrap().block_on(sidecar) {
         line(&mut io::stderr(), &error.to_string());
         process::exit(1);
     }
+}
+
+async fn child_with_the_same_stdin() -> String {
+    let child = command(&mut ["eof", "exit", "9"].map(str::to_owned).into_iter(), 0).spawn();
+    let ended = tokio::task::spawn_blocking(|| child.unwrap().wait().unwrap()).await.unwrap();
+    ended.code().unwrap().to_string()
 }
 
 #[cfg(windows)]

@@ -1,9 +1,13 @@
 //! Start, readiness, output and restart.
 
-use pillion::{FailureKind, Restart, SidecarEvent, Spec, State, StopOutcome, Supervisor};
+use pillion::{FailureKind, Program, Restart, SidecarEvent, Spec, State, StopOutcome, Supervisor};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use windows_tests::{ReportServer, run};
 
-use crate::support::{ready, sidecar, state};
+use crate::support::{SIDECAR, program, ready, sidecar, spec, state, words};
 
 #[test]
 fn a_sidecar_on_pillion_server_becomes_ready_and_stops_on_request() {
@@ -18,6 +22,61 @@ fn a_sidecar_on_pillion_server_becomes_ready_and_stops_on_request() {
         let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("the sidecar was killed") };
         assert!(exit.is_success());
         leader.wait_death().await;
+    });
+}
+
+#[test]
+fn a_child_with_the_stdin_of_a_sidecar_does_not_hang() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let (supervisor, _) = ready(sidecar("report PORT leader pillion-server", &reports)).await;
+        let leader = reports.wait_for("leader").await;
+        let port = supervisor.status().port.unwrap().get();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request = format!("GET /child HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n9"), "{answer}");
+        // The sidecar still has its lifeline.
+        let StopOutcome::Graceful(exit) = supervisor.stop().await else { panic!("the sidecar was killed") };
+        assert!(exit.is_success());
+        leader.wait_death().await;
+    });
+}
+
+#[test]
+fn the_program_of_a_running_copy_can_be_replaced() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("api.exe");
+        std::fs::copy(SIDECAR, &file).unwrap();
+        let program =
+            |copy| Program::new(&file).args(words("report PORT leader serve eof", &reports)).run_copy(copy);
+        for (copy, replaced) in [(false, false), (true, true)] {
+            let (supervisor, _) = ready(spec(program(copy))).await;
+            let leader = reports.wait_for("leader").await;
+            assert_eq!(std::fs::write(&file, std::fs::read(SIDECAR).unwrap()).is_ok(), replaced);
+            let _ = supervisor.stop().await;
+            leader.wait_death().await;
+        }
+    });
+}
+
+#[test]
+fn a_handover_on_windows_makes_no_notice() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let (supervisor, mut events) = Supervisor::start(spec(program("serve eof", &reports).handover(true)));
+        loop {
+            match events.next().await.unwrap() {
+                SidecarEvent::Notice(notice) => panic!("{notice:?}"),
+                SidecarEvent::Status(status) if status.state == State::Ready => break,
+                _ => {}
+            }
+        }
+        let _ = supervisor.stop().await;
     });
 }
 

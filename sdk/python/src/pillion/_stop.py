@@ -36,6 +36,10 @@ class Stop:
         self._lock = threading.Lock()
         # Before the pipe, which would become descriptor 0 if the program was started with a closed stdin.
         has_lifeline = sys.__stdin__ is not None and is_lifeline(0)
+        self._lifeline = 0
+        if has_lifeline and sys.platform == "win32":
+            # There a child that inherits a stdin from which a thread reads hangs: https://github.com/python/cpython/issues/78961
+            self._lifeline = move_lifeline(0)
         # A signal handler may only write to it: a lock or a log message could wait for the interrupted code.
         self._causes, self._handler_end = os.pipe()
         for number in _SIGNALS:
@@ -86,7 +90,7 @@ class Stop:
         os._exit(1)
 
     def _watch_lifeline(self) -> None:
-        read_to_end(0)
+        read_to_end(self._lifeline)
         os.write(self._handler_end, b"the host closed stdin")
 
 
@@ -97,6 +101,15 @@ def is_lifeline(descriptor: int) -> bool:
     except OSError:
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def move_lifeline(descriptor: int) -> int:
+    """Returns a private duplicate, which child processes do not inherit. ``descriptor`` is an empty input from then on."""
+    private = os.dup(descriptor)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, descriptor)
+    os.close(empty)
+    return private
 
 
 def read_to_end(descriptor: int) -> None:

@@ -12,6 +12,8 @@ pub(super) struct FailedStart<'a> {
     pub(super) shown: &'a str,
     /// The number of the system's error, if it has one.
     pub(super) code: Option<i32>,
+    /// Whether std refused the arguments before it asked the system.
+    pub(super) invalid_input: bool,
     /// The error in words.
     pub(super) message: &'a str,
     /// The first bytes of the file.
@@ -104,7 +106,7 @@ pub(super) fn diagnose(it: &FailedStart<'_>) -> String {
                 "a policy of this machine, such as AppLocker or Smart App Control, forbids {shown}: {message}"
             )
         }
-        Meaning::Other if system == System::Windows && it.code.is_none() && is_batch_file(shown) => format!(
+        Meaning::Other if system == System::Windows && it.invalid_input && is_batch_file(shown) => format!(
             "{shown} is a batch file, which cannot get these arguments safely: declare the program that it starts ({message})"
         ),
         Meaning::Denied | Meaning::Other => format!("{shown}: {message}"),
@@ -186,6 +188,7 @@ mod tests {
             machine,
             shown: "api",
             code: Some(code),
+            invalid_input: false,
             message: "MESSAGE",
             head,
             mode: None,
@@ -265,11 +268,18 @@ mod tests {
             diagnose(&beside),
             "api is not a program for Windows: declare api.cmd, which is beside it"
         );
-        let batch = FailedStart { shown: "api.CMD", code: None, ..failed(WINDOWS, 0, b"@echo off") };
+        let batch = FailedStart {
+            shown: "api.CMD",
+            code: None,
+            invalid_input: true,
+            ..failed(WINDOWS, 0, b"@echo off")
+        };
         assert_eq!(
             diagnose(&batch),
             "api.CMD is a batch file, which cannot get these arguments safely: declare the program that it starts (MESSAGE)"
         );
+        let other = FailedStart { invalid_input: false, ..batch };
+        assert_eq!(diagnose(&other), "api.CMD: MESSAGE");
         assert_eq!(of(WINDOWS, 193, b"?"), "api is not a program for this machine: MESSAGE");
     }
 

@@ -121,10 +121,16 @@ impl Driver {
             && !handover.announced(announced)
         {
             let lost = handover.lost();
-            self.run.notice(
-                NoticeKind::ListenerNotTaken,
-                format!("it announced {announced} and did not take the listener that it was handed: {lost}"),
-            );
+            let why = if !handover.was_offered() || self.run.is_unguarded() {
+                // Where nothing can be handed over, the documentation says so; a port instead of a socket is worth a notice.
+                if announced.port().is_some() && handover.expects_port() {
+                    return;
+                }
+                format!("it announced {announced}, because no listener could be handed to it: {lost}")
+            } else {
+                format!("it announced {announced} and did not take the listener that it was handed: {lost}")
+            };
+            self.run.notice(NoticeKind::ListenerNotTaken, why);
         }
     }
 
