@@ -44,7 +44,7 @@
 //!
 //! On Linux the guard is a child subreaper: a process that daemonises itself becomes the guard's child and stays visible.
 //! The guard's death kills the program, and the app's death wakes the guard (`PR_SET_PDEATHSIG`). On macOS the guard finds
-//! descendants by parent, process group and environment. It has its own session, so that neither Ctrl-C nor a closed
+//! descendants by the process that forked them, process group and environment, and a kernel queue tells it of the app's death. It has its own session, so that neither Ctrl-C nor a closed
 //! terminal reaches it. It has one thread and no configuration.
 
 #![expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
@@ -133,6 +133,9 @@ const REMEMBER_FIRST: Duration = Duration::from_millis(100);
 /// an idle guard should hardly ever wake.
 const REMEMBER_MAX_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The shortest pause between two looks because of a fork: a look reads the environment of each process of the user.
+const FORK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// When the guard goes on by itself, after the app's death.
 #[derive(Clone, Copy)]
 struct Deadlines {
@@ -189,7 +192,9 @@ impl Guard {
         let mut deadlines = Deadlines { ask_rest: None, kill: None };
         let mut child_died = false;
         let mut remember_interval = REMEMBER_FIRST;
-        let mut remember_at = Instant::now().checked_add(remember_interval);
+        let mut remembered = Instant::now();
+        let mut remember_at = remembered.checked_add(remember_interval);
+        sys::watch_forks(self.leader);
         while self.reap() {
             let now = Instant::now();
             // The children of a dead process have become ours. Check after reaping: most of the time nothing is left.
@@ -207,11 +212,18 @@ impl Guard {
                 self.remember();
                 remember_interval = (remember_interval * 2).min(REMEMBER_MAX_INTERVAL);
                 remember_at = now.checked_add(remember_interval);
+                remembered = now;
             }
             let timeout = self.timeout(deadlines, remember_at.filter(|_| connected));
             match sys::wait(connected, &mut self.outputs, timeout) {
                 Wake::Output => {}
                 Wake::Child | Wake::TimedOut => child_died = true,
+                Wake::LeaderForked => {
+                    let soon = now.max(remembered + FORK_INTERVAL).checked_add(REMEMBER_FIRST);
+                    remember_at = remember_at.min(soon);
+                }
+                Wake::AppDied if !connected => {}
+                Wake::AppDied => self.app_died(&mut connected, &mut deadlines, grace),
                 Wake::Supervisor => match read_command() {
                     Some(b'A') => self.ask_leader(),
                     Some(b'G') => self.ask_rest(),
@@ -225,19 +237,22 @@ impl Guard {
                     }
                     Some(b'D') => self.leader_asked = true,
                     Some(_) => {}
-                    None => {
-                        connected = false;
-                        // The wait may have lasted for hours: the grace period starts now.
-                        let now = Instant::now();
-                        self.outputs.take_over();
-                        self.run_file.app_died();
-                        deadlines.ask_rest = now.checked_add(grace / 2);
-                        deadlines.kill = deadlines.kill.or_else(|| now.checked_add(grace));
-                        self.ask_leader_by_http_or_else();
-                    }
+                    None => self.app_died(&mut connected, &mut deadlines, grace),
                 },
             }
         }
+    }
+
+    /// Begins to end the sidecar without the app.
+    fn app_died(&mut self, connected: &mut bool, deadlines: &mut Deadlines, grace: Duration) {
+        *connected = false;
+        // The wait may have lasted for hours: the grace period starts now.
+        let now = Instant::now();
+        self.outputs.take_over();
+        self.run_file.app_died();
+        deadlines.ask_rest = now.checked_add(grace / 2);
+        deadlines.kill = deadlines.kill.or_else(|| now.checked_add(grace));
+        self.ask_leader_by_http_or_else();
     }
 
     /// Reaps the dead children. Returns false when no process is left.
@@ -259,7 +274,9 @@ impl Guard {
                 }
                 sys::Reaped::Child(..) => {}
                 sys::Reaped::NoneDead => return true,
-                sys::Reaped::NoneLeft => return !sys::IS_SUBREAPER && !self.list().is_empty(),
+                sys::Reaped::NoneLeft => {
+                    return !sys::IS_SUBREAPER && !self.descendants.none_left(self.leader);
+                }
             }
         }
     }

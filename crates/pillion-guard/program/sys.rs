@@ -38,7 +38,7 @@ use linux as platform;
 #[cfg(not(target_os = "linux"))]
 use macos as platform;
 pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill};
-use platform::{FdCount, O_NONBLOCK, SIGCHLD};
+use platform::{FdCount, KernelEvents, O_NONBLOCK, SIGCHLD};
 pub(crate) use used::used_by_children;
 
 const SIGHUP: c_int = 1;
@@ -255,9 +255,16 @@ impl Outputs {
     }
 }
 
+/// Lets [`wait`] tell of the leader's forks, where the guard needs that.
+pub(crate) fn watch_forks(leader: Pid) {
+    platform::watch_leader(leader.0);
+}
+
 /// What ended a wait.
 pub(crate) enum Wake {
     Supervisor,
+    AppDied,
+    LeaderForked,
     Child,
     Output,
     TimedOut,
@@ -270,12 +277,14 @@ pub(crate) fn wait(connected: bool, outputs: &mut Outputs, timeout: Option<Durat
     let control = if connected { 0 } else { -1 };
     let exits = CHILD_EXIT_PIPE[0].load(Ordering::Relaxed);
     let output = |at: usize| outputs.0.get(at).filter(|_| !connected).map_or(-1, AsRawFd::as_raw_fd);
-    let mut fds = [control, exits, output(0), output(1)].map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
+    let events = platform::events_descriptor();
+    let mut fds =
+        [control, exits, events, output(0), output(1)].map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
     let timeout = timeout.map_or(-1, |timeout| c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX));
-    // SAFETY: `fds` is an array of four, as passed. On EINTR no event is set, and the caller checks everything again.
-    unsafe { poll(fds.as_mut_ptr(), 4, timeout) };
-    let [supervisor, child, ..] = &fds;
-    let output = fds[2..].iter().any(|output| output.revents != 0);
+    // SAFETY: `fds` is an array of five, as passed. On EINTR no event is set, and the caller checks everything again.
+    unsafe { poll(fds.as_mut_ptr(), 5, timeout) };
+    let [supervisor, child, event, ..] = &fds;
+    let output = fds[3..].iter().any(|output| output.revents != 0);
     if output {
         outputs.discard();
     }
@@ -287,6 +296,13 @@ pub(crate) fn wait(connected: bool, outputs: &mut Outputs, timeout: Option<Durat
         // SAFETY: reads at most as many bytes as the array holds. The pipe is non-blocking.
         while unsafe { read(exits, bytes.as_mut_ptr(), bytes.len()) } > 0 {}
         Wake::Child
+    } else if event.revents != 0 {
+        let KernelEvents { app_died, leader_forked } = platform::take_events();
+        match (app_died, leader_forked) {
+            (true, _) => Wake::AppDied,
+            (_, true) => Wake::LeaderForked,
+            _ => Wake::Output,
+        }
     } else if output {
         Wake::Output
     } else {

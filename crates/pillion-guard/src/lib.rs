@@ -12,10 +12,14 @@ pub mod processes;
 #[path = "../program/sys/proc_stat.rs"]
 pub mod proc_stat;
 
-// Plain parsing, compiled here so that its tests run on every system.
+// Plain parsing and decisions, compiled here so that their tests run on every system.
 #[cfg(all(test, not(target_os = "macos")))]
 #[path = "../program/sys/procargs.rs"]
 mod procargs;
+#[cfg(all(test, not(target_os = "macos")))]
+#[path = "../program/sys/search.rs"]
+#[expect(unreachable_pub, reason = "it is public on macOS")]
+mod search;
 
 /// The guard for this target, an executable; empty where the build script could not compile it.
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pillion-guard"));

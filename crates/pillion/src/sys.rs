@@ -155,7 +155,7 @@ pub(crate) struct Known {
     /// Their session, whose number must not be reusable.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "macOS lists no sessions"))]
     pub(crate) session: Option<rustix::process::Pid>,
-    /// Process ids and start times.
+    /// Process ids and start times; on macOS unique ids instead of start times.
     pub(crate) remembered: Vec<(i32, u64)>,
 }
 

@@ -35,6 +35,23 @@ const PR_SET_PDEATHSIG: c_int = 1;
 /// Whether an orphaned descendant becomes our child.
 pub(crate) const IS_SUBREAPER: bool = true;
 
+/// Nothing: signals tell this guard of the app's death, and forks are of no interest.
+#[derive(Default)]
+pub(crate) struct KernelEvents {
+    pub(crate) app_died: bool,
+    pub(crate) leader_forked: bool,
+}
+
+pub(super) fn events_descriptor() -> c_int {
+    -1
+}
+
+pub(super) fn take_events() -> KernelEvents {
+    KernelEvents::default()
+}
+
+pub(super) fn watch_leader(_leader: c_int) {}
+
 pub(super) fn become_guard() -> Option<String> {
     const PR_SET_NAME: c_int = 15;
     const PR_SET_CHILD_SUBREAPER: c_int = 36;
@@ -158,6 +175,12 @@ impl Descendants {
             found.extend(children);
         }
         found
+    }
+
+    /// Not called: the kernel's list of children says when none is left.
+    #[expect(clippy::unused_self, reason = "the same interface on every system")]
+    pub(crate) fn none_left(&self, _leader: Pid) -> bool {
+        true
     }
 
     /// The processes that the supervisor should know in case this guard is killed: descendants that have left our session, and

@@ -1,18 +1,23 @@
 //! macOS: the guard polls the list of processes. Type-checked only; never run on a Mac.
 //!
-//! macOS has no subreaper: an orphan becomes launchd's child. The guard finds descendants by their parents, by the sidecar's
-//! process group and by the process marker in their environment. It remembers each process that it has seen.
+//! macOS has no subreaper: an orphan becomes launchd's child. The guard finds descendants by the process that forked them, also after
+//! that one's death, by the sidecar's process group, and by the process marker in their environment.
+
+#[path = "kernel_events.rs"]
+mod kernel_events;
 
 use std::{env, ffi::c_int, fs};
 
+pub(crate) use kernel_events::KernelEvents;
+pub(super) use kernel_events::{descriptor as events_descriptor, take as take_events, watch_leader};
+
 use super::{
     Descendant, Pid,
-    processes::{self, ProcessInfo},
+    processes::{
+        self, SystemTable,
+        search::{ProcessInfo, Search},
+    },
 };
-
-unsafe extern "C" {
-    fn getpid() -> c_int;
-}
 
 pub(crate) const SIGCONT: c_int = 19;
 pub(super) const SIGCHLD: c_int = 20;
@@ -33,6 +38,8 @@ pub(super) fn become_guard() -> Option<String> {
         // SAFETY: std keeps no descriptor open: we own only the three standard streams.
         unsafe { super::close(fd) };
     }
+    // SAFETY: getppid(2) has no preconditions. The app is our parent.
+    kernel_events::watch_app(unsafe { super::getppid() });
     None
 }
 
@@ -41,9 +48,8 @@ pub(super) fn become_sidecar() {}
 
 /// The sidecar's descendants.
 pub(crate) struct Descendants {
-    own: c_int,
-    marker: Option<Vec<u8>>,
-    known: Vec<ProcessInfo>,
+    search: Search,
+    table: SystemTable,
     remembered: Vec<(c_int, u64)>,
 }
 
@@ -53,7 +59,13 @@ impl Descendants {
         const INSTANCE: &str = "PILLION_INSTANCE";
         let marker = env::var(INSTANCE).ok().map(|instance| format!("{INSTANCE}={instance}").into_bytes());
         // SAFETY: getpid(2) has no preconditions.
-        Self { own: unsafe { getpid() }, marker, known: Vec::new(), remembered: Vec::new() }
+        let own = unsafe { super::getpid() };
+        let mut search = Search::new(own, marker);
+        // All children of this process belong to the sidecar, and so do theirs.
+        if let Some(process) = processes::find(own) {
+            search.remember(process.unique_id);
+        }
+        Self { search, table: SystemTable::new(), remembered: Vec::new() }
     }
 
     /// The same as [`list`](Self::list), which finds every descendant.
@@ -63,20 +75,12 @@ impl Descendants {
 
     /// The processes that the supervisor should know in case this guard is killed: all that live and were not returned before.
     pub(crate) fn take_new(&mut self) -> Vec<Descendant> {
-        // `known` is what the last call to `list` found.
-        let new: Vec<_> = self
-            .known
-            .iter()
-            .filter(|it| !self.remembered.contains(&(it.pid, it.start_time)))
-            .copied()
-            .collect();
-        self.remembered.retain(|old| self.known.iter().any(|it| (it.pid, it.start_time) == *old));
-        self.remembered.extend(new.iter().map(|it| (it.pid, it.start_time)));
-        let descendant = |it: ProcessInfo| Descendant {
-            pid: Pid(it.pid),
-            group: Pid(it.group),
-            start_time: it.start_time,
-        };
+        // What the last call to `list` found.
+        let found = self.search.found();
+        let new: Vec<_> =
+            found.iter().filter(|it| !self.remembered.contains(&(it.pid, it.unique_id))).copied().collect();
+        self.remembered.retain(|old| found.iter().any(|it| (it.pid, it.unique_id) == *old));
+        self.remembered.extend(new.iter().map(|it| (it.pid, it.unique_id)));
         new.into_iter().map(descendant).collect()
     }
 
@@ -87,41 +91,20 @@ impl Descendants {
     /// Lists those that live. `group` is the sidecar's process group; `number_is_held` tells that the kernel cannot have
     /// reused its number.
     pub(crate) fn list(&mut self, group: Pid, number_is_held: bool) -> Vec<Descendant> {
-        let mut others = ProcessInfo::all();
-        others.retain(|process| process.pid != self.own);
-        let is = |one: &ProcessInfo, other: &ProcessInfo| {
-            one.pid == other.pid && one.start_time == other.start_time
-        };
-        let is_known = |process: &ProcessInfo| self.known.iter().any(|known| is(known, process));
-        // A known member of the group holds its number.
-        let number_is_held =
-            number_is_held || others.iter().any(|process| process.group == group.0 && is_known(process));
-        let marked = self
-            .marker
-            .as_ref()
-            .map(|marker| ProcessInfo::with_variable(&others, marker))
-            .unwrap_or_default();
-        let (mut found, mut others): (Vec<_>, Vec<_>) = others.into_iter().partition(|process| {
-            is_known(process)
-                || (number_is_held && process.group == group.0)
-                || marked.iter().any(|marked| is(marked, process))
-        });
-        loop {
-            let parents: Vec<_> = found.iter().map(|process| process.pid).chain([self.own]).collect();
-            let children: Vec<_> = others.extract_if(.., |it| parents.contains(&it.parent)).collect();
-            if children.is_empty() {
-                break;
-            }
-            found.extend(children);
-        }
-        self.known.clone_from(&found);
-        let descendant = |it: ProcessInfo| Descendant {
-            pid: Pid(it.pid),
-            group: Pid(it.group),
-            start_time: it.start_time,
-        };
-        found.into_iter().map(descendant).collect()
+        self.search.look(&mut self.table, Some(group.0), number_is_held);
+        self.search.found().iter().copied().map(descendant).collect()
     }
+
+    /// Looks again, and says whether no process is left, as far as one can know.
+    pub(crate) fn none_left(&mut self, group: Pid) -> bool {
+        self.search.look(&mut self.table, Some(group.0), false);
+        self.search.is_over()
+    }
+}
+
+/// The unique id of a process stands for its start time: both, with the process id, identify one process.
+fn descendant(process: ProcessInfo) -> Descendant {
+    Descendant { pid: Pid(process.pid), group: Pid(process.group), start_time: process.unique_id }
 }
 
 /// Sends a signal to a process, unless it is dead and the kernel reused its process id.

@@ -1,16 +1,21 @@
-//! The processes of this user, as macOS lists them. Both the guard and the supervisor use this file.
+//! The processes of this user, as macOS lists them. Both the guard and the supervisor use this file. Type-checked only; never run on a Mac.
 //!
-//! macOS has no pidfds. A process id is paired with the start time of its process; [`signal`] compares the start time again
-//! just before it sends a signal.
+//! macOS has no pidfds. A process id is paired with the unique id of its process; [`signal`] compares it again just before it sends a
+//! signal.
 
 use std::{
     ffi::{c_int, c_uint, c_void},
+    io,
     mem::size_of,
     ptr,
 };
 
 #[path = "procargs.rs"]
 mod procargs;
+#[path = "search.rs"]
+pub mod search;
+
+use search::{Environment, ProcessInfo, ProcessTable};
 
 /// `struct proc_bsdinfo` of `<sys/proc_info.h>`.
 #[repr(C)]
@@ -40,6 +45,30 @@ struct BsdInfo {
     start_microseconds: u64,
 }
 
+/// `struct proc_uniqidentifierinfo` of XNU's `bsd/sys/proc_info_private.h`.
+#[repr(C)]
+#[derive(Default)]
+struct UniqueIdentifierInfo {
+    executable: [u8; 16],
+    unique_id: u64,
+    /// Of the process that forked this one, also after that one's death.
+    parent_unique_id: u64,
+    version: i32,
+    original_parent_version: i32,
+    reserved: [u64; 2],
+}
+
+/// `struct proc_bsdinfowithuniqid`, there.
+#[repr(C)]
+#[derive(Default)]
+struct BsdInfoWithUniqueId {
+    bsd: BsdInfo,
+    unique: UniqueIdentifierInfo,
+}
+
+// The kernel refuses a structure of another size.
+const _: () = assert!(size_of::<BsdInfo>() == 136 && size_of::<UniqueIdentifierInfo>() == 56);
+
 unsafe extern "C" {
     fn proc_listallpids(pids: *mut c_void, size: c_int) -> c_int;
     fn proc_pidinfo(pid: c_int, flavor: c_int, argument: u64, info: *mut c_void, size: c_int) -> c_int;
@@ -54,80 +83,111 @@ unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
 }
 
-/// A process that was alive when it was listed.
-#[derive(Debug, Clone, Copy)]
-pub struct ProcessInfo {
-    /// Its process id.
-    pub pid: i32,
-    /// The process id of its parent; 1 after the parent's death.
-    pub parent: i32,
-    /// The number of its process group.
-    pub group: i32,
-    /// When it was forked, in microseconds since the Unix epoch.
-    pub start_time: u64,
+/// The process that has this id now. `None` if it is dead (reaped or not) or belongs to another user.
+#[must_use]
+pub fn find(pid: i32) -> Option<ProcessInfo> {
+    const PROC_PIDT_BSDINFOWITHUNIQID: c_int = 18;
+    const SIZE: c_int = size_of::<BsdInfoWithUniqueId>().cast_signed() as c_int;
+    let mut info = BsdInfoWithUniqueId::default();
+    // SAFETY: the kernel writes at most `SIZE` bytes to `info`, which has that size and accepts any bytes. The argument 0 leaves out
+    // zombies.
+    let written = unsafe { proc_pidinfo(pid, PROC_PIDT_BSDINFOWITHUNIQID, 0, (&raw mut info).cast(), SIZE) };
+    (written == SIZE).then(|| ProcessInfo {
+        pid,
+        parent: info.bsd.parent.cast_signed(),
+        group: info.bsd.group.cast_signed(),
+        unique_id: info.unique.unique_id,
+        parent_unique_id: info.unique.parent_unique_id,
+    })
 }
 
-impl ProcessInfo {
-    /// The process that has this id now. `None` if it is dead (reaped or not) or belongs to another user.
+/// The ids of all processes. `None` if the system did not tell: libproc returns 0 for an error.
+#[must_use]
+pub fn pids() -> Option<Vec<i32>> {
+    let mut pids = vec![0; 1024];
+    loop {
+        let size = c_int::try_from(size_of_val(&pids[..])).unwrap_or(c_int::MAX);
+        // SAFETY: the kernel writes at most `size` bytes of process ids to `pids`, which is that large and aligned.
+        let count = unsafe { proc_listallpids(pids.as_mut_ptr().cast(), size) };
+        let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
+        if count < pids.len() {
+            pids.truncate(count);
+            return Some(pids);
+        }
+        // The list was full: more processes may exist.
+        pids.resize(2 * pids.len(), 0);
+    }
+}
+
+/// This system's table.
+#[derive(Debug)]
+pub struct SystemTable {
+    /// Space for the arguments and the environment of a process.
+    area: Vec<u8>,
+}
+
+impl SystemTable {
+    /// A table, with space for the largest environment that the system permits.
     #[must_use]
-    pub fn find(pid: i32) -> Option<Self> {
-        const PROC_PIDTBSDINFO: c_int = 3;
-        const SIZE: c_int = size_of::<BsdInfo>().cast_signed() as c_int;
-        let mut info = BsdInfo::default();
-        // SAFETY: the kernel writes at most `SIZE` bytes to `info`, which has that size and accepts any bytes.
-        let written = unsafe { proc_pidinfo(pid, PROC_PIDTBSDINFO, 0, (&raw mut info).cast(), SIZE) };
-        (written == SIZE).then(|| Self {
-            pid,
-            parent: info.parent.cast_signed(),
-            group: info.group.cast_signed(),
-            start_time: info.start_seconds * 1_000_000 + info.start_microseconds,
-        })
+    pub fn new() -> Self {
+        Self { area: vec![0; arguments_max()] }
+    }
+}
+
+impl Default for SystemTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ProcessTable for SystemTable {
+    fn pids(&mut self) -> Option<Vec<i32>> {
+        pids()
     }
 
-    /// Every process of this user.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        let mut pids = vec![0; 1024];
-        loop {
-            let size = c_int::try_from(size_of_val(&pids[..])).unwrap_or(c_int::MAX);
-            // SAFETY: the kernel writes at most `size` bytes of process ids to `pids`, which is that large and aligned.
-            let count = unsafe { proc_listallpids(pids.as_mut_ptr().cast(), size) };
-            let count = usize::try_from(count).unwrap_or_default();
-            if count < pids.len() {
-                return pids[..count].iter().copied().filter_map(Self::find).collect();
-            }
-            // The list was full: more processes may exist.
-            pids.resize(2 * pids.len(), 0);
+    fn find(&mut self, pid: i32) -> Option<ProcessInfo> {
+        find(pid)
+    }
+
+    fn environment(&mut self, pid: i32, entry: &[u8]) -> Environment {
+        const EPERM: i32 = 1;
+        match read_arguments(pid, &mut self.area) {
+            Ok(size) if procargs::has_variable(&self.area[..size], entry) => Environment::Marked,
+            Ok(_) => Environment::Unmarked,
+            Err(error) if error.raw_os_error() == Some(EPERM) => Environment::Unmarked,
+            // EINVAL is the answer for a process that is about to execute a program, and for one that has ended.
+            Err(_) => Environment::Unknown,
         }
     }
-
-    /// Those of `processes` that were started with `entry`, a `NAME=value`, in their environment. System Integrity Protection
-    /// hides the environment of programs that belong to macOS itself.
-    #[must_use]
-    pub fn with_variable(processes: &[Self], entry: &[u8]) -> Vec<Self> {
-        /// The limit of execve(2) (`kern.argmax`). Of a longer area the kernel would return only the end.
-        const ARGUMENTS_MAX: usize = 1024 * 1024;
-        let mut area = vec![0; ARGUMENTS_MAX];
-        let mut has_variable = |process: &&Self| {
-            let size = read_arguments(process.pid, &mut area);
-            procargs::has_variable(&area[..size], entry)
-        };
-        processes.iter().filter(|process| has_variable(process)).copied().collect()
-    }
 }
 
-/// Sends a signal to the process with this id and start time. Does nothing if that process is dead, even if the kernel has
+/// Sends a signal to the process with this id and unique id. Does nothing if that process is dead, even if the kernel has
 /// reused its id.
-pub fn signal(pid: i32, start_time: u64, signal: i32) {
-    if ProcessInfo::find(pid).is_some_and(|now| now.start_time == start_time) {
+pub fn signal(pid: i32, unique_id: u64, signal: i32) {
+    if find(pid).is_some_and(|now| now.unique_id == unique_id) {
         // SAFETY: touches no memory.
         unsafe { kill(pid, signal) };
     }
 }
 
-/// Reads the area that `procargs` parses. Returns its size, or 0 if the system refuses.
-fn read_arguments(pid: c_int, area: &mut [u8]) -> usize {
-    const CTL_KERN: c_int = 1;
+const CTL_KERN: c_int = 1;
+
+/// The limit of execve(2), `kern.argmax`: of a smaller area the kernel would fill only the end, and a larger one it refused up to 10.15.
+fn arguments_max() -> usize {
+    const KERN_ARGMAX: c_int = 8;
+    /// The smallest limit of a supported system, that of 10.15.
+    const FALLBACK: usize = 256 * 1024;
+    let mut name = [CTL_KERN, KERN_ARGMAX];
+    let mut value: c_int = 0;
+    let mut size = size_of::<c_int>();
+    // SAFETY: the name has two numbers, as passed. The kernel writes an integer of `size` bytes to `value`.
+    let result =
+        unsafe { sysctl(name.as_mut_ptr(), 2, (&raw mut value).cast(), &raw mut size, ptr::null_mut(), 0) };
+    usize::try_from(value).ok().filter(|value| result == 0 && *value > 0).unwrap_or(FALLBACK)
+}
+
+/// Reads the area that `procargs` parses. Returns its size.
+fn read_arguments(pid: c_int, area: &mut [u8]) -> io::Result<usize> {
     const KERN_PROCARGS2: c_int = 49;
     let mut name = [CTL_KERN, KERN_PROCARGS2, pid];
     let mut size = area.len();
@@ -135,5 +195,5 @@ fn read_arguments(pid: c_int, area: &mut [u8]) -> usize {
     // `size`.
     let result =
         unsafe { sysctl(name.as_mut_ptr(), 3, area.as_mut_ptr().cast(), &raw mut size, ptr::null_mut(), 0) };
-    if result == 0 { size.min(area.len()) } else { 0 }
+    if result == 0 { Ok(size.min(area.len())) } else { Err(io::Error::last_os_error()) }
 }

@@ -230,6 +230,11 @@ pub(super) fn guard_limitation() -> Option<String> {
     })
 }
 
+/// What identifies this process besides its id: its start time. `None` if it does not exist.
+pub(super) fn identity(pid: Pid) -> Option<u64> {
+    ProcStat::read(pid.as_raw_nonzero().get()).map(|stat| stat.start_time)
+}
+
 /// Kills every process that is known, and waits for their deaths, until none is left or
 /// [`SWEEP_TIMEOUT`] is over. Blocks.
 pub(super) fn sweep(known: &Known) {

@@ -1,23 +1,26 @@
 //! macOS: SIGCHLD and the kernel's list of a process group. Type-checked only; never run on a Mac.
 
 use std::{
+    env,
     ffi::OsString,
-    fs,
-    io::{self, Write},
-    os::unix::{ffi::OsStringExt, fs::OpenOptionsExt},
+    io,
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use pillion_guard::processes::{self, ProcessInfo};
+use pillion_guard::processes::{
+    self, SystemTable,
+    search::{ProcessInfo, Search},
+};
 use rustix::process::{Pid, Signal};
-use tempfile::TempDir;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     sync::Mutex,
 };
 
-use super::Known;
+use super::{Known, unix::GuardFile};
 
 /// The cache directory of the user: `_CS_DARWIN_USER_CACHE_DIR` (`confstr(3)`). Only this user can enter it, and its path is
 /// short enough for a socket. `None` if the system does not tell it.
@@ -56,21 +59,17 @@ pub(super) fn cpu_time(_pid: Pid) -> Option<Duration> {
     None
 }
 
-/// The processes of a group, without its leader.
+/// The processes of a group, without its leader. Zombies do not count.
 pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
-    let mut pids = [0_i32; 1024];
-    let size = size_of_val(&pids);
-    #[expect(unsafe_code, reason = "libc offers no safe wrapper")]
-    // SAFETY: the kernel writes at most `size` bytes of process ids to `pids`, which has that size and is aligned.
-    let found = unsafe {
-        libc::proc_listpgrppids(
-            group.as_raw_nonzero().get(),
-            pids.as_mut_ptr().cast(),
-            i32::try_from(size).unwrap_or(i32::MAX),
-        )
-    };
-    let found = usize::try_from(found).map_err(|_| io::Error::last_os_error())?;
-    Ok(pids.iter().take(found).filter_map(|pid| Pid::from_raw(*pid)).filter(|pid| *pid != group).collect())
+    let pids = processes::pids().ok_or_else(|| io::Error::other("the system did not list the processes"))?;
+    let number = group.as_raw_nonzero().get();
+    let members = pids.into_iter().filter_map(processes::find).filter(|process| process.group == number);
+    Ok(members.filter_map(|process| Pid::from_raw(process.pid)).filter(|pid| *pid != group).collect())
+}
+
+/// What identifies this process besides its id: its unique id. `None` if it is dead.
+pub(super) fn identity(pid: Pid) -> Option<u64> {
+    processes::find(pid.as_raw_nonzero().get()).map(|process| process.unique_id)
 }
 
 /// These processes: which pipes a process holds is not looked up here.
@@ -80,10 +79,10 @@ pub(super) fn without_readers(members: &[Pid]) -> Vec<Pid> {
 
 /// Sends a signal to a member of the group, unless it has died or left the group.
 pub(super) fn signal_member(pid: Pid, group: Pid, signal: Signal) {
-    if let Some(process) = ProcessInfo::find(pid.as_raw_nonzero().get())
+    if let Some(process) = processes::find(pid.as_raw_nonzero().get())
         && process.group == group.as_raw_nonzero().get()
     {
-        processes::signal(process.pid, process.start_time, signal.as_raw());
+        kill(&process, signal);
     }
 }
 
@@ -94,57 +93,59 @@ pub(super) async fn members_changed(_group: Pid, _members: Vec<Pid>) {
 
 /// A path by which the guard can be executed for as long as this value exists.
 #[derive(Debug)]
-pub(super) struct GuardProgram {
-    path: PathBuf,
-    /// Deleted on drop. A running guard is not affected: the kernel keeps its executable.
-    _directory: TempDir,
-}
+pub(super) struct GuardProgram(Arc<GuardFile>);
 
 impl GuardProgram {
-    /// Writes the program to a file in a private directory: macOS cannot execute a program from memory. Where a program may
-    /// not execute files that it wrote, as in the App Sandbox, executing the path fails later.
-    pub(super) fn new(bytes: &[u8]) -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("pillion-guard-").tempdir()?;
-        let path = directory.path().join("pillion-guard");
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(&path)?;
-        file.write_all(bytes)?;
-        Ok(Self { path, _directory: directory })
+    /// macOS cannot execute a program from memory. Where a program may not execute files that it wrote, as in the App Sandbox, executing
+    /// the path fails later.
+    fn in_cache(bytes: &[u8]) -> io::Result<Self> {
+        let base =
+            user_cache_directory().ok_or_else(|| io::Error::other("the user has no cache directory"))?;
+        GuardFile::of_this_process(&base, bytes).map(Self)
+    }
+
+    fn in_temporary_directory(bytes: &[u8]) -> io::Result<Self> {
+        GuardFile::of_this_process(&env::temp_dir(), bytes).map(Self)
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 }
 
 /// Stores the guard's program in a place.
 type Store = fn(&[u8]) -> io::Result<GuardProgram>;
 
-/// The places to store the guard's program in, the best first.
-pub(super) const PLACES: [Store; 1] = [GuardProgram::new];
+/// The places to store the guard's program in, the best first. The system deletes old files of the second one.
+pub(super) const PLACES: [Store; 2] = [GuardProgram::in_cache, GuardProgram::in_temporary_directory];
 
 /// What a guard cannot do here.
 pub(super) fn guard_limitation() -> Option<String> {
     None
 }
 
-/// Kills every process that has the marker in its environment or is remembered, until none is left or [`SWEEP_TIMEOUT`] is
-/// over. Each of them descends from this program, whatever its parent is now. Programs of the system itself may hide their
-/// environment. Blocks.
+/// Kills every process that has the marker in its environment or is remembered, and their descendants, until none is left as far as one
+/// can know, or [`SWEEP_TIMEOUT`] is over. Blocks.
 pub(super) fn sweep(known: &Known) {
     let deadline = Instant::now() + SWEEP_TIMEOUT;
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let mut search = Search::new(own, Some(known.marker.clone().into_bytes()));
+    for (_, unique_id) in &known.remembered {
+        search.remember(*unique_id);
+    }
+    let mut table = SystemTable::new();
     // Each round kills what the survivors of the previous one have forked.
     while Instant::now() < deadline {
-        let all = ProcessInfo::all();
-        let mut marked = ProcessInfo::with_variable(&all, known.marker.as_bytes());
-        let is_remembered = |it: &&ProcessInfo| known.remembered.contains(&(it.pid, it.start_time));
-        marked.extend(all.iter().filter(is_remembered));
-        if marked.is_empty() {
+        search.look(&mut table, None, false);
+        if search.is_over() {
             return;
         }
-        for process in &marked {
-            processes::signal(process.pid, process.start_time, Signal::KILL.as_raw());
-        }
+        search.found().iter().for_each(|process| kill(process, Signal::KILL));
         // No event tells of the death of a process that is not our child.
         std::thread::sleep(POLL_INTERVAL);
     }
+}
+
+fn kill(process: &ProcessInfo, signal: Signal) {
+    processes::signal(process.pid, process.unique_id, signal.as_raw());
 }

@@ -1,5 +1,7 @@
 //! The processes of a sidecar: under a guard, or, if the guard cannot run, as a bare process group.
 
+#[cfg(any(target_os = "macos", test))]
+mod guard_file;
 mod guarded;
 mod output_pipe;
 mod own_session;
@@ -16,6 +18,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, waitid, w
 
 use super::{SpawnRequest, Spawned};
 use crate::{spec::StopSignal, status::Exit};
+#[cfg(target_os = "macos")]
+pub(super) use guard_file::GuardFile;
 use guarded::Guarded;
 pub(crate) use output_pipe::OutputPipe;
 pub(crate) use own_session::{login_shell, print_in_own_session};
@@ -183,6 +187,14 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
     let _exclusive = (!linux).then(|| SPAWNING.write().unwrap_or_else(PoisonError::into_inner));
     #[expect(clippy::disallowed_methods, reason = "the only place on Unix that starts processes")]
     command.spawn()
+}
+
+/// Does work that opens descriptors which a child of another thread must not get, where the system cannot open them with close-on-exec
+/// atomically: while no spawn of this process is between fork and exec. Spawns by other code of this program are not held back.
+fn without_spawns<T>(work: impl FnOnce() -> T) -> T {
+    let atomic = cfg!(target_os = "linux");
+    let _none = (!atomic).then(|| SPAWNING.write().unwrap_or_else(PoisonError::into_inner));
+    work()
 }
 
 /// Lets the command's process lead a session of its own, which has no controlling terminal, and so a process group of its own.

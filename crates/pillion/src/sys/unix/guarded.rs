@@ -32,17 +32,24 @@ pub(crate) struct Guarded {
     report: watch::Receiver<GuardReport>,
 }
 
+/// Space for commands that a stopped guard does not read.
+const SEND_BUFFER: usize = 256 * 1024;
+
 /// A guard that runs, its process, and what it cannot do.
 type Started = (Guarded, Child, Option<String>);
 
 impl Guarded {
     /// Starts a guard, which starts the program. The outer error is the program's; the inner one says why no guard runs.
     pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<Started, String>> {
-        let pair = match UnixStream::pair() {
+        let pair = match super::without_spawns(UnixStream::pair) {
             Ok(pair) => pair,
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
         };
         let (control, guard_end) = pair;
+        if cfg!(target_os = "macos") {
+            // The buffer holds 8 KiB there (`net.local.stream.sendspace`), less than a prepared HTTP request may have.
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&control, SEND_BUFFER);
+        }
         let (mut child, _program) = match launch::execute(request, guard_end.into()) {
             Ok(executed) => executed,
             Err(why) => return Ok(Err(why)),
@@ -52,7 +59,7 @@ impl Guarded {
         // `_program` must exist until the guard has sent its first line: only then is it certain that the guard was executed.
         match sent.and_then(|()| read_start_report(&control)) {
             Ok(Ok((leader, limited))) => {
-                let (sender, report) = watch::channel(GuardReport::default());
+                let (sender, report) = watch::channel(GuardReport::of(leader, platform::identity(leader)));
                 let reader = ReportReader::new(guard, sender, request.marker.clone());
                 let stream = control.try_clone().and_then(|socket| {
                     socket.set_nonblocking(true)?;

@@ -43,8 +43,8 @@ pub(super) struct GuardReport {
     pub(super) used: Used,
     /// Whether no process of the sidecar is left, and the guard is reaped.
     pub(super) gone: bool,
-    /// Descendants that have left the guard's session, by process id and start time: those of them that have no marker could
-    /// not be found after the guard's death.
+    /// The leader, and descendants that have left the guard's session, by process id and start time (macOS: unique id): those of them
+    /// that have no marker could not be found after the guard's death.
     remembered: VecDeque<(i32, u64)>,
 }
 
@@ -178,6 +178,13 @@ impl Drop for ReportReader {
 }
 
 impl GuardReport {
+    /// What is known at the start: the leader, which the guard has not reaped yet. It is found after the guard's death even if the system
+    /// hides its environment.
+    pub(super) fn of(leader: Pid, identity: Option<u64>) -> Self {
+        let leader = identity.map(|identity| (leader.as_raw_nonzero().get(), identity));
+        Self { remembered: leader.into_iter().collect(), ..Self::default() }
+    }
+
     /// Adds one line of the guard.
     fn add(&mut self, line: &str) {
         match line.split_once(' ') {
