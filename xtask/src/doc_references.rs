@@ -24,6 +24,9 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     for file in markdown_files(&workspace.shell()?)? {
         let text =
             fs::read_to_string(workspace.root.join(&file)).with_context(|| format!("cannot read {file}"))?;
+        if file == "docs/guarantees.md" {
+            problems.extend(unshown(&text).into_iter().map(|line| format!("{file}: {line}")));
+        }
         let folder = workspace.root.join(&file).parent().map(Path::to_owned).unwrap_or_default();
         for Reference { name, target } in references(&text) {
             let source = fs::read_to_string(folder.join(target)).unwrap_or_default();
@@ -66,6 +69,32 @@ fn references(text: &str) -> Vec<Reference<'_>> {
     found
 }
 
+/// The rows of tables whose last column is "shown by", and that name neither a test nor a job there.
+fn unshown(text: &str) -> Vec<String> {
+    let (mut found, mut rows, mut is_table) = (Vec::new(), 0, false);
+    for line in text.lines() {
+        let cells: Vec<_> =
+            line.strip_prefix('|').map_or(Vec::new(), |row| row.split('|').map(str::trim).collect());
+        // The line ends with a bar, after which nothing follows.
+        let [first, .., last, ""] = cells[..] else {
+            is_table = false;
+            continue;
+        };
+        if last == "shown by" {
+            is_table = true;
+        } else if is_table && !last.starts_with("---") {
+            rows += 1;
+            if references(last).is_empty() && !last.contains("cargo xtask") {
+                found.push(format!("no test or job shows \"{first}\""));
+            }
+        }
+    }
+    if rows == 0 {
+        found.push("no table has the column \"shown by\"".to_owned());
+    }
+    found
+}
+
 /// Returns whether `source` contains `name` as a whole word.
 fn contains_name(source: &str, name: &str) -> bool {
     let is_word = |it: char| it.is_alphanumeric() || it == '_';
@@ -85,6 +114,20 @@ mod tests {
         let close = Reference { name: "close", target: "src/fleet.rs" };
         let stop = Reference { name: "stop_ends_it", target: "tests/stop.rs" };
         assert_eq!(references(text), [close, stop]);
+    }
+
+    #[test]
+    fn each_row_of_a_table_names_what_shows_it() {
+        let table = "| | Linux | shown by |\n| --- | --- | --- |\n";
+        let row =
+            |shown: &str| format!("{table}| a | run | {shown} |\n\n| b | c |\n| --- | --- |\n| d | e |\n");
+        for shown in ["[`a_test`](tests/a.rs)", "`cargo xtask wine`"] {
+            assert_eq!(unshown(&row(shown)), Vec::<String>::new());
+        }
+        for missing in ["", "by reading", "[a.rs](tests/a.rs)"] {
+            assert_eq!(unshown(&row(missing)), ["no test or job shows \"a\""]);
+        }
+        assert_eq!(unshown("| a | b |\n").len(), 1, "the table is missing");
     }
 
     #[test]

@@ -200,7 +200,7 @@ async fn assert_refused(instances: &str) {
     let failure = supervisor.ready().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::ExitedEarly);
     let stderr = failure.detail.tail.join("\n");
-    assert!(stderr.contains("another program has created the named pipe"), "{stderr}");
+    assert!(stderr.contains("another program has already created the named pipe"), "{stderr}");
     squatter.wait_death().await;
 }
 
