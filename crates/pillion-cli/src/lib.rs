@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 enum CliCommand {
     Init(init::Args),
     New(new::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Ps(control::ps::Args),
     Status(control::status::Args),
     Logs(control::logs::Args),
@@ -63,7 +63,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         CliCommand::Init(args) => init::main(args),
         CliCommand::New(args) => new::main(args),
-        CliCommand::Run(args) => run::main(args),
+        CliCommand::Run(args) => run::main(*args),
         CliCommand::Ps(args) => control::ps::main(&args),
         CliCommand::Status(args) => control::status::main(&args),
         CliCommand::Logs(args) => control::logs::main(&args),

@@ -2,12 +2,17 @@
 
 mod control;
 
-use std::{ffi::OsString, path::Path, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args as ClapArgs, ValueEnum, error::ErrorKind};
 use pillion::{
-    Events, Exit, FailureKind, HttpStopRequest, Inherit, Listen, Program, ProgramStdin, ReadyCheck, Restart,
-    SidecarEvent, Spec, State, Status, StopRequest, StopScope, StopSignal, Supervisor,
+    Events, Exit, FailureKind, HttpStopRequest, Inherit, Listen, LogFiles, Program, ProgramStdin, ReadyCheck,
+    Restart, SidecarEvent, Spec, State, Status, StopRequest, StopScope, StopSignal, Supervisor,
 };
 use tokio::sync::mpsc;
 
@@ -109,6 +114,10 @@ pub(crate) struct Args {
     /// Without effect if stdin, stdout or stderr is a terminal.
     #[arg(long)]
     login_shell_env: bool,
+    /// Keep the output of the program in files in this directory, in a directory with the program's name. Each line has its time, run,
+    /// stream and level, and no control sequences. The newest 10 files are kept, at most 5 MiB each.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
     /// Write events to stdout, one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -245,7 +254,11 @@ async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
     // A separate task, because this thread may wait for a slow terminal or an unread pipe.
     tokio::spawn(stop_on_interrupt(interrupts, supervisor.clone()));
     let status = match show(&mut events, report.as_mut()).await {
-        Shown::Down(status) => status,
+        Shown::Down(status) => {
+            // Returns once its last line is in the log file.
+            let _ = supervisor.stop().await;
+            status
+        }
         // The reader of this output is gone, for example head(1), so the program is not needed any more.
         Shown::OutputClosed => {
             let _ = supervisor.stop().await;
@@ -300,6 +313,10 @@ fn spec(args: Args) -> Spec {
         .ready_timeout_max(args.ready_timeout_max)
         .grace(args.grace)
         .restart(args.restart.into());
+    let spec = match args.log_dir {
+        Some(dir) => spec.log_files(LogFiles::new(dir)),
+        None => spec,
+    };
     match args.health {
         Some(path) => spec.health_path(path),
         None => spec,

@@ -4,6 +4,7 @@ mod control;
 mod dev;
 mod error;
 mod liveness;
+mod log;
 mod package;
 mod port;
 mod ready;
@@ -13,11 +14,12 @@ mod terminal;
 
 use std::{collections::BTreeMap, num::NonZeroU64, path::PathBuf, time::Duration};
 
-use pillion::{Inherit, ReadyCheck, Restart, Spec, StopRequest, Transport};
+use pillion::{Inherit, LogFiles, ReadyCheck, Restart, Spec, StopRequest, Transport};
 use serde::{Deserialize, Deserializer, de};
 
 use self::{
-    liveness::LivenessConfig, port::PortConfig, ready::ReadyConfig, restart_limit::RestartLimitConfig,
+    liveness::LivenessConfig, log::LogConfig, port::PortConfig, ready::ReadyConfig,
+    restart_limit::RestartLimitConfig,
 };
 use crate::Variables;
 pub use control::ControlConfig;
@@ -182,6 +184,10 @@ pub struct SidecarConfig {
     /// default. They say how a run ended that the app did not outlive. A report holds the last lines of the output.
     #[serde(default = "yes")]
     exit_reports: bool,
+    /// Whether the app keeps the output of the sidecar as files, in `sidecars` in its log directory, and how much of it; `false` turns it
+    /// off. By default, it keeps the newest 10 files, at most 5 MiB each. `docs/logs.md` describes them.
+    #[serde(default)]
+    log: LogConfig,
     /// The command that an app in development (`tauri dev`) runs instead of the program, and the files to watch.
     pub dev: Option<DevConfig>,
     /// How `pillion package` builds the program for a bundle; the app ignores it.
@@ -321,6 +327,12 @@ impl SidecarConfig {
     #[must_use]
     pub fn keeps_exit_reports(&self) -> bool {
         self.exit_reports
+    }
+
+    /// The log files in this folder, if the output is kept as files.
+    #[must_use]
+    pub fn log_files(&self, folder: impl Into<PathBuf>) -> Option<LogFiles> {
+        self.log.files(folder.into())
     }
 
     /// Checks the declaration, and applies its settings that do not depend on where the server comes from.

@@ -52,7 +52,7 @@ pub use report::{
 };
 pub use spec::{
     ExecCheck, HttpCheck, HttpStopRequest, Inherit, InvalidExpression, InvalidPlaceholder, InvalidSpec,
-    InvalidStopRequest, LineCheck, Listen, Liveness, Program, ProgramStdin, ReadyCheck, Restart,
+    InvalidStopRequest, LineCheck, Listen, Liveness, LogFiles, Program, ProgramStdin, ReadyCheck, Restart,
     RestartLimit, Spec, StopRequest, StopScope, StopSignal, Transport,
 };
 pub use status::{

@@ -125,6 +125,11 @@ impl OutputBatch {
         self.count == 0
     }
 
+    /// All lines, each with its newline.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How many bytes the lines take in memory.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()

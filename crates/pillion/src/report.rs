@@ -7,6 +7,7 @@ pub(crate) mod exit_report;
 pub(crate) mod exit_reports;
 pub(crate) mod history;
 pub(crate) mod level;
+pub(crate) mod log_file;
 pub(crate) mod messages;
 pub(crate) mod progress;
 mod report_folder;

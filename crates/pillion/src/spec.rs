@@ -5,6 +5,7 @@ mod inherit;
 mod invalid;
 mod listen;
 mod liveness;
+mod log_files;
 mod placeholder;
 mod program;
 mod ready;
@@ -19,6 +20,7 @@ pub use inherit::Inherit;
 pub use invalid::InvalidSpec;
 pub use listen::Listen;
 pub use liveness::Liveness;
+pub use log_files::LogFiles;
 pub use placeholder::InvalidPlaceholder;
 pub(crate) use placeholder::{DependencyAddress, Values};
 pub use program::{Program, ProgramStdin, Transport};
@@ -58,6 +60,7 @@ pub struct Spec {
     pub(crate) idle_stop: Option<Duration>,
     pub(crate) expects: Option<String>,
     pub(crate) exit_reports: Option<PathBuf>,
+    pub(crate) log_files: Option<LogFiles>,
 }
 
 /// Where the server comes from.
@@ -110,6 +113,7 @@ impl Spec {
             idle_stop: None,
             expects: None,
             exit_reports: None,
+            log_files: None,
         }
     }
 
@@ -294,6 +298,16 @@ impl Spec {
     #[must_use]
     pub fn keep_exit_reports(mut self, folder: impl Into<PathBuf>) -> Self {
         self.exit_reports = Some(folder.into());
+        self
+    }
+
+    /// Keeps the output of the sidecar as files. By default none are written. The supervisor writes each line with its time, run, stream and
+    /// level, and never writes the token. A disk that is slower than the sidecar makes the sidecar wait; one that refuses to write, or that
+    /// hangs, costs lines, which are counted: [`SidecarEvent::Notice`](crate::SidecarEvent::Notice) tells it. An attached server has no output. A swap
+    /// to another specification keeps these files.
+    #[must_use]
+    pub fn log_files(mut self, files: LogFiles) -> Self {
+        self.log_files = Some(files);
         self
     }
 

@@ -21,8 +21,10 @@ use crate::{
     report::{
         exit_reports::ExitReports,
         history::{History, Recorder},
+        log_file::LogFile,
         usage::LastMeasurement,
     },
+    spec::ServerSource,
     state::Requester,
 };
 
@@ -80,7 +82,9 @@ impl Supervisor {
         let (published, snapshot) = watch::channel(Snapshot::initial(&spec, state));
         let (sender, receiver) = broadcast::channel(events::CAPACITY);
         let events = sender.downgrade();
-        let (recorder, history) = Recorder::new(sender);
+        let file = spec.log_files.as_ref().filter(|_| matches!(spec.source, ServerSource::Run(_)));
+        let file = file.and_then(|files| LogFile::start(files, &spec.name, events.clone()));
+        let (recorder, history) = Recorder::new(sender, file);
         let supervisor = Self {
             name: spec.name.clone(),
             commands,

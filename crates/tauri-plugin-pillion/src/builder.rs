@@ -155,8 +155,13 @@ impl<R: Runtime> Builder<R> {
         let mut resolved = Vec::new();
         for (name, declared) in declared.into_iter().flatten() {
             let mut sidecar = resolver.resolve(name, declared)?;
-            if let (true, Ok(logs)) = (declared.keeps_exit_reports(), app.path().app_log_dir()) {
-                sidecar.spec = sidecar.spec.keep_exit_reports(logs.join("exits"));
+            if let Ok(logs) = app.path().app_log_dir() {
+                if declared.keeps_exit_reports() {
+                    sidecar.spec = sidecar.spec.keep_exit_reports(logs.join("exits"));
+                }
+                if let Some(files) = declared.log_files(logs.join("sidecars")) {
+                    sidecar.spec = sidecar.spec.log_files(files);
+                }
             }
             resolved.push(sidecar);
         }

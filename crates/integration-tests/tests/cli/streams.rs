@@ -180,3 +180,17 @@ fn an_unfinished_line_is_shown_before_its_end() {
         }
     });
 }
+
+#[test]
+fn the_output_is_kept_in_a_log_directory() {
+    run(async {
+        let (tree, folder) = (tree(), tempfile::tempdir().unwrap());
+        let options = format!("--name shop --log-dir {}", folder.path().display());
+        let ended = Pillion::run(&tree, &options, "err WARN\\slow exit 3").end().await;
+        assert_eq!(ended.status, 125, "{}", ended.stderr);
+        let mut files = fs::read_dir(folder.path().join("shop")).unwrap();
+        let text = fs::read_to_string(files.next().unwrap().unwrap().path()).unwrap();
+        assert!(text.lines().any(|line| line.ends_with(" 1 stderr warn WARN low")), "{text}");
+        assert!(text.contains(" 1 pillion warn shop exited with code 3"), "{text}");
+    });
+}

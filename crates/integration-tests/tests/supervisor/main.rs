@@ -15,6 +15,7 @@ mod inherited_environment;
 mod launch;
 mod leaks;
 mod liveness;
+mod log_files;
 mod logs;
 mod mismatch;
 mod notify;

@@ -14,6 +14,7 @@ use pillion::{Liveness, Restart, RestartLimit, Spec};
 use super::{
     Config, ControlConfig, PortConfig, TerminalConfig,
     liveness::{LivenessConfig, LivenessProbe},
+    log::{LogConfig, LogLimits},
     ready::{ReadyConfig, ReadyFields},
 };
 
@@ -27,6 +28,17 @@ impl JsonSchema for LivenessConfig {
         let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
         let probe = generator.subschema_for::<LivenessProbe>();
         one_of([off.into(), probe])
+    }
+}
+
+impl JsonSchema for LogConfig {
+    fn schema_name() -> String {
+        "LogConfig".to_owned()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
+        one_of([off.into(), generator.subschema_for::<LogLimits>()])
     }
 }
 

@@ -50,6 +50,12 @@ pub(crate) fn keep_colors(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// The text without control sequences and control characters, except the tabulator, for a file.
+pub(crate) fn plain(text: &str) -> String {
+    let controls = |letter: char| letter.is_control() && letter != '\t';
+    strip(text).chars().filter(|letter| !controls(*letter)).collect()
+}
+
 /// Whether the sequence, without its ESC, is SGR. Parameters that begin with `<`, `=`, `>` or `?` make another sequence of it.
 fn is_color(sequence: &str) -> bool {
     let parameters = sequence.strip_prefix('[').and_then(|rest| rest.strip_suffix('m'));

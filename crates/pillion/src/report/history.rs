@@ -14,6 +14,7 @@ use super::{
     entry::{Log, LogEntry, LogQuery},
     events::SidecarEvent,
     level::Level,
+    log_file::LogFile,
     snapshot::now_ms,
 };
 use crate::output::{OutputBatch, UnfinishedLine};
@@ -33,6 +34,8 @@ pub(crate) struct Recorder {
     events: broadcast::Sender<SidecarEvent>,
     ring: Arc<Mutex<Ring>>,
     changed: Arc<watch::Sender<()>>,
+    /// The log files, if there are any.
+    file: Option<LogFile>,
 }
 
 /// The kept output, for readers.
@@ -66,10 +69,10 @@ struct Recorded {
 }
 
 impl Recorder {
-    pub(crate) fn new(events: broadcast::Sender<SidecarEvent>) -> (Self, History) {
+    pub(crate) fn new(events: broadcast::Sender<SidecarEvent>, file: Option<LogFile>) -> (Self, History) {
         let ring = Arc::new(Mutex::new(Ring::new()));
         let (sender, changed) = watch::channel(());
-        let recorder = Self { events, ring: Arc::clone(&ring), changed: Arc::new(sender) };
+        let recorder = Self { events, ring: Arc::clone(&ring), changed: Arc::new(sender), file };
         (recorder, History { ring, changed })
     }
 
@@ -85,9 +88,27 @@ impl Recorder {
         if batch.is_empty() {
             return;
         }
-        lock(&self.ring).push(run, now_ms(), Arc::clone(&batch));
+        let at = now_ms();
+        lock(&self.ring).push(run, at, Arc::clone(&batch));
+        if let Some(file) = &self.file {
+            file.output(at, run, Arc::clone(&batch));
+        }
         self.changed.send_replace(());
         self.publish(SidecarEvent::Output(batch));
+    }
+
+    /// The log files, if there are any.
+    pub(crate) fn file(&self) -> Option<&LogFile> {
+        self.file.as_ref()
+    }
+
+    /// Waits until the log file takes more output. Cancel-safe.
+    pub(crate) async fn room(&self) {
+        if let Some(file) = &self.file
+            && let Some(text) = file.room().await
+        {
+            self.publish(SidecarEvent::Notice(text));
+        }
     }
 
     /// Keeps and publishes the present text of a line without a newline.

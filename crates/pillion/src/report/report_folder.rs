@@ -218,7 +218,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// Files that other users cannot read. On Windows, the folder of the app decides that.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -227,7 +227,7 @@ fn private() -> OpenOptions {
 }
 
 /// A random number of this program: process ids repeat, in a container at every start.
-fn this_program() -> &'static str {
+pub(super) fn this_program() -> &'static str {
     static NUMBER: OnceLock<String> = OnceLock::new();
     NUMBER.get_or_init(|| {
         let mut bytes = [0; 8];
@@ -254,7 +254,7 @@ fn is_ours(run: &Path) -> bool {
 }
 
 /// The name of a sidecar as the name of a folder: other bytes than letters, digits, `_` and `-` become `%` and two digits.
-fn file_name(sidecar: &str) -> String {
+pub(super) fn file_name(sidecar: &str) -> String {
     let mut name = String::new();
     for byte in sidecar.bytes() {
         if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {

@@ -209,7 +209,7 @@ impl Driver {
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
         let Self { run, dependency_wait, dependency_restart, dependency_moves, launch, deadline, .. } = self;
-        let Self { probe, liveness, watchdog, group_empty, http_stop, saving, .. } = self;
+        let Self { probe, liveness, watchdog, group_empty, http_stop, saving, recorder, .. } = self;
         let progress_due = run.diagnostics.progress.due().map(tokio::time::sleep_until);
         let (group, output) = match &mut run.process {
             Some(process) => {
@@ -234,7 +234,7 @@ impl Driver {
             moved = settled(dependency_moves.as_mut().map(DependencyMoves::next)) => Input::DependencyMoved(moved),
             result = settled(http_stop.as_mut()) => Input::HttpStopAnswered(result),
             () = settled(saving.as_mut()) => Input::Saved,
-            read = settled(output.map(Output::read)) => Input::Output(read),
+            read = settled(output.map(|output| read(recorder, output))) => Input::Output(read),
         }
     }
 
@@ -333,6 +333,12 @@ impl Driver {
             }
         }
     }
+}
+
+/// Reads output, as soon as the log file takes more. Cancel-safe.
+async fn read(recorder: &Recorder, output: &mut Output) -> Read {
+    recorder.room().await;
+    output.read().await
 }
 
 /// Waits for the future; without one, waits for ever.

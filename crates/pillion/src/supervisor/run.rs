@@ -23,6 +23,7 @@ use crate::{
     report::{
         exit_reports::{ExitReports, RunFile},
         history::Recorder,
+        level::Level,
         unfinished_run::Head,
     },
     spawn::launch::{LaunchError, Launched, launch},
@@ -200,6 +201,7 @@ impl Run {
                 run.ordinal = run.recorder.begin_run();
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
+                run.begin_log();
                 if let (Some(file), Some(pid)) = (&mut run.file, run.pid) {
                     file.note(&format!("pid {pid} {}", run.ordinal));
                 }
@@ -245,6 +247,17 @@ impl Run {
             Some(Ok(file)) => self.file = Some(file),
             Some(Err(error)) => self.not_kept(&error),
             None => {}
+        }
+    }
+
+    /// Writes the start to the log file.
+    fn begin_log(&self) {
+        if let Some(log) = self.recorder.file() {
+            if let Some(token) = &self.token {
+                log.hide(token.clone());
+            }
+            let pid = self.pid.unwrap_or_default();
+            log.note(self.ordinal, Level::Info, format!("{} is starting as process {pid}", self.name));
         }
     }
 

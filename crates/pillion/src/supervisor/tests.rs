@@ -21,7 +21,7 @@ impl Played {
         let (published, snapshot) = watch::channel(up(pid));
         let sender = broadcast::channel(1).0;
         let events = sender.downgrade();
-        let history = Recorder::new(sender).1;
+        let history = Recorder::new(sender, None).1;
         let supervisor = Supervisor {
             name: "db".to_owned(),
             commands,

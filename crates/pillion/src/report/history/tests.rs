@@ -2,7 +2,7 @@ use super::*;
 use crate::output::{OutputStream, tests::batch};
 
 fn recorder() -> (Recorder, History) {
-    Recorder::new(broadcast::channel(1).0)
+    Recorder::new(broadcast::channel(1).0, None)
 }
 
 fn print(recorder: &Recorder, run: u64, stream: OutputStream, text: &str) {

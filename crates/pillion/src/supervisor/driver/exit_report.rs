@@ -9,6 +9,7 @@ use crate::{
     report::{
         events::SidecarEvent,
         exit_report::{EndReason, ExitReport, Killed},
+        level::Level,
         messages::{self, StartDiagnostics},
     },
     state::{Cause, Ending, Lifecycle, Requester, StopStage},
@@ -90,15 +91,26 @@ impl Driver {
         }
     }
 
-    /// Writes the report to its file on another thread, after those that are being written.
+    /// Writes the report to its file on another thread, after those that are being written, and the log to its end.
     fn save(&mut self, report: Arc<ExitReport>) {
-        let Some(file) = self.run.file.take() else { return };
+        let (file, log) = (self.run.file.take(), self.recorder.file().cloned());
+        if let Some(log) = &log {
+            let level = if report.is_notable() { Level::Warn } else { Level::Info };
+            log.note(report.run, level, report.summary());
+        }
+        if file.is_none() && log.is_none() {
+            return;
+        }
         let (reports, before) = (self.reports.clone(), self.saving.take());
         let sidecar = self.spec.name.clone();
         self.saving = Some(Box::pin(async move {
             if let Some(before) = before {
                 before.await;
             }
+            if let Some(log) = log {
+                log.flush(SAVE_TIMEOUT).await;
+            }
+            let Some(file) = file else { return };
             let work = on_thread(move || reports.save(&file, &report));
             let saved = match tokio::time::timeout(SAVE_TIMEOUT, work).await {
                 Ok(saved) => {

@@ -1,0 +1,96 @@
+//! The output of a sidecar as files.
+//!
+//! The sidecar's task adds lines to a queue, and a thread writes them: at once while it keeps up, else many at once. A disk that is slower
+//! than the sidecar delays the reading of its output, so that no line is lost. A disk that stalls, or refuses to write, costs lines, which are
+//! counted in the file and told by a notice; the sidecar goes on.
+
+mod folder;
+mod lines;
+mod queue;
+mod writer;
+
+use std::{sync::Arc, thread, time::Duration};
+
+use pillion_protocol::Token;
+use tokio::sync::broadcast::WeakSender;
+
+use self::{
+    folder::LogFolder,
+    lines::Lines,
+    queue::{Item, Queue},
+    writer::Writer,
+};
+use super::{events::SidecarEvent, level::Level, snapshot::now_ms};
+use crate::{output::OutputBatch, spec::LogFiles};
+
+/// The log files of one sidecar. Clones share them. What was added is written also after the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct LogFile(Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    sidecar: String,
+    queue: Arc<Queue>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl LogFile {
+    /// Begins to write log files. `None` if the system allows no further thread.
+    pub(crate) fn start(files: &LogFiles, sidecar: &str, events: WeakSender<SidecarEvent>) -> Option<Self> {
+        let queue = Arc::new(Queue::default());
+        let writer = Writer {
+            sidecar: sidecar.to_owned(),
+            queue: Arc::clone(&queue),
+            folder: LogFolder::new(files, sidecar),
+            events,
+            lines: Lines::default(),
+            file: None,
+            looked: None,
+            trouble: None,
+            run: 0,
+        };
+        let thread = thread::Builder::new().name("pillion-log".to_owned());
+        match thread.spawn(move || writer.run()) {
+            Ok(_) => Some(Self(Arc::new(Open { sidecar: sidecar.to_owned(), queue }))),
+            Err(error) => {
+                tracing::warn!(sidecar, %error, "no log file is written");
+                None
+            }
+        }
+    }
+
+    /// This token is never written from now on.
+    pub(crate) fn hide(&self, token: Token) {
+        self.0.queue.add(Item::Token(token));
+    }
+
+    /// Adds lines of the sidecar.
+    pub(crate) fn output(&self, at: u64, run: u64, batch: Arc<OutputBatch>) {
+        self.0.queue.add(Item::Lines { at, run, batch });
+    }
+
+    /// Adds a sentence of the supervisor.
+    pub(crate) fn note(&self, run: u64, level: Level, text: String) {
+        self.0.queue.add(Item::Note { at: now_ms(), run, level, text });
+    }
+
+    /// Waits until more output may be added. Returns a notice if the disk has just stalled. Cancel-safe.
+    pub(crate) async fn room(&self) -> Option<String> {
+        if !self.0.queue.room().await {
+            return None;
+        }
+        let text = "its log file takes nothing, as on a disk that hangs: from now on lines are missing in it";
+        tracing::warn!(sidecar = self.0.sidecar, "{text}");
+        Some(text.to_owned())
+    }
+
+    /// Waits until everything is written that was added before, for this time at most.
+    pub(crate) async fn flush(&self, limit: Duration) {
+        self.0.queue.flush(limit).await;
+    }
+}

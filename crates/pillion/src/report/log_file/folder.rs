@@ -1,0 +1,247 @@
+//! The log files of one sidecar: `FOLDER/SIDECAR/TIME-PROGRAM.log`. Each program writes to files of its own, whose locks it holds.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use super::lines::time;
+use crate::{
+    report::report_folder::{file_name, private, this_program},
+    report::snapshot::now_ms,
+    spec::LogFiles,
+};
+
+/// How many names are tried for a new file, one a millisecond.
+const NAMES: u64 = 100;
+
+/// The folder with the log files of one sidecar.
+#[derive(Debug)]
+pub(super) struct LogFolder {
+    path: PathBuf,
+    max_bytes: u64,
+    max_files: usize,
+    /// The time in the name of the last file that was begun, so that later ones sort after it also if the clock is set back.
+    last: u64,
+}
+
+/// The file that is written.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    path: PathBuf,
+    file: File,
+    /// The length of its whole lines.
+    length: u64,
+}
+
+impl LogFolder {
+    pub(super) fn new(files: &LogFiles, sidecar: &str) -> Self {
+        Self {
+            path: files.folder.join(file_name(sidecar)),
+            max_bytes: files.max_bytes,
+            max_files: usize::try_from(files.max_files).unwrap_or(usize::MAX),
+            last: 0,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins a file, and removes the oldest ones.
+    pub(super) fn begin(&mut self) -> io::Result<OpenFile> {
+        let mut folders = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+        folders.recursive(true).create(&self.path)?;
+        if !fs::symlink_metadata(&self.path)?.is_dir() {
+            // It would lead out of the folder.
+            return Err(io::Error::other("it is a symbolic link"));
+        }
+        let now = now_ms().max(self.last + 1);
+        let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
+        for at in now..now + NAMES {
+            // Colons are not allowed on Windows.
+            let name = format!("{}-{}.log", time(at).replace([':', '.'], "-"), this_program());
+            let path = self.path.join(name);
+            // A new file: no link that leads elsewhere.
+            match private().append(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    // Without a lock, another program may remove the file, which is then noticed.
+                    let _ = file.try_lock();
+                    self.last = at;
+                    self.prune();
+                    return Ok(OpenFile { path, file, length: 0 });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(taken)
+    }
+
+    /// Whether the next file has to begin before so many bytes are written to this one.
+    pub(super) fn is_full(&self, file: &OpenFile, bytes: usize) -> bool {
+        file.length > 0 && file.length + bytes as u64 > self.max_bytes
+    }
+
+    /// Removes the oldest files, except those that a program writes. One that cannot be removed is tried again with the next file.
+    fn prune(&self) {
+        let mut files = self.files().unwrap_or_default();
+        files.truncate(files.len().saturating_sub(self.max_files));
+        for path in files {
+            let removed = private().append(true).open(&path).and_then(|file| {
+                file.try_lock()?;
+                fs::remove_file(&path)
+            });
+            if let Err(error) = removed {
+                tracing::debug!(path = %path.display(), %error, "an old log file stays");
+            }
+        }
+    }
+
+    /// The log files, oldest first. The folder may hold files that are not ours.
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() && is_log(&entry.file_name().to_string_lossy()) {
+                files.push(entry.path());
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+}
+
+impl OpenFile {
+    /// Appends whole lines. After an error none of them is in the file, or the file cannot be used any more.
+    pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), (io::Error, bool)> {
+        match self.file.write_all(lines) {
+            Ok(()) => {
+                self.length += lines.len() as u64;
+                Ok(())
+            }
+            Err(error) => Err((error, self.file.set_len(self.length).is_ok())),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file still is where it was created: it may have been removed or renamed.
+    pub(super) fn is_in_place(&self) -> bool {
+        let Ok(there) = fs::symlink_metadata(&self.path) else { return false };
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            self.file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+        }
+        #[cfg(not(unix))]
+        there.is_file()
+    }
+}
+
+/// Whether the name is one that [`LogFolder::begin`] gives: `2026-11-29T12-00-00-123Z-0123456789abcdef.log`.
+fn is_log(name: &str) -> bool {
+    let form = "0000-00-00T00-00-00-000Z-";
+    let Some((time, program)) = name.strip_suffix(".log").and_then(|stem| stem.split_at_checked(form.len()))
+    else {
+        return false;
+    };
+    let fits = |(letter, form): (u8, u8)| if form == b'0' { letter.is_ascii_digit() } else { letter == form };
+    time.bytes().zip(form.bytes()).all(fits)
+        && program.len() == 16
+        && program.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(max_files: u32) -> (tempfile::TempDir, LogFolder) {
+        let base = tempfile::tempdir().unwrap();
+        let files = LogFiles { max_files, ..LogFiles::new(base.path()) };
+        let folder = LogFolder::new(&files, "backend");
+        (base, folder)
+    }
+
+    #[test]
+    fn the_newest_files_are_kept_and_those_of_the_user() {
+        let (_base, mut folder) = folder(2);
+        let mut paths = Vec::new();
+        for _ in 0..4 {
+            // Its lock is given up here.
+            let mut file = folder.begin().unwrap();
+            file.append(b"line\n").unwrap();
+            paths.push(file.path().to_owned());
+            fs::write(folder.path().join("2026.log"), "mine").unwrap();
+        }
+        assert_eq!(folder.files().unwrap(), paths[2..]);
+        assert!(folder.path().join("2026.log").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_written_is_not_removed() {
+        let (_base, mut folder) = folder(1);
+        // Its lock belongs to the open file, as that of another program does.
+        let other = folder.begin().unwrap();
+        let own = folder.begin().unwrap();
+        assert!(other.is_in_place() && own.is_in_place());
+        drop(other);
+        let last = folder.begin().unwrap();
+        assert_eq!(folder.files().unwrap(), [own.path(), last.path()]);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_or_renamed_is_noticed() {
+        let (_base, mut folder) = folder(3);
+        let file = folder.begin().unwrap();
+        fs::rename(file.path(), folder.path().join("old")).unwrap();
+        assert!(!file.is_in_place());
+        fs::write(file.path(), "another").unwrap();
+        assert_eq!(file.is_in_place(), cfg!(not(unix)));
+        let file = folder.begin().unwrap();
+        fs::remove_file(file.path()).unwrap();
+        assert!(!file.is_in_place());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_user_can_read_the_files_and_links_are_not_followed() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let (base, mut folder) = folder(1);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let file = folder.begin().unwrap();
+        assert_eq!((mode(file.path()), mode(folder.path())), (0o600, 0o700));
+        // A link with the name of a log is neither written nor removed, and what it leads to stays.
+        let (target, link) = (
+            base.path().join("target"),
+            folder.path().join(file.path().with_file_name("2000-01-01T00-00-00-000Z-0123456789abcdef.log")),
+        );
+        fs::write(&target, "mine").unwrap();
+        symlink(&target, &link).unwrap();
+        folder.begin().unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "mine");
+        let mut elsewhere = LogFolder::new(&LogFiles::new(base.path()), "other");
+        symlink(folder.path(), elsewhere.path()).unwrap();
+        assert!(elsewhere.begin().unwrap_err().to_string().contains("symbolic link"));
+    }
+
+    #[test]
+    fn the_names_of_logs_are_known() {
+        assert!(is_log("2026-11-29T12-00-00-123Z-0123456789abcdef.log"));
+        for name in [
+            "2026.log",
+            "2026-11-29T12-00-00-123Z-0123456789abcde.log",
+            "2026-11-29T12-00-00-123Z.log",
+            "é.log",
+        ] {
+            assert!(!is_log(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The lines of a log file: `TIME RUN STREAM LEVEL TEXT`, each part without a space except the last.
+
+use std::{
+    io::Write as _,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use memchr::memmem::Finder;
+use pillion_protocol::Token;
+
+use crate::{
+    output::{OutputBatch, OutputLine, OutputStream},
+    report::{ansi, level::Level},
+};
+
+/// Of how many runs the token is kept. During a swap two runs write, and the output of an earlier one may still be in the queue.
+const TOKENS: usize = 4;
+/// How many digits of a token at the end of a cut line are replaced at least. Fewer would be found by chance, and tell nothing.
+const LEAST_DIGITS: usize = 8;
+/// What stands for a token.
+const REPLACED: &str = "[token]";
+
+/// Makes the lines.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// The tokens of the last runs: a sidecar may print its own.
+    tokens: Vec<(Token, Finder<'static>)>,
+}
+
+impl Lines {
+    /// From now on, this token is replaced.
+    pub(super) fn hide(&mut self, token: Token) {
+        if self.tokens.len() == TOKENS {
+            self.tokens.remove(0);
+        }
+        let finder = Finder::new(token.reveal().as_bytes()).into_owned();
+        self.tokens.push((token, finder));
+    }
+
+    /// Appends the lines that a sidecar wrote.
+    pub(super) fn output(&self, at: u64, run: u64, batch: &OutputBatch, to: &mut Vec<u8>) {
+        let stream = match batch.stream {
+            OutputStream::Stdout => "stdout",
+            OutputStream::Stderr => "stderr",
+        };
+        let head = head(at, run, stream);
+        let bytes = batch.bytes();
+        // Nothing of it has to be removed or replaced. To look at all lines at once is much cheaper than to look at each.
+        let plain = str::from_utf8(bytes).ok().filter(|_| {
+            is_plain(bytes) && !self.tokens.iter().any(|(_, finder)| finder.find(bytes).is_some())
+        });
+        for line in batch.lines() {
+            match plain {
+                Some(_) if line.dropped == 0 => {
+                    // A part of valid UTF-8 between two newlines.
+                    let text = String::from_utf8_lossy(line.bytes);
+                    push(&head, &text, to);
+                }
+                _ => push(&head, &self.text(&line), to),
+            }
+        }
+    }
+
+    /// Appends a line of the supervisor itself.
+    pub(super) fn note(&self, at: u64, run: u64, level: Level, text: &str, to: &mut Vec<u8>) {
+        // Most sentences quote what the sidecar wrote.
+        let text = self.without_tokens(ansi::plain(text));
+        let _ = writeln!(to, "{}{} {text}", head(at, run, "pillion"), word(Some(level)));
+    }
+
+    /// The line as it is written.
+    fn text(&self, line: &OutputLine<'_>) -> String {
+        let text = line.text();
+        // A token can be hidden by what is removed, and be whole afterwards.
+        let mut text = self.without_tokens(ansi::plain(&text));
+        if line.dropped > 0 {
+            // The token may have been cut where the line was.
+            let end = text.rfind(" … (").unwrap_or(text.len());
+            let cut = self.tokens.iter().filter_map(|(token, _)| cut_token(&text[..end], token)).max();
+            if let Some(digits) = cut {
+                text.replace_range(end - digits..end, REPLACED);
+            }
+        }
+        text
+    }
+
+    fn without_tokens(&self, text: String) -> String {
+        self.tokens.iter().fold(text, |text, (token, _)| {
+            if text.contains(token.reveal()) { text.replace(token.reveal(), REPLACED) } else { text }
+        })
+    }
+}
+
+/// How many of the first digits of the token the text ends with, if they are not few.
+fn cut_token(text: &str, token: &Token) -> Option<usize> {
+    (LEAST_DIGITS..Token::DIGITS).rev().find(|digits| text.ends_with(&token.reveal()[..*digits]))
+}
+
+/// Whether the bytes have no control character except newlines and tabulators, and no byte with which those beyond ASCII begin (U+0080
+/// to U+009F). The loop has no branch, so that the compiler makes it one of vectors.
+fn is_plain(bytes: &[u8]) -> bool {
+    !bytes.iter().fold(false, |found, byte| {
+        found | ((*byte < 0x20) & (*byte != b'\n') & (*byte != b'\t')) | (*byte == 0x7f) | (*byte == 0xc2)
+    })
+}
+
+fn push(head: &str, text: &str, to: &mut Vec<u8>) {
+    to.extend_from_slice(head.as_bytes());
+    to.extend_from_slice(word(Level::of(text)).as_bytes());
+    to.push(b' ');
+    to.extend_from_slice(text.as_bytes());
+    to.push(b'\n');
+}
+
+/// The parts before the level.
+fn head(at: u64, run: u64, stream: &str) -> String {
+    format!("{} {run} {stream} ", time(at))
+}
+
+/// The time in UTC (RFC 3339).
+pub(super) fn time(at: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(at)).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+fn word(level: Option<Level>) -> &'static str {
+    match level {
+        Some(Level::Trace) => "trace",
+        Some(Level::Debug) => "debug",
+        Some(Level::Info) => "info",
+        Some(Level::Warn) => "warn",
+        Some(Level::Error) => "error",
+        None => "-",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::tests::batch;
+
+    /// The texts of the lines that this output makes.
+    fn texts(lines: &Lines, output: &[u8]) -> Vec<String> {
+        let mut to = Vec::new();
+        lines.output(1_764_417_600_123, 3, &batch(OutputStream::Stdout, output), &mut to);
+        let text = String::from_utf8(to).unwrap();
+        let lines = text.lines();
+        let prefix = "2025-11-29T12:00:00.123Z 3 stdout ";
+        lines.map(|line| line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line}")).to_owned()).collect()
+    }
+
+    fn token() -> Token {
+        Token::from_bytes(&[0xa5; 32])
+    }
+
+    #[test]
+    fn a_line_has_its_time_run_stream_and_level() {
+        let output: &[u8] = b"plain\n\x1b[31mERROR\x1b[0m red\n\xffcaf\xc3\xa9\x1b]0;title\x07\n\nold\rnew\n";
+        assert_eq!(
+            texts(&Lines::default(), output),
+            ["- plain", "error ERROR red", "- \u{fffd}café", "- ", "- new"]
+        );
+    }
+
+    #[test]
+    fn the_token_is_never_written() {
+        let mut lines = Lines::default();
+        lines.hide(token());
+        let token = token();
+        let digits = token.reveal().as_bytes();
+        let (first, rest) = digits.split_at(20);
+        let colored = [first, b"\x1b[1m", rest, b"\n"].concat();
+        let long = [b"x".repeat(crate::LINE_LIMIT - 30).as_slice(), digits, digits, b"\n"].concat();
+        let output = [b"token ", digits, b" end\n", &colored, &long].concat();
+        let texts = texts(&lines, &output);
+        assert_eq!(texts[..2], ["- token [token] end", "- [token]"]);
+        assert!(texts[2].ends_with("x[token] … (98 bytes more)"), "{}", &texts[2][crate::LINE_LIMIT - 60..]);
+        let mut to = Vec::new();
+        lines.note(0, 1, Level::Warn, &format!("it printed {:?}\n", token.reveal()), &mut to);
+        assert_eq!(
+            String::from_utf8(to).unwrap(),
+            "1970-01-01T00:00:00.000Z 1 pillion warn it printed \"[token]\"\n"
+        );
+    }
+
+    #[test]
+    fn the_tokens_of_the_last_runs_are_known() {
+        let mut lines = Lines::default();
+        let tokens: Vec<_> =
+            (0..TOKENS).map(|run| Token::from_bytes(&[u8::try_from(run).unwrap(); 32])).collect();
+        tokens.iter().for_each(|token| lines.hide(token.clone()));
+        for token in tokens {
+            let line = format!("{}\n", token.reveal());
+            assert_eq!(texts(&lines, line.as_bytes()), ["- [token]"]);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What is to be written to the log files of a sidecar: a queue between the sidecar's task and the thread that writes.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use pillion_protocol::Token;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{output::OutputBatch, report::level::Level};
+
+/// How many bytes of output may wait. Then the sidecar's output is not read, until some of it is written.
+const MAX_BYTES: usize = 512 * 1024;
+/// After which time without progress of the disk output is counted instead: a sidecar must not hang with a disk.
+const STALL: Duration = Duration::from_secs(2);
+
+/// What is written, or changes what is written.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A run has this token.
+    Token(Token),
+    /// Lines of the sidecar.
+    Lines { at: u64, run: u64, batch: Arc<OutputBatch> },
+    /// A sentence of the supervisor.
+    Note { at: u64, run: u64, level: Level, text: String },
+    /// So many lines are missing here.
+    Missing(u64),
+}
+
+/// The queue. It has many writers, which are all on the sidecar's task, and one reader.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    /// Notified after each write, and when the queue is stalled.
+    written: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    items: VecDeque<Item>,
+    /// The bytes of the lines among them.
+    bytes: usize,
+    /// How many items were added, and how many of them are written or given up.
+    added: u64,
+    done: u64,
+    closed: bool,
+    /// When the queue was empty, or something was written, for the last time.
+    progress: Instant,
+    /// The lines that were not added since the disk stalled; `None` if it works.
+    stalled: Option<u64>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            bytes: 0,
+            added: 0,
+            done: 0,
+            closed: false,
+            progress: Instant::now(),
+            stalled: None,
+        }
+    }
+}
+
+impl State {
+    fn add(&mut self, item: Item) {
+        if self.done == self.added {
+            self.progress = Instant::now();
+        }
+        self.bytes += size(&item);
+        self.items.push_back(item);
+        self.added += 1;
+    }
+}
+
+impl Queue {
+    /// Adds an item. Lines are counted instead while the disk is stalled.
+    pub(super) fn add(&self, item: Item) {
+        let mut state = self.lock();
+        match (&item, &mut state.stalled) {
+            (Item::Lines { batch, .. }, Some(missing)) => *missing += batch.len() as u64,
+            _ => state.add(item),
+        }
+        self.filled.notify_one();
+    }
+
+    /// Waits until more output may be added. Returns whether the disk has just stalled, so that output will be counted from now on.
+    /// Cancel-safe.
+    pub(super) async fn room(&self) -> bool {
+        loop {
+            // Before the look at the state, so that no change is missed.
+            let written = self.written.notified();
+            let stalls_at = {
+                let mut state = self.lock();
+                if state.bytes < MAX_BYTES || state.stalled.is_some() {
+                    return false;
+                }
+                let stalls_at = state.progress + STALL;
+                if Instant::now() >= stalls_at {
+                    state.stalled = Some(0);
+                    return true;
+                }
+                stalls_at
+            };
+            // An error means that the time is over.
+            let _ = tokio::time::timeout_at(stalls_at, written).await;
+        }
+    }
+
+    /// Waits until everything is written that was added before, for this time at most.
+    pub(super) async fn flush(&self, limit: Duration) {
+        let target = self.lock().added;
+        let all = async {
+            loop {
+                let written = self.written.notified();
+                if self.lock().done >= target {
+                    return;
+                }
+                written.await;
+            }
+        };
+        // An error means that the disk is too slow: the sidecar's end does not wait for it.
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+
+    /// No more is added. What was added is still written.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Takes the next item, and waits for one; for this time at most, if there is a limit. `Err` once the queue is closed and empty.
+    pub(super) fn take(&self, wait: Option<Duration>) -> Result<Option<Item>, Closed> {
+        let mut state = self.lock();
+        if state.items.is_empty() && !state.closed && wait != Some(Duration::ZERO) {
+            state = match wait {
+                Some(limit) => {
+                    self.filled.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        match state.items.pop_front() {
+            Some(item) => {
+                state.bytes -= size(&item);
+                Ok(Some(item))
+            }
+            None if state.closed => Err(Closed),
+            None => Ok(None),
+        }
+    }
+
+    /// So many items that were taken are written, or given up after an error of the disk.
+    pub(super) fn done(&self, items: u64) {
+        let mut state = self.lock();
+        state.done += items;
+        state.progress = Instant::now();
+        if let Some(missing) = state.stalled.take()
+            && missing > 0
+        {
+            state.add(Item::Missing(missing));
+        }
+        drop(state);
+        self.written.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nothing more will come.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+fn size(item: &Item) -> usize {
+    match item {
+        Item::Lines { batch, .. } => batch.capacity(),
+        Item::Note { text, .. } => text.len(),
+        Item::Token(_) | Item::Missing(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{OutputStream, tests::batch};
+
+    fn lines() -> Item {
+        let batch = Arc::new(batch(OutputStream::Stdout, &b"line\n".repeat(20_000)));
+        Item::Lines { at: 0, run: 1, batch }
+    }
+
+    fn is_missing(item: Option<Item>) -> Option<u64> {
+        if let Some(Item::Missing(lines)) = item { Some(lines) } else { None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_disk_costs_counted_lines_and_no_memory() {
+        let queue = Queue::default();
+        let mut added = 0;
+        let begin = Instant::now();
+        while !queue.room().await {
+            queue.add(lines());
+            added += 1;
+            assert!(added < 100, "the queue has no limit");
+        }
+        assert_eq!(begin.elapsed(), STALL);
+        for _ in 0..3 {
+            assert!(!queue.room().await, "a stall is told once");
+            queue.add(lines());
+        }
+        // The disk works again.
+        for _ in 0..added {
+            assert!(matches!(queue.take(None), Ok(Some(Item::Lines { .. }))));
+            queue.done(1);
+            assert!(!queue.room().await);
+        }
+        assert_eq!(is_missing(queue.take(None).unwrap()), Some(60_000));
+        queue.done(1);
+        queue.flush(Duration::MAX).await;
+        queue.close();
+        assert!(queue.take(None).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_disk_delays_output_and_loses_none() {
+        let queue = Arc::new(Queue::default());
+        while queue.lock().bytes < MAX_BYTES {
+            queue.add(lines());
+        }
+        let waiting = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.room().await }
+        });
+        tokio::time::sleep(STALL * 9 / 10).await;
+        assert!(!waiting.is_finished());
+        while queue.lock().bytes >= MAX_BYTES {
+            queue.take(None).unwrap();
+            queue.done(1);
+        }
+        assert!(!waiting.await.unwrap());
+        // The end of a run does not wait for ever.
+        queue.flush(STALL).await;
+    }
+}

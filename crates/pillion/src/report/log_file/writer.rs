@@ -1,0 +1,197 @@
+//! The thread that writes the log files of a sidecar.
+
+use std::{io, sync::Arc, time::Duration};
+
+use memchr::{memchr, memchr_iter, memrchr};
+use tokio::{sync::broadcast::WeakSender, time::Instant};
+
+use super::{
+    folder::{LogFolder, OpenFile},
+    lines::Lines,
+    queue::{Item, Queue},
+};
+use crate::report::{events::SidecarEvent, level::Level, snapshot::now_ms};
+
+/// How much is collected for one write, if more is there.
+const AT_ONCE: usize = 32 * 1024;
+/// How often a disk is tried again that refuses to write, and how often the writer looks whether its file still is in its place.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Writes what the queue holds, until it is closed.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) sidecar: String,
+    pub(super) queue: Arc<Queue>,
+    pub(super) folder: LogFolder,
+    pub(super) events: WeakSender<SidecarEvent>,
+    pub(super) lines: Lines,
+    pub(super) file: Option<OpenFile>,
+    /// When the file was last found in its place.
+    pub(super) looked: Option<Instant>,
+    pub(super) trouble: Option<Trouble>,
+    /// The last run whose output came.
+    pub(super) run: u64,
+}
+
+/// The disk refuses to write.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// How many lines are not written.
+    missing: u64,
+    tried: Instant,
+    why: String,
+}
+
+impl Writer {
+    pub(super) fn run(mut self) {
+        let mut text = Vec::with_capacity(2 * AT_ONCE);
+        let (mut items, mut lines) = (0, 0);
+        loop {
+            // A write that failed is tried again, also if nothing more comes.
+            let wait = if items > 0 { Some(Duration::ZERO) } else { self.trouble.as_ref().map(|_| AGAIN) };
+            match self.queue.take(wait) {
+                Ok(Some(item)) => {
+                    items += 1;
+                    lines += self.format(item, &mut text);
+                    if text.len() < AT_ONCE {
+                        continue;
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    self.write(&mut text, lines);
+                    self.queue.done(items);
+                    return;
+                }
+            }
+            self.write(&mut text, lines);
+            if items > 0 {
+                self.queue.done(items);
+            }
+            (items, lines) = (0, 0);
+        }
+    }
+
+    /// Appends the lines of an item, and returns their number.
+    fn format(&mut self, item: Item, text: &mut Vec<u8>) -> u64 {
+        match item {
+            Item::Token(token) => {
+                self.lines.hide(token);
+                0
+            }
+            Item::Lines { at, run, batch } => {
+                self.run = run;
+                self.lines.output(at, run, &batch, text);
+                batch.len() as u64
+            }
+            Item::Note { at, run, level, text: sentence } => {
+                self.lines.note(at, run, level, &sentence, text);
+                1
+            }
+            Item::Missing(lines) => {
+                let sentence = missing(lines, "the disk did not answer");
+                self.lines.note(now_ms(), self.run, Level::Warn, &sentence, text);
+                lines
+            }
+        }
+    }
+
+    /// Writes the text, which has so many lines, or counts them as missing. Empties the text.
+    fn write(&mut self, text: &mut Vec<u8>, lines: u64) {
+        let now = Instant::now();
+        if let Some(trouble) = &mut self.trouble {
+            if now < trouble.tried + AGAIN {
+                trouble.missing += lines;
+                text.clear();
+                return;
+            }
+            // Before what comes now.
+            let sentence = missing(trouble.missing, &trouble.why);
+            let mut note = Vec::new();
+            self.lines.note(now_ms(), self.run, Level::Warn, &sentence, &mut note);
+            text.splice(0..0, note);
+        }
+        let mut rest = text.as_slice();
+        let written = self.append(&mut rest, now);
+        // The note has been written, or nothing has.
+        let unwritten =
+            if rest.len() == text.len() { lines } else { memchr_iter(b'\n', rest).count() as u64 };
+        text.clear();
+        match written {
+            Ok(()) => {
+                if let Some(trouble) = self.trouble.take() {
+                    let lines = trouble.missing;
+                    self.notice(&format!("its log file is written again; {lines} lines are missing in it"));
+                }
+            }
+            Err(error) => {
+                let why = format!("{}: {error}", self.folder.path().display());
+                match &mut self.trouble {
+                    // The note of those before is in the file.
+                    Some(trouble) if unwritten < lines => {
+                        *trouble = Trouble { missing: unwritten, tried: now, why };
+                    }
+                    Some(trouble) => {
+                        trouble.missing += unwritten;
+                        (trouble.tried, trouble.why) = (now, why);
+                    }
+                    None => {
+                        self.notice(&format!(
+                            "its log file cannot be written, and it goes on without it: {why}"
+                        ));
+                        self.trouble = Some(Trouble { missing: unwritten, tried: now, why });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends whole lines to the present file, or to new ones. After an error, `text` is what is not written.
+    fn append(&mut self, text: &mut &[u8], now: Instant) -> io::Result<()> {
+        while !text.is_empty() {
+            let piece = &text[..piece(text)];
+            if let Some(file) = &self.file {
+                let look = self.looked.is_none_or(|looked| now >= looked + AGAIN);
+                if self.folder.is_full(file, piece.len()) || look && !file.is_in_place() {
+                    self.file = None;
+                } else if look {
+                    self.looked = Some(now);
+                }
+            }
+            let file = match &mut self.file {
+                Some(file) => file,
+                none => {
+                    self.looked = Some(now);
+                    none.insert(self.folder.begin()?)
+                }
+            };
+            if let Err((error, usable)) = file.append(piece) {
+                if !usable {
+                    self.file = None;
+                }
+                return Err(error);
+            }
+            *text = &text[piece.len()..];
+        }
+        Ok(())
+    }
+
+    fn notice(&self, text: &str) {
+        tracing::warn!(sidecar = self.sidecar, "{text}");
+        if let Some(events) = self.events.upgrade() {
+            // An error means that no reader is subscribed.
+            let _ = events.send(SidecarEvent::Notice(text.to_owned()));
+        }
+    }
+}
+
+/// The length of the whole lines at the beginning of the text that are written at once: one, or as many as fit.
+fn piece(text: &[u8]) -> usize {
+    let most = &text[..text.len().min(AT_ONCE)];
+    let end = if most.len() == text.len() { Some(text.len() - 1) } else { memrchr(b'\n', most) };
+    end.or_else(|| memchr(b'\n', text)).map_or(text.len(), |newline| newline + 1)
+}
+
+fn missing(lines: u64, why: &str) -> String {
+    format!("{lines} lines are missing here: {why}")
+}
