@@ -225,7 +225,7 @@ fn logs_let_a_sidecar_set_colors_and_nothing_else() {
         let (mut app, mut sidecar) = user.app("--name shop", &format!("out {text} wait exit 0")).await;
         read_until(app.0.stdout.as_mut().unwrap(), "red").await;
         let mut command = Command::new(PILLION);
-        command.env("XDG_RUNTIME_DIR", user.runtime.path()).env("CLICOLOR_FORCE", "1");
+        command.env("XDG_RUNTIME_DIR", user.runtime.path()).env("CLICOLOR_FORCE", "1").env_remove("NO_COLOR");
         let pid = app.pid().to_string();
         let logs = Pillion::spawn(&user.tree, command, ["logs", "shop", "--tail", "1", "--app", &pid]);
         let shown = logs.end().await;
