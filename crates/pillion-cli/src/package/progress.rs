@@ -1,6 +1,6 @@
 //! What `pillion package` does at the moment: one row of a terminal, with a bar of the finished programs. Nothing elsewhere.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -15,7 +15,9 @@ pub(super) struct Progress(ProgressBar);
 impl Progress {
     /// For so many programs. The row goes to stderr, which it leaves alone unless it is a terminal that understands escape sequences.
     pub(super) fn new(programs: usize) -> Self {
-        let progress = Self::on(ProgressDrawTarget::stderr(), programs);
+        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let target = if dumb { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let progress = Self::on(target, programs);
         progress.0.enable_steady_tick(TICK);
         progress
     }
