@@ -1,5 +1,5 @@
-//! Compiles the guard, a program without dependencies. Its bytes become part of every program that links this crate, so
-//! that an app has no extra file to bundle, name or sign.
+//! Compiles the guard, a program without dependencies, and the light guard. Their bytes become part of every program that links this
+//! crate, so that an app has no extra file to bundle, name or sign.
 //!
 //! This script calls rustc directly, because a package cannot depend on the binary of another package (RFC 3028 is
 //! unstable).
@@ -16,16 +16,20 @@ use std::{
 const ALLOW_NO_GUARD: &str = "PILLION_ALLOW_NO_GUARD";
 
 fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rustc-check-cfg=cfg(pillion_light)");
+    println!("cargo:rerun-if-changed=light");
     println!("cargo:rerun-if-changed=program");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed={ALLOW_NO_GUARD}");
     println!("cargo:rerun-if-env-changed=DOCS_RS");
     let output = PathBuf::from(env::var("OUT_DIR")?).join("pillion-guard");
+    let light = output.with_file_name("pillion-guard-light");
+    fs::write(&light, [])?;
     if env::var("CARGO_CFG_TARGET_FAMILY")? != "unix" {
         return Ok(fs::write(output, [])?);
     }
-    if compiler(&output)?.status()?.success() {
-        return Ok(());
+    if full_compiler(&output)?.status()?.success() {
+        return compile_light(&light);
     }
     // A warning would not do: cargo does not show those of dependencies from a registry.
     // docs.rs documents other targets without their linkers.
@@ -41,9 +45,48 @@ fn main() -> Result<(), Box<dyn Error>> {
     .into())
 }
 
-/// The command that compiles the guard to `output`, with the flags of the build that say how to link for the target, and for which
+/// Compiles the light guard, where there is one. Without it the full guard does everything, so that a failure is no error.
+fn compile_light(output: &Path) -> Result<(), Box<dyn Error>> {
+    let system = (env::var("CARGO_CFG_TARGET_OS")?, env::var("CARGO_CFG_TARGET_ARCH")?);
+    if (system.0.as_str(), system.1.as_str()) != ("linux", "x86_64")
+        || env::var("CARGO_CFG_TARGET_POINTER_WIDTH")? != "64"
+    {
+        return Ok(());
+    }
+    let mut rustc = compiler("light/main.rs", output)?;
+    // The light guard brings its own start and relocates itself: the linker must add neither a loader nor a C library.
+    rustc.args(["--cfg", "pillion_light", "-C", "strip=symbols"]);
+    rustc.args(["-C", "relocation-model=pie", "-C", "target-feature=+crt-static"]);
+    for argument in ["-nostartfiles", "-nostdlib", "-static-pie"] {
+        rustc.arg("-C").arg(format!("link-arg={argument}"));
+    }
+    let compiled = rustc.output()?;
+    // Without arguments it refuses to work. A linker may have done something else than it was told.
+    let native = env::var("HOST")? == env::var("TARGET")?;
+    if compiled.status.success() && (!native || Command::new(output).status()?.code() == Some(2)) {
+        return Ok(());
+    }
+    fs::write(output, [])?;
+    println!(
+        "cargo:warning=the light guard cannot be compiled, so that starts take longer and guards more memory: {}",
+        String::from_utf8_lossy(&compiled.stderr).lines().next().unwrap_or("it does not run")
+    );
+    Ok(())
+}
+
+/// The command that compiles the guard to `output`.
+fn full_compiler(output: &Path) -> Result<Command, env::VarError> {
+    let mut rustc = compiler("program/main.rs", output)?;
+    // On macOS the linker signs its output, and Apple silicon runs signed code only. Stripping could break the signature.
+    if env::var("CARGO_CFG_TARGET_OS")? != "macos" {
+        rustc.args(["-C", "strip=symbols"]);
+    }
+    Ok(rustc)
+}
+
+/// The command that compiles a program to `output`, with the flags of the build that say how to link for the target, and for which
 /// processor.
-fn compiler(output: &Path) -> Result<Command, env::VarError> {
+fn compiler(source: &str, output: &Path) -> Result<Command, env::VarError> {
     let mut rustc = Command::new(env::var("RUSTC")?);
     rustc
         .args(["--edition", "2024", "--crate-name", "pillion_guard", "--crate-type", "bin"])
@@ -51,11 +94,7 @@ fn compiler(output: &Path) -> Result<Command, env::VarError> {
         .args(["--target", &env::var("TARGET")?])
         .arg("-o")
         .arg(output)
-        .arg("program/main.rs");
-    // On macOS the linker signs its output, and Apple silicon runs signed code only. Stripping could break the signature.
-    if env::var("CARGO_CFG_TARGET_OS")? != "macos" {
-        rustc.args(["-C", "strip=symbols"]);
-    }
+        .arg(source);
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         rustc.arg("-C").arg(format!("linker={linker}"));
     }

@@ -97,6 +97,12 @@ impl LiveProcess {
         file.starts_with("memfd:pillion-guard") || file.starts_with("pillion-guard")
     }
 
+    /// Whether it is a light guard, which runs from memory only, and has not become the full one.
+    #[must_use]
+    pub fn is_light_guard(&self) -> bool {
+        self.program.to_string_lossy().contains("memfd:pillion-guard-light")
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

@@ -4,10 +4,9 @@ use std::io::{Read, Write};
 
 use crate::sys;
 
-/// Sends a line to the supervisor.
-pub(crate) fn report(line: &str) {
-    // An error means that the supervisor is gone.
-    let _ = sys::control().write_all(format!("{line}\n").as_bytes());
+/// Sends a line to the supervisor. Returns false if that is gone.
+pub(crate) fn report(line: &str) -> bool {
+    sys::control().write_all(format!("{line}\n").as_bytes()).is_ok()
 }
 
 /// The next byte from the supervisor; `None` when it is gone.

@@ -46,11 +46,19 @@
 //! The guard's death kills the program, and the app's death wakes the guard (`PR_SET_PDEATHSIG`). On macOS the guard finds
 //! descendants by the process that forked them, process group and environment, and a kernel queue tells it of the app's death. It has its own session, so that neither Ctrl-C nor a closed
 //! terminal reaches it. It has one thread and no configuration.
+//!
+//! Where there is a light guard (`light/main.rs`), that one starts, and becomes this program when there is more to do. Its first argument
+//! is then `resume`, and what the light one knew follows ([`handover`]): the sidecar runs, and signals and descriptors are as they were.
 
 #![expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
 
 mod control;
+mod decimal;
 mod ending;
+#[cfg_attr(not(test), expect(dead_code, reason = "the light guard uses the other half"))]
+mod handover;
+#[cfg(target_os = "linux")]
+mod limits;
 mod run_file;
 mod stop;
 #[expect(unsafe_code, reason = "std does not offer these system calls")]
@@ -59,27 +67,47 @@ mod sys;
 use std::{
     env,
     ffi::OsString,
-    os::unix::process::{CommandExt, ExitStatusExt},
-    process::{Command, Stdio, exit},
+    io::PipeWriter,
+    os::unix::{
+        ffi::OsStrExt,
+        process::{CommandExt, ExitStatusExt},
+    },
+    process::{Command, ExitStatus, Stdio, exit},
     time::{Duration, Instant},
 };
 
 use control::{read_command, read_message, report};
+use handover::Handover;
 use run_file::RunFile;
 use stop::{HttpStopMessage, StopArgument};
 use sys::{Descendant, Pid, Wake};
 
 fn main() {
-    let mut arguments = env::args_os().skip(1);
+    let mut arguments = env::args_os().skip(1).peekable();
+    let resumed = arguments.next_if(|first| first.as_bytes() == handover::RESUME).is_some();
+    let (mut guard, grace) = if resumed { resume(arguments) } else { start(arguments) };
+    guard.run(grace);
+    if let Some((micros, bytes)) = sys::used_by_children() {
+        guard.tell(&format!("used {micros} {bytes}"));
+    }
+    guard.tell("gone");
+    guard.run_file.write();
+}
+
+/// Ends this process, which was started with other arguments than the supervisor gives.
+fn refuse() -> ! {
+    eprintln!("pillion-guard is started by pillion, not by hand");
+    exit(2);
+}
+
+/// Starts the sidecar.
+fn start(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let listener = arguments.next().is_some_and(|listener| listener == "1");
     let input = arguments.next().is_some_and(|input| input == "1");
     let run_file = arguments.next().is_some_and(|run_file| run_file == "1");
     let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
-    let (Some(grace), Some(stop), Some(program)) = (grace, stop, arguments.next()) else {
-        eprintln!("pillion-guard is started by pillion, not by hand");
-        exit(2);
-    };
+    let (Some(grace), Some(stop), Some(program)) = (grace, stop, arguments.next()) else { refuse() };
     let sys::Detached { listener, stdin, run_file, outputs, limited } =
         sys::detach(listener, input, run_file);
     if let Some(why) = limited {
@@ -93,12 +121,35 @@ fn main() {
         }
     };
     guard.run_file = RunFile::new(run_file);
-    guard.run(grace);
-    if let Some((micros, bytes)) = sys::used_by_children() {
-        guard.tell(&format!("used {micros} {bytes}"));
+    (guard, grace)
+}
+
+/// Continues the work of a light guard.
+fn resume(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
+    let state = arguments.next().and_then(|state| Handover::parse(state.to_str()?));
+    let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
+    let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
+    let (Some(state), Some(grace), Some(stop)) = (state, grace, stop) else { refuse() };
+    let sys::Resumed { leader, ended, lifeline, run_file, outputs } = sys::resume(&state);
+    let mut guard = Guard::new(leader, lifeline, outputs, stop);
+    guard.run_file = RunFile::new(run_file);
+    (guard.leader_asked, guard.leader_signalled) = (state.asked, state.asked);
+    guard.remember_first = REMEMBER_RESUMED;
+    if let Some((status, at)) = ended {
+        guard.reaped = true;
+        guard.tell_at(&end_line(status), at);
     }
-    guard.tell("gone");
-    guard.run_file.write();
+    (guard, grace)
+}
+
+/// What the supervisor is told about the end of the leader.
+fn end_line(status: ExitStatus) -> String {
+    let core = if status.core_dumped() { " core" } else { "" };
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited {code}"),
+        (None, Some(signal)) => format!("signalled {signal}{core}"),
+        (None, None) => "exited 255".to_owned(),
+    }
 }
 
 /// The sidecar and its descendants.
@@ -107,8 +158,10 @@ struct Guard {
     /// Whether the leader was reaped. From then on the kernel may reuse its process id.
     reaped: bool,
     descendants: sys::Descendants,
+    /// After which time descendants are reported for the first time.
+    remember_first: Duration,
     /// The write end of the leader's stdin, if that is the lifeline.
-    lifeline: Option<std::io::PipeWriter>,
+    lifeline: Option<PipeWriter>,
     outputs: sys::Outputs,
     run_file: RunFile,
     stop: StopArgument,
@@ -129,6 +182,8 @@ struct Guard {
 
 /// When the guard first reports descendants that have left its session.
 const REMEMBER_FIRST: Duration = Duration::from_millis(100);
+/// The same for a guard that has taken over, perhaps because there are such descendants: after the command that waits, if one does.
+const REMEMBER_RESUMED: Duration = Duration::from_millis(1);
 /// The longest pause until it does so again. The pauses double: most programs daemonise themselves soon after their start, and
 /// an idle guard should hardly ever wake.
 const REMEMBER_MAX_INTERVAL: Duration = Duration::from_secs(60);
@@ -168,10 +223,16 @@ impl Guard {
         // The program's streams must end with the program, not with the guard.
         drop(command);
         sys::release_fds(listener);
-        Ok(Self {
+        Ok(Self::new(leader, lifeline, outputs, stop))
+    }
+
+    /// A guard of a leader that runs, and that was not asked to end.
+    fn new(leader: Pid, lifeline: Option<PipeWriter>, outputs: sys::Outputs, stop: StopArgument) -> Self {
+        Self {
             leader,
             reaped: false,
             descendants: sys::Descendants::new(),
+            remember_first: REMEMBER_FIRST,
             lifeline,
             outputs,
             run_file: RunFile::default(),
@@ -183,7 +244,7 @@ impl Guard {
             readers_spared: false,
             leader_signalled: false,
             signalled: Vec::new(),
-        })
+        }
     }
 
     /// Returns when the sidecar and all its descendants have ended.
@@ -193,7 +254,7 @@ impl Guard {
         let mut child_died = false;
         let mut remember_interval = REMEMBER_FIRST;
         let mut remembered = Instant::now();
-        let mut remember_at = remembered.checked_add(remember_interval);
+        let mut remember_at = remembered.checked_add(self.remember_first);
         sys::watch_forks(self.leader);
         while self.reap() {
             let now = Instant::now();
@@ -265,12 +326,7 @@ impl Guard {
             match sys::reap() {
                 sys::Reaped::Child(pid, status) if pid == self.leader && !self.reaped => {
                     self.reaped = true;
-                    let core = if status.core_dumped() { " core" } else { "" };
-                    self.tell(&match (status.code(), status.signal()) {
-                        (Some(code), _) => format!("exited {code}"),
-                        (None, Some(signal)) => format!("signalled {signal}{core}"),
-                        (None, None) => "exited 255".to_owned(),
-                    });
+                    self.tell(&end_line(status));
                 }
                 sys::Reaped::Child(..) => {}
                 sys::Reaped::NoneDead => return true,
@@ -283,8 +339,17 @@ impl Guard {
 
     /// Sends a line to the supervisor, and notes it for the next start of the app.
     fn tell(&mut self, line: &str) {
-        report(line);
-        self.run_file.note(line);
+        self.tell_at(line, run_file::now());
+    }
+
+    /// Does so for something that was `at` this time, in milliseconds since the Unix epoch.
+    fn tell_at(&mut self, line: &str, at: u128) {
+        let told = report(line);
+        self.run_file.note_at(line, at);
+        if !told {
+            // The app has died at the same moment, and the loop may end before it sees that.
+            self.run_file.app_died();
+        }
     }
 
     /// Tells the supervisor the processes that it could not find after this guard's death.

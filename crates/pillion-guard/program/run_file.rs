@@ -18,19 +18,26 @@ pub(crate) struct RunFile {
     notes: String,
 }
 
+/// The time since the Unix epoch, in milliseconds.
+pub(crate) fn now() -> u128 {
+    #[expect(clippy::disallowed_methods, reason = "it is only shown")]
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
+}
+
 impl RunFile {
     pub(crate) fn new(file: Option<OwnedFd>) -> Self {
         Self { file: file.map(File::from), ..Self::default() }
     }
 
-    /// Notes the line, at this time.
-    pub(crate) fn note(&mut self, line: &str) {
-        if self.file.is_none() {
-            return;
+    /// Notes the line, with a time in milliseconds since the Unix epoch.
+    pub(crate) fn note_at(&mut self, line: &str, at: u128) {
+        if self.file.is_some() {
+            self.notes += &format!("{at} {line}\n");
         }
-        #[expect(clippy::disallowed_methods, reason = "it is only shown")]
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        self.notes += &format!("{at} {line}\n");
+    }
+
+    fn note(&mut self, line: &str) {
+        self.note_at(line, now());
     }
 
     /// Notes, once, that what is left is killed, and whether the first process is part of it.
@@ -47,8 +54,9 @@ impl RunFile {
 
     /// From now on, the app makes no report.
     pub(crate) fn app_died(&mut self) {
-        self.app_died = true;
-        self.note("alone");
+        if !std::mem::replace(&mut self.app_died, true) {
+            self.note("alone");
+        }
     }
 
     /// Writes the notes if the app has made no report. May block.

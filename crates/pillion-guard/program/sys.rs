@@ -18,7 +18,8 @@ mod used;
 use std::{
     env,
     ffi::{CString, OsStr, c_char, c_int},
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, PipeWriter},
     mem::ManuallyDrop,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -40,6 +41,8 @@ use macos as platform;
 pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill};
 use platform::{FdCount, KernelEvents, O_NONBLOCK, SIGCHLD};
 pub(crate) use used::used_by_children;
+
+use crate::handover::Handover;
 
 const SIGHUP: c_int = 1;
 const SIGINT: c_int = 2;
@@ -118,8 +121,7 @@ pub(crate) struct Detached {
 /// the read ends of the sidecar's output, and the listener, the sidecar's stdin and the file of the run if they are set.
 pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
     // SAFETY: the environment is writable, and no other code uses it: this process has one thread, which holds no reference to
-    // it. The other calls touch no memory, except `pipe`, which fills the two integers of its argument. The handler calls
-    // only write(2), which is async-signal-safe (signal-safety(7)).
+    // it. The other calls touch no memory.
     unsafe {
         setsid();
         for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
@@ -128,7 +130,48 @@ pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
         child_environment::restore_loader_variables(environ);
         let limited = platform::become_guard();
         let received = receive_fds::receive(listener, stdin, run_file);
-        let mut ends = [-1; 2];
+        watch_children();
+        Detached {
+            listener: received.listener,
+            stdin: received.stdin,
+            run_file: received.run_file,
+            outputs: Outputs(received.outputs),
+            limited,
+        }
+    }
+}
+
+/// What a light guard has left.
+pub(crate) struct Resumed {
+    pub(crate) leader: Pid,
+    /// The status of the leader, and when it was reaped, in milliseconds since the Unix epoch.
+    pub(crate) ended: Option<(ExitStatus, u128)>,
+    pub(crate) lifeline: Option<PipeWriter>,
+    pub(crate) run_file: Option<OwnedFd>,
+    pub(crate) outputs: Outputs,
+}
+
+/// Takes over what the light guard knew, in its process: session, place as a subreaper and death signal are still there.
+pub(crate) fn resume(state: &Handover) -> Resumed {
+    // SAFETY: the light guard has left these descriptors open for us, and no other code knows them.
+    let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+    platform::name_guard();
+    watch_children();
+    Resumed {
+        leader: Pid(state.leader),
+        ended: state.ended.map(|ended| (ExitStatus::from_raw(ended.status), ended.at.into())),
+        lifeline: state.fds.lifeline.map(|fd| own(fd).into()),
+        run_file: state.fds.run_file.map(own),
+        outputs: Outputs(state.fds.outputs.map(own).into()),
+    }
+}
+
+/// Sets the handler that wakes the main loop at the death of a child. One that died before has to be looked for.
+fn watch_children() {
+    let mut ends = [-1; 2];
+    // SAFETY: `pipe` fills the two integers of its argument. The handler calls only write(2), which is async-signal-safe
+    // (signal-safety(7)).
+    unsafe {
         pipe(ends.as_mut_ptr());
         for (end, place) in ends.into_iter().zip(&CHILD_EXIT_PIPE) {
             const F_SETFD: c_int = 2;
@@ -139,13 +182,6 @@ pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
             place.store(end, Ordering::Relaxed);
         }
         signal(SIGCHLD, on_child_exit as extern "C" fn(c_int) as usize);
-        Detached {
-            listener: received.listener,
-            stdin: received.stdin,
-            run_file: received.run_file,
-            outputs: Outputs(received.outputs),
-            limited,
-        }
     }
 }
 

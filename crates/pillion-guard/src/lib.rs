@@ -21,5 +21,18 @@ mod procargs;
 #[expect(unreachable_pub, reason = "it is public on macOS")]
 mod search;
 
+// Compiled here for their tests.
+#[cfg(test)]
+#[path = "../program/decimal.rs"]
+mod decimal;
+#[cfg(test)]
+#[expect(dead_code, reason = "both programs use more of it")]
+#[path = "../program/handover.rs"]
+mod handover;
+
 /// The guard for this target, an executable; empty where the build script could not compile it.
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pillion-guard"));
+
+/// A light guard for this target, which executes [`PROGRAM`] when there is more to do than to start a sidecar and to see its end;
+/// `light/main.rs` is its source. Empty where there is none.
+pub const LIGHT_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pillion-guard-light"));

@@ -102,3 +102,26 @@ fn a_signal_that_the_caller_ignores_stays_ignored() {
         }
     });
 }
+
+/// A process that ignores SIGCHLD does not learn how its children end (wait(2)), and what is ignored or blocked stays so for the program
+/// that it executes (execve(2)).
+#[test]
+fn a_caller_that_ignores_the_death_of_children_changes_nothing_for_guard_and_program() {
+    run(async {
+        let tree = tree();
+        let mut pillion =
+            Pillion::run_ignoring(&tree, "CHLD", "--grace 1h", "listen ok announce term exit 4");
+        until_ready(&mut pillion, "").await;
+        let sidecar = tree.alive().into_iter().find(|process| process.runs("fake-sidecar")).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.pid)).unwrap();
+        for name in ["SigBlk:\t", "SigIgn:\t"] {
+            let set = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            let set = u64::from_str_radix(set, 16).unwrap();
+            assert_eq!(set & (1 << (Signal::CHILD.as_raw() - 1)), 0, "{name}{set:x}");
+        }
+        pillion.signal(Signal::TERM);
+        let ended = pillion.end().await;
+        assert_eq!(ended.status, 4, "{}", ended.stderr);
+        tree.assert_dead();
+    });
+}

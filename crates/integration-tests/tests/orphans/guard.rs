@@ -1,8 +1,14 @@
 //! Deaths and interruptions of the guard itself.
 
-use integration_tests::orphans::{Death, Moment, Scenario, SidecarKind};
+use std::time::Instant;
 
-use crate::support::{assert_no_survivors, programs};
+use integration_tests::{
+    LiveProcess, ReportServer, TEST_TIMEOUT,
+    orphans::{Death, Moment, Scenario, SidecarKind},
+    run,
+};
+
+use crate::support::{FakeHost, HOUR, assert_no_survivors, programs};
 
 #[test]
 fn the_guard_is_killed() {
@@ -65,11 +71,33 @@ fn guard_and_app_killed_together_leave_descendants_that_do_not_notice_the_end_of
         (SidecarKind::WorkerPool, 0),
         (SidecarKind::UnmarkedGrandchild, 1),
     ] {
-        integration_tests::run(async {
+        run(async {
             let scenario = Scenario::new(Death::GuardAndHostKilled, kind);
             let scenario = Scenario { limit: Scenario::SHORT_LIMIT, ..scenario };
             let outcome = scenario.run(&programs()).await.unwrap();
             assert_eq!(outcome.survivors.len(), count, "{kind:?}: {outcome:?}");
         });
     }
+}
+
+#[test]
+fn a_guard_is_light_until_there_is_more_to_do() {
+    run(async {
+        let (reports, sidecars) = (ReportServer::new().await, ReportServer::new().await);
+        let steps =
+            format!("ignore-term listen ok announce eof report {} asked wait exit 7", sidecars.port());
+        let mut host = FakeHost::ready(&reports, HOUR, &steps).await;
+        let guard = |host: &FakeHost| host.tree.alive().into_iter().find(LiveProcess::is_guard).unwrap();
+        let light = guard(&host);
+        // Elsewhere there is no light guard.
+        assert_eq!(light.is_light_guard(), cfg!(target_arch = "x86_64"), "{light:?}");
+        host.kill().await;
+        // The guard ends the sidecar's stdin when it has taken over.
+        let mut asked = sidecars.wait_for("asked").await;
+        let full = guard(&host);
+        assert!(full.pid == light.pid && !full.is_light_guard(), "{full:?}");
+        asked.resume().await;
+        asked.wait_death().await;
+        assert!(full.ends_before(Instant::now() + TEST_TIMEOUT / 2));
+    });
 }

@@ -67,7 +67,7 @@ fn two_copies_of_the_app_do_not_disturb_each_other() {
 }
 
 #[test]
-fn a_guard_uses_less_than_a_megabyte() {
+fn a_guard_uses_less_than_150_kib() {
     run(async {
         let reports = ReportServer::new().await;
         let mut host = FakeHost::ready(&reports, HOUR, "listen ok announce term exit 0").await;
@@ -77,7 +77,9 @@ fn a_guard_uses_less_than_a_megabyte() {
         let share = memory.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
         let kilobytes: u32 = share.trim().trim_end_matches(" kB").parse().unwrap();
         eprintln!("a guard has a proportional set size of {kilobytes} kB");
-        assert!((1..1024).contains(&kilobytes), "{kilobytes} kB");
+        // Elsewhere there is no light guard.
+        let limit = if cfg!(target_arch = "x86_64") { 150 } else { 1024 };
+        assert!((1..limit).contains(&kilobytes), "{kilobytes} kB");
         host.kill().await;
     });
 }

@@ -1,14 +1,20 @@
 //! The environment that the guard passes on to the sidecar, changed in place. Every program of the user can read it there for
 //! as long as the process lives, even after `unsetenv` (`proc_pid_environ(5)`; `KERN_PROCARGS2` on macOS).
+//!
+//! Both guards compile this file; it needs `core` alone.
 
-use std::{
+use core::{
     ffi::{c_char, c_int},
-    io::Write as _,
     slice,
 };
 
+use crate::decimal::for_each_digit;
+
 /// The length of the zeros that the supervisor writes instead of a process id: more than the digits of any.
 const PID_SPACE: usize = 20;
+
+/// The supervisor's prefix of variables for the dynamic linker.
+pub(super) const LOADER_PREFIX: &[u8] = b"PILLION_GUARD_";
 
 /// The values of the variables whose entries start with `name`. `name` ends with `=`.
 ///
@@ -52,7 +58,6 @@ pub(super) unsafe fn erase_token(environ: *const *const c_char) {
 /// # Safety
 /// As for [`values`].
 pub(super) unsafe fn restore_loader_variables(environ: *const *const c_char) {
-    const PREFIX: &[u8] = b"PILLION_GUARD_";
     let mut at = 0;
     loop {
         // SAFETY: the environment is a writable list of strings that ends with a null pointer (environ(7)).
@@ -63,9 +68,9 @@ pub(super) unsafe fn restore_loader_variables(environ: *const *const c_char) {
             return;
         }
         // SAFETY: each string ends with a zero, where the comparison stops.
-        if PREFIX.iter().enumerate().all(|(at, byte)| unsafe { *text.cast::<u8>().add(at) } == *byte) {
+        if LOADER_PREFIX.iter().enumerate().all(|(at, byte)| unsafe { *text.cast::<u8>().add(at) } == *byte) {
             // SAFETY: the string is at least as long as the prefix.
-            unsafe { *entry = text.add(PREFIX.len()) };
+            unsafe { *entry = text.add(LOADER_PREFIX.len()) };
         }
         at += 1;
     }
@@ -79,11 +84,14 @@ pub(super) unsafe fn restore_loader_variables(environ: *const *const c_char) {
 /// As for [`values`]. Async-signal-safe.
 pub(super) unsafe fn name_process(environ: *const *const c_char, name: &[u8], pid: c_int) {
     // SAFETY: the caller upholds the same conditions.
-    for mut value in unsafe { values(environ, name) } {
+    for value in unsafe { values(environ, name) } {
         // Any other value is the developer's own.
         if value.len() == PID_SPACE && value.iter().all(|digit| *digit == b'0') {
             // Ends the number with a zero byte instead of padding it: sd_listen_fds(3) reads a leading `0` as octal.
-            let _ = write!(value, "{pid}\0");
+            let mut places = value.iter_mut();
+            let mut put = |byte| places.next().into_iter().for_each(|place| *place = byte);
+            for_each_digit(pid.unsigned_abs().into(), &mut put);
+            put(0);
         }
     }
 }

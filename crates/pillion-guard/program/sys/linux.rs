@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{Descendant, Pid, SIGKILL, proc_stat::ProcStat};
+use crate::limits;
 
 unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
@@ -53,25 +54,25 @@ pub(super) fn take_events() -> KernelEvents {
 pub(super) fn watch_leader(_leader: c_int) {}
 
 pub(super) fn become_guard() -> Option<String> {
-    const PR_SET_NAME: c_int = 15;
     const PR_SET_CHILD_SUBREAPER: c_int = 36;
-    // SAFETY: these calls touch no memory except the name, a constant that ends with a zero.
+    name_guard();
+    // SAFETY: these calls touch no memory.
     let (wakes, adopts) = unsafe {
         // If the guard was stopped (SIGSTOP), the app's death must continue it. The kernel sends the signal when our parent
         // thread ends, at the latest with the app's last thread (PR_SET_PDEATHSIG(2const)). A running guard ignores it.
         let wakes = prctl(PR_SET_PDEATHSIG, SIGCONT as c_ulong) == 0;
-        prctl(PR_SET_NAME, c"pillion-guard".as_ptr());
         (wakes, prctl(PR_SET_CHILD_SUBREAPER, 1 as c_ulong) == 0)
     };
     close_inherited();
-    if !adopts {
-        return Some(
-            "the system refuses PR_SET_CHILD_SUBREAPER; a daemon of the sidecar may survive".to_owned(),
-        );
-    }
-    (!wakes).then(|| {
-        "the system refuses PR_SET_PDEATHSIG; if the guard is killed, the sidecar survives".to_owned()
-    })
+    let limit = if adopts { (!wakes).then_some(limits::NO_DEATH_SIGNAL) } else { Some(limits::NO_SUBREAPER) };
+    limit.map(str::to_owned)
+}
+
+/// Gives this process the name by which people find it: that of its file is a number.
+pub(super) fn name_guard() {
+    const PR_SET_NAME: c_int = 15;
+    // SAFETY: reads the name, a constant that ends with a zero.
+    unsafe { prctl(PR_SET_NAME, c"pillion-guard".as_ptr()) };
 }
 
 /// Closes descriptors that the app leaked.

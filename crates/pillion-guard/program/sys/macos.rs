@@ -43,6 +43,9 @@ pub(super) fn become_guard() -> Option<String> {
     None
 }
 
+/// Does nothing: no light guard is followed here.
+pub(super) fn name_guard() {}
+
 /// Runs in the sidecar's process, before execve(2).
 pub(super) fn become_sidecar() {}
 

@@ -11,7 +11,7 @@ use std::{
     env, fs,
     io::{self, Write},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -141,16 +141,12 @@ pub(super) const PLACES: [Place; 3] =
     [GuardProgram::in_memory, GuardProgram::in_runtime_directory, GuardProgram::in_temporary_directory];
 
 impl GuardProgram {
-    /// Copies the program to memory, once per process (`memfd_create(2)`). No file system needs space for it.
+    /// Copies the program to memory. No file system needs space for it.
     fn in_memory(bytes: &[u8]) -> io::Result<Self> {
-        static MEMORY: OnceLock<OwnedFd> = OnceLock::new();
-        let memory = match MEMORY.get() {
-            Some(memory) => memory,
-            None => {
-                let written = write_to_memory(bytes)?;
-                MEMORY.get_or_init(|| written)
-            }
-        };
+        Self::of_memory(in_memory(&FULL, "pillion-guard", bytes)?)
+    }
+
+    fn of_memory(memory: &OwnedFd) -> io::Result<Self> {
         // The descriptor is closed on exec, but the kernel resolves the path first.
         let path = PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd()));
         if !path.exists() {
@@ -186,12 +182,36 @@ impl GuardProgram {
     }
 }
 
-fn write_to_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+/// The memory that holds the full guard, and that of the light one.
+static FULL: OnceLock<OwnedFd> = OnceLock::new();
+static LIGHT: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Copies the program to memory, once per process (`memfd_create(2)`).
+fn in_memory(memory: &'static OnceLock<OwnedFd>, name: &str, bytes: &[u8]) -> io::Result<&'static OwnedFd> {
+    if let Some(memory) = memory.get() {
+        return Ok(memory);
+    }
+    let written = write_to_memory(name, bytes)?;
+    Ok(memory.get_or_init(|| written))
+}
+
+/// The light guard, and the descriptor of the full one, which it executes when there is more to do. An error means that the full guard
+/// has to start.
+pub(super) fn light_guard() -> io::Result<(GuardProgram, BorrowedFd<'static>)> {
+    if pillion_guard::LIGHT_PROGRAM.is_empty() {
+        return Err(io::Error::other("there is no light guard for this system"));
+    }
+    let full = in_memory(&FULL, "pillion-guard", pillion_guard::PROGRAM)?;
+    let light = in_memory(&LIGHT, "pillion-guard-light", pillion_guard::LIGHT_PROGRAM)?;
+    Ok((GuardProgram::of_memory(light)?, full.as_fd()))
+}
+
+fn write_to_memory(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     check_file_size_limit(bytes)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // With vm.memfd_noexec=1, memory can be executed only if the flag asks for it. Kernels before 6.3 do not know the flag.
-    let memory = match rustix::fs::memfd_create("pillion-guard", flags | MemfdFlags::EXEC) {
-        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("pillion-guard", flags)?,
+    let memory = match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
         created => created?,
     };
     let mut memory = fs::File::from(memory);

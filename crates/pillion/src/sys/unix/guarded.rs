@@ -10,12 +10,16 @@ use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
     process::Child,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
-use self::control::{GuardCommand, GuardReport, ReportReader, read_start_report, send_fds};
+use self::{
+    control::{GuardCommand, GuardReport, ReportReader, read_start_report, send_fds},
+    launch::Executed,
+};
 use super::{
     super::{SpawnRequest, Used, platform},
     reap,
@@ -41,6 +45,23 @@ type Started = (Guarded, Child, Option<String>);
 impl Guarded {
     /// Starts a guard, which starts the program. The outer error is the program's; the inner one says why no guard runs.
     pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<Started, String>> {
+        /// Whether a light guard did not work. What the system refused one, it would refuse the next one.
+        static NO_LIGHT: AtomicBool = AtomicBool::new(false);
+        if !NO_LIGHT.load(Ordering::Relaxed) {
+            let light = super::without_spawns(UnixStream::pair).and_then(|(control, guard_end)| {
+                Ok((launch::execute_light(request, guard_end.into())?, control))
+            });
+            if let Ok((executed, control)) = light {
+                match Self::connect(request, executed, control)? {
+                    // It has ended before it could start the program.
+                    Err(error) if has_ended(&error) => {
+                        tracing::debug!("the light guard has ended at once; the full one starts instead");
+                        NO_LIGHT.store(true, Ordering::Relaxed);
+                    }
+                    started => return Ok(started.map_err(no_answer)),
+                }
+            }
+        }
         let pair = match super::without_spawns(UnixStream::pair) {
             Ok(pair) => pair,
             Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
@@ -50,13 +71,21 @@ impl Guarded {
             // The buffer holds 8 KiB there (`net.local.stream.sendspace`), less than a prepared HTTP request may have.
             let _ = rustix::net::sockopt::set_socket_send_buffer_size(&control, SEND_BUFFER);
         }
-        let (mut child, _program) = match launch::execute(request, guard_end.into()) {
-            Ok(executed) => executed,
-            Err(why) => return Ok(Err(why)),
-        };
-        let guard = super::pid(&child);
-        let sent = send_fds(&control, request, &child);
-        // `_program` must exist until the guard has sent its first line: only then is it certain that the guard was executed.
+        match launch::execute_full(request, guard_end.into()) {
+            Ok(executed) => Ok(Self::connect(request, executed, control)?.map_err(no_answer)),
+            Err(why) => Ok(Err(why)),
+        }
+    }
+
+    /// Sends the guard what it needs, and waits until it has started the program. The outer error is the program's, the inner one the
+    /// guard's, which runs no more.
+    fn connect(
+        request: &SpawnRequest,
+        executed: Executed,
+        control: UnixStream,
+    ) -> io::Result<io::Result<Started>> {
+        let guard = super::pid(&executed.child);
+        let sent = send_fds(&control, request, &executed);
         match sent.and_then(|()| read_start_report(&control)) {
             Ok(Ok((leader, limited))) => {
                 let (sender, report) = watch::channel(GuardReport::of(leader, platform::identity(leader)));
@@ -67,7 +96,7 @@ impl Guarded {
                 })?;
                 tokio::spawn(reader.run(stream));
                 let limited = limited.or_else(platform::guard_limitation);
-                Ok(Ok((Self { guard, leader, control, report }, child, limited)))
+                Ok(Ok((Self { guard, leader, control, report }, executed.child, limited)))
             }
             Ok(Err(error)) => {
                 reap(guard, true);
@@ -75,9 +104,10 @@ impl Guarded {
             }
             Err(error) => {
                 // Silent or dead. Whatever it started ends with the control socket or with the guard's death.
+                let mut child = executed.child;
                 let _ = child.kill();
                 reap(guard, false);
-                Ok(Err(format!("the guard did not answer: {error}")))
+                Ok(Err(error))
             }
         }
     }
@@ -163,6 +193,16 @@ impl Guarded {
             let _ = kill_process(self.guard, Signal::CONT);
         }
     }
+}
+
+/// Whether the guard has closed its end of the socket: before it read our message, or after.
+fn has_ended(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+fn no_answer(error: io::Error) -> String {
+    format!("the guard did not answer: {error}")
 }
 
 impl Drop for Guarded {

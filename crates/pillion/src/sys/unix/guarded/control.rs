@@ -10,7 +10,6 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
-    process::Child,
     time::Duration,
 };
 
@@ -23,9 +22,12 @@ use tokio::{
     sync::watch,
 };
 
-use super::super::{
-    super::{Known, SpawnRequest, Used, platform},
-    reap,
+use super::{
+    super::{
+        super::{Known, SpawnRequest, Used, platform},
+        reap,
+    },
+    launch::Executed,
 };
 use crate::{listener::Listener, status::Exit};
 
@@ -87,18 +89,19 @@ pub(super) struct ReportReader {
     marker: String,
 }
 
-/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, the file of the run, and the read ends of the sidecar's
-/// output, which it drains after our death. One byte carries them (`SCM_RIGHTS`, unix(7)).
-pub(super) fn send_fds(control: &UnixStream, request: &SpawnRequest, child: &Child) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, the file of the run, the read ends of the sidecar's
+/// output, which it drains after our death, and, to a light guard, the full one. One byte carries them (`SCM_RIGHTS`, unix(7)).
+pub(super) fn send_fds(control: &UnixStream, request: &SpawnRequest, executed: &Executed) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
+    let child = &executed.child;
     let outputs = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
     let inputs = [
         request.listener.as_ref().map(fd),
         request.stdin.as_ref().map(AsFd::as_fd),
         request.run_file.as_ref().map(AsFd::as_fd),
     ];
-    let fds: Vec<_> = inputs.into_iter().chain(outputs).flatten().collect();
+    let fds: Vec<_> = inputs.into_iter().chain(outputs).chain([executed.full]).flatten().collect();
     rights.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty())?;
     Ok(())
@@ -113,7 +116,9 @@ pub(super) fn read_start_report(control: &UnixStream) -> io::Result<io::Result<(
     let mut limited = None;
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line)?;
+        if reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let unexpected = || io::Error::other(format!("unexpected line {line:?}"));
         match line.trim_end().split_once(' ') {
             Some(("limited", why)) => limited = Some(why.to_owned()),

@@ -4,7 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{BorrowedFd, OwnedFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
             process::CommandExt,
@@ -28,9 +28,25 @@ use crate::spec::{StopRequest, StopScope};
 const BUSY_RETRIES: u32 = 100;
 const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Starts the guard's program from the first place from where the system executes it; or says why from none. The program has to
-/// be kept until the guard has sent its first line.
-pub(super) fn execute(request: &SpawnRequest, control: OwnedFd) -> Result<(Child, GuardProgram), String> {
+/// A guard's process, which may not have executed its program yet.
+#[derive(Debug)]
+pub(super) struct Executed {
+    pub(super) child: Child,
+    /// What a light guard executes when there is more to do. The guard has to be sent it.
+    pub(super) full: Option<BorrowedFd<'static>>,
+    /// Has to be kept until the guard has sent its first line: only then is it certain that it was executed.
+    _program: GuardProgram,
+}
+
+/// Starts the light guard; or says why the full one has to start.
+pub(super) fn execute_light(request: &SpawnRequest, control: OwnedFd) -> io::Result<Executed> {
+    let (program, full) = platform::light_guard()?;
+    let child = spawn(&mut command(program.path(), request, control))?;
+    Ok(Executed { child, full: Some(full), _program: program })
+}
+
+/// Starts the full guard from the first place from where the system executes it; or says why from none.
+pub(super) fn execute_full(request: &SpawnRequest, control: OwnedFd) -> Result<Executed, String> {
     if pillion_guard::PROGRAM.is_empty() {
         return Err("this build contains no guard for this system".to_owned());
     }
@@ -47,7 +63,7 @@ pub(super) fn execute(request: &SpawnRequest, control: OwnedFd) -> Result<(Child
                         attempts += 1;
                         std::thread::sleep(BUSY_INTERVAL);
                     }
-                    spawned => return Ok((spawned?, program)),
+                    spawned => return Ok(Executed { child: spawned?, full: None, _program: program }),
                 }
             }
         });

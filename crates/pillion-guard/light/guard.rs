@@ -1,0 +1,167 @@
+//! What the light guard does until the sidecar has ended, or until the full guard takes over.
+
+use core::{ffi::c_int, time::Duration};
+
+use crate::{
+    handover::{Ended, Handover, HandoverFds},
+    sys::{self, Command, Process, Program, Reaped, Text},
+};
+
+/// Where the arguments are; `program/main.rs` describes them.
+mod argument {
+    pub(super) const LISTENER: usize = 2;
+    pub(super) const INPUT: usize = 3;
+    pub(super) const RUN_FILE: usize = 4;
+    pub(super) const STOP: usize = 5;
+    pub(super) const PROGRAM: usize = 6;
+}
+
+/// When the guard first looks for other processes of the sidecar, and the longest pause until it does so again. The pauses double, as
+/// those of the full guard do.
+const LOOK_FIRST: Duration = Duration::from_millis(100);
+const LOOK_MAX_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The sidecar.
+struct Guard {
+    process: Process,
+    /// The program of the full guard.
+    full: c_int,
+    /// A descriptor that becomes readable when a child may have died.
+    children: c_int,
+    /// The signal that asks the leader to end, if it is to be asked by a signal to it alone.
+    signal: Option<c_int>,
+    state: Handover,
+}
+
+/// Guards one sidecar. Ends this process when the sidecar has ended.
+pub(crate) fn run(process: Process) -> ! {
+    let is_set = |at| process.argument(at) == Some(b"1");
+    let (Some(stop), Some(name)) = (process.argument(argument::STOP), process.argument(argument::PROGRAM))
+    else {
+        // It is started by pillion, not by hand.
+        sys::exit(2);
+    };
+    let limited = sys::detach();
+    let received =
+        sys::receive(is_set(argument::LISTENER), is_set(argument::INPUT), is_set(argument::RUN_FILE));
+    let Some((received, children)) = received.zip(sys::watch_children()) else {
+        // The supervisor then starts the full guard, which manages with less, if it still lives.
+        sys::exit(1);
+    };
+    let mut start = Text::<160>::new();
+    if let Some(why) = limited {
+        start.text(b"limited ").text(why.as_bytes()).text(b"\n");
+    }
+    let program = Program { process, at: argument::PROGRAM, name };
+    let (leader, lifeline) = match sys::start_sidecar(program, received.listener, received.stdin) {
+        Ok(started) => started,
+        Err(error) => {
+            sys::report(start.text(b"failed ").number(error.unsigned_abs().into()).text(b"\n").bytes());
+            sys::exit(1);
+        }
+    };
+    sys::report(start.text(b"spawned ").number(leader.unsigned_abs().into()).text(b"\n").bytes());
+    process.erase_token();
+    let fds = HandoverFds { lifeline, run_file: received.run_file, outputs: received.outputs };
+    let state = Handover { leader, ended: None, asked: false, fds };
+    Guard { process, full: received.full, children, signal: signal_to_leader(stop), state }.guard()
+}
+
+/// The signal of a stop request `SIGNAL,SCOPE,TEXT` that is a signal to the leader and nothing else.
+fn signal_to_leader(stop: &[u8]) -> Option<c_int> {
+    let (number, rest) = stop.split_at_checked(stop.iter().position(|byte| *byte == b',')?)?;
+    if rest != b",leader," {
+        return None;
+    }
+    sys::number(number)
+}
+
+impl Guard {
+    fn guard(mut self) -> ! {
+        let mut interval = LOOK_FIRST;
+        // Without `/proc`, nothing would be found.
+        let mut look_at = sys::proc_is_ours().then(|| sys::now() + interval);
+        loop {
+            let wake = sys::wait(self.children, look_at.map(|at| at.saturating_sub(sys::now())));
+            // The supervisor first: after its end, the full guard notes what happens.
+            if wake.supervisor {
+                match (sys::peek_command(), self.signal) {
+                    (Command::Byte(b'A'), Some(signal)) => {
+                        sys::take_command();
+                        self.ask_leader(signal);
+                    }
+                    (Command::Nothing, _) => {}
+                    // The byte, or the end, is still in the socket.
+                    _ => self.become_full(),
+                }
+            }
+            if wake.child {
+                self.reap();
+            }
+            if look_at.is_some_and(|at| sys::now() >= at) {
+                if sys::has_other_processes(self.state.leader) {
+                    self.become_full();
+                }
+                interval = (interval * 2).min(LOOK_MAX_INTERVAL);
+                look_at = Some(sys::now() + interval);
+            }
+        }
+    }
+
+    /// Asks the leader to end, once.
+    fn ask_leader(&mut self, signal: c_int) {
+        self.state.fds.lifeline.take().into_iter().for_each(sys::close);
+        if !core::mem::replace(&mut self.state.asked, true) {
+            // A stopped process cannot handle a signal before it is continued (signal(7)).
+            for signal in [signal, sys::SIGCONT] {
+                sys::kill(self.state.leader, signal);
+            }
+        }
+    }
+
+    /// Reaps the dead children.
+    fn reap(&mut self) {
+        loop {
+            match sys::reap() {
+                Reaped::Child(pid, status) if pid == self.state.leader => {
+                    self.state.ended = Some(Ended { status, at: sys::now_millis() });
+                }
+                Reaped::Child(..) => {}
+                Reaped::NoneDead if self.state.ended.is_none() => return,
+                // Other processes have become our children.
+                Reaped::NoneDead => self.become_full(),
+                Reaped::NoneLeft => self.end(),
+            }
+        }
+    }
+
+    /// Tells the supervisor the end of the leader, after which no process is left, and ends.
+    fn end(&self) -> ! {
+        let mut text = Text::<160>::new();
+        if let Some(Ended { status, .. }) = self.state.ended {
+            // wait(2): the lowest seven bits are the signal, or 0 after an exit; the eighth says that there is a core dump.
+            let status = status.unsigned_abs();
+            match status & 0x7f {
+                0 => text.text(b"exited ").number(u64::from(status >> 8 & 0xff)),
+                signal => text.text(b"signalled ").number(signal.into()),
+            };
+            if status & 0xff > 0x80 {
+                text.text(b" core");
+            }
+            text.text(b"\n");
+        }
+        if let Some((micros, bytes)) = sys::used_by_children() {
+            text.text(b"used ").number(micros).text(b" ").number(bytes).text(b"\n");
+        }
+        let told = sys::report(text.text(b"gone\n").bytes());
+        if !told && self.state.fds.run_file.is_some() {
+            // The app has died at the same moment: the end is to be noted for its next start.
+            self.become_full();
+        }
+        sys::exit(0)
+    }
+
+    fn become_full(&self) -> ! {
+        sys::become_full(&self.process, self.full, &self.state)
+    }
+}

@@ -1,0 +1,38 @@
+//! The light guard: what every sidecar needs, in a program of a few pages. Linux on x86-64 alone.
+//!
+//! It is started like the full guard, whose `program/main.rs` describes arguments and messages, and gets one descriptor more, the last
+//! one: the program of the full guard. It starts the sidecar, reports the start, asks the first process to end by a signal (`A`), and
+//! reports the end. Whatever else happens, it *becomes the full guard*: the process executes that program (execveat(2)) with what it
+//! knows ([`handover`]), and keeps its children, its session and its signals:
+//!
+//! - the app is gone, or its command is another one: the full guard finds both unread in the socket;
+//! - the stop request is more than a signal to the leader;
+//! - the sidecar has a second process, or leaves one when it ends;
+//! - the end cannot be reported, and is to be noted in the file of the run.
+//!
+//! It has no C library, no loader and no heap, so that a start costs little time, and each guard little memory. `sys` starts the sidecar
+//! by `CLONE_VFORK`, which copies nothing.
+//!
+//! `build.rs` compiles it with the configuration `pillion_light`. Without that, it is an empty program, for clippy.
+
+#![cfg_attr(pillion_light, no_std, no_main)]
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[path = "../program/decimal.rs"]
+mod decimal;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg_attr(not(pillion_light), expect(dead_code, reason = "main is empty"))]
+mod guard;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the full guard uses the other half"))]
+#[path = "../program/handover.rs"]
+mod handover;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[path = "../program/limits.rs"]
+mod limits;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[expect(unsafe_code, reason = "there is neither std nor a C library")]
+mod sys;
+
+#[cfg(not(pillion_light))]
+fn main() {}

@@ -1,0 +1,364 @@
+//! The light guard's system calls, and all of its `unsafe`. It has no C library: [`call`] makes the calls.
+
+mod call;
+#[path = "../program/sys/child_environment.rs"]
+mod child_environment;
+#[cfg(pillion_light)]
+mod entry;
+mod look;
+mod receive;
+mod start;
+mod text;
+
+use core::{
+    ffi::{c_char, c_int},
+    ptr,
+    time::Duration,
+};
+
+use call::call3;
+pub(crate) use call::exit;
+pub(crate) use look::{has_other_processes, number, proc_is_ours};
+pub(crate) use receive::receive;
+pub(crate) use start::{Program, start_sidecar};
+pub(crate) use text::Text;
+
+use crate::{
+    handover::{Handover, RESUME, STATE_SIZE},
+    limits,
+};
+
+const SIGHUP: c_int = 1;
+const SIGINT: c_int = 2;
+const SIGQUIT: c_int = 3;
+pub(crate) const SIGKILL: c_int = 9;
+const SIGPIPE: c_int = 13;
+const SIGTERM: c_int = 15;
+const SIGCHLD: c_int = 17;
+pub(crate) const SIGCONT: c_int = 18;
+const SIG_DFL: usize = 0;
+const SIG_IGN: usize = 1;
+const EINTR: isize = -4;
+const EAGAIN: isize = -11;
+/// The socket to the supervisor.
+const CONTROL: c_int = 0;
+
+/// As an argument of a system call, where a negative number fills the register with its sign.
+fn word(number: c_int) -> usize {
+    (number as isize).cast_unsigned()
+}
+
+/// The arguments and the environment of this process, where the kernel has put them: at the upper end of the stack.
+#[derive(Clone, Copy)]
+pub(crate) struct Process {
+    /// A list of strings that ends with a null pointer, and so is the environment behind it.
+    arguments: *const *const u8,
+    environment: *const *const c_char,
+}
+
+impl Process {
+    /// # Safety
+    /// `stack` is the stack pointer of the process when it started: the number of arguments is there (System V ABI, AMD64 supplement).
+    #[cfg(pillion_light)]
+    pub(crate) unsafe fn at(stack: *const usize) -> Self {
+        // SAFETY: behind the number there are as many arguments, a null pointer, and the environment.
+        unsafe {
+            let arguments = stack.add(1).cast::<*const u8>();
+            Self { arguments, environment: arguments.add(*stack + 1).cast() }
+        }
+    }
+
+    /// The argument, without the zero that ends it.
+    pub(crate) fn argument(&self, at: usize) -> Option<&'static [u8]> {
+        // SAFETY: the list ends with a null pointer, before which this loop ends. Each argument ends with a zero. The arguments stay
+        // for as long as the process lives, and nothing changes them.
+        unsafe {
+            for before in 0..=at {
+                if (*self.arguments.add(before)).is_null() {
+                    return None;
+                }
+            }
+            let start = *self.arguments.add(at);
+            let mut length = 0;
+            while *start.add(length) != 0 {
+                length += 1;
+            }
+            Some(core::slice::from_raw_parts(start, length))
+        }
+    }
+
+    /// Overwrites the token, which only the sidecar may hold.
+    pub(crate) fn erase_token(&self) {
+        // SAFETY: the environment is writable, and no other code uses it meanwhile: this process has one thread.
+        unsafe { child_environment::erase_token(self.environment) };
+    }
+}
+
+/// Detaches the guard from everything that could end it together with the app, and closes inherited descriptors. Returns what the
+/// system refused.
+pub(crate) fn detach() -> Option<&'static str> {
+    const PR_SET_PDEATHSIG: usize = 1;
+    const PR_SET_NAME: usize = 15;
+    const PR_SET_CHILD_SUBREAPER: usize = 36;
+    // SAFETY: the calls touch no memory except the name, a constant that ends with a zero.
+    let (wakes, adopts) = unsafe {
+        call3(call::SETSID, 0, 0, 0);
+        // As the full guard: the app's death must continue a guard that was stopped.
+        let wakes = call3(call::PRCTL, PR_SET_PDEATHSIG, word(SIGCONT), 0) == 0;
+        call3(call::PRCTL, PR_SET_NAME, c"pillion-guard".as_ptr().addr(), 0);
+        (wakes, call3(call::PRCTL, PR_SET_CHILD_SUBREAPER, 1, 0) == 0)
+    };
+    for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        set_action(ignored, SIG_IGN);
+    }
+    // An app that ignores it would pass that on, and the kernel would reap our children (wait(2)).
+    set_action(SIGCHLD, SIG_DFL);
+    // From before the first child on, so that the end of none is missed.
+    set_mask(1 << (SIGCHLD - 1));
+    // SAFETY: touches no memory. Nothing that we use is open beyond the standard streams.
+    if unsafe { call3(call::CLOSE_RANGE, 3, u32::MAX as usize, 0) } != 0 {
+        close_each();
+    }
+    if adopts { (!wakes).then_some(limits::NO_DEATH_SIGNAL) } else { Some(limits::NO_SUBREAPER) }
+}
+
+/// Closes what is open beyond the standard streams: before Linux 5.9, or where a sandbox refuses `close_range(2)`.
+fn close_each() {
+    let listed = look::for_each_number(c"/proc/self/fd".as_ptr().cast(), |fd, folder| {
+        if fd > 2 && fd != folder {
+            close(fd);
+        }
+    });
+    if !listed {
+        (3..4096).for_each(close);
+    }
+}
+
+/// Sets what a signal does: the default, or nothing.
+fn set_action(signal: c_int, handler: usize) {
+    /// `struct sigaction` of the kernel (sigaction(2)).
+    #[repr(C)]
+    struct Action {
+        handler: usize,
+        flags: u64,
+        restorer: usize,
+        mask: u64,
+    }
+    let action = Action { handler, flags: 0, restorer: 0, mask: 0 };
+    // SAFETY: the kernel reads the structure, and calls neither of the two handlers.
+    unsafe { call::call(call::RT_SIGACTION, [word(signal), (&raw const action).addr(), 0, MASK_SIZE, 0, 0]) };
+}
+
+/// The size of a set of signals for the kernel, in bytes.
+const MASK_SIZE: usize = 8;
+
+/// Sets which signals wait.
+fn set_mask(mask: u64) {
+    const SIG_SETMASK: usize = 2;
+    // SAFETY: the kernel reads the mask.
+    unsafe { call::call(call::RT_SIGPROCMASK, [SIG_SETMASK, (&raw const mask).addr(), 0, MASK_SIZE, 0, 0]) };
+}
+
+/// A descriptor that becomes readable when a child may have died (signalfd(2)). `None` if there is none left.
+pub(crate) fn watch_children() -> Option<c_int> {
+    const SFD_NONBLOCK_CLOEXEC: usize = 0o2_004_000;
+    let mask: u64 = 1 << (SIGCHLD - 1);
+    let address = (&raw const mask).addr();
+    // SAFETY: the kernel reads the mask.
+    let fd =
+        unsafe { call::call(call::SIGNALFD4, [word(-1), address, MASK_SIZE, SFD_NONBLOCK_CLOEXEC, 0, 0]) };
+    c_int::try_from(fd).ok().filter(|fd| *fd >= 0)
+}
+
+/// Closes a descriptor that nothing uses any more.
+pub(crate) fn close(fd: c_int) {
+    // SAFETY: touches no memory.
+    unsafe { call3(call::CLOSE, word(fd), 0, 0) };
+}
+
+/// What ended a wait; both may have.
+pub(crate) struct Wake {
+    pub(crate) supervisor: bool,
+    pub(crate) child: bool,
+}
+
+/// Waits for the supervisor, for the death of a child, or for the time to pass.
+pub(crate) fn wait(children: c_int, time: Option<Duration>) -> Wake {
+    #[repr(C)]
+    struct PollFd {
+        fd: c_int,
+        events: i16,
+        revents: i16,
+    }
+    const POLLIN: i16 = 1;
+    let mut fds = [CONTROL, children].map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
+    let mut time = time.map(|time| [time.as_secs(), time.subsec_nanos().into()]);
+    let time = time.as_mut().map_or(ptr::null_mut(), |time| time.as_mut_ptr());
+    // SAFETY: the kernel writes to the two structures and to the time, which it sets to what was left. On EINTR no event is set.
+    unsafe { call::call(call::PPOLL, [fds.as_mut_ptr().addr(), fds.len(), time.addr(), 0, 0, 0]) };
+    let [supervisor, child] = fds;
+    if child.revents != 0 {
+        let mut signal = [0_u64; 16];
+        // SAFETY: the kernel writes one `struct signalfd_siginfo` of 128 bytes. Several deaths make one signal.
+        unsafe { call3(call::READ, word(children), signal.as_mut_ptr().addr(), 128) };
+    }
+    Wake { supervisor: supervisor.revents != 0, child: child.revents != 0 }
+}
+
+/// The supervisor's next command, which stays in the socket.
+pub(crate) enum Command {
+    Byte(u8),
+    /// No command after all.
+    Nothing,
+    /// The supervisor is gone.
+    End,
+}
+
+/// Looks at the supervisor's next command, and leaves it in the socket.
+pub(crate) fn peek_command() -> Command {
+    const MSG_PEEK: usize = 2;
+    receive_byte(MSG_PEEK)
+}
+
+/// Takes the command that [`peek_command`] has shown.
+pub(crate) fn take_command() {
+    receive_byte(0);
+}
+
+fn receive_byte(flags: usize) -> Command {
+    const MSG_DONTWAIT: usize = 0x40;
+    let mut byte = 0_u8;
+    let address = (&raw mut byte).addr();
+    // SAFETY: the kernel writes at most one byte.
+    match unsafe { call::call(call::RECVFROM, [word(CONTROL), address, 1, flags | MSG_DONTWAIT, 0, 0]) } {
+        1 => Command::Byte(byte),
+        EAGAIN | EINTR => Command::Nothing,
+        _ => Command::End,
+    }
+}
+
+/// Sends text to the supervisor. Returns false if that is gone.
+pub(crate) fn report(text: &[u8]) -> bool {
+    const MSG_NOSIGNAL: usize = 0x4000;
+    let arguments = [word(CONTROL), text.as_ptr().addr(), text.len(), MSG_NOSIGNAL, 0, 0];
+    loop {
+        // SAFETY: the kernel reads the text.
+        match unsafe { call::call(call::SENDTO, arguments) } {
+            EINTR => {}
+            sent => return sent >= 0,
+        }
+    }
+}
+
+/// Sends a signal to a child that is not reaped.
+pub(crate) fn kill(child: c_int, signal: c_int) {
+    // SAFETY: touches no memory.
+    unsafe { call3(call::KILL, word(child), word(signal), 0) };
+}
+
+/// The result of one attempt to reap.
+pub(crate) enum Reaped {
+    /// A child, and its status as wait(2) returns it.
+    Child(c_int, c_int),
+    NoneDead,
+    NoneLeft,
+}
+
+/// Reaps one dead child.
+pub(crate) fn reap() -> Reaped {
+    const WNOHANG: usize = 1;
+    let mut status: c_int = 0;
+    // SAFETY: the kernel writes the status to a local integer.
+    match unsafe { call3(call::WAIT4, word(-1), (&raw mut status).addr(), WNOHANG) } {
+        0 => Reaped::NoneDead,
+        pid if pid > 0 => Reaped::Child(pid as c_int, status),
+        _ => Reaped::NoneLeft,
+    }
+}
+
+/// The processor time in microseconds of all reaped children and of those that they have reaped, and the largest resident set of one of
+/// them, in bytes (getrusage(2)).
+pub(crate) fn used_by_children() -> Option<(u64, u64)> {
+    const RUSAGE_CHILDREN: c_int = -1;
+    // `struct rusage` of Linux on systems of 64 bits: two times, the largest resident set in KiB, and 13 other numbers.
+    let mut usage = [0_i64; 18];
+    // SAFETY: the kernel writes at most 18 numbers.
+    if unsafe { call3(call::GETRUSAGE, word(RUSAGE_CHILDREN), usage.as_mut_ptr().addr(), 0) } != 0 {
+        return None;
+    }
+    let [user, user_micros, system, system_micros, kib, ..] =
+        usage.map(|number| u64::try_from(number).unwrap_or(0));
+    Some(((user + system) * 1_000_000 + user_micros + system_micros, kib * 1024))
+}
+
+/// The time since the Unix epoch, in milliseconds.
+pub(crate) fn now_millis() -> u64 {
+    const CLOCK_REALTIME: usize = 0;
+    clock(CLOCK_REALTIME).as_millis() as u64
+}
+
+/// The time of a clock that no one sets, to measure by.
+pub(crate) fn now() -> Duration {
+    const CLOCK_MONOTONIC: usize = 1;
+    clock(CLOCK_MONOTONIC)
+}
+
+fn clock(clock: usize) -> Duration {
+    let mut time = [0_i64; 2];
+    // SAFETY: the kernel writes two numbers: seconds and nanoseconds.
+    unsafe { call3(call::CLOCK_GETTIME, clock, time.as_mut_ptr().addr(), 0) };
+    let [seconds, nanos] = time.map(|number| u64::try_from(number).unwrap_or(0));
+    Duration::from_nanos(nanos) + Duration::from_secs(seconds)
+}
+
+/// How often a full guard that the system cannot execute is tried again, and the pause, in nanoseconds.
+const ATTEMPTS: u32 = 100;
+const ATTEMPT_INTERVAL: i64 = 20_000_000;
+
+/// Becomes the full guard, in the same process: the children, the session and the death signals stay.
+///
+/// If the system cannot execute it (no memory, for example), tries again for two seconds. Then it kills the sidecar and ends: the
+/// supervisor, if it lives, cleans up as after any death of a guard.
+pub(crate) fn become_full(process: &Process, full: c_int, state: &Handover) -> ! {
+    const AT_EMPTY_PATH: usize = 0x1000;
+    let mut numbers = Text::<STATE_SIZE>::new();
+    for (at, number) in state.numbers().into_iter().enumerate() {
+        let separator: &[u8] = if at == 0 { b"" } else { b"," };
+        numbers.text(separator);
+        match number {
+            Some(number) => numbers.number(number),
+            None => numbers.text(b"-"),
+        };
+    }
+    let mut resume = Text::<16>::new();
+    let resume = resume.text(RESUME).terminated();
+    if let Some((numbers, resume)) = numbers.terminated().zip(resume) {
+        let fds =
+            [state.fds.lifeline, state.fds.run_file, Some(state.fds.outputs[0]), Some(state.fds.outputs[1])];
+        fds.into_iter().flatten().for_each(|fd| set_close_on_exec(fd, false));
+        set_mask(0);
+        // SAFETY: the arguments of this process exist: `crate::guard` has read them.
+        let [name, grace, stop] = [0, 1, 5].map(|at| unsafe { *process.arguments.add(at) });
+        let arguments = [name, resume, numbers, grace, stop, ptr::null()];
+        for _ in 0..ATTEMPTS {
+            let empty = c"".as_ptr().addr();
+            let lists = [arguments.as_ptr().addr(), process.environment.addr()];
+            // SAFETY: both lists hold strings that end with a zero, and end with a null pointer.
+            unsafe { call::call(call::EXECVEAT, [word(full), empty, lists[0], lists[1], AT_EMPTY_PATH, 0]) };
+            let pause = [0, ATTEMPT_INTERVAL];
+            // SAFETY: the kernel reads the two numbers.
+            unsafe { call3(call::NANOSLEEP, pause.as_ptr().addr(), 0, 0) };
+        }
+    }
+    if state.ended.is_none() {
+        kill(-state.leader, SIGKILL);
+    }
+    exit(1)
+}
+
+/// Sets whether the descriptor closes when a program is executed.
+fn set_close_on_exec(fd: c_int, close: bool) {
+    const F_SETFD: usize = 2;
+    // SAFETY: touches no memory.
+    unsafe { call3(call::FCNTL, word(fd), F_SETFD, usize::from(close)) };
+}
