@@ -9,6 +9,7 @@ const COMMANDS: &[&str] = &[
     "connect",
     "logs",
     "exit_reports",
+    "usage",
     "request",
     "read",
     "cancel",

@@ -353,6 +353,7 @@ fn exit_status(status: &Status) -> ExitCode {
         | FailureKind::Dependency
         | FailureKind::Crashed
         | FailureKind::Hung
+        | FailureKind::MemoryLimit
         | FailureKind::NoPort
         | FailureKind::Stopped
         | _ => false,

@@ -5,6 +5,7 @@ mod dev;
 mod error;
 mod liveness;
 mod log;
+mod memory_size;
 mod package;
 mod port;
 mod ready;
@@ -18,7 +19,7 @@ use pillion::{Inherit, LogFiles, ReadyCheck, Restart, Spec, StopRequest, Transpo
 use serde::{Deserialize, Deserializer, de};
 
 use self::{
-    liveness::LivenessConfig, log::LogConfig, port::PortConfig, ready::ReadyConfig,
+    liveness::LivenessConfig, log::LogConfig, memory_size::MemorySize, port::PortConfig, ready::ReadyConfig,
     restart_limit::RestartLimitConfig,
 };
 use crate::Variables;
@@ -149,6 +150,10 @@ pub struct SidecarConfig {
     /// (`sd_watchdog_enabled(3)`, Linux). It finds the time in `WATCHDOG_USEC`. A sidecar that is ready and sends nothing for so long
     /// counts as hung; `liveness.restart` says whether it is then restarted. It needs `"ready": "notify"`. By default it is not watched so.
     watchdog_ms: Option<NonZeroU64>,
+    /// How much memory all processes of the sidecar may use together: a number and a unit, such as `"512 MiB"` or `"1.5 GiB"`. At 90 % of it
+    /// there is a notice; at the limit the sidecar is stopped gracefully, and restarted as `restart` and `restartLimit` say. It is measured
+    /// every 5 s, and every second from 75 % on: a guard against leaks, not a quota of the system. Linux. By default there is no limit.
+    max_memory: Option<MemorySize>,
     /// Socket activation: whether the app binds the listener and hands it over (`LISTEN_FDS`, as systemd does). The port then
     /// stays the same after a restart, and connections wait meanwhile. Linux and macOS; on Windows the sidecar binds its own port.
     #[serde(default)]
@@ -378,6 +383,7 @@ impl SidecarConfig {
             .restart_limit(self.restart_limit.into())
             .liveness(self.liveness())
             .watchdog(self.watchdog())
+            .max_memory(self.max_memory.map(|MemorySize(bytes)| bytes))
             .depends_on(&self.depends_on)
             .restart_with(&self.restart_with)
             .optional(self.optional);

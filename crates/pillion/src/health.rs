@@ -3,6 +3,7 @@
 pub(crate) mod exec;
 pub(crate) mod hang_reason;
 pub(crate) mod liveness;
+pub(crate) mod memory;
 mod open_probes;
 pub(crate) mod probe;
 pub(crate) mod watchdog;

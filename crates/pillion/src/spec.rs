@@ -53,6 +53,7 @@ pub struct Spec {
     pub(crate) restart_limit: RestartLimit,
     pub(crate) liveness: Option<Liveness>,
     pub(crate) watchdog: Option<Duration>,
+    pub(crate) max_memory: Option<u64>,
     pub(crate) depends_on: Vec<String>,
     pub(crate) restart_with: Vec<String>,
     pub(crate) optional: bool,
@@ -106,6 +107,7 @@ impl Spec {
             restart_limit: RestartLimit::default(),
             liveness: Some(Liveness::default()),
             watchdog: None,
+            max_memory: None,
             depends_on: Vec::new(),
             restart_with: Vec::new(),
             optional: false,
@@ -214,6 +216,19 @@ impl Spec {
     #[must_use]
     pub fn watchdog(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.watchdog = interval.into();
+        self
+    }
+
+    /// Sets how much memory all processes of the sidecar may use together, in bytes, as [`Usage::memory`](crate::Usage::memory) counts it.
+    /// By default they may use any. At 90 % the supervisor publishes a [notice](crate::SidecarEvent::Notice), once in a run. At the limit it stops the sidecar with its grace
+    /// period, and restarts it as the [policy](Self::restart) says; the failure is [`FailureKind::MemoryLimit`](crate::FailureKind::MemoryLimit).
+    ///
+    /// The memory is measured every 5 s, and every second from 75 % on: it is a guard against a leak, and no quota of the system, which
+    /// a sidecar that grows quickly can exceed meanwhile. Linux; on other systems a notice says that it has no effect. An attached
+    /// server is not measured.
+    #[must_use]
+    pub fn max_memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.max_memory = bytes.into();
         self
     }
 

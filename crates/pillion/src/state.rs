@@ -185,6 +185,7 @@ impl Lifecycle {
                 | Event::Healthy
                 | Event::Unhealthy
                 | Event::Hung
+                | Event::MemoryExceeded
                 | Event::Expired
                 | Event::Exited(_)
                 | Event::Gone => (Self::Down(ended), vec![]),

@@ -166,6 +166,8 @@ pub enum FailureKind {
     Crashed,
     /// The process had been ready, then answered nothing for too long, and was stopped.
     Hung,
+    /// Its processes used more memory than its declaration allows (`maxMemory`), and it was stopped.
+    MemoryLimit,
     /// A sidecar that this one depends on has failed.
     Dependency,
     /// The sidecar was stopped, or exited by itself with code 0, and is not being started again.

@@ -27,7 +27,7 @@ signal: number | null, };
 /**
  * What kind of failure it is.
  */
-export type FailureKind = "unknownSidecar" | "spawn" | "mismatch" | "exitedEarly" | "readyTimeout" | "crashed" | "hung" | "dependency" | "stopped" | "noPort";
+export type FailureKind = "unknownSidecar" | "spawn" | "mismatch" | "exitedEarly" | "readyTimeout" | "crashed" | "hung" | "memoryLimit" | "dependency" | "stopped" | "noPort";
 
 /**
  * The diagnostics of a `Failure`.
@@ -244,7 +244,7 @@ lines: number, };
 /**
  * Why a run ended, and on whose order.
  */
-export type EndReason = "stop" | "kill" | "restart" | "swap" | "swapCancelled" | "update" | "appEnd" | "appDeath" | "dependency" | "unused" | "finished" | "crashed" | "outOfMemory" | "exitedEarly" | "readyTimeout" | "mismatch" | "hung" | "watchdog";
+export type EndReason = "stop" | "kill" | "restart" | "swap" | "swapCancelled" | "update" | "appEnd" | "appDeath" | "dependency" | "unused" | "finished" | "crashed" | "outOfMemory" | "memoryLimit" | "exitedEarly" | "readyTimeout" | "mismatch" | "hung" | "watchdog";
 
 /**
  * Why processes were killed.
@@ -352,3 +352,52 @@ stdout: Array<string>,
  * The last lines that it wrote to stderr, as `stdout`.
  */
 stderr: Array<string>, };
+
+/**
+ * What a figure of memory counts.
+ */
+export type MemoryKind = "proportional" | "resident";
+
+/**
+ * What all processes of a sidecar use at one moment. A field is `null` if the system does not tell it, and if no process runs.
+ */
+export type Usage = {
+/**
+ * The name of the sidecar.
+ */
+sidecar: string,
+/**
+ * When it was measured, in milliseconds since the Unix epoch.
+ */
+at: number,
+/**
+ * The run, counted from 1 since the app started. `null` if no process of the app runs: the sidecar is down, or another program has
+ * started it.
+ */
+run: number | null,
+/**
+ * The share of processor time since the value before, in percent of one processor: 250 is two and a half. `null` in the first
+ * value of a run.
+ */
+cpuPercent: number | null,
+/**
+ * The processor time of the run so far, user and system, in milliseconds; also that of processes that have ended, unless their own
+ * parent ignored their end (SIGCHLD, wait(2)).
+ */
+cpuTimeMs: number | null,
+/**
+ * The memory of all processes together, in bytes.
+ */
+memory: number | null,
+/**
+ * What `memory` counts.
+ */
+memoryKind: MemoryKind | null,
+/**
+ * The number of processes.
+ */
+processes: number | null,
+/**
+ * The number of open file descriptors of all processes together.
+ */
+descriptors: number | null, };

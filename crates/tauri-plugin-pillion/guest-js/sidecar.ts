@@ -1,5 +1,5 @@
 import type { UnlistenFn } from "@tauri-apps/api/event";
-import type { Endpoint, ExitReport, Log, Status } from "./bindings.js";
+import type { Endpoint, ExitReport, Log, Status, Usage } from "./bindings.js";
 import { ConnectionManager } from "./connection-manager.js";
 import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
 import { fetchWithRetries, type RequestOptions } from "./fetch.js";
@@ -19,6 +19,12 @@ export interface LogOptions {
   levels?: boolean;
   /** Whether the text keeps its colours and other control sequences; `true` by default. */
   ansi?: boolean;
+}
+
+/** How often `usage` delivers. */
+export interface UsageOptions {
+  /** The time between two values, in milliseconds: 1000 by default, and at least 500. */
+  intervalMs?: number;
 }
 
 /** One sidecar of the app, by its name in `tauri.conf.json`. All methods act on its current run, and follow its restarts. */
@@ -76,6 +82,25 @@ export interface Sidecar {
    * `pillion:allow-exit-reports`.
    */
   exitReports(): Promise<ToldExitReport[]>;
+
+  /**
+   * Calls `onUsage` with what all processes of the sidecar use, now and then once a second: processor time, memory, and the numbers of
+   * processes and open descriptors. While the sidecar is down, one value without figures says so. The app measures only while a page or
+   * another reader watches. `onError` is called at most once, if the subscription cannot begin. The returned function ends the
+   * subscription, as with `watch`. Linux; on other systems the values have no figures yet. Needs `pillion:allow-usage`.
+   *
+   * @example
+   * ```ts
+   * const unlisten = backend.usage(({ cpuPercent, memory }) => {
+   *   if (cpuPercent !== null && memory !== null) console.log(`${cpuPercent} %, ${Math.round(memory / 2 ** 20)} MiB`);
+   * });
+   * ```
+   */
+  usage(
+    onUsage: (usage: Usage) => void,
+    options?: UsageOptions,
+    onError?: (error: Error) => void,
+  ): UnlistenFn;
 
   /**
    * Asks the app early for what the first request needs, so that the request does not wait for it. An error is not reported
@@ -158,6 +183,10 @@ export function sidecar(name: string): Sidecar {
       return subscribe<Log>("logs", name, onLog, (error) => onError?.(error), query);
     },
     exitReports: () => call<ToldExitReport[]>("exit_reports", { sidecar: name }),
+    usage: (onUsage, options, onError) => {
+      const query = { intervalMs: whole(options?.intervalMs) };
+      return subscribe<Usage>("usage", name, onUsage, (error) => onError?.(error), query);
+    },
     preconnect: () => manager.open(),
     watch: (onStatus, onError) => {
       const remember = (status: Status) => {

@@ -8,7 +8,7 @@ import { call } from "./ipc.js";
  * callback runs after the first call.
  */
 export function subscribe<T>(
-  command: "watch" | "logs",
+  command: "watch" | "logs" | "usage",
   sidecar: string,
   onMessage: (message: T) => void,
   onError: (error: Error) => void,

@@ -96,6 +96,7 @@ impl<R: Runtime> Builder<R> {
                 commands::cancel,
                 commands::logs,
                 commands::exit_reports,
+                commands::usage,
                 commands::restart,
                 commands::swap,
                 commands::stop

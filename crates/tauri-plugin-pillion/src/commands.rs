@@ -8,11 +8,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use hyper::body::Bytes;
-use pillion::{Access, Endpoint, ExitReport, Log, LogQuery, Status, protocol::ListenAddr};
-use serde::{Deserialize as _, Serialize};
+use pillion::{Access, Endpoint, ExitReport, Log, LogQuery, Status, Usage, UsageWatch, protocol::ListenAddr};
+use serde::{Deserialize, Serialize};
 use tauri::{
     Manager as _, State, Webview,
     ipc::{Channel, CommandScope, InvokeBody, Request, Response},
@@ -240,7 +241,36 @@ pub(crate) async fn exit_reports(
     Ok(redact_reports(&webview, &sidecar, reports).into_iter().map(tell).collect())
 }
 
-/// Ends the subscription that `watch` or `logs` began.
+/// How often `usage` measures.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct UsageQuery {
+    interval_ms: Option<u64>,
+}
+
+/// Sends what the sidecar uses to `channel`, now and again at the interval of the query. Returns the id for `unwatch`. A page that is gone
+/// has no subscription, and so nothing is measured for it.
+#[tauri::command]
+pub(crate) async fn usage(
+    webview: Webview<impl tauri::Runtime>,
+    sidecars: State<'_, Sidecars>,
+    subscriptions: State<'_, Subscriptions>,
+    scope: CommandScope<ScopeEntry>,
+    sidecar: String,
+    query: Option<UsageQuery>,
+    channel: Channel<Usage>,
+) -> Result<u32, CommandError> {
+    let interval = query.unwrap_or_default().interval_ms.map(Duration::from_millis);
+    let usage = sidecars.in_scope(&scope, &sidecar)?.usage();
+    let mut usage = usage.every(interval.unwrap_or(UsageWatch::DEFAULT_INTERVAL));
+    Ok(subscriptions.begin(webview.label(), async move {
+        while let Some(usage) = usage.next().await
+            && channel.send(usage).is_ok()
+        {}
+    }))
+}
+
+/// Ends the subscription that `watch`, `logs` or `usage` began.
 #[tauri::command]
 pub(crate) async fn unwatch(
     webview: Webview<impl tauri::Runtime>,

@@ -1,4 +1,4 @@
-//! The subscriptions (`watch`, `logs`) that pages have open.
+//! The subscriptions (`watch`, `logs`, `usage`) that pages have open.
 
 use std::{collections::HashMap, sync::Mutex};
 

@@ -4,7 +4,7 @@ use std::{env, fs, path::Path};
 
 use pillion::{
     Access, Detail, EndReason, Endpoint, Exit, ExitReport, Failure, FailureKind, KillReason, Killed, Level,
-    Log, LogEntry, OutputStream, Readiness, State, Status,
+    Log, LogEntry, MemoryKind, OutputStream, Readiness, State, Status, Usage,
 };
 use ts_rs::{Config, TS};
 
@@ -27,6 +27,8 @@ fn bindings() -> String {
         declaration::<KillReason>(),
         declaration::<Killed>(),
         declaration::<ExitReport>(),
+        declaration::<MemoryKind>(),
+        declaration::<Usage>(),
     ];
     format!(
         "// Generated from Rust by tests/bindings.rs (`cargo xtask codegen`): the values that the app sends to the page.\n{}",

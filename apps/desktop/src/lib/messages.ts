@@ -9,6 +9,7 @@ const FAILURES: Record<FailureDetails["kind"], string> = {
   exitedEarly: "Backend ended while starting",
   readyTimeout: "Backend took too long to start",
   crashed: "Backend crashed",
+  memoryLimit: "Backend used too much memory",
   hung: "Backend stopped responding",
   dependency: "Backend cannot start yet",
   noPort: "Backend has no port",

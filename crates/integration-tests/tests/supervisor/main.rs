@@ -17,6 +17,7 @@ mod leaks;
 mod liveness;
 mod log_files;
 mod logs;
+mod max_memory;
 mod mismatch;
 mod notify;
 mod on_demand;

@@ -5,7 +5,7 @@ use std::{env, fs, mem, path::Path};
 use schemars::{
     JsonSchema,
     r#gen::{SchemaGenerator, SchemaSettings},
-    schema::{InstanceType, NumberValidation, Schema, SchemaObject, SubschemaValidation},
+    schema::{InstanceType, NumberValidation, Schema, SchemaObject, StringValidation, SubschemaValidation},
 };
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use super::{
     Config, ControlConfig, PortConfig, TerminalConfig,
     liveness::{LivenessConfig, LivenessProbe},
     log::{LogConfig, LogLimits},
+    memory_size::MemorySize,
     ready::{ReadyConfig, ReadyFields},
 };
 
@@ -87,6 +88,25 @@ impl JsonSchema for ReadyConfig {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         one_of([words(["health", "tcp", "notify", "started"]), generator.subschema_for::<ReadyFields>()])
+    }
+}
+
+impl JsonSchema for MemorySize {
+    fn schema_name() -> String {
+        "MemorySize".to_owned()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = r"^[0-9]+(\.[0-9]{1,9})? *(B|kB|MB|GB|KiB|MiB|GiB)$".to_owned();
+        SchemaObject {
+            instance_type: Some(InstanceType::String.into()),
+            string: Some(Box::new(StringValidation {
+                pattern: Some(pattern),
+                ..StringValidation::default()
+            })),
+            ..SchemaObject::default()
+        }
+        .into()
     }
 }
 
@@ -254,7 +274,14 @@ fn the_example_in_the_states_page_shows_the_defaults() {
 fn examples_in_the_docs_are_valid() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut examples = 0;
-    for file in ["README.md", "docs/guarantees.md", "docs/page.md", "docs/states.md", "docs/control.md"] {
+    for file in [
+        "README.md",
+        "docs/guarantees.md",
+        "docs/page.md",
+        "docs/states.md",
+        "docs/control.md",
+        "docs/usage.md",
+    ] {
         let page = fs::read_to_string(root.join(file)).unwrap();
         for block in page.split("```json\n").skip(1) {
             let block = block.split("```").next().unwrap_or_default();

@@ -83,6 +83,8 @@ fn an_error_names_the_path_of_the_field() {
     let error = |field: &str| parse(&format!(r#"{{ "sidecars": {{ "db": {{ {field} }} }} }}"#)).unwrap_err();
     for (field, path, hint) in [
         (r#""restart": "sometimes""#, "restart", "`never`, `onFailure`"),
+        (r#""maxMemory": "512""#, "maxMemory", "512 MiB"),
+        (r#""maxMemory": 512"#, "maxMemory", "string"),
         (r#""restartLimit": { "limit": -1 }"#, "restartLimit.limit", "u32"),
         (r#""restartLimit": { "window": 5 }"#, "restartLimit.window", "`windowMs`"),
         (r#""liveness": true"#, "liveness", "false, or an object"),

@@ -108,6 +108,8 @@ pub enum EndReason {
     Crashed,
     /// The kernel killed it because memory ran out (Linux).
     OutOfMemory,
+    /// Its processes used more memory than its declaration allows (`maxMemory`), and it was stopped.
+    MemoryLimit,
     /// It ended before it was ready.
     ExitedEarly,
     /// It was not ready within the time limit for a start.
@@ -142,6 +144,7 @@ impl EndReason {
             Self::AppDeath
             | Self::Crashed
             | Self::OutOfMemory
+            | Self::MemoryLimit
             | Self::ExitedEarly
             | Self::ReadyTimeout
             | Self::Mismatch
@@ -214,6 +217,7 @@ impl ExitReport {
                 EndReason::Finished
                 | EndReason::Crashed
                 | EndReason::OutOfMemory
+                | EndReason::MemoryLimit
                 | EndReason::ExitedEarly
                 | EndReason::ReadyTimeout
                 | EndReason::Mismatch

@@ -7,8 +7,8 @@ use std::{num::NonZeroU16, time::Duration};
 use pillion_protocol::{ListenAddr, NearMiss};
 
 use crate::{
-    health::{hang_reason::HangReason, probe::NotReady},
-    report::progress::Progress,
+    health::{hang_reason::HangReason, memory::MemoryUse, probe::NotReady},
+    report::{exit_report::bytes, progress::Progress},
     spec::{HttpCheck, ReadyCheck, RestartLimit, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, RestartDecision, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
@@ -35,6 +35,8 @@ pub(crate) struct StartDiagnostics {
     pub(crate) stopping: bool,
     /// How the sidecar showed that it hangs.
     pub(crate) hang: Option<HangReason>,
+    /// How much memory its processes used when that was more than its declaration allows.
+    pub(crate) memory: Option<MemoryUse>,
     /// A sentence, if the leader was killed because memory ran out.
     pub(crate) out_of_memory: Option<String>,
     /// The processes that still ran when the leader exited with code 0, if the system tells.
@@ -198,6 +200,7 @@ pub(crate) fn failure(
             format!("{name} {} while {}{}", ended(exit), use_of(state), out_of_memory(diagnostics)),
         ),
         Cause::Hung => (FailureKind::Hung, hung(spec, diagnostics.hang)),
+        Cause::MemoryExceeded => (FailureKind::MemoryLimit, memory_exceeded(name, diagnostics.memory)),
         Cause::ExitedEarly(step) => {
             (FailureKind::ExitedEarly, start::exited_early(spec, exit, *step, diagnostics))
         }
@@ -252,6 +255,25 @@ fn hung(spec: &Spec, reason: Option<HangReason>) -> String {
             duration(liveness.busy_limit)
         ),
     }
+}
+
+fn memory_exceeded(name: &str, memory: Option<MemoryUse>) -> String {
+    let figures = memory.map(|MemoryUse { used, limit }| {
+        format!(" of {}: its processes used {} together", bytes(limit), bytes(used))
+    });
+    format!(
+        "{name} reached its memory limit{}; if it needs more, raise `maxMemory`",
+        figures.unwrap_or_default()
+    )
+}
+
+/// The words of a notice: the sidecar is near its memory limit.
+pub(crate) fn memory_near_limit(MemoryUse { used, limit }: MemoryUse) -> String {
+    format!(
+        "its processes use {} of memory together, and it is stopped when they use {} (`maxMemory`)",
+        bytes(used),
+        bytes(limit)
+    )
 }
 
 fn use_of(state: &Lifecycle) -> &'static str {

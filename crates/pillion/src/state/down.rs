@@ -30,6 +30,8 @@ pub(crate) enum Cause {
     Crashed,
     /// It was ready and then answered no health request for too long, or it says that it hangs.
     Hung,
+    /// Its processes used more memory than its declaration allows.
+    MemoryExceeded,
 }
 
 /// A sidecar that waits for its next start.
@@ -60,7 +62,8 @@ impl Cause {
             | Self::ExitedEarly(_)
             | Self::TimedOut(_)
             | Self::Crashed
-            | Self::Hung => true,
+            | Self::Hung
+            | Self::MemoryExceeded => true,
             Self::Requested(_) | Self::DependencyRestarted(_) | Self::Unused | Self::Finished => false,
         }
     }
@@ -96,6 +99,7 @@ impl BackingOff {
             | Event::Healthy
             | Event::Unhealthy
             | Event::Hung
+            | Event::MemoryExceeded
             | Event::Exited(_)
             | Event::Gone => (Lifecycle::BackingOff(self), vec![]),
         }
@@ -148,6 +152,7 @@ pub(super) fn idle(ended: Option<Ended>, event: Event, restarts: &mut Restarts) 
         | Event::Healthy
         | Event::Unhealthy
         | Event::Hung
+        | Event::MemoryExceeded
         | Event::Expired
         | Event::Exited(_)
         | Event::Gone => (Lifecycle::Idle(ended), vec![]),

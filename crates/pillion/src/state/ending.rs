@@ -152,6 +152,7 @@ impl Ending {
             | Event::Healthy
             | Event::Unhealthy
             | Event::Hung
+            | Event::MemoryExceeded
             | Event::DependenciesReady
             | Event::DependencyFailed(_)
             | Event::DependencyRestarted(_) => vec![],
@@ -212,6 +213,12 @@ pub(super) fn dependency_restarted(
     restarts.interrupted();
     let next = if restarts.is_unused() { Next::After(RestartDecision::Idle) } else { Next::StartAgain };
     Ending::terminate(Cause::DependencyRestarted(name), next, now)
+}
+
+/// Stops the sidecar, which uses too much memory, and restarts it as its policy says.
+pub(super) fn memory_exceeded(restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
+    let next = Next::After(restarts.after(&Cause::MemoryExceeded, now));
+    Ending::terminate(Cause::MemoryExceeded, next, now)
 }
 
 pub(super) fn died(

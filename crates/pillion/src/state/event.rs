@@ -47,6 +47,8 @@ pub(crate) enum Event {
     Unhealthy,
     /// It has not answered, or not told that it works, for longer than the declared tolerance; or it says that it hangs.
     Hung,
+    /// Its processes use more memory than its declaration allows.
+    MemoryExceeded,
     /// The state's timer ran out.
     Expired,
     /// The leader of the process group is dead.

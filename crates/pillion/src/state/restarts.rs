@@ -107,9 +107,11 @@ impl Restarts {
                     false
                 }
                 Cause::Finished | Cause::Crashed => true,
-                Cause::Hung | Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
-                    up != Up::Never
-                }
+                Cause::Hung
+                | Cause::MemoryExceeded
+                | Cause::NotLaunched(_)
+                | Cause::ExitedEarly(_)
+                | Cause::TimedOut(_) => up != Up::Never,
             }
     }
 
@@ -136,9 +138,11 @@ impl Restarts {
             Cause::Finished if self.runs_on_demand() => self.policy != Restart::Never,
             Cause::Finished => self.policy == Restart::Always,
             Cause::Crashed => self.policy != Restart::Never,
-            Cause::Hung | Cause::NotLaunched(_) | Cause::ExitedEarly(_) | Cause::TimedOut(_) => {
-                self.policy != Restart::Never && up != Up::Never
-            }
+            Cause::Hung
+            | Cause::MemoryExceeded
+            | Cause::NotLaunched(_)
+            | Cause::ExitedEarly(_)
+            | Cause::TimedOut(_) => self.policy != Restart::Never && up != Up::Never,
         };
         let waits_for_use = self.waits_for_use(cause, up);
         if waits_for_use && *cause == Cause::Finished {

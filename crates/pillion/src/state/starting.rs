@@ -8,7 +8,7 @@ use super::{
     Action::{self, Check},
     Awaits, Cause, Ending, Event, Lifecycle, Next, Requester, RestartDecision, Restarts,
     down::down,
-    ending::{dependency_restarted, died},
+    ending::{dependency_restarted, died, memory_exceeded},
 };
 use crate::status::StopOutcome;
 
@@ -58,6 +58,7 @@ impl Step {
                 let next = Next::After(restarts.after(&Cause::Hung, now));
                 Ending::terminate(Cause::Hung, next, now)
             }
+            Event::MemoryExceeded => memory_exceeded(restarts, now),
             Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
             Event::DependencyRestarted(name) => dependency_restarted(name, restarts, now),
             Event::Launched(awaits) => match self {

@@ -8,7 +8,7 @@ use crate::{
     spec::Restart,
     state::{
         Action, Cause, Ending, Event, Lifecycle, Next, Requester, RestartDecision, Restarts, Step,
-        ending::{dependency_restarted, died},
+        ending::{dependency_restarted, died, memory_exceeded},
     },
 };
 
@@ -50,6 +50,8 @@ pub(super) fn on(
             let next = Next::After(restarts.after(&Cause::Hung, now));
             Ending::terminate(Cause::Hung, next, now)
         }
+        // Also if it must not be restarted: it would take the memory of other programs.
+        Event::MemoryExceeded => memory_exceeded(restarts, now),
         Event::Expired if restarts.idle_since().is_some() => {
             restarts.interrupted();
             Ending::terminate(Cause::Unused, Next::After(RestartDecision::Idle), now)

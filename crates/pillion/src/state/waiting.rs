@@ -60,6 +60,7 @@ pub(super) fn on(
         | Event::Healthy
         | Event::Unhealthy
         | Event::Hung
+        | Event::MemoryExceeded
         | Event::Expired
         | Event::Exited(_)
         | Event::Gone => (Lifecycle::Waiting { blocked, reason }, vec![]),

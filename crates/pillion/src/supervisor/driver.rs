@@ -3,6 +3,7 @@
 mod actions;
 mod address;
 mod exit_report;
+mod memory;
 mod notify;
 pub(crate) mod timers;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     health::liveness::{LivenessMonitor, LivenessResult},
+    health::memory::{MemoryMonitor, MemoryUse},
     health::probe::NotReady,
     health::watchdog::Watchdog,
     output::{Output, Read},
@@ -64,6 +66,7 @@ pub(crate) struct Driver {
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
     liveness: Option<LivenessMonitor>,
     watchdog: Option<Watchdog>,
+    memory: Option<MemoryMonitor>,
     group_empty: Option<Pending<()>>,
     http_stop: Option<Pending<io::Result<()>>>,
     /// The reports that are being written to files.
@@ -85,6 +88,8 @@ pub(crate) enum Input {
     Notified(Notified),
     /// `WATCHDOG=1` is overdue.
     Overdue,
+    /// How much memory it uses; `None` if the system does not tell.
+    Memory(Option<MemoryUse>),
     Dependency(Event),
     DependencyRestarted(Event),
     DependencyMoved(DependencyMove),
@@ -156,6 +161,7 @@ impl Driver {
             probe: None,
             liveness: None,
             watchdog: None,
+            memory: None,
             group_empty: None,
             http_stop: None,
             saving: None,
@@ -209,7 +215,7 @@ impl Driver {
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
         let Self { run, dependency_wait, dependency_restart, dependency_moves, launch, deadline, .. } = self;
-        let Self { probe, liveness, watchdog, group_empty, http_stop, saving, recorder, .. } = self;
+        let Self { probe, liveness, watchdog, memory, group_empty, http_stop, saving, recorder, .. } = self;
         let progress_due = run.diagnostics.progress.due().map(tokio::time::sleep_until);
         let (group, output) = match &mut run.process {
             Some(process) => {
@@ -226,6 +232,7 @@ impl Driver {
             () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
             () = settled(progress_due) => Input::Progress,
             () = settled(watchdog.as_ref().map(Watchdog::overdue)) => Input::Overdue,
+            memory = settled(memory.as_mut().map(MemoryMonitor::next)) => Input::Memory(memory),
             notified = settled(run.notifications.as_mut().map(Notifications::next)) => Input::Notified(notified),
             event = settled(dependency_wait.as_mut().map(DependencyWait::next)) => Input::Dependency(event),
             event = settled(dependency_restart.as_mut().map(DependencyRestart::next)) => {
@@ -253,6 +260,7 @@ impl Driver {
                     Some(launched) => {
                         let (run, event) = *launched;
                         self.run = run;
+                        self.watch_memory();
                         if let Some(port) = self.run.diagnostics.given_port {
                             self.previous_port = Some(port);
                             self.check_port_callable(ListenAddr::Tcp(port));
@@ -279,6 +287,7 @@ impl Driver {
             Input::Expired => self.dispatch(Event::Expired),
             Input::Notified(notified) => self.notified(notified),
             Input::Overdue => self.on_overdue(),
+            Input::Memory(memory) => self.on_memory(memory),
             Input::Progress => self.run.diagnostics.progress.show(Instant::now()),
             Input::Dependency(event) => self.dispatch(event),
             Input::DependencyRestarted(event) => {

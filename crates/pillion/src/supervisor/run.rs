@@ -107,6 +107,8 @@ pub(crate) enum NoticeKind {
     /// Of the dependency of this name.
     DependencyMoved(String),
     ListenerNotTaken,
+    MemoryNearLimit,
+    MemoryUnknown,
     Misannounced,
     NoHealthHandler,
     NoLoginShell,

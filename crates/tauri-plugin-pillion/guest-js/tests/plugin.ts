@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { AddressInfo, Socket } from "node:net";
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { onTestFinished, vi } from "vitest";
-import type { Access, Failure, Log, Readiness, Status } from "../bindings.js";
+import type { Access, Failure, Log, Readiness, Status, Usage } from "../bindings.js";
 
 /** Each test has a sidecar of its own name, because a page shares state between the handles of one name. */
 let sidecars = 0;
@@ -20,7 +20,7 @@ export function deferred<T = void>() {
 }
 
 interface FakeSubscription {
-  /** Resolves or rejects the `watch` or `logs` command. */
+  /** Resolves or rejects the `watch`, `logs` or `usage` command. */
   response: ReturnType<typeof deferred<number>>;
   channel: number;
   index: number;
@@ -35,7 +35,7 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
   const name = `backend-${++sidecars}`;
   const commands: string[] = [];
   const subscriptions: FakeSubscription[] = [];
-  /** The queries of `logs`. */
+  /** The queries of `logs` and `usage`. */
   const queries: unknown[] = [];
   const unwatched = deferred<unknown>();
   /** The leases that `connect` has returned, in the order of their ids from 1 on; each resolves when the page ends it. */
@@ -60,7 +60,7 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
       const begin = () => leases.push({ ended: deferred(), isHeld: true });
       return access.promise.then((access) => ({ ...access, lease: onDemand ? begin() : null }));
     }
-    if (!/\|(watch|logs)$/.test(command)) return undefined;
+    if (!/\|(watch|logs|usage)$/.test(command)) return undefined;
     if (args.query) queries.push(args.query);
     const subscription = { response: deferred<number>(), channel: args.channel.id, index: 0 };
     subscriptions.push(subscription);
@@ -72,7 +72,7 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
   });
 
   /** Sends a message as Tauri does: https://docs.rs/tauri/2/tauri/ipc/struct.Channel.html. */
-  const send = (message: Status | Log) => {
+  const send = (message: Status | Log | Usage) => {
     const subscription = subscriptions.at(-1);
     if (!subscription) throw new Error("there is no subscription");
     const internals = window as unknown as {

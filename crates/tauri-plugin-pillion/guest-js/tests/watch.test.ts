@@ -1,7 +1,7 @@
 // @vitest-environment node
 
 import { expect, test, vi } from "vitest";
-import type { Log, Status } from "../bindings.js";
+import type { Log, Status, Usage } from "../bindings.js";
 import { SidecarError } from "../error.js";
 import { sidecar } from "../sidecar.js";
 import { deferred, fakePlugin } from "./plugin.js";
@@ -205,6 +205,45 @@ test("output is delivered until the subscription ends", async () => {
     { kind: "missed", lines: 3 },
   ]);
   expect(await plugin.unwatched).toBe(7);
+});
+
+test("usage is delivered at the interval that the options say, until the subscription ends", async () => {
+  const plugin = fakePlugin();
+  const handle = sidecar(plugin.name);
+  const seen: Usage[] = [];
+  const unlisten = handle.usage((usage) => seen.push(usage), { intervalMs: 2000.5 });
+  const usage: Usage = {
+    sidecar: plugin.name,
+    at: 1,
+    run: 1,
+    cpuPercent: null,
+    cpuTimeMs: 20,
+    memory: 1024,
+    memoryKind: "proportional",
+    processes: 2,
+    descriptors: 12,
+  };
+
+  plugin.send(usage);
+  unlisten();
+  plugin.send({ ...usage, at: 2 });
+  plugin.subscriptions[0]?.response.resolve(7);
+
+  expect(seen).toEqual([usage]);
+  expect(await plugin.unwatched).toBe(7);
+  handle.usage(() => {});
+  expect(plugin.commands.filter((command) => command === "plugin:pillion|usage")).toHaveLength(2);
+  expect(plugin.queries).toEqual([{ intervalMs: 2000 }, {}]);
+});
+
+test("usage without permission calls onError with the reason", async () => {
+  const plugin = fakePlugin();
+  const failed = deferred<Error>();
+  sidecar(plugin.name).usage(() => {}, {}, failed.resolve);
+
+  plugin.subscriptions[0]?.response.reject("pillion.usage not allowed");
+
+  expect((await failed.promise).message).toContain("not allowed");
 });
 
 test("logs without permission call onError with the reason", async () => {

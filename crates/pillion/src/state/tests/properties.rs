@@ -34,6 +34,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Healthy,
         Event::Unhealthy,
         Event::Hung,
+        Event::MemoryExceeded,
         Event::Expired,
         Event::Exited(OK),
         Event::Exited(KILLED),
@@ -65,6 +66,7 @@ fn can_happen(world: World, event: &Event) -> bool {
         | Event::Healthy
         | Event::Unhealthy
         | Event::Hung
+        | Event::MemoryExceeded
         | Event::Announced(_)
         | Event::Moved(_)
         | Event::Extend(_) => true,

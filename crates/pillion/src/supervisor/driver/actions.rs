@@ -126,7 +126,7 @@ impl Driver {
             }
             Lifecycle::Ending(_) => {
                 (self.dependency_restart, self.dependency_moves, self.probe) = (None, None, None);
-                (self.liveness, self.watchdog) = (None, None);
+                (self.liveness, self.watchdog, self.memory) = (None, None, None);
             }
             Lifecycle::BackingOff(_) | Lifecycle::Idle(_) | Lifecycle::Down(_) => {
                 if matches!(self.state, Lifecycle::Idle(_) | Lifecycle::Down(_)) {
@@ -138,7 +138,7 @@ impl Driver {
                     self.leases.clear();
                 }
                 (self.dependency_wait, self.dependency_restart, self.dependency_moves) = (None, None, None);
-                (self.probe, self.liveness, self.watchdog) = (None, None, None);
+                (self.probe, self.liveness, self.watchdog, self.memory) = (None, None, None, None);
                 // The process of a launch that is abandoned is killed when it starts.
                 (self.launch, self.group_empty, self.http_stop) = (None, None, None);
                 self.run.notifications = None;

@@ -144,6 +144,7 @@ fn reason(cause: &Cause, diagnostics: &StartDiagnostics) -> EndReason {
         Cause::ExitedEarly(_) | Cause::NotLaunched(_) => EndReason::ExitedEarly,
         Cause::TimedOut(_) => EndReason::ReadyTimeout,
         Cause::Mismatch(_) => EndReason::Mismatch,
+        Cause::MemoryExceeded => EndReason::MemoryLimit,
         Cause::Hung => match diagnostics.hang {
             Some(HangReason::WatchdogMissed { .. } | HangReason::WatchdogTriggered) => EndReason::Watchdog,
             Some(
