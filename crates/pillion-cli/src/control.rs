@@ -1,4 +1,4 @@
-//! `pillion ps`, `status`, `logs`, `exits`, and `restart`: running apps of this user, from outside.
+//! `pillion ps`, `status`, `top`, `logs`, `exits`, and `restart`: running apps of this user, from outside.
 
 pub(crate) mod exits;
 pub(crate) mod logs;
@@ -7,6 +7,7 @@ mod render;
 pub(crate) mod restart;
 mod select;
 pub(crate) mod status;
+pub(crate) mod top;
 
 use std::{future::Future, io, process::ExitCode};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use integration_tests::{ProcessTree, ReportServer, Reporter, run};
+use integration_tests::{ProcessTree, ReportServer, Reporter, TestMarker, run};
 use pillion_control::CONNECTION_LIMIT;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -45,15 +45,22 @@ impl User {
         fs::read_dir(self.sockets()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
+    /// Lets a command be one of this user. The other places where sockets are looked for are those of the user of this test.
+    pub(crate) fn environment(&self, command: &mut Command) {
+        command
+            .env("XDG_RUNTIME_DIR", self.runtime.path())
+            .env("NO_COLOR", "1")
+            .env(TestMarker::VARIABLE, self.tree.marker());
+    }
+
     pub(crate) fn start(&self, arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Pillion {
         let mut command = Command::new(PILLION);
-        // The other places where sockets are looked for are those of the user of this test.
-        command.env("XDG_RUNTIME_DIR", self.runtime.path()).env("NO_COLOR", "1");
+        self.environment(&mut command);
         Pillion::spawn(&self.tree, command, arguments)
     }
 
     /// `pillion run`, whose sidecar is ready and goes on with these steps.
-    async fn app(&self, options: &str, steps: &str) -> (Pillion, Reporter) {
+    pub(crate) async fn app(&self, options: &str, steps: &str) -> (Pillion, Reporter) {
         let reports = ReportServer::new().await;
         let steps = format!("listen ok announce report {} up {steps}", reports.port());
         let mut app = self.start(words(options, &steps));

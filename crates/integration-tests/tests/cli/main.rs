@@ -17,3 +17,4 @@ mod signals;
 mod stdin;
 mod streams;
 mod support;
+mod top;

@@ -158,7 +158,7 @@ fn words(error: &ClientError) -> String {
 }
 
 /// Whether `text` means this app: its name in any case, its identifier, or its process id.
-fn means(text: &str, app: &AppInfo) -> bool {
+pub(super) fn means(text: &str, app: &AppInfo) -> bool {
     app.name.eq_ignore_ascii_case(text)
         || app.identifier.as_deref() == Some(text)
         || text.parse().is_ok_and(|pid: u32| pid == app.pid)

@@ -1,0 +1,149 @@
+//! `pillion top` in a terminal of its own.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::fd::AsFd as _,
+    path::PathBuf,
+    thread,
+};
+
+use integration_tests::run;
+use rustix::{
+    process::Signal,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
+};
+use tokio::{process::Command, sync::mpsc};
+
+use crate::{
+    control::User,
+    support::{PILLION, Pillion},
+};
+
+/// A terminal, and what programs have written to it.
+struct Terminal {
+    keyboard: File,
+    /// The side of the programs.
+    programs: File,
+    written: mpsc::UnboundedReceiver<Vec<u8>>,
+    emulator: vt100::Parser,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+        let programs = OpenOptions::new().read(true).write(true).open(PathBuf::from(name)).unwrap();
+        tcsetwinsize(&programs, Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 })
+            .unwrap();
+        let keyboard = File::from(ours);
+        let mut screen = keyboard.try_clone().unwrap();
+        let (sender, written) = mpsc::unbounded_channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count) = screen.read(&mut bytes)
+                && sender.send(bytes[..count].to_vec()).is_ok()
+            {}
+        });
+        Self { keyboard, programs, written, emulator: vt100::Parser::new(ROWS, COLUMNS, 0) }
+    }
+
+    /// Starts `pillion top` in it.
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    fn top(&self, user: &User) -> Pillion {
+        let side = || self.programs.try_clone().unwrap();
+        let mut command = Command::new(PILLION);
+        user.environment(&mut command);
+        command.arg("top").env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        Pillion(command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap())
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until it shows what fits.
+    async fn shows(&mut self, fits: impl Fn(&vt100::Screen) -> bool) {
+        while !fits(self.emulator.screen()) {
+            let bytes = self.written.recv().await;
+            self.emulator.process(&bytes.expect("the terminal is open"));
+        }
+    }
+
+    /// Waits until `pillion top` shows all of these.
+    async fn shows_all(&mut self, parts: &[&str]) {
+        self.shows(|screen| {
+            screen.alternate_screen() && parts.iter().all(|part| screen.contents().contains(part))
+        })
+        .await;
+    }
+
+    /// Waits until `pillion top` has left it.
+    async fn is_left(&mut self) {
+        self.shows(|screen| !screen.alternate_screen() && !screen.hide_cursor()).await;
+    }
+
+    /// Whether it shows and edits lines as before.
+    fn is_as_before(&self) -> bool {
+        let modes = tcgetattr(self.programs.as_fd()).unwrap().local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+}
+
+const ROWS: u16 = 24;
+const COLUMNS: u16 = 140;
+
+#[test]
+fn top_shows_what_runs_and_restores_the_terminal() {
+    run(async {
+        let user = User::new();
+        let (app, _sidecar) = user.app("--name shop", "log first\\sline log second\\sline term exit 0").await;
+        let mut terminal = Terminal::open();
+        assert!(terminal.is_as_before());
+        let mut top = terminal.top(&user);
+        terminal.shows_all(&["shop", "ready", "iB ", "first line", "second line", "q quit"]).await;
+        assert!(!terminal.is_as_before(), "the test is void if it does not take the terminal");
+        terminal.press("/second");
+        terminal
+            .shows(|screen| {
+                let shown = screen.contents();
+                shown.contains("/second") && shown.contains("second line") && !shown.contains("first line")
+            })
+            .await;
+        terminal.press("\rq");
+        assert!(top.0.wait().await.unwrap().success());
+        terminal.is_left().await;
+        assert!(terminal.is_as_before());
+
+        // A signal ends it in the same way.
+        let mut top = terminal.top(&user);
+        terminal.shows_all(&["shop"]).await;
+        top.signal(Signal::TERM);
+        assert!(top.0.wait().await.unwrap().success());
+        terminal.is_left().await;
+        assert!(terminal.is_as_before());
+
+        // An app that ends leaves the table.
+        let mut top = terminal.top(&user);
+        terminal.shows_all(&["shop"]).await;
+        app.signal(Signal::TERM);
+        app.end().await;
+        terminal.shows_all(&["No app with sidecars"]).await;
+        terminal.press("\x03");
+        assert!(top.0.wait().await.unwrap().success());
+        terminal.is_left().await;
+    });
+}
+
+#[test]
+fn top_without_a_terminal_says_so() {
+    run(async {
+        let user = User::new();
+        let refused = user.pillion("top").await;
+        assert_eq!((refused.status, refused.stdout.len()), (1, 0));
+        assert!(refused.stderr.contains("needs a terminal"), "{}", refused.stderr);
+    });
+}

@@ -1,0 +1,138 @@
+//! What running apps tell `pillion top`, each by tasks of its own.
+
+use std::{collections::HashSet, time::Duration};
+
+use pillion_control::{
+    AnswerStream, ClientError, ControlAnswer, ControlRequest, DiscoveredApp, Discovery, RefusalKind, discover,
+};
+use tokio::{sync::mpsc, task::JoinSet, time};
+
+use super::{
+    super::select::{Selection, failed, means, named},
+    model::{Key, Update},
+};
+
+/// How often new apps are looked for.
+const LOOK: Duration = Duration::from_secs(2);
+/// How many past lines are shown of a sidecar that is selected.
+const PAST_LINES: u64 = 1000;
+
+/// What comes.
+#[derive(Debug)]
+pub(super) enum Message {
+    Found(DiscoveredApp),
+    Update(Update),
+    /// The app with this process id has ended.
+    Gone(u32),
+}
+
+/// Follows the selected apps: those that run, and those that start later. Ends when the receiver is gone.
+pub(super) async fn apps(selection: Selection, sender: mpsc::Sender<Message>) {
+    let mut followed = JoinSet::new();
+    let mut known = HashSet::new();
+    loop {
+        let Discovery { apps, .. } = discover().await;
+        for app in apps {
+            let is_meant = selection.app.as_ref().is_none_or(|name| means(name, app.info()));
+            if is_meant && known.insert(app.info().pid) {
+                if sender.send(Message::Found(app.clone())).await.is_err() {
+                    return;
+                }
+                followed.spawn(follow(app, selection.sidecar.clone(), sender.clone()));
+            }
+        }
+        let next = time::sleep(LOOK);
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
+                () = &mut next => break,
+                Some(Ok(pid)) = followed.join_next() => {
+                    known.remove(&pid);
+                    if sender.send(Message::Gone(pid)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Follows one app to its end. Returns its process id.
+async fn follow(app: DiscoveredApp, sidecar: Option<String>, sender: mpsc::Sender<Message>) -> u32 {
+    let pid = app.info().pid;
+    let key = |sidecar: &str| Key { app: pid, sidecar: sidecar.to_owned() };
+    let statuses = async {
+        let mut answers = app.request(&ControlRequest::Watch { sidecar: sidecar.clone() }).await?;
+        while let Some(answer) = answers.next().await? {
+            if let ControlAnswer::Status { status } = answer {
+                let update = Update::Status(key(&status.sidecar), app.info().name.clone(), status);
+                let _ = sender.send(Message::Update(update)).await;
+            }
+        }
+        Ok::<_, ClientError>(())
+    };
+    let usages = async {
+        let request = ControlRequest::Usage { sidecar: sidecar.clone(), interval_ms: None };
+        if let Err(error) = usage(app.request(&request).await, &key, &sender).await {
+            let words = match error {
+                ClientError::Ended | ClientError::Refused { kind: RefusalKind::UnknownSidecar, .. } => return,
+                ClientError::Refused { kind: RefusalKind::UnknownRequest, .. } => {
+                    format!(
+                        "{} is of an older version, which does not tell what its sidecars use",
+                        named(app.info())
+                    )
+                }
+                error => failed(app.info(), &error),
+            };
+            let _ = sender.send(Message::Update(Update::Problem(words))).await;
+        }
+    };
+    let (ended, ()) = tokio::join!(statuses, usages);
+    match ended {
+        // A name that this app does not have is one of another app.
+        Ok(()) | Err(ClientError::Ended | ClientError::Refused { kind: RefusalKind::UnknownSidecar, .. }) => {
+        }
+        Err(error) => {
+            let words = failed(app.info(), &error);
+            let _ = sender.send(Message::Update(Update::Problem(words))).await;
+        }
+    }
+    pid
+}
+
+async fn usage(
+    answers: Result<AnswerStream, ClientError>,
+    key: &impl Fn(&str) -> Key,
+    sender: &mpsc::Sender<Message>,
+) -> Result<(), ClientError> {
+    let mut answers = answers?;
+    while let Some(answer) = answers.next().await? {
+        if let ControlAnswer::Usage { usage } = answer {
+            let update = Update::Usage(key(&usage.sidecar), usage);
+            let _ = sender.send(Message::Update(update)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Follows the output of one sidecar until this task is aborted, or the app ends.
+pub(super) async fn logs(app: DiscoveredApp, key: Key, sender: mpsc::Sender<Message>) {
+    let request = ControlRequest::Logs {
+        sidecar: key.sidecar.clone(),
+        tail: Some(PAST_LINES),
+        since: None,
+        follow: true,
+        levels: false,
+    };
+    let Ok(mut answers) = app.request(&request).await else { return };
+    while let Ok(Some(answer)) = answers.next().await {
+        let update = match answer {
+            ControlAnswer::Line(entry) => Update::Line(key.clone(), entry.plain_text().into_owned()),
+            ControlAnswer::Missed { lines } => Update::Missed(key.clone(), lines),
+            _ => continue,
+        };
+        if sender.send(Message::Update(update)).await.is_err() {
+            return;
+        }
+    }
+}
