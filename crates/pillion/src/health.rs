@@ -6,4 +6,5 @@ pub(crate) mod liveness;
 pub(crate) mod memory;
 mod open_probes;
 pub(crate) mod probe;
+mod probe_span;
 pub(crate) mod watchdog;

@@ -1,6 +1,7 @@
 import type { ConnectionManager } from "./connection-manager.js";
 import { Interrupted } from "./error.js";
 import { targetOf } from "./target.js";
+import { newTraceparent } from "./traceparent.js";
 
 export interface RequestOptions extends RequestInit {
   /**
@@ -12,6 +13,13 @@ export interface RequestOptions extends RequestInit {
 
   /** How long to wait for a run while the sidecar has none, in milliseconds: a minute by default. */
   connectTimeout?: number;
+
+  /**
+   * Sends a `traceparent` header, by which the spans of the sidecar become a part of a trace (W3C Trace Context): with `true`, the request
+   * begins a new trace; a string is the header's value, for example that of a span of the page. A `traceparent` in `headers` is kept.
+   * All attempts of a request send the same one. None is sent by default.
+   */
+  trace?: boolean | string;
 }
 
 const CONNECT_TIMEOUT = 60_000;
@@ -42,7 +50,8 @@ async function send(
   input: RequestInfo | URL,
   options: RequestOptions,
 ): Promise<Response> {
-  const { retry, connectTimeout = CONNECT_TIMEOUT, ...rest } = { ...ownOptions(input), ...options };
+  const { retry, connectTimeout = CONNECT_TIMEOUT, trace, ...rest } = { ...ownOptions(input), ...options };
+  const traceparent = trace === true ? newTraceparent() : trace;
   const target = targetOf(input, rest);
   const { path, base, signal } = target;
   for (let attempt = 1; ; attempt++) {
@@ -50,6 +59,7 @@ async function send(
     // An invalid request throws here, before it is sent.
     if (base !== null) manager.checkBase(base);
     const request = client.request(path, await target.init());
+    if (traceparent && !request.headers.has("traceparent")) request.headers.set("traceparent", traceparent);
     let cause: unknown;
     let again: boolean;
     try {
@@ -75,7 +85,11 @@ function mayRepeat({ method, headers }: Request): boolean {
 }
 
 /** openapi-fetch calls `fetch` with one argument, and makes options that `Request` does not know properties of the `Request`. */
-function ownOptions(input: RequestInfo | URL): Pick<RequestOptions, "retry" | "connectTimeout"> {
-  const { retry, connectTimeout } = input as RequestOptions;
-  return { ...(retry !== undefined && { retry }), ...(connectTimeout !== undefined && { connectTimeout }) };
+function ownOptions(input: RequestInfo | URL): Pick<RequestOptions, "retry" | "connectTimeout" | "trace"> {
+  const { retry, connectTimeout, trace } = input as RequestOptions;
+  return {
+    ...(retry !== undefined && { retry }),
+    ...(connectTimeout !== undefined && { connectTimeout }),
+    ...(trace !== undefined && { trace }),
+  };
 }

@@ -35,6 +35,7 @@ mod restart;
 mod restart_with;
 #[cfg(target_os = "linux")]
 mod sandbox;
+mod spans;
 mod stop;
 mod stop_request;
 mod support;

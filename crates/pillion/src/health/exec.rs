@@ -13,6 +13,7 @@ use tokio::time;
 
 use crate::{
     health::probe::{NotReady, retry_delay},
+    health::probe_span::in_span,
     output::{Output, Tail},
     spawn::spawn_error,
     spec::{ExecCheck, StopRequest},
@@ -52,12 +53,11 @@ impl ExecProbe {
     /// all processes that it started.
     pub(crate) async fn attempt(self, number: u32) -> Result<HealthReport, NotReady> {
         time::sleep(retry_delay(number)).await;
-        match time::timeout(ATTEMPT_TIMEOUT, self.run()).await {
-            Ok(result) => result.map(|()| HealthReport::default()),
-            Err(_) => {
-                Err(NotReady::Command(format!("it did not end within {} s", ATTEMPT_TIMEOUT.as_secs())))
-            }
-        }
+        let limited = async {
+            let late = || NotReady::Command(format!("it did not end within {} s", ATTEMPT_TIMEOUT.as_secs()));
+            time::timeout(ATTEMPT_TIMEOUT, self.run()).await.unwrap_or_else(|_| Err(late()))
+        };
+        in_span(limited).await.map(|()| HealthReport::default())
     }
 
     async fn run(self) -> Result<(), NotReady> {

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    health::open_probes::OpenProbes,
+    health::{open_probes::OpenProbes, probe_span::in_span},
     sys::{PortOwner, RunProcesses, on_thread},
     transport::connector::Connector,
 };
@@ -68,7 +68,10 @@ impl Probe {
     /// Waits for the delay before attempt `number`, counted from 0, then makes the attempt.
     pub(crate) async fn attempt(&self, number: u32) -> Result<HealthReport, NotReady> {
         time::sleep(retry_delay(number)).await;
-        let answer = time::timeout(HEALTH_ATTEMPT_TIMEOUT, self.ask()).await.unwrap_or(Err(NotReady::Silent));
+        let limited = async {
+            time::timeout(HEALTH_ATTEMPT_TIMEOUT, self.ask()).await.unwrap_or(Err(NotReady::Silent))
+        };
+        let answer = in_span(limited).await;
         match answer {
             Err(refused @ NotReady::Unreachable(_)) => {
                 Err(diagnosis::of_refusal(&self.connector, refused).await)

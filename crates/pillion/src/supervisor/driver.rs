@@ -5,12 +5,15 @@ mod address;
 mod exit_report;
 mod memory;
 mod notify;
+mod spans;
 pub(crate) mod timers;
 
 use std::{future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc};
 
 use pillion_protocol::{ListenAddr, health::HealthReport};
 use tokio::time::Instant;
+
+use spans::Spans;
 
 use crate::{
     health::liveness::{LivenessMonitor, LivenessResult},
@@ -71,6 +74,7 @@ pub(crate) struct Driver {
     http_stop: Option<Pending<io::Result<()>>>,
     /// The reports that are being written to files.
     saving: Option<Pending<()>>,
+    spans: Spans,
 }
 
 /// What the driver waits for.
@@ -165,6 +169,7 @@ impl Driver {
             group_empty: None,
             http_stop: None,
             saving: None,
+            spans: Spans::default(),
         }
     }
 

@@ -350,3 +350,48 @@ test("a request removes its listeners from the caller's signal", async () => {
   }
   expect(added).toHaveBeenCalled();
 });
+
+test("a request is a part of a trace only if it is asked to", async () => {
+  const plugin = fakePlugin();
+  const seen: (string | undefined)[] = [];
+  const server = await backend((request, response) => {
+    seen.push(request.headers.traceparent as string | undefined);
+    response.end();
+  });
+  const given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const { fetch } = sidecar(plugin.name);
+
+  const first = fetch("/");
+  plugin.ready(server, 1);
+  await first;
+  await fetch("/", { trace: true });
+  await fetch("/", { trace: true });
+  await fetch("/", { trace: given });
+  await fetch("/", { trace: true, headers: { traceparent: given } });
+
+  expect(seen[0]).toBeUndefined();
+  expect(seen[1]).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+  expect(seen[2]).not.toBe(seen[1]);
+  expect(seen.slice(3)).toEqual([given, given]);
+});
+
+test("a request that is sent again belongs to the same trace", async () => {
+  const plugin = fakePlugin();
+  const seen: unknown[] = [];
+  const crashing = await backend(async (request) => {
+    seen.push(request.headers.traceparent);
+    await crashing.crash();
+    plugin.sendStatus("backingOff", { pid: 1, failure: plugin.failure("crashed") });
+    plugin.ready(next, 2);
+  });
+  const next = await backend((request, response) => {
+    seen.push(request.headers.traceparent);
+    response.end();
+  });
+  const answer = sidecar(plugin.name).fetch("/", { trace: true });
+  plugin.ready(crashing, 1);
+  await answer;
+
+  expect(seen).toHaveLength(2);
+  expect(seen[1]).toBe(seen[0]);
+});

@@ -103,6 +103,7 @@ impl Driver {
     }
 
     fn on_state_entered(&mut self) {
+        self.trace_state();
         if let Lifecycle::Ready { addr: Some(addr) } = self.state {
             self.prepare_http_stop(addr);
         }

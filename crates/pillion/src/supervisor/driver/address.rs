@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pillion_protocol::{ListenAddr, health::HealthReport, is_blocked_by_browsers};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Driver;
 use crate::{
@@ -178,9 +179,10 @@ impl Driver {
     /// Makes attempt `number` of the ready check. For a line, `absorb` looks at the output.
     pub(super) fn check(&mut self, addr: Option<ListenAddr>, number: u32) {
         if let Some(exec) = self.run.exec.clone() {
-            self.probe = Some((number, Box::pin(exec.attempt(number))));
+            self.probe = Some((number, Box::pin(exec.attempt(number).instrument(self.ready_span()))));
         } else if let Some(probe) = addr.and_then(|addr| self.probe_of(addr)) {
-            self.probe = Some((number, Box::pin(async move { probe.attempt(number).await })));
+            let attempt = async move { probe.attempt(number).await }.instrument(self.ready_span());
+            self.probe = Some((number, Box::pin(attempt)));
         }
     }
 

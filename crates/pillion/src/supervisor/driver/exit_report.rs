@@ -125,7 +125,7 @@ impl Driver {
     }
 }
 
-fn reason(cause: &Cause, diagnostics: &StartDiagnostics) -> EndReason {
+pub(super) fn reason(cause: &Cause, diagnostics: &StartDiagnostics) -> EndReason {
     let out_of_memory = diagnostics.out_of_memory.is_some();
     match cause {
         Cause::Requested(Requester::Stop) => EndReason::Stop,
