@@ -41,6 +41,32 @@ const MAX_RETRY_DELAY = 30_000;
 /** The minimum of a delay that the stream sets, in milliseconds: `retry: 0` would flood the backend with requests. */
 const MIN_RETRY_DELAY = 100;
 
+/** How many connections to one server a webview opens over HTTP/1.1. A stream occupies one as long as it is open. */
+const MAX_CONNECTIONS = 6;
+/** How many streams are open to each server, by its URL. */
+const openStreams = new Map<string, number>();
+let hasWarned = false;
+
+/** Counts a stream, and warns once of streams that leave no connection for other requests. Returns the function that ends it. */
+function countStream({ url, isLocal }: RunClient): () => void {
+  // A sidecar without a port has as many connections as it needs.
+  if (isLocal) return () => {};
+  const count = (openStreams.get(url) ?? 0) + 1;
+  openStreams.set(url, count);
+  if (count >= MAX_CONNECTIONS && !hasWarned) {
+    hasWarned = true;
+    console.warn(
+      `pillion: this page has ${count} event streams to ${url}, and a webview opens ${MAX_CONNECTIONS} connections to a server. ` +
+        'Further requests wait until a stream ends: send several kinds of events over one stream, or declare "transport": "local".',
+    );
+  }
+  return () => {
+    const left = (openStreams.get(url) ?? 1) - 1;
+    if (left > 0) openStreams.set(url, left);
+    else openStreams.delete(url);
+  };
+}
+
 /** See `Sidecar.events`. */
 export async function* events(
   manager: ConnectionManager,
@@ -70,6 +96,7 @@ async function* follow(
     if (client === null) return;
     const attempt = new AbortController();
     const unlisten = onAbort([signal, client.gone], () => attempt.abort());
+    const endStream = countStream(client);
     try {
       const response = await open(client, path, options.headers, state.lastEventId, attempt.signal);
       if (response?.status === 204) return;
@@ -84,6 +111,7 @@ async function* follow(
     } finally {
       unlisten();
       attempt.abort();
+      endStream();
     }
     // The next run is asked at once; the same run after the delay.
     const delay =

@@ -49,12 +49,13 @@ type Configure<R> = dyn Fn(&AppHandle<R>, &str, Spec) -> Result<Spec, Box<dyn Er
 pub struct Builder<R: Runtime> {
     sidecars: Vec<Spec>,
     configure: Vec<Box<Configure<R>>>,
+    origins: Vec<String>,
 }
 
 impl<R: Runtime> Builder<R> {
     /// A plugin with the sidecars that `tauri.conf.json` declares.
     pub fn new() -> Self {
-        Self { sidecars: Vec::new(), configure: Vec::new() }
+        Self { sidecars: Vec::new(), configure: Vec::new(), origins: Vec::new() }
     }
 
     /// Adds a sidecar. The origins of the app's pages are added to those that it admits. Its other settings are those of `spec`,
@@ -65,6 +66,16 @@ impl<R: Runtime> Builder<R> {
     /// A name that `tauri.conf.json` declares too aborts the start of the app.
     pub fn sidecar(mut self, spec: Spec) -> Self {
         self.sidecars.push(spec);
+        self
+    }
+
+    /// Adds origins whose pages may call the app's sidecars, besides those that follow from `tauri.conf.json`. For windows that the app's
+    /// code creates with another origin: `"https://tauri.localhost"` on Windows after `WebviewWindowBuilder::use_https_scheme(true)`,
+    /// which the configuration does not show. Without it, their requests are answered with 403.
+    ///
+    /// Each origin is compared exactly: it has a scheme, a host, and a port unless that is the default one, and no path.
+    pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.origins.extend(origins.into_iter().map(Into::into));
         self
     }
 
@@ -151,7 +162,7 @@ impl<R: Runtime> Builder<R> {
             folder: own.parent().ok_or("the app's own executable has no folder")?.to_owned(),
             variables: resolve::variables(app.path()),
             development: Development::of(dev, cfg!(debug_assertions), &names)?,
-            origins: resolve::origins(app.config(), dev),
+            origins: with_added(resolve::origins(app.config(), dev), &self.origins),
         };
         let mut resolved = Vec::new();
         for (name, declared) in declared.into_iter().flatten() {
@@ -177,6 +188,16 @@ impl<R: Runtime> Builder<R> {
         }
         Ok(resolved)
     }
+}
+
+/// The origins of the configuration and those that the code adds, each once.
+fn with_added(mut origins: Vec<String>, added: &[String]) -> Vec<String> {
+    for origin in added {
+        if !origins.contains(origin) {
+            origins.push(origin.clone());
+        }
+    }
+    origins
 }
 
 /// What other programs of the user may do, and what they see of the app.
@@ -216,5 +237,22 @@ impl<R: Runtime> Default for Builder<R> {
 impl<R: Runtime> fmt::Debug for Builder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").field("sidecars", &self.sidecars).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_of_the_code_are_added_once() {
+        let origins = |added: &[&str]| {
+            let added: Vec<_> = added.iter().map(|origin| (*origin).to_owned()).collect();
+            with_added(vec!["http://tauri.localhost".to_owned()], &added)
+        };
+        assert_eq!(origins(&[]), ["http://tauri.localhost"]);
+        let both = ["http://tauri.localhost", "https://tauri.localhost"];
+        assert_eq!(origins(&["https://tauri.localhost", "https://tauri.localhost"]), both);
+        assert_eq!(origins(&both), both);
     }
 }

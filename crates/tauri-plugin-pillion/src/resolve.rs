@@ -211,7 +211,8 @@ pub(crate) fn variables<R: Runtime>(paths: &PathResolver<R>) -> Variables {
 ///
 /// They differ by platform and configuration: `tauri://localhost` on macOS and Linux; on Windows `http://tauri.localhost`, or
 /// `https://tauri.localhost` with `useHttpsScheme`; and in development the development server. No other origin is admitted: in
-/// a browser `http://tauri.localhost` is any program that listens on port 80 of this machine.
+/// a browser `http://tauri.localhost` is any program that listens on port 80 of this machine. Windows that the app's code creates with
+/// another scheme are not known here: `Builder::allowed_origins` adds their origins.
 pub(crate) fn origins(config: &Config, dev: bool) -> Vec<String> {
     let mut origins = if cfg!(windows) {
         let https = config.app.windows.iter().any(|window| window.use_https_scheme);

@@ -257,3 +257,27 @@ test("the caller's headers and last event id are sent", async () => {
   writeStream(response, "data: 1\n\n");
   expect((await one).lastEventId).toBe("41");
 });
+
+test("the sixth stream to a server warns once, and streams that have ended do not count", async () => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  const plugin = fakePlugin();
+  const server = await backend((_, response) => writeStream(response, "data: x\n\n"));
+  const open = async (began = () => {}) => {
+    const { events, next } = subscribe(plugin.name);
+    const first = next();
+    began();
+    await first;
+    return events;
+  };
+  await (await open(() => plugin.ready(server, 1))).return();
+  for (let ended = 0; ended < 6; ended++) await (await open()).return();
+  const streams = [await open(), await open(), await open(), await open(), await open()];
+  expect(warn).not.toHaveBeenCalled();
+  streams.push(await open(), await open());
+  expect(warn).toHaveBeenCalledOnce();
+  expect(warn.mock.lastCall?.[0]).toMatch(
+    /6 event streams to http:\/\/127\.0\.0\.1:\d+, and a webview opens 6 connections/,
+  );
+  warn.mockRestore();
+  for (const stream of streams) await stream.return();
+});
