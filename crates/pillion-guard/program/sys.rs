@@ -131,6 +131,8 @@ pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
         let limited = platform::become_guard();
         let received = receive_fds::receive(listener, stdin, run_file);
         watch_children();
+        // The app is our parent. After the listener has arrived: that takes descriptor 3, whatever is there.
+        platform::watch_app(getppid());
         Detached {
             listener: received.listener,
             stdin: received.stdin,

@@ -55,7 +55,7 @@ pub(crate) struct KernelEvents {
 
 /// Begins to watch the app. Its death is told even if another process holds a copy of the app's end of the socket. An app that has died
 /// already is noticed by the end of that socket alone.
-pub(super) fn watch_app(app: c_int) {
+pub(crate) fn watch_app(app: c_int) {
     // SAFETY: has no preconditions.
     QUEUE.store(unsafe { kqueue() }, Ordering::Relaxed);
     watch(app, NOTE_EXIT);

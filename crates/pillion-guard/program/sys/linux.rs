@@ -51,6 +51,8 @@ pub(super) fn take_events() -> KernelEvents {
     KernelEvents::default()
 }
 
+pub(super) fn watch_app(_app: c_int) {}
+
 pub(super) fn watch_leader(_leader: c_int) {}
 
 pub(super) fn become_guard() -> Option<String> {

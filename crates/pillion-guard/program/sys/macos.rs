@@ -9,7 +9,9 @@ mod kernel_events;
 use std::{env, ffi::c_int, fs};
 
 pub(crate) use kernel_events::KernelEvents;
-pub(super) use kernel_events::{descriptor as events_descriptor, take as take_events, watch_leader};
+pub(super) use kernel_events::{
+    descriptor as events_descriptor, take as take_events, watch_app, watch_leader,
+};
 
 use super::{
     Descendant, Pid,
@@ -38,8 +40,6 @@ pub(super) fn become_guard() -> Option<String> {
         // SAFETY: std keeps no descriptor open: we own only the three standard streams.
         unsafe { super::close(fd) };
     }
-    // SAFETY: getppid(2) has no preconditions. The app is our parent.
-    kernel_events::watch_app(unsafe { super::getppid() });
     None
 }
 

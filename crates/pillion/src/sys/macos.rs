@@ -154,3 +154,6 @@ pub(super) fn sweep(known: &Known) {
 fn kill(process: &ProcessInfo, signal: Signal) {
     processes::signal(process.pid, process.unique_id, signal.as_raw());
 }
+
+#[cfg(test)]
+mod tests;
