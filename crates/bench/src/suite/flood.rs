@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use pillion::{Program, SidecarEvent, Spec, Supervisor};
+use pillion::{LogFiles, Program, SidecarEvent, Spec, Supervisor};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,8 @@ enum Reader {
     Supervisor,
     /// The supervisor with one subscriber that counts the lines.
     Subscriber,
+    /// The supervisor without a subscriber, which writes log files.
+    Files,
 }
 
 /// Writes a large output to stdout.
@@ -71,9 +73,14 @@ struct Drained {
 }
 
 pub(crate) fn measure(_: &Workspace, effort: Effort) -> Result<Table> {
-    let mut table = Table::new(["bare read loop", "Supervisor, no subscriber", "Supervisor, one subscriber"]);
+    let mut table = Table::new([
+        "bare read loop",
+        "Supervisor, no subscriber",
+        "Supervisor, one subscriber",
+        "Supervisor, log files",
+    ]);
     for shape in Shape::value_variants() {
-        let mut drained = [const { Vec::new() }; 3];
+        let mut drained = [const { Vec::new() }; 4];
         for _ in 0..effort.rounds {
             for (reader, drained) in Reader::value_variants().iter().zip(&mut drained) {
                 drained.push(drain(*reader, *shape, effort.flood)?);
@@ -147,8 +154,12 @@ impl Drain {
         let begun = Instant::now();
         let (lines, missed) = match self.reader {
             Reader::Bare => bare(&arguments, self.bytes)?,
-            Reader::Supervisor => supervised(&arguments, false)?,
-            Reader::Subscriber => supervised(&arguments, true)?,
+            Reader::Supervisor => supervised(&arguments, false, None)?,
+            Reader::Subscriber => supervised(&arguments, true, None)?,
+            Reader::Files => {
+                let folder = tempfile::tempdir()?;
+                supervised(&arguments, false, Some(LogFiles::new(folder.path())))?
+            }
         };
         let seconds = begun.elapsed().as_secs_f64();
         let drained = Drained { seconds, cpu_seconds: cpu_seconds(), peak: peak()?, lines, missed };
@@ -178,10 +189,11 @@ fn bare(arguments: &[String], bytes: u64) -> Result<(u64, u64)> {
     Ok((0, 0))
 }
 
-fn supervised(arguments: &[String], subscribe: bool) -> Result<(u64, u64)> {
+fn supervised(arguments: &[String], subscribe: bool, files: Option<LogFiles>) -> Result<(u64, u64)> {
     // The producer never announces a port. Its output must end before the start expires.
     let spec = Spec::run("flood", Program::new(env::current_exe()?).args(arguments))
         .ready_timeout(Duration::from_secs(3600));
+    let spec = files.into_iter().fold(spec, Spec::log_files);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (flood, mut events) = Supervisor::start(spec);
@@ -203,6 +215,8 @@ fn supervised(arguments: &[String], subscribe: bool) -> Result<(u64, u64)> {
         };
         let end = flood.ready().await.err().context("a producer without an announcement became ready")?;
         ensure!(end.detail.exit.is_some_and(pillion::Exit::is_success), "{end}");
+        // Returns once the last line is in its file.
+        let _ = flood.stop().await;
         // The events end with the last handle.
         drop(flood);
         Ok(match counter {

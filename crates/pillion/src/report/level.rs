@@ -32,7 +32,12 @@ impl Level {
     /// ```
     #[must_use]
     pub fn of(line: &str) -> Option<Self> {
-        recognise(line.as_bytes())
+        Self::of_bytes(line.as_bytes())
+    }
+
+    /// As [`of`](Self::of), for a line in UTF-8.
+    pub(super) fn of_bytes(line: &[u8]) -> Option<Self> {
+        recognise(line)
     }
 }
 

@@ -43,21 +43,23 @@ impl Lines {
             OutputStream::Stdout => "stdout",
             OutputStream::Stderr => "stderr",
         };
-        let head = head(at, run, stream);
+        let heads = Heads::new(&head(at, run, stream));
         let bytes = batch.bytes();
+        to.reserve(bytes.len() + batch.len() * heads.longest());
         // Nothing of it has to be removed or replaced. To look at all lines at once is much cheaper than to look at each.
-        let plain = str::from_utf8(bytes).ok().filter(|_| {
-            is_plain(bytes) && !self.tokens.iter().any(|(_, finder)| finder.find(bytes).is_some())
-        });
+        let plain = is_plain(bytes)
+            && str::from_utf8(bytes).is_ok()
+            && !self.tokens.iter().any(|(_, finder)| finder.find(bytes).is_some());
         for line in batch.lines() {
-            match plain {
-                Some(_) if line.dropped == 0 => {
-                    // A part of valid UTF-8 between two newlines.
-                    let text = String::from_utf8_lossy(line.bytes);
-                    push(&head, &text, to);
-                }
-                _ => push(&head, &self.text(&line), to),
+            if plain && line.dropped == 0 {
+                to.extend_from_slice(heads.of(Level::of_bytes(line.bytes)));
+                to.extend_from_slice(line.bytes);
+            } else {
+                let text = self.text(&line);
+                to.extend_from_slice(heads.of(Level::of(&text)));
+                to.extend_from_slice(text.as_bytes());
             }
+            to.push(b'\n');
         }
     }
 
@@ -104,12 +106,39 @@ fn is_plain(bytes: &[u8]) -> bool {
     })
 }
 
-fn push(head: &str, text: &str, to: &mut Vec<u8>) {
-    to.extend_from_slice(head.as_bytes());
-    to.extend_from_slice(word(Level::of(text)).as_bytes());
-    to.push(b' ');
-    to.extend_from_slice(text.as_bytes());
-    to.push(b'\n');
+/// What stands before the text of a line, for each level: a flood has millions of lines a second.
+struct Heads([String; 6]);
+
+impl Heads {
+    fn new(head: &str) -> Self {
+        let levels = [
+            None,
+            Some(Level::Trace),
+            Some(Level::Debug),
+            Some(Level::Info),
+            Some(Level::Warn),
+            Some(Level::Error),
+        ];
+        Self(levels.map(|level| format!("{head}{} ", word(level))))
+    }
+
+    fn of(&self, level: Option<Level>) -> &[u8] {
+        let Self([none, trace, debug, info, warn, error]) = self;
+        let head = match level {
+            None => none,
+            Some(Level::Trace) => trace,
+            Some(Level::Debug) => debug,
+            Some(Level::Info) => info,
+            Some(Level::Warn) => warn,
+            Some(Level::Error) => error,
+        };
+        head.as_bytes()
+    }
+
+    /// The bytes that a line has at most besides its own.
+    fn longest(&self) -> usize {
+        self.0.iter().map(String::len).max().unwrap_or_default() + 1
+    }
 }
 
 /// The parts before the level.
