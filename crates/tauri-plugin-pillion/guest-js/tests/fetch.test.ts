@@ -358,7 +358,7 @@ test("a request is a part of a trace only if it is asked to", async () => {
     seen.push(request.headers.traceparent as string | undefined);
     response.end();
   });
-  const given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa01a902b7-01";
   const { fetch } = sidecar(plugin.name);
 
   const first = fetch("/");
