@@ -91,6 +91,26 @@ struct Environment {
 /// The project cannot be checked.
 const NOT_CHECKED: u8 = 2;
 
+/// The findings about the project in this folder and about this machine, as one JSON object.
+///
+/// # Errors
+/// No project is there, or it cannot be read.
+pub(crate) fn findings(project: PathBuf) -> Result<String, String> {
+    let args = Args {
+        project,
+        target: Vec::new(),
+        fix: false,
+        ignore: Vec::new(),
+        no_machine: false,
+        strict: false,
+        json: true,
+        list: false,
+    };
+    let mut json = Vec::new();
+    render::json(&check(&args)?, &mut json).map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&json).into_owned())
+}
+
 pub(crate) fn main(args: Args) -> ExitCode {
     if let Some(unknown) = args.ignore.iter().find(|id| catalogue::find(id).is_none()) {
         let known: Vec<_> = KINDS.iter().map(|kind| kind.id).collect();

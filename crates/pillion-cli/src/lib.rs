@@ -40,6 +40,7 @@ enum CliCommand {
     Logs(control::logs::Args),
     Exits(control::exits::Args),
     Restart(control::restart::Args),
+    Report(control::report::Args),
     Package(package::Args),
     #[cfg(unix)]
     Check(check::Args),
@@ -70,6 +71,7 @@ pub fn main() -> ExitCode {
         CliCommand::Top(args) => control::top::main(args),
         CliCommand::Logs(args) => control::logs::main(&args),
         CliCommand::Exits(args) => control::exits::main(&args),
+        CliCommand::Report(args) => control::report::main(&args),
         CliCommand::Restart(args) => control::restart::main(&args),
         CliCommand::Package(args) => package::main(args),
         #[cfg(unix)]

@@ -125,6 +125,12 @@ pub enum ControlRequest {
         #[serde(default, rename = "intervalMs")]
         interval_ms: Option<u64>,
     },
+    /// All that is known of this sidecar, or of all, as files without secrets.
+    Diagnose {
+        /// The name of the sidecar.
+        #[serde(default)]
+        sidecar: Option<String>,
+    },
     /// Stop the sidecar if it runs, start it, and wait until it is ready. The answer is its status. Needs [`ControlLevel::Full`].
     Restart {
         /// The name of the sidecar.
@@ -153,6 +159,13 @@ pub enum ControlAnswer {
     Usage {
         /// The figures.
         usage: Box<Usage>,
+    },
+    /// A file of a diagnosis.
+    File {
+        /// Its path in the diagnosis, with slashes, such as `sidecars/backend/output.log`.
+        name: String,
+        /// Its text.
+        text: String,
     },
     /// The client was too slow, and the app does not keep these lines any more.
     Missed {

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use pillion::{Log, LogQuery, Logs, Status, Supervisor, UsageWatch};
+use pillion::{Diagnosis, Log, LogQuery, Logs, Status, Supervisor, UsageWatch};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -99,6 +99,16 @@ async fn answer<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             let sidecars = served.selected(sidecar.as_deref())?;
             usage(sidecars.into_iter().map(|sidecar| sidecar.usage().every(interval)), reader, writer).await
         }
+        ControlRequest::Diagnose { sidecar } => {
+            let mut diagnosis = Diagnosis::of(served.selected(sidecar.as_deref())?).await;
+            diagnosis.add_json("app.json", &serde_json::to_value(&served.greeting).unwrap_or_default());
+            for file in diagnosis.files() {
+                let (name, text) = (file.name.clone(), file.text.clone());
+                writer.push(&ControlAnswer::File { name, text })?;
+                send_chunk(writer).await?;
+            }
+            Ok(())
+        }
         ControlRequest::Restart { sidecar } => {
             let sidecar = served.sidecar(&sidecar)?;
             served.demand(ControlLevel::Full, "restart")?;
@@ -115,7 +125,7 @@ fn read(line: &[u8]) -> Result<ControlRequest, End> {
         .map_err(|error| End::Refused(RefusalKind::Malformed, format!("the request is not JSON: {error}")))?;
     let name = value["request"].as_str().unwrap_or_default().to_owned();
     serde_json::from_value(value).map_err(|error| {
-        let known = ["status", "watch", "logs", "exitReports", "usage", "restart"];
+        let known = ["status", "watch", "logs", "exitReports", "usage", "diagnose", "restart"];
         if known.contains(&name.as_str()) || name.is_empty() {
             End::Refused(RefusalKind::Malformed, format!("the request is not valid: {error}"))
         } else {
@@ -286,7 +296,7 @@ mod tests {
         let served = Arc::new(Served { greeting, sidecars: BTreeMap::new() });
         // Several times: the order in which a task looks at its two sides can be random.
         for round in 0..50 {
-            for request in ["status", "watch", "exitReports", "usage"] {
+            for request in ["status", "watch", "exitReports", "usage", "diagnose"] {
                 let (mut client, stream) = tokio::io::duplex(4096);
                 client.write_all(format!("{{\"request\":\"{request}\"}}\n").as_bytes()).await.unwrap();
                 client.shutdown().await.unwrap();

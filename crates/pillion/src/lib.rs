@@ -21,6 +21,7 @@
 //! [`Spec`] and [`Program`] describe a sidecar, [`Supervisor`] runs one and [`Fleet`] several. [`Events`], [`StatusWatch`] and [`Logs`]
 //! report what happens; [`Access`] holds what a request needs.
 
+mod diagnosis;
 mod fleet;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
@@ -38,6 +39,7 @@ mod sys;
 mod terminal;
 mod transport;
 
+pub use diagnosis::{Diagnosis, DiagnosisFile};
 pub use fleet::{Fleet, FleetError};
 pub use output::{LINE_LIMIT, OutputBatch, OutputLine, OutputStream, UnfinishedLine};
 pub use pillion_protocol::{self as protocol, Token};

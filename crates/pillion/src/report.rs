@@ -10,6 +10,7 @@ pub(crate) mod level;
 pub(crate) mod log_file;
 pub(crate) mod messages;
 pub(crate) mod progress;
+pub(crate) mod record;
 mod report_folder;
 pub(crate) mod snapshot;
 pub(crate) mod status_messages;

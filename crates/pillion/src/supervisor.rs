@@ -22,6 +22,7 @@ use crate::{
         exit_reports::ExitReports,
         history::{History, Recorder},
         log_file::LogFile,
+        record::Record,
         usage::LastMeasurement,
     },
     spec::ServerSource,
@@ -85,6 +86,7 @@ impl Supervisor {
         let file = spec.log_files.as_ref().filter(|_| matches!(spec.source, ServerSource::Run(_)));
         let file = file.and_then(|files| LogFile::start(files, &spec.name, events.clone()));
         let (recorder, history) = Recorder::new(sender, file);
+        history.record().add_spec(&spec);
         let supervisor = Self {
             name: spec.name.clone(),
             commands,
@@ -277,6 +279,7 @@ impl Supervisor {
     /// As for [`swap`](Self::swap).
     pub async fn swap_to(&self, mut spec: Spec) -> Result<Endpoint, Failure> {
         spec.name.clone_from(&self.name);
+        self.record().add_spec(&spec);
         self.ask_to_swap(Some(Box::new(spec))).await
     }
 
@@ -321,6 +324,11 @@ impl Supervisor {
     pub(crate) fn refuse_starts(&self) {
         // An error means that the sidecar is down for good.
         let _ = self.commands.send(Command::RefuseStarts);
+    }
+
+    /// What is remembered for a diagnosis.
+    pub(crate) fn record(&self) -> &Record {
+        self.history.record()
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {

@@ -41,7 +41,7 @@ impl User {
     }
 
     /// The paths of the sockets.
-    fn found(&self) -> Vec<PathBuf> {
+    pub(crate) fn found(&self) -> Vec<PathBuf> {
         fs::read_dir(self.sockets()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
@@ -279,7 +279,7 @@ fn logs_follow_a_sidecar_and_say_when_its_app_was_killed() {
 }
 
 /// Connects as a client that this crate did not write.
-async fn connect(path: &Path, request: &str) -> BufReader<UnixStream> {
+pub(crate) async fn connect(path: &Path, request: &str) -> BufReader<UnixStream> {
     let mut stream = BufReader::new(UnixStream::connect(path).await.unwrap());
     let mut greeting = String::new();
     stream.read_line(&mut greeting).await.unwrap();
@@ -288,7 +288,7 @@ async fn connect(path: &Path, request: &str) -> BufReader<UnixStream> {
     stream
 }
 
-async fn answer(stream: &mut BufReader<UnixStream>) -> Value {
+pub(crate) async fn answer(stream: &mut BufReader<UnixStream>) -> Value {
     let mut line = String::new();
     stream.read_line(&mut line).await.unwrap();
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
@@ -391,31 +391,6 @@ fn requests_that_are_none_are_answered_by_an_error_and_the_connection_ends() {
         assert!(answer(&mut refused).await["pillionControl"].is_u64());
         assert_eq!(answer(&mut refused).await["kind"], "busy");
         drop(clients);
-        app.signal(Signal::TERM);
-        app.end().await;
-    });
-}
-
-#[test]
-fn a_client_reads_what_the_sidecar_uses() {
-    run(async {
-        let user = User::new();
-        let (app, _sidecar) = user.app("--name shop", "term exit 0").await;
-        let socket = user.found()[0].clone();
-        for sidecar in [r#","sidecar":"shop""#, ""] {
-            let request = format!(r#"{{"request":"usage"{sidecar},"intervalMs":1}}"#);
-            let mut client = connect(&socket, &request).await;
-            let (first, second) = (answer(&mut client).await, answer(&mut client).await);
-            assert_eq!(first["answer"], "usage");
-            assert_eq!(
-                (&first["usage"]["sidecar"], &first["usage"]["processes"]),
-                (&"shop".into(), &1.into())
-            );
-            assert!(first["usage"]["memory"].as_u64().unwrap() > 0, "{first}");
-            assert!(second["usage"]["cpuPercent"].is_number(), "{second}");
-        }
-        let unknown = answer(&mut connect(&socket, r#"{"request":"usage","sidecar":"other"}"#).await).await;
-        assert_eq!(unknown["kind"], "unknownSidecar");
         app.signal(Signal::TERM);
         app.end().await;
     });

@@ -6,6 +6,7 @@
 mod arguments;
 mod control;
 mod control_directory;
+mod control_usage;
 mod doctor;
 mod init;
 mod json;
@@ -13,6 +14,7 @@ mod login_shell;
 mod outcomes;
 mod port;
 mod ready;
+mod report;
 mod signals;
 mod stdin;
 mod streams;

@@ -6,6 +6,7 @@
 mod announcement;
 mod attach;
 mod control;
+mod diagnosis;
 mod exit;
 mod exit_report;
 mod fleet;

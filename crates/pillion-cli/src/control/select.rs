@@ -66,6 +66,14 @@ impl Overview {
         self.narrow(selection.app.as_deref(), selection.sidecar.as_deref())
     }
 
+    /// Leaves only the apps of this name.
+    ///
+    /// # Errors
+    /// If none is left.
+    pub(super) fn of_app(self, app: &str) -> Result<Self, String> {
+        self.narrow(Some(app), None)
+    }
+
     /// Leaves only the apps and the sidecars that these names mean.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use super::{
     events::SidecarEvent,
     level::Level,
     log_file::LogFile,
+    record::Record,
     snapshot::now_ms,
 };
 use crate::output::{OutputBatch, UnfinishedLine};
@@ -36,6 +37,7 @@ pub(crate) struct Recorder {
     changed: Arc<watch::Sender<()>>,
     /// The log files, if there are any.
     file: Option<LogFile>,
+    record: Record,
 }
 
 /// The kept output, for readers.
@@ -43,6 +45,7 @@ pub(crate) struct Recorder {
 pub(crate) struct History {
     ring: Arc<Mutex<Ring>>,
     changed: watch::Receiver<()>,
+    record: Record,
 }
 
 #[derive(Debug)]
@@ -72,8 +75,10 @@ impl Recorder {
     pub(crate) fn new(events: broadcast::Sender<SidecarEvent>, file: Option<LogFile>) -> (Self, History) {
         let ring = Arc::new(Mutex::new(Ring::new()));
         let (sender, changed) = watch::channel(());
-        let recorder = Self { events, ring: Arc::clone(&ring), changed: Arc::new(sender), file };
-        (recorder, History { ring, changed })
+        let record = Record::default();
+        let recorder =
+            Self { events, ring: Arc::clone(&ring), changed: Arc::new(sender), file, record: record.clone() };
+        (recorder, History { ring, changed, record })
     }
 
     /// The number of a run that begins.
@@ -118,14 +123,27 @@ impl Recorder {
         self.publish(SidecarEvent::Unfinished(line));
     }
 
+    /// What is remembered for a diagnosis.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
     /// Passes an event to the subscribers.
     pub(crate) fn publish(&self, event: SidecarEvent) {
+        if let SidecarEvent::Status(status) = &event {
+            self.record.add_status(status);
+        }
         // An error means that no reader is subscribed.
         let _ = self.events.send(event);
     }
 }
 
 impl History {
+    /// What is remembered for a diagnosis.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
     pub(crate) fn read(&self, query: LogQuery) -> Logs {
         let ring = lock(&self.ring);
         let mut next = ring.first();

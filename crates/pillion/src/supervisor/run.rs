@@ -200,6 +200,9 @@ impl Run {
                 if let Some(why) = spawned.limited {
                     run.notice(NoticeKind::Unguarded, format!("the guard cannot do all of its work: {why}"));
                 }
+                if let Some(token) = &token {
+                    run.recorder.record().add_token(token);
+                }
                 run.ordinal = run.recorder.begin_run();
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());

@@ -1,0 +1,270 @@
+//! All that is known of sidecars, as files for the person who looks for a fault, without secrets.
+
+mod redaction;
+
+use std::{env, ffi::OsStr, fmt::Write as _};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Fleet, Log, LogEntry, LogQuery, Supervisor,
+    report::snapshot::now_ms,
+    spec::{Program, ServerSource, Spec},
+};
+use redaction::Redaction;
+
+/// All that is known of some sidecars, as files: what was declared, the states over time, how runs ended, and the kept output. For a person
+/// who looks for a fault, and perhaps sends them to another one.
+///
+/// Secrets are redacted by value and by name: the tokens of the runs; the values of all declared environment variables and of those
+/// variables of this program whose names say that they are secret; arguments, fields and assignments with such names; credentials in URLs
+/// and headers. Each is replaced by a mark that says what it was. What a sidecar prints of its users' data stays: read the files before you
+/// publish them. `docs/diagnostics.md` in the repository has the rules.
+///
+/// ```no_run
+/// # async fn example(fleet: pillion::Fleet) -> std::io::Result<()> {
+/// let mut diagnosis = fleet.diagnose().await;
+/// diagnosis.add("notes.txt", "It began after the update.");
+/// for file in diagnosis.files() {
+///     println!("{}: {} bytes", file.name, file.text.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Diagnosis {
+    files: Vec<DiagnosisFile>,
+    redaction: Redaction,
+}
+
+impl Default for Diagnosis {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A file of a [`Diagnosis`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DiagnosisFile {
+    /// Its path in the diagnosis, with slashes, such as `sidecars/backend/output.log`.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl Fleet {
+    /// A diagnosis of all sidecars. Waits for the files of the exit reports to be read. Cancel-safe.
+    pub async fn diagnose(&self) -> Diagnosis {
+        Diagnosis::of(self.iter()).await
+    }
+}
+
+impl Diagnosis {
+    /// A diagnosis without files. It knows the secrets of this program alone.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { files: Vec::new(), redaction: Redaction::of_this_program() }
+    }
+
+    /// A diagnosis of these sidecars. Waits for the files of the exit reports to be read. Cancel-safe.
+    pub async fn of(sidecars: impl IntoIterator<Item = &Supervisor>) -> Self {
+        let sidecars: Vec<_> = sidecars.into_iter().collect();
+        let mut redaction = Redaction::of_this_program();
+        for sidecar in &sidecars {
+            redaction.add_tokens(sidecar.record().tokens().iter().map(pillion_protocol::Token::reveal));
+            for spec in sidecar.record().specs() {
+                if let ServerSource::Run(program) = &spec.source {
+                    redaction.add_program(program);
+                }
+            }
+        }
+        let mut diagnosis = Self { files: Vec::new(), redaction };
+        diagnosis.add("README.txt", README);
+        diagnosis.add_json("program.json", &this_program());
+        diagnosis.add("environment.txt", &names(env::vars_os().map(|(name, _)| name)));
+        for sidecar in sidecars {
+            let folder = format!("sidecars/{}", file_name(sidecar.name()));
+            for (index, spec) in sidecar.record().specs().iter().rev().take(1).enumerate() {
+                let number = if index == 0 { String::new() } else { format!("-{index}") };
+                diagnosis.add_json(&format!("{folder}/declaration{number}.json"), &declaration(spec));
+            }
+            diagnosis.add_lines(&format!("{folder}/states.jsonl"), &sidecar.record().statuses());
+            diagnosis.add_lines(&format!("{folder}/exits.jsonl"), &sidecar.exit_reports().await);
+            diagnosis.add(&format!("{folder}/output.log"), &output(sidecar).await);
+        }
+        diagnosis
+    }
+
+    /// Adds a file, whose text is redacted as the others are. Replaces one of the same name.
+    pub fn add(&mut self, name: &str, text: &str) {
+        let text = self.redaction.text(text);
+        self.put(name, text);
+    }
+
+    /// Adds a file of JSON, whose strings are redacted as the others are, and whose fields are by their names.
+    pub fn add_json(&mut self, name: &str, value: &Value) {
+        let value = self.redaction.json(value.clone());
+        let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+        self.put(name, text + "\n");
+    }
+
+    /// The files.
+    #[must_use]
+    pub fn files(&self) -> &[DiagnosisFile] {
+        &self.files
+    }
+
+    /// The files as a zip file, in memory.
+    ///
+    /// # Errors
+    /// Only if it would be larger than a zip file can be.
+    #[cfg(feature = "zip")]
+    pub fn zip(&self) -> std::io::Result<Vec<u8>> {
+        use std::io::Write as _;
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        // Only the user can read what is unpacked.
+        let options = zip::write::SimpleFileOptions::default().unix_permissions(0o600);
+        for DiagnosisFile { name, text } in &self.files {
+            zip.start_file(name.as_str(), options)?;
+            zip.write_all(text.as_bytes())?;
+        }
+        Ok(zip.finish()?.into_inner())
+    }
+
+    /// Adds one JSON object a line.
+    fn add_lines(&mut self, name: &str, values: &[impl Serialize]) {
+        let mut text = String::new();
+        for value in values {
+            let value = self.redaction.json(serde_json::to_value(value).unwrap_or_default());
+            let _ = writeln!(text, "{value}");
+        }
+        self.put(name, text);
+    }
+
+    fn put(&mut self, name: &str, text: String) {
+        self.files.retain(|file| file.name != name);
+        self.files.push(DiagnosisFile { name: name.to_owned(), text });
+    }
+}
+
+const README: &str = "\
+What Pillion knows of the sidecars of an app, for the person who looks for a fault.
+
+program.json      the app's process, and the versions
+environment.txt   the names of the app's environment variables, without their values
+sidecars/NAME/    for each sidecar:
+  declaration.json  what it runs, as it was declared
+  states.jsonl      its last statuses, oldest first, one JSON object a line
+  exits.jsonl       how its last runs ended
+  output.log        what is kept of its output: time, run, stream, text
+
+Secrets were replaced by marks such as [token] and [value of API_KEY]. Data of users that a sidecar has printed was not: read output.log
+before you publish it.
+";
+
+fn this_program() -> Value {
+    let executable = env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    json!({
+        "pillion": env!("CARGO_PKG_VERSION"),
+        "protocol": pillion_protocol::environment::PROTOCOL_VERSION,
+        "system": env::consts::OS,
+        "architecture": env::consts::ARCH,
+        "process": std::process::id(),
+        "executable": executable,
+        "at": now_ms(),
+    })
+}
+
+/// What a specification says, with the names of its variables alone.
+fn declaration(spec: &Spec) -> Value {
+    let source = match &spec.source {
+        ServerSource::Run(program) => program_of(program),
+        ServerSource::Attach(port) => json!({ "attachedTo": port }),
+    };
+    json!({
+        "name": spec.name,
+        "source": source,
+        "ready": format!("{:?}", spec.ready_check),
+        "health": spec.health_path,
+        "readyTimeoutMs": spec.ready_timeout.as_millis().to_string(),
+        "graceMs": spec.grace.as_millis().to_string(),
+        "restart": format!("{:?}", spec.restart),
+        "restartLimit": format!("{:?}", spec.restart_limit),
+        "liveness": format!("{:?}", spec.liveness),
+        "maxMemory": spec.max_memory,
+        "dependsOn": spec.depends_on,
+        "restartWith": spec.restart_with,
+        "optional": spec.optional,
+        "onDemand": spec.on_demand,
+        "expects": spec.expects,
+    })
+}
+
+fn program_of(program: &Program) -> Value {
+    let text = |text: &OsStr| text.to_string_lossy().into_owned();
+    json!({
+        "program": program.path.display().to_string(),
+        "args": redaction::arguments(program.args.iter().map(|argument| text(argument))),
+        "environmentNames": program.env.keys().map(|name| text(name)).collect::<Vec<_>>(),
+        "inherit": format!("{:?}", program.inherit),
+        "loginShellEnv": program.login_shell_env,
+        "cwd": program.current_dir.as_ref().map(|folder| folder.display().to_string()),
+        "port": format!("{:?}", program.listen),
+        "portEnv": program.port_env,
+        "handover": program.handover,
+        "transport": format!("{:?}", program.transport),
+        "private": program.private,
+        "stop": format!("{:?}", program.stop),
+        "sha256": program.sha256,
+    })
+}
+
+/// One name a line, sorted.
+fn names(names: impl Iterator<Item = impl AsRef<OsStr>>) -> String {
+    let mut names: Vec<_> = names.map(|name| name.as_ref().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names.join("\n") + "\n"
+}
+
+/// The kept lines.
+async fn output(sidecar: &Supervisor) -> String {
+    let mut text = String::new();
+    let mut logs = sidecar.logs(LogQuery::default().follow(false).ansi(false));
+    while let Some(log) = logs.next().await {
+        match log {
+            Log::Lines { entries } => {
+                for LogEntry { at, run, stream, text: line, .. } in entries {
+                    let _ = writeln!(text, "{at} {run} {} {line}", format!("{stream:?}").to_lowercase());
+                }
+            }
+            Log::Missed { lines } => {
+                let _ = writeln!(text, "({lines} lines are missing here)");
+            }
+            Log::Unfinished { .. } => {}
+        }
+    }
+    text
+}
+
+/// The name as a file name: without separators, and without a name that leads to another folder.
+fn file_name(name: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    let name: String = name.chars().map(|letter| if plain(letter) { letter } else { '_' }).collect();
+    if name.chars().all(|letter| letter == '.') { "_".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_sidecar_leads_to_no_other_folder() {
+        for (name, file) in
+            [("backend", "backend"), ("../a/b", ".._a_b"), ("..", "_"), ("a\\b:c", "a_b_c"), ("", "_")]
+        {
+            assert_eq!(file_name(name), file);
+        }
+    }
+}
