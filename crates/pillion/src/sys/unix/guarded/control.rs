@@ -53,6 +53,9 @@ pub(super) struct GuardReport {
 /// How many descendants are remembered; a sidecar that starts daemons all the time must not take more memory.
 const REMEMBERED: usize = 4096;
 
+/// The size of the buffer for reports, in bytes. Each is shorter; a longer one would be read in parts.
+const REPORT_BUFFER: usize = 256;
+
 /// A command for the guard.
 pub(super) enum GuardCommand<'a> {
     TerminateLeader,
@@ -143,7 +146,8 @@ impl ReportReader {
 
     /// Reads until the guard has ended.
     pub(super) async fn run(mut self, control: tokio::net::UnixStream) {
-        let mut lines = AsyncBufReader::new(control).lines();
+        // The default would be 8 KiB for each sidecar.
+        let mut lines = AsyncBufReader::with_capacity(REPORT_BUFFER, control).lines();
         let mut gone = false;
         while let Ok(Some(line)) = lines.next_line().await {
             gone |= line == "gone";
