@@ -30,6 +30,7 @@ pub fn answer(bytes: &[u8]) {
     let port = NonZeroU16::new(4242).expect("it is not 0");
     let path = "/health".to_owned();
     let probe = Probe {
+        sidecar: "fuzzed".to_owned(),
         connector: Connector::Tcp(port),
         kind: ProbeKind::Health { path },
         instance: None,

@@ -87,7 +87,10 @@ fn a_start_a_failed_start_and_a_stop_are_spans() {
         let all: Vec<_> = spans.iter().map(shown).collect();
         // The number of probes is that of the attempts, of which the last one passes.
         let (last, probes): (Vec<_>, Vec<_>) = all.iter().partition(|span| !span.contains("sidecar.probe"));
-        assert_eq!(probes.last().unwrap().as_str(), "sidecar.ready > sidecar.probe outcome=passed");
+        assert_eq!(
+            probes.last().unwrap().as_str(),
+            "sidecar.ready > sidecar.probe outcome=passed sidecar=traced"
+        );
         assert_eq!(
             last,
             [

@@ -29,23 +29,25 @@ const NOT_FOR_CHECKS: [&str; 3] = [environment::TOKEN, environment::INSTANCE, en
 /// A command that checks one run of a sidecar.
 #[derive(Debug, Clone)]
 pub(crate) struct ExecProbe {
+    sidecar: String,
     check: ExecCheck,
     env: BTreeMap<OsString, OsString>,
     dir: Option<PathBuf>,
 }
 
 impl ExecProbe {
-    /// The check of the sidecar that `sidecar` starts.
-    pub(crate) fn new(check: ExecCheck, sidecar: &Command) -> Self {
+    /// The check of this sidecar, which `command` starts.
+    pub(crate) fn new(sidecar: &str, check: ExecCheck, command: &Command) -> Self {
         let given = |name: &OsStr| !NOT_FOR_CHECKS.iter().any(|hidden| name == *hidden);
-        let env = sidecar.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let env = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
         Self {
+            sidecar: sidecar.to_owned(),
             check,
             env: env
                 .filter(|(name, _)| given(name))
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
-            dir: sidecar.get_current_dir().map(Path::to_owned),
+            dir: command.get_current_dir().map(Path::to_owned),
         }
     }
 
@@ -53,11 +55,12 @@ impl ExecProbe {
     /// all processes that it started.
     pub(crate) async fn attempt(self, number: u32) -> Result<HealthReport, NotReady> {
         time::sleep(retry_delay(number)).await;
+        let sidecar = self.sidecar.clone();
         let limited = async {
             let late = || NotReady::Command(format!("it did not end within {} s", ATTEMPT_TIMEOUT.as_secs()));
             time::timeout(ATTEMPT_TIMEOUT, self.run()).await.unwrap_or_else(|_| Err(late()))
         };
-        in_span(limited).await.map(|()| HealthReport::default())
+        in_span(&sidecar, limited).await.map(|()| HealthReport::default())
     }
 
     async fn run(self) -> Result<(), NotReady> {

@@ -161,7 +161,7 @@ impl LivenessMonitor {
         // Probes go on, so that a sidecar that is not restarted is seen to recover.
         if self.open.len() < self.liveness.tolerance as usize {
             let (probe, open_probes) = (self.probe.clone(), self.open_probes.clone());
-            self.open.spawn(async move { in_span(probe.ask_noted(&open_probes)).await });
+            self.open.spawn(async move { in_span(&probe.sidecar, probe.ask_noted(&open_probes)).await });
         }
         if paused || !unanswered {
             return None;

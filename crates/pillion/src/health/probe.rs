@@ -51,6 +51,8 @@ pub(crate) enum ProbeKind {
 /// A probe, and the address to send it to.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
+    /// The name of the sidecar.
+    pub(crate) sidecar: String,
     pub(crate) connector: Connector,
     pub(crate) kind: ProbeKind,
     /// The instance that the process received. An answer with another instance comes from another server. An answer without one is
@@ -71,7 +73,7 @@ impl Probe {
         let limited = async {
             time::timeout(HEALTH_ATTEMPT_TIMEOUT, self.ask()).await.unwrap_or(Err(NotReady::Silent))
         };
-        let answer = in_span(limited).await;
+        let answer = in_span(&self.sidecar, limited).await;
         match answer {
             Err(refused @ NotReady::Unreachable(_)) => {
                 Err(diagnosis::of_refusal(&self.connector, refused).await)

@@ -6,9 +6,12 @@ use tracing::{Instrument as _, debug_span, field::Empty};
 
 use crate::health::probe::NotReady;
 
-/// Makes one probe in a span of its own.
-pub(crate) async fn in_span<T>(probe: impl Future<Output = Result<T, NotReady>>) -> Result<T, NotReady> {
-    let span = debug_span!("sidecar.probe", outcome = Empty);
+/// Makes one probe of this sidecar in a span of its own.
+pub(crate) async fn in_span<T>(
+    sidecar: &str,
+    probe: impl Future<Output = Result<T, NotReady>>,
+) -> Result<T, NotReady> {
+    let span = debug_span!("sidecar.probe", sidecar, outcome = Empty);
     let result = probe.instrument(span.clone()).await;
     // Not the answer itself, which may contain what a trace must not.
     span.record("outcome", if result.is_ok() { "passed" } else { "failed" });

@@ -106,7 +106,7 @@ pub(crate) fn launch(
     command.envs(notify.as_ref().map(|socket| (NOTIFY_SOCKET, socket.path())));
     command.envs(spec.watchdog.map(|interval| (WATCHDOG_USEC, interval.as_micros().to_string())));
     let exec = match check {
-        ReadyCheck::Exec(check) => Some(ExecProbe::new(check.clone(), &command)),
+        ReadyCheck::Exec(check) => Some(ExecProbe::new(&spec.name, check.clone(), &command)),
         _ => None,
     };
     let (grace, stop, watchdog) = (spec.grace, program.stop.clone(), spec.watchdog.is_some());

@@ -309,15 +309,18 @@ impl Driver {
     pub(crate) fn dispatch(&mut self, event: Event) {
         let state = std::mem::replace(&mut self.state, Lifecycle::Idle(None));
         let timer = state.timer(&self.restarts);
-        if let (Lifecycle::Ending(ending), Event::Gone) = (&state, &event) {
-            self.outcome = ending.outcome();
-        }
         let ending = if let Lifecycle::Ending(ending) = &state { Some(ending.clone()) } else { None };
         let gone = event == Event::Gone;
         let (state, actions) = state.on(event, &mut self.restarts, self.created.elapsed());
         if let Some(ending) = ending
             && !matches!(state, Lifecycle::Ending(_))
         {
+            self.outcome = match &state {
+                Lifecycle::Down(ended) | Lifecycle::Idle(Some(ended)) => ended.outcome,
+                _ if gone => ending.outcome(),
+                // The launch that the stop had to wait for has failed.
+                _ => StopOutcome::NotRunning,
+            };
             self.report_end(ending, gone);
         }
         let next = state.timer(&self.restarts);

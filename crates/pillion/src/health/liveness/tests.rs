@@ -11,6 +11,7 @@ fn silent() -> (TcpListener, LivenessMonitor) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = std::num::NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
     let probe = Probe {
+        sidecar: "api".to_owned(),
         connector: crate::transport::connector::Connector::Tcp(port),
         kind: ProbeKind::Health { path: "/health".to_owned() },
         instance: None,

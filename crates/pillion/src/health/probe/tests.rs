@@ -15,6 +15,7 @@ use hyper::StatusCode;
 fn probe(port: u16, token: &Token) -> Probe {
     let connector = Connector::Tcp(NonZeroU16::new(port).unwrap());
     Probe {
+        sidecar: "api".to_owned(),
         connector,
         kind: ProbeKind::Health { path: "/health".to_owned() },
         instance: None,

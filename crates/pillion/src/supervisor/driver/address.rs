@@ -200,6 +200,7 @@ impl Driver {
             }
         };
         Some(Probe {
+            sidecar: self.spec.name.clone(),
             connector: self.connector(addr)?,
             kind,
             instance: self.run.instance,

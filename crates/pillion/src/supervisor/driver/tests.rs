@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::state::Requester;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -48,4 +49,26 @@ async fn without_a_maximum_progress_extends_nothing() {
     driver.dispatch(Event::Extend(None));
     driver.dispatch(Event::Extend(Some(TIMEOUT * 10)));
     assert_eq!((left(&driver), driver.run.diagnostics.time_limit), (TIMEOUT - Duration::from_secs(10), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_has_its_own_outcome_and_not_that_of_the_run_before() {
+    let before = StopOutcome::Graceful(Exit::with_code(0));
+    let stopped_in_launch = || {
+        let mut driver = starting(None);
+        // The launch is under way until the event below.
+        driver.launch = Some(Box::pin(std::future::pending()));
+        driver.outcome = before;
+        driver.dispatch(Event::Stop(Requester::Stop));
+        driver
+    };
+    let mut driver = stopped_in_launch();
+    driver.dispatch(Event::NotLaunched("no such program".to_owned()));
+    assert_eq!(driver.outcome(), StopOutcome::NotRunning);
+
+    let mut driver = stopped_in_launch();
+    driver.dispatch(Event::Kill);
+    driver.dispatch(Event::Expired);
+    driver.dispatch(Event::Expired);
+    assert_eq!(driver.outcome(), StopOutcome::Abandoned);
 }
