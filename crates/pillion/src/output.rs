@@ -2,7 +2,7 @@
 
 mod tail;
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 
 use memchr::{memchr_iter, memrchr_iter};
 use pillion_protocol::{
@@ -56,11 +56,17 @@ impl OutputLine<'_> {
     /// marks a cut line.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::from_utf8_lossy(visible_part(self.bytes)).into_owned();
-        if self.dropped > 0 {
-            text += &format!(" … ({} bytes more)", self.dropped);
-        }
-        text
+        self.kept_text().into_owned() + &self.cut_note()
+    }
+
+    /// The text without the note.
+    pub(crate) fn kept_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(visible_part(self.bytes))
+    }
+
+    /// The note that marks a cut line; empty for a whole one.
+    pub(crate) fn cut_note(&self) -> String {
+        if self.dropped > 0 { format!(" … ({} bytes more)", self.dropped) } else { String::new() }
     }
 }
 

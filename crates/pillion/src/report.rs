@@ -5,6 +5,7 @@ pub(crate) mod entry;
 pub(crate) mod events;
 pub(crate) mod exit_report;
 pub(crate) mod exit_reports;
+pub(crate) mod hide_tokens;
 pub(crate) mod history;
 pub(crate) mod level;
 pub(crate) mod log_file;

@@ -102,6 +102,27 @@ fn the_token_is_not_in_the_file() {
 }
 
 #[test]
+fn a_token_that_is_quoted_and_cut_is_neither_in_a_file_nor_in_a_notice() {
+    run(async {
+        let (tree, folder) = (tree(), tempfile::tempdir().unwrap());
+        // The sentence about the announcement quotes 80 bytes of it, and so the first 47 digits.
+        let steps = "out BACKEND_PORT:38211\\s env PILLION_TOKEN exit 3";
+        let program = tree.fake(steps).private(true);
+        let spec = tree.spec(program).keep_exit_reports(folder.path().join("reports"));
+        let (supervisor, mut events) = Supervisor::start(logged(spec, folder.path()));
+        let text = notice(&mut events).await;
+        assert!(text.contains("BACKEND_PORT:38211 PILLION_TOKEN=[token]\""), "{text}");
+        let failure = supervisor.ready().await.unwrap_err().to_string();
+        assert!(failure.contains("[token]"), "{failure}");
+        down(&supervisor).await;
+        let text = fs::read_to_string(&files(folder.path())[0]).unwrap();
+        assert_eq!(text.matches("BACKEND_PORT:38211 PILLION_TOKEN=[token]").count(), 2, "{text}");
+        let report = supervisor.exit_reports().await.pop().unwrap();
+        assert!(report.message.as_ref().unwrap().contains("PILLION_TOKEN=[token]\""), "{report:?}");
+    });
+}
+
+#[test]
 fn a_flood_is_written_without_a_gap_and_rotated() {
     run(async {
         let (tree, folder) = (tree(), tempfile::tempdir().unwrap());

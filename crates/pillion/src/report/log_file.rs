@@ -39,6 +39,19 @@ impl Drop for Open {
     }
 }
 
+/// The token of a run that goes on. Drop it after the last line of the run.
+#[derive(Debug)]
+pub(crate) struct Hidden {
+    log: LogFile,
+    token: Token,
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        self.log.0.queue.add(Item::Forget(self.token.clone()));
+    }
+}
+
 impl LogFile {
     /// Begins to write log files. `None` if the system allows no further thread.
     pub(crate) fn start(files: &LogFiles, sidecar: &str, events: WeakSender<SidecarEvent>) -> Option<Self> {
@@ -64,9 +77,10 @@ impl LogFile {
         }
     }
 
-    /// This token is never written from now on.
-    pub(crate) fn hide(&self, token: Token) {
-        self.0.queue.add(Item::Token(token));
+    /// This token is not written as long as the result lives, which belongs to the run.
+    pub(crate) fn hide(&self, token: Token) -> Hidden {
+        self.0.queue.add(Item::Token(token.clone()));
+        Hidden { log: self.clone(), token }
     }
 
     /// Adds lines of the sidecar.

@@ -22,8 +22,10 @@ use crate::{
     report::snapshot::now_ms,
     report::{
         exit_reports::{ExitReports, RunFile},
+        hide_tokens::hide_tokens,
         history::Recorder,
         level::Level,
+        log_file::Hidden,
         unfinished_run::Head,
     },
     spawn::launch::{LaunchError, Launched, launch},
@@ -86,6 +88,8 @@ pub(crate) struct Run {
     pub(crate) left: Vec<String>,
     /// The file from which the next start of the app learns of the end of this run, if this program dies.
     pub(crate) file: Option<RunFile>,
+    /// Its token in the log file, which may be written again once this run is dropped.
+    hidden: Option<Hidden>,
     noticed: Vec<NoticeKind>,
     unguarded: bool,
 }
@@ -146,6 +150,7 @@ impl Run {
             ended_at: None,
             left: Vec::new(),
             file: None,
+            hidden: None,
             noticed: Vec::new(),
             unguarded: false,
         }
@@ -256,11 +261,9 @@ impl Run {
     }
 
     /// Writes the start to the log file.
-    fn begin_log(&self) {
+    fn begin_log(&mut self) {
         if let Some(log) = self.recorder.file() {
-            if let Some(token) = &self.token {
-                log.hide(token.clone());
-            }
+            self.hidden = self.token.clone().map(|token| log.hide(token));
             let pid = self.pid.unwrap_or_default();
             log.note(self.ordinal, Level::Info, format!("{} is starting as process {pid}", self.name));
         }
@@ -318,6 +321,7 @@ impl Run {
 
     /// Records an invalid announcement, which may explain a failed start.
     pub(crate) fn misannounced(&mut self, note: String) {
+        let note = self.without_token(note);
         self.diagnostics.misannounced = Some(note.clone());
         self.notice(NoticeKind::Misannounced, note);
     }
@@ -325,10 +329,16 @@ impl Run {
     /// Publishes a notice, once for each kind: a sidecar that repeats its mistake must not flood the readers.
     pub(crate) fn notice(&mut self, kind: NoticeKind, text: String) {
         if !self.noticed.contains(&kind) {
+            let text = self.without_token(text);
             self.noticed.push(kind);
             tracing::warn!(sidecar = self.name, "{text}");
             self.recorder.publish(SidecarEvent::Notice(text));
         }
+    }
+
+    /// A sidecar may print its own token, and sentences quote what it printed: no file, notice or trace may contain it.
+    pub(crate) fn without_token(&self, text: String) -> String {
+        hide_tokens(text, &self.token)
     }
 
     /// Records the end of the leader, and what else the system tells about it.

@@ -5,36 +5,33 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use memchr::memmem::Finder;
 use pillion_protocol::Token;
 
 use crate::{
     output::{OutputBatch, OutputLine, OutputStream},
-    report::{ansi, level::Level},
+    report::{
+        ansi,
+        hide_tokens::{has_token, hide_tokens},
+        level::Level,
+    },
 };
-
-/// Of how many runs the token is kept. During a swap two runs write, and the output of an earlier one may still be in the queue.
-const TOKENS: usize = 4;
-/// How many digits of a token at the end of a cut line are replaced at least. Fewer would be found by chance, and tell nothing.
-const LEAST_DIGITS: usize = 8;
-/// What stands for a token.
-const REPLACED: &str = "[token]";
 
 /// Makes the lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// The tokens of the last runs: a sidecar may print its own.
-    tokens: Vec<(Token, Finder<'static>)>,
+    /// The tokens of the runs that go on, and of those whose output may still be in the queue.
+    tokens: Vec<Token>,
 }
 
 impl Lines {
     /// From now on, this token is replaced.
     pub(super) fn hide(&mut self, token: Token) {
-        if self.tokens.len() == TOKENS {
-            self.tokens.remove(0);
-        }
-        let finder = Finder::new(token.reveal().as_bytes()).into_owned();
-        self.tokens.push((token, finder));
+        self.tokens.push(token);
+    }
+
+    /// The run with this token has ended, and all its lines have come.
+    pub(super) fn forget(&mut self, token: &Token) {
+        self.tokens.retain(|other| other != token);
     }
 
     /// Appends the lines that a sidecar wrote.
@@ -49,7 +46,7 @@ impl Lines {
         // Nothing of it has to be removed or replaced. To look at all lines at once is much cheaper than to look at each.
         let plain = is_plain(bytes)
             && str::from_utf8(bytes).is_ok()
-            && !self.tokens.iter().any(|(_, finder)| finder.find(bytes).is_some());
+            && !self.tokens.iter().any(|token| has_token(bytes, token));
         for line in batch.lines() {
             if plain && line.dropped == 0 {
                 to.extend_from_slice(heads.of(Level::of_bytes(line.bytes)));
@@ -66,36 +63,15 @@ impl Lines {
     /// Appends a line of the supervisor itself.
     pub(super) fn note(&self, at: u64, run: u64, level: Level, text: &str, to: &mut Vec<u8>) {
         // Most sentences quote what the sidecar wrote.
-        let text = self.without_tokens(ansi::plain(text));
+        let text = hide_tokens(ansi::plain(text), &self.tokens);
         let _ = writeln!(to, "{}{} {text}", head(at, run, "pillion"), word(Some(level)));
     }
 
     /// The line as it is written.
     fn text(&self, line: &OutputLine<'_>) -> String {
-        let text = line.text();
-        // A token can be hidden by what is removed, and be whole afterwards.
-        let mut text = self.without_tokens(ansi::plain(&text));
-        if line.dropped > 0 {
-            // The token may have been cut where the line was.
-            let end = text.rfind(" … (").unwrap_or(text.len());
-            let cut = self.tokens.iter().filter_map(|(token, _)| cut_token(&text[..end], token)).max();
-            if let Some(digits) = cut {
-                text.replace_range(end - digits..end, REPLACED);
-            }
-        }
-        text
+        // A token can be hidden by what is removed, and be whole afterwards. A control sequence that is cut takes what follows it with it.
+        hide_tokens(ansi::plain(&line.kept_text()), &self.tokens) + &line.cut_note()
     }
-
-    fn without_tokens(&self, text: String) -> String {
-        self.tokens.iter().fold(text, |text, (token, _)| {
-            if text.contains(token.reveal()) { text.replace(token.reveal(), REPLACED) } else { text }
-        })
-    }
-}
-
-/// How many of the first digits of the token the text ends with, if they are not few.
-fn cut_token(text: &str, token: &Token) -> Option<usize> {
-    (LEAST_DIGITS..Token::DIGITS).rev().find(|digits| text.ends_with(&token.reveal()[..*digits]))
 }
 
 /// Whether the bytes have no control character except newlines and tabulators, and no byte with which those beyond ASCII begin (U+0080
@@ -213,14 +189,40 @@ mod tests {
     }
 
     #[test]
-    fn the_tokens_of_the_last_runs_are_known() {
+    fn a_token_that_is_cut_with_its_line_or_quoted_is_not_written() {
         let mut lines = Lines::default();
-        let tokens: Vec<_> =
-            (0..TOKENS).map(|run| Token::from_bytes(&[u8::try_from(run).unwrap(); 32])).collect();
+        let token = token();
+        lines.hide(token.clone());
+        let digits = token.reveal().as_bytes();
+        // The line is cut after 61 digits, or within a control sequence after them.
+        for (before, after) in [(61, ""), (40, "\x1b[1;31m"), (40, "\x1b]0;a title without an end")] {
+            let (kept, rest) = digits.split_at(before);
+            let sequence = &after.as_bytes()[..after.len() / 2];
+            let room = crate::LINE_LIMIT - before - sequence.len();
+            let line = [&b"x".repeat(room), kept, after.as_bytes(), rest, b"\n"].concat();
+            let text = texts(&lines, &line).remove(0);
+            let note = format!("x[token] … ({} bytes more)", line.len() - 1 - crate::LINE_LIMIT);
+            assert!(text.ends_with(&note), "{}", &text[text.len() - 150..]);
+        }
+        let quoted = format!("it printed {:?}", format!("BACKEND_PORT:38211 {}", &token.reveal()[..61]));
+        let mut to = Vec::new();
+        lines.note(0, 1, Level::Warn, &quoted, &mut to);
+        assert!(to.ends_with(b"it printed \"BACKEND_PORT:38211 [token]\"\n"));
+    }
+
+    #[test]
+    fn the_tokens_of_all_runs_that_go_on_are_known() {
+        let mut lines = Lines::default();
+        let tokens: Vec<_> = (0..5).map(|run| Token::from_bytes(&[0x10 + run; 32])).collect();
         tokens.iter().for_each(|token| lines.hide(token.clone()));
-        for token in tokens {
+        for token in &tokens {
             let line = format!("{}\n", token.reveal());
             assert_eq!(texts(&lines, line.as_bytes()), ["- [token]"]);
         }
+        lines.forget(&tokens[1]);
+        assert_eq!(
+            lines.tokens,
+            [tokens[0].clone(), tokens[2].clone(), tokens[3].clone(), tokens[4].clone()]
+        );
     }
 }

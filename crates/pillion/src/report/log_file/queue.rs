@@ -21,6 +21,8 @@ const STALL: Duration = Duration::from_secs(2);
 pub(super) enum Item {
     /// A run has this token.
     Token(Token),
+    /// The run with this token has ended, and no line of it comes any more.
+    Forget(Token),
     /// Lines of the sidecar.
     Lines { at: u64, run: u64, batch: Arc<OutputBatch> },
     /// A sentence of the supervisor.
@@ -182,7 +184,7 @@ fn size(item: &Item) -> usize {
     match item {
         Item::Lines { batch, .. } => batch.capacity(),
         Item::Note { text, .. } => text.len(),
-        Item::Token(_) | Item::Missing(_) => 0,
+        Item::Token(_) | Item::Forget(_) | Item::Missing(_) => 0,
     }
 }
 

@@ -79,6 +79,10 @@ impl Writer {
                 self.lines.hide(token);
                 0
             }
+            Item::Forget(token) => {
+                self.lines.forget(&token);
+                0
+            }
             Item::Lines { at, run, batch } => {
                 self.run = run;
                 self.lines.output(at, run, &batch, text);

@@ -66,7 +66,7 @@ impl Driver {
             reason,
             message: failure
                 .filter(|failure| failure.kind != FailureKind::Stopped)
-                .map(|failure| self.without_token(failure.message)),
+                .map(|failure| run.without_token(failure.message)),
             killed,
             core_dumped,
             peak_memory: used.peak_memory,
@@ -80,15 +80,7 @@ impl Driver {
 
     fn last_lines(&self, stream: OutputStream) -> Vec<String> {
         let lines = self.run.tail.last_of(stream, ExitReport::LINES);
-        lines.into_iter().map(|line| cut(self.without_token(line), LINE_CHARACTERS)).collect()
-    }
-
-    /// A sidecar may print its own token, and quote it in what becomes the message of a failure: no file may contain it.
-    fn without_token(&self, text: String) -> String {
-        match &self.run.token {
-            Some(token) if text.contains(token.reveal()) => text.replace(token.reveal(), "[token]"),
-            Some(_) | None => text,
-        }
+        lines.into_iter().map(|line| cut(self.run.without_token(line), LINE_CHARACTERS)).collect()
     }
 
     /// Writes the report to its file on another thread, after those that are being written, and the log to its end.
