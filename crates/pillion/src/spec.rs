@@ -223,8 +223,8 @@ impl Spec {
     /// By default they may use any. At 90 % the supervisor publishes a [notice](crate::SidecarEvent::Notice), once in a run. At the limit it stops the sidecar with its grace
     /// period, and restarts it as the [policy](Self::restart) says; the failure is [`FailureKind::MemoryLimit`](crate::FailureKind::MemoryLimit).
     ///
-    /// The memory is measured every 5 s, and every second from 75 % on: it is a guard against a leak, and no quota of the system, which
-    /// a sidecar that grows quickly can exceed meanwhile. Linux; on other systems a notice says that it has no effect. An attached
+    /// The memory is measured every 5 s, and every second from 75 % on; the limit counts when two measurements in a row have reached it. It
+    /// is a guard against a leak, and no quota of the system, which a sidecar that grows quickly can exceed meanwhile. Linux; on other systems a notice says that it has no effect. An attached
     /// server is not measured.
     #[must_use]
     pub fn max_memory(mut self, bytes: impl Into<Option<u64>>) -> Self {

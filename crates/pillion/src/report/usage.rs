@@ -59,10 +59,13 @@ pub enum MemoryKind {
     /// Each page that several processes share is divided among them, and pages in the swap count (`Pss` and `SwapPss` of
     /// `proc_pid_smaps(5)`; Linux).
     Proportional,
-    /// The resident pages of each process, so that a shared page counts several times (`VmRSS` of `proc_pid_status(5)`). Linux, if the
-    /// system does not show the proportional memory of each process.
+    /// The same, but of some processes the resident pages, because the system hides their proportional memory (`VmRSS` of
+    /// `proc_pid_status(5)`; Linux): a page that they share with others counts several times.
     Resident,
 }
+
+/// The longest interval: an `Instant` cannot be as late as one pleases.
+const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What a sidecar uses, again and again, while the caller waits for the next value.
 ///
@@ -131,10 +134,11 @@ impl UsageWatch {
         Self { sidecar, snapshot, measured, interval, due, seen: None, last: None }
     }
 
-    /// Sets the time between two values. It is [`MIN_INTERVAL`](Self::MIN_INTERVAL) at least: a shorter one is raised to it.
+    /// Sets the time between two values. It is [`MIN_INTERVAL`](Self::MIN_INTERVAL) at least, and at most a year: another one is changed
+    /// to that.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {
-        self.interval = interval.max(Self::MIN_INTERVAL);
+        self.interval = interval.clamp(Self::MIN_INTERVAL, MAX_INTERVAL);
         self
     }
 
@@ -159,7 +163,8 @@ impl UsageWatch {
                 (self.seen, self.last) = (Some(subject), None);
                 return Some(self.tell(None, now_ms(), None, &TreeUsage::default()));
             };
-            let measurement = self.measure(run, &measured.group).await;
+            let tree = || measured.group.upgrade().map(|group| group.tree());
+            let measurement = measure(&self.measured, run, || tree().map(|tree| move || tree.usage())).await;
             let Some(measurement) = measurement else {
                 // Its processes have just ended, or the system allows no thread. A change of the run comes earlier than this.
                 (self.seen, self.due) = (Some(subject), Instant::now() + self.interval);
@@ -170,23 +175,6 @@ impl UsageWatch {
             let percent = last.filter(|last| last.run == run).and_then(|last| measurement.since(&last));
             return Some(self.tell(Some(measured.ordinal), measurement.at, percent, &measurement.used));
         }
-    }
-
-    /// Measures, unless another watch has just done so.
-    async fn measure(&self, run: u64, group: &Weak<Group>) -> Option<Arc<Measurement>> {
-        let mut measured = self.measured.lock().await;
-        if let Some(last) = &*measured
-            && last.run == run
-            && last.began.elapsed() < Self::MIN_INTERVAL
-        {
-            return Some(Arc::clone(last));
-        }
-        let tree = group.upgrade()?.tree();
-        let (began, at) = (Instant::now(), now_ms());
-        let used = on_thread(move || tree.usage()).await?;
-        let measurement = Arc::new(Measurement { run, began, at, used });
-        *measured = Some(Arc::clone(&measurement));
-        Some(measurement)
     }
 
     fn tell(&self, run: Option<u64>, at: u64, cpu_percent: Option<f64>, used: &TreeUsage) -> Usage {
@@ -204,13 +192,42 @@ impl UsageWatch {
     }
 }
 
+/// Measures, unless another watch has just done so. `work` gives what measures, if the processes still exist. Cancel-safe: what has begun
+/// ends, and serves the next caller.
+async fn measure<W: FnOnce() -> TreeUsage + Send + 'static>(
+    measured: &LastMeasurement,
+    run: u64,
+    work: impl FnOnce() -> Option<W>,
+) -> Option<Arc<Measurement>> {
+    let mut measured = Arc::clone(measured).lock_owned().await;
+    let last = measured.clone().filter(|last| last.run == run);
+    if let Some(last) = &last
+        && last.began.elapsed() < UsageWatch::MIN_INTERVAL
+    {
+        return Some(Arc::clone(last));
+    }
+    let work = work()?;
+    // A task of its own holds the lock until the end of the measurement, also if this caller does not wait for it.
+    let task = tokio::spawn(async move {
+        let (began, at) = (Instant::now(), now_ms());
+        let mut used = on_thread(work).await?;
+        // A process that ends during a measurement is missing from it once. Its time was used all the same.
+        used.cpu_time = used.cpu_time.max(last.and_then(|last| last.used.cpu_time));
+        let measurement = Arc::new(Measurement { run, began, at, used });
+        *measured = Some(Arc::clone(&measurement));
+        Some(measurement)
+    });
+    task.await.ok()?
+}
+
 impl Measurement {
-    /// The share of processor time since an earlier measurement, in percent of one processor, with one decimal.
+    /// The share of processor time since an earlier measurement, in percent of one processor, with one decimal. At most what the processors
+    /// can do: the time that a measurement takes, and a process that it missed once, would make more of it.
     fn since(&self, earlier: &Self) -> Option<f64> {
         let wall = self.began.duration_since(earlier.began).as_secs_f64();
-        // A process that ends during a measurement is missing from it once.
         let cpu = self.used.cpu_time?.saturating_sub(earlier.used.cpu_time?).as_secs_f64();
-        (wall > 0.0).then(|| (cpu / wall * 1000.0).round() / 10.0)
+        let most = self.used.processors.map_or(f64::INFINITY, |processors| f64::from(processors) * 100.0);
+        (wall > 0.0).then(|| ((cpu / wall * 1000.0).round() / 10.0).min(most))
     }
 }
 
@@ -221,6 +238,7 @@ fn subject(snapshot: &Snapshot) -> (Subject, Option<Measured>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{spec::Spec, status::State};
 
     #[tokio::test(start_paused = true)]
     async fn the_share_is_the_processor_time_per_time() {
@@ -233,8 +251,61 @@ mod tests {
         };
         assert_eq!(measurement(2000, 4000).since(&measurement(0, 1000)), Some(150.0));
         assert_eq!(measurement(3000, 1010).since(&measurement(0, 1000)), Some(0.3));
-        // A process that had been counted was not found.
         assert_eq!(measurement(1000, 500).since(&measurement(0, 1000)), Some(0.0));
         assert_eq!(measurement(0, 1000).since(&measurement(0, 0)), None);
+        let mut of_four = measurement(1000, 600_000);
+        of_four.used.processors = Some(4);
+        assert_eq!(of_four.since(&measurement(0, 0)), Some(400.0));
+    }
+
+    fn used(cpu_ms: u64) -> TreeUsage {
+        TreeUsage { cpu_time: Some(Duration::from_millis(cpu_ms)), ..TreeUsage::default() }
+    }
+
+    #[tokio::test]
+    async fn the_processor_time_of_a_run_never_falls() {
+        let last = LastMeasurement::default();
+        let now = async |run, cpu| {
+            if let Some(last) = &mut *last.lock().await {
+                let last = Arc::get_mut(last).unwrap();
+                last.began = last.began.checked_sub(UsageWatch::MIN_INTERVAL).unwrap();
+            }
+            measure(&last, run, || Some(move || used(cpu))).await.unwrap().used.cpu_time.unwrap().as_millis()
+        };
+        assert_eq!(now(1, 600_000).await, 600_000);
+        assert_eq!(now(1, 20).await, 600_000, "a process was missed");
+        assert_eq!(now(1, 600_010).await, 600_010);
+        assert_eq!(now(2, 20).await, 20, "another run");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_goes_leaves_its_measurement_to_the_next_one() {
+        let last = LastMeasurement::default();
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let slow = move || {
+            let _ = blocked.recv();
+            used(1)
+        };
+        {
+            let first = std::pin::pin!(measure(&last, 1, || Some(slow)));
+            // One poll begins the measurement.
+            tokio::select! {
+                biased;
+                _ = first => unreachable!("it is blocked"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        let second = measure(&last, 1, || Some(|| used(2)));
+        drop(release);
+        assert_eq!(second.await.unwrap().used, used(1), "it measured again");
+    }
+
+    #[test]
+    fn an_interval_has_limits() {
+        let (_, snapshot) = watch::channel(Snapshot::initial(&Spec::run("api", "./api"), State::Starting));
+        let watch = UsageWatch::new("api".to_owned(), snapshot, LastMeasurement::default());
+        let watch = watch.every(Duration::MAX);
+        assert!(Instant::now().checked_add(watch.interval).is_some());
+        assert_eq!(watch.every(Duration::ZERO).interval, UsageWatch::MIN_INTERVAL);
     }
 }

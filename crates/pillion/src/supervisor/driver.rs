@@ -17,7 +17,7 @@ use spans::Spans;
 
 use crate::{
     health::liveness::{LivenessMonitor, LivenessResult},
-    health::memory::{MemoryMonitor, MemoryUse},
+    health::memory::{MemoryFinding, MemoryMonitor},
     health::probe::NotReady,
     health::watchdog::Watchdog,
     output::{Output, Read},
@@ -92,8 +92,7 @@ pub(crate) enum Input {
     Notified(Notified),
     /// `WATCHDOG=1` is overdue.
     Overdue,
-    /// How much memory it uses; `None` if the system does not tell.
-    Memory(Option<MemoryUse>),
+    Memory(MemoryFinding),
     Dependency(Event),
     DependencyRestarted(Event),
     DependencyMoved(DependencyMove),

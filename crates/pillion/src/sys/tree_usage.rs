@@ -12,6 +12,8 @@ pub(crate) struct TreeUsage {
     /// In bytes, and what it counts.
     pub(crate) memory: Option<(u64, MemoryKind)>,
     pub(crate) processes: Option<u32>,
+    /// The processors of the machine: no run can use more at the same time.
+    pub(crate) processors: Option<u32>,
     pub(crate) descriptors: Option<u64>,
 }
 
@@ -22,6 +24,11 @@ pub(crate) struct ProcessTree;
 
 #[cfg(not(target_os = "linux"))]
 impl ProcessTree {
+    /// Whether [`usage`](Self::usage) tells anything here.
+    pub(crate) fn is_measured() -> bool {
+        false
+    }
+
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) fn usage(self) -> TreeUsage {
         TreeUsage::default()

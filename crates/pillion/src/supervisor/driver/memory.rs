@@ -2,35 +2,36 @@
 
 use super::Driver;
 use crate::{
-    health::memory::{MemoryMonitor, MemoryUse},
+    health::memory::{MemoryFinding, MemoryMonitor},
     report::messages,
     state::Event,
     supervisor::run::NoticeKind,
 };
 
-/// The share of the limit that is worth a notice, in percent.
-const NOTICE_PERCENT: u8 = 90;
-
 impl Driver {
     /// Begins to measure the memory of the run, if its declaration limits it.
     pub(super) fn watch_memory(&mut self) {
         let process = self.run.process.as_ref();
-        self.memory = process
-            .zip(self.spec.max_memory)
-            .map(|(process, limit)| MemoryMonitor::new(&process.group, limit));
+        let Some((process, limit)) = process.zip(self.spec.max_memory) else {
+            self.memory = None;
+            return;
+        };
+        self.memory = MemoryMonitor::new(&process.group, limit);
+        if self.memory.is_none() {
+            self.on_memory(MemoryFinding::Unknown);
+        }
     }
 
-    pub(super) fn on_memory(&mut self, memory: Option<MemoryUse>) {
-        match memory {
-            Some(memory) if memory.is_beyond(100) => {
+    pub(super) fn on_memory(&mut self, finding: MemoryFinding) {
+        match finding {
+            MemoryFinding::Exceeded(memory) => {
                 self.run.diagnostics.memory = Some(memory);
                 self.dispatch(Event::MemoryExceeded);
             }
-            Some(memory) if memory.is_beyond(NOTICE_PERCENT) => {
+            MemoryFinding::NearLimit(memory) => {
                 self.run.notice(NoticeKind::MemoryNearLimit, messages::memory_near_limit(memory));
             }
-            Some(_) => {}
-            None => {
+            MemoryFinding::Unknown => {
                 let text = "its memory limit (`maxMemory`) has no effect: the system does not tell the memory of its processes";
                 self.run.notice(NoticeKind::MemoryUnknown, text.to_owned());
             }

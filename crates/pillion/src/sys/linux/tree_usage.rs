@@ -9,6 +9,11 @@ use super::run_processes::RunProcesses;
 use crate::{report::usage::MemoryKind, sys::TreeUsage};
 
 impl RunProcesses {
+    /// Whether [`usage`](Self::usage) tells anything here.
+    pub(crate) fn is_measured() -> bool {
+        super::proc_is_ours()
+    }
+
     /// What the run uses now. Reads a few files for each process, whose cost grows with its memory: call it off the runtime.
     pub(crate) fn usage(self) -> TreeUsage {
         if !super::proc_is_ours() {
@@ -17,35 +22,58 @@ impl RunProcesses {
         // The processes that the guard has reaped, read first: one that ends meanwhile is missing rather than counted twice.
         let mut ticks = self.guard().and_then(reaped_ticks).unwrap_or_default();
         let mut processes = 0;
-        let (mut proportional, mut resident, mut descriptors) = (Some(0), Some(0), Some(0));
-        for pid in self.members() {
+        let (mut memory, mut descriptors) = (Some((0, MemoryKind::Proportional)), Some(0));
+        for pid in self.parents_first() {
             let Some(stat) = ProcStat::read(pid) else { continue };
             ticks += stat.ticks;
             if !super::is_alive(&stat) {
                 continue;
             }
             processes += 1;
-            add(&mut proportional, proportional_memory(pid));
-            add(&mut resident, resident_memory(pid));
-            add(&mut descriptors, open_descriptors(pid));
+            add(&mut memory, memory_of(proportional_memory(pid), || resident_memory(pid)), add_memory);
+            add(&mut descriptors, open_descriptors(pid), u64::saturating_add);
         }
-        let memory = proportional
-            .map(|bytes| (bytes, MemoryKind::Proportional))
-            .or_else(|| Some((resident?, MemoryKind::Resident)));
         TreeUsage {
             // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
             cpu_time: Some(Duration::from_millis(ticks * 10)),
             memory,
             processes: Some(processes),
+            processors: processors(),
             descriptors,
         }
     }
+
+    /// Its processes, each before those that it has started: a child that ends meanwhile, and whose time is then a part of its parent's, is
+    /// missing rather than counted twice.
+    fn parents_first(self) -> Vec<i32> {
+        let mut started: Vec<_> = self.members().into_iter().filter_map(ProcStat::read).collect();
+        started.sort_unstable_by_key(|stat| (stat.start_time, stat.pid));
+        started.into_iter().map(|stat| stat.pid).collect()
+    }
+}
+
+/// The memory of a process, and what it counts: the resident one only of a process that hides the proportional one.
+fn memory_of(
+    proportional: io::Result<u64>,
+    resident: impl FnOnce() -> io::Result<u64>,
+) -> io::Result<(u64, MemoryKind)> {
+    match proportional {
+        Ok(bytes) => Ok((bytes, MemoryKind::Proportional)),
+        Err(error) if has_ended(&error) => Err(error),
+        Err(_) => Ok((resident()?, MemoryKind::Resident)),
+    }
+}
+
+/// The sum is proportional only if each part is.
+fn add_memory((sum, kind): (u64, MemoryKind), (bytes, of_process): (u64, MemoryKind)) -> (u64, MemoryKind) {
+    let kind = if of_process == MemoryKind::Resident { of_process } else { kind };
+    (sum.saturating_add(bytes), kind)
 }
 
 /// Adds a figure of a process. One that has ended adds nothing; one whose figure is hidden makes the sum unknown.
-fn add(sum: &mut Option<u64>, figure: io::Result<u64>) {
+fn add<T: Copy>(sum: &mut Option<T>, figure: io::Result<T>, plus: impl FnOnce(T, T) -> T) {
     match figure {
-        Ok(figure) => *sum = sum.map(|sum| sum.saturating_add(figure)),
+        Ok(figure) => *sum = sum.map(|sum| plus(sum, figure)),
         Err(error) if has_ended(&error) => {}
         Err(_) => *sum = None,
     }
@@ -93,6 +121,19 @@ fn resident_memory(pid: i32) -> io::Result<u64> {
     Ok(kib.unwrap_or(0_u64) * 1024)
 }
 
+/// How many processors the machine has now (cpusets(7): a list of numbers and ranges).
+fn processors() -> Option<u32> {
+    processors_of(&fs::read_to_string("/sys/devices/system/cpu/online").ok()?)
+}
+
+fn processors_of(list: &str) -> Option<u32> {
+    let ranges = list.trim_end().split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        (last.parse::<u32>().ok()? + 1).checked_sub(first.parse().ok()?)
+    });
+    ranges.sum()
+}
+
 fn open_descriptors(pid: i32) -> io::Result<u64> {
     let folder = format!("/proc/{pid}/fd");
     // The size of the directory is their number since Linux 6.2. Reading it takes long for a process with many connections.
@@ -122,13 +163,51 @@ mod tests {
     #[test]
     fn a_hidden_figure_makes_the_sum_unknown_and_an_ended_process_does_not() {
         let mut sum = Some(1);
-        add(&mut sum, Ok(2));
-        add(&mut sum, Err(io::ErrorKind::NotFound.into()));
-        add(&mut sum, Err(Errno::SRCH.into()));
-        assert_eq!(sum, Some(3));
-        add(&mut sum, Err(io::ErrorKind::PermissionDenied.into()));
-        add(&mut sum, Ok(2));
-        assert_eq!(sum, None);
+        let mut add = |figure: io::Result<u64>| {
+            add(&mut sum, figure, u64::saturating_add);
+            sum
+        };
+        assert_eq!(add(Ok(2)), Some(3));
+        assert_eq!(add(Err(io::ErrorKind::NotFound.into())), Some(3));
+        assert_eq!(add(Err(Errno::SRCH.into())), Some(3));
+        assert_eq!(add(Err(io::ErrorKind::PermissionDenied.into())), None);
+        assert_eq!(add(Ok(2)), None);
+    }
+
+    #[test]
+    fn a_process_that_hides_its_memory_changes_no_figure_of_the_others() {
+        use MemoryKind::{Proportional, Resident};
+        let hidden = || Err(io::ErrorKind::PermissionDenied.into());
+        let mut sum = Some((0, Proportional));
+        let mut next = |proportional, resident: u64| {
+            add(&mut sum, memory_of(proportional, || Ok(resident)), add_memory);
+            sum
+        };
+        assert_eq!(next(Ok(100), 1_000), Some((100, Proportional)));
+        assert_eq!(next(hidden(), 30), Some((130, Resident)));
+        assert_eq!(next(Ok(100), 1_000), Some((230, Resident)));
+        assert_eq!(next(Err(Errno::SRCH.into()), 1_000), Some((230, Resident)), "it has ended");
+        assert!(memory_of(hidden(), hidden).is_err());
+    }
+
+    #[test]
+    fn processors_are_listed_as_numbers_and_ranges() {
+        assert_eq!(processors_of("0-3,5,8-9\n"), Some(7));
+        assert_eq!(processors_of("0\n"), Some(1));
+        assert_eq!(processors_of(""), None);
+        assert!(processors().unwrap() >= 1);
+    }
+
+    #[test]
+    fn each_process_comes_after_its_parent() {
+        let me = rustix::process::getpid();
+        #[expect(clippy::disallowed_methods, reason = "the test owns the child and reaps it")]
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let order = RunProcesses::new(me, me).parents_first();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let place = |pid: i32| order.iter().position(|other| *other == pid).unwrap();
+        assert!(place(me.as_raw_nonzero().get()) < place(child.id().cast_signed()), "{order:?}");
     }
 
     #[test]
