@@ -5,10 +5,10 @@ import signal
 import socket
 
 import pytest
+from pillion._stop import is_lifeline, move_lifeline
 
 import harness
 from harness import TOKEN, Answer, Sidecar, announced, command, environment, spawn
-from pillion._stop import is_lifeline, move_lifeline
 
 
 def hold(sidecar: Sidecar) -> socket.socket:
@@ -162,7 +162,8 @@ def test_a_moved_lifeline_is_private_and_its_old_place_is_an_empty_input() -> No
     os.set_inheritable(stdin, True)
     lifeline = move_lifeline(stdin)
     assert (os.get_inheritable(lifeline), os.get_inheritable(stdin)) == (False, True)
-    assert is_lifeline(lifeline) and not is_lifeline(stdin)
+    assert is_lifeline(lifeline)
+    assert not is_lifeline(stdin)
     assert os.read(stdin, 1) == b""
     os.write(host_end, b"x")
     assert os.read(lifeline, 1) == b"x"
