@@ -250,3 +250,48 @@ fn a_full_disk_leaves_whole_lines_alone() {
         });
     });
 }
+
+#[test]
+fn a_disk_that_refuses_a_new_file_costs_no_earlier_file() {
+    isolated("log_files::a_disk_that_refuses_a_new_file_costs_no_earlier_file", || {
+        let _ignored = signal_hook::iterator::Signals::new([signal_hook::consts::SIGXFSZ]).unwrap();
+        let unlimited = getrlimit(Resource::Fsize);
+        let limited = Rlimit { current: Some(10), maximum: unlimited.maximum };
+        run(async move {
+            let (tree, reports, folder) = (tree(), ReportServer::new().await, tempfile::tempdir().unwrap());
+            let earlier = [
+                "2000-01-01T00-00-00-000Z-0123456789abcdef.log",
+                "2000-01-02T00-00-00-000Z-0123456789abcdef.log",
+            ]
+            .map(|name| folder.path().join("sidecar").join(name));
+            fs::create_dir(folder.path().join("sidecar")).unwrap();
+            earlier.iter().for_each(|path| fs::write(path, "earlier\n").unwrap());
+            let (port, limits) =
+                (reports.port(), LogFiles::new(folder.path()).max_files(NonZeroU32::new(3).unwrap()));
+            let steps = format!("out one\\n report {port} one wait out two\\n report {port} two wait exit 0");
+            let (_supervisor, mut events) = Supervisor::start(tree.sidecar(&steps).log_files(limits));
+            let mut sidecar = reports.wait_for("one").await;
+            until_written(folder.path(), "one").await;
+            // So that a new file is necessary, which the writer notices after a second.
+            fs::remove_file(files(folder.path()).pop().unwrap()).unwrap();
+            fs::write(
+                folder.path().join("sidecar/1999-01-01T00-00-00-000Z-0123456789abcdef.log"),
+                "oldest\n",
+            )
+            .unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+            setrlimit(Resource::Fsize, limited).unwrap();
+            sidecar.resume().await;
+            let text = notice(&mut events).await;
+            assert!(text.contains("its log file cannot be written"), "{text}");
+            // The new file is not there, and the oldest one is.
+            let found = files(folder.path());
+            assert_eq!((found.len(), &found[1..]), (3, &earlier[..]));
+            setrlimit(Resource::Fsize, unlimited).unwrap();
+            let text = notice(&mut events).await;
+            assert!(text.contains("is written again"), "{text}");
+            let found = files(folder.path());
+            assert_eq!((found.len(), &found[..2]), (3, &earlier[..]));
+        });
+    });
+}

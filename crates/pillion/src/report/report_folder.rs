@@ -14,6 +14,7 @@ use crate::{
     report::snapshot::now_ms,
     report::{
         exit_report::ExitReport,
+        folder_name::folder_name,
         unfinished_run::{Head, conclude},
     },
 };
@@ -47,7 +48,7 @@ pub(super) struct Loaded {
 
 impl ReportFolder {
     pub(super) fn new(folder: &Path, sidecar: &str) -> Self {
-        Self(folder.join(file_name(sidecar)))
+        Self(folder.join(folder_name(sidecar)))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -253,19 +254,6 @@ fn is_ours(run: &Path) -> bool {
     run.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(this_program()))
 }
 
-/// The name of a sidecar as the name of a folder: other bytes than letters, digits, `_` and `-` become `%` and two digits.
-pub(super) fn file_name(sidecar: &str) -> String {
-    let mut name = String::new();
-    for byte in sidecar.bytes() {
-        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
-            name.push(char::from(byte));
-        } else {
-            name += &format!("%{byte:02x}");
-        }
-    }
-    name
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,11 +363,5 @@ mod tests {
         folder.finish(&file, &report()).unwrap();
         assert_eq!(mode(&folder.files("json").unwrap()[0]), 0o600);
         assert_eq!(mode(folder.path()), 0o700);
-    }
-
-    #[test]
-    fn the_name_of_a_sidecar_names_a_folder_and_no_other_place() {
-        assert_eq!(file_name("my_back-end2"), "my_back-end2");
-        assert_eq!(file_name("../a/b:c"), "%2e%2e%2fa%2fb%3ac");
     }
 }

@@ -1,15 +1,19 @@
-//! The log files of one sidecar: `FOLDER/SIDECAR/TIME-PROGRAM.log`. Each program writes to files of its own, whose locks it holds.
+//! The log files of one sidecar: `FOLDER/SIDECAR/TIME-PROGRAM.log`. Each program writes to files of its own. So that no other program
+//! removes them, it holds their locks (flock(2)), or, on Windows, has opened them for itself: a lock would keep people from reading them.
 
 use std::{
-    fs::{self, DirBuilder, File},
-    io::{self, Write as _},
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
 use super::lines::time;
 use crate::{
-    report::report_folder::{file_name, private, this_program},
-    report::snapshot::now_ms,
+    report::{
+        folder_name::folder_name,
+        report_folder::{private, this_program},
+        snapshot::now_ms,
+    },
     spec::LogFiles,
 };
 
@@ -35,10 +39,18 @@ pub(super) struct OpenFile {
     length: u64,
 }
 
+/// Lines could not be appended.
+#[derive(Debug)]
+pub(super) struct AppendError {
+    pub(super) why: io::Error,
+    /// Whether the file has whole lines alone, so that more can be appended.
+    pub(super) usable: bool,
+}
+
 impl LogFolder {
     pub(super) fn new(files: &LogFiles, sidecar: &str) -> Self {
         Self {
-            path: files.folder.join(file_name(sidecar)),
+            path: files.folder.join(folder_name(sidecar)),
             max_bytes: files.max_bytes,
             max_files: usize::try_from(files.max_files).unwrap_or(usize::MAX),
             last: 0,
@@ -49,7 +61,7 @@ impl LogFolder {
         &self.path
     }
 
-    /// Begins a file, and removes the oldest ones.
+    /// Begins a file.
     pub(super) fn begin(&mut self) -> io::Result<OpenFile> {
         let mut folders = DirBuilder::new();
         #[cfg(unix)]
@@ -66,12 +78,12 @@ impl LogFolder {
             let name = format!("{}-{}.log", time(at).replace([':', '.'], "-"), this_program());
             let path = self.path.join(name);
             // A new file: no link that leads elsewhere.
-            match private().append(true).create_new(true).open(&path) {
+            match for_writing().create_new(true).open(&path) {
                 Ok(file) => {
                     // Without a lock, another program may remove the file, which is then noticed.
+                    #[cfg(not(windows))]
                     let _ = file.try_lock();
                     self.last = at;
-                    self.prune();
                     return Ok(OpenFile { path, file, length: 0 });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
@@ -86,16 +98,13 @@ impl LogFolder {
         file.length > 0 && file.length + bytes as u64 > self.max_bytes
     }
 
-    /// Removes the oldest files, except those that a program writes. One that cannot be removed is tried again with the next file.
-    fn prune(&self) {
+    /// Removes the oldest files, except those that a program writes. One that cannot be removed is tried again with the next file. To be
+    /// called once something is written to the present file: a disk that refuses to write must not cost the earlier files.
+    pub(super) fn prune(&self, present: &OpenFile) {
         let mut files = self.files().unwrap_or_default();
         files.truncate(files.len().saturating_sub(self.max_files));
-        for path in files {
-            let removed = private().append(true).open(&path).and_then(|file| {
-                file.try_lock()?;
-                fs::remove_file(&path)
-            });
-            if let Err(error) = removed {
+        for path in files.into_iter().filter(|path| *path != present.path) {
+            if let Err(error) = remove(&path) {
                 tracing::debug!(path = %path.display(), %error, "an old log file stays");
             }
         }
@@ -117,14 +126,35 @@ impl LogFolder {
 
 impl OpenFile {
     /// Appends whole lines. After an error none of them is in the file, or the file cannot be used any more.
-    pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), (io::Error, bool)> {
+    pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), AppendError> {
+        // Another program may have emptied it, and its lines are whole again.
+        if let Ok(metadata) = self.file.metadata() {
+            self.length = self.length.min(metadata.len());
+        }
         match self.file.write_all(lines) {
             Ok(()) => {
                 self.length += lines.len() as u64;
                 Ok(())
             }
-            Err(error) => Err((error, self.file.set_len(self.length).is_ok())),
+            Err(why) => {
+                let restored = self.file.set_len(self.length);
+                let usable = restored.and_then(|()| self.file.seek(SeekFrom::Start(self.length))).is_ok();
+                Err(AppendError { why, usable })
+            }
         }
+    }
+
+    /// Whether nothing is written yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Removes the file, to which nothing could be written.
+    pub(super) fn discard(self) {
+        let Self { path, file, .. } = self;
+        // Windows removes no file that is open.
+        drop(file);
+        let _ = fs::remove_file(path);
     }
 
     #[cfg(test)]
@@ -142,6 +172,48 @@ impl OpenFile {
         }
         #[cfg(not(unix))]
         there.is_file()
+    }
+}
+
+/// With append(2) alone, so that a program that empties the file leaves no gap in it.
+#[cfg(not(windows))]
+fn for_writing() -> OpenOptions {
+    let mut options = private();
+    options.append(true);
+    options
+}
+
+/// For this program alone, while all others can read it. Access that only appends could not remove a part of a line (`FILE_APPEND_DATA`
+/// without `FILE_WRITE_DATA`, [WriteFile]).
+///
+/// [WriteFile]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-setendoffile
+#[cfg(windows)]
+fn for_writing() -> OpenOptions {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    /// `FILE_SHARE_READ` (winnt.h).
+    const SHARE_READ: u32 = 1;
+    let mut options = private();
+    options.write(true).share_mode(SHARE_READ);
+    options
+}
+
+/// Removes a file that no program writes.
+fn remove(path: &Path) -> io::Result<()> {
+    // Windows itself refuses it for a file that a program has opened for itself.
+    #[cfg(not(windows))]
+    {
+        let file = for_writing().open(path)?;
+        may_remove(file.try_lock())?;
+    }
+    fs::remove_file(path)
+}
+
+/// Whether a file with this answer to the attempt to lock it may be removed. A file system without locks must not fill up.
+#[cfg(not(windows))]
+fn may_remove(lock: Result<(), fs::TryLockError>) -> io::Result<()> {
+    match lock {
+        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(()),
+        Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 
@@ -177,6 +249,7 @@ mod tests {
             // Its lock is given up here.
             let mut file = folder.begin().unwrap();
             file.append(b"line\n").unwrap();
+            folder.prune(&file);
             paths.push(file.path().to_owned());
             fs::write(folder.path().join("2026.log"), "mine").unwrap();
         }
@@ -190,12 +263,54 @@ mod tests {
         // Its lock belongs to the open file, as that of another program does.
         let other = folder.begin().unwrap();
         let own = folder.begin().unwrap();
+        folder.prune(&own);
         assert!(other.is_in_place() && own.is_in_place());
         drop(other);
         let last = folder.begin().unwrap();
+        folder.prune(&last);
+        assert_eq!(folder.files().unwrap(), [own.path(), last.path()]);
+        // Also without locks, the present file stays.
+        let _ = own.file.unlock();
+        folder.prune(&own);
         assert_eq!(folder.files().unwrap(), [own.path(), last.path()]);
     }
 
+    #[test]
+    fn all_programs_can_read_the_file_that_is_written() {
+        let (_base, mut folder) = folder(1);
+        let mut file = folder.begin().unwrap();
+        file.append(b"line\n").unwrap();
+        assert_eq!(fs::read(file.path()).unwrap(), b"line\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_system_without_locks_does_not_fill_up() {
+        use rustix::io::Errno;
+        for (lock, removed) in [
+            (Ok(()), true),
+            (Err(fs::TryLockError::WouldBlock), false),
+            (Err(fs::TryLockError::Error(Errno::NOLCK.into())), true),
+            (Err(fs::TryLockError::Error(Errno::NOTSUP.into())), true),
+        ] {
+            assert_eq!(may_remove(lock).is_ok(), removed);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_another_program_has_emptied_has_no_gap() {
+        let (_base, mut folder) = folder(1);
+        let mut file = folder.begin().unwrap();
+        file.append(b"first\n").unwrap();
+        fs::write(file.path(), "").unwrap();
+        file.append(b"second\n").unwrap();
+        assert_eq!(fs::read(file.path()).unwrap(), b"second\n");
+        assert_eq!(file.length, 7);
+    }
+
+    // Windows does not let another program remove or rename it.
+    #[cfg(unix)]
     #[test]
     fn a_file_that_was_removed_or_renamed_is_noticed() {
         let (_base, mut folder) = folder(3);
@@ -203,7 +318,7 @@ mod tests {
         fs::rename(file.path(), folder.path().join("old")).unwrap();
         assert!(!file.is_in_place());
         fs::write(file.path(), "another").unwrap();
-        assert_eq!(file.is_in_place(), cfg!(not(unix)));
+        assert!(!file.is_in_place());
         let file = folder.begin().unwrap();
         fs::remove_file(file.path()).unwrap();
         assert!(!file.is_in_place());
@@ -224,7 +339,8 @@ mod tests {
         );
         fs::write(&target, "mine").unwrap();
         symlink(&target, &link).unwrap();
-        folder.begin().unwrap();
+        let other = folder.begin().unwrap();
+        folder.prune(&other);
         assert!(link.is_symlink());
         assert_eq!(fs::read_to_string(&target).unwrap(), "mine");
         let mut elsewhere = LogFolder::new(&LogFiles::new(base.path()), "other");

@@ -6,7 +6,7 @@ use memchr::{memchr, memchr_iter, memrchr};
 use tokio::{sync::broadcast::WeakSender, time::Instant};
 
 use super::{
-    folder::{LogFolder, OpenFile},
+    folder::{AppendError, LogFolder, OpenFile},
     lines::Lines,
     queue::{Item, Queue},
 };
@@ -169,11 +169,19 @@ impl Writer {
                     none.insert(self.folder.begin()?)
                 }
             };
-            if let Err((error, usable)) = file.append(piece) {
-                if !usable {
-                    self.file = None;
+            let new = file.is_empty();
+            match file.append(piece) {
+                Ok(()) if new => self.folder.prune(file),
+                Ok(()) => {}
+                Err(AppendError { why, usable }) => {
+                    if new {
+                        // Each try would leave one.
+                        self.file.take().into_iter().for_each(OpenFile::discard);
+                    } else if !usable {
+                        self.file = None;
+                    }
+                    return Err(why);
                 }
-                return Err(error);
             }
             *text = &text[piece.len()..];
         }
