@@ -21,6 +21,8 @@ pub mod python;
 #[cfg(target_os = "linux")]
 mod report_server;
 #[cfg(target_os = "linux")]
+pub mod sandbox;
+#[cfg(target_os = "linux")]
 mod test_marker;
 
 #[cfg(target_os = "linux")]

@@ -28,16 +28,15 @@ struct Guard {
     full: c_int,
     /// A descriptor that becomes readable when a child may have died.
     children: c_int,
-    /// The signal that asks the leader to end, if it is to be asked by a signal to it alone.
-    signal: Option<c_int>,
+    stop: StopSignal,
     state: Handover,
 }
 
 /// Guards one sidecar. Ends this process when the sidecar has ended.
 pub(crate) fn run(process: Process) -> ! {
     let is_set = |at| process.argument(at) == Some(b"1");
-    let (Some(stop), Some(name)) = (process.argument(argument::STOP), process.argument(argument::PROGRAM))
-    else {
+    let stop = process.argument(argument::STOP).and_then(StopSignal::parse);
+    let (Some(stop), Some(name)) = (stop, process.argument(argument::PROGRAM)) else {
         // It is started by pillion, not by hand.
         sys::exit(2);
     };
@@ -48,6 +47,10 @@ pub(crate) fn run(process: Process) -> ! {
         // The supervisor then starts the full guard, which manages with less, if it still lives.
         sys::exit(1);
     };
+    if !sys::can_execute(received.full, &process) {
+        // The same: a sidecar must not depend on a guard that cannot become the full one.
+        sys::exit(1);
+    }
     let mut start = Text::<160>::new();
     if let Some(why) = limited {
         start.text(b"limited ").text(why.as_bytes()).text(b"\n");
@@ -63,18 +66,28 @@ pub(crate) fn run(process: Process) -> ! {
     sys::report(start.text(b"spawned ").number(leader.unsigned_abs().into()).text(b"\n").bytes());
     process.erase_token();
     let fds = HandoverFds { lifeline, run_file: received.run_file, outputs: received.outputs };
-    let state = Handover { leader, ended: None, asked: false, fds };
-    Guard { process, full: received.full, children, signal: signal_to_leader(stop), state }.guard()
+    let state = Handover { leader, ended: None, asked: false, app_gone: false, fds };
+    Guard { process, full: received.full, children, stop, state }.guard()
 }
 
-/// The signal of a stop request `SIGNAL,SCOPE,TEXT` that is a signal to the leader and nothing else.
-fn signal_to_leader(stop: &[u8]) -> Option<c_int> {
-    let (number, rest) = stop.split_at_checked(stop.iter().position(|byte| *byte == b',')?)?;
-    if rest != b",leader," {
-        return None;
-    }
-    sys::number(number)
+/// What the light guard needs of a stop request `SIGNAL,SCOPE,TEXT`.
+#[derive(Clone, Copy)]
+struct StopSignal {
+    number: c_int,
+    /// Whether the request is this signal to the leader, and nothing else.
+    alone: bool,
 }
+
+impl StopSignal {
+    fn parse(stop: &[u8]) -> Option<Self> {
+        let (number, rest) = stop.split_at_checked(stop.iter().position(|byte| *byte == b',')?)?;
+        Some(Self { number: sys::number(number)?, alone: rest == b",leader," })
+    }
+}
+
+/// How often a full guard that the system cannot execute is tried again, and the pause, in milliseconds.
+const ATTEMPTS: u32 = 100;
+const ATTEMPT_INTERVAL: u32 = 20;
 
 impl Guard {
     fn guard(mut self) -> ! {
@@ -83,16 +96,20 @@ impl Guard {
         let mut look_at = sys::proc_is_ours().then(|| sys::now() + interval);
         loop {
             let wake = sys::wait(self.children, look_at.map(|at| at.saturating_sub(sys::now())));
-            // The supervisor first: after its end, the full guard notes what happens.
+            // The supervisor first: if both have ended, the end of the app comes before that of the sidecar in the file of the run.
             if wake.supervisor {
-                match (sys::peek_command(), self.signal) {
-                    (Command::Byte(b'A'), Some(signal)) => {
+                match sys::peek_command() {
+                    Command::Byte(b'A') if self.stop.alone => {
                         sys::take_command();
-                        self.ask_leader(signal);
+                        self.ask_leader();
                     }
-                    (Command::Nothing, _) => {}
-                    // The byte, or the end, is still in the socket.
-                    _ => self.become_full(),
+                    // The byte is still in the socket.
+                    Command::Byte(_) => self.become_full(),
+                    Command::Nothing => {}
+                    Command::End => {
+                        self.state.app_gone = true;
+                        self.become_full();
+                    }
                 }
             }
             if wake.child {
@@ -109,11 +126,11 @@ impl Guard {
     }
 
     /// Asks the leader to end, once.
-    fn ask_leader(&mut self, signal: c_int) {
+    fn ask_leader(&mut self) {
         self.state.fds.lifeline.take().into_iter().for_each(sys::close);
         if !core::mem::replace(&mut self.state.asked, true) {
             // A stopped process cannot handle a signal before it is continued (signal(7)).
-            for signal in [signal, sys::SIGCONT] {
+            for signal in [self.stop.number, sys::SIGCONT] {
                 sys::kill(self.state.leader, signal);
             }
         }
@@ -136,7 +153,7 @@ impl Guard {
     }
 
     /// Tells the supervisor the end of the leader, after which no process is left, and ends.
-    fn end(&self) -> ! {
+    fn end(&mut self) -> ! {
         let mut text = Text::<160>::new();
         if let Some(Ended { status, .. }) = self.state.ended {
             // wait(2): the lowest seven bits are the signal, or 0 after an exit; the eighth says that there is a core dump.
@@ -161,7 +178,20 @@ impl Guard {
         sys::exit(0)
     }
 
-    fn become_full(&self) -> ! {
-        sys::become_full(&self.process, self.full, &self.state)
+    /// If the system cannot execute the full guard (no memory, for example), tries again for two seconds. Then kills the sidecar and ends:
+    /// the supervisor, if it lives, cleans up as after any death of a guard.
+    ///
+    /// Asks the leader to end before it is killed: at once if the app is gone, or else after a second, because the next attempt may do.
+    fn become_full(&mut self) -> ! {
+        let ask_after = if self.state.app_gone { 0 } else { ATTEMPTS / 2 };
+        for attempt in 0..ATTEMPTS {
+            sys::execute_full(self.full, &self.process, &self.state);
+            if attempt == ask_after && self.state.ended.is_none() {
+                self.ask_leader();
+            }
+            sys::pause(ATTEMPT_INTERVAL);
+        }
+        sys::end_children(self.state.ended.is_none().then_some(self.state.leader));
+        sys::exit(1)
     }
 }

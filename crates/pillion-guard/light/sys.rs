@@ -5,6 +5,7 @@ mod call;
 mod child_environment;
 #[cfg(pillion_light)]
 mod entry;
+mod full;
 mod look;
 mod receive;
 mod start;
@@ -18,15 +19,13 @@ use core::{
 
 use call::call3;
 pub(crate) use call::exit;
+pub(crate) use full::{can_execute, end_children, execute_full};
 pub(crate) use look::{has_other_processes, number, proc_is_ours};
 pub(crate) use receive::receive;
 pub(crate) use start::{Program, start_sidecar};
 pub(crate) use text::Text;
 
-use crate::{
-    handover::{Handover, RESUME, STATE_SIZE},
-    limits,
-};
+use crate::limits;
 
 const SIGHUP: c_int = 1;
 const SIGINT: c_int = 2;
@@ -311,49 +310,11 @@ fn clock(clock: usize) -> Duration {
     Duration::from_nanos(nanos) + Duration::from_secs(seconds)
 }
 
-/// How often a full guard that the system cannot execute is tried again, and the pause, in nanoseconds.
-const ATTEMPTS: u32 = 100;
-const ATTEMPT_INTERVAL: i64 = 20_000_000;
-
-/// Becomes the full guard, in the same process: the children, the session and the death signals stay.
-///
-/// If the system cannot execute it (no memory, for example), tries again for two seconds. Then it kills the sidecar and ends: the
-/// supervisor, if it lives, cleans up as after any death of a guard.
-pub(crate) fn become_full(process: &Process, full: c_int, state: &Handover) -> ! {
-    const AT_EMPTY_PATH: usize = 0x1000;
-    let mut numbers = Text::<STATE_SIZE>::new();
-    for (at, number) in state.numbers().into_iter().enumerate() {
-        let separator: &[u8] = if at == 0 { b"" } else { b"," };
-        numbers.text(separator);
-        match number {
-            Some(number) => numbers.number(number),
-            None => numbers.text(b"-"),
-        };
-    }
-    let mut resume = Text::<16>::new();
-    let resume = resume.text(RESUME).terminated();
-    if let Some((numbers, resume)) = numbers.terminated().zip(resume) {
-        let fds =
-            [state.fds.lifeline, state.fds.run_file, Some(state.fds.outputs[0]), Some(state.fds.outputs[1])];
-        fds.into_iter().flatten().for_each(|fd| set_close_on_exec(fd, false));
-        set_mask(0);
-        // SAFETY: the arguments of this process exist: `crate::guard` has read them.
-        let [name, grace, stop] = [0, 1, 5].map(|at| unsafe { *process.arguments.add(at) });
-        let arguments = [name, resume, numbers, grace, stop, ptr::null()];
-        for _ in 0..ATTEMPTS {
-            let empty = c"".as_ptr().addr();
-            let lists = [arguments.as_ptr().addr(), process.environment.addr()];
-            // SAFETY: both lists hold strings that end with a zero, and end with a null pointer.
-            unsafe { call::call(call::EXECVEAT, [word(full), empty, lists[0], lists[1], AT_EMPTY_PATH, 0]) };
-            let pause = [0, ATTEMPT_INTERVAL];
-            // SAFETY: the kernel reads the two numbers.
-            unsafe { call3(call::NANOSLEEP, pause.as_ptr().addr(), 0, 0) };
-        }
-    }
-    if state.ended.is_none() {
-        kill(-state.leader, SIGKILL);
-    }
-    exit(1)
+/// Waits for this number of milliseconds, or until a signal arrives.
+pub(crate) fn pause(millis: u32) {
+    let time = [i64::from(millis / 1000), i64::from(millis % 1000) * 1_000_000];
+    // SAFETY: the kernel reads the two numbers.
+    unsafe { call3(call::NANOSLEEP, time.as_ptr().addr(), 0, 0) };
 }
 
 /// Sets whether the descriptor closes when a program is executed.

@@ -4,6 +4,10 @@
 //! ```text
 //! pillion-guard resume STATE GRACE_MS SIGNAL,SCOPE,TEXT
 //! ```
+//!
+//! `STATE` is nine words, separated by commas: the leader's process id; its status and the time of its end, in milliseconds since the Unix
+//! epoch, if it was reaped; 1 if it was asked to end; the descriptors of the lifeline, of the file of the run, and of the two outputs; 1 if
+//! the app is gone. A word that is missing is `-`.
 
 use core::ffi::c_int;
 
@@ -18,6 +22,8 @@ pub(crate) struct Handover {
     pub(crate) ended: Option<Ended>,
     /// Whether the leader got the signal that asks it to end.
     pub(crate) asked: bool,
+    /// Whether the end of the socket to the supervisor was seen, before any end of the leader.
+    pub(crate) app_gone: bool,
     pub(crate) fds: HandoverFds,
 }
 
@@ -41,11 +47,11 @@ pub(crate) struct HandoverFds {
 }
 
 /// The maximum length of `STATE`, in bytes: each number has at most 20 digits and a separator.
-pub(crate) const STATE_SIZE: usize = 8 * 21;
+pub(crate) const STATE_SIZE: usize = 9 * 21;
 
 impl Handover {
     /// `STATE` as numbers; one that is missing is `-`.
-    pub(crate) fn numbers(&self) -> [Option<u64>; 8] {
+    pub(crate) fn numbers(&self) -> [Option<u64>; 9] {
         let number = |value: c_int| u64::try_from(value).ok();
         [
             number(self.leader),
@@ -56,6 +62,7 @@ impl Handover {
             self.fds.run_file.and_then(number),
             number(self.fds.outputs[0]),
             number(self.fds.outputs[1]),
+            Some(u64::from(self.app_gone)),
         ]
     }
 
@@ -72,8 +79,9 @@ impl Handover {
         let asked = next()? == Some(1);
         let (lifeline, run_file) = (small(next()?), small(next()?));
         let outputs = [small(next()?)?, small(next()?)?];
+        let app_gone = next()? == Some(1);
         let ended = status.zip(at).map(|(status, at)| Ended { status, at });
-        Some(Self { leader, ended, asked, fds: HandoverFds { lifeline, run_file, outputs } })
+        Some(Self { leader, ended, asked, app_gone, fds: HandoverFds { lifeline, run_file, outputs } })
     }
 }
 
@@ -90,10 +98,11 @@ mod tests {
     #[test]
     fn the_full_guard_reads_what_the_light_one_knows() {
         let fds = HandoverFds { lifeline: Some(5), run_file: None, outputs: [6, 7] };
-        let running = Handover { leader: 4711, ended: None, asked: false, fds };
+        let running = Handover { leader: 4711, ended: None, asked: false, app_gone: false, fds };
         let ended = Handover {
             ended: Some(Ended { status: 0x8b, at: 1_790_000_000_000 }),
             asked: true,
+            app_gone: true,
             fds: HandoverFds { lifeline: None, run_file: Some(i32::MAX), outputs: [0, 1] },
             ..running
         };
@@ -105,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_cut_is_none() {
-        for state in ["", "4711", "4711,-,-,0,5,-,6", "-,-,-,0,5,-,6,7", "x,-,-,0,5,-,6,7"] {
+        for state in ["", "4711", "4711,-,-,0,5,-,6,7", "-,-,-,0,5,-,6,7,0", "x,-,-,0,5,-,6,7,0"] {
             assert_eq!(Handover::parse(state), None, "{state}");
         }
     }

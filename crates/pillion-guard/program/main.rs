@@ -133,6 +133,10 @@ fn resume(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
     let sys::Resumed { leader, ended, lifeline, run_file, outputs } = sys::resume(&state);
     let mut guard = Guard::new(leader, lifeline, outputs, stop);
     guard.run_file = RunFile::new(run_file);
+    if state.app_gone {
+        // Before anything else is noted: the sidecar may end before the end of the socket is read.
+        guard.run_file.app_died();
+    }
     (guard.leader_asked, guard.leader_signalled) = (state.asked, state.asked);
     guard.remember_first = REMEMBER_RESUMED;
     if let Some((status, at)) = ended {

@@ -9,6 +9,8 @@ mod command;
 mod exit_report;
 mod guard;
 mod launchers;
+#[cfg(target_arch = "x86_64")]
+mod light_guard;
 mod promises;
 mod stop_request;
 mod support;

@@ -81,8 +81,19 @@ impl FakeHost {
     }
 
     /// As [`start`](Self::start), with another variable of `fake-host`.
-    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     pub(crate) fn start_with(
+        reports: &ReportServer,
+        grace: Duration,
+        variable: Option<(&str, String)>,
+        program: &[String],
+    ) -> Self {
+        Self::start_in(&[], reports, grace, variable, program)
+    }
+
+    /// The same, as the further arguments of a program that becomes it.
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    pub(crate) fn start_in(
+        sandbox: &[&str],
         reports: &ReportServer,
         grace: Duration,
         variable: Option<(&str, String)>,
@@ -90,8 +101,10 @@ impl FakeHost {
     ) -> Self {
         let programs = programs();
         let tree = ProcessTree::new(&programs.sidecar);
-        let mut host = Command::new(&programs.host);
-        host.args([grace.as_millis().to_string(), reports.port().to_string()])
+        let mut words = sandbox.iter().map(AsRef::as_ref).chain([programs.host.as_os_str()]);
+        let mut host = Command::new(words.next().unwrap());
+        host.args(words)
+            .args([grace.as_millis().to_string(), reports.port().to_string()])
             .args(["ready", "park"])
             .args(program)
             .env(TestMarker::VARIABLE, tree.marker())

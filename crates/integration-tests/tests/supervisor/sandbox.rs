@@ -1,12 +1,11 @@
 //! Sandboxes and limits that take something away that the supervisor or the guard uses. It works all the same, or says what is
 //! lost.
 
-use std::{
-    process::{Command as StdCommand, Stdio},
-    time::Instant,
-};
+use std::{process::Stdio, time::Instant};
 
-use integration_tests::{ProcessTree, ReportServer, TEST_TIMEOUT, TestMarker, run};
+#[cfg(target_arch = "x86_64")]
+use integration_tests::sandbox::refusing;
+use integration_tests::{ProcessTree, ReportServer, TEST_TIMEOUT, TestMarker, run, sandbox::may};
 use pillion::{Exit, StopOutcome, Supervisor};
 use rustix::process::Signal;
 use tokio::{
@@ -83,17 +82,6 @@ async fn run_in(tree: &ProcessTree, sandbox: &[&str], byte: bool, script: &str) 
     drop(stdin);
     pillion.wait().await.unwrap();
     reported
-}
-
-/// Whether this machine lets us do this, as containers often do not.
-#[expect(clippy::print_stderr, reason = "the output of a test says what was not tested")]
-fn may(program: &[&str]) -> bool {
-    let allowed =
-        StdCommand::new(program[0]).args(&program[1..]).output().is_ok_and(|output| output.status.success());
-    if !allowed {
-        eprintln!("not tested: {program:?} is not allowed here");
-    }
-    allowed
 }
 
 const STATES: [&str; 4] = ["starting", "ready", "stopping", "stopped"];
@@ -196,33 +184,10 @@ fn a_limit_for_the_size_of_files_costs_the_guard_and_not_the_app() {
     });
 }
 
-/// A Python program that refuses system calls (seccomp(2)), and then becomes the program in its arguments. Descriptor 77 is
-/// open and inheritable.
-#[cfg(target_arch = "x86_64")]
-fn refusing(number: u32, first_argument: Option<u32>, errno: u32) -> String {
-    // Loads the number, compares, loads the low half of the first argument, compares; refuses or allows.
-    let argument = first_argument.unwrap_or(0);
-    let compares = u8::from(first_argument.is_some());
-    format!(
-        "import ctypes, os, struct, sys\n\
-         ins = lambda code, jt, jf, k: struct.pack('HBBI', code, jt, jf, k)\n\
-         program = [ins(0x20, 0, 0, 0), ins(0x15, 0, 3, {number}), ins(0x20, 0, 0, 16)]\n\
-         program += [ins(0x15, 0, 1, {argument})] if {compares} else [ins(0x15, 0, 0, 0)]\n\
-         program += [ins(0x06, 0, 0, 0x00050000 | {errno}), ins(0x06, 0, 0, 0x7fff0000)]\n\
-         code = ctypes.create_string_buffer(b''.join(program))\n\
-         filter = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(program), ctypes.addressof(code)))\n\
-         libc = ctypes.CDLL(None, use_errno=True)\n\
-         os.dup2(os.open('/dev/null', os.O_RDONLY), 77, inheritable=True)\n\
-         assert libc.prctl(38, 1, 0, 0, 0) == 0\n\
-         assert libc.prctl(22, 2, filter, 0, 0) == 0, ctypes.get_errno()\n\
-         len(sys.argv) > 1 and os.execvp(sys.argv[1], sys.argv[1:])"
-    )
-}
-
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_refused_subreaper_is_a_notice() {
-    let filter = refusing(157, Some(36), 1);
+    let filter = refusing(157, Some((0, 36)), 1);
     if !may(&["python3", "-c", &filter]) {
         return;
     }

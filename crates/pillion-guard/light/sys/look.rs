@@ -55,6 +55,18 @@ fn has_children(process: c_int, thread: c_int) -> bool {
     path.terminated().is_some_and(|path| read(path, &mut byte).is_some_and(|byte| !byte.is_empty()))
 }
 
+/// Calls `visit` with each child of this process that is not reaped. A long list is cut: those that are left are in the next one.
+pub(super) fn for_each_child(mut visit: impl FnMut(c_int)) {
+    let mut children = [0_u8; 1024];
+    let children = read(c"/proc/thread-self/children".as_ptr().cast(), &mut children).unwrap_or_default();
+    for child in children.split_inclusive(|byte| *byte == b' ') {
+        // A space follows each number. One without it may be cut.
+        if let Some(child) = child.strip_suffix(b" ").and_then(number) {
+            visit(child);
+        }
+    }
+}
+
 const O_RDONLY_CLOEXEC: usize = 0o2_000_000;
 const O_DIRECTORY: usize = 0o200_000;
 

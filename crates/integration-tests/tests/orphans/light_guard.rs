@@ -1,0 +1,177 @@
+//! What becomes of a sidecar when its light guard has to become the full one and the system makes that difficult.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, Write},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use integration_tests::{
+    LiveProcess, ProcessTree, ReportServer, TEST_TIMEOUT, TestMarker, run,
+    sandbox::{may, refusing},
+};
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::Signal,
+};
+
+use crate::support::{FakeHost, HOUR, fake_sidecar, programs};
+
+/// A sidecar that reports when it is asked to end, perhaps with a daemon that ends by SIGTERM.
+fn asked(reports: &ReportServer, daemon: bool) -> Vec<String> {
+    let (port, daemon) = (reports.port(), if daemon { "daemon close park ;" } else { "" });
+    fake_sidecar(&format!("listen ok {daemon} announce term report {port} asked exit 0"))
+}
+
+fn guard(tree: &ProcessTree) -> LiveProcess {
+    tree.alive().into_iter().find(LiveProcess::is_guard).unwrap()
+}
+
+fn assert_all_end(processes: Vec<LiveProcess>) {
+    let deadline = Instant::now() + TEST_TIMEOUT / 2;
+    for process in processes {
+        assert!(process.ends_before(deadline), "{process:?}");
+    }
+}
+
+/// Kills an app in this sandbox. Its sidecar has to be asked to end, and all processes have to end. Returns whether its guard was a
+/// light one at first.
+async fn kills_the_app_in(sandbox: &[&str], daemon: bool) -> bool {
+    let (hosts, sidecars) = (ReportServer::new().await, ReportServer::new().await);
+    let mut host = FakeHost::start_in(sandbox, &hosts, HOUR, None, &asked(&sidecars, daemon));
+    hosts.wait_for("host").await;
+    let was_light = guard(&host.tree).is_light_guard();
+    host.kill().await;
+    sidecars.wait_for("asked").await;
+    assert_all_end(host.tree.alive());
+    was_light
+}
+
+const EXECVEAT: u32 = 322;
+const ENOSYS: u32 = 38;
+
+#[test]
+fn without_execveat_the_full_guard_starts_at_once() {
+    let filter = refusing(EXECVEAT, None, ENOSYS);
+    if may(&["python3", "-c", &filter]) {
+        run(async { assert!(!kills_the_app_in(&["python3", "-c", &filter], true).await) });
+    }
+}
+
+#[test]
+fn where_execveat_fails_later_the_full_guard_is_executed_by_its_path() {
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    // The guard asks with another flag beforehand.
+    let filter = refusing(EXECVEAT, Some((4, AT_EMPTY_PATH)), ENOSYS);
+    if may(&["python3", "-c", &filter]) {
+        run(async {
+            kills_the_app_in(&["python3", "-c", &filter], true).await;
+        });
+    }
+}
+
+#[test]
+fn without_dev_null_the_full_guard_takes_over_all_the_same() {
+    let sandbox = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        r#"mount -t tmpfs none /dev && { [ $# = 0 ] || exec "$@"; }"#,
+    ];
+    if may(&sandbox) {
+        // A daemon of `fake-sidecar` needs /dev/null itself.
+        run(async {
+            kills_the_app_in(&[&sandbox[..], &["sh"]].concat(), false).await;
+        });
+    }
+}
+
+/// A program in memory. One in a file would be busy while another test starts a process (execve(2)).
+fn in_memory(program: &[u8]) -> File {
+    let mut memory = File::from(memfd_create("pillion-guard-light", MemfdFlags::CLOEXEC).unwrap());
+    memory.write_all(program).unwrap();
+    memory
+}
+
+/// Starts a light guard as the supervisor does, with this file as its full guard, and with the file of a run. Waits until it has started
+/// the sidecar. Returns the supervisor's end of the socket.
+#[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+fn start_light(tree: &ProcessTree, full: &File, run_file: &File, sidecar: &[String]) -> UnixStream {
+    let light = in_memory(pillion_guard::LIGHT_PROGRAM);
+    let (control, guard_end) = UnixStream::pair().unwrap();
+    let mut child = Command::new(format!("/proc/self/fd/{}", light.as_raw_fd()))
+        .arg0("pillion-guard")
+        .args(["3600000", "0", "0", "1", "15,leader,"])
+        .args(sidecar)
+        .env(TestMarker::VARIABLE, tree.marker())
+        .stdin(Stdio::from(OwnedFd::from(guard_end)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    let fds = [run_file.as_fd(), stdout.as_fd(), stderr.as_fd(), full.as_fd()];
+    rights.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(&control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty()).unwrap();
+    let mut line = String::new();
+    BufReader::new(&control).read_line(&mut line).unwrap();
+    assert!(line.starts_with("spawned "), "{line}");
+    // Reaped at its end.
+    std::thread::spawn(move || child.wait());
+    control
+}
+
+#[test]
+fn a_guard_that_cannot_become_the_full_one_asks_the_sidecar_and_ends_every_process() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let port = reports.port();
+        // The daemon is outside the group, and both ignore the request.
+        let steps = format!(
+            "daemon ignore-term close report {port} daemon park ; report {port} up term report {port} asked ignore-term park"
+        );
+        let tree = ProcessTree::new(programs().sidecar);
+        let not_a_program = File::open("/dev/null").unwrap();
+        let run_file = tempfile::tempfile().unwrap();
+        let control = start_light(&tree, &not_a_program, &run_file, &fake_sidecar(&steps));
+        let _both = (reports.next().await, reports.next().await);
+        let alive = tree.alive();
+        drop(control);
+        reports.wait_for("asked").await;
+        assert_all_end(alive);
+    });
+}
+
+#[test]
+fn an_end_that_the_guard_sees_together_with_that_of_the_app_is_no_end_before_it() {
+    run(async {
+        let (reports, tree) = (ReportServer::new().await, ProcessTree::new(programs().sidecar));
+        let (full, mut run_file) = (in_memory(pillion_guard::PROGRAM), tempfile::tempfile().unwrap());
+        let sidecar = fake_sidecar(&format!("report {} up park", reports.port()));
+        let control = start_light(&tree, &full, &run_file, &sidecar);
+        let leader = reports.wait_for("up").await;
+        let guard = guard(&tree);
+        guard.signal(Signal::STOP).unwrap();
+        tree.sidecars()[0].signal(Signal::KILL).unwrap();
+        leader.wait_death().await;
+        drop(control);
+        guard.signal(Signal::CONT).unwrap();
+        assert_all_end(vec![guard]);
+        let mut noted = String::new();
+        run_file.rewind().unwrap();
+        run_file.read_to_string(&mut noted).unwrap();
+        let words: Vec<_> = noted.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+        assert_eq!(words, ["alone", "signalled", "used", "gone"], "{noted}");
+    });
+}
