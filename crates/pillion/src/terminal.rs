@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt::Write as _,
     io::{self, Write},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -33,6 +33,9 @@ const COLORS: [AnsiColor; 8] = [
     AnsiColor::BrightBlue,
     AnsiColor::BrightGreen,
 ];
+
+/// After which time a full stderr that is non-blocking is tried again.
+const FULL_WAIT: Duration = Duration::from_millis(10);
 
 /// Shows the output of sidecars, and what happens to them, on stderr, as a developer wants to see it:
 ///
@@ -74,12 +77,13 @@ impl TerminalOutput {
     pub fn start(events: impl IntoIterator<Item = Events>) -> io::Result<Self> {
         let (finish, asked) = watch::channel(false);
         let (ended, finished) = mpsc::channel();
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
         let writers = writers(events, anstream::stderr().current_choice() != ColorChoice::Never);
-        let runtime = runtime::Builder::new_current_thread().build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("pillion-terminal".to_owned()).spawn(move || {
             let mut all = JoinSet::new();
             for (events, writer) in writers {
-                all.spawn_on(show(events, writer, asked.clone()), runtime.handle());
+                all.spawn_on(show(events, writer, asked.clone(), Arc::clone(&turn)), runtime.handle());
             }
             runtime.block_on(async { while all.join_next().await.is_some() {} });
             drop(ended);
@@ -113,7 +117,12 @@ fn writers(events: impl IntoIterator<Item = Events>, colors: bool) -> Vec<(Event
 }
 
 /// Shows the events of one sidecar until they end, until stderr is closed, or until it is asked to finish.
-async fn show(mut events: Events, mut lines: Lines, mut asked: watch::Receiver<bool>) {
+async fn show(
+    mut events: Events,
+    mut lines: Lines,
+    mut asked: watch::Receiver<bool>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+) {
     loop {
         let event = tokio::select! {
             // What has come is shown before the end.
@@ -124,10 +133,27 @@ async fn show(mut events: Events, mut lines: Lines, mut asked: watch::Receiver<b
         let Some(event) = event else { return };
         let text = lines.of(&event);
         // One write for all lines of an event: the lines of other processes come before or after them.
-        if !text.is_empty() && anstream::stderr().lock().write_all(text.as_bytes()).is_err() {
+        let _turn = turn.lock().await;
+        let write = |rest: &[u8]| anstream::stderr().lock().write(rest);
+        if write_all(text.as_bytes(), write).await.is_err() {
             return;
         }
     }
+}
+
+/// Writes all of it. Another program that shares stderr may have made it non-blocking (`O_NONBLOCK` belongs to the open file, open(2)), as
+/// Node does with a pipe: what it does not take now is written later.
+async fn write_all(mut text: &[u8], mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+    while !text.is_empty() {
+        match write(text) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => text = &text[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(FULL_WAIT).await,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Makes the lines of one sidecar.
@@ -184,5 +210,31 @@ impl Lines {
         } else {
             writeln!(text, "{name:width$} {mark} {line}")
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_terminal_that_does_not_block_gets_the_rest_later() {
+        let (mut shown, mut calls) = (Vec::new(), 0);
+        let write = |rest: &[u8]| {
+            calls += 1;
+            match calls % 3 {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                1 => Err(io::ErrorKind::Interrupted.into()),
+                _ => {
+                    let part = &rest[..rest.len().min(4)];
+                    shown.extend_from_slice(part);
+                    Ok(part.len())
+                }
+            }
+        };
+        write_all(b"a line that is long\n", write).await.unwrap();
+        assert_eq!(shown, b"a line that is long\n");
+        let closed = write_all(b"text", |_| Err(io::ErrorKind::BrokenPipe.into())).await;
+        assert_eq!(closed.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

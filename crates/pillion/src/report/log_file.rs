@@ -9,10 +9,16 @@ mod lines;
 mod queue;
 mod writer;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use pillion_protocol::Token;
-use tokio::sync::broadcast::WeakSender;
+use tokio::{sync::broadcast::WeakSender, time::Instant};
 
 use self::{
     folder::LogFolder,
@@ -30,6 +36,9 @@ pub(crate) struct LogFile(Arc<Open>);
 #[derive(Debug)]
 struct Open {
     sidecar: String,
+    /// The last run whose output came, and the last one in which a stall was told.
+    run: AtomicU64,
+    told: AtomicU64,
     queue: Arc<Queue>,
 }
 
@@ -66,10 +75,16 @@ impl LogFile {
             looked: None,
             trouble: None,
             run: 0,
+            told: [None; 2],
         };
         let thread = thread::Builder::new().name("pillion-log".to_owned());
         match thread.spawn(move || writer.run()) {
-            Ok(_) => Some(Self(Arc::new(Open { sidecar: sidecar.to_owned(), queue }))),
+            Ok(_) => Some(Self(Arc::new(Open {
+                sidecar: sidecar.to_owned(),
+                run: AtomicU64::new(0),
+                told: AtomicU64::new(0),
+                queue,
+            }))),
             Err(error) => {
                 tracing::warn!(sidecar, %error, "no log file is written");
                 None
@@ -85,6 +100,7 @@ impl LogFile {
 
     /// Adds lines of the sidecar.
     pub(crate) fn output(&self, at: u64, run: u64, batch: Arc<OutputBatch>) {
+        self.0.run.store(run, Ordering::Relaxed);
         self.0.queue.add(Item::Lines { at, run, batch });
     }
 
@@ -93,9 +109,13 @@ impl LogFile {
         self.0.queue.add(Item::Note { at: now_ms(), run, level, text });
     }
 
-    /// Waits until more output may be added. Returns a notice if the disk has just stalled. Cancel-safe.
+    /// Waits until more output may be added. Returns a notice if the disk has just stalled, once a run. Cancel-safe.
     pub(crate) async fn room(&self) -> Option<String> {
         if !self.0.queue.room().await {
+            return None;
+        }
+        let run = self.0.run.load(Ordering::Relaxed);
+        if self.0.told.swap(run, Ordering::Relaxed) == run {
             return None;
         }
         let text = "its log file takes nothing, as on a disk that hangs: from now on lines are missing in it";
@@ -103,8 +123,8 @@ impl LogFile {
         Some(text.to_owned())
     }
 
-    /// Waits until everything is written that was added before, for this time at most.
-    pub(crate) async fn flush(&self, limit: Duration) {
-        self.0.queue.flush(limit).await;
+    /// Waits until everything is written that was added before, until this time at most.
+    pub(crate) async fn flush(&self, until: Instant) {
+        self.0.queue.flush(until).await;
     }
 }

@@ -15,6 +15,8 @@ use crate::{output::OutputBatch, report::level::Level};
 const MAX_BYTES: usize = 512 * 1024;
 /// After which time without progress of the disk output is counted instead: a sidecar must not hang with a disk.
 const STALL: Duration = Duration::from_secs(2);
+/// How long it is waited then for a last sign of the disk: the whole app may have been stopped (Ctrl-Z), and its thread had no time to write.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// What is written, or changes what is written.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ struct State {
     closed: bool,
     /// When the queue was empty, or something was written, for the last time.
     progress: Instant,
+    /// When it was first found that nothing was written for too long, since the last progress.
+    suspected: Option<Instant>,
     /// The lines that were not added since the disk stalled; `None` if it works.
     stalled: Option<u64>,
 }
@@ -64,6 +68,7 @@ impl Default for State {
             done: 0,
             closed: false,
             progress: Instant::now(),
+            suspected: None,
             stalled: None,
         }
     }
@@ -72,11 +77,15 @@ impl Default for State {
 impl State {
     fn add(&mut self, item: Item) {
         if self.done == self.added {
-            self.progress = Instant::now();
+            self.progressed();
         }
         self.bytes += size(&item);
         self.items.push_back(item);
         self.added += 1;
+    }
+
+    fn progressed(&mut self) {
+        (self.progress, self.suspected) = (Instant::now(), None);
     }
 }
 
@@ -102,32 +111,41 @@ impl Queue {
                 if state.bytes < MAX_BYTES || state.stalled.is_some() {
                     return false;
                 }
-                let stalls_at = state.progress + STALL;
-                if Instant::now() >= stalls_at {
-                    state.stalled = Some(0);
-                    return true;
+                let (now, overdue) = (Instant::now(), state.progress + STALL);
+                if now < overdue {
+                    overdue
+                } else {
+                    let stalls_at = *state.suspected.get_or_insert(now) + LAST_LOOK;
+                    if now >= stalls_at {
+                        state.stalled = Some(0);
+                        return true;
+                    }
+                    stalls_at
                 }
-                stalls_at
             };
             // An error means that the time is over.
             let _ = tokio::time::timeout_at(stalls_at, written).await;
         }
     }
 
-    /// Waits until everything is written that was added before, for this time at most.
-    pub(super) async fn flush(&self, limit: Duration) {
+    /// Waits until everything is written that was added before, until this time at most. Does not wait for a disk that is stalled.
+    pub(super) async fn flush(&self, until: Instant) {
         let target = self.lock().added;
         let all = async {
             loop {
                 let written = self.written.notified();
-                if self.lock().done >= target {
+                let written_or_stalled = {
+                    let state = self.lock();
+                    state.done >= target || state.stalled.is_some()
+                };
+                if written_or_stalled {
                     return;
                 }
                 written.await;
             }
         };
         // An error means that the disk is too slow: the sidecar's end does not wait for it.
-        let _ = tokio::time::timeout(limit, all).await;
+        let _ = tokio::time::timeout_at(until, all).await;
     }
 
     /// No more is added. What was added is still written.
@@ -161,8 +179,10 @@ impl Queue {
     pub(super) fn done(&self, items: u64) {
         let mut state = self.lock();
         state.done += items;
-        state.progress = Instant::now();
-        if let Some(missing) = state.stalled.take()
+        state.progressed();
+        // One write does not mean that the disk keeps up again.
+        if state.bytes < MAX_BYTES / 2
+            && let Some(missing) = state.stalled.take()
             && missing > 0
         {
             state.add(Item::Missing(missing));
@@ -212,7 +232,10 @@ mod tests {
             added += 1;
             assert!(added < 100, "the queue has no limit");
         }
-        assert_eq!(begin.elapsed(), STALL);
+        assert_eq!(begin.elapsed(), STALL + LAST_LOOK);
+        // Nothing waits for it.
+        queue.flush(begin + Duration::from_secs(3600)).await;
+        assert_eq!(begin.elapsed(), STALL + LAST_LOOK);
         for _ in 0..3 {
             assert!(!queue.room().await, "a stall is told once");
             queue.add(lines());
@@ -225,7 +248,8 @@ mod tests {
         }
         assert_eq!(is_missing(queue.take(None).unwrap()), Some(60_000));
         queue.done(1);
-        queue.flush(Duration::MAX).await;
+        queue.flush(begin + Duration::from_secs(3600)).await;
+        assert!(begin.elapsed() < Duration::from_secs(3600));
         queue.close();
         assert!(queue.take(None).is_err());
     }
@@ -248,6 +272,42 @@ mod tests {
         }
         assert!(!waiting.await.unwrap());
         // The end of a run does not wait for ever.
-        queue.flush(STALL).await;
+        let until = Instant::now() + STALL;
+        queue.flush(until).await;
+        assert_eq!(Instant::now(), until);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_that_was_stopped_for_long_does_not_blame_the_disk() {
+        let queue = Arc::new(Queue::default());
+        while queue.lock().bytes < MAX_BYTES {
+            queue.add(lines());
+        }
+        // As after SIGCONT: more time has passed than a disk may take, and the thread goes on just now.
+        tokio::time::advance(STALL * 10).await;
+        let waiting = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.room().await }
+        });
+        tokio::time::sleep(LAST_LOOK / 2).await;
+        while queue.lock().bytes >= MAX_BYTES {
+            queue.take(None).unwrap();
+            queue.done(1);
+        }
+        assert!(!waiting.await.unwrap(), "the disk works");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_disk_has_to_take_half_of_the_queue_before_more_is_added() {
+        let queue = Queue::default();
+        while !queue.room().await {
+            queue.add(lines());
+        }
+        while queue.lock().bytes >= MAX_BYTES / 2 {
+            assert!(queue.lock().stalled.is_some());
+            queue.take(None).unwrap();
+            queue.done(1);
+        }
+        assert!(queue.lock().stalled.is_none());
     }
 }

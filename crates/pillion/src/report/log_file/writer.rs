@@ -29,8 +29,17 @@ pub(super) struct Writer {
     /// When the file was last found in its place.
     pub(super) looked: Option<Instant>,
     pub(super) trouble: Option<Trouble>,
-    /// The last run whose output came.
+    /// The last run of which something came.
     pub(super) run: u64,
+    /// The last run in which it was told that the disk refuses to write, and that it does not any more.
+    pub(super) told: [Option<u64>; 2],
+}
+
+/// Kinds of notices. Each is published once in a run: a disk that refuses each second write must not flood the readers.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Refused = 0,
+    Again = 1,
 }
 
 /// The disk refuses to write.
@@ -89,6 +98,7 @@ impl Writer {
                 batch.len() as u64
             }
             Item::Note { at, run, level, text: sentence } => {
+                self.run = run;
                 self.lines.note(at, run, level, &sentence, text);
                 1
             }
@@ -125,7 +135,10 @@ impl Writer {
             Ok(()) => {
                 if let Some(trouble) = self.trouble.take() {
                     let lines = trouble.missing;
-                    self.notice(&format!("its log file is written again; {lines} lines are missing in it"));
+                    self.notice(
+                        Kind::Again,
+                        &format!("its log file is written again; {lines} lines are missing in it"),
+                    );
                 }
             }
             Err(error) => {
@@ -140,9 +153,10 @@ impl Writer {
                         (trouble.tried, trouble.why) = (now, why);
                     }
                     None => {
-                        self.notice(&format!(
-                            "its log file cannot be written, and it goes on without it: {why}"
-                        ));
+                        self.notice(
+                            Kind::Refused,
+                            &format!("its log file cannot be written, and it goes on without it: {why}"),
+                        );
                         self.trouble = Some(Trouble { missing: unwritten, tried: now, why });
                     }
                 }
@@ -188,7 +202,10 @@ impl Writer {
         Ok(())
     }
 
-    fn notice(&self, text: &str) {
+    fn notice(&mut self, kind: Kind, text: &str) {
+        if self.told[kind as usize].replace(self.run) == Some(self.run) {
+            return;
+        }
         tracing::warn!(sidecar = self.sidecar, "{text}");
         if let Some(events) = self.events.upgrade() {
             // An error means that no reader is subscribed.

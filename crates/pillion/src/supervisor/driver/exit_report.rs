@@ -2,7 +2,9 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use super::Driver;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Driver, Pending};
 use crate::{
     health::hang_reason::HangReason,
     output::OutputStream,
@@ -17,7 +19,7 @@ use crate::{
     sys::{Used, on_thread},
 };
 
-/// How long the end of a sidecar waits for its file: a disk that hangs must not keep the app from ending.
+/// How long the end of a sidecar waits for its files: a disk that hangs must not keep the app from ending.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many characters of a line a report has at most.
 const LINE_CHARACTERS: usize = 1000;
@@ -95,26 +97,37 @@ impl Driver {
         }
         let (reports, before) = (self.reports.clone(), self.saving.take());
         let sidecar = self.spec.name.clone();
-        self.saving = Some(Box::pin(async move {
-            if let Some(before) = before {
-                before.await;
-            }
+        let until = Instant::now() + SAVE_TIMEOUT;
+        let flush = async move {
             if let Some(log) = log {
-                log.flush(SAVE_TIMEOUT).await;
+                log.flush(until).await;
             }
-            let Some(file) = file else { return };
-            let work = on_thread(move || reports.save(&file, &report));
-            let saved = match tokio::time::timeout(SAVE_TIMEOUT, work).await {
-                Ok(saved) => {
-                    saved.unwrap_or_else(|| Err(io::Error::other("the system allows no further thread")))
-                }
-                Err(_) => Err(io::Error::other("the disk is too slow")),
-            };
-            if let Err(error) = saved {
+        };
+        let write = async move {
+            let Some(file) = file else { return Ok(()) };
+            let saved = on_thread(move || reports.save(&file, &report)).await;
+            saved.unwrap_or_else(|| Err(io::Error::other("the system allows no further thread")))
+        };
+        self.saving = Some(Box::pin(async move {
+            if let Err(error) = save_until(until, before, flush, write).await {
                 tracing::warn!(sidecar, %error, "an exit report is kept in memory alone");
             }
         }));
     }
+}
+
+/// Waits for the reports before, and then for the log and the report, until this time at most. Those before have an earlier time.
+async fn save_until(
+    until: Instant,
+    before: Option<Pending<()>>,
+    flush: impl Future<Output = ()>,
+    write: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    if let Some(before) = before {
+        before.await;
+    }
+    let (_, saved) = tokio::join!(timeout_at(until, flush), timeout_at(until, write));
+    saved.unwrap_or_else(|_| Err(io::Error::other("the disk is too slow")))
 }
 
 pub(super) fn reason(cause: &Cause, diagnostics: &StartDiagnostics) -> EndReason {
@@ -161,4 +174,26 @@ fn cut(mut line: String, characters: usize) -> String {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_ends_wait_for_a_disk_that_hangs_no_longer_than_one() {
+        let begin = Instant::now();
+        let mut saving: Option<Pending<()>> = None;
+        for _ in 0..5 {
+            let before = saving.take();
+            let until = begin + SAVE_TIMEOUT;
+            saving = Some(Box::pin(async move {
+                save_until(until, before, pending(), pending()).await.unwrap_err();
+            }));
+        }
+        saving.unwrap().await;
+        assert_eq!(begin.elapsed(), SAVE_TIMEOUT);
+    }
 }
