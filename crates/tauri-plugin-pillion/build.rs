@@ -10,6 +10,7 @@ const COMMANDS: &[&str] = &[
     "logs",
     "exit_reports",
     "usage",
+    "diagnose",
     "request",
     "read",
     "cancel",

@@ -2,20 +2,26 @@
 
 mod redaction;
 
-use std::{env, ffi::OsStr, fmt::Write as _};
+use std::{env, ffi::OsStr, fmt::Write as _, panic};
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::task;
 
 use crate::{
-    Fleet, Log, LogEntry, LogQuery, Supervisor,
-    report::snapshot::now_ms,
+    ExitReport, Fleet, Log, LogEntry, LogQuery, Status, Supervisor,
+    report::{log_file, snapshot::now_ms},
     spec::{Program, ServerSource, Spec},
 };
 use redaction::Redaction;
 
-/// All that is known of some sidecars, as files: what was declared, the states over time, how runs ended, and the kept output. For a person
-/// who looks for a fault, and perhaps sends them to another one.
+/// How many bytes a diagnosis has of the log files of a sidecar, at most.
+const LOG_BYTES: usize = 1024 * 1024;
+/// How much more of them is read: a secret with several lines is recognised only as a whole.
+const LOG_MARGIN: usize = 64 * 1024;
+
+/// All that is known of some sidecars, as files: what was declared, the states over time, how runs ended, the kept output, and the end of the
+/// [log files](crate::LogFiles). For a person who looks for a fault, and perhaps sends them to another one.
 ///
 /// Secrets are redacted by value and by name: the tokens of the runs; the values of all declared environment variables and of those
 /// variables of this program whose names say that they are secret; arguments, fields and assignments with such names; credentials in URLs
@@ -55,9 +61,16 @@ pub struct DiagnosisFile {
 }
 
 impl Fleet {
-    /// A diagnosis of all sidecars. Waits for the files of the exit reports to be read. Cancel-safe.
+    /// A diagnosis of all sidecars. Waits for the files of the exit reports and of the logs to be read. Cancel-safe.
     pub async fn diagnose(&self) -> Diagnosis {
         Diagnosis::of(self.iter()).await
+    }
+
+    /// A diagnosis of the sidecars whose names `selected` accepts. The secrets of the others are left out as well: a sidecar can print
+    /// that of another one. Waits for the files of the exit reports and of the logs to be read. Cancel-safe.
+    pub async fn diagnose_selected(&self, selected: impl Fn(&str) -> bool) -> Diagnosis {
+        let selected: Vec<_> = self.iter().filter(|sidecar| selected(sidecar.name())).collect();
+        Diagnosis::collect(Redaction::of(self.iter()), selected).await
     }
 }
 
@@ -68,33 +81,51 @@ impl Diagnosis {
         Self { files: Vec::new(), redaction: Redaction::of_this_program() }
     }
 
-    /// A diagnosis of these sidecars. Waits for the files of the exit reports to be read. Cancel-safe.
+    /// A diagnosis of these sidecars. Waits for the files of the exit reports and of the logs to be read. Cancel-safe.
     pub async fn of(sidecars: impl IntoIterator<Item = &Supervisor>) -> Self {
         let sidecars: Vec<_> = sidecars.into_iter().collect();
-        let mut redaction = Redaction::of_this_program();
-        for sidecar in &sidecars {
-            redaction.add_tokens(sidecar.record().tokens().iter().map(pillion_protocol::Token::reveal));
-            for spec in sidecar.record().specs() {
-                if let ServerSource::Run(program) = &spec.source {
-                    redaction.add_program(program);
-                }
-            }
+        Self::collect(Redaction::of(sidecars.iter().copied()), sidecars).await
+    }
+
+    async fn collect(redaction: Redaction, sidecars: Vec<&Supervisor>) -> Self {
+        let mut known = Vec::new();
+        for sidecar in sidecars {
+            known.push(Known::of(sidecar).await);
         }
         let mut diagnosis = Self { files: Vec::new(), redaction };
-        diagnosis.add("README.txt", README);
-        diagnosis.add_json("program.json", &this_program());
-        diagnosis.add("environment.txt", &names(env::vars_os().map(|(name, _)| name)));
-        for sidecar in sidecars {
-            let folder = format!("sidecars/{}", file_name(sidecar.name()));
-            for (index, spec) in sidecar.record().specs().iter().rev().take(1).enumerate() {
-                let number = if index == 0 { String::new() } else { format!("-{index}") };
-                diagnosis.add_json(&format!("{folder}/declaration{number}.json"), &declaration(spec));
+        // Megabytes of text are redacted, and files read.
+        let written = task::spawn_blocking(move || {
+            diagnosis.add("README.txt", README);
+            diagnosis.add_json("program.json", &this_program());
+            diagnosis.add("environment.txt", &names(env::vars_os().map(|(name, _)| name)));
+            for sidecar in &known {
+                diagnosis.add_sidecar(sidecar);
             }
-            diagnosis.add_lines(&format!("{folder}/states.jsonl"), &sidecar.record().statuses());
-            diagnosis.add_lines(&format!("{folder}/exits.jsonl"), &sidecar.exit_reports().await);
-            diagnosis.add(&format!("{folder}/output.log"), &output(sidecar).await);
+            diagnosis
+        });
+        match written.await {
+            Ok(diagnosis) => diagnosis,
+            Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+            // The runtime shuts down.
+            Err(_) => Self::new(),
         }
-        diagnosis
+    }
+
+    fn add_sidecar(&mut self, sidecar: &Known) {
+        let folder = format!("sidecars/{}", file_name(&sidecar.name));
+        if let Some(spec) = &sidecar.spec {
+            self.add_json(&format!("{folder}/declaration.json"), &declaration(spec));
+        }
+        self.add_lines(&format!("{folder}/states.jsonl"), &sidecar.statuses);
+        self.add_lines(&format!("{folder}/exits.jsonl"), &sidecar.exits);
+        self.add(&format!("{folder}/output.log"), &sidecar.output);
+        let files = sidecar.spec.as_ref().and_then(|spec| spec.log_files.as_ref());
+        if let Some(text) =
+            files.and_then(|files| log_file::tail(files, &sidecar.name, LOG_BYTES + LOG_MARGIN))
+        {
+            let text = self.redaction.text(&text);
+            self.put(&format!("{folder}/log-files.log"), last_lines(&text, LOG_BYTES).to_owned());
+        }
     }
 
     /// Adds a file, whose text is redacted as the others are. Replaces one of the same name.
@@ -149,6 +180,28 @@ impl Diagnosis {
     }
 }
 
+/// What is known of a sidecar.
+struct Known {
+    name: String,
+    /// The newest one: a swap can bring another one.
+    spec: Option<Spec>,
+    statuses: Vec<Status>,
+    exits: Vec<ExitReport>,
+    output: String,
+}
+
+impl Known {
+    async fn of(sidecar: &Supervisor) -> Self {
+        Self {
+            name: sidecar.name().to_owned(),
+            spec: sidecar.record().specs().pop(),
+            statuses: sidecar.record().statuses(),
+            exits: sidecar.exit_reports().await,
+            output: output(sidecar).await,
+        }
+    }
+}
+
 const README: &str = "\
 What Pillion knows of the sidecars of an app, for the person who looks for a fault.
 
@@ -159,9 +212,10 @@ sidecars/NAME/    for each sidecar:
   states.jsonl      its last statuses, oldest first, one JSON object a line
   exits.jsonl       how its last runs ended
   output.log        what is kept of its output: time, run, stream, text
+  log-files.log     the end of its log files, also of earlier starts of the app: time, run, stream, level, text
 
 Secrets were replaced by marks such as [token] and [value of API_KEY]. Data of users that a sidecar has printed was not: read output.log
-before you publish it.
+and log-files.log before you publish them.
 ";
 
 fn this_program() -> Value {
@@ -248,6 +302,15 @@ async fn output(sidecar: &Supervisor) -> String {
     text
 }
 
+/// The last whole lines that have so many bytes at most.
+fn last_lines(text: &str, limit: usize) -> &str {
+    let Some(cut) = text.len().checked_sub(limit + 1) else { return text };
+    // The first line may have lost its beginning.
+    let bytes = &text.as_bytes()[cut..];
+    let start = bytes.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| cut + end + 1);
+    text.get(start..).unwrap_or_default()
+}
+
 /// The name as a file name: without separators, and without a name that leads to another folder.
 fn file_name(name: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
@@ -258,6 +321,20 @@ fn file_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_lines_are_left_of_the_end_of_a_text() {
+        for (text, limit, rest) in [
+            ("one\ntwo\n", 8, "one\ntwo\n"),
+            ("one\ntwo\n", 7, "two\n"),
+            ("one\ntwo\n", 4, "two\n"),
+            ("one\ntwo\n", 3, ""),
+            ("\u{e9}\u{e9}\u{e9}", 3, ""),
+            ("", 0, ""),
+        ] {
+            assert_eq!(last_lines(text, limit), rest, "{text:?}, {limit}");
+        }
+    }
 
     #[test]
     fn the_name_of_a_sidecar_leads_to_no_other_folder() {

@@ -37,5 +37,12 @@ export type {
 export { type ErrorKind, Interrupted, isFailure, SidecarError, toError } from "./error.js";
 export { EventStreamError, type EventsOptions, type ServerSentEvent } from "./events.js";
 export type { RequestOptions } from "./fetch.js";
-export { type LogOptions, type Sidecar, sidecar, type ToldExitReport, type UsageOptions } from "./sidecar.js";
+export {
+  type LogOptions,
+  type Sidecar,
+  sidecar,
+  sidecars,
+  type ToldExitReport,
+  type UsageOptions,
+} from "./sidecar.js";
 export type { ReconnectingWebSocket, WebSocketOptions } from "./websocket.js";

@@ -201,6 +201,27 @@ export function sidecar(name: string): Sidecar {
   };
 }
 
+/** All sidecars of the app. */
+export const sidecars = {
+  /**
+   * A zip file with all that is known of the sidecars: what they run, their last states, how their last runs ended, what the app keeps
+   * of their output, and the end of their log files. Secrets are left out: tokens, values of environment variables, and what has the
+   * name of a secret. What a sidecar prints of its users' data stays: let the user read the file before it is sent. Needs
+   * `pillion:allow-diagnose`, whose scope says of which sidecars.
+   *
+   * @example
+   * ```ts
+   * const report = await sidecars.diagnose();
+   * await writeFile(path, new Uint8Array(await report.arrayBuffer())); // @tauri-apps/plugin-fs
+   * ```
+   */
+  async diagnose(): Promise<Blob> {
+    // Where the webview cannot receive bytes, Tauri sends an array of numbers.
+    const zip = await call<ArrayBuffer | number[]>("diagnose", {});
+    return new Blob([new Uint8Array(zip)], { type: "application/zip" });
+  },
+};
+
 /** The number as the app takes it, which has no fractions and no negative numbers. */
 function whole(number: number | undefined): number | undefined {
   return typeof number === "number" ? Math.max(0, Math.trunc(number)) : undefined;

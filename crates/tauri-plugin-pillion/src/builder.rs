@@ -108,6 +108,7 @@ impl<R: Runtime> Builder<R> {
                 commands::logs,
                 commands::exit_reports,
                 commands::usage,
+                commands::diagnose,
                 commands::restart,
                 commands::swap,
                 commands::stop
@@ -118,8 +119,9 @@ impl<R: Runtime> Builder<R> {
                 app.manage(Subscriptions::default());
                 app.manage(Proxy::default());
                 let config = api.config().as_ref();
+                let resolved = self.resolve(app, config)?;
                 let sidecars =
-                    Sidecars::start(self.resolve(app, config)?, control(app, config), shows_output(config))?;
+                    Sidecars::start(resolved, about(app), control(app, config), shows_output(config))?;
                 app.resources_table().add(CloseOnDrop(sidecars.clone()));
                 app.manage(sidecars);
                 Ok(())
@@ -207,10 +209,23 @@ fn control<R: Runtime>(app: &AppHandle<R>, config: Option<&Config>) -> Option<(A
         ControlConfig::Full => ControlLevel::Full,
         ControlConfig::Off | _ => return None,
     };
+    Some((app_info(app), level))
+}
+
+fn app_info<R: Runtime>(app: &AppHandle<R>) -> AppInfo {
     let package = app.package_info();
     let name = app.config().product_name.as_ref().unwrap_or(&package.name);
-    let info = AppInfo::new(name).identifier(&app.config().identifier).version(package.version.to_string());
-    Some((info, level))
+    AppInfo::new(name).identifier(&app.config().identifier).version(package.version.to_string())
+}
+
+/// What a diagnosis says of the app.
+fn about<R: Runtime>(app: &AppHandle<R>) -> serde_json::Value {
+    serde_json::json!({
+        "app": app_info(app),
+        "plugin": env!("CARGO_PKG_VERSION"),
+        "tauri": tauri::VERSION,
+        "webview": tauri::webview_version().ok(),
+    })
 }
 
 /// Whether the app shows the output of its sidecars on stderr.

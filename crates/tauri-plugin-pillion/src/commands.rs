@@ -18,6 +18,7 @@ use tauri::{
     Manager as _, State, Webview,
     ipc::{Channel, CommandScope, InvokeBody, Request, Response},
 };
+use tokio::task;
 
 use crate::{
     Sidecars,
@@ -268,6 +269,17 @@ pub(crate) async fn usage(
             && channel.send(usage).is_ok()
         {}
     }))
+}
+
+/// Returns a zip file with all that is known of the sidecars in the scope, their output included, without secrets.
+#[tauri::command]
+pub(crate) async fn diagnose(
+    sidecars: State<'_, Sidecars>,
+    scope: CommandScope<ScopeEntry>,
+) -> Result<Response, CommandError> {
+    let diagnosis = sidecars.diagnose_selected(|name| scope.matches(name)).await;
+    let zip = task::spawn_blocking(move || diagnosis.zip()).await.map_err(CommandError::no_response)?;
+    zip.map(Response::new).map_err(CommandError::no_response)
 }
 
 /// Ends the subscription that `watch`, `logs` or `usage` began.

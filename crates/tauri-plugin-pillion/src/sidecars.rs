@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Failure, FailureKind, Fleet, Supervisor, TerminalOutput};
+use pillion::{Diagnosis, Failure, FailureKind, Fleet, Supervisor, TerminalOutput};
 use pillion_control::{AppInfo, ControlLevel, ControlSocket};
+use serde_json::Value;
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
@@ -39,6 +40,8 @@ pub struct Sidecars(Arc<Supervised>);
 #[derive(Debug)]
 struct Supervised {
     fleet: Fleet,
+    /// What a diagnosis says of the app.
+    about: Value,
     runtime: Handle,
     /// Dropping it ends the runtime's thread.
     _thread: oneshot::Sender<()>,
@@ -56,12 +59,13 @@ impl Sidecars {
     /// Starts the sidecars in the background, each after its dependencies.
     pub(crate) fn start(
         sidecars: Vec<Resolved>,
+        about: Value,
         control: Option<(AppInfo, ControlLevel)>,
         terminal: bool,
     ) -> Result<Self, Box<dyn Error>> {
         // Nothing starts before every declaration is valid, so that an error leaves nothing to clean up. The fleet checks the
         // dependencies before it starts the first sidecar.
-        Ok(Self(Arc::new(supervise(sidecars, control, terminal)?)))
+        Ok(Self(Arc::new(supervise(sidecars, about, control, terminal)?)))
     }
 
     /// The supervisor of the sidecar called `name`.
@@ -139,6 +143,32 @@ impl Sidecars {
         self.0.fleet.stop_while(install).await
     }
 
+    /// All that is known of the sidecars, their output included, without secrets: for a person who looks for a fault. Its `zip` packs it, and
+    /// blocks meanwhile. `docs/diagnostics.md` in the repository says what it has, and what it leaves out. Cancel-safe.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime, such as Tauri's.
+    ///
+    /// ```no_run
+    /// use tauri_plugin_pillion::PillionExt as _;
+    ///
+    /// async fn report(app: &tauri::AppHandle, path: &std::path::Path) -> std::io::Result<()> {
+    ///     let mut diagnosis = app.pillion().diagnose().await;
+    ///     diagnosis.add("notes.txt", "It began after the update.");
+    ///     std::fs::write(path, diagnosis.zip()?)
+    /// }
+    /// ```
+    pub async fn diagnose(&self) -> Diagnosis {
+        self.diagnose_selected(|_| true).await
+    }
+
+    /// As [`diagnose`](Self::diagnose), with the sidecars alone whose names `selected` accepts.
+    pub(crate) async fn diagnose_selected(&self, selected: impl Fn(&str) -> bool) -> Diagnosis {
+        let mut diagnosis = self.0.fleet.diagnose_selected(selected).await;
+        diagnosis.add_json("app.json", &self.0.about);
+        diagnosis
+    }
+
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.0.outbox
     }
@@ -160,6 +190,7 @@ impl Drop for SetStoppedOnDrop {
 /// back, and on a machine with one core there is only one worker. The exit would then wait for a stop that no thread can run.
 fn supervise(
     sidecars: Vec<Resolved>,
+    about: Value,
     control: Option<(AppInfo, ControlLevel)>,
     terminal: bool,
 ) -> Result<Supervised, Box<dyn Error>> {
@@ -196,6 +227,7 @@ fn supervise(
     })?;
     Ok(Supervised {
         fleet,
+        about,
         runtime: handle,
         _thread: thread,
         close: Once::new(),

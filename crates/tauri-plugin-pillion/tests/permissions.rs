@@ -201,8 +201,9 @@ fn allow_fetch_allows_all_commands_that_fetch_needs() {
 
 #[test]
 fn a_scope_limits_every_command_that_names_a_sidecar() {
-    // The others name an id of the window itself.
-    let names_a_sidecar = |command: &String| !["unwatch", "read", "cancel"].contains(&command.as_str());
+    // The others name an id of the window itself, or nothing.
+    let names_a_sidecar =
+        |command: &String| !["unwatch", "read", "cancel", "diagnose"].contains(&command.as_str());
     for command in commands().into_iter().filter(names_a_sidecar) {
         let permission = allow(&command);
         for (scope, refused) in [
@@ -223,6 +224,25 @@ fn a_scope_limits_every_command_that_names_a_sidecar() {
                 assert!(why.is_none_or(|why| why.contains(&format!("{refused:?} not allowed"))));
             }
         }
+    }
+}
+
+#[test]
+fn a_diagnosis_has_only_the_sidecars_in_its_scope() {
+    for (scope, contained) in [
+        (json!({}), [true, true]),
+        (json!({ "allow": [{ "sidecar": "one" }] }), [true, false]),
+        (json!({ "deny": [{ "sidecar": "one" }] }), [false, true]),
+    ] {
+        let mut granted = scope.clone();
+        granted["identifier"] = json!("pillion:allow-diagnose");
+        let app = app(&json!([granted]));
+        let response = response(&window(&app, "main"), "diagnose", "").unwrap();
+        let InvokeResponseBody::Raw(zip) = response else { panic!("JSON instead of bytes") };
+        // A zip file does not compress the names of its files.
+        let has = |name: &str| zip.windows(name.len()).any(|part| part == name.as_bytes());
+        assert_eq!(["sidecars/one/", "sidecars/two/"].map(has), contained, "{scope}");
+        assert!(zip.starts_with(b"PK") && has("app.json"));
     }
 }
 

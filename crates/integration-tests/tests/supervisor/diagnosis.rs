@@ -1,9 +1,14 @@
 //! A diagnosis has all that is known of a sidecar, and none of its secrets.
 
-use std::io::{Cursor, Read as _};
+use std::{
+    fs,
+    io::{Cursor, Read as _},
+};
 
 use integration_tests::{ReportServer, run};
-use pillion::{Diagnosis, Log, LogQuery, State, Supervisor, protocol::environment::TOKEN};
+use pillion::{
+    Diagnosis, Fleet, Log, LogFiles, LogQuery, Spec, State, Supervisor, protocol::environment::TOKEN,
+};
 
 use crate::support::tree;
 
@@ -62,7 +67,16 @@ fn no_file_of_a_diagnosis_contains_a_planted_secret() {
             .env("DB_PASSWORD", "planted-7 \"quoted\"")
             .env("REGION", "planted-8")
             .private(true);
-        let (supervisor, _) = Supervisor::start(tree.spec(program));
+        let folder = tempfile::tempdir().unwrap();
+        // A file of an earlier start of the app. The last MiB begins within its key.
+        let earlier = folder.path().join("sidecar/2000-01-01T00-00-00-000Z-0123456789abcdef.log");
+        fs::create_dir(earlier.parent().unwrap()).unwrap();
+        let key = "planted-9\n".repeat(3_200);
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{key}-----END PRIVATE KEY-----");
+        let rest = format!("{:099}\n", 0).repeat(10_320);
+        fs::write(&earlier, format!("planted-8 {key} token=planted-10\n{rest}")).unwrap();
+        let logs = LogFiles::new(folder.path());
+        let (supervisor, _) = Supervisor::start(tree.spec(program).log_files(logs));
         let mut tokens = Vec::new();
         for run in 1..=2 {
             let mut sidecar = reports.wait_for("up").await;
@@ -103,6 +117,12 @@ fn no_file_of_a_diagnosis_contains_a_planted_secret() {
         ] {
             assert!(output.contains(marked), "{marked}: {output}");
         }
+        let logs = text("sidecars/sidecar/log-files.log");
+        let (earlier, own) = logs.split_once('\n').unwrap();
+        assert_eq!(earlier, "[value of REGION] [private key] token=[redacted]");
+        for marked in ["stdout - REGION=[value of REGION]", "postgres://[credentials]@db/x"] {
+            assert!(own.contains(marked), "{marked}");
+        }
         let declaration = text("sidecars/sidecar/declaration.json");
         assert!(
             declaration.contains("DB_PASSWORD") && declaration.contains("--password=[redacted]"),
@@ -116,5 +136,25 @@ fn no_file_of_a_diagnosis_contains_a_planted_secret() {
             }
         }
         assert!(text("environment.txt").lines().any(|line| line == "PATH"));
+    });
+}
+
+#[test]
+fn a_diagnosis_of_one_sidecar_has_no_secret_of_another_one() {
+    run(async {
+        let tree = tree();
+        let program = |steps| tree.fake(steps);
+        let one = Spec::run("one", program("exit 0").args(["of-the-other"]));
+        let two = Spec::run("two", program("exit 0").env("API_KEY", "of-the-other"));
+        let fleet = Fleet::start([one, two]).unwrap();
+        let diagnosis = fleet.diagnose_selected(|name| name == "one").await;
+        let all: Vec<_> = diagnosis.files().iter().map(|file| file.text.as_str()).collect();
+        assert!(!all.concat().contains("of-the-other"), "{all:?}");
+        let of = |name: &str| {
+            diagnosis.files().iter().find(|file| file.name == format!("sidecars/{name}/declaration.json"))
+        };
+        assert!(of("one").unwrap().text.contains("[value of API_KEY]"));
+        assert!(of("two").is_none());
+        fleet.close().await;
     });
 }

@@ -2,10 +2,14 @@
 
 use std::{env, ffi::OsStr, sync::LazyLock};
 
+use pillion_protocol::Token;
 use regex_lite::{Captures, Regex};
 use serde_json::Value;
 
-use crate::spec::Program;
+use crate::{
+    Supervisor,
+    spec::{Program, ServerSource},
+};
 
 /// A shorter value of a variable with the name of a secret occurs in other words by chance.
 const SHORTEST_SECRET: usize = 4;
@@ -29,6 +33,20 @@ impl Redaction {
             let name = name.to_string_lossy();
             if is_secret_name(&name) {
                 redaction.add(&value.to_string_lossy(), &format!("[value of {name}]"), SHORTEST_SECRET);
+            }
+        }
+        redaction
+    }
+
+    /// Knows the secrets of these sidecars, and those of this program.
+    pub(super) fn of<'a>(sidecars: impl Iterator<Item = &'a Supervisor>) -> Self {
+        let mut redaction = Self::of_this_program();
+        for record in sidecars.map(Supervisor::record) {
+            redaction.add_tokens(record.tokens().iter().map(Token::reveal));
+            for spec in record.specs() {
+                if let ServerSource::Run(program) = &spec.source {
+                    redaction.add_program(program);
+                }
             }
         }
         redaction

@@ -7,6 +7,7 @@
 mod folder;
 mod lines;
 mod queue;
+mod tail;
 mod writer;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 use pillion_protocol::Token;
 use tokio::{sync::broadcast::WeakSender, time::Instant};
 
+pub(crate) use self::tail::tail;
 use self::{
     folder::LogFolder,
     lines::Lines,

@@ -3,7 +3,7 @@ import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { beforeEach, expect, test, vi } from "vitest";
 import type { Failure } from "../bindings.js";
 import { isFailure, SidecarError, toError } from "../error.js";
-import { sidecar } from "../sidecar.js";
+import { sidecar, sidecars } from "../sidecar.js";
 
 const failure: Failure = {
   kind: "exitedEarly",
@@ -52,6 +52,23 @@ test("exitReports names the sidecar and resolves with the reports in words", asy
 
   expect(calls).toEqual([["plugin:pillion|exit_reports", { sidecar: "backend" }]]);
   expect(reports.at(-1)?.summary).toBe("backend was killed by SIGSEGV");
+});
+
+test("diagnose resolves with the zip file, also where the webview receives numbers instead of bytes", async () => {
+  const calls: unknown[] = [];
+  const bytes = [80, 75, 3, 4];
+  for (const response of [new Uint8Array(bytes).buffer, bytes]) {
+    mockIPC((command) => {
+      calls.push(command);
+      return response;
+    });
+
+    const report = await sidecars.diagnose();
+
+    expect(report.type).toBe("application/zip");
+    expect([...new Uint8Array(await report.arrayBuffer())]).toEqual(bytes);
+  }
+  expect(calls).toEqual(["plugin:pillion|diagnose", "plugin:pillion|diagnose"]);
 });
 
 test("a Failure rejects as a SidecarError with kind, exit and output", async () => {

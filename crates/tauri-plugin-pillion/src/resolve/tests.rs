@@ -195,7 +195,8 @@ async fn replaced(sidecar: &Supervisor, old: &Endpoint) -> Endpoint {
 }
 
 fn start(resolver: &Resolver, fields: &Value) -> Sidecars {
-    Sidecars::start(vec![resolver.resolve("api", &declared(fields)).unwrap()], None, false).unwrap()
+    Sidecars::start(vec![resolver.resolve("api", &declared(fields)).unwrap()], Value::Null, None, false)
+        .unwrap()
 }
 
 #[cfg(unix)]

@@ -111,7 +111,7 @@ impl LogFolder {
     }
 
     /// The log files, oldest first. The folder may hold files that are not ours.
-    fn files(&self) -> io::Result<Vec<PathBuf>> {
+    pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
