@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, process::Stdio};
 
 use integration_tests::{ProcessTree, TestMarker};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::{
     io::AsyncReadExt as _,
     process::{Child, Command},
@@ -85,6 +85,13 @@ impl Pillion {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until a signal has stopped it.
+    pub(crate) async fn stopped(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        let wait = move || waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
+        assert!(tokio::task::spawn_blocking(wait).await.unwrap().unwrap().stopped());
     }
 
     /// Reads both streams to their ends, and waits for the exit.

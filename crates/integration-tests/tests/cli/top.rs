@@ -139,6 +139,37 @@ fn top_shows_what_runs_and_restores_the_terminal() {
 }
 
 #[test]
+fn top_gives_the_terminal_back_while_it_is_stopped() {
+    run(async {
+        let user = User::new();
+        let (app, _sidecar) = user.app("--name shop", "log first\\sline term exit 0").await;
+        let mut terminal = Terminal::open();
+        let mut top = terminal.top(&user);
+        terminal.shows_all(&["shop", "first line"]).await;
+        top.signal(Signal::TSTP);
+        terminal.is_left().await;
+        top.stopped().await;
+        assert!(terminal.is_as_before());
+        top.signal(Signal::CONT);
+        terminal.shows_all(&["shop", "first line"]).await;
+        assert!(!terminal.is_as_before());
+
+        // SIGSTOP cannot be noticed, and the shell uses the terminal as it is.
+        top.signal(Signal::STOP);
+        top.stopped().await;
+        terminal.emulator.process(b"\x1b[?1049l\x1b[?25h$ ");
+        top.signal(Signal::CONT);
+        terminal.shows_all(&["shop", "first line"]).await;
+        terminal.press("q");
+        assert!(top.0.wait().await.unwrap().success());
+        terminal.is_left().await;
+        assert!(terminal.is_as_before());
+        app.signal(Signal::TERM);
+        app.end().await;
+    });
+}
+
+#[test]
 fn top_without_a_terminal_says_so() {
     run(async {
         let user = User::new();

@@ -3,6 +3,8 @@
 mod feed;
 mod model;
 mod screen;
+#[cfg_attr(not(unix), path = "top/no_suspension.rs")]
+mod suspension;
 mod view;
 
 use std::{
@@ -18,7 +20,7 @@ use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifier
 use pillion_control::DiscoveredApp;
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{self, JoinSet},
     time::{self, MissedTickBehavior},
 };
 
@@ -26,6 +28,7 @@ use self::{
     feed::Message,
     model::{Key, Model, Press},
     screen::Screen,
+    suspension::Suspension,
 };
 use super::{Stopped, render::now_ms, run, select::Selection};
 use crate::interrupts::interrupts;
@@ -73,6 +76,7 @@ pub(crate) fn main(args: Args) -> ExitCode {
 async fn show(screen: &mut Screen, selection: Selection) -> Result<(), Stopped> {
     let (sender, mut messages) = mpsc::channel(WAITING);
     let mut input = input()?;
+    let mut suspension = Suspension::new()?;
     let mut feeds = JoinSet::new();
     feeds.spawn(feed::apps(selection, sender.clone()));
     let (mut model, mut apps) = (Model::default(), HashMap::new());
@@ -87,7 +91,15 @@ async fn show(screen: &mut Screen, selection: Selection) -> Result<(), Stopped> 
             drawn = Some(state);
             screen.draw(|frame| view::draw(frame, &model, now_ms()))?;
         }
-        frames.tick().await;
+        tokio::select! {
+            _ = frames.tick() => {}
+            change = suspension.next() => {
+                suspension.follow(change, screen).await?;
+                drawn = None;
+            }
+        }
+        // After a long turn the tick waits for nothing, and a signal would find no turn of its own.
+        task::yield_now().await;
         while let Ok(event) = input.try_recv() {
             match event {
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
@@ -121,7 +133,10 @@ async fn show(screen: &mut Screen, selection: Selection) -> Result<(), Stopped> 
 
 fn take(message: Message, model: &mut Model, apps: &mut HashMap<u32, DiscoveredApp>) {
     match message {
-        Message::Found(app) => drop(apps.insert(app.info().pid, app)),
+        Message::Found(app) => {
+            model.found(app.info().pid);
+            apps.insert(app.info().pid, app);
+        }
         Message::Update(update) => model.update(update),
         Message::Gone(pid) => {
             apps.remove(&pid);

@@ -1,6 +1,10 @@
 //! What running apps tell `pillion top`, each by tasks of its own.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashMap,
+    future::{self, Future},
+    time::Duration,
+};
 
 use pillion_control::{
     AnswerStream, ClientError, ControlAnswer, ControlRequest, DiscoveredApp, Discovery, RefusalKind, discover,
@@ -29,16 +33,18 @@ pub(super) enum Message {
 /// Follows the selected apps: those that run, and those that start later. Ends when the receiver is gone.
 pub(super) async fn apps(selection: Selection, sender: mpsc::Sender<Message>) {
     let mut followed = JoinSet::new();
-    let mut known = HashSet::new();
+    let mut known = HashMap::new();
     loop {
         let Discovery { apps, .. } = discover().await;
         for app in apps {
             let is_meant = selection.app.as_ref().is_none_or(|name| means(name, app.info()));
-            if is_meant && known.insert(app.info().pid) {
+            let pid = app.info().pid;
+            if is_meant && !known.values().any(|known| *known == pid) {
                 if sender.send(Message::Found(app.clone())).await.is_err() {
                     return;
                 }
-                followed.spawn(follow(app, selection.sidecar.clone(), sender.clone()));
+                let task = followed.spawn(follow(app, selection.sidecar.clone(), sender.clone()));
+                known.insert(task.id(), pid);
             }
         }
         let next = time::sleep(LOOK);
@@ -46,9 +52,11 @@ pub(super) async fn apps(selection: Selection, sender: mpsc::Sender<Message>) {
         loop {
             tokio::select! {
                 () = &mut next => break,
-                Some(Ok(pid)) = followed.join_next() => {
-                    known.remove(&pid);
-                    if sender.send(Message::Gone(pid)).await.is_err() {
+                Some(ended) = followed.join_next_with_id() => {
+                    let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                    if let Some(pid) = known.remove(&id)
+                        && sender.send(Message::Gone(pid)).await.is_err()
+                    {
                         return;
                     }
                 }
@@ -57,8 +65,8 @@ pub(super) async fn apps(selection: Selection, sender: mpsc::Sender<Message>) {
     }
 }
 
-/// Follows one app to its end. Returns its process id.
-async fn follow(app: DiscoveredApp, sidecar: Option<String>, sender: mpsc::Sender<Message>) -> u32 {
+/// Follows one app to its end.
+async fn follow(app: DiscoveredApp, sidecar: Option<String>, sender: mpsc::Sender<Message>) {
     let pid = app.info().pid;
     let key = |sidecar: &str| Key { app: pid, sidecar: sidecar.to_owned() };
     let statuses = async {
@@ -84,20 +92,30 @@ async fn follow(app: DiscoveredApp, sidecar: Option<String>, sender: mpsc::Sende
                 }
                 error => failed(app.info(), &error),
             };
-            let _ = sender.send(Message::Update(Update::Problem(words))).await;
+            let _ = sender.send(Message::Update(Update::Problem(pid, words))).await;
         }
     };
-    let (ended, ()) = tokio::join!(statuses, usages);
-    match ended {
+    match beside(statuses, usages).await {
         // A name that this app does not have is one of another app.
         Ok(()) | Err(ClientError::Ended | ClientError::Refused { kind: RefusalKind::UnknownSidecar, .. }) => {
         }
         Err(error) => {
             let words = failed(app.info(), &error);
-            let _ = sender.send(Message::Update(Update::Problem(words))).await;
+            let _ = sender.send(Message::Update(Update::Problem(pid, words))).await;
         }
     }
-    pid
+}
+
+/// Waits for the first one; the second one goes on for as long.
+async fn beside<T>(first: impl Future<Output = T>, second: impl Future<Output = ()>) -> T {
+    let second = async {
+        second.await;
+        future::pending().await
+    };
+    tokio::select! {
+        ended = first => ended,
+        never = second => never,
+    }
 }
 
 async fn usage(
@@ -134,5 +152,18 @@ pub(super) async fn logs(app: DiscoveredApp, key: Key, sender: mpsc::Sender<Mess
         if sender.send(Message::Update(update)).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_app_is_followed_for_as_long_as_its_statuses_come() {
+        assert_eq!(beside(future::ready(1), future::pending()).await, 1);
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let followed = beside(async { ended.await.unwrap() }, async { end.send(2).unwrap() });
+        assert_eq!(followed.await, 2, "the end of the second one ends nothing");
     }
 }

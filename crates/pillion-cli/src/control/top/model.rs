@@ -30,8 +30,8 @@ pub(super) enum Update {
     Line(Key, String),
     /// That many lines are missing here.
     Missed(Key, u64),
-    /// Something that a person should know.
-    Problem(String),
+    /// Something that a person should know of the app with this process id.
+    Problem(u32, String),
 }
 
 /// A key that was pressed.
@@ -63,19 +63,34 @@ pub(super) struct Row {
     pub(super) memory: VecDeque<f64>,
 }
 
+/// A line of output.
+#[derive(Debug)]
+struct Line {
+    text: String,
+    /// The same in lower case, for the search.
+    lower: String,
+    /// Whether the search finds it.
+    fits: bool,
+}
+
 /// All that is shown.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     rows: Vec<Row>,
     selected: Option<Key>,
     /// Of the selected sidecar.
-    lines: VecDeque<String>,
+    lines: VecDeque<Line>,
+    /// How many of them the search finds.
+    fitting: usize,
     search: String,
+    /// The same in lower case.
+    lower_search: String,
     /// Whether letters go to the search.
     is_searching: bool,
     /// How many lines that fit the search come after the last one that is shown.
     back: usize,
-    problem: Option<String>,
+    /// Of which app, and which.
+    problem: Option<(u32, String)>,
     has_quit: bool,
     revision: u64,
 }
@@ -109,7 +124,7 @@ impl Model {
     }
 
     pub(super) fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+        self.problem.as_ref().map(|(_, problem)| problem.as_str())
     }
 
     pub(super) fn has_quit(&self) -> bool {
@@ -118,8 +133,8 @@ impl Model {
 
     /// The lines that are shown in so many rows of the terminal, oldest first.
     pub(super) fn shown_lines(&self, height: usize) -> Vec<&str> {
-        let fits = self.lines.iter().rev().filter(|line| fits(line, &self.search));
-        let mut lines: Vec<_> = fits.skip(self.back).take(height).map(String::as_str).collect();
+        let fits = self.lines.iter().rev().filter(|line| line.fits);
+        let mut lines: Vec<_> = fits.skip(self.back).take(height).map(|line| line.text.as_str()).collect();
         lines.reverse();
         lines
     }
@@ -139,8 +154,14 @@ impl Model {
             Update::Missed(key, lines) => {
                 self.add_line(&key, format!("({lines} lines are missing here: they came too fast)"));
             }
-            Update::Problem(problem) => self.problem = Some(problem),
+            Update::Problem(app, problem) => self.problem = Some((app, problem)),
         }
+    }
+
+    /// The app is there, or there again.
+    pub(super) fn found(&mut self, app: u32) {
+        self.revision += 1;
+        self.problem.take_if(|(of, _)| *of == app);
     }
 
     /// The app is gone.
@@ -159,17 +180,18 @@ impl Model {
             (Press::Quit, _) | (Press::Letter('q'), false) => self.has_quit = true,
             (Press::Letter(letter), true) => {
                 self.search.push(letter);
-                self.back = 0;
+                self.find();
             }
             (Press::Backspace, true) => {
                 self.search.pop();
-                self.back = 0;
+                self.find();
             }
             (Press::Enter, true) => self.is_searching = false,
             (Press::Letter('/'), false) => self.is_searching = true,
             (Press::Escape, _) => {
                 self.search.clear();
-                (self.is_searching, self.back) = (false, 0);
+                self.is_searching = false;
+                self.find();
             }
             (Press::Up, _) | (Press::Letter('k'), false) => self.move_selection(-1),
             (Press::Down, _) | (Press::Letter('j'), false) => self.move_selection(1),
@@ -201,19 +223,29 @@ impl Model {
         if self.selected.as_ref() != Some(key) {
             return;
         }
-        let line = plain(&line);
-        // Who has scrolled back goes on to see the same lines.
-        if self.back > 0 && fits(&line, &self.search) {
-            self.back += 1;
+        let text = plain(&line);
+        let lower = text.to_lowercase();
+        let fits = lower.contains(&self.lower_search);
+        let evicted = push(&mut self.lines, Line { text, lower, fits }, LINES);
+        self.fitting += usize::from(fits);
+        self.fitting -= usize::from(evicted.is_some_and(|line| line.fits));
+        // A view of past lines goes on to show the same ones.
+        if self.back > 0 {
+            self.back = (self.back + usize::from(fits)).min(self.last_page());
         }
-        push(&mut self.lines, line, LINES);
-        self.back = self.back.min(self.last_page());
+    }
+
+    /// Finds the lines that contain what is searched for, in any case, and shows the newest ones.
+    fn find(&mut self) {
+        self.lower_search = self.search.to_lowercase();
+        self.lines.iter_mut().for_each(|line| line.fits = line.lower.contains(&self.lower_search));
+        self.fitting = self.lines.iter().filter(|line| line.fits).count();
+        self.back = 0;
     }
 
     /// How far one can scroll back, so that a line is shown.
     fn last_page(&self) -> usize {
-        let fitting = self.lines.iter().filter(|line| fits(line, &self.search)).count();
-        fitting.saturating_sub(1)
+        self.fitting.saturating_sub(1)
     }
 
     fn selected_index(&self) -> Option<usize> {
@@ -232,20 +264,16 @@ impl Model {
         if key != self.selected {
             (self.selected, self.back) = (key, 0);
             self.lines.clear();
+            self.fitting = 0;
         }
     }
 }
 
-/// Whether a line contains what is searched for, in any case.
-fn fits(line: &str, search: &str) -> bool {
-    search.is_empty() || line.to_lowercase().contains(&search.to_lowercase())
-}
-
-fn push<T>(values: &mut VecDeque<T>, value: T, limit: usize) {
-    if values.len() == limit {
-        values.pop_front();
-    }
+/// Appends a value. Returns the oldest one if it has no place any more.
+fn push<T>(values: &mut VecDeque<T>, value: T, limit: usize) -> Option<T> {
+    let evicted = if values.len() == limit { values.pop_front() } else { None };
     values.push_back(value);
+    evicted
 }
 
 #[cfg(test)]
@@ -348,6 +376,39 @@ pub(super) mod tests {
         assert_eq!(model.shown_lines(2), ["0"]);
         model.press(Press::End);
         assert_eq!(model.shown_lines(2), ["29", "new"]);
+    }
+
+    #[test]
+    fn the_lines_that_a_search_finds_are_counted_while_old_ones_go() {
+        let mut model = two();
+        let text = |number: usize| if number.is_multiple_of(2) { "Even" } else { "odd" };
+        for letter in "/even\r".chars() {
+            model.press(if letter == '\r' { Press::Enter } else { Press::Letter(letter) });
+        }
+        for number in 0..LINES * 2 {
+            model.update(line(2, "web", text(number)));
+            assert_eq!(model.fitting, model.shown_lines(LINES).len());
+        }
+        model.press(Press::PageUp);
+        assert_eq!(model.back(), PAGE);
+        model.update(line(2, "web", "odd"));
+        model.update(line(2, "web", "even"));
+        assert_eq!(model.back(), PAGE + 1, "the same lines are shown");
+        model.press(Press::Escape);
+        assert_eq!((model.fitting, model.back()), (LINES, 0));
+        model.press(Press::Up);
+        assert_eq!(model.fitting, 0);
+    }
+
+    #[test]
+    fn a_problem_is_shown_until_its_app_is_found_again() {
+        let mut model = two();
+        model.update(Update::Problem(1, "does not answer".to_owned()));
+        model.remove(1);
+        model.found(2);
+        assert_eq!(model.problem(), Some("does not answer"));
+        model.found(1);
+        assert_eq!(model.problem(), None);
     }
 
     #[test]
