@@ -4,6 +4,9 @@
 //! This script calls rustc directly, because a package cannot depend on the binary of another package (RFC 3028 is
 //! unstable).
 
+#[path = "build/elf.rs"]
+mod elf;
+
 use std::{
     env,
     error::Error,
@@ -20,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=light");
     println!("cargo:rerun-if-changed=program");
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-env-changed={ALLOW_NO_GUARD}");
     println!("cargo:rerun-if-env-changed=DOCS_RS");
     let output = PathBuf::from(env::var("OUT_DIR")?).join("pillion-guard");
@@ -60,18 +64,32 @@ fn compile_light(output: &Path) -> Result<(), Box<dyn Error>> {
     for argument in ["-nostartfiles", "-nostdlib", "-static-pie"] {
         rustc.arg("-C").arg(format!("link-arg={argument}"));
     }
-    let compiled = rustc.output()?;
-    // Without arguments it refuses to work. A linker may have done something else than it was told.
-    let native = env::var("HOST")? == env::var("TARGET")?;
-    if compiled.status.success() && (!native || Command::new(output).status()?.code() == Some(2)) {
-        return Ok(());
-    }
+    let why = match rustc.output() {
+        Ok(compiled) if compiled.status.success() => match unusable(output)? {
+            None => return Ok(()),
+            Some(why) => why.to_owned(),
+        },
+        Ok(compiled) => {
+            String::from_utf8_lossy(&compiled.stderr).lines().next().unwrap_or_default().to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
     fs::write(output, [])?;
     println!(
-        "cargo:warning=the light guard cannot be compiled, so that starts take longer and guards more memory: {}",
-        String::from_utf8_lossy(&compiled.stderr).lines().next().unwrap_or("it does not run")
+        "cargo:warning=the light guard cannot be compiled, so that starts take longer and guards more memory: {why}"
     );
     Ok(())
+}
+
+/// Why the light guard that was compiled to `output` would not run. A linker may have done something else than it was told.
+fn unusable(output: &Path) -> Result<Option<&'static str>, env::VarError> {
+    if !fs::read(output).is_ok_and(|program| elf::is_self_contained(&program)) {
+        return Ok(Some("it needs a loader"));
+    }
+    let native = env::var("HOST")? == env::var("TARGET")?;
+    // Without arguments it refuses to work.
+    let runs = || Command::new(output).status().is_ok_and(|status| status.code() == Some(2));
+    Ok((native && !runs()).then_some("it does not run"))
 }
 
 /// The command that compiles the guard to `output`.

@@ -4,7 +4,9 @@ use core::{ffi::c_int, time::Duration};
 
 use crate::{
     handover::{Ended, Handover, HandoverFds},
-    sys::{self, Command, Process, Program, Reaped, Text},
+    stop_signal::StopSignal,
+    sys::{self, Command, Process, Program, Reaped},
+    text::Text,
 };
 
 /// Where the arguments are; `program/main.rs` describes them.
@@ -68,21 +70,6 @@ pub(crate) fn run(process: Process) -> ! {
     let fds = HandoverFds { lifeline, run_file: received.run_file, outputs: received.outputs };
     let state = Handover { leader, ended: None, asked: false, app_gone: false, fds };
     Guard { process, full: received.full, children, stop, state }.guard()
-}
-
-/// What the light guard needs of a stop request `SIGNAL,SCOPE,TEXT`.
-#[derive(Clone, Copy)]
-struct StopSignal {
-    number: c_int,
-    /// Whether the request is this signal to the leader, and nothing else.
-    alone: bool,
-}
-
-impl StopSignal {
-    fn parse(stop: &[u8]) -> Option<Self> {
-        let (number, rest) = stop.split_at_checked(stop.iter().position(|byte| *byte == b',')?)?;
-        Some(Self { number: sys::number(number)?, alone: rest == b",leader," })
-    }
 }
 
 /// How often a full guard that the system cannot execute is tried again, and the pause, in milliseconds.

@@ -31,8 +31,12 @@ mod handover;
 #[path = "../program/limits.rs"]
 mod limits;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod stop_signal;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[expect(unsafe_code, reason = "there is neither std nor a C library")]
 mod sys;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod text;
 
 #[cfg(not(pillion_light))]
 fn main() {}

@@ -8,8 +8,8 @@ mod entry;
 mod full;
 mod look;
 mod receive;
+mod search_path;
 mod start;
-mod text;
 
 use core::{
     ffi::{c_char, c_int},
@@ -20,10 +20,9 @@ use core::{
 use call::call3;
 pub(crate) use call::exit;
 pub(crate) use full::{can_execute, end_children, execute_full};
-pub(crate) use look::{has_other_processes, number, proc_is_ours};
+pub(crate) use look::{has_other_processes, proc_is_ours};
 pub(crate) use receive::receive;
 pub(crate) use start::{Program, start_sidecar};
-pub(crate) use text::Text;
 
 use crate::limits;
 

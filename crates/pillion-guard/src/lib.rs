@@ -25,10 +25,23 @@ mod search;
 #[cfg(test)]
 #[path = "../program/decimal.rs"]
 mod decimal;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../build/elf.rs"]
+mod elf;
 #[cfg(test)]
 #[expect(dead_code, reason = "both programs use more of it")]
 #[path = "../program/handover.rs"]
 mod handover;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../light/sys/search_path.rs"]
+#[expect(unsafe_code, reason = "its tests read texts of C")]
+mod search_path;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../light/stop_signal.rs"]
+mod stop_signal;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../light/text.rs"]
+mod text;
 
 /// The guard for this target, an executable; empty where the build script could not compile it.
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pillion-guard"));

@@ -3,11 +3,14 @@
 use core::{ffi::c_int, ptr};
 
 use super::{
-    Process, Reaped, SIGKILL, Text,
+    Process, Reaped, SIGKILL,
     call::{self, call3},
     kill, look, pause, reap, set_close_on_exec, set_mask, word,
 };
-use crate::handover::{Handover, RESUME, STATE_SIZE};
+use crate::{
+    handover::{Handover, RESUME, STATE_SIZE},
+    text::Text,
+};
 
 const AT_EMPTY_PATH: usize = 0x1000;
 

@@ -3,10 +3,10 @@
 use core::{ffi::c_int, mem::MaybeUninit};
 
 use super::{
-    Text,
     call::{self, call3},
     close, word,
 };
+use crate::text::{Text, number};
 
 /// Enough for `/proc/PID/task/TID/children`.
 type Path = Text<64>;
@@ -110,19 +110,4 @@ pub(super) fn for_each_number(path: *const u8, mut visit: impl FnMut(c_int, c_in
     }
     close(fd);
     true
-}
-
-/// The number that these bytes are, up to their end or a zero. `None` for anything else.
-pub(crate) fn number(name: &[u8]) -> Option<c_int> {
-    let mut number: c_int = 0;
-    let mut digits = 0;
-    for byte in name {
-        match byte {
-            0 => break,
-            b'0'..=b'9' => number = number.checked_mul(10)?.checked_add(c_int::from(byte - b'0'))?,
-            _ => return None,
-        }
-        digits += 1;
-    }
-    (digits > 0).then_some(number)
 }

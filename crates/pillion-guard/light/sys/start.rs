@@ -3,16 +3,13 @@
 use core::{ffi::c_int, mem::MaybeUninit};
 
 use super::{
-    Process, SIG_DFL, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM, Text,
+    Process, SIG_DFL, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM,
     call::{self, call3},
     child_environment::{self, LOADER_PREFIX},
-    close, receive, set_action, set_mask, word,
+    close, receive, search_path, set_action, set_mask, word,
 };
 
 const ENOENT: c_int = 2;
-const EACCES: c_int = 13;
-const ENOTDIR: c_int = 20;
-const ENAMETOOLONG: c_int = 36;
 /// The death of the guard before its child could ask for a signal at that moment.
 const EPIPE: c_int = 32;
 
@@ -31,7 +28,7 @@ struct Launch {
     guard: isize,
     stdin: c_int,
     listener: bool,
-    /// Why the program could not be executed; set by the child.
+    /// Why the program could not be executed; set by the child. An emulation that copies the memory instead of sharing it loses it.
     error: c_int,
 }
 
@@ -148,21 +145,9 @@ fn execute(program: &Program) -> c_int {
     }
     // SAFETY: the environment is a list as `values` asks for, and nothing changes it meanwhile.
     let path = unsafe { child_environment::values(environment, b"PATH=").next() };
+    // Without `PATH`, as the full guard.
     let path: &[u8] = path.map_or(b"/usr/local/bin:/usr/bin:/bin", |path| path);
-    let mut error = ENOENT;
-    for folder in path.split(|byte| *byte == b':') {
-        let mut file = Text::<4096>::new();
-        file.text(folder);
-        if folder.last().is_some_and(|last| *last != b'/') {
-            file.text(b"/");
-        }
-        match file.text(name).terminated().map_or(ENAMETOOLONG, execute) {
-            ENOENT | ENOTDIR => {}
-            EACCES => error = EACCES,
-            last => return last,
-        }
-    }
-    error
+    search_path::first_executable(path, name, execute)
 }
 
 /// Takes back what `restore_loader_variables` did, so that the variables do not change the full guard either.
