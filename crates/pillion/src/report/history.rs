@@ -25,7 +25,7 @@ const MAX_LINES: usize = 20_000;
 /// How many bytes the kept lines may take.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// What a batch takes besides its lines.
-const BATCH_OVERHEAD: usize = 160;
+pub(super) const BATCH_OVERHEAD: usize = 160;
 /// How many lines a reader gets at once at most. A message to a page costs more than a line.
 const AT_ONCE: u64 = 500;
 

@@ -9,7 +9,10 @@ use std::{
 use pillion_protocol::Token;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{output::OutputBatch, report::level::Level};
+use crate::{
+    output::OutputBatch,
+    report::{history::BATCH_OVERHEAD, level::Level},
+};
 
 /// How many bytes of output may wait. Then the sidecar's output is not read, until some of it is written.
 const MAX_BYTES: usize = 512 * 1024;
@@ -45,7 +48,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct State {
     items: VecDeque<Item>,
-    /// The bytes of the lines among them.
+    /// The bytes of the lines among them, and what their batches take besides.
     bytes: usize,
     /// How many items were added, and how many of them are written or given up.
     added: u64,
@@ -202,7 +205,7 @@ pub(super) struct Closed;
 
 fn size(item: &Item) -> usize {
     match item {
-        Item::Lines { batch, .. } => batch.capacity(),
+        Item::Lines { batch, .. } => batch.capacity() + BATCH_OVERHEAD,
         Item::Note { text, .. } => text.len(),
         Item::Token(_) | Item::Forget(_) | Item::Missing(_) => 0,
     }
@@ -252,6 +255,16 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_secs(3600));
         queue.close();
         assert!(queue.take(None).is_err());
+    }
+
+    #[test]
+    fn many_short_lines_fill_the_queue_by_the_memory_that_they_take() {
+        let queue = Queue::default();
+        for _ in 0..MAX_BYTES / BATCH_OVERHEAD {
+            let batch = Arc::new(batch(OutputStream::Stdout, b"\n"));
+            queue.add(Item::Lines { at: 0, run: 1, batch });
+        }
+        assert!(queue.lock().bytes >= MAX_BYTES - BATCH_OVERHEAD);
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,7 +47,7 @@ enum Kind {
 pub(super) struct Trouble {
     /// How many lines are not written.
     missing: u64,
-    tried: Instant,
+    tried: Option<Instant>,
     why: String,
 }
 
@@ -68,6 +68,10 @@ impl Writer {
                 }
                 Ok(None) => {}
                 Err(_) => {
+                    // The last try is not delayed.
+                    if let Some(trouble) = &mut self.trouble {
+                        trouble.tried = None;
+                    }
                     self.write(&mut text, lines);
                     self.queue.done(items);
                     return;
@@ -78,6 +82,8 @@ impl Writer {
                 self.queue.done(items);
             }
             (items, lines) = (0, 0);
+            // The lines of a read that are short become much longer, and few reads are like that.
+            text.shrink_to(2 * AT_ONCE);
         }
     }
 
@@ -114,7 +120,7 @@ impl Writer {
     fn write(&mut self, text: &mut Vec<u8>, lines: u64) {
         let now = Instant::now();
         if let Some(trouble) = &mut self.trouble {
-            if now < trouble.tried + AGAIN {
+            if trouble.tried.is_some_and(|tried| now < tried + AGAIN) {
                 trouble.missing += lines;
                 text.clear();
                 return;
@@ -146,18 +152,18 @@ impl Writer {
                 match &mut self.trouble {
                     // The note of those before is in the file.
                     Some(trouble) if unwritten < lines => {
-                        *trouble = Trouble { missing: unwritten, tried: now, why };
+                        *trouble = Trouble { missing: unwritten, tried: Some(now), why };
                     }
                     Some(trouble) => {
                         trouble.missing += unwritten;
-                        (trouble.tried, trouble.why) = (now, why);
+                        (trouble.tried, trouble.why) = (Some(now), why);
                     }
                     None => {
                         self.notice(
                             Kind::Refused,
                             &format!("its log file cannot be written, and it goes on without it: {why}"),
                         );
-                        self.trouble = Some(Trouble { missing: unwritten, tried: now, why });
+                        self.trouble = Some(Trouble { missing: unwritten, tried: Some(now), why });
                     }
                 }
             }
@@ -223,4 +229,44 @@ fn piece(text: &[u8]) -> usize {
 
 fn missing(lines: u64, why: &str) -> String {
     format!("{lines} lines are missing here: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread};
+
+    use tokio::sync::broadcast;
+
+    use super::*;
+    use crate::spec::LogFiles;
+
+    #[test]
+    fn a_disk_that_refused_is_tried_once_more_at_the_end() {
+        let base = tempfile::tempdir().unwrap();
+        let blocked = base.path().join("logs");
+        fs::write(&blocked, "in the way").unwrap();
+        let (events, mut received) = broadcast::channel(8);
+        let queue = Arc::new(Queue::default());
+        let writer = Writer {
+            sidecar: "backend".to_owned(),
+            queue: Arc::clone(&queue),
+            folder: LogFolder::new(&LogFiles::new(&blocked), "backend"),
+            events: events.downgrade(),
+            lines: Lines::default(),
+            file: None,
+            looked: None,
+            trouble: None,
+            run: 0,
+            told: [None; 2],
+        };
+        queue.add(Item::Note { at: 0, run: 1, level: Level::Info, text: "first".to_owned() });
+        let thread = thread::spawn(move || writer.run());
+        received.blocking_recv().unwrap();
+        fs::remove_file(&blocked).unwrap();
+        queue.close();
+        thread.join().unwrap();
+        let file = fs::read_dir(blocked.join("backend")).unwrap().next().unwrap().unwrap().path();
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains("1 lines are missing here: "), "{text}");
+    }
 }
