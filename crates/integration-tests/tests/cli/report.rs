@@ -25,9 +25,14 @@ fn a_report_has_the_output_and_the_states_and_no_secret() {
         let mut command = tokio::process::Command::new(PILLION);
         user.environment(&mut command);
         command.env("SHOP_API_KEY", "planted-2").env("SHOP_REGION", "north-1");
-        let app = Pillion::spawn(&user.tree, command, words("--name shop", &steps));
-        let _sidecar = reports.wait_for("up").await;
         let folder = tempfile::tempdir().unwrap();
+        // Of an earlier start.
+        fs::create_dir(folder.path().join("shop")).unwrap();
+        let earlier = folder.path().join("shop/2000-01-01T00-00-00-000Z-0123456789abcdef.log");
+        fs::write(earlier, "key planted-2, token=planted-3\n").unwrap();
+        let options = format!("--name shop --log-dir {}", folder.path().display());
+        let app = Pillion::spawn(&user.tree, command, words(&options, &steps));
+        let _sidecar = reports.wait_for("up").await;
         let path = folder.path().join("report.zip");
         let arguments = format!("report --output {0} --project {1}", path.display(), folder.path().display());
         let written = user.pillion(&arguments).await;
@@ -43,17 +48,21 @@ fn a_report_has_the_output_and_the_states_and_no_secret() {
             assert!(!text.contains("planted"), "{}: {text}", file.name());
             files.push((file.name().to_owned(), text));
         }
+        // Other apps of this user can run, too.
         let text = |name: &str| {
-            let found = files.iter().find(|(file, _)| file.ends_with(name));
+            let name = format!("{}/{name}", app.pid());
+            let found = files.iter().find(|(file, _)| file.ends_with(&name));
             &found.unwrap_or_else(|| panic!("no {name} in {files:?}")).1
         };
-        let output = text(&format!("{}/sidecars/shop/output.log", app.pid()));
+        let output = text("sidecars/shop/output.log");
         assert!(
             output.contains(" seen") && output.contains("SHOP_API_KEY=[value of SHOP_API_KEY]"),
             "{output}"
         );
         // Its name is not that of a secret, and it is not declared.
         assert!(output.contains("SHOP_REGION=north-1"), "{output}");
+        let logs = text("sidecars/shop/log-files.log");
+        assert!(logs.starts_with("key [value of SHOP_API_KEY], token=[redacted]\n"), "{logs}");
         assert!(text("sidecars/shop/states.jsonl").contains("\"ready\""));
         assert!(text("environment.txt").lines().any(|name| name == "SHOP_API_KEY"));
 
