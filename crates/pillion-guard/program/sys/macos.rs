@@ -66,7 +66,7 @@ impl Descendants {
         let mut search = Search::new(own, marker);
         // All children of this process belong to the sidecar, and so do theirs.
         if let Some(process) = processes::find(own) {
-            search.remember(process.unique_id);
+            search.remember_root(process.unique_id);
         }
         Self { search, table: SystemTable::new(), remembered: Vec::new() }
     }

@@ -49,6 +49,8 @@ pub struct Search {
     own: i32,
     /// The entry of the environment that only processes of the sidecar have.
     marker: Option<Vec<u8>>,
+    /// The unique ids of processes whose children belong to the sidecar whatever comes: the guard and the leader.
+    roots: BTreeSet<u64>,
     /// The unique ids of processes that belong to the sidecar, or did: their children belong to it, too.
     lineage: BTreeSet<u64>,
     /// How often the system did not tell the environment of a process.
@@ -58,7 +60,7 @@ pub struct Search {
     empty_looks: u32,
 }
 
-/// How many members of the lineage are remembered. The oldest ones are forgotten first.
+/// How many members of the lineage are remembered. Of more than that, dead ones are forgotten first, and of those the oldest.
 const LINEAGE: usize = 16 * 1024;
 /// How often a process is asked for its environment. A system may refuse for ever.
 const ENVIRONMENT_ATTEMPTS: u32 = 50;
@@ -72,6 +74,7 @@ impl Search {
         Self {
             own,
             marker,
+            roots: BTreeSet::new(),
             lineage: BTreeSet::new(),
             unknown: BTreeMap::new(),
             found: Vec::new(),
@@ -79,12 +82,26 @@ impl Search {
         }
     }
 
-    /// Lets the process with this unique id, and all that it has forked and will fork, belong to the sidecar.
+    /// Lets all that the process with this unique id has forked and will fork belong to the sidecar, and itself too, for as long as this search
+    /// lasts.
+    pub fn remember_root(&mut self, unique_id: u64) {
+        self.roots.insert(unique_id);
+    }
+
+    /// The same, until there are many younger ones.
     pub fn remember(&mut self, unique_id: u64) {
         self.lineage.insert(unique_id);
         while self.lineage.len() > LINEAGE {
-            self.lineage.pop_first();
+            // The last look shows which ones live.
+            let lives = |id: &u64| self.found.iter().any(|process| process.unique_id == *id);
+            let oldest = self.lineage.iter().copied().find(|id| !lives(id));
+            let oldest = oldest.or_else(|| self.lineage.first().copied());
+            oldest.map(|oldest| self.lineage.remove(&oldest));
         }
+    }
+
+    fn is_remembered(&self, unique_id: u64) -> bool {
+        self.roots.contains(&unique_id) || self.lineage.contains(&unique_id)
     }
 
     /// The processes that the last look found.
@@ -113,8 +130,7 @@ impl Search {
         let processes = pids.into_iter().filter(|pid| *pid != self.own).filter_map(|pid| table.find(pid));
         let mut others: Vec<_> = processes.collect();
         self.unknown.retain(|unique_id, _| others.iter().any(|process| process.unique_id == *unique_id));
-        let known_holds =
-            others.iter().any(|it| Some(it.group) == group && self.lineage.contains(&it.unique_id));
+        let known_holds = others.iter().any(|it| Some(it.group) == group && self.is_remembered(it.unique_id));
         let group = group.filter(|_| held || known_holds);
         let mut found: Vec<_> =
             others.extract_if(.., |process| Some(process.group) == group || self.is_kin(process)).collect();
@@ -130,7 +146,7 @@ impl Search {
     }
 
     fn is_kin(&self, process: &ProcessInfo) -> bool {
-        self.lineage.contains(&process.unique_id) || self.lineage.contains(&process.parent_unique_id)
+        self.is_remembered(process.unique_id) || self.is_remembered(process.parent_unique_id)
     }
 
     /// Moves the descendants of `found` there, and remembers all of them.

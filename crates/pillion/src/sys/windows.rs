@@ -184,9 +184,14 @@ fn spawn_in(job: &Job, command: &mut Command) -> io::Result<Child> {
 
 /// Why no job can hold the process. The system's own words, "Access is denied", would be about the program.
 fn no_job(error: &io::Error) -> io::Error {
+    // ERROR_ACCESS_DENIED, also for a process that is in a job which permits no other one (AssignProcessToJobObject).
+    let hint = if error.kind() == io::ErrorKind::PermissionDenied {
+        ". This app probably runs in a job itself, of a tool that permits no nested one: start the app without that tool"
+    } else {
+        ""
+    };
     io::Error::other(format!(
-        "the system did not let a job object hold its process, without which it could outlive this app: {error}. This app runs in a \
-         job itself, of a tool that permits no nested one: start the app without that tool"
+        "the system did not let a job object hold its process, without which it could outlive this app: {error}{hint}"
     ))
 }
 

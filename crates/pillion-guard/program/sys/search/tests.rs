@@ -212,3 +212,21 @@ fn the_lineage_is_bounded() {
     }
     assert_eq!((search.lineage.len(), search.lineage.first()), (LINEAGE, Some(&(LINEAGE as u64))));
 }
+
+#[test]
+fn what_lives_is_remembered_longer_than_what_is_dead() {
+    let look = [(process(20, OWN, 20), Unmarked), (orphan(30, 20), Unmarked)];
+    let mut search = search();
+    search.remember_root(unique(OWN));
+    search.look(&mut recorded([Some(&look)]), None, false);
+    assert_eq!(pids(&search), [20, 30]);
+    for id in 1_000_000..1_000_000 + LINEAGE as u64 {
+        search.remember(id);
+    }
+    assert_eq!(search.lineage.len(), LINEAGE);
+    assert!(search.is_remembered(unique(20)) && search.is_remembered(unique(OWN)));
+    // A daemon of the leader, and what the guard has forked.
+    let later = [(orphan(40, 20), Unmarked), (orphan(50, OWN), Unmarked), (orphan(99, 98), Unmarked)];
+    search.look(&mut recorded([Some(&later)]), None, false);
+    assert_eq!(pids(&search), [40, 50]);
+}

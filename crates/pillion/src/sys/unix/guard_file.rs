@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -16,6 +17,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 const PREFIX: &str = ".pillion-guard-";
 /// The file that its process holds locked, in each directory. The lock ends with the process, by whatever death (flock(2)).
 const OWNER: &str = "owner";
+/// How long a directory may have no owner: to fill it takes far less, and its process may have died meanwhile.
+const FILLED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The guard's program in a directory of this process. Nothing removes the directory while the process lives, except a person or a tool; the
 /// next process that stores a guard removes the directories of dead ones.
@@ -43,12 +46,14 @@ impl GuardFile {
     /// Stores the program in a new directory, and removes those of dead processes.
     fn store(base: &Path, bytes: &[u8]) -> io::Result<Self> {
         remove_unowned(base);
-        let directory = new_directory(base)?;
-        let stored = Self::fill(&directory, bytes);
-        if stored.is_err() {
-            let _ = fs::remove_dir_all(&directory);
-        }
-        stored
+        Self::store_in(&new_directory(base)?, bytes)
+    }
+
+    /// Nothing is left of a directory that cannot be filled.
+    fn store_in(directory: &Path, bytes: &[u8]) -> io::Result<Self> {
+        Self::fill(directory, bytes).inspect_err(|_| {
+            let _ = fs::remove_dir_all(directory);
+        })
     }
 
     fn fill(directory: &Path, bytes: &[u8]) -> io::Result<Self> {
@@ -92,7 +97,7 @@ fn remove_unowned(base: &Path) {
         let path = entry.path();
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
             && fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir() && found.uid() == user);
-        if is_ours && is_unowned(&path.join(OWNER)) {
+        if is_ours && (is_unowned(&path.join(OWNER)) || is_abandoned(&path)) {
             let _ = fs::remove_dir_all(path);
         }
     }
@@ -104,6 +109,15 @@ fn is_unowned(owner: &Path) -> bool {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let file = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(owner);
     file.is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
+
+/// Whether the directory was created long ago and never filled.
+fn is_abandoned(directory: &Path) -> bool {
+    let age = fs::symlink_metadata(directory).and_then(|found| found.modified()).ok();
+    let is_old = age.and_then(|age| age.elapsed().ok()).is_some_and(|age| age > FILLED_AFTER);
+    is_old
+        && fs::symlink_metadata(directory.join(OWNER))
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
@@ -143,20 +157,27 @@ mod tests {
         for other in ["other", ".pillion-guard-unfinished"] {
             fs::create_dir(base.path().join(other)).unwrap();
         }
+        let abandoned = base.path().join(".pillion-guard-abandoned");
+        fs::create_dir(&abandoned).unwrap();
+        fs::write(abandoned.join("new"), "").unwrap();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        File::open(&abandoned).unwrap().set_modified(long_ago).unwrap();
         let link = base.path().join(".pillion-guard-link");
         std::os::unix::fs::symlink(base.path().join("other"), &link).unwrap();
         fs::write(base.path().join("other").join(OWNER), "").unwrap();
         let new = GuardFile::store(base.path(), b"3").unwrap();
         assert!(living.path().exists() && new.path().exists());
-        assert!(!dead.parent().unwrap().exists());
+        assert!(!dead.parent().unwrap().exists() && !abandoned.exists());
         assert_eq!(directories(base.path()), 5);
     }
 
     #[test]
     fn nothing_is_left_of_a_file_that_cannot_be_stored() {
         let base = tempfile::tempdir().unwrap();
-        fs::set_permissions(base.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(GuardFile::store(&base.path().join("missing"), b"1").is_err());
+        let directory = new_directory(base.path()).unwrap();
+        // Its program cannot be created.
+        fs::create_dir(directory.join("pillion-guard")).unwrap();
+        assert!(GuardFile::store_in(&directory, b"1").is_err());
         assert_eq!(directories(base.path()), 0);
     }
 }

@@ -45,8 +45,10 @@ pub(super) struct GuardReport {
     pub(super) used: Used,
     /// Whether no process of the sidecar is left, and the guard is reaped.
     pub(super) gone: bool,
-    /// The leader, and descendants that have left the guard's session, by process id and start time (macOS: unique id): those of them
-    /// that have no marker could not be found after the guard's death.
+    /// The leader, by process id and start time (macOS: unique id). Apart from the others, which are bounded: it is never forgotten.
+    leader: Option<(i32, u64)>,
+    /// Descendants that have left the guard's session, in the same way: those of them that have no marker could not be found after the
+    /// guard's death.
     remembered: VecDeque<(i32, u64)>,
 }
 
@@ -159,7 +161,7 @@ impl ReportReader {
                 marker: self.marker.clone(),
                 // The guard is not reaped yet, so that no other session has this number.
                 session: Some(self.guard),
-                remembered: self.report.borrow().remembered.iter().copied().collect(),
+                remembered: self.report.borrow().known(),
             };
             // Blocks: it reads the environment of every process.
             let _ = tokio::task::spawn_blocking(move || platform::sweep(&known)).await;
@@ -187,11 +189,15 @@ impl Drop for ReportReader {
 }
 
 impl GuardReport {
-    /// What is known at the start: the leader, which the guard has not reaped yet. It is found after the guard's death even if the system
-    /// hides its environment.
+    /// What is known at the start: the leader. It is found after the guard's death even if the system hides its environment.
     pub(super) fn of(leader: Pid, identity: Option<u64>) -> Self {
         let leader = identity.map(|identity| (leader.as_raw_nonzero().get(), identity));
-        Self { remembered: leader.into_iter().collect(), ..Self::default() }
+        Self { leader, ..Self::default() }
+    }
+
+    /// The processes that are known by their identity.
+    fn known(&self) -> Vec<(i32, u64)> {
+        self.leader.into_iter().chain(self.remembered.iter().copied()).collect()
     }
 
     /// Adds one line of the guard.
@@ -233,5 +239,21 @@ fn fd(listener: &Listener) -> BorrowedFd<'_> {
     match listener {
         Listener::Tcp(listener) => listener.as_fd(),
         Listener::Unix(listener) => listener.as_fd(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leader_is_known_however_many_daemons_follow() {
+        let mut report = GuardReport::of(Pid::INIT, Some(7));
+        for number in 0..2 * REMEMBERED {
+            report.add(&format!("remember {} {number}", number + 2));
+        }
+        let known = report.known();
+        assert_eq!((known[0], known.len()), ((1, 7), REMEMBERED + 1));
+        assert_eq!(known.last(), Some(&(2 * REMEMBERED as i32 + 1, 2 * REMEMBERED as u64 - 1)));
     }
 }
