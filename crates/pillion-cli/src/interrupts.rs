@@ -48,7 +48,6 @@ fn ignored_signals() -> u64 {
 
 /// The same by ps(1), because macOS has no `/proc`, and only `sys` may call `sigaction(2)`, which needs unsafe code.
 #[cfg(all(unix, not(target_os = "linux")))]
-#[expect(clippy::disallowed_methods, reason = "ps ends by itself")]
 fn ignored_signals() -> u64 {
     let pid = std::process::id().to_string();
     let output = std::process::Command::new("ps").args(["-o", "sigignore=", "-p", &pid]).output();

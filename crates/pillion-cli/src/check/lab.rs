@@ -68,6 +68,10 @@ pub(super) struct Shared {
     /// The end of a start with `PORT=http`; `None` if it started.
     pub(super) refusal: OnceLock<Result<Option<Ended>, Verdict>>,
     pub(super) invalid_tokens: OnceLock<Result<Vec<InvalidToken>, Verdict>>,
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "only Linux shows the environment of other processes")
+    )]
     pub(super) exposures: OnceLock<Result<Vec<Exposure>, Verdict>>,
     /// Whether the program takes a listener of the host.
     pub(super) takes_listener: OnceLock<Result<(), Verdict>>,

@@ -75,6 +75,10 @@ impl Run {
     }
 
     /// The process id of the holder.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "only Linux tells which processes belong to a run")
+    )]
     pub(super) fn holder(&self) -> Option<u32> {
         self.owner.as_ref()?.supervisor.status().pid
     }

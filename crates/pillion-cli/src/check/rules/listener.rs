@@ -1,6 +1,8 @@
 //! Rule 6: the listener of the host.
 
-use std::{net::TcpListener, os::fd::AsFd as _};
+use std::net::TcpListener;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd as _;
 
 use protocol_vectors::{Address, Server as _, Third};
 use rustix::process::Signal;
