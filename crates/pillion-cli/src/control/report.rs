@@ -59,10 +59,15 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         let mut diagnosis = Diagnosis::new();
         for running in &overview.running {
             let app = &running.app;
-            add_app(app, &mut diagnosis).await.map_err(|error| match error {
-                ClientError::Ended => format!("{} has ended", named(app.info())),
-                error => failed(app.info(), &error),
-            })?;
+            // An app that ends meanwhile, or does not answer, does not prevent a report about the others.
+            if let Err(error) = add_app(app, &mut diagnosis).await {
+                let why = match error {
+                    ClientError::Ended => format!("{} has ended", named(app.info())),
+                    error => failed(app.info(), &error),
+                };
+                anstream::eprintln!("pillion: {why}");
+                diagnosis.add(&format!("{}/problem.txt", folder(app)), &why);
+            }
         }
         match doctor::findings(args.project.clone()) {
             Ok(findings) => diagnosis.add("doctor.json", &findings),
@@ -95,7 +100,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 /// Adds the files of an app, in a folder of its own. They are redacted once more, by the secrets of this program.
 async fn add_app(app: &DiscoveredApp, diagnosis: &mut Diagnosis) -> Result<(), ClientError> {
     let mut answers = app.request(&ControlRequest::Diagnose { sidecar: None }).await?;
-    let folder = format!("{}-{}", file_name(&app.info().name), app.info().pid);
+    let folder = folder(app);
     while let Some(answer) = answers.next().await? {
         if let ControlAnswer::File { name, text } = answer {
             let name: Vec<_> = name.split('/').map(file_name).collect();
@@ -103,6 +108,11 @@ async fn add_app(app: &DiscoveredApp, diagnosis: &mut Diagnosis) -> Result<(), C
         }
     }
     Ok(())
+}
+
+/// The folder of an app in the report.
+fn folder(app: &DiscoveredApp) -> String {
+    format!("{}-{}", file_name(&app.info().name), app.info().pid)
 }
 
 /// A name that another program has chosen, as the name of a file: it leads to no other folder.
