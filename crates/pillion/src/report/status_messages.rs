@@ -48,8 +48,6 @@ impl StatusMessage {
 /// ```
 #[derive(Debug, Default)]
 pub struct StatusMessages {
-    /// The time of the present start, in milliseconds since the Unix epoch.
-    started: u64,
     /// The last message, so that it is not repeated.
     last: String,
     /// How far the program said it was.
@@ -112,7 +110,6 @@ impl StatusMessages {
         let (tone, text) = match status.state {
             State::Starting if status.pid.is_none() || status.pid != self.present => {
                 self.present = status.pid;
-                self.started = status.at;
                 let pid = status.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
                 (MessageTone::Note, format!("{name} is starting{pid}"))
             }
@@ -132,8 +129,9 @@ impl StatusMessages {
                     ),
                     _ if healthy_again => (MessageTone::Good, format!("{name} is healthy again")),
                     _ => {
-                        let took = status.at.saturating_sub(self.started);
-                        (MessageTone::Good, format!("{name} is ready{at} after {took} ms{version}"))
+                        let took = status.started.map(|started| status.at.saturating_sub(started));
+                        let after = took.map(|took| format!(" after {took} ms")).unwrap_or_default();
+                        (MessageTone::Good, format!("{name} is ready{at}{after}{version}"))
                     }
                 }
             }
@@ -183,7 +181,7 @@ mod tests {
 
     fn status(state: &str, pid: u32, at: u64) -> SidecarEvent {
         let status = json!({
-            "sidecar": "api", "seq": at, "at": at, "state": state, "readiness": "up", "pid": pid, "restarts": 0,
+            "sidecar": "api", "seq": at, "at": at, "state": state, "readiness": "up", "pid": pid, "started": 1, "restarts": 0,
             "reason": "why"
         });
         SidecarEvent::Status(serde_json::from_value(status).unwrap())
@@ -215,6 +213,12 @@ mod tests {
         );
         assert_eq!(told(&mut messages, &status("unhealthy", 8, 10)), ["api is unhealthy: why"]);
         assert_eq!(told(&mut messages, &status("ready", 8, 11)), ["api is healthy again"]);
+    }
+
+    #[test]
+    fn a_start_has_its_length_also_if_the_first_status_comes_after_it() {
+        let mut messages = StatusMessages::default();
+        assert_eq!(told(&mut messages, &status("ready", 7, 5)), ["api is ready after 4 ms"]);
     }
 
     #[test]
