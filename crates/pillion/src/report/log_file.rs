@@ -23,8 +23,6 @@ use tokio::{sync::broadcast::WeakSender, time::Instant};
 
 pub(crate) use self::tail::tail;
 use self::{
-    folder::LogFolder,
-    lines::Lines,
     queue::{Item, Queue},
     writer::Writer,
 };
@@ -67,18 +65,7 @@ impl LogFile {
     /// Begins to write log files. `None` if the system allows no further thread.
     pub(crate) fn start(files: &LogFiles, sidecar: &str, events: WeakSender<SidecarEvent>) -> Option<Self> {
         let queue = Arc::new(Queue::default());
-        let writer = Writer {
-            sidecar: sidecar.to_owned(),
-            queue: Arc::clone(&queue),
-            folder: LogFolder::new(files, sidecar),
-            events,
-            lines: Lines::default(),
-            file: None,
-            looked: None,
-            trouble: None,
-            run: 0,
-            told: [None; 2],
-        };
+        let writer = Writer::new(sidecar, Arc::clone(&queue), files, events);
         let thread = thread::Builder::new().name("pillion-log".to_owned());
         match thread.spawn(move || writer.run()) {
             Ok(_) => Some(Self(Arc::new(Open {

@@ -10,7 +10,10 @@ use super::{
     lines::Lines,
     queue::{Item, Queue},
 };
-use crate::report::{events::SidecarEvent, level::Level, snapshot::now_ms};
+use crate::{
+    report::{events::SidecarEvent, level::Level, snapshot::now_ms},
+    spec::LogFiles,
+};
 
 /// How much is collected for one write, if more is there.
 const AT_ONCE: usize = 32 * 1024;
@@ -20,19 +23,19 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Writes what the queue holds, until it is closed.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) sidecar: String,
-    pub(super) queue: Arc<Queue>,
-    pub(super) folder: LogFolder,
-    pub(super) events: WeakSender<SidecarEvent>,
-    pub(super) lines: Lines,
-    pub(super) file: Option<OpenFile>,
+    sidecar: String,
+    queue: Arc<Queue>,
+    folder: LogFolder,
+    events: WeakSender<SidecarEvent>,
+    lines: Lines,
+    file: Option<OpenFile>,
     /// When the file was last found in its place.
-    pub(super) looked: Option<Instant>,
-    pub(super) trouble: Option<Trouble>,
+    looked: Option<Instant>,
+    trouble: Option<Trouble>,
     /// The last run of which something came.
-    pub(super) run: u64,
+    run: u64,
     /// The last run in which it was told that the disk refuses to write, and that it does not any more.
-    pub(super) told: [Option<u64>; 2],
+    told: [Option<u64>; 2],
 }
 
 /// Kinds of notices. Each is published once in a run: a disk that refuses each second write must not flood the readers.
@@ -52,6 +55,26 @@ pub(super) struct Trouble {
 }
 
 impl Writer {
+    pub(super) fn new(
+        sidecar: &str,
+        queue: Arc<Queue>,
+        files: &LogFiles,
+        events: WeakSender<SidecarEvent>,
+    ) -> Self {
+        Self {
+            sidecar: sidecar.to_owned(),
+            queue,
+            folder: LogFolder::new(files, sidecar),
+            events,
+            lines: Lines::default(),
+            file: None,
+            looked: None,
+            trouble: None,
+            run: 0,
+            told: [None; 2],
+        }
+    }
+
     pub(super) fn run(mut self) {
         let mut text = Vec::with_capacity(2 * AT_ONCE);
         let (mut items, mut lines) = (0, 0);
@@ -247,18 +270,7 @@ mod tests {
         fs::write(&blocked, "in the way").unwrap();
         let (events, mut received) = broadcast::channel(8);
         let queue = Arc::new(Queue::default());
-        let writer = Writer {
-            sidecar: "backend".to_owned(),
-            queue: Arc::clone(&queue),
-            folder: LogFolder::new(&LogFiles::new(&blocked), "backend"),
-            events: events.downgrade(),
-            lines: Lines::default(),
-            file: None,
-            looked: None,
-            trouble: None,
-            run: 0,
-            told: [None; 2],
-        };
+        let writer = Writer::new("backend", Arc::clone(&queue), &LogFiles::new(&blocked), events.downgrade());
         queue.add(Item::Note { at: 0, run: 1, level: Level::Info, text: "first".to_owned() });
         let thread = thread::spawn(move || writer.run());
         received.blocking_recv().unwrap();
