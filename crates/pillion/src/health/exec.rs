@@ -12,7 +12,7 @@ use pillion_protocol::{Instance, environment, health::HealthReport};
 use tokio::time;
 
 use crate::{
-    health::probe::{NotReady, retry_delay},
+    health::probe::{NotReady, pause_before},
     health::probe_span::in_span,
     output::{Output, Tail},
     spawn::spawn_error,
@@ -54,7 +54,7 @@ impl ExecProbe {
     /// Waits for the delay before attempt `number`, counted from 0, then makes the attempt. Dropping the future kills the command, with
     /// all processes that it started.
     pub(crate) async fn attempt(self, number: u32) -> Result<HealthReport, NotReady> {
-        time::sleep(retry_delay(number)).await;
+        pause_before(number).await;
         let sidecar = self.sidecar.clone();
         let limited = async {
             let late = || NotReady::Command(format!("it did not end within {} s", ATTEMPT_TIMEOUT.as_secs()));

@@ -69,7 +69,7 @@ pub(crate) struct Probe {
 impl Probe {
     /// Waits for the delay before attempt `number`, counted from 0, then makes the attempt.
     pub(crate) async fn attempt(&self, number: u32) -> Result<HealthReport, NotReady> {
-        time::sleep(retry_delay(number)).await;
+        pause_before(number).await;
         let limited = async {
             time::timeout(HEALTH_ATTEMPT_TIMEOUT, self.ask()).await.unwrap_or(Err(NotReady::Silent))
         };
@@ -245,6 +245,15 @@ impl Probe {
 pub(crate) fn retry_delay(number: u32) -> Duration {
     let Some(doublings) = number.checked_sub(1) else { return Duration::ZERO };
     HEALTH_RETRY_DELAY.saturating_mul(1 << doublings.min(10)).min(HEALTH_MAX_RETRY_DELAY)
+}
+
+/// Waits for the delay before attempt `number`. The first attempt begins at once: tokio rounds each sleep up to a millisecond, also one of
+/// length zero.
+pub(crate) async fn pause_before(number: u32) {
+    let delay = retry_delay(number);
+    if !delay.is_zero() {
+        time::sleep(delay).await;
+    }
 }
 
 /// The header that announces the last request on the connection.

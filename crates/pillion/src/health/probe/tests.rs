@@ -296,3 +296,14 @@ async fn a_server_on_ipv6_alone_is_named() {
     let said = plain(port).attempt(0).await.unwrap_err().to_string();
     assert!(said.contains(&format!("[::1]:{port} does; let the server listen on 127.0.0.1")), "{said}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_attempt_waits_for_no_timer() {
+    // Between two ticks of tokio's timer: on a tick, a sleep of length zero ends at once as well.
+    time::advance(Duration::from_micros(100)).await;
+    let begun = time::Instant::now();
+    pause_before(0).await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    pause_before(1).await;
+    assert!(begun.elapsed() >= HEALTH_RETRY_DELAY);
+}
