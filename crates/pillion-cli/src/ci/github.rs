@@ -57,7 +57,7 @@ impl fmt::Display for Workflow {
             quoted(&self.branch)
         )?;
         self.job(f)?;
-        f.write_str("    steps:\n      - uses: actions/checkout@v4\n")?;
+        f.write_str("    steps:\n      - uses: actions/checkout@v6\n")?;
         f.write_str(STEPS_OF_LINUX)?;
         self.setup(f)?;
         self.app_image(f)?;
@@ -92,7 +92,7 @@ impl Workflow {
         f.write_str("      - name: Install Rust for the target\n        run: |\n          rustup update stable --no-self-update\n          rustup default stable\n")?;
         f.write_str("          case '${{ matrix.target }}' in\n            universal-apple-darwin) rustup target add aarch64-apple-darwin x86_64-apple-darwin ;;\n            *) rustup target add '${{ matrix.target }}' ;;\n          esac\n")?;
         if let Some(pnpm) = &self.pnpm {
-            f.write_str("      - uses: pnpm/action-setup@v4\n")?;
+            f.write_str("      - uses: pnpm/action-setup@v6\n")?;
             match pnpm {
                 Pnpm::File(file) if file == "package.json" => {}
                 Pnpm::File(file) => {
@@ -104,9 +104,9 @@ impl Workflow {
         for toolchain in &self.toolchains {
             f.write_str(match toolchain {
                 Toolchain::Bun => "      - uses: oven-sh/setup-bun@v2\n",
-                Toolchain::Go => "      - uses: actions/setup-go@v5\n        with:\n          go-version: stable\n",
-                Toolchain::Node => "      - uses: actions/setup-node@v4\n        with:\n          node-version: lts/*\n",
-                Toolchain::Python => "      - uses: actions/setup-python@v5\n        with:\n          python-version: \"3.x\"\n",
+                Toolchain::Go => "      - uses: actions/setup-go@v6\n        with:\n          go-version: stable\n",
+                Toolchain::Node => "      - uses: actions/setup-node@v6\n        with:\n          node-version: lts/*\n",
+                Toolchain::Python => "      - uses: actions/setup-python@v6\n        with:\n          python-version: \"3.x\"\n",
             })?;
         }
         if let Some(manager) = self.manager {
@@ -232,7 +232,7 @@ impl Workflow {
         writeln!(f, "        run: {}", quoted(&command(&format!(" ${{SIGNING:-}}{bundles}{updates}"))))?;
         writeln!(f, "      - name: Check the bundle\n        run: {}", self.doctor())?;
         let target = &self.target;
-        f.write_str("      - uses: actions/upload-artifact@v4\n        with:\n          name: bundle-${{ matrix.target }}\n          if-no-files-found: error\n")?;
+        f.write_str("      - uses: actions/upload-artifact@v6\n        with:\n          name: bundle-${{ matrix.target }}\n          if-no-files-found: error\n")?;
         writeln!(f, "          path: |")?;
         for pattern in [
             "deb/*.deb",

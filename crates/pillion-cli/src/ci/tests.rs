@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -69,6 +71,35 @@ fn package_managers_and_toolchains_are_those_of_the_project() {
     }
 }
 
+/// The first version of each action that runs on Node 24: GitHub's machines have removed Node 20 (`runs.using` in each `action.yml`;
+/// <https://github.blog/changelog/2025-09-19-deprecation-of-node-20-on-github-actions-runners/>). setup-bun moved within its version 2.
+const ON_NODE_24: [(&str, u32); 7] = [
+    ("actions/checkout", 5),
+    ("actions/setup-go", 6),
+    ("actions/setup-node", 5),
+    ("actions/setup-python", 6),
+    ("actions/upload-artifact", 6),
+    ("oven-sh/setup-bun", 2),
+    ("pnpm/action-setup", 5),
+];
+
+#[test]
+fn each_action_runs_on_a_node_that_github_has() {
+    let declared = r#"{ "go": { "program": "demo-go", "package": { "go": "go" } },
+                        "node": { "program": "demo-node", "package": { "node": "node/main.ts" } },
+                        "bun": { "program": "demo-bun", "package": { "bun": "bun/main.ts" } },
+                        "python": { "program": "demo-python", "package": { "python": "python/main.py" } } }"#;
+    let text = workflow(&repository("app/pnpm-lock.yaml", declared), &["x86_64-unknown-linux-gnu"]);
+    let mut used = BTreeSet::new();
+    for action in text.lines().filter_map(|line| line.split_once("uses: ").map(|(_, action)| action)) {
+        let (name, version) = action.split_once("@v").unwrap();
+        let (_, first) = ON_NODE_24.iter().find(|(known, _)| *known == name).unwrap();
+        assert!(version.parse::<u32>().unwrap() >= *first, "{action} runs on Node 20");
+        used.insert(name);
+    }
+    assert_eq!(used.into_iter().collect::<Vec<_>>(), ON_NODE_24.map(|(name, _)| name));
+}
+
 #[test]
 fn the_packages_of_the_backends_are_installed() {
     let declared = r#"{ "api": { "program": "demo-api", "package": { "node": "backend/src/main.ts" } },
@@ -94,7 +125,7 @@ fn the_packages_of_the_backends_are_installed() {
 fn pnpm_has_the_version_of_the_package() {
     let declared = r#"{ "api": { "program": "demo-api", "package": { "node": "backend/src/main.ts" } } }"#;
     let latest = workflow(&repository("app/pnpm-lock.yaml", declared), &["x86_64-unknown-linux-gnu"]);
-    assert!(latest.contains("pnpm/action-setup@v4\n        with:\n          version: latest"), "{latest}");
+    assert!(latest.contains("pnpm/action-setup@v6\n        with:\n          version: latest"), "{latest}");
     let folder = repository("app/package-lock.json", declared);
     fs::create_dir_all(folder.path().join("app/backend")).unwrap();
     fs::write(folder.path().join("app/backend/package.json"), r#"{ "packageManager": "pnpm@10.0.0" }"#)
