@@ -3,7 +3,10 @@
 use integration_tests::run;
 use rustix::process::Signal;
 
-use crate::control::{User, answer, connect};
+use crate::{
+    control::User,
+    control_clients::{answer, connect},
+};
 
 #[test]
 fn a_client_reads_what_the_sidecar_uses() {

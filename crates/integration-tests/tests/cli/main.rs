@@ -5,6 +5,7 @@
 
 mod arguments;
 mod control;
+mod control_clients;
 mod control_directory;
 mod control_usage;
 mod doctor;

@@ -172,8 +172,8 @@ fn plain(rustdoc: &str) -> String {
     let plain = plain.replace(". - ", ".\n- ").replace("; - ", ";\n- ");
     // The values of the constants that the descriptions name.
     let constants = [
-        ("`Spec::DEFAULT_GRACE`", Spec::DEFAULT_GRACE),
-        ("`Spec::DEFAULT_READY_TIMEOUT`", Spec::DEFAULT_READY_TIMEOUT),
+        ("`pillion::Spec::DEFAULT_GRACE`", Spec::DEFAULT_GRACE),
+        ("`pillion::Spec::DEFAULT_READY_TIMEOUT`", Spec::DEFAULT_READY_TIMEOUT),
     ];
     constants.iter().fold(plain, |text, (name, value)| text.replace(name, &value.as_millis().to_string()))
 }

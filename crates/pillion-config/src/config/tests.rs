@@ -1,6 +1,10 @@
-use super::*;
-use pillion::Listen;
+use std::time::Duration;
+
+use pillion::{Listen, ReadyCheck, Spec};
 use serde_json::{Value, json};
+
+use super::*;
+use crate::Variables;
 
 fn sidecar(fields: &Value) -> SidecarConfig {
     serde_json::from_value(fields.clone()).unwrap()
