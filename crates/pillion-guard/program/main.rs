@@ -57,6 +57,8 @@ mod decimal;
 mod ending;
 #[cfg_attr(not(test), expect(dead_code, reason = "the light guard uses the other half"))]
 mod handover;
+#[expect(unreachable_pub, reason = "it is public on Windows")]
+mod http_stop;
 #[cfg(target_os = "linux")]
 mod limits;
 mod run_file;
@@ -78,8 +80,9 @@ use std::{
 
 use control::{read_command, read_message, report};
 use handover::Handover;
+use http_stop::HttpStopMessage;
 use run_file::RunFile;
-use stop::{HttpStopMessage, StopArgument};
+use stop::StopArgument;
 use sys::{Descendant, Pid, Wake};
 
 fn main() {

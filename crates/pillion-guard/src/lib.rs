@@ -12,6 +12,10 @@ pub mod processes;
 #[path = "../program/sys/proc_stat.rs"]
 pub mod proc_stat;
 
+#[cfg(windows)]
+#[path = "../program/http_stop.rs"]
+pub mod http_stop;
+
 // Plain parsing and decisions, compiled here so that their tests run on every system.
 #[cfg(all(test, not(target_os = "macos")))]
 #[path = "../program/sys/procargs.rs"]

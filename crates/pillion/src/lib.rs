@@ -26,6 +26,7 @@ mod fleet;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzed;
+pub mod guard;
 mod health;
 mod listener;
 mod output;

@@ -9,7 +9,7 @@
 //! | terminate the group | signal to each process that did not get it | the same, to all that the guard finds | end of stdin |
 //! | kill | SIGKILL to all, until none is left | the same | `TerminateJobObject` |
 //! | empty | the guard reports that it has no child | the guard finds no process, polled every 20 ms | the job's process count, polled every 10 ms |
-//! | this program is killed | the guard terminates, waits, kills | the same | the system kills the job |
+//! | this program is killed | the guard terminates, waits, kills | the same | the system kills the job; a guard, if this program can be one, holds it for the grace period |
 //!
 //! If the guard cannot run, the sidecar is a bare process group: only processes of the group are terminated, killed and
 //! waited for, by pidfds and `/proc` or by SIGCHLD and `proc_listpgrppids`. The dead leader stays a zombie until its group is
@@ -20,6 +20,8 @@
 mod linux;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod macos;
+#[cfg_attr(not(windows), expect(dead_code, reason = "here the guard is inside this program"))]
+pub(crate) mod own_program;
 mod tree_usage;
 #[cfg(unix)]
 mod unix;
@@ -37,7 +39,7 @@ use macos as platform;
 #[cfg(unix)]
 pub(crate) use unix::{Group, OutputPipe, finish_spawns, login_shell, print_in_own_session};
 #[cfg(windows)]
-pub(crate) use windows::{Group, OutputPipe};
+pub(crate) use windows::{Group, OutputPipe, run_guard};
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::run_processes::RunProcesses as ProcessTree;
@@ -77,7 +79,7 @@ pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send
     windows,
     expect(
         dead_code,
-        reason = "a job object needs no grace period, no marker, no signal, no listener, no watchdog and no file"
+        reason = "a job object needs no marker, no signal, no listener, no watchdog and no file"
     )
 )]
 pub(crate) struct SpawnRequest {

@@ -18,6 +18,10 @@
 //! describes what a sidecar has to do, and [`Config`] what you can declare. This crate only wires Tauri to [`pillion`], which
 //! supervises the sidecars.
 //!
+//! # A killed app
+//! The sidecars of an app that is killed stop, too. On Windows they have their grace period only if this is the first line of the
+//! app's `run` or `main`: `tauri_plugin_pillion::guard::run_if_asked();` ([`guard`]).
+//!
 //! # A single instance
 //! `tauri-plugin-single-instance` ends the second launch of an app while it is set up. Tauri sets plugins up in the order of
 //! their registration. Register it first, so that a second launch starts no sidecar:
@@ -52,6 +56,7 @@ use tauri::{Manager, Resource, Runtime, plugin::TauriPlugin};
 
 pub use builder::Builder;
 pub use pillion;
+pub use pillion::guard;
 pub use pillion_config::Config;
 pub use sidecars::Sidecars;
 

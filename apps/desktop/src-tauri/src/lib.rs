@@ -23,6 +23,8 @@ fn show(app: &AppHandle) {
 /// # Errors
 /// If the webview or a plugin cannot be started.
 pub fn run() -> tauri::Result<()> {
+    // First: this program may have been started as the guard of a killed app's backend.
+    tauri_plugin_pillion::guard::run_if_asked();
     tauri::Builder::default()
         // Registered first, so that a second launch ends before it starts a sidecar.
         .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| show(app)))

@@ -1,10 +1,12 @@
 //! Windows: a job object. The process is created suspended, assigned to the job and then resumed, so that none of its children
-//! escapes. The system kills all members when the job's last handle closes; this program holds the only one.
+//! escapes. The system kills all members when the job's last handle closes. This program holds the only one, unless a
+//! [guard] holds another.
 //!
 //! Why not a library: tauri-plugin-shell's job lacks kill-on-close. process-wrap takes any message of the job's completion
 //! port, even the start of a process, for the end of the last process, and gives no access to the job.
 
 mod error_mode;
+mod guard;
 mod job;
 mod process;
 
@@ -24,9 +26,12 @@ use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, CREATE_SUSPENDED};
 
 use super::{SpawnRequest, Spawned};
 use crate::{spec::StopRequest, status::Exit};
+pub(crate) use guard::run as run_guard;
+use guard::{Lent, Watched};
 use job::Job;
 
-/// A job and its first process. Drop closes the job, which kills the remaining members.
+/// A job and its first process. Drop closes the job, which kills the remaining members, or lets the guard end them. A runtime that is
+/// dropped waits for the end of their output, because it reads on threads: with a guard at most for the grace period.
 #[derive(Debug)]
 pub(crate) struct Group {
     job: Job,
@@ -35,11 +40,12 @@ pub(crate) struct Group {
     /// The write end of the leader's stdin.
     lifeline: Mutex<Option<ChildStdin>>,
     stop: StopRequest,
+    watched: Option<Watched>,
 }
 
 impl Group {
-    /// Starts the program in a new job, with pipes for its standard streams. The job needs no guard: however this program
-    /// dies, its handle closes and the system kills the job.
+    /// Starts the program in a new job, with pipes for its standard streams. However this program dies, its handle closes, and the
+    /// system kills the job; if this program can be a guard, the guard holds the job beyond that for the grace period.
     ///
     /// # Panics
     /// Outside the context of a tokio runtime.
@@ -55,15 +61,29 @@ impl Group {
         let missing = || io::Error::other("a standard stream was not piped");
         let stdout = tokio::process::ChildStdout::from_std(child.stdout.take().ok_or_else(missing)?)?;
         let stderr = tokio::process::ChildStderr::from_std(child.stderr.take().ok_or_else(missing)?)?;
-        let lifeline = Mutex::new(child.stdin.take());
-        let group = Self { job, pid: child.id(), leader: child.into(), lifeline, stop: request.stop };
-        Ok(Spawned {
-            group,
-            stdout: OutputPipe::new(stdout),
-            stderr: OutputPipe::new(stderr),
-            unguarded: None,
-            limited: None,
-        })
+        let (stop, lifeline) = (request.stop, child.stdin.take());
+        // Without a grace period there is nothing to hold the job for.
+        let watched = if request.grace.is_zero() {
+            Ok(None)
+        } else {
+            guard::watch(&Lent {
+                job: job.as_handle(),
+                outputs: [stdout.as_handle(), stderr.as_handle()],
+                lifeline: lifeline.as_ref().map(AsHandle::as_handle),
+                stop: &stop,
+                grace: request.grace,
+            })
+        };
+        let (watched, limited) = match watched {
+            Ok(watched) => (watched, None),
+            Err(why) => {
+                (None, Some(format!("{why}; if this program is killed, its sidecar is killed at once")))
+            }
+        };
+        let (stdout, stderr) = (OutputPipe::new(stdout), OutputPipe::new(stderr));
+        let (pid, lifeline) = (child.id(), Mutex::new(lifeline));
+        let group = Self { job, pid, leader: child.into(), lifeline, stop, watched };
+        Ok(Spawned { group, stdout, stderr, unguarded: None, limited })
     }
 
     /// The leader's process id.
@@ -98,6 +118,9 @@ impl Group {
     /// Writes the declared line to the leader's stdin and ends it. Windows has no signal for a process that does not share our
     /// console.
     pub(crate) fn terminate_leader(&self) {
+        if let Some(watched) = &self.watched {
+            watched.asked();
+        }
         let lifeline = self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(mut stdin), Some(line)) = (lifeline, self.stop.stdin_bytes()) {
             // On a thread: a program that never reads its stdin must not block us. The job's end unblocks the thread.
@@ -107,16 +130,25 @@ impl Group {
 
     /// Ends the leader's stdin: see [`terminate_leader`](Self::terminate_leader).
     pub(crate) fn terminate_group(&self) {
+        if let Some(watched) = &self.watched {
+            watched.asked();
+        }
         *self.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Does nothing: when this program dies, the system kills the job at once.
-    #[expect(clippy::unused_self, reason = "the same interface on every system")]
-    pub(crate) fn set_http_stop(&self, _request: &[u8]) {}
+    /// Tells the guard the HTTP request by which it asks the leader after the app's death.
+    pub(crate) fn set_http_stop(&self, request: &[u8]) {
+        if let Some(watched) = &self.watched {
+            watched.set_http_stop(request);
+        }
+    }
 
-    /// Does nothing: see [`set_http_stop`](Self::set_http_stop).
-    #[expect(clippy::unused_self, reason = "the same interface on every system")]
-    pub(crate) fn http_stop_sent(&self) {}
+    /// Tells the guard that the leader was asked by that request.
+    pub(crate) fn http_stop_sent(&self) {
+        if let Some(watched) = &self.watched {
+            watched.http_stop_sent();
+        }
+    }
 
     /// What the processes of the job have used.
     pub(crate) fn used(&self) -> super::Used {

@@ -5,7 +5,9 @@
 //! ```
 //!
 //! It reports to the test at `PORT` when it reaches the moment of its death (`starting`, `ready` or `stopping`), and dies when
-//! the test answers. The grace period has no end, so that only the app's death ends a sidecar that ignores the stop.
+//! the test answers. The grace period has no end, so that only the app's death ends a sidecar that ignores the stop, unless `GRACE_MS`
+//! is set. With `OWN_GUARD` the app's program becomes a guard when it is started as one. `STOP_LINE` asks the sidecar by that line on
+//! its stdin.
 //!
 //! | death | what the app does |
 //! | --- | --- |
@@ -29,17 +31,23 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Program, Restart, Spec, State, Supervisor};
+use pillion::{Program, Restart, Spec, State, StopRequest, Supervisor};
 use tokio::runtime::Builder;
 
 fn main() {
+    if env::var_os("OWN_GUARD").is_some() {
+        pillion::guard::run_if_asked();
+    }
     let mut arguments = env::args().skip(1);
     let mut argument = || arguments.next().unwrap();
     let (port, moment, death, program) = (argument().parse().unwrap(), argument(), argument(), argument());
     start_updater(&program);
 
-    let program = Program::new(program).args(arguments);
-    let spec = Spec::run("sidecar", program).grace(Duration::MAX).restart(Restart::Never);
+    let stop = env::var("STOP_LINE").map(|line| StopRequest::default().stdin_line(line)).unwrap_or_default();
+    let program = Program::new(program).args(arguments).stop(stop);
+    let grace =
+        env::var("GRACE_MS").map_or(Duration::MAX, |grace| Duration::from_millis(grace.parse().unwrap()));
+    let spec = Spec::run("sidecar", program).grace(grace).restart(Restart::Never);
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let supervisor = runtime.block_on(async {
         let (supervisor, mut events) = Supervisor::start(spec);

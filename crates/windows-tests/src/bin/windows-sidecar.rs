@@ -8,6 +8,8 @@
 //! out TEXT        write TEXT as a line to stdout
 //! lines N         write N numbered lines to stdout
 //! eof             wait for the end of stdin
+//! read            read stdin to its end, and write what came as a line to the last of the connections to the test
+//! sleep N         wait for N milliseconds
 //! report PORT NAME  connect to the test at PORT, and write NAME and the process id as a line
 //! more TEXT       write TEXT as a line to the last of these connections, which stay open until death
 //! pipe            write the name of the pipe that the host has chosen to the last of these connections
@@ -51,6 +53,12 @@ fn main() {
             "out" => line(&mut io::stdout(), &argument()),
             "lines" => lines(argument().parse().unwrap()),
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
+            "read" => {
+                let mut text = String::new();
+                io::stdin().read_to_string(&mut text).unwrap();
+                line(reports.last_mut().unwrap(), &format!("{text:?}"));
+            }
+            "sleep" => thread::sleep(Duration::from_millis(argument().parse().unwrap())),
             "report" => {
                 let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();
                 line(&mut test, &format!("{} {}", argument(), process::id()));

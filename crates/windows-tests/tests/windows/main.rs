@@ -6,5 +6,6 @@
 mod app_deaths;
 mod lifecycle;
 mod named_pipe_sidecar;
+mod own_guard;
 mod stop;
 mod support;

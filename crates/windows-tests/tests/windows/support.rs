@@ -8,8 +8,12 @@ use std::{
 
 use pillion::{Events, Exit, Program, Restart, SidecarEvent, Spec, State, Status, Supervisor};
 use windows_tests::{ReportServer, Reporter};
+use winsafe::{HPROCESS, HPROCESSLIST, co, guard::CloseHandleGuard};
 
 pub(crate) const SIDECAR: &str = env!("CARGO_BIN_EXE_windows-sidecar");
+
+/// The app.
+pub(crate) const HOST: &str = env!("CARGO_BIN_EXE_windows-host");
 
 /// The exit code of a killed process.
 pub(crate) const KILLED: Exit = Exit::with_code(1);
@@ -79,22 +83,57 @@ impl HostProcess {
     }
 
     /// As [`start`](Self::start), with a copy of the sidecar's program.
-    #[expect(clippy::disallowed_methods, reason = "the app itself supervises")]
     pub(crate) async fn start_with(
+        program: &Path,
+        reports: &ReportServer,
+        moments: [&str; 2],
+        steps: &str,
+        updater: Option<&str>,
+    ) -> Self {
+        let updater = updater.map(|steps| ("UPDATER", words(steps, reports).join(" ")));
+        Self::spawn(Path::new(HOST), program, reports, moments, steps, updater.as_slice()).await
+    }
+
+    /// Starts an app whose own program is its guard: this copy of the host, with these variables.
+    pub(crate) async fn with_guard(
+        host: &Path,
+        reports: &ReportServer,
+        moments: [&str; 2],
+        steps: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let own = [("OWN_GUARD", "1")];
+        let variables = own.iter().chain(variables).map(|(name, value)| (*name, (*value).to_owned()));
+        let variables: Vec<_> = variables.collect();
+        Self::spawn(host, Path::new(SIDECAR), reports, moments, steps, &variables).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the app itself supervises")]
+    async fn spawn(
+        host: &Path,
         program: &Path,
         reports: &ReportServer,
         [moment, death]: [&str; 2],
         steps: &str,
-        updater: Option<&str>,
+        variables: &[(&str, String)],
     ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_windows-host"));
+        let mut command = Command::new(host);
         command.args([&reports.port().to_string(), moment, death]).arg(program).args(words(steps, reports));
-        command.stdin(Stdio::null()).stderr(Stdio::null());
-        if let Some(steps) = updater {
-            command.env("UPDATER", words(steps, reports).join(" "));
-        }
+        command.stdin(Stdio::null()).stderr(Stdio::null()).envs(variables.iter().cloned());
         let process = command.spawn().unwrap();
         Self { process, reporter: reports.wait_for("host").await }
+    }
+
+    /// The processes of its own program that it has started: its guard.
+    pub(crate) fn guards(&self) -> Vec<CloseHandleGuard<HPROCESS>> {
+        let mut list = HPROCESSLIST::CreateToolhelp32Snapshot(co::TH32CS::SNAPPROCESS, None).unwrap();
+        let processes = list.iter_processes().map(Result::unwrap);
+        let guards = processes.filter(|process| {
+            process.th32ParentProcessID == self.process.id()
+                && process.szExeFile().starts_with("windows-host")
+        });
+        let rights = co::PROCESS::SYNCHRONIZE | co::PROCESS::TERMINATE;
+        guards.map(|guard| HPROCESS::OpenProcess(rights, false, guard.th32ProcessID).unwrap()).collect()
     }
 
     /// Lets it end itself.

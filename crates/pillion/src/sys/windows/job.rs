@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle},
+    os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle},
     ptr,
     time::Duration,
 };
@@ -23,7 +23,7 @@ use crate::sys::Used;
 /// The exit code of a killed process. It looks like a process that exited with 1 by itself.
 const KILLED: u32 = 1;
 
-/// A job whose processes are killed on drop: this value holds its only handle, which children do not inherit.
+/// A job whose processes are killed on drop of its last handle: that of this value, which children do not inherit, or that of a guard.
 ///
 /// No member can break away, because `JOB_OBJECT_LIMIT_BREAKAWAY_OK` is not set. This program is not a member, so that an
 /// updater that it starts can outlive it.
@@ -119,6 +119,19 @@ impl Job {
             )
         })?;
         Ok(accounting)
+    }
+}
+
+/// A handle of a job that exists.
+impl From<OwnedHandle> for Job {
+    fn from(handle: OwnedHandle) -> Self {
+        Self(handle)
+    }
+}
+
+impl AsHandle for Job {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.0.as_handle()
     }
 }
 

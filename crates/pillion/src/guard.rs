@@ -1,0 +1,30 @@
+//! The guard that an app's own program can be.
+//!
+//! A guard is a process that outlives a killed app just long enough to stop its sidecars. [`run_if_asked`] says where it is needed.
+
+use crate::sys;
+
+/// Becomes a guard if this process was started as one, and then never returns. Otherwise it returns at once, and from then on the
+/// supervisor may start this program's own file as a guard. Call it first in `main`, before any thread, window or log exists:
+///
+/// ```no_run
+/// pillion::guard::run_if_asked();
+/// // … the program itself
+/// ```
+///
+/// **Windows** has no other guard. Without it, the system kills all sidecars in the moment in which the app is killed. With it, they are
+/// asked to stop as their [`StopRequest`](crate::StopRequest) says, and have their [grace period](crate::Spec::grace) first. The guard is
+/// one process for all sidecars of an app, and runs only as long as one of them. A tool that kills by the name of the program
+/// kills it too, and with it all sidecars. Elsewhere the function does nothing yet: the guard is inside the program.
+///
+/// A guard has the first argument `--pillion-guard=VALUE`, and gets the same value from the app, which is random. A process with the
+/// argument and without the value prints a message and exits with code 2.
+pub fn run_if_asked() {
+    match sys::own_program::asked() {
+        #[cfg(windows)]
+        Some(value) => sys::run_guard(&value),
+        #[cfg(not(windows))]
+        Some(_) => {}
+        None => sys::own_program::remember(),
+    }
+}

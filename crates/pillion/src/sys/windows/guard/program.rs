@@ -1,0 +1,138 @@
+//! The guard's process.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::windows::io::OwnedHandle,
+    process,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use pillion_guard::http_stop::HttpStopMessage;
+
+use super::{
+    super::job::Job,
+    handles::take,
+    message::{self, Message, read_value},
+};
+
+/// How often a job is asked for its number of processes, while a sidecar stops.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Guards the sidecars of the app that has started this process, with this value. Returns to nowhere: it ends the process.
+pub(crate) fn run(value: &str) -> ! {
+    let mut input = io::stdin().lock();
+    if !matches!(read_value(&mut input, value), Ok(true)) {
+        #[expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
+        {
+            eprintln!("this argument is for a program that pillion starts, not for use by hand");
+        }
+        process::exit(2);
+    }
+    guard(&mut input);
+    process::exit(0)
+}
+
+/// Returns when the app is gone, or needs no guard any more, and no process of its sidecars is left.
+fn guard(input: &mut impl Read) {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut ending: Vec<JoinHandle<()>> = Vec::new();
+    while let Some(message) = Message::read(input) {
+        let number = match message {
+            Message::Run(run) => {
+                runs.extend(Run::new(run));
+                continue;
+            }
+            Message::HttpStop { run, .. }
+            | Message::HttpStopSent { run }
+            | Message::Asked { run }
+            | Message::End { run } => run,
+        };
+        let Some(at) = runs.iter().position(|run| run.number == number) else { continue };
+        match message {
+            Message::HttpStop { request, .. } => runs[at].http_stop = HttpStopMessage::parse(&request),
+            Message::HttpStopSent { .. } => runs[at].asked = true,
+            Message::Asked { .. } => (runs[at].asked, runs[at].lifeline) = (true, None),
+            Message::End { .. } => ending.extend(runs.swap_remove(at).end()),
+            Message::Run(_) => {}
+        }
+        ending.retain(|thread| !thread.is_finished());
+    }
+    ending.extend(runs.into_iter().filter_map(Run::end));
+    for thread in ending {
+        // A panic has dropped the run, and so ended its processes.
+        let _ = thread.join();
+    }
+}
+
+/// A sidecar that runs. Drop closes its job, which kills its processes if the app has closed it as well.
+struct Run {
+    number: u64,
+    grace: Duration,
+    job: Job,
+    outputs: [Option<OwnedHandle>; 2],
+    lifeline: Option<OwnedHandle>,
+    line: Vec<u8>,
+    http_stop: Option<HttpStopMessage>,
+    /// Whether the leader was asked to stop.
+    asked: bool,
+}
+
+impl Run {
+    /// Takes the handles that the message names.
+    fn new(message: message::Run) -> Option<Self> {
+        let message::Run { run, grace_ms, job, outputs, lifeline, line } = message;
+        let (outputs, lifeline) = (outputs.map(take), take(lifeline));
+        let job = Job::from(take(job)?);
+        let grace = Duration::from_millis(grace_ms);
+        Some(Self { number: run, grace, job, outputs, lifeline, line, http_stop: None, asked: false })
+    }
+
+    /// Ends the sidecar, on a thread of its own. Without a thread, it is killed.
+    fn end(self) -> Option<JoinHandle<()>> {
+        thread::Builder::new().spawn(move || self.stop()).ok()
+    }
+
+    /// Asks the leader to stop, waits for the grace period, and kills what is left.
+    ///
+    /// The end of stdin asks it, too, and comes with the app's death, unless the guard holds the lifeline as well.
+    fn stop(mut self) {
+        let now = Instant::now();
+        let (half, end) = (now.checked_add(self.grace / 2), now.checked_add(self.grace));
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        for output in self.outputs.iter_mut().filter_map(Option::take) {
+            // Without a reader, the sidecar's next line would be an error for it, before it has saved its state.
+            let _ = thread::Builder::new().spawn(move || discard(File::from(output)));
+        }
+        let by_http = !self.asked && self.http_stop.take().is_some_and(|http| http.send().is_ok());
+        if !by_http && !self.asked {
+            self.write_line();
+        }
+        if !by_http {
+            self.lifeline = None;
+        }
+        // An error: the system cannot tell whether a process is left.
+        while matches!(self.job.is_empty(), Ok(false)) && !is_over(end) {
+            if is_over(half) {
+                self.lifeline = None;
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+        self.job.kill();
+    }
+
+    /// Writes the declared line to the leader's stdin and ends it, on a thread: a program that never reads must not block the guard.
+    fn write_line(&mut self) {
+        if let Some(lifeline) = self.lifeline.take_if(|_| !self.line.is_empty()) {
+            let line = std::mem::take(&mut self.line);
+            let _ = thread::Builder::new().spawn(move || File::from(lifeline).write_all(&line));
+        }
+    }
+}
+
+/// Reads what comes, and drops it, until no process holds the write end.
+fn discard(mut output: File) {
+    let mut bytes = [0; 16 * 1024];
+    while output.read(&mut bytes).is_ok_and(|count| count > 0) {}
+}
