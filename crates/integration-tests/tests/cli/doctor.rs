@@ -20,7 +20,10 @@ fn project(folder: &Path) {
     let manifest =
         "[package]\nname = \"demo\"\nversion = \"0.1.0\"\n[dependencies]\ntauri-plugin-pillion = \"0.1\"\n";
     write("src-tauri/Cargo.toml", manifest.as_bytes());
-    write("src-tauri/src/lib.rs", b"fn run() { tauri_plugin_pillion::init(); }");
+    write(
+        "src-tauri/src/lib.rs",
+        b"fn run() { tauri_plugin_pillion::guard::run_if_asked(); tauri_plugin_pillion::init(); }",
+    );
     write("src-tauri/.taurignore", b"/binaries/\n");
     let file = format!("src-tauri/binaries/demo-api-{}-unknown-linux-gnu", std::env::consts::ARCH);
     write(&file, &fs::read(PILLION).unwrap());

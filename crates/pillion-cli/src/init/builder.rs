@@ -1,16 +1,20 @@
-//! The line in the app's Rust code that registers the plugin.
+//! The lines in the app's Rust code: one registers the plugin, one lets the program be the guard of a killed app.
 
 use std::ops::Range;
 
 use proc_macro2::Span;
 use syn::{
-    Expr, ExprCall, ExprMethodCall, Path,
+    AttrStyle, Expr, ExprCall, ExprMethodCall, Path,
     spanned::Spanned as _,
     visit::{self, Visit},
 };
 
 /// What the app's code needs.
 pub(super) const LINE: &str = ".plugin(tauri_plugin_pillion::init())";
+/// The first statement of the function with the builder.
+pub(super) const GUARD_LINE: &str = "tauri_plugin_pillion::guard::run_if_asked();";
+/// The functions that are known to be called first in a process; `run` is that of Tauri's templates.
+const FIRST_FUNCTIONS: [&str; 2] = ["main", "run"];
 const CRATE: &str = "tauri_plugin_pillion";
 /// Ends the second launch of an app. It must be registered before sidecars are started.
 const SINGLE_INSTANCE: &str = "tauri_plugin_single_instance";
@@ -24,7 +28,8 @@ pub(super) enum NotAdded {
     Unknown(&'static str),
 }
 
-/// Adds the line to the builder of the app, after tauri-plugin-single-instance if that is registered in the same chain of calls.
+/// Adds the line to the builder of the app, after tauri-plugin-single-instance if that is registered in the same chain of calls, and the
+/// line of the guard to the head of the function, if that is `main` or `run`.
 ///
 /// The code is parsed to find the place, and changed nowhere else. Its lines end with `\n`.
 pub(super) fn add_plugin(code: &str) -> Result<String, NotAdded> {
@@ -53,7 +58,22 @@ pub(super) fn add_plugin(code: &str) -> Result<String, NotAdded> {
     else {
         return Err(NotAdded::Unknown("the place of the builder is not clear"));
     };
-    Ok(format!("{before}{}{LINE}{rest}", gap(before, rest)))
+    let (head, before) = match builder.function.and_then(|open| before.split_at_checked(open)) {
+        Some((head, body)) if head.ends_with('{') => (format!("{head}{}", guard_line(body)), body),
+        _ => (String::new(), before),
+    };
+    Ok(format!("{head}{before}{}{LINE}{rest}", gap(before, rest)))
+}
+
+/// The line of the guard at the head of a function's body: on a line of its own, unless the body begins on the line of its brace.
+fn guard_line(body: &str) -> String {
+    match body.strip_prefix('\n') {
+        Some(lines) => {
+            let line = lines.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            format!("\n{}{GUARD_LINE}", &line[..line.len() - line.trim_start().len()])
+        }
+        None => format!(" {GUARD_LINE}"),
+    }
 }
 
 /// Whether the code has a builder, to choose among several files.
@@ -88,11 +108,15 @@ struct Builder {
     end: usize,
     /// The byte after the call in its chain that registers tauri-plugin-single-instance.
     single_instance: Option<usize>,
+    /// The byte after the brace that opens its function, if that is called first in a process.
+    function: Option<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Found {
     builders: Vec<Builder>,
+    /// The function that is visited, as [`Builder::function`].
+    function: Option<usize>,
     /// Whether the code uses the plugin.
     plugin: bool,
     /// How often the code calls tauri-plugin-single-instance.
@@ -106,6 +130,16 @@ impl Found {
 }
 
 impl<'ast> Visit<'ast> for Found {
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        // Attributes of the body come before its first statement.
+        let plain = !item.attrs.iter().any(|attribute| matches!(attribute.style, AttrStyle::Inner(_)));
+        let first = plain && FIRST_FUNCTIONS.iter().any(|name| item.sig.ident == name);
+        let open = first.then(|| bytes(item.block.brace_token.span.open()).end);
+        let outer = std::mem::replace(&mut self.function, open);
+        visit::visit_item_fn(self, item);
+        self.function = outer;
+    }
+
     fn visit_path(&mut self, path: &'ast Path) {
         self.plugin |= path.segments.iter().any(|segment| segment.ident == CRATE);
         visit::visit_path(self, path);
@@ -125,7 +159,8 @@ impl<'ast> Visit<'ast> for Found {
                 && (name == "default" || name == "new")
                 && segments.first().is_some_and(|first| first == "tauri" || first == "Builder")
             {
-                self.builders.push(Builder { end: bytes(call.span()).end, single_instance: None });
+                let (end, function) = (bytes(call.span()).end, self.function);
+                self.builders.push(Builder { end, single_instance: None, function });
             }
             self.single_instance +=
                 usize::from(segments.first().is_some_and(|first| first == SINGLE_INSTANCE));
@@ -172,11 +207,11 @@ fn bytes(span: Span) -> Range<usize> {
 mod tests {
     use super::*;
 
-    /// The call must be added at the place of `@`, which may be a line of its own.
+    /// The call must be added at the place of `@`, and the line of the guard at that of `^`; each may be a line of its own.
     fn check(marked: &str) {
-        let code: Vec<_> = marked.split('\n').filter(|line| line.trim() != "@").collect();
-        let code = code.join("\n").replace('@', "");
-        assert_eq!(add_plugin(&code), Ok(marked.replace('@', LINE)), "{code}");
+        let code: Vec<_> = marked.split('\n').filter(|line| !["@", "^"].contains(&line.trim())).collect();
+        let code = code.join("\n").replace('@', "").replace(" ^", "");
+        assert_eq!(add_plugin(&code), Ok(marked.replace('@', LINE).replace('^', GUARD_LINE)), "{code}");
     }
 
     #[test]
@@ -184,21 +219,23 @@ mod tests {
         let code = "#[cfg_attr(mobile, tauri::mobile_entry_point)]\npub fn run() {\n    tauri::Builder::default()\n        \
             .plugin(tauri_plugin_opener::init())\n        .run(tauri::generate_context!())\n        .expect(\"error\");\n}\n";
         let line = "    tauri::Builder::default()\n";
-        let expected = code.replace(line, &format!("{line}        {LINE}\n"));
+        let expected = code.replace(line, &format!("    {GUARD_LINE}\n{line}        {LINE}\n"));
         assert_eq!(add_plugin(code), Ok(expected.clone()));
         assert_eq!(add_plugin(&expected), Err(NotAdded::Present));
     }
 
     #[test]
     fn every_form_of_a_builder_is_found() {
-        check("fn main() { tauri::Builder::default()@.run(context()).unwrap(); }");
-        check("fn main() { tauri::Builder::<tauri::Wry>::new()@.run(context()).unwrap(); }");
+        check("fn main() { ^ tauri::Builder::default()@.run(context()).unwrap(); }");
+        check("fn main() { ^ tauri::Builder::<tauri::Wry>::new()@.run(context()).unwrap(); }");
         check(
-            "use tauri::Builder;\nfn main() { let builder = Builder::default()@; builder.run(context()).unwrap(); }",
+            "use tauri::Builder;\nfn main() { ^ let builder = Builder::default()@; builder.run(context()).unwrap(); }",
         );
-        check("fn main() {\n\ttauri::Builder::default()\n\t\t@\n\t\t.run(context())\n\t\t.unwrap();\n}\n");
         check(
-            "// é and \u{1F600} before it\nfn main() { tauri::Builder::default()@.run(context()).unwrap(); }",
+            "fn main() {\n\t^\n\ttauri::Builder::default()\n\t\t@\n\t\t.run(context())\n\t\t.unwrap();\n}\n",
+        );
+        check(
+            "// é and \u{1F600} before it\nfn main() { ^ tauri::Builder::default()@.run(context()).unwrap(); }",
         );
     }
 
@@ -206,7 +243,7 @@ mod tests {
     fn comments_and_texts_are_no_builders() {
         check(
             "// tauri::Builder::default()\nconst TEXT: &str = \"tauri::Builder::default()\";\n\
-             fn main() { tauri::Builder::default()@.run(context()).unwrap(); }",
+             fn main() { ^ tauri::Builder::default()@.run(context()).unwrap(); }",
         );
         assert_eq!(
             add_plugin("// tauri::Builder::default()\nfn main() {}"),
@@ -217,7 +254,7 @@ mod tests {
     #[test]
     fn a_comment_after_the_builder_stays_beside_it() {
         let code = "fn main() {\n    tauri::Builder::default() // first\n        .run(context());\n}\n";
-        let expected = "fn main() {\n    tauri::Builder::default()\n        .plugin(tauri_plugin_pillion::init()) // first\n        \
+        let expected = "fn main() {\n    tauri_plugin_pillion::guard::run_if_asked();\n    tauri::Builder::default()\n        .plugin(tauri_plugin_pillion::init()) // first\n        \
             .run(context());\n}\n";
         assert_eq!(add_plugin(code).as_deref(), Ok(expected));
     }
@@ -225,12 +262,23 @@ mod tests {
     #[test]
     fn single_instance_stays_first() {
         check(
-            "fn main() {\n    tauri::Builder::default()\n        \
+            "fn main() {\n    ^\n    tauri::Builder::default()\n        \
              .plugin(tauri_plugin_single_instance::init(|app, _, _| show(app)))\n        @\n        .run(context());\n}\n",
         );
         let elsewhere = "fn main() { let mut builder = tauri::Builder::default();\n\
             builder = builder.plugin(tauri_plugin_single_instance::init(|_, _, _| {})); builder.run(context()); }";
         assert!(matches!(add_plugin(elsewhere), Err(NotAdded::Unknown(reason)) if reason.contains("first")));
+    }
+
+    #[test]
+    fn the_guard_comes_first_in_a_function_that_is_called_first() {
+        check(
+            "fn main() {\n    ^\n    // First.\n    log();\n    tauri::Builder::default()@.run(context());\n}\n",
+        );
+        check("fn app() { tauri::Builder::default()@.build(context()); }");
+        check("fn run() { #![expect(dead_code)] tauri::Builder::default()@.run(context()); }");
+        check("fn run() { ^ fn app() {} tauri::Builder::default()@.run(context()); }");
+        check("fn run() { fn app() { tauri::Builder::default()@.run(context()); } }");
     }
 
     #[test]

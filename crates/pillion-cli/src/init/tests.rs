@@ -107,7 +107,10 @@ fn a_stock_app_with_a_node_backend_gets_everything() {
     assert!(read(&folder, "src-tauri/build.rs").contains(line));
     assert_eq!(
         changed_lines(LIB, &read(&folder, "src-tauri/src/lib.rs")),
-        ["+        .plugin(tauri_plugin_pillion::init())\n"]
+        [
+            "+    tauri_plugin_pillion::guard::run_if_asked();\n",
+            "+        .plugin(tauri_plugin_pillion::init())\n"
+        ]
     );
     assert_eq!(
         read(&folder, "src-tauri/capabilities/default.json"),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::super::{
-    catalogue::{PLUGIN_NOT_REGISTERED, SINGLE_INSTANCE_ORDER},
+    catalogue::{NO_OWN_GUARD, PLUGIN_NOT_REGISTERED, SINGLE_INSTANCE_ORDER},
     report::Finding,
 };
 use crate::project::Project;
@@ -51,6 +51,12 @@ pub(in super::super) fn check(sources: &[Source], found: &mut Vec<Finding>) {
             &PLUGIN_NOT_REGISTERED,
             "src/lib.rs",
             format!("none of {} source files names tauri_plugin_pillion", sources.len()),
+        ));
+    } else if !sources.iter().any(|source| source.code.contains("run_if_asked")) {
+        found.push(Finding::new(
+            &NO_OWN_GUARD,
+            "src/lib.rs",
+            format!("none of {} source files calls it", sources.len()),
         ));
     }
     for source in sources {
@@ -120,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_order_of_two_plugins_is_that_of_their_calls() {
-        let single = ".plugin(tauri_plugin_single_instance::init(|_, _, _| {}))";
+        let single = "guard::run_if_asked(); .plugin(tauri_plugin_single_instance::init(|_, _, _| {}))";
         let pillion = ".plugin(tauri_plugin_pillion::init())";
         assert_eq!(found(&format!("{single}{pillion}")), Vec::<&str>::new());
         assert_eq!(found(&format!("{pillion}\n{single}")), ["single-instance-order"]);
@@ -132,8 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn an_app_that_cannot_be_a_guard_is_found() {
+        let plugin = "tauri_plugin_pillion::init()";
+        assert_eq!(found(&format!("// guard::run_if_asked();\n{plugin}")), ["no-own-guard"]);
+        assert_eq!(found(&format!("guard::run_if_asked();\n{plugin}")), Vec::<&str>::new());
+    }
+
+    #[test]
     fn a_plugin_in_a_comment_is_not_registered() {
         assert_eq!(found("/* tauri_plugin_pillion::init() */ let a = \"/*\";"), ["plugin-not-registered"]);
-        assert_eq!(found("let a = \"http://a\\\"//\"; tauri_plugin_pillion::init()"), Vec::<&str>::new());
+        assert_eq!(found("let a = \"http://a\\\"//\"; tauri_plugin_pillion::init()"), ["no-own-guard"]);
     }
 }

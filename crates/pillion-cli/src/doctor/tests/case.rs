@@ -73,7 +73,7 @@ impl Case {
             "src-tauri/Cargo.lock",
             "version = 4\n\n[[package]]\nname = \"tauri-plugin-pillion\"\nversion = \"0.1.0\"\n",
         );
-        case.text("src-tauri/src/lib.rs", "pub fn run() {\n    tauri::Builder::default()\n        .plugin(tauri_plugin_single_instance::init(|_, _, _| {}))\n        .plugin(tauri_plugin_pillion::init());\n}\n");
+        case.text("src-tauri/src/lib.rs", "pub fn run() {\n    tauri_plugin_pillion::guard::run_if_asked();\n    tauri::Builder::default()\n        .plugin(tauri_plugin_single_instance::init(|_, _, _| {}))\n        .plugin(tauri_plugin_pillion::init());\n}\n");
         case.text("src-tauri/.gitignore", "/target/\n/binaries/*\n");
         case.text("src-tauri/.taurignore", "/binaries/\n");
         case.text("src-tauri/entitlements.plist", &entitlements("com.apple.security.cs.allow-jit"));
