@@ -1,5 +1,6 @@
 //! Asks a sidecar for its health: until it is ready, and then at intervals (liveness); or waits for its word (watchdog).
 
+mod common_ticks;
 pub(crate) mod exec;
 pub(crate) mod hang_reason;
 pub(crate) mod liveness;

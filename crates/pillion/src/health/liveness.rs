@@ -19,6 +19,7 @@ use pillion_protocol::health::HealthReport;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
+    health::common_ticks::CommonTicks,
     health::hang_reason::HangReason,
     health::open_probes::OpenProbes,
     health::probe::{NotReady, Probe},
@@ -39,6 +40,7 @@ const BUSY_SHARE: u32 = 20;
 pub(crate) struct LivenessMonitor {
     probe: Probe,
     liveness: Liveness,
+    ticks: CommonTicks,
     /// When the next probe is due.
     due: Instant,
     /// Probes that may still be answered.
@@ -75,14 +77,20 @@ pub(crate) enum LivenessResult {
 }
 
 impl LivenessMonitor {
-    /// The first probe is due after one interval. Needs the context of a tokio runtime.
+    /// The first probe is due at one of the common ticks: half an interval later at least, one and a half at most. Needs the context of a
+    /// tokio runtime.
     pub(crate) fn new(probe: Probe, liveness: Liveness) -> Self {
+        Self::at_ticks(probe, liveness, CommonTicks::of_this_process())
+    }
+
+    fn at_ticks(probe: Probe, liveness: Liveness, ticks: CommonTicks) -> Self {
         // A zero interval would busy-loop.
         let interval = liveness.interval.max(Duration::from_millis(1));
         let mut monitor = Self {
             probe,
             liveness: Liveness { interval, tolerance: liveness.tolerance.max(1), ..liveness },
-            due: Instant::now() + interval,
+            ticks,
+            due: ticks.next(Instant::now() + interval / 2, interval),
             open: JoinSet::new(),
             open_probes: OpenProbes::default(),
             failed: false,
@@ -149,9 +157,14 @@ impl LivenessMonitor {
     }
 
     fn on_due(&mut self) -> Option<LivenessResult> {
-        let (now, due, interval) = (Instant::now(), self.due, self.interval());
-        self.due = now + interval;
-        let paused = now - due > self.liveness.interval / 2;
+        let (now, due) = (Instant::now(), self.due);
+        let interval = self.liveness.interval;
+        self.due = match self.urgent {
+            Some(_) => now + interval.min(URGENT_INTERVAL),
+            // The next tick. If this one was found late, a later one: each probe has about an interval's time to be answered.
+            None => self.ticks.next(now + interval - interval / 8, interval),
+        };
+        let paused = now - due > interval / 2;
         if paused {
             // This process did not run, for example while the computer slept: neither did the sidecar. The open probes go on:
             // on a machine that is always late, no answer would come in time otherwise.
@@ -212,11 +225,6 @@ impl LivenessMonitor {
             (self.urgent, self.idle, self.idle_since) = (Some(reason), 0, None);
             self.due = self.due.min(due);
         }
-    }
-
-    fn interval(&self) -> Duration {
-        let interval = self.liveness.interval;
-        if self.urgent.is_some() { interval.min(URGENT_INTERVAL) } else { interval }
     }
 
     fn tolerance(&self) -> u32 {

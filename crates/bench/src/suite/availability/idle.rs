@@ -16,14 +16,18 @@ use super::{
 
 /// After this time the effects of the start are over, such as threads that look for more work.
 const SETTLED: Duration = Duration::from_secs(2);
+/// The number of sidecars whose probes share their wake-ups.
+const MANY: usize = 100;
 
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let program = workspace.fake_sidecar()?;
-    let [bare, supervisor, unprobed] = [Holder::Bare, Holder::Supervisor, Holder::Unprobed]
-        .map(|holder| HolderProcess::start(holder, 1, &program));
-    let (bare, supervisor, unprobed) = (bare?, supervisor?, unprobed?);
+    let holders =
+        [(Holder::Bare, 1), (Holder::Supervisor, 1), (Holder::Supervisor, MANY), (Holder::Unprobed, 1)];
+    let [bare, supervisor, many, unprobed] =
+        holders.map(|(holder, count)| HolderProcess::start(holder, count, &program));
+    let (bare, supervisor, many, unprobed) = (bare?, supervisor?, many?, unprobed?);
     let guard = *supervisor.guards()?.first().context("there is no guard")?;
-    let pids = [bare.pid(), supervisor.pid(), unprobed.pid(), guard];
+    let pids = [bare.pid(), supervisor.pid(), many.pid(), unprobed.pid(), guard];
 
     // All at the same time: idle processes do not disturb each other.
     thread::sleep(SETTLED);
@@ -38,12 +42,17 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
             cpu_nanos: after.cpu_nanos - before.cpu_nanos,
         });
     }
-    for holder in [bare, supervisor, unprobed] {
+    for holder in [bare, supervisor, many, unprobed] {
         holder.end()?;
     }
 
-    let mut table =
-        Table::new(["bare spawn and wait", "Supervisor", "Supervisor, liveness: None", "the guard"]);
+    let mut table = Table::new([
+        "bare spawn and wait",
+        "Supervisor",
+        "Supervisor, 100 sidecars",
+        "Supervisor, liveness: None",
+        "the guard",
+    ]);
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
     let per_minute = |value: u64| value as f64 * 60.0 / effort.idle as f64;
     let mut row = |what, unit, value: &dyn Fn(&Usage) -> f64| {

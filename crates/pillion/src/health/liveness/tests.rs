@@ -1,4 +1,8 @@
-use std::net::TcpListener;
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    sync::{Arc, Mutex},
+};
 
 use super::*;
 use crate::health::probe::ProbeKind;
@@ -8,6 +12,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Monitors a server whose connections the kernel accepts and no process answers. The paused clock advances only to the
 /// next timer.
 fn silent() -> (TcpListener, LivenessMonitor) {
+    silent_at(CommonTicks::since(Instant::now()))
+}
+
+fn silent_at(ticks: CommonTicks) -> (TcpListener, LivenessMonitor) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = std::num::NonZeroU16::new(listener.local_addr().unwrap().port()).unwrap();
     let probe = Probe {
@@ -19,7 +27,7 @@ fn silent() -> (TcpListener, LivenessMonitor) {
         run: None,
         needs_report: false,
     };
-    (listener, LivenessMonitor::new(probe, Liveness::new(INTERVAL, 3)))
+    (listener, LivenessMonitor::at_ticks(probe, Liveness::new(INTERVAL, 3), ticks))
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,5 +148,33 @@ async fn connections_that_the_server_closes_without_an_answer_never_mean_hung() 
     for _ in 0..20 {
         let result = monitor.next().await;
         assert!(matches!(result, LivenessResult::Degraded(_)), "{result:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_probes_of_many_sidecars_share_their_wake_ups() {
+    let ticks = CommonTicks::since(Instant::now());
+    let woken = Arc::new(Mutex::new(BTreeSet::new()));
+    let mut sidecars = JoinSet::new();
+    for _ in 0..100 {
+        let (listener, mut monitor) = silent_at(ticks);
+        let woken = Arc::clone(&woken);
+        sidecars.spawn(async move {
+            let _listener = listener;
+            loop {
+                tokio::time::sleep_until(monitor.due).await;
+                woken.lock().unwrap().insert(Instant::now());
+                assert_eq!(monitor.on_due(), None);
+                // It answers.
+                monitor.reset();
+            }
+        });
+        // They become ready one after another.
+        tokio::time::advance(Duration::from_millis(137)).await;
+    }
+    for _ in 0..3 {
+        woken.lock().unwrap().clear();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(woken.lock().unwrap().len(), 6);
     }
 }
