@@ -17,7 +17,7 @@ mod report;
 mod run;
 mod runtime;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -59,13 +59,32 @@ enum CliCommand {
     CheckExec(check::launch::ExecArgs),
 }
 
+/// The command line of `pillion run` alone: to build those of all commands takes longer than to parse it.
+#[derive(Debug, Parser)]
+#[command(name = "pillion", version)]
+struct RunCli {
+    #[command(subcommand)]
+    command: RunCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunCommand {
+    Run(Box<run::Args>),
+}
+
 /// Parses the command line and runs the command. An invalid command line ends the process with status 2.
 #[must_use]
 pub fn main() -> ExitCode {
+    if env::args_os().nth(1).is_some_and(|command| command == "run") {
+        let preparation = run::prepare();
+        let RunCommand::Run(args) = RunCli::parse().command;
+        return run::main(*args, preparation);
+    }
     match Cli::parse().command {
         CliCommand::Init(args) => init::main(args),
         CliCommand::New(args) => new::main(args),
-        CliCommand::Run(args) => run::main(*args),
+        // After options of `pillion` itself, which are none at present.
+        CliCommand::Run(args) => run::main(*args, run::prepare()),
         CliCommand::Ps(args) => control::ps::main(&args),
         CliCommand::Status(args) => control::status::main(&args),
         CliCommand::Top(args) => control::top::main(args),
@@ -84,5 +103,21 @@ pub fn main() -> ExitCode {
         CliCommand::CheckHold(args) => check::launch::hold(&args),
         #[cfg(unix)]
         CliCommand::CheckExec(args) => check::launch::exec(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn run_alone_is_the_same_command() {
+        let help = |mut cli: clap::Command| {
+            cli.build();
+            cli.find_subcommand_mut("run").unwrap().render_long_help().to_string()
+        };
+        assert_eq!(help(RunCli::command()), help(Cli::command()));
     }
 }

@@ -3,24 +3,29 @@
 mod args;
 mod control;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use pillion::{Events, Exit, FailureKind, SidecarEvent, State, Status, Supervisor};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 
 pub(crate) use self::args::{Args, path};
 use crate::{
     interrupts::interrupts,
     report::{EventPrinter, Json, Terminal},
-    runtime::start_runtime,
+    runtime::{RuntimeEnd, start_runtime},
 };
 
 /// The exit code if the program never became ready. env(1) and timeout(1) use the same code for their own errors.
 const NEVER_READY: u8 = 125;
 
-pub(crate) fn main(args: Args) -> ExitCode {
+/// Starts the runtime, and loads the guard's program meanwhile: neither needs the command line.
+pub(crate) fn prepare() -> io::Result<(Handle, RuntimeEnd)> {
+    start_runtime(pillion::guard::prepare)
+}
+
+pub(crate) fn main(args: Args, runtime: io::Result<(Handle, RuntimeEnd)>) -> ExitCode {
     args.exit_on_conflict();
-    match start_runtime() {
+    match runtime {
         Ok((runtime, end)) => {
             let report: Box<dyn EventPrinter> =
                 if args.json { Box::new(Json) } else { Box::new(Terminal::default()) };
@@ -38,19 +43,22 @@ pub(crate) fn main(args: Args) -> ExitCode {
 }
 
 async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
-    let interrupts = match interrupts() {
-        Ok(interrupts) => interrupts,
+    let level = (!args.no_control).then(|| args.control.into());
+    // First, because the program needs nothing of what follows: the guard ends it if this process is killed before that is done.
+    let (supervisor, mut events) = Supervisor::start(args.into_spec());
+    match interrupts() {
+        // A separate task, because this thread may wait for a slow terminal or an unread pipe.
+        Ok(interrupts) => drop(tokio::spawn(stop_on_interrupt(interrupts, supervisor.clone()))),
         Err(error) => {
             anstream::eprintln!("pillion: cannot listen for signals: {error}");
+            let _ = supervisor.stop().await;
             return ExitCode::from(NEVER_READY);
         }
-    };
-    let level = (!args.no_control).then(|| args.control.into());
-    let (supervisor, mut events) = Supervisor::start(args.into_spec());
+    }
+    // As soon as the program is launched, and before anything is shown: a reader of this output may look for the socket.
+    let first = events.next().await;
     let _socket = level.and_then(|level| control::serve(level, &supervisor, report.as_mut()));
-    // A separate task, because this thread may wait for a slow terminal or an unread pipe.
-    tokio::spawn(stop_on_interrupt(interrupts, supervisor.clone()));
-    let status = match show(&mut events, report.as_mut()).await {
+    let status = match show(first, &mut events, report.as_mut()).await {
         Shown::Down(status) => {
             // Returns once its last line is in the log file.
             let _ = supervisor.stop().await;
@@ -81,8 +89,9 @@ enum Shown {
 }
 
 /// Shows the events until the program is down.
-async fn show(events: &mut Events, report: &mut dyn EventPrinter) -> Shown {
-    while let Some(event) = events.next().await {
+async fn show(first: Option<SidecarEvent>, events: &mut Events, report: &mut dyn EventPrinter) -> Shown {
+    let mut next = first;
+    while let Some(event) = next {
         if report.show(&event).is_err() {
             return Shown::OutputClosed;
         }
@@ -91,6 +100,7 @@ async fn show(events: &mut Events, report: &mut dyn EventPrinter) -> Shown {
         {
             return Shown::Down(status);
         }
+        next = events.next().await;
     }
     Shown::OutputClosed
 }

@@ -1,6 +1,7 @@
-//! The guard that an app's own program can be.
+//! The guard that an app's own program can be, and the one inside the program.
 //!
-//! A guard is a process that outlives a killed app just long enough to stop its sidecars. [`run_if_asked`] says where it is needed.
+//! A guard is a process that outlives a killed app just long enough to stop its sidecars. [`run_if_asked`] says where the app's own
+//! program is needed for it.
 
 use crate::sys;
 
@@ -27,4 +28,11 @@ pub fn run_if_asked() {
         Some(_) => {}
         None => sys::own_program::remember(),
     }
+}
+
+/// Loads the guard that is inside this program, which the first start of a sidecar does otherwise: some tenths of a millisecond, in which
+/// the caller blocks. To be called on one thread while another one prepares the start. A failure shows at the start. Without effect on
+/// Windows.
+pub fn prepare() {
+    sys::prepare_guard();
 }

@@ -101,10 +101,9 @@ impl Supervisor {
         if spec.exit_reports.is_some() {
             tokio::spawn(reports.clone().load(events));
         }
-        // Creating the actor starts the sidecar, and blocks until the guard has answered: it must not block the caller.
-        tokio::spawn(
-            async move { Actor::new(spec, after, received, published, reports, recorder).run().await },
-        );
+        // Creating the actor begins the launch, on a thread of its own: it waits for no worker of the runtime.
+        let actor = Actor::new(spec, after, received, published, reports, recorder);
+        tokio::spawn(actor.run());
         (supervisor, Events::new(receiver, snapshot, false))
     }
 

@@ -57,20 +57,25 @@ pub(crate) fn user_cache_directory() -> Option<std::path::PathBuf> {
     None
 }
 
-/// Runs blocking work on a thread of its own, in the context of the present runtime. `None` if the system allows no further
-/// thread: tokio's pool would panic then. If the future is dropped, the work goes on, and its result is dropped.
+/// Runs blocking work on a thread of its own, in the context of the present runtime. It begins at once, and not when the future is polled.
+/// `None` if the system allows no further thread: tokio's pool would panic then. If the future is dropped, the work goes on, and its
+/// result is dropped.
 ///
 /// # Panics
 /// Outside the context of a tokio runtime.
-pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Option<T>> + Send + 'static {
     let (sender, result) = tokio::sync::oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     let run = move || {
         let _context = runtime.enter();
         drop(sender.send(work()));
     };
-    std::thread::Builder::new().name("pillion-work".to_owned()).spawn(run).ok()?;
-    result.await.ok()
+    let started = std::thread::Builder::new().name("pillion-work".to_owned()).spawn(run);
+    // The sender is dropped with the work that was not started.
+    drop(started);
+    async { result.await.ok() }
 }
 
 /// What to start.
@@ -133,6 +138,15 @@ pub(crate) fn empty_stdin() -> std::io::Result<StdinHandle> {
 /// Does nothing: a socket is inherited only if that is asked for.
 #[cfg(windows)]
 pub(crate) fn finish_spawns() {}
+
+/// Loads the guard's program, which a start does otherwise.
+pub(crate) fn prepare_guard() {
+    #[cfg(unix)]
+    if !pillion_guard::PROGRAM.is_empty() {
+        let _ = platform::PLACES[0](pillion_guard::PROGRAM);
+        let _ = platform::light_guard();
+    }
+}
 
 /// What a short command has printed.
 #[cfg(unix)]

@@ -15,7 +15,7 @@ use std::{
         unix::fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -188,6 +188,12 @@ static LIGHT: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Copies the program to memory, once per process (`memfd_create(2)`).
 fn in_memory(memory: &'static OnceLock<OwnedFd>, name: &str, bytes: &[u8]) -> io::Result<&'static OwnedFd> {
+    /// Held by the one thread that writes; the others wait for it.
+    static WRITING: Mutex<()> = Mutex::new(());
+    if let Some(memory) = memory.get() {
+        return Ok(memory);
+    }
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(memory) = memory.get() {
         return Ok(memory);
     }

@@ -41,17 +41,18 @@ impl Group {
     /// # Panics
     /// Outside the context of a tokio runtime with I/O.
     pub(crate) fn spawn(request: SpawnRequest) -> io::Result<Spawned> {
-        let (group, mut child, unguarded, limited) = match Guarded::spawn(&request)? {
-            Ok((group, child, limited)) => (Self::Guarded(group), child, None, limited),
+        let (group, [stdout, stderr], unguarded, limited) = match Guarded::spawn(&request)? {
+            Ok((group, outputs, limited)) => (Self::Guarded(group), outputs, None, limited),
             Err(why) => {
-                let (group, child) = ProcessGroup::spawn(request)?;
-                (Self::ProcessGroup(group), child, Some(why), None)
+                let (group, mut child) = ProcessGroup::spawn(request)?;
+                let missing = || io::Error::other("a standard stream was not piped");
+                let stdout = child.stdout.take().ok_or_else(missing)?.into();
+                let stderr = child.stderr.take().ok_or_else(missing)?.into();
+                (Self::ProcessGroup(group), [stdout, stderr], Some(why), None)
             }
         };
         // From here on an error drops the group, which ends its processes.
-        let missing = || io::Error::other("a standard stream was not piped");
-        let stdout = OutputPipe::new(child.stdout.take().ok_or_else(missing)?.into())?;
-        let stderr = OutputPipe::new(child.stderr.take().ok_or_else(missing)?.into())?;
+        let (stdout, stderr) = (OutputPipe::new(stdout)?, OutputPipe::new(stderr)?);
         Ok(Spawned { group, stdout, stderr, unguarded, limited })
     }
 

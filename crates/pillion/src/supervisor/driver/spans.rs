@@ -31,7 +31,9 @@ impl Driver {
             Lifecycle::Starting(Step::Launching) => {
                 if self.spans.start.is_none() {
                     let (sidecar, restarts) = (self.spec.name.as_str(), self.restarts.streak());
+                    // The first start is begun by a caller, whose span may be long over before it ends.
                     let span = info_span!(
+                        parent: None,
                         "sidecar.start",
                         sidecar,
                         restarts,

@@ -8,8 +8,7 @@ mod launch;
 use std::{
     io::{self, Write},
     net::Shutdown,
-    os::unix::net::UnixStream,
-    process::Child,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -17,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 use self::{
-    control::{GuardCommand, GuardReport, ReportReader, read_start_report, send_fds},
+    control::{GuardCommand, GuardReport, ReportReader, read_start_report},
     launch::Executed,
 };
 use super::{
@@ -36,67 +35,47 @@ pub(crate) struct Guarded {
     report: watch::Receiver<GuardReport>,
 }
 
-/// Space for commands that a stopped guard does not read.
-const SEND_BUFFER: usize = 256 * 1024;
-
-/// A guard that runs, its process, and what it cannot do.
-type Started = (Guarded, Child, Option<String>);
+/// A guard that runs, the read ends of the sidecar's output, and what it cannot do.
+type Started = (Guarded, [OwnedFd; 2], Option<String>);
 
 impl Guarded {
     /// Starts a guard, which starts the program. The outer error is the program's; the inner one says why no guard runs.
     pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<Started, String>> {
         /// Whether a light guard did not work. What the system refused one, it would refuse the next one.
         static NO_LIGHT: AtomicBool = AtomicBool::new(false);
-        if !NO_LIGHT.load(Ordering::Relaxed) {
-            let light = super::without_spawns(UnixStream::pair).and_then(|(control, guard_end)| {
-                Ok((launch::execute_light(request, guard_end.into())?, control))
-            });
-            if let Ok((executed, control)) = light {
-                match Self::connect(request, executed, control)? {
-                    // It has ended before it could start the program.
-                    Err(error) if has_ended(&error) => {
-                        tracing::debug!("the light guard has ended at once; the full one starts instead");
-                        NO_LIGHT.store(true, Ordering::Relaxed);
-                    }
-                    started => return Ok(started.map_err(no_answer)),
+        if !NO_LIGHT.load(Ordering::Relaxed)
+            && let Ok(executed) = launch::execute_light(request)
+        {
+            match Self::connect(request, executed)? {
+                // It has ended before it could start the program.
+                Err(error) if has_ended(&error) => {
+                    tracing::debug!("the light guard has ended at once; the full one starts instead");
+                    NO_LIGHT.store(true, Ordering::Relaxed);
                 }
+                started => return Ok(started.map_err(no_answer)),
             }
         }
-        let pair = match super::without_spawns(UnixStream::pair) {
-            Ok(pair) => pair,
-            Err(error) => return Ok(Err(format!("no socket for the guard: {error}"))),
-        };
-        let (control, guard_end) = pair;
-        if cfg!(target_os = "macos") {
-            // The buffer holds 8 KiB there (`net.local.stream.sendspace`), less than a prepared HTTP request may have.
-            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&control, SEND_BUFFER);
-        }
-        match launch::execute_full(request, guard_end.into()) {
-            Ok(executed) => Ok(Self::connect(request, executed, control)?.map_err(no_answer)),
+        match launch::execute_full(request) {
+            Ok(executed) => Ok(Self::connect(request, executed)?.map_err(no_answer)),
             Err(why) => Ok(Err(why)),
         }
     }
 
-    /// Sends the guard what it needs, and waits until it has started the program. The outer error is the program's, the inner one the
-    /// guard's, which runs no more.
-    fn connect(
-        request: &SpawnRequest,
-        executed: Executed,
-        control: UnixStream,
-    ) -> io::Result<io::Result<Started>> {
+    /// Waits until the guard has started the program. The outer error is the program's, the inner one the guard's, which runs no more.
+    fn connect(request: &SpawnRequest, executed: Executed) -> io::Result<io::Result<Started>> {
         let guard = super::pid(&executed.child);
-        let sent = send_fds(&control, request, &executed);
-        match sent.and_then(|()| read_start_report(&control)) {
+        match read_start_report(&executed.control) {
             Ok(Ok((leader, limited))) => {
                 let (sender, report) = watch::channel(GuardReport::of(leader, platform::identity(leader)));
                 let reader = ReportReader::new(guard, sender, request.marker.clone());
-                let stream = control.try_clone().and_then(|socket| {
+                let stream = executed.control.try_clone().and_then(|socket| {
                     socket.set_nonblocking(true)?;
                     tokio::net::UnixStream::from_std(socket)
                 })?;
                 tokio::spawn(reader.run(stream));
                 let limited = limited.or_else(platform::guard_limitation);
-                Ok(Ok((Self { guard, leader, control, report }, executed.child, limited)))
+                let Executed { control, outputs, .. } = executed;
+                Ok(Ok((Self { guard, leader, control, report }, outputs, limited)))
             }
             Ok(Err(error)) => {
                 reap(guard, true);
@@ -241,8 +220,8 @@ mod tests {
             stdin: None,
             run_file: None,
         };
-        let (group, mut child, _) = Guarded::spawn(&request).unwrap().unwrap();
-        let mut output = OutputPipe::new(child.stdout.take().unwrap().into()).unwrap();
+        let (group, [stdout, _stderr], _) = Guarded::spawn(&request).unwrap().unwrap();
+        let mut output = OutputPipe::new(stdout).unwrap();
         let mut line = [0; 3];
         assert_eq!(output.read(&mut line).await.unwrap(), 3);
         (group, output)

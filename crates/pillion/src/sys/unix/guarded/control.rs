@@ -7,7 +7,7 @@ use std::{
     io::{self, BufRead, BufReader},
     mem::MaybeUninit,
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     time::Duration,
@@ -22,12 +22,9 @@ use tokio::{
     sync::watch,
 };
 
-use super::{
-    super::{
-        super::{Known, SpawnRequest, Used, platform},
-        reap,
-    },
-    launch::Executed,
+use super::super::{
+    super::{Known, SpawnRequest, Used, platform},
+    reap,
 };
 use crate::{listener::Listener, status::Exit};
 
@@ -96,17 +93,21 @@ pub(super) struct ReportReader {
 
 /// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, the file of the run, the read ends of the sidecar's
 /// output, which it drains after our death, and, to a light guard, the full one. One byte carries them (`SCM_RIGHTS`, unix(7)).
-pub(super) fn send_fds(control: &UnixStream, request: &SpawnRequest, executed: &Executed) -> io::Result<()> {
+pub(super) fn send_fds(
+    control: &UnixStream,
+    request: &SpawnRequest,
+    outputs: &[OwnedFd; 2],
+    full: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
-    let child = &executed.child;
-    let outputs = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
+    let outputs = outputs.each_ref().map(|output| Some(output.as_fd()));
     let inputs = [
         request.listener.as_ref().map(fd),
         request.stdin.as_ref().map(AsFd::as_fd),
         request.run_file.as_ref().map(AsFd::as_fd),
     ];
-    let fds: Vec<_> = inputs.into_iter().chain(outputs).chain([executed.full]).flatten().collect();
+    let fds: Vec<_> = inputs.into_iter().chain(outputs).chain([full]).flatten().collect();
     rights.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty())?;
     Ok(())

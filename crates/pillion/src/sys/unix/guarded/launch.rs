@@ -7,20 +7,24 @@ use std::{
         fd::{BorrowedFd, OwnedFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
+            net::UnixStream,
             process::CommandExt,
         },
     },
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::Duration,
 };
 
-use super::super::{
+use super::{
     super::{
-        SpawnRequest,
-        platform::{self, GuardProgram},
+        super::{
+            SpawnRequest,
+            platform::{self, GuardProgram},
+        },
+        signal, spawn, without_spawns,
     },
-    signal, spawn,
+    control::send_fds,
 };
 use crate::spec::{StopRequest, StopScope};
 
@@ -28,34 +32,42 @@ use crate::spec::{StopRequest, StopScope};
 const BUSY_RETRIES: u32 = 100;
 const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Space for commands that a stopped guard does not read.
+const SEND_BUFFER: usize = 256 * 1024;
+
 /// A guard's process, which may not have executed its program yet.
 #[derive(Debug)]
 pub(super) struct Executed {
     pub(super) child: Child,
-    /// What a light guard executes when there is more to do. The guard has to be sent it.
-    pub(super) full: Option<BorrowedFd<'static>>,
+    /// Our end of the control socket.
+    pub(super) control: UnixStream,
+    /// The read ends of the sidecar's output.
+    pub(super) outputs: [OwnedFd; 2],
     /// Has to be kept until the guard has sent its first line: only then is it certain that it was executed.
     _program: GuardProgram,
 }
 
 /// Starts the light guard; or says why the full one has to start.
-pub(super) fn execute_light(request: &SpawnRequest, control: OwnedFd) -> io::Result<Executed> {
+pub(super) fn execute_light(request: &SpawnRequest) -> io::Result<Executed> {
     let (program, full) = platform::light_guard()?;
-    let child = spawn(&mut command(program.path(), request, control))?;
-    Ok(Executed { child, full: Some(full), _program: program })
+    let Streams { control, outputs, of_guard } = Streams::open(request, Some(full))?;
+    let child = spawn(&mut command(program.path(), request, of_guard))?;
+    Ok(Executed { child, control, outputs, _program: program })
 }
 
 /// Starts the full guard from the first place from where the system executes it; or says why from none.
-pub(super) fn execute_full(request: &SpawnRequest, control: OwnedFd) -> Result<Executed, String> {
+pub(super) fn execute_full(request: &SpawnRequest) -> Result<Executed, String> {
     if pillion_guard::PROGRAM.is_empty() {
         return Err("this build contains no guard for this system".to_owned());
     }
+    let streams =
+        Streams::open(request, None).map_err(|error| format!("no socket for the guard: {error}"))?;
     let mut failures = Vec::new();
     for store in platform::PLACES {
         let executed = store(pillion_guard::PROGRAM).and_then(|program| {
             let mut attempts = 0;
             loop {
-                match spawn(&mut command(program.path(), request, control.try_clone()?)) {
+                match spawn(&mut command(program.path(), request, streams.of_guard()?)) {
                     // A process that another thread has just forked still holds the file open for writing (execve(2)).
                     Err(error)
                         if error.kind() == io::ErrorKind::ExecutableFileBusy && attempts < BUSY_RETRIES =>
@@ -63,16 +75,48 @@ pub(super) fn execute_full(request: &SpawnRequest, control: OwnedFd) -> Result<E
                         attempts += 1;
                         std::thread::sleep(BUSY_INTERVAL);
                     }
-                    spawned => return Ok(Executed { child: spawned?, full: None, _program: program }),
+                    spawned => return Ok((spawned?, program)),
                 }
             }
         });
         match executed {
-            Ok(executed) => return Ok(executed),
+            Ok((child, program)) => {
+                let Streams { control, outputs, .. } = streams;
+                return Ok(Executed { child, control, outputs, _program: program });
+            }
             Err(error) => failures.push(error.to_string()),
         }
     }
     Err(format!("the guard could not be started: {}", failures.join("; ")))
+}
+
+/// What a guard is started with, both ends of each.
+struct Streams {
+    control: UnixStream,
+    outputs: [OwnedFd; 2],
+    /// The guard's ends: its standard streams.
+    of_guard: [OwnedFd; 3],
+}
+
+impl Streams {
+    /// Opens them, and sends our first message, which then waits for the guard: the guard does not have to wait for it.
+    fn open(request: &SpawnRequest, full: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+        let ((control, end), (stdout, stdout_end), (stderr, stderr_end)) =
+            without_spawns(|| io::Result::Ok((UnixStream::pair()?, io::pipe()?, io::pipe()?)))?;
+        if cfg!(target_os = "macos") {
+            // The buffer holds 8 KiB there (`net.local.stream.sendspace`), less than a prepared HTTP request may have.
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&control, SEND_BUFFER);
+        }
+        let outputs = [stdout.into(), stderr.into()];
+        send_fds(&control, request, &outputs, full)?;
+        Ok(Self { control, outputs, of_guard: [end.into(), stdout_end.into(), stderr_end.into()] })
+    }
+
+    /// A copy of the guard's ends, for one attempt to start it.
+    fn of_guard(&self) -> io::Result<[OwnedFd; 3]> {
+        let [control, stdout, stderr] = &self.of_guard;
+        Ok([control.try_clone()?, stdout.try_clone()?, stderr.try_clone()?])
+    }
 }
 
 /// Space for any process id. The guard replaces it by the id of the leader, after the fork.
@@ -81,7 +125,7 @@ const PID_PLACEHOLDER: &str = "00000000000000000000";
 /// The variables by which the dynamic linker and libc would change the guard itself (ld.so(8), dyld(1)).
 const LOADER_VARIABLES: [&str; 3] = ["LD_", "DYLD_", "GLIBC_TUNABLES"];
 
-fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command {
+fn command(program: &Path, request: &SpawnRequest, streams: [OwnedFd; 3]) -> Command {
     let mut guard = Command::new(program);
     let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX);
     guard.arg0("pillion-guard").arg(grace.to_string());
@@ -111,7 +155,8 @@ fn command(program: &Path, request: &SpawnRequest, control: OwnedFd) -> Command 
     if let Some(dir) = request.command.get_current_dir() {
         guard.current_dir(dir);
     }
-    guard.stdin(Stdio::from(control)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let [stdin, stdout, stderr] = streams;
+    guard.stdin(stdin).stdout(stdout).stderr(stderr);
     guard
 }
 
