@@ -1,11 +1,53 @@
-//! `cargo xtask fuzz`: runs the fuzz targets of `fuzz/` with cargo-fuzz.
+//! `cargo xtask fuzz`: runs the fuzz targets of `fuzz/` with cargo-fuzz. `cargo xtask test` runs them on the committed corpus alone.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use xshell::cmd;
+use serde_json::Value;
+use xshell::{Shell, cmd};
 
-use crate::workspace::{Workspace, on_path};
+use crate::{
+    steps::Steps,
+    test_summary::Runner,
+    workspace::{Workspace, on_path},
+};
+
+/// The crates that include a file of `fuzz/bodies`.
+const FUZZED: [&str; 3] = ["pillion-protocol", "pillion-server", "pillion"];
+
+/// Runs each fuzz target on its committed corpus.
+///
+/// The targets call private functions, so they are modules of the crates, which only `cfg(fuzzing)` compiles: the published packages do
+/// not contain them. `cargo rustc` sets it for one crate alone, and so no dependency is compiled again.
+pub(crate) fn replay(sh: &Shell, steps: &mut Steps) -> Result<()> {
+    for package in FUZZED {
+        let mut program = None;
+        let build = cmd!(
+            sh,
+            "cargo rustc --quiet --package {package} --lib --profile test --message-format json -- --cfg fuzzing"
+        );
+        steps.check(&format!("fuzz: build {package}"), || {
+            let messages = build.quiet().read()?;
+            program = test_program(&messages);
+            ensure!(program.is_some(), "cargo rustc names no test program");
+            Ok(())
+        })?;
+        if let Some(program) = program {
+            steps.tests(
+                &format!("fuzz: corpus of {package}"),
+                Runner::Cargo,
+                cmd!(sh, "{program} fuzzed::"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The program in the messages of a build: <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>.
+fn test_program(messages: &str) -> Option<String> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages.filter_map(|message| message["executable"].as_str().map(str::to_owned)).next_back()
+}
 
 /// Fuzzes `target`, or each target in turn, for `time`. cargo-fuzz writes an input that crashes a target to
 /// `fuzz/artifacts`. An input that reaches new code goes to `fuzz/corpus` in Cargo's target directory, and the next run

@@ -8,7 +8,7 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     codegen::Permissions,
-    display, doc_references, launchers, npm, npm_lock, pack, public_api, python, sbom,
+    display, doc_references, fuzz, launchers, npm, npm_lock, pack, public_api, python, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
@@ -50,7 +50,9 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let permissions = Permissions::read(workspace)?;
     steps.run("backend", sidecar::compile(&sh, false, None))?;
     sidecar::install(workspace, false, None)?;
-    steps.run("clippy", cargo(&sh, &["clippy"]).args(["--all-targets", "--", "-D", "warnings"]))?;
+    // With the modules of the crates that only the fuzz targets use.
+    let clippy = ["--all-targets", "--", "-D", "warnings", "--cfg", "fuzzing"];
+    steps.run("clippy", cargo(&sh, &["clippy"]).args(clippy))?;
     steps.check("permissions: up to date", || permissions.check())?;
     public_api::steps(workspace, &sh, steps)?;
     if cfg!(target_os = "linux") {
@@ -58,6 +60,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
+    fuzz::replay(&sh, steps)?;
     go_example(&sh, steps, tests)?;
     if cfg!(target_os = "linux") {
         // npm downloads Node once, into the target folder.

@@ -34,8 +34,10 @@ mod blocked_ports;
 pub mod defaults;
 pub mod environment;
 pub mod framing;
-#[cfg(any(fuzzing, test))]
+// Outside of this folder, so that the published package does not contain it.
+#[cfg(fuzzing)]
 #[doc(hidden)]
+#[path = "../../../fuzz/bodies/protocol.rs"]
 pub mod fuzzed;
 pub mod health;
 mod listen_addr;

@@ -62,8 +62,10 @@ mod bind;
 mod client_stream;
 mod connections;
 mod error;
-#[cfg(any(fuzzing, test))]
+// Outside of this folder, so that the published package does not contain it.
+#[cfg(fuzzing)]
 #[doc(hidden)]
+#[path = "../../../fuzz/bodies/server.rs"]
 pub mod fuzzed;
 mod health;
 mod host_environment;

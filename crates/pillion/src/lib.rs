@@ -23,8 +23,10 @@
 
 mod diagnosis;
 mod fleet;
-#[cfg(any(fuzzing, test))]
+// Outside of this folder, so that the published package does not contain it.
+#[cfg(fuzzing)]
 #[doc(hidden)]
+#[path = "../../../fuzz/bodies/supervisor.rs"]
 pub mod fuzzed;
 pub mod guard;
 mod health;

@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets in `fuzz/`. Each one feeds arbitrary bytes to a parser and asserts its invariants.
 
-#[path = "../../../fuzz/shared.rs"]
+#[path = "../shared.rs"]
 mod shared;
 
 use std::{ffi::OsString, num::NonZeroU16};

@@ -1,6 +1,6 @@
 //! The functions that the fuzz targets in `fuzz/` call with arbitrary bytes. They panic if an invariant does not hold.
 
-#[path = "../../../fuzz/shared.rs"]
+#[path = "../shared.rs"]
 mod shared;
 
 use std::{num::NonZeroU16, sync::LazyLock};
