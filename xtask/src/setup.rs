@@ -174,6 +174,15 @@ pub(crate) fn ensure_tini() -> Result<()> {
     install(vec![TINI])
 }
 
+/// Installs Debian's compiler with the source of the standard library, for a target that rustup has not installed.
+///
+/// # Errors
+///
+/// As [`ensure`].
+pub(crate) fn ensure_debian_rust() -> Result<()> {
+    install(vec![DEBIAN_RUSTC, DEBIAN_CARGO, LIBRARY_SOURCE])
+}
+
 fn install(requirements: Vec<Requirement>) -> Result<()> {
     let missing: Vec<Requirement> =
         requirements.into_iter().filter(|requirement| !requirement.is_met()).collect();
@@ -204,7 +213,7 @@ fn requirements(purpose: Purpose) -> Vec<Requirement> {
         return if cfg!(windows) { vec![] } else { vec![COMPILER] };
     }
     if purpose == Purpose::Wine {
-        return vec![COMPILER, WINE, MINGW, DEBIAN_RUSTC, DEBIAN_CARGO, LIBRARY_SOURCE];
+        return vec![COMPILER, WINE, MINGW];
     }
     let mut requirements = vec![COMPILER, PKG_CONFIG, WEBVIEW];
     if purpose == Purpose::EndToEnd || (purpose == Purpose::Run && !crate::display::is_available()) {

@@ -1,8 +1,9 @@
 //! `cargo xtask wine`: builds the Windows code on Linux and runs its tests under Wine. `cargo xtask test` does not include
 //! it; run it by hand.
 //!
-//! It uses Debian's compiler and builds the standard library from Debian's source package, so that it works where rustup
-//! cannot download the library for this target. `RUSTC_BOOTSTRAP` allows the stable compiler to do so.
+//! It uses rustup's compiler if that has the standard library for this target (`rustup target add x86_64-pc-windows-gnu`). Otherwise it
+//! uses Debian's compiler and builds the library from Debian's source package, so that it works where rustup cannot download it.
+//! `RUSTC_BOOTSTRAP` allows the stable compiler to do so.
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -41,10 +42,14 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE buffer, SIZE_T length) {
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     setup::ensure(Purpose::Wine)?;
     let sh = workspace.shell()?;
+    let toolchain = Toolchain::find(&sh);
+    if toolchain == Toolchain::Debian {
+        setup::ensure_debian_rust()?;
+        sh.set_var("RUSTC", RUSTC);
+        sh.set_var("RUSTC_BOOTSTRAP", "1");
+    }
     let prefix = workspace.target.join("wine");
     for (name, value) in [
-        ("RUSTC", RUSTC),
-        ("RUSTC_BOOTSTRAP", "1"),
         ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine"),
         ("CARGO_TERM_COLOR", "never"),
         // Without this, Wine writes a message about each function that it lacks to stderr, which tests read.
@@ -55,7 +60,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     sh.set_var("WINEPREFIX", &prefix);
 
     Steps::run_all(workspace.target.join("xtask-wine"), |steps| {
-        let result = run_steps(&sh, &prefix, steps);
+        let result = run_steps(&sh, toolchain, &prefix, steps);
         // Stop Wine's background processes now; they would end later by themselves.
         let _ = cmd!(sh, "wineserver -k").quiet().ignore_stderr().run();
         result?;
@@ -66,7 +71,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     })
 }
 
-fn run_steps(sh: &Shell, prefix: &Path, steps: &mut Steps) -> Result<()> {
+fn run_steps(sh: &Shell, toolchain: Toolchain, prefix: &Path, steps: &mut Steps) -> Result<()> {
     if !prefix.join("system.reg").is_file() {
         fs::create_dir_all(prefix).with_context(|| format!("cannot create {}", prefix.display()))?;
         steps.run("wine: prefix", cmd!(sh, "wineboot --init"))?;
@@ -83,16 +88,38 @@ fn run_steps(sh: &Shell, prefix: &Path, steps: &mut Steps) -> Result<()> {
     }
     for package in CHECKED {
         let check = ["--all-features", "--package", package];
-        steps.run(&format!("check: {package}"), cargo(sh, "check").args(check))?;
+        steps.run(&format!("check: {package}"), toolchain.cargo(sh, "check").args(check))?;
     }
     for package in RUN {
         // One test at a time: Wine's single server process does the work of the kernel and is slow.
         let test = ["--all-targets", "--package", package, "--", "--test-threads", "1"];
-        steps.tests(&format!("wine: {package}"), Runner::Cargo, cargo(sh, "test").args(test))?;
+        steps.tests(&format!("wine: {package}"), Runner::Cargo, toolchain.cargo(sh, "test").args(test))?;
     }
     Ok(())
 }
 
-fn cargo<'sh>(sh: &'sh Shell, command: &str) -> Cmd<'sh> {
-    cmd!(sh, "{CARGO} {command} {STD} --target {TARGET}")
+/// The compiler, and from where it takes the standard library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Toolchain {
+    /// rustup has installed the library.
+    Rustup,
+    Debian,
+}
+
+impl Toolchain {
+    fn find(sh: &Shell) -> Self {
+        let installed = cmd!(sh, "rustup target list --installed").quiet().ignore_stderr().read();
+        if installed.is_ok_and(|targets| targets.lines().any(|it| it == TARGET)) {
+            Self::Rustup
+        } else {
+            Self::Debian
+        }
+    }
+
+    fn cargo<'sh>(self, sh: &'sh Shell, command: &str) -> Cmd<'sh> {
+        match self {
+            Self::Rustup => cmd!(sh, "cargo {command} --target {TARGET}"),
+            Self::Debian => cmd!(sh, "{CARGO} {command} {STD} --target {TARGET}"),
+        }
+    }
 }
