@@ -35,16 +35,17 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     Ok([crates, packages].concat())
 }
 
-/// As [`run`] and [`check`], and compiles each crate from its package, which takes many minutes: Cargo compiles the dependencies once for each
-/// crate that needs other features of them.
+/// As [`run`] and [`check`], and compiles each crate from its package and runs its tests there. Takes many minutes: Cargo compiles the
+/// dependencies once for each crate that needs other features of them.
 ///
 /// # Errors
 ///
-/// Fails also if a crate does not compile.
+/// Fails also if a crate does not compile, or if one of its tests fails.
 pub(crate) fn check_all(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let mut files = check(workspace)?;
     files.extend(python::pack_all(workspace)?);
     crates::check(workspace)?;
+    crates::test(workspace, &files)?;
     Ok(files)
 }
 

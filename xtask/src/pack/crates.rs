@@ -9,6 +9,15 @@ use xshell::{Cmd, Shell, cmd};
 use super::{LICENSES, destination};
 use crate::workspace::Workspace;
 
+/// The names, or their beginnings, of the tests that compare with documents of this repository, which no package contains.
+const OF_DOCUMENTS: [&str; 5] = [
+    "generated_",
+    "the_page_",
+    "the_protocol_page_states_these_values",
+    "the_example_in_the_states_page_shows_the_defaults",
+    "examples_in_the_docs_are_valid",
+];
+
 /// A crate that can be published.
 struct Crate {
     name: String,
@@ -49,6 +58,45 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
     package(&sh, &publishable(&sh)?).run().context("a crate does not compile from its package")
 }
 
+/// Runs the tests of each crate in its unpacked package, as a distribution of Linux does.
+///
+/// The packages are the members of a workspace of their own, with the lock file of this one, and depend on one another: so Cargo compiles
+/// each dependency once, and from what this repository has already compiled.
+pub(super) fn test(workspace: &Workspace, packages: &[PathBuf]) -> Result<()> {
+    let sh = workspace.shell()?;
+    let crates = publishable(&sh)?;
+    let folder = workspace.target.join("xtask/package-tests");
+    sh.remove_path(&folder)?;
+    sh.create_dir(&folder)?;
+    sh.copy_file("Cargo.lock", &folder)?;
+    let _folder = sh.push_dir(&folder);
+    for package in packages.iter().filter(|it| it.extension().is_some_and(|extension| extension == "crate")) {
+        cmd!(sh, "tar --extract --gzip --file {package}").quiet().run()?;
+    }
+    sh.write_file("Cargo.toml", manifest(&crates))?;
+    let _target = sh.push_env("CARGO_TARGET_DIR", &workspace.target);
+    let skipped = OF_DOCUMENTS.iter().flat_map(|name| ["--skip", name]);
+    cmd!(sh, "cargo test --quiet --workspace --lib --bins --tests --offline --no-fail-fast --")
+        .args(skipped)
+        .quiet()
+        .run()
+        .context("the tests of a crate fail in its package (those that read documents are listed in xtask/src/pack/crates.rs)")
+}
+
+/// The manifest of a workspace of unpacked packages.
+fn manifest(crates: &[Crate]) -> String {
+    let folders = crates.iter().map(|it| (&it.name, format!("{}-{}", it.name, it.version)));
+    let (mut members, mut patches) = (String::new(), String::new());
+    for (name, folder) in folders {
+        members += &format!("    {folder:?},\n");
+        patches += &format!("{name} = {{ path = {folder:?} }}\n");
+    }
+    format!(
+        "[workspace]\nresolver = \"3\"\nmembers = [\n{members}]\n\n[patch.crates-io]\n{patches}\n\
+         # As in the repository, whose compiled dependencies this workspace uses.\n[profile.dev]\ndebug = \"line-tables-only\"\n"
+    )
+}
+
 /// `cargo package` of the crates. Their order does not matter: Cargo sorts them, and offers each package to the next ones.
 fn package<'sh>(sh: &'sh Shell, crates: &[Crate]) -> Cmd<'sh> {
     let names = crates.iter().flat_map(|it| ["--package", &it.name]);
@@ -74,13 +122,14 @@ fn publishable(sh: &Shell) -> Result<Vec<Crate>> {
     crates.collect()
 }
 
-/// Checks that the package of a crate holds its README.md, and the licences of this repository.
+/// Checks that the package of a crate holds its README.md, and the licences of this repository, and nothing of the fuzz targets.
 fn complete(workspace: &Workspace, sh: &Shell, it: &Crate) -> Result<()> {
     let name = &it.name;
     let listed = cmd!(sh, "cargo package --quiet --allow-dirty --list --package {name}").quiet().read()?;
     for required in LICENSES.iter().chain(&["README.md"]) {
         ensure!(listed.lines().any(|line| line == *required), "its package lacks {required}");
     }
+    ensure!(!listed.contains("fuzz"), "its package contains what only the fuzz targets use:\n{listed}");
     for license in LICENSES {
         let (ours, its) = (fs::read(workspace.root.join(license))?, fs::read(it.folder.join(license))?);
         ensure!(ours == its, "its {license} differs from that of the repository: copy it");
