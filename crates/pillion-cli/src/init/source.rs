@@ -20,16 +20,26 @@ pub(crate) enum Source {
 pub(super) struct Package {
     pub(super) name: &'static str,
     folder: &'static str,
+    /// The folder of the compiled files in `folder`, which no repository contains: npm installs a folder as it is.
+    compiled: Option<&'static str>,
 }
 
-pub(super) const PLUGIN: Package =
-    Package { name: "tauri-plugin-pillion", folder: "crates/tauri-plugin-pillion" };
-pub(super) const BUILD: Package = Package { name: "pillion-build", folder: "crates/pillion-build" };
-pub(super) const SERVER: Package = Package { name: "pillion-server", folder: "crates/pillion-server" };
-pub(super) const CLIENT: Package =
-    Package { name: "tauri-plugin-pillion-api", folder: "crates/tauri-plugin-pillion" };
-pub(super) const NODE_SDK: Package = Package { name: "pillion", folder: "sdk/node" };
-pub(super) const PYTHON_SDK: Package = Package { name: "pillion", folder: "sdk/python" };
+impl Package {
+    const fn of_source(name: &'static str, folder: &'static str) -> Self {
+        Self { name, folder, compiled: None }
+    }
+}
+
+pub(super) const PLUGIN: Package = Package::of_source("tauri-plugin-pillion", "crates/tauri-plugin-pillion");
+pub(super) const BUILD: Package = Package::of_source("pillion-build", "crates/pillion-build");
+pub(super) const SERVER: Package = Package::of_source("pillion-server", "crates/pillion-server");
+pub(super) const CLIENT: Package = Package {
+    name: "tauri-plugin-pillion-api",
+    folder: "crates/tauri-plugin-pillion",
+    compiled: Some("dist-js"),
+};
+pub(super) const NODE_SDK: Package = Package { name: "pillion", folder: "sdk/node", compiled: Some("dist") };
+pub(super) const PYTHON_SDK: Package = Package::of_source("pillion", "sdk/python");
 
 impl Source {
     /// Reads the value of `--source`: a URL, or the folder of a clone.
@@ -69,9 +79,16 @@ impl Source {
         }
     }
 
+    /// The folder of the clone, and the command that builds this npm package there, if it is not built.
+    pub(super) fn unbuilt(&self, package: Package) -> Option<(&Path, String)> {
+        let Self::Folder(clone) = self else { return None };
+        let built = clone.join(package.folder).join(package.compiled?).is_dir();
+        (!built).then(|| (&**clone, format!("npm ci && npm run build --workspace {}\n", package.folder)))
+    }
+
     /// The requirement for the Python package, in the form of PEP 508: <https://peps.python.org/pep-0508/>.
     pub(super) fn python(&self) -> String {
-        let Package { name, folder } = PYTHON_SDK;
+        let Package { name, folder, .. } = PYTHON_SDK;
         match self {
             Self::Registries => format!("{name}[uvicorn]>={},<{}", cargo_version(), next_breaking()),
             Self::Folder(source) => {

@@ -91,6 +91,9 @@ fn npm(plan: &mut Plan, path: &Path, folder: &Path, package: Package, source: &S
             Ok(())
         })
     });
+    if let Some((clone, command)) = source.unbuilt(package) {
+        plan.by_hand(clone, format!("build {}: npm installs the folder as it is", package.name), command);
+    }
     true
 }
 

@@ -107,6 +107,34 @@ fn a_git_source_leaves_the_npm_packages_to_the_developer() {
 }
 
 #[test]
+fn a_clone_whose_packages_are_not_built_is_built_by_the_developer() {
+    let clone = tempfile::tempdir().unwrap();
+    let make = |path: &str| fs::create_dir_all(clone.path().join(path)).unwrap();
+    make("crates/tauri-plugin-pillion");
+    fs::write(clone.path().join("crates/tauri-plugin-pillion/Cargo.toml"), "").unwrap();
+    let commands = || {
+        let folder = app(&NODE_BACKEND);
+        let project = Project::find(folder.path()).unwrap();
+        let source = Source::parse(clone.path().to_str().unwrap()).unwrap();
+        let backend = Backend::in_folder(&folder.path().join("backend"), None).unwrap();
+        let choices = Choices { name: "backend".to_owned(), source, backend: Some(backend) };
+        let plan = plan::plan(&project, &choices).unwrap();
+        let items = plan.by_hand.into_iter().filter(|item| item.what.starts_with("build "));
+        items.map(|item| item.lines).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        commands(),
+        [
+            "npm ci && npm run build --workspace crates/tauri-plugin-pillion\n",
+            "npm ci && npm run build --workspace sdk/node\n"
+        ]
+    );
+    make("sdk/node/dist");
+    make("crates/tauri-plugin-pillion/dist-js");
+    assert_eq!(commands(), [""; 0]);
+}
+
+#[test]
 fn app_image_is_left_out_for_node_and_bun_alone() {
     const LINUX: &str = "src-tauri/tauri.linux.conf.json";
     let bundles = |folder: &TempDir| {
