@@ -56,7 +56,7 @@ enum Task {
     Test,
     /// Write all generated files: TypeScript types, OpenAPI documents, permissions, state diagram, configuration schema, public API lists.
     Codegen,
-    /// Build the packages for crates.io and the npm registry, into `target/xtask/packages`.
+    /// Build the packages for crates.io, npm and PyPI, into `target/xtask/packages`.
     Pack {
         /// Also compile each crate from its package, and use each npm package in an empty project without the network.
         #[arg(long)]

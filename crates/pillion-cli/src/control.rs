@@ -1,4 +1,4 @@
-//! `pillion ps`, `status`, `top`, `logs`, `exits`, and `restart`: running apps of this user, from outside.
+//! `pillion ps`, `status`, `top`, `logs`, `exits`, `report` and `restart`: running apps of this user, from outside.
 
 pub(crate) mod exits;
 pub(crate) mod logs;
@@ -14,7 +14,7 @@ use std::{future::Future, io, process::ExitCode};
 
 use tokio::runtime;
 
-/// Why a command ends without what it was asked for.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Stopped {
     /// An error, in words.

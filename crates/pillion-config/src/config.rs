@@ -48,8 +48,8 @@ pub use terminal::TerminalConfig;
 pub struct Config {
     /// The sidecars by name.
     pub sidecars: BTreeMap<String, SidecarConfig>,
-    /// What other programs of the same user may do while the app runs: `"read"` (the default) lets `pillion ps`, `status` and `logs` look
-    /// at the states and the output of the sidecars, `"full"` lets `pillion restart` restart them as well, and `false` opens no socket for
+    /// What other programs of the same user may do while the app runs: `"read"` (the default) lets the commands that only look, such as
+    /// `pillion ps`, `top` and `logs`, see states and output of the sidecars, `"full"` lets `pillion restart` restart them as well, and `false` opens no socket for
     /// them. `docs/control.md` says who can use it.
     #[serde(default)]
     pub control: ControlConfig,
@@ -126,9 +126,9 @@ pub struct SidecarConfig {
     health: Option<String>,
     /// How long a start may take, in milliseconds; [`pillion::Spec::DEFAULT_READY_TIMEOUT`] by default.
     ready_timeout_ms: Option<NonZeroU64>,
-    /// To how much the sidecar may extend `readyTimeoutMs`, in milliseconds; by default it may not. Each line of progress
+    /// The longest time to which the sidecar may extend `readyTimeoutMs`, in milliseconds; by default it may not extend it. Each line of progress
     /// (`BACKEND_STATUS:loading model 42%` on its stdout) gives the start another `readyTimeoutMs` from then on, but never more than
-    /// this since its beginning. For a start that may take long as long as it goes on, such as a migration or a download.
+    /// this since its beginning. For a start that takes long but makes progress, such as a migration or a download.
     ready_timeout_max_ms: Option<NonZeroU64>,
     /// The grace period, in milliseconds: how long the sidecar may take to end after the request to stop.
     /// [`pillion::Spec::DEFAULT_GRACE`] by default.
@@ -147,8 +147,8 @@ pub struct SidecarConfig {
     #[serde(default)]
     liveness: LivenessConfig,
     /// How often the sidecar must say that it works, in milliseconds: by `WATCHDOG=1`, as services of systemd with `WatchdogSec` do
-    /// (`sd_watchdog_enabled(3)`, Linux). It finds the time in `WATCHDOG_USEC`. A sidecar that is ready and sends nothing for so long
-    /// counts as hung; `liveness.restart` says whether it is then restarted. It needs `"ready": "notify"`. By default it is not watched so.
+    /// (`sd_watchdog_enabled(3)`, Linux). The sidecar finds the time in `WATCHDOG_USEC`. A sidecar that is ready and sends nothing for so long
+    /// counts as hung; `liveness.restart` says whether it is then restarted. It needs `"ready": "notify"`. By default there is no watchdog.
     watchdog_ms: Option<NonZeroU64>,
     /// How much memory all processes of the sidecar may use together: a number and a unit, such as `"512 MiB"` or `"1.5 GiB"`. At 90 % of it
     /// there is a notice; at the limit the sidecar is stopped gracefully, and restarted as `restart` and `restartLimit` say. It is measured
@@ -171,7 +171,7 @@ pub struct SidecarConfig {
     /// `docs/page.md` says which requests the app does not see.
     #[serde(default)]
     on_demand: bool,
-    /// After which time without a use the sidecar is stopped, in milliseconds. It needs `"onDemand": true`. By default it then runs until
+    /// The sidecar is stopped after this time without a use, in milliseconds. It needs `"onDemand": true`. By default it then runs until
     /// the app ends.
     idle_stop_ms: Option<NonZeroU64>,
     /// The sidecars that must be ready before this one starts. They stop after it.
@@ -186,7 +186,7 @@ pub struct SidecarConfig {
     #[serde(default)]
     optional: bool,
     /// Whether the app keeps the reports about the last 20 ends of the sidecar as files, in `exits` in its log directory; `true` by
-    /// default. They say how a run ended that the app did not outlive. A report holds the last lines of the output.
+    /// default. They also cover a run that was still going when the app died. A report holds the last lines of the output.
     #[serde(default = "yes")]
     exit_reports: bool,
     /// Whether the app keeps the output of the sidecar as files, in `sidecars` in its log directory, and how much of it; `false` turns it

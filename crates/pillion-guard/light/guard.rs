@@ -50,7 +50,7 @@ pub(crate) fn run(process: Process) -> ! {
         sys::exit(1);
     };
     if !sys::can_execute(received.full, &process) {
-        // The same: a sidecar must not depend on a guard that cannot become the full one.
+        // Ends as above, so that the supervisor starts the full guard: a sidecar must not depend on a light one that cannot become it.
         sys::exit(1);
     }
     let mut start = Text::<160>::new();

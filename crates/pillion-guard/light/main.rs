@@ -2,7 +2,7 @@
 //!
 //! It is started like the full guard, whose `program/main.rs` describes arguments and messages, and gets one descriptor more, the last
 //! one: the program of the full guard. It starts the sidecar, reports the start, asks the first process to end by a signal (`A`), and
-//! reports the end. Whatever else happens, it *becomes the full guard*: the process executes that program (execveat(2)) with what it
+//! reports the end. For every other task it *becomes the full guard*: the process executes that program (execveat(2)) with what it
 //! knows ([`handover`]), and keeps its children, its session and its signals:
 //!
 //! - the app is gone, or its command is another one: the full guard finds both unread in the socket;

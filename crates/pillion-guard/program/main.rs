@@ -181,9 +181,9 @@ struct Guard {
     group_signalled: bool,
     /// Whether a process was spared because it reads the output of another one.
     readers_spared: bool,
-    /// Whether the leader got the signal, …
+    /// Whether the leader got the signal.
     leader_signalled: bool,
-    /// … and the others that got it. No process gets it twice.
+    /// The other processes that got the signal. No process gets it twice.
     signalled: Vec<Descendant>,
 }
 

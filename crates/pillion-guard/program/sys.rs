@@ -131,7 +131,7 @@ pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
         let limited = platform::become_guard();
         let received = receive_fds::receive(listener, stdin, run_file);
         watch_children();
-        // The app is our parent. After the listener has arrived: that takes descriptor 3, whatever is there.
+        // The app is our parent. This call comes after `receive`, because the listener replaces descriptor 3.
         platform::watch_app(getppid());
         Detached {
             listener: received.listener,

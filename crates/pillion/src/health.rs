@@ -1,4 +1,4 @@
-//! Asks a sidecar for its health: until it is ready, and then at intervals (liveness); or waits for its word (watchdog).
+//! Asks a sidecar for its health: until it is ready, and then at intervals (liveness); or waits for `WATCHDOG=1`.
 
 mod common_ticks;
 pub(crate) mod exec;

@@ -7,14 +7,14 @@
 //! let (backend, _events) = Supervisor::start(Spec::run("backend", "./backend"));
 //! let endpoint = backend.ready().await?; // it announced its port and answered GET /health
 //! println!("call it at {}", endpoint.base_url()?);
-//! let outcome = backend.stop().await; // terminates, waits for the grace period, kills the rest
+//! let outcome = backend.stop().await; // asks it to end, waits for the grace period, kills the rest
 //! # let _ = outcome;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A sidecar is any program that prints `BACKEND_PORT:{port}` on stdout and answers `GET /health`; [`pillion_protocol`] is the
-//! contract. One task, the actor, owns each sidecar: only the actor starts, signals and reaps its processes, and a pure state
+//! By default, a sidecar prints `BACKEND_PORT:{port}` on stdout and answers `GET /health`; [`pillion_protocol`] is the
+//! contract, and [`Spec`] declares other ways. One task, the actor, owns each sidecar: only the actor starts, signals and reaps its processes, and a pure state
 //! machine decides what it does. A stop asks the leader first, by the end of its stdin and SIGTERM unless the [`StopRequest`] says
 //! otherwise, then the other processes of the group, and kills those that are left after the grace period.
 //!

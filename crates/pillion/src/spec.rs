@@ -166,10 +166,10 @@ impl Spec {
         self
     }
 
-    /// Sets to how much the sidecar may extend the limit for a start; by default it may not. Each line of progress
+    /// Sets the longest time to which the sidecar may extend the limit for a start; by default it may not extend it. Each line of progress
     /// (`BACKEND_STATUS:loading model 42%` on stdout) gives the start another [`ready_timeout`](Self::ready_timeout) from that line on,
-    /// but never more than `max` since its beginning. It never shortens the limit. `EXTEND_TIMEOUT_USEC` of `sd_notify(3)` works so,
-    /// too.
+    /// but never more than `max` since its beginning. It never shortens the limit. `EXTEND_TIMEOUT_USEC` of `sd_notify(3)`
+    /// extends the limit too.
     #[must_use]
     pub fn ready_timeout_max(mut self, max: impl Into<Option<Duration>>) -> Self {
         self.ready_timeout_max = max.into();
@@ -205,11 +205,11 @@ impl Spec {
     }
 
     /// Sets how often the sidecar must say that it works: by `WATCHDOG=1` to its `NOTIFY_SOCKET`, as services of systemd with
-    /// `WatchdogSec` do ([`sd_watchdog_enabled(3)`](https://man7.org/linux/man-pages/man3/sd_watchdog_enabled.3.html)). It finds
+    /// `WatchdogSec` do ([`sd_watchdog_enabled(3)`](https://man7.org/linux/man-pages/man3/sd_watchdog_enabled.3.html)). The sidecar finds
     /// `interval` in `WATCHDOG_USEC`, and its process id in `WATCHDOG_PID`. The count begins when it is ready, and ends with
     /// `STOPPING=1`. A sidecar that sends nothing for `interval` counts as hung: it is stopped and restarted, unless
     /// [`Liveness::restart`] or the [policy](Self::restart) forbids it; then it is unhealthy until it sends `WATCHDOG=1` again. Needs
-    /// [`ReadyCheck::Notify`]. By default the sidecar is not watched so.
+    /// [`ReadyCheck::Notify`]. By default there is no watchdog.
     ///
     /// `WATCHDOG_USEC=` in a message sets another interval for the rest of the run (0 ends the watch), and `WATCHDOG=trigger` counts as
     /// hung at once; both also without this setting.

@@ -296,8 +296,8 @@ impl Supervisor {
         Dependency { snapshot: self.snapshot.clone(), optional, restart, commands }
     }
 
-    /// Stops the sidecar: terminates it, waits for the grace period, kills the rest of its process group. Returns when no process is
-    /// left. Dropping the future does not cancel the stop.
+    /// Stops the sidecar: asks its first process and then the others to end, waits for the grace period, and kills those that are left.
+    /// Returns when no process is left. Dropping the future does not cancel the stop.
     pub async fn stop(&self) -> StopOutcome {
         self.stop_for(Requester::Stop).await
     }

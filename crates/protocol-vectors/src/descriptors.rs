@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::Address;
 
-/// A descriptor for the program, and where it is reached by it.
+/// Descriptor 3 of the program, and the address at which that descriptor accepts connections.
 #[derive(Debug)]
 pub struct Third {
     /// The descriptor.

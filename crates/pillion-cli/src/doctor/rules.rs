@@ -1,4 +1,4 @@
-//! The rules, one file for each area.
+//! The rules, one file for each kind of input. The area Project has several; that of the machine is `machine.rs`.
 
 pub(super) mod binaries;
 pub(super) mod bundle;

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// The time limit for a start, for example 30s or 2m.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     ready_timeout: Duration,
-    /// To how much the program may extend this limit. Each line `BACKEND_STATUS:TEXT` on its stdout gives the start another
+    /// The longest time to which the program may extend this limit. Each line `BACKEND_STATUS:TEXT` on its stdout gives the start another
     /// --ready-timeout from then on, but never more than this since its beginning.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ready_timeout_max: Option<Duration>,
@@ -112,7 +112,7 @@ pub(crate) struct Args {
     /// Write events to stdout, one JSON object a line.
     #[arg(long)]
     pub(super) json: bool,
-    /// What other programs of this user may do: "read" lets `pillion ps`, `status` and `logs` look at the program, "full" lets
+    /// What other programs of this user may do: "read" lets the commands that only look, such as `pillion ps`, `top` and `logs`, see the program, "full" lets
     /// `pillion restart` restart it as well.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Control::Read)]
     pub(super) control: Control,

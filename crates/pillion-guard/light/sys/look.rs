@@ -29,7 +29,7 @@ pub(crate) fn proc_is_ours() -> bool {
 ///
 /// Finds nothing where the kernel does not list children (`CONFIG_PROC_CHILDREN`), and neither does the full guard.
 pub(crate) fn has_other_processes(leader: c_int) -> bool {
-    // One child has one number; another one would add a second.
+    // The file lists one number for each child, so a second number means a second child.
     let mut expected = Text::<24>::new();
     expected.number(leader.unsigned_abs().into()).text(b" ");
     let mut own = [0_u8; 64];

@@ -150,7 +150,9 @@ fn down(ended: &Ended, diagnostics: &StartDiagnostics) -> String {
             format!("{exit}; other processes of its group did not end and were killed{left}")
         }
         StopOutcome::Killed(exit) => format!("{exit}: it did not end by itself"),
-        StopOutcome::Abandoned => "was killed but does not die; it was left behind".to_owned(),
+        StopOutcome::Abandoned => {
+            "was killed, but the system has not ended it; the supervisor no longer waits for it".to_owned()
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub struct StatusMessages {
     unhealthy: bool,
     /// The process whose start was told last.
     present: Option<u32>,
-    /// The report of a run that ended in a way that a person should know about. It follows the state.
+    /// The report of a run that ended in a way that a person should know about. Its sentence comes after that of the next state.
     ended: Option<Arc<ExitReport>>,
 }
 

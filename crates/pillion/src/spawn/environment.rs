@@ -11,7 +11,7 @@ use pillion_protocol::environment;
 
 use crate::spec::Inherit;
 
-/// Variables that were set for this process alone. They are never inherited.
+/// Variables that mean another process, or that would make a server listen elsewhere. They are never inherited.
 const NEVER_INHERITED: &[&str] = &[
     environment::PORT,
     // Some tools give it another meaning: Conda sets it to a target triple.

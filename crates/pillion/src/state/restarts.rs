@@ -54,7 +54,7 @@ impl Restarts {
         Self { policy, restart_limit, recent: VecDeque::new(), streak: 0, up: Up::Never, demand: None }
     }
 
-    /// For a sidecar that runs on demand, if it does.
+    /// Sets the use of a sidecar on demand; `None` for every other sidecar.
     pub(crate) fn with_demand(self, demand: Option<Demand>) -> Self {
         Self { demand, ..self }
     }
@@ -134,7 +134,7 @@ impl Restarts {
         let again = match cause {
             // Another start would run the same program.
             Cause::Requested(_) | Cause::DependencyRestarted(_) | Cause::Unused | Cause::Mismatch(_) => false,
-            // A use needs it, and the next use would start it as well.
+            // The sidecar is in use. If it stayed down, the next use would start it anyway.
             Cause::Finished if self.runs_on_demand() => self.policy != Restart::Never,
             Cause::Finished => self.policy == Restart::Always,
             Cause::Crashed => self.policy != Restart::Never,

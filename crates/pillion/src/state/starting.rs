@@ -53,7 +53,7 @@ impl Step {
             Event::Mismatch(reason) => {
                 Ending::terminate(Cause::Mismatch(reason), Next::After(RestartDecision::StayDown), now)
             }
-            // By its own word: a start that says so is not waited for.
+            // The sidecar itself says that it hangs, so the supervisor does not wait for the time-out.
             Event::Hung => {
                 let next = Next::After(restarts.after(&Cause::Hung, now));
                 Ending::terminate(Cause::Hung, next, now)

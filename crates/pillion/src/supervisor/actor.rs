@@ -51,7 +51,7 @@ pub(crate) struct Actor {
     reports: ExitReports,
     /// The number of uses that have begun and not ended, for a sidecar on demand.
     uses: usize,
-    /// What is answered as soon as the status is published: restarts that are under way, uses that are counted.
+    /// The requests that the actor answers as soon as it has published the status: restarts under way, counted uses.
     acknowledgements: Vec<oneshot::Sender<()>>,
     stops: Vec<oneshot::Sender<StopOutcome>>,
     present: Driver,

@@ -117,7 +117,7 @@ impl DependencyMoves {
         (!moves.is_empty()).then_some(Self(moves))
     }
 
-    /// Waits until one has moved, each once. Cancel-safe.
+    /// Waits until a dependency has moved. Reports each dependency at most once. Cancel-safe.
     pub(crate) async fn next(&mut self) -> DependencyMove {
         let (at, moved) = future::poll_fn(|context| {
             let mut polled =

@@ -129,7 +129,7 @@ impl Driver {
         recorder: Recorder,
         in_use: bool,
     ) -> Self {
-        // An attached server belongs to another program, which alone starts and stops it.
+        // Only the program that started an attached server stops and restarts it.
         let policy = match spec.source {
             ServerSource::Run(_) => spec.restart,
             ServerSource::Attach(_) => Restart::Never,

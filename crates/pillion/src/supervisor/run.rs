@@ -156,7 +156,7 @@ impl Run {
         }
     }
 
-    /// Whether no guard could run, which alone hands a listener over on Unix.
+    /// Whether no guard could run. On Unix, only a guard can hand a listener over.
     pub(crate) fn is_unguarded(&self) -> bool {
         self.unguarded
     }

@@ -87,7 +87,7 @@ impl Driver {
         matches!(self.run.diagnostics.hang, Some(HangReason::WatchdogMissed { .. }))
     }
 
-    /// Whether it has said more since it was ready than that it is ready, which it may say again after a reload.
+    /// Whether the sidecar has said, since it was ready, that it hangs or stops. `READY=1` after a reload does not count.
     fn is_known_to_hang_or_stop(&self) -> bool {
         is_up(&self.state) && (self.run.diagnostics.hang.is_some() || self.run.diagnostics.stopping)
     }
@@ -106,7 +106,7 @@ impl Driver {
     fn hangs(&mut self, reason: HangReason) {
         let event = match &self.state {
             Lifecycle::Ready { .. } | Lifecycle::Unhealthy { .. } => self.hung_event(),
-            // A start fails by its own word, whatever is declared about a sidecar that was ready.
+            // A start that says that it hangs fails at once: `liveness.restart` is about ready sidecars only.
             Lifecycle::Starting(_) => Event::Hung,
             Lifecycle::Waiting { .. }
             | Lifecycle::Ending(_)

@@ -82,7 +82,7 @@ impl Guarded {
                 Err(error)
             }
             Err(error) => {
-                // Silent or dead. Whatever it started ends with the control socket or with the guard's death.
+                // Silent or dead. All processes that it started end with the control socket or with the guard's death.
                 let mut child = executed.child;
                 let _ = child.kill();
                 reap(guard, false);

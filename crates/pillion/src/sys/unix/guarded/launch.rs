@@ -43,7 +43,7 @@ pub(super) struct Executed {
     pub(super) control: UnixStream,
     /// The read ends of the sidecar's output.
     pub(super) outputs: [OwnedFd; 2],
-    /// Has to be kept until the guard has sent its first line: only then is it certain that it was executed.
+    /// Keep it until the guard has sent its first line, which shows that the system has executed the program.
     _program: GuardProgram,
 }
 
