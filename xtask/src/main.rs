@@ -9,6 +9,7 @@ mod display;
 mod doc_references;
 mod fuzz;
 mod launchers;
+mod module_graph;
 mod npm;
 mod npm_lock;
 mod pack;

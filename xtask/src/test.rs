@@ -8,7 +8,7 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     codegen::Permissions,
-    display, doc_references, fuzz, launchers, npm, npm_lock, pack, public_api, python, sbom,
+    display, doc_references, fuzz, launchers, module_graph, npm, npm_lock, pack, public_api, python, sbom,
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
@@ -221,7 +221,8 @@ fn prose(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
         }
         Err(error) => steps.skip("links", &format!("{error:#}")),
     }
-    steps.check("references to source", || doc_references::check(workspace))
+    steps.check("references to source", || doc_references::check(workspace))?;
+    steps.check("modules", || module_graph::check(workspace))
 }
 
 /// Checks and tests the example in Go, where Go is installed or can be.

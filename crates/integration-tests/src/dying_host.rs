@@ -1,4 +1,4 @@
-//! A program with a sidecar, which dies in the way that its arguments say: the part that `fake-host` and `rival-host` share.
+//! A program with a sidecar, which dies in the way that its arguments say: the part that `fake-host` and `baseline-host` share.
 //!
 //! ```text
 //! HOST GRACE_MS PORT MOMENT DEATH PROGRAM ARGUMENT…

@@ -1,9 +1,9 @@
 //! The files of executable programs. This module reads what a file is, without running it; `mach_o` and `pe_signature` change a program as
 //! its system demands of a packager. Bytes in, bytes or facts out.
 
+mod language_runtime;
 pub(crate) mod mach_o;
 pub(crate) mod pe_signature;
-mod runtime;
 
 use std::{fmt, fs, io, path::Path};
 
@@ -19,7 +19,7 @@ use object::{
     },
 };
 
-pub(crate) use self::runtime::Runtime;
+pub(crate) use self::language_runtime::Runtime;
 use crate::project::{Platform, TargetTriple};
 
 /// The bytes of a file, as far as they say what it is.
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(inspect(b"#!/bin/sh\n").content, Content::Script);
         // A cookie that points outside of the file.
         let mut program = samples::program(Platform::Linux, Arch::X86_64, true);
-        program.extend_from_slice(runtime::PYINSTALLER);
+        program.extend_from_slice(language_runtime::PYINSTALLER);
         program.extend_from_slice(&[0xff; 12]);
         assert_eq!(inspect(&program).runtime, None);
     }

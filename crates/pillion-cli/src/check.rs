@@ -1,7 +1,7 @@
 //! `pillion check`: whether a program follows docs/protocol.md.
 
 mod catalogue;
-mod lab;
+mod harness;
 pub(crate) mod launch;
 #[cfg(target_os = "linux")]
 mod processes;
@@ -29,12 +29,12 @@ use tempfile::TempDir;
 
 use self::{
     catalogue::{ANNOUNCEMENT, CHECKS, Check, FLUSH},
-    lab::{Lab, Settings},
+    harness::{Harness, Settings},
     registry::Registry,
     report::{Finding, Report, Verdict},
     rules::announce::Gate,
 };
-use crate::{interrupts::interrupts, runtime::start_runtime};
+use crate::{async_runtime::start_runtime, interrupts::interrupts};
 
 /// Check whether a program follows the protocol between a host and its sidecar.
 ///
@@ -103,7 +103,7 @@ fn select(rules: &[String], musts: bool) -> Result<Vec<Check>, String> {
     }
     let wanted = |check: &&Check| {
         (rules.is_empty() || rules.iter().any(|rule| names(check, rule)))
-            && !(musts && check.level == report::Level::Should)
+            && !(musts && check.level == report::Requirement::Should)
     };
     Ok(CHECKS.iter().filter(wanted).copied().collect())
 }
@@ -153,15 +153,15 @@ fn inspect(settings: Settings, selected: &[Check]) -> Result<Report, String> {
     let folder = folder.map_err(|error| format!("cannot make a temporary folder: {error}; set TMPDIR"))?;
     let registry = Arc::new(Registry::new(runtime.clone()));
     watch_interrupts(&runtime, &registry, &folder)?;
-    let lab = Lab::new(settings, registry, folder.path().to_owned());
-    let gate = rules::announce::gate(&lab)?;
+    let harness = Harness::new(settings, registry, folder.path().to_owned());
+    let gate = rules::announce::gate(&harness)?;
     let report = Report {
-        command: lab.settings.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-        private: lab.settings.private,
-        findings: look(&lab, &gate, selected),
+        command: harness.settings.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        private: harness.settings.private,
+        findings: look(&harness, &gate, selected),
         measurements: gate.measurements,
     };
-    drop((lab, folder, end));
+    drop((harness, folder, end));
     Ok(report)
 }
 
@@ -186,14 +186,14 @@ fn watch_interrupts(
 }
 
 /// Runs the checks, several at the same time, and keeps their order.
-fn look(lab: &Lab, gate: &Gate, selected: &[Check]) -> Vec<Finding> {
+fn look(harness: &Harness, gate: &Gate, selected: &[Check]) -> Vec<Finding> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..PARALLEL.min(selected.len()) {
             scope.spawn(|| {
                 while let Some(check) = selected.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let finding = finding(check, verdict(lab, gate, check));
+                    let finding = finding(check, verdict(harness, gate, check));
                     found.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
                 }
             });
@@ -205,7 +205,7 @@ fn look(lab: &Lab, gate: &Gate, selected: &[Check]) -> Vec<Finding> {
     found
 }
 
-fn verdict(lab: &Lab, gate: &Gate, check: &Check) -> Verdict {
+fn verdict(harness: &Harness, gate: &Gate, check: &Check) -> Verdict {
     match check.name {
         ANNOUNCEMENT => return gate.announcement.clone(),
         FLUSH => return gate.flush.clone(),
@@ -214,7 +214,7 @@ fn verdict(lab: &Lab, gate: &Gate, check: &Check) -> Verdict {
     let announced =
         [&gate.announcement, &gate.flush].iter().all(|verdict| matches!(verdict, Verdict::Kept(_)));
     match check.look {
-        Some(look) if announced => look(lab).unwrap_or_else(|early| early),
+        Some(look) if announced => look(harness).unwrap_or_else(|early| early),
         _ => Verdict::NotChecked("the program did not announce itself".to_owned()),
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use clap::{Args as ClapArgs, error::ErrorKind};
 
 use self::{
-    catalogue::{KINDS, Level},
+    catalogue::{KINDS, Severity},
     machine::Machine,
     report::{Finding, Report},
     rules::{binaries, bundle, declaration, dependencies, files, ignored, page},
@@ -134,7 +134,7 @@ pub(crate) fn main(args: Args) -> ExitCode {
     } else {
         render::text(&report, anstream::stdout().lock())
     };
-    let failed = report.count(Level::Error) > 0 || (args.strict && report.count(Level::Warning) > 0);
+    let failed = report.count(Severity::Error) > 0 || (args.strict && report.count(Severity::Warning) > 0);
     finish(shown, if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

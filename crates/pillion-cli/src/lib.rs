@@ -1,5 +1,6 @@
 //! The `pillion` command as a library, so that tests and other front ends can run the same code.
 
+mod async_runtime;
 mod binary;
 #[cfg(unix)]
 mod check;
@@ -13,9 +14,7 @@ mod new;
 mod package;
 mod project;
 mod ready;
-mod report;
 mod run;
-mod runtime;
 
 use std::{env, process::ExitCode};
 

@@ -7,10 +7,10 @@ mod npm;
 mod onedir;
 mod plan;
 mod process;
-mod progress;
+mod progress_bars;
 mod report;
+mod smoke_test;
 mod target;
-mod trial;
 
 use std::{
     env, fs,
@@ -28,7 +28,7 @@ use self::{
     npm::NpmCache,
     plan::{Destination, Planned},
     process::Failure,
-    progress::Progress,
+    progress_bars::ProgressBars,
     report::{MadeFile, Problem, Report},
 };
 use crate::{
@@ -109,7 +109,7 @@ fn package(args: &Args) -> Result<Report, String> {
     let planned = plan::plan(&project, &targets(args)?, &args.names)?;
     let work = work_folder(&project).map_err(|failure| failure.to_string())?;
     let npm = NpmCache::of_user().map_err(|failure| failure.to_string())?;
-    let progress = Progress::new(planned.len());
+    let progress = ProgressBars::new(planned.len());
     let mut report = Report::default();
     for program in &planned {
         let show =
@@ -281,7 +281,7 @@ impl Maker<'_> {
             return Ok("not started: this machine does not run programs of this target".to_owned());
         }
         (self.show)("starting and checking it");
-        trial::check(file, &program.sidecar)
+        smoke_test::check(file, &program.sidecar)
     }
 
     /// A file that is up to date.

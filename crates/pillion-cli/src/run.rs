@@ -2,6 +2,7 @@
 
 mod args;
 mod control;
+mod display;
 
 use std::{io, process::ExitCode};
 
@@ -9,10 +10,10 @@ use pillion::{Events, Exit, FailureKind, SidecarEvent, State, Status, Supervisor
 use tokio::{runtime::Handle, sync::mpsc};
 
 pub(crate) use self::args::{Args, path};
+use self::display::{EventPrinter, Json, Terminal};
 use crate::{
+    async_runtime::{RuntimeEnd, start_runtime},
     interrupts::interrupts,
-    report::{EventPrinter, Json, Terminal},
-    runtime::{RuntimeEnd, start_runtime},
 };
 
 /// The exit code if the program never became ready. env(1) and timeout(1) use the same code for their own errors.

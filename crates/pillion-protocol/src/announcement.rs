@@ -38,7 +38,7 @@ pub const LISTENER: &str = if cfg!(windows) { "pipe" } else { "3" };
 #[non_exhaustive]
 pub enum Announcement {
     /// The sidecar accepts connections at this address.
-    Of(ListenAddr),
+    Address(ListenAddr),
     /// The line has the prefix of an announcement, but neither a port from 1 to 65535 nor [`LISTENER`] follows. Holds the
     /// line as text, at most 80 bytes of it.
     Malformed(String),
@@ -58,7 +58,7 @@ impl Announcement {
         let text = || String::from_utf8_lossy(&visible[..visible.len().min(80)]).into_owned();
         Some(match addr {
             _ if !line.is_terminated() => Self::Unfinished(text()),
-            Some(addr) => Self::Of(addr),
+            Some(addr) => Self::Address(addr),
             None => Self::Malformed(text()),
         })
     }
@@ -122,14 +122,14 @@ mod tests {
     }
 
     fn port(port: u16) -> Announcement {
-        Announcement::Of(ListenAddr::Tcp(NonZeroU16::new(port).unwrap()))
+        Announcement::Address(ListenAddr::Tcp(NonZeroU16::new(port).unwrap()))
     }
 
     #[test]
     fn the_line_of_a_local_socket_reads_back() {
         let line = announcement_line(ListenAddr::Local);
         assert_eq!(line, if cfg!(windows) { "BACKEND_SOCKET:pipe\n" } else { "BACKEND_SOCKET:3\n" });
-        assert_eq!(read(line.as_bytes()), [Announcement::Of(ListenAddr::Local)]);
+        assert_eq!(read(line.as_bytes()), [Announcement::Address(ListenAddr::Local)]);
     }
 
     proptest! {

@@ -25,7 +25,7 @@
 //! let mut framer = LineFramer::new(8 * 1024);
 //! framer.feed(b"BACKEND_PORT:4242\n", |line| announced = Announcement::read(&line));
 //! let port = 4242.try_into().unwrap();
-//! assert_eq!(announced, Some(Announcement::Of(ListenAddr::Tcp(port))));
+//! assert_eq!(announced, Some(Announcement::Address(ListenAddr::Tcp(port))));
 //! ```
 
 pub mod admission;

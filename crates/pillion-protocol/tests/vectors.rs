@@ -102,8 +102,8 @@ fn lines_of_progress() {
 
 fn addr(found: &Announcement) -> Option<String> {
     match found {
-        Announcement::Of(ListenAddr::Tcp(port)) => Some(format!("port {port}")),
-        Announcement::Of(ListenAddr::Local) => Some("local".to_owned()),
+        Announcement::Address(ListenAddr::Tcp(port)) => Some(format!("port {port}")),
+        Announcement::Address(ListenAddr::Local) => Some("local".to_owned()),
         _ => None,
     }
 }

@@ -44,7 +44,7 @@ mod transport;
 
 pub use diagnosis::{Diagnosis, DiagnosisFile};
 pub use fleet::{Fleet, FleetError};
-pub use output::{LINE_LIMIT, OutputBatch, OutputLine, OutputStream, UnfinishedLine};
+pub use output::{LINE_LIMIT, OutputBatch, OutputLine, UnfinishedLine};
 pub use pillion_protocol::{self as protocol, Token};
 pub use report::{
     entry::{Log, LogEntry, LogQuery},
@@ -53,7 +53,7 @@ pub use report::{
     history::Logs,
     level::Level,
     status_messages::{MessageTone, StatusMessage, StatusMessages},
-    usage::{MemoryKind, Usage, UsageWatch},
+    usage::{Usage, UsageWatch},
 };
 pub use spec::{
     ExecCheck, HttpCheck, HttpStopRequest, Inherit, InvalidExpression, InvalidPlaceholder, InvalidSpec,
@@ -61,7 +61,8 @@ pub use spec::{
     RestartLimit, Spec, StopRequest, StopScope, StopSignal, Transport,
 };
 pub use status::{
-    Detail, Endpoint, Exit, Failure, FailureKind, KillReason, Readiness, State, Status, StopOutcome,
+    Detail, Endpoint, Exit, Failure, FailureKind, KillReason, MemoryKind, OutputStream, Readiness, State,
+    Status, StopOutcome,
 };
 pub use supervisor::{Lease, Supervisor};
 pub use terminal::TerminalOutput;

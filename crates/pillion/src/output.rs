@@ -8,10 +8,9 @@ use memchr::{memchr_iter, memrchr_iter};
 use pillion_protocol::{
     Announcement, Line, LineFramer, NearMiss, announcement::may_announce, defaults, progress, visible_part,
 };
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::sys::OutputPipe;
+use crate::{status::OutputStream, sys::OutputPipe};
 pub(crate) use tail::{LAST_LINES, Tail};
 
 /// How many bytes of a line are kept. Of a longer line, the part after its last carriage return is kept, which a terminal shows; the
@@ -29,17 +28,6 @@ const UNFINISHED_INTERVAL: Duration = Duration::from_secs(1);
 /// How many bytes of a dead process are read from each pipe. Without privileges a pipe holds at most 1 MiB (pipe(7)), so this is
 /// everything, unless another process still writes.
 const LEFT_BEHIND_LIMIT: usize = 1024 * 1024;
-
-/// One of the two output streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
-#[serde(rename_all = "lowercase")]
-pub enum OutputStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
 
 /// A line of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

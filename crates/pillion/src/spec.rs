@@ -1,6 +1,6 @@
 //! What to run, and the policies for it.
 
-mod fit;
+mod expected_version;
 mod inherit;
 mod invalid;
 mod listen;

@@ -339,6 +339,31 @@ pub enum KillReason {
     Requested,
 }
 
+/// One of the two output streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[serde(rename_all = "lowercase")]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What a figure of memory counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum MemoryKind {
+    /// Each page that several processes share is divided among them, and pages in the swap count (`Pss` and `SwapPss` of
+    /// `proc_pid_smaps(5)`; Linux).
+    Proportional,
+    /// The same, but of some processes the resident pages, because the system hides their proportional memory (`VmRSS` of
+    /// `proc_pid_status(5)`; Linux): a page that they share with others counts several times.
+    Resident,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -173,7 +173,7 @@ impl Lines {
         if let SidecarEvent::Output(batch) = event {
             self.output(batch, &mut text);
         }
-        for message in self.messages.of(event) {
+        for message in self.messages.messages_for(event) {
             let color = match message.tone {
                 MessageTone::Good => AnsiColor::Green,
                 MessageTone::Note => AnsiColor::Yellow,

@@ -58,7 +58,7 @@ pub struct AnnouncementVector {
     #[serde(default)]
     pub given: bool,
     /// What the host reads.
-    pub outcome: Read,
+    pub outcome: ExpectedReading,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,7 +76,7 @@ fn once() -> usize {
 /// What a host reads from a stream.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Read {
+pub struct ExpectedReading {
     /// The address that the host takes: a port, or `local`.
     pub announced: Option<Value>,
     /// The host reports a further announcement.
@@ -188,7 +188,7 @@ pub struct EnvironmentVector {
     pub descriptor3: Option<String>,
     /// Whether the rule is a *must* or a *should*.
     #[serde(default)]
-    pub level: Level,
+    pub level: Requirement,
     /// The only platform on which the vector holds.
     pub platform: Option<Platform>,
     /// What the program does.
@@ -283,7 +283,7 @@ pub struct RequestVector {
     pub body: String,
     /// Whether the rule is a *must* or a *should*.
     #[serde(default)]
-    pub level: Level,
+    pub level: Requirement,
     /// The status codes that fulfil the rule; 0: the connection is closed without an answer.
     pub status: Vec<u16>,
     /// Whether the request reaches a handler; `None`: either.
@@ -324,7 +324,7 @@ pub enum AddressKind {
 /// The level of a rule (RFC 2119).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum Requirement {
     /// A *must*.
     #[default]
     Must,

@@ -12,7 +12,7 @@ use crate::Address;
 
 /// Descriptor 3 of the program, and the address at which that descriptor accepts connections.
 #[derive(Debug)]
-pub struct Third {
+pub struct Descriptor3 {
     /// The descriptor.
     pub fd: OwnedFd,
     /// Where a program that accepts on it is reached.
@@ -31,7 +31,7 @@ enum Kept {
     Listener { _listener: TcpListener },
 }
 
-impl Third {
+impl Descriptor3 {
     /// Creates the descriptor that a vector names in `descriptor3`.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    Address, EnvironmentVector, Environments, Level, Listens, Platform, Server as _, Subject, Third,
+    Address, Descriptor3, EnvironmentVector, Environments, Listens, Platform, Requirement, Server as _,
+    Subject,
     subject::{Running, Start},
 };
 
@@ -15,7 +16,7 @@ use crate::{
 #[must_use]
 pub fn environments(subject: &Subject, file: &Environments, shoulds: bool) -> Vec<String> {
     let here = |vector: &&EnvironmentVector| {
-        vector.platform.is_none_or(Platform::is_this) && (shoulds || vector.level == Level::Must)
+        vector.platform.is_none_or(Platform::is_this) && (shoulds || vector.level == Requirement::Must)
     };
     let failure = |vector: &EnvironmentVector| {
         let error = check(subject, &file.token, vector).err()?;
@@ -33,7 +34,7 @@ fn check(subject: &Subject, token: &str, vector: &EnvironmentVector) -> Result<(
         value.replace("{free}", &free_port.to_string()).replace("{taken}", &taken_port.to_string())
     };
     let variables = vector.environment.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
-    let third = vector.descriptor3.as_deref().map(Third::new).transpose()?;
+    let third = vector.descriptor3.as_deref().map(Descriptor3::new).transpose()?;
     let inherited = third.as_ref().and_then(|third| third.address.clone());
     let outcome = &vector.outcome;
     let running = match subject.start(&variables, third)? {

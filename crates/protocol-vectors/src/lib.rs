@@ -19,12 +19,12 @@ mod subject;
 
 pub use answer::Answer;
 pub use data::{
-    AddressKind, AnnouncementVector, Announcements, EnvironmentVector, Environments, Level, Listens, Outcome,
-    Platform, ProgressFile, ProgressLine, ProgressVector, ProofVector, Read, RequestVector, Requests,
-    Variables, hmac_proof, load,
+    AddressKind, AnnouncementVector, Announcements, EnvironmentVector, Environments, ExpectedReading,
+    Listens, Outcome, Platform, ProgressFile, ProgressLine, ProgressVector, ProofVector, RequestVector,
+    Requests, Requirement, Variables, hmac_proof, load,
 };
 #[cfg(unix)]
-pub use descriptors::Third;
+pub use descriptors::Descriptor3;
 #[cfg(unix)]
 pub use environments::environments;
 #[cfg(target_os = "linux")]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[cfg(unix)]
 use crate::{
-    Address, AddressKind, Level, Subject, Third, Variables,
+    Address, AddressKind, Descriptor3, Requirement, Subject, Variables,
     subject::{Running, Start},
 };
 use crate::{Answer, Handlers, RequestVector, Requests, Server, data::hmac_proof};
@@ -30,7 +30,7 @@ pub fn requests(
         let vectors = file.vectors.iter().filter(|vector| {
             vector.environment == *name
                 && (vector.on.is_empty() || vector.on.contains(&transport))
-                && (shoulds || vector.level == Level::Must)
+                && (shoulds || vector.level == Requirement::Must)
         });
         let mut vectors = vectors.peekable();
         if vectors.peek().is_none() {
@@ -54,7 +54,7 @@ pub fn requests(
 fn start(subject: &Subject, variables: &Variables, transport: AddressKind) -> Result<Running> {
     let (mut variables, mut third) = (variables.clone(), None);
     if transport == AddressKind::Socket {
-        third = Some(Third::new("unix")?);
+        third = Some(Descriptor3::new("unix")?);
         for (name, value) in [("LISTEN_FDS", "1"), ("LISTEN_PID", "{pid}"), ("LISTEN_FDNAMES", "http")] {
             variables.insert(name.to_owned(), value.to_owned());
         }

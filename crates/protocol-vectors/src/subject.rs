@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     Address, Answer, Server, Variables,
-    descriptors::{Keep, Third},
+    descriptors::{Descriptor3, Keep},
 };
 
 /// How long a program may take for an answer or its announcement. It only bounds a failing test.
@@ -52,7 +52,7 @@ impl Subject {
     }
 
     /// Starts the program. A shell becomes the program, because only the shell knows the program's process id before it runs.
-    pub(crate) fn start(&self, variables: &Variables, third: Option<Third>) -> Result<Start> {
+    pub(crate) fn start(&self, variables: &Variables, third: Option<Descriptor3>) -> Result<Start> {
         let mut script = "exec env".to_owned();
         for (name, value) in variables {
             let value = value.replace('\'', r"'\''").replace("{pid}", "'$$'").replace("{ppid}", "'$PPID'");

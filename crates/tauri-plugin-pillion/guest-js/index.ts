@@ -42,7 +42,7 @@ export {
   type Sidecar,
   sidecar,
   sidecars,
-  type ToldExitReport,
+  type ExitReportWithSummary,
   type UsageOptions,
 } from "./sidecar.js";
 export type { ReconnectingWebSocket, WebSocketOptions } from "./websocket.js";

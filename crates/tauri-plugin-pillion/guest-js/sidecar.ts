@@ -81,7 +81,7 @@ export interface Sidecar {
    * whose order, and what it had used. Without `pillion:allow-logs` they hold no line of the output. Needs
    * `pillion:allow-exit-reports`.
    */
-  exitReports(): Promise<ToldExitReport[]>;
+  exitReports(): Promise<ExitReportWithSummary[]>;
 
   /**
    * Calls `onUsage` with what all processes of the sidecar use, now and then once a second: processor time, memory, and the numbers of
@@ -154,7 +154,7 @@ export interface Sidecar {
 }
 
 /** An exit report, and the same in words. */
-export type ToldExitReport = ExitReport & { summary: string };
+export type ExitReportWithSummary = ExitReport & { summary: string };
 
 /** The shared state of each sidecar in this page, whatever the number of handles. */
 const shared = new Map<string, { watch: StatusWatch; manager: ConnectionManager }>();
@@ -182,7 +182,7 @@ export function sidecar(name: string): Sidecar {
       const query = { ...rest, tail: whole(tail), since: whole(at) };
       return subscribe<Log>("logs", name, onLog, (error) => onError?.(error), query);
     },
-    exitReports: () => call<ToldExitReport[]>("exit_reports", { sidecar: name }),
+    exitReports: () => call<ExitReportWithSummary[]>("exit_reports", { sidecar: name }),
     usage: (onUsage, options, onError) => {
       const query = { intervalMs: whole(options?.intervalMs) };
       return subscribe<Usage>("usage", name, onUsage, (error) => onError?.(error), query);

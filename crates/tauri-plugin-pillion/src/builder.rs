@@ -15,7 +15,7 @@ use crate::{
     CloseOnDrop, PillionExt as _, Sidecars, commands,
     development::Development,
     proxy::Proxy,
-    resolve::{self, Resolved, Resolver},
+    resolve::{self, DeclarationResolver, Resolved},
     single_instance::{self, RegistrationOrder},
     subscriptions::Subscriptions,
     webviews::Webviews,
@@ -160,7 +160,7 @@ impl<R: Runtime> Builder<R> {
         let dev = tauri::is_dev();
         // Tauri's function resolves symbolic links: the sidecar lies beside the app, and not beside a link to it.
         let own = tauri::utils::platform::current_exe()?;
-        let resolver = Resolver {
+        let resolver = DeclarationResolver {
             folder: own.parent().ok_or("the app's own executable has no folder")?.to_owned(),
             variables: resolve::variables(app.path()),
             development: Development::of(dev, cfg!(debug_assertions), &names)?,

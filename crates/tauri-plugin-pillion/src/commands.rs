@@ -1,5 +1,5 @@
 //! The commands of the plugin. Each has a permission of its own, whose scope can limit it to some of the sidecars. Failures leave
-//! the app by way of `redaction.rs`.
+//! the app by way of `output_permission.rs`.
 
 use std::{
     borrow::Cow,
@@ -22,11 +22,12 @@ use tokio::task;
 
 use crate::{
     Sidecars,
+    command_error::CommandError,
     ipc_message::{self, RequestHead},
     outbox::Outbox,
+    output_permission::{redact_error, redact_reports, redact_status},
     proxy::Proxy,
-    redaction::{redact_error, redact_reports, redact_status},
-    scope::{CommandError, ScopeEntry},
+    scope::ScopeEntry,
     subscriptions::Subscriptions,
 };
 
@@ -223,7 +224,7 @@ pub(crate) async fn logs(
 
 /// An exit report, and the same in words.
 #[derive(Debug, Serialize)]
-pub(crate) struct ToldReport {
+pub(crate) struct ExitReportWithSummary {
     #[serde(flatten)]
     report: ExitReport,
     summary: String,
@@ -236,9 +237,9 @@ pub(crate) async fn exit_reports(
     sidecars: State<'_, Sidecars>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
-) -> Result<Vec<ToldReport>, CommandError> {
+) -> Result<Vec<ExitReportWithSummary>, CommandError> {
     let reports = sidecars.in_scope(&scope, &sidecar)?.exit_reports().await;
-    let tell = |report: ExitReport| ToldReport { summary: report.summary(), report };
+    let tell = |report: ExitReport| ExitReportWithSummary { summary: report.summary(), report };
     Ok(redact_reports(&webview, &sidecar, reports).into_iter().map(tell).collect())
 }
 

@@ -36,6 +36,7 @@
 //! start of the app, and warns about a wrong one.
 
 mod builder;
+mod command_error;
 mod commands;
 mod dev_reload;
 mod development;
@@ -43,8 +44,8 @@ mod http_pool;
 mod ipc_message;
 mod lock;
 mod outbox;
+mod output_permission;
 mod proxy;
-mod redaction;
 mod resolve;
 mod scope;
 mod sidecars;

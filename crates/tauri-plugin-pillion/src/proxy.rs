@@ -27,10 +27,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    command_error::CommandError,
     http_pool::{HttpError, HttpPool, ResponseBody},
     ipc_message::{self, Headers, RequestHead, ResponseHead},
     lock::lock,
-    scope::CommandError,
 };
 
 /// A body whose announced length is at most this, in bytes, is sent whole with the head. The head of any other body carries the

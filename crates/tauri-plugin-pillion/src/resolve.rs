@@ -18,7 +18,7 @@ const DEV_READY_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What the declarations are resolved with.
 #[derive(Debug)]
-pub(crate) struct Resolver {
+pub(crate) struct DeclarationResolver {
     /// The folder of the app's own executable, where Tauri puts sidecars.
     pub(crate) folder: PathBuf,
     pub(crate) variables: Variables,
@@ -35,7 +35,7 @@ pub(crate) struct Resolved {
     pub(crate) watched: Option<WatchedFiles>,
 }
 
-impl Resolver {
+impl DeclarationResolver {
     /// The sidecar called `name`. The file of its program may be absent: the supervisor then says what is wrong with it.
     pub(crate) fn resolve(&self, name: &str, declared: &SidecarConfig) -> Result<Resolved, ConfigError> {
         // Checked in every build, so that a developer sees the error before a user does.

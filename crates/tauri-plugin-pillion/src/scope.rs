@@ -1,10 +1,10 @@
-//! Which sidecars a window may ask about: the scopes of its permissions. And the error of a command.
+//! Which sidecars a window may ask about: the scopes of its permissions.
 
-use pillion::{Failure, Supervisor};
-use serde::{Deserialize, Serialize};
+use pillion::Supervisor;
+use serde::Deserialize;
 use tauri::ipc::{CommandScope, ScopeObjectMatch};
 
-use crate::Sidecars;
+use crate::{Sidecars, command_error::CommandError};
 
 /// An entry under `allow` or `deny` of a permission in a capability: `{ "sidecar": "backend" }`.
 #[derive(Debug, Deserialize)]
@@ -18,30 +18,6 @@ impl ScopeObjectMatch for ScopeEntry {
 
     fn matches(&self, name: &str) -> bool {
         self.sidecar == name
-    }
-}
-
-/// Why a command failed. In JavaScript a failure is an object; the others are strings, as Tauri's own rejections are.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(crate) enum CommandError {
-    /// The sidecar is down, or its name is not declared.
-    Failure(Failure),
-    /// The window's capability does not include this sidecar.
-    OutOfScope(String),
-    /// A request is malformed, or got no response, or the response broke off.
-    NoResponse(String),
-}
-
-impl CommandError {
-    pub(crate) fn no_response(reason: impl ToString) -> Self {
-        Self::NoResponse(reason.to_string())
-    }
-}
-
-impl From<Failure> for CommandError {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
     }
 }
 

@@ -6,7 +6,7 @@ mod resolver;
 
 pub use attacker_server::{AttackerServer, PAGE};
 pub use chromium::{Chromium, Learned};
-pub use resolver::Resolver;
+pub use resolver::DnsServer;
 
 /// The answer of a handler. No foreign page may read it.
 pub const SECRET: &str = "only-for-the-app";

@@ -15,13 +15,13 @@ use tokio::{
 /// A SOCKS proxy: browsers let it resolve names (RFC 1928). Chromium accepts no other resolver on its command line, and the
 /// test must not change that of the system.
 #[derive(Debug)]
-pub struct Resolver {
+pub struct DnsServer {
     port: u16,
     answer: Arc<Mutex<Ipv4Addr>>,
     _connections: JoinSet<()>,
 }
 
-impl Resolver {
+impl DnsServer {
     /// Resolves every name to `first`.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use end_to_end_tests::browser::{AttackerServer, Chromium, Learned, PAGE, Resolver};
+use end_to_end_tests::browser::{AttackerServer, Chromium, DnsServer, Learned, PAGE};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -233,11 +233,11 @@ async fn foreign_pages_reach_no_handler_and_read_nothing() -> Result<()> {
 async fn rebound(
     server: &AttackerServer,
     counter: &Counter,
-) -> Result<(Chromium, AttackPage, Vec<String>, Resolver)> {
+) -> Result<(Chromium, AttackPage, Vec<String>, DnsServer)> {
     // With the same port, because the port is part of the origin.
     let address = Ipv4Addr::new(127, 0, 0, 2);
     let attacker = AttackerServer::serve(SocketAddr::from((address, counter.port))).await?;
-    let resolver = Resolver::start(address).await?;
+    let resolver = DnsServer::start(address).await?;
     let browser = browser(server, &[resolver.argument()]).await?;
     let home = format!("http://evil.test:{}", server.port());
     let page = AttackPage { url: counter.address("rebound.test"), home, framed: false };

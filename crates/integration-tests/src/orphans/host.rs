@@ -23,8 +23,8 @@ use crate::{TestMarker, dying_host::READY_TIMEOUT_VARIABLE, helper_program};
 pub struct Programs {
     /// `fake-host`.
     pub host: PathBuf,
-    /// `rival-host`.
-    pub rival: PathBuf,
+    /// `baseline-host`.
+    pub baseline: PathBuf,
     /// `pillion-under-test`.
     pub pillion: PathBuf,
     /// `fake-sidecar`.
@@ -40,8 +40,8 @@ pub enum HostKind {
     Crate,
     /// `pillion run`. Only signals kill it.
     Command,
-    /// `rival-host`: a plain program without pillion, for comparison.
-    Rival,
+    /// `baseline-host`: a plain program without pillion, for comparison.
+    Baseline,
     /// A Tauri app: `fake-app`, which lies beside the sidecar.
     Tauri,
 }
@@ -61,7 +61,7 @@ impl Programs {
     pub fn built() -> io::Result<Self> {
         Ok(Self {
             host: helper_program("fake-host")?,
-            rival: helper_program("rival-host")?,
+            baseline: helper_program("baseline-host")?,
             pillion: helper_program("pillion-under-test")?,
             sidecar: helper_program("fake-sidecar")?,
             onefile: None,
@@ -81,11 +81,11 @@ impl RunningHost {
     ) -> io::Result<Self> {
         let grace = scenario.grace.as_millis();
         let words = match scenario.host {
-            HostKind::Crate | HostKind::Rival | HostKind::Tauri => {
+            HostKind::Crate | HostKind::Baseline | HostKind::Tauri => {
                 let (moment, death) = (scenario.moment.word(), scenario.death.word());
                 let app = programs.sidecar.with_file_name("fake-app");
                 let host = match scenario.host {
-                    HostKind::Rival => &programs.rival,
+                    HostKind::Baseline => &programs.baseline,
                     HostKind::Tauri => &app,
                     HostKind::Crate | HostKind::Command => &programs.host,
                 };

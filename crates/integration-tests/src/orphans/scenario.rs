@@ -133,7 +133,7 @@ impl Scenario {
     async fn play(self, programs: &Programs, ready_timeout: Duration) -> io::Result<Option<Outcome>> {
         let (marker, reports) = (Arc::new(TestMarker::new()?), ReportServer::new().await);
         // Without a guard nothing catches the moving process, and PID 1 would have to reap each of its generations.
-        let hops = if self.host == HostKind::Rival { 20 } else { u32::MAX };
+        let hops = if self.host == HostKind::Baseline { 20 } else { u32::MAX };
         let announces = self.moment != Moment::Starting;
         let command = self.kind.command(programs, reports.port(), announces, hops)?;
         // Dropped after the host, which could still start a process.

@@ -1,7 +1,7 @@
 //! Small files with the headers of programs, for tests. No system runs them.
 
 use super::{
-    runtime::{COOKIE, ENTRY, MARKS, PYINSTALLER},
+    language_runtime::{COOKIE, ENTRY, MARKS, PYINSTALLER},
     *,
 };
 

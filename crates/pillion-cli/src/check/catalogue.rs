@@ -1,16 +1,16 @@
 //! All checks, in the order of docs/protocol.md.
 
 use super::{
-    lab::Lab,
+    harness::Harness,
     report::{
-        Level::{self, Must, Should},
+        Requirement::{self, Must, Should},
         Verdict,
     },
     rules::{announce, environment, health, listener, requests, stop},
 };
 
 /// Looks at one rule. An error is a verdict that ended the check early.
-type Look = fn(&Lab) -> Result<Verdict, Verdict>;
+type Look = fn(&Harness) -> Result<Verdict, Verdict>;
 
 /// One check.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub(super) struct Check {
     pub(super) name: &'static str,
     /// The section of docs/protocol.md.
     pub(super) rule: u8,
-    pub(super) level: Level,
+    pub(super) level: Requirement,
     /// What the rule demands.
     pub(super) demand: &'static str,
     /// What to change if it is broken.
@@ -30,7 +30,7 @@ pub(super) struct Check {
 
 const fn check(
     rule: u8,
-    level: Level,
+    level: Requirement,
     name: &'static str,
     look: Option<Look>,
     demand: &'static str,

@@ -28,12 +28,12 @@ pub(super) enum Outcome {
 /// The level of a rule (RFC 2119).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Level {
+pub(super) enum Requirement {
     Must,
     Should,
 }
 
-impl Level {
+impl Requirement {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Must => "must",
@@ -50,7 +50,7 @@ pub(super) struct Finding {
     pub(super) check: &'static str,
     /// The section of docs/protocol.md.
     pub(super) rule: u8,
-    pub(super) level: Level,
+    pub(super) level: Requirement,
     /// What the rule demands.
     pub(super) demand: &'static str,
     pub(super) outcome: Outcome,

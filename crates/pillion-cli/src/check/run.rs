@@ -11,10 +11,10 @@ use std::{
 };
 
 use pillion::{Exit, protocol::ListenAddr};
-use protocol_vectors::{Address, Answer, Server, Third};
+use protocol_vectors::{Address, Answer, Descriptor3, Server};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{lab::TOKEN, registry::Owner, watch::Watch};
+use super::{harness::TOKEN, registry::Owner, watch::Watch};
 
 /// How often a refused connection is tried again.
 const RETRY: Duration = Duration::from_millis(10);
@@ -30,7 +30,7 @@ pub(super) struct Run {
     /// The end of stdin that this process holds.
     pub(super) lifeline: Option<OwnedFd>,
     /// The listener that the program inherited.
-    pub(super) third: Option<Third>,
+    pub(super) third: Option<Descriptor3>,
     /// Closed after the processes are gone.
     _holder: UnixStream,
     /// `None` after [`Run::kill`].
@@ -50,7 +50,7 @@ impl Run {
         began: Instant,
         timeout: Duration,
         lifeline: Option<OwnedFd>,
-        third: Option<Third>,
+        third: Option<Descriptor3>,
         holder: UnixStream,
         owner: Owner,
     ) -> Self {

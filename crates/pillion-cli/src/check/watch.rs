@@ -77,7 +77,7 @@ impl Watch {
                 let mut announced = None;
                 if output == Output::Stdout {
                     framer.feed(&bytes[..count], |line| {
-                        if let Some(Announcement::Of(addr)) = Announcement::read(&line) {
+                        if let Some(Announcement::Address(addr)) = Announcement::read(&line) {
                             announced.get_or_insert((addr, Instant::now()));
                         }
                     });

@@ -5,14 +5,14 @@ use serde::Serialize;
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Level {
+pub(super) enum Severity {
     /// The app, its bundle or its sidecar does not work on some machine.
     Error,
     /// It works, with a risk or a loss.
     Warning,
 }
 
-impl Level {
+impl Severity {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -55,7 +55,7 @@ impl Area {
 pub(super) struct Kind {
     /// The name, as `--ignore` takes it. It never changes.
     pub(super) id: &'static str,
-    pub(super) level: Level,
+    pub(super) level: Severity,
     pub(super) area: Area,
     /// What was found.
     pub(super) what: &'static str,
@@ -72,7 +72,7 @@ macro_rules! catalogue {
     ($($name:ident = $area:ident $level:ident $id:literal $(($fix:ident))? $what:literal $why:literal $cure:literal)*) => {
         $(pub(super) const $name: Kind = Kind {
             id: $id,
-            level: Level::$level,
+            level: Severity::$level,
             area: Area::$area,
             what: $what,
             why: $why,
@@ -264,8 +264,9 @@ catalogue! {
 }
 
 /// The same for an app that Tauri does not sign, so that the program keeps its own signature.
-pub(super) const JIT_ENTITLEMENT_UNSIGNED: Kind = Kind { level: Level::Warning, ..JIT_ENTITLEMENT };
-pub(super) const LIBRARY_ENTITLEMENT_UNSIGNED: Kind = Kind { level: Level::Warning, ..LIBRARY_ENTITLEMENT };
+pub(super) const JIT_ENTITLEMENT_UNSIGNED: Kind = Kind { level: Severity::Warning, ..JIT_ENTITLEMENT };
+pub(super) const LIBRARY_ENTITLEMENT_UNSIGNED: Kind =
+    Kind { level: Severity::Warning, ..LIBRARY_ENTITLEMENT };
 
 /// The kind with this id.
 pub(super) fn find(id: &str) -> Option<&'static Kind> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::{
-    catalogue::{KINDS, Level},
+    catalogue::{KINDS, Severity},
     report::{Finding, Report},
 };
 
@@ -20,7 +20,7 @@ pub(super) fn text(report: &Report, mut out: impl Write) -> io::Result<()> {
     for finding in &report.findings {
         show(finding, &mut out)?;
     }
-    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+    let (errors, warnings) = (report.count(Severity::Error), report.count(Severity::Warning));
     let fixed = report.findings.iter().filter(|finding| finding.fixed).count();
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let mut parts = vec![count(errors, "error"), count(warnings, "warning")];
@@ -37,8 +37,8 @@ fn show(finding: &Finding, out: &mut impl Write) -> io::Result<()> {
     let kind = finding.kind;
     let (color, word) = match (finding.fixed, kind.level) {
         (true, _) => (AnsiColor::Green, "fixed"),
-        (false, Level::Error) => (AnsiColor::Red, kind.level.name()),
-        (false, Level::Warning) => (AnsiColor::Yellow, kind.level.name()),
+        (false, Severity::Error) => (AnsiColor::Red, kind.level.name()),
+        (false, Severity::Warning) => (AnsiColor::Yellow, kind.level.name()),
     };
     let (style, bold) = (Style::new().fg_color(Some(color.into())), Style::new().bold());
     writeln!(out, "{style}{word}{style:#} {bold}{}{bold:#}: {}", kind.id, finding.place)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use super::catalogue::{Kind, Level};
+use super::catalogue::{Kind, Severity};
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,7 +50,7 @@ fn kind<S: Serializer>(kind: &&'static Kind, serializer: S) -> Result<S::Ok, S::
     #[serde(rename_all = "camelCase")]
     struct Shown<'a> {
         id: &'a str,
-        level: Level,
+        level: Severity,
         area: super::catalogue::Area,
         what: &'a str,
         why: &'a str,
@@ -76,7 +76,7 @@ pub(super) struct Report {
 
 impl Report {
     /// The findings of this level that are not corrected.
-    pub(super) fn count(&self, level: Level) -> usize {
+    pub(super) fn count(&self, level: Severity) -> usize {
         self.findings.iter().filter(|finding| !finding.fixed && finding.kind.level == level).count()
     }
 

@@ -197,9 +197,9 @@ fn entitlements_are_an_error_only_for_an_app_that_is_signed() {
     let case = Case::healthy();
     case.set(CONFIG, "/bundle/macOS", json!({}));
     let level = || case.examine().iter().map(|finding| finding.kind.level).collect::<Vec<_>>();
-    assert_eq!(level(), [Level::Warning]);
+    assert_eq!(level(), [Severity::Warning]);
     case.set(CONFIG, "/bundle/macOS", json!({ "signingIdentity": "-" }));
-    assert_eq!(level(), [Level::Error]);
+    assert_eq!(level(), [Severity::Error]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use pillion::{SidecarEvent, Supervisor};
 use pillion_control::{AppInfo, ControlLevel, ControlSocket};
 
-use crate::report::EventPrinter;
+use super::display::EventPrinter;
 
 /// What other programs of this user may do.
 #[derive(Debug, Clone, Copy, ValueEnum)]

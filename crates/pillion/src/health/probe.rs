@@ -2,7 +2,7 @@
 
 mod body;
 mod budget;
-mod diagnosis;
+mod explanation;
 mod not_ready;
 
 use http_body_util::Empty;
@@ -76,7 +76,7 @@ impl Probe {
         let answer = in_span(&self.sidecar, limited).await;
         match answer {
             Err(refused @ NotReady::Unreachable(_)) => {
-                Err(diagnosis::of_refusal(&self.connector, refused).await)
+                Err(explanation::of_refusal(&self.connector, refused).await)
             }
             answer => answer,
         }
@@ -137,7 +137,7 @@ impl Probe {
         if let Err(NotReady::NotHttp(error)) = answer {
             // A private server is told nothing but what the protocol names.
             let connector = self.token.is_none().then_some(&self.connector);
-            return Err(diagnosis::of_bad_answer(connector, beginning.bytes(), error).await);
+            return Err(explanation::of_bad_answer(connector, beginning.bytes(), error).await);
         }
         match (&self.instance, &answer) {
             (Some(ours), Ok(HealthReport { instance: Some(theirs), .. })) => {

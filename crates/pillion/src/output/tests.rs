@@ -42,21 +42,21 @@ async fn announcements_are_read_as_the_protocol_says() {
         let on_stderr = vector.stream.as_deref() == Some("stderr");
         let stream = if on_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
         let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap());
-        let mut outcome = protocol_vectors::Read::default();
+        let mut outcome = protocol_vectors::ExpectedReading::default();
         while source.pipe.is_some() {
             let read = source.read().await;
             outcome.near_miss |= read.near_miss.is_some();
             for announcement in read.announcements {
                 match announcement {
-                    Announcement::Of(_) if outcome.announced.is_some() => outcome.repeated = true,
-                    Announcement::Of(ListenAddr::Tcp(port)) => {
+                    Announcement::Address(_) if outcome.announced.is_some() => outcome.repeated = true,
+                    Announcement::Address(ListenAddr::Tcp(port)) => {
                         outcome.announced = Some(port.get().into());
                     }
-                    Announcement::Of(ListenAddr::Local) if vector.given => {
+                    Announcement::Address(ListenAddr::Local) if vector.given => {
                         outcome.announced = Some("local".into());
                     }
                     // The state machine knows that this run has no socket.
-                    Announcement::Of(ListenAddr::Local) => outcome.refused = true,
+                    Announcement::Address(ListenAddr::Local) => outcome.refused = true,
                     Announcement::Malformed(line) => outcome.malformed = Some(line),
                     Announcement::Unfinished(line) => outcome.unfinished = Some(line),
                     unknown => panic!("{unknown:?}"),

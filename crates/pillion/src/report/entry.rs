@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{ansi, level::Level};
-use crate::output::OutputStream;
+use crate::status::OutputStream;
 
 /// A line of a sidecar's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,7 +42,7 @@ impl StatusMessage {
 /// let (_backend, mut events) = Supervisor::start(Spec::run("backend", "./backend"));
 /// let mut messages = StatusMessages::default();
 /// while let Some(event) = events.next().await {
-///     messages.of(&event).iter().for_each(|message| println!("{}", message.text));
+///     messages.messages_for(&event).iter().for_each(|message| println!("{}", message.text));
 /// }
 /// # }
 /// ```
@@ -62,7 +62,7 @@ pub struct StatusMessages {
 
 impl StatusMessages {
     /// The sentences about the next event, in their order.
-    pub fn of(&mut self, event: &SidecarEvent) -> Vec<StatusMessage> {
+    pub fn messages_for(&mut self, event: &SidecarEvent) -> Vec<StatusMessage> {
         match event {
             SidecarEvent::Status(status) => {
                 let mut messages = self.status(status);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn told(messages: &mut StatusMessages, event: &SidecarEvent) -> Vec<String> {
-        messages.of(event).into_iter().map(|message| message.text).collect()
+        messages.messages_for(event).into_iter().map(|message| message.text).collect()
     }
 
     #[test]

@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use super::snapshot::{Snapshot, now_ms};
-use crate::sys::{Group, TreeUsage, on_thread};
+use crate::{
+    status::MemoryKind,
+    sys::{Group, TreeUsage, on_thread},
+};
 
 /// What all processes of a sidecar use at one moment. A field is `None` if the system does not tell it, and if no process runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,20 +51,6 @@ pub struct Usage {
     /// The number of open file descriptors of all processes together.
     #[cfg_attr(feature = "ts", ts(type = "number | null"))]
     pub descriptors: Option<u64>,
-}
-
-/// What a figure of memory counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "ts", derive(ts_rs::TS))]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum MemoryKind {
-    /// Each page that several processes share is divided among them, and pages in the swap count (`Pss` and `SwapPss` of
-    /// `proc_pid_smaps(5)`; Linux).
-    Proportional,
-    /// The same, but of some processes the resident pages, because the system hides their proportional memory (`VmRSS` of
-    /// `proc_pid_status(5)`; Linux): a page that they share with others counts several times.
-    Resident,
 }
 
 /// The longest interval: an `Instant` cannot be as late as one pleases.

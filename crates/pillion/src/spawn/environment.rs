@@ -73,7 +73,7 @@ const NEVER_INHERITED: &[&str] = &[
 
 /// Variables that are inherited only on request. A proxy would receive even requests to loopback, and `NODE_OPTIONS` of a
 /// developer's shell can open the port of a debugger.
-const RARELY_MEANT: &[&str] =
+const INHERITED_ON_REQUEST: &[&str] =
     &["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", "NODE_OPTIONS"];
 
 /// Variables that the launcher of an AppImage sets to values outside of the image: those of its runtime
@@ -140,7 +140,7 @@ impl ParentEnvironment {
         let named = |name: &OsStr, list: &[String]| list.iter().any(|pattern| is(name, pattern));
         let inherited = |name: &OsStr| {
             let allowed = match &policy.allow {
-                None => !RARELY_MEANT.iter().any(|rare| matches(&name.to_string_lossy(), rare, true)),
+                None => !INHERITED_ON_REQUEST.iter().any(|rare| matches(&name.to_string_lossy(), rare, true)),
                 Some(allow) => named(name, allow) || (self.windows && is(name, "SystemRoot")),
             };
             allowed && !named(name, &policy.deny) && !among(name, NEVER_INHERITED)

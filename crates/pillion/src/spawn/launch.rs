@@ -6,8 +6,8 @@ use pillion_protocol::{Instance, Token, environment};
 use zeroize::Zeroizing;
 
 use crate::{
-    health::exec::ExecProbe,
     listener::Listener,
+    spawn::check_command::CheckCommand,
     spawn::program_digest::{self, Unfit},
     spawn::spawn_error,
     spawn::{environment::ParentEnvironment, executable, login_shell, run_copy},
@@ -30,7 +30,7 @@ pub(crate) struct Launched {
     /// The port that the process received.
     pub(crate) port: Option<PortClaim>,
     /// The command that checks whether the run is ready, if it is checked so.
-    pub(crate) exec: Option<ExecProbe>,
+    pub(crate) exec: Option<CheckCommand>,
     /// Where the run tells that it is ready, if it is checked so.
     pub(crate) notify: Option<NotifySocket>,
     /// Why the program does not have the environment of the login shell, if it should.
@@ -106,7 +106,7 @@ pub(crate) fn launch(
     command.envs(notify.as_ref().map(|socket| (NOTIFY_SOCKET, socket.path())));
     command.envs(spec.watchdog.map(|interval| (WATCHDOG_USEC, interval.as_micros().to_string())));
     let exec = match check {
-        ReadyCheck::Exec(check) => Some(ExecProbe::new(&spec.name, check.clone(), &command)),
+        ReadyCheck::Exec(check) => Some(CheckCommand::new(&spec.name, check.clone(), &command)),
         _ => None,
     };
     let (grace, stop, watchdog) = (spec.grace, program.stop.clone(), spec.watchdog.is_some());

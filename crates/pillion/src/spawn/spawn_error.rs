@@ -1,6 +1,6 @@
 //! Explains why a program could not be started, from what is at its path and what this machine can run.
 
-mod diagnosis;
+mod cause;
 mod format;
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::{
-    diagnosis::{FailedStart, diagnose, no_descriptor},
+    cause::{FailedStart, diagnose, no_descriptor},
     format::{Format, System},
 };
 use crate::spawn::executable::{self, is_bare};

@@ -27,7 +27,7 @@ impl LogFiles {
     /// The default of [`max_files`](Self::max_files).
     pub const DEFAULT_MAX_FILES: u32 = 10;
     /// The smallest file: a limit below counts as this, because one write is up to half as large.
-    pub const LEAST_MAX_BYTES: u64 = 64 * 1024;
+    pub const MIN_MAX_BYTES: u64 = 64 * 1024;
 
     /// Files in `FOLDER/SIDECAR`. The folders are created if they are missing, and only the user can open them (Unix).
     #[must_use]
@@ -38,7 +38,7 @@ impl LogFiles {
     /// How large a file may become before the next one begins, in bytes.
     #[must_use]
     pub fn max_bytes(mut self, bytes: NonZeroU64) -> Self {
-        self.max_bytes = bytes.get().max(Self::LEAST_MAX_BYTES);
+        self.max_bytes = bytes.get().max(Self::MIN_MAX_BYTES);
         self
     }
 

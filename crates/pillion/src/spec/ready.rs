@@ -4,7 +4,7 @@ use std::{ffi::OsString, fmt};
 
 use regex_lite::Regex;
 
-use crate::output::OutputStream;
+use crate::status::OutputStream;
 
 /// The name of the group of a [`LineCheck`] that matches the port.
 const PORT_GROUP: &str = "port";

@@ -29,7 +29,7 @@ use crate::{
         unfinished_run::Head,
     },
     spawn::launch::{LaunchError, Launched, launch},
-    spawn::memory_limit::MemoryLimit,
+    spawn::oom_kill::OomKills,
     spec::{DependencyAddress, ReadyCheck, ServerSource, Spec},
     state::{Awaits, Event},
     status::Exit,
@@ -100,7 +100,7 @@ pub(crate) struct OwnedProcess {
     pub(crate) output: Output,
     /// Whether the leader has ended.
     pub(crate) exited: bool,
-    memory_limit: Option<MemoryLimit>,
+    oom_kills: Option<OomKills>,
 }
 
 /// The kinds of notices. Each is published once in a run.
@@ -219,14 +219,14 @@ impl Run {
                     group: Arc::new(spawned.group),
                     output: Output::new(spawned.stdout, spawned.stderr),
                     exited: false,
-                    memory_limit: run.pid.and_then(MemoryLimit::of),
+                    oom_kills: run.pid.and_then(OomKills::of),
                 });
                 let processes = run.process.as_ref().map(|process| process.group.processes());
                 run.notifications =
                     notify.zip(processes).map(|(socket, processes)| Notifications::new(socket, processes));
                 run.watchdog = spec.watchdog;
                 run.diagnostics.given_port = port.as_ref().map(PortClaim::port);
-                (run.port, run.exec) = (port, exec);
+                (run.port, run.exec) = (port, exec.map(ExecProbe));
                 let addr = run.port.as_ref().map(|port| ListenAddr::Tcp(port.port()));
                 let awaits = match spec.ready_check {
                     ReadyCheck::Started => Awaits::Nothing(addr),
@@ -304,7 +304,7 @@ impl Run {
         let mut addrs = Vec::new();
         for announcement in read.announcements {
             match announcement {
-                Announcement::Of(addr) => addrs.push(addr),
+                Announcement::Address(addr) => addrs.push(addr),
                 Announcement::Malformed(line) => self.misannounced(format!(
                     "it printed {line:?}, which is not a valid announcement: write a port from 1 to 65535 after BACKEND_PORT:, \
                      or {LISTENER} after BACKEND_SOCKET:, and nothing else"
@@ -349,7 +349,7 @@ impl Run {
             self.ended_at = Some(now_ms());
             self.left = process.group.processes().others();
             if exit.signal == Some(SIGKILL) {
-                self.diagnostics.out_of_memory = process.memory_limit.as_ref().and_then(MemoryLimit::explain);
+                self.diagnostics.out_of_memory = process.oom_kills.as_ref().and_then(OomKills::explain);
             }
             if exit.is_success() && !stopping {
                 self.diagnostics.left.clone_from(&self.left);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::report::usage::MemoryKind;
+use crate::status::MemoryKind;
 
 /// What all live processes of a run use, as far as the system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -13,8 +13,8 @@ use super::*;
 use crate::Sidecars;
 
 /// Resolves declarations as an app in this folder does. With `project`, the app is in development.
-fn resolver(folder: &Path, project: Option<&Path>) -> Resolver {
-    Resolver {
+fn resolver(folder: &Path, project: Option<&Path>) -> DeclarationResolver {
+    DeclarationResolver {
         folder: folder.to_owned(),
         variables: Variables::default(),
         development: Development::new(project),
@@ -194,7 +194,7 @@ async fn replaced(sidecar: &Supervisor, old: &Endpoint) -> Endpoint {
     time::timeout(Duration::from_secs(120), another).await.unwrap()
 }
 
-fn start(resolver: &Resolver, fields: &Value) -> Sidecars {
+fn start(resolver: &DeclarationResolver, fields: &Value) -> Sidecars {
     Sidecars::start(vec![resolver.resolve("api", &declared(fields)).unwrap()], Value::Null, None, false)
         .unwrap()
 }

@@ -29,12 +29,12 @@ pub(crate) fn scenario(seed: u64, round: u64, kinds: &[SidecarKind]) -> Scenario
     finish(&mut rng, host, death, kind)
 }
 
-/// A round with the rival, which has no guard.
-pub(crate) fn scenario_of_rival(seed: u64, round: u64, kinds: &[SidecarKind]) -> Scenario {
+/// A round with the baseline, which has no guard.
+pub(crate) fn scenario_of_baseline(seed: u64, round: u64, kinds: &[SidecarKind]) -> Scenario {
     let mut rng = rng(seed, round);
     let kind = one_of(&mut rng, kinds);
     let death = if rng.u8(..14) == 0 { Death::TIME_OUT } else { one_of(&mut rng, &Death::OF_THE_APP) };
-    finish(&mut rng, HostKind::Rival, death, kind)
+    finish(&mut rng, HostKind::Baseline, death, kind)
 }
 
 fn finish(rng: &mut Rng, host: HostKind, death: Death, kind: SidecarKind) -> Scenario {
@@ -54,8 +54,8 @@ fn finish(rng: &mut Rng, host: HostKind, death: Death, kind: SidecarKind) -> Sce
         (true, true) => Duration::from_secs(1),
         (false, _) => Duration::from_millis(rng.u64(50..300)),
     };
-    // A rival leaves survivors in many rounds.
-    let limit = if host == HostKind::Rival { Scenario::SHORT_LIMIT } else { usual.limit };
+    // A baseline leaves survivors in many rounds.
+    let limit = if host == HostKind::Baseline { Scenario::SHORT_LIMIT } else { usual.limit };
     Scenario { host, moment, kill_after, grace, limit, ..usual }
 }
 

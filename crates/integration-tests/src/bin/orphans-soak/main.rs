@@ -2,7 +2,7 @@
 //! that remained.
 //!
 //! The same seed and round make the same choices. How far each process has come at the moment of the death depends on the
-//! machine. The soak expects `fake-host`, `rival-host`, `pillion-under-test` and `fake-sidecar` in its own folder.
+//! machine. The soak expects `fake-host`, `baseline-host`, `pillion-under-test` and `fake-sidecar` in its own folder.
 
 #![cfg_attr(
     not(target_os = "linux"),

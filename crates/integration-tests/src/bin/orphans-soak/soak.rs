@@ -36,7 +36,7 @@ struct Arguments {
     jobs: Option<NonZeroUsize>,
     /// Measure an app without pillion. Its survivors are counted, and are not failures.
     #[arg(long)]
-    rival: bool,
+    baseline: bool,
     /// Also build a PyInstaller onefile sidecar, and choose from it too. A notice says if it cannot be built.
     #[arg(long)]
     onefile: bool,
@@ -74,8 +74,8 @@ impl Arguments {
     }
 
     fn scenario(&self, seed: u64, round: u64, kinds: &[SidecarKind]) -> Scenario {
-        if self.rival {
-            choice::scenario_of_rival(seed, round, kinds)
+        if self.baseline {
+            choice::scenario_of_baseline(seed, round, kinds)
         } else {
             choice::scenario(seed, round, kinds)
         }
@@ -129,7 +129,7 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
     let jobs = arguments.jobs();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let subject = if arguments.rival { "the rival" } else { "pillion" };
+    let subject = if arguments.baseline { "the baseline" } else { "pillion" };
     println!("{subject}, seed {seed}, {jobs} rounds side by side");
     let tally = runtime.block_on(soak(arguments, seed, &programs, &kinds))?;
     println!("{tally}");
@@ -145,7 +145,7 @@ async fn soak(
     let mut rounds = arguments.rounds();
     let total = rounds.end - rounds.start;
     let mut running = JoinSet::new();
-    let mut tally = Tally::new(!arguments.rival);
+    let mut tally = Tally::new(!arguments.baseline);
     show_progress(&tally, total)?;
     loop {
         while running.len() < arguments.jobs()
@@ -163,7 +163,7 @@ async fn soak(
         let Some(ended) = ended else { break };
         let (round, scenario, outcome) = ended?;
         if let Some(failure) = tally.add(outcome) {
-            let mut options = if arguments.rival { " --rival".to_owned() } else { String::new() };
+            let mut options = if arguments.baseline { " --baseline".to_owned() } else { String::new() };
             if arguments.onefile {
                 options += " --onefile";
             }

@@ -20,7 +20,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// An empty tally, for an app that `promised` no survivors or for the rival.
+    /// An empty tally, for an app that `promised` no survivors or for the baseline.
     pub(crate) fn new(promised: bool) -> Self {
         Self {
             promised,

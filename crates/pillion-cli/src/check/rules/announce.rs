@@ -12,7 +12,7 @@ use protocol_vectors::{Address, Server as _};
 use rustix::process::Signal;
 
 use crate::check::{
-    lab::{Ended, Lab, Started, quoted},
+    harness::{Ended, Harness, Started, quoted},
     report::Verdict,
     run::{Run, Shown},
 };
@@ -26,10 +26,10 @@ pub(in crate::check) struct Gate {
 }
 
 /// Starts the program for the first time. An error says that it cannot be started at all.
-pub(in crate::check) fn gate(lab: &Lab) -> Result<Gate, String> {
+pub(in crate::check) fn gate(harness: &Harness) -> Result<Gate, String> {
     let gate = |announcement, flush| Gate { announcement, flush, measurements: Default::default() };
     let not_announced = || Verdict::NotChecked("the program did not announce itself".to_owned());
-    match lab.launch(lab.start()) {
+    match harness.launch(harness.start()) {
         Err(
             Verdict::NotChecked(why) | Verdict::Broken(why) | Verdict::Kept(why) | Verdict::NotSupported(why),
         ) => Err(why),
@@ -38,14 +38,14 @@ pub(in crate::check) fn gate(lab: &Lab) -> Result<Gate, String> {
             why += &likely(&ended.stdout, &ended.stderr);
             Ok(gate(Verdict::Broken(why), not_announced()))
         }
-        Ok(Started::Silent(run)) => Ok(silent(lab, run, gate)),
+        Ok(Started::Silent(run)) => Ok(silent(harness, run, gate)),
         Ok(Started::Announced(run)) => {
             let mut gate = gate(
                 Verdict::Kept(format!("{}, {} ms after the start", line(&run), announced_ms(&run))),
                 Verdict::Kept("the line came while the program ran".to_owned()),
             );
             gate.measurements.announced_ms = Some(announced_ms(&run));
-            if run.get("GET /health", lab.settings.private).is_ok() {
+            if run.get("GET /health", harness.settings.private).is_ok() {
                 gate.measurements.healthy_ms = u64::try_from(run.began.elapsed().as_millis()).ok();
             }
             #[cfg(target_os = "linux")]
@@ -84,14 +84,14 @@ fn is_progress(line: &[u8]) -> bool {
 fn is_announcement(line: &[u8]) -> bool {
     let mut found = false;
     LineFramer::new(protocol::defaults::LINE_LIMIT).feed(line, |line| {
-        found |= matches!(Announcement::read(&line), Some(Announcement::Of(_)));
+        found |= matches!(Announcement::read(&line), Some(Announcement::Address(_)));
     });
     found
 }
 
 /// The program runs, and has announced nothing: does a buffer hold the line back?
-fn silent(lab: &Lab, run: Run, gate: impl Fn(Verdict, Verdict) -> Gate) -> Gate {
-    let waited = humantime::format_duration(lab.settings.timeout).to_string();
+fn silent(harness: &Harness, run: Run, gate: impl Fn(Verdict, Verdict) -> Gate) -> Gate {
+    let waited = humantime::format_duration(harness.settings.timeout).to_string();
     let mut why = format!("no announcement within {waited}");
     let open = listening(&run);
     if !open.is_empty() {
@@ -156,8 +156,8 @@ fn shown(open: &[std::net::SocketAddr]) -> String {
     open.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-pub(in crate::check) fn accepts(lab: &Lab) -> Result<Verdict, Verdict> {
-    let run = lab.run(lab.start())?;
+pub(in crate::check) fn accepts(harness: &Harness) -> Result<Verdict, Verdict> {
+    let run = harness.run(harness.start())?;
     Ok(match run.connect_once() {
         Ok(_) => Verdict::Kept(format!("{} accepted a connection at once", Shown(run.address()))),
         Err(error) => Verdict::Broken(format!("{} after the announcement: {error}", Shown(run.address()))),
@@ -165,11 +165,11 @@ pub(in crate::check) fn accepts(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 /// Watches stdout for a whole life, with answers, refusals and a stop.
-pub(in crate::check) fn stdout(lab: &Lab) -> Result<Verdict, Verdict> {
-    let run = lab.run(lab.start())?;
+pub(in crate::check) fn stdout(harness: &Harness) -> Result<Verdict, Verdict> {
+    let run = harness.run(harness.start())?;
     let announced = line(&run);
     for request in ["GET /health", "GET /", "GET /no-such-path", "POST /"] {
-        let _ = run.get(request, lab.settings.private);
+        let _ = run.get(request, harness.settings.private);
         let _ = run.get(request, false);
     }
     let _ = run.signal(Signal::TERM);
@@ -192,9 +192,9 @@ pub(in crate::check) fn stdout(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 #[cfg(target_os = "linux")]
-pub(in crate::check) fn loopback(lab: &Lab) -> Result<Verdict, Verdict> {
-    let run = lab.run(lab.start())?;
-    let _ = run.get("GET /health", lab.settings.private);
+pub(in crate::check) fn loopback(harness: &Harness) -> Result<Verdict, Verdict> {
+    let run = harness.run(harness.start())?;
+    let _ = run.get("GET /health", harness.settings.private);
     let open = addresses(&run).map_err(|error| {
         Verdict::NotChecked(format!("the sockets of the program are not readable: {error}"))
     })?;
@@ -209,8 +209,8 @@ pub(in crate::check) fn loopback(lab: &Lab) -> Result<Verdict, Verdict> {
 
 /// Without the kernel's tables, the other loopback address alone can be tried.
 #[cfg(not(target_os = "linux"))]
-pub(in crate::check) fn loopback(lab: &Lab) -> Result<Verdict, Verdict> {
-    let run = lab.run(lab.start())?;
+pub(in crate::check) fn loopback(harness: &Harness) -> Result<Verdict, Verdict> {
+    let run = harness.run(harness.start())?;
     let Address::Tcp(port) = *run.address() else {
         return Err(Verdict::NotChecked("the program has no port".to_owned()));
     };
@@ -222,13 +222,13 @@ pub(in crate::check) fn loopback(lab: &Lab) -> Result<Verdict, Verdict> {
     })
 }
 
-pub(in crate::check) fn port(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn port(harness: &Harness) -> Result<Verdict, Verdict> {
     // Another program can take the port between this drop and the bind. Then the check looks again.
     let mut refusals = Vec::new();
     for _ in 0..3 {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let free = free.map_err(|error| Verdict::NotChecked(error.to_string()))?.port();
-        match lab.launch(lab.start().set("PORT", free.to_string()))? {
+        match harness.launch(harness.start().set("PORT", free.to_string()))? {
             Started::Announced(run) if *run.address() == Address::Tcp(free) => {
                 return Ok(Verdict::Kept(format!("PORT={free}: {}", line(&run))));
             }
@@ -240,16 +240,16 @@ pub(in crate::check) fn port(lab: &Lab) -> Result<Verdict, Verdict> {
     Ok(Verdict::NotSupported(refusals.join("\n")))
 }
 
-pub(in crate::check) fn port_taken(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn port_taken(harness: &Harness) -> Result<Verdict, Verdict> {
     let taken = TcpListener::bind("127.0.0.1:0").map_err(|error| Verdict::NotChecked(error.to_string()))?;
     let port = taken.local_addr().map_err(|error| Verdict::NotChecked(error.to_string()))?.port();
-    refuses(lab, &[("PORT", &port.to_string())])
+    refuses(harness, &[("PORT", &port.to_string())])
 }
 
-pub(in crate::check) fn port_invalid(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn port_invalid(harness: &Harness) -> Result<Verdict, Verdict> {
     let (mut kept, mut broken) =
-        refusals(lab, &["0", "+80", "080", "65536", " 80"].map(|port| ("PORT", port)))?;
-    match refused_port(lab)? {
+        refusals(harness, &["0", "+80", "080", "65536", " 80"].map(|port| ("PORT", port)))?;
+    match refused_port(harness)? {
         Some(ended) => kept.push(format!("PORT=\"http\": {}", ended.exit)),
         None => broken.push("PORT=\"http\": it did not refuse to start".to_owned()),
     }
@@ -257,26 +257,26 @@ pub(in crate::check) fn port_invalid(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 /// The end of a start with `PORT=http`.
-fn refused_port(lab: &Lab) -> Result<Option<Ended>, Verdict> {
+fn refused_port(harness: &Harness) -> Result<Option<Ended>, Verdict> {
     let start = || {
-        let started = lab.launch(lab.start().set("PORT", "http"))?;
+        let started = harness.launch(harness.start().set("PORT", "http"))?;
         Ok(if let Started::Ended(ended) = started { Some(ended) } else { None })
     };
-    lab.shared.refusal.get_or_init(start).clone()
+    harness.shared.refusal.get_or_init(start).clone()
 }
 
 /// Whether the program refuses to start with each of these variables.
-pub(in crate::check) fn refuses(lab: &Lab, variables: &[(&str, &str)]) -> Result<Verdict, Verdict> {
-    let (kept, broken) = refusals(lab, variables)?;
+pub(in crate::check) fn refuses(harness: &Harness, variables: &[(&str, &str)]) -> Result<Verdict, Verdict> {
+    let (kept, broken) = refusals(harness, variables)?;
     Ok(Verdict::unless(&broken, kept.join(", ")))
 }
 
 /// What happened in starts with each of these variables: refusals, and others.
-fn refusals(lab: &Lab, variables: &[(&str, &str)]) -> Result<(Vec<String>, Vec<String>), Verdict> {
+fn refusals(harness: &Harness, variables: &[(&str, &str)]) -> Result<(Vec<String>, Vec<String>), Verdict> {
     let (mut kept, mut broken) = (Vec::new(), Vec::new());
     for (name, value) in variables {
-        let start = lab.start().set(name, *value);
-        match lab.launch(start)? {
+        let start = harness.start().set(name, *value);
+        match harness.launch(start)? {
             Started::Ended(ended) => kept.push(format!("{name}={value:?}: {}", ended.exit)),
             Started::Announced(run) => broken.push(format!("{name}={value:?}: it started: {}", line(&run))),
             Started::Silent(run) => broken.push(format!(
@@ -289,8 +289,8 @@ fn refusals(lab: &Lab, variables: &[(&str, &str)]) -> Result<(Vec<String>, Vec<S
 }
 
 /// How the program refuses to start.
-pub(in crate::check) fn refusal(lab: &Lab) -> Result<Verdict, Verdict> {
-    let Some(ended) = refused_port(lab)? else {
+pub(in crate::check) fn refusal(harness: &Harness) -> Result<Verdict, Verdict> {
+    let Some(ended) = refused_port(harness)? else {
         return Err(Verdict::NotChecked("PORT=http: it did not refuse to start".to_owned()));
     };
     let mut broken = Vec::new();

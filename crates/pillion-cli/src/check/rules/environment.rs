@@ -1,7 +1,7 @@
 //! Rule 4: the token, the origins and other variables.
 
 use crate::check::{
-    lab::{Ended, INSTANCE, Lab, Started, TOKEN, Variables, quoted},
+    harness::{Ended, Harness, INSTANCE, Started, TOKEN, Variables, quoted},
     report::Verdict,
     run::Run,
 };
@@ -11,8 +11,8 @@ fn invalid_tokens() -> [String; 4] {
     [TOKEN[1..].to_owned(), format!("{TOKEN}0"), TOKEN.to_uppercase(), "g".repeat(TOKEN.len())]
 }
 
-pub(super) fn needs_private(lab: &Lab) -> Result<(), Verdict> {
-    if lab.settings.private {
+pub(super) fn needs_private(harness: &Harness) -> Result<(), Verdict> {
+    if harness.settings.private {
         Ok(())
     } else {
         Err(Verdict::NotChecked("--public: the program gets no token".to_owned()))
@@ -27,20 +27,20 @@ pub(in crate::check) struct InvalidToken {
     ended: Option<Ended>,
 }
 
-fn with_invalid_tokens(lab: &Lab) -> Result<Vec<InvalidToken>, Verdict> {
-    needs_private(lab)?;
+fn with_invalid_tokens(harness: &Harness) -> Result<Vec<InvalidToken>, Verdict> {
+    needs_private(harness)?;
     let start = |token: String| {
-        let started = lab.launch(lab.start().set("PILLION_TOKEN", token.as_str()))?;
+        let started = harness.launch(harness.start().set("PILLION_TOKEN", token.as_str()))?;
         let ended = if let Started::Ended(ended) = started { Some(ended) } else { None };
         Ok(InvalidToken { token, ended })
     };
     let starts = || invalid_tokens().into_iter().map(start).collect();
-    lab.shared.invalid_tokens.get_or_init(starts).clone()
+    harness.shared.invalid_tokens.get_or_init(starts).clone()
 }
 
-pub(in crate::check) fn token_invalid(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn token_invalid(harness: &Harness) -> Result<Verdict, Verdict> {
     let (mut kept, mut broken) = (Vec::new(), Vec::new());
-    for InvalidToken { token, ended } in with_invalid_tokens(lab)? {
+    for InvalidToken { token, ended } in with_invalid_tokens(harness)? {
         match ended {
             Some(ended) => kept.push(format!("PILLION_TOKEN={token}: it {}", ended.exit)),
             None => broken.push(format!("PILLION_TOKEN={token}: it did not refuse to start")),
@@ -49,13 +49,13 @@ pub(in crate::check) fn token_invalid(lab: &Lab) -> Result<Verdict, Verdict> {
     Ok(Verdict::unless(&broken, kept.join(", ")))
 }
 
-pub(in crate::check) fn protocol_version(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn protocol_version(harness: &Harness) -> Result<Verdict, Verdict> {
     let versions = ["2", "0", "10", "one"].map(|version| ("PILLION_PROTOCOL", version));
-    super::announce::refuses(lab, &versions)
+    super::announce::refuses(harness, &versions)
 }
 
 /// No output contains a token, neither a valid nor an invalid one.
-pub(in crate::check) fn token_hidden(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn token_hidden(harness: &Harness) -> Result<Verdict, Verdict> {
     let mut broken = Vec::new();
     let mut look = |when: &str, token: &str, stdout: &[u8], stderr: &[u8]| {
         for (name, output) in [("stdout", stdout), ("stderr", stderr)] {
@@ -63,12 +63,12 @@ pub(in crate::check) fn token_hidden(lab: &Lab) -> Result<Verdict, Verdict> {
             broken.extend(found.map(|line| format!("{when}{}", quoted(name, line))));
         }
     };
-    for InvalidToken { token, ended } in with_invalid_tokens(lab)? {
+    for InvalidToken { token, ended } in with_invalid_tokens(harness)? {
         if let Some(ended) = ended {
             look("with an invalid token", &token, &ended.stdout, &ended.stderr);
         }
     }
-    let run = lab.run(lab.start())?;
+    let run = harness.run(harness.start())?;
     for request in ["GET /health", "GET /", "POST /"] {
         let _ = run.get(request, true);
     }
@@ -84,16 +84,16 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 }
 
 /// The status of health for a page of this origin.
-fn status_for(lab: &Lab, run: &Run, origin: &str) -> Result<u16, Verdict> {
+fn status_for(harness: &Harness, run: &Run, origin: &str) -> Result<u16, Verdict> {
     use protocol_vectors::Server as _;
-    let head = run.head("GET /health", lab.settings.private);
+    let head = run.head("GET /health", harness.settings.private);
     let request = format!("{head}Origin: {origin}\r\nConnection: close\r\n\r\n");
     let answer = run.exchange(request.as_bytes(), true);
     Ok(answer.map_err(|error| Verdict::NotChecked(format!("GET /health: {error:#}")))?.status)
 }
 
-pub(in crate::check) fn origins(lab: &Lab) -> Result<Verdict, Verdict> {
-    needs_private(lab)?;
+pub(in crate::check) fn origins(harness: &Harness) -> Result<Verdict, Verdict> {
+    needs_private(harness)?;
     // The value, origins that it allows, and one that it does not. `origin` checks the default.
     let lists: [(&str, &[&str], &str); 3] = [
         (" http://localhost:1420 , app://x ", &["http://localhost:1420", "app://x"], "tauri://localhost"),
@@ -102,33 +102,33 @@ pub(in crate::check) fn origins(lab: &Lab) -> Result<Verdict, Verdict> {
     ];
     let mut broken = Vec::new();
     for (list, allowed, refused) in lists {
-        let run = lab.run(lab.start().set("PILLION_ALLOWED_ORIGINS", list))?;
+        let run = harness.run(harness.start().set("PILLION_ALLOWED_ORIGINS", list))?;
         for origin in allowed {
-            let status = status_for(lab, &run, origin)?;
+            let status = status_for(harness, &run, origin)?;
             if status == 403 {
                 broken.push(format!("PILLION_ALLOWED_ORIGINS={list:?}: Origin: {origin} gets {status}"));
             }
         }
-        let status = status_for(lab, &run, refused)?;
+        let status = status_for(harness, &run, refused)?;
         // A program that checks no origin breaks the rule `origin`.
-        if status != 403 && status_for(lab, &run, "https://evil.example")? == 403 {
+        if status != 403 && status_for(harness, &run, "https://evil.example")? == 403 {
             broken.push(format!("PILLION_ALLOWED_ORIGINS={list:?}: Origin: {refused} gets {status}"));
         }
     }
     Ok(Verdict::unless(&broken, "each list allows its elements and no other origin"))
 }
 
-pub(in crate::check) fn origins_invalid(lab: &Lab) -> Result<Verdict, Verdict> {
-    needs_private(lab)?;
+pub(in crate::check) fn origins_invalid(harness: &Harness) -> Result<Verdict, Verdict> {
+    needs_private(harness)?;
     super::announce::refuses(
-        lab,
+        harness,
         &[("PILLION_ALLOWED_ORIGINS", "*"), ("PILLION_ALLOWED_ORIGINS", "tauri://localhost,null")],
     )
 }
 
 /// Whether the program starts with these variables, and serves without a token.
-fn serves_all(lab: &Lab, variables: Variables, shown: &str) -> Result<Verdict, Verdict> {
-    match lab.launch(lab.start_with(variables))? {
+fn serves_all(harness: &Harness, variables: Variables, shown: &str) -> Result<Verdict, Verdict> {
+    match harness.launch(harness.start_with(variables))? {
         Started::Announced(run) => {
             let answer = run.get("GET /no-such-path", false);
             let answer = answer.map_err(|error| Verdict::NotChecked(format!("{shown}: {error:#}")))?;
@@ -142,17 +142,17 @@ fn serves_all(lab: &Lab, variables: Variables, shown: &str) -> Result<Verdict, V
     }
 }
 
-pub(in crate::check) fn empty_variables(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn empty_variables(harness: &Harness) -> Result<Verdict, Verdict> {
     let names = ["PORT", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS", "LISTEN_PID"];
     let variables = names.iter().map(|name| ((*name).to_owned(), String::new())).collect();
-    serves_all(lab, variables, &names.map(|name| format!("{name}=")).join(" "))
+    serves_all(harness, variables, &names.map(|name| format!("{name}=")).join(" "))
 }
 
-pub(in crate::check) fn unknown_variables(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn unknown_variables(harness: &Harness) -> Result<Verdict, Verdict> {
     let mut variables = Variables::new();
     variables.insert("PILLION_FUTURE".to_owned(), "x".to_owned());
     variables.insert("PILLION_INSTANCE".to_owned(), INSTANCE.to_owned());
-    serves_all(lab, variables, "PILLION_FUTURE=x")
+    serves_all(harness, variables, "PILLION_FUTURE=x")
 }
 
 /// A place in `/proc` where the token stands.
@@ -165,11 +165,11 @@ pub(in crate::check) struct Exposure {
 }
 
 #[cfg(target_os = "linux")]
-fn exposures(lab: &Lab) -> Result<Vec<Exposure>, Verdict> {
+fn exposures(harness: &Harness) -> Result<Vec<Exposure>, Verdict> {
     use crate::check::processes;
-    needs_private(lab)?;
+    needs_private(harness)?;
     let look = || {
-        let run = lab.run(lab.start())?;
+        let run = harness.run(harness.start())?;
         for request in ["GET /health", "GET /"] {
             let _ = run.get(request, true);
         }
@@ -186,30 +186,30 @@ fn exposures(lab: &Lab) -> Result<Vec<Exposure>, Verdict> {
         }
         Ok(found)
     };
-    lab.shared.exposures.get_or_init(look).clone()
+    harness.shared.exposures.get_or_init(look).clone()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn exposures(lab: &Lab) -> Result<Vec<Exposure>, Verdict> {
-    needs_private(lab)?;
+fn exposures(harness: &Harness) -> Result<Vec<Exposure>, Verdict> {
+    needs_private(harness)?;
     Err(Verdict::NotChecked("the environment of other processes is visible on Linux alone".to_owned()))
 }
 
-fn exposed(lab: &Lab, counts: impl Fn(&Exposure) -> bool, kept: &str) -> Result<Verdict, Verdict> {
-    let found = exposures(lab)?.into_iter().filter(counts).map(|exposure| exposure.text);
+fn exposed(harness: &Harness, counts: impl Fn(&Exposure) -> bool, kept: &str) -> Result<Verdict, Verdict> {
+    let found = exposures(harness)?.into_iter().filter(counts).map(|exposure| exposure.text);
     Ok(Verdict::unless(&found.collect::<Vec<_>>(), kept))
 }
 
-pub(in crate::check) fn environ(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn environ(harness: &Harness) -> Result<Verdict, Verdict> {
     let counts = |exposure: &Exposure| exposure.file == "environ" && exposure.of_program;
-    exposed(lab, counts, "/proc/PID/environ of the program does not contain the token")
+    exposed(harness, counts, "/proc/PID/environ of the program does not contain the token")
 }
 
-pub(in crate::check) fn environ_children(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn environ_children(harness: &Harness) -> Result<Verdict, Verdict> {
     let counts = |exposure: &Exposure| exposure.file == "environ" && !exposure.of_program;
-    exposed(lab, counts, "no other process of the program has the token in its environment")
+    exposed(harness, counts, "no other process of the program has the token in its environment")
 }
 
-pub(in crate::check) fn arguments(lab: &Lab) -> Result<Verdict, Verdict> {
-    exposed(lab, |exposure| exposure.file == "cmdline", "no argument of a process contains the token")
+pub(in crate::check) fn arguments(harness: &Harness) -> Result<Verdict, Verdict> {
+    exposed(harness, |exposure| exposure.file == "cmdline", "no argument of a process contains the token")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::check::{
-    lab::{INSTANCE, Lab, Start},
+    harness::{Harness, INSTANCE, Start},
     report::Verdict,
 };
 
@@ -30,9 +30,9 @@ impl Health {
     }
 }
 
-fn ask(lab: &Lab, start: Start) -> Result<Health, Verdict> {
-    let run = lab.run(start)?;
-    Ok(match run.get("GET /health", lab.settings.private) {
+fn ask(harness: &Harness, start: Start) -> Result<Health, Verdict> {
+    let run = harness.run(start)?;
+    Ok(match run.get("GET /health", harness.settings.private) {
         Ok(answer) => {
             let (age, text) = (run.began.elapsed(), answer.text());
             Health { status: answer.status, text, body: answer.body, age }
@@ -43,20 +43,20 @@ fn ask(lab: &Lab, start: Start) -> Result<Health, Verdict> {
     })
 }
 
-fn health(lab: &Lab) -> Result<Health, Verdict> {
-    lab.shared.health.get_or_init(|| ask(lab, lab.start())).clone()
+fn health(harness: &Harness) -> Result<Health, Verdict> {
+    harness.shared.health.get_or_init(|| ask(harness, harness.start())).clone()
 }
 
-pub(in crate::check) fn health_status(lab: &Lab) -> Result<Verdict, Verdict> {
-    let health = health(lab)?;
+pub(in crate::check) fn health_status(harness: &Harness) -> Result<Verdict, Verdict> {
+    let health = health(harness)?;
     Ok(match health.status {
         200..300 => Verdict::Kept(format!("GET /health: {}", health.status)),
         _ => Verdict::Broken(format!("GET /health: {}", health.text)),
     })
 }
 
-pub(in crate::check) fn body(lab: &Lab) -> Result<Verdict, Verdict> {
-    let health = health(lab)?;
+pub(in crate::check) fn body(harness: &Harness) -> Result<Verdict, Verdict> {
+    let health = health(harness)?;
     let text = String::from_utf8_lossy(&health.body).into_owned();
     let json = match health.json() {
         Err(why) if !(200..300).contains(&health.status) => return Err(why),
@@ -86,10 +86,10 @@ pub(in crate::check) fn body(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 /// An instance of health must be that of the host.
-pub(in crate::check) fn instance(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn instance(harness: &Harness) -> Result<Verdict, Verdict> {
     let mut broken = Vec::new();
-    let without = ask(lab, lab.start().unset("PILLION_INSTANCE"))?;
-    for (health, wanted) in [(health(lab)?, Some(INSTANCE)), (without, None)] {
+    let without = ask(harness, harness.start().unset("PILLION_INSTANCE"))?;
+    for (health, wanted) in [(health(harness)?, Some(INSTANCE)), (without, None)] {
         let json = health.json()?;
         let instance = json.get("instance").filter(|instance| !instance.is_null());
         if instance.is_some_and(|instance| instance.as_str() != wanted) {
@@ -99,17 +99,17 @@ pub(in crate::check) fn instance(lab: &Lab) -> Result<Verdict, Verdict> {
     Ok(Verdict::unless(&broken, "health shows no other instance than PILLION_INSTANCE"))
 }
 
-pub(in crate::check) fn instance_returned(lab: &Lab) -> Result<Verdict, Verdict> {
-    let json = health(lab)?.json()?;
+pub(in crate::check) fn instance_returned(harness: &Harness) -> Result<Verdict, Verdict> {
+    let json = health(harness)?.json()?;
     Ok(match json.get("instance") {
         Some(Value::String(instance)) => Verdict::Kept(format!("\"instance\":{instance:?}")),
         _ => Verdict::Broken(format!("PILLION_INSTANCE={INSTANCE}: {json}")),
     })
 }
 
-pub(in crate::check) fn instance_invalid(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn instance_invalid(harness: &Harness) -> Result<Verdict, Verdict> {
     super::announce::refuses(
-        lab,
+        harness,
         &[("PILLION_INSTANCE", "x"), ("PILLION_INSTANCE", "00112233445566778899AABBCCDDEEFF")],
     )
 }

@@ -4,27 +4,28 @@ use std::net::TcpListener;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsFd as _;
 
-use protocol_vectors::{Address, Server as _, Third};
+use protocol_vectors::{Address, Descriptor3, Server as _};
 use rustix::process::Signal;
 
 use super::{environment, requests};
 #[cfg(target_os = "linux")]
 use crate::binary;
 use crate::check::{
-    lab::{Lab, Start, Started},
+    harness::{Harness, Start, Started},
     report::Verdict,
     run::{Run, Shown},
 };
 
-fn third(kind: &str) -> Result<Third, Verdict> {
-    Third::new(kind).map_err(|error| Verdict::NotChecked(format!("a descriptor cannot be made: {error:#}")))
+fn third(kind: &str) -> Result<Descriptor3, Verdict> {
+    Descriptor3::new(kind)
+        .map_err(|error| Verdict::NotChecked(format!("a descriptor cannot be made: {error:#}")))
 }
 
 /// Starts the program with a listener that it takes.
-fn taken(lab: &Lab, kind: &str, change: impl FnOnce(Start) -> Start) -> Result<Run, Verdict> {
+fn taken(harness: &Harness, kind: &str, change: impl FnOnce(Start) -> Start) -> Result<Run, Verdict> {
     let third = third(kind)?;
     let address = third.address.clone();
-    match lab.launch(change(lab.start()).handover(third))? {
+    match harness.launch(change(harness.start()).handover(third))? {
         Started::Announced(run) if Some(run.address()) == address.as_ref() => Ok(run),
         Started::Announced(run) => Err(Verdict::NotSupported(format!(
             "the program opened {} instead of the listener of the host",
@@ -38,9 +39,9 @@ fn taken(lab: &Lab, kind: &str, change: impl FnOnce(Start) -> Start) -> Result<R
 }
 
 /// Fails if the program does not take listeners at all.
-fn needs_handover(lab: &Lab) -> Result<(), Verdict> {
-    let try_once = || taken(lab, "tcp", |start| start).map(drop);
-    lab.shared.takes_listener.get_or_init(try_once).clone().map_err(as_not_checked)
+fn needs_handover(harness: &Harness) -> Result<(), Verdict> {
+    let try_once = || taken(harness, "tcp", |start| start).map(drop);
+    harness.shared.takes_listener.get_or_init(try_once).clone().map_err(as_not_checked)
 }
 
 /// The check `handover` or `socket` says that the rule is broken.
@@ -51,28 +52,28 @@ fn as_not_checked(why: Verdict) -> Verdict {
     }
 }
 
-fn answers(lab: &Lab, run: &Run, how: &str) -> Verdict {
-    match run.get("GET /health", lab.settings.private) {
+fn answers(harness: &Harness, run: &Run, how: &str) -> Verdict {
+    match run.get("GET /health", harness.settings.private) {
         Ok(answer) if answer.status != 0 => Verdict::Kept(format!("{how}: GET /health: {}", answer.status)),
         Ok(answer) => Verdict::Broken(format!("{how}: GET /health: {}", answer.text())),
         Err(error) => Verdict::Broken(format!("{how}: GET /health: {error:#}")),
     }
 }
 
-pub(in crate::check) fn handover(lab: &Lab) -> Result<Verdict, Verdict> {
-    let run = taken(lab, "tcp", |start| start)?;
-    Ok(answers(lab, &run, "descriptor 3 is a listener on a port"))
+pub(in crate::check) fn handover(harness: &Harness) -> Result<Verdict, Verdict> {
+    let run = taken(harness, "tcp", |start| start)?;
+    Ok(answers(harness, &run, "descriptor 3 is a listener on a port"))
 }
 
 /// A listener beside a taken and an invalid `PORT`.
-pub(in crate::check) fn port(lab: &Lab) -> Result<Verdict, Verdict> {
-    needs_handover(lab)?;
+pub(in crate::check) fn port(harness: &Harness) -> Result<Verdict, Verdict> {
+    needs_handover(harness)?;
     let other = TcpListener::bind("127.0.0.1:0").map_err(|error| Verdict::NotChecked(error.to_string()))?;
     let other =
         other.local_addr().map_err(|error| Verdict::NotChecked(error.to_string()))?.port().to_string();
     let mut broken = Vec::new();
     for port in [other.as_str(), "http"] {
-        if let Err(why) = taken(lab, "tcp", |start| start.set("PORT", port)) {
+        if let Err(why) = taken(harness, "tcp", |start| start.set("PORT", port)) {
             broken.push(format!("PORT={port}: {}", why.split().1));
         }
     }
@@ -80,13 +81,13 @@ pub(in crate::check) fn port(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 /// Whether the program refuses to start with these descriptors.
-fn refuses(lab: &Lab, cases: &[(&str, &str)]) -> Result<Verdict, Verdict> {
-    needs_handover(lab)?;
+fn refuses(harness: &Harness, cases: &[(&str, &str)]) -> Result<Verdict, Verdict> {
+    needs_handover(harness)?;
     let (mut kept, mut broken) = (Vec::new(), Vec::new());
     for (kind, count) in cases {
-        let start = lab.start().handover(third(kind)?).set("LISTEN_FDS", *count);
+        let start = harness.start().handover(third(kind)?).set("LISTEN_FDS", *count);
         let shown = format!("LISTEN_FDS={count}, descriptor 3: {kind}");
-        match lab.launch(start)? {
+        match harness.launch(start)? {
             Started::Ended(ended) => kept.push(format!("{shown}: it {}", ended.exit)),
             Started::Announced(run) => {
                 broken.push(format!("{shown}: it started on {}", Shown(run.address())));
@@ -97,26 +98,26 @@ fn refuses(lab: &Lab, cases: &[(&str, &str)]) -> Result<Verdict, Verdict> {
     Ok(Verdict::unless(&broken, kept.join("; ")))
 }
 
-pub(in crate::check) fn count(lab: &Lab) -> Result<Verdict, Verdict> {
-    refuses(lab, &[("tcp", "0"), ("tcp", "2"), ("tcp", ""), ("tcp", "http")])
+pub(in crate::check) fn count(harness: &Harness) -> Result<Verdict, Verdict> {
+    refuses(harness, &[("tcp", "0"), ("tcp", "2"), ("tcp", ""), ("tcp", "http")])
 }
 
-pub(in crate::check) fn address(lab: &Lab) -> Result<Verdict, Verdict> {
-    refuses(lab, &[("tcp 0.0.0.0", "1"), ("tcp [::]", "1")])
+pub(in crate::check) fn address(harness: &Harness) -> Result<Verdict, Verdict> {
+    refuses(harness, &[("tcp 0.0.0.0", "1"), ("tcp [::]", "1")])
 }
 
-pub(in crate::check) fn kind(lab: &Lab) -> Result<Verdict, Verdict> {
-    refuses(lab, &[("connection", "1"), ("udp", "1"), ("file", "1")])
+pub(in crate::check) fn kind(harness: &Harness) -> Result<Verdict, Verdict> {
+    refuses(harness, &[("connection", "1"), ("udp", "1"), ("file", "1")])
 }
 
 /// A listener for another process is left alone.
-pub(in crate::check) fn foreign(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn foreign(harness: &Harness) -> Result<Verdict, Verdict> {
     let mut broken = Vec::new();
     for pid in ["1", "{ppid}", ""] {
         let third = third("tcp")?;
         let inherited = third.address.clone();
-        let start = lab.start().handover(third).set("LISTEN_PID", pid);
-        match lab.launch(start)? {
+        let start = harness.start().handover(third).set("LISTEN_PID", pid);
+        match harness.launch(start)? {
             Started::Announced(run) if Some(run.address()) != inherited.as_ref() => {}
             Started::Announced(_) => broken.push(format!("LISTEN_PID={pid:?}: it took descriptor 3")),
             Started::Ended(ended) => broken.push(format!("LISTEN_PID={pid:?}: {}", ended.text())),
@@ -127,10 +128,10 @@ pub(in crate::check) fn foreign(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 /// Stops the program, and looks whether the listener still listens.
-pub(in crate::check) fn shutdown(lab: &Lab) -> Result<Verdict, Verdict> {
-    needs_handover(lab)?;
-    let run = taken(lab, "tcp", |start| start)?;
-    let _ = run.get("GET /health", lab.settings.private);
+pub(in crate::check) fn shutdown(harness: &Harness) -> Result<Verdict, Verdict> {
+    needs_handover(harness)?;
+    let run = taken(harness, "tcp", |start| start)?;
+    let _ = run.get("GET /health", harness.settings.private);
     ended(&run)?;
     Ok(match run.connect_once() {
         Ok(_) => Verdict::Kept("after the end of the program, a client can still connect".to_owned()),
@@ -146,10 +147,10 @@ fn ended(run: &Run) -> Result<(), Verdict> {
 
 /// Each descriptor of the listener is closed by exec.
 #[cfg(target_os = "linux")]
-pub(in crate::check) fn close_on_exec(lab: &Lab) -> Result<Verdict, Verdict> {
-    needs_handover(lab)?;
-    let run = taken(lab, "tcp", |start| start)?;
-    let _ = run.get("GET /health", lab.settings.private);
+pub(in crate::check) fn close_on_exec(harness: &Harness) -> Result<Verdict, Verdict> {
+    needs_handover(harness)?;
+    let run = taken(harness, "tcp", |start| start)?;
+    let _ = run.get("GET /health", harness.settings.private);
     let (Some(pid), Some(third)) = (run.pid(), &run.third) else {
         return Err(Verdict::NotChecked("the program has ended".to_owned()));
     };
@@ -189,26 +190,26 @@ fn server(pid: u32) -> u32 {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(in crate::check) fn close_on_exec(_: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn close_on_exec(_: &Harness) -> Result<Verdict, Verdict> {
     Err(Verdict::NotChecked("the flags of a descriptor are visible on Linux alone".to_owned()))
 }
 
-pub(in crate::check) fn socket(lab: &Lab) -> Result<Verdict, Verdict> {
-    let run = taken(lab, "unix", |start| start)?;
+pub(in crate::check) fn socket(harness: &Harness) -> Result<Verdict, Verdict> {
+    let run = taken(harness, "unix", |start| start)?;
     let how = "descriptor 3 is a Unix domain socket";
-    Ok(answers(lab, &run, how))
+    Ok(answers(harness, &run, how))
 }
 
 /// `Host` and the proof on a local socket.
-pub(in crate::check) fn socket_host(lab: &Lab) -> Result<Verdict, Verdict> {
-    environment::needs_private(lab)?;
-    let run = taken(lab, "unix", |start| start).map_err(as_not_checked)?;
-    let failures = requests::failures_on_socket(lab, &run)?;
+pub(in crate::check) fn socket_host(harness: &Harness) -> Result<Verdict, Verdict> {
+    environment::needs_private(harness)?;
+    let run = taken(harness, "unix", |start| start).map_err(as_not_checked)?;
+    let failures = requests::failures_on_socket(harness, &run)?;
     Ok(Verdict::unless(&failures, "Host is localhost, also in the proof"))
 }
 
-pub(in crate::check) fn socket_path(lab: &Lab) -> Result<Verdict, Verdict> {
-    let run = taken(lab, "unix", |start| start).map_err(as_not_checked)?;
+pub(in crate::check) fn socket_path(harness: &Harness) -> Result<Verdict, Verdict> {
+    let run = taken(harness, "unix", |start| start).map_err(as_not_checked)?;
     let Address::Unix(path) = run.address().clone() else {
         return Err(Verdict::NotChecked("the socket has no path".to_owned()));
     };

@@ -8,7 +8,7 @@ use protocol_vectors::{
 };
 
 use crate::check::{
-    lab::{Lab, TOKEN},
+    harness::{Harness, TOKEN},
     report::Verdict,
     run::Run,
 };
@@ -36,17 +36,17 @@ fn holds(vector: &RequestVector, on: AddressKind) -> bool {
 }
 
 /// Sends all vectors, once for all checks.
-fn answers(lab: &Lab) -> Result<Answers, Verdict> {
-    lab.shared.answers.get_or_init(|| collect(lab)).clone()
+fn answers(harness: &Harness) -> Result<Answers, Verdict> {
+    harness.shared.answers.get_or_init(|| collect(harness)).clone()
 }
 
-fn collect(lab: &Lab) -> Result<Answers, Verdict> {
+fn collect(harness: &Harness) -> Result<Answers, Verdict> {
     let (mut answers, mut mismatches) = (Answers::default(), Vec::new());
     let files = files()?;
     // The check `origins` looks at lists of origins.
     for environment in ["private", "open"] {
         let variables = files[0].environments.get(environment).cloned().unwrap_or_default();
-        let run = lab.run(lab.start_with(variables))?;
+        let run = harness.run(harness.start_with(variables))?;
         for file in &files {
             let here = |vector: &&RequestVector| {
                 vector.environment == environment && holds(vector, AddressKind::Tcp)
@@ -197,9 +197,9 @@ fn show(vector: &RequestVector, mismatch: &Mismatch) -> String {
 }
 
 /// The verdict of a check that the vectors decide.
-fn verdict(lab: &Lab, check: &'static str) -> Result<Verdict, Verdict> {
-    needs_private(lab)?;
-    let answers = answers(lab)?;
+fn verdict(harness: &Harness, check: &'static str) -> Result<Verdict, Verdict> {
+    needs_private(harness)?;
+    let answers = answers(harness)?;
     let failures = answers.failures.get(check).cloned().unwrap_or_default();
     let sent = answers.sent.get(check).copied().unwrap_or_default();
     let mut shown: Vec<_> = failures.iter().take(SHOWN).cloned().collect();
@@ -210,8 +210,8 @@ fn verdict(lab: &Lab, check: &'static str) -> Result<Verdict, Verdict> {
     Ok(Verdict::unless(&shown, kept))
 }
 
-fn needs_private(lab: &Lab) -> Result<(), Verdict> {
-    if lab.settings.private {
+fn needs_private(harness: &Harness) -> Result<(), Verdict> {
+    if harness.settings.private {
         return Ok(());
     }
     Err(Verdict::NotChecked("--public: the program does not claim rule 5".to_owned()))
@@ -219,8 +219,8 @@ fn needs_private(lab: &Lab) -> Result<(), Verdict> {
 
 macro_rules! of_vectors {
     ($($name:ident $check:literal),+) => {
-        $(pub(in crate::check) fn $name(lab: &Lab) -> Result<Verdict, Verdict> {
-            verdict(lab, $check)
+        $(pub(in crate::check) fn $name(harness: &Harness) -> Result<Verdict, Verdict> {
+            verdict(harness, $check)
         })+
     };
 }
@@ -240,10 +240,10 @@ of_vectors!(
 );
 
 /// After the proof, the host sends the token on the same connection.
-pub(in crate::check) fn keep_alive(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn keep_alive(harness: &Harness) -> Result<Verdict, Verdict> {
     const CHALLENGE: &str = "000102030405060708090a0b0c0d0e0f";
-    needs_private(lab)?;
-    let run = lab.run(lab.start())?;
+    needs_private(harness)?;
+    let run = harness.run(harness.start())?;
     let not_checked = |error: anyhow::Error| Verdict::NotChecked(format!("{error:#}"));
     let mut connection = run.connect().map_err(|error| not_checked(error.into()))?;
     let asked = format!("{}Pillion-Challenge: {CHALLENGE}\r\n\r\n", run.head("GET /health", false));
@@ -265,8 +265,8 @@ pub(in crate::check) fn keep_alive(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 /// Sends those vectors on the local socket that differ there from a port: `Host` and the proof. Leaves out what fails on a port too.
-pub(in crate::check) fn failures_on_socket(lab: &Lab, run: &Run) -> Result<Vec<String>, Verdict> {
-    let on_port = answers(lab)?;
+pub(in crate::check) fn failures_on_socket(harness: &Harness, run: &Run) -> Result<Vec<String>, Verdict> {
+    let on_port = answers(harness)?;
     let mut failures = Vec::new();
     for file in &files()? {
         let here = |vector: &&RequestVector| {

@@ -14,7 +14,7 @@ pub(in crate::check) use self::in_flight::{deadline, drain, no_new_connections};
 use self::in_flight::{in_flight, serves, stuck};
 use super::announce::poll_until;
 use crate::check::{
-    lab::{Lab, Stdin, quoted},
+    harness::{Harness, Stdin, quoted},
     report::Verdict,
     run::Run,
 };
@@ -63,14 +63,14 @@ impl Request {
 }
 
 /// Asks an idle program to stop, and waits. A slow machine gets a second chance.
-fn stop(lab: &Lab, request: Request) -> Result<Stop, Verdict> {
+fn stop(harness: &Harness, request: Request) -> Result<Stop, Verdict> {
     for _ in 0..2 {
         let start = match request {
-            Request::Signal(_) => lab.start(),
-            Request::Lifeline(stdin) => lab.start().stdin(stdin),
+            Request::Signal(_) => harness.start(),
+            Request::Lifeline(stdin) => harness.start().stdin(stdin),
         };
-        let mut run = lab.run(start)?;
-        let _ = run.get("GET /health", lab.settings.private);
+        let mut run = harness.run(start)?;
+        let _ = run.get("GET /health", harness.settings.private);
         let asked = Instant::now();
         ask(&mut run, request);
         if let Some((exit, at)) = run.wait_exit(LIMIT) {
@@ -87,8 +87,8 @@ fn ask(run: &mut Run, request: Request) {
     }
 }
 
-fn term(lab: &Lab) -> Result<Stop, Verdict> {
-    lab.shared.stops.term.get_or_init(|| stop(lab, Request::Signal(Signal::TERM))).clone()
+fn term(harness: &Harness) -> Result<Stop, Verdict> {
+    harness.shared.stops.term.get_or_init(|| stop(harness, Request::Signal(Signal::TERM))).clone()
 }
 
 fn ends(stop: Stop, request: Request) -> Verdict {
@@ -100,38 +100,38 @@ fn ends(stop: Stop, request: Request) -> Verdict {
     }
 }
 
-pub(in crate::check) fn sigterm(lab: &Lab) -> Result<Verdict, Verdict> {
-    Ok(ends(term(lab)?, Request::Signal(Signal::TERM)))
+pub(in crate::check) fn sigterm(harness: &Harness) -> Result<Verdict, Verdict> {
+    Ok(ends(term(harness)?, Request::Signal(Signal::TERM)))
 }
 
-pub(in crate::check) fn sigint(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn sigint(harness: &Harness) -> Result<Verdict, Verdict> {
     let request = Request::Signal(Signal::INT);
-    Ok(ends(lab.shared.stops.int.get_or_init(|| stop(lab, request)).clone()?, request))
+    Ok(ends(harness.shared.stops.int.get_or_init(|| stop(harness, request)).clone()?, request))
 }
 
-pub(in crate::check) fn lifeline(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn lifeline(harness: &Harness) -> Result<Verdict, Verdict> {
     let request = Request::Lifeline(Stdin::Pipe);
-    Ok(ends(lab.shared.stops.lifeline.get_or_init(|| stop(lab, request)).clone()?, request))
+    Ok(ends(harness.shared.stops.lifeline.get_or_init(|| stop(harness, request)).clone()?, request))
 }
 
-pub(in crate::check) fn lifeline_socket(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn lifeline_socket(harness: &Harness) -> Result<Verdict, Verdict> {
     let request = Request::Lifeline(Stdin::Socket);
-    Ok(ends(stop(lab, request)?, request))
+    Ok(ends(stop(harness, request)?, request))
 }
 
 /// A program whose stdin is /dev/null goes on.
-pub(in crate::check) fn no_lifeline(lab: &Lab) -> Result<Verdict, Verdict> {
-    let run = lab.run(lab.start().stdin(Stdin::DevNull))?;
-    Ok(goes_on(lab, &run, "stdin is /dev/null"))
+pub(in crate::check) fn no_lifeline(harness: &Harness) -> Result<Verdict, Verdict> {
+    let run = harness.run(harness.start().stdin(Stdin::DevNull))?;
+    Ok(goes_on(harness, &run, "stdin is /dev/null"))
 }
 
-fn goes_on(lab: &Lab, run: &Run, when: &str) -> Verdict {
+fn goes_on(harness: &Harness, run: &Run, when: &str) -> Verdict {
     let ended = |exit: Exit| {
         Verdict::Broken(format!("{when}: it {exit}{}", quoted("stderr", &run.watch.seen().stderr)))
     };
     let mut status = 0;
     for _ in 0..ANSWERS {
-        match run.get("GET /health", lab.settings.private) {
+        match run.get("GET /health", harness.settings.private) {
             Ok(answer) => status = answer.status,
             Err(error) => {
                 let broken = || Verdict::Broken(format!("{when}: GET /health: {error:#}"));
@@ -146,17 +146,17 @@ fn goes_on(lab: &Lab, run: &Run, when: &str) -> Verdict {
 }
 
 /// Bytes on stdin mean nothing, and its end still does.
-pub(in crate::check) fn stdin_bytes(lab: &Lab) -> Result<Verdict, Verdict> {
-    let mut run = lab.run(lab.start())?;
+pub(in crate::check) fn stdin_bytes(harness: &Harness) -> Result<Verdict, Verdict> {
+    let mut run = harness.run(harness.start())?;
     let when = "\"quit\\nstop\\n\" on stdin";
     if let Some(lifeline) = &run.lifeline {
         let _ = rustix::io::write(lifeline, b"quit\nstop\n");
     }
-    let Verdict::Kept(mut evidence) = goes_on(lab, &run, when) else {
-        return Ok(goes_on(lab, &run, when));
+    let Verdict::Kept(mut evidence) = goes_on(harness, &run, when) else {
+        return Ok(goes_on(harness, &run, when));
     };
     let request = Request::Lifeline(Stdin::Pipe);
-    let without_bytes = lifeline(lab)?;
+    let without_bytes = lifeline(harness)?;
     if !matches!(without_bytes, Verdict::Kept(_)) {
         return Ok(Verdict::Kept(evidence));
     }
@@ -171,15 +171,15 @@ pub(in crate::check) fn stdin_bytes(lab: &Lab) -> Result<Verdict, Verdict> {
     Ok(Verdict::Kept(evidence))
 }
 
-pub(in crate::check) fn exit_status(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn exit_status(harness: &Harness) -> Result<Verdict, Verdict> {
     let requests = [
-        (Request::Signal(Signal::TERM), &lab.shared.stops.term),
-        (Request::Signal(Signal::INT), &lab.shared.stops.int),
-        (Request::Lifeline(Stdin::Pipe), &lab.shared.stops.lifeline),
+        (Request::Signal(Signal::TERM), &harness.shared.stops.term),
+        (Request::Signal(Signal::INT), &harness.shared.stops.int),
+        (Request::Lifeline(Stdin::Pipe), &harness.shared.stops.lifeline),
     ];
     let (mut kept, mut broken) = (Vec::new(), Vec::new());
     for (request, stops) in requests {
-        let stop = stops.get_or_init(|| stop(lab, request)).clone()?;
+        let stop = stops.get_or_init(|| stop(harness, request)).clone()?;
         match stop.end {
             Some((exit, _)) if exit.is_success() => kept.push(format!("{}: it {exit}", request.name())),
             Some((exit, _)) => broken.push(format!("{}: it {exit}", request.name())),
@@ -192,16 +192,16 @@ pub(in crate::check) fn exit_status(lab: &Lab) -> Result<Verdict, Verdict> {
     Ok(Verdict::unless(&broken, kept.join(", ")))
 }
 
-fn needs_sigterm(lab: &Lab) -> Result<(), Verdict> {
-    match term(lab)?.end {
+fn needs_sigterm(harness: &Harness) -> Result<(), Verdict> {
+    match term(harness)?.end {
         Some(_) => Ok(()),
         None => Err(Verdict::NotChecked("SIGTERM does not end the program".to_owned())),
     }
 }
 
 /// Compares two times of the same program on the same machine.
-pub(in crate::check) fn second_signal(lab: &Lab) -> Result<Verdict, Verdict> {
-    let one = stuck(lab)?.unwrap_or(LIMIT);
+pub(in crate::check) fn second_signal(harness: &Harness) -> Result<Verdict, Verdict> {
+    let one = stuck(harness)?.unwrap_or(LIMIT);
     if one < DRAINS {
         return Err(Verdict::NotChecked(format!(
             "one signal ends the program after {} ms, also with an incomplete request",
@@ -210,8 +210,8 @@ pub(in crate::check) fn second_signal(lab: &Lab) -> Result<Verdict, Verdict> {
     }
     let mut took = Vec::new();
     for _ in 0..3 {
-        let run = lab.run(lab.start())?;
-        let _request = in_flight(lab, &run)?;
+        let run = harness.run(harness.start())?;
+        let _request = in_flight(harness, &run)?;
         let _ = run.signal(Signal::TERM);
         // Two signals at once can become one (signal(7)): wait until the first one has shown an effect.
         let _ = poll_until(DRAINS / 2, || (run.exit().is_some() || !serves(&run)).then_some(()));
@@ -233,11 +233,11 @@ pub(in crate::check) fn second_signal(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 #[cfg(target_os = "linux")]
-pub(in crate::check) fn leftovers(lab: &Lab) -> Result<Verdict, Verdict> {
-    needs_sigterm(lab)?;
-    let run = lab.run(lab.start())?;
+pub(in crate::check) fn leftovers(harness: &Harness) -> Result<Verdict, Verdict> {
+    needs_sigterm(harness)?;
+    let run = harness.run(harness.start())?;
     for request in ["GET /health", "GET /", "POST /"] {
-        let _ = run.get(request, lab.settings.private);
+        let _ = run.get(request, harness.settings.private);
     }
     let _ = run.signal(Signal::TERM);
     if run.wait_exit(LIMIT).is_none() {
@@ -258,6 +258,6 @@ pub(in crate::check) fn leftovers(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(in crate::check) fn leftovers(_: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn leftovers(_: &Harness) -> Result<Verdict, Verdict> {
     Err(Verdict::NotChecked("processes that are left are visible on Linux alone".to_owned()))
 }

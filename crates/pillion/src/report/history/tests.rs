@@ -1,5 +1,5 @@
 use super::*;
-use crate::output::{OutputStream, tests::batch};
+use crate::{output::tests::batch, status::OutputStream};
 
 fn recorder() -> (Recorder, History) {
     Recorder::new(broadcast::channel(1).0, None)

@@ -8,12 +8,13 @@ use std::{
 use pillion_protocol::Token;
 
 use crate::{
-    output::{OutputBatch, OutputLine, OutputStream},
+    output::{OutputBatch, OutputLine},
     report::{
         ansi,
         hide_tokens::{has_token, hide_tokens},
         level::Level,
     },
+    status::OutputStream,
 };
 
 /// Makes the lines.

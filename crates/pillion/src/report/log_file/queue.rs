@@ -214,7 +214,7 @@ fn size(item: &Item) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{OutputStream, tests::batch};
+    use crate::{output::tests::batch, status::OutputStream};
 
     fn lines() -> Item {
         let batch = Arc::new(batch(OutputStream::Stdout, &b"line\n".repeat(20_000)));

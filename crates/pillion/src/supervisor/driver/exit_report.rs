@@ -7,7 +7,6 @@ use tokio::time::{Instant, timeout_at};
 use super::{Driver, Pending};
 use crate::{
     health::hang_reason::HangReason,
-    output::OutputStream,
     report::{
         events::SidecarEvent,
         exit_report::{EndReason, ExitReport, Killed},
@@ -16,6 +15,7 @@ use crate::{
     },
     state::{Cause, Ending, Lifecycle, Requester, StopStage},
     status::FailureKind,
+    status::OutputStream,
     sys::{Used, on_thread},
 };
 

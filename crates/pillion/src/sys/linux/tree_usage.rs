@@ -6,7 +6,7 @@ use pillion_guard::proc_stat::ProcStat;
 use rustix::io::Errno;
 
 use super::run_processes::RunProcesses;
-use crate::{report::usage::MemoryKind, sys::TreeUsage};
+use crate::{status::MemoryKind, sys::TreeUsage};
 
 impl RunProcesses {
     /// Whether [`usage`](Self::usage) tells anything here.

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::{super::announce::poll_until, ANSWERS, DRAINS, LIMIT, needs_sigterm};
 use crate::check::{
-    lab::Lab,
+    harness::Harness,
     report::Verdict,
     run::{Connection, Run},
 };
@@ -26,31 +26,31 @@ pub(super) struct InFlight {
 }
 
 /// Sends half of a body, or half of a head if the program answers before the end of the body.
-pub(super) fn in_flight(lab: &Lab, run: &Run) -> Result<InFlight, Verdict> {
+pub(super) fn in_flight(harness: &Harness, run: &Run) -> Result<InFlight, Verdict> {
     let not_checked =
         |error: std::io::Error| Verdict::NotChecked(format!("no request could be sent: {error}"));
     let mut connection = run.connect().map_err(not_checked)?;
-    let upload = format!("POST {}", lab.settings.upload);
-    let head = run.head(&upload, lab.settings.private);
+    let upload = format!("POST {}", harness.settings.upload);
+    let head = run.head(&upload, harness.settings.private);
     let head =
         format!("{head}Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{");
     connection.write_all(head.as_bytes()).map_err(not_checked)?;
     // A program that answers other requests meanwhile could have answered this one.
     for _ in 0..ANSWERS / 5 {
-        let _ = run.get("GET /health", lab.settings.private);
+        let _ = run.get("GET /health", harness.settings.private);
     }
     connection.set_timeout(Duration::from_millis(300)).map_err(not_checked)?;
     let early = Answer::read(&mut connection, true);
-    connection.set_timeout(lab.settings.timeout).map_err(not_checked)?;
+    connection.set_timeout(harness.settings.timeout).map_err(not_checked)?;
     // No answer within that time: the program waits for the rest.
     if early.is_err() {
         return Ok(InFlight { connection, rest: b"}", head: false });
     }
     let mut connection = run.connect().map_err(not_checked)?;
-    let head = run.head("GET /health", lab.settings.private);
+    let head = run.head("GET /health", harness.settings.private);
     connection.write_all(head.as_bytes()).map_err(not_checked)?;
     // The program has probably read the half when it has answered another request.
-    let _ = run.get("GET /health", lab.settings.private);
+    let _ = run.get("GET /health", harness.settings.private);
     Ok(InFlight { connection, rest: b"Connection: close\r\n\r\n", head: true })
 }
 
@@ -65,13 +65,13 @@ pub(super) fn serves(run: &Run) -> bool {
 
 /// How long a program with an incomplete request takes to end after SIGTERM: the shortest time of up to three. `None` beyond
 /// [`LIMIT`].
-pub(super) fn stuck(lab: &Lab) -> Result<Option<Duration>, Verdict> {
+pub(super) fn stuck(harness: &Harness) -> Result<Option<Duration>, Verdict> {
     let measure = || {
-        needs_sigterm(lab)?;
+        needs_sigterm(harness)?;
         let mut shortest = None;
         for _ in 0..3 {
-            let run = lab.run(lab.start())?;
-            let _request = in_flight(lab, &run)?;
+            let run = harness.run(harness.start())?;
+            let _request = in_flight(harness, &run)?;
             let asked = Instant::now();
             let _ = run.signal(Signal::TERM);
             let end = run.wait_exit(LIMIT).map(|(_, at)| at.saturating_duration_since(asked));
@@ -82,14 +82,14 @@ pub(super) fn stuck(lab: &Lab) -> Result<Option<Duration>, Verdict> {
         }
         Ok(shortest)
     };
-    lab.shared.stops.stuck.get_or_init(measure).clone()
+    harness.shared.stops.stuck.get_or_init(measure).clone()
 }
 
 /// A program that ends after its grace period, and before [`LIMIT`], gets a warning only: a slow machine may be the reason.
-pub(in crate::check) fn deadline(lab: &Lab) -> Result<Verdict, Verdict> {
+pub(in crate::check) fn deadline(harness: &Harness) -> Result<Verdict, Verdict> {
     let grace = Spec::DEFAULT_GRACE;
     let when = "SIGTERM with an incomplete request";
-    Ok(match stuck(lab)? {
+    Ok(match stuck(harness)? {
         Some(took) => {
             let margin =
                 if took < grace { "" } else { ": set a shorter deadline, unless this machine is slow" };
@@ -107,10 +107,10 @@ pub(in crate::check) fn deadline(lab: &Lab) -> Result<Verdict, Verdict> {
 }
 
 /// A request in flight gets its answer.
-pub(in crate::check) fn drain(lab: &Lab) -> Result<Verdict, Verdict> {
-    needs_sigterm(lab)?;
-    let run = lab.run(lab.start())?;
-    let mut request = in_flight(lab, &run)?;
+pub(in crate::check) fn drain(harness: &Harness) -> Result<Verdict, Verdict> {
+    needs_sigterm(harness)?;
+    let run = harness.run(harness.start())?;
+    let mut request = in_flight(harness, &run)?;
     let _ = run.signal(Signal::TERM);
     // The program has noticed the signal when it serves no more, or ends.
     let _ = poll_until(DRAINS, || (run.exit().is_some() || !serves(&run)).then_some(()));
@@ -126,7 +126,7 @@ pub(in crate::check) fn drain(lab: &Lab) -> Result<Verdict, Verdict> {
         Err(error) => format!("{error:#}"),
     };
     if request.head {
-        let path = &lab.settings.upload;
+        let path = &harness.settings.upload;
         return Err(Verdict::NotChecked(format!(
             "POST {path} is answered before its body is complete: name a path whose handler reads the body, with --upload"
         )));
@@ -135,10 +135,10 @@ pub(in crate::check) fn drain(lab: &Lab) -> Result<Verdict, Verdict> {
     Ok(Verdict::Broken(format!("SIGTERM, then {part}: {why}{ended}")))
 }
 
-pub(in crate::check) fn no_new_connections(lab: &Lab) -> Result<Verdict, Verdict> {
-    needs_sigterm(lab)?;
-    let run = lab.run(lab.start())?;
-    let mut request = in_flight(lab, &run)?;
+pub(in crate::check) fn no_new_connections(harness: &Harness) -> Result<Verdict, Verdict> {
+    needs_sigterm(harness)?;
+    let run = harness.run(harness.start())?;
+    let mut request = in_flight(harness, &run)?;
     let asked = Instant::now();
     let _ = run.signal(Signal::TERM);
     let mut served = 0;

@@ -10,9 +10,9 @@ const ROW: &str = "{spinner:.yellow} {bar:12.yellow} {pos} of {len}: {wide_msg} 
 
 /// Shows the current step, and how many programs are finished. The row disappears when it is dropped.
 #[derive(Debug)]
-pub(super) struct Progress(ProgressBar);
+pub(super) struct ProgressBars(ProgressBar);
 
-impl Progress {
+impl ProgressBars {
     /// For so many programs. The row goes to stderr, which it leaves alone unless it is a terminal that understands escape sequences.
     pub(super) fn new(programs: usize) -> Self {
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -40,7 +40,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressBars {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_row_has_the_step_and_the_finished_programs_and_disappears() {
         let terminal = InMemoryTerm::new(3, 80);
-        let progress = Progress::on(ProgressDrawTarget::term_like(Box::new(terminal.clone())), 2);
+        let progress = ProgressBars::on(ProgressDrawTarget::term_like(Box::new(terminal.clone())), 2);
         progress.show("api for x86_64-unknown-linux-gnu: go build");
         progress.finished_one();
         progress.0.tick();

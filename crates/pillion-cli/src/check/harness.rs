@@ -20,7 +20,7 @@ use std::{
 };
 
 use pillion::{Inherit, Program, Restart, Spec, State, Supervisor};
-use protocol_vectors::Third;
+use protocol_vectors::Descriptor3;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -51,7 +51,7 @@ pub(super) type Variables = BTreeMap<String, String>;
 
 /// The program under check, and what starts it.
 #[derive(Debug)]
-pub(super) struct Lab {
+pub(super) struct Harness {
     pub(super) settings: Settings,
     registry: Arc<Registry>,
     folder: PathBuf,
@@ -101,7 +101,7 @@ pub(super) enum Stdin {
 pub(super) struct Start {
     pub(super) variables: Variables,
     pub(super) stdin: Stdin,
-    pub(super) third: Option<Third>,
+    pub(super) third: Option<Descriptor3>,
 }
 
 impl Start {
@@ -121,7 +121,7 @@ impl Start {
     }
 
     /// Passes descriptor 3 with the variables of a handover.
-    pub(super) fn handover(self, third: Third) -> Self {
+    pub(super) fn handover(self, third: Descriptor3) -> Self {
         let mut start = self.set("LISTEN_FDS", "1").set("LISTEN_PID", "{pid}").set("LISTEN_FDNAMES", "http");
         start.third = Some(third);
         start
@@ -163,7 +163,7 @@ pub(super) fn quoted(name: &str, output: &[u8]) -> String {
     format!("; {name}: \"{dots}{}\"", output[start..].escape_ascii())
 }
 
-impl Lab {
+impl Harness {
     pub(super) fn new(settings: Settings, registry: Arc<Registry>, folder: PathBuf) -> Self {
         Self { settings, registry, folder, starts: AtomicUsize::new(0), shared: Shared::default() }
     }

@@ -126,16 +126,16 @@ impl EventPrinter for Terminal {
                 OutputStream::Stdout => copy(batch, io::stdout().lock()),
                 OutputStream::Stderr => copy(batch, io::stderr().lock()),
             },
-            event => {
-                self.messages.of(event).into_iter().try_for_each(|StatusMessage { tone, text, .. }| {
+            event => self.messages.messages_for(event).into_iter().try_for_each(
+                |StatusMessage { tone, text, .. }| {
                     let color = match tone {
                         MessageTone::Good => AnsiColor::Green,
                         MessageTone::Bad => AnsiColor::Red,
                         _ => AnsiColor::Yellow,
                     };
                     say(color, &text)
-                })
-            }
+                },
+            ),
         }
     }
 }

@@ -28,17 +28,17 @@ use integration_tests::dying_host::{DyingHost, SidecarSettings, run_host};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 fn main() {
-    run_host::<RivalHost>();
+    run_host::<BaselineHost>();
 }
 
-struct RivalHost {
+struct BaselineHost {
     /// `None` once it was reaped: another process may then have its pid.
     child: Arc<Mutex<Option<Child>>>,
     announced: mpsc::Receiver<()>,
     ready_timeout: Duration,
 }
 
-impl DyingHost for RivalHost {
+impl DyingHost for BaselineHost {
     #[expect(
         clippy::disallowed_methods,
         reason = "a spawn without a supervisor is the subject of the comparison"

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 /// The count of out-of-memory kills in the control group of a process, at the time of its start.
 #[derive(Debug)]
-pub(crate) struct MemoryLimit {
+pub(crate) struct OomKills {
     /// `memory.events` (<https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>) or `memory.oom_control` of
     /// version 1. Both have a line `oom_kill NUMBER`, as `/proc/vmstat` has for the whole system.
     events: PathBuf,
@@ -12,7 +12,7 @@ pub(crate) struct MemoryLimit {
     kills: u64,
 }
 
-impl MemoryLimit {
+impl OomKills {
     /// The control group of this process. `None` if the system does not tell, as on any system but Linux.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
@@ -83,7 +83,7 @@ mod tests {
         let events = dir.path().join("memory.events");
         let write = |kills: u32| fs::write(&events, format!("low 0\noom 1\noom_kill {kills}\n")).unwrap();
         write(3);
-        let limit = |limit| MemoryLimit { events: events.clone(), limit, kills: kills(&events).unwrap() };
+        let limit = |limit| OomKills { events: events.clone(), limit, kills: kills(&events).unwrap() };
         let (limited, unlimited) = (limit(Some(150 << 20)), limit(Some(i64::MAX as u64)));
         assert_eq!(limited.explain(), None);
         write(4);
