@@ -2,7 +2,6 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints to its user")]
 
-mod adopters;
 mod app;
 mod codegen;
 mod display;
@@ -20,9 +19,10 @@ mod sbom;
 mod setup;
 mod sidecar;
 mod steps;
-mod strangers;
+mod template_apps;
 mod test;
 mod test_summary;
+mod third_party_servers;
 mod tools;
 mod watch;
 mod wine;
@@ -76,9 +76,9 @@ enum Task {
         tag: Option<String>,
     },
     /// Run servers that know nothing of Pillion as docs/servers.md declares them, and the SDK for Node under Bun and Deno.
-    Strangers,
+    ThirdPartyServers,
     /// Make apps from Tauri's templates with `pillion new` and the packages of `pack`, build them, and open their windows (Linux).
-    Adopters {
+    TemplateApps {
         /// Names, such as `react-npm`, or parts of names, such as `vanilla` [default: all].
         names: Vec<String>,
     },
@@ -169,8 +169,8 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Release { version: Some(version), .. } => release::prepare(&workspace, &version)?,
         Task::Release { tag, .. } => release::dry_run(&workspace, tag.as_deref())?,
-        Task::Strangers => return strangers::run(&workspace),
-        Task::Adopters { names } => return adopters::run(&workspace, &names),
+        Task::ThirdPartyServers => return third_party_servers::run(&workspace),
+        Task::TemplateApps { names } => return template_apps::run(&workspace, &names),
         Task::Wine => return wine::run(&workspace),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,

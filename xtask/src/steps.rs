@@ -1,4 +1,4 @@
-//! Runs the steps of `cargo xtask test`, `strangers` and `wine`: numbers and times each one, and shows its output only if it fails.
+//! Runs the steps of `cargo xtask test`, `third-party-servers` and `wine`: numbers and times each one, and shows its output only if it fails.
 
 use std::{
     fs::{self, File},

@@ -12,8 +12,8 @@ use crate::{
     setup::{self, Purpose},
     sidecar,
     steps::Steps,
-    strangers,
     test_summary::Runner,
+    third_party_servers,
     tools::{CARGO_CYCLONEDX, CARGO_DENY, LYCHEE, TAURI_DRIVER, TYPOS},
     workspace::{Workspace, cargo, on_path, program},
 };
@@ -65,7 +65,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     if cfg!(target_os = "linux") {
         // npm downloads Node once, into the target folder.
         steps.tests("pillion package: Node", tests.runner(), tests.named(&sh, PACKAGE, &[PACKAGE_NODE]))?;
-        strangers::cheap(&sh, steps, python.as_ref())?;
+        third_party_servers::cheap(&sh, steps, python.as_ref())?;
     }
     if let Some(python) = python.filter(|_| cfg!(target_os = "linux")) {
         sh.set_var("PILLION_TEST_PYTHON", python.python);
@@ -120,7 +120,7 @@ fn python(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<Option
     }
 }
 
-/// The test program of `pillion package`, and its tests that need npm or Go. Those of all targets run with `cargo xtask adopters`.
+/// The test program of `pillion package`, and its tests that need npm or Go. Those of all targets run with `cargo xtask template-apps`.
 const PACKAGE: &str = "package";
 const PACKAGE_NODE: &str = "runtimes::a_node_server_becomes_one_program_that_keeps_the_protocol";
 const PACKAGE_GO: &str = "runtimes::a_go_server_becomes_one_program_that_keeps_the_protocol";

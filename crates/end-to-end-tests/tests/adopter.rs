@@ -1,4 +1,4 @@
-//! An app that `pillion new` has made from Tauri's template. `cargo xtask adopters` builds it (`ADOPTER_APP`), says what its backend
+//! An app that `pillion new` has made from Tauri's template. `cargo xtask template-apps` builds it (`ADOPTER_APP`), says what its backend
 //! answers (`ADOPTER_ANSWER`) and where the screenshot goes (`ADOPTER_SCREENSHOT`), and provides tauri-driver and a display.
 
 #![cfg(target_os = "linux")]
@@ -14,9 +14,9 @@ const ANSWER: &str = "#backend-answer";
 const NOTHING_YET: &str = "–";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the app of `cargo xtask adopters`"]
+#[ignore = "needs the app of `cargo xtask template-apps`"]
 async fn window_is_green() -> Result<()> {
-    let variable = |name: &str| env::var_os(name).context("use `cargo xtask adopters`");
+    let variable = |name: &str| env::var_os(name).context("use `cargo xtask template-apps`");
     let (program, screenshot) =
         (PathBuf::from(variable("ADOPTER_APP")?), PathBuf::from(variable("ADOPTER_SCREENSHOT")?));
     let expected = variable("ADOPTER_ANSWER")?;

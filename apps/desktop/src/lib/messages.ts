@@ -5,7 +5,7 @@ import type { Exit } from "./tauri";
 const FAILURES: Record<FailureDetails["kind"], string> = {
   unknownSidecar: "Backend not configured",
   spawn: "Backend could not be started",
-  mismatch: "Backend does not fit this app",
+  mismatch: "Backend is not the one that this app expects",
   exitedEarly: "Backend ended while starting",
   readyTimeout: "Backend took too long to start",
   crashed: "Backend crashed",

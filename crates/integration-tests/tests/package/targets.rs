@@ -37,14 +37,14 @@ fn builds_for_all(project: &Project) {
 }
 
 #[test]
-#[ignore = "slow: cargo xtask adopters"]
+#[ignore = "slow: cargo xtask template-apps"]
 fn node_is_packed_for_every_target() {
     let main = repository("examples/hono-backend/src/index.ts");
     builds_for_all(&Project::new(&json!({ "package": { "node": main } })));
 }
 
 #[test]
-#[ignore = "slow: cargo xtask adopters"]
+#[ignore = "slow: cargo xtask template-apps"]
 fn node_26_packs_itself() {
     let main = repository("examples/hono-backend/src/index.ts");
     let project = Project::new(&json!({ "package": { "node": main, "nodeVersion": "26.10.0" } }));
@@ -54,14 +54,14 @@ fn node_26_packs_itself() {
 }
 
 #[test]
-#[ignore = "slow: cargo xtask adopters"]
+#[ignore = "slow: cargo xtask template-apps"]
 fn bun_is_packed_for_every_target() {
     let main = repository("examples/hono-backend/src/index.ts");
     builds_for_all(&Project::new(&json!({ "package": { "bun": main } })));
 }
 
 #[test]
-#[ignore = "slow: cargo xtask adopters"]
+#[ignore = "slow: cargo xtask template-apps"]
 fn go_is_built_for_every_target() {
     // The example uses Unix domain sockets and signals, and does not compile for Windows.
     let project = Project::new(&json!({ "ready": "started", "package": { "go": "backend" } }));
@@ -93,7 +93,7 @@ fn output(program: &Path) -> String {
 }
 
 #[test]
-#[ignore = "slow: cargo xtask adopters"]
+#[ignore = "slow: cargo xtask template-apps"]
 fn python_is_packed_into_one_file() {
     let project = python_project(&json!({ "python": "backend/main.py" }), &json!({}));
     project.package(&[]).file();
@@ -104,7 +104,7 @@ fn python_is_packed_into_one_file() {
 }
 
 #[test]
-#[ignore = "slow: cargo xtask adopters"]
+#[ignore = "slow: cargo xtask template-apps"]
 fn python_is_packed_into_a_folder_of_the_resources() {
     let package = json!({ "python": "backend/main.py", "onedir": true });
     let project = python_project(&package, &json!({ "resource": "backend/backend" }));

@@ -9,7 +9,7 @@ use semver::{Version, VersionReq};
 use super::Spec;
 
 impl Spec {
-    /// Why the sidecar with this health does not fit. `None` if it does, or if nothing is expected.
+    /// Why the sidecar with this health is not the expected one. `None` if it is, or if nothing is expected.
     pub(crate) fn mismatch(&self, health: &HealthReport) -> Option<String> {
         if let Some(version) = &health.pillion_protocol
             && protocol_major(version) != Some(PROTOCOL_MAJOR)
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn another_major_version_of_the_protocol_does_not_fit() {
+    fn another_major_version_of_the_protocol_is_a_mismatch() {
         let mismatch = |body: &str| Spec::run("api", "./api").mismatch(&HealthReport::read(body.as_bytes()));
         for body in [
             r#"{"pillion_protocol":"1"}"#,

@@ -1,5 +1,5 @@
 //! Servers that know nothing of Pillion, unmodified: each declaration of docs/servers.md in a Tauri app, through a crash, a stop and
-//! a SIGKILL of the app. `cargo xtask strangers` installs the servers; `cargo xtask test` runs those that cost seconds.
+//! a SIGKILL of the app. `cargo xtask third-party-servers` installs the servers; `cargo xtask test` runs those that cost seconds.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "clippy does not recognise this crate as test code")]
@@ -99,14 +99,14 @@ macro_rules! servers {
 }
 
 servers! {
-    http_server: "Python's http.server", "needs Python: cargo xtask strangers";
-    uvicorn: "uvicorn", "needs uvicorn: cargo xtask strangers";
-    gunicorn: "gunicorn", "needs gunicorn: cargo xtask strangers";
-    vite_preview: "Vite preview", "needs Vite: cargo xtask strangers";
-    next: "Next.js", "needs Next.js: cargo xtask strangers";
-    go: "Go", "needs Go: cargo xtask strangers";
-    java: "Java", "needs a JDK: cargo xtask strangers";
-    redis: "Redis", "needs Redis: cargo xtask strangers";
-    postgres: "PostgreSQL", "needs PostgreSQL: cargo xtask strangers";
-    postgres_on_a_socket: "PostgreSQL without a port", "needs PostgreSQL: cargo xtask strangers";
+    http_server: "Python's http.server", "needs Python: cargo xtask third-party-servers";
+    uvicorn: "uvicorn", "needs uvicorn: cargo xtask third-party-servers";
+    gunicorn: "gunicorn", "needs gunicorn: cargo xtask third-party-servers";
+    vite_preview: "Vite preview", "needs Vite: cargo xtask third-party-servers";
+    next: "Next.js", "needs Next.js: cargo xtask third-party-servers";
+    go: "Go", "needs Go: cargo xtask third-party-servers";
+    java: "Java", "needs a JDK: cargo xtask third-party-servers";
+    redis: "Redis", "needs Redis: cargo xtask third-party-servers";
+    postgres: "PostgreSQL", "needs PostgreSQL: cargo xtask third-party-servers";
+    postgres_on_a_socket: "PostgreSQL without a port", "needs PostgreSQL: cargo xtask third-party-servers";
 }

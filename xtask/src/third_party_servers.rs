@@ -1,4 +1,4 @@
-//! `cargo xtask strangers`: runs servers that know nothing of Pillion as docs/servers.md declares them, and the SDK for Node under
+//! `cargo xtask third-party-servers`: runs servers that know nothing of Pillion as docs/servers.md declares them, and the SDK for Node under
 //! other runtimes. It installs what is missing. `cargo xtask test` runs the cheap ones, with what is installed.
 
 use std::{
@@ -53,7 +53,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     }
     setup::ensure(Purpose::Build)?;
     npm::install(workspace)?;
-    Steps::run_all(workspace.target.join("xtask-strangers"), |steps| run_steps(workspace, steps))
+    Steps::run_all(workspace.target.join("xtask-third-party-servers"), |steps| run_steps(workspace, steps))
 }
 
 fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
@@ -86,8 +86,9 @@ pub(crate) fn cheap(sh: &Shell, steps: &mut Steps, python: Option<&python::Envir
     let python = python.map(|found| Some(found.programs())).context("needs the packages of the Python SDK");
     servers.add(steps, &["http_server", "uvicorn", "gunicorn"], python);
     servers.add(steps, &["vite_preview"], Ok(None));
-    let redis =
-        on_path("redis-server").map(|_| None).context("needs Redis: `cargo xtask strangers` installs it");
+    let redis = on_path("redis-server")
+        .map(|_| None)
+        .context("needs Redis: `cargo xtask third-party-servers` installs it");
     servers.add(steps, &["redis"], redis);
     servers.run(sh, steps, "servers of docs/servers.md")
 }
@@ -136,8 +137,8 @@ fn postgres_folder() -> Option<PathBuf> {
 
 /// Builds the Next.js app, if its sources have changed. Returns the folder of its server.
 fn next(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<PathBuf> {
-    let source = workspace.root.join("crates/strangers/servers/next");
-    let folder = workspace.target.join("strangers/next");
+    let source = workspace.root.join("crates/third-party-servers/servers/next");
+    let folder = workspace.target.join("third-party-servers/next");
     let built = folder.join(".next/standalone");
     let files = ["package.json", "next.config.mjs", "app/layout.jsx", "app/page.jsx"];
     let mut sources = String::new();

@@ -1,4 +1,4 @@
-//! `cargo xtask adopters`: makes apps as an adopter does, from Tauri's own templates and the packages that would be published, and
+//! `cargo xtask template-apps`: makes apps as an adopter does, from Tauri's own templates and the packages that would be published, and
 //! opens their windows.
 //!
 //! Each app comes from `pillion new`, which runs `create-tauri-app` and then does what `pillion init` does. Nothing in it refers to
@@ -58,7 +58,7 @@ pub(crate) fn run(workspace: &Workspace, names: &[String]) -> Result<ExitCode> {
     if !cfg!(target_os = "linux") {
         bail!("these tests run on Linux only");
     }
-    Steps::run_all(workspace.target.join("xtask-adopters"), |steps| run_steps(workspace, steps, names))
+    Steps::run_all(workspace.target.join("xtask-template-apps"), |steps| run_steps(workspace, steps, names))
 }
 
 /// Whether a word selects a name of these: it is the name, or a part of it unless it is another one. So `react-npm` does not select
@@ -68,7 +68,7 @@ fn selects(word: &str, name: &str, names: &[&str]) -> bool {
 }
 
 fn run_steps(workspace: &Workspace, steps: &mut Steps, words: &[String]) -> Result<()> {
-    let folder = workspace.target.join("adopters");
+    let folder = workspace.target.join("template-apps");
     let apps: Vec<_> = APPS
         .into_iter()
         .map(|(template, manager, backend)| Adopter {
@@ -116,7 +116,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps, words: &[String]) -> Resu
 fn apps(root: &Path) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     root.hash(&mut hasher);
-    env::temp_dir().join(format!("pillion-adopters-{:016x}", hasher.finish()))
+    env::temp_dir().join(format!("pillion-template-apps-{:016x}", hasher.finish()))
 }
 
 /// Unpacks the packages of crates, and removes what an earlier run has left. Each lies in a folder of its name, without a version.
