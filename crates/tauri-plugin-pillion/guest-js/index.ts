@@ -38,11 +38,11 @@ export { type ErrorKind, Interrupted, isFailure, SidecarError, toError } from ".
 export { EventStreamError, type EventsOptions, type ServerSentEvent } from "./events.js";
 export type { RequestOptions } from "./fetch.js";
 export {
+  type ExitReportWithSummary,
   type LogOptions,
   type Sidecar,
   sidecar,
   sidecars,
-  type ExitReportWithSummary,
   type UsageOptions,
 } from "./sidecar.js";
 export type { ReconnectingWebSocket, WebSocketOptions } from "./websocket.js";

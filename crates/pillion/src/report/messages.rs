@@ -196,7 +196,9 @@ pub(crate) fn failure(
         Cause::Unused => (FailureKind::Stopped, format!("{name} was stopped, because nothing used it")),
         Cause::Finished => (FailureKind::Stopped, format!("{name} finished by itself")),
         Cause::NotLaunched(why) => (FailureKind::Spawn, format!("{name} could not be started: {why}")),
-        Cause::Mismatch(why) => (FailureKind::Mismatch, format!("{name} is not what this app expects: {why}")),
+        Cause::Mismatch(why) => {
+            (FailureKind::Mismatch, format!("{name} is not what this app expects: {why}"))
+        }
         Cause::Crashed => (
             FailureKind::Crashed,
             format!("{name} {} while {}{}", ended(exit), use_of(state), out_of_memory(diagnostics)),
