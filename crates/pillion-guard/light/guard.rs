@@ -100,6 +100,9 @@ impl Guard {
                 }
             }
             if wake.child {
+                // The last thread of the sidecar wakes us before it has removed its entries from `/proc`. To reap the sidecar removes
+                // all of them, and would spin until that thread has finished, which waits for this processor.
+                sys::let_others_run();
                 self.reap();
             }
             if look_at.is_some_and(|at| sys::now() >= at) {

@@ -7,6 +7,7 @@ pub(super) const OPEN: usize = 2;
 pub(super) const CLOSE: usize = 3;
 pub(super) const RT_SIGACTION: usize = 13;
 pub(super) const RT_SIGPROCMASK: usize = 14;
+pub(super) const SCHED_YIELD: usize = 24;
 pub(super) const DUP2: usize = 33;
 pub(super) const NANOSLEEP: usize = 35;
 pub(super) const GETPID: usize = 39;
