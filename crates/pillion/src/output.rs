@@ -1,16 +1,16 @@
 //! The output of a sidecar: drained while it lives, cut into lines, kept in bounded memory.
 
+mod lines;
 mod tail;
 
 use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 
 use memchr::{memchr_iter, memrchr_iter};
-use pillion_protocol::{
-    Announcement, Line, LineFramer, NearMiss, announcement::may_announce, defaults, progress, visible_part,
-};
+use pillion_protocol::{Announcement, Line, LineFramer, NearMiss, defaults, visible_part};
 use tokio::time::Instant;
 
 use crate::{status::OutputStream, sys::OutputPipe};
+use lines::{Lines, frame};
 pub(crate) use tail::{LAST_LINES, Tail};
 
 /// How many bytes of a line are kept. Of a longer line, the part after its last carriage return is kept, which a terminal shows; the
@@ -105,6 +105,13 @@ impl OutputBatch {
         self.bytes.extend_from_slice(line.bytes());
         self.bytes.push(b'\n');
         self.count += 1;
+    }
+
+    /// Adds lines as they are, each with its newline.
+    fn push_whole(&mut self, lines: &[u8]) {
+        self.bytes.reserve_exact(lines.len());
+        self.bytes.extend_from_slice(lines);
+        self.count += memchr_iter(b'\n', lines).count();
     }
 
     /// The number of lines.
@@ -284,14 +291,7 @@ impl Source {
             }
             Ok(count) => {
                 let before = lines.batch.len();
-                let chunk = &self.buffer[..count];
-                // To look at each line would take more time than all the rest. The chunk does not tell about a line that began before it.
-                let any_may_announce = may_announce(chunk);
-                let mut may_announce = any_may_announce || self.framer.unfinished().is_some();
-                self.framer.feed(chunk, |line| {
-                    lines.push(&line, may_announce);
-                    may_announce = any_may_announce;
-                });
+                frame(&mut self.framer, &self.buffer[..count], lines);
                 // A line that has just begun is not due with the line before it.
                 if lines.batch.len() > before {
                     (self.due, self.published) = (None, false);
@@ -311,55 +311,6 @@ impl Source {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}, {}", self.stream, if self.pipe.is_some() { "open" } else { "ended" })
-    }
-}
-
-/// Collects the lines of one read.
-struct Lines {
-    batch: OutputBatch,
-    announcements: Vec<Announcement>,
-    near_miss: Option<NearMiss>,
-    /// The bytes of the last words of progress. They become text once a read, because a flood of such lines must stay cheap.
-    progress: Option<Vec<u8>>,
-}
-
-impl Lines {
-    fn new(stream: OutputStream) -> Self {
-        Self { batch: OutputBatch::new(stream), announcements: Vec::new(), near_miss: None, progress: None }
-    }
-
-    /// Adds a line, and reads it if it may be an announcement or progress.
-    fn push(&mut self, line: &Line<'_>, may_announce: bool) {
-        self.batch.push(line);
-        if !may_announce {
-            return;
-        }
-        if self.batch.stream == OutputStream::Stdout
-            && let Some(words) = progress::read(line)
-        {
-            let last = self.progress.get_or_insert_default();
-            last.clear();
-            last.extend_from_slice(words);
-            return;
-        }
-        let near_miss = match self.batch.stream {
-            OutputStream::Stdout => {
-                self.announcements.extend(Announcement::read(line));
-                NearMiss::on_stdout(line)
-            }
-            OutputStream::Stderr => NearMiss::on_stderr(line),
-        };
-        self.near_miss = near_miss.or(self.near_miss.take());
-    }
-
-    fn finish(self) -> Read {
-        Read {
-            lines: Arc::new(self.batch),
-            announcements: self.announcements,
-            near_miss: self.near_miss,
-            progress: self.progress.map(|bytes| progress::words(&bytes)),
-            unfinished: None,
-        }
     }
 }
 

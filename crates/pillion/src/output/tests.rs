@@ -1,4 +1,10 @@
+use proptest::prelude::*;
+
 use super::*;
+
+pub(crate) fn shared(stream: OutputStream, text: &[u8]) -> Arc<OutputBatch> {
+    Arc::new(batch(stream, text))
+}
 
 pub(crate) fn batch(stream: OutputStream, text: &[u8]) -> OutputBatch {
     let mut batch = OutputBatch::new(stream);
@@ -93,10 +99,44 @@ async fn progress_is_read_as_the_protocol_says() {
 
 #[test]
 fn text_is_what_a_terminal_shows() {
-    let batch = batch(OutputStream::Stderr, b"10%\r100%\r\n");
+    let batch = shared(OutputStream::Stderr, b"10%\r100%\r\n");
     let mut tail = Tail::default();
     tail.push(&batch);
     assert_eq!(tail.last(1), ["100%"]);
     assert_eq!(batch.lines().next().unwrap().bytes, b"10%\r100%");
     assert_eq!(batch.lines().next().unwrap().text(), "100%");
+}
+
+proptest! {
+    /// Lines that are added as they are, all at once, are the same lines as one after the other, wherever the reads end.
+    #[test]
+    fn whole_lines_are_the_same_lines(
+        parts in proptest::collection::vec(
+            prop_oneof![
+                4 => Just(b"\n".to_vec()),
+                1 => Just(b"\r".to_vec()),
+                1 => Just(b"BACKEND_STATUS:half".to_vec()),
+                4 => proptest::collection::vec(b'a'..b'j', 0..20),
+                1 => (LINE_LIMIT - 2..LINE_LIMIT + 3).prop_map(|length| vec![b'x'; length]),
+            ],
+            0..40,
+        ),
+        cuts in proptest::collection::vec(0..40_000_usize, 0..6),
+    ) {
+        let bytes = parts.concat();
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([bytes.len()]).collect();
+        cuts.sort_unstable();
+        let (mut framer, mut slow) = (LineFramer::new(LINE_LIMIT), LineFramer::new(LINE_LIMIT));
+        let mut from = 0;
+        for cut in cuts {
+            let (mut lines, mut expected) = (Lines::new(OutputStream::Stdout), Lines::new(OutputStream::Stdout));
+            frame(&mut framer, &bytes[from..cut], &mut lines);
+            slow.feed(&bytes[from..cut], |line| expected.push(&line, true));
+            prop_assert_eq!(lines.batch.bytes(), expected.batch.bytes());
+            prop_assert_eq!((lines.batch.len(), &lines.batch.cut), (expected.batch.len(), &expected.batch.cut));
+            prop_assert_eq!(&lines.progress, &expected.progress);
+            prop_assert_eq!(framer.unfinished(), slow.unfinished());
+            from = cut;
+        }
+    }
 }
