@@ -14,8 +14,9 @@ mod argument {
     pub(super) const LISTENER: usize = 2;
     pub(super) const INPUT: usize = 3;
     pub(super) const RUN_FILE: usize = 4;
-    pub(super) const STOP: usize = 5;
-    pub(super) const PROGRAM: usize = 6;
+    pub(super) const JOURNAL: usize = 5;
+    pub(super) const STOP: usize = 6;
+    pub(super) const PROGRAM: usize = 7;
 }
 
 /// When the guard first looks for other processes of the sidecar, and the longest pause until it does so again. The pauses double, as
@@ -42,9 +43,14 @@ pub(crate) fn run(process: Process) -> ! {
         // It is started by pillion, not by hand.
         sys::exit(2);
     };
+    let place = process.argument(argument::JOURNAL).and_then(place);
     let limited = sys::detach();
-    let received =
-        sys::receive(is_set(argument::LISTENER), is_set(argument::INPUT), is_set(argument::RUN_FILE));
+    let received = sys::receive(sys::Announced {
+        listener: is_set(argument::LISTENER),
+        stdin: is_set(argument::INPUT),
+        run_file: is_set(argument::RUN_FILE),
+        journal: place.is_some(),
+    });
     let Some((received, children)) = received.zip(sys::watch_children()) else {
         // The supervisor then starts the full guard, which manages with less, if it still lives.
         sys::exit(1);
@@ -67,9 +73,18 @@ pub(crate) fn run(process: Process) -> ! {
     };
     sys::report(start.text(b"spawned ").number(leader.unsigned_abs().into()).text(b"\n").bytes());
     process.erase_token();
-    let fds = HandoverFds { lifeline, run_file: received.run_file, outputs: received.outputs };
-    let state = Handover { leader, ended: None, asked: false, app_gone: false, fds };
+    let (run_file, journal, outputs) = (received.run_file, received.journal, received.outputs);
+    let fds = HandoverFds { lifeline, run_file, journal, outputs };
+    let state = Handover { leader, ended: None, asked: false, app_gone: false, place, fds };
     Guard { process, full: received.full, children, stop, state }.guard()
+}
+
+/// The place of the run in the journal. The argument is one more, or 0 without a journal; there are less than ten places.
+fn place(argument: &[u8]) -> Option<c_int> {
+    match argument {
+        [digit @ b'1'..=b'9'] => Some(c_int::from(digit - b'1')),
+        _ => None,
+    }
 }
 
 /// How often a full guard that the system cannot execute is tried again, and the pause, in milliseconds.
@@ -161,8 +176,8 @@ impl Guard {
             text.text(b"used ").number(micros).text(b" ").number(bytes).text(b"\n");
         }
         let told = sys::report(text.text(b"gone\n").bytes());
-        if !told && self.state.fds.run_file.is_some() {
-            // The app has died at the same moment: the end is to be noted for its next start.
+        if !told && (self.state.fds.run_file.is_some() || self.state.fds.journal.is_some()) {
+            // The app has died at the same moment: the end is to be noted for its next start, and the log file is to be completed.
             self.become_full();
         }
         sys::exit(0)

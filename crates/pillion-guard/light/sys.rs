@@ -21,7 +21,7 @@ use call::call3;
 pub(crate) use call::exit;
 pub(crate) use full::{can_execute, end_children, execute_full};
 pub(crate) use look::{has_other_processes, proc_is_ours};
-pub(crate) use receive::receive;
+pub(crate) use receive::{Announced, receive};
 pub(crate) use start::{Program, start_sidecar};
 
 use crate::limits;

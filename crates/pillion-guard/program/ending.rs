@@ -1,11 +1,36 @@
 //! How the guard ends the sidecar: it asks the leader, then the rest, and kills what is left.
 
-use std::io::Write;
+use std::{io::Write, os::unix::process::ExitStatusExt, process::ExitStatus, time::Instant};
 
 use crate::{
     Guard,
     sys::{self, Descendant},
 };
+
+/// When the guard goes on by itself, after the app's death.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadlines {
+    pub(crate) ask_rest: Option<Instant>,
+    pub(crate) kill: Option<Instant>,
+}
+
+/// What the supervisor is told about the end of the leader.
+pub(crate) fn end_line(status: ExitStatus) -> String {
+    let core = if status.core_dumped() { " core" } else { "" };
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited {code}"),
+        (None, Some(signal)) => format!("signalled {signal}{core}"),
+        (None, None) => "exited 255".to_owned(),
+    }
+}
+
+/// The same in words.
+pub(crate) fn end_words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (_, Some(signal)) => format!("was killed by signal {signal}"),
+        (code, None) => format!("exited with code {}", code.unwrap_or(255)),
+    }
+}
 
 impl Guard {
     /// Asks the leader by the remembered HTTP request, or in another way without one.

@@ -5,9 +5,9 @@
 //! pillion-guard resume STATE GRACE_MS SIGNAL,SCOPE,TEXT
 //! ```
 //!
-//! `STATE` is nine words, separated by commas: the leader's process id; its status and the time of its end, in milliseconds since the Unix
+//! `STATE` is eleven words, separated by commas: the leader's process id; its status and the time of its end, in milliseconds since the Unix
 //! epoch, if it was reaped; 1 if it was asked to end; the descriptors of the lifeline, of the file of the run, and of the two outputs; 1 if
-//! the app is gone. A word that is missing is `-`.
+//! the app is gone; the descriptor of the journal, and the place of the run in it. A word that is missing is `-`.
 
 use core::ffi::c_int;
 
@@ -24,6 +24,8 @@ pub(crate) struct Handover {
     pub(crate) asked: bool,
     /// Whether the end of the socket to the supervisor was seen, before any end of the leader.
     pub(crate) app_gone: bool,
+    /// The place of the run in the journal.
+    pub(crate) place: Option<c_int>,
     pub(crate) fds: HandoverFds,
 }
 
@@ -42,16 +44,17 @@ pub(crate) struct HandoverFds {
     /// The write end of the leader's stdin, if that is a lifeline that is still open.
     pub(crate) lifeline: Option<c_int>,
     pub(crate) run_file: Option<c_int>,
+    pub(crate) journal: Option<c_int>,
     /// The read ends of the sidecar's output.
     pub(crate) outputs: [c_int; 2],
 }
 
 /// The maximum length of `STATE`, in bytes: each number has at most 20 digits and a separator.
-pub(crate) const STATE_SIZE: usize = 9 * 21;
+pub(crate) const STATE_SIZE: usize = 11 * 21;
 
 impl Handover {
     /// `STATE` as numbers; one that is missing is `-`.
-    pub(crate) fn numbers(&self) -> [Option<u64>; 9] {
+    pub(crate) fn numbers(&self) -> [Option<u64>; 11] {
         let number = |value: c_int| u64::try_from(value).ok();
         [
             number(self.leader),
@@ -63,6 +66,8 @@ impl Handover {
             number(self.fds.outputs[0]),
             number(self.fds.outputs[1]),
             Some(u64::from(self.app_gone)),
+            self.fds.journal.and_then(number),
+            self.place.and_then(number),
         ]
     }
 
@@ -80,8 +85,10 @@ impl Handover {
         let (lifeline, run_file) = (small(next()?), small(next()?));
         let outputs = [small(next()?)?, small(next()?)?];
         let app_gone = next()? == Some(1);
+        let (journal, place) = (small(next()?), small(next()?));
         let ended = status.zip(at).map(|(status, at)| Ended { status, at });
-        Some(Self { leader, ended, asked, app_gone, fds: HandoverFds { lifeline, run_file, outputs } })
+        let fds = HandoverFds { lifeline, run_file, journal, outputs };
+        Some(Self { leader, ended, asked, app_gone, place, fds })
     }
 }
 
@@ -97,13 +104,19 @@ mod tests {
 
     #[test]
     fn the_full_guard_reads_what_the_light_one_knows() {
-        let fds = HandoverFds { lifeline: Some(5), run_file: None, outputs: [6, 7] };
-        let running = Handover { leader: 4711, ended: None, asked: false, app_gone: false, fds };
+        let fds = HandoverFds { lifeline: Some(5), run_file: None, journal: None, outputs: [6, 7] };
+        let running = Handover { leader: 4711, ended: None, asked: false, app_gone: false, place: None, fds };
         let ended = Handover {
             ended: Some(Ended { status: 0x8b, at: 1_790_000_000_000 }),
             asked: true,
             app_gone: true,
-            fds: HandoverFds { lifeline: None, run_file: Some(i32::MAX), outputs: [0, 1] },
+            place: Some(3),
+            fds: HandoverFds {
+                lifeline: None,
+                run_file: Some(i32::MAX),
+                journal: Some(i32::MAX),
+                outputs: [0, 1],
+            },
             ..running
         };
         for handover in [running, ended] {
@@ -114,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_state_that_is_cut_is_none() {
-        for state in ["", "4711", "4711,-,-,0,5,-,6,7", "-,-,-,0,5,-,6,7,0", "x,-,-,0,5,-,6,7,0"] {
+        for state in ["", "4711", "4711,-,-,0,5,-,6,7,0,-", "-,-,-,0,5,-,6,7,0,-,-", "x,-,-,0,5,-,6,7,0,-,-"]
+        {
             assert_eq!(Handover::parse(state), None, "{state}");
         }
     }

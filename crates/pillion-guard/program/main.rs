@@ -1,7 +1,7 @@
 //! The guard of one sidecar.
 //!
 //! ```text
-//! pillion-guard GRACE_MS LISTENER INPUT RUN_FILE SIGNAL,SCOPE,TEXT PROGRAM ARGUMENT…
+//! pillion-guard GRACE_MS LISTENER INPUT RUN_FILE JOURNAL SIGNAL,SCOPE,TEXT PROGRAM ARGUMENT…
 //! ```
 //!
 //! Stdin is a socket to the supervisor. Stdout and stderr belong to the sidecar. The guard starts the program in a new
@@ -10,15 +10,19 @@
 //! controlling terminal, so that job control does not stop the program when it reads (SIGTTIN, setsid(2)).
 //!
 //! The first byte on the socket carries descriptors (`SCM_RIGHTS`): a listener if `LISTENER` is 1 (not 0), the stdin if
-//! `INPUT` is 1, the file of the run if `RUN_FILE` is 1, and the read ends of the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
+//! `INPUT` is 1, the file of the run if `RUN_FILE` is 1, the journal if `JOURNAL` is not 0, and the read ends of the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
 //! supervisor sets the other variables of `sd_listen_fds(3)`, and zeros where the guard writes the process id, also in `WATCHDOG_PID` for
-//! `sd_watchdog_enabled(3)`. The guard reads the output only after the app's death, and
-//! discards it: without a reader, the sidecar's next line would kill it.
+//! `sd_watchdog_enabled(3)`. The guard reads the output only after the app's death:
+//! without a reader, the sidecar's next line would kill it. It keeps up to 8 MiB of it.
+//!
+//! If `JOURNAL` is not 0, the sidecar has a log file, and the journal has what the app has read and not written to it
+//! (`log_lines/journal.rs`); the number, less one, is the place of the run there. After the app's death, once no process is left, the guard
+//! writes that and what it has read itself to the log file ([`RunLog`]).
 //!
 //! The guard holds the open file of the run, and so its lock (flock(2)), until it exits. After the app's death it notes there how the
 //! run ends, because no other process learns of it ([`RunFile`]).
 //!
-//! The fifth argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
+//! The sixth argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
 //! which may be empty.
 //!
 //! | from the supervisor | what the guard does |
@@ -61,7 +65,14 @@ mod handover;
 mod http_stop;
 #[cfg(target_os = "linux")]
 mod limits;
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "it is public in this package's library, and the supervisor uses the other half"
+)]
+mod log_lines;
 mod run_file;
+mod run_log;
 mod stop;
 #[expect(unsafe_code, reason = "std does not offer these system calls")]
 mod sys;
@@ -70,20 +81,19 @@ use std::{
     env,
     ffi::OsString,
     io::PipeWriter,
-    os::unix::{
-        ffi::OsStrExt,
-        process::{CommandExt, ExitStatusExt},
-    },
-    process::{Command, ExitStatus, Stdio, exit},
+    os::unix::{ffi::OsStrExt, process::CommandExt},
+    process::{Command, Stdio, exit},
     time::{Duration, Instant},
 };
 
 use control::{read_command, read_message, report};
+use ending::{Deadlines, end_line, end_words};
 use handover::Handover;
 use http_stop::HttpStopMessage;
 use run_file::RunFile;
+use run_log::RunLog;
 use stop::StopArgument;
-use sys::{Descendant, Pid, Wake};
+use sys::{Announced, Descendant, Pid, Wake};
 
 fn main() {
     let mut arguments = env::args_os().skip(1).peekable();
@@ -94,6 +104,11 @@ fn main() {
         guard.tell(&format!("used {micros} {bytes}"));
     }
     guard.tell("gone");
+    if guard.run_file.has_app_died() {
+        let end = guard.end.take().unwrap_or_else(|| "ended".to_owned());
+        guard.run_log.write(&mut guard.outputs, &end);
+    }
+    // The next start of the app finds the log file complete when it sees the end of the run.
     guard.run_file.write();
 }
 
@@ -109,10 +124,11 @@ fn start(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
     let listener = arguments.next().is_some_and(|listener| listener == "1");
     let input = arguments.next().is_some_and(|input| input == "1");
     let run_file = arguments.next().is_some_and(|run_file| run_file == "1");
+    let place = arguments.next().and_then(|journal| journal.to_str()?.parse::<usize>().ok()?.checked_sub(1));
     let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
     let (Some(grace), Some(stop), Some(program)) = (grace, stop, arguments.next()) else { refuse() };
-    let sys::Detached { listener, stdin, run_file, outputs, limited } =
-        sys::detach(listener, input, run_file);
+    let announced = Announced { listener, stdin: input, run_file, journal: place.is_some() };
+    let sys::Detached { listener, stdin, run_file, journal, outputs, limited } = sys::detach(announced);
     if let Some(why) = limited {
         report(&format!("limited {why}"));
     }
@@ -124,6 +140,7 @@ fn start(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
         }
     };
     guard.run_file = RunFile::new(run_file);
+    guard.run_log = RunLog::new(journal, place);
     (guard, grace)
 }
 
@@ -133,9 +150,10 @@ fn resume(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
     let (Some(state), Some(grace), Some(stop)) = (state, grace, stop) else { refuse() };
-    let sys::Resumed { leader, ended, lifeline, run_file, outputs } = sys::resume(&state);
+    let sys::Resumed { leader, ended, lifeline, run_file, journal, outputs } = sys::resume(&state);
     let mut guard = Guard::new(leader, lifeline, outputs, stop);
     guard.run_file = RunFile::new(run_file);
+    guard.run_log = RunLog::new(journal, state.place.and_then(|place| usize::try_from(place).ok()));
     if state.app_gone {
         // Before anything else is noted: the sidecar may end before the end of the socket is read.
         guard.run_file.app_died();
@@ -144,19 +162,10 @@ fn resume(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
     guard.remember_first = REMEMBER_RESUMED;
     if let Some((status, at)) = ended {
         guard.reaped = true;
+        guard.end = Some(end_words(status));
         guard.tell_at(&end_line(status), at);
     }
     (guard, grace)
-}
-
-/// What the supervisor is told about the end of the leader.
-fn end_line(status: ExitStatus) -> String {
-    let core = if status.core_dumped() { " core" } else { "" };
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited {code}"),
-        (None, Some(signal)) => format!("signalled {signal}{core}"),
-        (None, None) => "exited 255".to_owned(),
-    }
 }
 
 /// The sidecar and its descendants.
@@ -171,6 +180,9 @@ struct Guard {
     lifeline: Option<PipeWriter>,
     outputs: sys::Outputs,
     run_file: RunFile,
+    run_log: RunLog,
+    /// How the leader has ended, in words.
+    end: Option<String>,
     stop: StopArgument,
     http_stop: Option<HttpStopMessage>,
     /// Whether the leader was asked to end, in whatever way.
@@ -197,13 +209,6 @@ const REMEMBER_MAX_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The shortest pause between two looks because of a fork: a look reads the environment of each process of the user.
 const FORK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// When the guard goes on by itself, after the app's death.
-#[derive(Clone, Copy)]
-struct Deadlines {
-    ask_rest: Option<Instant>,
-    kill: Option<Instant>,
-}
 
 impl Guard {
     #[expect(clippy::disallowed_methods, reason = "the guard owns this child")]
@@ -243,6 +248,8 @@ impl Guard {
             lifeline,
             outputs,
             run_file: RunFile::default(),
+            run_log: RunLog::default(),
+            end: None,
             stop,
             http_stop: None,
             leader_asked: false,
@@ -283,7 +290,7 @@ impl Guard {
                 remembered = now;
             }
             let timeout = self.timeout(deadlines, remember_at.filter(|_| connected));
-            match sys::wait(connected, &mut self.outputs, timeout) {
+            match sys::wait(connected, &mut self.outputs, &mut self.run_log, timeout) {
                 Wake::Output => {}
                 Wake::Child | Wake::TimedOut => child_died = true,
                 Wake::LeaderForked => {
@@ -333,6 +340,7 @@ impl Guard {
             match sys::reap() {
                 sys::Reaped::Child(pid, status) if pid == self.leader && !self.reaped => {
                     self.reaped = true;
+                    self.end = Some(end_words(status));
                     self.tell(&end_line(status));
                 }
                 sys::Reaped::Child(..) => {}

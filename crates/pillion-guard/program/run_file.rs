@@ -59,6 +59,11 @@ impl RunFile {
         }
     }
 
+    /// Whether the app has died.
+    pub(crate) fn has_app_died(&self) -> bool {
+        self.app_died
+    }
+
     /// Writes the notes if the app has made no report. May block.
     pub(crate) fn write(&mut self) {
         if let Some(file) = self.file.as_mut().filter(|_| self.app_died) {

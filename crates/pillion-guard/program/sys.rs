@@ -6,6 +6,7 @@ mod child_environment;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod macos;
+mod outputs;
 #[cfg(target_os = "linux")]
 #[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod proc_stat;
@@ -38,11 +39,13 @@ use std::{
 use linux as platform;
 #[cfg(not(target_os = "linux"))]
 use macos as platform;
+pub(crate) use outputs::Outputs;
 pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill};
 use platform::{FdCount, KernelEvents, O_NONBLOCK, SIGCHLD};
+pub(crate) use receive_fds::Announced;
 pub(crate) use used::used_by_children;
 
-use crate::handover::Handover;
+use crate::{handover::Handover, run_log::RunLog};
 
 const SIGHUP: c_int = 1;
 const SIGINT: c_int = 2;
@@ -112,14 +115,16 @@ pub(crate) struct Detached {
     pub(crate) stdin: Option<OwnedFd>,
     /// The file of the run, if it arrived.
     pub(crate) run_file: Option<OwnedFd>,
+    /// The journal, if it arrived.
+    pub(crate) journal: Option<OwnedFd>,
     pub(crate) outputs: Outputs,
     /// What the guard cannot do, because the system refused it.
     pub(crate) limited: Option<String>,
 }
 
 /// Detaches the guard from everything that could end it together with the app, and closes inherited descriptors. Receives
-/// the read ends of the sidecar's output, and the listener, the sidecar's stdin and the file of the run if they are set.
-pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
+/// the read ends of the sidecar's output, and what else is announced.
+pub(crate) fn detach(announced: Announced) -> Detached {
     // SAFETY: the environment is writable, and no other code uses it: this process has one thread, which holds no reference to
     // it. The other calls touch no memory.
     unsafe {
@@ -129,7 +134,7 @@ pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
         }
         child_environment::restore_loader_variables(environ);
         let limited = platform::become_guard();
-        let received = receive_fds::receive(listener, stdin, run_file);
+        let received = receive_fds::receive(announced);
         watch_children();
         // The app is our parent. This call comes after `receive`, because the listener replaces descriptor 3.
         platform::watch_app(getppid());
@@ -137,7 +142,8 @@ pub(crate) fn detach(listener: bool, stdin: bool, run_file: bool) -> Detached {
             listener: received.listener,
             stdin: received.stdin,
             run_file: received.run_file,
-            outputs: Outputs(received.outputs),
+            journal: received.journal,
+            outputs: Outputs::new(received.outputs),
             limited,
         }
     }
@@ -150,6 +156,7 @@ pub(crate) struct Resumed {
     pub(crate) ended: Option<(ExitStatus, u128)>,
     pub(crate) lifeline: Option<PipeWriter>,
     pub(crate) run_file: Option<OwnedFd>,
+    pub(crate) journal: Option<OwnedFd>,
     pub(crate) outputs: Outputs,
 }
 
@@ -164,7 +171,8 @@ pub(crate) fn resume(state: &Handover) -> Resumed {
         ended: state.ended.map(|ended| (ExitStatus::from_raw(ended.status), ended.at.into())),
         lifeline: state.fds.lifeline.map(|fd| own(fd).into()),
         run_file: state.fds.run_file.map(own),
-        outputs: Outputs(state.fds.outputs.map(own).into()),
+        journal: state.fds.journal.map(own),
+        outputs: Outputs::new(state.fds.outputs.map(own)),
     }
 }
 
@@ -269,30 +277,6 @@ pub(crate) fn control() -> ManuallyDrop<UnixStream> {
     ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) })
 }
 
-/// The read ends of the sidecar's output. While the app lives, only the app reads from them.
-///
-/// A pipe without a reader would kill the sidecar at its next line (SIGPIPE), before its grace period is over. So after the
-/// app's death the guard holds the read ends and discards what arrives.
-pub(crate) struct Outputs(Vec<OwnedFd>);
-
-impl Outputs {
-    /// Prepares for [`discard`](Self::discard). Not to be called while the app reads: it shares the setting.
-    pub(crate) fn take_over(&mut self) {
-        self.0.retain(set_nonblocking);
-    }
-
-    /// Discards at most 16 KiB from each pipe, so that the caller stays responsive.
-    fn discard(&mut self) {
-        let mut bytes = [0; 16 * 1024];
-        self.0.retain(|pipe| {
-            // SAFETY: reads at most as many bytes as the array holds.
-            let count = unsafe { read(pipe.as_raw_fd(), bytes.as_mut_ptr(), bytes.len()) };
-            // 0 is the end: no process holds the write end. An error means that the pipe is empty.
-            count != 0
-        });
-    }
-}
-
 /// Lets [`wait`] tell of the leader's forks, where the guard needs that.
 pub(crate) fn watch_forks(leader: Pid) {
     platform::watch_leader(leader.0);
@@ -309,12 +293,17 @@ pub(crate) enum Wake {
 }
 
 /// Waits for a command from the supervisor, the death of a child, or the time-out. Without a supervisor (`connected` is
-/// false), discards the sidecar's output meanwhile.
-pub(crate) fn wait(connected: bool, outputs: &mut Outputs, timeout: Option<Duration>) -> Wake {
+/// false), reads the sidecar's output meanwhile.
+pub(crate) fn wait(
+    connected: bool,
+    outputs: &mut Outputs,
+    log: &mut RunLog,
+    timeout: Option<Duration>,
+) -> Wake {
     // poll(2) ignores negative descriptors.
     let control = if connected { 0 } else { -1 };
     let exits = CHILD_EXIT_PIPE[0].load(Ordering::Relaxed);
-    let output = |at: usize| outputs.0.get(at).filter(|_| !connected).map_or(-1, AsRawFd::as_raw_fd);
+    let output = |at: usize| if connected { -1 } else { outputs.descriptor(at) };
     let events = platform::events_descriptor();
     let mut fds =
         [control, exits, events, output(0), output(1)].map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
@@ -324,7 +313,7 @@ pub(crate) fn wait(connected: bool, outputs: &mut Outputs, timeout: Option<Durat
     let [supervisor, child, event, ..] = &fds;
     let output = fds[3..].iter().any(|output| output.revents != 0);
     if output {
-        outputs.discard();
+        outputs.drain(log);
     }
     // The supervisor first: children that die all the time must not keep its commands waiting.
     if supervisor.revents != 0 {
@@ -346,6 +335,19 @@ pub(crate) fn wait(connected: bool, outputs: &mut Outputs, timeout: Option<Durat
     } else {
         Wake::TimedOut
     }
+}
+
+/// The process that has started this one, or that has adopted it.
+pub(crate) fn parent() -> u32 {
+    // SAFETY: getppid(2) has no preconditions.
+    unsafe { getppid() }.cast_unsigned()
+}
+
+/// Lets a write beyond the limit for the size of files fail (setrlimit(2)). No child may be started afterwards: it would inherit that.
+pub(crate) fn ignore_size_limit() {
+    const SIGXFSZ: c_int = 25;
+    // SAFETY: touches no memory.
+    unsafe { signal(SIGXFSZ, SIG_IGN) };
 }
 
 /// The result of one attempt to reap.

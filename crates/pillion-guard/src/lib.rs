@@ -16,6 +16,9 @@ pub mod proc_stat;
 #[path = "../program/http_stop.rs"]
 pub mod http_stop;
 
+#[path = "../program/log_lines/mod.rs"]
+pub mod log_lines;
+
 // Plain parsing and decisions, compiled here so that their tests run on every system.
 #[cfg(all(test, not(target_os = "macos")))]
 #[path = "../program/sys/procargs.rs"]

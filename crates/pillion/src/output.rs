@@ -1,33 +1,24 @@
 //! The output of a sidecar: drained while it lives, cut into lines, kept in bounded memory.
 
+pub(crate) mod journal;
 mod lines;
+mod source;
 mod tail;
 
-use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use memchr::{memchr_iter, memrchr_iter};
-use pillion_protocol::{Announcement, Line, LineFramer, NearMiss, defaults, visible_part};
+use pillion_protocol::{Announcement, Line, NearMiss, defaults, visible_part};
 use tokio::time::Instant;
 
 use crate::{status::OutputStream, sys::OutputPipe};
-use lines::{Lines, frame};
+use journal::{Slot, StreamJournal};
+use source::Source;
 pub(crate) use tail::{LAST_LINES, Tail};
 
 /// How many bytes of a line are kept. Of a longer line, the part after its last carriage return is kept, which a terminal shows; the
 /// rest of that part is counted and dropped.
 pub const LINE_LIMIT: usize = defaults::LINE_LIMIT;
-
-/// The size of the first read buffer. Most sidecars write little, and a program may supervise many.
-const FIRST_CHUNK: usize = 4 * 1024;
-/// The size of the read buffer after a full read: the capacity of a pipe on Linux (pipe(7)).
-const CHUNK: usize = 64 * 1024;
-/// A line is published after this time if its newline is still missing.
-const UNFINISHED_DELAY: Duration = Duration::from_millis(250);
-/// How often the changes of one unfinished line are published at most.
-const UNFINISHED_INTERVAL: Duration = Duration::from_secs(1);
-/// How many bytes of a dead process are read from each pipe. Without privileges a pipe holds at most 1 MiB (pipe(7)), so this is
-/// everything, unless another process still writes.
-const LEFT_BEHIND_LIMIT: usize = 1024 * 1024;
 
 /// A line of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +45,7 @@ impl OutputLine<'_> {
 
     /// The note that marks a cut line; empty for a whole one.
     pub(crate) fn cut_note(&self) -> String {
-        if self.dropped > 0 { format!(" … ({} bytes more)", self.dropped) } else { String::new() }
+        pillion_guard::log_lines::cut_note(self.dropped)
     }
 }
 
@@ -184,6 +175,8 @@ pub(crate) struct Read {
     pub(crate) progress: Option<String>,
     /// An unfinished line, if it is time to publish it.
     pub(crate) unfinished: Option<UnfinishedLine>,
+    /// Where it is in the journal of the run.
+    pub(crate) slot: Option<Slot>,
 }
 
 /// Both streams of one process.
@@ -191,14 +184,24 @@ pub(crate) struct Read {
 pub(crate) struct Output {
     stdout: Source,
     stderr: Source,
+    /// Whether what a dead process left in stderr is read.
+    stderr_is_read: bool,
 }
 
 impl Output {
-    pub(crate) fn new(stdout: OutputPipe, stderr: OutputPipe) -> Self {
+    /// With a journal for each stream, output is read to it.
+    pub(crate) fn new(stdout: OutputPipe, stderr: OutputPipe, journal: Option<[StreamJournal; 2]>) -> Self {
+        let (first, second) = journal.map_or((None, None), |[first, second]| (Some(first), Some(second)));
         Self {
-            stdout: Source::new(OutputStream::Stdout, stdout),
-            stderr: Source::new(OutputStream::Stderr, stderr),
+            stdout: Source::new(OutputStream::Stdout, stdout, first),
+            stderr: Source::new(OutputStream::Stderr, stderr, second),
+            stderr_is_read: false,
         }
+    }
+
+    /// Whether the journals have room for the next read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.stdout.has_room() && self.stderr.has_room()
     }
 
     /// Waits for output. Never returns once both streams have ended. Cancel-safe: dropping the future loses no output.
@@ -221,96 +224,18 @@ impl Output {
         if self.stdout.due == due { self.stdout.read_unfinished() } else { self.stderr.read_unfinished() }
     }
 
-    /// Reads what a dead process left in its pipes. Does not wait for other processes that hold the pipes.
-    pub(crate) async fn read_rest(&mut self) -> [Read; 2] {
-        [self.stderr.read_rest().await, self.stdout.read_rest().await]
-    }
-}
-
-struct Source {
-    stream: OutputStream,
-    /// `None` after the end of the stream.
-    pipe: Option<OutputPipe>,
-    framer: LineFramer,
-    /// When to publish the unfinished line, if it has changed since it was published.
-    due: Option<Instant>,
-    /// Whether the unfinished line was published before.
-    published: bool,
-    buffer: Vec<u8>,
-}
-
-impl Source {
-    fn new(stream: OutputStream, pipe: OutputPipe) -> Self {
-        let buffer = vec![0; FIRST_CHUNK];
-        let framer = LineFramer::new(LINE_LIMIT);
-        Self { stream, pipe: Some(pipe), framer, due: None, published: false, buffer }
-    }
-
-    async fn read(&mut self) -> Read {
-        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
-        let result = pipe.read(&mut self.buffer).await;
-        let mut lines = Lines::new(self.stream);
-        self.take(result, &mut lines);
-        lines.finish()
-    }
-
-    async fn read_rest(&mut self) -> Read {
-        let mut lines = Lines::new(self.stream);
-        let mut left = LEFT_BEHIND_LIMIT;
-        while let Some(pipe) = &mut self.pipe
-            && left > 0
-            && let Some(result) = pipe.read_now(&mut self.buffer).await
-        {
-            left = left.saturating_sub(*result.as_ref().unwrap_or(&0));
-            self.take(result, &mut lines);
-        }
-        // The rest of an unfinished line will not come.
-        self.finish(&mut lines);
-        lines.finish()
-    }
-
-    /// The unfinished line, which is due again once it has changed.
-    fn read_unfinished(&mut self) -> Read {
-        (self.due, self.published) = (None, true);
-        let unfinished = self.framer.unfinished().map(|line| UnfinishedLine::new(self.stream, &line));
-        Read { unfinished, ..Lines::new(self.stream).finish() }
-    }
-
-    fn finish(&mut self, lines: &mut Lines) {
-        (self.due, self.published) = (None, false);
-        self.framer.finish(|line| lines.push(&line, true));
-    }
-
-    fn take(&mut self, result: io::Result<usize>, lines: &mut Lines) {
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A read error counts as the end of the stream. The exit of the process is watched separately.
-            Ok(0) | Err(_) => {
-                self.pipe = None;
-                self.finish(lines);
+    /// Reads a part of what a dead process left in its pipes; `None` once that is all. Does not wait for other processes that hold the
+    /// pipes.
+    pub(crate) async fn read_rest(&mut self) -> Option<Read> {
+        if !self.stderr_is_read {
+            if let Some(read) = self.stderr.read_rest().await {
+                return Some(read);
             }
-            Ok(count) => {
-                let before = lines.batch.len();
-                frame(&mut self.framer, &self.buffer[..count], lines);
-                // A line that has just begun is not due with the line before it.
-                if lines.batch.len() > before {
-                    (self.due, self.published) = (None, false);
-                }
-                if self.due.is_none() && self.framer.unfinished().is_some() {
-                    let wait = if self.published { UNFINISHED_INTERVAL } else { UNFINISHED_DELAY };
-                    self.due = Some(Instant::now() + wait);
-                }
-                if count == self.buffer.len() && count < CHUNK {
-                    self.buffer = vec![0; CHUNK];
-                }
-            }
+            self.stderr_is_read = true;
         }
-    }
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}, {}", self.stream, if self.pipe.is_some() { "open" } else { "ended" })
+        let read = self.stdout.read_rest().await;
+        self.stderr_is_read = read.is_some();
+        read
     }
 }
 

@@ -1,6 +1,5 @@
 //! What the handles of a sidecar report: snapshots, events, the lines of its output, how its runs ended, and the sentences in them.
 
-pub(crate) mod ansi;
 pub(crate) mod entry;
 pub(crate) mod events;
 pub(crate) mod exit_report;

@@ -34,6 +34,8 @@ use linux as platform;
 pub(crate) use linux::credentials::{Datagram, receive as receive_datagram};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::run_processes::{RunProcesses, Workers, listener_on};
+#[cfg(target_os = "linux")]
+pub(crate) use linux::shared_memory::{Region, shared_memory};
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;
 #[cfg(unix)]
@@ -84,7 +86,7 @@ pub(crate) fn on_thread<T: Send + 'static>(
     windows,
     expect(
         dead_code,
-        reason = "a job object needs no marker, no signal, no listener, no watchdog and no file"
+        reason = "a job object needs no marker, no signal, no listener, no watchdog, no file and no journal"
     )
 )]
 pub(crate) struct SpawnRequest {
@@ -105,6 +107,8 @@ pub(crate) struct SpawnRequest {
     pub(crate) stdin: Option<StdinHandle>,
     /// The file in which a guard notes how the run ends, if this program dies before it.
     pub(crate) run_file: Option<std::fs::File>,
+    /// The memory from which a guard completes the log file of the run, if this program dies before it, and the place of the run there.
+    pub(crate) journal: Option<(std::fs::File, usize)>,
 }
 
 /// What the processes of a run had used when all of them had ended, as far as the system tells.
@@ -196,6 +200,28 @@ pub(crate) enum PortOwner {
     Other(Option<String>),
     /// The system does not tell.
     Unknown,
+}
+
+/// A part of memory that outlives this program in its guards.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) enum Region {}
+
+#[cfg(not(target_os = "linux"))]
+impl Region {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        match *self {}
+    }
+
+    pub(crate) fn publish(&mut self, _at: usize, _value: u64) {
+        match *self {}
+    }
+}
+
+/// Only Linux has such memory that a guard can read without a name for it.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn shared_memory(_sizes: &[usize]) -> std::io::Result<(std::fs::File, Vec<Region>)> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// What the processes of a run do, as far as the system tells.

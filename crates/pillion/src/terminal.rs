@@ -11,12 +11,12 @@ use std::{
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Color, Style};
+use pillion_guard::log_lines::ansi;
 use tokio::{runtime, sync::watch, task::JoinSet};
 
 use crate::{
     output::OutputBatch,
     report::{
-        ansi,
         events::{Events, SidecarEvent},
         status_messages::{MessageTone, StatusMessages},
     },

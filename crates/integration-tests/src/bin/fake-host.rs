@@ -1,10 +1,15 @@
 //! A plain program on the `pillion` crate. It dies in the way that its arguments say, and the test observes what becomes of
 //! its sidecar. The command line is described in `integration_tests::dying_host`.
-//! `FAKE_HOST_REPORTS` is the folder in which it keeps its exit reports. `FAKE_HOST_STOP` declares the stop request: `signal SIGINT`, `stdin quit` or `http POST /shutdown`.
+//! `FAKE_HOST_REPORTS` is the folder in which it keeps its exit reports, and in `FAKE_HOST_LOGS` it keeps them and log files, of 256 KiB each. `FAKE_HOST_STOP` declares the stop request: `signal SIGINT`, `stdin quit` or `http POST /shutdown`.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::Path,
+};
+
 use integration_tests::dying_host::{DyingHost, SidecarSettings, run_host};
-use pillion::{Program, Restart, Spec, State, StopRequest, Supervisor};
+use pillion::{LogFiles, Program, Restart, Spec, State, StopRequest, Supervisor};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
@@ -39,6 +44,14 @@ impl DyingHost for PillionHost {
             .restart(Restart::Never);
         let spec = match std::env::var_os("FAKE_HOST_REPORTS") {
             Some(folder) => spec.keep_exit_reports(folder),
+            None => spec,
+        };
+        let spec = match std::env::var_os("FAKE_HOST_LOGS") {
+            Some(folder) => {
+                let small = NonZeroU64::new(256 * 1024).unwrap();
+                let files = LogFiles::new(&folder).max_bytes(small).max_files(NonZeroU32::MAX);
+                spec.log_files(files).keep_exit_reports(Path::new(&folder).join("reports"))
+            }
             None => spec,
         };
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -7,6 +7,8 @@
 //! noise N       write N bytes without a newline to stdout
 //! redraw N      write the numbers below N to stdout, each in a write of its own, as one line that starts anew by \r
 //! lines N       write N numbered lines of 100 bytes to stdout, and each 1000th number to stderr
+//! count FILE    write numbered lines for ever, each in a write of its own, and each tenth to stderr. FILE has how many of each are
+//!               written: two numbers of 8 bytes
 //! progress N    say the progress 0, 1, 2 … below N, each in a line of its own, without a pause
 //! env NAME      write NAME=value as a line to stdout, or "NAME is unset"
 //! listen KIND   serve every path on a port that the system chooses. KIND is ok, bare (200 without a body), foreign
@@ -53,7 +55,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::process::CommandExt,
+        unix::{fs::FileExt as _, process::CommandExt},
     },
     process::{self, Child, Command, Stdio},
     sync::{
@@ -97,6 +99,7 @@ fn main() {
                 (0..count).for_each(|number| write(&mut io::stdout(), format!("\r{number}").as_bytes()));
             }
             "lines" => lines(argument().parse().unwrap()),
+            "count" => count(&File::create(argument()).unwrap()),
             "progress" => {
                 let count: u32 = argument().parse().unwrap();
                 let mut stdout = io::BufWriter::new(io::stdout().lock());
@@ -274,6 +277,23 @@ fn lines(count: usize) {
             }
         }
     }
+}
+
+fn count(file: &File) -> ! {
+    let mut written = [0_u64; 2];
+    let pad = "x".repeat(60);
+    for number in 1_u64.. {
+        let stream = usize::from(number % 10 == 0);
+        let line = format!("{} {pad}\n", written[stream]);
+        let whole = match stream {
+            0 => rustix::io::write(rustix::stdio::stdout(), line.as_bytes()),
+            _ => rustix::io::write(rustix::stdio::stderr(), line.as_bytes()),
+        };
+        assert_eq!(whole, Ok(line.len()));
+        written[stream] += 1;
+        file.write_all_at(&written[stream].to_ne_bytes(), 8 * stream as u64).unwrap();
+    }
+    unreachable!("there are many numbers")
 }
 
 fn unescape(text: &str, port: u16) -> Vec<u8> {

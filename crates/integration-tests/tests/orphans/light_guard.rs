@@ -110,7 +110,7 @@ fn start_light(tree: &ProcessTree, full: &File, run_file: &File, sidecar: &[Stri
     let (control, guard_end) = UnixStream::pair().unwrap();
     let mut child = Command::new(format!("/proc/self/fd/{}", light.as_raw_fd()))
         .arg0("pillion-guard")
-        .args(["3600000", "0", "0", "1", "15,leader,"])
+        .args(["3600000", "0", "0", "1", "0", "15,leader,"])
         .args(sidecar)
         .env(TestMarker::VARIABLE, tree.marker())
         .stdin(Stdio::from(OwnedFd::from(guard_end)))

@@ -11,6 +11,7 @@ mod guard;
 mod launchers;
 #[cfg(target_arch = "x86_64")]
 mod light_guard;
+mod log_files;
 mod promises;
 mod stop_request;
 mod support;

@@ -40,9 +40,8 @@ pub(crate) fn execute_full(full: c_int, process: &Process, state: &Handover) {
     let resume = resume.text(RESUME).terminated();
     let path = path.text(b"/proc/self/fd/").number(full.unsigned_abs().into()).terminated();
     let (Some(numbers), Some(resume), Some(path)) = (numbers.terminated(), resume, path) else { return };
-    let fds =
-        [state.fds.lifeline, state.fds.run_file, Some(state.fds.outputs[0]), Some(state.fds.outputs[1])];
-    fds.into_iter().flatten().for_each(|fd| set_close_on_exec(fd, false));
+    let fds = [state.fds.lifeline, state.fds.run_file, state.fds.journal];
+    fds.into_iter().chain(state.fds.outputs.map(Some)).flatten().for_each(|fd| set_close_on_exec(fd, false));
     // std opens /dev/null for a standard stream that is closed, and aborts where there is none. Nothing is written to either; this memory
     // is sealed.
     for stream in [1, 2] {
@@ -51,7 +50,7 @@ pub(crate) fn execute_full(full: c_int, process: &Process, state: &Handover) {
     }
     set_mask(0);
     // SAFETY: the arguments of this process exist: `crate::guard` has read them.
-    let [name, grace, stop] = [0, 1, 5].map(|at| unsafe { *process.arguments.add(at) });
+    let [name, grace, stop] = [0, 1, 6].map(|at| unsafe { *process.arguments.add(at) });
     let arguments = [name, resume, numbers, grace, stop, ptr::null()];
     execveat(full, &arguments, process, AT_EMPTY_PATH);
     // SAFETY: the path ends with a zero; for the lists see `execveat`.

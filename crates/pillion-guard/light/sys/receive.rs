@@ -11,8 +11,17 @@ use super::{
 /// Where the sidecar expects the listener: the first descriptor after the standard streams (`SD_LISTEN_FDS_START`).
 pub(super) const LISTENER: c_int = 3;
 
-/// The most descriptors: a listener, a stdin, the file of the run, two pipes, and the full guard.
-const MOST: usize = 6;
+/// The most descriptors: a listener, a stdin, the file of the run, the journal, two pipes, and the full guard.
+const MOST: usize = 7;
+
+/// What the message has besides the two pipes and the full guard.
+#[derive(Clone, Copy)]
+pub(crate) struct Announced {
+    pub(crate) listener: bool,
+    pub(crate) stdin: bool,
+    pub(crate) run_file: bool,
+    pub(crate) journal: bool,
+}
 
 /// `struct msghdr` (recvmsg(2)).
 #[repr(C)]
@@ -48,6 +57,7 @@ pub(crate) struct Received {
     /// The sidecar's stdin, if it was announced.
     pub(crate) stdin: Option<c_int>,
     pub(crate) run_file: Option<c_int>,
+    pub(crate) journal: Option<c_int>,
     /// The read ends of the sidecar's output.
     pub(crate) outputs: [c_int; 2],
     /// The program of the full guard.
@@ -57,7 +67,7 @@ pub(crate) struct Received {
 /// Waits for the message. `None` if a descriptor is missing: the supervisor is gone, or the system has none left.
 ///
 /// No descriptor beyond the standard streams may be open that is still needed, so that the listener gets the lowest number.
-pub(crate) fn receive(listener: bool, stdin: bool, run_file: bool) -> Option<Received> {
+pub(crate) fn receive(announced: Announced) -> Option<Received> {
     const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
     const SOL_SOCKET: c_int = 1;
     const SCM_RIGHTS: c_int = 1;
@@ -81,6 +91,7 @@ pub(crate) fn receive(listener: bool, stdin: bool, run_file: bool) -> Option<Rec
         return None;
     }
     let mut fds = rights.fds.into_iter().filter(|fd| *fd >= 0);
+    let Announced { listener, stdin, run_file, journal } = announced;
     if listener {
         place_listener(fds.next()?);
     }
@@ -88,6 +99,7 @@ pub(crate) fn receive(listener: bool, stdin: bool, run_file: bool) -> Option<Rec
         listener,
         stdin: if stdin { Some(fds.next()?) } else { None },
         run_file: if run_file { Some(fds.next()?) } else { None },
+        journal: if journal { Some(fds.next()?) } else { None },
         outputs: [fds.next()?, fds.next()?],
         full: fds.next()?,
     })

@@ -1,5 +1,5 @@
 //! Receives descriptors from the supervisor: the read ends of the sidecar's output, the sidecar's stdin if that is not a lifeline,
-//! the file of the run, and the listener that the supervisor hands over to the sidecar by systemd's convention (`sd_listen_fds(3)`).
+//! the file of the run, the journal, and the listener that the supervisor hands over to the sidecar by systemd's convention (`sd_listen_fds(3)`).
 
 use std::{
     ffi::{c_int, c_void},
@@ -43,8 +43,17 @@ struct MessageHeader {
     flags: c_int,
 }
 
-/// The maximum number of descriptors in the message: a listener, a stdin, the file of the run and two pipes.
-const MOST: usize = 5;
+/// The maximum number of descriptors in the message: a listener, a stdin, the file of the run, the journal and two pipes.
+const MOST: usize = 6;
+
+/// What the message has besides the two pipes.
+#[derive(Clone, Copy)]
+pub(crate) struct Announced {
+    pub(crate) listener: bool,
+    pub(crate) stdin: bool,
+    pub(crate) run_file: bool,
+    pub(crate) journal: bool,
+}
 
 /// `struct cmsghdr` with descriptors behind it (cmsg(3)). `length` counts the header and the descriptors that arrived.
 #[repr(C)]
@@ -63,13 +72,15 @@ pub(super) struct Received {
     pub(super) stdin: Option<OwnedFd>,
     /// The file of the run, if it was announced.
     pub(super) run_file: Option<OwnedFd>,
+    /// The journal, if it was announced.
+    pub(super) journal: Option<OwnedFd>,
     /// The read ends of the sidecar's output.
     pub(super) outputs: Vec<OwnedFd>,
 }
 
-/// Waits for the one message with descriptors: the listener, the stdin and the file of the run, if they are set, and then the read ends. The caller must not
+/// Waits for the one message with descriptors: the listener, the stdin, the file of the run and the journal, if they are announced, and then the read ends. The caller must not
 /// have opened any descriptor beyond the standard streams that it still needs, so that the listener gets the lowest number.
-pub(super) fn receive(listener: bool, stdin: bool, run_file: bool) -> Received {
+pub(super) fn receive(announced: Announced) -> Received {
     let mut byte = 0_u8;
     let mut buffer = Buffer { base: (&raw mut byte).cast(), length: 1 };
     let mut rights = Rights { length: 0, level: 0, kind: 0, fds: [-1; MOST] };
@@ -85,19 +96,20 @@ pub(super) fn receive(listener: bool, stdin: bool, run_file: bool) -> Received {
     // SAFETY: the message points to a one-byte buffer and to a control buffer with its true size. Both outlive the call.
     let received = unsafe { recvmsg(0, &raw mut message, 0) };
     if received != 1 || rights.level != SOL_SOCKET || rights.kind != SCM_RIGHTS {
-        return Received { listener: false, stdin: None, run_file: None, outputs: Vec::new() };
+        return Received { listener: false, stdin: None, run_file: None, journal: None, outputs: Vec::new() };
     }
     // SAFETY: the kernel has just opened these for us, and no other code knows them.
     let fds = rights.fds.into_iter().filter(|fd| *fd >= 0).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     let mut fds: Vec<_> = fds.collect();
-    let listener = listener && !fds.is_empty() && place_listener(fds.remove(0));
+    let listener = announced.listener && !fds.is_empty() && place_listener(fds.remove(0));
     for fd in &fds {
         // SAFETY: touches no memory.
         unsafe { fcntl(fd.as_raw_fd(), F_SETFD, FD_CLOEXEC) };
     }
-    let stdin = (stdin && !fds.is_empty()).then(|| fds.remove(0));
-    let run_file = (run_file && !fds.is_empty()).then(|| fds.remove(0));
-    Received { listener, stdin, run_file, outputs: fds }
+    let mut next = |announced: bool| (announced && !fds.is_empty()).then(|| fds.remove(0));
+    let (stdin, run_file) = (next(announced.stdin), next(announced.run_file));
+    let journal = next(announced.journal);
+    Received { listener, stdin, run_file, journal, outputs: fds }
 }
 
 /// Moves the listener to the descriptor where the sidecar expects it.

@@ -39,14 +39,14 @@ impl ExecProbe {
         let spawned = on_thread(move || self.0.start()).await;
         let Spawned { group, stdout, stderr, .. } = spawned
             .unwrap_or_else(|| Err(NotStarted::Other("the system allows no further thread".to_owned())))?;
-        let (mut output, mut tail) = (Output::new(stdout, stderr), Tail::default());
+        let (mut output, mut tail) = (Output::new(stdout, stderr, None), Tail::default());
         let exit = loop {
             tokio::select! {
                 exit = group.wait_exit() => break exit,
                 read = output.read() => tail.push(&read.lines),
             }
         };
-        for read in output.read_rest().await {
+        while let Some(read) = output.read_rest().await {
             tail.push(&read.lines);
         }
         // Ends what the command left behind.

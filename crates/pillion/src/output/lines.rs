@@ -5,7 +5,7 @@ use std::sync::Arc;
 use memchr::{memchr, memrchr};
 use pillion_protocol::{Announcement, Line, LineFramer, NearMiss, announcement::may_announce, progress};
 
-use super::{LINE_LIMIT, OutputBatch, Read};
+use super::{LINE_LIMIT, OutputBatch, Read, journal::Slot};
 use crate::status::OutputStream;
 
 /// Collects the lines of one read.
@@ -15,11 +15,19 @@ pub(super) struct Lines {
     near_miss: Option<NearMiss>,
     /// The bytes of the last words of progress. They become text once a read, because a flood of such lines must stay cheap.
     pub(super) progress: Option<Vec<u8>>,
+    /// Where they are in the journal of the run.
+    pub(super) slot: Option<Slot>,
 }
 
 impl Lines {
     pub(super) fn new(stream: OutputStream) -> Self {
-        Self { batch: OutputBatch::new(stream), announcements: Vec::new(), near_miss: None, progress: None }
+        Self {
+            batch: OutputBatch::new(stream),
+            announcements: Vec::new(),
+            near_miss: None,
+            progress: None,
+            slot: None,
+        }
     }
 
     /// Adds a line, and reads it if it may be an announcement or progress.
@@ -53,6 +61,7 @@ impl Lines {
             near_miss: self.near_miss,
             progress: self.progress.map(|bytes| progress::words(&bytes)),
             unfinished: None,
+            slot: self.slot,
         }
     }
 }

@@ -1,6 +1,10 @@
+use pillion_protocol::LineFramer;
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    lines::{Lines, frame},
+    *,
+};
 
 pub(crate) fn shared(stream: OutputStream, text: &[u8]) -> Arc<OutputBatch> {
     Arc::new(batch(stream, text))
@@ -42,12 +46,12 @@ async fn announcements_are_read_as_the_protocol_says() {
 
     let file: Announcements = protocol_vectors::load("announcement.json").unwrap();
     for vector in file.vectors.iter().filter(|it| it.platform.is_none_or(Platform::is_this)) {
-        let (reader, mut writer) = io::pipe().unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
         let bytes = vector.bytes();
         let writing = std::thread::spawn(move || writer.write_all(&bytes));
         let on_stderr = vector.stream.as_deref() == Some("stderr");
         let stream = if on_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
-        let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap());
+        let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap(), None);
         let mut outcome = protocol_vectors::ExpectedReading::default();
         while source.pipe.is_some() {
             let read = source.read().await;
@@ -82,12 +86,12 @@ async fn progress_is_read_as_the_protocol_says() {
 
     let file: protocol_vectors::ProgressFile = protocol_vectors::load("progress.json").unwrap();
     for vector in &file.vectors {
-        let (reader, mut writer) = io::pipe().unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
         let bytes = vector.bytes();
         let writing = std::thread::spawn(move || writer.write_all(&bytes));
         let on_stderr = vector.stream.as_deref() == Some("stderr");
         let stream = if on_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
-        let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap());
+        let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap(), None);
         let mut last = None;
         while source.pipe.is_some() {
             last = source.read().await.progress.or(last);

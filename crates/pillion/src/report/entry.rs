@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 
+use pillion_guard::log_lines::ansi;
 use serde::{Deserialize, Serialize};
 
-use super::{ansi, level::Level};
+use super::level::Level;
 use crate::status::OutputStream;
 
 /// A line of a sidecar's output.

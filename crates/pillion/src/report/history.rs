@@ -18,7 +18,7 @@ use super::{
     record::Record,
     snapshot::now_ms,
 };
-use crate::output::{OutputBatch, UnfinishedLine};
+use crate::output::{OutputBatch, UnfinishedLine, journal::Slot};
 
 /// How many lines of a sidecar are kept at most, if the newest batch has not more.
 const MAX_LINES: usize = 20_000;
@@ -88,16 +88,16 @@ impl Recorder {
         ring.runs
     }
 
-    /// Keeps and publishes lines.
-    pub(crate) fn output(&self, run: u64, batch: Arc<OutputBatch>) {
+    /// Keeps and publishes lines. `slot` is where they are in the journal of the run, which is used again once they are written.
+    pub(crate) fn output(&self, run: u64, batch: Arc<OutputBatch>, slot: Option<Slot>) {
+        let at = now_ms();
+        if let Some(file) = self.file.as_ref().filter(|_| slot.is_some() || !batch.is_empty()) {
+            file.output(at, run, Arc::clone(&batch), slot);
+        }
         if batch.is_empty() {
             return;
         }
-        let at = now_ms();
         lock(&self.ring).push(run, at, Arc::clone(&batch));
-        if let Some(file) = &self.file {
-            file.output(at, run, Arc::clone(&batch));
-        }
         self.changed.send_replace(());
         self.publish(SidecarEvent::Output(batch));
     }
@@ -107,10 +107,10 @@ impl Recorder {
         self.file.as_ref()
     }
 
-    /// Waits until the log file takes more output. Cancel-safe.
-    pub(crate) async fn room(&self) {
+    /// Waits until the log file takes more output, and the journal of the run `has_room`. Cancel-safe.
+    pub(crate) async fn room(&self, has_room: impl Fn() -> bool) {
         if let Some(file) = &self.file
-            && let Some(text) = file.room().await
+            && let Some(text) = file.room(has_room).await
         {
             self.publish(SidecarEvent::Notice(text));
         }

@@ -5,6 +5,7 @@
 //! counted in the file and told by a notice; the sidecar goes on.
 
 mod folder;
+mod ledger;
 mod lines;
 mod queue;
 mod tail;
@@ -27,7 +28,13 @@ use self::{
     writer::Writer,
 };
 use super::{events::SidecarEvent, level::Level, snapshot::now_ms};
-use crate::{output::OutputBatch, spec::LogFiles};
+use crate::{
+    output::{
+        OutputBatch,
+        journal::{Journal, RunJournal, Slot},
+    },
+    spec::LogFiles,
+};
 
 /// The log files of one sidecar. Clones share them. What was added is written also after the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -40,6 +47,8 @@ struct Open {
     run: AtomicU64,
     told: AtomicU64,
     queue: Arc<Queue>,
+    /// Where the system has one, output is read to it.
+    journal: Option<Arc<Journal>>,
 }
 
 impl Drop for Open {
@@ -66,6 +75,7 @@ impl LogFile {
     pub(crate) fn start(files: &LogFiles, sidecar: &str, events: WeakSender<SidecarEvent>) -> Option<Self> {
         let queue = Arc::new(Queue::default());
         let writer = Writer::new(sidecar, Arc::clone(&queue), files, events);
+        let journal = writer.journal();
         let thread = thread::Builder::new().name("pillion-log".to_owned());
         match thread.spawn(move || writer.run()) {
             Ok(_) => Some(Self(Arc::new(Open {
@@ -73,6 +83,7 @@ impl LogFile {
                 run: AtomicU64::new(0),
                 told: AtomicU64::new(0),
                 queue,
+                journal,
             }))),
             Err(error) => {
                 tracing::warn!(sidecar, %error, "no log file is written");
@@ -87,10 +98,16 @@ impl LogFile {
         Hidden { log: self.clone(), token }
     }
 
-    /// Adds lines of the sidecar.
-    pub(crate) fn output(&self, at: u64, run: u64, batch: Arc<OutputBatch>) {
+    /// A journal for a run that is about to start, if the system has one.
+    pub(crate) fn begin_journal(&self) -> Option<RunJournal> {
+        let queue = Arc::clone(&self.0.queue);
+        self.0.journal.as_ref()?.begin(move |released| queue.add(Item::Released(released)))
+    }
+
+    /// Adds lines of the sidecar, and their slot in the journal of the run.
+    pub(crate) fn output(&self, at: u64, run: u64, batch: Arc<OutputBatch>, slot: Option<Slot>) {
         self.0.run.store(run, Ordering::Relaxed);
-        self.0.queue.add(Item::Lines { at, run, batch });
+        self.0.queue.add(Item::Lines { at, run, batch, slot });
     }
 
     /// Adds a sentence of the supervisor.
@@ -98,9 +115,10 @@ impl LogFile {
         self.0.queue.add(Item::Note { at: now_ms(), run, level, text });
     }
 
-    /// Waits until more output may be added. Returns a notice if the disk has just stalled, once a run. Cancel-safe.
-    pub(crate) async fn room(&self) -> Option<String> {
-        if !self.0.queue.room().await {
+    /// Waits until more output may be added, and the journal of the run `has_room`. Returns a notice if the disk has just stalled, once a
+    /// run. Cancel-safe.
+    pub(crate) async fn room(&self, has_room: impl Fn() -> bool) -> Option<String> {
+        if !self.0.queue.room(has_room).await {
             return None;
         }
         let run = self.0.run.load(Ordering::Relaxed);

@@ -76,6 +76,7 @@ impl CheckCommand {
             watchdog: false,
             stdin: Some(sys::empty_stdin().map_err(|error| unable(&error))?),
             run_file: None,
+            journal: None,
         };
         Group::spawn(request).map_err(|error| {
             let why = spawn_error::explain(Path::new(&self.check.program), self.dir.as_deref(), &error);

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     listener::Listener,
+    output::journal::RunJournal,
     spawn::check_command::CheckCommand,
     spawn::program_digest::{self, Unfit},
     spawn::spawn_error,
@@ -61,12 +62,14 @@ impl From<Unfit> for LaunchError {
 }
 
 /// Starts the program of this specification with a new instance, and with a new token if it is private and its check proves the token.
-/// `run_file` is where a guard notes its end if this process dies, `reserved` is its port, unless it announces one.
+/// `run_file` is where a guard notes its end if this process dies, `journal` has what it then writes to the log file, `reserved` is its
+/// port, unless it announces one.
 pub(crate) fn launch(
     program: &Program,
     spec: &Spec,
     listener: Option<Listener>,
     run_file: Option<File>,
+    journal: Option<&RunJournal>,
     reserved: Option<PortReservation>,
     dependencies: Vec<DependencyAddress>,
 ) -> Result<Launched, LaunchError> {
@@ -109,8 +112,13 @@ pub(crate) fn launch(
         ReadyCheck::Exec(check) => Some(CheckCommand::new(&spec.name, check.clone(), &command)),
         _ => None,
     };
+    if let Some(journal) = journal {
+        journal.set_token(token.as_ref());
+    }
+    // Without it, the guard keeps nothing.
+    let journal = journal.and_then(|journal| journal.for_guard().ok());
     let (grace, stop, watchdog) = (spec.grace, program.stop.clone(), spec.watchdog.is_some());
-    let request = SpawnRequest { command, grace, marker, stop, listener, watchdog, stdin, run_file };
+    let request = SpawnRequest { command, grace, marker, stop, listener, watchdog, stdin, run_file, journal };
     // The program binds the port itself: from here on another program could take it.
     let port = reserved.map(PortReservation::release);
     match Group::spawn(request) {
@@ -184,7 +192,7 @@ mod tests {
         let stop = crate::StopRequest::default().stdin_line("quit");
         let program = Program::new("true").stdin(ProgramStdin::Inherit).stop(stop);
         let spec = Spec::run("backend", program.clone());
-        let error = launch(&program, &spec, None, None, None, Vec::new()).err().unwrap();
+        let error = launch(&program, &spec, None, None, None, None, Vec::new()).err().unwrap();
         assert!(
             matches!(&error, LaunchError::Failed(why) if why.contains("inherits the stdin")),
             "{error:?}"

@@ -26,7 +26,7 @@ impl LogFiles {
     pub const DEFAULT_MAX_BYTES: u64 = 5 * 1024 * 1024;
     /// The default of [`max_files`](Self::max_files).
     pub const DEFAULT_MAX_FILES: u32 = 10;
-    /// The smallest file: a limit below counts as this, because one write is up to half as large.
+    /// The smallest file: a limit below counts as this, because one write is a part of it.
     pub const MIN_MAX_BYTES: u64 = 64 * 1024;
 
     /// Files in `FOLDER/SIDECAR`. The folders are created if they are missing, and only the user can open them (Unix).

@@ -343,18 +343,25 @@ impl Driver {
     }
 
     async fn read_rest(&mut self) {
-        if let Some(process) = &mut self.run.process {
-            for read in process.output.read_rest().await {
-                self.absorb(read);
-            }
+        loop {
+            let Some(process) = &mut self.run.process else { return };
+            // The writer makes room meanwhile; a disk that hangs is noticed after a while.
+            let Some(read) = read_rest(&self.recorder, &mut process.output).await else { return };
+            self.absorb(read);
         }
     }
 }
 
 /// Reads output, as soon as the log file takes more. Cancel-safe.
 async fn read(recorder: &Recorder, output: &mut Output) -> Read {
-    recorder.room().await;
+    recorder.room(|| output.has_room()).await;
     output.read().await
+}
+
+/// The same for what a dead process has left. `None` once there is nothing more.
+async fn read_rest(recorder: &Recorder, output: &mut Output) -> Option<Read> {
+    recorder.room(|| output.has_room()).await;
+    output.read_rest().await
 }
 
 /// Waits for the future; without one, waits for ever.

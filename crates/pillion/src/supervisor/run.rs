@@ -25,7 +25,7 @@ use crate::{
         hide_tokens::hide_tokens,
         history::Recorder,
         level::Level,
-        log_file::Hidden,
+        log_file::{Hidden, LogFile},
         unfinished_run::Head,
     },
     spawn::launch::{LaunchError, Launched, launch},
@@ -184,10 +184,10 @@ impl Run {
         run.restarts = restarts;
         run.begin(reports);
         let for_guard = run.file.as_ref().and_then(|file| file.for_guard().ok());
-        match reserved
-            .map_err(LaunchError::from)
-            .and_then(|reserved| launch(program, spec, listener, for_guard, reserved, dependencies))
-        {
+        let journal = run.recorder.file().and_then(LogFile::begin_journal);
+        match reserved.map_err(LaunchError::from).and_then(|reserved| {
+            launch(program, spec, listener, for_guard, journal.as_ref(), reserved, dependencies)
+        }) {
             Ok(Launched { instance, token, spawned, port, exec, notify, without_login_shell }) => {
                 if let Some(why) = without_login_shell {
                     run.notice(
@@ -209,6 +209,9 @@ impl Run {
                     run.recorder.record().add_token(token);
                 }
                 run.ordinal = run.recorder.begin_run();
+                if let Some(journal) = &journal {
+                    journal.set_run(run.ordinal);
+                }
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
                 run.begin_log();
@@ -217,7 +220,11 @@ impl Run {
                 }
                 run.process = Some(OwnedProcess {
                     group: Arc::new(spawned.group),
-                    output: Output::new(spawned.stdout, spawned.stderr),
+                    output: Output::new(
+                        spawned.stdout,
+                        spawned.stderr,
+                        journal.map(|journal| journal.streams),
+                    ),
                     exited: false,
                     oom_kills: run.pid.and_then(OomKills::of),
                 });
@@ -293,7 +300,7 @@ impl Run {
     /// Stores and publishes the output. Returns the announced addresses.
     pub(crate) fn absorb(&mut self, read: Read) -> Vec<ListenAddr> {
         self.tail.push(&read.lines);
-        self.recorder.output(self.ordinal, read.lines);
+        self.recorder.output(self.ordinal, read.lines, read.slot);
         if let Some(line) = read.unfinished {
             self.tail.set_unfinished(line.clone());
             self.recorder.unfinished(self.ordinal, line);

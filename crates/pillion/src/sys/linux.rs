@@ -3,6 +3,8 @@
 mod connections;
 pub(crate) mod credentials;
 pub(crate) mod run_processes;
+#[expect(unsafe_code, reason = "rustix offers no safe mapping")]
+pub(crate) mod shared_memory;
 mod sock_diag;
 mod tcp_table;
 mod tree_usage;

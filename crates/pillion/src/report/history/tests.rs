@@ -6,7 +6,7 @@ fn recorder() -> (Recorder, History) {
 }
 
 fn print(recorder: &Recorder, run: u64, stream: OutputStream, text: &str) {
-    recorder.output(run, Arc::new(batch(stream, text.as_bytes())));
+    recorder.output(run, Arc::new(batch(stream, text.as_bytes())), None);
 }
 
 /// All that the reader gets without waiting.

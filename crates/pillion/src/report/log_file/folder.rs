@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::lines::time;
+use pillion_guard::log_lines::file_name;
+
 use crate::{
     report::{
         folder_name::folder_name,
@@ -74,9 +75,7 @@ impl LogFolder {
         let now = now_ms().max(self.last + 1);
         let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
         for at in now..now + NAMES {
-            // Colons are not allowed on Windows.
-            let name = format!("{}-{}.log", time(at).replace([':', '.'], "-"), this_program());
-            let path = self.path.join(name);
+            let path = self.path.join(file_name(at, this_program()));
             // A new file: no link that leads elsewhere.
             match for_writing().create_new(true).open(&path) {
                 Ok(file) => {
@@ -142,6 +141,15 @@ impl OpenFile {
                 Err(AppendError { why, usable })
             }
         }
+    }
+
+    /// The length of its whole lines, in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Whether nothing is written yet.

@@ -1,16 +1,13 @@
 //! The lines of a log file: `TIME RUN STREAM LEVEL TEXT`, each part without a space except the last.
 
-use std::{
-    io::Write as _,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::io::Write as _;
 
+use pillion_guard::log_lines::{ansi, head};
 use pillion_protocol::Token;
 
 use crate::{
     output::{OutputBatch, OutputLine},
     report::{
-        ansi,
         hide_tokens::{has_token, hide_tokens},
         level::Level,
     },
@@ -35,30 +32,31 @@ impl Lines {
         self.tokens.retain(|other| other != token);
     }
 
-    /// Appends the lines that a sidecar wrote.
-    pub(super) fn output(&self, at: u64, run: u64, batch: &OutputBatch, to: &mut Vec<u8>) {
+    /// What the lines of a batch have in common.
+    pub(super) fn form(&self, at: u64, run: u64, batch: &OutputBatch) -> Form {
         let stream = match batch.stream {
             OutputStream::Stdout => "stdout",
             OutputStream::Stderr => "stderr",
         };
-        let heads = Heads::new(&head(at, run, stream));
         let bytes = batch.bytes();
-        to.reserve(bytes.len() + batch.len() * heads.longest());
-        // Nothing of it has to be removed or replaced. To look at all lines at once is much cheaper than to look at each.
+        // To look at all lines at once is much cheaper than to look at each.
         let plain = is_plain(bytes)
             && str::from_utf8(bytes).is_ok()
             && !self.tokens.iter().any(|token| has_token(bytes, token));
-        for line in batch.lines() {
-            if plain && line.dropped == 0 {
-                to.extend_from_slice(heads.of(Level::of_bytes(line.bytes)));
-                to.extend_from_slice(line.bytes);
-            } else {
-                let text = self.text(&line);
-                to.extend_from_slice(heads.of(Level::of(&text)));
-                to.extend_from_slice(text.as_bytes());
-            }
-            to.push(b'\n');
+        Form { heads: Heads::new(&head(at, run, stream)), plain }
+    }
+
+    /// Appends a line that a sidecar wrote.
+    pub(super) fn output(&self, form: &Form, line: &OutputLine<'_>, to: &mut Vec<u8>) {
+        if form.plain && line.dropped == 0 {
+            to.extend_from_slice(form.heads.of(Level::of_bytes(line.bytes)));
+            to.extend_from_slice(line.bytes);
+        } else {
+            let text = self.text(line);
+            to.extend_from_slice(form.heads.of(Level::of(&text)));
+            to.extend_from_slice(text.as_bytes());
         }
+        to.push(b'\n');
     }
 
     /// Appends a line of the supervisor itself.
@@ -81,6 +79,13 @@ fn is_plain(bytes: &[u8]) -> bool {
     !bytes.iter().fold(false, |found, byte| {
         found | ((*byte < 0x20) & (*byte != b'\n') & (*byte != b'\t')) | (*byte == 0x7f) | (*byte == 0xc2)
     })
+}
+
+/// What the lines of a batch have in common.
+pub(super) struct Form {
+    heads: Heads,
+    /// Whether nothing of them has to be removed or replaced.
+    plain: bool,
 }
 
 /// What stands before the text of a line, for each level: a flood has millions of lines a second.
@@ -111,33 +116,10 @@ impl Heads {
         };
         head.as_bytes()
     }
-
-    /// The bytes that a line has at most besides its own.
-    fn longest(&self) -> usize {
-        self.0.iter().map(String::len).max().unwrap_or_default() + 1
-    }
-}
-
-/// The parts before the level.
-fn head(at: u64, run: u64, stream: &str) -> String {
-    format!("{} {run} {stream} ", time(at))
-}
-
-/// The time in UTC (RFC 3339).
-pub(super) fn time(at: u64) -> String {
-    let time = UNIX_EPOCH.checked_add(Duration::from_millis(at)).unwrap_or(UNIX_EPOCH);
-    humantime::format_rfc3339_millis(time).to_string()
 }
 
 fn word(level: Option<Level>) -> &'static str {
-    match level {
-        Some(Level::Trace) => "trace",
-        Some(Level::Debug) => "debug",
-        Some(Level::Info) => "info",
-        Some(Level::Warn) => "warn",
-        Some(Level::Error) => "error",
-        None => "-",
-    }
+    level.map_or("-", Level::word)
 }
 
 #[cfg(test)]
@@ -148,7 +130,9 @@ mod tests {
     /// The texts of the lines that this output makes.
     fn texts(lines: &Lines, output: &[u8]) -> Vec<String> {
         let mut to = Vec::new();
-        lines.output(1_764_417_600_123, 3, &batch(OutputStream::Stdout, output), &mut to);
+        let batch = batch(OutputStream::Stdout, output);
+        let form = lines.form(1_764_417_600_123, 3, &batch);
+        batch.lines().for_each(|line| lines.output(&form, &line, &mut to));
         let text = String::from_utf8(to).unwrap();
         let lines = text.lines();
         let prefix = "2025-11-29T12:00:00.123Z 3 stdout ";

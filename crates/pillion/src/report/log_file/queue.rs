@@ -10,7 +10,10 @@ use pillion_protocol::Token;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    output::OutputBatch,
+    output::{
+        OutputBatch,
+        journal::{Released, Slot},
+    },
     report::{history::BATCH_OVERHEAD, level::Level},
 };
 
@@ -29,11 +32,13 @@ pub(super) enum Item {
     /// The run with this token has ended, and no line of it comes any more.
     Forget(Token),
     /// Lines of the sidecar.
-    Lines { at: u64, run: u64, batch: Arc<OutputBatch> },
+    Lines { at: u64, run: u64, batch: Arc<OutputBatch>, slot: Option<Slot> },
     /// A sentence of the supervisor.
     Note { at: u64, run: u64, level: Level, text: String },
-    /// So many lines are missing here.
-    Missing(u64),
+    /// So many lines are missing here, among them all of these slots.
+    Missing(u64, Vec<Slot>),
+    /// A stream is not read any more.
+    Released(Released),
 }
 
 /// The queue. It has many writers, which are all on the sidecar's task, and one reader.
@@ -58,8 +63,8 @@ struct State {
     progress: Instant,
     /// When it was first found that nothing was written for too long, since the last progress.
     suspected: Option<Instant>,
-    /// The lines that were not added since the disk stalled; `None` if it works.
-    stalled: Option<u64>,
+    /// The lines that were not added since the disk stalled, and their slots; `None` if it works.
+    stalled: Option<(u64, Vec<Slot>)>,
 }
 
 impl Default for State {
@@ -96,22 +101,30 @@ impl Queue {
     /// Adds an item. Lines are counted instead while the disk is stalled.
     pub(super) fn add(&self, item: Item) {
         let mut state = self.lock();
-        match (&item, &mut state.stalled) {
-            (Item::Lines { batch, .. }, Some(missing)) => *missing += batch.len() as u64,
-            _ => state.add(item),
+        match (item, &mut state.stalled) {
+            (Item::Lines { batch, slot, .. }, Some((missing, slots))) => {
+                *missing += batch.len() as u64;
+                slots.extend(slot);
+            }
+            (Item::Released(released), Some((_, slots))) => {
+                // Another run may have its place when the disk works again.
+                slots.retain(|slot| !released.has(slot));
+                state.add(Item::Released(released));
+            }
+            (item, _) => state.add(item),
         }
         self.filled.notify_one();
     }
 
-    /// Waits until more output may be added. Returns whether the disk has just stalled, so that output will be counted from now on.
-    /// Cancel-safe.
-    pub(super) async fn room(&self) -> bool {
+    /// Waits until more output may be added, and the journal `has_room` for it. Returns whether the disk has just stalled, so that output
+    /// will be counted from now on. Cancel-safe.
+    pub(super) async fn room(&self, has_room: impl Fn() -> bool) -> bool {
         loop {
             // Before the look at the state, so that no change is missed.
             let written = self.written.notified();
             let stalls_at = {
                 let mut state = self.lock();
-                if state.bytes < MAX_BYTES || state.stalled.is_some() {
+                if state.bytes < MAX_BYTES && has_room() || state.stalled.is_some() {
                     return false;
                 }
                 let (now, overdue) = (Instant::now(), state.progress + STALL);
@@ -120,7 +133,7 @@ impl Queue {
                 } else {
                     let stalls_at = *state.suspected.get_or_insert(now) + LAST_LOOK;
                     if now >= stalls_at {
-                        state.stalled = Some(0);
+                        state.stalled = Some((0, Vec::new()));
                         return true;
                     }
                     stalls_at
@@ -185,10 +198,10 @@ impl Queue {
         state.progressed();
         // One write does not mean that the disk keeps up again.
         if state.bytes < MAX_BYTES / 2
-            && let Some(missing) = state.stalled.take()
-            && missing > 0
+            && let Some((missing, slots)) = state.stalled.take()
+            && (missing > 0 || !slots.is_empty())
         {
-            state.add(Item::Missing(missing));
+            state.add(Item::Missing(missing, slots));
         }
         drop(state);
         self.written.notify_waiters();
@@ -207,7 +220,7 @@ fn size(item: &Item) -> usize {
     match item {
         Item::Lines { batch, .. } => batch.capacity() + BATCH_OVERHEAD,
         Item::Note { text, .. } => text.len(),
-        Item::Token(_) | Item::Forget(_) | Item::Missing(_) => 0,
+        Item::Token(_) | Item::Forget(_) | Item::Missing(..) | Item::Released(_) => 0,
     }
 }
 
@@ -218,11 +231,11 @@ mod tests {
 
     fn lines() -> Item {
         let batch = Arc::new(batch(OutputStream::Stdout, &b"line\n".repeat(20_000)));
-        Item::Lines { at: 0, run: 1, batch }
+        Item::Lines { at: 0, run: 1, batch, slot: None }
     }
 
     fn is_missing(item: Option<Item>) -> Option<u64> {
-        if let Some(Item::Missing(lines)) = item { Some(lines) } else { None }
+        if let Some(Item::Missing(lines, _)) = item { Some(lines) } else { None }
     }
 
     #[tokio::test(start_paused = true)]
@@ -230,7 +243,7 @@ mod tests {
         let queue = Queue::default();
         let mut added = 0;
         let begin = Instant::now();
-        while !queue.room().await {
+        while !queue.room(|| true).await {
             queue.add(lines());
             added += 1;
             assert!(added < 100, "the queue has no limit");
@@ -240,14 +253,14 @@ mod tests {
         queue.flush(begin + Duration::from_secs(3600)).await;
         assert_eq!(begin.elapsed(), STALL + LAST_LOOK);
         for _ in 0..3 {
-            assert!(!queue.room().await, "a stall is told once");
+            assert!(!queue.room(|| true).await, "a stall is told once");
             queue.add(lines());
         }
         // The disk works again.
         for _ in 0..added {
             assert!(matches!(queue.take(None), Ok(Some(Item::Lines { .. }))));
             queue.done(1);
-            assert!(!queue.room().await);
+            assert!(!queue.room(|| true).await);
         }
         assert_eq!(is_missing(queue.take(None).unwrap()), Some(60_000));
         queue.done(1);
@@ -262,7 +275,7 @@ mod tests {
         let queue = Queue::default();
         for _ in 0..MAX_BYTES / BATCH_OVERHEAD {
             let batch = Arc::new(batch(OutputStream::Stdout, b"\n"));
-            queue.add(Item::Lines { at: 0, run: 1, batch });
+            queue.add(Item::Lines { at: 0, run: 1, batch, slot: None });
         }
         assert!(queue.lock().bytes >= MAX_BYTES - BATCH_OVERHEAD);
     }
@@ -275,7 +288,7 @@ mod tests {
         }
         let waiting = tokio::spawn({
             let queue = Arc::clone(&queue);
-            async move { queue.room().await }
+            async move { queue.room(|| true).await }
         });
         tokio::time::sleep(STALL * 9 / 10).await;
         assert!(!waiting.is_finished());
@@ -300,7 +313,7 @@ mod tests {
         tokio::time::advance(STALL * 10).await;
         let waiting = tokio::spawn({
             let queue = Arc::clone(&queue);
-            async move { queue.room().await }
+            async move { queue.room(|| true).await }
         });
         tokio::time::sleep(LAST_LOOK / 2).await;
         while queue.lock().bytes >= MAX_BYTES {
@@ -313,7 +326,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stalled_disk_has_to_take_half_of_the_queue_before_more_is_added() {
         let queue = Queue::default();
-        while !queue.room().await {
+        while !queue.room(|| true).await {
             queue.add(lines());
         }
         while queue.lock().bytes >= MAX_BYTES / 2 {

@@ -2,21 +2,23 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use memchr::{memchr, memchr_iter, memrchr};
 use tokio::{sync::broadcast::WeakSender, time::Instant};
 
 use super::{
     folder::{AppendError, LogFolder, OpenFile},
+    ledger::Ledger,
     lines::Lines,
     queue::{Item, Queue},
 };
 use crate::{
+    output::journal::{Journal, Slot},
     report::{events::SidecarEvent, level::Level, snapshot::now_ms},
     spec::LogFiles,
 };
 
-/// How much is collected for one write, if more is there.
-const AT_ONCE: usize = 32 * 1024;
+/// How much is collected for one write, if more is there, and the least of that where log files are small.
+const AT_ONCE: usize = 64 * 1024;
+const LEAST_AT_ONCE: usize = 4 * 1024;
 /// How often a disk is tried again that refuses to write, and how often the writer looks whether its file still is in its place.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -26,8 +28,12 @@ pub(super) struct Writer {
     sidecar: String,
     queue: Arc<Queue>,
     folder: LogFolder,
+    at_once: usize,
     events: WeakSender<SidecarEvent>,
+    /// What is noted in the journal, where the system has one.
+    ledger: Option<Ledger>,
     lines: Lines,
+    next: Next,
     file: Option<OpenFile>,
     /// When the file was last found in its place.
     looked: Option<Instant>,
@@ -36,6 +42,16 @@ pub(super) struct Writer {
     run: u64,
     /// The last run in which it was told that the disk refuses to write, and that it does not any more.
     told: [Option<u64>; 2],
+}
+
+/// What is written next.
+#[derive(Debug, Default)]
+struct Next {
+    text: Vec<u8>,
+    /// How many lines it has.
+    lines: u64,
+    /// How many items of the queue it has.
+    items: u64,
 }
 
 /// Kinds of notices. Each is published once in a run: a disk that refuses each second write must not flood the readers.
@@ -61,12 +77,20 @@ impl Writer {
         files: &LogFiles,
         events: WeakSender<SidecarEvent>,
     ) -> Self {
+        let folder = LogFolder::new(files, sidecar);
+        let ledger = Ledger::new(sidecar, folder.path(), files.max_bytes).inspect_err(|error| {
+            tracing::debug!(sidecar, %error, "after the death of this program, its log file misses the last lines");
+        });
+        let an_eighth = usize::try_from(files.max_bytes / 8).unwrap_or(usize::MAX);
         Self {
             sidecar: sidecar.to_owned(),
             queue,
-            folder: LogFolder::new(files, sidecar),
+            folder,
+            at_once: an_eighth.clamp(LEAST_AT_ONCE, AT_ONCE),
             events,
+            ledger: ledger.ok(),
             lines: Lines::default(),
+            next: Next::default(),
             file: None,
             looked: None,
             trouble: None,
@@ -75,17 +99,21 @@ impl Writer {
         }
     }
 
+    /// The journal, where the system has one.
+    pub(super) fn journal(&self) -> Option<Arc<Journal>> {
+        self.ledger.as_ref().map(|ledger| Arc::clone(ledger.journal()))
+    }
+
     pub(super) fn run(mut self) {
-        let mut text = Vec::with_capacity(2 * AT_ONCE);
-        let (mut items, mut lines) = (0, 0);
         loop {
             // A write that failed is tried again, also if nothing more comes.
-            let wait = if items > 0 { Some(Duration::ZERO) } else { self.trouble.as_ref().map(|_| AGAIN) };
+            let wait =
+                if self.next.items > 0 { Some(Duration::ZERO) } else { self.trouble.as_ref().map(|_| AGAIN) };
             match self.queue.take(wait) {
                 Ok(Some(item)) => {
-                    items += 1;
-                    lines += self.format(item, &mut text);
-                    if text.len() < AT_ONCE {
+                    self.format(item);
+                    self.next.items += 1;
+                    if self.next.text.len() < self.at_once {
                         continue;
                     }
                 }
@@ -95,72 +123,92 @@ impl Writer {
                     if let Some(trouble) = &mut self.trouble {
                         trouble.tried = None;
                     }
-                    self.write(&mut text, lines);
-                    self.queue.done(items);
-                    return;
+                    return self.write();
                 }
             }
-            self.write(&mut text, lines);
-            if items > 0 {
-                self.queue.done(items);
-            }
-            (items, lines) = (0, 0);
-            // The lines of a read that are short become much longer, and few reads are like that.
-            text.shrink_to(2 * AT_ONCE);
+            self.write();
         }
     }
 
-    /// Appends the lines of an item, and returns their number.
-    fn format(&mut self, item: Item, text: &mut Vec<u8>) -> u64 {
+    /// Adds the lines of an item to the text. Writes in between if they are many.
+    fn format(&mut self, item: Item) {
         match item {
-            Item::Token(token) => {
-                self.lines.hide(token);
-                0
-            }
-            Item::Forget(token) => {
-                self.lines.forget(&token);
-                0
-            }
-            Item::Lines { at, run, batch } => {
+            Item::Token(token) => self.lines.hide(token),
+            Item::Forget(token) => self.lines.forget(&token),
+            Item::Lines { at, run, batch, slot } => {
                 self.run = run;
-                self.lines.output(at, run, &batch, text);
-                batch.len() as u64
+                let form = self.lines.form(at, run, &batch);
+                for (line, index) in batch.lines().zip(1..) {
+                    self.lines.output(&form, &line, &mut self.next.text);
+                    self.next.lines += 1;
+                    if self.next.text.len() >= self.at_once && index < batch.len() {
+                        if let (Some(ledger), Some(slot)) = (&mut self.ledger, &slot) {
+                            ledger.add(slot.clone(), Some(index as u64));
+                        }
+                        self.write();
+                    }
+                }
+                self.add(slot);
             }
             Item::Note { at, run, level, text: sentence } => {
                 self.run = run;
-                self.lines.note(at, run, level, &sentence, text);
-                1
+                self.lines.note(at, run, level, &sentence, &mut self.next.text);
+                self.next.lines += 1;
             }
-            Item::Missing(lines) => {
+            Item::Missing(lines, slots) => {
                 let sentence = missing(lines, "the disk did not answer");
-                self.lines.note(now_ms(), self.run, Level::Warn, &sentence, text);
-                lines
+                self.lines.note(now_ms(), self.run, Level::Warn, &sentence, &mut self.next.text);
+                self.next.lines += lines;
+                self.add(slots);
+            }
+            Item::Released(released) => {
+                self.write();
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.release(released);
+                }
             }
         }
     }
 
-    /// Writes the text, which has so many lines, or counts them as missing. Empties the text.
-    fn write(&mut self, text: &mut Vec<u8>, lines: u64) {
-        let now = Instant::now();
-        if let Some(trouble) = &mut self.trouble {
-            if trouble.tried.is_some_and(|tried| now < tried + AGAIN) {
-                trouble.missing += lines;
-                text.clear();
-                return;
-            }
-            // Before what comes now.
-            let sentence = missing(trouble.missing, &trouble.why);
-            let mut note = Vec::new();
-            self.lines.note(now_ms(), self.run, Level::Warn, &sentence, &mut note);
-            text.splice(0..0, note);
+    /// All lines of these slots are in the text.
+    fn add(&mut self, slots: impl IntoIterator<Item = Slot>) {
+        if let Some(ledger) = &mut self.ledger {
+            slots.into_iter().for_each(|slot| ledger.add(slot, None));
         }
-        let mut rest = text.as_slice();
-        let written = self.append(&mut rest, now);
-        // The note has been written, or nothing has.
-        let unwritten =
-            if rest.len() == text.len() { lines } else { memchr_iter(b'\n', rest).count() as u64 };
-        text.clear();
-        match written {
+    }
+
+    /// Writes the text, or counts its lines as missing. Empties the text.
+    fn write(&mut self) {
+        let now = Instant::now();
+        let Next { lines, items, .. } = self.next;
+        let wait =
+            self.trouble.as_ref().and_then(|trouble| trouble.tried).is_some_and(|tried| now < tried + AGAIN);
+        match &mut self.trouble {
+            Some(trouble) if wait => trouble.missing += lines,
+            Some(trouble) => {
+                // Before what comes now.
+                let sentence = missing(trouble.missing, &trouble.why);
+                let mut note = Vec::new();
+                self.lines.note(now_ms(), self.run, Level::Warn, &sentence, &mut note);
+                self.next.text.splice(0..0, note);
+                self.append(lines, now);
+            }
+            None if self.next.text.is_empty() => {}
+            None => self.append(lines, now),
+        }
+        self.next.text.clear();
+        (self.next.lines, self.next.items) = (0, 0);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.commit(self.file.as_ref().map(OpenFile::length));
+        }
+        if items > 0 {
+            self.queue.done(items);
+        }
+    }
+
+    /// Appends the text, which has so many lines, to the present file or to a new one, or counts its lines as missing.
+    fn append(&mut self, lines: u64, now: Instant) {
+        match self.try_append(now) {
             Ok(()) => {
                 if let Some(trouble) = self.trouble.take() {
                     let lines = trouble.missing;
@@ -172,63 +220,59 @@ impl Writer {
             }
             Err(error) => {
                 let why = format!("{}: {error}", self.folder.path().display());
-                match &mut self.trouble {
-                    // The note of those before is in the file.
-                    Some(trouble) if unwritten < lines => {
-                        *trouble = Trouble { missing: unwritten, tried: Some(now), why };
-                    }
-                    Some(trouble) => {
-                        trouble.missing += unwritten;
-                        (trouble.tried, trouble.why) = (Some(now), why);
-                    }
-                    None => {
-                        self.notice(
-                            Kind::Refused,
-                            &format!("its log file cannot be written, and it goes on without it: {why}"),
-                        );
-                        self.trouble = Some(Trouble { missing: unwritten, tried: Some(now), why });
-                    }
+                if let Some(trouble) = &mut self.trouble {
+                    trouble.missing += lines;
+                    (trouble.tried, trouble.why) = (Some(now), why);
+                } else {
+                    self.notice(
+                        Kind::Refused,
+                        &format!("its log file cannot be written, and it goes on without it: {why}"),
+                    );
+                    self.trouble = Some(Trouble { missing: lines, tried: Some(now), why });
                 }
             }
         }
     }
 
-    /// Appends whole lines to the present file, or to new ones. After an error, `text` is what is not written.
-    fn append(&mut self, text: &mut &[u8], now: Instant) -> io::Result<()> {
-        while !text.is_empty() {
-            let piece = &text[..piece(text)];
-            if let Some(file) = &self.file {
-                let look = self.looked.is_none_or(|looked| now >= looked + AGAIN);
-                if self.folder.is_full(file, piece.len()) || look && !file.is_in_place() {
-                    self.file = None;
-                } else if look {
-                    self.looked = Some(now);
-                }
+    /// After an error, nothing of the text is written.
+    fn try_append(&mut self, now: Instant) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            let look = self.looked.is_none_or(|looked| now >= looked + AGAIN);
+            if self.folder.is_full(file, self.next.text.len()) || look && !file.is_in_place() {
+                self.file = None;
+            } else if look {
+                self.looked = Some(now);
             }
-            let file = match &mut self.file {
-                Some(file) => file,
-                none => {
-                    self.looked = Some(now);
-                    none.insert(self.folder.begin()?)
-                }
-            };
-            let new = file.is_empty();
-            match file.append(piece) {
-                Ok(()) if new => self.folder.prune(file),
-                Ok(()) => {}
-                Err(AppendError { why, usable }) => {
-                    if new {
-                        // Each try would leave one.
-                        self.file.take().into_iter().for_each(OpenFile::discard);
-                    } else if !usable {
-                        self.file = None;
-                    }
-                    return Err(why);
-                }
-            }
-            *text = &text[piece.len()..];
         }
-        Ok(())
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                self.looked = Some(now);
+                let file = none.insert(self.folder.begin()?);
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.begin_file(&file.name());
+                }
+                file
+            }
+        };
+        let new = file.is_empty();
+        match file.append(&self.next.text) {
+            Ok(()) => {
+                if new {
+                    self.folder.prune(file);
+                }
+                Ok(())
+            }
+            Err(AppendError { why, usable }) => {
+                if new {
+                    // Each try would leave one.
+                    self.file.take().into_iter().for_each(OpenFile::discard);
+                } else if !usable {
+                    self.file = None;
+                }
+                Err(why)
+            }
+        }
     }
 
     fn notice(&mut self, kind: Kind, text: &str) {
@@ -241,13 +285,6 @@ impl Writer {
             let _ = events.send(SidecarEvent::Notice(text.to_owned()));
         }
     }
-}
-
-/// The length of the whole lines at the beginning of the text that are written at once: one, or as many as fit.
-fn piece(text: &[u8]) -> usize {
-    let most = &text[..text.len().min(AT_ONCE)];
-    let end = if most.len() == text.len() { Some(text.len() - 1) } else { memrchr(b'\n', most) };
-    end.or_else(|| memchr(b'\n', text)).map_or(text.len(), |newline| newline + 1)
 }
 
 fn missing(lines: u64, why: &str) -> String {

@@ -219,6 +219,7 @@ mod tests {
             watchdog: false,
             stdin: None,
             run_file: None,
+            journal: None,
         };
         let (group, [stdout, _stderr], _) = Guarded::spawn(&request).unwrap().unwrap();
         let mut output = OutputPipe::new(stdout).unwrap();

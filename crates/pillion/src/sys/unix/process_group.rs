@@ -214,6 +214,7 @@ mod tests {
             watchdog: false,
             stdin: None,
             run_file: None,
+            journal: None,
         })
         .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());

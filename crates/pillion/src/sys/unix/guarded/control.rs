@@ -91,7 +91,7 @@ pub(super) struct ReportReader {
     marker: String,
 }
 
-/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, the file of the run, the read ends of the sidecar's
+/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, the file of the run, the journal, the read ends of the sidecar's
 /// output, which it drains after our death, and, to a light guard, the full one. One byte carries them (`SCM_RIGHTS`, unix(7)).
 pub(super) fn send_fds(
     control: &UnixStream,
@@ -99,13 +99,14 @@ pub(super) fn send_fds(
     outputs: &[OwnedFd; 2],
     full: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(7))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
     let outputs = outputs.each_ref().map(|output| Some(output.as_fd()));
     let inputs = [
         request.listener.as_ref().map(fd),
         request.stdin.as_ref().map(AsFd::as_fd),
         request.run_file.as_ref().map(AsFd::as_fd),
+        request.journal.as_ref().map(|(memory, _)| memory.as_fd()),
     ];
     let fds: Vec<_> = inputs.into_iter().chain(outputs).chain([full]).flatten().collect();
     rights.push(SendAncillaryMessage::ScmRights(&fds));

@@ -132,6 +132,7 @@ fn command(program: &Path, request: &SpawnRequest, streams: [OwnedFd; 3]) -> Com
     guard.arg(if request.listener.is_some() { "1" } else { "0" });
     guard.arg(if request.stdin.is_some() { "1" } else { "0" });
     guard.arg(if request.run_file.is_some() { "1" } else { "0" });
+    guard.arg(request.journal.as_ref().map_or(0, |(_, place)| place + 1).to_string());
     guard.arg(stop_argument(&request.stop));
     guard.arg(request.command.get_program()).args(request.command.get_args());
     // The request holds the complete environment: nothing else is inherited.

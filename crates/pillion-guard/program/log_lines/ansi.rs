@@ -6,7 +6,8 @@ const ESCAPE: char = '\x1b';
 
 /// The text without control sequences of ECMA-48: `ESC [ … letter` (colours, movements), `ESC ] … BEL` (titles, links), and other
 /// sequences that begin with ESC. Borrows the text if it has none.
-pub(crate) fn strip(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn strip(text: &str) -> Cow<'_, str> {
     let Some(first) = text.find(ESCAPE) else { return Cow::Borrowed(text) };
     let mut plain = text[..first].to_owned();
     let mut rest = &text[first..];
@@ -23,7 +24,8 @@ pub(crate) fn strip(text: &str) -> Cow<'_, str> {
 /// and other properties of letters stay (SGR, `ESC [ numbers m`). Titles, links, movements, and all control characters except the
 /// tabulator are removed. A text with colours ends with their end, so that they do not reach what follows. Borrows the text if it has no
 /// control characters.
-pub(crate) fn keep_colors(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn keep_colors(text: &str) -> Cow<'_, str> {
     let controls = |letter: char| letter.is_control() && letter != '\t';
     let Some(first) = text.find(controls) else { return Cow::Borrowed(text) };
     let mut kept = text[..first].to_owned();
@@ -51,7 +53,8 @@ pub(crate) fn keep_colors(text: &str) -> Cow<'_, str> {
 }
 
 /// The text without control sequences and control characters, except the tabulator, for a file.
-pub(crate) fn plain(text: &str) -> String {
+#[must_use]
+pub fn plain(text: &str) -> String {
     let controls = |letter: char| letter.is_control() && letter != '\t';
     strip(text).chars().filter(|letter| !controls(*letter)).collect()
 }
