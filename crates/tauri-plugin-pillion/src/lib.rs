@@ -1,17 +1,37 @@
 //! Sidecars for Tauri apps: local servers that start with the app, and stop with it.
 //!
-//! Declare the sidecar in `tauri.conf.json`, and add the plugin:
+//! Declare the sidecar in `tauri.conf.json`:
 //!
 //! ```json
-//! { "bundle": { "externalBin": ["binaries/backend"] },
-//!   "plugins": { "pillion": { "sidecars": { "backend": {} } } } }
+//! { "bundle": { "externalBin": ["binaries/notes-backend"] },
+//!   "plugins": { "pillion": { "sidecars": { "backend": { "program": "notes-backend" } } } } }
 //! ```
+//!
+//! Add the plugin to the builder:
 //!
 //! ```no_run
 //! # let builder: tauri::Builder<tauri::Wry> =
 //! tauri::Builder::default().plugin(tauri_plugin_pillion::init())
 //! # ;
 //! ```
+//!
+//! Let the page call it, by a capability in `src-tauri/capabilities`:
+//!
+//! ```json
+//! { "identifier": "default", "windows": ["main"],
+//!   "permissions": ["core:default", "pillion:default", "pillion:allow-connect"] }
+//! ```
+//!
+//! And call it in the page, with the npm package `tauri-plugin-pillion-api`:
+//!
+//! ```ts
+//! import { sidecar } from "tauri-plugin-pillion-api";
+//!
+//! const backend = sidecar("backend");
+//! const answer = await backend.fetch("/notes");   // waits until it is ready, also after a crash
+//! ```
+//!
+//! The command `pillion init` writes all of these (`cargo install pillion-cli`).
 //!
 //! In Rust, [`PillionExt::pillion`] returns the [`Sidecars`], with a [`pillion::Supervisor`] for each. In a page, the npm
 //! package `tauri-plugin-pillion-api` does the same, within the permissions of the window's capability. [`pillion::protocol`]
