@@ -231,9 +231,18 @@ impl Adopter<'_> {
             sh.push_env("ADOPTER_SCREENSHOT", screenshots.join(format!("adopter-{name}.png"))),
         ];
         drop(_target);
-        let _root = sh.push_dir(&self.workspace.root);
+        let root = sh.push_dir(&self.workspace.root);
         let tests = Tests::available();
-        steps.tests(&format!("{name}: window"), tests.runner(), tests.named(sh, TEST, &["window_is_green"]))
+        steps.tests(
+            &format!("{name}: window"),
+            tests.runner(),
+            tests.named(sh, TEST, &["window_is_green"]),
+        )?;
+        drop(root);
+        // The libraries and the program of an app are 1.5 GB.
+        let _tauri = sh.push_dir("src-tauri");
+        let clean = cmd!(sh, "cargo clean --quiet --package {name}");
+        steps.run(&format!("{name}: clean"), clean.env("CARGO_TARGET_DIR", self.folder.join("target")))
     }
 
     /// Installs the packages of the backend, as its developer does.
