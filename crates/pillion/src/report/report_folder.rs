@@ -326,6 +326,7 @@ mod tests {
             fs::write(folder.path().join(name), "mine").unwrap();
         }
         folder.finish(&file, &report()).unwrap();
+        drop(file);
         assert_eq!(folder.load().unwrap().reports.len(), 1);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), names.len() + 3);
     }
@@ -336,11 +337,13 @@ mod tests {
         let file = folder.begin(&head(1), 1).unwrap();
         let left = fs::read(&file.path).unwrap();
         folder.finish(&file, &report()).unwrap();
+        let path = file.path.clone();
+        drop(file);
         // The app died before it could remove the file of the run.
-        fs::write(&file.path, left).unwrap();
+        fs::write(&path, left).unwrap();
         let loaded = folder.load().unwrap();
         assert_eq!((loaded.concluded.len(), loaded.reports), (0, vec![report()]));
-        assert!(!file.path.exists());
+        assert!(!path.exists());
     }
 
     #[test]
@@ -349,7 +352,10 @@ mod tests {
         let file = folder.begin(&head(1), 1).unwrap();
         fs::create_dir(file.path.with_extension("json")).unwrap();
         folder.finish(&file, &report()).unwrap_err();
-        assert!(!file.path.exists());
+        let path = file.path.clone();
+        // Wine 8 and file systems such as FAT remove the name with the last handle.
+        drop(file);
+        assert!(!path.exists());
     }
 
     #[cfg(unix)]
