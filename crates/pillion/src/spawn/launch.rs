@@ -1,6 +1,10 @@
 //! Starts the process of a [`Program`].
 
-use std::{fs::File, path::PathBuf, process::Command};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use pillion_protocol::{Instance, Token, environment};
 use zeroize::Zeroizing;
@@ -11,7 +15,11 @@ use crate::{
     spawn::check_command::CheckCommand,
     spawn::program_digest::{self, Unfit},
     spawn::spawn_error,
-    spawn::{environment::ParentEnvironment, executable, login_shell, run_copy},
+    spawn::{
+        environment::ParentEnvironment,
+        executable, login_shell,
+        run_copy::{self, RunCopy},
+    },
     spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Spec, Values},
     sys::{self, Group, SpawnRequest, Spawned},
     transport::notify_socket::NotifySocket,
@@ -95,7 +103,10 @@ pub(crate) fn launch(
     let token = (program.private && check.proves_token()).then(fresh_token).transpose().map_err(no_random)?;
     let marker = format!("{}={instance}", environment::INSTANCE);
     let (parent, without_login_shell) = parent_environment(program);
-    let mut command = command(program, parent, instance, token.as_ref(), listener.as_ref());
+    // Kept until the program runs: then the system protects the copy.
+    let copy = run_copy(program);
+    let file = copy.as_ref().map_or_else(|| file_to_run(program), |copy| copy.path().to_owned());
+    let mut command = command(&file, program, parent, instance, token.as_ref(), listener.as_ref());
     if let (Some(name), Some(reserved)) = (&program.port_env, &reserved) {
         command.env(name, reserved.port().to_string());
     }
@@ -121,7 +132,9 @@ pub(crate) fn launch(
     let request = SpawnRequest { command, grace, marker, stop, listener, watchdog, stdin, run_file, journal };
     // The program binds the port itself: from here on another program could take it.
     let port = reserved.map(PortReservation::release);
-    match Group::spawn(request) {
+    let spawned = Group::spawn(request);
+    drop(copy);
+    match spawned {
         Ok(spawned) => Ok(Launched { instance, token, spawned, port, exec, notify, without_login_shell }),
         Err(error) => Err(spawn_error::explain(&program.path, program.current_dir.as_deref(), &error).into()),
     }
@@ -137,13 +150,14 @@ fn parent_environment(program: &Program) -> (ParentEnvironment, Option<String>) 
 }
 
 fn command(
+    file: &Path,
     program: &Program,
     parent: ParentEnvironment,
     instance: Instance,
     token: Option<&Token>,
     listener: Option<&Listener>,
 ) -> Command {
-    let mut command = Command::new(file_to_run(program));
+    let mut command = Command::new(file);
     command
         .args(&program.args)
         .env_clear()
@@ -164,17 +178,20 @@ fn command(
     command
 }
 
-/// The file to execute: a copy, if the program asks for one and the file can be copied.
-fn file_to_run(program: &Program) -> PathBuf {
+/// A copy of the program to execute, if the program asks for one and its file can be copied.
+fn run_copy(program: &Program) -> Option<RunCopy> {
     let dir = program.current_dir.as_deref();
-    if program.run_copy && !executable::is_bare(&program.path) {
-        match run_copy::copy(&executable::file(&program.path, dir)) {
-            Ok(copy) => return copy,
-            // The launch says more about a file that is missing.
-            Err(error) => tracing::debug!(%error, "cannot copy the program; its file itself is executed"),
-        }
-    }
-    executable::command_path(&program.path, dir)
+    let copied = (program.run_copy && !executable::is_bare(&program.path))
+        .then(|| run_copy::copy(&executable::file(&program.path, dir)))?;
+    // The launch says more about a file that is missing.
+    copied
+        .inspect_err(|error| tracing::debug!(%error, "cannot copy the program; its file itself is executed"))
+        .ok()
+}
+
+/// The program's own file.
+fn file_to_run(program: &Program) -> PathBuf {
+    executable::command_path(&program.path, program.current_dir.as_deref())
 }
 
 fn fresh_token() -> Result<Token, getrandom::Error> {

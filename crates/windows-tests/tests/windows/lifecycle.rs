@@ -65,6 +65,24 @@ fn the_program_of_a_running_copy_can_be_replaced() {
 }
 
 #[test]
+fn sidecars_of_one_program_start_from_their_copies_at_once() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("api.exe");
+        std::fs::copy(SIDECAR, &file).unwrap();
+        let program = || Program::new(&file).args(words("serve eof", &reports)).run_copy(true);
+        let mut starts = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            starts.spawn(ready(spec(program())));
+        }
+        for (supervisor, _) in starts.join_all().await {
+            let _ = supervisor.stop().await;
+        }
+    });
+}
+
+#[test]
 fn a_handover_on_windows_makes_no_notice() {
     run(async {
         let reports = ReportServer::new().await;
