@@ -258,9 +258,16 @@ pub(super) fn guard_limitation() -> Option<String> {
     })
 }
 
-/// What identifies this process besides its id: its start time. `None` if it does not exist.
-pub(super) fn identity(pid: Pid) -> Option<u64> {
-    ProcStat::read(pid.as_raw_nonzero().get()).map(|stat| stat.start_time)
+/// What identifies this child of that process besides its id: its start time. `None` if there is no such child: it has been reaped, or
+/// `/proc` shows another PID namespace.
+pub(super) fn identity_of_child(pid: Pid, parent: Pid) -> Option<u64> {
+    let stat = ProcStat::read(pid.as_raw_nonzero().get())?;
+    (stat.parent == parent.as_raw_nonzero().get()).then_some(stat.start_time)
+}
+
+/// Whether this process, identified as a guard reports it, exists.
+pub(super) fn exists(pid: i32, start_time: u64) -> bool {
+    ProcStat::read(pid).is_some_and(|stat| stat.start_time == start_time)
 }
 
 /// Kills every process that is known, and waits for their deaths, until none is left or

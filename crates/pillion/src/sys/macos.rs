@@ -67,9 +67,15 @@ pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     Ok(members.filter_map(|process| Pid::from_raw(process.pid)).filter(|pid| *pid != group).collect())
 }
 
-/// What identifies this process besides its id: its unique id. `None` if it is dead.
-pub(super) fn identity(pid: Pid) -> Option<u64> {
-    processes::find(pid.as_raw_nonzero().get()).map(|process| process.unique_id)
+/// What identifies this child of that process besides its id: its unique id. `None` if there is no such child that lives.
+pub(super) fn identity_of_child(pid: Pid, parent: Pid) -> Option<u64> {
+    let process = processes::find(pid.as_raw_nonzero().get())?;
+    (process.parent == parent.as_raw_nonzero().get()).then_some(process.unique_id)
+}
+
+/// Whether this process, identified as a guard reports it, lives.
+pub(super) fn exists(pid: i32, unique_id: u64) -> bool {
+    processes::find(pid).is_some_and(|process| process.unique_id == unique_id)
 }
 
 /// These processes: which pipes a process holds is not looked up here.

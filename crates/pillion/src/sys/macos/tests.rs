@@ -7,7 +7,7 @@ use std::{
 };
 
 use pillion_guard::processes::search::{Environment, ProcessTable};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{WaitId, WaitIdOptions, getpid, waitid};
 
 use super::*;
 
@@ -73,7 +73,7 @@ fn a_zombie_is_not_found() {
     let mut child = piped(&mut Command::new("/usr/bin/true"));
     let pid = Pid::from_raw(id(&child)).unwrap();
     waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
-    assert_eq!((processes::find(id(&child)), identity(pid)), (None, None));
+    assert_eq!((processes::find(id(&child)), identity_of_child(pid, getpid())), (None, None));
     assert_eq!(members(pid).unwrap(), Vec::new());
     child.wait().unwrap();
 }

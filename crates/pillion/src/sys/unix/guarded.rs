@@ -66,7 +66,8 @@ impl Guarded {
         let guard = super::pid(&executed.child);
         match read_start_report(&executed.control) {
             Ok(Ok((leader, limited))) => {
-                let (sender, report) = watch::channel(GuardReport::of(leader, platform::identity(leader)));
+                let (sender, report) =
+                    watch::channel(GuardReport::of(leader, platform::identity_of_child(leader, guard)));
                 let reader = ReportReader::new(guard, sender, request.marker.clone());
                 let stream = executed.control.try_clone().and_then(|socket| {
                     socket.set_nonblocking(true)?;

@@ -47,10 +47,14 @@ pub(super) struct GuardReport {
     /// Descendants that have left the guard's session, in the same way: those of them that have no marker could not be found after the
     /// guard's death.
     remembered: VecDeque<(i32, u64)>,
+    /// How many more reports may come until those that have ended are looked for.
+    until_look: usize,
 }
 
 /// How many descendants are remembered; a sidecar that starts daemons all the time must not take more memory.
 const REMEMBERED: usize = 4096;
+/// How many reports lie between two looks for those that have ended: a look costs a system call or more for each.
+const BETWEEN_LOOKS: usize = REMEMBERED / 4;
 
 /// The size of the buffer for reports, in bytes. Each is shorter; a longer one would be read in parts.
 const REPORT_BUFFER: usize = 256;
@@ -155,7 +159,7 @@ impl ReportReader {
         let mut gone = false;
         while let Ok(Some(line)) = lines.next_line().await {
             gone |= line == "gone";
-            self.report.send_modify(|report| report.add(&line));
+            self.report.send_modify(|report| report.add(&line, platform::exists));
         }
         if !gone {
             tracing::warn!("a guard was killed; killing the processes that it guarded");
@@ -202,8 +206,8 @@ impl GuardReport {
         self.leader.into_iter().chain(self.remembered.iter().copied()).collect()
     }
 
-    /// Adds one line of the guard.
-    fn add(&mut self, line: &str) {
+    /// Adds one line of the guard. `exists` tells whether a process exists.
+    fn add(&mut self, line: &str, exists: impl Fn(i32, u64) -> bool) {
         match line.split_once(' ') {
             Some(("exited", code)) => {
                 self.exit = Some(Exit { code: code.parse().ok(), signal: None });
@@ -226,14 +230,24 @@ impl GuardReport {
                 if let Some((pid, start_time)) = process.split_once(' ')
                     && let (Ok(pid), Ok(start_time)) = (pid.parse(), start_time.parse())
                 {
-                    if self.remembered.len() == REMEMBERED {
-                        self.remembered.pop_front();
-                    }
-                    self.remembered.push_back((pid, start_time));
+                    self.remember(pid, start_time, exists);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Adds a process. If there are too many, those that have ended are forgotten, and otherwise the oldest one.
+    fn remember(&mut self, pid: i32, start_time: u64, exists: impl Fn(i32, u64) -> bool) {
+        self.until_look = self.until_look.saturating_sub(1);
+        if self.remembered.len() == REMEMBERED && self.until_look == 0 {
+            self.until_look = BETWEEN_LOOKS;
+            self.remembered.retain(|(pid, start_time)| exists(*pid, *start_time));
+        }
+        if self.remembered.len() == REMEMBERED {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back((pid, start_time));
     }
 }
 
@@ -252,10 +266,31 @@ mod tests {
     fn the_leader_is_known_however_many_daemons_follow() {
         let mut report = GuardReport::of(Pid::INIT, Some(7));
         for number in 0..2 * REMEMBERED {
-            report.add(&format!("remember {} {number}", number + 2));
+            report.add(&format!("remember {} {number}", number + 2), |_, _| true);
         }
         let known = report.known();
         assert_eq!((known[0], known.len()), ((1, 7), REMEMBERED + 1));
         assert_eq!(known.last(), Some(&(2 * REMEMBERED as i32 + 1, 2 * REMEMBERED as u64 - 1)));
+    }
+
+    #[test]
+    fn a_daemon_that_lives_is_known_however_many_have_ended() {
+        let mut report = GuardReport::default();
+        let lives = |pid, start_time| (pid, start_time) == (7, 70);
+        report.add("remember 7 70", lives);
+        for number in 0..3 * REMEMBERED {
+            report.add(&format!("remember 9 {number}"), lives);
+        }
+        let known = report.known();
+        assert!(known.contains(&(7, 70)) && known.len() <= REMEMBERED, "{}", known.len());
+    }
+
+    #[test]
+    fn an_identity_is_that_of_a_child() {
+        let parent = rustix::process::getppid().unwrap();
+        let own = rustix::process::getpid();
+        assert!(platform::identity_of_child(own, parent).is_some());
+        assert_eq!(platform::identity_of_child(own, own), None);
+        assert_eq!(platform::identity_of_child(parent, own), None);
     }
 }
