@@ -7,7 +7,7 @@
 //! It reports to the test at `PORT` when it reaches the moment of its death (`starting`, `ready` or `stopping`), and dies when
 //! the test answers. The grace period has no end, so that only the app's death ends a sidecar that ignores the stop, unless `GRACE_MS`
 //! is set. With `OWN_GUARD` the app's program becomes a guard when it is started as one. `STOP_LINE` asks the sidecar by that line on
-//! its stdin.
+//! its stdin, `STOP_HTTP` by that request.
 //!
 //! | death | what the app does |
 //! | --- | --- |
@@ -44,6 +44,10 @@ fn main() {
     start_updater(&program);
 
     let stop = env::var("STOP_LINE").map(|line| StopRequest::default().stdin_line(line)).unwrap_or_default();
+    let stop = match env::var("STOP_HTTP") {
+        Ok(request) => stop.http(request.parse().unwrap()),
+        Err(_) => stop,
+    };
     let program = Program::new(program).args(arguments).stop(stop);
     let grace =
         env::var("GRACE_MS").map_or(Duration::MAX, |grace| Duration::from_millis(grace.parse().unwrap()));

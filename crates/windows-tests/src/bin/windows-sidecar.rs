@@ -1,7 +1,7 @@
 //! A sidecar that executes its arguments as steps, in their order.
 //!
 //! ```text
-//! serve           announce a port, and answer every request there with 200
+//! serve           announce a port, and answer every request there with 200; end after `POST /shutdown`
 //! pillion-server  run a sidecar on `pillion_server` until it ends; `/large` answers 8 MiB, `/given` the names of the
 //!                 variables that are still in the environment, and `/child` when a child with the same stdin has read it to its end
 //! squat N         create the pipe that the host has named, with N instances at most, and hold it until death
@@ -126,9 +126,14 @@ fn serve() {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
             let request = BufReader::new(connection.try_clone().unwrap());
-            let _ = request.lines().map_while(Result::ok).find(String::is_empty);
+            let mut lines = request.lines().map_while(Result::ok);
+            let stop = lines.next().is_some_and(|line| line.starts_with("POST /shutdown "));
+            let _ = lines.find(String::is_empty);
             let _ =
                 connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            if stop {
+                process::exit(0);
+            }
         }
     });
 }

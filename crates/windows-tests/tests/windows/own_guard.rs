@@ -147,6 +147,19 @@ fn the_declared_line_asks_the_sidecar_of_a_terminated_app() {
 }
 
 #[test]
+fn the_declared_request_asks_the_sidecar_of_a_terminated_app() {
+    run(async {
+        let reports = ReportServer::new().await;
+        // Deaf to the end of its stdin.
+        let (steps, http) = ("report PORT leader serve park", [("STOP_HTTP", "POST /shutdown")]);
+        let app = HostProcess::with_guard(Path::new(HOST), &reports, ["ready", "park"], steps, &http).await;
+        let leader = reports.wait_for("leader").await;
+        app.terminated().await;
+        leader.wait_death().await;
+    });
+}
+
+#[test]
 fn a_stop_needs_no_guard_and_leaves_none() {
     run(async {
         let reports = ReportServer::new().await;
