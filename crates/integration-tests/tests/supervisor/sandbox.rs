@@ -1,13 +1,16 @@
 //! Sandboxes and limits that take something away that the supervisor or the guard uses. It works all the same, or says what is
 //! lost.
 
-use std::{process::Stdio, time::Instant};
+use std::{fs::File, process::Stdio, time::Instant};
 
 #[cfg(target_arch = "x86_64")]
 use integration_tests::sandbox::refusing;
 use integration_tests::{ProcessTree, ReportServer, TEST_TIMEOUT, TestMarker, run, sandbox::may};
-use pillion::{Exit, StopOutcome, Supervisor};
-use rustix::process::Signal;
+use pillion::{FailureKind, Program, State, StopOutcome, Supervisor};
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::Command,
@@ -243,12 +246,15 @@ fn the_dynamic_linker_reads_the_sidecars_variables_only_in_the_sidecar() {
 fn a_start_does_not_block_its_caller() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let tree = tree();
-        let (supervisor, _) = Supervisor::start(tree.sidecar("listen ok announce term exit 0"));
-        // The start happens while the caller waits for something.
-        assert!(tree.alive().is_empty(), "{:?}", tree.alive());
-        supervisor.ready().await.unwrap();
-        assert_eq!(supervisor.stop().await, StopOutcome::Graceful(Exit::with_code(0)));
+        let (tree, folder) = (tree(), tempfile::tempdir().unwrap());
+        let fifo = folder.path().join("program");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        // A start reads its program to compare the digest. It waits for the other end of this one.
+        let (supervisor, _) = Supervisor::start(tree.spec(Program::new(&fifo).sha256("0".repeat(64))));
+        assert_eq!(supervisor.status().state, State::Starting);
+        // The caller goes on, and opens that end.
+        drop(File::options().write(true).open(&fifo).unwrap());
+        assert_eq!(supervisor.ready().await.unwrap_err().kind, FailureKind::Mismatch);
     });
 }
 
