@@ -166,10 +166,13 @@ impl<R: Runtime> Builder<R> {
             development: Development::of(dev, cfg!(debug_assertions), &names)?,
             origins: with_added(resolve::origins(app.config(), dev), &self.origins),
         };
+        let logs = app.path().app_log_dir().inspect_err(|error| {
+            tracing::warn!(%error, "the system names no log directory: neither log files nor exit reports are kept");
+        });
         let mut resolved = Vec::new();
         for (name, declared) in declared.into_iter().flatten() {
             let mut sidecar = resolver.resolve(name, declared)?;
-            if let Ok(logs) = app.path().app_log_dir() {
+            if let Ok(logs) = &logs {
                 if declared.keeps_exit_reports() {
                     sidecar.spec = sidecar.spec.keep_exit_reports(logs.join("exits"));
                 }

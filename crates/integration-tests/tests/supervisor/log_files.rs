@@ -7,7 +7,7 @@ use std::{
 };
 
 use integration_tests::{ReportServer, isolated, run};
-use pillion::{LogFiles, Spec, State, Supervisor};
+use pillion::{LogFiles, Program, Spec, State, Supervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{first, line, notice, state, tree};
@@ -82,6 +82,19 @@ fn each_line_is_written_with_its_run_stream_and_level() {
         let both = files(folder.path());
         assert_eq!((both.len(), &both[0]), (2, &found[0]));
         assert_eq!(stdout(&both[1..]), ["other"]);
+    });
+}
+
+#[test]
+fn a_start_that_fails_is_in_the_file() {
+    run(async {
+        let (tree, folder) = (tree(), tempfile::tempdir().unwrap());
+        let spec = tree.spec(Program::new("/nonexistent/program"));
+        let (supervisor, _) = Supervisor::start(logged(spec, folder.path()));
+        down(&supervisor).await;
+        let lines = lines(&files(folder.path()));
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].starts_with("0 pillion warn sidecar could not be started: "), "{lines:#?}");
     });
 }
 

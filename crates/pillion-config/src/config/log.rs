@@ -12,7 +12,7 @@ use serde::{
     de::{self, value::MapAccessDeserializer},
 };
 
-/// `false`, or the fields of [`LogLimits`].
+/// `false`, `true` as without the field, or the fields of [`LogLimits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogConfig {
     Off,
@@ -48,17 +48,17 @@ impl Default for LogConfig {
 
 impl<'de> Deserialize<'de> for LogConfig {
     fn deserialize<D: Deserializer<'de>>(declared: D) -> Result<Self, D::Error> {
-        struct FalseOrLimits;
+        struct BoolOrLimits;
 
-        impl<'de> de::Visitor<'de> for FalseOrLimits {
+        impl<'de> de::Visitor<'de> for BoolOrLimits {
             type Value = LogConfig;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("false, or an object with maxBytes and maxFiles")
+                f.write_str("true, false, or an object with maxBytes and maxFiles")
             }
 
             fn visit_bool<E: de::Error>(self, on: bool) -> Result<LogConfig, E> {
-                if on { Err(E::invalid_value(de::Unexpected::Bool(on), &self)) } else { Ok(LogConfig::Off) }
+                Ok(if on { LogConfig::default() } else { LogConfig::Off })
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, fields: A) -> Result<LogConfig, A::Error> {
@@ -66,6 +66,6 @@ impl<'de> Deserialize<'de> for LogConfig {
             }
         }
 
-        declared.deserialize_any(FalseOrLimits)
+        declared.deserialize_any(BoolOrLimits)
     }
 }

@@ -38,8 +38,7 @@ impl JsonSchema for LogConfig {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let off = SchemaObject { enum_values: Some(vec![Value::Bool(false)]), ..Default::default() };
-        one_of([off.into(), generator.subschema_for::<LogLimits>()])
+        one_of([generator.subschema_for::<bool>(), generator.subschema_for::<LogLimits>()])
     }
 }
 

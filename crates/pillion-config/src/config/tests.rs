@@ -75,6 +75,7 @@ fn the_output_is_kept_as_files_by_default() {
     let files = |fields: &Value| sidecar(fields).log_files("logs");
     assert_eq!(files(&json!({})), Some(LogFiles::new("logs")));
     assert_eq!(files(&json!({ "log": false })), None);
+    assert_eq!(files(&json!({ "log": true })), Some(LogFiles::new("logs")));
     let (bytes, number) = (NonZeroU64::new(70_000).unwrap(), std::num::NonZeroU32::new(3).unwrap());
     assert_eq!(
         files(&json!({ "log": { "maxBytes": 70_000, "maxFiles": 3 } })),
@@ -92,7 +93,7 @@ fn an_error_names_the_path_of_the_field() {
         (r#""restartLimit": { "limit": -1 }"#, "restartLimit.limit", "u32"),
         (r#""restartLimit": { "window": 5 }"#, "restartLimit.window", "`windowMs`"),
         (r#""liveness": true"#, "liveness", "false, or an object"),
-        (r#""log": true"#, "log", "false, or an object with maxBytes"),
+        (r#""log": "all""#, "log", "true, false, or an object with maxBytes"),
         (r#""log": { "maxFiles": 0 }"#, "log.maxFiles", "nonzero"),
         (r#""log": { "folder": "x" }"#, "log.folder", "`maxBytes`"),
         (r#""liveness": { "intervalMs": 0 }"#, "liveness.intervalMs", "nonzero"),

@@ -88,6 +88,11 @@ impl Recorder {
         ring.runs
     }
 
+    /// The number of the last run that has begun; 0 before the first.
+    pub(crate) fn runs(&self) -> u64 {
+        lock(&self.ring).runs
+    }
+
     /// Keeps and publishes lines. `slot` is where they are in the journal of the run, which is used again once they are written.
     pub(crate) fn output(&self, run: u64, batch: Arc<OutputBatch>, slot: Option<Slot>) {
         let at = now_ms();

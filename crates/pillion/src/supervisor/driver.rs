@@ -273,6 +273,11 @@ impl Driver {
                     }
                     None => Event::NotLaunched("the system allows no further thread".to_owned()),
                 };
+                match &event {
+                    Event::NotLaunched(why) => self.log_failed_start(&format!("could not be started: {why}")),
+                    Event::WrongProgram(why) => self.log_failed_start(&format!("does not fit: {why}")),
+                    _ => {}
+                }
                 self.dispatch(event);
             }
             Input::Probed(result) => self.probed(result),

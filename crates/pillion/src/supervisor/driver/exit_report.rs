@@ -85,6 +85,18 @@ impl Driver {
         lines.into_iter().map(|line| cut(self.run.without_token(line), LINE_CHARACTERS)).collect()
     }
 
+    /// Writes to the log that no process was started: nothing else would show it after the end of the app.
+    pub(super) fn log_failed_start(&mut self, why: &str) {
+        let Some(log) = self.recorder.file().cloned() else { return };
+        log.note(self.recorder.runs(), Level::Warn, format!("{} {why}", self.spec.name));
+        let (before, until) = (self.saving.take(), Instant::now() + SAVE_TIMEOUT);
+        self.saving = Some(Box::pin(async move {
+            let nothing = std::future::ready(Ok(()));
+            // An error is impossible: no report is saved.
+            let _ = save_until(until, before, async move { log.flush(until).await }, nothing).await;
+        }));
+    }
+
     /// Writes the report to its file on another thread, after those that are being written, and the log to its end.
     fn save(&mut self, report: Arc<ExitReport>) {
         let (file, log) = (self.run.file.take(), self.recorder.file().cloned());
