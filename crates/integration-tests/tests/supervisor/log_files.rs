@@ -104,6 +104,8 @@ fn the_token_is_not_in_the_file() {
         let (tree, folder) = (tree(), tempfile::tempdir().unwrap());
         let program = tree.fake("env PILLION_TOKEN exit 3").private(true);
         let (supervisor, _) = Supervisor::start(logged(tree.spec(program), folder.path()));
+        let failure = supervisor.ready().await.unwrap_err();
+        assert_eq!(failure.detail.tail, ["PILLION_TOKEN=[token]"], "pages see it");
         down(&supervisor).await;
         let found = files(folder.path());
         assert_eq!(stdout(&found), ["PILLION_TOKEN=[token]"]);

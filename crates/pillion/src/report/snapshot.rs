@@ -9,6 +9,7 @@ use pillion_protocol::{ListenAddr, Token};
 
 use crate::{
     output::Tail,
+    report::hide_tokens::hide_tokens,
     report::messages::{self, StartDiagnostics},
     report::usage::Measured,
     spec::Spec,
@@ -153,7 +154,13 @@ impl ReadyAnswer {
 }
 
 fn failure(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Failure> {
-    messages::failure(state, inputs.spec, inputs.diagnostics, || inputs.tail.last(FAILURE_TAIL_LINES))
+    let tail = || inputs.tail.last(FAILURE_TAIL_LINES);
+    let mut failure = messages::failure(state, inputs.spec, inputs.diagnostics, tail)?;
+    // A sidecar may print its own token, and pages without the token see its failure.
+    let hide = |text: &mut String| *text = hide_tokens(std::mem::take(text), inputs.token);
+    hide(&mut failure.message);
+    failure.detail.tail.iter_mut().for_each(hide);
+    Some(failure)
 }
 
 fn endpoint(state: &Lifecycle, inputs: &StatusInputs<'_>) -> Option<Endpoint> {
