@@ -42,6 +42,10 @@ use rustix::{
 /// `time-out` needs an expiry.
 pub const READY_TIMEOUT_VARIABLE: &str = "DYING_HOST_READY_TIMEOUT_MS";
 
+/// The environment variable that lets `fake-host` be its own guard. With the value `only`, it can start no other guard, because the
+/// system lets it write no file, not in memory either.
+pub const OWN_GUARD_VARIABLE: &str = "FAKE_HOST_OWN_GUARD";
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// What each kind of host does with its sidecar in its own way.

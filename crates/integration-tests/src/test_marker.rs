@@ -90,11 +90,17 @@ impl LiveProcess {
         self.program.ends_with(name)
     }
 
-    /// Whether it is a guard: guards run from memory (`memfd_create(2)`), or from a file of this name.
+    /// Whether it is a guard: guards run from memory (`memfd_create(2)`), from a file of this name, or from the app's own program.
     #[must_use]
     pub fn is_guard(&self) -> bool {
         let file = self.program.file_name().unwrap_or_default().to_string_lossy();
-        file.starts_with("memfd:pillion-guard") || file.starts_with("pillion-guard")
+        file.starts_with("memfd:pillion-guard") || file.starts_with("pillion-guard") || self.is_own_guard()
+    }
+
+    /// Whether it is a guard from the app's own program.
+    #[must_use]
+    pub fn is_own_guard(&self) -> bool {
+        self.command.starts_with("pillion-guard --pillion-guard=")
     }
 
     /// Whether it is a light guard, which runs from memory only, and has not become the full one.

@@ -9,7 +9,7 @@ use crate::{
     text::Text,
 };
 
-/// Where the arguments are; `program/main.rs` describes them.
+/// Where the arguments are; `program/guard.rs` describes them.
 mod argument {
     pub(super) const LISTENER: usize = 2;
     pub(super) const INPUT: usize = 3;

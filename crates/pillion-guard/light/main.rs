@@ -1,6 +1,6 @@
 //! The light guard: what every sidecar needs, in a program of a few pages. Linux on x86-64 alone.
 //!
-//! It is started like the full guard, whose `program/main.rs` describes arguments and messages, and gets one descriptor more, the last
+//! It is started like the full guard, whose `program/guard.rs` describes arguments and messages, and gets one descriptor more, the last
 //! one: the program of the full guard. It starts the sidecar, reports the start, asks the first process to end by a signal (`A`), and
 //! reports the end. For every other task it *becomes the full guard*: the process executes that program (execveat(2)) with what it
 //! knows ([`handover`]), and keeps its children, its session and its signals:

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::sys;
+use super::sys;
 
 /// Sends a line to the supervisor. Returns false if that is gone.
 pub(crate) fn report(line: &str) -> bool {

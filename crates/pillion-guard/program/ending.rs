@@ -2,7 +2,7 @@
 
 use std::{io::Write, os::unix::process::ExitStatusExt, process::ExitStatus, time::Instant};
 
-use crate::{
+use super::{
     Guard,
     sys::{self, Descendant},
 };

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
+use super::{
     log_lines::{self, append_output, head, journal, level::Level, word},
     run_file::now,
     sys::{self, Outputs},

@@ -45,7 +45,7 @@ use platform::{FdCount, KernelEvents, O_NONBLOCK, SIGCHLD};
 pub(crate) use receive_fds::Announced;
 pub(crate) use used::used_by_children;
 
-use crate::{handover::Handover, run_log::RunLog};
+use super::{handover::Handover, run_log::RunLog};
 
 const SIGHUP: c_int = 1;
 const SIGINT: c_int = 2;

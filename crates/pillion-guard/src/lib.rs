@@ -1,22 +1,29 @@
 //! The guard: a small process between an app and one sidecar. It outlives the app just long enough to clean up.
 //!
-//! This crate holds the program as bytes, [`PROGRAM`]. `program/main.rs` is its source and describes how to use it. The
+//! This crate holds the program as bytes, [`PROGRAM`]. `program/guard.rs` is its source and describes how to use it. The
 //! supervisor runs the program from memory or from a temporary file, so that an app has no extra file to bundle.
 
 #[cfg(target_os = "macos")]
 #[path = "../program/sys/processes.rs"]
 #[expect(unsafe_code, reason = "std cannot list processes other than its children")]
+#[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
 pub mod processes;
 
 #[cfg(target_os = "linux")]
 #[path = "../program/sys/proc_stat.rs"]
+#[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
 pub mod proc_stat;
+
+#[cfg(unix)]
+#[path = "../program/guard.rs"]
+pub mod program;
 
 #[cfg(windows)]
 #[path = "../program/http_stop.rs"]
 pub mod http_stop;
 
 #[path = "../program/log_lines/mod.rs"]
+#[cfg_attr(unix, expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public"))]
 pub mod log_lines;
 
 // Plain parsing and decisions, compiled here so that their tests run on every system.
@@ -30,12 +37,13 @@ mod search;
 
 // Compiled here for their tests.
 #[cfg(test)]
+#[cfg_attr(unix, expect(clippy::duplicate_mod, reason = "the guard has it as well"))]
 #[path = "../program/decimal.rs"]
 mod decimal;
 #[cfg(all(test, target_os = "linux"))]
 #[path = "../build/elf.rs"]
 mod elf;
-#[cfg(test)]
+#[cfg(all(test, not(unix)))]
 #[expect(dead_code, reason = "both programs use more of it")]
 #[path = "../program/handover.rs"]
 mod handover;

@@ -16,16 +16,19 @@ use crate::sys;
 /// **Windows** has no other guard. Without it, the system kills all sidecars in the moment in which the app is killed. With it, they are
 /// asked to stop as their [`StopRequest`](crate::StopRequest) says, and have their [grace period](crate::Spec::grace) first. The guard is
 /// one process for all sidecars of an app, and runs only as long as one of them. A tool that kills by the name of the program
-/// kills it too, and with it all sidecars. Elsewhere the function does nothing yet: the guard is inside the program.
+/// kills it too, and with it all sidecars.
+///
+/// **macOS** examines each new file before its first run, and does not run one that an app with `LSFileQuarantineEnabled` has written.
+/// With this call nothing is written: the guard is this program. In the App Sandbox it cannot be, and no other guard can run there.
+///
+/// **Linux** runs the small guard that is inside this program, and this program itself only where the system executes neither memory
+/// nor a file that this program writes.
 ///
 /// A guard has the first argument `--pillion-guard=VALUE`, and gets the same value from the app, which is random. A process with the
 /// argument and without the value prints a message and exits with code 2.
 pub fn run_if_asked() {
     match sys::own_program::asked() {
-        #[cfg(windows)]
         Some(value) => sys::run_guard(&value),
-        #[cfg(not(windows))]
-        Some(_) => {}
         None => sys::own_program::remember(),
     }
 }

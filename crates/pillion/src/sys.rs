@@ -20,7 +20,6 @@
 mod linux;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod macos;
-#[cfg_attr(not(windows), expect(dead_code, reason = "here the guard is inside this program"))]
 pub(crate) mod own_program;
 mod tree_usage;
 #[cfg(unix)]
@@ -39,7 +38,7 @@ pub(crate) use linux::shared_memory::{Region, shared_memory};
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;
 #[cfg(unix)]
-pub(crate) use unix::{Group, OutputPipe, finish_spawns, login_shell, print_in_own_session};
+pub(crate) use unix::{Group, OutputPipe, finish_spawns, login_shell, print_in_own_session, run_guard};
 #[cfg(windows)]
 pub(crate) use windows::{Group, OutputPipe, run_guard};
 

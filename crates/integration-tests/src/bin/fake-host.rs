@@ -8,11 +8,18 @@ use std::{
     path::Path,
 };
 
-use integration_tests::dying_host::{DyingHost, SidecarSettings, run_host};
+use integration_tests::dying_host::{DyingHost, OWN_GUARD_VARIABLE, SidecarSettings, run_host};
 use pillion::{LogFiles, Program, Restart, Spec, State, StopRequest, Supervisor};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
+    if let Some(own_guard) = std::env::var_os(OWN_GUARD_VARIABLE) {
+        pillion::guard::run_if_asked();
+        if own_guard == "only" {
+            setrlimit(Resource::Fsize, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
+        }
+    }
     run_host::<PillionHost>();
 }
 

@@ -16,7 +16,11 @@ use rustix::{
 use tokio::process::{Child, Command};
 
 use super::{Death, Scenario};
-use crate::{TestMarker, dying_host::READY_TIMEOUT_VARIABLE, helper_program};
+use crate::{
+    TestMarker,
+    dying_host::{OWN_GUARD_VARIABLE, READY_TIMEOUT_VARIABLE},
+    helper_program,
+};
 
 /// The programs that take part.
 #[derive(Debug, Clone)]
@@ -38,6 +42,8 @@ pub struct Programs {
 pub enum HostKind {
     /// `fake-host`: a plain program on the crate.
     Crate,
+    /// The same, whose own program is the only guard that the system lets it start.
+    OwnGuard,
     /// `pillion run`. Only signals kill it.
     Command,
     /// `baseline-host`: a plain program without pillion, for comparison.
@@ -81,13 +87,13 @@ impl RunningHost {
     ) -> io::Result<Self> {
         let grace = scenario.grace.as_millis();
         let words = match scenario.host {
-            HostKind::Crate | HostKind::Baseline | HostKind::Tauri => {
+            HostKind::Crate | HostKind::OwnGuard | HostKind::Baseline | HostKind::Tauri => {
                 let (moment, death) = (scenario.moment.word(), scenario.death.word());
                 let app = programs.sidecar.with_file_name("fake-app");
                 let host = match scenario.host {
                     HostKind::Baseline => &programs.baseline,
                     HostKind::Tauri => &app,
-                    HostKind::Crate | HostKind::Command => &programs.host,
+                    HostKind::Crate | HostKind::OwnGuard | HostKind::Command => &programs.host,
                 };
                 vec![
                     host.to_string_lossy().into_owned(),
@@ -122,6 +128,9 @@ impl RunningHost {
             .env(TestMarker::VARIABLE, marker.value())
             .env(READY_TIMEOUT_VARIABLE, ready_timeout.as_millis().to_string())
             .kill_on_drop(true);
+        if scenario.host == HostKind::OwnGuard {
+            command.env(OWN_GUARD_VARIABLE, "only");
+        }
         let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn()?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         Ok(Self { child, pid: pid.ok_or(io::ErrorKind::NotFound)?, terminal })

@@ -12,6 +12,7 @@ mod launchers;
 #[cfg(target_arch = "x86_64")]
 mod light_guard;
 mod log_files;
+mod own_guard;
 mod promises;
 mod stop_request;
 mod support;

@@ -8,7 +8,7 @@ use core::{
     slice,
 };
 
-use crate::decimal::for_each_digit;
+use super::super::decimal::for_each_digit;
 
 /// The length of the zeros that the supervisor writes instead of a process id: more than the digits of any.
 const PID_SPACE: usize = 20;

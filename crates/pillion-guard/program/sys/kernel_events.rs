@@ -75,12 +75,12 @@ fn watch(pid: c_int, filter_flags: u32) {
 }
 
 /// The descriptor to wait for until it is readable (poll(2)); -1 without a queue.
-pub(in crate::sys) fn descriptor() -> c_int {
+pub(in super::super) fn descriptor() -> c_int {
     QUEUE.load(Ordering::Relaxed)
 }
 
 /// Takes what has happened. Does not wait.
-pub(in crate::sys) fn take() -> KernelEvents {
+pub(in super::super) fn take() -> KernelEvents {
     let empty = Event { ident: 0, filter: 0, flags: 0, filter_flags: 0, data: 0, user_data: ptr::null_mut() };
     let mut events = [empty; 4];
     let now = Timespec { seconds: 0, nanoseconds: 0 };

@@ -6,8 +6,7 @@ use std::{
     fs, ptr,
 };
 
-use super::{Descendant, Pid, SIGKILL, proc_stat::ProcStat};
-use crate::limits;
+use super::{super::limits, Descendant, Pid, SIGKILL, proc_stat::ProcStat};
 
 unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;

@@ -5,8 +5,8 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
+use super::super::run_log::RunLog;
 use super::{read, set_nonblocking};
-use crate::run_log::RunLog;
 
 /// The read ends of the sidecar's output, each with the number of its stream. While the app lives, only the app reads from them.
 ///

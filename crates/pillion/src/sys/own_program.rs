@@ -1,8 +1,10 @@
 //! This program's own file, which may be started again as a guard ([`run_if_asked`](crate::guard::run_if_asked)).
 
 use std::{
-    env, io,
+    env,
+    io::{self, Read},
     path::{Path, PathBuf},
+    process,
     sync::OnceLock,
     time::SystemTime,
 };
@@ -31,9 +33,29 @@ pub(crate) fn asked() -> Option<String> {
     Some(argument.to_str()?.strip_prefix(FLAG)?.to_owned())
 }
 
+/// Whether the app sends the value that the argument has.
+pub(super) fn receives(value: &str, stream: &mut impl Read) -> bool {
+    let mut received = vec![0; value.len()];
+    !value.is_empty() && stream.read_exact(&mut received).is_ok() && received == value.as_bytes()
+}
+
+/// Ends a process that has the argument of a guard and that no app has started as one.
+pub(super) fn refuse() -> ! {
+    #[expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
+    {
+        eprintln!("this argument is for a program that pillion starts, not for use by hand");
+    }
+    process::exit(2)
+}
+
 /// Remembers that this program becomes a guard when it is started as one.
 pub(crate) fn remember() {
     OWN.get_or_init(|| {
+        // macOS aborts a program that has the entitlement of the App Sandbox and is started inside one, before its `main`:
+        // <https://developer.apple.com/forums/thread/706390>. The variable tells of the sandbox.
+        if cfg!(target_os = "macos") && env::var_os("APP_SANDBOX_CONTAINER_ID").is_some() {
+            return Err("macOS starts no program a second time in the App Sandbox".to_owned());
+        }
         let found = env::current_exe().and_then(|path| Ok(OwnProgram { version: version(&path)?, path }));
         found.map_err(|error| format!("this program cannot find its own file: {error}"))
     });
@@ -44,6 +66,10 @@ pub(crate) fn remember() {
 /// A file that was replaced since the start of this process, as an update does, is refused: nobody knows whether the new program
 /// becomes a guard.
 pub(super) fn file() -> Option<Result<&'static Path, String>> {
+    if cfg!(target_os = "linux") && OWN.get().is_some() {
+        // The very file that this process executes, even if another one has taken its name.
+        return Some(Ok(Path::new("/proc/self/exe")));
+    }
     let own = match OWN.get()? {
         Ok(own) => own,
         Err(why) => return Some(Err(why.clone())),
@@ -82,6 +108,16 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!(one.len(), 32);
         assert_eq!(argument(&one).strip_prefix(FLAG), Some(&*one));
+    }
+
+    #[test]
+    fn the_value_must_be_that_of_the_argument() {
+        let receives = |value, bytes: &[u8]| receives(value, &mut &bytes[..]);
+        assert!(receives("abcd", b"abcd"));
+        assert!(receives("abcd", b"abcdF"));
+        assert!(!receives("abcd", b"abcx"));
+        assert!(!receives("abcd", b"abc"));
+        assert!(!receives("", b""));
     }
 
     #[test]

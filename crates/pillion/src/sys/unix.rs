@@ -4,6 +4,7 @@
 mod guard_file;
 mod guarded;
 mod output_pipe;
+mod own_guard;
 mod own_session;
 mod process_group;
 
@@ -22,6 +23,7 @@ use crate::{spec::StopSignal, status::Exit};
 pub(super) use guard_file::GuardFile;
 use guarded::Guarded;
 pub(crate) use output_pipe::OutputPipe;
+pub(crate) use own_guard::run_guard;
 pub(crate) use own_session::{login_shell, print_in_own_session};
 use process_group::ProcessGroup;
 

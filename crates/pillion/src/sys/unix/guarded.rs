@@ -1,6 +1,6 @@
 //! A sidecar under a guard: a small process between this program and the sidecar, which outlives this program and cleans up.
 //!
-//! `pillion-guard/program/main.rs` describes the guard and the messages on the control socket.
+//! `pillion-guard/program/guard.rs` describes the guard and the messages on the control socket.
 
 mod control;
 mod launch;
@@ -9,7 +9,6 @@ use std::{
     io::{self, Write},
     net::Shutdown,
     os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +16,7 @@ use tokio::sync::watch;
 
 use self::{
     control::{GuardCommand, GuardReport, ReportReader, read_start_report},
-    launch::Executed,
+    launch::{Executed, Way},
 };
 use super::{
     super::{SpawnRequest, Used, platform},
@@ -41,24 +40,23 @@ type Started = (Guarded, [OwnedFd; 2], Option<String>);
 impl Guarded {
     /// Starts a guard, which starts the program. The outer error is the program's; the inner one says why no guard runs.
     pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<Started, String>> {
-        /// Whether a light guard did not work. What the system refused one, it would refuse the next one.
-        static NO_LIGHT: AtomicBool = AtomicBool::new(false);
-        if !NO_LIGHT.load(Ordering::Relaxed)
-            && let Ok(executed) = launch::execute_light(request)
-        {
-            match Self::connect(request, executed)? {
-                // It has ended before it could start the program.
-                Err(error) if has_ended(&error) => {
-                    tracing::debug!("the light guard has ended at once; the full one starts instead");
-                    NO_LIGHT.store(true, Ordering::Relaxed);
-                }
-                started => return Ok(started.map_err(no_answer)),
+        let mut failures = Vec::new();
+        for way in Way::all() {
+            match way.execute(request) {
+                None => {}
+                Some(Err(why)) => failures.push(why),
+                Some(Ok(executed)) => match Self::connect(request, executed)? {
+                    // It has ended before it could start the program: another one may.
+                    Err(error) if has_ended(&error) => {
+                        tracing::debug!(?way, "the guard has ended at once");
+                        way.failed();
+                        failures.push(no_answer(error));
+                    }
+                    started => return Ok(started.map_err(no_answer)),
+                },
             }
         }
-        match launch::execute_full(request) {
-            Ok(executed) => Ok(Self::connect(request, executed)?.map_err(no_answer)),
-            Err(why) => Ok(Err(why)),
-        }
+        Ok(Err(format!("the guard could not be started: {}", failures.join("; "))))
     }
 
     /// Waits until the guard has started the program. The outer error is the program's, the inner one the guard's, which runs no more.

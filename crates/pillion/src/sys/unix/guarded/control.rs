@@ -1,6 +1,6 @@
 //! The supervisor's side of the control socket: the guard's first message, its reports, and its end.
 //!
-//! `pillion-guard/program/main.rs` describes the messages.
+//! `pillion-guard/program/guard.rs` describes the messages.
 
 use std::{
     collections::VecDeque,

@@ -1,8 +1,8 @@
-//! Starts the guard's program, with the sidecar's program as its arguments.
+//! Starts a guard's program, with the sidecar's program as its arguments.
 
 use std::{
     ffi::{OsStr, OsString},
-    io,
+    io::{self, Write as _},
     os::{
         fd::{BorrowedFd, OwnedFd},
         unix::{
@@ -13,13 +13,14 @@ use std::{
     },
     path::Path,
     process::{Child, Command},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use super::{
     super::{
         super::{
-            SpawnRequest,
+            SpawnRequest, own_program,
             platform::{self, GuardProgram},
         },
         signal, spawn, without_spawns,
@@ -44,30 +45,87 @@ pub(super) struct Executed {
     /// The read ends of the sidecar's output.
     pub(super) outputs: [OwnedFd; 2],
     /// Keep it until the guard has sent its first line, which shows that the system has executed the program.
-    _program: GuardProgram,
+    _program: Option<GuardProgram>,
+}
+
+/// A program that can be the guard.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// The light guard.
+    Light(AtomicBool),
+    /// The full guard, which is inside this program.
+    Full,
+    /// This program itself, if it becomes a guard when it is started as one.
+    Own(AtomicBool),
+}
+
+/// The best first. macOS examines each new file before its first run, forbids it to some apps, and knows this program. Elsewhere this
+/// program comes last: it may be large, and take long to load.
+static WAYS: [Way; 3] = if cfg!(target_os = "macos") {
+    [Way::Own(AtomicBool::new(false)), Way::Light(AtomicBool::new(false)), Way::Full]
+} else {
+    [Way::Light(AtomicBool::new(false)), Way::Full, Way::Own(AtomicBool::new(false))]
+};
+
+impl Way {
+    /// The ways that have not failed: what the system refused one guard, it would refuse the next one.
+    pub(super) fn all() -> impl Iterator<Item = &'static Self> {
+        WAYS.iter().filter(|way| match way {
+            Self::Light(failed) | Self::Own(failed) => !failed.load(Ordering::Relaxed),
+            Self::Full => true,
+        })
+    }
+
+    /// Notes that a guard has ended before it could start the program.
+    pub(super) fn failed(&self) {
+        match self {
+            Self::Light(failed) | Self::Own(failed) => failed.store(true, Ordering::Relaxed),
+            Self::Full => {}
+        }
+    }
+
+    /// Starts the guard. `None` if there is none of this kind; an error says why it does not run.
+    pub(super) fn execute(&self, request: &SpawnRequest) -> Option<Result<Executed, String>> {
+        match self {
+            Self::Light(_) => execute_light(request).ok().map(Ok),
+            Self::Full => Some(execute_full(request)),
+            Self::Own(_) => own_program::file().map(|program| execute_own(program?, request)),
+        }
+    }
+}
+
+/// Starts this program as a guard.
+fn execute_own(program: &Path, request: &SpawnRequest) -> Result<Executed, String> {
+    let execute = || {
+        let value = own_program::fresh_value()?;
+        let Streams { control, outputs, of_guard } = Streams::open(request, None, Some(&value))?;
+        let child = spawn(&mut command(program, Some(&value), request, of_guard))?;
+        Ok(Executed { child, control, outputs, _program: None })
+    };
+    execute().map_err(|error: io::Error| format!("this program cannot be executed as a guard: {error}"))
 }
 
 /// Starts the light guard; or says why the full one has to start.
-pub(super) fn execute_light(request: &SpawnRequest) -> io::Result<Executed> {
+fn execute_light(request: &SpawnRequest) -> io::Result<Executed> {
     let (program, full) = platform::light_guard()?;
-    let Streams { control, outputs, of_guard } = Streams::open(request, Some(full))?;
-    let child = spawn(&mut command(program.path(), request, of_guard))?;
-    Ok(Executed { child, control, outputs, _program: program })
+    let Streams { control, outputs, of_guard } = Streams::open(request, Some(full), None)?;
+    let child = spawn(&mut command(program.path(), None, request, of_guard))?;
+    Ok(Executed { child, control, outputs, _program: Some(program) })
 }
 
 /// Starts the full guard from the first place from where the system executes it; or says why from none.
-pub(super) fn execute_full(request: &SpawnRequest) -> Result<Executed, String> {
+fn execute_full(request: &SpawnRequest) -> Result<Executed, String> {
     if pillion_guard::PROGRAM.is_empty() {
         return Err("this build contains no guard for this system".to_owned());
     }
     let streams =
-        Streams::open(request, None).map_err(|error| format!("no socket for the guard: {error}"))?;
+        Streams::open(request, None, None).map_err(|error| format!("no socket for the guard: {error}"))?;
     let mut failures = Vec::new();
     for store in platform::PLACES {
         let executed = store(pillion_guard::PROGRAM).and_then(|program| {
             let mut attempts = 0;
             loop {
-                match spawn(&mut command(program.path(), request, streams.of_guard()?)) {
+                match spawn(&mut command(program.path(), None, request, streams.of_guard()?)) {
                     // A process that another thread has just forked still holds the file open for writing (execve(2)).
                     Err(error)
                         if error.kind() == io::ErrorKind::ExecutableFileBusy && attempts < BUSY_RETRIES =>
@@ -82,12 +140,12 @@ pub(super) fn execute_full(request: &SpawnRequest) -> Result<Executed, String> {
         match executed {
             Ok((child, program)) => {
                 let Streams { control, outputs, .. } = streams;
-                return Ok(Executed { child, control, outputs, _program: program });
+                return Ok(Executed { child, control, outputs, _program: Some(program) });
             }
             Err(error) => failures.push(error.to_string()),
         }
     }
-    Err(format!("the guard could not be started: {}", failures.join("; ")))
+    Err(failures.join("; "))
 }
 
 /// What a guard is started with, both ends of each.
@@ -100,7 +158,9 @@ struct Streams {
 
 impl Streams {
     /// Opens them, and sends our first message, which then waits for the guard: the guard does not have to wait for it.
-    fn open(request: &SpawnRequest, full: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+    ///
+    /// `value` is that of this program as a guard, which reads it first.
+    fn open(request: &SpawnRequest, full: Option<BorrowedFd<'_>>, value: Option<&str>) -> io::Result<Self> {
         let ((control, end), (stdout, stdout_end), (stderr, stderr_end)) =
             without_spawns(|| io::Result::Ok((UnixStream::pair()?, io::pipe()?, io::pipe()?)))?;
         if cfg!(target_os = "macos") {
@@ -108,6 +168,7 @@ impl Streams {
             let _ = rustix::net::sockopt::set_socket_send_buffer_size(&control, SEND_BUFFER);
         }
         let outputs = [stdout.into(), stderr.into()];
+        (&control).write_all(value.unwrap_or_default().as_bytes())?;
         send_fds(&control, request, &outputs, full)?;
         Ok(Self { control, outputs, of_guard: [end.into(), stdout_end.into(), stderr_end.into()] })
     }
@@ -125,10 +186,11 @@ const PID_PLACEHOLDER: &str = "00000000000000000000";
 /// The variables by which the dynamic linker and libc would change the guard itself (ld.so(8), dyld(1)).
 const LOADER_VARIABLES: [&str; 3] = ["LD_", "DYLD_", "GLIBC_TUNABLES"];
 
-fn command(program: &Path, request: &SpawnRequest, streams: [OwnedFd; 3]) -> Command {
+/// `value` is that of this program as a guard.
+fn command(program: &Path, value: Option<&str>, request: &SpawnRequest, streams: [OwnedFd; 3]) -> Command {
     let mut guard = Command::new(program);
     let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX);
-    guard.arg0("pillion-guard").arg(grace.to_string());
+    guard.arg0("pillion-guard").args(value.map(own_program::argument)).arg(grace.to_string());
     guard.arg(if request.listener.is_some() { "1" } else { "0" });
     guard.arg(if request.stdin.is_some() { "1" } else { "0" });
     guard.arg(if request.run_file.is_some() { "1" } else { "0" });

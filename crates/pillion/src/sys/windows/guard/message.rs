@@ -1,7 +1,7 @@
 //! What the app tells its guard, on the guard's stdin: first the value of its argument, then messages of a letter, a length
 //! (4 bytes, little-endian) and a body of that length. Numbers are little-endian.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 /// The largest body, in bytes: a prepared HTTP request or a line may be in it.
 const BODY_LIMIT: u32 = 16 << 20;
@@ -90,13 +90,6 @@ impl Message {
     }
 }
 
-/// Reads the value that the argument of the guard must have.
-pub(super) fn read_value(stream: &mut impl Read, expected: &str) -> io::Result<bool> {
-    let mut value = vec![0; expected.len()];
-    stream.read_exact(&mut value)?;
-    Ok(!expected.is_empty() && value == expected.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,14 +134,5 @@ mod tests {
         for bytes in [&whole[..whole.len() - 1], &other, &short, &long, b"", b"E"] {
             assert_eq!(Message::read(&mut &bytes[..]), None, "{bytes:?}");
         }
-    }
-
-    #[test]
-    fn the_value_must_be_that_of_the_argument() {
-        let read = |bytes: &[u8], expected| read_value(&mut &bytes[..], expected).ok();
-        assert_eq!(read(b"abcd", "abcd"), Some(true));
-        assert_eq!(read(b"abcx", "abcd"), Some(false));
-        assert_eq!(read(b"abc", "abcd"), None);
-        assert_eq!(read(b"", ""), Some(false));
     }
 }

@@ -12,9 +12,9 @@ use std::{
 use pillion_guard::http_stop::HttpStopMessage;
 
 use super::{
-    super::job::Job,
+    super::{super::own_program, job::Job},
     handles::take,
-    message::{self, Message, read_value},
+    message::{self, Message},
 };
 
 /// How often a job is asked for its number of processes, while a sidecar stops.
@@ -23,12 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Guards the sidecars of the app that has started this process, with this value. Returns to nowhere: it ends the process.
 pub(crate) fn run(value: &str) -> ! {
     let mut input = io::stdin().lock();
-    if !matches!(read_value(&mut input, value), Ok(true)) {
-        #[expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
-        {
-            eprintln!("this argument is for a program that pillion starts, not for use by hand");
-        }
-        process::exit(2);
+    if !own_program::receives(value, &mut input) {
+        own_program::refuse();
     }
     guard(&mut input);
     process::exit(0)

@@ -1,0 +1,76 @@
+//! The app's own program is the guard, where the system executes neither memory nor files that the app writes.
+
+use std::process::{Command, Stdio};
+
+use integration_tests::{
+    LiveProcess, ReportServer,
+    dying_host::OWN_GUARD_VARIABLE,
+    orphans::{Death, HostKind, Moment, Scenario, SidecarKind},
+    run,
+};
+use rustix::process::Signal;
+
+use crate::support::{FakeHost, HOUR, assert_no_survivors, fake_sidecar, programs};
+
+/// Each kind of sidecar, when the app ends so at this moment.
+fn each_kind(death: Death, moment: Moment) {
+    let host = HostKind::OwnGuard;
+    assert_no_survivors(SidecarKind::ALL.map(|kind| Scenario { host, moment, ..Scenario::new(death, kind) }));
+}
+
+#[test]
+fn the_app_is_killed() {
+    for moment in [Moment::Starting, Moment::Ready, Moment::Stopping] {
+        each_kind(Death::Signal(Signal::KILL), moment);
+    }
+}
+
+#[test]
+fn the_app_stops_its_sidecar() {
+    each_kind(Death::SelfInflicted("stop"), Moment::Ready);
+}
+
+#[test]
+fn the_terminal_of_the_app_is_closed() {
+    each_kind(Death::TerminalClosed, Moment::Ready);
+}
+
+#[test]
+fn the_guard_is_killed_or_frozen() {
+    for death in [Death::GuardKilled, Death::GuardStopped, Death::HostKilledGuardStopped] {
+        each_kind(death, Moment::Ready);
+    }
+}
+
+/// Whether an app with this value of the variable has its own program as its guard.
+async fn is_own_guard(variable: &str) -> bool {
+    let reports = ReportServer::new().await;
+    let variable = Some((OWN_GUARD_VARIABLE, variable.to_owned()));
+    let mut host =
+        FakeHost::start_with(&reports, HOUR, variable, &fake_sidecar("listen ok announce term exit 0"));
+    reports.wait_for("host").await;
+    let guard = host.tree.alive().into_iter().find(LiveProcess::is_guard).unwrap();
+    host.kill().await;
+    assert_eq!(guard.is_own_guard(), guard.runs("fake-host"), "{guard:?}");
+    guard.is_own_guard()
+}
+
+#[test]
+fn the_own_program_is_the_guard_only_where_no_other_can_run() {
+    run(async {
+        assert!(!is_own_guard("if-needed").await);
+        assert!(is_own_guard("only").await);
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it ends by itself")]
+fn a_guard_that_is_started_by_hand_refuses() {
+    for argument in ["--pillion-guard=", "--pillion-guard=00112233445566778899aabbccddeeff"] {
+        let mut guard = Command::new(programs().host);
+        guard.arg(argument).env(OWN_GUARD_VARIABLE, "1").stdin(Stdio::null());
+        let output = guard.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{argument}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains("not for use by hand"));
+    }
+}
