@@ -10,7 +10,6 @@ use super::{super::limits, Descendant, Pid, SIGKILL, proc_stat::ProcStat};
 
 unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
-    fn close_range(first: u32, last: u32, flags: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn getpgid(pid: c_int) -> c_int;
     fn clone(
@@ -78,8 +77,10 @@ pub(super) fn name_guard() {
 
 /// Closes descriptors that the app leaked.
 fn close_inherited() {
+    // The same number on each architecture. musl 1.2.3 and glibc before 2.34 have no function for it.
+    const CLOSE_RANGE: c_long = 436;
     // SAFETY: touches no memory. Nothing that we use is open beyond the standard streams.
-    if unsafe { close_range(3, u32::MAX, 0) } == 0 {
+    if unsafe { syscall(CLOSE_RANGE, 3 as c_uint, c_uint::MAX, 0 as c_uint) } == 0 {
         return;
     }
     // Before Linux 5.9, or where a sandbox refuses the call.

@@ -63,7 +63,7 @@ pub(crate) fn remember() {
 
 /// The file to start as a guard. `None` if the program does not become one.
 ///
-/// A file that was replaced since the start of this process, as an update does, is refused: nobody knows whether the new program
+/// A file that was replaced since the start of this process, as an update does, is refused: the new program may be one that never
 /// becomes a guard.
 pub(super) fn file() -> Option<Result<&'static Path, String>> {
     if cfg!(target_os = "linux") && OWN.get().is_some() {
