@@ -3,14 +3,18 @@
 mod args;
 mod control;
 mod display;
+mod status_line;
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 use pillion::{Events, Exit, FailureKind, SidecarEvent, State, Status, Supervisor};
 use tokio::{runtime::Handle, sync::mpsc};
 
 pub(crate) use self::args::{Args, path};
-use self::display::{EventPrinter, Json, Terminal};
+use self::{
+    display::{EventPrinter, Json, Terminal},
+    status_line::StatusLine,
+};
 use crate::{
     async_runtime::{RuntimeEnd, start_runtime},
     interrupts::interrupts,
@@ -29,7 +33,7 @@ pub(crate) fn main(args: Args, runtime: io::Result<(Handle, RuntimeEnd)>) -> Exi
     match runtime {
         Ok((runtime, end)) => {
             let report: Box<dyn EventPrinter> =
-                if args.json { Box::new(Json) } else { Box::new(Terminal::default()) };
+                if args.json { Box::new(Json) } else { Box::new(terminal(&args)) };
             let code = runtime.block_on(supervise(args, report));
             drop(end);
             code
@@ -59,7 +63,7 @@ async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
     // As soon as the program is launched, and before anything is shown: a reader of this output may look for the socket.
     let first = events.next().await;
     let _socket = level.and_then(|level| control::serve(level, &supervisor, report.as_mut()));
-    let status = match show(first, &mut events, report.as_mut()).await {
+    let status = match show(first, &mut events, report.as_mut(), &supervisor).await {
         Shown::Down(status) => {
             // Returns once its last line is in the log file.
             let _ = supervisor.stop().await;
@@ -89,10 +93,24 @@ enum Shown {
     OutputClosed,
 }
 
-/// Shows the events until the program is down.
-async fn show(first: Option<SidecarEvent>, events: &mut Events, report: &mut dyn EventPrinter) -> Shown {
+/// The display for people. A program that reads the terminal itself has its last row alone.
+fn terminal(args: &Args) -> Terminal {
+    Terminal::with_status_line(if args.is_quiet() { None } else { StatusLine::new() })
+}
+
+/// Shows the events until the program is down, and how it is meanwhile.
+async fn show(
+    first: Option<SidecarEvent>,
+    events: &mut Events,
+    report: &mut dyn EventPrinter,
+    supervisor: &Supervisor,
+) -> Shown {
+    // Nothing is measured that is not shown.
+    let mut usage = report.is_live().then(|| supervisor.usage());
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
     let mut next = first;
-    while let Some(event) = next {
+    loop {
+        let Some(event) = next else { return Shown::OutputClosed };
         if report.show(&event).is_err() {
             return Shown::OutputClosed;
         }
@@ -101,9 +119,28 @@ async fn show(first: Option<SidecarEvent>, events: &mut Events, report: &mut dyn
         {
             return Shown::Down(status);
         }
-        next = events.next().await;
+        next = loop {
+            let measured = async {
+                match &mut usage {
+                    Some(usage) => usage.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let shown = tokio::select! {
+                event = events.next() => break event,
+                measured = measured => {
+                    let shown = report.tick(measured.as_ref());
+                    // Without a value, none follows.
+                    usage = usage.filter(|_| measured.is_some());
+                    shown
+                }
+                _ = seconds.tick(), if report.is_live() => report.tick(None),
+            };
+            if shown.is_err() {
+                return Shown::OutputClosed;
+            }
+        };
     }
-    Shown::OutputClosed
 }
 
 fn exit_status(status: &Status) -> ExitCode {

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use integration_tests::run;
+use integration_tests::{ProcessTree, ReportServer, TestMarker, run};
 use rustix::{
     process::Signal,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -18,7 +18,7 @@ use tokio::{process::Command, sync::mpsc};
 
 use crate::{
     control::User,
-    support::{PILLION, Pillion},
+    support::{PILLION, Pillion, tree, words},
 };
 
 /// A terminal, and what programs have written to it.
@@ -58,6 +58,25 @@ impl Terminal {
         let mut command = Command::new(PILLION);
         user.environment(&mut command);
         command.arg("top").env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        Pillion(command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap())
+    }
+
+    /// Starts `pillion run` in it, with a `fake-sidecar` that runs these steps.
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    fn run(
+        &self,
+        user: &User,
+        tree: &ProcessTree,
+        options: &str,
+        variable: Option<(&str, &str)>,
+        steps: &str,
+    ) -> Pillion {
+        let side = || self.programs.try_clone().unwrap();
+        let mut command = Command::new(PILLION);
+        user.environment(&mut command);
+        command.env("TERM", "xterm-256color").env_remove("NO_COLOR").envs(variable);
+        command.env(TestMarker::VARIABLE, tree.marker());
+        command.args(words(options, steps));
         Pillion(command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap())
     }
 
@@ -176,5 +195,42 @@ fn top_without_a_terminal_says_so() {
         let refused = user.pillion("top").await;
         assert_eq!((refused.status, refused.stdout.len()), (1, 0));
         assert!(refused.stderr.contains("needs a terminal"), "{}", refused.stderr);
+    });
+}
+
+#[test]
+fn run_shows_in_the_last_row_how_the_program_is() {
+    run(async {
+        let user = User::new();
+        let tree = tree();
+        for (options, variable, is_shown) in
+            [("", None, true), ("--quiet", None, false), ("", Some(("NO_COLOR", "1")), false)]
+        {
+            let mut terminal = Terminal::open();
+            let reports = ReportServer::new().await;
+            let steps =
+                format!("listen ok announce log first report {} up wait log second exit 0", reports.port());
+            let _pillion = terminal.run(&user, &tree, options, variable, &steps);
+            let mut sidecar = reports.wait_for("up").await;
+            let last = |screen: &vt100::Screen| {
+                let contents = screen.contents();
+                contents.lines().last().unwrap_or_default().to_owned()
+            };
+            if is_shown {
+                terminal
+                    .shows(|screen| {
+                        let last = last(screen);
+                        last.starts_with("▌ ready ") && (last.contains(" MiB") || !cfg!(target_os = "linux"))
+                    })
+                    .await;
+            } else {
+                terminal.shows(|screen| screen.contents().contains("is ready")).await;
+            }
+            sidecar.resume().await;
+            terminal.shows(|screen| screen.contents().contains("exited with code 0")).await;
+            let contents = terminal.emulator.screen().contents();
+            assert!(!contents.contains("▌ ready"), "{contents}");
+            assert!(contents.contains("first") && contents.contains("second"), "{contents}");
+        }
     });
 }

@@ -109,6 +109,10 @@ pub(crate) struct Args {
     /// stream and level, and no control sequences. The newest 10 files are kept, at most 5 MiB each.
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
+    /// Show no status line. Without this option, a terminal shows in its last row how the program is: its state, for how long, restarts and
+    /// memory. It does not if `NO_COLOR` is set, nor with --stdin inherit, nor elsewhere than on a terminal.
+    #[arg(long, short)]
+    quiet: bool,
     /// Write events to stdout, one JSON object a line.
     #[arg(long)]
     pub(super) json: bool,
@@ -169,6 +173,11 @@ impl From<When> for Restart {
 }
 
 impl Args {
+    /// Whether the last row of the terminal is the program's alone, which may read the terminal itself.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet || self.stdin == Input::Inherit
+    }
+
     /// Ends the process with an error about arguments that contradict each other.
     pub(super) fn exit_on_conflict(&self) {
         let conflict = if self.stdin == Input::Inherit && self.stop_stdin.is_some() {

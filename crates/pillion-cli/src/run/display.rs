@@ -8,13 +8,26 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use pillion::{
     Exit, ExitReport, MessageTone, OutputBatch, OutputStream, Readiness, SidecarEvent, State, StatusMessage,
-    StatusMessages, UnfinishedLine,
+    StatusMessages, UnfinishedLine, Usage,
 };
 use serde::Serialize;
+use tokio::time::{Duration, Instant};
+
+use super::status_line::StatusLine;
 
 /// Shows events. An error means that the output is closed.
 pub(crate) trait EventPrinter {
     fn show(&mut self, event: &SidecarEvent) -> io::Result<()>;
+
+    /// Whether it shows how the program is now, so that [`tick`](Self::tick) is to be called each second.
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    /// Shows how the program is now, and what its processes use if that is new.
+    fn tick(&mut self, _usage: Option<&Usage>) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One JSON object a line, on stdout.
@@ -111,10 +124,67 @@ pub(crate) struct Terminal {
     messages: StatusMessages,
     /// The terminal whose last row shows an unfinished line.
     unfinished: Option<OutputStream>,
+    /// How the program is now, if that is to be shown.
+    status_line: Option<StatusLine>,
+    /// When it was shown for the last time, and whether it still is.
+    drawn: Option<Instant>,
+    is_drawn: bool,
+}
+
+/// A flood of output must not draw the status line each time.
+const REDRAW: Duration = Duration::from_millis(100);
+
+impl Terminal {
+    /// With a last row that shows how the program is now.
+    pub(crate) fn with_status_line(status_line: Option<StatusLine>) -> Self {
+        Self { status_line, ..Self::default() }
+    }
+
+    fn clear_status(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_drawn) { io::stderr().write_all(CLEAR_ROW) } else { Ok(()) }
+    }
+
+    /// Draws the status line in the last row, unless the program has begun a line there.
+    fn draw_status(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let text = self.status_line.as_ref().and_then(|line| line.text(now));
+        let Some(text) = text.filter(|_| self.unfinished.is_none()) else { return Ok(()) };
+        (self.is_drawn, self.drawn) = (true, Some(now));
+        let mark = Style::new().dimmed();
+        let mut stderr = anstream::stderr().lock();
+        write!(stderr, "\r\x1b[K{NO_WRAP}{mark}▌ {text}{mark:#}{WRAP}")?;
+        stderr.flush()
+    }
 }
 
 impl EventPrinter for Terminal {
     fn show(&mut self, event: &SidecarEvent) -> io::Result<()> {
+        self.clear_status()?;
+        self.show_event(event)?;
+        if let Some(line) = &mut self.status_line {
+            line.event(event);
+        }
+        let is_output = matches!(event, SidecarEvent::Output(_));
+        if is_output && self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+            return Ok(());
+        }
+        self.draw_status()
+    }
+
+    fn is_live(&self) -> bool {
+        self.status_line.is_some()
+    }
+
+    fn tick(&mut self, usage: Option<&Usage>) -> io::Result<()> {
+        if let (Some(line), Some(usage)) = (&mut self.status_line, usage) {
+            line.usage(usage);
+        }
+        self.draw_status()
+    }
+}
+
+impl Terminal {
+    fn show_event(&mut self, event: &SidecarEvent) -> io::Result<()> {
         match self.unfinished.take() {
             Some(OutputStream::Stdout) => io::stdout().write_all(CLEAR_ROW)?,
             Some(OutputStream::Stderr) => io::stderr().write_all(CLEAR_ROW)?,
