@@ -8,10 +8,6 @@ use std::{
 
 use integration_tests::{ReportServer, run};
 use rustix::process::Signal;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
-};
 
 use crate::{
     control::User,
@@ -82,51 +78,4 @@ fn a_report_has_the_output_and_the_states_and_no_secret() {
         // Other apps of this user can run, or none.
         assert!(none.stderr.contains("no app "), "{}", none.stderr);
     });
-}
-
-#[test]
-fn an_app_that_ends_meanwhile_does_not_prevent_a_report_about_the_others() {
-    run(async {
-        let (user, other) = (User::new(), User::new());
-        let (shop, _shop) = user.app("--name shop", "term exit 0").await;
-        // This one ends, as the first user sees it, at the request for its report.
-        let (mail, _mail) = other.app("--name mail", "term exit 0").await;
-        let socket = other.found().remove(0);
-        let listener = UnixListener::bind(user.sockets().join(socket.file_name().unwrap())).unwrap();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let app = UnixStream::connect(&socket).await.unwrap();
-                tokio::spawn(pass_on_until_diagnosed(client, app));
-            }
-        });
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("report.zip");
-        let arguments = format!("report --output {} --project {}", path.display(), folder.path().display());
-        let written = user.pillion(&arguments).await;
-        assert_eq!(written.status, 0, "{}", written.stderr);
-        assert!(written.stderr.contains("has ended"), "{}", written.stderr);
-        let mut archive = zip::ZipArchive::new(File::open(&path).unwrap()).unwrap();
-        let mut text = |ending: String| {
-            let name = archive.file_names().find(|name| name.ends_with(&ending)).unwrap().to_owned();
-            let mut text = String::new();
-            archive.by_name(&name).unwrap().read_to_string(&mut text).unwrap();
-            text
-        };
-        assert!(text(format!("{}/problem.txt", mail.pid())).contains("has ended"));
-        assert!(text(format!("{}/sidecars/shop/states.jsonl", shop.pid())).contains("ready"));
-    });
-}
-
-/// Passes requests on to the app, and its answers to the client, until the client asks for a report.
-async fn pass_on_until_diagnosed(client: UnixStream, app: UnixStream) {
-    let (from_client, mut to_client) = client.into_split();
-    let (mut from_app, mut to_app) = app.into_split();
-    let answers = tokio::spawn(async move { tokio::io::copy(&mut from_app, &mut to_client).await });
-    let mut lines = BufReader::new(from_client).lines();
-    while let Ok(Some(line)) = lines.next_line().await
-        && !line.contains("diagnose")
-    {
-        to_app.write_all(format!("{line}\n").as_bytes()).await.unwrap();
-    }
-    answers.abort();
 }
