@@ -17,14 +17,14 @@ const FUZZED: [&str; 3] = ["pillion-protocol", "pillion-server", "pillion"];
 
 /// Runs each fuzz target on its committed corpus.
 ///
-/// The targets call private functions, so they are modules of the crates, which only `cfg(fuzzing)` compiles: the published packages do
-/// not contain them. `cargo rustc` sets it for one crate alone, and so no dependency is compiled again.
+/// The targets call private functions, so they are modules of the crates, which only `cfg(pillion_fuzzing)` compiles: the published packages do
+/// not contain them, and cargo-fuzz sets `cfg(fuzzing)` for all crates of an app that is fuzzed. `cargo rustc` sets it for one crate alone, and so no dependency is compiled again.
 pub(crate) fn replay(sh: &Shell, steps: &mut Steps) -> Result<()> {
     for package in FUZZED {
         let mut program = None;
         let build = cmd!(
             sh,
-            "cargo rustc --quiet --package {package} --lib --profile test --message-format json -- --cfg fuzzing"
+            "cargo rustc --quiet --package {package} --lib --profile test --message-format json -- --cfg pillion_fuzzing"
         );
         steps.check(&format!("fuzz: build {package}"), || {
             let messages = build.quiet().read()?;
@@ -60,6 +60,8 @@ pub(crate) fn run(workspace: &Workspace, target: Option<String>, time: Duration)
     let sh = workspace.shell()?;
     // cargo-fuzz uses unstable compiler options; this variable allows them on the stable compiler.
     sh.set_var("RUSTC_BOOTSTRAP", "1");
+    // cargo-fuzz adds its own flags to these.
+    sh.set_var("RUSTFLAGS", "--cfg pillion_fuzzing");
     let build = workspace.target.join("fuzz");
     sh.set_var("CARGO_TARGET_DIR", &build);
     let all = cmd!(sh, "cargo fuzz list").read().context("cannot list the fuzz targets")?;

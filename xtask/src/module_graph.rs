@@ -47,7 +47,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 }
 
 fn is_test(part: &str) -> bool {
-    matches!(part, "tests" | "tests.rs" | "fuzzed.rs" | "lib.rs")
+    matches!(part, "tests" | "tests.rs" | "lib.rs")
 }
 
 /// The modules after `crate::`, also in a list in braces, outside of comments and of a test module at the end.

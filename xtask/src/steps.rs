@@ -54,6 +54,7 @@ impl Steps {
             match read {
                 None => bail!("the output has no summary line that xtask can parse (test_summary.rs)"),
                 Some(TestCounts { failed: 1.., .. }) => bail!("it reports failures but exits with code 0"),
+                Some(TestCounts { passed: 0, .. }) => bail!("it ran no test"),
                 Some(TestCounts { passed, .. }) => Ok(format!(", {passed} passed")),
             }
         });

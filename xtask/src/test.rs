@@ -51,7 +51,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("backend", sidecar::compile(&sh, false, None))?;
     sidecar::install(workspace, false, None)?;
     // With the modules of the crates that only the fuzz targets use.
-    let clippy = ["--all-targets", "--", "-D", "warnings", "--cfg", "fuzzing"];
+    let clippy = ["--all-targets", "--", "-D", "warnings", "--cfg", "pillion_fuzzing"];
     steps.run("clippy", cargo(&sh, &["clippy"]).args(clippy))?;
     steps.check("permissions: up to date", || permissions.check())?;
     public_api::steps(workspace, &sh, steps)?;

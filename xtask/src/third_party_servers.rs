@@ -63,7 +63,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     servers.add(steps, &["http_server", "uvicorn", "gunicorn"], python.map(|found| Some(found.programs())));
     servers.add(steps, &["vite_preview"], Ok(None));
     let next = next(workspace, &sh, steps).map(|built| {
-        sh.set_var("STRANGERS_NEXT", built);
+        sh.set_var("THIRD_PARTY_NEXT", built);
         None
     });
     servers.add(steps, &["next"], next);

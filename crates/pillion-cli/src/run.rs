@@ -8,7 +8,7 @@ mod status_line;
 use std::{io, process::ExitCode, time::Duration};
 
 use pillion::{Events, Exit, FailureKind, SidecarEvent, State, Status, Supervisor};
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 pub(crate) use self::args::{Args, path};
 use self::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// The exit code if the program never became ready. env(1) and timeout(1) use the same code for their own errors.
 const NEVER_READY: u8 = 125;
+/// How long the control socket waits for the launch, which it would delay.
+const SOCKET_DELAY: Duration = Duration::from_millis(100);
 
 /// Starts the runtime, and loads the guard's program meanwhile: neither needs the command line.
 pub(crate) fn prepare() -> io::Result<(Handle, RuntimeEnd)> {
@@ -60,9 +62,14 @@ async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
             return ExitCode::from(NEVER_READY);
         }
     }
-    // As soon as the program is launched, and before anything is shown: a reader of this output may look for the socket.
-    let first = events.next().await;
+    // As soon as the program is launched, and before anything is shown: a reader of this output may look for the socket. But not after
+    // a launch that hangs, which `pillion ps` should show.
+    let first = timeout(SOCKET_DELAY, events.next()).await;
     let _socket = level.and_then(|level| control::serve(level, &supervisor, report.as_mut()));
+    let first = match first {
+        Ok(first) => first,
+        Err(_) => events.next().await,
+    };
     let status = match show(first, &mut events, report.as_mut(), &supervisor).await {
         Shown::Down(status) => {
             // Returns once its last line is in the log file.

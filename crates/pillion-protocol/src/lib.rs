@@ -35,7 +35,7 @@ pub mod defaults;
 pub mod environment;
 pub mod framing;
 // Outside of this folder, so that the published package does not contain it.
-#[cfg(fuzzing)]
+#[cfg(pillion_fuzzing)]
 #[doc(hidden)]
 #[path = "../../../fuzz/bodies/protocol.rs"]
 pub mod fuzzed;

@@ -63,7 +63,7 @@ mod client_stream;
 mod connections;
 mod error;
 // Outside of this folder, so that the published package does not contain it.
-#[cfg(fuzzing)]
+#[cfg(pillion_fuzzing)]
 #[doc(hidden)]
 #[path = "../../../fuzz/bodies/server.rs"]
 pub mod fuzzed;

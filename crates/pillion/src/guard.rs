@@ -35,7 +35,7 @@ pub fn run_if_asked() {
 
 /// Loads the guard that is inside this program, which the first start of a sidecar does otherwise: some tenths of a millisecond, in which
 /// the caller blocks. To be called on one thread while another one prepares the start. A failure shows at the start. Without effect on
-/// Windows.
+/// macOS and Windows.
 pub fn prepare() {
     sys::prepare_guard();
 }

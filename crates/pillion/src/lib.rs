@@ -24,7 +24,7 @@
 mod diagnosis;
 mod fleet;
 // Outside of this folder, so that the published package does not contain it.
-#[cfg(fuzzing)]
+#[cfg(pillion_fuzzing)]
 #[doc(hidden)]
 #[path = "../../../fuzz/bodies/supervisor.rs"]
 pub mod fuzzed;

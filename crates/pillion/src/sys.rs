@@ -142,9 +142,10 @@ pub(crate) fn empty_stdin() -> std::io::Result<StdinHandle> {
 #[cfg(windows)]
 pub(crate) fn finish_spawns() {}
 
-/// Loads the guard's program, which a start does otherwise.
+/// Loads the guard's program into memory, which a start does otherwise. Only on Linux: elsewhere it becomes a file, which a process that
+/// starts no sidecar would leave behind.
 pub(crate) fn prepare_guard() {
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     if !pillion_guard::PROGRAM.is_empty() {
         let _ = platform::PLACES[0](pillion_guard::PROGRAM);
         let _ = platform::light_guard();

@@ -31,7 +31,7 @@
 //! const answer = await backend.fetch("/notes");   // waits until it is ready, also after a crash
 //! ```
 //!
-//! The command `pillion init` writes all of these (`cargo install pillion-cli`).
+//! The command `pillion init` (`cargo install pillion-cli`) writes all but the call in the page, which it prints.
 //!
 //! In Rust, [`PillionExt::pillion`] returns the [`Sidecars`], with a [`pillion::Supervisor`] for each. In a page, the npm
 //! package `tauri-plugin-pillion-api` does the same, within the permissions of the window's capability. [`pillion::protocol`]

@@ -46,6 +46,7 @@ const BROKEN: &[(&str, Break)] = &[
     ("port-conflict", |it| it.declare("port", json!(1420))),
     ("plugin-missing", |it| it.text("src-tauri/Cargo.toml", "[package]\nname = \"demo\"\n\n[dependencies]\ntauri = \"2\"\n")),
     ("plugin-not-registered", |it| it.text("src-tauri/src/lib.rs", "// .plugin(tauri_plugin_pillion::init())\n")),
+    ("plugin-not-registered", |it| it.text("src-tauri/src/lib.rs", "fn run() { tauri_plugin_pillion::guard::run_if_asked(); }")),
     ("no-own-guard", |it| it.text("src-tauri/src/lib.rs", "fn run() { tauri_plugin_pillion::init(); }")),
     ("plugin-versions", |it| it.json("node_modules/tauri-plugin-pillion-api/package.json", &json!({ "version": "0.2.0" }))),
     ("single-instance-order", |it| it.text("src-tauri/src/lib.rs", "fn run() { tauri_plugin_pillion::guard::run_if_asked(); tauri::Builder::default().plugin(tauri_plugin_pillion::init())\n.plugin(tauri_plugin_single_instance::init(|_, _, _| {})); }")),

@@ -16,6 +16,8 @@ pub(super) const GUARD_LINE: &str = "tauri_plugin_pillion::guard::run_if_asked()
 /// The functions that are known to be called first in a process; `run` is that of Tauri's templates.
 const FIRST_FUNCTIONS: [&str; 2] = ["main", "run"];
 const CRATE: &str = "tauri_plugin_pillion";
+/// Its module whose use does not register the plugin.
+const GUARD: &str = "guard";
 /// Ends the second launch of an app. It must be registered before sidecars are started.
 const SINGLE_INSTANCE: &str = "tauri_plugin_single_instance";
 
@@ -59,7 +61,9 @@ pub(super) fn add_plugin(code: &str) -> Result<String, NotAdded> {
         return Err(NotAdded::Unknown("the place of the builder is not clear"));
     };
     let (head, before) = match builder.function.and_then(|open| before.split_at_checked(open)) {
-        Some((head, body)) if head.ends_with('{') => (format!("{head}{}", guard_line(body)), body),
+        Some((head, body)) if head.ends_with('{') && !found.guard => {
+            (format!("{head}{}", guard_line(body)), body)
+        }
         _ => (String::new(), before),
     };
     Ok(format!("{head}{before}{}{LINE}{rest}", gap(before, rest)))
@@ -117,8 +121,10 @@ struct Found {
     builders: Vec<Builder>,
     /// The function that is visited, as [`Builder::function`].
     function: Option<usize>,
-    /// Whether the code uses the plugin.
+    /// Whether the code uses the plugin for more than its guard.
     plugin: bool,
+    /// Whether it calls the guard.
+    guard: bool,
     /// How often the code calls tauri-plugin-single-instance.
     single_instance: usize,
 }
@@ -141,12 +147,23 @@ impl<'ast> Visit<'ast> for Found {
     }
 
     fn visit_path(&mut self, path: &'ast Path) {
-        self.plugin |= path.segments.iter().any(|segment| segment.ident == CRATE);
+        let mut after = path.segments.iter().skip_while(|segment| segment.ident != CRATE);
+        if after.next().is_some() {
+            let guard = after.next().is_some_and(|segment| segment.ident == GUARD);
+            self.guard |= guard;
+            self.plugin |= !guard;
+        }
         visit::visit_path(self, path);
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.plugin |= matches!(&item.tree, syn::UseTree::Path(path) if path.ident == CRATE);
+        if let syn::UseTree::Path(path) = &item.tree
+            && path.ident == CRATE
+        {
+            let guard = is_guard(&path.tree);
+            self.guard |= guard;
+            self.plugin |= !guard;
+        }
         visit::visit_item_use(self, item);
     }
 
@@ -182,6 +199,15 @@ impl<'ast> Visit<'ast> for Found {
                 builder.single_instance = Some(end);
             }
         }
+    }
+}
+
+/// Whether a `use` of the crate names its module for the guard alone.
+fn is_guard(tree: &syn::UseTree) -> bool {
+    match tree {
+        syn::UseTree::Path(path) => path.ident == GUARD,
+        syn::UseTree::Name(name) => name.ident == GUARD,
+        _ => false,
     }
 }
 
@@ -303,5 +329,14 @@ mod tests {
         ] {
             assert_eq!(add_plugin(code), Err(NotAdded::Present), "{code}");
         }
+    }
+
+    #[test]
+    fn the_line_of_the_guard_alone_registers_no_plugin() {
+        let code = "fn main() { tauri_plugin_pillion::guard::run_if_asked(); tauri::Builder::default().run(context()); }";
+        let expected = code.replace("default()", "default().plugin(tauri_plugin_pillion::init())");
+        assert_eq!(add_plugin(code), Ok(expected));
+        let import = "use tauri_plugin_pillion::guard;\nfn main() { guard::run_if_asked(); tauri::Builder::default().run(context()); }";
+        assert!(add_plugin(import).is_ok_and(|added| added.contains(LINE) && !added.contains(GUARD_LINE)));
     }
 }

@@ -16,7 +16,7 @@ use tauri::test::{mock_builder, mock_context, noop_assets};
 use tauri_plugin_pillion::PillionExt as _;
 
 /// The variable with the section `plugins.pillion`.
-pub(crate) const SECTION: &str = "STRANGERS_SECTION";
+pub(crate) const SECTION: &str = "THIRD_PARTY_SECTION";
 /// The identifier of the app, which names its data folder.
 pub(crate) const IDENTIFIER: &str = "dev.pillion.third-party-servers";
 /// The name of the app in the mock of Tauri, which names its resource folder.

@@ -165,8 +165,8 @@ fn install_vite(resources: &Path) {
 
 /// What `next build` made.
 fn install_next(resources: &Path) {
-    let built = env::var("STRANGERS_NEXT")
-        .expect("STRANGERS_NEXT names a built app: use `cargo xtask third-party-servers`");
+    let built = env::var("THIRD_PARTY_NEXT")
+        .expect("THIRD_PARTY_NEXT names a built app: use `cargo xtask third-party-servers`");
     symlink(built, resources.join("web")).unwrap();
 }
 

@@ -46,11 +46,18 @@ pub(in super::super) fn names_sidecar(sources: &[Source], name: &str) -> bool {
 }
 
 pub(in super::super) fn check(sources: &[Source], found: &mut Vec<Finding>) {
-    if !sources.iter().any(|source| source.code.contains("tauri_plugin_pillion")) {
+    // The line for the guard does not register the plugin.
+    let uses_plugin = |source: &Source| {
+        source.code.replace("tauri_plugin_pillion::guard", "").contains("tauri_plugin_pillion")
+    };
+    if !sources.iter().any(uses_plugin) {
         found.push(Finding::new(
             &PLUGIN_NOT_REGISTERED,
             "src/lib.rs",
-            format!("none of {} source files names tauri_plugin_pillion", sources.len()),
+            format!(
+                "none of {} source files uses tauri_plugin_pillion for more than its guard",
+                sources.len()
+            ),
         ));
     } else if !sources.iter().any(|source| source.code.contains("run_if_asked")) {
         found.push(Finding::new(
