@@ -96,10 +96,12 @@ use sys::{Announced, Descendant, Pid, Wake};
 
 /// Guards one sidecar, as these arguments say. Returns when all its processes have ended, or exits if it cannot start. It takes the whole
 /// process: standard streams, signals, children, environment. The process must have one thread, and loses all other open descriptors.
-pub fn run(arguments: impl Iterator<Item = OsString>) {
+///
+/// `strict` exits if the supervisor's first message does not come. Otherwise the sidecar starts without what that message has.
+pub fn run(arguments: impl Iterator<Item = OsString>, strict: bool) {
     let mut arguments = arguments.peekable();
     let resumed = arguments.next_if(|first| first.as_bytes() == handover::RESUME).is_some();
-    let (mut guard, grace) = if resumed { resume(arguments) } else { start(arguments) };
+    let (mut guard, grace) = if resumed { resume(arguments) } else { start(arguments, strict) };
     guard.guard(grace);
     if let Some((micros, bytes)) = sys::used_by_children() {
         guard.tell(&format!("used {micros} {bytes}"));
@@ -120,7 +122,7 @@ fn refuse() -> ! {
 }
 
 /// Starts the sidecar.
-fn start(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
+fn start(mut arguments: impl Iterator<Item = OsString>, strict: bool) -> (Guard, Duration) {
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let listener = arguments.next().is_some_and(|listener| listener == "1");
     let input = arguments.next().is_some_and(|input| input == "1");
@@ -128,7 +130,7 @@ fn start(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
     let place = arguments.next().and_then(|journal| journal.to_str()?.parse::<usize>().ok()?.checked_sub(1));
     let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
     let (Some(grace), Some(stop), Some(program)) = (grace, stop, arguments.next()) else { refuse() };
-    let announced = Announced { listener, stdin: input, run_file, journal: place.is_some() };
+    let announced = Announced { listener, stdin: input, run_file, journal: place.is_some(), strict };
     let sys::Detached { listener, stdin, run_file, journal, outputs, limited } = sys::detach(announced);
     if let Some(why) = limited {
         report(&format!("limited {why}"));

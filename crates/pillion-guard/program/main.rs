@@ -5,5 +5,5 @@
 mod guard;
 
 fn main() {
-    guard::run(std::env::args_os().skip(1));
+    guard::run(std::env::args_os().skip(1), false);
 }

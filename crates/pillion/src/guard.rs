@@ -24,8 +24,8 @@ use crate::sys;
 /// **Linux** runs the small guard that is inside this program, and this program itself only where the system executes neither memory
 /// nor a file that this program writes.
 ///
-/// A guard has the first argument `--pillion-guard=VALUE`, and gets the same value from the app, which is random. A process with the
-/// argument and without the value prints a message and exits with code 2.
+/// A guard has the first argument `--pillion-guard=VALUE`. Linux, macOS: it works only for a process of the same program: its parent must
+/// execute the same file, and have the other end of the socket that is its stdin. Otherwise it prints a message and exits with code 2.
 pub fn run_if_asked() {
     match sys::own_program::asked() {
         Some(value) => sys::run_guard(&value),

@@ -1,6 +1,14 @@
 //! The app's own program is the guard, where the system executes neither memory nor files that the app writes.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::{self, IoSlice, Seek as _, Write as _},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
+    process::{Command, Stdio},
+};
 
 use integration_tests::{
     LiveProcess, ReportServer,
@@ -8,7 +16,10 @@ use integration_tests::{
     orphans::{Death, HostKind, Moment, Scenario, SidecarKind},
     run,
 };
-use rustix::process::Signal;
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::Signal,
+};
 
 use crate::support::{FakeHost, HOUR, assert_no_survivors, fake_sidecar, programs};
 
@@ -73,4 +84,40 @@ fn a_guard_that_is_started_by_hand_refuses() {
         assert_eq!(output.status.code(), Some(2), "{argument}");
         assert!(String::from_utf8(output.stderr).unwrap().contains("not for use by hand"));
     }
+}
+
+const VALUE: &str = "00112233445566778899aabbccddeeff";
+
+/// Starts the app's program with the arguments of a guard that starts `touch`, and asserts that it refuses.
+#[expect(clippy::disallowed_methods, reason = "it ends by itself")]
+fn assert_starts_nothing(stdin: Stdio) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("started");
+    let mut guard = Command::new(programs().host);
+    guard.arg(format!("--pillion-guard={VALUE}")).env(OWN_GUARD_VARIABLE, "1").stdin(stdin);
+    guard.args(["1000", "0", "0", "0", "0", "15,leader,", "touch"]).arg(&file);
+    let output = guard.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert!(!file.exists(), "the program was started");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// The test's own value as a guard's argument shows nothing: the process that starts the program chooses it.
+#[test]
+fn the_app_is_no_launcher_with_a_file_as_stdin() {
+    let mut file = tempfile::tempfile().unwrap();
+    write!(file, "{VALUE}F").unwrap();
+    file.rewind().unwrap();
+    assert_starts_nothing(Stdio::from(file));
+}
+
+#[test]
+fn the_app_is_no_launcher_for_another_program() {
+    let (mut ours, socket) = UnixStream::pair().unwrap();
+    write!(ours, "{VALUE}").unwrap();
+    let (pipes, mut space) = ([io::pipe().unwrap(), io::pipe().unwrap()], [MaybeUninit::uninit(); 64]);
+    let (mut rights, fds) =
+        (SendAncillaryBuffer::new(&mut space), pipes.each_ref().map(|(read, _)| read.as_fd()));
+    assert!(rights.push(SendAncillaryMessage::ScmRights(&fds)));
+    sendmsg(&ours, &[IoSlice::new(b"F")], &mut rights, SendFlags::empty()).unwrap();
+    assert_starts_nothing(Stdio::from(OwnedFd::from(socket)));
 }

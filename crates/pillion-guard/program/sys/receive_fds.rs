@@ -5,7 +5,7 @@ use std::{
     ffi::{c_int, c_void},
     mem::size_of,
     os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
-    ptr,
+    process, ptr,
 };
 
 use super::platform::{BufferCount, ControlLength};
@@ -53,6 +53,8 @@ pub(crate) struct Announced {
     pub(crate) stdin: bool,
     pub(crate) run_file: bool,
     pub(crate) journal: bool,
+    /// Whether to exit if it does not come.
+    pub(crate) strict: bool,
 }
 
 /// `struct cmsghdr` with descriptors behind it (cmsg(3)). `length` counts the header and the descriptors that arrived.
@@ -96,6 +98,9 @@ pub(super) fn receive(announced: Announced) -> Received {
     // SAFETY: the message points to a one-byte buffer and to a control buffer with its true size. Both outlive the call.
     let received = unsafe { recvmsg(0, &raw mut message, 0) };
     if received != 1 || rights.level != SOL_SOCKET || rights.kind != SCM_RIGHTS {
+        if announced.strict {
+            process::exit(2);
+        }
         return Received { listener: false, stdin: None, run_file: None, journal: None, outputs: Vec::new() };
     }
     // SAFETY: the kernel has just opened these for us, and no other code knows them.

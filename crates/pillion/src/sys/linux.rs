@@ -14,7 +14,7 @@ use std::{
     io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::{OpenOptionsExt, PermissionsExt},
+        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     sync::{Mutex, OnceLock, PoisonError},
@@ -32,6 +32,7 @@ use tempfile::TempDir;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::Known;
+pub(super) use credentials::peer;
 
 /// How long [`sweep`] goes on at most.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +54,13 @@ impl ExitWatch {
     fn poll_changed(&self, context: &mut Context<'_>) -> Poll<()> {
         self.0.poll_read_ready(context).map(drop)
     }
+}
+
+/// Whether that process executes the file that this process executes, by whatever name.
+pub(super) fn executes_this_program(pid: Pid) -> bool {
+    let file = |process: String| fs::metadata(format!("/proc/{process}/exe")).map(|it| (it.dev(), it.ino()));
+    let other = file(pid.as_raw_nonzero().get().to_string());
+    file("self".to_owned()).is_ok_and(|own| other.is_ok_and(|other| other == own))
 }
 
 /// The processor time of a process, which may be a zombie, and of the children that it has reaped.

@@ -1,5 +1,8 @@
 //! macOS: SIGCHLD and the kernel's list of a process group. Type-checked only; never run on a Mac.
 
+#[expect(unsafe_code, reason = "libc offers no safe wrappers")]
+mod peer;
+
 use std::{
     env,
     ffi::OsString,
@@ -21,6 +24,7 @@ use tokio::{
 };
 
 use super::{Known, unix::GuardFile};
+pub(super) use peer::{executes_this_program, peer};
 
 /// The cache directory of the user: `_CS_DARWIN_USER_CACHE_DIR` (`confstr(3)`). Only this user can enter it, and its path is
 /// short enough for a socket. `None` if the system does not tell it.

@@ -9,7 +9,8 @@ use std::{
     time::SystemTime,
 };
 
-/// What the first argument of a guard begins with. A random value follows, which the guard receives on its stdin as well.
+/// What the first argument of a guard begins with. A random value follows, which the guard receives on its stdin as well. It shows that
+/// the two belong together, and not where they come from: the process that starts a guard chooses both.
 const FLAG: &str = "--pillion-guard=";
 
 /// What identifies a version of a file.

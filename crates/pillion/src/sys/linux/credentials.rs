@@ -1,4 +1,4 @@
-//! Datagrams whose sender the kernel names (`unix(7)`, `SCM_CREDENTIALS`).
+//! Senders of datagrams and peers of sockets, as the kernel names them (`unix(7)`, `SCM_CREDENTIALS` and `SO_PEERCRED`).
 
 #![expect(unsafe_code, reason = "calls of libc")]
 
@@ -80,6 +80,26 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<D
     Ok(datagram)
 }
 
+/// The process that created or connected the other end of a Unix stream socket. `None` if there is none, or if it is of a PID namespace
+/// that is not below ours.
+///
+/// Not by `rustix`, as above.
+pub(in super::super) fn peer(socket: BorrowedFd<'_>) -> Option<i32> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of_val(&peer) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `peer`, for which every value is valid.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0 && length as usize == size_of_val(&peer) && peer.pid > 0).then_some(peer.pid)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::{fd::AsFd as _, unix::net::UnixDatagram};
@@ -96,6 +116,16 @@ mod tests {
         assert_eq!((datagram.length, &buffer, datagram.truncated), (4, b"READ", true));
         assert_eq!(datagram.sender, Some(std::process::id().cast_signed()));
         assert!(datagram.descriptors.is_empty());
+    }
+
+    #[test]
+    fn the_kernel_names_the_peer() {
+        use std::{net::TcpListener, os::unix::net::UnixStream};
+
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        assert_eq!(peer(socket.as_fd()), Some(std::process::id().cast_signed()));
+        assert_eq!(peer(TcpListener::bind("127.0.0.1:0").unwrap().as_fd()), None);
+        assert_eq!(peer(io::pipe().unwrap().0.as_fd()), None);
     }
 
     #[test]
