@@ -45,7 +45,7 @@ pub fn output(bytes: &[u8]) {
             assert!(at < ends, "progress without its newline counted");
             assert!(words.len() <= progress::LIMIT && !words.contains(char::is_control), "{words:?}");
         }
-        if let Some(Announcement::Of(addr)) = line.announcement {
+        if let Some(Announcement::Address(addr)) = line.announcement {
             let announced = match addr {
                 ListenAddr::Tcp(port) => format!("BACKEND_PORT:{port}"),
                 ListenAddr::Local => format!("BACKEND_SOCKET:{LISTENER}"),
