@@ -1,6 +1,7 @@
 //! A plain program on the `pillion` crate. It dies in the way that its arguments say, and the test observes what becomes of
 //! its sidecar. The command line is described in `integration_tests::dying_host`.
-//! `FAKE_HOST_REPORTS` is the folder in which it keeps its exit reports, and in `FAKE_HOST_LOGS` it keeps them and log files, of 256 KiB each. `FAKE_HOST_STOP` declares the stop request: `signal SIGINT`, `stdin quit` or `http POST /shutdown`.
+//! `FAKE_HOST_REPORTS` is the folder in which it keeps its exit reports, and in `FAKE_HOST_LOGS` it keeps them and log files, of 256 KiB each. With `FAKE_HOST_PRIVATE` its sidecar has a token.
+//! `FAKE_HOST_STOP` declares the stop request: `signal SIGINT`, `stdin quit` or `http POST /shutdown`.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 use std::{
@@ -44,7 +45,8 @@ impl DyingHost for PillionHost {
                 }
             },
         );
-        let spec = Spec::run("sidecar", Program::new(settings.program).args(settings.arguments).stop(stop))
+        let program = Program::new(settings.program).args(settings.arguments).stop(stop);
+        let spec = Spec::run("sidecar", program.private(std::env::var_os("FAKE_HOST_PRIVATE").is_some()))
             .ready_timeout(settings.ready_timeout)
             .grace(settings.grace)
             // A restart while the app is alive would look like a survivor.

@@ -11,6 +11,7 @@
 //!               written: two numbers of 8 bytes
 //! progress N    say the progress 0, 1, 2 … below N, each in a line of its own, without a pause
 //! env NAME      write NAME=value as a line to stdout, or "NAME is unset"
+//! token FROM TO write these digits of PILLION_TOKEN to stdout, without a newline
 //! listen KIND   serve every path on a port that the system chooses. KIND is ok, bare (200 without a body), foreign
 //!               (the instance of another run), silent (no answer), late (first 503, then ok), sick (first ok, then
 //!               503), held (ok; the test holds the answers back by sending `c` on the last connection of `report`, and
@@ -111,6 +112,10 @@ fn main() {
                 let value =
                     env::var(&name).map_or_else(|_| " is unset".to_owned(), |value| format!("={value}"));
                 write(&mut io::stdout(), format!("{name}{value}\n").as_bytes());
+            }
+            "token" => {
+                let (from, to): (usize, usize) = (argument().parse().unwrap(), argument().parse().unwrap());
+                write(&mut io::stdout(), &env::var("PILLION_TOKEN").unwrap().as_bytes()[from..to]);
             }
             "listen" => port = listen(TcpListener::bind("127.0.0.1:0").unwrap(), &argument(), reports.last()),
             "listen-on" => {

@@ -93,24 +93,61 @@ fn each_line_that_was_written_before_the_app_was_killed_is_in_the_log_file_once(
 }
 
 #[test]
-fn the_guard_writes_no_token_and_what_the_sidecar_says_when_it_is_asked_to_stop() {
+fn the_guard_writes_what_the_sidecar_says_when_it_is_asked_to_stop() {
     run(async {
         let (folder, reports) = (tempfile::tempdir().unwrap(), ReportServer::new().await);
-        let steps = "listen ok announce out begun term out \\x1b[31m,\\sERROR\\sand\\send\\n env PILLION_TOKEN err last exit 3";
+        let steps = "listen ok announce out begun term out \\x1b[31m,\\sERROR\\sand\\send\\n err last exit 3";
         let mut host = host(&reports, folder.path(), steps).await;
         host.kill().await;
         guard_ended(folder.path()).await;
         let lines = lines(folder.path());
-        let end = &lines[lines.len() - 5..];
+        let end = &lines[lines.len() - 4..];
         assert!(end[0].contains("is stopped by its guard"), "{lines:#?}");
         assert_eq!(
             end[1..],
             [
                 "1 stdout error begun, ERROR and end",
-                "1 stdout - PILLION_TOKEN is unset",
                 "1 stderr - last",
                 "1 pillion info sidecar exited with code 3"
             ]
         );
+    });
+}
+
+#[test]
+fn the_guard_writes_no_token() {
+    run(async {
+        let (folder, reports) = (tempfile::tempdir().unwrap(), ReportServer::new().await);
+        // Whole and in a line that has begun before the kill, which the rest ends after it; then whole, in parts, and between colours.
+        let steps = format!(
+            "env PILLION_TOKEN token 0 40 report {} up term token 40 64 out \\n env PILLION_TOKEN token 0 16 out \\n \
+             token 10 30 out \\x1b[1m token 30 64 out \\n err last exit 3",
+            reports.port()
+        );
+        let logs = ("FAKE_HOST_LOGS", folder.path().to_str().unwrap().to_owned());
+        let variables = [logs, ("FAKE_HOST_PRIVATE", "1".to_owned())];
+        let mut host = FakeHost::start_with(&reports, HOUR, variables, &fake_sidecar(&steps));
+        reports.wait_for("up").await;
+        let environments = host.tree.sidecars().into_iter().map(|process| {
+            String::from_utf8(fs::read(format!("/proc/{}/environ", process.pid)).unwrap()).unwrap()
+        });
+        let token = environments
+            .flat_map(|environment| environment.split('\0').map(str::to_owned).collect::<Vec<_>>())
+            .find_map(|variable| variable.strip_prefix("PILLION_TOKEN=").map(str::to_owned))
+            .unwrap();
+        host.kill().await;
+        guard_ended(folder.path()).await;
+        let lines = lines(folder.path());
+        let whole = "1 stdout - PILLION_TOKEN=[token]";
+        let expected = [whole, "1 stdout - [token]", whole, "1 stdout - [token]", "1 stdout - [token]"];
+        let stdout: Vec<_> = lines.iter().filter(|line| line.contains(" stdout ")).collect();
+        assert_eq!(stdout, expected, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("is stopped by its guard")), "{lines:#?}");
+        let entries = ["sidecar", "reports/sidecar"].map(|of| fs::read_dir(folder.path().join(of)).unwrap());
+        for entry in entries.into_iter().flatten() {
+            let file = fs::read(entry.unwrap().path()).unwrap();
+            let digits = token.as_bytes().windows(16).find(|digits| file.windows(16).any(|it| it == *digits));
+            assert_eq!(digits, None, "{}", String::from_utf8_lossy(&file));
+        }
     });
 }

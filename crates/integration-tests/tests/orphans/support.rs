@@ -80,23 +80,23 @@ impl FakeHost {
         Self::start_with(reports, grace, variable, program)
     }
 
-    /// As [`start`](Self::start), with another variable of `fake-host`.
-    pub(crate) fn start_with(
+    /// As [`start`](Self::start), with other variables of `fake-host`.
+    pub(crate) fn start_with<'a>(
         reports: &ReportServer,
         grace: Duration,
-        variable: Option<(&str, String)>,
+        variables: impl IntoIterator<Item = (&'a str, String)>,
         program: &[String],
     ) -> Self {
-        Self::start_in(&[], reports, grace, variable, program)
+        Self::start_in(&[], reports, grace, variables, program)
     }
 
     /// The same, as the further arguments of a program that becomes it.
     #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
-    pub(crate) fn start_in(
+    pub(crate) fn start_in<'a>(
         sandbox: &[&str],
         reports: &ReportServer,
         grace: Duration,
-        variable: Option<(&str, String)>,
+        variables: impl IntoIterator<Item = (&'a str, String)>,
         program: &[String],
     ) -> Self {
         let programs = programs();
@@ -110,7 +110,7 @@ impl FakeHost {
             .env(TestMarker::VARIABLE, tree.marker())
             .env("FAKE", &programs.sidecar)
             .stdin(Stdio::null());
-        host.envs(variable);
+        host.envs(variables);
         Self { tree, child: host.spawn().unwrap() }
     }
 
