@@ -147,7 +147,7 @@ impl RunJournal {
         }
     }
 
-    /// Sets the number of the run, before its output is read.
+    /// Sets the number of the run, before it starts.
     pub(crate) fn set_run(&self, run: u64) {
         self.journal.runs()[self.place].head.publish(0, run);
     }

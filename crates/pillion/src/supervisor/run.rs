@@ -185,6 +185,10 @@ impl Run {
         run.begin(reports);
         let for_guard = run.file.as_ref().and_then(|file| file.for_guard().ok());
         let journal = run.recorder.file().and_then(LogFile::begin_journal);
+        if let Some(journal) = &journal {
+            // Before the program runs: its guard may need the number at once.
+            journal.set_run(run.recorder.runs() + 1);
+        }
         match reserved.map_err(LaunchError::from).and_then(|reserved| {
             launch(program, spec, listener, for_guard, journal.as_ref(), reserved, dependencies)
         }) {
@@ -209,9 +213,6 @@ impl Run {
                     run.recorder.record().add_token(token);
                 }
                 run.ordinal = run.recorder.begin_run();
-                if let Some(journal) = &journal {
-                    journal.set_run(run.ordinal);
-                }
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
                 run.begin_log();
