@@ -13,6 +13,9 @@ use crate::sys;
 /// // … the program itself
 /// ```
 ///
+/// An `async fn main` is too late: its runtime (`#[tokio::main]`) has started threads before its first line. Write a plain `main` that
+/// makes this call, and starts the runtime then.
+///
 /// **Windows** has no other guard. Without it, the system kills all sidecars in the moment in which the app is killed. With it, they are
 /// asked to stop as their [`StopRequest`](crate::StopRequest) says, and have their [grace period](crate::Spec::grace) first. The guard is
 /// one process for all sidecars of an app, and runs only as long as one of them. A tool that kills by the name of the program

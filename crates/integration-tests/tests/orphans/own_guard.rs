@@ -1,6 +1,7 @@
 //! The app's own program is the guard, where the system executes neither memory nor files that the app writes.
 
 use std::{
+    fs,
     io::{self, IoSlice, Seek as _, Write as _},
     mem::MaybeUninit,
     os::{
@@ -71,6 +72,32 @@ fn the_own_program_is_the_guard_only_where_no_other_can_run() {
     run(async {
         assert!(!is_own_guard("if-needed").await);
         assert!(is_own_guard("only").await);
+    });
+}
+
+/// Every program of the user can read a guard's environment.
+#[test]
+fn no_guard_keeps_the_token() {
+    run(async {
+        for variable in ["if-needed", "only"] {
+            let reports = ReportServer::new().await;
+            let steps = format!("report {} sidecar park", reports.port());
+            let own_guard = Some((OWN_GUARD_VARIABLE, variable.to_owned()));
+            let private = ["env", "FAKE_HOST_PRIVATE=1"];
+            let mut host = FakeHost::start_in(&private, &reports, HOUR, own_guard, &fake_sidecar(&steps));
+            reports.wait_for("sidecar").await;
+            let guard = host.tree.alive().into_iter().find(LiveProcess::is_guard).unwrap();
+            // It erases the token after the start of the sidecar, which may be quicker.
+            loop {
+                let environment = fs::read_to_string(format!("/proc/{}/environ", guard.pid)).unwrap();
+                let token = environment.split('\0').find_map(|entry| entry.strip_prefix("PILLION_TOKEN="));
+                if token.unwrap() == "-".repeat(64) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            host.kill().await;
+        }
     });
 }
 

@@ -139,6 +139,8 @@ impl<'ast> Visit<'ast> for Found {
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
         // Attributes of the body come before its first statement.
         let plain = !item.attrs.iter().any(|attribute| matches!(attribute.style, AttrStyle::Inner(_)));
+        // A runtime has started threads before an `async fn main`, and a guard must have one alone.
+        let plain = plain && item.sig.asyncness.is_none();
         let first = plain && FIRST_FUNCTIONS.iter().any(|name| item.sig.ident == name);
         let open = first.then(|| bytes(item.block.brace_token.span.open()).end);
         let outer = std::mem::replace(&mut self.function, open);
@@ -303,6 +305,7 @@ mod tests {
         );
         check("fn app() { tauri::Builder::default()@.build(context()); }");
         check("fn run() { #![expect(dead_code)] tauri::Builder::default()@.run(context()); }");
+        check("#[tokio::main]\nasync fn main() { tauri::Builder::default()@.run(context()); }");
         check("fn run() { ^ fn app() {} tauri::Builder::default()@.run(context()); }");
         check("fn run() { fn app() { tauri::Builder::default()@.run(context()); } }");
     }
