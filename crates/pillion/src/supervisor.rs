@@ -272,7 +272,8 @@ impl Supervisor {
     }
 
     /// Swaps as [`swap`](Self::swap) does, to another specification. If the swap succeeds, the new specification replaces the
-    /// old one; the name stays.
+    /// old one; the name stays, and so do the log files: output goes on into those of the first specification
+    /// ([`Spec::log_files`]), or into none.
     ///
     /// # Errors
     /// As for [`swap`](Self::swap).

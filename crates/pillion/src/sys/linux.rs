@@ -2,6 +2,7 @@
 
 mod connections;
 pub(crate) mod credentials;
+mod looks;
 pub(crate) mod run_processes;
 #[expect(unsafe_code, reason = "rustix offers no safe mapping")]
 pub(crate) mod shared_memory;

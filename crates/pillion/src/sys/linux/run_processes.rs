@@ -16,6 +16,7 @@ use rustix::process::Pid;
 
 use super::{
     connections,
+    looks::{self, Traffic},
     tcp_table::{self, Listening},
 };
 use crate::sys::{Activity, PortOwner};
@@ -36,9 +37,11 @@ impl RunProcesses {
 
     /// Whether the run listens on this port of 127.0.0.1. Reads `/proc`, which takes milliseconds: call it off the runtime.
     pub(crate) fn port_owner(&self, port: NonZeroU16) -> PortOwner {
-        if !super::proc_is_ours() {
-            return PortOwner::Unknown;
-        }
+        if super::proc_is_ours() { looks::find_owner(|| self.seen_owner(port)) } else { PortOwner::Unknown }
+    }
+
+    /// Whether the run listens on this port, by one look.
+    fn seen_owner(&self, port: NonZeroU16) -> PortOwner {
         let sockets = tcp_table::listening_on_loopback(port);
         if sockets.is_empty() {
             return PortOwner::Unknown;
@@ -65,29 +68,39 @@ impl RunProcesses {
         if !super::proc_is_ours() {
             return Activity::default();
         }
-        let members = self.members();
-        let processes: Vec<_> =
-            members.iter().filter_map(|pid| Some((*pid, ProcStat::read(*pid)?))).collect();
+        let processes = self.processes();
         // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
         let ticks: u64 = processes.iter().map(|(_, process)| process.ticks).sum();
         let cpu_time = (!processes.is_empty()).then(|| Duration::from_millis(ticks * 10));
-        let connections = port.and_then(|port| connections::accepted(port).ok()).unwrap_or_default();
+        let look = |port| looks::find_request(|| self.traffic(port, probes));
+        let Traffic { has_request, last_sent } = port.map(look).unwrap_or_default();
+        Activity { cpu_time, has_request, last_sent }
+    }
+
+    /// What the connections to this port show, by one look.
+    fn traffic(&self, port: NonZeroU16, probes: &[u16]) -> io::Result<Traffic> {
+        let connections = connections::accepted(port)?;
         if connections.is_empty() {
-            return Activity { cpu_time, ..Activity::default() };
+            return Ok(Traffic::default());
         }
         // A stopped process holds its connections, but does not work on them.
-        let running = processes.iter().filter(|(_, process)| process.state != 'T').map(|(pid, _)| *pid);
-        let held = Held::by(connections.iter().map(|connection| connection.inode), running);
+        let running = self.processes().into_iter().filter(|(_, process)| process.state != 'T');
+        let held =
+            Held::by(connections.iter().map(|connection| connection.inode), running.map(|(pid, _)| pid));
         let of_clients = connections.iter().filter(|connection| {
             // A process of another user, as a setuid program, hides its descriptors.
             !probes.contains(&connection.client)
                 && (held.unreadable || held.inodes.contains(&connection.inode))
         });
-        Activity {
-            cpu_time,
+        Ok(Traffic {
             has_request: of_clients.clone().any(|connection| connection.owes_response),
             last_sent: of_clients.filter_map(|connection| connection.last_sent).min(),
-        }
+        })
+    }
+
+    /// The live processes of the run, and what they do.
+    fn processes(&self) -> Vec<(i32, ProcStat)> {
+        self.members().into_iter().filter_map(|pid| Some((pid, ProcStat::read(pid)?))).collect()
     }
 
     /// The processes that hold the listening socket of the port now, without the leader. Reads a few files for each process

@@ -43,25 +43,41 @@ impl SockDiag {
     /// Calls `found` with each description: an `inet_diag_msg` and attributes. The kernel may ignore the ports of the query. The
     /// query for listening sockets is cheap; for other states, the kernel searches its table of all connections, which can take
     /// milliseconds.
-    pub(super) fn query(&self, query: Query<'_>, mut found: impl FnMut(&[u8])) -> io::Result<()> {
-        const DONE: u16 = 3;
-        const ERROR: u16 = 2;
+    ///
+    /// A long answer comes in parts, between which the table can change. Fails with [`io::ErrorKind::Interrupted`] if the kernel says
+    /// that it has changed (`NLM_F_DUMP_INTR`, netlink(7)); kernels do not say it of TCP sockets so far, and a part goes on at the place
+    /// in its chain of the table where the one before ended. So a long answer may miss a socket.
+    pub(super) fn query(&self, query: Query<'_>, found: impl FnMut(&[u8])) -> io::Result<()> {
         send(&self.0, &query.request(), SendFlags::empty())?;
-        let mut buffer = vec![0; 32 * 1024];
-        loop {
-            let (length, _) = recv(&self.0, buffer.as_mut_slice(), RecvFlags::empty())?;
-            let mut messages = &buffer[..length.min(buffer.len())];
-            while let Some((kind, payload, rest)) = message(messages) {
-                match kind {
-                    DONE => return Ok(()),
-                    ERROR => {
-                        let error = u32_at(payload, 0).map_or(0, u32::cast_signed);
-                        return Err(io::Error::from_raw_os_error(error.saturating_neg()));
-                    }
-                    _ => found(payload),
+        read_answer(|buffer| Ok(recv(&self.0, buffer, RecvFlags::empty())?.0), found)
+    }
+}
+
+/// Reads the parts of an answer, each of which `receive` puts into the buffer and returns the length of.
+fn read_answer(
+    mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    mut found: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    const DONE: u16 = 3;
+    const ERROR: u16 = 2;
+    const DUMP_INTERRUPTED: u16 = 0x10;
+    let mut buffer = vec![0; 32 * 1024];
+    let mut interrupted = false;
+    loop {
+        let length = receive(&mut buffer)?;
+        let mut messages = &buffer[..length.min(buffer.len())];
+        while let Some(Message { kind, flags, payload, rest }) = message(messages) {
+            interrupted |= flags & DUMP_INTERRUPTED != 0;
+            match kind {
+                DONE if interrupted => return Err(io::ErrorKind::Interrupted.into()),
+                DONE => return Ok(()),
+                ERROR => {
+                    let error = u32_at(payload, 0).map_or(0, u32::cast_signed);
+                    return Err(io::Error::from_raw_os_error(error.saturating_neg()));
                 }
-                messages = rest;
+                _ => found(payload),
             }
+            messages = rest;
         }
     }
 }
@@ -89,11 +105,25 @@ impl Query<'_> {
     }
 }
 
-/// Splits the first message off: its type, its payload, and the bytes behind it.
-fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+/// A message, which begins with an `nlmsghdr`.
+#[derive(Debug, PartialEq, Eq)]
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    payload: &'a [u8],
+    /// The bytes behind it.
+    rest: &'a [u8],
+}
+
+/// Splits the first message off.
+fn message(bytes: &[u8]) -> Option<Message<'_>> {
     let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
-    let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((u16_at(bytes, 4)?, bytes.get(16..length)?, rest))
+    Some(Message {
+        kind: u16_at(bytes, 4)?,
+        flags: u16_at(bytes, 6)?,
+        payload: bytes.get(16..length)?,
+        rest: bytes.get(length.next_multiple_of(4)..).unwrap_or_default(),
+    })
 }
 
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -112,5 +142,26 @@ mod tests {
     fn a_cut_message_is_none() {
         assert_eq!(message(&[0; 3]), None);
         assert_eq!(message(&[16, 0, 0, 0, 3, 0]), None);
+    }
+    fn header(kind: u16, flags: u16) -> Vec<u8> {
+        [&20_u32.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 12]].concat()
+    }
+
+    #[test]
+    fn an_answer_during_which_the_table_changed_is_an_error_after_its_last_part() {
+        for (flags, result) in [([2, 2], None), ([0x12, 2], Some(io::ErrorKind::Interrupted))] {
+            let [part, done] = flags;
+            let parts = [header(20, part), [header(20, 2), header(3, done)].concat()];
+            let mut parts = parts.iter();
+            let receive = |buffer: &mut [u8]| {
+                let part = parts.next().unwrap();
+                buffer[..part.len()].copy_from_slice(part);
+                Ok(part.len())
+            };
+            let mut sockets = 0;
+            let read = read_answer(receive, |_| sockets += 1);
+            assert_eq!((read.err().map(|error| error.kind()), sockets), (result, 2));
+            assert_eq!(parts.len(), 0, "the next answer begins behind it");
+        }
     }
 }
