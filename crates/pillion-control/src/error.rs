@@ -78,7 +78,7 @@ pub enum ClientError {
     /// The app has ended, or has closed the connection, before its answer was complete.
     #[error("the app has ended")]
     Ended,
-    /// The app did not greet in time.
+    /// The app did not greet, or did not answer, in time.
     #[error("the app does not answer: it may be suspended, or very busy")]
     Silent,
     /// The app speaks another version of the protocol.

@@ -8,6 +8,10 @@ use std::{
 
 use integration_tests::{ReportServer, run};
 use rustix::process::Signal;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::UnixListener,
+};
 
 use crate::{
     control::User,
@@ -77,5 +81,65 @@ fn a_report_has_the_output_and_the_states_and_no_secret() {
         assert_eq!((none.status, unwritten.exists()), (1, false));
         // Other apps of this user can run, or none.
         assert!(none.stderr.contains("no app "), "{}", none.stderr);
+    });
+}
+
+#[test]
+fn an_app_that_ends_or_hangs_meanwhile_does_not_prevent_a_report_about_the_others() {
+    run(async {
+        let user = User::new();
+        let (shop, _shop) = user.app("--name shop", "term exit 0").await;
+        // Only names here.
+        let (ended, suspended) = (std::process::id(), std::os::unix::process::parent_id());
+        begin_reports(&user, ended, false);
+        begin_reports(&user, suspended, true);
+        // This one does not even greet.
+        let _silent = UnixListener::bind(user.sockets().join("1-0123456789abcdef.sock")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.zip");
+        let arguments = format!("report --output {} --project {}", path.display(), folder.path().display());
+        let written = user.pillion(&arguments).await;
+        assert_eq!(written.status, 0, "{}", written.stderr);
+        let mut archive = zip::ZipArchive::new(File::open(&path).unwrap()).unwrap();
+        let mut text = |ending: String| {
+            let name = archive.file_names().find(|name| name.ends_with(&ending)).unwrap().to_owned();
+            let mut text = String::new();
+            archive.by_name(&name).unwrap().read_to_string(&mut text).unwrap();
+            text
+        };
+        for (pid, problem) in [(ended, "has ended"), (suspended, "does not answer")] {
+            assert_eq!(text(format!("mail-{pid}/README.txt")), "Mail.");
+            let why = text(format!("mail-{pid}/problem.txt"));
+            assert!(why.contains(problem) && written.stderr.contains(&why), "{why}: {}", written.stderr);
+        }
+        assert!(text("problems.txt".to_owned()).contains("process id 1: the app does not answer"));
+        assert!(text(format!("{}/sidecars/shop/states.jsonl", shop.pid())).contains("ready"));
+        shop.signal(Signal::TERM);
+        shop.end().await;
+    });
+}
+
+/// An app without sidecars that sends the first file of a report, and then closes the connection or is silent.
+fn begin_reports(user: &User, pid: u32, is_silent: bool) {
+    let listener = UnixListener::bind(user.sockets().join(format!("{pid}-0123456789abcdef.sock"))).unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((client, _)) = listener.accept().await {
+            let mut client = BufReader::new(client);
+            let app = format!("{{\"name\":\"mail\",\"pid\":{pid},\"version\":null,\"identifier\":null}}");
+            let greeting = format!("{{\"pillionControl\":1,\"control\":\"read\",\"app\":{app}}}\n");
+            let mut request = String::new();
+            client.write_all(greeting.as_bytes()).await.unwrap();
+            client.read_line(&mut request).await.unwrap();
+            if request.contains("status") {
+                client.write_all(b"{\"answer\":\"done\"}\n").await.unwrap();
+            } else if request.contains("diagnose") {
+                let file = b"{\"answer\":\"file\",\"name\":\"README.txt\",\"text\":\"Mail.\"}\n";
+                client.write_all(file).await.unwrap();
+                if is_silent {
+                    open.push(client);
+                }
+            }
+        }
     });
 }

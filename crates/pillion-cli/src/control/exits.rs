@@ -9,6 +9,7 @@ use clap::Args as ClapArgs;
 use pillion_control::{ControlAnswer, ControlRequest};
 
 use super::{
+    next_part,
     render::{now_ms, plain, short, since},
     run,
     select::{Overview, Selection, failed},
@@ -47,7 +48,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             let request = ControlRequest::ExitReports { sidecar: args.selection.sidecar.clone() };
             let error = |error| failed(app.info(), &error);
             let mut answers = app.request(&request).await.map_err(error)?;
-            while let Some(answer) = answers.next().await.map_err(error)? {
+            while let Some(answer) = next_part(&mut answers).await.map_err(error)? {
                 let ControlAnswer::ExitReport { report } = answer else { continue };
                 if args.json {
                     let mut line = serde_json::to_vec(&report).map_err(io::Error::from)?;

@@ -13,7 +13,7 @@ use pillion::Diagnosis;
 use pillion_control::{ClientError, ControlAnswer, ControlRequest, DiscoveredApp};
 
 use super::{
-    Stopped,
+    Stopped, next_part,
     render::plain,
     run,
     select::{NONE_RUNS, Overview, failed, named},
@@ -76,6 +76,10 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             }
             Err(_) => {}
         }
+        // Those that do not even tell which sidecars they have.
+        if args.app.is_none() && !overview.problems.is_empty() {
+            diagnosis.add("problems.txt", &(overview.problems.join("\n") + "\n"));
+        }
         let path = args.output.clone().unwrap_or_else(default_name);
         let write = |bytes: &[u8]| {
             let mut options = OpenOptions::new();
@@ -101,7 +105,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 async fn add_app(app: &DiscoveredApp, diagnosis: &mut Diagnosis) -> Result<(), ClientError> {
     let mut answers = app.request(&ControlRequest::Diagnose { sidecar: None }).await?;
     let folder = folder(app);
-    while let Some(answer) = answers.next().await? {
+    while let Some(answer) = next_part(&mut answers).await? {
         if let ControlAnswer::File { name, text } = answer {
             let name: Vec<_> = name.split('/').map(file_name).collect();
             diagnosis.add(&format!("{folder}/{}", name.join("/")), &text);
