@@ -17,7 +17,7 @@ impl Suspension {
         future::pending().await
     }
 
-    #[expect(clippy::unused_self, clippy::unused_async, reason = "the signature is the same on every system")]
+    #[expect(clippy::unused_async, reason = "the signature is the same on every system")]
     pub(super) async fn follow(&mut self, never: Infallible, _screen: &mut Screen) -> io::Result<()> {
         match never {}
     }

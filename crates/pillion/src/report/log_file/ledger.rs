@@ -88,6 +88,10 @@ impl Ledger {
     }
 
     /// The stream is not read any more, and all that was read of it is written.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(unreachable_code, unused_variables, reason = "there is no region on other systems")
+    )]
     pub(super) fn release(&mut self, released: Released) {
         let (run, stream) = released.place();
         let region = released.clear();
