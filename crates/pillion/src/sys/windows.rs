@@ -163,6 +163,10 @@ impl Group {
 
     /// Kills every process of the job.
     pub(crate) fn kill(&self) {
+        if let Some(watched) = &self.watched {
+            // The guard must not ask a dead leader, whose port may be another program's.
+            watched.asked();
+        }
         self.job.kill();
     }
 

@@ -1,17 +1,17 @@
 //! The app's side: one guard's process for all runs, as long as there is one.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     os::windows::{
         io::{AsHandle, BorrowedHandle, OwnedHandle},
         process::CommandExt,
     },
     path::Path,
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread,
     time::Duration,
@@ -26,6 +26,9 @@ use super::{
     message::{Message, Run},
 };
 use crate::spec::StopRequest;
+
+/// How long a guard may take until it works.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The guard that runs. Its last run drops it.
 static GUARD: Mutex<Weak<Guard>> = Mutex::new(Weak::new());
@@ -132,7 +135,7 @@ impl Guard {
         command
             .arg(own_program::argument(&value))
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             // It needs no console, and must not get the Ctrl-C of ours.
             .creation_flags(DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
@@ -142,12 +145,34 @@ impl Guard {
         }
         #[expect(clippy::disallowed_methods, reason = "the guard ends with its stdin")]
         let mut child = error_mode::without_error_boxes(|| command.spawn())?;
-        let stdin = child.stdin.take().ok_or_else(|| io::Error::other("its stdin was not piped"))?;
+        let streams = child.stdin.take().zip(child.stdout.take());
+        let (stdin, stdout) = streams.ok_or_else(|| io::Error::other("its streams were not piped"))?;
+        let process = child.as_handle().try_clone_to_owned()?;
         let (messages, queue) = mpsc::channel();
         let _ = messages.send(value.into_bytes());
         // On a thread: a guard that a debugger holds does not read.
         thread::Builder::new().name("pillion-guard".to_owned()).spawn(move || write(stdin, &queue))?;
-        Ok(Self { process: child.into(), messages })
+        let start = move || end_if_silent(child, stdout, START_TIMEOUT);
+        thread::Builder::new().name("pillion-guard-start".to_owned()).spawn(start)?;
+        Ok(Self { process, messages })
+    }
+}
+
+/// Waits until the guard works, which it says by a byte, and ends it if it does not in time. A guard that is suspended before its first
+/// instruction would keep the jobs open after our death, and with them the sidecars.
+fn end_if_silent(mut guard: Child, mut stdout: ChildStdout, timeout: Duration) {
+    let (answer, answered) = mpsc::channel::<()>();
+    let read = move || {
+        let _answer = answer;
+        let _ = stdout.read(&mut [0]);
+    };
+    if thread::Builder::new().spawn(read).is_ok()
+        && answered.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout)
+    {
+        tracing::warn!(
+            "the guard does not work, and was ended: if this program is killed, its sidecars are killed at once"
+        );
+        let _ = guard.kill();
     }
 }
 
@@ -158,5 +183,38 @@ fn write(mut stdin: ChildStdin, queue: &Receiver<Vec<u8>>) {
             tracing::warn!(%error, "the guard has ended: if this program is killed, its sidecars are killed at once");
             return;
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test ends its child")]
+mod tests {
+    use super::*;
+
+    /// A process that waits for its stdin after this command.
+    fn start(command: &str) -> (OwnedHandle, ChildStdin, Child, ChildStdout) {
+        let mut shell = Command::new("cmd");
+        shell.arg("/c").raw_arg(format!("{command}pause >nul"));
+        let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        (child.as_handle().try_clone_to_owned().unwrap(), stdin, child, stdout)
+    }
+
+    #[test]
+    fn a_guard_that_says_nothing_is_ended() {
+        let (process, _stdin, child, stdout) = start("");
+        assert!(is_alive(process.as_handle()));
+        end_if_silent(child, stdout, Duration::from_millis(1));
+        while is_alive(process.as_handle()) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_guard_that_works_is_left_alone() {
+        let (process, stdin, child, stdout) = start("echo.&");
+        end_if_silent(child, stdout, Duration::MAX);
+        assert!(is_alive(process.as_handle()));
+        drop(stdin);
     }
 }

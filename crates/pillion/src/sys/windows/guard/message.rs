@@ -1,5 +1,6 @@
 //! What the app tells its guard, on the guard's stdin: first the value of its argument, then messages of a letter, a length
-//! (4 bytes, little-endian) and a body of that length. Numbers are little-endian.
+//! (4 bytes, little-endian) and a body of that length. Numbers are little-endian. The guard answers with one byte on its stdout, when it
+//! has read the value.
 
 use std::io::Read;
 

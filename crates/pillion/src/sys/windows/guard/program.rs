@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
-    os::windows::io::OwnedHandle,
+    io::{self, IsTerminal, Read, Write},
+    os::windows::io::{AsHandle as _, OwnedHandle},
     process,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use pillion_guard::http_stop::HttpStopMessage;
 
 use super::{
     super::{super::own_program, job::Job},
-    handles::take,
+    handles::{SharedReader, take},
     message::{self, Message},
 };
 
@@ -23,9 +23,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Guards the sidecars of the app that has started this process, with this value. Returns to nowhere: it ends the process.
 pub(crate) fn run(value: &str) -> ! {
     let mut input = io::stdin().lock();
-    if !own_program::receives(value, &mut input) {
+    // A console would be waited for.
+    if input.is_terminal() || !own_program::receives(value, &mut input) {
         own_program::refuse();
     }
+    // Without the answer, the app ends this process. It is gone if nothing reads it.
+    let _ = io::stdout().write_all(b"1").and_then(|()| io::stdout().flush());
     guard(&mut input);
     process::exit(0)
 }
@@ -94,12 +97,16 @@ impl Run {
     ///
     /// The end of stdin asks it, too, and comes with the app's death, unless the guard holds the lifeline as well.
     fn stop(mut self) {
+        if matches!(self.job.is_empty(), Ok(true)) {
+            // There is no leader to ask: the declared request would reach whatever has its port now.
+            return;
+        }
         let now = Instant::now();
         let (half, end) = (now.checked_add(self.grace / 2), now.checked_add(self.grace));
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
         for output in self.outputs.iter_mut().filter_map(Option::take) {
             // Without a reader, the sidecar's next line would be an error for it, before it has saved its state.
-            let _ = thread::Builder::new().spawn(move || discard(File::from(output)));
+            let _ = thread::Builder::new().spawn(move || discard(&output));
         }
         let by_http = !self.asked && self.http_stop.take().is_some_and(|http| http.send().is_ok());
         if !by_http && !self.asked {
@@ -128,7 +135,43 @@ impl Run {
 }
 
 /// Reads what comes, and drops it, until no process holds the write end.
-fn discard(mut output: File) {
+fn discard(output: &OwnedHandle) {
+    let Ok(reader) = SharedReader::new(output.as_handle()) else { return };
     let mut bytes = [0; 16 * 1024];
-    while output.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    while reader.read(&mut bytes).is_ok_and(|count| count > 0) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn a_sidecar_that_has_ended_is_not_asked() {
+        let successor = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = successor.local_addr().unwrap().port();
+        let run = Run {
+            number: 1,
+            grace: Duration::from_secs(1),
+            job: Job::new().unwrap(),
+            outputs: [None, None],
+            lifeline: None,
+            line: Vec::new(),
+            http_stop: HttpStopMessage::parse(format!("{port} 0 -\nPOST /shutdown").as_bytes()),
+            asked: false,
+        };
+        assert!(run.http_stop.is_some());
+        run.stop();
+        successor.set_nonblocking(true).unwrap();
+        assert_eq!(successor.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn output_is_read_to_its_end() {
+        let (output, mut input) = io::pipe().unwrap();
+        let writer = thread::spawn(move || input.write_all(&[0; 100_000]));
+        discard(&output.into());
+        writer.join().unwrap().unwrap();
+    }
 }
