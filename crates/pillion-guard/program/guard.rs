@@ -17,7 +17,7 @@
 //!
 //! If `JOURNAL` is not 0, the sidecar has a log file, and the journal has what the app has read and not written to it
 //! (`log_lines/journal.rs`); the number, less one, is the place of the run there. After the app's death, once no process is left, the guard
-//! writes that and what it has read itself to the log file ([`RunLog`]).
+//! writes that of all runs, unless another one has done so, and what it has read itself to the log file ([`RunLog`]).
 //!
 //! The guard holds the open file of the run, and so its lock (flock(2)), until it exits. After the app's death it notes there how the
 //! run ends, because no other process learns of it ([`RunFile`]).
@@ -65,11 +65,8 @@ mod handover;
 mod http_stop;
 #[cfg(target_os = "linux")]
 mod limits;
-#[expect(
-    dead_code,
-    unreachable_pub,
-    reason = "it is public in this package's library, and the supervisor uses the other half"
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the supervisor, and tests, use the other half"))]
+#[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod log_lines;
 mod run_file;
 mod run_log;

@@ -12,7 +12,7 @@
 //! zero. A slot is used again only after all its lines are in the file.
 //!
 //! After each write to the log file the app writes the other commit, and then its number. A file that is longer than the commit says has
-//! lines that are in a slot, too.
+//! the next lines of each stream already, and besides them lines that are in no slot, such as those of the supervisor.
 
 use super::LINE_LIMIT;
 
@@ -31,7 +31,7 @@ pub const APP: usize = 0;
 pub const CURRENT: usize = 8;
 /// The size beyond which a new log file begins.
 pub const MAX_BYTES: usize = 16;
-/// Set by the first guard that has removed what is beyond the commit.
+/// Set by the first guard, which writes what all runs have in the journal.
 pub const RECOVERED: usize = 24;
 /// The random number of the program, in the names of its log files.
 pub const PROGRAM: usize = 32;
@@ -54,10 +54,13 @@ pub const RUN_HEAD: usize = 128;
 pub const TOKEN: usize = 8;
 /// The number of digits of a token.
 pub const TOKEN_SIZE: usize = 64;
-/// The part of a stream before its slots: how many slots were prepared, and how many of them are filled.
+/// The part of a stream before its slots: how many slots were prepared, how many of them are filled, and the number of the last one after
+/// which bytes were read to other memory.
 pub const STREAM_HEAD: usize = 64;
-/// The second of these counters.
+/// The second of these numbers.
 pub const FILLED: usize = 8;
+/// The third of these numbers.
+pub const SKIPPED: usize = 16;
 /// The part of a slot before its bytes.
 pub const SLOT_HEAD: usize = 64;
 /// A slot: its head, the line that has begun, and what was read.
@@ -183,7 +186,7 @@ pub struct Piece<'a> {
     pub bytes: &'a [u8],
     /// How many of its lines are written.
     pub written: u64,
-    /// Whether the stream ended with it.
+    /// Whether the stream ended with it, or bytes after it were read to other memory: what it has begun is a line.
     pub end: bool,
 }
 
@@ -208,7 +211,10 @@ pub fn unwritten<'a>(run: &'a [u8], commit: &[Written; 2]) -> Vec<Piece<'a>> {
                 _ if number == written.slot + 1 => written.lines,
                 _ => 0,
             };
-            pieces.extend(piece(part, stream, number, number <= filled, lines));
+            let piece = piece(part, stream, number, number <= filled, lines);
+            // Beginnings of later slots have what was read to other memory before them.
+            let cut = number == prepared && get(part, SKIPPED) == Some(number);
+            pieces.extend(piece.map(|(order, piece)| (order, Piece { end: piece.end || cut, ..piece })));
         }
     }
     // A read that was not counted was the last one.

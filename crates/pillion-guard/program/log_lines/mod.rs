@@ -71,12 +71,18 @@ fn without_returns(line: &[u8]) -> &[u8] {
     &line[..line.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1)]
 }
 
-/// Appends a line that a sidecar wrote, from its bytes, of which so many more were dropped. `head` is that of [`head`], `token` the digits of
-/// the token of its run.
-pub fn append_output(head: &str, line: &[u8], dropped: u64, token: Option<&[u8]>, to: &mut Vec<u8>) {
+/// Appends a line that a sidecar wrote, from its bytes, of which so many more were dropped. `head` is that of [`head`], `tokens` are the
+/// digits of the tokens that are replaced in it.
+pub fn append_output<'a>(
+    head: &str,
+    line: &[u8],
+    dropped: u64,
+    tokens: impl IntoIterator<Item = &'a [u8]>,
+    to: &mut Vec<u8>,
+) {
     // A token can be hidden by what is removed, and be whole afterwards.
     let text = ansi::plain(&String::from_utf8_lossy(shown_part(line)));
-    let text = token::hide_tokens(text, token);
+    let text = token::hide_tokens(text, tokens);
     let level = word(level::recognise(text.as_bytes()));
     to.extend_from_slice(format!("{head}{level} {text}{}\n", cut_note(dropped)).as_bytes());
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use pillion_guard::log_lines::journal::{
-    Begun, FILLED, PIECE, SLOT, SLOT_HEAD, SLOTS, STREAM_HEAD, TOKEN, TOKEN_SIZE, put, slot,
+    Begun, FILLED, PIECE, SKIPPED, SLOT, SLOT_HEAD, SLOTS, STREAM_HEAD, TOKEN, TOKEN_SIZE, put, slot,
 };
 use pillion_protocol::Token;
 
@@ -222,6 +222,10 @@ impl StreamJournal {
     /// Takes bytes that were read to other memory.
     pub(crate) fn skip(&mut self, bytes: &[u8]) {
         self.begun.skip(bytes);
+        if let Some(region) = &mut self.region {
+            // What the last slot has begun does not go on with what the guard reads.
+            region.publish(SKIPPED, self.filled);
+        }
     }
 
     fn fill(&mut self, count: usize, end: bool) -> Option<Slot> {
@@ -264,6 +268,7 @@ impl Released {
         let Self { mut region, used, .. } = self;
         region.publish(0, 0);
         region.publish(FILLED, 0);
+        region.publish(SKIPPED, 0);
         for (number, used) in used.into_iter().enumerate() {
             let start = STREAM_HEAD + number * SLOT + SLOT_HEAD;
             region.bytes()[start..start + used].fill(0);
@@ -293,4 +298,40 @@ fn index(number: u64) -> usize {
 /// Where the slot begins in the memory of its stream.
 fn start(number: u64) -> usize {
     STREAM_HEAD + index(number) * SLOT
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use pillion_guard::log_lines::journal::{RUN, RUN_HEAD, STREAM, Written, unwritten};
+
+    use super::*;
+    use crate::sys::shared_memory;
+
+    #[test]
+    fn the_guard_joins_no_bytes_over_a_read_to_other_memory() {
+        let sizes = [RUN_HEAD, STREAM, STREAM, RUN - RUN_HEAD - 2 * STREAM];
+        let (file, regions) = shared_memory(&sizes).unwrap();
+        let [head, stdout, stderr, _] = regions.try_into().unwrap();
+        let journal = Arc::new(Journal::new(file, vec![(head, [stdout, stderr])]));
+        let mut run = journal.begin(|_| ()).unwrap();
+        let [stdout, _] = &mut run.streams;
+        let read = |stdout: &mut StreamJournal| {
+            stdout.buffer().unwrap()[0] = b'x';
+            assert!(stdout.filled(1).is_some());
+        };
+        let pieces = || {
+            let mut content = vec![0; RUN];
+            journal.file.read_exact_at(&mut content, 0).unwrap();
+            let pieces = unwritten(&content, &[Written::default(); 2]);
+            pieces.into_iter().map(|piece| (piece.carry.0.to_vec(), piece.end)).collect::<Vec<_>>()
+        };
+        read(stdout);
+        assert_eq!(pieces(), [(b"".to_vec(), false)]);
+        stdout.skip(b"c\nd");
+        assert_eq!(pieces(), [(b"".to_vec(), true)]);
+        read(stdout);
+        assert_eq!(pieces(), [(b"".to_vec(), false), (b"d".to_vec(), false)]);
+    }
 }

@@ -73,6 +73,18 @@ fn the_line_that_has_begun_is_found_also_if_all_slots_are_written() {
 }
 
 #[test]
+fn a_line_ends_with_the_last_slot_if_bytes_after_it_were_read_to_other_memory() {
+    let mut run = run([&[("", "a\nb", true), ("b", "c", true)], &[]]);
+    put(&mut run, RUN_HEAD + SKIPPED, 2);
+    let ends =
+        |run: &[u8]| unwritten(run, &[Written::default(); 2]).iter().map(|it| it.end).collect::<Vec<_>>();
+    assert_eq!(ends(&run), [false, true]);
+    // The next one would have begun with them.
+    put(&mut run, RUN_HEAD + SKIPPED, 1);
+    assert_eq!(ends(&run), [false, false]);
+}
+
+#[test]
 fn pieces_of_both_streams_come_in_their_order() {
     let run = run([&[("", "out\n", true), ("", "rest", false)], &[("", "err\n", true)]]);
     let pieces = unwritten(&run, &[Written::default(); 2]);
