@@ -17,10 +17,10 @@
 //!
 //! If `JOURNAL` is not 0, the sidecar has a log file, and the journal has what the app has read and not written to it
 //! (`log_lines/journal.rs`); the number, less one, is the place of the run there. After the app's death, once no process is left, the guard
-//! writes that of all runs, unless another one has done so, and what it has read itself to the log file ([`RunLog`]).
+//! writes that of all runs, unless another one has done so, and what it has read itself to the log file (`RunLog`).
 //!
 //! The guard holds the open file of the run, and so its lock (flock(2)), until it exits. After the app's death it notes there how the
-//! run ends, because no other process learns of it ([`RunFile`]).
+//! run ends, because no other process learns of it (`RunFile`).
 //!
 //! The sixth argument is the stop request: the number of a signal, `leader` or `group`, and a text for the program's stdin,
 //! which may be empty.
@@ -30,7 +30,7 @@
 //! | `A` | asks the leader to end: writes the text to its stdin, or without a text sends it the signal; ends its stdin. With the scope `group` the signal goes to the whole group |
 //! | `G` | asks every process to end that was not asked yet, by the signal |
 //! | `K` | kills every remaining process |
-//! | `H`, a length (4 bytes, little-endian), a message | remembers an HTTP request for the app's death ([`HttpStopMessage`]) |
+//! | `H`, a length (4 bytes, little-endian), a message | remembers an HTTP request for the app's death (`HttpStopMessage`) |
 //! | `D` | the supervisor has asked the leader by HTTP |
 //! | end of the stream | the app is gone: asks the leader (by HTTP if it can), asks the rest when the leader has ended or after half of the grace period, and kills when the grace period is over |
 //!
@@ -52,7 +52,7 @@
 //! terminal reaches it. It has one thread and no configuration.
 //!
 //! Where there is a light guard (`light/main.rs`), that one starts, and becomes this program when there is more to do. Its first argument
-//! is then `resume`, and what the light one knew follows ([`handover`]): the sidecar runs, and signals and descriptors are as they were.
+//! is then `resume`, and what the light one knew follows (`handover`): the sidecar runs, and signals and descriptors are as they were.
 
 #![expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
 

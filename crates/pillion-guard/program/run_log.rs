@@ -113,6 +113,11 @@ impl RunLog {
                 (number, begun) = (run.number, rest);
             }
         }
+        if uncommitted.is_some() {
+            // Only now: if this guard fails, the next one writes them.
+            lines.file.append(&mut lines.text)?;
+            journal.write_all_at(&1_u64.to_ne_bytes(), journal::RECOVERED as u64)?;
+        }
         let note = |text: &mut Vec<u8>, level, words: &str| {
             let head = head(millis(), number, "pillion");
             text.extend_from_slice(format!("{head}{} {name} {words}\n", word(Some(level))).as_bytes());

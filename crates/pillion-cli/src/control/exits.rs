@@ -6,10 +6,10 @@ use std::{
 };
 
 use clap::Args as ClapArgs;
-use pillion_control::{ControlAnswer, ControlRequest};
+use pillion_control::{ControlAnswer, ControlRequest, DiscoveredApp};
 
 use super::{
-    next_part,
+    Stopped, next_part,
     render::{now_ms, plain, short, since},
     run,
     select::{Overview, Selection, failed},
@@ -43,28 +43,41 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         if !args.json {
             overview.warn();
         }
+        let mut failure = None;
         for running in &overview.running {
-            let app = &running.app;
-            let request = ControlRequest::ExitReports { sidecar: args.selection.sidecar.clone() };
-            let error = |error| failed(app.info(), &error);
-            let mut answers = app.request(&request).await.map_err(error)?;
-            while let Some(answer) = next_part(&mut answers).await.map_err(error)? {
-                let ControlAnswer::ExitReport { report } = answer else { continue };
-                if args.json {
-                    let mut line = serde_json::to_vec(&report).map_err(io::Error::from)?;
-                    line.push(b'\n');
-                    io::stdout().write_all(&line)?;
-                    continue;
-                }
-                let ago = report.ended_at.and_then(|at| since(at, now_ms()));
-                let ago = ago.map(|ago| format!("{} ago: ", short(ago))).unwrap_or_default();
-                let mut out = anstream::stdout().lock();
-                writeln!(out, "{ago}{}", plain(&report.summary()))?;
-                for line in report.stdout.iter().chain(&report.stderr) {
-                    writeln!(out, "  │ {}", plain(line))?;
+            if let Err(error) = show(args, &running.app).await {
+                let Stopped::Because(why) = error else { return Err(error) };
+                // The other apps may answer.
+                if let Some(before) = failure.replace(why) {
+                    anstream::eprintln!("pillion: {before}");
                 }
             }
         }
-        Ok(io::stdout().flush()?)
+        io::stdout().flush()?;
+        failure.map_or(Ok(()), |why| Err(Stopped::Because(why)))
     })
+}
+
+/// Shows the reports that one app has.
+async fn show(args: &Args, app: &DiscoveredApp) -> Result<(), Stopped> {
+    let request = ControlRequest::ExitReports { sidecar: args.selection.sidecar.clone() };
+    let error = |error| failed(app.info(), &error);
+    let mut answers = app.request(&request).await.map_err(error)?;
+    while let Some(answer) = next_part(&mut answers).await.map_err(error)? {
+        let ControlAnswer::ExitReport { report } = answer else { continue };
+        if args.json {
+            let mut line = serde_json::to_vec(&report).map_err(io::Error::from)?;
+            line.push(b'\n');
+            io::stdout().write_all(&line)?;
+            continue;
+        }
+        let ago = report.ended_at.and_then(|at| since(at, now_ms()));
+        let ago = ago.map(|ago| format!("{} ago: ", short(ago))).unwrap_or_default();
+        let mut out = anstream::stdout().lock();
+        writeln!(out, "{ago}{}", plain(&report.summary()))?;
+        for line in report.stdout.iter().chain(&report.stderr) {
+            writeln!(out, "  │ {}", plain(line))?;
+        }
+    }
+    Ok(())
 }

@@ -141,20 +141,38 @@ impl Terminal {
     }
 
     fn clear_status(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_drawn) { io::stderr().write_all(CLEAR_ROW) } else { Ok(()) }
+        if std::mem::take(&mut self.is_drawn) && is_in_foreground() {
+            io::stderr().write_all(CLEAR_ROW)
+        } else {
+            Ok(())
+        }
     }
 
     /// Draws the status line in the last row, unless the program has begun a line there.
     fn draw_status(&mut self) -> io::Result<()> {
         let now = Instant::now();
         let text = self.status_line.as_ref().and_then(|line| line.text(now));
-        let Some(text) = text.filter(|_| self.unfinished.is_none()) else { return Ok(()) };
+        let Some(text) = text.filter(|_| self.unfinished.is_none() && is_in_foreground()) else {
+            return Ok(());
+        };
         (self.is_drawn, self.drawn) = (true, Some(now));
         let mark = Style::new().dimmed();
         let mut stderr = anstream::stderr().lock();
         write!(stderr, "\r\x1b[K{NO_WRAP}{mark}▌ {text}{mark:#}{WRAP}")?;
         stderr.flush()
     }
+}
+
+/// Whether the row belongs to this program. In the background it is that of the shell, and writing may stop the process (SIGTTOU,
+/// termios(3)).
+#[cfg(unix)]
+fn is_in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn is_in_foreground() -> bool {
+    true
 }
 
 impl EventPrinter for Terminal {

@@ -20,7 +20,7 @@ impl StatusLine {
     /// (<https://no-color.org>).
     pub(crate) fn new() -> Option<Self> {
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let dumb = env::var_os("TERM").map_or(cfg!(unix), |term| term == "dumb");
         let shown = std::io::stderr().is_terminal() && !dumb && !is_set("NO_COLOR");
         shown.then(|| Self { status: None, since: Instant::now(), restarts: 0, memory: None })
     }

@@ -65,7 +65,6 @@ impl LogFile {
                 file.set_len(end)?;
                 length = end;
             }
-            journal.write_all_at(&1_u64.to_ne_bytes(), journal::RECOVERED as u64)?;
             Some(uncommitted)
         } else {
             None

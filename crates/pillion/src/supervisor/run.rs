@@ -213,6 +213,10 @@ impl Run {
                     run.recorder.record().add_token(token);
                 }
                 run.ordinal = run.recorder.begin_run();
+                // Another run may have begun meanwhile.
+                if let Some(journal) = &journal {
+                    journal.set_run(run.ordinal);
+                }
                 (run.instance, run.token) = (Some(instance), token);
                 run.pid = Some(spawned.group.pid());
                 run.begin_log();

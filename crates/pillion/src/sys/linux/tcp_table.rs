@@ -26,10 +26,7 @@ pub(super) struct Listening {
 /// does not tell, several if they share the port (`SO_REUSEPORT`, socket(7)).
 pub(super) fn listening_on_loopback(port: NonZeroU16) -> Vec<Listening> {
     looks::find_any(|| {
-        let sockets = match described(port) {
-            Err(error) if looks::passes(&error) => Vec::new(),
-            described => described.unwrap_or_else(|_| in_tables()),
-        };
+        let sockets = described(port).unwrap_or_else(|_| in_tables());
         most_specific(&sockets, port.get())
     })
 }
