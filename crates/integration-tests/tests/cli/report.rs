@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     control::User,
+    streams::read_until,
     support::{PILLION, Pillion, words},
 };
 
@@ -35,8 +36,10 @@ fn a_report_has_the_output_and_the_states_and_no_secret() {
         let earlier = folder.path().join("shop/2000-01-01T00-00-00-000Z-0123456789abcdef.log");
         fs::write(earlier, "key planted-2, token=planted-3\n").unwrap();
         let options = format!("--name shop --log-dir {}", folder.path().display());
-        let app = Pillion::spawn(&user.tree, command, words(&options, &steps));
+        let mut app = Pillion::spawn(&user.tree, command, words(&options, &steps));
         let _sidecar = reports.wait_for("up").await;
+        // Its control socket is open before anything is shown.
+        read_until(app.0.stderr.as_mut().unwrap(), "is ready at").await;
         let path = folder.path().join("report.zip");
         let arguments = format!("report --output {0} --project {1}", path.display(), folder.path().display());
         let written = user.pillion(&arguments).await;

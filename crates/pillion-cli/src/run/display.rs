@@ -167,7 +167,8 @@ impl Terminal {
 /// termios(3)).
 #[cfg(unix)]
 fn is_in_foreground() -> bool {
-    rustix::termios::tcgetpgrp(io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
+    // A terminal that does not control this session has no shell of it.
+    rustix::termios::tcgetpgrp(io::stderr()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 
 #[cfg(not(unix))]

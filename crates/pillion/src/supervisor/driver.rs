@@ -275,7 +275,9 @@ impl Driver {
                 };
                 match &event {
                     Event::NotLaunched(why) => self.log_failed_start(&format!("could not be started: {why}")),
-                    Event::WrongProgram(why) => self.log_failed_start(&format!("does not fit: {why}")),
+                    Event::WrongProgram(why) => {
+                        self.log_failed_start(&format!("is not what this app expects: {why}"))
+                    }
                     _ => {}
                 }
                 self.dispatch(event);
