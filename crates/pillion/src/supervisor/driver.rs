@@ -276,7 +276,7 @@ impl Driver {
                 match &event {
                     Event::NotLaunched(why) => self.log_failed_start(&format!("could not be started: {why}")),
                     Event::WrongProgram(why) => {
-                        self.log_failed_start(&format!("is not what this app expects: {why}"))
+                        self.log_failed_start(&format!("is not what this app expects: {why}"));
                     }
                     _ => {}
                 }
