@@ -3,7 +3,7 @@
 pub(crate) mod exits;
 pub(crate) mod logs;
 pub(crate) mod ps;
-mod render;
+pub(crate) mod render;
 pub(crate) mod report;
 pub(crate) mod restart;
 mod select;

@@ -8,7 +8,7 @@ use tokio::{io::ReadHalf, task::JoinSet, time};
 use crate::{
     AppInfo, ClientError, ControlAnswer, ControlError, ControlLevel, ControlRequest, Greeting,
     PROTOCOL_VERSION,
-    endpoint::{self, Address, Stream},
+    control_socket::{self, Address, Stream},
     line::{LineReader, LineWriter},
 };
 
@@ -49,7 +49,7 @@ pub struct AnswerStream {
 /// Finds the apps of this user that run now and have a control socket. Takes at most 10 s, if an app is suspended. Removes the
 /// sockets of dead apps. Dropping the future abandons the search.
 pub async fn discover() -> Discovery {
-    let (addresses, errors) = endpoint::addresses().await;
+    let (addresses, errors) = control_socket::addresses().await;
     let mut greetings = JoinSet::new();
     for address in addresses {
         greetings.spawn(async move {
@@ -149,7 +149,7 @@ impl AnswerStream {
 /// Connects, and reads the greeting.
 async fn open(address: &Address) -> Result<(Greeting, AnswerStream), ClientError> {
     let greeted = async {
-        let stream = endpoint::connect(address).await.map_err(|error| match error.kind() {
+        let stream = control_socket::connect(address).await.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => ClientError::Foreign,
             // The queue of an app that accepts no connections is full (connect(2)).
             io::ErrorKind::WouldBlock => ClientError::Silent,

@@ -32,7 +32,7 @@
 //! `unknownRequest`. A change that older clients would misunderstand gets another number in the greeting, which they refuse.
 
 mod client;
-mod endpoint;
+mod control_socket;
 mod error;
 mod line;
 mod protocol;

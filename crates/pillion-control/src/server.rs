@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     AppInfo, CONNECTION_LIMIT, ControlAnswer, ControlError, ControlLevel, Greeting, RefusalKind,
-    endpoint::{Address, Listener, Stream},
+    control_socket::{Address, Listener, Stream},
     line::LineWriter,
     session,
 };

@@ -3,7 +3,7 @@
 use core::{ffi::c_int, time::Duration};
 
 use crate::{
-    handover::{Ended, Handover, HandoverFds},
+    guard_state::{Ended, GuardFds, GuardState},
     stop_signal::StopSignal,
     sys::{self, Command, Process, Program, Reaped},
     text::Text,
@@ -32,7 +32,7 @@ struct Guard {
     /// A descriptor that becomes readable when a child may have died.
     children: c_int,
     stop: StopSignal,
-    state: Handover,
+    state: GuardState,
 }
 
 /// Guards one sidecar. Ends this process when the sidecar has ended.
@@ -74,8 +74,8 @@ pub(crate) fn run(process: Process) -> ! {
     sys::report(start.text(b"spawned ").number(leader.unsigned_abs().into()).text(b"\n").bytes());
     process.erase_token();
     let (run_file, journal, outputs) = (received.run_file, received.journal, received.outputs);
-    let fds = HandoverFds { lifeline, run_file, journal, outputs };
-    let state = Handover { leader, ended: None, asked: false, app_gone: false, place, fds };
+    let fds = GuardFds { lifeline, run_file, journal, outputs };
+    let state = GuardState { leader, ended: None, asked: false, app_gone: false, place, fds };
     Guard { process, full: received.full, children, stop, state }.guard()
 }
 

@@ -3,7 +3,7 @@
 //! It is started like the full guard, whose `program/guard.rs` describes arguments and messages, and gets one descriptor more, the last
 //! one: the program of the full guard. It starts the sidecar, reports the start, asks the first process to end by a signal (`A`), and
 //! reports the end. For every other task it *becomes the full guard*: the process executes that program (execveat(2)) with what it
-//! knows ([`handover`]), and keeps its children, its session and its signals:
+//! knows ([`guard_state`]), and keeps its children, its session and its signals:
 //!
 //! - the app is gone, or its command is another one: the full guard finds both unread in the socket;
 //! - the stop request is more than a signal to the leader;
@@ -25,8 +25,8 @@ mod decimal;
 mod guard;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[cfg_attr(not(test), expect(dead_code, reason = "the full guard uses the other half"))]
-#[path = "../program/handover.rs"]
-mod handover;
+#[path = "../program/guard_state.rs"]
+mod guard_state;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[path = "../program/limits.rs"]
 mod limits;

@@ -52,7 +52,7 @@
 //! terminal reaches it. It has one thread and no configuration.
 //!
 //! Where there is a light guard (`light/main.rs`), that one starts, and becomes this program when there is more to do. Its first argument
-//! is then `resume`, and what the light one knew follows (`handover`): the sidecar runs, and signals and descriptors are as they were.
+//! is then `resume`, and what the light one knew follows (`guard_state`): the sidecar runs, and signals and descriptors are as they were.
 
 #![expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
 
@@ -60,7 +60,7 @@ mod control;
 mod decimal;
 mod ending;
 #[cfg_attr(not(test), expect(dead_code, reason = "the light guard uses the other half"))]
-mod handover;
+mod guard_state;
 #[expect(unreachable_pub, reason = "it is public on Windows")]
 mod http_stop;
 #[cfg(target_os = "linux")]
@@ -84,7 +84,7 @@ use std::{
 
 use control::{read_command, read_message, report};
 use ending::{Deadlines, end_line, end_words};
-use handover::Handover;
+use guard_state::GuardState;
 use http_stop::HttpStopMessage;
 use run_file::RunFile;
 use run_log::RunLog;
@@ -97,7 +97,7 @@ use sys::{Announced, Descendant, Pid, Wake};
 /// `strict` exits if the supervisor's first message does not come. Otherwise the sidecar starts without what that message has.
 pub fn run(arguments: impl Iterator<Item = OsString>, strict: bool) {
     let mut arguments = arguments.peekable();
-    let resumed = arguments.next_if(|first| first.as_bytes() == handover::RESUME).is_some();
+    let resumed = arguments.next_if(|first| first.as_bytes() == guard_state::RESUME).is_some();
     let (mut guard, grace) = if resumed { resume(arguments) } else { start(arguments, strict) };
     guard.guard(grace);
     if let Some((micros, bytes)) = sys::used_by_children() {
@@ -146,7 +146,7 @@ fn start(mut arguments: impl Iterator<Item = OsString>, strict: bool) -> (Guard,
 
 /// Continues the work of a light guard.
 fn resume(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
-    let state = arguments.next().and_then(|state| Handover::parse(state.to_str()?));
+    let state = arguments.next().and_then(|state| GuardState::parse(state.to_str()?));
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
     let (Some(state), Some(grace), Some(stop)) = (state, grace, stop) else { refuse() };

@@ -45,7 +45,7 @@ use platform::{FdCount, KernelEvents, O_NONBLOCK, SIGCHLD};
 pub(crate) use receive_fds::Announced;
 pub(crate) use used::used_by_children;
 
-use super::{handover::Handover, run_log::RunLog};
+use super::{guard_state::GuardState, run_log::RunLog};
 
 const SIGHUP: c_int = 1;
 const SIGINT: c_int = 2;
@@ -161,7 +161,7 @@ pub(crate) struct Resumed {
 }
 
 /// Takes over what the light guard knew, in its process: session, place as a subreaper and death signal are still there.
-pub(crate) fn resume(state: &Handover) -> Resumed {
+pub(crate) fn resume(state: &GuardState) -> Resumed {
     // SAFETY: the light guard has left these descriptors open for us, and no other code knows them.
     let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
     platform::name_guard();

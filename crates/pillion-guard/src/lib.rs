@@ -45,8 +45,8 @@ mod decimal;
 mod elf;
 #[cfg(all(test, not(unix)))]
 #[expect(dead_code, reason = "both programs use more of it")]
-#[path = "../program/handover.rs"]
-mod handover;
+#[path = "../program/guard_state.rs"]
+mod guard_state;
 #[cfg(all(test, target_os = "linux"))]
 #[path = "../light/sys/search_path.rs"]
 #[expect(unsafe_code, reason = "its tests read texts of C")]

@@ -145,7 +145,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// A state in words.
-pub(super) fn state(state: State) -> &'static str {
+pub(crate) fn state(state: State) -> &'static str {
     match state {
         State::Idle => "idle",
         State::Waiting => "waiting",

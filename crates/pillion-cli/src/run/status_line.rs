@@ -5,6 +5,8 @@ use std::{env, fmt, io::IsTerminal as _};
 use pillion::{SidecarEvent, State, Status, Usage};
 use tokio::time::{Duration, Instant};
 
+use crate::control::render;
+
 /// How the program is now.
 #[derive(Debug)]
 pub(crate) struct StatusLine {
@@ -52,7 +54,8 @@ impl StatusLine {
         if matches!(status.state, State::Stopped | State::Failed) {
             return None;
         }
-        let mut text = format!("{} {}", word(status.state), Age(now.saturating_duration_since(self.since)));
+        let mut text =
+            format!("{} {}", render::state(status.state), Age(now.saturating_duration_since(self.since)));
         if let Some(progress) = &status.progress {
             text += &format!(" · {progress}");
         }
@@ -65,19 +68,6 @@ impl StatusLine {
             text += &format!(" · {} MiB", memory.div_ceil(1 << 20));
         }
         Some(text)
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Idle => "idle",
-        State::Waiting => "waiting",
-        State::Starting => "starting",
-        State::Ready => "ready",
-        State::Unhealthy => "unhealthy",
-        State::Stopping => "stopping",
-        State::BackingOff => "restarts soon",
-        _ => "down",
     }
 }
 

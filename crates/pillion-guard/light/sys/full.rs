@@ -8,7 +8,7 @@ use super::{
     kill, look, pause, reap, set_close_on_exec, set_mask, word,
 };
 use crate::{
-    handover::{Handover, RESUME, STATE_SIZE},
+    guard_state::{GuardState, RESUME, STATE_SIZE},
     text::Text,
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn can_execute(full: c_int, process: &Process) -> bool {
 
 /// Becomes the full guard, in the same process: the children, the session and the death signals stay. Returns if the system cannot
 /// execute it: there is no memory, for example.
-pub(crate) fn execute_full(full: c_int, process: &Process, state: &Handover) {
+pub(crate) fn execute_full(full: c_int, process: &Process, state: &GuardState) {
     let mut numbers = Text::<STATE_SIZE>::new();
     for (at, number) in state.numbers().into_iter().enumerate() {
         let separator: &[u8] = if at == 0 { b"" } else { b"," };

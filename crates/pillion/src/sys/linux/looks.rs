@@ -61,7 +61,7 @@ pub(super) fn find_owner(mut look: impl FnMut() -> PortOwner) -> PortOwner {
 }
 
 /// Whether the reason why a look failed can be gone at the next one: the list changed, a signal came, or memory or descriptors are used up.
-pub(super) fn passes(error: &io::Error) -> bool {
+fn passes(error: &io::Error) -> bool {
     const PASSING: [Errno; 6] =
         [Errno::INTR, Errno::AGAIN, Errno::NOMEM, Errno::NOBUFS, Errno::MFILE, Errno::NFILE];
     error.kind() == io::ErrorKind::Interrupted

@@ -16,7 +16,7 @@ pub(crate) const RESUME: &[u8] = b"resume";
 
 /// `STATE`: what the light guard knows about its sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Handover {
+pub(crate) struct GuardState {
     pub(crate) leader: c_int,
     /// How the leader has ended, if it was reaped. The supervisor does not know it yet.
     pub(crate) ended: Option<Ended>,
@@ -26,7 +26,7 @@ pub(crate) struct Handover {
     pub(crate) app_gone: bool,
     /// The place of the run in the journal.
     pub(crate) place: Option<c_int>,
-    pub(crate) fds: HandoverFds,
+    pub(crate) fds: GuardFds,
 }
 
 /// A reaped leader.
@@ -40,7 +40,7 @@ pub(crate) struct Ended {
 
 /// The descriptors that stay open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HandoverFds {
+pub(crate) struct GuardFds {
     /// The write end of the leader's stdin, if that is a lifeline that is still open.
     pub(crate) lifeline: Option<c_int>,
     pub(crate) run_file: Option<c_int>,
@@ -52,7 +52,7 @@ pub(crate) struct HandoverFds {
 /// The maximum length of `STATE`, in bytes: each number has at most 20 digits and a separator.
 pub(crate) const STATE_SIZE: usize = 11 * 21;
 
-impl Handover {
+impl GuardState {
     /// `STATE` as numbers; one that is missing is `-`.
     pub(crate) fn numbers(&self) -> [Option<u64>; 11] {
         let number = |value: c_int| u64::try_from(value).ok();
@@ -87,7 +87,7 @@ impl Handover {
         let app_gone = next()? == Some(1);
         let (journal, place) = (small(next()?), small(next()?));
         let ended = status.zip(at).map(|(status, at)| Ended { status, at });
-        let fds = HandoverFds { lifeline, run_file, journal, outputs };
+        let fds = GuardFds { lifeline, run_file, journal, outputs };
         Some(Self { leader, ended, asked, app_gone, place, fds })
     }
 }
@@ -96,22 +96,22 @@ impl Handover {
 mod tests {
     use super::*;
 
-    fn text(handover: &Handover) -> String {
-        let words =
-            handover.numbers().map(|number| number.map_or("-".to_owned(), |number| number.to_string()));
+    fn text(state: &GuardState) -> String {
+        let words = state.numbers().map(|number| number.map_or("-".to_owned(), |number| number.to_string()));
         words.join(",")
     }
 
     #[test]
     fn the_full_guard_reads_what_the_light_one_knows() {
-        let fds = HandoverFds { lifeline: Some(5), run_file: None, journal: None, outputs: [6, 7] };
-        let running = Handover { leader: 4711, ended: None, asked: false, app_gone: false, place: None, fds };
-        let ended = Handover {
+        let fds = GuardFds { lifeline: Some(5), run_file: None, journal: None, outputs: [6, 7] };
+        let running =
+            GuardState { leader: 4711, ended: None, asked: false, app_gone: false, place: None, fds };
+        let ended = GuardState {
             ended: Some(Ended { status: 0x8b, at: 1_790_000_000_000 }),
             asked: true,
             app_gone: true,
             place: Some(3),
-            fds: HandoverFds {
+            fds: GuardFds {
                 lifeline: None,
                 run_file: Some(i32::MAX),
                 journal: Some(i32::MAX),
@@ -119,9 +119,9 @@ mod tests {
             },
             ..running
         };
-        for handover in [running, ended] {
-            assert_eq!(Handover::parse(&text(&handover)), Some(handover));
-            assert!(text(&handover).len() < STATE_SIZE);
+        for state in [running, ended] {
+            assert_eq!(GuardState::parse(&text(&state)), Some(state));
+            assert!(text(&state).len() < STATE_SIZE);
         }
     }
 
@@ -129,7 +129,7 @@ mod tests {
     fn a_state_that_is_cut_is_none() {
         for state in ["", "4711", "4711,-,-,0,5,-,6,7,0,-", "-,-,-,0,5,-,6,7,0,-,-", "x,-,-,0,5,-,6,7,0,-,-"]
         {
-            assert_eq!(Handover::parse(state), None, "{state}");
+            assert_eq!(GuardState::parse(state), None, "{state}");
         }
     }
 }
