@@ -24,7 +24,7 @@ const CRATES: &[&str] = &[
     "pillion-build",
     "pillion-server",
     "pillion-cli",
-    "protocol-vectors",
+    "pillion-vectors",
     "tauri-plugin-pillion",
 ];
 

@@ -10,7 +10,7 @@ use std::{
 
 use integration_tests::{ProcessTree, run};
 use pillion::{Access, Restart, StopOutcome, Supervisor, Transport};
-use protocol_vectors::{AddressKind, Requests, Subject, environments, load, requests};
+use pillion_vectors::{AddressKind, Requests, Subject, environments, load, requests};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -10,7 +10,7 @@ use pillion_protocol::{
     environment::TAURI_ORIGINS,
     progress, progress_line,
 };
-use protocol_vectors::{
+use pillion_vectors::{
     AddressKind, AnnouncementVector, Announcements, Environments, Platform, ProgressFile, ProgressLine,
     RequestVector, Requests, load,
 };

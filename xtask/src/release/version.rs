@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 
 /// The manifests, and how the lines begin that contain our version.
 const MANIFESTS: &[(&str, &[&str])] = &[
-    ("Cargo.toml", &["version = ", "pillion", "protocol-vectors = ", "tauri-plugin-pillion = "]),
+    ("Cargo.toml", &["version = ", "pillion", "tauri-plugin-pillion = "]),
     ("sdk/python/src/pillion/__init__.py", &["__version__ = "]),
     ("package.json", JSON),
     ("apps/desktop/package.json", JSON),

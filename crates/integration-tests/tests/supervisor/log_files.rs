@@ -209,7 +209,8 @@ fn a_folder_that_cannot_be_written_costs_counted_lines_until_it_can() {
         let (supervisor, mut events) = Supervisor::start(logged(tree.sidecar(&steps), &folder));
         let text = notice(&mut events).await;
         assert!(text.contains("its log file cannot be written") && text.contains("logs"), "{text}");
-        state(&mut events, State::Ready).await;
+        // The writer and the supervisor do not wait for each other: the sidecar may be ready before the notice.
+        supervisor.ready().await.unwrap();
         let mut sidecar = reports.wait_for("up").await;
         fs::remove_file(&folder).unwrap();
         // It is tried again although the sidecar writes nothing.

@@ -20,7 +20,7 @@ use std::{
 };
 
 use pillion::{Inherit, Program, Restart, Spec, State, Supervisor};
-use protocol_vectors::Descriptor3;
+use pillion_vectors::Descriptor3;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,

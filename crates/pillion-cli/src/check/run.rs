@@ -11,7 +11,7 @@ use std::{
 };
 
 use pillion::{Exit, protocol::ListenAddr};
-use protocol_vectors::{Address, Answer, Descriptor3, Server};
+use pillion_vectors::{Address, Answer, Descriptor3, Server};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{harness::TOKEN, registry::Owner, watch::Watch};

@@ -3,7 +3,7 @@
 use std::env;
 
 use libtest_mimic::{Failed, Trial};
-use protocol_vectors::{AddressKind, Requests, Subject, environments, load, requests};
+use pillion_vectors::{AddressKind, Requests, Subject, environments, load, requests};
 
 use crate::test_sidecar::{ARGUMENT, VECTORS};
 

@@ -42,9 +42,9 @@ async fn announcements_are_read_as_the_protocol_says() {
     use std::io::Write as _;
 
     use pillion_protocol::ListenAddr;
-    use protocol_vectors::{Announcements, Platform};
+    use pillion_vectors::{Announcements, Platform};
 
-    let file: Announcements = protocol_vectors::load("announcement.json").unwrap();
+    let file: Announcements = pillion_vectors::load("announcement.json").unwrap();
     for vector in file.vectors.iter().filter(|it| it.platform.is_none_or(Platform::is_this)) {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let bytes = vector.bytes();
@@ -52,7 +52,7 @@ async fn announcements_are_read_as_the_protocol_says() {
         let on_stderr = vector.stream.as_deref() == Some("stderr");
         let stream = if on_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
         let mut source = Source::new(stream, OutputPipe::new(reader.into()).unwrap(), None);
-        let mut outcome = protocol_vectors::ExpectedReading::default();
+        let mut outcome = pillion_vectors::ExpectedReading::default();
         while source.pipe.is_some() {
             let read = source.read().await;
             outcome.near_miss |= read.near_miss.is_some();
@@ -84,7 +84,7 @@ async fn announcements_are_read_as_the_protocol_says() {
 async fn progress_is_read_as_the_protocol_says() {
     use std::io::Write as _;
 
-    let file: protocol_vectors::ProgressFile = protocol_vectors::load("progress.json").unwrap();
+    let file: pillion_vectors::ProgressFile = pillion_vectors::load("progress.json").unwrap();
     for vector in &file.vectors {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let bytes = vector.bytes();

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use protocol_vectors::hmac_proof;
+use pillion_vectors::hmac_proof;
 
 use crate::{Server, admission::Request, connection::Answer};
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use pillion::protocol::{self, Announcement, LineFramer, NearMiss};
-use protocol_vectors::{Address, Server as _};
+use pillion_vectors::{Address, Server as _};
 use rustix::process::Signal;
 
 use crate::check::{
@@ -148,7 +148,7 @@ fn listening(_: &Run) -> String {
 #[cfg(target_os = "linux")]
 fn addresses(run: &Run) -> std::io::Result<Vec<std::net::SocketAddr>> {
     let processes = crate::check::processes::of_run(run)?;
-    protocol_vectors::listening(processes.iter().map(|process| process.pid))
+    pillion_vectors::listening(processes.iter().map(|process| process.pid))
 }
 
 #[cfg(target_os = "linux")]

@@ -85,7 +85,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 
 /// The status of health for a page of this origin.
 fn status_for(harness: &Harness, run: &Run, origin: &str) -> Result<u16, Verdict> {
-    use protocol_vectors::Server as _;
+    use pillion_vectors::Server as _;
     let head = run.head("GET /health", harness.settings.private);
     let request = format!("{head}Origin: {origin}\r\nConnection: close\r\n\r\n");
     let answer = run.exchange(request.as_bytes(), true);

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsFd as _;
 
-use protocol_vectors::{Address, Descriptor3, Server as _};
+use pillion_vectors::{Address, Descriptor3, Server as _};
 use rustix::process::Signal;
 
 use super::{environment, requests};

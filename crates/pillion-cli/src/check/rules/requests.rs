@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write as _};
 
-use protocol_vectors::{
+use pillion_vectors::{
     AddressKind, Answer, Aspect, Handlers, Mismatch, RequestVector, Requests, Server as _, check_request,
     hmac_proof, load,
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pillion::Spec;
-use protocol_vectors::Answer;
+use pillion_vectors::Answer;
 use rustix::process::Signal;
 
 use super::{super::announce::poll_until, ANSWERS, DRAINS, LIMIT, needs_sigterm};
