@@ -28,6 +28,9 @@ pub mod log_lines;
 
 // Plain parsing and decisions, compiled here so that their tests run on every system.
 #[cfg(all(test, not(target_os = "macos")))]
+#[path = "../program/sys/pid_list.rs"]
+mod pid_list;
+#[cfg(all(test, not(target_os = "macos")))]
 #[path = "../program/sys/procargs.rs"]
 mod procargs;
 #[cfg(all(test, not(target_os = "macos")))]

@@ -10,6 +10,8 @@ use std::{
     ptr,
 };
 
+#[path = "pid_list.rs"]
+mod pid_list;
 #[path = "procargs.rs"]
 mod procargs;
 #[path = "search.rs"]
@@ -104,19 +106,11 @@ pub fn find(pid: i32) -> Option<ProcessInfo> {
 /// The ids of all processes. `None` if the system did not tell: libproc returns 0 for an error.
 #[must_use]
 pub fn pids() -> Option<Vec<i32>> {
-    let mut pids = vec![0; 1024];
-    loop {
-        let size = c_int::try_from(size_of_val(&pids[..])).unwrap_or(c_int::MAX);
+    pid_list::complete(|pids| {
+        let size = c_int::try_from(size_of_val(pids)).unwrap_or(c_int::MAX);
         // SAFETY: the kernel writes at most `size` bytes of process ids to `pids`, which is that large and aligned.
-        let count = unsafe { proc_listallpids(pids.as_mut_ptr().cast(), size) };
-        let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
-        if count < pids.len() {
-            pids.truncate(count);
-            return Some(pids);
-        }
-        // The list was full: more processes may exist.
-        pids.resize(2 * pids.len(), 0);
-    }
+        unsafe { proc_listallpids(pids.as_mut_ptr().cast(), size) }
+    })
 }
 
 /// This system's table.
@@ -150,14 +144,8 @@ impl ProcessTable for SystemTable {
     }
 
     fn environment(&mut self, pid: i32, entry: &[u8]) -> Environment {
-        const EPERM: i32 = 1;
-        match read_arguments(pid, &mut self.area) {
-            Ok(size) if procargs::has_variable(&self.area[..size], entry) => Environment::Marked,
-            Ok(_) => Environment::Unmarked,
-            Err(error) if error.raw_os_error() == Some(EPERM) => Environment::Unmarked,
-            // EINVAL is the answer for a process that is about to execute a program, and for one that has ended.
-            Err(_) => Environment::Unknown,
-        }
+        let answer = read_arguments(pid, &mut self.area);
+        procargs::environment(answer.map(|size| &self.area[..size]), entry)
     }
 }
 
