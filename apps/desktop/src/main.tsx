@@ -3,7 +3,7 @@
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
-import { backend } from "./session";
+import { backend, isAlone } from "./session";
 import "./index.css";
 
 /**
@@ -24,7 +24,4 @@ function mount(): void {
 }
 
 const timeout = new Promise((resolve) => setTimeout(resolve, FIRST_RENDER_DELAY));
-void Promise.race([backend.settled(), timeout]).then(mount);
-
-// Vite replaces the mode by its value, so that other builds contain neither this condition nor the file.
-if (import.meta.env.MODE === "bench") void import("./bench");
+void (isAlone ? Promise.resolve() : Promise.race([backend.settled(), timeout])).then(mount);

@@ -3,6 +3,7 @@
 mod app;
 mod availability;
 mod backends;
+mod births;
 mod build;
 mod child;
 mod collector;
@@ -44,7 +45,7 @@ enum Part {
     Overhead,
     /// A large output through the supervisor.
     Flood,
-    /// The start of AIOS, and of an empty Tauri shell.
+    /// The start of AIOS, of its page without a backend, and of an empty Tauri shell.
     App,
     /// Requests from the webview, by each route.
     Routes,
@@ -158,7 +159,9 @@ impl Part {
                 &[("Supervision: pillion, and a bare spawn of the same backend", overhead::measure)]
             }
             Self::Flood => &[("A large output: the supervisor, and a bare read loop", flood::measure)],
-            Self::App => &[("The app's start: AIOS, and an empty Tauri shell", app::measure)],
+            Self::App => {
+                &[("The app's start, step by step: an empty shell, the page alone, and AIOS", app::measure)]
+            }
             Self::Routes => &[("A request from the webview, by each route to a sidecar", routes::measure)],
             Self::Availability => &availability::SECTIONS,
         }

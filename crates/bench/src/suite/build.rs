@@ -118,12 +118,14 @@ impl Workspace {
         Ok(Apps { aios: place("aios"), empty_shell: place("empty-shell") })
     }
 
-    /// The front end in its bench mode.
+    /// The front end in its bench mode, and the page of the empty shell.
     fn page(&self, folder: &Path) -> Result<PathBuf> {
         let marks = collector::address("mark");
         let build = ["run", "build:bench", "--workspace", "apps/desktop"];
         self.npm(&build, &[("VITE_BENCH_COLLECTOR", &marks)])?;
-        copy_folder(&self.root.join("apps/desktop/dist-bench"), folder)?;
+        // Both apps embed the pages of both, because one build has one configuration.
+        let sources = ["apps/desktop/dist-bench", "apps/empty-shell/page"].map(|part| self.root.join(part));
+        copy_folders(&sources, folder)?;
         Ok(folder.to_owned())
     }
 
@@ -133,7 +135,7 @@ impl Workspace {
         fs::create_dir_all(&folder)?;
         self.npm(&["run", "build", "--workspace", "apps/routes"], &[])?;
         let page = folder.join("page");
-        copy_folder(&self.root.join("apps/routes/dist"), &page)?;
+        copy_folders(&[self.root.join("apps/routes/dist")], &page)?;
         let config = json!({ "build": { "frontendDist": page } }).to_string();
         self.cargo(
             &["--package", "routes", "--features", "routes/custom-protocol"],
@@ -215,9 +217,12 @@ fn read_folder(folder: &Path) -> io::Result<Files> {
     Ok(files)
 }
 
-/// Makes `to` hold what `from` does. Left alone where nothing has changed, since Cargo would compile the app anew.
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    let files = read_folder(from)?;
+/// Makes `to` hold what these folders do. Left alone where nothing has changed, since Cargo would compile the app anew.
+fn copy_folders(from: &[PathBuf], to: &Path) -> Result<()> {
+    let mut files = Files::new();
+    for folder in from {
+        files.extend(read_folder(folder)?);
+    }
     if read_folder(to).ok().as_ref() != Some(&files) {
         write_folder(to, &files)?;
     }

@@ -27,12 +27,15 @@ pub(crate) fn address(path: &str) -> String {
     format!("http://127.0.0.1:{PORT}/{path}")
 }
 
+/// Times in milliseconds since the epoch, by the name of the step.
+pub(crate) type Steps = BTreeMap<String, f64>;
+
 /// A report of a page.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Message {
-    /// The page reached a step, at this time in milliseconds since the epoch.
-    Mark { mark: String, at: f64 },
+    /// When the page reached each step of its start, in milliseconds since the epoch.
+    Steps { steps: Steps },
     /// Milliseconds for each request, one value a round, by kind of request and by route.
     Routes { took: BTreeMap<String, BTreeMap<String, Vec<f64>>> },
     /// The page could not measure.
@@ -75,18 +78,14 @@ impl Collector {
         }
     }
 
-    /// Waits until a page has reached each of these steps, and returns their times. The reports may arrive in another order.
-    pub(crate) fn marks<const N: usize>(&self, names: [&str; N]) -> Result<[f64; N]> {
+    /// Waits for the steps of a page's start.
+    pub(crate) fn steps(&self) -> Result<Steps> {
         let deadline = Instant::now() + TIME_LIMIT;
-        let mut reached = [None; N];
-        while reached.iter().any(Option::is_none) {
-            if let Message::Mark { mark, at } = self.next(deadline)?
-                && let Some(place) = names.iter().position(|name| *name == mark)
-            {
-                reached[place] = Some(at);
+        loop {
+            if let Message::Steps { steps } = self.next(deadline)? {
+                return Ok(steps);
             }
         }
-        Ok(reached.map(Option::unwrap_or_default))
     }
 }
 
@@ -118,8 +117,8 @@ mod tests {
     fn messages_are_distinguished_by_their_fields() {
         let read = |text| serde_json::from_str::<Message>(text).unwrap();
         assert_eq!(
-            read(r#"{"mark":"mounted","at":1.5}"#),
-            Message::Mark { mark: "mounted".to_owned(), at: 1.5 }
+            read(r#"{"steps":{"mounted":1.5}}"#),
+            Message::Steps { steps: [("mounted".to_owned(), 1.5)].into() }
         );
         let took = [("get".to_owned(), [("direct".to_owned(), vec![1.0])].into())].into();
         assert_eq!(read(r#"{"took":{"get":{"direct":[1.0]}}}"#), Message::Routes { took });

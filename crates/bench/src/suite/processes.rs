@@ -23,16 +23,27 @@ pub(crate) struct LaunchedApp {
     pub(crate) spawned_at: f64,
 }
 
+/// Milliseconds since the epoch.
+pub(crate) fn now() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "the page measures with the same clock")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1e3
+}
+
 impl LaunchedApp {
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let marker = TestMarker::new()?;
         command.env(TestMarker::VARIABLE, marker.value());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        #[expect(clippy::disallowed_methods, reason = "the page measures with the same clock")]
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let spawned_at = now();
         #[expect(clippy::disallowed_methods, reason = "drop kills the app and all its processes")]
         let shell = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Self { shell, marker, spawned_at: now.as_secs_f64() * 1e3 })
+        Ok(Self { shell, marker, spawned_at })
+    }
+
+    /// The process id of the app itself.
+    pub(crate) fn id(&self) -> u32 {
+        self.shell.id()
     }
 
     /// The proportional memory of all its processes in bytes. A process that has ended counts as zero.

@@ -36,7 +36,7 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let app = workspace.routes()?;
     let (rounds, times) = effort.routes;
     let stage = Stage::set(Some(Plan { rounds, times }))?;
-    let launch = stage.launch(&app)?;
+    let launch = stage.launch(&app, None)?;
     let deadline = Instant::now() + TIME_LIMIT;
     let took = loop {
         if let Message::Routes { took } = stage.collector.next(deadline)? {
