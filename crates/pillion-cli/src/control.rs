@@ -10,14 +10,9 @@ mod select;
 pub(crate) mod status;
 pub(crate) mod top;
 
-use std::{future::Future, io, process::ExitCode, time::Duration};
+use std::{future::Future, io, process::ExitCode};
 
-use pillion_control::{AnswerStream, ClientError, ControlAnswer};
-use tokio::{runtime, time};
-
-/// How long an app may take for each part of an answer that waits for nothing new. It reads and redacts megabytes of log files before
-/// the first part of a report.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+use tokio::runtime;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -59,10 +54,4 @@ fn run(command: impl Future<Output = Result<(), Stopped>>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The next part of an answer that waits for nothing new: an app that is suspended meanwhile, or hangs, ends it with
-/// [`ClientError::Silent`].
-async fn next_part(answers: &mut AnswerStream) -> Result<Option<ControlAnswer>, ClientError> {
-    time::timeout(ANSWER_TIMEOUT, answers.next()).await.unwrap_or(Err(ClientError::Silent))
 }

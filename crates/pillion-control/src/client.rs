@@ -14,6 +14,8 @@ use crate::{
 
 /// How long an app may take to greet, or to tell its statuses. The system accepts connections for a suspended app, which says nothing.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an app may take for each part of an answer. It reads and redacts megabytes of log files before the first part of a diagnosis.
+const PART_TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum length of an answer, in bytes. A line of output has at most 64 KiB, and each byte may become six in JSON; a status can
 /// hold some of them.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
@@ -44,6 +46,12 @@ pub struct AnswerStream {
     /// Keeps the connection open: its end ends the request.
     writer: LineWriter<tokio::io::WriteHalf<Stream>>,
     ended: bool,
+    address: Address,
+    /// Whether the app may have nothing to say for long.
+    may_wait: bool,
+    /// How long it may say nothing, and then need for a greeting.
+    limit: Duration,
+    greeting_limit: Duration,
 }
 
 /// Finds the apps of this user that run now and have a control socket. Takes at most 10 s, if an app is suspended. Removes the
@@ -53,7 +61,7 @@ pub async fn discover() -> Discovery {
     let mut greetings = JoinSet::new();
     for address in addresses {
         greetings.spawn(async move {
-            let greeted = open(&address).await.map(|(greeting, _)| greeting);
+            let greeted = open(&address, ANSWER_TIMEOUT).await.map(|(greeting, _)| greeting);
             (address, greeted)
         });
     }
@@ -90,9 +98,10 @@ impl DiscoveredApp {
     /// Sends a request over a connection of its own. Dropping the future abandons it.
     ///
     /// # Errors
-    /// [`ClientError::Ended`] if the app has ended, [`ClientError::Silent`] if it does not answer within 10 s, and others.
+    /// [`ClientError::Ended`] if the app has ended, [`ClientError::Silent`] if it does not greet within 10 s, and others.
     pub async fn request(&self, request: &ControlRequest) -> Result<AnswerStream, ClientError> {
-        let (_, mut stream) = open(&self.address).await?;
+        let (_, mut stream) = open(&self.address, ANSWER_TIMEOUT).await?;
+        stream.may_wait = may_wait(request);
         stream.writer.send(request).await.map_err(of_connection)?;
         Ok(stream)
     }
@@ -120,15 +129,17 @@ impl DiscoveredApp {
 impl AnswerStream {
     /// The next answer, and `None` when the answer is complete. Cancel-safe.
     ///
+    /// An app that is suspended or hangs does not let it wait for ever: an answer that waits for nothing new comes within 30 s of the call.
+    /// For the others (`watch`, `usage`, `restart`, and `logs` that follow), it looks every 30 s whether the app still greets within 10 s.
+    ///
     /// # Errors
     /// [`ClientError::Refused`] if the app refused the request or it failed, [`ClientError::Ended`] if the app ended before the answer was
-    /// complete, and others. After an error it returns `None`.
+    /// complete, [`ClientError::Silent`] if it does not answer any more, and others. After an error it returns `None`.
     pub async fn next(&mut self) -> Result<Option<ControlAnswer>, ClientError> {
         if self.ended {
             return Ok(None);
         }
-        let answer = next_line::<ControlAnswer>(&mut self.reader).await;
-        match answer {
+        match self.next_answer().await {
             Ok(ControlAnswer::Done) => {
                 self.ended = true;
                 Ok(None)
@@ -144,10 +155,41 @@ impl AnswerStream {
             }
         }
     }
+
+    async fn next_answer(&mut self) -> Result<ControlAnswer, ClientError> {
+        loop {
+            // The whole limit again: the time in which the caller did not read is not the app's.
+            let answer = next_line(&mut self.reader);
+            if let Ok(answer) = time::timeout(self.limit, answer).await {
+                return answer;
+            }
+            if !self.may_wait {
+                return Err(ClientError::Silent);
+            }
+            tokio::select! {
+                answer = next_line(&mut self.reader) => return answer,
+                // Any other answer shows that it works, and the end of this connection is that of the app.
+                greeted = open(&self.address, self.greeting_limit) => if let Err(ClientError::Silent) = greeted {
+                    return Err(ClientError::Silent);
+                }
+            }
+        }
+    }
 }
 
-/// Connects, and reads the greeting.
-async fn open(address: &Address) -> Result<(Greeting, AnswerStream), ClientError> {
+/// Whether the app answers this request only when there is something new.
+fn may_wait(request: &ControlRequest) -> bool {
+    match request {
+        ControlRequest::Watch { .. } | ControlRequest::Usage { .. } | ControlRequest::Restart { .. } => true,
+        ControlRequest::Logs { follow, .. } => *follow,
+        ControlRequest::Status { .. }
+        | ControlRequest::ExitReports { .. }
+        | ControlRequest::Diagnose { .. } => false,
+    }
+}
+
+/// Connects, and reads the greeting, within this time.
+async fn open(address: &Address, limit: Duration) -> Result<(Greeting, AnswerStream), ClientError> {
     let greeted = async {
         let stream = control_socket::connect(address).await.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => ClientError::Foreign,
@@ -160,6 +202,10 @@ async fn open(address: &Address) -> Result<(Greeting, AnswerStream), ClientError
             reader: LineReader::new(reader, ANSWER_LIMIT),
             writer: LineWriter::new(writer),
             ended: false,
+            address: address.clone(),
+            may_wait: true,
+            limit: PART_TIMEOUT,
+            greeting_limit: ANSWER_TIMEOUT,
         };
         let greeting: Greeting = next_line(&mut stream.reader).await?;
         match greeting.pillion_control {
@@ -167,7 +213,7 @@ async fn open(address: &Address) -> Result<(Greeting, AnswerStream), ClientError
             version => Err(ClientError::Version(version)),
         }
     };
-    time::timeout(ANSWER_TIMEOUT, greeted).await.unwrap_or(Err(ClientError::Silent))
+    time::timeout(limit, greeted).await.unwrap_or(Err(ClientError::Silent))
 }
 
 async fn next_line<T: DeserializeOwned>(reader: &mut LineReader<ReadHalf<Stream>>) -> Result<T, ClientError> {
@@ -185,3 +231,7 @@ fn of_connection(error: io::Error) -> ClientError {
         _ => ClientError::Io(error),
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

@@ -9,7 +9,7 @@ use clap::Args as ClapArgs;
 use pillion_control::{ControlAnswer, ControlRequest, DiscoveredApp};
 
 use super::{
-    Stopped, next_part,
+    Stopped,
     render::{now_ms, plain, short, since},
     run,
     select::{Overview, Selection, failed},
@@ -63,7 +63,7 @@ async fn show(args: &Args, app: &DiscoveredApp) -> Result<(), Stopped> {
     let request = ControlRequest::ExitReports { sidecar: args.selection.sidecar.clone() };
     let error = |error| failed(app.info(), &error);
     let mut answers = app.request(&request).await.map_err(error)?;
-    while let Some(answer) = next_part(&mut answers).await.map_err(error)? {
+    while let Some(answer) = answers.next().await.map_err(error)? {
         let ControlAnswer::ExitReport { report } = answer else { continue };
         if args.json {
             let mut line = serde_json::to_vec(&report).map_err(io::Error::from)?;

@@ -13,7 +13,7 @@ use pillion::Diagnosis;
 use pillion_control::{ClientError, ControlAnswer, ControlRequest, DiscoveredApp};
 
 use super::{
-    Stopped, next_part,
+    Stopped,
     render::plain,
     run,
     select::{NONE_RUNS, Overview, failed, named},
@@ -105,7 +105,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 async fn add_app(app: &DiscoveredApp, diagnosis: &mut Diagnosis) -> Result<(), ClientError> {
     let mut answers = app.request(&ControlRequest::Diagnose { sidecar: None }).await?;
     let folder = folder(app);
-    while let Some(answer) = next_part(&mut answers).await? {
+    while let Some(answer) = answers.next().await? {
         if let ControlAnswer::File { name, text } = answer {
             let name: Vec<_> = name.split('/').map(file_name).collect();
             diagnosis.add(&format!("{folder}/{}", name.join("/")), &text);

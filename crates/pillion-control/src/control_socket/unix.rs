@@ -25,7 +25,7 @@ pub(crate) type Stream = UnixStream;
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     pub(crate) pid: u32,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Address {
