@@ -1,13 +1,30 @@
 /// <reference types="vitest/config" />
+import { fileURLToPath } from "node:url";
 import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
-import { defaultClientConditions, defaultServerConditions, defineConfig } from "vite";
+import {
+  defaultClientConditions,
+  defaultServerConditions,
+  defineConfig,
+  type Plugin,
+  runnerImport,
+} from "vite";
 
 /** This repository compiles the guest bindings from source; apps elsewhere use the built package. */
 const SOURCE = "pillion-source";
 
+/** Draws the page into index.html, so that the window shows it before any script runs. */
+const prerendered: Plugin = {
+  name: "prerendered",
+  async transformIndexHtml(html) {
+    const file = fileURLToPath(new URL("src/prerender.tsx", import.meta.url));
+    const { module } = await runnerImport<typeof import("./src/prerender")>(file, { plugins: [react()] });
+    return html.replace("<!--page-->", module.prerender());
+  },
+};
+
 export default defineConfig(({ mode }) => ({
-  plugins: [react(), tailwindcss()],
+  plugins: [react(), tailwindcss(), prerendered],
   clearScreen: false,
   resolve: { conditions: [SOURCE, ...defaultClientConditions] },
   // Vitest resolves tests in the Node environment as server code.

@@ -1,19 +1,19 @@
 import { useLayoutEffect, useSyncExternalStore } from "react";
 import type { Backend } from "../lib/backend";
 import type { BackendView } from "../lib/connection-state";
+import { markOnce } from "../lib/marks";
 
 /** The current view of the backend, and a function that restarts it after an error. */
-export function useBackend(backend: Backend): BackendView & { retry: () => void } {
-  const view = useSyncExternalStore(backend.subscribe, backend.view);
+export function useBackend(backend: ViewedBackend): BackendView & { retry: () => void } {
+  const view = useSyncExternalStore(backend.subscribe, backend.view, backend.view);
   const { state } = view.connection;
 
-  // User Timing marks: when the page was first mounted, and when it first showed each state.
+  // User Timing marks: when React first drew the page, and when the page first showed each state.
   useLayoutEffect(() => markOnce("aios:mounted"), []);
   useLayoutEffect(() => markOnce(`aios:${state}`), [state]);
 
   return { ...view, retry: () => void backend.retry() };
 }
 
-function markOnce(name: string): void {
-  if (performance.getEntriesByName(name, "mark").length === 0) performance.mark(name);
-}
+/** What the page needs of a `Backend`. */
+export type ViewedBackend = Pick<Backend, "subscribe" | "view" | "retry">;

@@ -1,11 +1,9 @@
 import { useEffect, useState } from "react";
-import type { Health } from "../lib/api";
+import type { HealthResponse } from "../lib/connection-state";
+import { uptimeOf } from "../lib/uptime";
 
-/**
- * The backend's uptime in whole seconds: that of its last health response and the time since then. `at` is the arrival of that
- * response, by `performance.now()`. A hidden page does not tick; it updates when it is shown.
- */
-export function useUptime(health: Health, at: number): number {
+/** The backend's uptime in whole seconds. A hidden page does not tick; it updates when it is shown. */
+export function useUptime(response: HealthResponse): number {
   const [, setTick] = useState(0);
 
   useEffect(() => {
@@ -13,7 +11,7 @@ export function useUptime(health: Health, at: number): number {
     const tick = () => {
       clearTimeout(timer);
       setTick((count) => count + 1);
-      if (!document.hidden) timer = setTimeout(tick, untilNextSecond(health, at));
+      if (!document.hidden) timer = setTimeout(tick, untilNextSecond(response));
     };
     tick();
     document.addEventListener("visibilitychange", tick);
@@ -21,16 +19,12 @@ export function useUptime(health: Health, at: number): number {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", tick);
     };
-  }, [health, at]);
+  }, [response]);
 
-  return Math.floor(uptime(health, at));
-}
-
-function uptime(health: Health, at: number): number {
-  return health.uptime + (performance.now() - at) / 1000;
+  return Math.floor(uptimeOf(response));
 }
 
 /** The milliseconds until the value changes. A fixed interval of a second would drift, and sometimes skip a value. */
-function untilNextSecond(health: Health, at: number): number {
-  return Math.ceil((1 - (uptime(health, at) % 1)) * 1000);
+function untilNextSecond(response: HealthResponse): number {
+  return Math.ceil((1 - (uptimeOf(response) % 1)) * 1000);
 }
