@@ -7,10 +7,13 @@ mod births;
 mod build;
 mod child;
 mod collector;
+mod curves;
 mod flood;
 mod load;
 mod machine;
 mod overhead;
+mod peers;
+mod picture;
 mod processes;
 mod report;
 mod routes;
@@ -22,7 +25,7 @@ use build::Workspace;
 use clap::{Parser, Subcommand, ValueEnum};
 use report::{Report, Table};
 
-/// Measure pillion and AIOS. The report goes to stdout, and as Markdown to target/bench/report.md.
+/// Measure pillion and AIOS. The report goes to stdout, and as Markdown with its pictures to target/bench.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench --", args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -32,6 +35,9 @@ struct Arguments {
     /// Run only these parts.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
+    /// Also replace the pictures in docs/benchmarks by those of this run.
+    #[arg(long, conflicts_with = "quick")]
+    docs: bool,
     #[command(subcommand)]
     helper: Option<Helper>,
 }
@@ -49,8 +55,12 @@ enum Part {
     App,
     /// Requests from the webview, by each route.
     Routes,
-    /// Crashes, idle time, and many sidecars at once.
+    /// Crashes, and idle time.
     Availability,
+    /// Other supervisors: tini, s6, systemd-run.
+    Peers,
+    /// The cost as a function of the load, as pictures.
+    Curves,
 }
 
 /// The roles in which the benchmark runs itself, so that each measured process is a new one.
@@ -85,6 +95,8 @@ struct Effort {
     idle: u64,
     /// Numbers of sidecars at once, with the number of rounds of each.
     crowds: &'static [(usize, usize)],
+    /// Seconds of output at each number of lines per second, and rounds.
+    lines: (u64, usize),
 }
 
 const FULL: Effort = Effort {
@@ -96,7 +108,8 @@ const FULL: Effort = Effort {
     routes: (9, 200),
     crashes: 100,
     idle: 60,
-    crowds: &[(1, 9), (10, 9), (100, 5), (1000, 1)],
+    crowds: &[(1, 9), (3, 9), (10, 9), (30, 7), (100, 5), (300, 3), (1000, 3)],
+    lines: (3, 3),
 };
 const QUICK: Effort = Effort {
     starts: 5,
@@ -108,6 +121,7 @@ const QUICK: Effort = Effort {
     crashes: 10,
     idle: 12,
     crowds: &[(1, 1), (10, 1), (100, 1)],
+    lines: (1, 1),
 };
 
 /// One table of the report: its title, and the function that measures it.
@@ -148,6 +162,14 @@ fn run(arguments: Arguments) -> Result<Option<Report>> {
     }
     let folder = workspace.results()?;
     fs::write(folder.join("report.md"), report.markdown())?;
+    let mut folders = vec![folder.join("benchmarks")];
+    folders.extend(arguments.docs.then(|| workspace.root.join("docs/benchmarks")));
+    for folder in folders {
+        fs::create_dir_all(&folder)?;
+        for picture in report.pictures() {
+            fs::write(folder.join(picture.file).with_extension("svg"), picture.svg()?)?;
+        }
+    }
     Ok(Some(report))
 }
 
@@ -164,6 +186,8 @@ impl Part {
             }
             Self::Routes => &[("A request from the webview, by each route to a sidecar", routes::measure)],
             Self::Availability => &availability::SECTIONS,
+            Self::Peers => &[("Peers: other programs that start and stop a sidecar", peers::measure)],
+            Self::Curves => &curves::SECTIONS,
         }
     }
 }

@@ -30,6 +30,12 @@ pub(crate) struct BuiltPrograms {
     pub(crate) pillion: PathBuf,
 }
 
+/// The programs that start a sidecar for the comparison with peers.
+#[derive(Debug)]
+pub(crate) struct PeerPrograms {
+    pub(crate) pillion: PathBuf,
+}
+
 /// The apps, each in a folder with its sidecars.
 #[derive(Debug)]
 pub(crate) struct Apps {
@@ -70,6 +76,10 @@ impl Workspace {
         self.cargo(&["--package", "aios-backend", "--package", "pillion-cli"], &[])?;
         let built = |name: &str| self.target.join("release").join(name);
         Ok(BuiltPrograms { backend: built("backend"), pillion: built("pillion") })
+    }
+
+    pub(crate) fn peer_programs(&self) -> Result<PeerPrograms> {
+        Ok(PeerPrograms { pillion: self.programs()?.pillion })
     }
 
     /// The smallest program that announces and answers. Its source describes its steps.

@@ -6,6 +6,7 @@ use std::{
     env, fs,
     io::{self, Read, Write},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,17 +25,19 @@ use super::{
 
 /// The capacity of a pipe on Linux (pipe(7)). The producer writes, and the bare loop reads, as much at once.
 const CHUNK: usize = 64 * 1024;
+const LINE: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Shape {
-    /// Lines of 100 bytes, the newline included.
+    /// Lines of [`LINE`] bytes, the newline included.
     Lines,
     /// No newline.
     Endless,
 }
 
+/// Who reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Reader {
+pub(super) enum Reader {
     /// Reads into a buffer, and discards it.
     Bare,
     /// The supervisor without a subscriber.
@@ -50,6 +53,9 @@ enum Reader {
 pub(crate) struct Produce {
     shape: Shape,
     bytes: u64,
+    /// Lines per second, each written alone, as a server writes its log [default: as fast as possible].
+    #[arg(long)]
+    rate: Option<u32>,
 }
 
 /// Reads a large output, and reports its cost on stdout.
@@ -58,13 +64,15 @@ pub(crate) struct Drain {
     reader: Reader,
     shape: Shape,
     bytes: u64,
+    #[arg(long)]
+    rate: Option<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Drained {
+pub(super) struct Drained {
     seconds: f64,
-    /// The CPU time of the reading process, user and system.
-    cpu_seconds: f64,
+    /// The CPU time of the reading process from before the spawn to the end, user and system.
+    pub(super) cpu_seconds: f64,
     /// The peak resident memory of the reading process, in bytes.
     peak: u64,
     /// The lines that the subscriber received, and the events that it missed.
@@ -83,7 +91,7 @@ pub(crate) fn measure(_: &Workspace, effort: Effort) -> Result<Table> {
         let mut drained = [const { Vec::new() }; 4];
         for _ in 0..effort.rounds {
             for (reader, drained) in Reader::value_variants().iter().zip(&mut drained) {
-                drained.push(drain(*reader, *shape, effort.flood)?);
+                drained.push(drain(*reader, *shape, effort.flood, None)?);
             }
         }
         let what = match shape {
@@ -113,20 +121,56 @@ pub(crate) fn measure(_: &Workspace, effort: Effort) -> Result<Table> {
     Ok(table)
 }
 
+/// The cost of a number of lines, written at `rate` lines per second.
+pub(super) fn drain_lines(reader: Reader, lines: u64, rate: u32) -> Result<Drained> {
+    drain(reader, Shape::Lines, lines * LINE as u64, Some(rate))
+}
+
+/// The seconds that a reader takes for lines that are written as fast as possible.
+pub(super) fn drain_at_once(reader: Reader, bytes: u64) -> Result<f64> {
+    Ok(drain(reader, Shape::Lines, bytes, None)?.seconds)
+}
+
 /// Runs a reader in its own process.
-fn drain(reader: Reader, shape: Shape, bytes: u64) -> Result<Drained> {
+fn drain(reader: Reader, shape: Shape, bytes: u64, rate: Option<u32>) -> Result<Drained> {
     let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
         value().map(|value| value.get_name().to_owned()).context("a value without a name")
     };
     let mut command = Command::new(env::current_exe()?);
     command.arg("drain").arg(name(&|| reader.to_possible_value())?).arg(name(&|| shape.to_possible_value())?);
-    let output = command.arg(bytes.to_string()).stderr(Stdio::inherit()).output()?;
+    command.arg(bytes.to_string()).args(rate.map(|rate| format!("--rate={rate}")));
+    let output = command.stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "a reader ended with {}", output.status);
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 impl Produce {
     pub(crate) fn run(self) -> Result<()> {
+        match self.rate {
+            Some(rate) => self.at_rate(f64::from(rate)),
+            None => self.at_once(),
+        }
+    }
+
+    /// Writes each line when it is due, and those that are due together one after another.
+    fn at_rate(&self, rate: f64) -> Result<()> {
+        let mut line = [b'x'; LINE];
+        line[LINE - 1] = b'\n';
+        let begun = Instant::now();
+        let mut out = io::stdout().lock();
+        for number in 0..self.bytes / LINE as u64 {
+            #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 lines")]
+            let due = Duration::from_secs_f64(number as f64 / rate);
+            if let Some(early) = due.checked_sub(begun.elapsed()) {
+                thread::sleep(early);
+            }
+            // `Stdout` passes a line on at its newline, with one call of write(2).
+            out.write_all(&line)?;
+        }
+        Ok(())
+    }
+
+    fn at_once(&self) -> Result<()> {
         // 64 KiB is not a multiple of 100: some lines span two chunks, as in practice.
         let mut text = vec![b'x'; CHUNK * 100];
         if self.shape == Shape::Lines {
@@ -150,8 +194,9 @@ impl Produce {
 impl Drain {
     pub(crate) fn run(self) -> Result<()> {
         let shape = self.shape.to_possible_value().context("a shape without a name")?;
-        let arguments = ["produce".to_owned(), shape.get_name().to_owned(), self.bytes.to_string()];
-        let begun = Instant::now();
+        let mut arguments = vec!["produce".to_owned(), shape.get_name().to_owned(), self.bytes.to_string()];
+        arguments.extend(self.rate.map(|rate| format!("--rate={rate}")));
+        let (begun, used) = (Instant::now(), cpu_seconds());
         let (lines, missed) = match self.reader {
             Reader::Bare => bare(&arguments, self.bytes)?,
             Reader::Supervisor => supervised(&arguments, false, None)?,
@@ -162,7 +207,7 @@ impl Drain {
             }
         };
         let seconds = begun.elapsed().as_secs_f64();
-        let drained = Drained { seconds, cpu_seconds: cpu_seconds(), peak: peak()?, lines, missed };
+        let drained = Drained { seconds, cpu_seconds: cpu_seconds() - used, peak: peak()?, lines, missed };
         Ok(serde_json::to_writer(io::stdout(), &drained)?)
     }
 }

@@ -4,11 +4,17 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
+use super::picture::Picture;
+
 /// The measurements of one quantity, one for each trial.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
         self.0.sort_by(f64::total_cmp);
@@ -28,6 +34,15 @@ impl Samples {
     pub(crate) fn median(&self) -> Option<f64> {
         self.quantile(0.5)
     }
+
+    /// The lower quartile, the median and the upper quartile.
+    pub(crate) fn quartiles(&self) -> Option<[f64; 3]> {
+        let [Some(low), Some(median), Some(high)] = [0.25, 0.5, 0.75].map(|share| self.quantile(share))
+        else {
+            return None;
+        };
+        Some([low, median, high])
+    }
 }
 
 impl FromIterator<f64> for Samples {
@@ -45,6 +60,7 @@ pub(crate) struct Table {
     subjects: Vec<&'static str>,
     rows: Vec<Row>,
     notes: Vec<String>,
+    pictures: Vec<Picture>,
 }
 
 #[derive(Debug)]
@@ -56,7 +72,12 @@ struct Row {
 
 impl Table {
     pub(crate) fn new(subjects: impl IntoIterator<Item = &'static str>) -> Self {
-        Self { subjects: subjects.into_iter().collect(), rows: Vec::new(), notes: Vec::new() }
+        Self {
+            subjects: subjects.into_iter().collect(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+            pictures: Vec::new(),
+        }
     }
 
     /// Adds a row with the samples of each subject. A subject without this quantity has no samples.
@@ -71,6 +92,10 @@ impl Table {
 
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    pub(crate) fn picture(&mut self, picture: Picture) {
+        self.pictures.push(picture);
     }
 
     fn cells(&self) -> Vec<Vec<String>> {
@@ -99,9 +124,7 @@ impl Row {
 const NOTHING: &str = "–";
 
 fn cell(samples: &Samples) -> String {
-    let [Some(low), Some(median), Some(high)] = [0.25, 0.5, 0.75].map(|share| samples.quantile(share)) else {
-        return NOTHING.to_owned();
-    };
+    let Some([low, median, high]) = samples.quartiles() else { return NOTHING.to_owned() };
     let (low, median, high) = (number(low), number(median), number(high));
     if low == high { median } else { format!("{median} ({low}–{high})") }
 }
@@ -129,8 +152,13 @@ fn number(value: f64) -> String {
     if size < 99.95 {
         return format!("{value:.1}");
     }
-    let digits = format!("{size:.0}");
-    let mut text = if value < 0.0 { "-".to_owned() } else { String::new() };
+    format!("{}{}", if value < 0.0 { "-" } else { "" }, thousands(size))
+}
+
+/// A positive number without a fraction, with thousands separators.
+pub(crate) fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
@@ -176,6 +204,11 @@ impl Report {
         text
     }
 
+    /// The pictures of all parts.
+    pub(crate) fn pictures(&self) -> impl Iterator<Item = &Picture> {
+        self.parts.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).flat_map(|table| &table.pictures)
+    }
+
     pub(crate) fn markdown(&self) -> String {
         let mut text = "# Benchmark\n\n".to_owned();
         for line in &self.machine {
@@ -190,6 +223,9 @@ impl Report {
                         if index == 0 {
                             let _ = writeln!(text, "| --- |{}", " ---: |".repeat(row.len() - 1));
                         }
+                    }
+                    for picture in &table.pictures {
+                        let _ = write!(text, "\n![{}](benchmarks/{}.svg)\n", picture.title, picture.file);
                     }
                     for note in &table.notes {
                         let _ = write!(text, "\n{note}\n");

@@ -33,26 +33,29 @@ pub(crate) struct Hold {
     pub(super) holder: Holder,
     pub(super) count: usize,
     pub(super) program: PathBuf,
+    /// The steps of the sidecar.
+    #[arg(last = true, default_values = STEPS)]
+    steps: Vec<String>,
 }
 
 /// All sidecars are up. The times are seconds since before the first start.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct StartTimes {
-    pub(super) announced: f64,
+pub(crate) struct StartTimes {
+    pub(crate) announced: f64,
     /// `None` for the bare loop, which does not request health.
-    pub(super) ready: Option<f64>,
+    pub(crate) ready: Option<f64>,
 }
 
 /// All sidecars are down.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Down {
+pub(crate) struct Down {
     /// Seconds since the request to stop.
-    pub(super) seconds: f64,
+    pub(crate) seconds: f64,
     /// The number of sidecars that did not end on request, according to their supervisors.
-    pub(super) killed: usize,
+    pub(crate) killed: usize,
 }
 
-/// The sidecars listen, announce, answer, and end when their stdin ends.
+/// By default, the sidecars listen, announce, answer, and end when their stdin ends.
 const STEPS: [&str; 4] = ["listen", "ok", "announce", "eof"];
 
 impl Hold {
@@ -68,7 +71,7 @@ impl Hold {
         let mut children = Children(Vec::new());
         for _ in 0..self.count {
             let mut command = Command::new(&self.program);
-            command.args(STEPS).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            command.args(&self.steps).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
             #[expect(
                 clippy::disallowed_methods,
                 reason = "a spawn without a supervisor is the baseline; it is killed on drop"
@@ -96,7 +99,7 @@ impl Hold {
     }
 
     fn supervised(&self) -> Result<()> {
-        let mut spec = Spec::run("sidecar", Program::new(&self.program).args(STEPS));
+        let mut spec = Spec::run("sidecar", Program::new(&self.program).args(&self.steps));
         if self.holder == Holder::Unprobed {
             spec = spec.liveness(None);
         }

@@ -21,17 +21,17 @@ const DESCRIPTORS: usize = 6;
 
 /// A running [`Hold`](super::Hold). Drop kills it, and its sidecars then end by themselves.
 #[derive(Debug)]
-pub(super) struct HolderProcess {
+pub(crate) struct HolderProcess {
     process: Child,
     stdin: Option<ChildStdin>,
     reports: Lines<BufReader<ChildStdout>>,
     marker: TestMarker,
-    pub(super) up: StartTimes,
+    pub(crate) up: StartTimes,
 }
 
 /// The resources that a process has used since its start.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// How often a thread of it slept and woke up.
     pub(super) wakeups: u64,
     pub(super) cpu_nanos: u64,
@@ -39,7 +39,7 @@ pub(super) struct Usage {
 
 impl HolderProcess {
     /// Starts `count` sidecars, and waits until they are up.
-    pub(super) fn start(holder: Holder, count: usize, program: &Path) -> Result<Self> {
+    pub(crate) fn start(holder: Holder, count: usize, program: &Path) -> Result<Self> {
         make_room(count)?;
         let marker = TestMarker::new()?;
         let name = holder.to_possible_value().context("a holder without a name")?;
@@ -59,12 +59,12 @@ impl HolderProcess {
         Ok(held)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
     /// The process ids of the guards.
-    pub(super) fn guards(&self) -> Result<Vec<u32>> {
+    pub(crate) fn guards(&self) -> Result<Vec<u32>> {
         let alive = self.marker.alive()?;
         Ok(alive
             .iter()
@@ -74,7 +74,7 @@ impl HolderProcess {
     }
 
     /// Stops all sidecars, and then the holder.
-    pub(super) fn end(mut self) -> Result<Down> {
+    pub(crate) fn end(mut self) -> Result<Down> {
         drop(self.stdin.take());
         let down = self.next_report()?;
         let status = self.process.wait()?;
@@ -109,7 +109,7 @@ fn make_room(count: usize) -> Result<()> {
 
 /// The resources that all threads of a process have used so far (`proc_pid_status(5)`). The kernel's
 /// Documentation/scheduler/sched-stats.rst describes `schedstat`; it counts nanoseconds, while `stat` counts ticks.
-pub(super) fn usage(pid: u32) -> Result<Usage> {
+pub(crate) fn usage(pid: u32) -> Result<Usage> {
     let mut usage = Usage::default();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let thread = thread?.path();
