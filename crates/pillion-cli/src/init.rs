@@ -7,6 +7,7 @@ mod configuration;
 mod csp;
 mod edits;
 mod json;
+mod main_function;
 mod plan;
 mod report;
 mod source;

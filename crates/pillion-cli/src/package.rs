@@ -160,12 +160,14 @@ fn targets(args: &Args) -> Result<Vec<TargetTriple>, String> {
 /// Whether the last run made this file, and its inputs are still the same. The declaration and the tools may differ.
 /// Never for a universal file: its stamp has no inputs, as it is joined from two others.
 pub(crate) fn is_up_to_date(project: &Project, sidecar: &str, target: &TargetTriple, file: &Path) -> bool {
-    let stamp = Stamp::read(&stamp_file(&project.tauri.join(WORK_FOLDER), sidecar, target));
+    let stamp = Stamp::read(&stamp_file(&work_path(&project.tauri), sidecar, target));
     !target.is_universal() && stamp.is_some_and(|stamp| stamp.is_current(&stamp.recipe, file).is_ok())
 }
 
-/// In the folder of the Tauri configuration.
-const WORK_FOLDER: &str = "target/pillion";
+/// In the folder of the Tauri configuration. Part by part: a command of Windows takes a slash in a path for an option.
+fn work_path(tauri: &Path) -> PathBuf {
+    tauri.join("target").join("pillion")
+}
 
 fn stamp_file(work: &Path, sidecar: &str, target: &TargetTriple) -> PathBuf {
     work.join(format!("{sidecar}-{target}.json"))
@@ -173,7 +175,7 @@ fn stamp_file(work: &Path, sidecar: &str, target: &TargetTriple) -> PathBuf {
 
 /// The folder of stamps and of everything that the builds write.
 fn work_folder(project: &Project) -> Result<PathBuf, Failure> {
-    let folder = project.tauri.join(WORK_FOLDER);
+    let folder = work_path(&project.tauri);
     fs::create_dir_all(&folder).map_err(Failure::file("make the folder", &folder))?;
     // Git ignores it, also in a project whose target folder is elsewhere.
     let ignore = folder.join(".gitignore");

@@ -161,11 +161,11 @@ mod tests {
     #[test]
     fn variables_are_replaced_wherever_they_stand() {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().display().to_string();
+        let [data, home] = ["da$$ta", "home"].map(|name| folder.path().join(name).display().to_string());
         for (text, expanded) in [
             ("plain", "plain".to_owned()),
-            ("$HOME", format!("{root}/home")),
-            ("--data=$APPDATA/db:$HOME/x", format!("--data={root}/da$$ta/db:{root}/home/x")),
+            ("$HOME", home.clone()),
+            ("--data=$APPDATA/db:$HOME/x", format!("--data={data}/db:{home}/x")),
             // `pillion` expands these.
             ("--port=${port} $$HOME $ $1", "--port=${port} $$HOME $ $1".to_owned()),
         ] {

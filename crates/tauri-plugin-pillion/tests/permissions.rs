@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+#[path = "permissions/real_sidecars.rs"]
+mod real_sidecars;
+
 use std::{
     collections::BTreeMap,
     env, fs,
@@ -17,10 +20,7 @@ use tauri::{
     test::{INVOKE_KEY, MockRuntime, get_ipc_response, mock_builder, mock_context, noop_assets},
     webview::InvokeRequest,
 };
-use tauri_plugin_pillion::{
-    PillionExt as _,
-    pillion::{Readiness, State},
-};
+use tauri_plugin_pillion::{PillionExt as _, pillion::State};
 use tauri_utils::{
     acl::{
         capability::Capability,
@@ -361,40 +361,4 @@ fn an_exit_report_has_the_last_output_only_with_the_permission_to_read_the_outpu
         let printed = lines.iter().any(|line| line.as_str().unwrap().contains("no-such-option"));
         assert_eq!((printed, !lines.is_empty()), (has_output, has_output), "{report}");
     }
-}
-
-#[cfg(unix)]
-#[test]
-fn a_page_that_may_call_a_sidecar_on_demand_holds_leases_and_ends_them() {
-    // Nothing listens there: the app only has to believe that the sidecar is ready.
-    let server = json!({
-        "command": "sh", "args": ["-c", "echo port 4242; exec sleep 86400"], "private": false,
-        "ready": { "line": "port (?<port>[0-9]+)" }, "onDemand": true, "idleStopMs": 1
-    });
-    let started = json!({ "command": "sh", "args": ["-c", "exec sleep 86400"], "ready": "started" });
-    let app = app_with(
-        &json!(["pillion:default", "pillion:allow-connect"]),
-        &json!({ "one": server, "two": started }),
-    );
-    let main = window(&app, "main");
-    let supervisor = app.pillion().sidecar("one").unwrap();
-    assert_eq!(supervisor.status().readiness, Readiness::Idle);
-    assert_eq!(object(response(&main, "status", "one").unwrap())["state"], "idle");
-
-    let first = object(response(&main, "connect", "one").unwrap());
-    let second = object(response(&main, "connect", "one").unwrap());
-    assert_eq!(first["pid"], second["pid"], "the first lease keeps the sidecar running");
-    assert_ne!(first["lease"], second["lease"]);
-    let mut watch = supervisor.watch();
-    for held in [&first, &second] {
-        assert_eq!(supervisor.status().state, State::Ready);
-        invoke(&main, "unwatch", json!({ "id": held["lease"] }).into()).unwrap();
-    }
-    tauri::async_runtime::block_on(async { while watch.next().await.unwrap().state != State::Idle {} });
-
-    let third = object(response(&main, "connect", "one").unwrap());
-    assert_ne!(third["pid"], first["pid"]);
-    // It has no address, and a failed call leaves no lease.
-    assert_eq!(response(&main, "connect", "two").unwrap_err()["kind"], "noPort");
-    app.pillion().close();
 }

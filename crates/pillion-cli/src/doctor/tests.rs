@@ -21,11 +21,16 @@ fn ids(findings: &[Finding]) -> Vec<&'static str> {
 }
 
 /// Breaks a healthy project in one way.
-#[cfg(unix)]
 type Break = fn(&mut Case);
 
+/// The same by the mode of a file, which only Unix has.
+const BROKEN_BY_MODE: &[(&str, Break)] = &[
+    ("exec-bit", |it| it.mode(LINUX, 0o644)),
+    ("read-only", |it| it.mode(MAC, 0o555)),
+    ("not-in-bundle", |it| it.mode(BUNDLED, 0o644)),
+];
+
 /// The finding of each broken project, and how it is broken.
-#[cfg(unix)]
 #[rustfmt::skip]
 const BROKEN: &[(&str, Break)] = &[
     ("declaration", |it| it.declare("readyTimeout", json!(5))),
@@ -70,8 +75,6 @@ const BROKEN: &[(&str, Break)] = &[
     ("architecture", |it| it.program(WINDOWS, &samples::program(Windows, Aarch64, true))),
     ("architecture", |it| it.linux(&samples::program(Windows, X86_64, true))),
     ("architecture", |it| it.program(MAC, &samples::program(MacOs, X86_64, true))),
-    ("exec-bit", |it| it.mode(LINUX, 0o644)),
-    ("read-only", |it| it.mode(MAC, 0o555)),
     ("universal", |it| it.remove(MAC_INTEL)),
     ("universal", |it| it.program(MAC_BOTH, &samples::universal(&[Aarch64]))),
     ("unsigned", |it| it.program(MAC, &samples::program(MacOs, Aarch64, false))),
@@ -89,7 +92,6 @@ const BROKEN: &[(&str, Break)] = &[
     ("appimage-strip", |it| it.linux(&samples::with_runtime(samples::program(Linux, X86_64, true), Runtime::Bun))),
     ("temp-execution", |it| it.program(WINDOWS, &samples::with_runtime(samples::program(Windows, X86_64, true), Runtime::PyInstallerOnefile))),
     ("not-in-bundle", |it| it.remove(BUNDLED)),
-    ("not-in-bundle", |it| it.mode(BUNDLED, 0o644)),
     ("other-in-bundle", |it| it.program(BUNDLED, &samples::program(Linux, Aarch64, true))),
     ("webview", |it| it.machine.no_webview = Some("missing".to_owned())),
     ("display", |it| it.machine.no_display = Some("missing".to_owned())),
@@ -111,11 +113,15 @@ fn a_machine_may_lack_what_the_app_does_not_use() {
     assert_eq!(case.examine(), []);
 }
 
-#[cfg(unix)]
+/// The broken projects of this system.
+fn broken() -> impl Iterator<Item = &'static (&'static str, Break)> {
+    BROKEN.iter().chain(BROKEN_BY_MODE.iter().filter(|_| cfg!(unix)))
+}
+
 #[test]
 fn each_broken_project_has_its_own_finding_alone() {
     let mut wrong = Vec::new();
-    for (id, break_it) in BROKEN {
+    for (id, break_it) in broken() {
         let mut case = Case::healthy();
         break_it(&mut case);
         let found = case.examine();
@@ -124,15 +130,14 @@ fn each_broken_project_has_its_own_finding_alone() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let broken: BTreeSet<_> = BROKEN.iter().map(|(id, _)| *id).collect();
+    let broken: BTreeSet<_> = BROKEN.iter().chain(BROKEN_BY_MODE).map(|(id, _)| *id).collect();
     let known: BTreeSet<_> = KINDS.iter().map(|kind| kind.id).collect();
     assert_eq!(broken, known, "each kind of finding needs a broken project");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_fix_leaves_no_finding_and_other_kinds_have_none() {
-    for (id, break_it) in BROKEN {
+    for (id, break_it) in broken() {
         let mut case = Case::healthy();
         break_it(&mut case);
         let mut found = case.examine();

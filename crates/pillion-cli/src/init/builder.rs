@@ -31,13 +31,11 @@ pub(super) enum NotAdded {
 }
 
 /// Adds the line to the builder of the app, after tauri-plugin-single-instance if that is registered in the same chain of calls, and the
-/// line of the guard to the head of the function, if that is `main` or `run`.
+/// line of the guard to the head of the function, if that is `main` or `run` and `calls_first` says that nothing comes before it.
 ///
 /// The code is parsed to find the place, and changed nowhere else. Its lines end with `\n`.
-pub(super) fn add_plugin(code: &str) -> Result<String, NotAdded> {
-    let parsed = syn::parse_file(code).map_err(|_| {
-        NotAdded::Unknown("the file cannot be parsed as Rust; correct it, and run the command again")
-    })?;
+pub(super) fn add_plugin(code: &str, calls_first: bool) -> Result<String, NotAdded> {
+    let parsed = parse(code)?;
     let mut found = Found::default();
     found.visit_file(&parsed);
     if found.plugin {
@@ -61,7 +59,7 @@ pub(super) fn add_plugin(code: &str) -> Result<String, NotAdded> {
         return Err(NotAdded::Unknown("the place of the builder is not clear"));
     };
     let (head, before) = match builder.function.and_then(|open| before.split_at_checked(open)) {
-        Some((head, body)) if head.ends_with('{') && !found.guard => {
+        Some((head, body)) if calls_first && head.ends_with('{') && !found.guard => {
             (format!("{head}{}", guard_line(body)), body)
         }
         _ => (String::new(), before),
@@ -69,8 +67,31 @@ pub(super) fn add_plugin(code: &str) -> Result<String, NotAdded> {
     Ok(format!("{head}{before}{}{LINE}{rest}", gap(before, rest)))
 }
 
+pub(super) fn parse(code: &str) -> Result<syn::File, NotAdded> {
+    syn::parse_file(code).map_err(|_| {
+        NotAdded::Unknown("the file cannot be parsed as Rust; correct it, and run the command again")
+    })
+}
+
+/// Whether the code calls the guard.
+pub(super) fn has_guard(code: &str) -> bool {
+    let mut found = Found::default();
+    if let Ok(parsed) = parse(code) {
+        found.visit_file(&parsed);
+    }
+    found.guard
+}
+
+/// Whether its first statement can be the line of the guard.
+pub(super) fn is_plain(function: &syn::ItemFn) -> bool {
+    // Attributes of the body come before its first statement.
+    let inner = function.attrs.iter().any(|attribute| matches!(attribute.style, AttrStyle::Inner(_)));
+    // A runtime has started threads before an `async fn main`, and a guard must have one alone.
+    !inner && function.sig.asyncness.is_none()
+}
+
 /// The line of the guard at the head of a function's body: on a line of its own, unless the body begins on the line of its brace.
-fn guard_line(body: &str) -> String {
+pub(super) fn guard_line(body: &str) -> String {
     match body.strip_prefix('\n') {
         Some(lines) => {
             let line = lines.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -137,11 +158,7 @@ impl Found {
 
 impl<'ast> Visit<'ast> for Found {
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        // Attributes of the body come before its first statement.
-        let plain = !item.attrs.iter().any(|attribute| matches!(attribute.style, AttrStyle::Inner(_)));
-        // A runtime has started threads before an `async fn main`, and a guard must have one alone.
-        let plain = plain && item.sig.asyncness.is_none();
-        let first = plain && FIRST_FUNCTIONS.iter().any(|name| item.sig.ident == name);
+        let first = is_plain(item) && FIRST_FUNCTIONS.iter().any(|name| item.sig.ident == name);
         let open = first.then(|| bytes(item.block.brace_token.span.open()).end);
         let outer = std::mem::replace(&mut self.function, open);
         visit::visit_item_fn(self, item);
@@ -227,7 +244,7 @@ fn is_single_instance(argument: &Expr) -> bool {
     }
 }
 
-fn bytes(span: Span) -> Range<usize> {
+pub(super) fn bytes(span: Span) -> Range<usize> {
     span.byte_range()
 }
 
@@ -239,7 +256,7 @@ mod tests {
     fn check(marked: &str) {
         let code: Vec<_> = marked.split('\n').filter(|line| !["@", "^"].contains(&line.trim())).collect();
         let code = code.join("\n").replace('@', "").replace(" ^", "");
-        assert_eq!(add_plugin(&code), Ok(marked.replace('@', LINE).replace('^', GUARD_LINE)), "{code}");
+        assert_eq!(add_plugin(&code, true), Ok(marked.replace('@', LINE).replace('^', GUARD_LINE)), "{code}");
     }
 
     #[test]
@@ -248,8 +265,8 @@ mod tests {
             .plugin(tauri_plugin_opener::init())\n        .run(tauri::generate_context!())\n        .expect(\"error\");\n}\n";
         let line = "    tauri::Builder::default()\n";
         let expected = code.replace(line, &format!("    {GUARD_LINE}\n{line}        {LINE}\n"));
-        assert_eq!(add_plugin(code), Ok(expected.clone()));
-        assert_eq!(add_plugin(&expected), Err(NotAdded::Present));
+        assert_eq!(add_plugin(code, true), Ok(expected.clone()));
+        assert_eq!(add_plugin(&expected, true), Err(NotAdded::Present));
     }
 
     #[test]
@@ -274,7 +291,7 @@ mod tests {
              fn main() { ^ tauri::Builder::default()@.run(context()).unwrap(); }",
         );
         assert_eq!(
-            add_plugin("// tauri::Builder::default()\nfn main() {}"),
+            add_plugin("// tauri::Builder::default()\nfn main() {}", true),
             Err(NotAdded::Unknown("the file has no `tauri::Builder::default()`"))
         );
     }
@@ -284,7 +301,7 @@ mod tests {
         let code = "fn main() {\n    tauri::Builder::default() // first\n        .run(context());\n}\n";
         let expected = "fn main() {\n    tauri_plugin_pillion::guard::run_if_asked();\n    tauri::Builder::default()\n        .plugin(tauri_plugin_pillion::init()) // first\n        \
             .run(context());\n}\n";
-        assert_eq!(add_plugin(code).as_deref(), Ok(expected));
+        assert_eq!(add_plugin(code, true).as_deref(), Ok(expected));
     }
 
     #[test]
@@ -295,7 +312,9 @@ mod tests {
         );
         let elsewhere = "fn main() { let mut builder = tauri::Builder::default();\n\
             builder = builder.plugin(tauri_plugin_single_instance::init(|_, _, _| {})); builder.run(context()); }";
-        assert!(matches!(add_plugin(elsewhere), Err(NotAdded::Unknown(reason)) if reason.contains("first")));
+        assert!(
+            matches!(add_plugin(elsewhere, true), Err(NotAdded::Unknown(reason)) if reason.contains("first"))
+        );
     }
 
     #[test]
@@ -313,14 +332,16 @@ mod tests {
     #[test]
     fn several_builders_are_left_to_the_developer() {
         let code = "fn a() { tauri::Builder::default().run(context()); }\nfn b() { tauri::Builder::default().run(context()); }";
-        assert!(matches!(add_plugin(code), Err(NotAdded::Unknown(reason)) if reason.contains("several")));
         assert!(
-            matches!(add_plugin("fn main( {"), Err(NotAdded::Unknown(reason)) if reason.contains("parsed"))
+            matches!(add_plugin(code, true), Err(NotAdded::Unknown(reason)) if reason.contains("several"))
+        );
+        assert!(
+            matches!(add_plugin("fn main( {", true), Err(NotAdded::Unknown(reason)) if reason.contains("parsed"))
         );
         // Another crate's builder.
         let other = "fn main() { tauri_plugin_log::Builder::default().build(); }";
         assert!(
-            matches!(add_plugin(other), Err(NotAdded::Unknown(reason)) if reason.contains("no `tauri::Builder"))
+            matches!(add_plugin(other, true), Err(NotAdded::Unknown(reason)) if reason.contains("no `tauri::Builder"))
         );
     }
 
@@ -330,7 +351,7 @@ mod tests {
             "use tauri_plugin_pillion::PillionExt;\nfn main() { tauri::Builder::default().run(context()); }",
             "fn main() { tauri::Builder::default().plugin(tauri_plugin_pillion::Builder::new().build()).run(context()); }",
         ] {
-            assert_eq!(add_plugin(code), Err(NotAdded::Present), "{code}");
+            assert_eq!(add_plugin(code, true), Err(NotAdded::Present), "{code}");
         }
     }
 
@@ -338,8 +359,10 @@ mod tests {
     fn the_line_of_the_guard_alone_registers_no_plugin() {
         let code = "fn main() { tauri_plugin_pillion::guard::run_if_asked(); tauri::Builder::default().run(context()); }";
         let expected = code.replace("default()", "default().plugin(tauri_plugin_pillion::init())");
-        assert_eq!(add_plugin(code), Ok(expected));
+        assert_eq!(add_plugin(code, true), Ok(expected));
         let import = "use tauri_plugin_pillion::guard;\nfn main() { guard::run_if_asked(); tauri::Builder::default().run(context()); }";
-        assert!(add_plugin(import).is_ok_and(|added| added.contains(LINE) && !added.contains(GUARD_LINE)));
+        assert!(
+            add_plugin(import, true).is_ok_and(|added| added.contains(LINE) && !added.contains(GUARD_LINE))
+        );
     }
 }

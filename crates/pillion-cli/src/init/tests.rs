@@ -1,5 +1,6 @@
 mod backends;
 mod capabilities;
+mod guard;
 
 use std::{fs, path::Path};
 

@@ -17,7 +17,7 @@ use std::{
         process::CommandExt,
     },
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -27,14 +27,14 @@ use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, CREATE_SUSPENDED};
 use super::{SpawnRequest, Spawned};
 use crate::{spec::StopRequest, status::Exit};
 pub(crate) use guard::run as run_guard;
-use guard::{Lent, Watched};
+use guard::{Asker, Lent, Watched};
 use job::Job;
 
 /// A job and its first process. Drop closes the job, which kills the remaining members, or lets the guard end them. A runtime that is
 /// dropped waits for the end of their output, because it reads on threads: with a guard at most for the grace period.
 #[derive(Debug)]
 pub(crate) struct Group {
-    job: Job,
+    job: Arc<Job>,
     leader: OwnedHandle,
     pid: u32,
     /// The write end of the leader's stdin.
@@ -80,7 +80,8 @@ impl Group {
                 (None, Some(format!("{why}; if this program is killed, its sidecar is killed at once")))
             }
         };
-        let (stdout, stderr) = (OutputPipe::new(stdout), OutputPipe::new(stderr));
+        let job = Arc::new(job);
+        let (stdout, stderr) = (OutputPipe::new(stdout, &job), OutputPipe::new(stderr, &job));
         let (pid, lifeline) = (child.id(), Mutex::new(lifeline));
         let group = Self { job, pid, leader: child.into(), lifeline, stop, watched };
         Ok(Spawned { group, stdout, stderr, unguarded: None, limited })
@@ -117,14 +118,20 @@ impl Group {
 
     /// Writes the declared line to the leader's stdin and ends it. Windows has no signal for a process that does not share our
     /// console.
+    ///
+    /// The guard learns of it when the line is written: of an app that is killed before, the guard asks the leader. It asks a second time if
+    /// the app is killed just after the line.
     pub(crate) fn terminate_leader(&self) {
-        if let Some(watched) = &self.watched {
-            watched.asked();
-        }
+        let asker = self.watched.as_ref().map(Watched::asker);
         let lifeline = self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(mut stdin), Some(line)) = (lifeline, self.stop.stdin_bytes()) {
             // On a thread: a program that never reads its stdin must not block us. The job's end unblocks the thread.
-            std::thread::spawn(move || stdin.write_all(&line));
+            std::thread::spawn(move || {
+                let _ = stdin.write_all(&line);
+                asker.iter().for_each(Asker::asked);
+            });
+        } else {
+            asker.iter().for_each(Asker::asked);
         }
     }
 
@@ -231,22 +238,86 @@ fn no_job(error: &io::Error) -> io::Error {
     ))
 }
 
+/// How long [`OutputPipe::read_now`] waits for a thread of tokio's pool, which does the reading.
+const THREAD_DELAY: Duration = Duration::from_millis(50);
+/// The same if no process of the job is left: the end of the stream is certain to come, unless a service holds the write end.
+const END_DELAY: Duration = Duration::from_secs(2);
+
 /// The read end of a pipe.
-pub(crate) struct OutputPipe(Box<dyn AsyncRead + Send + Sync + Unpin>);
+pub(crate) struct OutputPipe {
+    stream: Box<dyn AsyncRead + Send + Sync + Unpin>,
+    /// No handle of it, which would keep its processes alive.
+    job: Weak<Job>,
+}
 
 impl OutputPipe {
-    fn new(stream: impl AsyncRead + Send + Sync + Unpin + 'static) -> Self {
-        Self(Box::new(stream))
+    fn new(stream: impl AsyncRead + Send + Sync + Unpin + 'static, job: &Arc<Job>) -> Self {
+        Self { stream: Box::new(stream), job: Arc::downgrade(job) }
     }
 
     /// Reads available bytes, or waits for some. Returns 0 at the end. Cancel-safe: a dropped future loses no bytes.
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).await
+        self.stream.read(buffer).await
     }
 
-    /// Reads bytes that arrive within 50 ms; `None` if none do. A thread of tokio's pool does the reading and needs some time.
-    /// The full 50 ms pass only if a live process still holds the write end.
+    /// Reads what dead processes have left; `None` once that is all. No call tells whether bytes are left, because a thread waits for them
+    /// all the time: if a process of the job lives, nothing is left after 50 ms without bytes.
     pub(crate) async fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        tokio::time::timeout(Duration::from_millis(50), self.0.read(buffer)).await.ok()
+        let has_live_process = self.job.upgrade().is_some_and(|job| !matches!(job.is_empty(), Ok(true)));
+        let delay = if has_live_process { THREAD_DELAY } else { END_DELAY };
+        tokio::time::timeout(delay, self.stream.read(buffer)).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future as _,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// A stream whose bytes come later, as from a thread that the system has not run yet.
+    struct Later(Pin<Box<tokio::time::Sleep>>);
+
+    impl AsyncRead for Later {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.0.as_mut().poll(context).map(|()| {
+                buffer.put_slice(b"last");
+                Ok(())
+            })
+        }
+    }
+
+    fn later(job: &Arc<Job>) -> OutputPipe {
+        OutputPipe::new(Later(Box::pin(tokio::time::sleep(THREAD_DELAY * 2))), job)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_output_of_a_job_is_read_however_slow_the_reading_thread_is() {
+        let job = Arc::new(Job::new().unwrap());
+        let read = later(&job).read_now(&mut [0; 4]).await;
+        assert_eq!(read.unwrap().unwrap(), 4);
+        // A process that lives may hold the pipe for ever.
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "no such test"]).creation_flags(CREATE_SUSPENDED).stdout(Stdio::null());
+        #[expect(clippy::disallowed_methods, reason = "the job ends it")]
+        let mut child = command.spawn().unwrap();
+        job.adopt(child.as_handle()).unwrap();
+        assert!(later(&job).read_now(&mut [0; 4]).await.is_none());
+        job.kill();
+        child.wait().unwrap();
+        // Without a job, no process is left either.
+        let mut pipe = later(&job);
+        drop(job);
+        assert!(pipe.read_now(&mut [0; 4]).await.is_some());
     }
 }

@@ -1,5 +1,6 @@
+#[cfg(unix)]
+use std::fs;
 use std::{
-    fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     time::Duration,
@@ -153,6 +154,7 @@ fn an_invalid_command_of_development_is_an_error_that_names_its_field() {
     }
 }
 
+#[cfg(unix)]
 /// A server in Python that answers every request with its version and its variable `MODE`.
 const SERVER: &str = r#"
 import http.server, os
@@ -169,6 +171,7 @@ print(f"BACKEND_PORT:{server.server_port}", flush=True)
 server.serve_forever()
 "#;
 
+#[cfg(unix)]
 /// The answer of this version of the server.
 fn answer(endpoint: &Endpoint) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, endpoint.port.unwrap().get())).unwrap();
@@ -178,6 +181,7 @@ fn answer(endpoint: &Endpoint) -> String {
     answer.rsplit("\r\n").next().unwrap().to_owned()
 }
 
+#[cfg(unix)]
 /// Waits until another process is ready.
 async fn replaced(sidecar: &Supervisor, old: &Endpoint) -> Endpoint {
     let mut watch = sidecar.watch();
@@ -194,6 +198,7 @@ async fn replaced(sidecar: &Supervisor, old: &Endpoint) -> Endpoint {
     time::timeout(Duration::from_secs(120), another).await.unwrap()
 }
 
+#[cfg(unix)]
 fn start(resolver: &DeclarationResolver, fields: &Value) -> Sidecars {
     Sidecars::start(vec![resolver.resolve("api", &declared(fields)).unwrap()], Value::Null, None, false)
         .unwrap()

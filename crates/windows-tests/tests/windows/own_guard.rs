@@ -133,13 +133,15 @@ fn the_declared_line_asks_the_sidecar_of_a_terminated_app() {
         let reports = ReportServer::new().await;
         let line = [("STOP_LINE", "quit")];
         let steps = "report PORT leader serve read wait exit 0";
-        // The line is written once, also if the app was stopping.
         for moment in ["ready", "stopping"] {
             let app =
                 HostProcess::with_guard(Path::new(HOST), &reports, [moment, "park"], steps, &line).await;
             let mut leader = reports.wait_for("leader").await;
             app.terminated().await;
-            assert_eq!(leader.line().await, r#""quit\n""#, "{moment}");
+            let read = leader.line().await;
+            // An app that is killed just after it has written the line cannot say so to its guard.
+            let twice = moment == "stopping" && read == r#""quit\nquit\n""#;
+            assert!(twice || read == r#""quit\n""#, "{moment}: {read}");
             leader.resume().await;
             leader.wait_death().await;
         }

@@ -11,6 +11,7 @@ use crate::{
         build_script,
         builder::{self, NotAdded},
         configuration::{self, Wanted},
+        main_function::{self, Main},
         source::{BUILD, PLUGIN, Package, Source},
         source_text::append_lines,
         toml,
@@ -130,8 +131,24 @@ pub(super) fn builder_line(plan: &mut Plan, project: &Project) {
         // A main.rs may only call lib.rs; the first file has the builder.
         [file, ..] => (*file).clone(),
     };
-    if let Some(reason) = line(plan, &file, "the line that registers the plugin", builder::add_plugin) {
-        by_hand(plan, &file, &reason);
+    let [library, program] = files.as_slice() else { return };
+    // The guard comes first in the process: before all that `main` does before it calls the library.
+    let main = if file == *library { main_function::main_of(&code(program)) } else { Main::CallsAlone };
+    let add = |text: &str| builder::add_plugin(text, main == Main::CallsAlone);
+    if let Some(reason) = line(plan, &file, "the line that registers the plugin", add) {
+        return by_hand(plan, &file, &reason);
+    }
+    if main == Main::DoesMore && !files.iter().any(|file| builder::has_guard(&code(file))) {
+        let unclear = line(plan, program, "the line of the guard, first in `main`", main_function::add_guard);
+        if let Some(reason) = unclear {
+            plan.by_hand(
+                program,
+                format!(
+                    "let the app be its own guard: {reason}; make this line the first statement of `main`"
+                ),
+                format!("{}\n", builder::GUARD_LINE),
+            );
+        }
     }
 }
 

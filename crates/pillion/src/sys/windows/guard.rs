@@ -10,5 +10,5 @@ mod host;
 mod message;
 mod program;
 
-pub(super) use host::{Lent, Watched, watch};
+pub(super) use host::{Asker, Lent, Watched, watch};
 pub(crate) use program::run;

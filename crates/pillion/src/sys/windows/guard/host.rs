@@ -103,20 +103,41 @@ impl Watched {
 
     /// Tells the guard that the leader was asked otherwise, and lets it close the leader's stdin.
     pub(in super::super) fn asked(&self) {
-        self.send(&Message::Asked { run: self.run });
+        self.asker().asked();
     }
 
-    /// A message that does not arrive means that the guard has ended, or that this program does.
+    /// Tells the same later, on any thread. Does not keep the guard watching the run.
+    pub(in super::super) fn asker(&self) -> Asker {
+        Asker { messages: self.guard.messages.clone(), run: self.run }
+    }
+
     fn send(&self, message: &Message) {
-        if let Some(bytes) = message.encode() {
-            let _ = self.guard.messages.send(bytes);
-        }
+        send(&self.guard.messages, message);
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         self.send(&Message::End { run: self.run });
+    }
+}
+
+/// Tells the guard that the leader of a run was asked to stop.
+pub(in super::super) struct Asker {
+    messages: Sender<Vec<u8>>,
+    run: u64,
+}
+
+impl Asker {
+    pub(in super::super) fn asked(&self) {
+        send(&self.messages, &Message::Asked { run: self.run });
+    }
+}
+
+/// A message that does not arrive means that the guard has ended, or that this program does.
+fn send(messages: &Sender<Vec<u8>>, message: &Message) {
+    if let Some(bytes) = message.encode() {
+        let _ = messages.send(bytes);
     }
 }
 

@@ -144,7 +144,10 @@ fn discard(output: &OwnedHandle) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::{
+        net::{Ipv4Addr, TcpListener},
+        sync::Barrier,
+    };
 
     use super::*;
 
@@ -168,11 +171,50 @@ mod tests {
         assert_eq!(successor.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
+    /// More than a pipe holds.
+    const OUTPUT: usize = 200_000;
+
     #[test]
-    fn output_is_read_to_its_end() {
-        let (output, mut input) = io::pipe().unwrap();
-        let writer = thread::spawn(move || input.write_all(&[0; 100_000]));
-        discard(&output.into());
-        writer.join().unwrap().unwrap();
+    #[ignore = "it is the child of the next test"]
+    fn writes_when_it_is_told() {
+        if io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0) {
+            io::stdout().write_all(&[b'x'; OUTPUT]).unwrap();
+        }
+    }
+
+    /// The app and the guard read by one file object: a duplicated handle stands for the same one.
+    #[test]
+    fn output_is_read_to_its_end_beside_a_read_of_the_app() {
+        let mut command = process::Command::new(std::env::current_exe().unwrap());
+        let name = "sys::windows::guard::program::tests::writes_when_it_is_told";
+        command.args([name, "--exact", "--ignored", "--nocapture", "--test-threads", "1"]);
+        command.stdin(process::Stdio::piped()).stdout(process::Stdio::piped());
+        #[expect(clippy::disallowed_methods, reason = "it ends with its stdin")]
+        let mut child = command.spawn().unwrap();
+        let mut app = child.stdout.take().unwrap();
+        let guard = app.as_handle().try_clone_to_owned().unwrap();
+        // What the harness says before the test.
+        let mut said = Vec::new();
+        while !said.ends_with(b" ... ") {
+            let mut byte = [0];
+            app.read_exact(&mut byte).unwrap();
+            said.extend(byte);
+        }
+        let begun = Barrier::new(3);
+        thread::scope(|scope| {
+            // The app's last read, at whose end it is killed.
+            scope.spawn(|| {
+                begun.wait();
+                app.read(&mut [0; 16]).unwrap()
+            });
+            let discarded = scope.spawn(|| {
+                begun.wait();
+                discard(&guard);
+            });
+            begun.wait();
+            child.stdin.take().unwrap().write_all(b"now\n").unwrap();
+            assert!(child.wait().unwrap().success(), "a write of the child failed");
+            discarded.join().unwrap();
+        });
     }
 }
