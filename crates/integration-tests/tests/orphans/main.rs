@@ -7,6 +7,7 @@
 mod app;
 mod command;
 mod exit_report;
+mod flatpak;
 mod guard;
 mod launchers;
 #[cfg(target_arch = "x86_64")]
