@@ -1,5 +1,5 @@
 /** Rule 3 of docs/protocol.md: stops the server on a signal or at the end of stdin. */
-import { fstatSync } from "node:fs";
+import { constants as files, fstatSync, type Stats } from "node:fs";
 import { constants } from "node:os";
 import type { Connections } from "./connections.js";
 import { log } from "./listen.js";
@@ -54,11 +54,15 @@ export function watchForStop(plan: StopPlan): (cause: string) => void {
 /** Only a pipe or a socket is a lifeline: a terminal ends for other reasons, and /dev/null ends at once. */
 function isLifeline(): boolean {
   try {
-    const stdin = fstatSync(0);
-    return stdin.isFIFO() || stdin.isSocket();
+    return isPipe(fstatSync(0));
   } catch {
     return false;
   }
+}
+
+/** `isFIFO` answers false on Windows for every file, also for a pipe. */
+export function isPipe(stats: Pick<Stats, "mode" | "isSocket">): boolean {
+  return (stats.mode & files.S_IFMT) === files.S_IFIFO || stats.isSocket();
 }
 
 async function drain({ close, connections, graceMs, onStop }: StopPlan): Promise<void> {

@@ -1,7 +1,9 @@
+import type { Stats } from "node:fs";
 import { expect, test } from "vitest";
 import { hideToken, originForm } from "../src/admission.js";
 import { tokenOffset } from "../src/environ-block.js";
 import { readEnvironment } from "../src/environment.js";
+import { isPipe } from "../src/stop.js";
 import { withSubprotocol } from "../src/websocket.js";
 
 test("the token is found in the environment block by the whole name of its variable", () => {
@@ -60,4 +62,16 @@ test("only a 101 without a subprotocol gets one", () => {
 test("an error never contains a value that may be part of the token", () => {
   expect(() => readEnvironment({ PILLION_TOKEN: "0123" }, 1)).toThrow(/^PILLION_TOKEN is not 64/);
   expect(() => readEnvironment({ PILLION_ALLOWED_ORIGINS: "tauri://localhost,*" }, 1)).toThrow(/lists "\*"/);
+});
+
+test("a pipe is a lifeline on Windows, where `isFIFO` is false for every file", () => {
+  const stats = (mode: number, isSocket = false): Pick<Stats, "mode" | "isSocket"> => ({
+    mode,
+    isSocket: () => isSocket,
+  });
+  // As Node 22 for Windows returns them for a pipe, NUL and a file.
+  expect(isPipe(stats(0o010000))).toBe(true);
+  expect(isPipe(stats(0o020666))).toBe(false);
+  expect(isPipe(stats(0o100666))).toBe(false);
+  expect(isPipe(stats(0o140777, true))).toBe(true);
 });
