@@ -1,6 +1,6 @@
 //! One stream of a process: reads it, to the journal of the run if there is one, and cuts it into lines.
 
-use std::{fmt, io, time::Duration};
+use std::{cell::RefCell, fmt, io, time::Duration};
 
 use pillion_protocol::LineFramer;
 use tokio::time::Instant;
@@ -12,9 +12,7 @@ use super::{
 };
 use crate::sys::OutputPipe;
 
-/// The size of the first read buffer. Most sidecars write little, and a program may supervise many.
-const FIRST_CHUNK: usize = 4 * 1024;
-/// The size of the read buffer after a full read: the capacity of a pipe on Linux (pipe(7)).
+/// How many bytes are read at once at most: the capacity of a pipe on Linux (pipe(7)).
 const CHUNK: usize = 64 * 1024;
 /// A line is published after this time if its newline is still missing.
 const UNFINISHED_DELAY: Duration = Duration::from_millis(250);
@@ -23,6 +21,12 @@ const UNFINISHED_INTERVAL: Duration = Duration::from_secs(1);
 /// How many bytes of a dead process are read from each pipe. Without privileges a pipe holds at most 1 MiB (pipe(7)), so this is
 /// everything, unless another process still writes.
 const LEFT_BEHIND_LIMIT: usize = 1024 * 1024;
+
+thread_local! {
+    /// The memory for reads without a journal. What is read is cut into lines before this thread does anything else, so that all sidecars
+    /// share it: each of many writes little, and is quiet most of the time.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One stream of a process.
 pub(super) struct Source {
@@ -35,8 +39,6 @@ pub(super) struct Source {
     /// Whether the unfinished line was published before.
     published: bool,
     journal: Option<StreamJournal>,
-    /// The memory for reads without a journal.
-    buffer: Vec<u8>,
     /// How much of what a dead process left may still be read.
     left: usize,
 }
@@ -45,16 +47,21 @@ impl Source {
     pub(super) fn new(stream: OutputStream, pipe: OutputPipe, journal: Option<StreamJournal>) -> Self {
         let framer = LineFramer::new(LINE_LIMIT);
         let (pipe, left) = (Some(pipe), LEFT_BEHIND_LIMIT);
-        Self { stream, pipe, framer, due: None, published: false, journal, buffer: Vec::new(), left }
+        Self { stream, pipe, framer, due: None, published: false, journal, left }
     }
 
     pub(super) async fn read(&mut self) -> Read {
-        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
-        let (buffer, journaled) = memory(&mut self.journal, &mut self.buffer);
-        let result = pipe.read(buffer).await;
-        let mut lines = Lines::new(self.stream);
-        self.take(result, journaled, &mut lines);
-        lines.finish()
+        loop {
+            let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
+            let readable = pipe.readable().await;
+            let mut lines = Lines::new(self.stream);
+            if readable.is_err() {
+                self.end(&mut lines);
+            } else if self.read_available(&mut lines, OutputPipe::read).is_none() {
+                continue;
+            }
+            return lines.finish();
+        }
     }
 
     /// Whether the journal has room for the next read.
@@ -67,10 +74,9 @@ impl Source {
         if let Some(pipe) = &mut self.pipe
             && self.left > 0
         {
-            let (buffer, journaled) = memory(&mut self.journal, &mut self.buffer);
-            if let Some(result) = pipe.read_now(buffer).await {
-                self.left = self.left.saturating_sub(*result.as_ref().unwrap_or(&0));
-                self.take(result, journaled, &mut lines);
+            pipe.readable_now().await;
+            if let Some(count) = self.read_available(&mut lines, OutputPipe::read_now) {
+                self.left = self.left.saturating_sub(count);
                 return Some(lines.finish());
             }
         }
@@ -97,55 +103,68 @@ impl Source {
         lines.slot = self.journal.as_mut().and_then(StreamJournal::end);
     }
 
-    /// Takes the result of a read to the journal, or to the memory without one.
-    fn take(&mut self, result: io::Result<usize>, journaled: bool, lines: &mut Lines) {
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A read error counts as the end of the stream. The exit of the process is watched separately.
-            Ok(0) | Err(_) => {
-                self.pipe = None;
-                self.finish(lines);
-            }
-            Ok(count) => {
-                let before = lines.batch.len();
-                let chunk = match &mut self.journal {
-                    Some(journal) if journaled => {
-                        let Some((slot, chunk)) = journal.filled(count) else { return };
-                        lines.slot = Some(slot);
-                        chunk
-                    }
-                    Some(journal) => {
-                        journal.skip(&self.buffer[..count]);
-                        &self.buffer[..count]
-                    }
-                    None => &self.buffer[..count],
-                };
-                frame(&mut self.framer, chunk, lines);
-                // A line that has just begun is not due with the line before it.
-                if lines.batch.len() > before {
-                    (self.due, self.published) = (None, false);
+    /// Reads what is available, to the journal if it has room. Returns the number of bytes; `None` if nothing was available.
+    fn read_available(&mut self, lines: &mut Lines, read: ReadPipe) -> Option<usize> {
+        let Self { pipe, journal, framer, .. } = self;
+        let pipe = pipe.as_mut()?;
+        let before = lines.batch.len();
+        // It has no room if the disk hangs.
+        let count = if let Some(memory) = journal.as_mut().and_then(StreamJournal::buffer) {
+            let count = count(read(pipe, memory))?;
+            let (slot, chunk) =
+                journal.as_mut().filter(|_| count > 0).and_then(|it| it.filled(count)).unzip();
+            lines.slot = slot;
+            frame(framer, chunk.unwrap_or_default(), lines);
+            count
+        } else {
+            BUFFER.with_borrow_mut(|buffer| {
+                buffer.resize(CHUNK, 0);
+                let count = count(read(pipe, buffer))?;
+                if let Some(journal) = journal.as_mut().filter(|_| count > 0) {
+                    journal.skip(&buffer[..count]);
                 }
-                if self.due.is_none() && self.framer.unfinished().is_some() {
-                    let wait = if self.published { UNFINISHED_INTERVAL } else { UNFINISHED_DELAY };
-                    self.due = Some(Instant::now() + wait);
-                }
-                if !journaled && count == self.buffer.len() && count < CHUNK {
-                    self.buffer = vec![0; CHUNK];
-                }
-            }
+                frame(framer, &buffer[..count], lines);
+                Some(count)
+            })?
+        };
+        if count == 0 {
+            self.end(lines);
+        } else {
+            self.note_unfinished(lines.batch.len() > before);
+        }
+        Some(count)
+    }
+
+    /// The stream has ended.
+    fn end(&mut self, lines: &mut Lines) {
+        self.pipe = None;
+        self.finish(lines);
+    }
+
+    /// Notes when the unfinished line is to be published, after a read that `completed` lines or not.
+    fn note_unfinished(&mut self, completed: bool) {
+        // A line that has just begun is not due with the line before it.
+        if completed {
+            (self.due, self.published) = (None, false);
+        }
+        if self.due.is_none() && self.framer.unfinished().is_some() {
+            let wait = if self.published { UNFINISHED_INTERVAL } else { UNFINISHED_DELAY };
+            self.due = Some(Instant::now() + wait);
         }
     }
 }
 
-/// The memory for the next read, and whether it is in the journal. It is not if there is none, or no room in it because of a disk that hangs.
-fn memory<'a>(journal: &'a mut Option<StreamJournal>, buffer: &'a mut Vec<u8>) -> (&'a mut [u8], bool) {
-    if let Some(memory) = journal.as_mut().and_then(StreamJournal::buffer) {
-        return (memory, true);
+/// How a pipe is read without waiting. `None` if there is nothing to read.
+type ReadPipe = fn(&mut OutputPipe, &mut [u8]) -> Option<io::Result<usize>>;
+
+/// The number of bytes that were read; 0 at the end of the stream. `None` if nothing was available.
+fn count(read: Option<io::Result<usize>>) -> Option<usize> {
+    match read? {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+        Ok(count) => Some(count),
+        // A read error counts as the end of the stream. The exit of the process is watched separately.
+        Err(_) => Some(0),
     }
-    if buffer.is_empty() {
-        buffer.resize(FIRST_CHUNK, 0);
-    }
-    (buffer, false)
 }
 
 impl fmt::Debug for Source {

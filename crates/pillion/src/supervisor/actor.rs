@@ -16,7 +16,7 @@ use crate::{
     state::{Event, Lifecycle, Requester},
     status::{Failure, FailureKind, StopOutcome},
     supervisor::dependencies::Dependency,
-    supervisor::driver::{Driver, Input, settled},
+    supervisor::driver::{Driver, Input},
 };
 
 /// A request of a handle.
@@ -55,7 +55,7 @@ pub(crate) struct Actor {
     acknowledgements: Vec<oneshot::Sender<()>>,
     stops: Vec<oneshot::Sender<StopOutcome>>,
     present: Driver,
-    candidate: Option<Candidate>,
+    candidate: Option<Box<Candidate>>,
     retiring: Retiring,
 }
 
@@ -81,8 +81,9 @@ impl Actor {
         snapshot: watch::Sender<Snapshot>,
         reports: ExitReports,
         recorder: Recorder,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        // On the heap, because a future would have it twice: as its argument, and as its variable.
+        Box::new(Self {
             commands,
             abandoned: false,
             closed: false,
@@ -99,20 +100,20 @@ impl Actor {
             reports,
             candidate: None,
             retiring: Retiring::default(),
-        }
+        })
     }
 
     /// Runs until the sidecar is down and no command can start it again.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         self.reconcile();
         while !((self.abandoned || self.closed) && self.is_down()) {
-            let Self { commands, abandoned, present, candidate, retiring, .. } = &mut self;
+            let Self { commands, abandoned, present, candidate, retiring, .. } = &mut *self;
             tokio::select! {
                 command = commands.recv(), if !*abandoned => self.handle_command(command),
                 input = present.next() => present.handle_input(input).await,
                 input = next(candidate) => {
                     if let Some(candidate) = candidate {
-                        candidate.driver.handle_input(input).await;
+                        Box::pin(candidate.driver.handle_input(input)).await;
                     }
                 }
                 Some(_) = retiring.drivers.join_next() => {}
@@ -157,7 +158,7 @@ impl Actor {
                 let after = self.present.after().to_vec();
                 // Until the switch a candidate is not restarted; afterwards its own restart policy applies.
                 let driver = Driver::begin(spec, after, self.reports.clone(), self.recorder.clone());
-                self.candidate = Some(Candidate { driver, answer });
+                self.candidate = Some(Box::new(Candidate { driver, answer }));
             }
             Some(Command::Stop(by, answer)) => self.stop(Event::Stop(by), Some(answer)),
             Some(Command::Kill(answer)) => {
@@ -209,7 +210,7 @@ impl Actor {
             // A candidate is in use, and so it is not idle.
             ReadyAnswer::Pending | ReadyAnswer::Idle => self.candidate = Some(candidate),
             ReadyAnswer::Up(_) => {
-                let Candidate { driver, answer } = candidate;
+                let Candidate { driver, answer } = *candidate;
                 self.retiring.add(std::mem::replace(&mut self.present, driver), Requester::Swap);
                 if self.uses == 0 {
                     self.present.dispatch(Event::Unused);
@@ -218,14 +219,16 @@ impl Actor {
                 let _ = answer.send(Ok(()));
             }
             ReadyAnswer::Down(failure) => {
-                self.retiring.add(candidate.driver, Requester::CancelledSwap);
-                let _ = candidate.answer.send(Err(failure));
+                let Candidate { driver, answer } = *candidate;
+                self.retiring.add(driver, Requester::CancelledSwap);
+                let _ = answer.send(Err(failure));
             }
         }
     }
 
     fn dismiss_candidate(&mut self, why: &str) {
-        let Some(Candidate { driver, answer }) = self.candidate.take() else { return };
+        let Some(candidate) = self.candidate.take() else { return };
+        let Candidate { driver, answer } = *candidate;
         let sidecar = driver.spec().name.clone();
         let _ = answer.send(Err(Failure::new(
             FailureKind::Stopped,
@@ -293,6 +296,25 @@ async fn retire(mut driver: Driver, why: Requester, mut kill: watch::Receiver<bo
     }
 }
 
-async fn next(candidate: &mut Option<Candidate>) -> Input {
-    settled(candidate.as_mut().map(|candidate| candidate.driver.next())).await
+/// Waits for the next input of a candidate. There is none most of the time: it takes memory only then.
+async fn next(candidate: &mut Option<Box<Candidate>>) -> Input {
+    match candidate {
+        Some(candidate) => Box::pin(candidate.driver.next()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_of_a_sidecar_takes_little_memory() {
+        fn size_of_future<F>(_: fn(Box<Actor>) -> F) -> usize {
+            size_of::<F>()
+        }
+        // A program may supervise a thousand. What a candidate needs is not there without one.
+        assert!(size_of_future(Actor::run) < 8 * 1024, "{}", size_of_future(Actor::run));
+        assert!(size_of::<Actor>() < 4 * 1024, "{}", size_of::<Actor>());
+    }
 }

@@ -372,7 +372,7 @@ async fn read_rest(recorder: &Recorder, output: &mut Output) -> Option<Read> {
 }
 
 /// Waits for the future; without one, waits for ever.
-pub(crate) async fn settled<F: Future>(future: Option<F>) -> F::Output {
+async fn settled<F: Future>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,

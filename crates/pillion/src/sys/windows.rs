@@ -12,6 +12,7 @@ mod process;
 
 use std::{
     io::{self, Write},
+    ops::Range,
     os::windows::{
         io::{AsHandle, BorrowedHandle, OwnedHandle},
         process::CommandExt,
@@ -29,6 +30,10 @@ use crate::{spec::StopRequest, status::Exit};
 pub(crate) use guard::run as run_guard;
 use guard::{Asker, Lent, Watched};
 use job::Job;
+
+/// The size of the first read from a pipe, and that after a full one. Most sidecars write little, and a program may supervise many.
+const FIRST_READ: usize = 4 * 1024;
+const READ: usize = 64 * 1024;
 
 /// A job and its first process. Drop closes the job, which kills the remaining members, or lets the guard end them. A runtime that is
 /// dropped waits for the end of their output, because it reads on threads: with a guard at most for the grace period.
@@ -248,24 +253,53 @@ pub(crate) struct OutputPipe {
     stream: Box<dyn AsyncRead + Send + Sync + Unpin>,
     /// No handle of it, which would keep its processes alive.
     job: Weak<Job>,
+    /// What was read and not taken yet. A thread of tokio's pool does the reading.
+    buffer: Vec<u8>,
+    ready: Option<io::Result<Range<usize>>>,
 }
 
 impl OutputPipe {
     fn new(stream: impl AsyncRead + Send + Sync + Unpin + 'static, job: &Arc<Job>) -> Self {
-        Self { stream: Box::new(stream), job: Arc::downgrade(job) }
+        let buffer = vec![0; FIRST_READ];
+        Self { stream: Box::new(stream), job: Arc::downgrade(job), buffer, ready: None }
     }
 
-    /// Reads available bytes, or waits for some. Returns 0 at the end. Cancel-safe: a dropped future loses no bytes.
-    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer).await
+    /// Waits until there are bytes to read, or the end. Cancel-safe.
+    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+        if self.ready.is_none() {
+            let result = self.stream.read(&mut self.buffer).await;
+            self.ready = Some(result.map(|count| 0..count));
+        }
+        Ok(())
     }
 
-    /// Reads what dead processes have left; `None` once that is all. No call tells whether bytes are left, because a thread waits for them
-    /// all the time: if a process of the job lives, nothing is left after 50 ms without bytes.
-    pub(crate) async fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+    /// Takes bytes that have arrived; `None` if there are none. Returns 0 at the end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        let Range { start, end } = match self.ready.take()? {
+            Ok(range) => range,
+            Err(error) => return Some(Err(error)),
+        };
+        let count = buffer.len().min(end - start);
+        buffer[..count].copy_from_slice(&self.buffer[start..start + count]);
+        if start + count < end {
+            self.ready = Some(Ok(start + count..end));
+        } else if end == self.buffer.len() && end < READ {
+            self.buffer = vec![0; READ];
+        }
+        Some(Ok(count))
+    }
+
+    /// Waits for what dead processes have left. No call tells whether bytes are left, because a thread waits for them all the time: if a
+    /// process of the job lives, nothing is left after 50 ms without bytes.
+    pub(crate) async fn readable_now(&mut self) {
         let has_live_process = self.job.upgrade().is_some_and(|job| !matches!(job.is_empty(), Ok(true)));
         let delay = if has_live_process { THREAD_DELAY } else { END_DELAY };
-        tokio::time::timeout(delay, self.stream.read(buffer)).await.ok()
+        let _ = tokio::time::timeout(delay, self.readable()).await;
+    }
+
+    /// Takes bytes that have arrived; `None` if there are none.
+    pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        self.read(buffer)
     }
 }
 
@@ -301,23 +335,27 @@ mod tests {
         OutputPipe::new(Later(Box::pin(tokio::time::sleep(THREAD_DELAY * 2))), job)
     }
 
+    async fn rest(mut pipe: OutputPipe) -> Option<io::Result<usize>> {
+        pipe.readable_now().await;
+        pipe.read_now(&mut [0; 4])
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_last_output_of_a_job_is_read_however_slow_the_reading_thread_is() {
         let job = Arc::new(Job::new().unwrap());
-        let read = later(&job).read_now(&mut [0; 4]).await;
-        assert_eq!(read.unwrap().unwrap(), 4);
+        assert_eq!(rest(later(&job)).await.unwrap().unwrap(), 4);
         // A process that lives may hold the pipe for ever.
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "no such test"]).creation_flags(CREATE_SUSPENDED).stdout(Stdio::null());
         #[expect(clippy::disallowed_methods, reason = "the job ends it")]
         let mut child = command.spawn().unwrap();
         job.adopt(child.as_handle()).unwrap();
-        assert!(later(&job).read_now(&mut [0; 4]).await.is_none());
+        assert!(rest(later(&job)).await.is_none());
         job.kill();
         child.wait().unwrap();
         // Without a job, no process is left either.
-        let mut pipe = later(&job);
+        let pipe = later(&job);
         drop(job);
-        assert!(pipe.read_now(&mut [0; 4]).await.is_some());
+        assert!(rest(pipe).await.is_some());
     }
 }

@@ -223,13 +223,22 @@ mod tests {
         let (group, [stdout, _stderr], _) = Guarded::spawn(&request).unwrap().unwrap();
         let mut output = OutputPipe::new(stdout).unwrap();
         let mut line = [0; 3];
-        assert_eq!(output.read(&mut line).await.unwrap(), 3);
+        assert_eq!(read(&mut output, &mut line).await, 3);
         (group, output)
+    }
+
+    async fn read(output: &mut OutputPipe, buffer: &mut [u8]) -> usize {
+        loop {
+            output.readable().await.unwrap();
+            if let Some(count) = output.read(buffer) {
+                return count.unwrap();
+            }
+        }
     }
 
     /// Waits until no process holds the write end. The guard reads as well.
     async fn end(mut output: OutputPipe) {
-        while output.read(&mut [0; 64]).await.unwrap() > 0 {}
+        while read(&mut output, &mut [0; 64]).await > 0 {}
     }
 
     #[tokio::test]

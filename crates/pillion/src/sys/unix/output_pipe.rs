@@ -13,21 +13,26 @@ impl OutputPipe {
         Receiver::from_owned_fd(fd).map(Self)
     }
 
-    /// Reads available bytes, or waits for some. Returns 0 at the end. Cancel-safe: a dropped future loses no bytes.
-    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            self.0.readable().await?;
-            match self.0.try_read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result,
-            }
+    /// Waits until there are bytes to read, or the end. An error means that the runtime shuts down. Cancel-safe.
+    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+        self.0.readable().await
+    }
+
+    /// Reads available bytes; `None` if there are none. Returns 0 at the end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        match self.0.try_read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            result => Some(result),
         }
     }
 
-    /// Reads available bytes without waiting; `None` if the pipe is empty. Asks the kernel, not the runtime: the runtime may
-    /// not know yet that a child wrote and died.
-    pub(crate) async fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        match rustix::io::read(&self.0, buffer) {
+    /// Waits for nothing: [`read_now`](Self::read_now) knows at once.
+    pub(crate) async fn readable_now(&mut self) {}
+
+    /// Reads available bytes; `None` if there are none. Asks the kernel, not the runtime: the runtime may not know yet that a child wrote
+    /// and died.
+    pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut *buffer)) {
             Err(rustix::io::Errno::AGAIN) => None,
             result => Some(result.map_err(Into::into)),
         }
