@@ -21,6 +21,7 @@
 //! [`Spec`] and [`Program`] describe a sidecar, [`Supervisor`] runs one and [`Fleet`] several. [`Events`], [`StatusWatch`] and [`Logs`]
 //! report what happens; [`Access`] holds what a request needs.
 
+mod alarm;
 mod diagnosis;
 mod fleet;
 // Outside of this folder, so that the published package does not contain it.

@@ -11,7 +11,7 @@ use memchr::{memchr_iter, memrchr_iter};
 use pillion_protocol::{Announcement, Line, NearMiss, defaults, visible_part};
 use tokio::time::Instant;
 
-use crate::{status::OutputStream, sys::OutputPipe};
+use crate::{alarm::Alarm, status::OutputStream, sys::OutputPipe};
 use journal::{Slot, StreamJournal};
 use source::Source;
 pub(crate) use tail::{LAST_LINES, Tail};
@@ -186,6 +186,8 @@ pub(crate) struct Output {
     stderr: Source,
     /// Whether what a dead process left in stderr is read.
     stderr_is_read: bool,
+    /// Rings when an unfinished line is due.
+    alarm: Alarm,
 }
 
 impl Output {
@@ -196,6 +198,7 @@ impl Output {
             stdout: Source::new(OutputStream::Stdout, stdout, first),
             stderr: Source::new(OutputStream::Stderr, stderr, second),
             stderr_is_read: false,
+            alarm: Alarm::default(),
         }
     }
 
@@ -209,19 +212,25 @@ impl Output {
         let due = self.stdout.due.into_iter().chain(self.stderr.due).min();
         // A flood of output must not keep the unfinished line of the other stream from its turn.
         if due.is_none_or(|due| Instant::now() < due) {
-            let wait = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 read = self.stdout.read() => return read,
                 read = self.stderr.read() => return read,
-                () = wait => {}
+                () = self.alarm.wait(due) => {}
             }
         }
         if self.stdout.due == due { self.stdout.read_unfinished() } else { self.stderr.read_unfinished() }
+    }
+
+    /// Reads what is available of one stream; `None` if there is nothing, or if an unfinished line is due.
+    pub(crate) fn read_available(&mut self, stream: OutputStream) -> Option<Read> {
+        let due = self.stdout.due.into_iter().chain(self.stderr.due).min();
+        if due.is_some_and(|due| Instant::now() >= due) {
+            return None;
+        }
+        match stream {
+            OutputStream::Stdout => self.stdout.read_available(),
+            OutputStream::Stderr => self.stderr.read_available(),
+        }
     }
 
     /// Reads a part of what a dead process left in its pipes; `None` once that is all. Does not wait for other processes that hold the

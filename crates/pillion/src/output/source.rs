@@ -57,11 +57,17 @@ impl Source {
             let mut lines = Lines::new(self.stream);
             if readable.is_err() {
                 self.end(&mut lines);
-            } else if self.read_available(&mut lines, OutputPipe::read).is_none() {
+            } else if self.take_available(&mut lines, OutputPipe::read).is_none() {
                 continue;
             }
             return lines.finish();
         }
+    }
+
+    /// Reads what is available; `None` if there is nothing.
+    pub(super) fn read_available(&mut self) -> Option<Read> {
+        let mut lines = Lines::new(self.stream);
+        self.take_available(&mut lines, OutputPipe::read).map(|_| lines.finish())
     }
 
     /// Whether the journal has room for the next read.
@@ -75,7 +81,7 @@ impl Source {
             && self.left > 0
         {
             pipe.readable_now().await;
-            if let Some(count) = self.read_available(&mut lines, OutputPipe::read_now) {
+            if let Some(count) = self.take_available(&mut lines, OutputPipe::read_now) {
                 self.left = self.left.saturating_sub(count);
                 return Some(lines.finish());
             }
@@ -104,7 +110,7 @@ impl Source {
     }
 
     /// Reads what is available, to the journal if it has room. Returns the number of bytes; `None` if nothing was available.
-    fn read_available(&mut self, lines: &mut Lines, read: ReadPipe) -> Option<usize> {
+    fn take_available(&mut self, lines: &mut Lines, read: ReadPipe) -> Option<usize> {
         let Self { pipe, journal, framer, .. } = self;
         let pipe = pipe.as_mut()?;
         let before = lines.batch.len();

@@ -121,6 +121,11 @@ impl Recorder {
         }
     }
 
+    /// Whether the log file takes more output now, as [`room`](Self::room) waits for it.
+    pub(crate) fn has_room(&self, has_room: impl Fn() -> bool) -> bool {
+        self.file.as_ref().is_none_or(|file| file.has_room(has_room))
+    }
+
     /// Keeps and publishes the present text of a line without a newline.
     pub(crate) fn unfinished(&self, run: u64, line: UnfinishedLine) {
         lock(&self.ring).set_unfinished(run, line.clone());

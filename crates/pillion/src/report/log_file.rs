@@ -115,6 +115,11 @@ impl LogFile {
         self.0.queue.add(Item::Note { at: now_ms(), run, level, text });
     }
 
+    /// Whether more output may be added now, and the journal of the run `has_room`.
+    pub(crate) fn has_room(&self, has_room: impl Fn() -> bool) -> bool {
+        self.0.queue.has_room(has_room)
+    }
+
     /// Waits until more output may be added, and the journal of the run `has_room`. Returns a notice if the disk has just stalled, once a
     /// run. Cancel-safe.
     pub(crate) async fn room(&self, has_room: impl Fn() -> bool) -> Option<String> {

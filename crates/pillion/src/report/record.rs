@@ -61,5 +61,9 @@ fn push<T>(values: &mut VecDeque<T>, value: T, limit: usize) {
     if values.len() == limit {
         values.pop_front();
     }
+    if values.is_empty() {
+        // Most sidecars have one specification and one run, and a collection that grows by itself makes room for four at once.
+        values.reserve_exact(1);
+    }
     values.push_back(value);
 }

@@ -5,6 +5,7 @@ mod address;
 mod exit_report;
 mod memory;
 mod notify;
+mod reading;
 mod spans;
 pub(crate) mod timers;
 
@@ -13,14 +14,16 @@ use std::{future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc};
 use pillion_protocol::{ListenAddr, health::HealthReport};
 use tokio::time::Instant;
 
+use reading::read;
 use spans::Spans;
 
 use crate::{
+    alarm::Alarm,
     health::liveness::{LivenessMonitor, LivenessResult},
     health::memory::{MemoryFinding, MemoryMonitor},
     health::probe::NotReady,
     health::watchdog::Watchdog,
-    output::{Output, Read},
+    output::Read,
     report::snapshot::{ReadyAnswer, StatusInputs},
     report::{exit_reports::ExitReports, history::Recorder, usage::Measured},
     spec::{Restart, ServerSource, Spec, Transport},
@@ -64,6 +67,8 @@ pub(crate) struct Driver {
     dependency_moves: Option<DependencyMoves>,
     launch: Option<Pending<Option<(Run, Event)>>>,
     deadline: Option<Instant>,
+    /// Rings at the deadline.
+    alarm: Alarm,
     /// When the timer of the start began.
     start_began: Option<Instant>,
     probe: Option<(u32, Pending<Result<HealthReport, NotReady>>)>,
@@ -160,6 +165,7 @@ impl Driver {
             dependency_moves: None,
             launch: None,
             deadline: None,
+            alarm: Alarm::default(),
             start_began: None,
             probe: None,
             liveness: None,
@@ -219,7 +225,9 @@ impl Driver {
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
         let Self { run, dependency_wait, dependency_restart, dependency_moves, launch, deadline, .. } = self;
-        let Self { probe, liveness, watchdog, memory, group_empty, http_stop, saving, recorder, .. } = self;
+        let Self {
+            alarm, probe, liveness, watchdog, memory, group_empty, http_stop, saving, recorder, ..
+        } = self;
         let progress_due = run.diagnostics.progress.due().map(tokio::time::sleep_until);
         let (group, output) = match &mut run.process {
             Some(process) => {
@@ -233,7 +241,7 @@ impl Driver {
             launched = settled(launch.as_mut()) => Input::Launched(launched.map(Box::new)),
             result = settled(probe.as_mut().map(|(_, attempt)| attempt)) => Input::Probed(result),
             result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
-            () = settled(deadline.map(tokio::time::sleep_until)) => Input::Expired,
+            () = alarm.wait(*deadline) => Input::Expired,
             () = settled(progress_due) => Input::Progress,
             () = settled(watchdog.as_ref().map(Watchdog::overdue)) => Input::Overdue,
             memory = settled(memory.as_mut().map(MemoryMonitor::next)) => Input::Memory(memory),
@@ -253,7 +261,7 @@ impl Driver {
     pub(crate) async fn handle_input(&mut self, input: Input) {
         match input {
             Input::Output(read) => {
-                self.absorb(read);
+                self.absorb_output(read);
                 // Under a flood of output this task would use up its whole budget. Its readers wait on the same worker and
                 // would lose events.
                 tokio::task::yield_now().await;
@@ -348,27 +356,6 @@ impl Driver {
         );
         self.run.notice(NoticeKind::DependencyMoved(name), text);
     }
-
-    async fn read_rest(&mut self) {
-        loop {
-            let Some(process) = &mut self.run.process else { return };
-            // The writer makes room meanwhile; a disk that hangs is noticed after a while.
-            let Some(read) = read_rest(&self.recorder, &mut process.output).await else { return };
-            self.absorb(read);
-        }
-    }
-}
-
-/// Reads output, as soon as the log file takes more. Cancel-safe.
-async fn read(recorder: &Recorder, output: &mut Output) -> Read {
-    recorder.room(|| output.has_room()).await;
-    output.read().await
-}
-
-/// The same for what a dead process has left. `None` once there is nothing more.
-async fn read_rest(recorder: &Recorder, output: &mut Output) -> Option<Read> {
-    recorder.room(|| output.has_room()).await;
-    output.read_rest().await
 }
 
 /// Waits for the future; without one, waits for ever.

@@ -116,6 +116,12 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Whether more output may be added now, and the journal `has_room` for it.
+    pub(super) fn has_room(&self, has_room: impl Fn() -> bool) -> bool {
+        let state = self.lock();
+        state.bytes < MAX_BYTES && has_room() || state.stalled.is_some()
+    }
+
     /// Waits until more output may be added, and the journal `has_room` for it. Returns whether the disk has just stalled, so that output
     /// will be counted from now on. Cancel-safe.
     pub(super) async fn room(&self, has_room: impl Fn() -> bool) -> bool {
