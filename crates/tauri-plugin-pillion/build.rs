@@ -35,4 +35,18 @@ fn main() {
         // The client for pages without a bundler; `npm run bundle:global` writes it.
         .global_api_script_path("./api-iife.js")
         .build();
+    link_common_controls();
+}
+
+/// Windows does not load a program with Tauri whose manifest does not ask for version 6 of the common controls, which alone exports
+/// `TaskDialogIndirect` (<https://github.com/tauri-apps/tauri/issues/13419>). tauri-build gives an app this manifest; the tests of this
+/// package are programs, too. Reaches no other package: <https://doc.rust-lang.org/cargo/reference/build-scripts.html#rustc-link-arg>.
+fn link_common_controls() {
+    if std::env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("msvc") {
+        println!("cargo::rustc-link-arg=/MANIFEST:EMBED");
+        println!(
+            "cargo::rustc-link-arg=/MANIFESTDEPENDENCY:type='win32' name='Microsoft.Windows.Common-Controls' version='6.0.0.0' \
+             processorArchitecture='*' publicKeyToken='6595b64144ccf1df' language='*'"
+        );
+    }
 }

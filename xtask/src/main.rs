@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints to its user")]
 
+mod alpine;
 mod app;
 mod codegen;
 mod display;
@@ -84,6 +85,11 @@ enum Task {
     },
     /// Build the Windows code, and run its tests under Wine (Debian only).
     Wine,
+    /// Build the command line and the backend for musl, and run them in the folder of an installed Alpine Linux (as root).
+    Alpine {
+        /// The folder.
+        root: PathBuf,
+    },
     /// Run the app with hot reload of the page; a change of the backend's source rebuilds and swaps the backend only.
     Dev {
         /// Arguments for `tauri dev`.
@@ -172,6 +178,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::ThirdPartyServers => return third_party_servers::run(&workspace),
         Task::TemplateApps { names } => return template_apps::run(&workspace, &names),
         Task::Wine => return wine::run(&workspace),
+        Task::Alpine { root } => return alpine::run(&workspace, &root),
         Task::Dev { arguments } => app::dev(&workspace, &arguments)?,
         Task::Sidecar { release, target } => sidecar::build(&workspace, release, target.as_deref())?,
         Task::Build { target, bundles } => app::bundle(&workspace, target.as_deref(), bundles.as_deref())?,
