@@ -28,6 +28,13 @@ const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
 /** A `Response` with one of these has no body: https://fetch.spec.whatwg.org/#null-body-status. */
 const NULL_BODY_STATUS = new Set([101, 103, 204, 205, 304]);
 
+/**
+ * How many chunks of a large body the page asks for at a time: the webview passes several on faster than one after another. After a chunk
+ * of fewer bytes than `LARGE_CHUNK`, as of an event stream, it asks for one.
+ */
+const PARALLEL_READS = 3;
+const LARGE_CHUNK = 64 * 1024;
+
 /** Ids start at a random number, so that a reloaded page does not use the ids of the page before. */
 let lastId = crypto.getRandomValues(new Uint32Array(1))[0] as number;
 
@@ -139,13 +146,25 @@ async function exchange(
   }
 }
 
-/** A response body that begins with `start`. It asks the app for at most one chunk ahead of the reader. */
+/**
+ * A response body that begins with `start`. It asks the app for at most one chunk ahead of the reader, and for `PARALLEL_READS` of a large
+ * body.
+ */
 function bodyStream(
   id: number,
   start: Uint8Array<ArrayBuffer>,
   signal: AbortSignal,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   let unlisten = () => {};
+  let asked = 0;
+  let ahead = 1;
+  const reads: Promise<ArrayBuffer | number[]>[] = [];
+  const ask = () => {
+    const read = call<ArrayBuffer | number[]>("read", { id, place: asked++ });
+    // `pull` sees the errors. Reads beyond the end of the body fail as well, and are not waited for.
+    read.catch(() => {});
+    return read;
+  };
   return new ReadableStream({
     start(controller) {
       if (start.length > 0) controller.enqueue(start);
@@ -156,7 +175,9 @@ function bodyStream(
     },
     async pull(controller) {
       try {
-        const chunk = new Uint8Array(await call<ArrayBuffer | number[]>("read", { id }));
+        while (reads.length < ahead) reads.push(ask());
+        const chunk = new Uint8Array((await reads.shift()) ?? []);
+        ahead = chunk.length < LARGE_CHUNK ? 1 : PARALLEL_READS;
         // Both calls throw if the body was cancelled meanwhile; `error` below then has no effect.
         if (chunk.length > 0) return controller.enqueue(chunk);
         controller.close();

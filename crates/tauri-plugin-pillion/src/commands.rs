@@ -119,14 +119,15 @@ pub(crate) async fn request(
     response.map(Response::new).map_err(|error| redact_error(&webview, error))
 }
 
-/// Returns the next bytes of a response's body; none at its end.
+/// Returns the bytes of a response's body at this place, counted in chunks; none at its end.
 #[tauri::command]
 pub(crate) async fn read(
     webview: Webview<impl tauri::Runtime>,
     proxy: State<'_, Proxy>,
     id: u32,
+    place: Option<u32>,
 ) -> Result<Response, CommandError> {
-    proxy.read(webview.label(), id).await.map(Response::new)
+    proxy.read(webview.label(), id, place).await.map(Response::new)
 }
 
 /// Cancels a request, or the rest of its response.

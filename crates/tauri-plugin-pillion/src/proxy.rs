@@ -1,13 +1,14 @@
 //! Proxies the requests of pages to sidecars: for sidecars without a port, which a page cannot reach by itself.
 
+mod body;
+
 use std::{
     cmp::Reverse,
     collections::{HashMap, hash_map::Entry},
     future::Future,
-    mem,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,29 +19,22 @@ use hyper::{
     body::Bytes,
     header::{self, HeaderName, HeaderValue},
 };
-use pillion::{Access, Lease, Supervisor};
+use pillion::{Access, Supervisor};
 use tauri::async_runtime;
-use tokio::{
-    sync::{self, mpsc},
-    time,
-};
+use tokio::sync::{self, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::body::{Chunk, pump, read_start};
 use crate::{
     command_error::CommandError,
-    http_pool::{HttpError, HttpPool, ResponseBody},
+    http_pool::{HttpPool, ResponseBody},
     ipc_message::{self, Headers, RequestHead, ResponseHead},
     lock::lock,
 };
 
-/// A body whose announced length is at most this, in bytes, is sent whole with the head. The head of any other body carries the
-/// bytes that arrive within [`ROUND_TRIP`].
-const SHORT_BODY: u64 = 64 * 1024;
 /// About the time that one IPC call of the page takes. If the head waited longer for the first bytes of the body, the page would
 /// get both later than by a second call.
 const ROUND_TRIP: Duration = Duration::from_millis(3);
-/// The maximum size of a chunk that the page receives, beyond the last read from the connection.
-const CHUNK: usize = 1024 * 1024;
 
 /// How many connections to one sidecar may be occupied by responses that pages do not read. A backend on `pillion-server` accepts
 /// twice as many connections. An event stream does not count while the page waits for its next chunk.
@@ -61,8 +55,6 @@ const FORBIDDEN_HEADERS: [HeaderName; 11] = [
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
 ];
-
-type Chunk = Result<Vec<u8>, HttpError>;
 
 /// The proxied requests of all webviews, and the connections to the sidecars.
 #[derive(Debug)]
@@ -95,6 +87,10 @@ struct Exchange {
     cancelled: CancellationToken,
     /// The rest of the response's body in chunks, once the head was sent to the page.
     chunks: sync::Mutex<Option<mpsc::Receiver<Chunk>>>,
+    /// The place of the next chunk. A read waits for its turn, because calls of a page may arrive in another order.
+    next: watch::Sender<u32>,
+    /// How many reads the page waits for.
+    reads: AtomicUsize,
     /// When the page last received a part of the response, by [`Proxy::clock`]; `None` while the page waits for the next part.
     unread_since: Mutex<Option<u64>>,
     /// Whether the body has arrived as a whole, so that the exchange occupies no connection.
@@ -121,6 +117,31 @@ impl Drop for Registration<'_> {
     fn drop(&mut self) {
         if !self.kept {
             self.proxy.finish(&self.key, &self.exchange);
+        }
+    }
+}
+
+/// A read that the page waits for. While there is one, the response is not unread.
+struct PendingRead<'a> {
+    proxy: &'a Proxy,
+    exchange: &'a Exchange,
+}
+
+impl<'a> PendingRead<'a> {
+    fn begin(proxy: &'a Proxy, exchange: &'a Exchange) -> Self {
+        let mut unread_since = lock(&exchange.unread_since);
+        exchange.reads.fetch_add(1, Ordering::Relaxed);
+        *unread_since = None;
+        drop(unread_since);
+        Self { proxy, exchange }
+    }
+}
+
+impl Drop for PendingRead<'_> {
+    fn drop(&mut self) {
+        let mut unread_since = lock(&self.exchange.unread_since);
+        if self.exchange.reads.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *unread_since = Some(self.proxy.clock.fetch_add(1, Ordering::Relaxed));
         }
     }
 }
@@ -173,23 +194,37 @@ impl Proxy {
         Ok(message)
     }
 
-    /// The next bytes of the body; empty at its end. The sidecar is read only as fast as the page reads: see [`pump`].
-    pub(crate) async fn read(&self, webview: &str, id: u32) -> Result<Vec<u8>, CommandError> {
+    /// The chunk of the body at this place, counted from zero; empty at the end of the body. Without a place, the next one. The page may
+    /// ask for several at a time, and gets them in order. The sidecar is read only as fast as the page reads: see [`pump`].
+    pub(crate) async fn read(
+        &self,
+        webview: &str,
+        id: u32,
+        place: Option<u32>,
+    ) -> Result<Vec<u8>, CommandError> {
         let key = (webview.to_owned(), id);
         let exchange = lock(&self.exchanges).get(&key).cloned();
         let exchange = exchange.ok_or_else(|| CommandError::no_response("there is no such request"))?;
-        *lock(&exchange.unread_since) = None;
+        let waiting = PendingRead::begin(self, &exchange);
         let chunk = exchange.unless_cancelled(async {
+            if let Some(place) = place {
+                let mut next = exchange.next.subscribe();
+                let reached = next.wait_for(|next| *next >= place).await.is_ok_and(|next| *next == place);
+                if !reached {
+                    return Err(CommandError::no_response(format!("chunk {place} was read already")));
+                }
+            }
             let mut chunks = exchange.chunks.lock().await;
             let chunks =
                 chunks.as_mut().ok_or_else(|| CommandError::no_response("there is no response yet"))?;
-            chunks.recv().await.unwrap_or(Ok(Vec::new())).map_err(CommandError::no_response)
+            let chunk = chunks.recv().await.unwrap_or(Ok(Vec::new())).map_err(CommandError::no_response);
+            exchange.next.send_modify(|next| *next = next.wrapping_add(1));
+            chunk
         });
         let chunk = chunk.await;
+        drop(waiting);
         if chunk.as_ref().is_ok_and(Vec::is_empty) || chunk.is_err() {
             self.finish(&key, &exchange);
-        } else {
-            self.set_unread(&exchange);
         }
         chunk
     }
@@ -332,61 +367,6 @@ fn authorize(
         }
     }
     Ok(request)
-}
-
-/// The first bytes of a body, or all of a short one, if they arrive within `limit`; and the rest of the body, unless it has
-/// ended.
-async fn read_start(
-    mut body: ResponseBody,
-    limit: Duration,
-) -> Result<(Vec<u8>, Option<ResponseBody>), CommandError> {
-    let mut start = Vec::new();
-    let is_short = body.remaining().is_some_and(|length| length <= SHORT_BODY);
-    let ended = time::timeout(limit, async {
-        while let Some(bytes) = body.next().await? {
-            start.extend_from_slice(&bytes);
-            if !is_short {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    });
-    let ended = ended.await.unwrap_or(Ok(false));
-    let ended = ended.map_err(|error: HttpError| CommandError::no_response(error))?;
-    Ok((start, (!ended).then_some(body)))
-}
-
-/// Passes a body on in chunks, until its end or until the receiver is dropped. One chunk waits in the channel while the next one
-/// grows. When that one is full too, the sidecar is not read until the page takes the first.
-async fn pump(
-    mut body: ResponseBody,
-    chunks: mpsc::Sender<Chunk>,
-    complete: Arc<AtomicBool>,
-    lease: Option<Lease>,
-) {
-    let mut chunk = Vec::new();
-    let end = loop {
-        tokio::select! {
-            biased;
-            more = body.next(), if chunk.len() < CHUNK => match more {
-                Ok(Some(bytes)) => chunk.extend_from_slice(&bytes),
-                Ok(None) => break None,
-                Err(error) => break Some(error),
-            },
-            slot = chunks.reserve(), if !chunk.is_empty() => match slot {
-                Ok(slot) => slot.send(Ok(mem::take(&mut chunk))),
-                Err(_) => return,
-            },
-            () = chunks.closed() => return,
-        }
-    };
-    complete.store(true, Ordering::Relaxed);
-    drop(lease);
-    let rest = (!chunk.is_empty()).then_some(Ok(chunk));
-    for last in rest.into_iter().chain(end.map(Err)) {
-        // Fails if the page has cancelled the request.
-        let _ = chunks.send(last).await;
-    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ async function proxied(listener: RequestListener) {
   };
   const { invoke } = internals;
   internals.invoke = async (command, args) => {
-    const { id } = args as { id: number };
+    const { id, place } = args as { id: number; place: number };
     switch (command) {
       case "plugin:pillion|request": {
         const { head: request, body } = decode<RequestHead>((args as Uint8Array<ArrayBuffer>).buffer);
@@ -57,7 +57,7 @@ async function proxied(listener: RequestListener) {
         return encode({ ...head, ended: false }, new ArrayBuffer(0)).buffer;
       }
       case "plugin:pillion|read": {
-        reads.push(id);
+        reads.push(place);
         const next = await open
           .get(id)
           ?.next()
@@ -244,9 +244,9 @@ test("events arrive one by one, before the stream ends", async () => {
   expect(await cancelled).toBe(requested[0]?.id);
 });
 
-test("at most one chunk of a body is read ahead", async () => {
+test("at most one small chunk of a body is read ahead", async () => {
   const { backend, reads } = await proxied((_, response) => {
-    for (let chunk = 0; chunk < 9; chunk++) response.write("x".repeat(100_000));
+    for (let chunk = 0; chunk < 9; chunk++) response.write("x".repeat(1_000));
     response.end();
   });
   const answer = await backend.fetch("/");
@@ -254,7 +254,40 @@ test("at most one chunk of a body is read ahead", async () => {
   await reader?.read();
   await vi.waitUntil(() => reads.length === 2);
   await new Promise((resolve) => setImmediate(resolve));
-  expect(reads).toHaveLength(2);
+  expect(reads).toEqual([0, 1]);
+});
+
+test("large chunks of a body are read several at a time, and arrive in order", async () => {
+  const { backend } = await proxied((_, response) => response.flushHeaders());
+  const reads: { place: number; deliver: () => void }[] = [];
+  const { __TAURI_INTERNALS__: internals } = window as unknown as {
+    __TAURI_INTERNALS__: { invoke(command: string, args: { place: number }): Promise<unknown> };
+  };
+  const { invoke } = internals;
+  const chunks = 6;
+  internals.invoke = (command, args) => {
+    if (command !== "plugin:pillion|read") return invoke(command, args);
+    const { place } = args;
+    return new Promise((resolve, reject) => {
+      const deliver = () => {
+        if (place > chunks) reject("there is no such request");
+        resolve(new Uint8Array(place < chunks ? 64 * 1024 : 0).fill(place).buffer);
+      };
+      reads.push({ place, deliver });
+    });
+  };
+  const answer = await backend.fetch("/");
+  const body = answer.arrayBuffer();
+  await vi.waitUntil(() => reads.length === 1);
+  reads[0]?.deliver();
+  await vi.waitUntil(() => reads.length === 4);
+  // A later call may be answered earlier.
+  for (let at = 3; at > 0; at--) reads[at]?.deliver();
+  await vi.waitUntil(() => reads.length === 7);
+  for (let at = 6; at > 3; at--) reads[at]?.deliver();
+  const bytes = new Uint8Array(await body);
+  expect(reads.map(({ place }) => place)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+  expect(bytes).toEqual(Uint8Array.from({ length: chunks * 64 * 1024 }, (_, at) => Math.floor(at / 65_536)));
 });
 
 test("aborting a request cancels it in the app", async () => {

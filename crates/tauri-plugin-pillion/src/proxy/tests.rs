@@ -80,6 +80,41 @@ async fn a_body_arrives_chunk_by_chunk() {
 }
 
 #[tokio::test]
+async fn reads_under_way_at_the_same_time_get_the_chunks_in_their_order() {
+    let mut fixture = Fixture::new().await;
+    let mut connection = fixture.begin(1).await;
+    // The later reads arrive first.
+    let (beyond, third, second, first, ()) = tokio::join!(
+        biased;
+        fixture.read_at(1, 3),
+        fixture.read_at(1, 2),
+        fixture.read_at(1, 1),
+        fixture.read_at(1, 0),
+        async {
+            connection.write("3\r\none\r\n").await;
+            // Each chunk is taken before the next is written: otherwise the app joins them.
+            for (place, chunk) in [(1, "3\r\ntwo\r\n"), (2, "0\r\n\r\n")] {
+                fixture.taken(1, place).await;
+                connection.write(chunk).await;
+            }
+        },
+    );
+    assert_eq!([first.unwrap(), second.unwrap(), third.unwrap()], ["one", "two", ""]);
+    // Beyond the end there are no bytes, whether the app still knows the request or not.
+    assert_eq!(beyond.unwrap_or_default(), "");
+}
+
+#[tokio::test]
+async fn a_chunk_is_read_once() {
+    let mut fixture = Fixture::new().await;
+    let mut connection = fixture.begin(1).await;
+    connection.write("3\r\none\r\n").await;
+    assert_eq!(fixture.read_at(1, 0).await.unwrap(), "one");
+    fixture.read_at(1, 0).await.unwrap_err();
+    connection.closed().await;
+}
+
+#[tokio::test]
 async fn the_first_bytes_of_a_body_come_with_the_head() {
     let mut fixture = Fixture::new().await;
     // On a busy machine the bytes may arrive later than within ROUND_TRIP.

@@ -97,7 +97,18 @@ impl Fixture {
     }
 
     pub(super) async fn read(&self, webview: &str, id: u32) -> Result<String, CommandError> {
-        self.proxy.read(webview, id).await.map(|bytes| String::from_utf8(bytes).unwrap())
+        self.proxy.read(webview, id, None).await.map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// Reads the chunk at this place.
+    pub(super) async fn read_at(&self, id: u32, place: u32) -> Result<String, CommandError> {
+        self.proxy.read("main", id, Some(place)).await.map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// Waits until the chunks before this place were read.
+    pub(super) async fn taken(&self, id: u32, place: u32) {
+        let exchange = self.proxy.exchanges.lock().unwrap()[&("main".to_owned(), id)].clone();
+        exchange.next.subscribe().wait_for(|next| *next >= place).await.unwrap();
     }
 
     /// Sends a request, and writes the head of a response whose body is chunked.
