@@ -18,8 +18,8 @@ use super::LINE_LIMIT;
 
 /// How many runs of a sidecar have a place: two during a swap, or more while old ones end slowly.
 pub const RUNS: usize = 4;
-/// How many pieces of a stream may be unwritten.
-pub const SLOTS: usize = 4;
+/// How many pieces of a stream may be unwritten: as many as one write takes, and as many as are read meanwhile.
+pub const SLOTS: usize = 8;
 /// The most that is read at once.
 pub const PIECE: usize = 64 * 1024;
 

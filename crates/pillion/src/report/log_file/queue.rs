@@ -59,6 +59,8 @@ struct State {
     added: u64,
     done: u64,
     closed: bool,
+    /// How many bytes, or items, the reader waits for.
+    awaited: (usize, u64),
     /// When the queue was empty, or something was written, for the last time.
     progress: Instant,
     /// When it was first found that nothing was written for too long, since the last progress.
@@ -75,6 +77,7 @@ impl Default for State {
             added: 0,
             done: 0,
             closed: false,
+            awaited: (0, 0),
             progress: Instant::now(),
             suspected: None,
             stalled: None,
@@ -90,6 +93,10 @@ impl State {
         self.bytes += size(&item);
         self.items.push_back(item);
         self.added += 1;
+    }
+
+    fn has(&self, (bytes, items): (usize, u64)) -> bool {
+        self.bytes >= bytes || self.items.len() as u64 >= items
     }
 
     fn progressed(&mut self) {
@@ -113,7 +120,9 @@ impl Queue {
             }
             (item, _) => state.add(item),
         }
-        self.filled.notify_one();
+        if state.has(state.awaited) {
+            self.filled.notify_one();
+        }
     }
 
     /// Whether more output may be added now, and the journal `has_room` for it.
@@ -176,6 +185,15 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Waits until the items are so many, or have so many bytes, or the queue is closed; for this time at most.
+    pub(super) fn gather(&self, bytes: usize, items: u64, limit: Duration) {
+        let mut state = self.lock();
+        state.awaited = (bytes, items);
+        let is_early = |state: &mut State| !state.has((bytes, items)) && !state.closed;
+        let gathered = self.filled.wait_timeout_while(state, limit, is_early);
+        gathered.unwrap_or_else(PoisonError::into_inner).0.awaited = (0, 0);
+    }
+
     /// Takes the next item, and waits for one; for this time at most, if there is a limit. `Err` once the queue is closed and empty.
     pub(super) fn take(&self, wait: Option<Duration>) -> Result<Option<Item>, Closed> {
         let mut state = self.lock();
@@ -232,6 +250,8 @@ fn size(item: &Item) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::{output::tests::batch, status::OutputStream};
 
@@ -284,6 +304,29 @@ mod tests {
             queue.add(Item::Lines { at: 0, run: 1, batch, slot: None });
         }
         assert!(queue.lock().bytes >= MAX_BYTES - BATCH_OVERHEAD);
+    }
+
+    #[test]
+    fn a_reader_that_gathers_is_woken_by_enough_and_by_the_end() {
+        let (queue, long) = (Queue::default(), Duration::from_secs(3600));
+        queue.add(lines());
+        let one = queue.lock().bytes;
+        // Enough is there.
+        queue.gather(one, u64::MAX, long);
+        for (bytes, items) in [(3 * one, u64::MAX), (usize::MAX, 5)] {
+            thread::scope(|scope| {
+                let reader = scope.spawn(|| queue.gather(bytes, items, long));
+                (0..2).for_each(|_| queue.add(lines()));
+                reader.join().unwrap();
+            });
+        }
+        queue.gather(usize::MAX, u64::MAX, Duration::ZERO);
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| queue.gather(usize::MAX, u64::MAX, long));
+            queue.close();
+            reader.join().unwrap();
+        });
+        assert_eq!(queue.lock().awaited, (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
