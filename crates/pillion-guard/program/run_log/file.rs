@@ -11,6 +11,7 @@ use std::{
     },
     path::{Path, PathBuf},
     thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -20,6 +21,9 @@ use super::{
 
 /// How much is written at once.
 const AT_ONCE: usize = 64 * 1024;
+/// How long a guard waits for another one that writes, and for an app that looks at the file.
+const TURN: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How many lines of a stream of a run, which are given by their numbers, are in the file beyond the commit.
 pub(super) type Uncommitted = HashMap<(u64, usize), u64>;
@@ -49,16 +53,19 @@ impl LogFile {
         let max_bytes = journal::get(header, journal::MAX_BYTES).unwrap_or(u64::MAX);
         create(&folder)?;
         let turn = File::open(&folder)?;
-        lock(&turn);
-        let (file, committed) = match commit.file.as_str() {
+        // A guard that waits for its disk has it for long. After that its lines and those of this guard are in the file as they come.
+        lock(&turn, TURN);
+        let mut recovered = [0; 8];
+        journal.read_exact_at(&mut recovered, journal::RECOVERED as u64)?;
+        let is_first = recovered == [0; 8];
+        let name = if is_first { commit.file.clone() } else { newest(&folder, &program, &commit.file)? };
+        let (file, committed) = match name.as_str() {
             // The app has died before its first line.
             "" => (begin(&folder, &program)?, 0),
             name => (existing(&folder.join(name))?, commit.length),
         };
-        let mut recovered = [0; 8];
-        journal.read_exact_at(&mut recovered, journal::RECOVERED as u64)?;
         let mut length = file.metadata()?.len();
-        let uncommitted = if recovered == [0; 8] {
+        let uncommitted = if is_first {
             let (end, uncommitted) = beyond(&file, committed.min(length))?;
             if length > end {
                 // A part of a line.
@@ -121,11 +128,22 @@ fn beyond(mut file: &File, from: u64) -> io::Result<(u64, Uncommitted)> {
     }
 }
 
-/// Waits for the lock: another guard, or an app that looks which files are old, may have it. Goes on without it after two seconds, and
-/// where a file system has no locks.
-fn lock(file: &File) {
-    const ATTEMPTS: u32 = 400;
-    for _ in 0..ATTEMPTS {
+/// The last file that the app or another guard has begun: this one, or one whose name has a later time.
+fn newest(folder: &Path, program: &str, from: &str) -> io::Result<String> {
+    let (mut newest, end) = (from.to_owned(), format!("-{program}.log"));
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(&end) && name > newest {
+            newest = name;
+        }
+    }
+    Ok(newest)
+}
+
+/// Waits for the lock, and goes on without it after this time, and where a file system has no locks.
+fn lock(file: &File, limit: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < limit {
         if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             return;
         }
@@ -151,7 +169,8 @@ fn existing(path: &Path) -> io::Result<File> {
             return Err(io::Error::other("it is not a file"));
         }
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        lock(&file);
+        // An app that looks which files are old may have it.
+        lock(&file, LOOK);
         // The next start of the app may have removed it as an old file before it was locked.
         let own = file.metadata()?;
         if fs::symlink_metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino()))

@@ -167,3 +167,63 @@ fn a_link_in_place_of_the_folder_is_not_followed() {
     fixture.guard(0, &["two\n"]).unwrap();
     assert_eq!(fixture.lines(), ["1 stdout - one", &stopped(1), "1 stdout - two", &ended(1)]);
 }
+
+#[test]
+fn a_guard_goes_on_in_the_file_that_the_guard_before_it_has_begun() {
+    let fixture = Fixture::new("", "");
+    fixture.run(0, 1, "one\n");
+    fixture.run(1, 2, "two\n");
+    // Nothing more fits into the first file.
+    fixture.journal.write_all_at(&1_u64.to_ne_bytes(), MAX_BYTES as u64).unwrap();
+    // Older than what the guards begin now, whatever the clock says.
+    let old = "2000-01-01T00-00-00-000Z-0123456789abcdef.log";
+    fs::write(fixture.folder().join(old), format!("{FORM}1 stdout - zero\n")).unwrap();
+    let mut commit = vec![0; COMMIT];
+    Commit { file: old.to_owned(), length: 1000, ..Commit::default() }.encode(&mut commit);
+    fixture.journal.write_all_at(&commit, COMMITS as u64).unwrap();
+    fs::remove_file(fixture.folder().join(FILE)).unwrap();
+    fixture.guard(0, &["last of one\n"]).unwrap();
+    fixture.journal.write_all_at(&u64::MAX.to_ne_bytes(), MAX_BYTES as u64).unwrap();
+    // Neither a file of another program nor one of the user is gone on with.
+    for other in ["9999-11-29T12-00-00-123Z-fedcba9876543210.log", "notes.txt"] {
+        fs::write(fixture.folder().join(other), "").unwrap();
+    }
+    fixture.guard(1, &["last of two\n"]).unwrap();
+    let mut files: Vec<_> =
+        fs::read_dir(fixture.folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.to_string_lossy().ends_with("-0123456789abcdef.log"));
+    files.sort();
+    let all: Vec<_> = files.iter().flat_map(|file| lines(file)).collect();
+    let expected: [&str; 9] = [
+        "1 stdout - zero",
+        "1 stdout - one",
+        "2 stdout - two",
+        &stopped(1),
+        "1 stdout - last of one",
+        &ended(1),
+        &stopped(2),
+        "2 stdout - last of two",
+        &ended(2),
+    ];
+    assert_eq!(all, expected);
+    assert!(files.len() > 1 && lines(&files[0]).len() == 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_guard_that_fails_leaves_the_journal_to_the_next_one() {
+    use std::os::fd::AsRawFd as _;
+    let fixture = Fixture::new("", "");
+    fixture.run(0, 1, "one\n");
+    fixture.run(1, 2, "two\n");
+    // It cannot note that the lines are written.
+    let read_only = File::open(format!("/proc/self/fd/{}", fixture.journal.as_raw_fd())).unwrap();
+    let mut log = RunLog { journal: Some((read_only, 0)), ..RunLog::default() };
+    log.add(0, b"lost with the first guard\n");
+    assert!(log.write_all("exited with code 0").is_err());
+    fixture.guard(1, &["end\n"]).unwrap();
+    assert_eq!(
+        fixture.lines(),
+        ["1 stdout - one", "2 stdout - two", &stopped(2), "2 stdout - end", &ended(2)]
+    );
+}
