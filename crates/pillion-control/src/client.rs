@@ -233,5 +233,8 @@ fn of_connection(error: io::Error) -> ClientError {
 }
 
 #[cfg(test)]
+#[cfg(windows)]
+mod pipe_tests;
+#[cfg(test)]
 #[cfg(unix)]
 mod tests;

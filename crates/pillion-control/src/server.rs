@@ -79,6 +79,13 @@ impl ControlSocket {
     }
 }
 
+#[cfg(all(test, windows))]
+impl ControlSocket {
+    pub(crate) fn address(&self) -> Address {
+        self.address.clone()
+    }
+}
+
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.task.abort();

@@ -137,3 +137,21 @@ pub(crate) async fn connect(address: &Address) -> io::Result<Stream> {
         Err(io::ErrorKind::PermissionDenied.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pipe_that_another_process_serves_than_its_name_says_is_refused() {
+        let listener = Listener::bind().unwrap();
+        let own = listener.address();
+        let other = Address { pid: own.pid + 1, ..own.clone() };
+        let (refused, accepted) = tokio::join!(connect(&other), listener.accept());
+        accepted.unwrap();
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let (connected, accepted) = tokio::join!(connect(&own), listener.accept());
+        connected.unwrap();
+        accepted.unwrap();
+    }
+}
