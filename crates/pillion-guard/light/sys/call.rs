@@ -5,6 +5,8 @@ use core::{arch::asm, ffi::c_int};
 pub(super) const READ: usize = 0;
 pub(super) const OPEN: usize = 2;
 pub(super) const CLOSE: usize = 3;
+pub(super) const MMAP: usize = 9;
+pub(super) const MUNMAP: usize = 11;
 pub(super) const RT_SIGACTION: usize = 13;
 pub(super) const RT_SIGPROCMASK: usize = 14;
 pub(super) const SCHED_YIELD: usize = 24;

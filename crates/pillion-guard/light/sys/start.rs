@@ -1,6 +1,6 @@
 //! Starts the sidecar, as std's `Command` in the full guard does, but without a copy of this process.
 
-use core::{ffi::c_int, mem::MaybeUninit};
+use core::{ffi::c_int, ptr};
 
 use super::{
     Process, SIG_DFL, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGTERM,
@@ -41,8 +41,6 @@ pub(crate) fn start_sidecar(
     listener: bool,
     stdin: Option<c_int>,
 ) -> Result<(c_int, Option<c_int>), c_int> {
-    /// The child needs less than a page; a path of 4 KiB and the frames of system calls fit as well.
-    const STACK: usize = 1024;
     let (stdin, lifeline) = match stdin {
         Some(stdin) => (stdin, None),
         None => pipe().map(|[read, write]| (read, Some(write)))?,
@@ -51,15 +49,16 @@ pub(crate) fn start_sidecar(
     // SAFETY: touches no memory.
     let guard = unsafe { call3(call::GETPID, 0, 0, 0) };
     let mut launch = Launch { program, guard, stdin, listener, error: 0 };
-    let mut stack = [MaybeUninit::<u128>::uninit(); STACK];
+    let stack = Stack::new()?;
     // SAFETY: the environment is writable, and no other code uses it meanwhile: this process has one thread, which waits for the child.
-    // The stack is an array of its own, and `become_sidecar` never returns.
+    // The stack is memory of its own, and `become_sidecar` never returns.
     let pid = unsafe {
         child_environment::restore_loader_variables(environment);
-        let pid = call::vfork(stack.as_mut_ptr_range().end.cast(), become_sidecar, &raw mut launch);
+        let pid = call::vfork(stack.end(), become_sidecar, &raw mut launch);
         hide_loader_variables(&program.process);
         pid
     };
+    drop(stack);
     close(stdin);
     if listener {
         close(receive::LISTENER);
@@ -73,6 +72,37 @@ pub(crate) fn start_sidecar(
         Ok(pid) if pid > 0 && error == 0 => Ok((pid, lifeline)),
         Ok(pid) if pid > 0 => Err(error),
         failed => Err(failed.map_or(ENOENT, |failed| -failed)),
+    }
+}
+
+/// The child's stack, until the child has executed its program. On ours, it would be memory that the guard needs only once.
+struct Stack(*mut u8);
+
+impl Stack {
+    /// The child needs less than a page; a path of 4 KiB and the frames of system calls fit as well.
+    const SIZE: usize = 16 * 1024;
+
+    fn new() -> Result<Self, c_int> {
+        const PROT_READ_WRITE: usize = 1 | 2;
+        const MAP_PRIVATE_ANONYMOUS: usize = 0x2 | 0x20;
+        let arguments = [0, Self::SIZE, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, word(-1), 0];
+        // SAFETY: a new mapping, at an address that the kernel chooses.
+        let start = unsafe { call::call(call::MMAP, arguments) };
+        if (-4095..0).contains(&start) {
+            return Err(c_int::try_from(-start).unwrap_or(ENOENT));
+        }
+        Ok(Self(ptr::with_exposed_provenance_mut(start.cast_unsigned())))
+    }
+
+    fn end(&self) -> *mut u8 {
+        self.0.wrapping_add(Self::SIZE)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is that of `new`, and the child no longer uses it.
+        unsafe { call3(call::MUNMAP, self.0.addr(), Self::SIZE, 0) };
     }
 }
 
