@@ -2,6 +2,9 @@ import { Channel } from "@tauri-apps/api/core";
 import type { UnlistenFn } from "@tauri-apps/api/event";
 import { call } from "./ipc.js";
 
+/** After how many messages of output the app is told that they are handled: half of what it sends without that. */
+const HANDLED_AT_ONCE = 2;
+
 /**
  * Subscribes to the messages that `command` sends to this page. `query` says which ones, for a command that takes one. `onError` is called if the subscription cannot begin. It ends
  * when the returned function is called, or with the page. That function may be called at any time and any number of times; no
@@ -15,9 +18,20 @@ export function subscribe<T>(
   query?: object,
 ): UnlistenFn {
   let open = true;
+  let handled = 0;
   const channel = new Channel<T>((message) => {
-    if (open) onMessage(message);
+    if (!open) return;
+    try {
+      onMessage(message);
+    } finally {
+      handled += 1;
+      if (command === "logs" && open && handled % HANDLED_AT_ONCE === 0) tell();
+    }
   });
+  // The app sends no more than a few messages of output that are not handled. An error means that the subscription never began, or that
+  // the permission for it is gone: then no more comes.
+  const tell = () =>
+    id.then((id) => call("logs", { sidecar, handled: { id, messages: HANDLED_AT_ONCE } })).catch(() => {});
   const id = call<number>(command, query ? { sidecar, channel, query } : { sidecar, channel });
   id.catch((error: Error) => {
     if (open) onError(error);

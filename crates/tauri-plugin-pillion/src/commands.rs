@@ -12,11 +12,13 @@ use std::{
 };
 
 use hyper::body::Bytes;
-use pillion::{Access, Endpoint, ExitReport, Log, LogQuery, Status, Usage, UsageWatch, protocol::ListenAddr};
+use pillion::{
+    Access, Endpoint, ExitReport, Log, LogQuery, Logs, Status, Usage, UsageWatch, protocol::ListenAddr,
+};
 use serde::{Deserialize, Serialize};
 use tauri::{
     Manager as _, State, Webview,
-    ipc::{Channel, CommandScope, InvokeBody, Request, Response},
+    ipc::{Channel, CommandScope, InvokeBody, JavaScriptChannelId, Request, Response},
 };
 use tokio::task;
 
@@ -28,7 +30,7 @@ use crate::{
     output_permission::{redact_error, redact_reports, redact_status},
     proxy::Proxy,
     scope::ScopeEntry,
-    subscriptions::Subscriptions,
+    subscriptions::{Subscriptions, Window},
 };
 
 /// Waits until the sidecar is ready, and returns its endpoint.
@@ -203,24 +205,49 @@ pub(crate) async fn watch(
 }
 
 /// Sends the sidecar's output to `channel`: the kept lines that the query wants, and then those to come. Returns the id for `unwatch`. The
-/// sidecar never waits for the page. Neither does this task, because a channel does not say when the page has taken a message: what
-/// a slow page has not taken yet stays in the app's memory. [`Log::Missed`] comes only if this task itself is too slow.
+/// page says how many messages it has `handled` of a subscription, by this command, because that needs no permission of its own; at most a
+/// few others are on their way. The sidecar never waits for the page. A page that is too slow gets [`Log::Missed`].
 #[tauri::command]
 pub(crate) async fn logs(
     webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
-    subscriptions: State<'_, Subscriptions>,
     scope: CommandScope<ScopeEntry>,
     sidecar: String,
     query: Option<LogQuery>,
-    channel: Channel<Log>,
+    channel: Option<JavaScriptChannelId>,
+    handled: Option<Handled>,
 ) -> Result<u32, CommandError> {
-    let mut logs = sidecars.in_scope(&scope, &sidecar)?.logs(query.unwrap_or_default());
-    Ok(subscriptions.begin(webview.label(), async move {
-        while let Some(log) = logs.next().await
-            && channel.send(log).is_ok()
-        {}
+    let sidecar = sidecars.in_scope(&scope, &sidecar)?;
+    let subscriptions = webview.state::<Subscriptions>();
+    if let Some(Handled { id, messages }) = handled {
+        subscriptions.handled(webview.label(), id, messages);
+        return Ok(id);
+    }
+    let channel = channel.ok_or_else(|| CommandError::no_response("logs without a channel"))?;
+    let (channel, window) = (channel.channel_on::<_, Log>(webview.clone()), Window::default());
+    let logs = sidecar.logs(query.unwrap_or_default());
+    Ok(subscriptions.begin_with(webview.label(), Some(window.clone()), async move {
+        send_logs(logs, &window, |log| channel.send(log).is_ok()).await;
     }))
+}
+
+/// Which messages of a subscription the page has handled.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Handled {
+    id: u32,
+    messages: u32,
+}
+
+/// Sends the output, until it ends or cannot be sent. Reads no more of it than the page has room for: what is read later is newer, and the
+/// supervisor counts what it does not keep so long.
+pub(crate) async fn send_logs(mut logs: Logs, window: &Window, send: impl Fn(Log) -> bool) {
+    loop {
+        window.reserve().await;
+        let Some(log) = logs.next().await else { return };
+        if !send(log) {
+            return;
+        }
+    }
 }
 
 /// An exit report, and the same in words.

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+#[cfg(unix)]
+#[path = "permissions/output.rs"]
+mod output;
 #[path = "permissions/real_sidecars.rs"]
 mod real_sidecars;
 
@@ -32,6 +35,8 @@ use tauri_utils::{
 
 /// The messages of all channels of this test.
 static DELIVERED: (Mutex<Vec<Value>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
+/// Held by a test that reads them.
+static READS: Mutex<()> = Mutex::new(());
 
 /// The names of all commands: build.rs generates a permission file for each.
 fn commands() -> Vec<String> {
@@ -307,6 +312,7 @@ fn failures(permissions: &[Value]) -> Vec<(&'static str, Value)> {
     let failure_of = |way| match way {
         "status" => object(response(&main, way, "one").unwrap())["failure"].clone(),
         "watch" => {
+            let _alone = READS.lock().unwrap();
             DELIVERED.0.lock().unwrap().clear();
             call(&main, way, "one").unwrap();
             let (delivered, changed) = &DELIVERED;

@@ -37,6 +37,9 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
   const subscriptions: FakeSubscription[] = [];
   /** The queries of `logs` and `usage`. */
   const queries: unknown[] = [];
+  /** Which messages of `logs` the page has handled. */
+  const handled: { id: number; messages: number }[] = [];
+  let onHandled = () => {};
   const unwatched = deferred<unknown>();
   /** The leases that `connect` has returned, in the order of their ids from 1 on; each resolves when the page ends it. */
   const leases: { ended: ReturnType<typeof deferred<void>>; isHeld: boolean }[] = [];
@@ -49,7 +52,17 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
     commands.push(command);
     // As Tauri does in a release.
     if (command === `plugin:pillion|${refused}`) throw `Command ${command} not allowed by ACL`;
-    const args = payload as { channel: { id: number }; id: number; query?: unknown };
+    const args = payload as {
+      channel: { id: number };
+      id: number;
+      query?: unknown;
+      handled?: { id: number; messages: number };
+    };
+    if (args.handled) {
+      handled.push(args.handled);
+      onHandled();
+      return args.handled.id;
+    }
     if (command === "plugin:pillion|unwatch") {
       unwatched.resolve(args.id);
       const lease = leases[args.id - 1];
@@ -109,6 +122,12 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
     commands,
     subscriptions,
     queries,
+    handled,
+    /** The next message about handled messages. */
+    nextHandled: () =>
+      new Promise<void>((resolve) => {
+        onHandled = resolve;
+      }),
     unwatched: unwatched.promise,
     leases,
     send,

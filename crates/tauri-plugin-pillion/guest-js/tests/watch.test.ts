@@ -207,6 +207,49 @@ test("output is delivered until the subscription ends", async () => {
   expect(await plugin.unwatched).toBe(7);
 });
 
+test("the app learns which output is handled, also by a callback that throws", async () => {
+  const plugin = fakePlugin();
+  const unlisten = sidecar(plugin.name).logs({}, () => {
+    throw new Error("the page's own");
+  });
+  // Tauri throws the error again there.
+  const thrown = vi.fn();
+  vi.stubGlobal("queueMicrotask", thrown);
+  const send = () => plugin.send({ kind: "missed", lines: 1 });
+
+  const first = plugin.nextHandled();
+  send();
+  send();
+  // Told once the id is known.
+  plugin.subscriptions[0]?.response.resolve(7);
+  await first;
+  send();
+  const second = plugin.nextHandled();
+  send();
+  await second;
+  unlisten();
+  send();
+  send();
+  await plugin.unwatched;
+
+  expect(thrown).toHaveBeenCalledTimes(4);
+  expect(plugin.handled).toEqual([
+    { id: 7, messages: 2 },
+    { id: 7, messages: 2 },
+  ]);
+});
+
+test("other subscriptions tell nothing about what is handled", async () => {
+  const plugin = fakePlugin();
+  const unlisten = sidecar(plugin.name).watch(() => {});
+  for (const state of ["starting", "ready", "stopping", "stopped"] as const) plugin.sendStatus(state);
+  unlisten();
+  plugin.subscriptions[0]?.response.resolve(7);
+  await plugin.unwatched;
+
+  expect(plugin.handled).toEqual([]);
+});
+
 test("usage is delivered at the interval that the options say, until the subscription ends", async () => {
   const plugin = fakePlugin();
   const handle = sidecar(plugin.name);
