@@ -280,7 +280,7 @@ impl Begun {
 
     /// Takes bytes whose lines are of no interest.
     pub fn skip(&mut self, bytes: &[u8]) {
-        match bytes.iter().rposition(|byte| *byte == b'\n') {
+        match super::last(bytes, b'\n') {
             Some(newline) => {
                 self.bytes.clear();
                 self.dropped = 0;
@@ -313,7 +313,7 @@ impl Begun {
         if shown.len() < text.len() {
             self.bytes.clear();
             self.dropped = 0;
-        } else if let Some(returned) = self.bytes.iter().rposition(|byte| *byte == b'\r') {
+        } else if let Some(returned) = super::last(&self.bytes, b'\r') {
             self.bytes.drain(..=returned);
         }
         let kept = shown.len().min(LINE_LIMIT - self.bytes.len());

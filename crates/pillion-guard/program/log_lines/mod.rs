@@ -63,7 +63,19 @@ pub fn cut_note(dropped: u64) -> String {
 #[must_use]
 pub fn shown_part(line: &[u8]) -> &[u8] {
     let line = without_returns(line);
-    line.iter().rposition(|byte| *byte == b'\r').map_or(line, |at| &line[at + 1..])
+    last(line, b'\r').map_or(line, |at| &line[at + 1..])
+}
+
+/// The place of the last such byte. A flood without newlines goes through this, so that most bytes are looked at without a branch.
+fn last(bytes: &[u8], byte: u8) -> Option<usize> {
+    let mut start = bytes.len();
+    for block in bytes.rchunks(128) {
+        start -= block.len();
+        if block.iter().fold(false, |found, it| found | (*it == byte)) {
+            return block.iter().rposition(|it| *it == byte).map(|at| start + at);
+        }
+    }
+    None
 }
 
 /// Without the carriage returns at its end.
@@ -103,6 +115,16 @@ mod tests {
             (1_798_761_599_001, "2026-12-31T23:59:59.001Z"),
         ] {
             assert_eq!(time(at), expected);
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_byte_is_found_at_any_place() {
+        let mut bytes = vec![b'x'; 600];
+        assert_eq!((last(&bytes, b'\n'), last(&[], b'\n')), (None, None));
+        for at in 0..bytes.len() {
+            bytes[at] = b'\n';
+            assert_eq!(last(&bytes, b'\n'), Some(at));
         }
     }
 
