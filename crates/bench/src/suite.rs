@@ -5,6 +5,7 @@ mod availability;
 mod backends;
 mod births;
 mod build;
+mod builds;
 mod child;
 mod collector;
 mod curves;
@@ -32,7 +33,7 @@ struct Arguments {
     /// Few trials and little output: a check that the benchmark works. Do not quote its numbers.
     #[arg(long)]
     quick: bool,
-    /// Run only these parts.
+    /// Run only these parts [default: all except `builds`].
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
     /// Also replace the pictures in docs/benchmarks by those of this run.
@@ -61,6 +62,8 @@ enum Part {
     Peers,
     /// The cost as a function of the load, as pictures.
     Curves,
+    /// The time of builds. Only if it is asked for: it compiles Tauri four times.
+    Builds,
 }
 
 /// The roles in which the benchmark runs itself, so that each measured process is a new one.
@@ -97,6 +100,8 @@ struct Effort {
     crowds: &'static [(usize, usize)],
     /// Seconds of output at each number of lines per second, and rounds.
     lines: (u64, usize),
+    /// Whether apps are also built with optimisations.
+    release_builds: bool,
 }
 
 const FULL: Effort = Effort {
@@ -110,6 +115,7 @@ const FULL: Effort = Effort {
     idle: 60,
     crowds: &[(1, 9), (3, 9), (10, 9), (30, 7), (100, 5), (300, 3), (1000, 3)],
     lines: (3, 3),
+    release_builds: true,
 };
 const QUICK: Effort = Effort {
     starts: 5,
@@ -122,6 +128,7 @@ const QUICK: Effort = Effort {
     idle: 12,
     crowds: &[(1, 1), (10, 1), (100, 1)],
     lines: (1, 1),
+    release_builds: false,
 };
 
 /// One table of the report: its title, and the function that measures it.
@@ -153,7 +160,7 @@ fn run(arguments: Arguments) -> Result<Option<Report>> {
     let workspace = Workspace::find()?;
     let mut report = Report::new(machine::describe(&workspace, arguments.quick));
     for part in Part::value_variants() {
-        if arguments.only.is_empty() || arguments.only.contains(part) {
+        if arguments.only.contains(part) || arguments.only.is_empty() && *part != Part::Builds {
             for (title, measure) in part.sections() {
                 progress(&format!("measuring: {title}"));
                 report.add(title, measure(&workspace, effort));
@@ -188,6 +195,7 @@ impl Part {
             Self::Availability => &availability::SECTIONS,
             Self::Peers => &[("Peers: other programs that start and stop a sidecar", peers::measure)],
             Self::Curves => &curves::SECTIONS,
+            Self::Builds => &builds::SECTIONS,
         }
     }
 }
