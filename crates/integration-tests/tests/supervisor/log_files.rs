@@ -7,10 +7,10 @@ use std::{
 };
 
 use integration_tests::{ReportServer, isolated, run};
-use pillion::{LogFiles, Program, Spec, State, Supervisor};
+use pillion::{LogFiles, Program, Spec, Supervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::{first, line, notice, state, tree};
+use crate::support::{first, line, notice, tree};
 
 /// The log files of the sidecar, oldest first. None before its first line is written.
 fn files(folder: &Path) -> Vec<PathBuf> {
