@@ -1,7 +1,7 @@
 //! What becomes of a sidecar when its light guard has to become the full one and the system makes that difficult.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, Read, Seek, Write},
     mem::MaybeUninit,
     os::{
@@ -52,6 +52,35 @@ async fn kills_the_app_in(sandbox: &[&str], daemon: bool) -> bool {
     sidecars.wait_for("asked").await;
     assert_all_end(host.tree.alive());
     was_light
+}
+
+#[test]
+fn a_light_guard_takes_a_few_pages() {
+    run(async {
+        let (hosts, sidecars) = (ReportServer::new().await, ReportServer::new().await);
+        let mut host = FakeHost::start_in(&[], &hosts, HOUR, None, &asked(&sidecars, false));
+        hosts.wait_for("host").await;
+        let guard = guard(&host.tree);
+        if guard.is_light_guard() {
+            let file = |name| fs::read(format!("/proc/{}/{name}", guard.pid)).unwrap();
+            let smaps = String::from_utf8(file("smaps_rollup")).unwrap();
+            let own = smaps.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
+            let own: usize = own.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024;
+            // The kernel puts the arguments and the environment on the stack, with a pointer to each.
+            let strings = [file("cmdline"), file("environ")].concat();
+            let strings =
+                strings.len() + strings.iter().filter(|byte| **byte == 0).count() * size_of::<usize>();
+            // On x86-64, which alone has a light guard.
+            let page = 4096;
+            assert!(
+                own <= strings.next_multiple_of(page) + 4 * page,
+                "{own} bytes with {strings} of strings"
+            );
+        }
+        host.kill().await;
+        sidecars.wait_for("asked").await;
+        assert_all_end(host.tree.alive());
+    });
 }
 
 const EXECVEAT: u32 = 322;
