@@ -3,7 +3,7 @@
 #![cfg(windows)]
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing there")]
 
-mod control;
 mod outcomes;
 mod project;
+mod running_apps;
 mod support;
