@@ -1,16 +1,21 @@
+use std::net::{Ipv4Addr, TcpListener};
 #[cfg(unix)]
-use std::fs;
 use std::{
+    fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::TcpStream,
     time::Duration,
 };
 
-use pillion::{Endpoint, Supervisor};
+#[cfg(unix)]
+use pillion::Endpoint;
+use pillion::Supervisor;
 use serde_json::{Value, json};
+#[cfg(unix)]
 use tokio::time;
 
 use super::*;
+#[cfg(unix)]
 use crate::Sidecars;
 
 /// Resolves declarations as an app in this folder does. With `project`, the app is in development.
