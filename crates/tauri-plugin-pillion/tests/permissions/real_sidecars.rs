@@ -93,11 +93,10 @@ fn fetch(window: &WebviewWindow<MockRuntime>, path: &str) -> Result<(Value, Vec<
     let (length, rest) = message.split_first_chunk().unwrap();
     let (head, first) = rest.split_at(usize::try_from(u32::from_be_bytes(*length)).unwrap());
     let (head, mut body): (Value, _) = (serde_json::from_slice(head).unwrap(), first.to_vec());
-    while head["ended"] == false {
+    let mut ended = head["ended"] == true;
+    while !ended {
         let more = bytes(invoke(window, "read", json!({ "id": 7 }).into())?);
-        if more.is_empty() {
-            break;
-        }
+        ended = more.is_empty();
         body.extend(more);
     }
     Ok((head, body))
