@@ -80,6 +80,53 @@ const rows = {
   },
 };
 
+/** Milliseconds for a body, which is not kept: 1 GB has no place in a page. */
+const download = (route, size) =>
+  span(async () => {
+    const reader = (await route(`/bytes/${size}/curve`)).body.getReader();
+    let length = 0;
+    for (let read = await reader.read(); !read.done; read = await reader.read()) length += read.value.length;
+    check(length === size);
+  });
+
+const upload = (route, body) =>
+  span(async () => {
+    const answer = await route("/sink", { method: "POST", body });
+    check((await answer.text()) === String(body.length));
+  });
+
+/** The cost as a function of the size of a body, by the routes of the client and by plugin-http. */
+async function measureCurves({ rounds, downloads, uploads }) {
+  const took = {};
+  const note = (row, name, value) => {
+    took[row] ??= {};
+    took[row][name] ??= [];
+    took[row][name].push(value);
+  };
+  const often = (size) => (size < 1_000_000 ? 20 : 1);
+  const average = async (times, measure) => {
+    let sum = 0;
+    for (let done = 0; done < times; done++) sum += await measure();
+    return sum / times;
+  };
+  for (let round = -1; round < rounds; round++) {
+    for (const size of downloads) {
+      for (const name of ["direct", "socket", "plugin"]) {
+        const value = await average(often(size), () => download(routes[name], size));
+        if (round >= 0) note(`down-${size}`, name, value);
+      }
+    }
+    for (const size of uploads) {
+      const body = new Uint8Array(size).map((_, at) => at);
+      for (const name of ["direct", "socket"]) {
+        const value = await average(often(size), () => upload(routes[name], body));
+        if (round >= 0) note(`up-${size}`, name, value);
+      }
+    }
+  }
+  return took;
+}
+
 async function span(work) {
   const begun = performance.now();
   await work();
@@ -112,5 +159,13 @@ const post = (result) =>
 
 const fail = (error) => post({ error: String(error) });
 
-const plan = await fetch(`${collector}/plan`);
-await measure(await plan.json()).then((took) => post({ took }), fail);
+/** One of several windows: its first answer, or that it could ask. */
+async function measureWindow({ asks }) {
+  if (asks) check((await (await routes.socket("/pid")).text()).length > 0);
+  const body = JSON.stringify({ steps: { asked: performance.timeOrigin + performance.now() } });
+  await fetch(`${collector}/mark`, { method: "POST", mode: "no-cors", body });
+}
+
+const plan = await (await fetch(`${collector}/plan`)).json();
+if ("asks" in plan) await measureWindow(plan).catch(fail);
+else await (plan.downloads ? measureCurves : measure)(plan).then((took) => post({ took }), fail);

@@ -3,12 +3,26 @@
 
 mod rejected;
 
+use std::env;
+
+use tauri::{WebviewUrl, WebviewWindowBuilder};
+
 /// The cost of an IPC call alone, which every proxied request includes.
 #[tauri::command]
 fn nothing() {}
 
 fn main() -> tauri::Result<()> {
+    // The number of windows.
+    let windows = env::args().nth(1).and_then(|number| number.parse().ok()).unwrap_or(1);
     tauri::Builder::default()
+        .setup(move |app| {
+            // The configuration has the first one.
+            for number in 1..windows {
+                let window = WebviewWindowBuilder::new(app, format!("more-{number}"), WebviewUrl::default());
+                window.inner_size(320.0, 240.0).build()?;
+            }
+            Ok(())
+        })
         .plugin(tauri_plugin_http::init())
         .plugin(tauri_plugin_pillion::init())
         .register_asynchronous_uri_scheme_protocol("whole", rejected::whole)

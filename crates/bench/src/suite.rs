@@ -100,6 +100,10 @@ struct Effort {
     crowds: &'static [(usize, usize)],
     /// Seconds of output at each number of lines per second, and rounds.
     lines: (u64, usize),
+    /// Sizes of downloads and of uploads in bytes.
+    requests: [&'static [u64]; 2],
+    /// Numbers of windows.
+    windows: &'static [usize],
     /// Whether apps are also built with optimisations.
     release_builds: bool,
 }
@@ -115,6 +119,11 @@ const FULL: Effort = Effort {
     idle: 60,
     crowds: &[(1, 9), (3, 9), (10, 9), (30, 7), (100, 5), (300, 3), (1000, 3)],
     lines: (3, 3),
+    requests: [
+        &[1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000],
+        &[1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000],
+    ],
+    windows: &[1, 2, 4, 8, 16],
     release_builds: true,
 };
 const QUICK: Effort = Effort {
@@ -128,6 +137,8 @@ const QUICK: Effort = Effort {
     idle: 12,
     crowds: &[(1, 1), (10, 1), (100, 1)],
     lines: (1, 1),
+    requests: [&[1_000, 100_000, 10_000_000], &[1_000, 100_000, 10_000_000]],
+    windows: &[1, 4],
     release_builds: false,
 };
 

@@ -33,10 +33,10 @@ impl Stage {
         })
     }
 
-    /// Starts an app. It shows the page that an argument names, if it is the empty shell.
-    pub(crate) fn launch(&self, app: &Path, page: Option<&str>) -> Result<LaunchedApp> {
+    /// Starts an app with an argument: for the empty shell the page that it shows, for `routes` the number of its windows.
+    pub(crate) fn launch(&self, app: &Path, argument: Option<&str>) -> Result<LaunchedApp> {
         let mut command = Command::new(app);
-        command.args(page).env("DISPLAY", self.display.name()).env("GDK_BACKEND", "x11");
+        command.args(argument).env("DISPLAY", self.display.name()).env("GDK_BACKEND", "x11");
         command.env_remove("WAYLAND_DISPLAY");
         for variable in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env(variable, self.home.path().join(variable));

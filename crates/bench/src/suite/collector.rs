@@ -42,11 +42,16 @@ pub(crate) enum Message {
     Error { error: String },
 }
 
-/// The number of measurements for the page.
+/// The measurements for the page.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Plan {
-    pub(crate) rounds: usize,
-    pub(crate) times: usize,
+#[serde(untagged)]
+pub(crate) enum Plan {
+    /// A comparison of all routes.
+    Routes { rounds: usize, times: usize },
+    /// The cost by the size of a body in bytes.
+    Curves { rounds: usize, downloads: &'static [u64], uploads: &'static [u64] },
+    /// The start of each of several windows, with a request to the sidecar or without one.
+    Windows { asks: bool },
 }
 
 /// The running server. Drop ends it.

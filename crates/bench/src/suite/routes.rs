@@ -1,6 +1,9 @@
 //! The cost of a request from the real webview to the backend, by each route.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -32,18 +35,27 @@ const ROWS: [(&str, &str); 5] = [
 /// The time limit of the whole measurement. plugin-http takes seconds for each upload.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
-pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
+/// Milliseconds for each request, one value a round, by kind of request and by route.
+pub(crate) type Took = BTreeMap<String, BTreeMap<String, Vec<f64>>>;
+
+/// Lets the page of `apps/routes` measure what `plan` says.
+pub(crate) fn run(workspace: &Workspace, plan: Plan, time_limit: Duration) -> Result<Took> {
     let app = workspace.routes()?;
-    let (rounds, times) = effort.routes;
-    let stage = Stage::set(Some(Plan { rounds, times }))?;
+    let stage = Stage::set(Some(plan))?;
     let launch = stage.launch(&app, None)?;
-    let deadline = Instant::now() + TIME_LIMIT;
+    let deadline = Instant::now() + time_limit;
     let took = loop {
         if let Message::Routes { took } = stage.collector.next(deadline)? {
             break took;
         }
     };
     launch.end()?;
+    Ok(took)
+}
+
+pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
+    let (rounds, times) = effort.routes;
+    let took = run(workspace, Plan::Routes { rounds, times }, TIME_LIMIT)?;
     let mut table = Table::new(ROUTES.map(|(_, title)| title));
     for (row, what) in ROWS {
         let by = took.get(row).with_context(|| format!("the page did not measure {row}"))?;
