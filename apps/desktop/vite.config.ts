@@ -19,7 +19,7 @@ const prerendered: Plugin = {
   async transformIndexHtml(html) {
     const file = fileURLToPath(new URL("src/prerender.tsx", import.meta.url));
     const { module } = await runnerImport<typeof import("./src/prerender")>(file, { plugins: [react()] });
-    return html.replace("<!--page-->", module.prerender());
+    return html.replace("<!--page-->", () => module.prerender());
   },
 };
 

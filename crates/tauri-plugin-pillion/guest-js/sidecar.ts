@@ -61,9 +61,9 @@ export interface Sidecar {
   /**
    * Calls `onLog` with the sidecar's output: the lines that the app keeps and `options` selects, and then those to come, without a gap
    * or a repetition, through all its restarts. The app sends few messages ahead of those that `onLog` has returned from: for a page that
-   * is too slow, `"missed"` says exactly how many lines are left out. A line that has no newline yet, such as a progress bar, comes as `"unfinished"`, at most once a second, and again
-   * with its end. `onError` is called at most once, if the subscription cannot begin. The returned function ends the subscription, as
-   * with `watch`. Needs `pillion:allow-logs`.
+   * is too slow, `"missed"` says exactly how many lines are left out. A line that has no newline yet, such as a progress bar, comes as
+   * `"unfinished"`, at most once a second, and again with its end. `onError` is called at most once, if the subscription cannot begin. The
+   * returned function ends the subscription, as with `watch`. Needs `pillion:allow-logs`.
    *
    * @example
    * ```ts

@@ -6,9 +6,9 @@ import { call } from "./ipc.js";
 const HANDLED_AT_ONCE = 2;
 
 /**
- * Subscribes to the messages that `command` sends to this page. `query` says which ones, for a command that takes one. `onError` is called if the subscription cannot begin. It ends
- * when the returned function is called, or with the page. That function may be called at any time and any number of times; no
- * callback runs after the first call.
+ * Subscribes to the messages that `command` sends to this page. `query` says which ones, for a command that takes one. `onError` is called
+ * if the subscription cannot begin. It ends when the returned function is called, or with the page. That function may be called at any
+ * time and any number of times; no callback runs after the first call.
  */
 export function subscribe<T>(
   command: "watch" | "logs" | "usage",

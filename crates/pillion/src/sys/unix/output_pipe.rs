@@ -7,6 +7,11 @@ use tokio::net::unix::pipe::Receiver;
 /// A read of so many bytes has emptied a pipe that was full (pipe(7)): its writer had to wait.
 const FULL: usize = 64 * 1024;
 
+/// The size of a pipe that was full. All pipes of a user without privileges may hold 64 MiB (`pipe-user-pages-soft`, pipe(7)); beyond that,
+/// new pipes of all its programs are small. The floods of a few sidecars must not come near.
+#[cfg(target_os = "linux")]
+const GROWN: usize = 256 * 1024;
+
 /// The read end of a pipe.
 #[derive(Debug)]
 pub(crate) struct OutputPipe {
@@ -55,11 +60,9 @@ impl OutputPipe {
 #[cfg(target_os = "linux")]
 fn grow(pipe: &Receiver) {
     use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-    /// The most without privileges (/proc/sys/fs/pipe-max-size, pipe(7)).
-    const SIZE: usize = 1024 * 1024;
     // A user who has many large pipes gets no more, and the pipe stays as it is.
-    if fcntl_getpipe_size(pipe).is_ok_and(|size| size < SIZE) {
-        let _ = fcntl_setpipe_size(pipe, SIZE);
+    if fcntl_getpipe_size(pipe).is_ok_and(|size| size < GROWN) {
+        let _ = fcntl_setpipe_size(pipe, GROWN);
     }
 }
 
@@ -95,8 +98,8 @@ mod tests {
         assert_eq!(read(&mut pipe, &mut buffer).await, FULL / 2);
         writer.write_all(&[b'y'; FULL]).unwrap();
         assert_eq!(read(&mut pipe, &mut buffer).await, FULL);
-        if most >= 1024 * 1024 {
-            assert_eq!(fcntl_getpipe_size(&writer).unwrap(), 1024 * 1024);
+        if most >= GROWN {
+            assert_eq!(fcntl_getpipe_size(&writer).unwrap(), GROWN);
         }
         writer.write_all(b"the end").unwrap();
         drop(writer);
