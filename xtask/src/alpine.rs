@@ -61,7 +61,8 @@ test "$status" = 125 -o "$status" = 3
 
 pub(crate) fn run(workspace: &Workspace, root: &Path) -> Result<ExitCode> {
     let sh = workspace.shell()?;
-    Steps::run_all(workspace.target.join("xtask-alpine"), |steps| {
+    let mut done = false;
+    let code = Steps::run_all(workspace.target.join("xtask-alpine"), |steps| {
         let packages = PROGRAMS.iter().flat_map(|(package, _)| ["--package", package]);
         steps.run("build for musl", cmd!(sh, "cargo build --target {TARGET} --bins {packages...}"))?;
         let folder = root.join(FOLDER);
@@ -77,6 +78,10 @@ pub(crate) fn run(workspace: &Workspace, root: &Path) -> Result<ExitCode> {
             sh,
             "unshare --pid --mount --fork --kill-child timeout 120 chroot {root} /bin/sh -c {SCRIPT}"
         );
-        steps.run("in the root", sandbox)
-    })
+        steps.run("in the root", sandbox)?;
+        done = true;
+        Ok(())
+    })?;
+    // No step counts tests.
+    Ok(if done { ExitCode::SUCCESS } else { code })
 }
