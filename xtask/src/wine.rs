@@ -139,9 +139,11 @@ fn webview_loader(target: &Path) -> Result<PathBuf> {
     let folder = target.join(TARGET).join("debug/build");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let built = entries.flatten().map(|entry| entry.path().join("out/x64").join(WEBVIEW_LOADER));
-    let mut built = built.filter(|file| file.is_file());
+    // After an update of the crate, the folders of both are there.
+    let newest = |file: &PathBuf| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
     built
-        .next()
+        .filter(|file| file.is_file())
+        .max_by_key(newest)
         .with_context(|| format!("no {WEBVIEW_LOADER} in {}: was the plugin compiled?", folder.display()))
 }
 

@@ -128,7 +128,7 @@ catalogue! {
     NO_OWN_GUARD = Project Warning "no-own-guard"
         "No source file of the app calls `guard::run_if_asked`."
         "On Windows, the sidecars of an app that is killed or crashes end at once, without their grace period."
-        "Make `tauri_plugin_pillion::guard::run_if_asked();` the first line of `run` or `main`."
+        "Make `tauri_plugin_pillion::guard::run_if_asked();` the first line of `run`, or of `main` if that does more than call `run`. An async `main` is too late: start the runtime after this line."
     PLUGIN_VERSIONS = Project Error "plugin-versions"
         "The crate tauri-plugin-pillion and the npm package tauri-plugin-pillion-api have different versions."
         "The page may use commands that the app does not have; `tauri build` refuses versions that differ in the minor."

@@ -21,11 +21,18 @@ pub(super) fn main_of(code: &str) -> Main {
     match main_function(&parsed) {
         Some(main) if main.sig.asyncness.is_some() => Main::Async,
         Some(main) => match main.block.stmts.as_slice() {
-            [] | [Stmt::Expr(Expr::Call(_), _)] => Main::CallsAlone,
+            [] => Main::CallsAlone,
+            [Stmt::Expr(Expr::Call(call), _)] if call.args.iter().all(is_plain_call) => Main::CallsAlone,
             _ => Main::DoesMore,
         },
         None => Main::CallsAlone,
     }
+}
+
+/// Whether this is a call without arguments, such as that of the library within `std::process::exit(…)`. A closure or a block may run on
+/// another thread.
+fn is_plain_call(argument: &Expr) -> bool {
+    matches!(argument, Expr::Call(call) if call.args.is_empty())
 }
 
 fn main_function(file: &syn::File) -> Option<&ItemFn> {
@@ -61,6 +68,8 @@ mod tests {
             ("#[tokio::main]\nasync fn main() { app_lib::run() }", Main::Async),
             ("fn main() { log::init(); app_lib::run() }", Main::DoesMore),
             ("fn main() { Runtime::new().unwrap().block_on(async { app_lib::run() }) }", Main::DoesMore),
+            ("fn main() { tauri::async_runtime::block_on(async { app_lib::run() }) }", Main::DoesMore),
+            ("fn main() { std::thread::spawn(app_lib::run) }", Main::DoesMore),
             ("mod other { async fn main() {} }", Main::CallsAlone),
             ("fn main( {", Main::CallsAlone),
         ] {

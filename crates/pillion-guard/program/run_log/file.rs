@@ -22,7 +22,7 @@ use super::{
 /// How much is written at once.
 const AT_ONCE: usize = 64 * 1024;
 /// How long a guard waits for another one that writes, and for an app that looks at the file.
-const TURN: Duration = Duration::from_secs(60);
+const TURN: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How many lines of a stream of a run, which are given by their numbers, are in the file beyond the commit.
@@ -53,30 +53,41 @@ impl LogFile {
         let max_bytes = journal::get(header, journal::MAX_BYTES).unwrap_or(u64::MAX);
         create(&folder)?;
         let turn = File::open(&folder)?;
-        // A guard that waits for its disk has it for long. After that its lines and those of this guard are in the file as they come.
-        lock(&turn, TURN);
+        // A guard whose disk hangs has it for long. It lives, and writes what is in the journal itself once the disk answers.
+        let has_turn = lock(&turn, TURN);
         let mut recovered = [0; 8];
         journal.read_exact_at(&mut recovered, journal::RECOVERED as u64)?;
-        let is_first = recovered == [0; 8];
-        let name = if is_first { commit.file.clone() } else { newest(&folder, &program, &commit.file)? };
-        let (file, committed) = match name.as_str() {
+        let is_first = has_turn && recovered == [0; 8];
+        let mut names = names(&folder, &program, &commit.file)?;
+        let file = match names.pop() {
             // The app has died before its first line.
-            "" => (begin(&folder, &program)?, 0),
-            name => (existing(&folder.join(name))?, commit.length),
+            None => begin(&folder, &program)?,
+            Some(newest) => {
+                let file = existing(&folder.join(&newest))?;
+                names.push(newest);
+                file
+            }
         };
         let mut length = file.metadata()?.len();
-        let uncommitted = if is_first {
-            let (end, uncommitted) = beyond(&file, committed.min(length))?;
+        let mut uncommitted = Uncommitted::new();
+        if is_first {
+            // A guard before this one may have begun files, and have failed.
+            let newest = names.pop();
+            for name in &names {
+                let from = if *name == commit.file { commit.length } else { 0 };
+                if let Ok(file) = File::open(folder.join(name)) {
+                    count_lines(&file, from, &mut uncommitted)?;
+                }
+            }
+            let from = if newest.is_some_and(|name| name == commit.file) { commit.length } else { 0 };
+            let end = count_lines(&file, from.min(length), &mut uncommitted)?;
             if length > end {
                 // A part of a line.
                 file.set_len(end)?;
                 length = end;
             }
-            Some(uncommitted)
-        } else {
-            None
-        };
-        Ok((Self { folder, program, max_bytes, file, length, _turn: turn }, uncommitted))
+        }
+        Ok((Self { folder, program, max_bytes, file, length, _turn: turn }, is_first.then_some(uncommitted)))
     }
 
     pub(super) fn append_if_full(&mut self, text: &mut Vec<u8>) -> io::Result<()> {
@@ -107,16 +118,16 @@ impl LogFile {
     }
 }
 
-/// Where the last whole line ends, and which lines are there from this place on.
-fn beyond(mut file: &File, from: u64) -> io::Result<(u64, Uncommitted)> {
+/// Counts the lines from this place on. Returns where the last whole one ends.
+fn count_lines(mut file: &File, from: u64, found: &mut Uncommitted) -> io::Result<u64> {
     file.seek(SeekFrom::Start(from))?;
-    let (mut file, mut end, mut found) = (BufReader::new(file), from, Uncommitted::new());
+    let (mut file, mut end) = (BufReader::new(file), from);
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = file.read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\n") {
-            return Ok((end, found));
+            return Ok(end);
         }
         end += read as u64;
         let mut words = line.split(|byte| *byte == b' ').skip(1);
@@ -128,27 +139,30 @@ fn beyond(mut file: &File, from: u64) -> io::Result<(u64, Uncommitted)> {
     }
 }
 
-/// The last file that the app or another guard has begun: this one, or one whose name has a later time.
-fn newest(folder: &Path, program: &str, from: &str) -> io::Result<String> {
-    let (mut newest, end) = (from.to_owned(), format!("-{program}.log"));
+/// The names of the file of the commit, if there is one, and of those that the app and the guards have begun after it, in their order.
+fn names(folder: &Path, program: &str, committed: &str) -> io::Result<Vec<String>> {
+    let end = format!("-{program}.log");
+    let mut names: Vec<_> = (!committed.is_empty()).then(|| committed.to_owned()).into_iter().collect();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(&end) && name > newest {
-            newest = name;
+        if name.ends_with(&end) && *name > *committed {
+            names.push(name);
         }
     }
-    Ok(newest)
+    names.sort();
+    Ok(names)
 }
 
-/// Waits for the lock, and goes on without it after this time, and where a file system has no locks.
-fn lock(file: &File, limit: Duration) {
+/// Waits for the lock. `false` if another process has it for longer than this time; `true` also where a file system has no locks.
+fn lock(file: &File, limit: Duration) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < limit {
         if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return;
+            return true;
         }
         thread::sleep(LOOK_INTERVAL);
     }
+    false
 }
 
 /// Creates the folder, as the app does: it may be removed, or the app may have died before its first line.

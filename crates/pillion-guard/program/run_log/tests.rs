@@ -227,3 +227,40 @@ fn a_guard_that_fails_leaves_the_journal_to_the_next_one() {
         ["1 stdout - one", "2 stdout - two", &stopped(2), "2 stdout - end", &ended(2)]
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_guard_that_fails_has_written_to_new_files_is_not_written_again() {
+    use std::os::fd::AsRawFd as _;
+    let fixture = Fixture::new("", "");
+    fixture.run(0, 1, "one\n");
+    fixture.run(1, 2, "two\nthree\n");
+    // Nothing more fits into the first file.
+    fixture.journal.write_all_at(&1_u64.to_ne_bytes(), MAX_BYTES as u64).unwrap();
+    let old = "2000-01-01T00-00-00-000Z-0123456789abcdef.log";
+    fs::remove_file(fixture.folder().join(FILE)).unwrap();
+    let zero = format!("{FORM}1 stdout - zero\n");
+    fs::write(fixture.folder().join(old), &zero).unwrap();
+    let mut commit = vec![0; COMMIT];
+    Commit { file: old.to_owned(), length: zero.len() as u64, ..Commit::default() }.encode(&mut commit);
+    fixture.journal.write_all_at(&commit, COMMITS as u64).unwrap();
+    let read_only = File::open(format!("/proc/self/fd/{}", fixture.journal.as_raw_fd())).unwrap();
+    let log = RunLog { journal: Some((read_only, 0)), ..RunLog::default() };
+    assert!(log.write_all("exited with code 0").is_err());
+    fixture.guard(1, &["end\n"]).unwrap();
+    let mut files: Vec<_> =
+        fs::read_dir(fixture.folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let all: Vec<_> = files.iter().flat_map(|file| lines(file)).collect();
+    let expected: [&str; 7] = [
+        "1 stdout - zero",
+        "1 stdout - one",
+        "2 stdout - two",
+        "2 stdout - three",
+        &stopped(2),
+        "2 stdout - end",
+        &ended(2),
+    ];
+    assert_eq!(all, expected);
+    assert_eq!(lines(&files[0]).len(), 1);
+}

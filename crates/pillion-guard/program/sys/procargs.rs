@@ -21,7 +21,7 @@ pub(super) fn environment(answer: io::Result<&[u8]>, entry: &[u8]) -> Environmen
     }
 }
 
-/// Whether the process of this area was started with `entry` in its environment. `None` if the area is cut.
+/// Whether the process of this area was started with `entry` in its environment. `None` if the area ends before the environment.
 ///
 /// Skips the arguments: a `grep` for the marker has it as an argument, and does not belong to the sidecar. A title that a program wrote
 /// over its arguments (`process.title` of Node) is followed by zeros up to their end, which count as empty arguments, or are empty

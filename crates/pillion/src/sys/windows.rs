@@ -245,7 +245,8 @@ fn no_job(error: &io::Error) -> io::Error {
 
 /// How long [`OutputPipe::read_now`] waits for a thread of tokio's pool, which does the reading.
 const THREAD_DELAY: Duration = Duration::from_millis(50);
-/// The same if no process of the job is left: the end of the stream is certain to come, unless a service holds the write end.
+/// The same if no process of the job is left: the end of the stream is certain to come, unless a service holds the write end. Once a
+/// stream has not ended in that time, it is not waited for so long again.
 const END_DELAY: Duration = Duration::from_secs(2);
 
 /// The read end of a pipe.
@@ -256,12 +257,14 @@ pub(crate) struct OutputPipe {
     /// What was read and not taken yet. A thread of tokio's pool does the reading.
     buffer: Vec<u8>,
     ready: Option<io::Result<Range<usize>>>,
+    /// Whether another process holds the write end, as far as is known.
+    is_held: bool,
 }
 
 impl OutputPipe {
     fn new(stream: impl AsyncRead + Send + Sync + Unpin + 'static, job: &Arc<Job>) -> Self {
         let buffer = vec![0; FIRST_READ];
-        Self { stream: Box::new(stream), job: Arc::downgrade(job), buffer, ready: None }
+        Self { stream: Box::new(stream), job: Arc::downgrade(job), buffer, ready: None, is_held: false }
     }
 
     /// Waits until there are bytes to read, or the end. Cancel-safe.
@@ -293,8 +296,10 @@ impl OutputPipe {
     /// process of the job lives, nothing is left after 50 ms without bytes.
     pub(crate) async fn readable_now(&mut self) {
         let has_live_process = self.job.upgrade().is_some_and(|job| !matches!(job.is_empty(), Ok(true)));
-        let delay = if has_live_process { THREAD_DELAY } else { END_DELAY };
-        let _ = tokio::time::timeout(delay, self.readable()).await;
+        let is_certain = !has_live_process && !self.is_held;
+        let delay = if is_certain { END_DELAY } else { THREAD_DELAY };
+        let is_late = tokio::time::timeout(delay, self.readable()).await.is_err();
+        self.is_held |= is_certain && is_late;
     }
 
     /// Takes bytes that have arrived; `None` if there are none.
@@ -338,6 +343,18 @@ mod tests {
     async fn rest(mut pipe: OutputPipe) -> Option<io::Result<usize>> {
         pipe.readable_now().await;
         pipe.read_now(&mut [0; 4])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pipe_that_another_process_holds_is_waited_for_once() {
+        let job = Arc::new(Job::new().unwrap());
+        let mut pipe = OutputPipe::new(Later(Box::pin(tokio::time::sleep(END_DELAY * 10))), &job);
+        let begun = tokio::time::Instant::now();
+        pipe.readable_now().await;
+        assert_eq!(begun.elapsed(), END_DELAY);
+        pipe.readable_now().await;
+        assert_eq!(begun.elapsed(), END_DELAY + THREAD_DELAY);
+        assert!(pipe.read_now(&mut [0; 4]).is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -109,7 +109,7 @@ fn line(
 
 /// The line that registers the plugin, in the file with the builder.
 pub(super) fn builder_line(plan: &mut Plan, project: &Project) {
-    let files: Vec<PathBuf> = ["src/lib.rs", "src/main.rs"].map(|file| project.tauri.join(file)).into();
+    let files = ["src/lib.rs", "src/main.rs"].map(|file| project.tauri.join(file));
     let code = |file: &PathBuf| read_text(file).unwrap_or_default();
     let with_builder: Vec<_> = files.iter().filter(|file| builder::has_builder(&code(file))).collect();
     let existing = files.iter().find(|file| file.is_file()).unwrap_or(&files[0]);
@@ -131,25 +131,29 @@ pub(super) fn builder_line(plan: &mut Plan, project: &Project) {
         // A main.rs may only call lib.rs; the first file has the builder.
         [file, ..] => (*file).clone(),
     };
-    let [library, program] = files.as_slice() else { return };
+    let [library, program] = &files;
     // The guard comes first in the process: before all that `main` does before it calls the library.
     let main = if file == *library { main_function::main_of(&code(program)) } else { Main::CallsAlone };
     let add = |text: &str| builder::add_plugin(text, main == Main::CallsAlone);
     if let Some(reason) = line(plan, &file, "the line that registers the plugin", add) {
         return by_hand(plan, &file, &reason);
     }
-    if main == Main::DoesMore && !files.iter().any(|file| builder::has_guard(&code(file))) {
-        let unclear = line(plan, program, "the line of the guard, first in `main`", main_function::add_guard);
-        if let Some(reason) = unclear {
-            plan.by_hand(
-                program,
-                format!(
-                    "let the app be its own guard: {reason}; make this line the first statement of `main`"
-                ),
-                format!("{}\n", builder::GUARD_LINE),
-            );
-        }
+    if files.iter().any(|file| builder::has_guard(&code(file))) {
+        return;
     }
+    let how = match main {
+        Main::CallsAlone => return,
+        Main::DoesMore => {
+            let added = line(plan, program, "the line of the guard, first in `main`", main_function::add_guard);
+            let Some(reason) = added else { return };
+            format!("{reason}; make this line the first statement of `main`")
+        }
+        Main::Async => "its runtime has started threads before the first line of `main`; make `main` a plain function that begins \
+            with this line, and starts the runtime then"
+            .to_owned(),
+    };
+    let what = format!("let the app be its own guard: {how}");
+    plan.by_hand(program, what, format!("{}\n", builder::GUARD_LINE));
 }
 
 /// Cargo takes a crate for a part of the workspace above it, and refuses one that the workspace does not list.

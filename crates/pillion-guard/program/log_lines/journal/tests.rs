@@ -67,8 +67,12 @@ fn the_line_that_has_begun_is_found_also_if_all_slots_are_written() {
     let all = run([&[("", "a\nb", true)], &[]]);
     assert_eq!(lines(&all, written(1, 0)), (Vec::new(), "b".to_owned()));
     // The slots are used again.
-    let slots = ["one\n", "two\n", "three\n", "four\n", "five\nsi"].map(|bytes| ("", bytes, true));
-    assert_eq!(lines(&run([&slots, &[]]), written(4, 0)), (vec!["five".to_owned()], "si".to_owned()));
+    let mut slots = [("", "one\n", true); SLOTS + 1];
+    slots[SLOTS] = ("", "last\nne", true);
+    assert_eq!(
+        lines(&run([&slots, &[]]), written(SLOTS as u64, 0)),
+        (vec!["last".to_owned()], "ne".to_owned())
+    );
     assert_eq!(unwritten(&run([&[], &[]]), &[Written::default(); 2]), []);
 }
 

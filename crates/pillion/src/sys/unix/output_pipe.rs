@@ -83,6 +83,10 @@ mod tests {
         let (reader, mut writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
         let most: usize = fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap().trim().parse().unwrap();
+        if fcntl_getpipe_size(&writer).unwrap() != FULL {
+            // Large pages, or a user who has used up what pipes may hold.
+            return;
+        }
         let mut pipe = OutputPipe::new(reader.into()).unwrap();
         let mut buffer = vec![0; FULL];
         async fn read(pipe: &mut OutputPipe, buffer: &mut [u8]) -> usize {
