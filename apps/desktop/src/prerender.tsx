@@ -8,7 +8,7 @@ export function prerender(view: BackendView = initial): string {
   const backend = { subscribe: () => () => {}, view: () => view, retry: async () => {} };
   return renderToString(
     <StrictMode>
-      <App backend={backend} />
+      <App backend={backend} shown={view} />
     </StrictMode>,
   );
 }

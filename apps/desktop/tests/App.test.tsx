@@ -13,7 +13,7 @@ beforeEach(() => {
   host = new FakeHost();
   const backend = new Backend(host, new BackendClient(hostWith(async () => Response.json(health()))));
   stop = backend.start();
-  render(<App backend={backend} />);
+  render(<App backend={backend} shown={backend.view()} />);
 });
 
 afterEach(() => {

@@ -70,15 +70,15 @@ test("a backend that is connected no more is left to React", () => {
   expect(writeView(root, initial)).toBe(false);
 });
 
-/** Lets React take over a page that shows `shown`. */
-async function takenOver(shown: BackendView, view: BackendView) {
+/** Lets React take over a page that shows `shown`. Each call of `view` is a look at the backend. */
+async function takenOver(shown: BackendView, view: () => BackendView) {
   const errors = vi.spyOn(console, "error").mockImplementation(() => {});
   const reported = vi.fn();
   window.addEventListener("error", reported);
   const root = page();
   writeView(root, shown);
   const card = root.querySelector("[data-testid=backend-status]");
-  await act(async () => mount(root, { subscribe: () => () => {}, view: () => view, retry: async () => {} }));
+  await act(async () => mount(root, { subscribe: () => () => {}, view, retry: async () => {} }));
   window.removeEventListener("error", reported);
   return {
     html: root.innerHTML,
@@ -88,14 +88,23 @@ async function takenOver(shown: BackendView, view: BackendView) {
 }
 
 test.for(Object.entries(drawable))("React keeps the elements of the first picture: %s", async ([, view]) => {
-  const { html, isKept, problems } = await takenOver(initial, view);
+  const { html, isKept, problems } = await takenOver(initial, () => view);
   expect(problems).toEqual([]);
   expect(html).toBe(drawnByReact(view));
   expect(isKept).toBe(true);
 });
 
+test("React keeps the elements if the view changes while it takes over", async () => {
+  const later = drawable["the backend is connected"] as BackendView;
+  const first = after({ type: "status", status: status("starting", { pid: 7 }) });
+  const { html, isKept, problems } = await takenOver(initial, vi.fn(() => later).mockReturnValueOnce(first));
+  expect(problems).toEqual([]);
+  expect(html).toBe(drawnByReact(later));
+  expect(isKept).toBe(true);
+});
+
 test.for(Object.entries(others))("React replaces the first picture: %s", async ([, view]) => {
-  const { html, isKept, problems } = await takenOver(initial, view);
+  const { html, isKept, problems } = await takenOver(initial, () => view);
   expect(problems).toEqual([]);
   expect(html).toBe(drawnByReact(view));
   expect(isKept).toBe(false);

@@ -22,7 +22,8 @@ export function BackendDetails({ connection, status }: Props) {
       <Detail name="Version" testId="backend-version">
         {version}
       </Detail>
-      <Detail name="Uptime" testId="backend-uptime">
+      {/* It may grow between first-picture.ts and React. */}
+      <Detail name="Uptime" testId="backend-uptime" suppressHydrationWarning>
         {response && <Uptime response={response} />}
       </Detail>
       <Detail name="Process" testId="backend-pid">
@@ -32,14 +33,20 @@ export function BackendDetails({ connection, status }: Props) {
   );
 }
 
-function Detail({ name, testId, children }: { name: string; testId: string; children: ReactNode }) {
+interface DetailProps {
+  name: string;
+  testId: string;
+  suppressHydrationWarning?: boolean;
+  children: ReactNode;
+}
+
+function Detail({ name, testId, suppressHydrationWarning = false, children }: DetailProps) {
   return (
     <div className="min-w-0 bg-card px-5 py-4 sm:px-7 sm:py-5">
       <dt className="text-ink-soft text-sm">{name}</dt>
-      {/* The uptime may grow between first-picture.ts and React. */}
       <dd
         data-testid={testId}
-        suppressHydrationWarning
+        suppressHydrationWarning={suppressHydrationWarning}
         className="mt-0.5 text-ink tabular-nums wrap-anywhere"
       >
         {children ?? "–"}

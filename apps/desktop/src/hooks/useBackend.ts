@@ -3,9 +3,12 @@ import type { Backend } from "../lib/backend";
 import type { BackendView } from "../lib/connection-state";
 import { markOnce } from "../lib/marks";
 
-/** The current view of the backend, and a function that restarts it after an error. */
-export function useBackend(backend: ViewedBackend): BackendView & { retry: () => void } {
-  const view = useSyncExternalStore(backend.subscribe, backend.view, backend.view);
+/**
+ * The current view of the backend, and a function that restarts it after an error. While React takes over a page that shows `shown`, it is
+ * that view.
+ */
+export function useBackend(backend: ViewedBackend, shown: BackendView): BackendView & { retry: () => void } {
+  const view = useSyncExternalStore(backend.subscribe, backend.view, () => shown);
   const { state } = view.connection;
 
   // User Timing marks: when React first drew the page, and when the page first showed each state.
