@@ -11,7 +11,10 @@ import "./index.css";
  */
 const REACT_DELAY = isAlone ? 0 : 100;
 
-/** Shows the backend in the HTML of the page until React has taken over. */
+/** How long React waits for a frame, in milliseconds. */
+const FRAME_LIMIT = 100;
+
+/** Shows the backend in the HTML of the page until React has taken over, and for good if React cannot be loaded. */
 async function start(root: Element): Promise<void> {
   let unsubscribe = () => {};
   await new Promise<void>((resolve) => {
@@ -27,11 +30,25 @@ async function start(root: Element): Promise<void> {
     show();
     setTimeout(resolve, REACT_DELAY);
   });
-  // In a task after the next frame, so that the picture is painted before React is evaluated.
-  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-  const { mount } = await import("./mount");
+  // In a task after the next frame, so that the picture is painted before React is evaluated. A window that is hidden from its start gets
+  // no frame until it is shown: React is then evaluated while it is hidden.
+  await new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve));
+    setTimeout(resolve, FRAME_LIMIT);
+  });
+  let react: typeof import("./mount");
+  try {
+    react = await import("./mount");
+  } catch (error) {
+    // A reload would probably fail in the same way, and again and again. The subscription goes on, so that a connection still shows.
+    console.error(
+      "React cannot be loaded, so that the page shows only whether the backend is connected:",
+      error,
+    );
+    return;
+  }
   unsubscribe();
-  mount(root, backend);
+  react.mount(root, backend);
 }
 
 const root = document.getElementById("root");
