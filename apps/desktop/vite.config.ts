@@ -13,15 +13,19 @@ import {
 /** This repository compiles the guest bindings from source; apps elsewhere use the built package. */
 const SOURCE = "pillion-source";
 
+/** The place of the page in index.html. */
+const PLACE = "<!--page-->";
+
 /** Draws the page into index.html, so that the window shows it before any script runs. */
-const prerendered: Plugin = {
+export const prerendered = {
   name: "prerendered",
-  async transformIndexHtml(html) {
+  async transformIndexHtml(html: string) {
+    if (!html.includes(PLACE)) throw new Error(`index.html has no ${PLACE}, where the page is drawn`);
     const file = fileURLToPath(new URL("src/prerender.tsx", import.meta.url));
     const { module } = await runnerImport<typeof import("./src/prerender")>(file, { plugins: [react()] });
-    return html.replace("<!--page-->", () => module.prerender());
+    return html.replace(PLACE, () => module.prerender());
   },
-};
+} satisfies Plugin;
 
 export default defineConfig(({ mode }) => ({
   plugins: [react(), tailwindcss(), prerendered],
