@@ -50,25 +50,6 @@ test("watches at once, checks the health of a ready backend, and then connects",
   expect(requests).toEqual(["/health"]);
 });
 
-test("settles with the first response or failure, also for a later caller", async () => {
-  const { host, backend } = started();
-  const settled = vi.fn();
-  void backend.settled().then(settled);
-  host.send(status("starting"));
-  await Promise.resolve();
-  expect(settled).not.toHaveBeenCalled();
-
-  host.send(status("ready", { port: 4242, pid: 7 }));
-  await reached(backend, "connected");
-  await backend.settled();
-  expect(settled).toHaveBeenCalledOnce();
-
-  const dead = started();
-  dead.host.send(status("failed", { failure }));
-  await dead.backend.settled();
-  expect(dead.backend.view().connection.state).toBe("error");
-});
-
 test("follows a crashed backend through its restart to its new port", async () => {
   const { host, requests, backend } = started();
   host.send(status("ready", { port: 4242, pid: 7 }));

@@ -43,19 +43,6 @@ export class Backend {
     };
   }
 
-  /** Resolves once the connection is made or has failed; at once if it already has. */
-  settled(): Promise<void> {
-    return new Promise((resolve) => {
-      const check = () => {
-        if (this.#view.connection.state === "connecting") return;
-        unsubscribe();
-        resolve();
-      };
-      const unsubscribe = this.subscribe(check);
-      check();
-    });
-  }
-
   /** Restarts the backend after an error. Never rejects: the view shows the outcome. */
   readonly retry = async (): Promise<void> => {
     if (this.#view.connection.state !== "error") return;
