@@ -1,5 +1,5 @@
 /** Rule 3 of docs/protocol.md: stops the server on a signal or at the end of stdin. */
-import { constants as files, fstatSync, type Stats } from "node:fs";
+import { fstatSync, type Stats } from "node:fs";
 import { constants } from "node:os";
 import type { Connections } from "./connections.js";
 import { log } from "./listen.js";
@@ -60,9 +60,14 @@ function isLifeline(): boolean {
   }
 }
 
+/** The bits of a mode that are the type of the file, and their value for a pipe: inode(7). `fs.constants.S_IFIFO` is undefined in older
+ * Node for Windows, such as 16 (https://github.com/nodejs/node/issues/41590). */
+const FILE_TYPE = 0o170000;
+const PIPE = 0o010000;
+
 /** `isFIFO` answers false on Windows for every file, also for a pipe. */
 export function isPipe(stats: Pick<Stats, "mode" | "isSocket">): boolean {
-  return (stats.mode & files.S_IFMT) === files.S_IFIFO || stats.isSocket();
+  return (stats.mode & FILE_TYPE) === PIPE || stats.isSocket();
 }
 
 async function drain({ close, connections, graceMs, onStop }: StopPlan): Promise<void> {

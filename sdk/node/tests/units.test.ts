@@ -1,5 +1,5 @@
 import type { Stats } from "node:fs";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { hideToken, originForm } from "../src/admission.js";
 import { tokenOffset } from "../src/environ-block.js";
 import { readEnvironment } from "../src/environment.js";
@@ -64,14 +64,23 @@ test("an error never contains a value that may be part of the token", () => {
   expect(() => readEnvironment({ PILLION_ALLOWED_ORIGINS: "tauri://localhost,*" }, 1)).toThrow(/lists "\*"/);
 });
 
+function stats(mode: number, isSocket = false): Pick<Stats, "mode" | "isSocket"> {
+  return { mode, isSocket: () => isSocket };
+}
+
 test("a pipe is a lifeline on Windows, where `isFIFO` is false for every file", () => {
-  const stats = (mode: number, isSocket = false): Pick<Stats, "mode" | "isSocket"> => ({
-    mode,
-    isSocket: () => isSocket,
-  });
   // As Node 22 for Windows returns them for a pipe, NUL and a file.
   expect(isPipe(stats(0o010000))).toBe(true);
   expect(isPipe(stats(0o020666))).toBe(false);
   expect(isPipe(stats(0o100666))).toBe(false);
   expect(isPipe(stats(0o140777, true))).toBe(true);
+});
+
+test("a pipe is a lifeline where Node has no constant for the type", async () => {
+  onTestFinished(() => vi.doUnmock("node:fs"));
+  vi.resetModules();
+  vi.doMock("node:fs", async (original) => ({ ...(await original<object>()), constants: {} }));
+  const older = await import("../src/stop.js");
+  expect(older.isPipe(stats(0o010000))).toBe(true);
+  expect(older.isPipe(stats(0o100666))).toBe(false);
 });
