@@ -205,8 +205,8 @@ pub(crate) async fn watch(
 }
 
 /// Sends the sidecar's output to `channel`: the kept lines that the query wants, and then those to come. Returns the id for `unwatch`. The
-/// page says how many messages it has `handled` of a subscription, by this command, because that needs no permission of its own; at most a
-/// few others are on their way. The sidecar never waits for the page. A page that is too slow gets [`Log::Missed`].
+/// page says how many messages it has `handled` of a subscription; at most a few others are on their way. It says so by this same command,
+/// so that no second permission is needed. The sidecar never waits for the page. A page that is too slow gets [`Log::Missed`].
 #[tauri::command]
 pub(crate) async fn logs(
     webview: Webview<impl tauri::Runtime>,

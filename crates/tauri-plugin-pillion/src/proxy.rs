@@ -89,9 +89,9 @@ struct Exchange {
     chunks: sync::Mutex<Option<mpsc::Receiver<Chunk>>>,
     /// The place of the next chunk. A read waits for its turn, because calls of a page may arrive in another order.
     next: watch::Sender<u32>,
-    /// How many reads the page waits for.
+    /// How many reads wait for the next chunk.
     reads: AtomicUsize,
-    /// When the page last received a part of the response, by [`Proxy::clock`]; `None` while the page waits for the next part.
+    /// When the page last received a part of the response, by [`Proxy::clock`]; `None` while a read waits for the next part.
     unread_since: Mutex<Option<u64>>,
     /// Whether the body has arrived as a whole, so that the exchange occupies no connection.
     complete: Arc<AtomicBool>,
@@ -121,7 +121,7 @@ impl Drop for Registration<'_> {
     }
 }
 
-/// A read that the page waits for. While there is one, the response is not unread.
+/// A read that waits for the next chunk. While there is one, the response is not unread.
 struct PendingRead<'a> {
     proxy: &'a Proxy,
     exchange: &'a Exchange,
@@ -205,7 +205,6 @@ impl Proxy {
         let key = (webview.to_owned(), id);
         let exchange = lock(&self.exchanges).get(&key).cloned();
         let exchange = exchange.ok_or_else(|| CommandError::no_response("there is no such request"))?;
-        let waiting = PendingRead::begin(self, &exchange);
         let chunk = exchange.unless_cancelled(async {
             if let Some(place) = place {
                 let mut next = exchange.next.subscribe();
@@ -214,6 +213,8 @@ impl Proxy {
                     return Err(CommandError::no_response(format!("chunk {place} was read already")));
                 }
             }
+            // Not before its turn: a page that leaves a place out would otherwise keep the response for ever.
+            let _waiting = PendingRead::begin(self, &exchange);
             let mut chunks = exchange.chunks.lock().await;
             let chunks =
                 chunks.as_mut().ok_or_else(|| CommandError::no_response("there is no response yet"))?;
@@ -222,7 +223,6 @@ impl Proxy {
             chunk
         });
         let chunk = chunk.await;
-        drop(waiting);
         if chunk.as_ref().is_ok_and(Vec::is_empty) || chunk.is_err() {
             self.finish(&key, &exchange);
         }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A body whose announced length is at most this, in bytes, is sent whole with the head. The head of any other body carries the
-/// bytes that arrive within [`ROUND_TRIP`].
+/// bytes that arrive within [`ROUND_TRIP`](super::ROUND_TRIP).
 const SHORT_BODY: u64 = 64 * 1024;
 /// The maximum size of a chunk that the page receives, beyond the last read from the connection.
 const CHUNK: usize = 1024 * 1024;

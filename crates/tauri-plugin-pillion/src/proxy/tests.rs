@@ -1,5 +1,7 @@
 mod fixture;
 
+use std::future;
+
 use pillion::State;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
@@ -264,6 +266,37 @@ async fn unread_responses_do_not_use_up_the_connections() {
     fixture.read("main", 0).await.unwrap_err();
     open.last_mut().unwrap().write("3\r\none\r\n").await;
     assert_eq!(fixture.read("main", last).await.unwrap(), "one");
+}
+
+#[tokio::test]
+async fn a_response_is_unread_while_its_page_waits_only_for_a_later_chunk() {
+    for (place, is_kept) in [(0, true), (1, false)] {
+        let mut fixture = Fixture::new().await;
+        let mut connections = fixture.take_connections();
+        let (mut open, mut reads) = (Vec::new(), Vec::new());
+        for id in 0..=u32::try_from(MAX_UNREAD).unwrap() {
+            let (response, connection) = tokio::join!(fixture.send(get(id)), async {
+                let mut connection = connections.recv().await.unwrap();
+                connection.write(CHUNKED).await;
+                connection
+            });
+            response.unwrap();
+            let mut read = Box::pin(fixture.read_at(id, place));
+            tokio::select! {
+                biased;
+                _ = &mut read => unreachable!("the test has written no chunk"),
+                () = future::ready(()) => {}
+            }
+            open.push(connection);
+            reads.push(read);
+        }
+        let is_open = lock(&fixture.proxy.exchanges).contains_key(&("main".to_owned(), 0));
+        assert_eq!(is_open, is_kept, "with a read of chunk {place}");
+        if !is_kept {
+            reads.remove(0).await.unwrap_err();
+            open.remove(0).closed().await;
+        }
+    }
 }
 
 #[tokio::test]
