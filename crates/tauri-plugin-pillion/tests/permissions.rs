@@ -13,7 +13,10 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::Path,
-    sync::{Condvar, Mutex},
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use serde_json::{Value, json};
@@ -33,10 +36,24 @@ use tauri_utils::{
     platform::Target,
 };
 
-/// The messages of all channels of this test.
-static DELIVERED: (Mutex<Vec<Value>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
-/// Held by a test that reads them.
-static READS: Mutex<()> = Mutex::new(());
+/// The messages of all channels, each after the id of its channel. Tests may run in one process.
+static DELIVERED: (Mutex<Vec<(u32, Value)>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
+
+/// The id of a channel whose messages a test reads. No other test uses it: those that read none use 0.
+fn new_channel() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Waits for `count` messages on the channel, and returns all that it has got.
+fn delivered(channel: u32, count: usize) -> Vec<Value> {
+    let (delivered, changed) = &DELIVERED;
+    let of_channel = |delivered: &Vec<(u32, Value)>| -> Vec<Value> {
+        delivered.iter().filter(|(id, _)| *id == channel).map(|(_, message)| message.clone()).collect()
+    };
+    let delivered = delivered.lock().unwrap();
+    of_channel(&changed.wait_while(delivered, |delivered| of_channel(delivered).len() < count).unwrap())
+}
 
 /// The names of all commands: build.rs generates a permission file for each.
 fn commands() -> Vec<String> {
@@ -82,9 +99,9 @@ fn app_with(granted: &Value, sidecars: &Value) -> App<MockRuntime> {
     }
     context.config_mut().plugins.0.insert("pillion".to_owned(), json!({ "sidecars": sidecars }));
     // Channels deliver to the test instead of a page.
-    let deliver = |_: &Webview<MockRuntime>, _, _, body: &InvokeResponseBody| {
+    let deliver = |_: &Webview<MockRuntime>, CallbackFn(channel), _, body: &InvokeResponseBody| {
         let InvokeResponseBody::Json(message) = body else { return false };
-        DELIVERED.0.lock().unwrap().push(serde_json::from_str(message).unwrap());
+        DELIVERED.0.lock().unwrap().push((channel, serde_json::from_str(message).unwrap()));
         DELIVERED.1.notify_all();
         true
     };
@@ -122,9 +139,14 @@ fn response(
         "request" => {
             encode(&json!({ "id": 0, "sidecar": sidecar, "method": "GET", "path": "/", "headers": [] }))
         }
-        _ => json!({ "sidecar": sidecar, "channel": "__CHANNEL__:0", "id": 0 }).into(),
+        _ => on_channel(sidecar, 0),
     };
     invoke(window, command, body)
+}
+
+/// The body of a command for the sidecar that sends to this channel, or is about the request or subscription 0.
+fn on_channel(sidecar: &str, channel: u32) -> InvokeBody {
+    json!({ "sidecar": sidecar, "channel": format!("__CHANNEL__:{channel}"), "id": 0 }).into()
 }
 
 /// The response to a command with this body.
@@ -312,12 +334,9 @@ fn failures(permissions: &[Value]) -> Vec<(&'static str, Value)> {
     let failure_of = |way| match way {
         "status" => object(response(&main, way, "one").unwrap())["failure"].clone(),
         "watch" => {
-            let _alone = READS.lock().unwrap();
-            DELIVERED.0.lock().unwrap().clear();
-            call(&main, way, "one").unwrap();
-            let (delivered, changed) = &DELIVERED;
-            let delivered = changed.wait_while(delivered.lock().unwrap(), |delivered| delivered.is_empty());
-            delivered.unwrap()[0]["failure"].clone()
+            let channel = new_channel();
+            invoke(&main, way, on_channel("one", channel)).unwrap();
+            delivered(channel, 1)[0]["failure"].clone()
         }
         _ => call(&main, way, "one").unwrap_err(),
     };

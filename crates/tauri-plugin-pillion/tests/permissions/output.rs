@@ -4,7 +4,6 @@ use super::*;
 
 #[test]
 fn a_page_that_may_read_output_gets_more_of_it_once_it_says_what_it_has_handled() {
-    let _alone = READS.lock().unwrap();
     // More than four messages of it are kept, however it is divided into reads.
     let script = format!("yes {} | head -n 100000", "x".repeat(99));
     let flood = json!({ "command": "sh", "args": ["-c", script], "restart": "never", "log": false });
@@ -12,17 +11,15 @@ fn a_page_that_may_read_output_gets_more_of_it_once_it_says_what_it_has_handled(
     let (main, other) = (window(&app, "main"), window(&app, "other"));
     let mut watch = app.pillion().sidecar("one").unwrap().watch();
     tauri::async_runtime::block_on(async { while watch.next().await.unwrap().state != State::Failed {} });
-    DELIVERED.0.lock().unwrap().clear();
+    let channel = new_channel();
     let received = |count| {
-        let (delivered, changed) = &DELIVERED;
-        let delivered =
-            changed.wait_while(delivered.lock().unwrap(), |delivered| delivered.len() < count).unwrap();
+        let delivered = delivered(channel, count);
         assert!(
             delivered.len() == count && delivered.iter().all(|log| log["kind"] == "lines"),
             "{delivered:?}"
         );
     };
-    let id = object(response(&main, "logs", "one").unwrap());
+    let id = object(invoke(&main, "logs", on_channel("one", channel)).unwrap());
     let handled = |window, messages: u32| {
         let handled = json!({ "id": id, "messages": messages });
         invoke(window, "logs", json!({ "sidecar": "one", "handled": handled }).into())
