@@ -1,6 +1,6 @@
 /**
  * Only in `vite build --mode bench`: sends the times at which this page reached each step of its start to `VITE_BENCH_COLLECTOR` (an
- * `http://127.0.0.1:port/path`), once the last one is reached. `cargo xtask bench -- --only app` is the other side.
+ * `http://127.0.0.1:port/path`), once all are reached. `cargo xtask bench -- --only app` is the other side.
  */
 import type { Backend } from "./lib/backend";
 
@@ -9,8 +9,11 @@ const COLLECTOR: string | undefined = import.meta.env.VITE_BENCH_COLLECTOR;
 /** The requests that are steps, by a part of their URLs. The timeline of WebKit has no entries for those of the app's own schemes. */
 const REQUESTS = { token: "pillion%7Cconnect", health: "/health" };
 
-/** Marks the steps, and sends them once `last` is painted: `mounted` or `connected`. */
-export function reportStart(backend: Backend, last: string): void {
+/**
+ * Marks the steps, and sends them once `first` is painted and the others are marked, in any order. The bench measures the memory when it
+ * gets them: React must be there by then.
+ */
+export function reportStart(backend: Backend, [first, ...others]: readonly [string, ...string[]]): void {
   if (COLLECTOR === undefined) return;
   const collector = COLLECTOR;
   mark("begun");
@@ -19,18 +22,30 @@ export function reportStart(backend: Backend, last: string): void {
     mark("status there");
     unsubscribe();
   });
-  const observer = new PerformanceObserver((list) => {
-    if (list.getEntriesByName(`aios:${last}`).length === 0) return;
-    observer.disconnect();
-    // A task after the next frame: the frame is painted by then.
-    requestAnimationFrame(() =>
-      setTimeout(() => {
-        mark("painted");
-        setTimeout(() => send(collector, steps(backend)));
-      }),
-    );
+  const painted = marked(first)
+    .then(nextFrame)
+    .then(() => mark("painted"));
+  const all = Promise.all([painted, ...others.map(marked)]);
+  void all.then(() => setTimeout(() => send(collector, steps(backend))));
+}
+
+/** Resolves once the step is marked. */
+function marked(step: string): Promise<void> {
+  return new Promise((resolve) => {
+    const observer = new PerformanceObserver((list) => {
+      if (list.getEntriesByName(`aios:${step}`).length === 0) return;
+      observer.disconnect();
+      resolve();
+    });
+    observer.observe({ type: "mark" });
   });
-  observer.observe({ type: "mark" });
+}
+
+/** Resolves in a task after the next frame: the frame is painted by then. */
+function nextFrame(): Promise<void> {
+  return new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve));
+  });
 }
 
 function mark(step: string): void {

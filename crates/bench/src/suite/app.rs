@@ -76,9 +76,9 @@ const STEPS: [(&str, &str); 17] = [
     ("health asked", "health asked"),
     ("backend answered", "backend answered"),
     ("health there", "health there"),
-    ("mounted", "mounted"),
     ("connected", "connected"),
-    ("painted", "painted, the last step"),
+    ("painted", "painted"),
+    ("mounted", "mounted"),
 ];
 
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
@@ -114,8 +114,8 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     table.note(
         "Under Xvfb, by the page's own clock, that of the bench (processes, looked for each millisecond) and that of the backend. \
          Mounted: the script of the empty page, and the first React commit of AIOS's page. Painted: a task after the frame that follows \
-         being connected, and in the other two being mounted. The page alone is AIOS's in the empty shell: it has no backend, and asks \
-         for nothing.",
+         being connected, and in the other two being mounted. The memory is that after the last step. The page alone is AIOS's in the \
+         empty shell: it has no backend, and asks for nothing.",
     );
     Ok(table)
 }
