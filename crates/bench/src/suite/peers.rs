@@ -5,7 +5,7 @@ mod launched;
 
 use std::{
     env,
-    io::Read as _,
+    io::{self, Read as _},
     path::Path,
     time::{Duration, Instant},
 };
@@ -105,10 +105,10 @@ fn left(
     let ended = end(launched);
     let deadline = Instant::now() + TIME_TO_END;
     let left: Vec<_> = family.into_iter().filter(|process| !process.ends_before(deadline)).collect();
-    for process in &left {
-        process.signal(Signal::KILL)?;
-    }
+    // All of them, before the first error is returned.
+    let killed: Vec<_> = left.iter().map(|process| process.signal(Signal::KILL)).collect();
     ended?;
+    killed.into_iter().collect::<io::Result<()>>()?;
     Ok(left.len() as f64)
 }
 

@@ -71,11 +71,16 @@ impl LaunchedApp {
 
 impl Drop for LaunchedApp {
     fn drop(&mut self) {
-        for process in self.marker.alive().unwrap_or_default() {
-            // It may have ended in the meantime.
-            let _ = process.signal(Signal::KILL);
-        }
+        kill_marked(&self.marker);
         let _ = self.shell.kill();
         let _ = self.shell.wait();
+    }
+}
+
+/// Kills all processes with this marker that are alive now.
+pub(crate) fn kill_marked(marker: &TestMarker) {
+    for process in marker.alive().unwrap_or_default() {
+        // It may have ended in the meantime.
+        let _ = process.signal(Signal::KILL);
     }
 }

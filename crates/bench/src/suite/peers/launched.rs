@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, ChildStdin, ChildStdout},
+    process::{Child, ChildStdin, ChildStdout, Command},
     thread,
     time::{Duration, Instant},
 };
@@ -20,11 +20,12 @@ use super::{
         availability::{Down, StartTimes},
         build::PeerPrograms,
         child::{self, TIME_LIMIT},
+        processes::kill_marked,
     },
     kind::Peer,
 };
 
-/// A peer and its program. Drop kills the peer alone.
+/// A peer and its program. Drop kills all of their processes, unless the peer has ended as it was asked to: what it leaves then is counted.
 #[derive(Debug)]
 pub(super) struct Launched {
     peer: Peer,
@@ -32,6 +33,7 @@ pub(super) struct Launched {
     stdin: Option<ChildStdin>,
     pub(super) stdout: BufReader<ChildStdout>,
     marker: TestMarker,
+    has_ended: bool,
     /// Seconds from before the start until the announcement was read: by the calling process for a library, otherwise by this one.
     pub(super) announced: f64,
     _folder: Option<TempDir>,
@@ -60,7 +62,11 @@ impl Launched {
         arguments: &[&str],
     ) -> Result<Self> {
         let marker = TestMarker::new()?;
-        let (mut command, folder) = peer.command(programs, program, arguments, &marker)?;
+        let (command, folder) = peer.command(programs, program, arguments, &marker)?;
+        Self::run(peer, command, marker, folder)
+    }
+
+    fn run(peer: Peer, mut command: Command, marker: TestMarker, folder: Option<TempDir>) -> Result<Self> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the peer is the subject of the benchmark; it is killed on drop"
@@ -68,7 +74,7 @@ impl Launched {
         let mut process = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let stdin = process.stdin.take();
         let stdout = BufReader::new(process.stdout.take().context("stdout was not piped")?);
-        Ok(Self { peer, process, stdin, stdout, marker, announced: 0.0, _folder: folder })
+        Ok(Self { peer, process, stdin, stdout, marker, has_ended: false, announced: 0.0, _folder: folder })
     }
 
     /// The processes of the sidecar, once there are `count`: its descendants start while it announces.
@@ -109,6 +115,7 @@ impl Launched {
             drop(self.stdin.take());
             let down: Down = self.report()?;
             self.process.wait()?;
+            self.has_ended = true;
             return Ok(down.seconds);
         }
         match self.peer.stop_command(&self.marker) {
@@ -119,6 +126,7 @@ impl Launched {
             None => kill_process(child::pid(self.process.id())?, Signal::TERM)?,
         }
         self.process.wait()?;
+        self.has_ended = true;
         Ok(asked.elapsed().as_secs_f64())
     }
 
@@ -126,6 +134,7 @@ impl Launched {
     pub(super) fn kill(mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
+        self.has_ended = true;
         Ok(())
     }
 
@@ -142,8 +151,13 @@ impl Launched {
 
 impl Drop for Launched {
     fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        // First the peer, which could start its program again.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        kill_marked(&self.marker);
     }
 }
 
@@ -151,4 +165,44 @@ impl Drop for Launched {
 fn announces(line: &str) -> bool {
     line.starts_with("BACKEND_PORT:")
         || serde_json::from_str::<Value>(line).is_ok_and(|event| event["port"].is_u64())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::*;
+
+    /// A peer that has started a program, and the two processes.
+    fn launched() -> (Launched, Vec<LiveProcess>) {
+        let marker = TestMarker::new().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & wait"]).env(TestMarker::VARIABLE, marker.value());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let launched = Launched::run(Peer::Tini, command, marker, None).unwrap();
+        loop {
+            let processes = launched.marker.alive().unwrap();
+            if processes.len() == 2 {
+                return (launched, processes);
+            }
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_error_leaves_no_process() {
+        let (launched, processes) = launched();
+        drop(launched);
+        let deadline = Instant::now() + TIME_LIMIT;
+        assert!(processes.iter().all(|process| process.ends_before(deadline)), "{processes:?}");
+    }
+
+    #[test]
+    fn what_a_peer_leaves_can_be_counted() {
+        let (launched, processes) = launched();
+        launched.kill().unwrap();
+        let left: Vec<_> = processes.iter().filter(|process| !process.ends_before(Instant::now())).collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        left[0].signal(Signal::KILL).unwrap();
+    }
 }
