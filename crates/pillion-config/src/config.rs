@@ -152,7 +152,7 @@ pub struct SidecarConfig {
     watchdog_ms: Option<NonZeroU64>,
     /// How much memory all processes of the sidecar may use together: a number and a unit, such as `"512 MiB"` or `"1.5 GiB"`. At 90 % of it
     /// there is a notice; at the limit the sidecar is stopped gracefully, and restarted as `restart` and `restartLimit` say. It is measured
-    /// every 5 s, and every second from 75 % on: a guard against leaks, not a quota of the system. Linux. By default there is no limit.
+    /// every 5 s, and every second from 75 % on: a guard against leaks, not a quota of the system. By default there is no limit.
     max_memory: Option<MemorySize>,
     /// Socket activation: whether the app binds the listener and hands it over (`LISTEN_FDS`, as systemd does). The port then
     /// stays the same after a restart, and connections wait meanwhile. Linux and macOS; on Windows the sidecar binds its own port.

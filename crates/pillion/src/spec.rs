@@ -224,8 +224,8 @@ impl Spec {
     /// period, and restarts it as the [policy](Self::restart) says; the failure is [`FailureKind::MemoryLimit`](crate::FailureKind::MemoryLimit).
     ///
     /// The memory is measured every 5 s, and every second from 75 % on; the limit counts when two measurements in a row have reached it. It
-    /// is a guard against a leak, and no quota of the system, which a sidecar that grows quickly can exceed meanwhile. Linux; on other systems a notice says that it has no effect. An attached
-    /// server is not measured.
+    /// is a guard against a leak, and no quota of the system, which a sidecar that grows quickly can exceed meanwhile. If the system does not
+    /// tell the memory, a notice says that the limit has no effect. An attached server is not measured.
     #[must_use]
     pub fn max_memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.max_memory = bytes.into();

@@ -362,6 +362,12 @@ pub enum MemoryKind {
     /// The same, but of some processes the resident pages, because the system hides their proportional memory (`VmRSS` of
     /// `proc_pid_status(5)`; Linux): a page that they share with others counts several times.
     Resident,
+    /// What the system has promised to each process alone, used or not, in memory or in the page file (`PrivateUsage` of
+    /// `PROCESS_MEMORY_COUNTERS_EX`; Windows). Pages that processes share do not count.
+    Private,
+    /// The memory for which the system holds each process responsible, compressed and swapped pages included, as the system's own limits
+    /// and Activity Monitor count it (`ri_phys_footprint` of `proc_pid_rusage`; macOS).
+    Footprint,
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ impl Supervisor {
 
     /// What all processes of the present run use: processor time, memory, and the numbers of processes and open descriptors. They are
     /// measured while the caller waits for the next value, every second unless [`UsageWatch::every`] says otherwise. During a swap the
-    /// candidate does not count. Linux; on other systems the values have no figures yet.
+    /// candidate does not count. A figure that the system does not tell is `None`.
     #[must_use]
     pub fn usage(&self) -> UsageWatch {
         UsageWatch::new(self.name.clone(), self.snapshot.clone(), self.measured.clone())

@@ -44,9 +44,11 @@ pub(crate) use windows::{Group, OutputPipe, run_guard};
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::run_processes::RunProcesses as ProcessTree;
-#[cfg(not(target_os = "linux"))]
-pub(crate) use tree_usage::ProcessTree;
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) use macos::tree_usage::ProcessTree;
 pub(crate) use tree_usage::TreeUsage;
+#[cfg(windows)]
+pub(crate) use windows::tree_usage::ProcessTree;
 
 /// A directory of the user for files that live for as long as this process, where the system deletes old files of the directory for
 /// temporary files. Linux has the runtime directory (`XDG_RUNTIME_DIR`) for them.

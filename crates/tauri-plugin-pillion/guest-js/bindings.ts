@@ -356,7 +356,7 @@ stderr: Array<string>, };
 /**
  * What a figure of memory counts.
  */
-export type MemoryKind = "proportional" | "resident";
+export type MemoryKind = "proportional" | "resident" | "private" | "footprint";
 
 /**
  * What all processes of a sidecar use at one moment. A field is `null` if the system does not tell it, and if no process runs.
@@ -398,6 +398,6 @@ memoryKind: MemoryKind | null,
  */
 processes: number | null,
 /**
- * The number of open file descriptors of all processes together.
+ * The number of open file descriptors of all processes together; on Windows that of their handles.
  */
 descriptors: number | null, };

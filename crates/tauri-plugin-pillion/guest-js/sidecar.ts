@@ -86,7 +86,7 @@ export interface Sidecar {
    * Calls `onUsage` with what all processes of the sidecar use, now and then once a second: processor time, memory, and the numbers of
    * processes and open descriptors. While the sidecar is down, one value without figures says so. The app measures only while a page or
    * another reader watches. `onError` is called at most once, if the subscription cannot begin. The returned function ends the
-   * subscription, as with `watch`. Linux; on other systems the values have no figures yet. Needs `pillion:allow-usage`.
+   * subscription, as with `watch`. A figure that the system does not tell is `null`. Needs `pillion:allow-usage`.
    *
    * @example
    * ```ts

@@ -48,7 +48,7 @@ pub struct Usage {
     pub memory_kind: Option<MemoryKind>,
     /// The number of processes.
     pub processes: Option<u32>,
-    /// The number of open file descriptors of all processes together.
+    /// The number of open file descriptors of all processes together; on Windows that of their handles.
     #[cfg_attr(feature = "ts", ts(type = "number | null"))]
     pub descriptors: Option<u64>,
 }

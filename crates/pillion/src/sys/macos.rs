@@ -2,6 +2,8 @@
 
 #[expect(unsafe_code, reason = "libc offers no safe wrappers")]
 mod peer;
+#[expect(unsafe_code, reason = "libc offers no safe wrappers")]
+pub(super) mod tree_usage;
 
 use std::{
     env,

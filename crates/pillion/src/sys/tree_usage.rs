@@ -17,20 +17,23 @@ pub(crate) struct TreeUsage {
     pub(crate) descriptors: Option<u64>,
 }
 
-/// The processes of a run, on systems where nothing is measured yet.
-#[cfg(not(target_os = "linux"))]
-#[derive(Debug)]
-pub(crate) struct ProcessTree;
+/// Adds a figure of a process. One that is hidden makes the sum unknown.
+#[cfg(any(not(target_os = "linux"), test))]
+pub(super) fn add(sum: &mut Option<u64>, figure: Option<u64>) {
+    *sum = sum.zip(figure).map(|(sum, figure)| sum.saturating_add(figure));
+}
 
-#[cfg(not(target_os = "linux"))]
-impl ProcessTree {
-    /// Whether [`usage`](Self::usage) tells anything here.
-    pub(crate) fn is_measured() -> bool {
-        false
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
-    pub(crate) fn usage(self) -> TreeUsage {
-        TreeUsage::default()
+    #[test]
+    fn a_hidden_figure_makes_the_sum_unknown() {
+        let mut sum = Some(1);
+        add(&mut sum, Some(2));
+        assert_eq!(sum, Some(3));
+        add(&mut sum, None);
+        add(&mut sum, Some(2));
+        assert_eq!(sum, None);
     }
 }

@@ -88,7 +88,12 @@ impl Group {
         #[cfg(target_os = "linux")]
         return self.processes();
         #[cfg(not(target_os = "linux"))]
-        super::ProcessTree
+        match self {
+            Self::Guarded(group) => {
+                super::ProcessTree::of_guard(group.guard(), group.leader(), group.known())
+            }
+            Self::ProcessGroup(group) => super::ProcessTree::of_group(group.leader()),
+        }
     }
 
     /// Waits until the leader is dead. May be dropped and called again.

@@ -9,6 +9,7 @@ mod error_mode;
 mod guard;
 mod job;
 mod process;
+pub(super) mod tree_usage;
 
 use std::{
     io::{self, Write},
@@ -104,9 +105,8 @@ impl Group {
     }
 
     /// The processes of this run, to be measured.
-    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) fn tree(&self) -> super::ProcessTree {
-        super::ProcessTree
+        super::ProcessTree::new(&self.job)
     }
 
     /// Waits until the leader has ended. May be dropped and called again.

@@ -10,6 +10,8 @@
 //! eof             wait for the end of stdin
 //! read            read stdin to its end, and write what came as a line to the last of the connections to the test
 //! sleep N         wait for N milliseconds
+//! memory N        write to N MiB of memory, and keep it
+//! work N          use the processor for N milliseconds
 //! report PORT NAME  connect to the test at PORT, and write NAME and the process id as a line
 //! more TEXT       write TEXT as a line to the last of these connections, which stay open until death
 //! pipe            write the name of the pipe that the host has chosen to the last of these connections
@@ -25,12 +27,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 use std::{
-    env,
+    env, hint,
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{self, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, routing::get};
@@ -43,6 +45,7 @@ const CREATE_BREAKAWAY_FROM_JOB: u32 = 0x0100_0000;
 
 fn main() {
     let mut reports: Vec<TcpStream> = Vec::new();
+    let mut memory: Vec<Vec<u8>> = Vec::new();
     let mut steps = env::args().skip(1);
     while let Some(step) = steps.next() {
         let mut argument = || steps.next().unwrap_or_else(|| panic!("{step} needs an argument"));
@@ -59,6 +62,11 @@ fn main() {
                 line(reports.last_mut().unwrap(), &format!("{text:?}"));
             }
             "sleep" => thread::sleep(Duration::from_millis(argument().parse().unwrap())),
+            "memory" => memory.push(hint::black_box(vec![1; argument().parse::<usize>().unwrap() << 20])),
+            "work" => {
+                let end = Instant::now() + Duration::from_millis(argument().parse().unwrap());
+                while Instant::now() < end {}
+            }
             "report" => {
                 let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();
                 line(&mut test, &format!("{} {}", argument(), process::id()));

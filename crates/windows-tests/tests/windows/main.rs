@@ -9,3 +9,4 @@ mod named_pipe_sidecar;
 mod own_guard;
 mod stop;
 mod support;
+mod usage;

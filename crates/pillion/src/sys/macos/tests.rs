@@ -2,14 +2,16 @@
 #![expect(clippy::disallowed_methods, reason = "the processes have no supervisor")]
 
 use std::{
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
 };
 
 use pillion_guard::processes::search::{Environment, ProcessTable};
 use rustix::process::{WaitId, WaitIdOptions, getpid, waitid};
 
-use super::*;
+use super::{tree_usage::ProcessTree, *};
+use crate::status::MemoryKind;
 
 fn piped(command: &mut Command) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
@@ -84,4 +86,25 @@ fn the_guard_is_stored_in_the_users_cache_directory() {
     let program = GuardProgram::in_cache(b"#!/bin/sh\nexit 7\n").unwrap();
     assert!(program.path().starts_with(user_cache_directory().unwrap()));
     assert_eq!(Command::new(program.path()).status().unwrap().code(), Some(7));
+}
+
+#[test]
+#[ignore = "needs macOS"]
+fn the_usage_is_that_of_the_leader_and_its_children() {
+    let script = "/bin/sleep 1000 & echo up; read line; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; \
+                  echo done; read line; kill $!";
+    let mut shell = piped(Command::new("/bin/sh").args(["-c", script]).process_group(0));
+    let leader = Pid::from_raw(id(&shell)).unwrap();
+    assert_eq!(line(&mut shell), "up");
+    let first = ProcessTree::of_group(leader).usage();
+    let (memory, kind) = first.memory.unwrap();
+    assert!(first.processes == Some(2) && memory > 100_000 && kind == MemoryKind::Footprint, "{first:?}");
+    assert!(first.descriptors.unwrap() >= 6, "{first:?}");
+    writeln!(shell.stdin.as_mut().unwrap()).unwrap();
+    assert_eq!(line(&mut shell), "done");
+    let after = ProcessTree::of_group(leader).usage();
+    assert!(after.cpu_time.unwrap() > first.cpu_time.unwrap(), "{first:?} {after:?}");
+    // The end of its stdin: it ends its child.
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
 }

@@ -94,9 +94,14 @@ impl Guarded {
         self.leader
     }
 
-    #[cfg(target_os = "linux")]
     pub(super) fn guard(&self) -> Pid {
         self.guard
+    }
+
+    /// The processes of the sidecar that are known by their identity.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn known(&self) -> Vec<(i32, u64)> {
+        self.report.borrow().known()
     }
 
     pub(super) fn used(&self) -> Used {

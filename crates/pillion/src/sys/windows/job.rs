@@ -3,17 +3,22 @@
 
 use std::{
     io,
+    mem::offset_of,
     os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle},
     ptr,
     time::Duration,
 };
 
 use windows_sys::{
-    Win32::System::JobObjects::{
-        AssignProcessToJobObject, CreateJobObjectW, IsProcessInJob, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
-        JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
-        JobObjectBasicAccountingInformation, JobObjectExtendedLimitInformation, QueryInformationJobObject,
-        SetInformationJobObject, TerminateJobObject,
+    Win32::{
+        Foundation::ERROR_MORE_DATA,
+        System::JobObjects::{
+            AssignProcessToJobObject, CreateJobObjectW, IsProcessInJob, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+            JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_BASIC_PROCESS_ID_LIST,
+            JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectBasicAccountingInformation,
+            JobObjectBasicProcessIdList, JobObjectExtendedLimitInformation, QueryInformationJobObject,
+            SetInformationJobObject, TerminateJobObject,
+        },
     },
     core::BOOL,
 };
@@ -22,6 +27,10 @@ use crate::sys::Used;
 
 /// The exit code of a killed process. It looks like a process that exited with 1 by itself.
 const KILLED: u32 = 1;
+/// How many processes the first list of them has space for.
+const FIRST: usize = 16;
+/// A list of processes that needs more space than for this many: the system does not answer as it should.
+const MOST: usize = 1 << 20;
 
 /// A job whose processes are killed on drop of its last handle: that of this value, which children do not inherit, or that of a guard.
 ///
@@ -82,9 +91,48 @@ impl Job {
         Ok(self.accounting()?.ActiveProcesses == 0)
     }
 
+    /// The process ids of its live members.
+    pub(super) fn processes(&self) -> io::Result<Vec<u32>> {
+        /// The two counts before the ids, each of which has the size of a pointer.
+        const HEADER: usize = offset_of!(JOBOBJECT_BASIC_PROCESS_ID_LIST, ProcessIdList) / size_of::<usize>();
+        let mut space = vec![0_usize; HEADER + FIRST];
+        loop {
+            // SAFETY: the handle is open, and the system writes at most the size of the space. The structure needs no other alignment than
+            // its ids. The pointer for the written size may be null.
+            let told = done(unsafe {
+                QueryInformationJobObject(
+                    self.0.as_raw_handle(),
+                    JobObjectBasicProcessIdList,
+                    space.as_mut_ptr().cast(),
+                    size_of_val(&space[..]) as u32,
+                    ptr::null_mut(),
+                )
+            });
+            match told {
+                // Processes may start between two calls.
+                Err(error) if is_cut(&error) && space.len() < MOST => space.resize(2 * space.len(), 0),
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        // SAFETY: the space has more than 8 bytes, is aligned for 32 bits, and begins with these two counts.
+        let [_assigned, listed] = unsafe { space.as_ptr().cast::<[u32; 2]>().read() };
+        let ids = space[HEADER..].iter().take(listed as usize);
+        // A process id has 32 bits, here too.
+        Ok(ids.map(|id| *id as u32).collect())
+    }
+
+    /// The processor time of all members, those included that have ended.
+    pub(super) fn cpu_time(&self) -> io::Result<Duration> {
+        let accounting = self.accounting()?;
+        // In units of 100 ns.
+        let ticks = (accounting.TotalUserTime + accounting.TotalKernelTime).unsigned_abs();
+        Ok(Duration::from_nanos(ticks.saturating_mul(100)))
+    }
+
     /// What all members have used, those included that have ended.
     pub(super) fn used(&self) -> io::Result<Used> {
-        let accounting = self.accounting()?;
+        let cpu_time = self.cpu_time()?;
         let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
         // SAFETY: the handle is open. The structure matches the information class, and its true size is passed. The pointer
         // for the written size may be null.
@@ -97,12 +145,7 @@ impl Job {
                 ptr::null_mut(),
             )
         })?;
-        // In units of 100 ns.
-        let ticks = (accounting.TotalUserTime + accounting.TotalKernelTime).unsigned_abs();
-        Ok(Used {
-            cpu_time: Some(Duration::from_nanos(ticks.saturating_mul(100))),
-            peak_memory: Some(limits.PeakJobMemoryUsed as u64),
-        })
+        Ok(Used { cpu_time: Some(cpu_time), peak_memory: Some(limits.PeakJobMemoryUsed as u64) })
     }
 
     fn accounting(&self) -> io::Result<JOBOBJECT_BASIC_ACCOUNTING_INFORMATION> {
@@ -135,7 +178,44 @@ impl AsHandle for Job {
     }
 }
 
+/// Whether an answer is larger than its space.
+fn is_cut(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ERROR_MORE_DATA.cast_signed())
+}
+
 /// The result of a function that returns 0 on failure.
 pub(super) fn done(result: BOOL) -> io::Result<()> {
     if result == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        os::windows::process::CommandExt,
+        process::{Command, Stdio},
+    };
+
+    use windows_sys::Win32::System::Threading::CREATE_SUSPENDED;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_does_not_fit_is_read_again() {
+        let job = Job::new().unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "no such test"]).creation_flags(CREATE_SUSPENDED).stdout(Stdio::null());
+        let mut started = Vec::new();
+        for _ in 0..FIRST + 4 {
+            #[expect(clippy::disallowed_methods, reason = "the job ends it")]
+            let child = command.spawn().unwrap();
+            job.adopt(child.as_handle()).unwrap();
+            started.push(child.id());
+        }
+        let mut listed = job.processes().unwrap();
+        listed.sort_unstable();
+        started.sort_unstable();
+        assert_eq!(listed, started);
+        job.kill();
+    }
 }

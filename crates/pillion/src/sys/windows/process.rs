@@ -18,9 +18,9 @@ use windows_sys::Win32::{
         },
         Pipes::GetNamedPipeServerProcessId,
         Threading::{
-            GetExitCodeProcess, INFINITE, OpenProcess, OpenThread, PROCESS_QUERY_INFORMATION,
-            RegisterWaitForSingleObject, ResumeThread, THREAD_SUSPEND_RESUME, UnregisterWaitEx,
-            WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
+            GetExitCodeProcess, INFINITE, OpenProcess, OpenThread, PROCESS_ACCESS_RIGHTS,
+            PROCESS_QUERY_INFORMATION, RegisterWaitForSingleObject, ResumeThread, THREAD_SUSPEND_RESUME,
+            UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
         },
     },
 };
@@ -47,8 +47,13 @@ pub(super) fn server(pipe: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
     // SAFETY: the handle is open, and the result pointer has the right type.
     done(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &raw mut pid) })?;
     // `IsProcessInJob` needs this right. On Windows PROCESS_QUERY_LIMITED_INFORMATION is enough, under Wine it is not.
+    open(pid, PROCESS_QUERY_INFORMATION)
+}
+
+/// The process that has this id now, with this right.
+pub(super) fn open(pid: u32, right: PROCESS_ACCESS_RIGHTS) -> io::Result<OwnedHandle> {
     // SAFETY: takes only integers.
-    owned(unsafe { OpenProcess(PROCESS_QUERY_INFORMATION, 0, pid) })
+    owned(unsafe { OpenProcess(right, 0, pid) })
 }
 
 /// Resumes a process that was created suspended. The caller must hold its handle, so that its id is not reused.

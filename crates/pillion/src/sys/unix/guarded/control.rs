@@ -202,7 +202,7 @@ impl GuardReport {
     }
 
     /// The processes that are known by their identity.
-    fn known(&self) -> Vec<(i32, u64)> {
+    pub(super) fn known(&self) -> Vec<(i32, u64)> {
         self.leader.into_iter().chain(self.remembered.iter().copied()).collect()
     }
 
