@@ -59,7 +59,8 @@ impl Pillion {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (out, err) = (self.0.stdout.as_mut().unwrap(), self.0.stderr.as_mut().unwrap());
         let (read_out, read_err) = tokio::join!(out.read_to_end(&mut stdout), err.read_to_end(&mut stderr));
-        (read_out.unwrap(), read_err.unwrap());
+        read_out.unwrap();
+        read_err.unwrap();
         let status = self.0.wait().await.unwrap().code().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         FinishedPillion { status, stdout: text(stdout), stderr: text(stderr) }
