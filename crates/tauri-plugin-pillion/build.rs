@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &[
     "diagnose",
     "request",
     "read",
+    "write",
     "cancel",
     "restart",
     "swap",

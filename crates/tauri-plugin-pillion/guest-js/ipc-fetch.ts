@@ -3,8 +3,8 @@ import { onAbort } from "./abort.js";
 import { decodeContent } from "./content-coding.js";
 import { SidecarError } from "./error.js";
 import { checkIntegrity } from "./integrity.js";
-import { call } from "./ipc.js";
-import { decode, encode } from "./ipc-message.js";
+import { call, cancel, nextId } from "./ipc.js";
+import { decode, encode, type ResponseHead } from "./ipc-message.js";
 
 /** The origin of the URLs of a sidecar without a port, so that paths are resolved as usual: docs/protocol.md, rule 5. */
 export const ORIGIN = "http://localhost";
@@ -13,12 +13,6 @@ interface RequestHead {
   method: string;
   path: string;
   headers: [name: string, value: string][];
-}
-
-interface ResponseHead {
-  status: number;
-  headers: [name: string, value: string][];
-  ended: boolean;
 }
 
 /** As many redirects as `fetch` follows: https://fetch.spec.whatwg.org/#http-redirect-fetch. */
@@ -34,9 +28,6 @@ const NULL_BODY_STATUS = new Set([101, 103, 204, 205, 304]);
  */
 const PARALLEL_READS = 3;
 const LARGE_CHUNK = 64 * 1024;
-
-/** Ids start at a random number, so that a reloaded page does not use the ids of the page before. */
-let lastId = crypto.getRandomValues(new Uint32Array(1))[0] as number;
 
 /**
  * Rejects as `fetch` does. The request's body is read to its end before it is sent; the response's body streams. It uses no HTTP
@@ -115,8 +106,7 @@ async function exchange(
   signal: AbortSignal,
 ): Promise<Response> {
   signal.throwIfAborted();
-  lastId = (lastId + 1) >>> 0;
-  const id = lastId;
+  const id = nextId();
   const message = encode({ id, sidecar, ...requestHead }, requestBody);
   const pending = call<ArrayBuffer | number[]>("request", message);
   const answer = await new Promise<ArrayBuffer | number[]>((resolve, reject) => {
@@ -191,11 +181,6 @@ function bodyStream(
       cancel(id);
     },
   });
-}
-
-/** Cancels a request in the app. An error is ignored: the request has ended already, or the app is exiting. */
-function cancel(id: number): void {
-  call("cancel", { id }).catch(() => {});
 }
 
 /** A `TypeError`, as `fetch` rejects with; a `SidecarError` is kept. */

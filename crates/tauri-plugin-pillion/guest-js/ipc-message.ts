@@ -3,8 +3,15 @@
  * big-endian; the head in JSON; the bytes of the body. src/ipc_message.rs is the other side.
  */
 
+export interface ResponseHead {
+  status: number;
+  headers: [name: string, value: string][];
+  /** Whether the message holds the whole body. */
+  ended: boolean;
+}
+
 /** Joins head and body in one message. */
-export function encode(head: unknown, body: ArrayBuffer): Uint8Array {
+export function encode(head: unknown, body: ArrayBuffer | Uint8Array): Uint8Array {
   const json = new TextEncoder().encode(JSON.stringify(head));
   const message = new Uint8Array(4 + json.length + body.byteLength);
   new DataView(message.buffer).setUint32(0, json.length);

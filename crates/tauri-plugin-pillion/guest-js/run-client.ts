@@ -1,5 +1,6 @@
 import type { Access } from "./bindings.js";
 import { ipcFetch, ORIGIN, rejectUnsupported } from "./ipc-fetch.js";
+import { IpcWebSocket, type Socket } from "./ipc-websocket.js";
 
 /**
  * The subprotocols that carry the token of a private sidecar in a WebSocket handshake: docs/protocol.md, rule 5. The sidecar
@@ -68,13 +69,16 @@ export class RunClient {
   }
 
   /**
-   * Opens a WebSocket to this run. Throws as its constructor does, and a `NotSupportedError` if the sidecar has no port.
+   * Opens a WebSocket to this run, by way of the app if the sidecar has no port. Throws as its constructor does. `onRefused` is called if
+   * the app does not let this page open it.
    */
-  webSocket(path: string, protocols: string | string[] = []): WebSocket {
-    if (this.isLocal) {
-      throw new DOMException(`${this.#sidecar} has no port, and a WebSocket needs one`, "NotSupportedError");
-    }
+  webSocket(path: string, protocols: string | string[], onRefused: (error: Error) => void): Socket {
     const own = typeof protocols === "string" ? [protocols] : protocols;
+    if (this.isLocal) {
+      const socket = new IpcWebSocket(this.#sidecar, new URL(this.#resolve(path)), own);
+      socket.onrefused = onRefused;
+      return socket;
+    }
     // A browser cannot send a custom header with a WebSocket, and a token in the URL would appear in logs.
     const bearer = this.#token === null ? [] : [SUBPROTOCOL, BEARER + this.#token];
     return new WebSocket(this.#resolve(path).replace(/^http/, "ws"), [...bearer, ...own]);

@@ -1,5 +1,6 @@
 import { onAbort, sleep } from "./abort.js";
 import type { ConnectionManager } from "./connection-manager.js";
+import type { Socket } from "./ipc-websocket.js";
 import type { RunClient } from "./run-client.js";
 
 export interface WebSocketOptions {
@@ -43,7 +44,7 @@ export function openWebSocket(
   options: WebSocketOptions = {},
 ): ReconnectingWebSocket {
   const closed = new AbortController();
-  let current: WebSocket | null = null;
+  let current: Socket | null = null;
 
   const close = (code?: number, reason?: string) => {
     if (closed.signal.aborted) return;
@@ -66,26 +67,31 @@ export function openWebSocket(
 
   /** Opens one WebSocket, and waits until it closes. Resolves with whether it ever opened. */
   const run = (client: RunClient) =>
-    new Promise<boolean>((resolve) => {
-      const socket = client.webSocket(path, options.protocols);
+    new Promise<boolean>((resolve, reject) => {
+      let unlisten = () => {};
+      const socket = client.webSocket(path, options.protocols ?? [], (error) => {
+        unlisten();
+        current = null;
+        reject(error);
+      });
       let opened = false;
       socket.binaryType = options.binaryType ?? "arraybuffer";
       current = socket;
-      const unlisten = onAbort([closed.signal, client.gone], () => socket.close());
-      socket.addEventListener("open", () => {
+      unlisten = onAbort([closed.signal, client.gone], () => socket.close());
+      socket.onopen = () => {
         opened = true;
         options.onOpen?.();
-      });
-      socket.addEventListener("message", (event) => {
+      };
+      socket.onmessage = (event) => {
         if (!closed.signal.aborted) options.onMessage?.(event.data, event);
-      });
-      socket.addEventListener("close", (event) => {
+      };
+      socket.onclose = (event) => {
         unlisten();
         current = null;
         // This comes before the callback, so that an exception there does not prevent the next attempt.
         resolve(opened);
         if (opened) options.onClose?.(event);
-      });
+      };
     });
 
   const unlisten = onAbort([options.signal], () => close());

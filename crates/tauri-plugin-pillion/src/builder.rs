@@ -105,6 +105,7 @@ impl<R: Runtime> Builder<R> {
                 commands::connect,
                 commands::request,
                 commands::read,
+                commands::write,
                 commands::cancel,
                 commands::logs,
                 commands::exit_reports,

@@ -25,7 +25,7 @@ use tokio::task;
 use crate::{
     Sidecars,
     command_error::CommandError,
-    ipc_message::{self, RequestHead},
+    ipc_message::{self, RequestHead, WriteHead},
     outbox::Outbox,
     output_permission::{redact_error, redact_reports, redact_status},
     proxy::Proxy,
@@ -102,8 +102,8 @@ pub(crate) async fn connect(
     Ok(Connection { access, lease })
 }
 
-/// Proxies a request with the sidecar's token. Returns the head of the response and the beginning of its body in one message:
-/// see `ipc_message.rs`.
+/// Proxies a request with the sidecar's token, or opens a WebSocket. Returns the head of the response and the beginning of its body in one
+/// message: see `ipc_message.rs`.
 #[tauri::command]
 pub(crate) async fn request(
     webview: Webview<impl tauri::Runtime>,
@@ -116,12 +116,28 @@ pub(crate) async fn request(
     let (head, body) = ipc_message::decode::<RequestHead>(&message)
         .ok_or_else(|| CommandError::no_response("the message is not a request: a head and a body"))?;
     let supervisor = sidecars.in_scope(&scope, &head.sidecar)?;
-    let body = Bytes::copy_from_slice(body);
-    let response = proxy.send(webview.label(), supervisor, head, body).await;
+    let response = if head.web_socket {
+        proxy.open_web_socket(webview.label(), supervisor, head).await
+    } else {
+        proxy.send(webview.label(), supervisor, head, Bytes::copy_from_slice(body)).await
+    };
     response.map(Response::new).map_err(|error| redact_error(&webview, error))
 }
 
-/// Returns the bytes of a response's body at this place, counted in chunks; none at its end.
+/// Sends messages of a WebSocket, and returns when the connection has taken them.
+#[tauri::command]
+pub(crate) async fn write(
+    webview: Webview<impl tauri::Runtime>,
+    proxy: State<'_, Proxy>,
+    request: Request<'_>,
+) -> Result<(), CommandError> {
+    let message = bytes(request.body());
+    let (WriteHead { id }, messages) = ipc_message::decode::<WriteHead>(&message)
+        .ok_or_else(|| CommandError::no_response("the message has no head"))?;
+    proxy.write(webview.label(), id, messages).await
+}
+
+/// Returns the bytes of a response's body at this place, counted in chunks; none at its end. For a WebSocket, the next messages.
 #[tauri::command]
 pub(crate) async fn read(
     webview: Webview<impl tauri::Runtime>,
@@ -132,7 +148,7 @@ pub(crate) async fn read(
     proxy.read(webview.label(), id, place).await.map(Response::new)
 }
 
-/// Cancels a request, or the rest of its response.
+/// Cancels a request, or the rest of its response, or a WebSocket.
 #[tauri::command]
 pub(crate) async fn cancel(
     webview: Webview<impl tauri::Runtime>,

@@ -17,6 +17,15 @@ pub(crate) struct RequestHead {
     /// In origin form (RFC 9112, section 3.2.1): a path and an optional query.
     pub(crate) path: String,
     pub(crate) headers: Headers,
+    /// Whether this opens a WebSocket.
+    #[serde(default, rename = "webSocket")]
+    pub(crate) web_socket: bool,
+}
+
+/// Which WebSocket the messages after this head are for.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WriteHead {
+    pub(crate) id: u32,
 }
 
 /// A response without its body.

@@ -1,6 +1,7 @@
 //! Proxies the requests of pages to sidecars: for sidecars without a port, which a page cannot reach by itself.
 
 mod body;
+mod web_socket;
 
 use std::{
     cmp::Reverse,
@@ -24,7 +25,10 @@ use tauri::async_runtime;
 use tokio::sync::{self, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::body::{Chunk, pump, read_start};
+use self::{
+    body::{Chunk, pump, read_start},
+    web_socket::WebSockets,
+};
 use crate::{
     command_error::CommandError,
     http_pool::{HttpPool, ResponseBody},
@@ -61,6 +65,7 @@ const FORBIDDEN_HEADERS: [HeaderName; 11] = [
 pub(crate) struct Proxy {
     /// By the label of the webview and the id that its page chose.
     exchanges: Mutex<HashMap<(String, u32), Arc<Exchange>>>,
+    web_sockets: WebSockets,
     /// By the name of the sidecar.
     pools: Mutex<HashMap<String, Arc<HttpPool>>>,
     /// How long a head waits for the first bytes of its body.
@@ -73,6 +78,7 @@ impl Default for Proxy {
     fn default() -> Self {
         Self {
             exchanges: Mutex::default(),
+            web_sockets: WebSockets::default(),
             pools: Mutex::default(),
             round_trip: ROUND_TRIP,
             clock: AtomicU64::default(),
@@ -196,6 +202,8 @@ impl Proxy {
 
     /// The chunk of the body at this place, counted from zero; empty at the end of the body. Without a place, the next one. The page may
     /// ask for several at a time, and gets them in order. The sidecar is read only as fast as the page reads: see [`pump`].
+    ///
+    /// For a WebSocket, the next messages.
     pub(crate) async fn read(
         &self,
         webview: &str,
@@ -203,6 +211,9 @@ impl Proxy {
         place: Option<u32>,
     ) -> Result<Vec<u8>, CommandError> {
         let key = (webview.to_owned(), id);
+        if let Some(messages) = self.web_sockets.read(&key).await {
+            return messages;
+        }
         let exchange = lock(&self.exchanges).get(&key).cloned();
         let exchange = exchange.ok_or_else(|| CommandError::no_response("there is no such request"))?;
         let chunk = exchange.unless_cancelled(async {
@@ -229,13 +240,16 @@ impl Proxy {
         chunk
     }
 
-    /// Cancels one request of this webview, at any stage. An id of another webview has no effect.
+    /// Cancels one request or WebSocket of this webview, at any stage. An id of another webview has no effect.
     pub(crate) fn cancel(&self, webview: &str, id: u32) {
-        self.end(&(webview.to_owned(), id));
+        let key = (webview.to_owned(), id);
+        self.web_sockets.end(&key);
+        self.end(&key);
     }
 
-    /// Cancels all requests of a webview.
+    /// Cancels all requests and WebSockets of a webview.
     pub(crate) fn cancel_all_of(&self, webview: &str) {
+        self.web_sockets.end_all_of(webview);
         lock(&self.exchanges).retain(|(owner, _), exchange| {
             if owner == webview {
                 exchange.cancelled.cancel();

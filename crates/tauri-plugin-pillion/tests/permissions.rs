@@ -116,8 +116,8 @@ fn window(app: &App<MockRuntime>, label: &str) -> WebviewWindow<MockRuntime> {
 /// Why the window may not call this command for the sidecar; `None` if it may, also if the command then fails.
 fn denial(window: &WebviewWindow<MockRuntime>, command: &str, sidecar: &str) -> Option<String> {
     match call(window, command, sidecar) {
-        // `read` is allowed, but there is no request to read.
-        Err(Value::String(why)) => Some(why).filter(|why| why != "there is no such request"),
+        // `read` and `write` are allowed, but there is nothing to read or to write to.
+        Err(Value::String(why)) => Some(why).filter(|why| !why.starts_with("there is no such ")),
         // The command is allowed, and reports the absent sidecar.
         Err(failure) => failure["kind"].as_str().map(|_| None).unwrap(),
         Ok(()) => None,
@@ -139,6 +139,7 @@ fn response(
         "request" => {
             encode(&json!({ "id": 0, "sidecar": sidecar, "method": "GET", "path": "/", "headers": [] }))
         }
+        "write" => encode(&json!({ "id": 0 })),
         _ => on_channel(sidecar, 0),
     };
     invoke(window, command, body)
@@ -222,15 +223,15 @@ fn allow_fetch_allows_all_commands_that_fetch_needs() {
     let app = app(&json!([{ "identifier": "pillion:allow-fetch", "allow": [{ "sidecar": "one" }] }]));
     let main = window(&app, "main");
     // `unwatch` ends the use of a sidecar that runs on demand.
-    assert_eq!(allowed(&main, "one"), ["cancel", "connect", "read", "request", "unwatch"]);
-    assert_eq!(allowed(&main, "two"), ["cancel", "read", "unwatch"]);
+    assert_eq!(allowed(&main, "one"), ["cancel", "connect", "read", "request", "unwatch", "write"]);
+    assert_eq!(allowed(&main, "two"), ["cancel", "read", "unwatch", "write"]);
 }
 
 #[test]
 fn a_scope_limits_every_command_that_names_a_sidecar() {
     // The others name an id of the window itself, or nothing.
     let names_a_sidecar =
-        |command: &String| !["unwatch", "read", "cancel", "diagnose"].contains(&command.as_str());
+        |command: &String| !["unwatch", "read", "write", "cancel", "diagnose"].contains(&command.as_str());
     for command in commands().into_iter().filter(names_a_sidecar) {
         let permission = allow(&command);
         for (scope, refused) in [

@@ -6,6 +6,7 @@
 mod on_demand;
 mod outsiders;
 mod requests;
+mod web_sockets;
 
 use std::path::Path;
 

@@ -28,6 +28,33 @@ function follow(path) {
   };
 }
 
+/** Opens a WebSocket. Returns it, what its callbacks got, and a function that waits until an entry is there `times` times. */
+function connect(path, options = {}) {
+  const entries = [];
+  let notify = () => {};
+  const add = (entry) => {
+    entries.push(entry);
+    notify();
+  };
+  const socket = sidecar.webSocket(path, {
+    onOpen: () => add("opened"),
+    onMessage: add,
+    onClose: ({ code, reason }) => add(`closed ${code} ${reason}`),
+    onError: ({ message }) => add(`error ${message}`),
+    ...options,
+  });
+  const until = async (isWanted, times = 1) => {
+    const wanted = () => entries.filter((entry) => (isWanted.call ? isWanted(entry) : entry === isWanted));
+    while (wanted().length < times) {
+      await new Promise((woken) => {
+        notify = woken;
+      });
+    }
+    return wanted().at(-1);
+  };
+  return { socket, entries, until };
+}
+
 /**
  * Records the messages between page and app, as a script that loads before the client could: Tauri sends them by the `fetch`
  * of the window.
@@ -45,4 +72,4 @@ function record() {
   return recorded;
 }
 
-Object.assign(window, { sidecar, text, isComplete, follow, record });
+Object.assign(window, { sidecar, text, isComplete, follow, connect, record });

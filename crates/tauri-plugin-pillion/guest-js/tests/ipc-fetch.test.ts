@@ -349,12 +349,6 @@ test("a redirect to another origin is not followed", async () => {
   expect(requested).toHaveLength(1);
 });
 
-test("a WebSocket to a sidecar without a port is an error", async () => {
-  const { backend } = await proxied(() => {});
-  const error = await new Promise<Error>((onError) => void backend.webSocket("/", { onError }));
-  expect(error.message).toContain("has no port");
-});
-
 test("a message can be bytes or an array of numbers", () => {
   const message = encode({ status: 200 }, new Uint8Array([0, 255]).buffer) as Uint8Array<ArrayBuffer>;
   for (const form of [message.buffer, Array.from(message)]) {

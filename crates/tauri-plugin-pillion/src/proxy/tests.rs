@@ -1,4 +1,5 @@
 mod fixture;
+mod web_socket;
 
 use std::future;
 

@@ -9,6 +9,7 @@
 //! | `GET /bytes/{count}/{name}` | `count` bytes, produced as the client reads them: 0, 1, … 250, 0, … |
 //! | `GET /events/{name}` | an event stream. Its first event is `open`; the data of `open` is the `Last-Event-ID` of the request |
 //! | `POST /emit/{id}` | sends the body to each open event stream as an event with this id; answers the number of streams |
+//! | `GET /socket/{name}` | a WebSocket. Its first message is `open`. It echoes each message, and closes with 4001 after `close` |
 //! | `GET /silence/{name}` | never answers |
 //! | `GET /begun/{name}` | answers with an empty body as soon as a client has asked for the answer of this name |
 //! | `GET /made/{name}` | the number of bytes produced so far for the answer of this name |
@@ -16,6 +17,8 @@
 
 #[cfg(target_os = "linux")]
 mod server;
+#[cfg(target_os = "linux")]
+mod web_socket;
 
 #[cfg(target_os = "linux")]
 fn main() -> pillion_server::Result {

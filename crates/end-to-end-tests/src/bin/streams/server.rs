@@ -14,6 +14,8 @@ use futures_util::stream;
 use http_body_util::BodyExt as _;
 use tokio::sync::{broadcast, watch};
 
+use crate::web_socket;
+
 /// The length of the pieces that a body consists of.
 const PIECE: usize = 64 * 1024;
 
@@ -54,6 +56,7 @@ pub(crate) async fn main() -> pillion_server::Result {
         .route("/bytes/{count}/{name}", get(bytes))
         .route("/events/{name}", get(events))
         .route("/emit/{id}", post(emit))
+        .route("/socket/{name}", get(socket))
         .route("/silence/{name}", get(silence))
         .route("/begun/{name}", get(begun))
         .route("/made/{name}", get(made))
@@ -108,6 +111,14 @@ async fn events(
 
 async fn emit(Path(id): Path<String>, State(streams): State<Streams>, data: String) -> String {
     streams.events.send(format!("id: {id}\ndata: {data}\n\n")).unwrap_or(0).to_string()
+}
+
+async fn socket(Path(name): Path<String>, State(streams): State<Streams>, request: Request) -> Response {
+    let answering = streams.begin(name);
+    web_socket::accept(request, move |socket| async move {
+        let _answering = answering;
+        web_socket::echo(socket).await;
+    })
 }
 
 async fn silence(Path(name): Path<String>, State(streams): State<Streams>) {

@@ -19,21 +19,25 @@ pub(super) const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\
 pub(super) struct Connection {
     /// The head of the last request, in lower case.
     pub(super) head: String,
+    /// The same as it arrived.
+    pub(super) raw_head: String,
     pub(super) stream: BufReader<TcpStream>,
 }
 
 impl Connection {
     pub(super) async fn accept(stream: TcpStream) -> Self {
-        let mut connection = Self { head: String::new(), stream: BufReader::new(stream) };
+        let mut connection =
+            Self { head: String::new(), raw_head: String::new(), stream: BufReader::new(stream) };
         connection.read_head().await;
         connection
     }
 
     /// Waits for the next request.
     pub(super) async fn read_head(&mut self) {
-        self.head.clear();
-        while !self.head.ends_with("\r\n\r\n") && self.stream.read_line(&mut self.head).await.unwrap() > 0 {}
-        self.head.make_ascii_lowercase();
+        self.raw_head.clear();
+        let Self { raw_head, stream, .. } = self;
+        while !raw_head.ends_with("\r\n\r\n") && stream.read_line(raw_head).await.unwrap() > 0 {}
+        self.head = self.raw_head.to_ascii_lowercase();
     }
 
     pub(super) async fn write(&mut self, bytes: &str) {
