@@ -28,6 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=DOCS_RS");
     let output = PathBuf::from(env::var("OUT_DIR")?).join("pillion-guard");
     let light = output.with_file_name("pillion-guard-light");
+    // New files, because the old ones may be hard links, by which copies of a build directory share them.
+    for old in [&output, &light] {
+        let _ = fs::remove_file(old);
+    }
     fs::write(&light, [])?;
     if env::var("CARGO_CFG_TARGET_FAMILY")? != "unix" {
         return Ok(fs::write(output, [])?);
