@@ -359,7 +359,7 @@ impl Run {
         if let Some(process) = &mut self.process {
             process.exited = true;
             self.ended_at = Some(now_ms());
-            self.left = process.group.processes().others();
+            self.left = process.group.others();
             if exit.signal == Some(SIGKILL) {
                 self.diagnostics.out_of_memory = process.oom_kills.as_ref().and_then(OomKills::explain);
             }

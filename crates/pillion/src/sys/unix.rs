@@ -76,6 +76,15 @@ impl Group {
         }
     }
 
+    /// The live processes besides the leader, at most five, each by name and process id.
+    pub(crate) fn others(&self) -> Vec<String> {
+        match self {
+            // Nothing is to be looked for.
+            Self::Guarded(group) if group.none_left() => Vec::new(),
+            _ => self.processes().others(),
+        }
+    }
+
     /// Finds nothing: only Linux tells which process serves a port.
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]

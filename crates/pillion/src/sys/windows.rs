@@ -98,6 +98,11 @@ impl Group {
         self.pid
     }
 
+    /// The live processes besides the leader: only Linux tells.
+    pub(crate) fn others(&self) -> Vec<String> {
+        self.processes().others()
+    }
+
     /// Finds nothing: only Linux tells which process serves a port.
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) fn processes(&self) -> super::RunProcesses {

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 use self::{
-    control::{GuardCommand, GuardReport, ReportReader, read_start_report},
+    control::{GuardCommand, GuardReport, ReportReader, ReportSocket, read_start_report},
     launch::{Executed, Way},
 };
 use super::{
@@ -67,11 +67,8 @@ impl Guarded {
                 let (sender, report) =
                     watch::channel(GuardReport::of(leader, platform::identity_of_child(leader, guard)));
                 let reader = ReportReader::new(guard, sender, request.marker.clone());
-                let stream = executed.control.try_clone().and_then(|socket| {
-                    socket.set_nonblocking(true)?;
-                    tokio::net::UnixStream::from_std(socket)
-                })?;
-                tokio::spawn(reader.run(stream));
+                let socket = executed.control.try_clone().and_then(ReportSocket::new)?;
+                tokio::spawn(reader.run(socket));
                 let limited = limited.or_else(platform::guard_limitation);
                 let Executed { control, outputs, .. } = executed;
                 Ok(Ok((Self { guard, leader, control, report }, outputs, limited)))
@@ -102,6 +99,11 @@ impl Guarded {
     #[cfg(not(target_os = "linux"))]
     pub(super) fn known(&self) -> Vec<(i32, u64)> {
         self.report.borrow().known()
+    }
+
+    /// Whether the guard has said that no process of the sidecar is left.
+    pub(super) fn none_left(&self) -> bool {
+        self.report.borrow().none_left
     }
 
     pub(super) fn used(&self) -> Used {
@@ -154,7 +156,7 @@ impl Guarded {
     }
 
     fn send_command(&self, command: GuardCommand<'_>) {
-        let Some(bytes) = command.encode() else { return };
+        let Some(bytes) = command.encode().filter(|_| !self.none_left()) else { return };
         self.wake();
         // Never blocks: the socket buffers many commands. An error means that the guard has ended.
         let _ = (&self.control).write_all(&bytes);

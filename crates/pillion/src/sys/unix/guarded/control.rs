@@ -4,7 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, BufRead, BufReader},
+    io::{self, Read},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -14,11 +14,12 @@ use std::{
 };
 
 use rustix::{
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    io::retry_on_intr,
+    net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg},
     process::Pid,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader as AsyncBufReader},
+    io::{Interest, unix::AsyncFd},
     sync::watch,
 };
 
@@ -40,6 +41,8 @@ pub(super) struct GuardReport {
     pub(super) core_dumped: Option<bool>,
     /// What all processes have used.
     pub(super) used: Used,
+    /// Whether the guard has said that no process of the sidecar is left. It ends then.
+    pub(super) none_left: bool,
     /// Whether no process of the sidecar is left, and the guard is reaped.
     pub(super) gone: bool,
     /// The leader, by process id and start time (macOS: unique id). Apart from the others, which are bounded: it is never forgotten.
@@ -56,8 +59,8 @@ const REMEMBERED: usize = 4096;
 /// How many reports lie between two looks for those that have ended: a look costs a system call or more for each.
 const BETWEEN_LOOKS: usize = REMEMBERED / 4;
 
-/// The size of the buffer for reports, in bytes. Each is shorter; a longer one would be read in parts.
-const REPORT_BUFFER: usize = 256;
+/// How many bytes of the guard's lines are read at once. All that it says of an end is shorter.
+const REPORT_SIZE: usize = 256;
 
 /// A command for the guard.
 pub(super) enum GuardCommand<'a> {
@@ -121,20 +124,15 @@ pub(super) fn send_fds(
 /// Reads the guard's first lines: what the guard cannot do, and the program's process id or why the program could not be
 /// started.
 pub(super) fn read_start_report(control: &UnixStream) -> io::Result<io::Result<(Pid, Option<String>)>> {
+    // Stays: it has no effect on the reads of `ReportReader`, which wait for nothing.
     control.set_read_timeout(Some(START_TIMEOUT))?;
-    // A buffer of one byte: what follows these lines belongs to `ReportReader`.
-    let mut reader = BufReader::with_capacity(1, control);
     let mut limited = None;
     loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let line = read_line(control)?;
         let unexpected = || io::Error::other(format!("unexpected line {line:?}"));
         match line.trim_end().split_once(' ') {
             Some(("limited", why)) => limited = Some(why.to_owned()),
             Some(("spawned", pid)) => {
-                control.set_read_timeout(None)?;
                 let pid = pid.parse().ok().and_then(Pid::from_raw).ok_or_else(unexpected)?;
                 return Ok(Ok((pid, limited)));
             }
@@ -147,20 +145,35 @@ pub(super) fn read_start_report(control: &UnixStream) -> io::Result<io::Result<(
     }
 }
 
+/// Reads one line, and leaves what follows it in the socket, for `ReportReader`.
+fn read_line(control: &UnixStream) -> io::Result<String> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut part = [0; REPORT_SIZE];
+        let (_, there) = retry_on_intr(|| recv(control, &mut part[..], RecvFlags::PEEK))?;
+        if there == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let end = part[..there].iter().position(|byte| *byte == b'\n').map_or(there, |newline| newline + 1);
+        let mut control = control;
+        control.read_exact(&mut part[..end])?;
+        line.extend_from_slice(&part[..end]);
+    }
+    String::from_utf8(line).map_err(io::Error::other)
+}
+
 impl ReportReader {
     pub(super) fn new(guard: Pid, report: watch::Sender<GuardReport>, marker: String) -> Self {
         Self { guard, reaped: false, report, marker }
     }
 
     /// Reads until the guard has ended.
-    pub(super) async fn run(mut self, control: tokio::net::UnixStream) {
-        // The default would be 8 KiB for each sidecar.
-        let mut lines = AsyncBufReader::with_capacity(REPORT_BUFFER, control).lines();
-        let mut gone = false;
-        while let Ok(Some(line)) = lines.next_line().await {
-            gone |= line == "gone";
-            self.report.send_modify(|report| report.add(&line, platform::exists));
+    pub(super) async fn run(mut self, mut control: ReportSocket) {
+        while let Some(lines) = control.lines().await {
+            self.report
+                .send_modify(|report| lines.iter().for_each(|line| report.add(line, platform::exists)));
         }
+        let gone = self.report.borrow().none_left;
         if !gone {
             tracing::warn!("a guard was killed; killing the processes that it guarded");
             let known = Known {
@@ -182,6 +195,50 @@ impl ReportReader {
             report.exit.get_or_insert(Exit { code: None, signal: None });
             report.gone = true;
         });
+    }
+}
+
+/// Our end of the control socket, to read the guard's lines.
+pub(super) struct ReportSocket {
+    /// Waits for reading alone: a socket can be written to at once, and the system would wake a thread to say so.
+    socket: AsyncFd<UnixStream>,
+    /// The beginning of a line.
+    unfinished: Vec<u8>,
+}
+
+impl ReportSocket {
+    /// # Panics
+    /// Outside the context of a tokio runtime with I/O.
+    pub(super) fn new(socket: UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        #[expect(unsafe_code, reason = "tokio cannot check that the descriptor stays the same")]
+        // SAFETY: a `UnixStream` refers to one open descriptor for as long as it lives, and `AsyncFd` owns it.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        Ok(Self { socket, unfinished: Vec::new() })
+    }
+
+    /// The next lines; several that the guard has sent at once come together. `None` at the end.
+    async fn lines(&mut self) -> Option<Vec<String>> {
+        loop {
+            let mut ready = self.socket.readable().await.ok()?;
+            let mut part = [0; REPORT_SIZE];
+            let Ok(read) = ready.try_io(|socket| {
+                retry_on_intr(|| recv(socket, &mut part[..], RecvFlags::empty())).map_err(io::Error::from)
+            }) else {
+                continue;
+            };
+            let (_, count) = read.ok().filter(|(_, count)| *count > 0)?;
+            if count < part.len() {
+                // The socket is empty, so that the next event is a new one (epoll(7)).
+                ready.clear_ready();
+            }
+            self.unfinished.extend_from_slice(&part[..count]);
+            if let Some(newline) = self.unfinished.iter().rposition(|byte| *byte == b'\n') {
+                let rest = self.unfinished.split_off(newline + 1);
+                let lines = String::from_utf8(std::mem::replace(&mut self.unfinished, rest)).ok()?;
+                return Some(lines.lines().map(str::to_owned).collect());
+            }
+        }
     }
 }
 
@@ -218,6 +275,7 @@ impl GuardReport {
                 self.exit = Some(Exit { code: None, signal: dumped.unwrap_or(number).parse().ok() });
                 self.core_dumped = Some(dumped.is_some());
             }
+            None if line == "gone" => self.none_left = true,
             Some(("used", used)) => {
                 if let Some((micros, bytes)) = used.split_once(' ') {
                     self.used = Used {
@@ -283,6 +341,27 @@ mod tests {
         }
         let known = report.known();
         assert!(known.contains(&(7, 70)) && known.len() <= REMEMBERED, "{}", known.len());
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_start_report_is_left_for_the_reader() {
+        use std::io::Write as _;
+
+        let (ours, mut guard) = UnixStream::pair().unwrap();
+        guard.write_all(b"limited a b\nspawned 7\nexited 0\nused 1 2\n").unwrap();
+        let (leader, limited) = read_start_report(&ours).unwrap().unwrap();
+        assert_eq!((leader.as_raw_nonzero().get(), limited.as_deref()), (7, Some("a b")));
+        let mut socket = ReportSocket::new(ours).unwrap();
+        assert_eq!(socket.lines().await.unwrap(), ["exited 0", "used 1 2"]);
+        guard.write_all(b"go").unwrap();
+        let (lines, ()) = tokio::join!(socket.lines(), async {
+            // The reader has taken the first part, and waits.
+            tokio::task::yield_now().await;
+            guard.write_all(b"ne\n").unwrap();
+        });
+        assert_eq!(lines.unwrap(), ["gone"]);
+        drop(guard);
+        assert_eq!(socket.lines().await, None);
     }
 
     #[test]
