@@ -65,9 +65,11 @@ export class ConnectionManager {
   /** Why this page cannot watch or call the sidecar. */
   #error: Error | null = null;
 
-  constructor(sidecar: string, watch: StatusWatch) {
+  /** With `access`, the app has told the page at its start what `connect` would return. */
+  constructor(sidecar: string, watch: StatusWatch, access: Access | null = null) {
     this.sidecar = sidecar;
     this.#watch = watch;
+    this.#access = access;
   }
 
   /** The last status, or null before the first. */
@@ -115,9 +117,13 @@ export class ConnectionManager {
     return response;
   }
 
-  /** Starts to watch the status and calls `connect` at the same time, so that neither response waits for the other. */
+  /**
+   * Starts to watch the status and calls `connect` at the same time, so that neither response waits for the other. If an `Access` is known
+   * already, `connect` is called only if the status is that of another run.
+   */
   open(): void {
     if (this.#watching && !this.#error) return;
+    const isKnown = this.#access !== null && this.#error === null;
     this.#error = null;
     if (!this.#watching) {
       this.#watching = true;
@@ -129,7 +135,7 @@ export class ConnectionManager {
         },
       );
     }
-    void this.#connect();
+    if (!isKnown) void this.#connect();
   }
 
   /**

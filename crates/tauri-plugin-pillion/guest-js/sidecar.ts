@@ -1,4 +1,5 @@
 import type { UnlistenFn } from "@tauri-apps/api/event";
+import { takeKnown } from "./at-start.js";
 import type { Endpoint, ExitReport, Log, Status, Usage } from "./bindings.js";
 import { ConnectionManager } from "./connection-manager.js";
 import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
@@ -229,8 +230,9 @@ function whole(number: number | undefined): number | undefined {
 function sharedState(name: string) {
   let state = shared.get(name);
   if (!state) {
-    const watch = new StatusWatch(name);
-    state = { watch, manager: new ConnectionManager(name, watch) };
+    const known = takeKnown(name);
+    const watch = new StatusWatch(name, known);
+    state = { watch, manager: new ConnectionManager(name, watch, known?.access) };
     shared.set(name, state);
   }
   return state;

@@ -1,4 +1,6 @@
 import type { UnlistenFn } from "@tauri-apps/api/event";
+import type { Known } from "./at-start.js";
+import { isFresh } from "./at-start.js";
 import type { Status } from "./bindings.js";
 import { subscribe } from "./subscription.js";
 
@@ -18,9 +20,12 @@ export class StatusWatch {
   #listeners: Listener[] = [];
   #last: Status | null = null;
   #unlisten: UnlistenFn | null = null;
+  /** What the app has told the page at its start. It serves the first subscription until that has its first status. */
+  #known: Known | null;
 
-  constructor(sidecar: string) {
+  constructor(sidecar: string, known: Known | null) {
     this.#sidecar = sidecar;
+    this.#known = known;
   }
 
   /** Adds a listener. Its callbacks never run before this method returns. */
@@ -39,7 +44,7 @@ export class StatusWatch {
 
   #join(listener: Listener): UnlistenFn {
     if (this.#unlisten === null) this.#begin();
-    else queueMicrotask(() => this.#last && this.#deliver(listener, this.#last));
+    queueMicrotask(() => this.#last && this.#deliver(listener, this.#last));
     return () => {
       const index = this.#listeners.indexOf(listener);
       if (index < 0) return;
@@ -49,6 +54,8 @@ export class StatusWatch {
   }
 
   #begin(): void {
+    if (this.#known && isFresh(this.#known)) this.#last = this.#known.status;
+    this.#known = null;
     this.#unlisten = subscribe<Status>(
       "watch",
       this.#sidecar,

@@ -14,6 +14,7 @@ use tauri::{
 use crate::{
     CloseOnDrop, PillionExt as _, Sidecars, commands,
     development::Development,
+    page_start,
     proxy::Proxy,
     resolve::{self, DeclarationResolver, Resolved},
     single_instance::{self, RegistrationOrder},
@@ -132,10 +133,11 @@ impl<R: Runtime> Builder<R> {
                 // The new page does not know the subscriptions and requests of the old one.
                 if page.event() == PageLoadEvent::Started {
                     end_all_of(webview.app_handle(), webview.label());
-                    let page = webview.clone();
+                    let (url, page) = (page.url(), webview.clone());
                     webview
                         .state::<Webviews>()
                         .add(webview.label(), move || page.window_ref().label().to_owned());
+                    page_start::tell(webview, url);
                 }
             })
             .on_event(|app, event| match event {

@@ -65,6 +65,7 @@ mod ipc_message;
 mod lock;
 mod outbox;
 mod output_permission;
+mod page_start;
 mod proxy;
 mod resolve;
 mod scope;

@@ -169,6 +169,11 @@ impl Sidecars {
         diagnosis
     }
 
+    /// All sidecars, in the order of their declaration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Supervisor> {
+        self.0.fleet.iter()
+    }
+
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.0.outbox
     }

@@ -173,6 +173,14 @@ impl Page {
         Ok(self.0.refresh().await?)
     }
 
+    /// Loads the page at this URL, and waits until it has loaded.
+    ///
+    /// # Errors
+    /// It did not load.
+    pub async fn navigate(&self, url: &str) -> Result<()> {
+        Ok(self.0.goto(url).await?)
+    }
+
     /// Switches to the page in the window with this label.
     ///
     /// # Errors

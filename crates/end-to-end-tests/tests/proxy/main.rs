@@ -3,6 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod at_start;
 mod on_demand;
 mod outsiders;
 mod requests;
