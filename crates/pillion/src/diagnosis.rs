@@ -2,7 +2,7 @@
 
 mod redaction;
 
-use std::{env, ffi::OsStr, fmt::Write as _, panic};
+use std::{env, ffi::OsStr, fmt::Write as _, panic, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -184,7 +184,7 @@ impl Diagnosis {
 struct Known {
     name: String,
     /// The newest one: a swap can bring another one.
-    spec: Option<Spec>,
+    spec: Option<Arc<Spec>>,
     statuses: Vec<Status>,
     exits: Vec<ExitReport>,
     output: String,

@@ -1,6 +1,7 @@
 //! What the handles of a sidecar report: snapshots, events, the lines of its output, how its runs ended, and the sentences in them.
 
 pub(crate) mod entry;
+pub(crate) mod event_channel;
 pub(crate) mod events;
 pub(crate) mod exit_report;
 pub(crate) mod exit_reports;

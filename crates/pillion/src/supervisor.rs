@@ -7,7 +7,9 @@ mod lease;
 mod prepared_http_stop;
 mod run;
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
 
 use actor::{Actor, Command};
 use dependencies::Dependency;
@@ -16,6 +18,7 @@ pub use lease::Lease;
 use crate::{
     Access, Endpoint, Events, ExitReport, Failure, FailureKind, LogQuery, Logs, SidecarEvent, Spec, State,
     Status, StatusWatch, StopOutcome, UsageWatch,
+    report::event_channel::{self, WeakEventSender},
     report::events,
     report::snapshot::{ReadyAnswer, Snapshot},
     report::{
@@ -53,7 +56,7 @@ pub struct Supervisor {
     name: String,
     commands: mpsc::UnboundedSender<Command>,
     snapshot: watch::Receiver<Snapshot>,
-    events: broadcast::WeakSender<SidecarEvent>,
+    events: WeakEventSender<SidecarEvent>,
     history: History,
     reports: ExitReports,
     measured: LastMeasurement,
@@ -81,12 +84,13 @@ impl Supervisor {
         };
         let (commands, received) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(Snapshot::initial(&spec, state));
-        let (sender, receiver) = broadcast::channel(events::CAPACITY);
+        let (sender, receiver) = event_channel::channel(events::CAPACITY);
         let events = sender.downgrade();
         let file = spec.log_files.as_ref().filter(|_| matches!(spec.source, ServerSource::Run(_)));
         let file = file.and_then(|files| LogFile::start(files, &spec.name, events.clone()));
         let (recorder, history) = Recorder::new(sender, file);
-        history.record().add_spec(&spec);
+        let spec = Arc::new(spec);
+        history.record().add_spec(Arc::clone(&spec));
         let supervisor = Self {
             name: spec.name.clone(),
             commands,
@@ -279,7 +283,7 @@ impl Supervisor {
     /// As for [`swap`](Self::swap).
     pub async fn swap_to(&self, mut spec: Spec) -> Result<Endpoint, Failure> {
         spec.name.clone_from(&self.name);
-        self.record().add_spec(&spec);
+        self.record().add_spec(Arc::new(spec.clone()));
         self.ask_to_swap(Some(Box::new(spec))).await
     }
 

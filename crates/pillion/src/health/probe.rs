@@ -34,8 +34,8 @@ use crate::{
 use budget::Budget;
 pub(crate) use not_ready::NotReady;
 
-/// How many headers an answer may have.
-const MAX_HEADERS: usize = 4096;
+/// How many headers an answer may have. Room for as many is taken for each answer, and freed after it.
+const MAX_HEADERS: usize = 1000;
 
 /// What a probe asks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use crate::{
     output::{OutputBatch, UnfinishedLine},
+    report::event_channel::{EventReceiver, NoEvent},
     report::exit_report::ExitReport,
     report::snapshot::Snapshot,
     status::Status,
@@ -54,7 +55,7 @@ pub(crate) const CAPACITY: usize = 128;
 /// ```
 #[derive(Debug)]
 pub struct Events {
-    receiver: broadcast::Receiver<SidecarEvent>,
+    receiver: EventReceiver<SidecarEvent>,
     snapshot: watch::Receiver<Snapshot>,
     /// Statuses that replace lost events. At most two: one is due at once, and one waits for its turn.
     owed: VecDeque<OwedStatus>,
@@ -72,7 +73,7 @@ struct OwedStatus {
 
 impl Events {
     pub(crate) fn new(
-        receiver: broadcast::Receiver<SidecarEvent>,
+        receiver: EventReceiver<SidecarEvent>,
         snapshot: watch::Receiver<Snapshot>,
         from_now: bool,
     ) -> Self {
@@ -105,13 +106,13 @@ impl Events {
                     return Some(SidecarEvent::Status(status));
                 }
                 Ok(event) => return Some(event),
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                Err(NoEvent::Missed(missed)) => {
                     // A reader that lags again gets at once what was already owed.
                     self.owed.iter_mut().for_each(|owed| owed.events_before = 0);
                     self.owe(self.receiver.len());
                     return Some(SidecarEvent::Missed(missed));
                 }
-                Err(broadcast::error::RecvError::Closed) => return None,
+                Err(NoEvent::Closed) => return None,
             }
         }
     }

@@ -1,11 +1,18 @@
 //! The last exit reports of one sidecar.
 
-use std::{collections::VecDeque, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::Notify;
 
 pub(crate) use super::report_folder::RunFile;
 use super::{
+    event_channel::WeakEventSender,
     events::SidecarEvent,
     exit_report::ExitReport,
     report_folder::{KEPT, ReportFolder},
@@ -24,7 +31,9 @@ pub(crate) struct ExitReports(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     folder: Option<ReportFolder>,
-    kept: watch::Sender<Kept>,
+    kept: Mutex<Kept>,
+    /// Tells those that wait that the files are read.
+    loaded: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +49,8 @@ impl ExitReports {
     pub(crate) fn new(sidecar: &str, folder: Option<&Path>) -> Self {
         let folder = folder.map(|folder| ReportFolder::new(folder, sidecar));
         let loaded = folder.is_none();
-        let kept = watch::Sender::new(Kept { reports: VecDeque::new(), loaded });
-        Self(Arc::new(Shared { folder, kept }))
+        let kept = Mutex::new(Kept { reports: VecDeque::new(), loaded });
+        Self(Arc::new(Shared { folder, kept, loaded: Notify::new() }))
     }
 
     /// Creates the file of a run, from which the next start of the app learns of its end if the app dies. `None` if no reports are kept as
@@ -55,7 +64,7 @@ impl ExitReports {
 
     /// Adds the report in memory.
     pub(crate) fn add(&self, report: Arc<ExitReport>) {
-        self.0.kept.send_modify(|kept| kept.add(report));
+        self.0.lock().add(report);
     }
 
     /// Replaces the file of the run by its report. Blocks.
@@ -65,14 +74,18 @@ impl ExitReports {
 
     /// All reports, newest last, as soon as the files are read.
     pub(crate) async fn all(&self) -> Vec<ExitReport> {
-        let mut kept = self.0.kept.subscribe();
-        // An error is impossible: the sender is in `self`.
-        let Ok(kept) = kept.wait_for(|kept| kept.loaded).await else { return Vec::new() };
-        kept.reports.iter().map(|report| ExitReport::clone(report)).collect()
+        loop {
+            // Before the look, so that it hears of a change after it.
+            let loaded = self.0.loaded.notified();
+            if let Some(reports) = self.0.lock().all() {
+                return reports;
+            }
+            loaded.await;
+        }
     }
 
     /// Reads the files, and reports the runs that have ended without their app. Some may be ending still: looks again for a minute.
-    pub(crate) async fn load(self, events: broadcast::WeakSender<SidecarEvent>) {
+    pub(crate) async fn load(self, events: WeakEventSender<SidecarEvent>) {
         for look in 0..LOOKS {
             let shared = Arc::clone(&self.0);
             let read = on_thread(move || shared.folder.as_ref().map(ReportFolder::load)).await.flatten();
@@ -85,19 +98,12 @@ impl ExitReports {
                 None => Default::default(),
             };
             let concluded: Vec<_> = loaded.concluded.into_iter().map(Arc::new).collect();
-            self.0.kept.send_modify(|kept| {
-                let first = !std::mem::replace(&mut kept.loaded, true);
-                if first {
-                    kept.add_earlier(loaded.reports);
-                } else {
-                    concluded.iter().for_each(|report| kept.add(Arc::clone(report)));
-                }
-            });
+            self.0.lock().add_loaded(loaded.reports, &concluded);
+            self.0.loaded.notify_waiters();
             for report in concluded {
                 tracing::warn!(sidecar = report.sidecar, "{}", report.summary());
                 if let Some(events) = events.upgrade() {
-                    // An error means that no reader is subscribed.
-                    let _ = events.send(SidecarEvent::Ended(report));
+                    events.send(SidecarEvent::Ended(report));
                 }
             }
             if !loaded.unfinished || look + 1 == LOOKS {
@@ -108,7 +114,28 @@ impl ExitReports {
     }
 }
 
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Kept {
+    /// All reports, newest last. `None` until the files are read.
+    fn all(&self) -> Option<Vec<ExitReport>> {
+        self.loaded.then(|| self.reports.iter().map(|report| ExitReport::clone(report)).collect())
+    }
+
+    /// Adds what was read of the files: the first time all reports, and then those of the runs that were `concluded` since.
+    fn add_loaded(&mut self, earlier: Vec<ExitReport>, concluded: &[Arc<ExitReport>]) {
+        let first = !std::mem::replace(&mut self.loaded, true);
+        if first {
+            self.add_earlier(earlier);
+        } else {
+            concluded.iter().for_each(|report| self.add(Arc::clone(report)));
+        }
+    }
+
     fn add(&mut self, report: Arc<ExitReport>) {
         self.reports.push_back(report);
         while self.reports.len() > KEPT {

@@ -8,10 +8,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use super::{
     entry::{Log, LogEntry, LogQuery},
+    event_channel::EventSender,
     events::SidecarEvent,
     level::Level,
     log_file::LogFile,
@@ -32,7 +33,7 @@ const AT_ONCE: u64 = 500;
 /// Receives what happens to a sidecar: passes the events to the subscribers, and keeps the output. All runs of a sidecar share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder {
-    events: broadcast::Sender<SidecarEvent>,
+    events: EventSender<SidecarEvent>,
     ring: Arc<Mutex<Ring>>,
     changed: Arc<watch::Sender<()>>,
     /// The log files, if there are any.
@@ -72,7 +73,7 @@ struct Recorded {
 }
 
 impl Recorder {
-    pub(crate) fn new(events: broadcast::Sender<SidecarEvent>, file: Option<LogFile>) -> (Self, History) {
+    pub(crate) fn new(events: EventSender<SidecarEvent>, file: Option<LogFile>) -> (Self, History) {
         let ring = Arc::new(Mutex::new(Ring::new()));
         let (sender, changed) = watch::channel(());
         let record = Record::default();
@@ -143,8 +144,7 @@ impl Recorder {
         if let SidecarEvent::Status(status) = &event {
             self.record.add_status(status);
         }
-        // An error means that no reader is subscribed.
-        let _ = self.events.send(event);
+        self.events.send(event);
     }
 }
 

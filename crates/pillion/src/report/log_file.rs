@@ -20,14 +20,14 @@ use std::{
 };
 
 use pillion_protocol::Token;
-use tokio::{sync::broadcast::WeakSender, time::Instant};
+use tokio::time::Instant;
 
 pub(crate) use self::tail::tail;
 use self::{
     queue::{Item, Queue},
     writer::Writer,
 };
-use super::{events::SidecarEvent, level::Level, snapshot::now_ms};
+use super::{event_channel::WeakEventSender, events::SidecarEvent, level::Level, snapshot::now_ms};
 use crate::{
     output::{
         OutputBatch,
@@ -72,7 +72,11 @@ impl Drop for Hidden {
 
 impl LogFile {
     /// Begins to write log files. `None` if the system allows no further thread.
-    pub(crate) fn start(files: &LogFiles, sidecar: &str, events: WeakSender<SidecarEvent>) -> Option<Self> {
+    pub(crate) fn start(
+        files: &LogFiles,
+        sidecar: &str,
+        events: WeakEventSender<SidecarEvent>,
+    ) -> Option<Self> {
         let queue = Arc::new(Queue::default());
         let writer = Writer::new(sidecar, Arc::clone(&queue), files, events);
         let journal = writer.journal();

@@ -23,7 +23,7 @@ struct Recorded {
     statuses: VecDeque<Status>,
     tokens: VecDeque<Token>,
     /// The specifications that it was started with, the newest last: a swap can bring another one.
-    specs: VecDeque<Spec>,
+    specs: VecDeque<Arc<Spec>>,
 }
 
 impl Record {
@@ -35,8 +35,8 @@ impl Record {
         push(&mut self.lock().tokens, token.clone(), TOKENS);
     }
 
-    pub(crate) fn add_spec(&self, spec: &Spec) {
-        push(&mut self.lock().specs, spec.clone(), STATUSES);
+    pub(crate) fn add_spec(&self, spec: Arc<Spec>) {
+        push(&mut self.lock().specs, spec, STATUSES);
     }
 
     /// Oldest first.
@@ -48,7 +48,7 @@ impl Record {
         self.lock().tokens.iter().cloned().collect()
     }
 
-    pub(crate) fn specs(&self) -> Vec<Spec> {
+    pub(crate) fn specs(&self) -> Vec<Arc<Spec>> {
         self.lock().specs.iter().cloned().collect()
     }
 

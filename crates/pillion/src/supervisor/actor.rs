@@ -3,6 +3,8 @@
 //! It handles the commands of the handles, runs the present driver, and publishes snapshots and events. During a swap it runs a
 //! second driver, the candidate, which replaces the present one once it is ready.
 
+use std::sync::Arc;
+
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -69,13 +71,13 @@ struct Candidate {
 #[derive(Default)]
 struct Retiring {
     drivers: JoinSet<()>,
-    /// Whether to kill their processes at once.
-    kill: watch::Sender<bool>,
+    /// Whether to kill their processes at once. Most sidecars are never swapped: it is there from the first swap on.
+    kill: Option<watch::Sender<bool>>,
 }
 
 impl Actor {
     pub(crate) fn new(
-        spec: Spec,
+        spec: Arc<Spec>,
         after: Vec<Dependency>,
         commands: mpsc::UnboundedReceiver<Command>,
         snapshot: watch::Sender<Snapshot>,
@@ -152,17 +154,18 @@ impl Actor {
             Some(Command::Swap(spec, answer)) => {
                 self.dismiss_candidate("another swap was requested");
                 let present = self.present.spec();
-                let mut spec = spec.map_or_else(|| present.clone(), |spec| *spec);
+                let mut spec = spec.map_or_else(|| Spec::clone(present), |spec| *spec);
                 // The handles know whether it runs on demand, and do not learn of a change.
                 (spec.on_demand, spec.idle_stop) = (present.on_demand, present.idle_stop);
                 let after = self.present.after().to_vec();
                 // Until the switch a candidate is not restarted; afterwards its own restart policy applies.
-                let driver = Driver::begin(spec, after, self.reports.clone(), self.recorder.clone());
+                let driver =
+                    Driver::begin(Arc::new(spec), after, self.reports.clone(), self.recorder.clone());
                 self.candidate = Some(Box::new(Candidate { driver, answer }));
             }
             Some(Command::Stop(by, answer)) => self.stop(Event::Stop(by), Some(answer)),
             Some(Command::Kill(answer)) => {
-                self.retiring.kill.send_replace(true);
+                self.retiring.kill();
                 self.stop(Event::Kill, Some(answer));
             }
             Some(Command::RefuseStarts) => {
@@ -274,10 +277,18 @@ impl Actor {
 
 impl Retiring {
     fn add(&mut self, driver: Driver, why: Requester) {
+        let kill = self.kill.get_or_insert_default();
         if self.drivers.is_empty() {
-            self.kill.send_replace(false);
+            kill.send_replace(false);
         }
-        self.drivers.spawn(retire(driver, why, self.kill.subscribe()));
+        self.drivers.spawn(retire(driver, why, kill.subscribe()));
+    }
+
+    /// Kills their processes at once.
+    fn kill(&self) {
+        if let Some(kill) = &self.kill {
+            kill.send_replace(true);
+        }
     }
 }
 
@@ -314,7 +325,7 @@ mod tests {
             size_of::<F>()
         }
         // A program may supervise a thousand. What a candidate needs is not there without one.
-        assert!(size_of_future(Actor::run) < 8 * 1024, "{}", size_of_future(Actor::run));
-        assert!(size_of::<Actor>() < 4 * 1024, "{}", size_of::<Actor>());
+        assert!(size_of_future(Actor::run) < 3 * 1024, "{}", size_of_future(Actor::run));
+        assert!(size_of::<Actor>() < 3 * 1024 + 256, "{}", size_of::<Actor>());
     }
 }

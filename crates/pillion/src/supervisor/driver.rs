@@ -12,7 +12,7 @@ pub(crate) mod timers;
 use std::{future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc};
 
 use pillion_protocol::{ListenAddr, health::HealthReport};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use reading::read;
 use spans::Spans;
@@ -33,9 +33,9 @@ use crate::{
         Dependency, DependencyMove, DependencyMoves, DependencyRestart, DependencyWait,
     },
     supervisor::lease::Lease,
-    supervisor::run::{NoticeKind, Run},
+    supervisor::run::{NoticeKind, OwnedProcess, Run},
     transport::handover::Handover,
-    transport::{notification::Notified, notify_socket::Notifications},
+    transport::notification::Notified,
 };
 
 /// A future that keeps its progress between two calls of [`Driver::next`].
@@ -43,7 +43,7 @@ type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The state machine of a sidecar, and its present run.
 pub(crate) struct Driver {
-    spec: Spec,
+    spec: Arc<Spec>,
     after: Vec<Dependency>,
     recorder: Recorder,
     reports: ExitReports,
@@ -109,7 +109,7 @@ pub(crate) enum Input {
 impl Driver {
     /// Creates the driver. It starts the sidecar as soon as the dependencies are ready.
     pub(crate) fn begin(
-        spec: Spec,
+        spec: Arc<Spec>,
         after: Vec<Dependency>,
         reports: ExitReports,
         recorder: Recorder,
@@ -123,12 +123,17 @@ impl Driver {
     }
 
     /// Creates the driver of a sidecar that its first use starts.
-    pub(crate) fn idle(spec: Spec, after: Vec<Dependency>, reports: ExitReports, recorder: Recorder) -> Self {
+    pub(crate) fn idle(
+        spec: Arc<Spec>,
+        after: Vec<Dependency>,
+        reports: ExitReports,
+        recorder: Recorder,
+    ) -> Self {
         Self::new(spec, after, reports, recorder, false)
     }
 
     fn new(
-        spec: Spec,
+        spec: Arc<Spec>,
         after: Vec<Dependency>,
         reports: ExitReports,
         recorder: Recorder,
@@ -228,32 +233,34 @@ impl Driver {
         let Self {
             alarm, probe, liveness, watchdog, memory, group_empty, http_stop, saving, recorder, ..
         } = self;
-        let progress_due = run.diagnostics.progress.due().map(tokio::time::sleep_until);
+        let progress_due = run.diagnostics.progress.due();
         let (group, output) = match &mut run.process {
-            Some(process) => {
-                ((!process.exited).then(|| Arc::clone(&process.group)), Some(&mut process.output))
+            Some(OwnedProcess { group, output, exited, .. }) => {
+                ((!*exited).then_some(&**group), Some(output))
             }
             None => (None, None),
         };
+        // What is not there ends at once with `None`, which disables its branch; the alarm is always there. Each future is part of this one
+        // and takes memory in it, once for each sidecar, unless it is in a box: that is done for what few sidecars have.
         tokio::select! {
-            exit = settled(group.map(|group| async move { group.wait_exit().await })) => Input::Exited(exit),
-            () = settled(group_empty.as_mut()) => Input::Gone,
-            launched = settled(launch.as_mut()) => Input::Launched(launched.map(Box::new)),
-            result = settled(probe.as_mut().map(|(_, attempt)| attempt)) => Input::Probed(result),
-            result = settled(liveness.as_mut().map(LivenessMonitor::next)) => Input::Liveness(result),
+            Some(exit) = async { Some(group?.wait_exit().await) } => Input::Exited(exit),
+            Some(gone) = async { group_empty.as_mut()?.await; Some(Input::Gone) } => gone,
+            Some(launched) = async { Some(launch.as_mut()?.await) } => Input::Launched(launched.map(Box::new)),
+            Some(result) = async { Some((&mut probe.as_mut()?.1).await) } => Input::Probed(result),
+            Some(result) = async { Some(liveness.as_mut()?.next().await) } => Input::Liveness(result),
             () = alarm.wait(*deadline) => Input::Expired,
-            () = settled(progress_due) => Input::Progress,
-            () = settled(watchdog.as_ref().map(Watchdog::overdue)) => Input::Overdue,
-            memory = settled(memory.as_mut().map(MemoryMonitor::next)) => Input::Memory(memory),
-            notified = settled(run.notifications.as_mut().map(Notifications::next)) => Input::Notified(notified),
-            event = settled(dependency_wait.as_mut().map(DependencyWait::next)) => Input::Dependency(event),
-            event = settled(dependency_restart.as_mut().map(DependencyRestart::next)) => {
+            Some(due) = async { Box::pin(sleep_until(progress_due?)).await; Some(Input::Progress) } => due,
+            Some(overdue) = async { Box::pin(watchdog.as_ref()?.overdue()).await; Some(Input::Overdue) } => overdue,
+            Some(memory) = async { Some(memory.as_mut()?.next().await) } => Input::Memory(memory),
+            Some(notified) = async { Some(Box::pin(run.notifications.as_mut()?.next()).await) } => Input::Notified(notified),
+            Some(event) = async { Some(Box::pin(dependency_wait.as_mut()?.next()).await) } => Input::Dependency(event),
+            Some(event) = async { Some(dependency_restart.as_mut()?.next().await) } => {
                 Input::DependencyRestarted(event)
             }
-            moved = settled(dependency_moves.as_mut().map(DependencyMoves::next)) => Input::DependencyMoved(moved),
-            result = settled(http_stop.as_mut()) => Input::HttpStopAnswered(result),
-            () = settled(saving.as_mut()) => Input::Saved,
-            read = settled(output.map(|output| read(recorder, output))) => Input::Output(read),
+            Some(moved) = async { Some(dependency_moves.as_mut()?.next().await) } => Input::DependencyMoved(moved),
+            Some(result) = async { Some(http_stop.as_mut()?.await) } => Input::HttpStopAnswered(result),
+            Some(saved) = async { saving.as_mut()?.await; Some(Input::Saved) } => saved,
+            Some(read) = async { Some(read(recorder, output?).await) } => Input::Output(read),
         }
     }
 
@@ -355,14 +362,6 @@ impl Driver {
              or \"handover\": true"
         );
         self.run.notice(NoticeKind::DependencyMoved(name), text);
-    }
-}
-
-/// Waits for the future; without one, waits for ever.
-async fn settled<F: Future>(future: Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -19,7 +19,7 @@ impl Played {
     fn new(pid: u32) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
         let (published, snapshot) = watch::channel(up(pid));
-        let sender = broadcast::channel(1).0;
+        let sender = event_channel::channel(1).0;
         let events = sender.downgrade();
         let history = Recorder::new(sender, None).1;
         let supervisor = Supervisor {

@@ -1,8 +1,8 @@
 use super::*;
-use crate::{output::tests::batch, status::OutputStream};
+use crate::{output::tests::batch, report::event_channel, status::OutputStream};
 
 fn recorder() -> (Recorder, History) {
-    Recorder::new(broadcast::channel(1).0, None)
+    Recorder::new(event_channel::channel(1).0, None)
 }
 
 fn print(recorder: &Recorder, run: u64, stream: OutputStream, text: &str) {

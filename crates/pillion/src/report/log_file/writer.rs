@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use pillion_guard::log_lines::journal::SLOTS;
-use tokio::{sync::broadcast::WeakSender, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     folder::{AppendError, LogFolder, OpenFile},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     output::journal::{Journal, Slot},
-    report::{events::SidecarEvent, level::Level, snapshot::now_ms},
+    report::{event_channel::WeakEventSender, events::SidecarEvent, level::Level, snapshot::now_ms},
     spec::LogFiles,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     folder: LogFolder,
     at_once: usize,
-    events: WeakSender<SidecarEvent>,
+    events: WeakEventSender<SidecarEvent>,
     /// What is noted in the journal, where the system has one.
     ledger: Option<Ledger>,
     lines: Lines,
@@ -81,7 +81,7 @@ impl Writer {
         sidecar: &str,
         queue: Arc<Queue>,
         files: &LogFiles,
-        events: WeakSender<SidecarEvent>,
+        events: WeakEventSender<SidecarEvent>,
     ) -> Self {
         let folder = LogFolder::new(files, sidecar);
         let ledger = Ledger::new(sidecar, folder.path(), files.max_bytes).inspect_err(|error| {
@@ -298,8 +298,7 @@ impl Writer {
         }
         tracing::warn!(sidecar = self.sidecar, "{text}");
         if let Some(events) = self.events.upgrade() {
-            // An error means that no reader is subscribed.
-            let _ = events.send(SidecarEvent::Notice(text.to_owned()));
+            events.send(SidecarEvent::Notice(text.to_owned()));
         }
     }
 }
@@ -312,22 +311,21 @@ fn missing(lines: u64, why: &str) -> String {
 mod tests {
     use std::{fs, thread};
 
-    use tokio::sync::broadcast;
-
     use super::*;
-    use crate::spec::LogFiles;
+    use crate::{report::event_channel, spec::LogFiles};
 
     #[test]
     fn a_disk_that_refused_is_tried_once_more_at_the_end() {
         let base = tempfile::tempdir().unwrap();
         let blocked = base.path().join("logs");
         fs::write(&blocked, "in the way").unwrap();
-        let (events, mut received) = broadcast::channel(8);
+        let (events, mut received) = event_channel::channel(8);
         let queue = Arc::new(Queue::default());
         let writer = Writer::new("backend", Arc::clone(&queue), &LogFiles::new(&blocked), events.downgrade());
         queue.add(Item::Note { at: 0, run: 1, level: Level::Info, text: "first".to_owned() });
         let thread = thread::spawn(move || writer.run());
-        received.blocking_recv().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(received.recv()).unwrap();
         fs::remove_file(&blocked).unwrap();
         queue.close();
         thread.join().unwrap();

@@ -38,7 +38,7 @@ impl Driver {
                 }
                 Action::Launch => {
                     let listener = self.handover.as_mut().and_then(Handover::offer);
-                    let (spec, recorder) = (self.spec.clone(), self.recorder.clone());
+                    let (spec, recorder) = (Arc::clone(&self.spec), self.recorder.clone());
                     self.run = Run::none(&spec, recorder.clone());
                     // Blocks until the guard has started the program, which a slow file system can delay.
                     let previous_port = self.previous_port;

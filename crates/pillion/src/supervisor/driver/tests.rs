@@ -8,8 +8,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A driver whose start is under way, on a clock that stands still.
 fn starting(max: Option<Duration>) -> Driver {
     let spec = Spec::run("model", "./model").ready_timeout(TIMEOUT).ready_timeout_max(max);
-    let recorder = Recorder::new(tokio::sync::broadcast::channel(1).0, None).0;
-    Driver::begin(spec, Vec::new(), ExitReports::new("model", None), recorder)
+    let recorder = Recorder::new(crate::report::event_channel::channel(1).0, None).0;
+    Driver::begin(Arc::new(spec), Vec::new(), ExitReports::new("model", None), recorder)
 }
 
 /// How long the start may still take.
