@@ -1,16 +1,24 @@
 //! Runs the steps of `cargo xtask test`, `third-party-servers` and `wine`: numbers and times each one, and shows its output only if it fails.
 
+mod printer;
+
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    panic,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
 use xshell::Cmd;
 
+use self::printer::Printer;
 use crate::test_summary::{Runner, TestCounts};
 
 /// The steps so far. The caller stops at the first error.
@@ -18,15 +26,23 @@ use crate::test_summary::{Runner, TestCounts};
 pub(crate) struct Steps {
     /// The folder with one log file for each step.
     logs: PathBuf,
-    number: usize,
+    printer: Arc<Printer>,
+    /// A step has failed, here or beside. No further step begins.
+    stopped: Arc<AtomicBool>,
     total: TestCounts,
 }
+
+/// The error of steps that end because one beside them has failed. That one has the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("a step beside this one failed")]
+struct Stopped;
 
 impl Steps {
     /// Runs `work` until its first error. The last line of the output has the number of passed and failed tests.
     pub(crate) fn run_all(logs: PathBuf, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<ExitCode> {
         fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-        let mut steps = Self { logs, number: 0, total: TestCounts::default() };
+        let printer = Arc::new(Printer::default());
+        let mut steps = Self { logs, printer, stopped: Arc::default(), total: TestCounts::default() };
         let result = work(&mut steps);
         let mut total = steps.total;
         if let Err(error) = &result {
@@ -36,6 +52,37 @@ impl Steps {
         }
         println!("{} passed, {} failed", total.passed, total.failed);
         Ok(if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Runs the steps of `first` and those of `second` at the same time, for example what waits beside what computes. The output
+    /// is that of one after the other. Returns when both have ended. After a failure, the step that runs beside ends first.
+    pub(crate) fn beside<T>(
+        &mut self,
+        first: impl FnOnce(&mut Self) -> Result<T>,
+        second: impl FnOnce(&mut Self) -> Result<()> + Send,
+    ) -> Result<T> {
+        let mut later = Self {
+            logs: self.logs.clone(),
+            printer: Arc::new(self.printer.held()),
+            stopped: Arc::clone(&self.stopped),
+            total: TestCounts::default(),
+        };
+        let printer = Arc::clone(&later.printer);
+        let (first, second, total) = thread::scope(|scope| {
+            let beside = scope.spawn(|| {
+                let result = second(&mut later).inspect_err(|_| later.stopped.store(true, Ordering::SeqCst));
+                (result, later.total)
+            });
+            let first = first(self).inspect_err(|_| self.stopped.store(true, Ordering::SeqCst));
+            printer.release();
+            let (second, total) = beside.join().unwrap_or_else(|cause| panic::resume_unwind(cause));
+            (first, second, total)
+        });
+        self.total += total;
+        match (first, second) {
+            (Err(error), Err(cause)) if error.is::<Stopped>() => Err(cause),
+            (first, second) => first.and_then(|result| second.map(|()| result)),
+        }
     }
 
     /// Runs a command that passes or fails by its exit code.
@@ -64,8 +111,8 @@ impl Steps {
 
     /// Prints that a step is skipped, and why. A skipped step is not a failure.
     pub(crate) fn skip(&mut self, name: &str, why: &str) {
-        self.number += 1;
-        println!("{:2}. {name:<28}      skipped: {why}", self.number);
+        self.printer.begin(name);
+        self.printer.end(&format!("     skipped: {why}"));
     }
 
     /// Runs a check that is a function of xtask. Its error says what is wrong.
@@ -75,22 +122,24 @@ impl Steps {
 
     /// Runs `work`, which may write to the log file that it gets. It returns a remark to print after the time.
     fn step(&mut self, name: &str, work: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
-        self.number += 1;
-        let log = self.logs.join(format!("{:02}-{}.log", self.number, name.replace([' ', '/'], "-")));
-        print!("{:2}. {name:<28}", self.number);
-        io::stdout().flush()?;
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(Stopped.into());
+        }
+        let log = self.logs.join(format!("{}.log", name.replace([' ', '/'], "-")));
+        self.printer.begin(name);
         let begun = Instant::now();
         let outcome = work(&log);
         let seconds = begun.elapsed().as_secs_f64();
         match outcome {
             Ok(remark) => {
-                println!("{seconds:7.1} s{remark}");
+                self.printer.end(&format!("{seconds:7.1} s{remark}"));
                 Ok(())
             }
             Err(error) => {
-                println!("{seconds:7.1} s, failed");
-                io::stdout().write_all(&fs::read(&log).unwrap_or_default())?;
-                Err(error.context(format!("step {} ({name}) failed", self.number)))
+                let output = fs::read(&log).unwrap_or_default();
+                let output = String::from_utf8_lossy(&output);
+                self.printer.end(&format!("{seconds:7.1} s, failed\n{}", output.trim_end()));
+                Err(error.context(format!("step `{name}` failed")))
             }
         }
     }
@@ -111,3 +160,6 @@ fn execute(command: Cmd<'_>, log: &Path) -> Result<String> {
     }
     Ok(String::new())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the checks that must pass before a change is merged, cheapest first.
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode, thread};
 
 use anyhow::Result;
 use virtual_display::Xvfb;
@@ -25,6 +25,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 
 fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
+    if env::var_os(NEXTEST_THREADS).is_none() {
+        sh.set_var(NEXTEST_THREADS, threads().to_string());
+    }
 
     setup::ensure(Purpose::EndToEnd)?;
     // Check the lock file before npm installs from it.
@@ -32,9 +35,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     npm::install(workspace)?;
     steps.run("rustfmt", cmd!(sh, "cargo fmt --all --check -- --color never"))?;
     prose(workspace, &sh, steps)?;
-    steps.run("front end: check", npm::npm(&sh, &["run", "check"]))?;
     workflows(workspace, &sh, steps)?;
-    steps.tests("front end: vitest", Runner::Vitest, npm::npm(&sh, &["test"]))?;
     steps.run("front end: build", npm::npm(&sh, &["run", "build"]))?;
     // Each one builds the SDK first.
     for example in ["express", "hono"] {
@@ -43,21 +44,9 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     }
     let bundle = ["run", "bundle", "--workspace", "crates/tauri-plugin-pillion"];
     steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
-    steps.check("packages", || pack::check(workspace).map(drop))?;
-    let python = python(workspace, &sh, steps)?;
-    supply_chain(workspace, &sh, steps)?;
 
-    let permissions = Permissions::read(workspace)?;
-    steps.run("backend", sidecar::compile(&sh, false, None))?;
-    sidecar::install(workspace, false, None)?;
-    // With the modules of the crates that only the fuzz targets use.
-    let clippy = ["--all-targets", "--", "-D", "warnings", "--cfg", "pillion_fuzzing"];
-    steps.run("clippy", cargo(&sh, &["clippy"]).args(clippy))?;
-    steps.check("permissions: up to date", || permissions.check())?;
-    public_api::steps(workspace, &sh, steps)?;
-    if cfg!(target_os = "linux") {
-        launchers::install(workspace, &sh, steps);
-    }
+    // The tests of the other languages wait for processes and downloads, half of their time and more; the compiler does not.
+    let tools = steps.beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps))?;
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     fuzz::replay(&sh, steps)?;
@@ -65,9 +54,9 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     if cfg!(target_os = "linux") {
         // npm downloads Node once, into the target folder.
         steps.tests("pillion package: Node", tests.runner(), tests.named(&sh, PACKAGE, &[PACKAGE_NODE]))?;
-        third_party_servers::cheap(&sh, steps, python.as_ref())?;
+        third_party_servers::cheap(&sh, steps, tools.python.as_ref())?;
     }
-    if let Some(python) = python.filter(|_| cfg!(target_os = "linux")) {
+    if let Some(python) = tools.python.filter(|_| cfg!(target_os = "linux")) {
         sh.set_var("PILLION_TEST_PYTHON", python.python);
         steps.tests("fastapi example", tests.runner(), tests.of_example(&sh, "fastapi"))?;
         let page = npm::npm(&sh, &["test", "--", "--project", "examples", "fastapi-backend"]);
@@ -90,14 +79,48 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
         cargo(&sh, &["build"]).args(["--bin", "aios", "--bin", "fake-app", "--bin", "screenshot", "--tests"]),
     )?;
 
-    let driver = tauri_driver(workspace, &sh, steps)?;
     let display = Xvfb::start(display::SCREEN)?;
     sh.set_var("DISPLAY", display.name());
     sh.set_var("GDK_BACKEND", "x11");
-    sh.set_var("TAURI_DRIVER", driver);
+    sh.set_var("TAURI_DRIVER", tools.driver);
     sh.set_var("AIOS_APP", workspace.programs(false).join(program("aios")));
     sh.set_var("AIOS_SCREENSHOTS", workspace.target.join("screenshots"));
     steps.tests("end to end", tests.runner(), tests.end_to_end(&sh))
+}
+
+/// What the tests of the Rust programs use besides.
+struct Tools {
+    /// The environment of the Python SDK, or `None` if its packages cannot be installed.
+    python: Option<python::Environment>,
+    driver: PathBuf,
+}
+
+/// Checks and tests what is not written in Rust, and installs what later tests use.
+fn other_languages(workspace: &Workspace, steps: &mut Steps) -> Result<Tools> {
+    let sh = workspace.shell_without_colors()?;
+    steps.run("front end: check", npm::npm(&sh, &["run", "check"]))?;
+    steps.tests("front end: vitest", Runner::Vitest, npm::npm(&sh, &["test"]))?;
+    steps.check("packages", || pack::check(workspace).map(drop))?;
+    let python = python(workspace, &sh, steps)?;
+    supply_chain(workspace, &sh, steps)?;
+    if cfg!(target_os = "linux") {
+        launchers::install(workspace, &sh, steps);
+    }
+    Ok(Tools { python, driver: tauri_driver(workspace, &sh, steps)? })
+}
+
+/// Checks the Rust crates, and compiles them and their tests.
+fn compile(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+    let sh = workspace.shell_without_colors()?;
+    let permissions = Permissions::read(workspace)?;
+    steps.run("backend", sidecar::compile(&sh, false, None))?;
+    sidecar::install(workspace, false, None)?;
+    // With the modules of the crates that only the fuzz targets use.
+    let clippy = ["--all-targets", "--", "-D", "warnings", "--cfg", "pillion_fuzzing"];
+    steps.run("clippy", cargo(&sh, &["clippy"]).args(clippy))?;
+    steps.check("permissions: up to date", || permissions.check())?;
+    public_api::steps(workspace, &sh, steps)?;
+    steps.run("rust: build the tests", Tests::available().all(&sh).arg("--no-run"))
 }
 
 /// Checks and tests the Python SDK. Returns its environment, or `None` if the packages cannot be installed.
@@ -127,6 +150,14 @@ const PACKAGE_GO: &str = "runtimes::a_go_server_becomes_one_program_that_keeps_t
 
 /// Prints each failure, and the number of passed tests only.
 const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level", "fail"];
+
+/// The variable of nextest for the number of tests at a time: <https://nexte.st/docs/configuration/env-vars/>.
+const NEXTEST_THREADS: &str = "NEXTEST_TEST_THREADS";
+
+/// Two tests for each core: most wait half of their time and more, for processes to start and for time limits to pass.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get() * 2)
+}
 
 /// The test programs that need the app and a display, or a browser.
 #[rustfmt::skip]

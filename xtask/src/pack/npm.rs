@@ -142,7 +142,7 @@ fn use_in(project: &Path, workspace: &Workspace, package: &Package, file: &Path)
     sh.write_file("package.json", json!({ "name": "empty", "private": true, "type": "module" }).to_string())?;
     sh.write_file("tsconfig.json", json!({ "compilerOptions": options, "files": ["index.ts"] }).to_string())?;
     sh.write_file("index.ts", package.program)?;
-    npm(&sh, &["install", "--offline", "--no-audit", "--no-fund", "--ignore-scripts"])
+    npm(&sh, &["install", "--offline", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"])
         .args(archives)
         .quiet()
         .ignore_stdout()

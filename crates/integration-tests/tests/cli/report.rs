@@ -128,8 +128,12 @@ fn begin_reports(user: &User, pid: u32) {
             let app = format!("{{\"name\":\"mail\",\"pid\":{pid},\"version\":null,\"identifier\":null}}");
             let greeting = format!("{{\"pillionControl\":1,\"control\":\"read\",\"app\":{app}}}\n");
             let mut request = String::new();
-            client.write_all(greeting.as_bytes()).await.unwrap();
-            client.read_line(&mut request).await.unwrap();
+            // An app that starts connects as well, only to see whether this one has ended, and is gone then.
+            if client.write_all(greeting.as_bytes()).await.is_err()
+                || client.read_line(&mut request).await.is_err()
+            {
+                continue;
+            }
             if request.contains("status") {
                 client.write_all(b"{\"answer\":\"done\"}\n").await.unwrap();
             } else if request.contains("diagnose") {

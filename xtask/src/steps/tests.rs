@@ -1,0 +1,67 @@
+use std::sync::mpsc;
+
+use super::*;
+
+fn steps(folder: &Path) -> Steps {
+    Steps {
+        logs: folder.to_owned(),
+        printer: Arc::default(),
+        stopped: Arc::default(),
+        total: TestCounts::default(),
+    }
+}
+
+#[test]
+fn steps_beside_run_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (to_second, at_second) = mpsc::channel();
+    let (to_first, at_first) = mpsc::channel();
+    let result = steps(folder.path()).beside(
+        |steps| {
+            // Neither could end if one ran after the other.
+            steps.check("first", || {
+                to_second.send(())?;
+                Ok(at_first.recv()?)
+            })?;
+            Ok(7)
+        },
+        move |steps| {
+            steps.check("second", || {
+                at_second.recv()?;
+                Ok(to_first.send(())?)
+            })
+        },
+    );
+    assert_eq!(result.unwrap(), 7);
+}
+
+#[test]
+fn no_step_begins_after_a_failure_beside_and_the_cause_is_reported() {
+    for first_fails in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let fails = |steps: &mut Steps| steps.check("fails", || bail!("the cause"));
+        let continues = |steps: &mut Steps| {
+            while !steps.stopped.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            steps.check("later", || panic!("it begins"))
+        };
+        let mut steps = steps(folder.path());
+        let result =
+            if first_fails { steps.beside(fails, continues) } else { steps.beside(continues, fails) };
+        let error = format!("{:#}", result.unwrap_err());
+        assert!(error.contains("the cause") && error.contains("fails"), "{error}");
+    }
+}
+
+#[test]
+fn the_tests_of_both_sides_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut steps = steps(folder.path());
+    let one = |steps: &mut Steps| {
+        steps.total += TestCounts { passed: 2, failed: 1 };
+        Ok(())
+    };
+    steps.beside(one, one).unwrap();
+    assert_eq!(steps.total, TestCounts { passed: 4, failed: 2 });
+}
