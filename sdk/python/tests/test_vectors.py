@@ -132,8 +132,11 @@ def test_environment(vector: dict[str, Any], tmp_path: Path) -> None:
     outcome = vector["outcome"]
     with contextlib.ExitStack() as stack:
         taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            free = closed.getsockname()[1]
+        reserved = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        free = reserved.getsockname()[1]
+        if outcome.get("listens") == "port":
+            # Otherwise it stays open, so that the system does not choose it for the sidecar by chance.
+            reserved.close()
         ports = {"{free}": str(free), "{taken}": str(taken.getsockname()[1]), "{ppid}": str(os.getpid())}
         # The program that passes descriptor 3 replaces {pid}.
         variables = {name: ports.get(value, value) for name, value in vector["environment"].items()}
