@@ -223,7 +223,13 @@ impl Tests {
 
     fn end_to_end(self, sh: &Shell) -> Cmd<'_> {
         match self {
-            Self::Nextest => cargo(sh, NEXTEST).args(END_TO_END).args(["--run-ignored", "only"]),
+            // The webviews keep the cores busy.
+            Self::Nextest => cargo(sh, NEXTEST).args(END_TO_END).args([
+                "--run-ignored",
+                "only",
+                "--test-threads",
+                "num-cpus",
+            ]),
             Self::Cargo => {
                 cargo(sh, &["test"]).arg("--no-fail-fast").args(END_TO_END).args(["--", "--ignored"])
             }
