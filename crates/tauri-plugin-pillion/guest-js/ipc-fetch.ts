@@ -5,6 +5,7 @@ import { SidecarError } from "./error.js";
 import { checkIntegrity } from "./integrity.js";
 import { call, cancel, nextId } from "./ipc.js";
 import { decode, encode, type ResponseHead } from "./ipc-message.js";
+import { bodyOf, Upload, type UploadBody } from "./ipc-upload.js";
 
 /** The origin of the URLs of a sidecar without a port, so that paths are resolved as usual: docs/protocol.md, rule 5. */
 export const ORIGIN = "http://localhost";
@@ -30,8 +31,8 @@ const PARALLEL_READS = 3;
 const LARGE_CHUNK = 64 * 1024;
 
 /**
- * Rejects as `fetch` does. The request's body is read to its end before it is sent; the response's body streams. It uses no HTTP
- * cache and no cookies. A redirect is followed only within the sidecar. `rejectUnsupported` has checked the options.
+ * Rejects as `fetch` does. Bodies stream in both directions; that of a request is sent in pieces if it is a stream or a large file. It uses
+ * no HTTP cache and no cookies. A redirect is followed only within the sidecar. `rejectUnsupported` has checked the options.
  */
 export async function ipcFetch(sidecar: string, request: Request): Promise<Response> {
   const headers = new Headers(request.headers);
@@ -41,7 +42,7 @@ export async function ipcFetch(sidecar: string, request: Request): Promise<Respo
   headers.set("accept-encoding", "identity");
   let { method } = request;
   let url = new URL(request.url);
-  let body = await request.arrayBuffer();
+  let body = await bodyOf(request);
   for (let redirects = 0; ; redirects++) {
     const head = { method, path: url.pathname + url.search, headers: [...headers] };
     const response = await exchange(sidecar, head, body, request.signal);
@@ -55,6 +56,12 @@ export async function ipcFetch(sidecar: string, request: Request): Promise<Respo
       throw new TypeError(`the redirect to ${url} is not followed`);
     }
     const { status } = response;
+    // https://fetch.spec.whatwg.org/#http-redirect-fetch, step 11: a stream cannot be sent again.
+    if (status !== 303 && body instanceof ReadableStream) {
+      throw new TypeError(
+        `the redirect to ${url} is not followed, because the body of the request is a stream`,
+      );
+    }
     if (status === 303 ? method !== "GET" && method !== "HEAD" : status < 303 && method === "POST") {
       method = "GET";
       body = new ArrayBuffer(0);
@@ -102,31 +109,50 @@ function setCacheHeaders(headers: Headers, cache: RequestCache): void {
 async function exchange(
   sidecar: string,
   requestHead: RequestHead,
-  requestBody: ArrayBuffer,
+  requestBody: ArrayBuffer | UploadBody,
   signal: AbortSignal,
 ): Promise<Response> {
   signal.throwIfAborted();
   const id = nextId();
-  const message = encode({ id, sidecar, ...requestHead }, requestBody);
+  const whole = requestBody instanceof ArrayBuffer ? requestBody : new ArrayBuffer(0);
+  const upload = requestBody instanceof ArrayBuffer ? null : new Upload(id, requestBody);
+  // Before the app gets the request, because its calls may overtake each other.
+  await upload?.begin().catch((error) => {
+    upload.stop(error);
+    throw networkError(error);
+  });
+  const message = encode({ id, sidecar, ...requestHead, ...(upload && { upload: true }) }, whole);
   const pending = call<ArrayBuffer | number[]>("request", message);
   const answer = await new Promise<ArrayBuffer | number[]>((resolve, reject) => {
-    const unlisten = onAbort([signal], ({ reason }) => {
+    const abort = (reason: unknown) => {
       reject(reason);
+      upload?.stop(reason);
       cancel(id);
       // The app may handle this `cancel` before the `request`: cancel again once the app has responded.
       pending.then(
         () => cancel(id),
         () => {},
       );
-    });
+    };
+    const unlisten = onAbort([signal], ({ reason }) => abort(reason));
+    // Also after the response: its body then breaks off.
+    upload?.run().catch((error) => abort(networkError(error)));
     pending.then(resolve, (error) => reject(networkError(error))).finally(unlisten);
+  }).catch((error) => {
+    upload?.stop(error);
+    // The app may not have got as far as to the request.
+    if (upload) cancel(id);
+    throw error;
   });
   const { head, body } = decode<ResponseHead>(answer);
   const { status } = head;
   const hasNoBody = NULL_BODY_STATUS.has(status) || requestHead.method === "HEAD";
   if (hasNoBody && !head.ended) cancel(id);
   const headers = new Headers(head.headers);
-  const content = head.ended || hasNoBody ? body : bodyStream(id, body, signal);
+  // The sidecar has answered as a whole: it wants no more of the request.
+  const end = () => upload?.stop();
+  if (head.ended || hasNoBody) end();
+  const content = head.ended || hasNoBody ? body : bodyStream(id, body, signal, end);
   try {
     const response = new Response(hasNoBody ? null : decodeContent(content, headers), { status, headers });
     return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
@@ -137,13 +163,14 @@ async function exchange(
 }
 
 /**
- * A response body that begins with `start`. It asks the app for at most one chunk ahead of the reader, and for `PARALLEL_READS` of a large
+ * A response body that begins with `start`; `end` is called at its end, whatever that is. It asks the app for at most one chunk ahead of the reader, and for `PARALLEL_READS` of a large
  * body.
  */
 function bodyStream(
   id: number,
   start: Uint8Array<ArrayBuffer>,
   signal: AbortSignal,
+  end: () => void,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   let unlisten = () => {};
   let asked = 0;
@@ -160,6 +187,7 @@ function bodyStream(
       if (start.length > 0) controller.enqueue(start);
       unlisten = onAbort([signal], ({ reason }) => {
         controller.error(reason);
+        end();
         cancel(id);
       });
     },
@@ -175,9 +203,11 @@ function bodyStream(
         controller.error(networkError(error));
       }
       unlisten();
+      end();
     },
     cancel() {
       unlisten();
+      end();
       cancel(id);
     },
   });

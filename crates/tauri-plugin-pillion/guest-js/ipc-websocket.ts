@@ -129,7 +129,8 @@ export class IpcWebSocket implements Socket {
           if (opcode !== CLOSE) size += sizeOf(payload);
           this.#queue.shift();
         }
-        await call("write", encode({ id: this.#id }, encodeMessages(batch)));
+        const isOpen = await call<boolean>("write", encode({ id: this.#id }, encodeMessages(batch)));
+        if (!isOpen) throw new Error("the app knows it no more");
         this.#bufferedAmount -= size;
       }
     } catch (error) {

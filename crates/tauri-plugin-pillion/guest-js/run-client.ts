@@ -1,5 +1,6 @@
 import type { Access } from "./bindings.js";
 import { ipcFetch, ORIGIN, rejectUnsupported } from "./ipc-fetch.js";
+import { requestWithUpload } from "./ipc-upload.js";
 import { IpcWebSocket, type Socket } from "./ipc-websocket.js";
 
 /**
@@ -51,7 +52,8 @@ export class RunClient {
    * `fetch` removes `Authorization` on a redirect to another origin: https://fetch.spec.whatwg.org/#http-redirect-fetch.
    */
   request(path: string, init?: RequestInit): Request {
-    const request = new Request(this.#resolve(path), init);
+    const url = this.#resolve(path);
+    const request = this.isLocal ? requestWithUpload(url, init) : new Request(url, init);
     if (this.isLocal) rejectUnsupported(request);
     if (this.#token === null) return request;
     if (request.headers.has("authorization")) {

@@ -124,17 +124,18 @@ pub(crate) async fn request(
     response.map(Response::new).map_err(|error| redact_error(&webview, error))
 }
 
-/// Sends messages of a WebSocket, and returns when the connection has taken them.
+/// Sends messages of a WebSocket, or a piece of the body of a request. Returns when the connection has taken them, or has room for another
+/// piece; false if the sidecar wants no more of the body.
 #[tauri::command]
 pub(crate) async fn write(
     webview: Webview<impl tauri::Runtime>,
     proxy: State<'_, Proxy>,
     request: Request<'_>,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     let message = bytes(request.body());
-    let (WriteHead { id }, messages) = ipc_message::decode::<WriteHead>(&message)
+    let (head, bytes) = ipc_message::decode::<WriteHead>(&message)
         .ok_or_else(|| CommandError::no_response("the message has no head"))?;
-    proxy.write(webview.label(), id, messages).await
+    proxy.write(webview.label(), head, bytes).await
 }
 
 /// Returns the bytes of a response's body at this place, counted in chunks; none at its end. For a WebSocket, the next messages.

@@ -14,6 +14,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use pillion::Access;
 use tauri::async_runtime;
+use tokio_util::sync::DropGuard;
 
 use crate::{ipc_message::MAX_HEADERS, lock::lock};
 
@@ -67,8 +68,11 @@ impl HttpPool {
             match sender.try_send_request(request.clone()).await {
                 Ok(response) => {
                     let (pool, run) = (Arc::clone(self), run_id(access));
-                    return Ok(response
-                        .map(|incoming| ResponseBody { incoming, connection: Some((pool, run, sender)) }));
+                    return Ok(response.map(|incoming| ResponseBody {
+                        incoming,
+                        connection: Some((pool, run, sender)),
+                        upload: None,
+                    }));
                 }
                 Err(_) if is_kept => {}
                 Err(failed) => return Err(failed.into_error().into()),
@@ -131,9 +135,16 @@ pub(crate) struct ResponseBody {
     incoming: Incoming,
     /// The connection that the body arrives on, until the body's end.
     connection: Option<(Arc<HttpPool>, RunId, Sender)>,
+    /// Ends the body of the request, which may be under way still.
+    upload: Option<DropGuard>,
 }
 
 impl ResponseBody {
+    /// The body that answers a request whose own body `upload` ends. Its connection is used no more.
+    pub(crate) fn of_upload(incoming: Incoming, upload: DropGuard) -> Self {
+        Self { incoming, connection: None, upload: Some(upload) }
+    }
+
     /// The next bytes, at least one; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
         while let Some(frame) = self.incoming.frame().await {
@@ -143,6 +154,7 @@ impl ResponseBody {
                 Ok(_) | Err(_) => {}
             }
         }
+        self.upload = None;
         self.release_connection();
         Ok(None)
     }

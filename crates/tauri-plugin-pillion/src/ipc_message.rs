@@ -20,12 +20,33 @@ pub(crate) struct RequestHead {
     /// Whether this opens a WebSocket.
     #[serde(default, rename = "webSocket")]
     pub(crate) web_socket: bool,
+    /// Whether the page sends the body in pieces, which it has begun to do.
+    #[serde(default)]
+    pub(crate) upload: bool,
 }
 
-/// Which WebSocket the messages after this head are for.
+/// What the bytes after this head belong to: messages to a WebSocket, a piece to the body of a request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct WriteHead {
     pub(crate) id: u32,
+    #[serde(flatten)]
+    pub(crate) upload: UploadHead,
+}
+
+/// A piece of a body.
+#[derive(Debug, Deserialize)]
+pub(crate) struct UploadHead {
+    /// Set once, before the request.
+    pub(crate) begin: Option<BeginUpload>,
+    /// Whether the body ends with this piece.
+    #[serde(default)]
+    pub(crate) end: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct BeginUpload {
+    /// In bytes, if the page knows it.
+    pub(crate) length: Option<u64>,
 }
 
 /// A response without its body.

@@ -1,6 +1,8 @@
 //! Proxies the requests of pages to sidecars: for sidecars without a port, which a page cannot reach by itself.
 
 mod body;
+mod outgoing;
+mod upload;
 mod web_socket;
 
 use std::{
@@ -14,25 +16,22 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::Full;
-use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode, Uri,
-    body::Bytes,
-    header::{self, HeaderName, HeaderValue},
-};
-use pillion::{Access, Supervisor};
+use hyper::body::Bytes;
+use pillion::Supervisor;
 use tauri::async_runtime;
 use tokio::sync::{self, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     body::{Chunk, pump, read_start},
+    outgoing::{parse, send_to_run, send_upload},
+    upload::Uploads,
     web_socket::WebSockets,
 };
 use crate::{
     command_error::CommandError,
-    http_pool::{HttpPool, ResponseBody},
-    ipc_message::{self, Headers, RequestHead, ResponseHead},
+    http_pool::HttpPool,
+    ipc_message::{self, Headers, RequestHead, ResponseHead, WriteHead},
     lock::lock,
 };
 
@@ -44,28 +43,13 @@ const ROUND_TRIP: Duration = Duration::from_millis(3);
 /// twice as many connections. An event stream does not count while the page waits for its next chunk.
 const MAX_UNREAD: usize = 128;
 
-/// Headers that a page must not set: the HTTP client sets them, or they are about the connection and not the request (RFC 9110,
-/// section 7.6.1). `fetch` forbids them too: <https://fetch.spec.whatwg.org/#forbidden-request-header>.
-const FORBIDDEN_HEADERS: [HeaderName; 11] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
-    header::HOST,
-    header::ORIGIN,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
-
 /// The proxied requests of all webviews, and the connections to the sidecars.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     /// By the label of the webview and the id that its page chose.
     exchanges: Mutex<HashMap<(String, u32), Arc<Exchange>>>,
     web_sockets: WebSockets,
+    uploads: Uploads,
     /// By the name of the sidecar.
     pools: Mutex<HashMap<String, Arc<HttpPool>>>,
     /// How long a head waits for the first bytes of its body.
@@ -79,6 +63,7 @@ impl Default for Proxy {
         Self {
             exchanges: Mutex::default(),
             web_sockets: WebSockets::default(),
+            uploads: Uploads::default(),
             pools: Mutex::default(),
             round_trip: ROUND_TRIP,
             clock: AtomicU64::default(),
@@ -173,13 +158,18 @@ impl Proxy {
         body: Bytes,
     ) -> Result<Vec<u8>, CommandError> {
         let registration = self.begin((webview.to_owned(), head.id), head.sidecar.clone())?;
+        let upload = head.upload.then(|| self.uploads.take(&registration.key)).transpose()?;
         let exchange = Arc::clone(&registration.exchange);
         // The request is a use of a sidecar on demand until the body of the response has arrived as a whole.
         let mut lease = Some(supervisor.lease());
         let pool = Arc::clone(lock(&self.pools).entry(head.sidecar.clone()).or_default());
         let response = exchange.unless_cancelled(async {
             let request = parse(head, body)?;
-            let (head, body) = send_to_run(&pool, supervisor, request).await?.into_parts();
+            let response = match upload {
+                None => send_to_run(&pool, supervisor, request).await?,
+                Some(body) => send_upload(supervisor, request.map(|_| body)).await?,
+            };
+            let (head, body) = response.into_parts();
             let (start, rest) = read_start(body, self.round_trip).await?;
             let ended = rest.is_none();
             if let Some(rest) = rest {
@@ -198,6 +188,20 @@ impl Proxy {
             self.evict_unread(&exchange.sidecar);
         }
         Ok(message)
+    }
+
+    /// Sends messages of a WebSocket, or a piece of a body; see [`commands::write`](crate::commands::write).
+    pub(crate) async fn write(
+        &self,
+        webview: &str,
+        head: WriteHead,
+        bytes: &[u8],
+    ) -> Result<bool, CommandError> {
+        let key = (webview.to_owned(), head.id);
+        if let Some(sent) = self.web_sockets.write(&key, bytes).await {
+            return sent.map(|()| true);
+        }
+        self.uploads.write(&key, head.upload, bytes).await
     }
 
     /// The chunk of the body at this place, counted from zero; empty at the end of the body. Without a place, the next one. The page may
@@ -244,12 +248,14 @@ impl Proxy {
     pub(crate) fn cancel(&self, webview: &str, id: u32) {
         let key = (webview.to_owned(), id);
         self.web_sockets.end(&key);
+        self.uploads.end(&key);
         self.end(&key);
     }
 
     /// Cancels all requests and WebSockets of a webview.
     pub(crate) fn cancel_all_of(&self, webview: &str) {
         self.web_sockets.end_all_of(webview);
+        self.uploads.end_all_of(webview);
         lock(&self.exchanges).retain(|(owner, _), exchange| {
             if owner == webview {
                 exchange.cancelled.cancel();
@@ -311,76 +317,11 @@ impl Proxy {
     }
 
     fn end(&self, key: &(String, u32)) {
+        self.uploads.end(key);
         if let Some(exchange) = lock(&self.exchanges).remove(key) {
             exchange.cancelled.cancel();
         }
     }
-}
-
-/// The response of the current run, or of the next one.
-async fn send_to_run(
-    pool: &Arc<HttpPool>,
-    supervisor: &Supervisor,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<ResponseBody>, CommandError> {
-    let mut access = supervisor.access().await?;
-    loop {
-        let authorized = authorize(request.clone(), &access)?;
-        let response = pool.send(&access, &authorized).await.map_err(CommandError::no_response)?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
-        }
-        // On a listener that survives a restart, the next run may have answered. It rejects the token of the last run, so the
-        // request had no effect, and is sent again.
-        let current = supervisor.access().await?;
-        if current.token == access.token {
-            return Ok(response);
-        }
-        access = current;
-    }
-}
-
-fn parse(head: RequestHead, body: Bytes) -> Result<Request<Full<Bytes>>, CommandError> {
-    let RequestHead { method, path, headers, .. } = head;
-    let method = Method::try_from(method.as_str()).map_err(CommandError::no_response)?;
-    // CONNECT would redirect the connection, and TRACE and TRACK would echo the token (RFC 9110, sections 9.3.6 and 9.3.8).
-    // Some servers ignore the case. `fetch` forbids them too: <https://fetch.spec.whatwg.org/#forbidden-method>.
-    if ["CONNECT", "TRACE", "TRACK"].iter().any(|name| method.as_str().eq_ignore_ascii_case(name)) {
-        return Err(CommandError::no_response(format!("a page may not send {method}")));
-    }
-    if !path.starts_with('/') {
-        return Err(CommandError::no_response(format!("a path begins with a slash, and {path:?} does not")));
-    }
-    let headers = headers.parse().map_err(CommandError::no_response)?;
-    if let Some(name) = FORBIDDEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
-        return Err(CommandError::no_response(format!("a page may not set the header {name}")));
-    }
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::try_from(path).map_err(CommandError::no_response)?;
-    *request.headers_mut() = headers;
-    Ok(request)
-}
-
-/// Adds the `Host` and the token of this run.
-fn authorize(
-    mut request: Request<Full<Bytes>>,
-    access: &Access,
-) -> Result<Request<Full<Bytes>>, CommandError> {
-    let headers: &mut HeaderMap = request.headers_mut();
-    let host = HeaderValue::try_from(access.listen_addr().authority()).map_err(CommandError::no_response)?;
-    headers.insert(header::HOST, host);
-    if let Some(token) = &access.token {
-        let bearer = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
-        let mut bearer = bearer.map_err(CommandError::no_response)?;
-        bearer.set_sensitive(true);
-        if headers.insert(header::AUTHORIZATION, bearer).is_some() {
-            return Err(CommandError::no_response(
-                "Authorization carries the sidecar's token: send your own credentials in another header",
-            ));
-        }
-    }
-    Ok(request)
 }
 
 #[cfg(test)]

@@ -116,8 +116,8 @@ fn window(app: &App<MockRuntime>, label: &str) -> WebviewWindow<MockRuntime> {
 /// Why the window may not call this command for the sidecar; `None` if it may, also if the command then fails.
 fn denial(window: &WebviewWindow<MockRuntime>, command: &str, sidecar: &str) -> Option<String> {
     match call(window, command, sidecar) {
-        // `read` and `write` are allowed, but there is nothing to read or to write to.
-        Err(Value::String(why)) => Some(why).filter(|why| !why.starts_with("there is no such ")),
+        // `read` is allowed, but there is no request to read.
+        Err(Value::String(why)) => Some(why).filter(|why| why != "there is no such request"),
         // The command is allowed, and reports the absent sidecar.
         Err(failure) => failure["kind"].as_str().map(|_| None).unwrap(),
         Ok(()) => None,

@@ -7,6 +7,7 @@ mod at_start;
 mod on_demand;
 mod outsiders;
 mod requests;
+mod uploads;
 mod web_sockets;
 
 use std::path::Path;

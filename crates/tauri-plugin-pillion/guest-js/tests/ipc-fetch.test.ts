@@ -1,89 +1,11 @@
 // @vitest-environment node
 import { createHash } from "node:crypto";
-import { type IncomingMessage, type RequestListener, type ServerResponse, request as send } from "node:http";
+import type { ServerResponse } from "node:http";
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { expect, test, vi } from "vitest";
 import { decode, encode } from "../ipc-message.js";
-import { sidecar } from "../sidecar.js";
-import { backend, bodyOf, deferred, fakePlugin } from "./plugin.js";
-
-interface RequestHead {
-  id: number;
-  sidecar: string;
-  method: string;
-  path: string;
-  headers: [string, string][];
-}
-
-const bytes = (buffer: Buffer): ArrayBuffer => new Uint8Array(buffer).buffer;
-
-/**
- * Fakes the app's proxy: it sends the page's requests to a real server with this listener. It reads a chunk of a body only when
- * the page asks for one.
- */
-async function proxied(listener: RequestListener) {
-  const plugin = fakePlugin();
-  const server = await backend(listener);
-  const cancelled = deferred<number>();
-  const open = new Map<number, AsyncIterator<Buffer>>();
-  const requested: RequestHead[] = [];
-  const reads: number[] = [];
-  const { __TAURI_INTERNALS__: internals } = window as unknown as {
-    __TAURI_INTERNALS__: { invoke(command: string, args: unknown): Promise<unknown> };
-  };
-  const { invoke } = internals;
-  internals.invoke = async (command, args) => {
-    const { id, place } = args as { id: number; place: number };
-    switch (command) {
-      case "plugin:pillion|request": {
-        const { head: request, body } = decode<RequestHead>((args as Uint8Array<ArrayBuffer>).buffer);
-        requested.push(request);
-        const { method, path, headers } = request;
-        const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-          const outgoing = send(
-            { port: server.port, method, path, headers: Object.fromEntries(headers) },
-            resolve,
-          );
-          outgoing.on("error", () => reject("the connection broke"));
-          outgoing.end(Buffer.from(body));
-        });
-        const pairs = Object.entries(answer.headers).map(([name, value]) => [name, String(value)]);
-        const head = { status: answer.statusCode, headers: pairs };
-        if (answer.headers["content-length"] !== undefined) {
-          const whole = await answer.toArray();
-          return encode({ ...head, ended: true }, bytes(Buffer.concat(whole))).buffer;
-        }
-        open.set(request.id, answer[Symbol.asyncIterator]());
-        return encode({ ...head, ended: false }, new ArrayBuffer(0)).buffer;
-      }
-      case "plugin:pillion|read": {
-        reads.push(place);
-        const next = await open
-          .get(id)
-          ?.next()
-          .catch(() => Promise.reject("the connection broke"));
-        return next?.done === false ? bytes(next.value) : new ArrayBuffer(0);
-      }
-      case "plugin:pillion|cancel":
-        cancelled.resolve(id);
-        return undefined;
-      default:
-        return invoke(command, args);
-    }
-  };
-  const { name } = plugin;
-  const handle = sidecar(name);
-  handle.preconnect();
-  plugin.sendStatus("ready", { url: "pillion://localhost", pid: 1 });
-  return { server, requested, reads, cancelled: cancelled.promise, backend: handle, name };
-}
-
-function rejection(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    (value) => Promise.reject(new Error(`it resolved with ${String(value)}`)),
-    (error: unknown) => error,
-  );
-}
+import { proxied, rejection } from "./http-proxy.js";
+import { bodyOf, deferred } from "./plugin.js";
 
 test("a request and its response pass through the app unchanged", async () => {
   const { backend, requested, name } = await proxied(async (request, response) => {

@@ -118,6 +118,7 @@ export function proxyWebSockets() {
       else if (payload.length === 0) socket.close();
       else socket.close(new DataView(payload.buffer, payload.byteOffset).getUint16(0), text(2));
     }
+    return true;
   }
 
   return fake;

@@ -1,4 +1,5 @@
 mod fixture;
+mod upload;
 mod web_socket;
 
 use std::future;
@@ -7,7 +8,7 @@ use pillion::State;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use super::*;
+use super::{outgoing::FORBIDDEN_HEADERS, *};
 use fixture::{CHUNKED, Fixture, get, with_sidecar};
 
 #[tokio::test]

@@ -114,26 +114,6 @@ impl Proxy {
         registration.keep();
         Ok(message)
     }
-
-    /// Sends messages of the page, and returns when the connection has taken them. The page waits for that before it sends more.
-    pub(crate) async fn write(&self, webview: &str, id: u32, messages: &[u8]) -> Result<(), CommandError> {
-        let socket = self.web_sockets.get(&(webview.to_owned(), id));
-        let socket = socket.ok_or_else(|| CommandError::no_response("there is no such WebSocket"))?;
-        let messages = messages::decode(messages)
-            .ok_or_else(|| CommandError::no_response("the bytes are not messages of a WebSocket"))?;
-        if let Some(large) = messages.iter().map(Message::len).find(|length| *length > MAX_MESSAGE) {
-            return Err(CommandError::no_response(format!(
-                "a message of {large} bytes was not sent: at most {MAX_MESSAGE} are allowed"
-            )));
-        }
-        let sent = async {
-            let (sent, done) = oneshot::channel();
-            socket.outgoing.send(Outgoing { messages, sent }).await.ok()?;
-            done.await.ok()
-        };
-        let sent = socket.cancelled.run_until_cancelled(sent).await.flatten();
-        sent.ok_or_else(|| CommandError::no_response("the WebSocket has closed"))
-    }
 }
 
 impl WebSockets {
@@ -157,6 +137,13 @@ impl WebSockets {
         if sockets.get(key).is_some_and(|current| Arc::ptr_eq(current, socket)) {
             sockets.remove(key);
         }
+    }
+
+    /// Sends messages of the page, and returns when the connection has taken them. The page waits for that before it sends more. `None` if the
+    /// page has no WebSocket of this id.
+    pub(super) async fn write(&self, key: &Key, messages: &[u8]) -> Option<Result<(), CommandError>> {
+        let socket = self.get(key)?;
+        Some(socket.write(messages).await)
     }
 
     /// Closes the connection of a WebSocket.
@@ -195,6 +182,25 @@ impl WebSockets {
                 Ok(Registration { sockets: self, key: Some(key) })
             }
         }
+    }
+}
+
+impl WebSocket {
+    async fn write(&self, messages: &[u8]) -> Result<(), CommandError> {
+        let messages = messages::decode(messages)
+            .ok_or_else(|| CommandError::no_response("the bytes are not messages of a WebSocket"))?;
+        if let Some(large) = messages.iter().map(Message::len).find(|length| *length > MAX_MESSAGE) {
+            return Err(CommandError::no_response(format!(
+                "a message of {large} bytes was not sent: at most {MAX_MESSAGE} are allowed"
+            )));
+        }
+        let sent = async {
+            let (sent, done) = oneshot::channel();
+            self.outgoing.send(Outgoing { messages, sent }).await.ok()?;
+            done.await.ok()
+        };
+        let sent = self.cancelled.run_until_cancelled(sent).await.flatten();
+        sent.ok_or_else(|| CommandError::no_response("the WebSocket has closed"))
     }
 }
 

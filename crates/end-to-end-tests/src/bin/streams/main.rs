@@ -10,6 +10,8 @@
 //! | `GET /events/{name}` | an event stream. Its first event is `open`; the data of `open` is the `Last-Event-ID` of the request |
 //! | `POST /emit/{id}` | sends the body to each open event stream as an event with this id; answers the number of streams |
 //! | `GET /socket/{name}` | a WebSocket. Its first message is `open`. It echoes each message, and closes with 4001 after `close` |
+//! | `POST /refuse/{name}` | reads the first bytes of the body, and refuses the rest (413) once an event is emitted |
+//! | `POST /swallow/{name}` | begins with the first bytes of the body, and answers at its end |
 //! | `GET /silence/{name}` | never answers |
 //! | `GET /begun/{name}` | answers with an empty body as soon as a client has asked for the answer of this name |
 //! | `GET /made/{name}` | the number of bytes produced so far for the answer of this name |

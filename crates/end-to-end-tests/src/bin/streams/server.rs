@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
@@ -57,6 +57,8 @@ pub(crate) async fn main() -> pillion_server::Result {
         .route("/events/{name}", get(events))
         .route("/emit/{id}", post(emit))
         .route("/socket/{name}", get(socket))
+        .route("/refuse/{name}", post(refuse))
+        .route("/swallow/{name}", post(swallow))
         .route("/silence/{name}", get(silence))
         .route("/begun/{name}", get(begun))
         .route("/made/{name}", get(made))
@@ -119,6 +121,30 @@ async fn socket(Path(name): Path<String>, State(streams): State<Streams>, reques
         let _answering = answering;
         web_socket::echo(socket).await;
     })
+}
+
+async fn refuse(
+    Path(name): Path<String>,
+    State(streams): State<Streams>,
+    mut body: Body,
+) -> (StatusCode, &'static str) {
+    let mut events = streams.events.subscribe();
+    let _first = body.frame().await;
+    let mut answering = streams.begin(name);
+    let _ = events.recv().await;
+    answering.is_complete = true;
+    (StatusCode::PAYLOAD_TOO_LARGE, "too large")
+}
+
+async fn swallow(Path(name): Path<String>, State(streams): State<Streams>, mut body: Body) {
+    let _first = body.frame().await;
+    let mut answering = streams.begin(name);
+    while let Some(frame) = body.frame().await {
+        if frame.is_err() {
+            return;
+        }
+    }
+    answering.is_complete = true;
 }
 
 async fn silence(Path(name): Path<String>, State(streams): State<Streams>) {

@@ -26,6 +26,10 @@ fn open(id: u32, protocols: &str) -> serde_json::Value {
     json!({ "id": id, "method": "GET", "path": "/live?a=1", "headers": headers, "webSocket": true })
 }
 
+fn head(id: u32) -> WriteHead {
+    serde_json::from_value(json!({ "id": id })).unwrap()
+}
+
 /// One message of the page or for it.
 fn message(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
@@ -61,7 +65,8 @@ impl Fixture {
     }
 
     async fn write(&self, id: u32, messages: &[u8]) -> Result<(), CommandError> {
-        self.proxy.write("main", id, messages).await
+        let is_open = self.proxy.write("main", head(id), messages).await?;
+        is_open.then_some(()).ok_or_else(|| CommandError::no_response("there is no such WebSocket"))
     }
 }
 
@@ -195,7 +200,7 @@ async fn the_page_ends_it_at_any_stage_and_no_other_page_does() {
     fixture.proxy.cancel("other", 1);
     fixture.proxy.cancel_all_of("other");
     fixture.proxy.read("other", 1, None).await.unwrap_err();
-    fixture.proxy.write("other", 1, &message(TEXT, "a")).await.unwrap_err();
+    assert!(!fixture.proxy.write("other", head(1), &message(TEXT, "a")).await.unwrap());
     fixture.write(1, &message(TEXT, "b")).await.unwrap();
     assert_eq!(server.next().await.unwrap().unwrap(), Message::text("b"));
     // During a read.

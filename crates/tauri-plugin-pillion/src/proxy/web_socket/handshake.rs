@@ -21,7 +21,7 @@ use crate::{
     command_error::CommandError,
     http_pool::HttpError,
     ipc_message::{self, Headers, MAX_HEADERS, RequestHead, ResponseHead},
-    proxy::{authorize, parse},
+    proxy::outgoing::{authorize, parse},
 };
 
 /// A handshake that is ready to be sent.
