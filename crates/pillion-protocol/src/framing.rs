@@ -142,7 +142,7 @@ impl LineFramer {
 
     /// Adds bytes to an over-long line, and drops what a terminal does not show.
     fn hold_visible_part(&mut self, bytes: &[u8]) {
-        self.over_long = true;
+        let was_over_long = std::mem::replace(&mut self.over_long, true);
         let text = strip_carriage_returns(bytes);
         if !text.is_empty() {
             let visible = visible_part(text);
@@ -150,7 +150,8 @@ impl LineFramer {
             if visible.len() < text.len() || ends_with_return {
                 self.partial.clear();
                 self.dropped = 0;
-            } else if let Some(at) = memrchr(b'\r', &self.partial) {
+            } else if !was_over_long && let Some(at) = memrchr(b'\r', &self.partial) {
+                // Later, `partial` holds visible text alone, and no part of it is searched again.
                 self.partial.drain(..=at);
             }
             let kept = visible.len().min(self.limit - self.partial.len());
