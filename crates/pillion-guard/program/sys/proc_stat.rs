@@ -1,6 +1,9 @@
 //! Reads `/proc/PID/stat`. Both the guard and the supervisor use this file.
 
-use std::fs;
+use std::{fs::File, io::Read};
+
+/// More than the fields up to the last one that is of interest need: 22 numbers of at most 20 digits, and a name.
+const SIZE: usize = 1024;
 
 /// Fields of `/proc/PID/stat` (`proc_pid_stat(5)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +30,9 @@ impl ProcStat {
     /// The fields of the process that has this id now. `None` if it does not exist, or is hidden (`hidepid`, proc(5)).
     #[must_use]
     pub fn read(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        let mut stat = [0; SIZE];
+        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut stat).ok()?;
+        Self::parse(&stat[..length])
     }
 
     /// The name in parentheses before the fields may hold any bytes: parentheses, and a part of a UTF-8 character, because the

@@ -2,13 +2,15 @@
 
 use std::{fs, path::PathBuf};
 
+/// The file of version 1 of control groups.
+const EVENTS_1: &str = "memory.oom_control";
+
 /// The count of out-of-memory kills in the control group of a process, at the time of its start.
 #[derive(Debug)]
 pub(crate) struct OomKills {
-    /// `memory.events` (<https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>) or `memory.oom_control` of
-    /// version 1. Both have a line `oom_kill NUMBER`, as `/proc/vmstat` has for the whole system.
+    /// `memory.events` (<https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>) or [`EVENTS_1`]. Both have
+    /// a line `oom_kill NUMBER`, as `/proc/vmstat` has for the whole system.
     events: PathBuf,
-    limit: Option<u64>,
     kills: u64,
 }
 
@@ -16,17 +18,15 @@ impl OomKills {
     /// The control group of this process. `None` if the system does not tell, as on any system but Linux.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let limit = |file: PathBuf| fs::read_to_string(file).ok()?.trim().parse().ok();
         let folders = groups.lines().filter_map(folder);
         let found = folders.filter_map(|(folder, version_1)| {
-            let events = folder.join(if version_1 { "memory.oom_control" } else { "memory.events" });
-            let limit = limit(folder.join(if version_1 { "memory.limit_in_bytes" } else { "memory.max" }));
-            Some(Self { kills: kills(&events)?, events, limit })
+            let events = folder.join(if version_1 { EVENTS_1 } else { "memory.events" });
+            Some(Self { kills: kills(&events)?, events })
         });
         // The root group has no such file.
         found.into_iter().next().or_else(|| {
             let events = PathBuf::from("/proc/vmstat");
-            Some(Self { kills: kills(&events)?, events, limit: None })
+            Some(Self { kills: kills(&events)?, events })
         })
     }
 
@@ -35,8 +35,12 @@ impl OomKills {
         if kills(&self.events)? <= self.kills {
             return None;
         }
+        let name = if self.events.ends_with(EVENTS_1) { "memory.limit_in_bytes" } else { "memory.max" };
+        // The whole system has no such file.
+        let limit = fs::read_to_string(self.events.with_file_name(name)).ok();
+        let limit = limit.and_then(|limit| limit.trim().parse::<u64>().ok());
         // Version 1 writes a number near 2^63 for "no limit".
-        let limit = self.limit.filter(|bytes| *bytes < 1 << 60).map(|bytes| {
+        let limit = limit.filter(|bytes| *bytes < 1 << 60).map(|bytes| {
             format!(" (the memory limit of its control group is {} MiB)", bytes / (1024 * 1024))
         });
         Some(format!("the kernel killed it because memory ran out{}", limit.unwrap_or_default()))
@@ -78,17 +82,25 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_since_the_start_is_explained_with_the_limit() {
-        let dir = tempfile::tempdir().unwrap();
-        let events = dir.path().join("memory.events");
-        let write = |kills: u32| fs::write(&events, format!("low 0\noom 1\noom_kill {kills}\n")).unwrap();
-        write(3);
-        let limit = |limit| OomKills { events: events.clone(), limit, kills: kills(&events).unwrap() };
-        let (limited, unlimited) = (limit(Some(150 << 20)), limit(Some(i64::MAX as u64)));
-        assert_eq!(limited.explain(), None);
-        write(4);
-        let explained = limited.explain().unwrap();
-        assert!(explained.contains("memory ran out") && explained.contains("150 MiB"), "{explained}");
-        assert_eq!(unlimited.explain().unwrap(), "the kernel killed it because memory ran out");
+    fn a_kill_since_the_start_is_explained_with_the_limit_of_now() {
+        for (events, limit, value, expected) in [
+            ("memory.events", "memory.max", "157286400\n", Some("150 MiB")),
+            ("memory.events", "memory.max", "max\n", None),
+            ("memory.oom_control", "memory.limit_in_bytes", "157286400\n", Some("150 MiB")),
+            ("memory.oom_control", "memory.limit_in_bytes", "9223372036854771712\n", None),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let events = dir.path().join(events);
+            let write = |kills: u32| fs::write(&events, format!("low 0\noom 1\noom_kill {kills}\n")).unwrap();
+            write(3);
+            let known = OomKills { kills: kills(&events).unwrap(), events: events.clone() };
+            assert_eq!(known.explain(), None);
+            write(4);
+            fs::write(dir.path().join(limit), value).unwrap();
+            let explained = known.explain().unwrap();
+            assert!(explained.contains("memory ran out"), "{explained}");
+            assert_eq!(explained.contains("limit"), expected.is_some(), "{explained}");
+            assert!(expected.is_none_or(|limit| explained.contains(limit)), "{explained}");
+        }
     }
 }
