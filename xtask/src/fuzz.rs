@@ -1,9 +1,12 @@
 //! `cargo xtask fuzz`: runs the fuzz targets of `fuzz/` with cargo-fuzz. `cargo xtask test` runs them on the committed corpus alone.
 
-use std::time::Duration;
+use std::{
+    env,
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use crate::{
@@ -15,38 +18,40 @@ use crate::{
 /// The crates that include a file of `fuzz/bodies`.
 const FUZZED: [&str; 3] = ["pillion-protocol", "pillion-server", "pillion"];
 
+/// Set for the compiler of [`replay`], which is then this program.
+const WRAPS_RUSTC: &str = "PILLION_XTASK_WRAPS_RUSTC";
+
 /// Runs each fuzz target on its committed corpus.
 ///
 /// The targets call private functions, so they are modules of the crates, which only `cfg(pillion_fuzzing)` compiles: the published packages do
-/// not contain them, and cargo-fuzz sets `cfg(fuzzing)` for all crates of an app that is fuzzed. `cargo rustc` sets it for one crate alone, and so no dependency is compiled again.
+/// not contain them, and cargo-fuzz sets `cfg(fuzzing)` for all crates of an app that is fuzzed. A wrapper of the compiler sets it for the
+/// crates of this repository alone (<https://doc.rust-lang.org/cargo/reference/config.html#buildrustc-workspace-wrapper>): with `RUSTFLAGS`,
+/// Cargo would compile each dependency again.
 pub(crate) fn replay(sh: &Shell, steps: &mut Steps) -> Result<()> {
-    for package in FUZZED {
-        let mut program = None;
-        let build = cmd!(
-            sh,
-            "cargo rustc --quiet --package {package} --lib --profile test --message-format json -- --cfg pillion_fuzzing"
-        );
-        steps.check(&format!("fuzz: build {package}"), || {
-            let messages = build.quiet().read()?;
-            program = test_program(&messages);
-            ensure!(program.is_some(), "cargo rustc names no test program");
-            Ok(())
-        })?;
-        if let Some(program) = program {
-            steps.tests(
-                &format!("fuzz: corpus of {package}"),
-                Runner::Cargo,
-                cmd!(sh, "{program} fuzzed::"),
-            )?;
-        }
-    }
+    let this = env::current_exe().context("cannot find the program of xtask")?;
+    let packages = FUZZED.iter().flat_map(|package| ["--package", package]);
+    let test = cmd!(sh, "cargo test --quiet --lib --no-fail-fast").args(packages).arg("fuzzed::");
+    let before = steps.passed();
+    steps.tests(
+        "fuzz: corpora",
+        Runner::Cargo,
+        test.env("RUSTC_WORKSPACE_WRAPPER", this).env(WRAPS_RUSTC, "1"),
+    )?;
+    let replayed = steps.passed() - before;
+    ensure!(
+        replayed == FUZZED.len() as u64,
+        "{replayed} tests replay a corpus: each of {} has one",
+        FUZZED.join(", ")
+    );
     Ok(())
 }
 
-/// The program in the messages of a build: <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>.
-fn test_program(messages: &str) -> Option<String> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    messages.filter_map(|message| message["executable"].as_str().map(str::to_owned)).next_back()
+/// As the compiler's wrapper, which Cargo calls with the compiler and its arguments: compiles, and returns the exit code. Otherwise `None`.
+pub(crate) fn wrapped_rustc() -> Option<ExitCode> {
+    env::var_os(WRAPS_RUSTC)?;
+    let mut words = env::args_os().skip(1);
+    let status = Command::new(words.next()?).args(words).args(["--cfg", "pillion_fuzzing"]).status();
+    Some(if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Fuzzes `target`, or each target in turn, for `time`. cargo-fuzz writes an input that crashes a target to

@@ -152,6 +152,9 @@ enum Soak {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::wrapped_rustc() {
+        return code;
+    }
     match run(Arguments::parse().task) {
         Ok(code) => code,
         Err(error) => {

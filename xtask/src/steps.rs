@@ -109,6 +109,11 @@ impl Steps {
         outcome
     }
 
+    /// The number of tests that have passed so far.
+    pub(crate) fn passed(&self) -> u64 {
+        self.total.passed
+    }
+
     /// Prints that a step is skipped, and why. A skipped step is not a failure.
     pub(crate) fn skip(&mut self, name: &str, why: &str) {
         self.printer.begin(name);
