@@ -105,7 +105,7 @@ impl Supervisor {
         if spec.exit_reports.is_some() {
             tokio::spawn(reports.clone().load(events));
         }
-        // Creating the actor begins the launch, on a thread of its own: it waits for no worker of the runtime.
+        // Creating the actor begins the launch, on a thread beside the runtime: it waits for no worker of the runtime.
         let actor = Actor::new(spec, after, received, published, reports, recorder);
         tokio::spawn(actor.run());
         (supervisor, Events::new(receiver, snapshot, false))

@@ -26,6 +26,7 @@ mod tree_usage;
 mod unix;
 #[cfg(windows)]
 mod windows;
+mod work_threads;
 
 #[cfg(target_os = "linux")]
 use linux as platform;
@@ -60,8 +61,8 @@ pub(crate) fn user_cache_directory() -> Option<std::path::PathBuf> {
     None
 }
 
-/// Runs blocking work on a thread of its own, in the context of the present runtime. It begins at once, and not when the future is polled.
-/// `None` if the system allows no further thread: tokio's pool would panic then. If the future is dropped, the work goes on, and its
+/// Runs blocking work on a thread beside the runtime, in the context of the present runtime. It begins as soon as possible, and not when the
+/// future is polled. `None` if the system allows no thread: tokio's pool would panic then. If the future is dropped, the work goes on, and its
 /// result is dropped.
 ///
 /// # Panics
@@ -75,9 +76,8 @@ pub(crate) fn on_thread<T: Send + 'static>(
         let _context = runtime.enter();
         drop(sender.send(work()));
     };
-    let started = std::thread::Builder::new().name("pillion-work".to_owned()).spawn(run);
-    // The sender is dropped with the work that was not started.
-    drop(started);
+    // The sender is dropped with work that could not be started.
+    work_threads::WORK_THREADS.add(Box::new(run));
     async { result.await.ok() }
 }
 

@@ -1,0 +1,174 @@
+//! The threads for work that blocks. A program that starts a thousand sidecars at once does not get a thousand threads: each costs memory
+//! that the allocator keeps, and many that run at once only hinder each other.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// Those of this program.
+pub(super) static WORK_THREADS: WorkThreads = WorkThreads::new(8, Duration::from_millis(10));
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Threads that end when nothing is left to do.
+#[derive(Debug)]
+pub(super) struct WorkThreads {
+    /// So many threads work before work has to wait for one of them.
+    limit: usize,
+    /// If work waits, and none was finished for so long, there is one more thread: work that hangs, as on a slow disk, must not keep the rest
+    /// from its turn.
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    waiting: VecDeque<Work>,
+    /// The number of threads.
+    threads: usize,
+    /// How much work was finished.
+    finished: u64,
+    /// Whether a thread looks whether the others make progress.
+    watched: bool,
+}
+
+impl WorkThreads {
+    const fn new(limit: usize, patience: Duration) -> Self {
+        let state = State { waiting: VecDeque::new(), threads: 0, finished: 0, watched: false };
+        Self { limit, patience, state: Mutex::new(state) }
+    }
+
+    /// Does this work as soon as possible. It is dropped if the system allows no thread at all.
+    pub(super) fn add(&'static self, work: Work) {
+        let mut state = self.lock();
+        state.waiting.push_back(work);
+        if state.threads < self.limit {
+            state.threads += 1;
+            drop(state);
+            self.start_thread();
+        } else if !std::mem::replace(&mut state.watched, true) {
+            drop(state);
+            self.start(Self::watch, |state| state.watched = false);
+        }
+    }
+
+    /// Starts a thread, which is counted already.
+    fn start_thread(&'static self) {
+        self.start(Self::work, |state| state.threads -= 1);
+    }
+
+    /// Starts a thread that does this, or else corrects the state. Work that no thread is left for is dropped.
+    fn start(&'static self, run: fn(&'static Self), not_started: fn(&mut State)) {
+        let started = thread::Builder::new().name("pillion-work".to_owned()).spawn(move || run(self));
+        if started.is_err() {
+            let mut state = self.lock();
+            not_started(&mut state);
+            let dropped =
+                if state.threads == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
+            drop(state);
+            drop(dropped);
+        }
+    }
+
+    /// Works until nothing waits.
+    fn work(&'static self) {
+        let mut state = self.lock();
+        while let Some(work) = state.waiting.pop_front() {
+            drop(state);
+            // Who waits for the result of work that panics learns that there is none.
+            let _ = catch_unwind(AssertUnwindSafe(work));
+            state = self.lock();
+            state.finished += 1;
+        }
+        state.threads -= 1;
+    }
+
+    /// Starts one more thread each time that no work was finished for a while, until none waits.
+    fn watch(&'static self) {
+        let mut seen = self.lock().finished;
+        loop {
+            thread::sleep(self.patience);
+            let mut state = self.lock();
+            if state.waiting.is_empty() {
+                state.watched = false;
+                return;
+            }
+            let hangs = std::mem::replace(&mut seen, state.finished) == state.finished;
+            if hangs {
+                state.threads += 1;
+                drop(state);
+                self.start_thread();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} threads, {} wait", self.threads, self.waiting.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc, Barrier,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    };
+
+    use super::*;
+
+    const LIMIT: usize = 3;
+
+    fn threads(patience: Duration) -> &'static WorkThreads {
+        Box::leak(Box::new(WorkThreads::new(LIMIT, patience)))
+    }
+
+    #[test]
+    fn no_more_threads_work_at_once_than_allowed_while_work_is_finished() {
+        let threads = threads(Duration::from_secs(3600));
+        let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (done, all_done) = mpsc::channel::<()>();
+        for _ in 0..100 {
+            let (at_once, most, done) = (Arc::clone(&at_once), Arc::clone(&most), done.clone());
+            threads.add(Box::new(move || {
+                most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                thread::yield_now();
+                at_once.fetch_sub(1, Ordering::SeqCst);
+                drop(done);
+            }));
+        }
+        drop(done);
+        // All are done.
+        all_done.recv().unwrap_err();
+        assert!(most.load(Ordering::SeqCst) <= LIMIT);
+    }
+
+    #[test]
+    fn work_that_hangs_or_panics_keeps_no_other_from_its_turn() {
+        let threads = threads(Duration::from_millis(1));
+        let hang = Arc::new(Barrier::new(2 * LIMIT + 1));
+        for _ in 0..2 * LIMIT {
+            let hang = Arc::clone(&hang);
+            threads.add(Box::new(move || {
+                hang.wait();
+            }));
+        }
+        threads.add(Box::new(|| panic!("on purpose")));
+        let (done, is_done) = mpsc::channel();
+        threads.add(Box::new(move || done.send(()).unwrap()));
+        is_done.recv().unwrap();
+        hang.wait();
+        while threads.lock().threads > 0 || threads.lock().watched {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
