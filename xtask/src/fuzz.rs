@@ -12,7 +12,7 @@ use xshell::{Shell, cmd};
 use crate::{
     steps::Steps,
     test_summary::Runner,
-    workspace::{Workspace, on_path},
+    workspace::{Workspace, on_path, program},
 };
 
 /// The crates that include a file of `fuzz/bodies`.
@@ -27,8 +27,9 @@ const WRAPS_RUSTC: &str = "PILLION_XTASK_WRAPS_RUSTC";
 /// not contain them, and cargo-fuzz sets `cfg(fuzzing)` for all crates of an app that is fuzzed. A wrapper of the compiler sets it for the
 /// crates of this repository alone (<https://doc.rust-lang.org/cargo/reference/config.html#buildrustc-workspace-wrapper>): with `RUSTFLAGS`,
 /// Cargo would compile each dependency again.
-pub(crate) fn replay(sh: &Shell, steps: &mut Steps) -> Result<()> {
-    let this = env::current_exe().context("cannot find the program of xtask")?;
+pub(crate) fn replay(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
+    // Not `current_exe`: Cargo may have replaced the file of the program that runs.
+    let this = workspace.programs(false).join(program("xtask"));
     let packages = FUZZED.iter().flat_map(|package| ["--package", package]);
     let test = cmd!(sh, "cargo test --quiet --lib --no-fail-fast").args(packages).arg("fuzzed::");
     let before = steps.passed();

@@ -49,7 +49,7 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let tools = steps.beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps))?;
     let tests = Tests::available();
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
-    fuzz::replay(&sh, steps)?;
+    fuzz::replay(workspace, &sh, steps)?;
     go_example(&sh, steps, tests)?;
     if cfg!(target_os = "linux") {
         // npm downloads Node once, into the target folder.
