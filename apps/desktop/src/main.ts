@@ -1,4 +1,5 @@
-// A small script without React, so that it runs early. Importing session.ts starts the connection.
+// A small script without React, so that it runs early. Importing session.ts starts the connection. The script is async (index.html): WebKit
+// runs the microtasks of a deferred one, and so the first request, only after the layout of the page.
 
 import { writeView } from "./first-picture";
 import { markOnce } from "./lib/marks";
@@ -15,7 +16,8 @@ const REACT_DELAY = isAlone ? 0 : 100;
 const FRAME_LIMIT = 100;
 
 /** Shows the backend in the HTML of the page until React has taken over, and for good if React cannot be loaded. */
-async function start(root: Element): Promise<void> {
+async function start(): Promise<void> {
+  const root = await pageRoot();
   let unsubscribe = () => {};
   await new Promise<void>((resolve) => {
     const show = () => {
@@ -51,6 +53,14 @@ async function start(root: Element): Promise<void> {
   react.mount(root, backend);
 }
 
-const root = document.getElementById("root");
-if (!root) throw new Error("index.html has no #root");
-void start(root);
+/** The element of the page, once it is parsed. */
+async function pageRoot(): Promise<Element> {
+  if (document.readyState === "loading") {
+    await new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve, { once: true }));
+  }
+  const root = document.getElementById("root");
+  if (!root) throw new Error("index.html has no #root");
+  return root;
+}
+
+void start();

@@ -42,6 +42,17 @@ test("React takes over in a window that is hidden, and gets no frame", async () 
   expect(await mounted.promise).toEqual([root, backend]);
 });
 
+test("the script may run before the page is parsed", async () => {
+  root.remove();
+  const state = vi.spyOn(document, "readyState", "get").mockReturnValue("loading");
+  const mounted = deferred<unknown[]>();
+  await run(() => ({ mount: (...args: unknown[]) => mounted.resolve(args) }));
+  document.body.append(root);
+  state.mockRestore();
+  document.dispatchEvent(new Event("DOMContentLoaded"));
+  expect(await mounted.promise).toEqual([root, backend]);
+});
+
 test("without React the page says so in the console, and still shows the connection", async () => {
   const reported = deferred<unknown[]>();
   vi.spyOn(console, "error").mockImplementation((...args) => reported.resolve(args));
