@@ -1,4 +1,5 @@
 import { orNull, sleep, waitFor } from "./abort.js";
+import { isFresh, type Known } from "./at-start.js";
 import type { Access, Status } from "./bindings.js";
 import { SidecarError, unavailable } from "./error.js";
 import { call } from "./ipc.js";
@@ -56,6 +57,8 @@ export class ConnectionManager {
   #run: CurrentRun | null = null;
   /** The last response to `connect`. It can be newer or older than the status. */
   #access: Access | null = null;
+  /** What the app has told the page at its start, until the first use: its `access` is what `connect` would return. */
+  #known: Known | null;
   /** How many requests, event streams and WebSockets of this page use the sidecar. */
   #uses = 0;
   /** Whether requests need a lease: the sidecar runs on demand, and the page itself sends them. */
@@ -65,11 +68,10 @@ export class ConnectionManager {
   /** Why this page cannot watch or call the sidecar. */
   #error: Error | null = null;
 
-  /** With `access`, the app has told the page at its start what `connect` would return. */
-  constructor(sidecar: string, watch: StatusWatch, access: Access | null = null) {
+  constructor(sidecar: string, watch: StatusWatch, known: Known | null) {
     this.sidecar = sidecar;
     this.#watch = watch;
-    this.#access = access;
+    this.#known = known;
   }
 
   /** The last status, or null before the first. */
@@ -123,6 +125,8 @@ export class ConnectionManager {
    */
   open(): void {
     if (this.#watching && !this.#error) return;
+    if (this.#known && isFresh(this.#known)) this.#access = this.#known.access;
+    this.#known = null;
     const isKnown = this.#access !== null && this.#error === null;
     this.#error = null;
     if (!this.#watching) {

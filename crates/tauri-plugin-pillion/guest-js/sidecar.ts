@@ -232,7 +232,7 @@ function sharedState(name: string) {
   if (!state) {
     const known = takeKnown(name);
     const watch = new StatusWatch(name, known);
-    state = { watch, manager: new ConnectionManager(name, watch, known?.access) };
+    state = { watch, manager: new ConnectionManager(name, watch, known) };
     shared.set(name, state);
   }
   return state;

@@ -9,7 +9,7 @@ use std::{
 
 use pillion::{Access, Status, Supervisor, protocol::ListenAddr};
 use serde::Serialize;
-use tauri::{Manager as _, Runtime, Url, Webview};
+use tauri::{Manager as _, Runtime, Url, Webview, utils::config::PatternKind};
 
 use crate::{Sidecars, output_permission::redact_status, scope::ScopeEntry};
 
@@ -26,6 +26,9 @@ struct Known {
 
 /// Tells the page at `url`, which the webview begins to load, what it would learn by `watch` and `connect`, as far as its permissions
 /// allow. Waits for no sidecar and starts none. Call it on the main thread, where no other page can replace this one meanwhile.
+///
+/// With the isolation pattern of Tauri (<https://v2.tauri.app/concept/inter-process-communication/isolation/>), the page is told nothing: the
+/// app's hook examines each call, and may refuse `connect`.
 pub(crate) fn tell<R: Runtime>(webview: &Webview<R>, url: &Url) {
     let known = known(webview);
     if !known.is_empty()
@@ -39,6 +42,9 @@ pub(crate) fn tell<R: Runtime>(webview: &Webview<R>, url: &Url) {
 /// What the present page of the webview may know of each sidecar, by its name.
 fn known<R: Runtime>(webview: &Webview<R>) -> BTreeMap<String, Known> {
     let resolve = |command| webview.resolve_command_scope::<ScopeEntry>("pillion", command).ok().flatten();
+    if !matches!(webview.config().app.security.pattern, PatternKind::Brownfield) {
+        return BTreeMap::new();
+    }
     let (Some(watch), connect) = (resolve("watch"), resolve("connect")) else { return BTreeMap::new() };
     let sidecars = webview.state::<Sidecars>();
     let visible = sidecars.iter().filter(|sidecar| watch.command_scope().matches(sidecar.name()));
@@ -67,7 +73,8 @@ fn present_access(sidecar: &Supervisor) -> Option<Access> {
 }
 
 /// A script that leaves `known` to the client of the page. By the time that it runs, the webview may show a page of another origin, which
-/// must not receive it: nothing in a page can replace `location`. What the page has not taken by its end is removed.
+/// must not receive it: nothing in a page can replace `location`. What the page has not taken when it has loaded is removed; a page
+/// that goes on loading keeps it as long as the client takes it for fresh.
 fn script(known: &BTreeMap<String, Known>, url: &Url) -> serde_json::Result<String> {
     let protocol = serde_json::to_string(&format!("{}:", url.scheme()))?;
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -75,9 +82,11 @@ fn script(known: &BTreeMap<String, Known>, url: &Url) -> serde_json::Result<Stri
     let known = serde_json::to_string(known)?;
     Ok(format!(
         "if(location.protocol==={protocol}&&location.host==={host}&&document.readyState!==\"complete\"){{\
-         const{{plugins}}=__TAURI_INTERNALS__;\
-         Object.defineProperty(plugins,\"pillion\",{{value:{known},configurable:true}});\
-         addEventListener(\"load\",()=>{{delete plugins.pillion}},{{once:true}})}}"
+         const plugins=globalThis.__TAURI_INTERNALS__?.plugins;\
+         if(plugins){{\
+         Object.defineProperty(plugins,\"pillion\",{{value:{{at:performance.now(),sidecars:{known}}},configurable:true}});\
+         const forget=()=>{{delete plugins.pillion}};\
+         addEventListener(\"load\",forget,{{once:true}});setTimeout(forget,5000)}}}}"
     ))
 }
 

@@ -5,7 +5,7 @@ use end_to_end_tests::webview::Page;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 
 use super::launch;
@@ -13,7 +13,8 @@ use super::launch;
 /// What the app has told this page, as the first script of the page has found it.
 async fn told(page: &Page) -> Result<Value> {
     let told = page.execute("return window.told").await?;
-    Ok(serde_json::from_str(told.as_str().context("the page has no such script")?)?)
+    let told: Value = serde_json::from_str(told.as_str().context("the page has no such script")?)?;
+    Ok(told.get("sidecars").cloned().unwrap_or_default())
 }
 
 #[tokio::test]
@@ -57,23 +58,28 @@ async fn a_page_is_told_what_its_permissions_allow_before_its_first_script() -> 
 async fn foreign_page() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
-    let page = format!(
-        "<!doctype html><script>{}</script>",
-        include_str!("../../../../apps/fake-app/page/at-start.js")
-    );
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await?);
-            }
-            let answer =
-                format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n{page}");
-            stream.write_all(answer.as_bytes()).await?;
+        while let Ok((stream, _)) = listener.accept().await {
+            // The webview may open a connection and send no request.
+            tokio::spawn(serve(stream));
         }
-        Ok::<_, std::io::Error>(())
     });
     Ok(port)
+}
+
+/// Answers one request: with the page, or with its script, which is a file as in `fake-app`, so that it runs as late as there.
+async fn serve(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let (kind, body) = if head.starts_with(b"GET /at-start.js ") {
+        ("text/javascript", include_str!("../../../../apps/fake-app/page/at-start.js"))
+    } else {
+        ("text/html", "<!doctype html><script src=\"/at-start.js\"></script>")
+    };
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).await
 }
 
 #[tokio::test]

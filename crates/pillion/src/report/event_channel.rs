@@ -10,6 +10,9 @@ use std::{
 
 use tokio::sync::Notify;
 
+/// For how many events memory is kept when all are taken.
+const KEPT: usize = 4;
+
 /// A channel, and its first reader. A reader may lag behind by so many events.
 pub(crate) fn channel<T>(capacity: usize) -> (EventSender<T>, EventReceiver<T>) {
     let queue = Queue { events: VecDeque::new(), first: 0, readers: 0, closed: false };
@@ -201,6 +204,10 @@ impl<T> Queue<T> {
     fn pop(&mut self) -> Option<T> {
         let oldest = self.events.pop_front()?;
         self.first += 1;
+        if self.events.is_empty() {
+            // A flood leaves no memory behind.
+            self.events.shrink_to(KEPT);
+        }
         Some(oldest.event)
     }
 }
@@ -300,6 +307,10 @@ mod tests {
             assert_eq!(now(receiver.recv()), Some(Ok(number)));
         }
         assert!(sender.0.0.lock().events.capacity() < 16);
+        (0..1000).for_each(|number| sender.send(number));
+        assert_eq!(now(receiver.recv()), Some(Err(NoEvent::Missed(1000 - 128))));
+        (0..128).for_each(|_| assert!(now(receiver.recv()).unwrap().is_ok()));
+        assert!(sender.0.0.lock().events.capacity() < 16, "after a flood");
     }
 
     #[tokio::test]

@@ -13,9 +13,9 @@ type Plugin = ReturnType<typeof fakePlugin>;
 /** Leaves this in the page, as src/page_start.rs does, and returns the object that holds it. */
 function tell({ name }: Plugin, status: Status, access: Access | null) {
   const { __TAURI_INTERNALS__: internals } = globalThis as unknown as {
-    __TAURI_INTERNALS__: { plugins?: { pillion?: object } };
+    __TAURI_INTERNALS__: { plugins?: { pillion?: { at: number; sidecars: Record<string, object> } } };
   };
-  internals.plugins = { pillion: { [name]: { status, access } } };
+  internals.plugins = { pillion: { at: performance.now(), sidecars: { [name]: { status, access } } } };
   return internals.plugins;
 }
 
@@ -85,8 +85,8 @@ test("a page that was told only the status asks for the token", async () => {
 test("a status that the page was told long ago is not taken for the present one", async () => {
   const plugin = fakePlugin();
   tell(plugin, ...running(plugin, await echo(), 1, FIRST));
-  const handle = sidecar(plugin.name);
   const now = vi.spyOn(performance, "now").mockReturnValue(performance.now() + 60_000);
+  const handle = sidecar(plugin.name);
   const seen: string[] = [];
   handle.watch(({ state }) => seen.push(state));
   now.mockRestore();
@@ -94,4 +94,22 @@ test("a status that the page was told long ago is not taken for the present one"
   expect(seen).toEqual([]);
   plugin.sendStatus("stopped");
   expect(seen).toEqual(["stopped"]);
+});
+
+test("what no handle has taken when the page has loaded is forgotten", async () => {
+  const listeners: (() => void)[] = [];
+  vi.stubGlobal("addEventListener", (name: string, listener: () => void) => {
+    if (name === "load") listeners.push(listener);
+  });
+  const plugin = fakePlugin();
+  const other = `${plugin.name}-other`;
+  const told = { status: { ...plugin.status("starting"), sidecar: other }, access: null };
+  Object.assign(tell(plugin, plugin.status("starting"), null).pillion?.sidecars ?? {}, { [other]: told });
+  sidecar(plugin.name);
+  for (const listener of listeners) listener();
+  const seen: string[] = [];
+  sidecar(other).watch(({ state }) => seen.push(state));
+  await Promise.resolve();
+  expect(listeners).toHaveLength(1);
+  expect(seen).toEqual([]);
 });

@@ -156,8 +156,12 @@ impl Guarded {
     }
 
     fn send_command(&self, command: GuardCommand<'_>) {
-        let Some(bytes) = command.encode().filter(|_| !self.none_left()) else { return };
+        let Some(bytes) = command.encode() else { return };
+        // Also a guard that has said that no process is left, and is not gone: it completes its files.
         self.wake();
+        if self.none_left() {
+            return;
+        }
         // Never blocks: the socket buffers many commands. An error means that the guard has ended.
         let _ = (&self.control).write_all(&bytes);
     }

@@ -354,12 +354,15 @@ mod tests {
         let mut socket = ReportSocket::new(ours).unwrap();
         assert_eq!(socket.lines().await.unwrap(), ["exited 0", "used 1 2"]);
         guard.write_all(b"go").unwrap();
-        let (lines, ()) = tokio::join!(socket.lines(), async {
-            // The reader has taken the first part, and waits.
-            tokio::task::yield_now().await;
-            guard.write_all(b"ne\n").unwrap();
-        });
-        assert_eq!(lines.unwrap(), ["gone"]);
+        while socket.unfinished.is_empty() {
+            tokio::select! {
+                biased;
+                lines = socket.lines() => panic!("{lines:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        guard.write_all(b"ne\n").unwrap();
+        assert_eq!(socket.lines().await.unwrap(), ["gone"]);
         drop(guard);
         assert_eq!(socket.lines().await, None);
     }
