@@ -14,7 +14,6 @@ use tauri_utils::{
 };
 
 use super::*;
-use crate::PillionExt as _;
 
 /// An app with these sidecars, whose window `main` has these permissions.
 fn app(granted: &Value, sidecars: &Value) -> App<MockRuntime> {
@@ -84,6 +83,8 @@ fn a_page_that_may_not_watch_is_told_nothing() {
 #[cfg(unix)]
 #[test]
 fn a_page_is_told_how_to_call_a_run_only_if_it_may() {
+    use crate::PillionExt as _;
+
     // Nothing listens there: the app only has to believe that the sidecar is ready.
     let serving = json!({
         "command": "sh", "args": ["-c", "echo port 4242; exec sleep 600"], "ready": { "line": "port (?<port>[0-9]+)" },
