@@ -95,7 +95,8 @@ fn manifest(crates: &[Crate]) -> String {
     }
     format!(
         "[workspace]\nresolver = \"3\"\nmembers = [\n{members}]\n\n[patch.crates-io]\n{patches}\n\
-         # As in the repository, whose compiled dependencies this workspace uses.\n[profile.dev]\ndebug = \"line-tables-only\"\n"
+         # As in the repository, whose compiled dependencies this workspace uses.\n[profile.dev]\ndebug = \"line-tables-only\"\n\
+         [profile.dev.package.\"*\"]\ndebug = false\n[profile.dev.build-override]\ndebug = \"line-tables-only\"\n"
     )
 }
 
