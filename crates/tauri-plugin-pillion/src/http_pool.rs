@@ -1,24 +1,25 @@
 //! HTTP/1.1 to one sidecar, over kept connections.
 
 use std::{
+    fmt,
+    future::{self, Future},
     io,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
 };
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request, Response,
-    body::{Body as _, Bytes, Incoming},
+    body::{Body as _, Bytes, Frame, Incoming},
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
 use pillion::Access;
-use tauri::async_runtime;
 use tokio_util::sync::DropGuard;
 
 use crate::{ipc_message::MAX_HEADERS, lock::lock};
-
-type Sender = SendRequest<Full<Bytes>>;
 
 /// Distinguishes one run from the next: its URL and its process.
 type RunId = (String, Option<u32>);
@@ -43,7 +44,7 @@ pub(crate) struct HttpPool(Mutex<Idle>);
 #[derive(Debug, Default)]
 struct Idle {
     run: Option<RunId>,
-    senders: Vec<Sender>,
+    connections: Vec<Connection>,
 }
 
 impl HttpPool {
@@ -61,16 +62,17 @@ impl HttpPool {
         loop {
             let kept = self.take(access, request);
             let is_kept = kept.is_some();
-            let mut sender = match kept {
-                Some(sender) => sender,
-                None => connect(access).await?,
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => Connection::open(access).await?,
             };
-            match sender.try_send_request(request.clone()).await {
+            let response = connection.sender.try_send_request(request.clone());
+            match connection.driver.drive(response).await {
                 Ok(response) => {
                     let (pool, run) = (Arc::clone(self), run_id(access));
                     return Ok(response.map(|incoming| ResponseBody {
                         incoming,
-                        connection: Some((pool, run, sender)),
+                        connection: Some((pool, run, connection)),
                         upload: None,
                     }));
                 }
@@ -81,17 +83,17 @@ impl HttpPool {
     }
 
     /// A kept connection to this run for this request. Connections to another run are closed.
-    fn take<B>(&self, access: &Access, request: &Request<B>) -> Option<Sender> {
+    fn take<B>(&self, access: &Access, request: &Request<B>) -> Option<Connection> {
         let mut idle = lock(&self.0);
         if idle.run.as_ref() != Some(&run_id(access)) {
-            *idle = Idle { run: Some(run_id(access)), senders: Vec::new() };
+            *idle = Idle { run: Some(run_id(access)), connections: Vec::new() };
         }
         if !is_repeatable(request) {
             return None;
         }
-        while let Some(sender) = idle.senders.pop() {
-            if sender.is_ready() {
-                return Some(sender);
+        while let Some(mut connection) = idle.connections.pop() {
+            if connection.is_ready() {
+                return Some(connection);
             }
         }
         None
@@ -100,13 +102,13 @@ impl HttpPool {
     /// How many connections are idle.
     #[cfg(test)]
     pub(crate) fn idle_count(&self) -> usize {
-        lock(&self.0).senders.len()
+        lock(&self.0).connections.len()
     }
 
-    fn keep(&self, run: &RunId, sender: Sender) {
+    fn keep(&self, run: &RunId, connection: Connection) {
         let mut idle = lock(&self.0);
-        if idle.run.as_ref() == Some(run) && idle.senders.len() < MAX_IDLE {
-            idle.senders.push(sender);
+        if idle.run.as_ref() == Some(run) && idle.connections.len() < MAX_IDLE {
+            idle.connections.push(connection);
         }
     }
 }
@@ -120,13 +122,66 @@ fn run_id(Access { url, pid, .. }: &Access) -> RunId {
     (url.clone(), *pid)
 }
 
-async fn connect(access: &Access) -> Result<Sender, HttpError> {
-    let stream = access.connect().await?;
-    let (sender, connection) =
-        http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream)).await?;
-    // This task ends with the sender or with the server. The sender reports the connection's errors.
-    async_runtime::spawn(async move { drop(connection.await) });
-    Ok(sender)
+/// A connection and the future that reads and writes it. A task of its own for the latter would cost each request two switches between
+/// threads: it is polled where the response is awaited. An idle connection is polled by nothing.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: Driver,
+}
+
+impl Connection {
+    async fn open(access: &Access) -> Result<Self, HttpError> {
+        let stream = access.connect().await?;
+        let (sender, connection) =
+            http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream)).await?;
+        // The sender and the body report the connection's errors.
+        Ok(Self { sender, driver: Driver::Open(Box::pin(async move { drop(connection.await) })) })
+    }
+
+    /// Whether a request can be sent. Notices that the server has closed the connection meanwhile.
+    fn is_ready(&mut self) -> bool {
+        self.driver.poll(&mut Context::from_waker(Waker::noop()));
+        self.sender.is_ready()
+    }
+}
+
+/// Reads and writes a connection while it is polled.
+enum Driver {
+    Open(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// The connection has ended.
+    Closed,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if matches!(self, Self::Open(_)) { "Open" } else { "Closed" })
+    }
+}
+
+impl Driver {
+    /// Waits for `work`, which waits for the connection.
+    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        future::poll_fn(|context| {
+            // First: it tells the connection what is wanted.
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+            self.poll(context);
+            // Now rather than when the task is woken again.
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Self::Open(connection) = self
+            && connection.as_mut().poll(context).is_ready()
+        {
+            *self = Self::Closed;
+        }
+    }
 }
 
 /// The body of a response. Bytes that are not read here stay with the server.
@@ -134,7 +189,7 @@ async fn connect(access: &Access) -> Result<Sender, HttpError> {
 pub(crate) struct ResponseBody {
     incoming: Incoming,
     /// The connection that the body arrives on, until the body's end.
-    connection: Option<(Arc<HttpPool>, RunId, Sender)>,
+    connection: Option<(Arc<HttpPool>, RunId, Connection)>,
     /// Ends the body of the request, which may be under way still.
     upload: Option<DropGuard>,
 }
@@ -147,7 +202,7 @@ impl ResponseBody {
 
     /// The next bytes, at least one; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
-        while let Some(frame) = self.incoming.frame().await {
+        while let Some(frame) = self.next_frame().await {
             // Trailers are skipped: Fetch does not expose them.
             match frame?.into_data() {
                 Ok(data) if !data.is_empty() => return Ok(Some(data)),
@@ -155,21 +210,22 @@ impl ResponseBody {
             }
         }
         self.upload = None;
-        self.release_connection();
+        if let Some((pool, run, connection)) = self.connection.take() {
+            pool.keep(&run, connection);
+        }
         Ok(None)
+    }
+
+    async fn next_frame(&mut self) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+        let frame = self.incoming.frame();
+        match &mut self.connection {
+            Some((.., connection)) => connection.driver.drive(frame).await,
+            None => frame.await,
+        }
     }
 
     /// How many bytes are left, if the server announced a length.
     pub(crate) fn remaining(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
-    }
-
-    fn release_connection(&mut self) {
-        let Some((pool, run, mut sender)) = self.connection.take() else { return };
-        async_runtime::spawn(async move {
-            if sender.ready().await.is_ok() {
-                pool.keep(&run, sender);
-            }
-        });
     }
 }

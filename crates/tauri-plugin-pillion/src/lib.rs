@@ -67,6 +67,7 @@ mod outbox;
 mod output_permission;
 mod page_start;
 mod proxy;
+mod request_command;
 mod resolve;
 mod scope;
 mod sidecars;
