@@ -2,18 +2,18 @@
 
 mod body;
 mod outgoing;
+mod unread;
 mod upload;
 mod web_socket;
 
 use std::{
-    cmp::Reverse,
     collections::{HashMap, hash_map::Entry},
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hyper::body::Bytes;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     body::{Chunk, pump, read_start},
     outgoing::{parse, send_to_run, send_upload},
+    unread::{PendingRead, UNREAD_AFTER},
     upload::Uploads,
     web_socket::WebSockets,
 };
@@ -39,10 +40,6 @@ use crate::{
 /// get both later than by a second call.
 const ROUND_TRIP: Duration = Duration::from_millis(3);
 
-/// How many connections to one sidecar may be occupied by responses that pages do not read. A backend on `pillion-server` accepts
-/// twice as many connections. An event stream does not count while the page waits for its next chunk.
-const MAX_UNREAD: usize = 128;
-
 /// The proxied requests of all webviews, and the connections to the sidecars.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -54,6 +51,8 @@ pub(crate) struct Proxy {
     pools: Mutex<HashMap<String, Arc<HttpPool>>>,
     /// How long a head waits for the first bytes of its body.
     round_trip: Duration,
+    /// [`UNREAD_AFTER`].
+    unread_after: Duration,
     /// Orders the times of [`Exchange::unread_since`].
     clock: AtomicU64,
 }
@@ -66,6 +65,7 @@ impl Default for Proxy {
             uploads: Uploads::default(),
             pools: Mutex::default(),
             round_trip: ROUND_TRIP,
+            unread_after: UNREAD_AFTER,
             clock: AtomicU64::default(),
         }
     }
@@ -82,8 +82,8 @@ struct Exchange {
     next: watch::Sender<u32>,
     /// How many reads wait for the next chunk.
     reads: AtomicUsize,
-    /// When the page last received a part of the response, by [`Proxy::clock`]; `None` while a read waits for the next part.
-    unread_since: Mutex<Option<u64>>,
+    /// When the page last received a part of the response, also by [`Proxy::clock`]; `None` while a read waits for the next part.
+    unread_since: Mutex<Option<(Instant, u64)>>,
     /// Whether the body has arrived as a whole, so that the exchange occupies no connection.
     complete: Arc<AtomicBool>,
 }
@@ -112,31 +112,6 @@ impl Drop for Registration<'_> {
     }
 }
 
-/// A read that waits for the next chunk. While there is one, the response is not unread.
-struct PendingRead<'a> {
-    proxy: &'a Proxy,
-    exchange: &'a Exchange,
-}
-
-impl<'a> PendingRead<'a> {
-    fn begin(proxy: &'a Proxy, exchange: &'a Exchange) -> Self {
-        let mut unread_since = lock(&exchange.unread_since);
-        exchange.reads.fetch_add(1, Ordering::Relaxed);
-        *unread_since = None;
-        drop(unread_since);
-        Self { proxy, exchange }
-    }
-}
-
-impl Drop for PendingRead<'_> {
-    fn drop(&mut self) {
-        let mut unread_since = lock(&self.exchange.unread_since);
-        if self.exchange.reads.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *unread_since = Some(self.proxy.clock.fetch_add(1, Ordering::Relaxed));
-        }
-    }
-}
-
 impl Exchange {
     async fn unless_cancelled<T>(
         &self,
@@ -160,6 +135,8 @@ impl Proxy {
         let registration = self.begin((webview.to_owned(), head.id), head.sidecar.clone())?;
         let upload = head.upload.then(|| self.uploads.take(&registration.key)).transpose()?;
         let exchange = Arc::clone(&registration.exchange);
+        // Also here: a sidecar without a free connection refuses the request.
+        self.evict_unread(&exchange.sidecar);
         // The request is a use of a sidecar on demand until the body of the response has arrived as a whole.
         let mut lease = Some(supervisor.lease());
         let pool = Arc::clone(lock(&self.pools).entry(head.sidecar.clone()).or_default());
@@ -274,39 +251,6 @@ impl Proxy {
             }
         };
         Ok(Registration { proxy: self, key, exchange, kept: false })
-    }
-
-    fn set_unread(&self, exchange: &Exchange) {
-        *lock(&exchange.unread_since) = Some(self.clock.fetch_add(1, Ordering::Relaxed));
-    }
-
-    /// Cancels unread responses of this sidecar that occupy a connection, until at most [`MAX_UNREAD`] are left: the oldest of the
-    /// webview that has the most. A page that neither reads nor cancels its responses would otherwise use up the sidecar's
-    /// connections.
-    fn evict_unread(&self, sidecar: &str) {
-        let mut exchanges = lock(&self.exchanges);
-        let mut unread: Vec<_> = exchanges
-            .iter()
-            .filter(|(_, exchange)| exchange.sidecar == sidecar && !exchange.complete.load(Ordering::Relaxed))
-            .filter_map(|(key, exchange)| Some((key.clone(), (*lock(&exchange.unread_since))?)))
-            .collect();
-        while unread.len() > MAX_UNREAD {
-            let count = |webview: &str| unread.iter().filter(|((owner, _), _)| owner == webview).count();
-            let oldest = (0..unread.len()).max_by_key(|&index| {
-                let ((owner, _), since) = &unread[index];
-                (count(owner), Reverse(*since))
-            });
-            let Some(oldest) = oldest else { return };
-            let (key, _) = unread.swap_remove(oldest);
-            tracing::warn!(
-                webview = key.0,
-                sidecar,
-                "closed a response that the page neither read nor cancelled"
-            );
-            if let Some(exchange) = exchanges.remove(&key) {
-                exchange.cancelled.cancel();
-            }
-        }
     }
 
     /// Removes a finished exchange. A cancelled one is removed already, and its id may be in use again.

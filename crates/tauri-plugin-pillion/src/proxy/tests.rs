@@ -2,13 +2,13 @@ mod fixture;
 mod upload;
 mod web_socket;
 
-use std::future;
+use std::{future, sync::atomic::Ordering};
 
 use pillion::State;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use super::{outgoing::FORBIDDEN_HEADERS, *};
+use super::{outgoing::FORBIDDEN_HEADERS, unread::MAX_UNREAD, *};
 use fixture::{CHUNKED, Fixture, get, with_sidecar};
 
 #[tokio::test]
@@ -59,14 +59,12 @@ async fn a_request_and_its_response_pass_through_unchanged() {
     assert_eq!(head, json!({ "status": 201, "headers": headers, "ended": true }));
     assert_eq!(body, "ok");
 
-    // The id is used again. The connection usually is too, but only once hyper reports it idle.
-    let mut again = Box::pin(fixture.send(get(1)));
-    tokio::select! {
-        _ = &mut again => unreachable!("the test has not responded yet"),
-        () = connection.read_head() => assert!(connection.head.starts_with("get / ")),
-        other = connections.recv() => connection = other.unwrap(),
-    }
-    let (response, ()) = tokio::join!(again, connection.write("HTTP/1.1 204 No Content\r\n\r\n"));
+    // The id is used again, and so is the connection.
+    let (response, ()) = tokio::join!(fixture.send(get(1)), async {
+        connection.read_head().await;
+        assert!(connection.head.starts_with("get / "), "{}", connection.head);
+        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+    });
     assert_eq!(response.unwrap().0["status"], 204);
 }
 
@@ -226,12 +224,7 @@ async fn a_request_that_must_not_be_repeated_uses_a_new_connection() {
     });
     response.unwrap();
     let pool = Arc::clone(&lock(&fixture.proxy.pools)["server"]);
-    let idle = async |count| {
-        while pool.idle_count() < count {
-            tokio::task::yield_now().await;
-        }
-    };
-    idle(1).await;
+    assert_eq!(pool.idle_count(), 1);
 
     let post = json!({ "id": 2, "method": "POST", "path": "/", "headers": [] });
     let (response, mut later) = tokio::join!(fixture.send(post), async {
@@ -242,7 +235,7 @@ async fn a_request_that_must_not_be_repeated_uses_a_new_connection() {
     });
     assert_eq!(response.unwrap().0["status"], 204);
 
-    idle(2).await;
+    assert_eq!(pool.idle_count(), 2);
     // An idempotent request uses a kept connection. The server closes both kept ones, and gets the request again.
     let put = json!({ "id": 3, "method": "PUT", "path": "/", "headers": [] });
     let (response, _connection) = tokio::join!(fixture.send(put), async {
@@ -259,6 +252,7 @@ async fn a_request_that_must_not_be_repeated_uses_a_new_connection() {
 #[tokio::test]
 async fn unread_responses_do_not_use_up_the_connections() {
     let mut fixture = Fixture::new().await;
+    fixture.proxy.unread_after = Duration::ZERO;
     let mut open = Vec::new();
     let last = u32::try_from(MAX_UNREAD).unwrap();
     for id in 0..=last {
@@ -271,9 +265,33 @@ async fn unread_responses_do_not_use_up_the_connections() {
 }
 
 #[tokio::test]
+async fn responses_are_not_unread_at_once() {
+    let mut fixture = Fixture::new().await;
+    fixture.proxy.unread_after = Duration::from_secs(3_600);
+    let last = u32::try_from(MAX_UNREAD).unwrap() + 9;
+    let mut open = Vec::new();
+    for id in 0..=last {
+        open.push(fixture.begin(id).await);
+    }
+    open[0].write("3\r\none\r\n").await;
+    assert_eq!(fixture.read("main", 0).await.unwrap(), "one");
+
+    // Once they are, the next request makes room before it is sent.
+    fixture.proxy.unread_after = Duration::ZERO;
+    let mut connections = fixture.take_connections();
+    let (response, ()) = tokio::join!(fixture.send(get(last + 1)), async {
+        let mut connection = connections.recv().await.unwrap();
+        open.remove(1).closed().await;
+        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+    });
+    response.unwrap();
+}
+
+#[tokio::test]
 async fn a_response_is_unread_while_its_page_waits_only_for_a_later_chunk() {
     for (place, is_kept) in [(0, true), (1, false)] {
         let mut fixture = Fixture::new().await;
+        fixture.proxy.unread_after = Duration::ZERO;
         let mut connections = fixture.take_connections();
         let (mut open, mut reads) = (Vec::new(), Vec::new());
         for id in 0..=u32::try_from(MAX_UNREAD).unwrap() {
@@ -304,6 +322,7 @@ async fn a_response_is_unread_while_its_page_waits_only_for_a_later_chunk() {
 #[tokio::test]
 async fn unread_responses_that_have_arrived_are_kept() {
     let mut fixture = Fixture::new().await;
+    fixture.proxy.unread_after = Duration::ZERO;
     let last = u32::try_from(MAX_UNREAD).unwrap() + 9;
     for id in 0..=last {
         fixture.begin(id).await.write("3\r\none\r\n0\r\n\r\n").await;
@@ -320,6 +339,7 @@ async fn unread_responses_that_have_arrived_are_kept() {
 #[tokio::test]
 async fn a_webview_with_few_unread_responses_keeps_them() {
     let mut fixture = Fixture::new().await;
+    fixture.proxy.unread_after = Duration::ZERO;
     let head = serde_json::from_value(with_sidecar(get(1))).unwrap();
     let (response, mut connection) =
         tokio::join!(fixture.proxy.send("other", &fixture.supervisor, head, Bytes::new()), async {
