@@ -37,6 +37,9 @@ const routes = {
 };
 const nothing = () => invoke("nothing");
 
+/** A webview opens six connections to a port, and a stream keeps one: the sixth is for the other requests. */
+const MOST_DIRECT = 5;
+
 const DOWN = 64 * 1024 * 1024;
 const UP = new Uint8Array(16 * 1024 * 1024).map((_, at) => at);
 
@@ -104,11 +107,6 @@ async function measureCurves({ rounds, downloads, uploads }) {
     took[row][name].push(value);
   };
   const often = (size) => (size < 1_000_000 ? 20 : 1);
-  const average = async (times, measure) => {
-    let sum = 0;
-    for (let done = 0; done < times; done++) sum += await measure();
-    return sum / times;
-  };
   for (let round = -1; round < rounds; round++) {
     for (const size of downloads) {
       for (const name of ["direct", "socket", "plugin"]) {
@@ -126,6 +124,75 @@ async function measureCurves({ rounds, downloads, uploads }) {
   }
   return took;
 }
+
+/** Opens event streams at once. `emit` emits an event, and returns what it took until all have it. */
+async function openStreams(route, count) {
+  const controller = new AbortController();
+  let missing = 0;
+  let received;
+  const follow = async (_, number) => {
+    const { body } = await route(`/events/curve-${number}`, { signal: controller.signal });
+    const reader = body.getReader();
+    const { done } = await reader.read();
+    check(!done);
+    return reader;
+  };
+  let readers;
+  const opened = await span(async () => {
+    readers = await Promise.all(Array.from({ length: count }, follow));
+  });
+  const read = async (reader) => {
+    while (!(await reader.read()).done) if (--missing === 0) received();
+  };
+  for (const reader of readers) read(reader).catch((error) => controller.signal.aborted || fail(error));
+  const emit = () =>
+    span(async () => {
+      missing = count;
+      const all = new Promise((resolve) => {
+        received = resolve;
+      });
+      const told = await (await route("/emit/1", { method: "POST", body: "event" })).text();
+      check(told === String(count));
+      await all;
+    });
+  return { opened, emit, end: () => controller.abort() };
+}
+
+/** The cost as a function of the number of open event streams. */
+async function measureStreams({ rounds, streams }) {
+  const took = {};
+  const note = (row, name, value) => {
+    took[row] ??= {};
+    took[row][name] ??= [];
+    took[row][name].push(value);
+  };
+  const gone = async (route, count) => {
+    for (let number = 0; number < count; number++) await (await route(`/dropped/curve-${number}`)).text();
+  };
+  for (let round = -1; round < rounds; round++) {
+    for (const count of streams) {
+      for (const name of count <= MOST_DIRECT ? ["direct", "socket"] : ["socket"]) {
+        const { opened, emit, end } = await openStreams(routes[name], count);
+        const event = await average(10, emit);
+        const get = await average(50, () => rows.get.time(routes[name]));
+        end();
+        // Until the sidecar knows of it, so that it does not disturb the next measurement.
+        await gone(routes[name], count);
+        if (round < 0) continue;
+        note(`open-${count}`, name, opened);
+        note(`event-${count}`, name, event);
+        note(`get-${count}`, name, get);
+      }
+    }
+  }
+  return took;
+}
+
+const average = async (times, measure) => {
+  let sum = 0;
+  for (let done = 0; done < times; done++) sum += await measure();
+  return sum / times;
+};
 
 async function span(work) {
   const begun = performance.now();
@@ -166,6 +233,11 @@ async function measureWindow({ asks }) {
   await fetch(`${collector}/mark`, { method: "POST", mode: "no-cors", body });
 }
 
+function measurementOf(plan) {
+  if ("downloads" in plan) return measureCurves;
+  return "streams" in plan ? measureStreams : measure;
+}
+
 const plan = await (await fetch(`${collector}/plan`)).json();
 if ("asks" in plan) await measureWindow(plan).catch(fail);
-else await (plan.downloads ? measureCurves : measure)(plan).then((took) => post({ took }), fail);
+else await measurementOf(plan)(plan).then((took) => post({ took }), fail);

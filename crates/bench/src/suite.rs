@@ -102,6 +102,8 @@ struct Effort {
     lines: (u64, usize),
     /// Sizes of downloads and of uploads in bytes. `pillion-server` accepts bodies of up to 64 MiB unless a sidecar says otherwise.
     requests: [&'static [u64]; 2],
+    /// Numbers of open event streams.
+    streams: &'static [u64],
     /// Numbers of windows.
     windows: &'static [usize],
     /// Whether apps are also built with optimisations.
@@ -123,6 +125,7 @@ const FULL: Effort = Effort {
         &[1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000],
         &[1_000, 10_000, 100_000, 1_000_000, 10_000_000, 64_000_000],
     ],
+    streams: &[1, 2, 5, 10, 20, 50, 100, 200, 500],
     windows: &[1, 2, 4, 8, 16],
     release_builds: true,
 };
@@ -138,6 +141,7 @@ const QUICK: Effort = Effort {
     crowds: &[(1, 1), (10, 1), (100, 1)],
     lines: (1, 1),
     requests: [&[1_000, 100_000, 10_000_000], &[1_000, 100_000, 10_000_000]],
+    streams: &[1, 5, 100],
     windows: &[1, 4],
     release_builds: false,
 };

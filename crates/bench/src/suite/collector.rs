@@ -50,6 +50,8 @@ pub(crate) enum Plan {
     Routes { rounds: usize, times: usize },
     /// The cost by the size of a body in bytes.
     Curves { rounds: usize, downloads: &'static [u64], uploads: &'static [u64] },
+    /// The cost by the number of open event streams.
+    Streams { rounds: usize, streams: &'static [u64] },
     /// The start of each of several windows, with a request to the sidecar or without one.
     Windows { asks: bool },
 }

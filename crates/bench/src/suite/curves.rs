@@ -3,13 +3,15 @@
 mod lines;
 mod requests;
 mod sidecars;
+mod streams;
 mod windows;
 
 use super::Section;
 
-pub(crate) const SECTIONS: [Section; 4] = [
+pub(crate) const SECTIONS: [Section; 5] = [
     ("Many sidecars: the supervisor, and a bare spawn loop of the same program", sidecars::measure),
     ("Lines per second: the supervisor, and a bare read loop", lines::measure),
     ("Requests from the webview, by the size of the body", requests::measure),
+    ("Open event streams: by way of the app, and by direct fetch", streams::measure),
     ("Windows: pages that ask the sidecar, and pages that do not", windows::measure),
 ];

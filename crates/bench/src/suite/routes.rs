@@ -12,6 +12,7 @@ use super::{
     app::Stage,
     build::Workspace,
     collector::{Message, Plan},
+    picture::Curve,
     report::{Samples, Table},
 };
 
@@ -51,6 +52,23 @@ pub(crate) fn run(workspace: &Workspace, plan: Plan, time_limit: Duration) -> Re
     };
     launch.end()?;
     Ok(took)
+}
+
+/// The measurements of a kind of request by a route.
+pub(crate) fn samples(took: &Took, row: &str, route: &str) -> Samples {
+    took.get(row).and_then(|by| by.get(route)).into_iter().flatten().copied().collect()
+}
+
+/// The measurements of the rows `kind-place` as curves, for each route (name and title) that has any.
+pub(crate) fn curves(took: &Took, kind: &str, places: &[u64], routes: &[(&str, &'static str)]) -> Vec<Curve> {
+    let curve = |&(route, name): &(&str, &'static str)| {
+        #[expect(clippy::cast_precision_loss, reason = "at most 1 GB")]
+        let point = |place: &u64| (*place as f64, samples(took, &format!("{kind}-{place}"), route));
+        let mut points: Vec<_> = places.iter().map(point).collect();
+        points.retain(|(_, samples)| samples.median().is_some());
+        Curve { name, points }
+    };
+    routes.iter().map(curve).filter(|curve| !curve.points.is_empty()).collect()
 }
 
 pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {

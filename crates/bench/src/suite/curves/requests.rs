@@ -8,9 +8,9 @@ use super::super::{
     Effort,
     build::Workspace,
     collector::Plan,
-    picture::{Axis, Curve, Picture},
-    report::{Samples, Table},
-    routes::{self, Took},
+    picture::{Axis, Picture},
+    report::Table,
+    routes::{self, curves, samples},
 };
 
 /// The routes by their names in apps/routes/page/page.js, with their titles.
@@ -26,7 +26,7 @@ pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let mut table = Table::new(ROUTES.map(|(_, title)| title));
     for (kind, what, places) in [("down", "bytes down", downloads), ("up", "bytes up", uploads)] {
         for place in places {
-            let row = ROUTES.map(|(route, _)| samples(&took, kind, *place, route));
+            let row = ROUTES.map(|(route, _)| samples(&took, &format!("{kind}-{place}"), route));
             table.row(format!("{place} {what}"), "ms", row);
         }
     }
@@ -39,7 +39,7 @@ pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
         title,
         x: Axis { title: x },
         y: Axis { title: y },
-        curves: curves(&took, kind, places),
+        curves: curves(&took, kind, places, &ROUTES),
     };
     let bytes = "size of the body, bytes";
     table.picture(picture(
@@ -52,18 +52,4 @@ pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     ));
     table.picture(picture("up", "upload", "An upload by the page", bytes, "until the answer, ms", uploads));
     Ok(table)
-}
-
-fn samples(took: &Took, kind: &str, place: u64, route: &str) -> Samples {
-    let by = took.get(&format!("{kind}-{place}"));
-    by.and_then(|by| by.get(route)).into_iter().flatten().copied().collect()
-}
-
-fn curves(took: &Took, kind: &str, places: &[u64]) -> Vec<Curve> {
-    #[expect(clippy::cast_precision_loss, reason = "at most 1 GB")]
-    let points =
-        |route| places.iter().map(|place| (*place as f64, samples(took, kind, *place, route))).collect();
-    let curves = ROUTES.map(|(route, name)| Curve { name, points: points(route) });
-    let is_measured = |curve: &Curve| curve.points.iter().any(|(_, samples)| samples.median().is_some());
-    curves.into_iter().filter(is_measured).collect()
 }

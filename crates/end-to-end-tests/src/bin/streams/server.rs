@@ -12,6 +12,7 @@ use axum::{
 };
 use futures_util::stream;
 use http_body_util::BodyExt as _;
+use pillion_server::{Limits, Sidecar};
 use tokio::sync::{broadcast, watch};
 
 use crate::web_socket;
@@ -64,7 +65,9 @@ pub(crate) async fn main() -> pillion_server::Result {
         .route("/made/{name}", get(made))
         .route("/dropped/{name}", get(dropped))
         .with_state(streams);
-    pillion_server::serve("Streams", router).await
+    // The benchmark opens 500 streams.
+    let limits = Limits::default().connections(1_000);
+    Sidecar::new("Streams").limits(limits).serve(router).await
 }
 
 async fn echo(request: Request) -> impl IntoResponse {
