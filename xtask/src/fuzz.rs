@@ -51,8 +51,16 @@ pub(crate) fn replay(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Re
 pub(crate) fn wrapped_rustc() -> Option<ExitCode> {
     env::var_os(WRAPS_RUSTC)?;
     let mut words = env::args_os().skip(1);
-    let status = Command::new(words.next()?).args(words).args(["--cfg", "pillion_fuzzing"]).status();
-    Some(if status.is_ok_and(|status| status.success()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let compiler = words.next()?;
+    Some(match Command::new(&compiler).args(words).args(["--cfg", "pillion_fuzzing"]).status() {
+        Ok(status) => {
+            status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+        }
+        Err(error) => {
+            eprintln!("xtask: cannot start {}: {error}", compiler.display());
+            ExitCode::FAILURE
+        }
+    })
 }
 
 /// Fuzzes `target`, or each target in turn, for `time`. cargo-fuzz writes an input that crashes a target to

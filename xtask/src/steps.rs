@@ -4,7 +4,7 @@ mod printer;
 
 use std::{
     fs::{self, File},
-    panic,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::{
@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use xshell::Cmd;
 
 use self::printer::Printer;
@@ -70,19 +70,32 @@ impl Steps {
         let printer = Arc::clone(&later.printer);
         let (first, second, total) = thread::scope(|scope| {
             let beside = scope.spawn(|| {
-                let result = second(&mut later).inspect_err(|_| later.stopped.store(true, Ordering::SeqCst));
+                let result = later.stopping_at_failure(second);
                 (result, later.total)
             });
-            let first = first(self).inspect_err(|_| self.stopped.store(true, Ordering::SeqCst));
+            let first = panic::catch_unwind(AssertUnwindSafe(|| self.stopping_at_failure(first)));
             printer.release();
-            let (second, total) = beside.join().unwrap_or_else(|cause| panic::resume_unwind(cause));
+            let beside = beside.join();
+            let first = first.unwrap_or_else(|cause| panic::resume_unwind(cause));
+            let (second, total) = beside.unwrap_or_else(|cause| panic::resume_unwind(cause));
             (first, second, total)
         });
         self.total += total;
         match (first, second) {
             (Err(error), Err(cause)) if error.is::<Stopped>() => Err(cause),
+            (Err(error), Err(other)) if !other.is::<Stopped>() => Err(anyhow!("{error:#}; and {other:#}")),
             (first, second) => first.and_then(|result| second.map(|()| result)),
         }
+    }
+
+    /// Runs `work`. If it fails or panics, no further step begins, here or beside.
+    fn stopping_at_failure<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let stopped = Arc::clone(&self.stopped);
+        let result = panic::catch_unwind(AssertUnwindSafe(|| work(self)));
+        if !matches!(result, Ok(Ok(_))) {
+            stopped.store(true, Ordering::SeqCst);
+        }
+        result.unwrap_or_else(|cause| panic::resume_unwind(cause))
     }
 
     /// Runs a command that passes or fails by its exit code.

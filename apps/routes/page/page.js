@@ -142,7 +142,15 @@ async function openStreams(route, count) {
     readers = await Promise.all(Array.from({ length: count }, follow));
   });
   const read = async (reader) => {
-    while (!(await reader.read()).done) if (--missing === 0) received();
+    // A chunk may hold a part of an event, which ends with an empty line.
+    for (let last = ""; ; ) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const text = last + new TextDecoder().decode(value);
+      last = text.at(-1);
+      missing -= text.split("\n\n").length - 1;
+      if (missing === 0) received();
+    }
   };
   for (const reader of readers) read(reader).catch((error) => controller.signal.aborted || fail(error));
   const emit = () =>

@@ -139,12 +139,12 @@ async fn a_killed_backend_is_restarted_without_a_reload() -> Result<()> {
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     let first = backend(&app)?;
-    // A reload would lose this variable. The observer records every state, even a short one, also if React replaces the element meanwhile.
+    // A reload would lose this variable. The observer sees the state after each change of the page, also if React replaces the element meanwhile.
     page.execute(
         "window.seen = [];
         const look = () => {
-            const { state } = document.querySelector('[data-testid=backend-status]').dataset;
-            if (state !== seen.at(-1)) seen.push(state);
+            const { state } = document.querySelector('[data-testid=backend-status]')?.dataset ?? {};
+            if (state && state !== seen.at(-1)) seen.push(state);
         };
         new MutationObserver(look).observe(document.body, { attributes: true, childList: true, subtree: true });",
     )

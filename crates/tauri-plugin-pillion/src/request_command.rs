@@ -1,5 +1,5 @@
-//! The command `request`, which proxies a request of a page. It begins on the thread that the page's call arrives on, and not, as other
-//! commands do, in a task: a request of a few bytes is then on its way to the sidecar before a thread of the runtime has woken up.
+//! The command `request`, which proxies a request of a page. A short one begins on the thread that the page's call arrives on, and not,
+//! as other async commands do, in a task: a request of a few bytes is then on its way to the sidecar before a thread of the runtime has woken up.
 
 use std::{
     borrow::Cow,

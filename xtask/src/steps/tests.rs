@@ -65,3 +65,37 @@ fn the_tests_of_both_sides_are_counted() {
     steps.beside(one, one).unwrap();
     assert_eq!(steps.total, TestCounts { passed: 4, failed: 2 });
 }
+
+#[test]
+fn the_errors_of_both_sides_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = std::sync::Barrier::new(2);
+    let fails = |steps: &mut Steps, why: &'static str| {
+        steps.check(why, || {
+            both.wait();
+            bail!(why)
+        })
+    };
+    let result = steps(folder.path()).beside(|steps| fails(steps, "one"), |steps| fails(steps, "other"));
+    let error = format!("{:#}", result.unwrap_err());
+    assert!(error.contains("one") && error.contains("other"), "{error}");
+}
+
+#[test]
+fn a_panic_stops_the_steps_beside_and_is_passed_on() {
+    for first_panics in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let panics = |_: &mut Steps| -> Result<()> { panic!("on purpose") };
+        let continues = |steps: &mut Steps| {
+            while !steps.stopped.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            Ok(())
+        };
+        let mut steps = steps(folder.path());
+        panic::catch_unwind(AssertUnwindSafe(|| {
+            if first_panics { steps.beside(panics, continues) } else { steps.beside(continues, panics) }
+        }))
+        .unwrap_err();
+    }
+}

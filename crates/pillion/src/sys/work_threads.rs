@@ -137,11 +137,14 @@ mod tests {
         let threads = threads(Duration::from_secs(3600));
         let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (done, all_done) = mpsc::channel::<()>();
-        for _ in 0..100 {
+        // As many pieces of work as may be at once wait for each other.
+        let together = Arc::new(Barrier::new(LIMIT));
+        for _ in 0..30 * LIMIT {
             let (at_once, most, done) = (Arc::clone(&at_once), Arc::clone(&most), done.clone());
+            let together = Arc::clone(&together);
             threads.add(Box::new(move || {
                 most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                thread::yield_now();
+                together.wait();
                 at_once.fetch_sub(1, Ordering::SeqCst);
                 drop(done);
             }));
@@ -149,7 +152,7 @@ mod tests {
         drop(done);
         // All are done.
         all_done.recv().unwrap_err();
-        assert!(most.load(Ordering::SeqCst) <= LIMIT);
+        assert_eq!(most.load(Ordering::SeqCst), LIMIT);
     }
 
     #[test]
