@@ -144,7 +144,13 @@ async function exchange(
     if (upload) cancel(id);
     throw error;
   });
-  const { head, body } = decode<ResponseHead>(answer);
+  const { head, body } = decode<ResponseHead & { superseded?: boolean }>(answer);
+  if (head.superseded) {
+    const reason = new TypeError("the run that the request was for has ended");
+    upload?.stop(reason);
+    if (requestBody instanceof ReadableStream) throw reason;
+    return exchange(sidecar, requestHead, requestBody, signal);
+  }
   const { status } = head;
   const hasNoBody = NULL_BODY_STATUS.has(status) || requestHead.method === "HEAD";
   if (hasNoBody && !head.ended) cancel(id);
@@ -163,8 +169,8 @@ async function exchange(
 }
 
 /**
- * A response body that begins with `start`; `end` is called at its end, whatever that is. It asks the app for at most one chunk ahead of the reader, and for `PARALLEL_READS` of a large
- * body.
+ * A response body that begins with `start`; `end` is called at its end, whatever that is. It asks the app for at most one chunk ahead of the
+ * reader, and for `PARALLEL_READS` of a large body.
  */
 function bodyStream(
   id: number,
@@ -213,7 +219,8 @@ function bodyStream(
   });
 }
 
-/** A `TypeError`, as `fetch` rejects with; a `SidecarError` is kept. */
+/** A `TypeError`, as `fetch` rejects with; a `SidecarError` is kept. A stream may fail with any value. */
 function networkError(error: unknown): unknown {
-  return error instanceof SidecarError ? error : new TypeError(String((error as Error).message));
+  if (error instanceof SidecarError) return error;
+  return new TypeError(error instanceof Error ? error.message : String(error));
 }

@@ -23,6 +23,10 @@ const NO_CODE = 1005;
 
 /** The size from which one call takes no more messages to the app, in bytes. */
 const BATCH = 1024 * 1024;
+/** The maximum size of a message in bytes, as in the app. */
+const MAX_MESSAGE = 64 * 1024 * 1024;
+/** How long the app may take for one call after `close`, in milliseconds: a sidecar that reads nothing keeps no WebSocket. */
+const CLOSE_TIMEOUT = 10_000;
 /** As RFC 6455, section 5.5, limits the payload of a close, without its code. */
 const MAX_REASON = 123;
 /** https://www.rfc-editor.org/rfc/rfc9110#name-tokens. */
@@ -51,6 +55,7 @@ export class IpcWebSocket implements Socket {
   #protocol = "";
   #bufferedAmount = 0;
   #isWriting = false;
+  #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** Throws a `SyntaxError` for invalid or repeated protocols, as the constructor of `WebSocket` does. */
   constructor(sidecar: string, url: URL, protocols: string[]) {
@@ -104,7 +109,16 @@ export class IpcWebSocket implements Socket {
       payload.set(text, 2);
     }
     this.#enqueue({ opcode: CLOSE, payload });
-    if (this.#readyState === OPEN) this.#readyState = CLOSING;
+    if (this.#readyState !== OPEN) return;
+    this.#readyState = CLOSING;
+    this.#limitClose();
+  }
+
+  /** Limits the time until the app has taken the next messages, the last of which is the close. It then limits the time of the answer. */
+  #limitClose(): void {
+    clearTimeout(this.#closeTimer);
+    if (this.#readyState !== CLOSING || this.#queue.length === 0) return;
+    this.#closeTimer = setTimeout(() => cancel(this.#id), CLOSE_TIMEOUT);
   }
 
   #enqueue(message: Message<Uint8Array<ArrayBuffer> | Blob>): void {
@@ -121,24 +135,38 @@ export class IpcWebSocket implements Socket {
     await null;
     try {
       while (this.#queue.length > 0) {
-        const batch: Message[] = [];
-        let size = 0;
-        for (let next = this.#queue[0]; next && (batch.length === 0 || size < BATCH); next = this.#queue[0]) {
-          const { opcode, payload } = next;
-          batch.push({ opcode, payload: await toBytes(payload) });
-          if (opcode !== CLOSE) size += sizeOf(payload);
-          this.#queue.shift();
-        }
+        const { batch, size } = await this.#nextBatch();
         const isOpen = await call<boolean>("write", encode({ id: this.#id }, encodeMessages(batch)));
-        if (!isOpen) throw new Error("the app knows it no more");
-        this.#bufferedAmount -= size;
+        // The sidecar has closed it, and `read` returns what it sent before.
+        if (!isOpen) this.#queue.length = 0;
+        else this.#bufferedAmount -= size;
+        this.#queue.splice(0, batch.length);
+        this.#limitClose();
       }
     } catch (error) {
-      // Also if a `Blob` cannot be read, or a message is too large.
+      // A message is too large, a `Blob` cannot be read, or the app refuses the call.
       if (this.#readyState !== CLOSED) console.warn(`the WebSocket ${this.url} ends:`, error);
+      this.#queue.length = 0;
       cancel(this.#id);
     }
     this.#isWriting = false;
+  }
+
+  /** The messages for the next call. Those before one that cannot be sent are sent first. */
+  async #nextBatch(): Promise<{ batch: Message[]; size: number }> {
+    const batch: Message[] = [];
+    let size = 0;
+    for (const { opcode, payload } of [...this.#queue]) {
+      try {
+        batch.push({ opcode, payload: await toBytes(payload) });
+      } catch (error) {
+        if (batch.length === 0) throw error;
+        break;
+      }
+      if (opcode !== CLOSE) size += sizeOf(payload);
+      if (size >= BATCH) break;
+    }
+    return { batch, size };
   }
 
   /** Opens the WebSocket and receives messages until it has closed. */
@@ -157,6 +185,9 @@ export class IpcWebSocket implements Socket {
     }
     this.#readyState = CLOSED;
     this.#queue.length = 0;
+    clearTimeout(this.#closeTimer);
+    // The app may have it still, if it does not let this page read.
+    if (!closed) cancel(this.#id);
     if (!closed) report(() => this.onerror?.(new Event("error")));
     const { code, reason } = closed ?? { code: ABNORMAL, reason: "" };
     const event = new CloseEvent("close", { code, reason, wasClean: closed !== null });
@@ -165,8 +196,7 @@ export class IpcWebSocket implements Socket {
 
   #open({ head, body }: ReturnType<typeof decode<ResponseHead>>): void {
     if (this.#readyState !== CONNECTING) {
-      // The app has handled the `cancel` before the `request`.
-      cancel(this.#id);
+      // The app has handled the `cancel` before the `request`: `#run` cancels again.
       throw new Error("it is closed");
     }
     if (head.status !== 101) {
@@ -216,7 +246,12 @@ function sizeOf(payload: Uint8Array | Blob): number {
   return payload instanceof Blob ? payload.size : payload.length;
 }
 
+/** Rejects without reading it if the message is too large. */
 async function toBytes(payload: Uint8Array<ArrayBuffer> | Blob): Promise<Uint8Array<ArrayBuffer>> {
+  const size = sizeOf(payload);
+  if (size > MAX_MESSAGE) {
+    throw new Error(`a message of ${size} bytes was not sent: at most ${MAX_MESSAGE} are allowed`);
+  }
   return payload instanceof Blob ? new Uint8Array(await payload.arrayBuffer()) : payload;
 }
 

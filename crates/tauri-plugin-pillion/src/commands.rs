@@ -102,7 +102,7 @@ pub(crate) async fn connect(
 }
 
 /// Sends messages of a WebSocket, or a piece of the body of a request. Returns when the connection has taken them, or has room for another
-/// piece; false if the sidecar wants no more of the body.
+/// piece; false if the sidecar takes no more of either. Refuses a second call while one is under way.
 #[tauri::command]
 pub(crate) async fn write(
     webview: Webview<impl tauri::Runtime>,

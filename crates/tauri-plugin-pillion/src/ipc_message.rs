@@ -1,8 +1,10 @@
 //! Encodes head and body of a proxied request, or of its response, in one IPC message: the length of the head as four bytes,
 //! big-endian; the head in JSON; the bytes of the body. `guest-js/ipc-message.ts` is the other side.
 
+use std::ops::Not;
+
 use hyper::{
-    HeaderMap,
+    HeaderMap, StatusCode,
     header::{HeaderName, HeaderValue},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -53,10 +55,23 @@ pub(crate) struct BeginUpload {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ResponseHead {
-    pub(crate) status: u16,
-    pub(crate) headers: Headers,
+    status: u16,
+    headers: Headers,
     /// Whether this message holds the whole body, so that the page need not read more.
-    pub(crate) ended: bool,
+    ended: bool,
+    /// Whether the next run rejected the token of the last one, so that the request had no effect. There is no response for the page.
+    #[serde(skip_serializing_if = "Not::not")]
+    superseded: bool,
+}
+
+impl ResponseHead {
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, ended: bool) -> Self {
+        Self { status: status.as_u16(), headers: Headers::from(headers), ended, superseded: false }
+    }
+
+    pub(crate) fn superseded() -> Self {
+        Self { superseded: true, ..Self::new(StatusCode::UNAUTHORIZED, &HeaderMap::new(), true) }
+    }
 }
 
 /// Names and values. A value is a byte string: each character of the JSON string stands for one byte, as in Fetch

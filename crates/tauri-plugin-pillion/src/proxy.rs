@@ -32,13 +32,16 @@ use self::{
 use crate::{
     command_error::CommandError,
     http_pool::HttpPool,
-    ipc_message::{self, Headers, RequestHead, ResponseHead, WriteHead},
+    ipc_message::{self, RequestHead, ResponseHead, WriteHead},
     lock::lock,
 };
 
 /// About the time that one IPC call of the page takes. If the head waited longer for the first bytes of the body, the page would
 /// get both later than by a second call.
 const ROUND_TRIP: Duration = Duration::from_millis(3);
+
+/// The page's own code makes one call after another. More would keep their bytes in the app.
+const ONE_WRITE: &str = "the page sends already, and may do so in one call at a time";
 
 /// The proxied requests of all webviews, and the connections to the sidecars.
 #[derive(Debug)]
@@ -143,8 +146,12 @@ impl Proxy {
         let response = exchange.unless_cancelled(async {
             let request = parse(head, body)?;
             let response = match upload {
-                None => send_to_run(&pool, supervisor, request).await?,
+                None => Some(send_to_run(&pool, supervisor, request).await?),
                 Some(body) => send_upload(supervisor, request.map(|_| body)).await?,
+            };
+            let Some(response) = response else {
+                let head = ResponseHead::superseded();
+                return Ok((ipc_message::encode(&head, &[]).map_err(CommandError::no_response)?, true));
             };
             let (head, body) = response.into_parts();
             let (start, rest) = read_start(body, self.round_trip).await?;
@@ -154,8 +161,7 @@ impl Proxy {
                 *exchange.chunks.lock().await = Some(chunks);
                 async_runtime::spawn(pump(rest, sender, Arc::clone(&exchange.complete), lease.take()));
             }
-            let head =
-                ResponseHead { status: head.status.as_u16(), headers: Headers::from(&head.headers), ended };
+            let head = ResponseHead::new(head.status, &head.headers, ended);
             Ok((ipc_message::encode(&head, &start).map_err(CommandError::no_response)?, ended))
         });
         let (message, ended) = response.await?;
@@ -176,7 +182,7 @@ impl Proxy {
     ) -> Result<bool, CommandError> {
         let key = (webview.to_owned(), head.id);
         if let Some(sent) = self.web_sockets.write(&key, bytes).await {
-            return sent.map(|()| true);
+            return sent;
         }
         self.uploads.write(&key, head.upload, bytes).await
     }

@@ -32,6 +32,7 @@ export async function proxied(listener: RequestListener) {
   const uploads = new Map<number, { body: PassThrough; length: number | null; hasEnded: boolean }>();
   const pieces: number[] = [];
   let held = Promise.resolve();
+  let isSuperseded = false;
   const { __TAURI_INTERNALS__: internals } = window as unknown as {
     __TAURI_INTERNALS__: { invoke(command: string, args: unknown): Promise<unknown> };
   };
@@ -42,6 +43,11 @@ export async function proxied(listener: RequestListener) {
       case "plugin:pillion|request": {
         const { head: request, body } = decode<RequestHead>((args as Uint8Array<ArrayBuffer>).buffer);
         requested.push(request);
+        if (isSuperseded) {
+          isSuperseded = false;
+          const head = { status: 401, headers: [], ended: true, superseded: true };
+          return encode(head, new ArrayBuffer(0)).buffer;
+        }
         const { method, path, headers } = request;
         const answer = await new Promise<IncomingMessage>((resolve, reject) => {
           const outgoing = send(
@@ -111,11 +117,25 @@ export async function proxied(listener: RequestListener) {
   const hold = (until: Promise<void>) => {
     held = until;
   };
+  /** Lets the app say of the next request that the run that it was for has ended. */
+  const supersede = () => {
+    isSuperseded = true;
+  };
   const { name } = plugin;
   const handle = sidecar(name);
   handle.preconnect();
   plugin.sendStatus("ready", { url: "pillion://localhost", pid: 1 });
-  return { server, requested, reads, pieces, hold, cancelled: cancelled.promise, backend: handle, name };
+  return {
+    server,
+    requested,
+    reads,
+    pieces,
+    hold,
+    supersede,
+    cancelled: cancelled.promise,
+    backend: handle,
+    name,
+  };
 }
 
 export function rejection(promise: Promise<unknown>): Promise<unknown> {

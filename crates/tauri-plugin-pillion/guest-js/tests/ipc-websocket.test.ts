@@ -172,3 +172,76 @@ test("onError is called if the app refuses it, and the WebSocket is not opened a
   expect(socket.isOpen).toBe(false);
   socket.close();
 });
+
+test("what the sidecar sent before it closed arrives, also if the page sends meanwhile", async () => {
+  const { proxy, sockets } = await echo();
+  const { socket, entries, count } = open();
+  await count(1);
+  const readable = deferred();
+  proxy.readable = readable.promise;
+  const [opened] = proxy.sockets.values();
+  const closed = new Promise((resolve) => opened?.socket.on("close", resolve));
+  for (const client of sockets.clients) {
+    client.send("last");
+    client.close(4401, "who?");
+  }
+  await closed;
+  socket.send("late");
+  while (proxy.writes.length === 0) await new Promise((resolve) => setTimeout(resolve));
+  readable.resolve();
+  await count(3);
+  expect(entries).toEqual(["open", "last", "close 4401 who? true"]);
+  expect(proxy.cancelled).toEqual([]);
+});
+
+test("a message that is too large ends it, after those before", async () => {
+  const { sockets } = await echo();
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  const { socket, entries, count } = open();
+  await count(1);
+  const received: string[] = [];
+  for (const client of sockets.clients) client.on("message", (data) => received.push(String(data)));
+  const large = Object.defineProperty(new Blob(), "size", { value: 64 * 1024 * 1024 + 1 });
+  const read = vi.spyOn(large, "arrayBuffer");
+  socket.send("first");
+  socket.send(large);
+  const [server] = sockets.clients;
+  const ended = new Promise((resolve) => server?.on("close", resolve));
+  await ended;
+  expect(received).toEqual(["first"]);
+  expect(read).not.toHaveBeenCalled();
+  while (socket.readyState !== 3) await count(entries.length + 1);
+  expect(entries.slice(-2)).toEqual(["error", "close 1006  false"]);
+  expect(warn).toHaveBeenLastCalledWith(
+    expect.any(String),
+    expect.objectContaining({ message: expect.stringContaining("67108865") }),
+  );
+});
+
+test("it ends in the app if this page may open it and not read", async () => {
+  const { proxy, sockets } = await echo();
+  proxy.readRefusal = "pillion.read not allowed";
+  const { entries, count } = open();
+  const ended = new Promise((resolve) => sockets.on("connection", (socket) => socket.on("close", resolve)));
+  await count(3);
+  expect(entries).toEqual(["open", "error", "close 1006  false"]);
+  await ended;
+});
+
+test("close ends it if the sidecar reads nothing for ten seconds", async () => {
+  const { proxy } = await echo();
+  const { socket, entries, count } = open();
+  await count(1);
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const taken = deferred();
+  proxy.taken = taken.promise;
+  socket.send("unread");
+  socket.close();
+  vi.advanceTimersByTime(9_999);
+  expect(proxy.cancelled).toEqual([]);
+  vi.advanceTimersByTime(1);
+  await count(3);
+  expect(entries).toEqual(["open", "error", "close 1006  false"]);
+  taken.resolve();
+});

@@ -38,8 +38,14 @@ export function proxyWebSockets() {
     },
     /** What `request` rejects with. */
     refusal: null as string | null,
+    /** What `read` rejects with. */
+    readRefusal: null as string | null,
     /** What each `write` waits for. */
     taken: Promise.resolve(),
+    /** What each `read` waits for before it returns messages. */
+    readable: Promise.resolve(),
+    /** What the page has cancelled. */
+    cancelled: [] as number[],
   };
 
   const { __TAURI_INTERNALS__: internals } = window as unknown as {
@@ -62,9 +68,15 @@ export function proxyWebSockets() {
         await fake.taken;
         return write(head.id, [...decodeMessages(body)]);
       }
-      case "plugin:pillion|cancel":
-        sockets.get((args as { id: number }).id)?.socket.terminate();
+      case "plugin:pillion|cancel": {
+        const { id } = args as { id: number };
+        fake.cancelled.push(id);
+        const opened = sockets.get(id);
+        // What the page has not read is lost.
+        opened?.messages.splice(0);
+        opened?.socket.terminate();
         return undefined;
+      }
       default:
         return invoke(command, args);
     }
@@ -96,12 +108,14 @@ export function proxyWebSockets() {
   }
 
   async function read(id: number) {
+    if (fake.readRefusal !== null) throw fake.readRefusal;
     const opened = sockets.get(id);
     while (opened && opened.messages.length === 0 && !opened.hasEnded) {
       await new Promise<void>((resolve) => {
         opened.wake = resolve;
       });
     }
+    await fake.readable;
     if (!opened || opened.messages.length === 0) throw "the WebSocket has closed";
     return encodeMessages(opened.messages.splice(0)).buffer;
   }
@@ -109,7 +123,7 @@ export function proxyWebSockets() {
   function write(id: number, messages: Message[]) {
     writes.push(messages.filter(({ opcode }) => opcode !== CLOSE).length);
     const socket = sockets.get(id)?.socket;
-    if (socket?.readyState !== WebSocket.OPEN) throw "the WebSocket has closed";
+    if (socket?.readyState !== WebSocket.OPEN) return false;
     for (const { opcode, payload } of messages) {
       const text = (from: number) =>
         new TextDecoder("utf-8", { ignoreBOM: true }).decode(payload.subarray(from));

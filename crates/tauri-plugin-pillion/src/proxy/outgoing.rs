@@ -56,18 +56,18 @@ pub(super) async fn send_to_run(
     }
 }
 
-/// As [`send_to_run`], for a body that can be sent only once.
+/// As [`send_to_run`], for a body that can be sent only once: `None` if the next run rejected the token of the last one. The page sends it
+/// again if it can.
 pub(super) async fn send_upload(
     supervisor: &Supervisor,
     request: Request<UploadBody>,
-) -> Result<Response<ResponseBody>, CommandError> {
+) -> Result<Option<Response<ResponseBody>>, CommandError> {
     let access = supervisor.access().await?;
     let response = upload::send(&access, authorize(request, &access)?).await;
     let response = response.map_err(CommandError::no_response)?;
-    if response.status() == StatusCode::UNAUTHORIZED && supervisor.access().await?.token != access.token {
-        return Err(CommandError::no_response("the run that the request was for has ended"));
-    }
-    Ok(response)
+    let is_superseded =
+        response.status() == StatusCode::UNAUTHORIZED && supervisor.access().await?.token != access.token;
+    Ok((!is_superseded).then_some(response))
 }
 
 pub(super) fn parse(head: RequestHead, body: Bytes) -> Result<Request<Full<Bytes>>, CommandError> {

@@ -78,6 +78,7 @@ impl Proxy {
                 sidecar,
                 "closed a response that the page neither read nor cancelled"
             );
+            self.uploads.end(&key);
             if let Some(exchange) = exchanges.remove(&key) {
                 exchange.cancelled.cancel();
             }

@@ -10,21 +10,30 @@ use std::{
 
 use hyper::{
     Request, Response,
-    body::{Body, Bytes, Frame, SizeHint},
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
 use pillion::Access;
 use tauri::async_runtime;
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::{self, mpsc},
+};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::ONE_WRITE;
 use crate::{
     command_error::CommandError,
     http_pool::{HttpError, ResponseBody},
     ipc_message::{MAX_HEADERS, UploadHead},
     lock::lock,
 };
+
+/// How many bodies one webview may send in pieces at a time. A backend on `pillion-server` accepts about twice as many connections.
+const MAX_OPEN: usize = 128;
+/// The maximum size of a piece in bytes: `PIECE` of `guest-js/ipc-upload.ts`.
+const MAX_PIECE: usize = 1024 * 1024;
 
 /// The label of a webview, and the id that its page chose for the request.
 type Key = (String, u32);
@@ -41,6 +50,8 @@ struct Upload {
     ended: CancellationToken,
     /// The other end, until the request takes it.
     body: Mutex<Option<UploadBody>>,
+    /// Held by a call of the page that sends a piece. Others would keep theirs in the app.
+    writing: sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -68,11 +79,17 @@ impl Uploads {
         head: UploadHead,
         bytes: &[u8],
     ) -> Result<bool, CommandError> {
+        if bytes.len() > MAX_PIECE {
+            let reason =
+                format!("a piece of {} bytes was not sent: at most {MAX_PIECE} are allowed", bytes.len());
+            return Err(CommandError::no_response(reason));
+        }
         if let Some(begin) = head.begin {
             self.begin(key, begin.length)?;
         }
         let upload = lock(&self.0).get(key).cloned();
         let Some(upload) = upload else { return Ok(false) };
+        let _turn = upload.writing.try_lock().map_err(|_| CommandError::no_response(ONE_WRITE))?;
         let send = async {
             if !bytes.is_empty() {
                 upload.pieces.send(Piece::Bytes(Bytes::copy_from_slice(bytes))).await.ok()?;
@@ -83,7 +100,8 @@ impl Uploads {
             Some(())
         };
         let is_wanted = upload.ended.run_until_cancelled(send).await.flatten().is_some();
-        if head.end || !is_wanted {
+        // A complete one stays for its request, which it may have overtaken.
+        if !is_wanted {
             self.forget(key, &upload);
         }
         Ok(is_wanted)
@@ -114,7 +132,12 @@ impl Uploads {
     }
 
     fn begin(&self, key: &Key, length: Option<u64>) -> Result<(), CommandError> {
-        match lock(&self.0).entry(key.clone()) {
+        let mut uploads = lock(&self.0);
+        if uploads.keys().filter(|(owner, _)| *owner == key.0).count() >= MAX_OPEN {
+            let reason = format!("the page sends {MAX_OPEN} bodies already: wait for the end of one");
+            return Err(CommandError::no_response(reason));
+        }
+        match uploads.entry(key.clone()) {
             Entry::Occupied(_) => {
                 Err(CommandError::no_response(format!("the body of request {} has begun already", key.1)))
             }
@@ -141,7 +164,7 @@ impl Upload {
         let until_ended = Box::pin(ended.clone().cancelled_owned());
         let body =
             UploadBody { pieces, remaining: length, is_complete: false, ended: ended.clone(), until_ended };
-        Self { pieces: sender, ended, body: Mutex::new(Some(body)) }
+        Self { pieces: sender, ended, body: Mutex::new(Some(body)), writing: sync::Mutex::default() }
     }
 }
 
@@ -153,13 +176,52 @@ pub(super) async fn send(
 ) -> Result<Response<ResponseBody>, HttpError> {
     // A body that is not complete then breaks the connection off.
     let end_on_drop = request.body().ended.clone().drop_guard();
-    let stream = access.connect().await?;
+    let response = send_over(access.connect().await?, request).await?;
+    Ok(response.map(|incoming| ResponseBody::of_upload(incoming, end_on_drop)))
+}
+
+async fn send_over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<UploadBody>,
+) -> Result<Response<Incoming>, HttpError> {
     let (mut sender, connection) =
-        http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream)).await?;
+        http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(ReadsOn(stream))).await?;
     // This task ends with the response and with the body. The sender and the response report the connection's errors.
     async_runtime::spawn(async move { drop(connection.await) });
-    let response = sender.send_request(request).await?;
-    Ok(response.map(|incoming| ResponseBody::of_upload(incoming, end_on_drop)))
+    Ok(sender.send_request(request).await?)
+}
+
+/// A connection that is read to its end also if the sidecar takes no more of it. A sidecar may answer and close it before it has read the
+/// body; hyper would report that the body cannot be sent, and lose the answer.
+struct ReadsOn<S>(S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for ReadsOn<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReadsOn<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // If there is no answer either, the end of the stream says so.
+        Pin::new(&mut self.0).poll_write(context, bytes).map(|written| written.or(Ok(bytes.len())))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context).map(|flushed| flushed.or(Ok(())))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
 }
 
 impl Body for UploadBody {
@@ -189,5 +251,66 @@ impl Body for UploadBody {
 
     fn size_hint(&self) -> SizeHint {
         self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use http_body_util::BodyExt as _;
+    use tokio::io::{self as tokio_io, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, WriteHalf};
+
+    use super::*;
+
+    /// The client's writes to a server that takes no more once it is `closed`.
+    struct Writes(WriteHalf<DuplexStream>, Arc<AtomicBool>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if self.1.load(Ordering::Relaxed) {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            Pin::new(&mut self.0).poll_write(context, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(context)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(context)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_arrives_also_if_the_sidecar_takes_no_more_of_the_body() {
+        const LENGTH: usize = 500_000;
+        let (client, mut server) = tokio_io::duplex(2 * LENGTH);
+        let (read, write) = tokio_io::split(client);
+        let closed = Arc::new(AtomicBool::new(false));
+        let stream = tokio_io::join(read, Writes(write, Arc::clone(&closed)));
+        let upload = Upload::new(None);
+        let mut request = Request::new(lock(&upload.body).take().unwrap());
+        *request.method_mut() = hyper::Method::POST;
+        let (response, ()) = tokio::join!(send_over(stream, request), async {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(server.read_u8().await.unwrap());
+            }
+            closed.store(true, Ordering::Relaxed);
+            let head = format!("HTTP/1.1 413 Content Too Large\r\ncontent-length: {LENGTH}\r\n\r\n");
+            server.write_all(&[head.as_bytes(), &vec![b'a'; LENGTH]].concat()).await.unwrap();
+        });
+        // The connection has written the first one, or failed, when it has taken the second one.
+        for _ in 0..3 {
+            let _ = upload.pieces.send(Piece::Bytes(Bytes::from_static(b"unwanted"))).await;
+        }
+        let body = response.unwrap().into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.len(), LENGTH);
     }
 }

@@ -20,19 +20,19 @@ use pillion::Supervisor;
 use tauri::async_runtime;
 use tokio::{
     sync::{self, mpsc, oneshot},
-    time,
+    time::{self, Instant},
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Error, Message,
-        protocol::{Role, WebSocketConfig},
+        Error, Message, Utf8Bytes,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 use tokio_util::sync::CancellationToken;
 
 use self::handshake::Handshake;
-use super::Proxy;
+use super::{ONE_WRITE, Proxy};
 use crate::{command_error::CommandError, ipc_message::RequestHead, lock::lock};
 
 /// How many WebSockets one webview may have open. Chromium allows as many to one server.
@@ -45,6 +45,8 @@ const BATCH: usize = 1024 * 1024;
 const READ_BUFFER: usize = 16 * 1024;
 /// How long the sidecar may take for a closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the app tries to tell the sidecar that the page has gone.
+const AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The label of a webview, and the id that its page chose.
 type Key = (String, u32);
@@ -60,6 +62,8 @@ struct WebSocket {
     cancelled: CancellationToken,
     incoming: sync::Mutex<mpsc::Receiver<Batch>>,
     outgoing: mpsc::Sender<Outgoing>,
+    /// Held by a call of the page that sends messages. Others would keep theirs in the app.
+    writing: sync::Mutex<()>,
 }
 
 /// Messages for the page, as [`messages`] encodes them.
@@ -95,7 +99,8 @@ impl Proxy {
         let (batches, incoming) = mpsc::channel(1);
         let (outgoing, queue) = mpsc::channel(1);
         let incoming = sync::Mutex::new(incoming);
-        let socket = Arc::new(WebSocket { cancelled: cancelled.clone(), incoming, outgoing });
+        let writing = sync::Mutex::default();
+        let socket = Arc::new(WebSocket { cancelled: cancelled.clone(), incoming, outgoing, writing });
         let registration = self.web_sockets.register(key, &socket)?;
         let opened = cancelled.run_until_cancelled(handshake.perform(supervisor)).await;
         let opened =
@@ -106,9 +111,14 @@ impl Proxy {
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
+        let mut stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
         async_runtime::spawn(async move {
-            cancelled.run_until_cancelled(pass(stream, batches, queue)).await;
+            cancelled.run_until_cancelled(pass(&mut stream, batches, queue)).await;
+            if cancelled.is_cancelled() {
+                // As a browser does when its page goes: RFC 6455, section 7.4.1.
+                let away = CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::default() };
+                let _ = time::timeout(AWAY_TIMEOUT, stream.close(Some(away))).await;
+            }
             drop(lease);
         });
         registration.keep();
@@ -131,7 +141,8 @@ impl WebSockets {
         Some(reason.map_or(Ok(messages), |reason| Err(CommandError::no_response(reason))))
     }
 
-    /// Removes a WebSocket whose connection ends by itself. A cancelled one is removed already, and its id may be in use again.
+    /// Removes a WebSocket whose connection ends by itself, or did not open. A cancelled one is removed already, and its id may be in use
+    /// again.
     fn forget(&self, key: &Key, socket: &Arc<WebSocket>) {
         let mut sockets = lock(&self.0);
         if sockets.get(key).is_some_and(|current| Arc::ptr_eq(current, socket)) {
@@ -139,9 +150,10 @@ impl WebSockets {
         }
     }
 
-    /// Sends messages of the page, and returns when the connection has taken them. The page waits for that before it sends more. `None` if the
-    /// page has no WebSocket of this id.
-    pub(super) async fn write(&self, key: &Key, messages: &[u8]) -> Option<Result<(), CommandError>> {
+    /// Sends messages of the page, and returns when the connection has taken them; false if it takes no more, because it has closed: the
+    /// page may have messages to read still. The page waits for the result before it sends more. `None` if the page has no WebSocket of this
+    /// id.
+    pub(super) async fn write(&self, key: &Key, messages: &[u8]) -> Option<Result<bool, CommandError>> {
         let socket = self.get(key)?;
         Some(socket.write(messages).await)
     }
@@ -179,14 +191,15 @@ impl WebSockets {
             }
             Entry::Vacant(entry) => {
                 entry.insert(Arc::clone(socket));
-                Ok(Registration { sockets: self, key: Some(key) })
+                Ok(Registration { sockets: self, key, socket: Arc::clone(socket), kept: false })
             }
         }
     }
 }
 
 impl WebSocket {
-    async fn write(&self, messages: &[u8]) -> Result<(), CommandError> {
+    async fn write(&self, messages: &[u8]) -> Result<bool, CommandError> {
+        let _turn = self.writing.try_lock().map_err(|_| CommandError::no_response(ONE_WRITE))?;
         let messages = messages::decode(messages)
             .ok_or_else(|| CommandError::no_response("the bytes are not messages of a WebSocket"))?;
         if let Some(large) = messages.iter().map(Message::len).find(|length| *length > MAX_MESSAGE) {
@@ -200,48 +213,51 @@ impl WebSocket {
             done.await.ok()
         };
         let sent = self.cancelled.run_until_cancelled(sent).await.flatten();
-        sent.ok_or_else(|| CommandError::no_response("the WebSocket has closed"))
+        Ok(sent.is_some())
     }
 }
 
 /// The registration of a WebSocket. Dropping it removes the WebSocket, unless [`keep`](Self::keep) was called.
 struct Registration<'a> {
     sockets: &'a WebSockets,
-    key: Option<Key>,
+    key: Key,
+    socket: Arc<WebSocket>,
+    kept: bool,
 }
 
 impl Registration<'_> {
     fn keep(mut self) {
-        self.key = None;
+        self.kept = true;
     }
 }
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            self.sockets.end(key);
+        if !self.kept {
+            self.sockets.forget(&self.key, &self.socket);
         }
     }
 }
 
 /// Passes messages in both directions until the connection has ended or the page has closed it. Each direction goes on while the other one
 /// waits: a sidecar that answers each message may read the next one only when its answer is taken.
-async fn pass<S>(stream: S, batches: mpsc::Sender<Batch>, mut queue: mpsc::Receiver<Outgoing>)
+async fn pass<S>(stream: S, batches: mpsc::Sender<Batch>, queue: mpsc::Receiver<Outgoing>)
 where
     S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error>,
 {
     let (sink, stream) = stream.split();
-    let mut receive = pin!(receive(stream, batches));
+    let closing = CancellationToken::new();
+    let mut receive = pin!(receive(stream, batches, &closing, CLOSE_TIMEOUT));
     tokio::select! {
         () = &mut receive => return,
-        () = transmit(sink, &mut queue) => queue.close(),
+        () = transmit(sink, queue) => {}
     }
-    // A sidecar that does not answer the close keeps no connection.
-    let _ = time::timeout(CLOSE_TIMEOUT, receive).await;
+    closing.cancel();
+    receive.await;
 }
 
-/// Sends the messages of the page, until one of them is a close or the connection has ended.
-async fn transmit(mut sink: impl Sink<Message, Error = Error> + Unpin, queue: &mut mpsc::Receiver<Outgoing>) {
+/// Sends the messages of the page, until one of them is a close or the connection has ended. What the page sends then is dropped.
+async fn transmit(mut sink: impl Sink<Message, Error = Error> + Unpin, mut queue: mpsc::Receiver<Outgoing>) {
     while let Some(Outgoing { messages, sent }) = queue.recv().await {
         for message in messages {
             let closes = message.is_close();
@@ -262,16 +278,21 @@ async fn transmit(mut sink: impl Sink<Message, Error = Error> + Unpin, queue: &m
 }
 
 /// Passes the messages of the sidecar on in batches. One waits in the channel while the next one grows. When that one is full too, the
-/// sidecar is not read until the page takes the first. The library answers pings meanwhile.
+/// sidecar is not read until the page takes the first, and pings are not answered meanwhile. From `closing` on, the sidecar has `patience` to
+/// answer the close; the time that the page takes does not count.
 async fn receive(
     mut stream: impl Stream<Item = Result<Message, Error>> + Unpin,
     batches: mpsc::Sender<Batch>,
+    closing: &CancellationToken,
+    mut patience: Duration,
 ) {
     let mut messages = Vec::new();
     let end = loop {
+        let limited_since = closing.is_cancelled().then(Instant::now);
+        let has_room = messages.len() < BATCH;
         tokio::select! {
             biased;
-            message = stream.next(), if messages.len() < BATCH => match message {
+            message = stream.next(), if has_room => match message {
                 Some(Ok(message)) => {
                     messages::encode(&message, &mut messages);
                     if message.is_close() {
@@ -286,6 +307,12 @@ async fn receive(
                 Err(_) => return,
             },
             () = batches.closed() => return,
+            () = limit(closing, patience), if has_room => {
+                break "the sidecar did not answer the close".to_owned();
+            }
+        }
+        if let Some(since) = limited_since.filter(|_| has_room) {
+            patience = patience.saturating_sub(since.elapsed());
         }
     };
     let is_closed = end.is_empty();
@@ -299,4 +326,39 @@ async fn receive(
             let _ = time::timeout(CLOSE_TIMEOUT, stream.next()).await;
         }
     });
+}
+
+async fn limit(closing: &CancellationToken, patience: Duration) {
+    closing.cancelled().await;
+    time::sleep(patience).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{future, stream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_limit_of_the_close_is_not_for_the_page() {
+        const COUNT: usize = 10;
+        let sent = (0..COUNT).map(|_| Ok(Message::binary(vec![7; BATCH / 2])));
+        let stream = stream::iter(sent).chain(stream::pending());
+        let (batches, mut incoming) = mpsc::channel(1);
+        let closing = CancellationToken::new();
+        closing.cancel();
+        let page = async {
+            let mut length = 0;
+            while let Some(Batch { messages, end }) = incoming.recv().await {
+                length += messages.iter().filter(|byte| **byte == 7).count();
+                if let Some(end) = end {
+                    return (length, end);
+                }
+            }
+            (length, String::new())
+        };
+        let ((), (length, end)) =
+            future::join(receive(stream, batches, &closing, Duration::ZERO), page).await;
+        assert_eq!((length, end.as_str()), (COUNT * BATCH / 2, "the sidecar did not answer the close"));
+    }
 }

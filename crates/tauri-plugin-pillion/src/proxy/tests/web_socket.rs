@@ -182,6 +182,39 @@ async fn either_side_closes_with_a_code_and_a_reason() {
 }
 
 #[tokio::test]
+async fn a_write_after_the_close_of_the_sidecar_loses_nothing() {
+    let mut fixture = Fixture::new().await;
+    let mut server = fixture.opened(1).await;
+    server.send(Message::text("last")).await.unwrap();
+    server.send(Message::Close(None)).await.unwrap();
+    // The app has received both.
+    assert_eq!(server.next().await.unwrap().unwrap(), Message::Close(None));
+    assert!(!fixture.proxy.write("main", head(1), &message(TEXT, "late")).await.unwrap());
+    let expected = [message(TEXT, "last"), message(CLOSE, "")].concat();
+    let mut got = Vec::new();
+    while got.len() < expected.len() {
+        got.append(&mut fixture.next(1).await.unwrap());
+    }
+    assert_eq!(got, expected);
+}
+
+#[tokio::test]
+async fn the_page_sends_in_one_call_at_a_time() {
+    let mut fixture = Fixture::new().await;
+    let server = fixture.opened(1).await;
+    // The sidecar does not read it, and the buffers do not hold it.
+    let large = message(2, vec![7; 32 * 1024 * 1024]);
+    let (first, second) = tokio::join!(biased; fixture.proxy.write("main", head(1), &large), async {
+        let second = fixture.write(1, &message(TEXT, "second")).await;
+        drop(server);
+        second
+    });
+    assert!(!first.unwrap());
+    let error = second.unwrap_err();
+    assert!(matches!(&error, CommandError::NoResponse(why) if why.contains("one call")), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_is_an_error_after_its_messages() {
     let mut fixture = Fixture::new().await;
     let mut server = fixture.opened(1).await;
@@ -206,7 +239,9 @@ async fn the_page_ends_it_at_any_stage_and_no_other_page_does() {
     // During a read.
     let (read, ()) = tokio::join!(fixture.next(1), async { fixture.proxy.cancel_all_of("main") });
     read.unwrap_err();
-    assert!(server.next().await.unwrap().is_err());
+    // As a browser does when its page goes.
+    let away = CloseFrame { code: CloseCode::Away, reason: "".into() };
+    assert_eq!(server.next().await.unwrap().unwrap(), Message::Close(Some(away)));
 
     // During the handshake.
     let mut connections = fixture.take_connections();
@@ -249,7 +284,8 @@ async fn a_sidecar_is_not_read_faster_than_the_page_reads() {
         _ = future::join(send_all(read, &ignored), read_all(&fixture, 2)) => {}
     }
     let before = taken.load(Ordering::Relaxed);
-    assert!(before < COUNT / 4, "the app took {before} messages without the page");
+    // Two batches in the app, and what the buffers of the TCP connection hold.
+    assert!(before < 32, "the app took {before} messages without the page");
     let ((), length) = tokio::join!(sends, read_all(&fixture, 1));
     assert_eq!(length, COUNT * LENGTH);
 }
@@ -288,7 +324,17 @@ async fn it_is_a_use_of_a_sidecar_on_demand_until_it_has_closed() {
     let mut server = fixture.opened(1).await;
     server.send(Message::text("a")).await.unwrap();
     fixture.next(1).await.unwrap();
-    assert_eq!(fixture.supervisor.status().state, State::Ready);
+    let before = fixture.supervisor.status();
+    // Another use ends, and a third one would find a sidecar that stops.
+    let mut connections = fixture.take_connections();
+    for id in [2, 3] {
+        let (response, ()) = tokio::join!(fixture.send(get(id)), async {
+            connections.recv().await.unwrap().write("HTTP/1.1 204 No Content\r\n\r\n").await;
+        });
+        response.unwrap();
+    }
+    let after = fixture.supervisor.status();
+    assert_eq!((after.state, after.seq), (State::Ready, before.seq), "it has not stopped meanwhile");
     drop(server);
     fixture.next(1).await.unwrap_err();
     while watch.next().await.unwrap().state != State::Idle {}

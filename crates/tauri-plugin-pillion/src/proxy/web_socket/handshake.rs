@@ -3,7 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1,
     header::{
@@ -20,7 +20,7 @@ use tauri::async_runtime;
 use crate::{
     command_error::CommandError,
     http_pool::HttpError,
-    ipc_message::{self, Headers, MAX_HEADERS, RequestHead, ResponseHead},
+    ipc_message::{self, MAX_HEADERS, RequestHead, ResponseHead},
     proxy::outgoing::{authorize, parse},
 };
 
@@ -37,6 +37,9 @@ impl Handshake {
     /// The page chooses the path and the subprotocols, and nothing else, as in a browser.
     pub(super) fn new(head: RequestHead) -> Result<Self, CommandError> {
         let mut request = parse(head, Bytes::new())?;
+        if request.method() != Method::GET {
+            return Err(CommandError::no_response("a WebSocket is opened with GET"));
+        }
         let headers = request.headers_mut();
         if let Some(name) = headers.keys().find(|name| **name != SEC_WEBSOCKET_PROTOCOL) {
             let reason = format!("a page may not set the header {name} of a WebSocket");
@@ -152,7 +155,7 @@ fn refuse(status: StatusCode, reason: &str) -> Result<Outcome, CommandError> {
 }
 
 fn encode(status: StatusCode, headers: &HeaderMap, reason: &str) -> Result<Vec<u8>, CommandError> {
-    let head = ResponseHead { status: status.as_u16(), headers: Headers::from(headers), ended: false };
+    let head = ResponseHead::new(status, headers, false);
     ipc_message::encode(&head, reason.as_bytes()).map_err(CommandError::no_response)
 }
 
@@ -172,6 +175,12 @@ mod tests {
     #[test]
     fn accept_is_that_of_the_example_in_the_rfc() {
         assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn another_method_than_get_is_refused() {
+        let head = json!({ "id": 1, "sidecar": "a", "method": "POST", "path": "/", "headers": [], "webSocket": true });
+        assert!(Handshake::new(serde_json::from_value(head).unwrap()).is_err());
     }
 
     #[test]

@@ -7,6 +7,8 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes, protocol::CloseFrame};
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
+/// The maximum length of the reason of a close in bytes: RFC 6455, section 5.5, without the code.
+const MAX_REASON: usize = 123;
 
 /// Appends a message. Pings and pongs are left out, because a page does not see them.
 pub(super) fn encode(message: &Message, into: &mut Vec<u8>) {
@@ -53,7 +55,12 @@ fn message(opcode: u8, mut payload: Bytes) -> Option<Message> {
         BINARY => Some(Message::Binary(payload)),
         CLOSE if payload.is_empty() => Some(Message::Close(None)),
         CLOSE => {
-            let code = payload.try_get_u16().ok()?.into();
+            let code = payload.try_get_u16().ok()?;
+            // As in a browser: https://websockets.spec.whatwg.org/#dom-websocket-close.
+            if !matches!(code, 1000 | 3000..=4999) || payload.len() > MAX_REASON {
+                return None;
+            }
+            let code = code.into();
             Some(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::try_from(payload).ok()? })))
         }
         _ => None,
@@ -89,6 +96,23 @@ mod tests {
         encode(&Message::Ping(Bytes::from_static(b"1")), &mut bytes);
         encode(&Message::Pong(Bytes::from_static(b"1")), &mut bytes);
         assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn a_close_of_the_page_has_a_code_and_a_reason_that_a_page_may_choose() {
+        let close = |code: u16, reason: usize| {
+            let payload = [&code.to_be_bytes()[..], &vec![b'a'; reason]].concat();
+            let mut bytes = Vec::new();
+            append(CLOSE, &payload, &mut bytes);
+            decode(&bytes).is_some()
+        };
+        for code in [1000, 3000, 4999] {
+            assert!(close(code, MAX_REASON), "{code}");
+            assert!(!close(code, MAX_REASON + 1), "{code}");
+        }
+        for code in [0, 999, 1001, 1005, 1006, 2999, 5000, u16::MAX] {
+            assert!(!close(code, 0), "{code}");
+        }
     }
 
     #[test]
