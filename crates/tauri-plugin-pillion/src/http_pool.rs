@@ -7,6 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt as _, Full};
@@ -17,6 +18,8 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use pillion::Access;
+use tauri::async_runtime;
+use tokio::time::{self, Instant};
 use tokio_util::sync::DropGuard;
 
 use crate::{ipc_message::MAX_HEADERS, lock::lock};
@@ -26,6 +29,9 @@ type RunId = (String, Option<u32>);
 
 /// How many idle connections are kept. Browsers open as many to one server.
 const MAX_IDLE: usize = 6;
+
+/// How long an idle connection is kept. Nothing polls it meanwhile, so that the app does not notice when the server closes it.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
@@ -37,17 +43,33 @@ pub(crate) enum HttpError {
 }
 
 /// The idle connections to one sidecar.
-#[derive(Debug, Default)]
-pub(crate) struct HttpPool(Mutex<Idle>);
+#[derive(Debug)]
+pub(crate) struct HttpPool {
+    idle: Mutex<Idle>,
+    max_idle_time: Duration,
+}
 
 /// Connections that all lead to one run.
 #[derive(Debug, Default)]
 struct Idle {
     run: Option<RunId>,
-    connections: Vec<Connection>,
+    /// Each with the time since when it is idle; the latest is the last.
+    connections: Vec<(Instant, Connection)>,
+    /// Whether [`HttpPool::close_idle`] runs.
+    is_closing: bool,
+}
+
+impl Default for HttpPool {
+    fn default() -> Self {
+        Self::new(MAX_IDLE_TIME)
+    }
 }
 
 impl HttpPool {
+    pub(crate) fn new(max_idle_time: Duration) -> Self {
+        Self { idle: Mutex::default(), max_idle_time }
+    }
+
     /// Sends a request to this run, and waits for the head of the response. Dropping the future closes the connection, as does
     /// dropping a body before its end.
     ///
@@ -84,14 +106,15 @@ impl HttpPool {
 
     /// A kept connection to this run for this request. Connections to another run are closed.
     fn take<B>(&self, access: &Access, request: &Request<B>) -> Option<Connection> {
-        let mut idle = lock(&self.0);
+        let mut idle = lock(&self.idle);
         if idle.run.as_ref() != Some(&run_id(access)) {
-            *idle = Idle { run: Some(run_id(access)), connections: Vec::new() };
+            idle.run = Some(run_id(access));
+            idle.connections.clear();
         }
         if !is_repeatable(request) {
             return None;
         }
-        while let Some(mut connection) = idle.connections.pop() {
+        while let Some((_, mut connection)) = idle.connections.pop() {
             if connection.is_ready() {
                 return Some(connection);
             }
@@ -102,14 +125,44 @@ impl HttpPool {
     /// How many connections are idle.
     #[cfg(test)]
     pub(crate) fn idle_count(&self) -> usize {
-        lock(&self.0).connections.len()
+        lock(&self.idle).connections.len()
     }
 
-    fn keep(&self, run: &RunId, connection: Connection) {
-        let mut idle = lock(&self.0);
-        if idle.run.as_ref() == Some(run) && idle.connections.len() < MAX_IDLE {
-            idle.connections.push(connection);
+    /// Keeps a connection whose response has ended, if it can take another request.
+    fn keep(self: &Arc<Self>, run: &RunId, mut connection: Connection) {
+        if !connection.is_ready() {
+            // A server may respond before it has read the body of the request (RFC 9112, section 9.3). The rest is sent still.
+            if let Connection { sender, driver: driver @ Driver::Open(_) } = connection {
+                drop(sender);
+                async_runtime::spawn(driver.finish());
+            }
+            return;
         }
+        let mut idle = lock(&self.idle);
+        if idle.run.as_ref() == Some(run) && idle.connections.len() < MAX_IDLE {
+            idle.connections.push((Instant::now(), connection));
+            if !idle.is_closing {
+                idle.is_closing = true;
+                async_runtime::spawn(Arc::clone(self).close_idle());
+            }
+        }
+    }
+
+    /// Closes each connection that stays idle for too long, until none is left. One timer for all: requests that follow each other
+    /// neither set nor reset it.
+    async fn close_idle(self: Arc<Self>) {
+        while let Some(next) = self.close_expired() {
+            time::sleep_until(next).await;
+        }
+    }
+
+    /// When the next connection will have been idle for too long.
+    fn close_expired(&self) -> Option<Instant> {
+        let mut idle = lock(&self.idle);
+        idle.connections.retain(|(since, _)| since.elapsed() < self.max_idle_time);
+        let next = idle.connections.first().map(|(since, _)| *since + self.max_idle_time);
+        idle.is_closing = next.is_some();
+        next
     }
 }
 
@@ -123,7 +176,7 @@ fn run_id(Access { url, pid, .. }: &Access) -> RunId {
 }
 
 /// A connection and the future that reads and writes it. A task of its own for the latter would cost each request two switches between
-/// threads: it is polled where the response is awaited. An idle connection is polled by nothing.
+/// threads: it is polled where the response is awaited. An idle connection is polled by nothing, for at most [`MAX_IDLE_TIME`].
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
@@ -173,6 +226,17 @@ impl Driver {
             work.as_mut().poll(context)
         })
         .await
+    }
+
+    /// Sends what is left, and closes the connection, whose sender was dropped.
+    async fn finish(mut self) {
+        future::poll_fn(|context| {
+            self.poll(context);
+            // Again: hyper may look for another request only after the poll that has sent the last bytes.
+            self.poll(context);
+            if matches!(self, Self::Closed) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     body::{Chunk, pump, read_start},
     outgoing::{parse, send_to_run, send_upload},
-    unread::{PendingRead, UNREAD_AFTER},
+    unread::{LIMITS, Limit, PendingRead},
     upload::Uploads,
     web_socket::WebSockets,
 };
@@ -54,8 +54,8 @@ pub(crate) struct Proxy {
     pools: Mutex<HashMap<String, Arc<HttpPool>>>,
     /// How long a head waits for the first bytes of its body.
     round_trip: Duration,
-    /// [`UNREAD_AFTER`].
-    unread_after: Duration,
+    /// [`LIMITS`].
+    unread_limits: [Limit; 2],
     /// Orders the times of [`Exchange::unread_since`].
     clock: AtomicU64,
 }
@@ -68,7 +68,7 @@ impl Default for Proxy {
             uploads: Uploads::default(),
             pools: Mutex::default(),
             round_trip: ROUND_TRIP,
-            unread_after: UNREAD_AFTER,
+            unread_limits: LIMITS,
             clock: AtomicU64::default(),
         }
     }

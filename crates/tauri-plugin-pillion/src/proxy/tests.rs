@@ -1,14 +1,16 @@
 mod fixture;
+mod kept_connections;
+mod unread;
 mod upload;
 mod web_socket;
 
-use std::{future, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use pillion::State;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use super::{outgoing::FORBIDDEN_HEADERS, unread::MAX_UNREAD, *};
+use super::{outgoing::FORBIDDEN_HEADERS, *};
 use fixture::{CHUNKED, Fixture, get, with_sidecar};
 
 #[tokio::test]
@@ -211,150 +213,6 @@ async fn a_request_with_too_many_headers_is_an_error_and_frees_its_id() {
     let head = json!({ "id": 1, "method": "GET", "path": "/", "headers": headers });
     assert!(matches!(fixture.send(head).await, Err(CommandError::NoResponse(why)) if why.contains("40000")));
     fixture.begin(1).await;
-}
-
-#[tokio::test]
-async fn a_request_that_must_not_be_repeated_uses_a_new_connection() {
-    let mut fixture = Fixture::new().await;
-    let mut connections = fixture.take_connections();
-    let (response, kept) = tokio::join!(fixture.send(get(1)), async {
-        let mut connection = connections.recv().await.unwrap();
-        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
-        connection
-    });
-    response.unwrap();
-    let pool = Arc::clone(&lock(&fixture.proxy.pools)["server"]);
-    assert_eq!(pool.idle_count(), 1);
-
-    let post = json!({ "id": 2, "method": "POST", "path": "/", "headers": [] });
-    let (response, mut later) = tokio::join!(fixture.send(post), async {
-        let mut connection = connections.recv().await.unwrap();
-        assert!(connection.head.starts_with("post / "), "{}", connection.head);
-        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
-        connection
-    });
-    assert_eq!(response.unwrap().0["status"], 204);
-
-    assert_eq!(pool.idle_count(), 2);
-    // An idempotent request uses a kept connection. The server closes both kept ones, and gets the request again.
-    let put = json!({ "id": 3, "method": "PUT", "path": "/", "headers": [] });
-    let (response, _connection) = tokio::join!(fixture.send(put), async {
-        later.read_head().await;
-        drop((kept, later));
-        let mut connection = connections.recv().await.unwrap();
-        assert!(connection.head.starts_with("put / "), "{}", connection.head);
-        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
-        connection
-    });
-    assert_eq!(response.unwrap().0["status"], 204);
-}
-
-#[tokio::test]
-async fn unread_responses_do_not_use_up_the_connections() {
-    let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_after = Duration::ZERO;
-    let mut open = Vec::new();
-    let last = u32::try_from(MAX_UNREAD).unwrap();
-    for id in 0..=last {
-        open.push(fixture.begin(id).await);
-    }
-    open.remove(0).closed().await;
-    fixture.read("main", 0).await.unwrap_err();
-    open.last_mut().unwrap().write("3\r\none\r\n").await;
-    assert_eq!(fixture.read("main", last).await.unwrap(), "one");
-}
-
-#[tokio::test]
-async fn responses_are_not_unread_at_once() {
-    let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_after = Duration::from_secs(3_600);
-    let last = u32::try_from(MAX_UNREAD).unwrap() + 9;
-    let mut open = Vec::new();
-    for id in 0..=last {
-        open.push(fixture.begin(id).await);
-    }
-    open[0].write("3\r\none\r\n").await;
-    assert_eq!(fixture.read("main", 0).await.unwrap(), "one");
-
-    // Once they are, the next request makes room before it is sent.
-    fixture.proxy.unread_after = Duration::ZERO;
-    let mut connections = fixture.take_connections();
-    let (response, ()) = tokio::join!(fixture.send(get(last + 1)), async {
-        let mut connection = connections.recv().await.unwrap();
-        open.remove(1).closed().await;
-        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
-    });
-    response.unwrap();
-}
-
-#[tokio::test]
-async fn a_response_is_unread_while_its_page_waits_only_for_a_later_chunk() {
-    for (place, is_kept) in [(0, true), (1, false)] {
-        let mut fixture = Fixture::new().await;
-        fixture.proxy.unread_after = Duration::ZERO;
-        let mut connections = fixture.take_connections();
-        let (mut open, mut reads) = (Vec::new(), Vec::new());
-        for id in 0..=u32::try_from(MAX_UNREAD).unwrap() {
-            let (response, connection) = tokio::join!(fixture.send(get(id)), async {
-                let mut connection = connections.recv().await.unwrap();
-                connection.write(CHUNKED).await;
-                connection
-            });
-            response.unwrap();
-            let mut read = Box::pin(fixture.read_at(id, place));
-            tokio::select! {
-                biased;
-                _ = &mut read => unreachable!("the test has written no chunk"),
-                () = future::ready(()) => {}
-            }
-            open.push(connection);
-            reads.push(read);
-        }
-        let is_open = lock(&fixture.proxy.exchanges).contains_key(&("main".to_owned(), 0));
-        assert_eq!(is_open, is_kept, "with a read of chunk {place}");
-        if !is_kept {
-            reads.remove(0).await.unwrap_err();
-            open.remove(0).closed().await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn unread_responses_that_have_arrived_are_kept() {
-    let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_after = Duration::ZERO;
-    let last = u32::try_from(MAX_UNREAD).unwrap() + 9;
-    for id in 0..=last {
-        fixture.begin(id).await.write("3\r\none\r\n0\r\n\r\n").await;
-        let complete = Arc::clone(&lock(&fixture.proxy.exchanges)[&("main".to_owned(), id)].complete);
-        while !complete.load(Ordering::Relaxed) {
-            tokio::task::yield_now().await;
-        }
-    }
-    for id in 0..=last {
-        assert_eq!(fixture.read("main", id).await.unwrap(), "one");
-    }
-}
-
-#[tokio::test]
-async fn a_webview_with_few_unread_responses_keeps_them() {
-    let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_after = Duration::ZERO;
-    let head = serde_json::from_value(with_sidecar(get(1))).unwrap();
-    let (response, mut connection) =
-        tokio::join!(fixture.proxy.send("other", &fixture.supervisor, head, Bytes::new()), async {
-            let mut connection = fixture.connections.recv().await.unwrap();
-            connection.write(CHUNKED).await;
-            connection
-        });
-    response.unwrap();
-    let mut open = Vec::new();
-    for id in 0..u32::try_from(MAX_UNREAD).unwrap() {
-        open.push(fixture.begin(id).await);
-    }
-    open.remove(0).closed().await;
-    connection.write("3\r\none\r\n").await;
-    assert_eq!(fixture.read("other", 1).await.unwrap(), "one");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A sidecar whose responses a test writes, and a proxy to it.
 
-use std::{mem, num::NonZeroU16};
+use std::{mem, num::NonZeroU16, sync::Arc, time::Duration};
 
 use hyper::body::Bytes;
 use pillion::{Spec, Supervisor};
@@ -11,7 +11,11 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::proxy::{CommandError, Proxy, ipc_message};
+use crate::{
+    http_pool::HttpPool,
+    lock::lock,
+    proxy::{CommandError, Proxy, ipc_message},
+};
 
 pub(super) const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -80,7 +84,11 @@ impl Fixture {
         let spec = Spec::attach("server", NonZeroU16::new(port).unwrap());
         let (supervisor, _) = Supervisor::start(change(spec));
         supervisor.ready().await.unwrap();
-        Self { supervisor, proxy: Proxy::default(), connections, port }
+        let proxy = Proxy::default();
+        // A slow machine does not make a kept connection an old one.
+        let pool = HttpPool::new(Duration::from_secs(3_600));
+        lock(&proxy.pools).insert("server".to_owned(), Arc::new(pool));
+        Self { supervisor, proxy, connections, port }
     }
 
     /// Takes the receiver of connections, so that a test can await one while the fixture is borrowed.
