@@ -11,12 +11,12 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use hyper::body::Bytes;
+use hyper::{HeaderMap, body::Bytes, header};
 use pillion::Supervisor;
 use tauri::async_runtime;
 use tokio::sync::{self, mpsc, watch};
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     body::{Chunk, pump, read_start},
     outgoing::{parse, send_to_run, send_upload},
-    unread::{LIMITS, Limit, PendingRead},
+    unread::{PendingRead, STREAM_GRACE},
     upload::Uploads,
     web_socket::WebSockets,
 };
@@ -54,8 +54,8 @@ pub(crate) struct Proxy {
     pools: Mutex<HashMap<String, Arc<HttpPool>>>,
     /// How long a head waits for the first bytes of its body.
     round_trip: Duration,
-    /// [`LIMITS`].
-    unread_limits: [Limit; 2],
+    /// [`STREAM_GRACE`].
+    stream_grace: Duration,
     /// Orders the times of [`Exchange::unread_since`].
     clock: AtomicU64,
 }
@@ -68,7 +68,7 @@ impl Default for Proxy {
             uploads: Uploads::default(),
             pools: Mutex::default(),
             round_trip: ROUND_TRIP,
-            unread_limits: LIMITS,
+            stream_grace: STREAM_GRACE,
             clock: AtomicU64::default(),
         }
     }
@@ -85,7 +85,8 @@ struct Exchange {
     next: watch::Sender<u32>,
     /// How many reads wait for the next chunk.
     reads: AtomicUsize,
-    /// When the page last received a part of the response, also by [`Proxy::clock`]; `None` while a read waits for the next part.
+    is_event_stream: AtomicBool,
+    /// From when on the response is unread, also by [`Proxy::clock`]; `None` while a read waits for the next part.
     unread_since: Mutex<Option<(Instant, u64)>>,
     /// Whether the body has arrived as a whole, so that the exchange occupies no connection.
     complete: Arc<AtomicBool>,
@@ -154,6 +155,7 @@ impl Proxy {
                 return Ok((ipc_message::encode(&head, &[]).map_err(CommandError::no_response)?, true));
             };
             let (head, body) = response.into_parts();
+            exchange.is_event_stream.store(is_event_stream(&head.headers), Ordering::Relaxed);
             let (start, rest) = read_start(body, self.round_trip).await?;
             let ended = rest.is_none();
             if let Some(rest) = rest {
@@ -272,6 +274,13 @@ impl Proxy {
             exchange.cancelled.cancel();
         }
     }
+}
+
+/// Whether a response with these headers is a stream of server-sent events.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/event-stream")
 }
 
 #[cfg(test)]

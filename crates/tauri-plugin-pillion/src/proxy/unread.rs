@@ -10,23 +10,13 @@ use std::{
 use super::{Exchange, Proxy};
 use crate::lock::lock;
 
-/// How many connections to one sidecar may be occupied by responses that pages have not read for so long. A backend on
-/// `pillion-server` accepts 256 connections. An event stream does not count while the page waits for its next chunk, nor just after the
-/// page received a part of it: a page that opens hundreds of event streams at once gets the first bytes of all before it reads on.
-pub(super) const LIMITS: [Limit; 2] = [
-    Limit { max: MAX_UNREAD, after: Duration::from_secs(10) },
-    // A page that never reads holds further connections no longer than this.
-    Limit { max: 200, after: Duration::from_secs(2) },
-];
-
+/// How many connections to one sidecar may be occupied by responses that pages do not read. A backend on `pillion-server` accepts
+/// twice as many connections.
 pub(super) const MAX_UNREAD: usize = 128;
 
-/// How many responses may have been unread for this time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limit {
-    pub(super) max: usize,
-    pub(super) after: Duration,
-}
+/// An event stream is not unread while the page waits for its next chunk, nor for this time after the page received a part of it: a page
+/// that opens hundreds of event streams at once gets the first bytes of all before it reads on.
+pub(super) const STREAM_GRACE: Duration = Duration::from_secs(10);
 
 /// A response that its page neither reads nor has cancelled.
 struct Unread {
@@ -57,59 +47,56 @@ impl Drop for PendingRead<'_> {
     fn drop(&mut self) {
         let mut unread_since = lock(&self.exchange.unread_since);
         if self.exchange.reads.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *unread_since = Some(self.proxy.now());
+            *unread_since = Some(self.proxy.unread_from(self.exchange));
         }
     }
 }
 
 impl Proxy {
     pub(super) fn set_unread(&self, exchange: &Exchange) {
-        *lock(&exchange.unread_since) = Some(self.now());
+        *lock(&exchange.unread_since) = Some(self.unread_from(exchange));
     }
 
-    fn now(&self) -> (Instant, u64) {
-        (Instant::now(), self.clock.fetch_add(1, Ordering::Relaxed))
+    /// From when on the response is unread, if the page does not ask for more.
+    fn unread_from(&self, exchange: &Exchange) -> (Instant, u64) {
+        let is_stream = exchange.is_event_stream.load(Ordering::Relaxed);
+        let grace = if is_stream { self.stream_grace } else { Duration::ZERO };
+        (Instant::now() + grace, self.clock.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Cancels unread responses of this sidecar that occupy a connection, until the [limits](LIMITS) hold: the oldest of the webview
-    /// that has the most. A page that neither reads nor cancels its responses would otherwise use up the sidecar's connections.
+    /// Cancels unread responses of this sidecar that occupy a connection, until [`MAX_UNREAD`] are left: the oldest of the webview that
+    /// has the most. A page that neither reads nor cancels its responses would otherwise use up the sidecar's connections.
     pub(super) fn evict_unread(&self, sidecar: &str) {
-        let mut unread = self.unread(sidecar);
-        for Limit { max, after } in self.unread_limits {
-            let (mut counted, others) =
-                unread.into_iter().partition(|response| response.since.0.elapsed() >= after);
-            for response in split_excess(&mut counted, max) {
-                tracing::warn!(
-                    webview = response.webview,
-                    sidecar,
-                    "closed a response that the page neither read nor cancelled"
-                );
-                self.finish(&(response.webview, response.id), &response.exchange);
-            }
-            unread = others;
-            unread.append(&mut counted);
+        for response in excess(self.unread(sidecar), MAX_UNREAD) {
+            tracing::warn!(
+                webview = response.webview,
+                sidecar,
+                "closed a response that the page neither read nor cancelled"
+            );
+            self.finish(&(response.webview, response.id), &response.exchange);
         }
     }
 
     /// None if there are few.
     fn unread(&self, sidecar: &str) -> Vec<Unread> {
         let exchanges = lock(&self.exchanges);
-        if self.unread_limits.iter().all(|limit| exchanges.len() <= limit.max) {
+        if exchanges.len() <= MAX_UNREAD {
             return Vec::new();
         }
+        let now = Instant::now();
         let occupying = exchanges.iter().filter(|(_, exchange)| {
             exchange.sidecar == sidecar && !exchange.complete.load(Ordering::Relaxed)
         });
         let unread = occupying.filter_map(|((webview, id), exchange)| {
-            let since = (*lock(&exchange.unread_since))?;
+            let since = (*lock(&exchange.unread_since)).filter(|(from, _)| *from <= now)?;
             Some(Unread { webview: webview.clone(), id: *id, exchange: Arc::clone(exchange), since })
         });
         unread.collect()
     }
 }
 
-/// Leaves this many. Takes the oldest of the webview that has the most, again and again.
-fn split_excess(unread: &mut Vec<Unread>, max: usize) -> Vec<Unread> {
+/// All but this many: the oldest of the webview that has the most, again and again.
+fn excess(mut unread: Vec<Unread>, max: usize) -> Vec<Unread> {
     if unread.len() <= max {
         return Vec::new();
     }
@@ -117,13 +104,11 @@ fn split_excess(unread: &mut Vec<Unread>, max: usize) -> Vec<Unread> {
     // A response is taken when its webview has just it and the newer ones.
     let mut counts = HashMap::<_, usize>::new();
     let mut ranked = Vec::with_capacity(unread.len());
-    for response in unread.drain(..) {
+    for response in unread {
         let count = counts.entry(response.webview.clone()).or_default();
         *count += 1;
         ranked.push((*count, response));
     }
     ranked.sort_unstable_by_key(|(count, response)| (*count, Reverse(response.since)));
-    let excess = ranked.split_off(max);
-    unread.extend(ranked.into_iter().map(|(_, response)| response));
-    excess.into_iter().rev().map(|(_, response)| response).collect()
+    ranked.split_off(max).into_iter().rev().map(|(_, response)| response).collect()
 }

@@ -125,11 +125,16 @@ impl Fixture {
 
     /// Sends a request, and writes the head of a response whose body is chunked.
     pub(super) async fn begin(&mut self, id: u32) -> Connection {
+        self.begin_with(id, CHUNKED).await
+    }
+
+    /// Sends a request, and writes this head of a response.
+    pub(super) async fn begin_with(&mut self, id: u32, answer: &str) -> Connection {
         let Self { supervisor, proxy, connections, .. } = self;
         let head = serde_json::from_value(with_sidecar(get(id))).unwrap();
         let begun = async {
             let mut connection = connections.recv().await.unwrap();
-            connection.write(CHUNKED).await;
+            connection.write(answer).await;
             connection
         };
         let (response, connection) = tokio::join!(proxy.send("main", supervisor, head, Bytes::new()), begun);

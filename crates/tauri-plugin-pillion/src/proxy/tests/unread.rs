@@ -11,21 +11,15 @@ use hyper::body::Bytes;
 use super::fixture::{CHUNKED, Fixture, get, with_sidecar};
 use crate::{
     lock::lock,
-    proxy::{
-        Exchange, Proxy,
-        unread::{LIMITS, Limit, MAX_UNREAD},
-    },
+    proxy::{Exchange, Proxy, unread::MAX_UNREAD},
 };
 
-/// The usual limits with another time.
-fn limits(after: Duration) -> [Limit; 2] {
-    LIMITS.map(|limit| Limit { after, ..limit })
-}
+const STREAM: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[tokio::test]
 async fn unread_responses_do_not_use_up_the_connections() {
     let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_limits = limits(Duration::ZERO);
     let mut open = Vec::new();
     let last = u32::try_from(MAX_UNREAD).unwrap();
     for id in 0..=last {
@@ -38,33 +32,39 @@ async fn unread_responses_do_not_use_up_the_connections() {
 }
 
 #[tokio::test]
-async fn responses_are_not_unread_at_once() {
+async fn event_streams_that_a_page_opens_at_once_are_kept_until_it_reads_them() {
     let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_limits = limits(Duration::from_secs(3_600));
-    let last = u32::try_from(MAX_UNREAD).unwrap() + 9;
+    fixture.proxy.stream_grace = Duration::from_secs(3_600);
+    let last = u32::try_from(2 * MAX_UNREAD).unwrap();
     let mut open = Vec::new();
     for id in 0..=last {
-        open.push(fixture.begin(id).await);
+        open.push(fixture.begin_with(id, STREAM).await);
     }
+    for (id, stream) in (0..=last).zip(&mut open) {
+        stream.write("3\r\none\r\n").await;
+        assert_eq!(fixture.read("main", id).await.unwrap(), "one");
+    }
+}
+
+#[tokio::test]
+async fn event_streams_that_a_page_does_not_read_are_closed() {
+    let mut fixture = Fixture::new().await;
+    let last = u32::try_from(MAX_UNREAD).unwrap() + 1;
+    let mut open = Vec::new();
+    for id in 0..=last {
+        // The first is the oldest, but not unread yet.
+        fixture.proxy.stream_grace = if id == 0 { Duration::from_secs(3_600) } else { Duration::ZERO };
+        open.push(fixture.begin_with(id, STREAM).await);
+    }
+    open.remove(1).closed().await;
     open[0].write("3\r\none\r\n").await;
     assert_eq!(fixture.read("main", 0).await.unwrap(), "one");
-
-    // Once they are, the next request makes room before it is sent.
-    fixture.proxy.unread_limits = limits(Duration::ZERO);
-    let mut connections = fixture.take_connections();
-    let (response, ()) = tokio::join!(fixture.send(get(last + 1)), async {
-        let mut connection = connections.recv().await.unwrap();
-        open.remove(1).closed().await;
-        connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
-    });
-    response.unwrap();
 }
 
 #[tokio::test]
 async fn a_response_is_unread_while_its_page_waits_only_for_a_later_chunk() {
     for (place, is_kept) in [(0, true), (1, false)] {
         let mut fixture = Fixture::new().await;
-        fixture.proxy.unread_limits = limits(Duration::ZERO);
         let mut connections = fixture.take_connections();
         let (mut open, mut reads) = (Vec::new(), Vec::new());
         for id in 0..=u32::try_from(MAX_UNREAD).unwrap() {
@@ -95,7 +95,6 @@ async fn a_response_is_unread_while_its_page_waits_only_for_a_later_chunk() {
 #[tokio::test]
 async fn unread_responses_that_have_arrived_are_kept() {
     let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_limits = limits(Duration::ZERO);
     let last = u32::try_from(MAX_UNREAD).unwrap() + 9;
     for id in 0..=last {
         fixture.begin(id).await.write("3\r\none\r\n0\r\n\r\n").await;
@@ -112,7 +111,6 @@ async fn unread_responses_that_have_arrived_are_kept() {
 #[tokio::test]
 async fn a_webview_with_few_unread_responses_keeps_them() {
     let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_limits = limits(Duration::ZERO);
     let head = serde_json::from_value(with_sidecar(get(1))).unwrap();
     let (response, mut connection) =
         tokio::join!(fixture.proxy.send("other", &fixture.supervisor, head, Bytes::new()), async {
@@ -130,24 +128,9 @@ async fn a_webview_with_few_unread_responses_keeps_them() {
     assert_eq!(fixture.read("other", 1).await.unwrap(), "one");
 }
 
-#[tokio::test]
-async fn the_higher_limit_counts_younger_responses() {
-    let mut fixture = Fixture::new().await;
-    fixture.proxy.unread_limits[0].after = Duration::from_secs(3_600);
-    fixture.proxy.unread_limits[1].after = Duration::ZERO;
-    let last = u32::try_from(LIMITS[1].max).unwrap();
-    let mut open = Vec::new();
-    for id in 0..=last {
-        open.push(fixture.begin(id).await);
-    }
-    open.remove(0).closed().await;
-    open[0].write("3\r\none\r\n").await;
-    assert_eq!(fixture.read("main", 1).await.unwrap(), "one");
-}
-
 #[test]
 fn a_thousand_responses_are_evicted_in_their_order() {
-    let proxy = Proxy { unread_limits: limits(Duration::ZERO), ..Proxy::default() };
+    let proxy = Proxy::default();
     // `few` has 20, the others have 515 each.
     for id in 0..1_050 {
         let webview = if id < 20 { "few" } else { ["one", "two"][usize::from(id % 2 == 0)] };
