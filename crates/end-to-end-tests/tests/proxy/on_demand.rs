@@ -10,13 +10,13 @@ use super::{STREAMS, open, run, variables};
 
 const CSP: &str = "connect-src ipc: http://ipc.localhost http://127.0.0.1:*";
 
-/// Follows the changes of the sidecar's state in `states`. `after(count, state)` waits for a state after the first `count` ones, and
-/// returns how many there are up to it.
+/// Follows the changes of the sidecar's state in `states`, but for those that pass: a page that is slow gets only the newest status.
+/// `after(count, state)` waits for a state after the first `count` ones, and returns how many there are up to it.
 const FOLLOW_STATES: &str = "
     window.states = [];
     let notify = () => {};
     sidecar.watch(({ state }) => {
-        if (states.at(-1) !== state) states.push(state);
+        if (!['starting', 'stopping'].includes(state) && states.at(-1) !== state) states.push(state);
         notify();
     });
     window.after = async (count, state) => {
@@ -59,7 +59,7 @@ async fn the_first_request_starts_it_and_it_is_idle_after_the_last_one() -> Resu
             return { seen: states.slice(0, begun), two: first !== second, pid: second };",
         )
         .await?;
-        assert_eq!(answered["seen"], json!(["idle", "starting", "ready"]), "{transport}");
+        assert_eq!(answered["seen"], json!(["idle", "ready"]), "{transport}");
         assert_eq!(answered["two"], true, "{transport}: the idle one has ended");
         assert!(answered["pid"].as_str().is_some_and(|pid| pid.parse::<u32>().is_ok()), "{answered}");
     }
@@ -91,7 +91,7 @@ async fn a_window_that_closes_and_a_page_that_reloads_end_their_uses() -> Result
             run(page, "await seen(2);").await?;
             page.switch_to("calling-too").await?;
             // The same run has served all of it.
-            assert_eq!(run(page, "return states;").await?, json!(["idle", "starting", "ready"]), "{ends_by}");
+            assert_eq!(run(page, "return states;").await?, json!(["idle", "ready"]), "{ends_by}");
             page.switch_to("calling").await?;
             if ends_by == "reload" {
                 page.reload().await?;
@@ -101,8 +101,7 @@ async fn a_window_that_closes_and_a_page_that_reloads_end_their_uses() -> Result
             }
             page.switch_to("calling-too").await?;
             // On a busy machine, the old page lives for a while after its requests were broken off, and its stream begins again.
-            let states = run(page, "await after(3, 'idle'); return states.slice(-2);").await?;
-            assert_eq!(states, json!(["stopping", "idle"]), "{ends_by}");
+            run(page, "await after(2, 'idle');").await?;
             let gone = pid.as_str().and_then(|pid| pid.parse::<u32>().ok());
             assert!(!app.processes()?.iter().any(|process| Some(process.pid) == gone), "{ends_by}");
             page.reload().await?;
