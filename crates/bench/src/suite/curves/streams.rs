@@ -14,8 +14,7 @@ use super::super::{
 };
 
 /// The routes by their names in apps/routes/page/page.js, with their titles.
-const ROUTES: [(&str, &str); 2] =
-    [("direct", "direct fetch, a port"), ("socket", "through the app, a socket")];
+const ROUTES: [(&str, &str); 1] = [("socket", "through the app, a socket")];
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
@@ -35,7 +34,7 @@ pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     }
     table.note(
         "All are opened at once. An event is one request of the page to the sidecar, which then writes to each stream; the average of 10. A small \
-         GET: the average of 50. A webview opens six connections to a port, so that at most five streams leave one for other requests.",
+         GET: the average of 50. A webview opens six connections to a port; through the app there is no such limit.",
     );
     for (kind, file, title, y) in [
         ("open", "streams-open", "Opening event streams at once", "until all have their first event, ms"),
