@@ -7,7 +7,6 @@ use pillion_config::{Config, ConfigError, ControlConfig, TerminalConfig};
 use pillion_control::{AppInfo, ControlLevel};
 use tauri::{
     AppHandle, Manager as _, RunEvent, Runtime, WindowEvent,
-    ipc::Invoke,
     plugin::{self, TauriPlugin},
     webview::PageLoadEvent,
 };
@@ -17,7 +16,6 @@ use crate::{
     development::Development,
     page_start,
     proxy::Proxy,
-    request_command,
     resolve::{self, DeclarationResolver, Resolved},
     single_instance::{self, RegistrationOrder},
     subscriptions::Subscriptions,
@@ -53,32 +51,6 @@ pub struct Builder<R: Runtime> {
     sidecars: Vec<Spec>,
     configure: Vec<Box<Configure<R>>>,
     origins: Vec<String>,
-}
-
-/// Executes a command, which Tauri has found to be allowed. Returns whether there is such a command.
-fn handle<R: Runtime>(invoke: Invoke<R>) -> bool {
-    if invoke.message.command() == request_command::NAME {
-        request_command::handle(invoke);
-        return true;
-    }
-    let others: fn(Invoke<R>) -> bool = tauri::generate_handler![
-        commands::ready,
-        commands::status,
-        commands::watch,
-        commands::unwatch,
-        commands::connect,
-        commands::read,
-        commands::write,
-        commands::cancel,
-        commands::logs,
-        commands::exit_reports,
-        commands::usage,
-        commands::diagnose,
-        commands::restart,
-        commands::swap,
-        commands::stop
-    ];
-    others(invoke)
 }
 
 impl<R: Runtime> Builder<R> {
@@ -126,7 +98,24 @@ impl<R: Runtime> Builder<R> {
     #[must_use]
     pub fn build(self) -> TauriPlugin<R, Option<Config>> {
         plugin::Builder::<R, Option<Config>>::new("pillion")
-            .invoke_handler(handle)
+            .invoke_handler(tauri::generate_handler![
+                commands::ready,
+                commands::status,
+                commands::watch,
+                commands::unwatch,
+                commands::connect,
+                commands::request,
+                commands::read,
+                commands::write,
+                commands::cancel,
+                commands::logs,
+                commands::exit_reports,
+                commands::usage,
+                commands::diagnose,
+                commands::restart,
+                commands::swap,
+                commands::stop
+            ])
             .setup(|app, api| {
                 app.manage(RegistrationOrder::observe(app));
                 app.manage(Webviews::default());

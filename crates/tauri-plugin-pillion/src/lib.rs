@@ -67,7 +67,6 @@ mod outbox;
 mod output_permission;
 mod page_start;
 mod proxy;
-mod request_command;
 mod resolve;
 mod scope;
 mod sidecars;
