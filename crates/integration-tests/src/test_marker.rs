@@ -74,12 +74,21 @@ impl LiveProcess {
     fn open(pid: Pid, wanted: &str) -> io::Result<Option<Self>> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         let pid = pid.as_raw_nonzero().get().unsigned_abs();
-        let environment = fs::read(format!("/proc/{pid}/environ"))?;
+        let (command, environment, program) = loop {
+            let [command, environment] =
+                ["cmdline", "environ"].map(|file| fs::read(format!("/proc/{pid}/{file}")));
+            let (command, environment) = (command?, environment?);
+            // Without a program, it has ended, or is a thread of the kernel.
+            let program = fs::read_link(format!("/proc/{pid}/exe"))?;
+            // While a process executes a program, both are empty for a moment. One that runs has at least one argument.
+            if !command.is_empty() {
+                break (command, environment, program);
+            }
+            std::thread::yield_now();
+        };
         if !environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()) {
             return Ok(None);
         }
-        let program = fs::read_link(format!("/proc/{pid}/exe"))?;
-        let command = fs::read(format!("/proc/{pid}/cmdline"))?;
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         Ok(Some(Self { pid, program, command, pidfd }))
     }

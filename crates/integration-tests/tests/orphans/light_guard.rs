@@ -19,7 +19,7 @@ use integration_tests::{
 use rustix::{
     fs::{MemfdFlags, memfd_create},
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
-    process::Signal,
+    process::{Pid, Signal, WaitId, WaitIdOptions, waitid},
 };
 
 use crate::support::{FakeHost, HOUR, fake_sidecar, programs};
@@ -192,6 +192,9 @@ fn an_end_that_the_guard_sees_together_with_that_of_the_app_is_no_end_before_it(
         let leader = reports.wait_for("up").await;
         let guard = guard(&tree);
         guard.signal(Signal::STOP).unwrap();
+        // Until it has stopped, it could still see the end of the sidecar alone.
+        let pid = Pid::from_raw(guard.pid.cast_signed()).unwrap();
+        waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
         tree.sidecars()[0].signal(Signal::KILL).unwrap();
         leader.wait_death().await;
         drop(control);

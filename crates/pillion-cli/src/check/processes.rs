@@ -1,6 +1,10 @@
 //! The processes of a run, as `/proc` shows them (Linux).
 
-use std::{collections::BTreeMap, fs, io};
+use std::{
+    collections::BTreeMap,
+    fs, io, thread,
+    time::{Duration, Instant},
+};
 
 use super::run::Run;
 
@@ -67,8 +71,36 @@ fn stat(pid: u32) -> Option<Stat> {
     Some(Stat { name: start.split_once('(')?.1.to_owned(), parent: fields.next()?.parse().ok()?, zombie })
 }
 
+/// What the kernel shows of the start of a process.
+#[derive(Debug)]
+pub(super) struct StartStrings {
+    pub(super) arguments: Vec<u8>,
+    pub(super) environment: Vec<u8>,
+}
+
+/// How long a process may take to execute its program. It is a few instructions, unless the machine is busy.
+const EXECUTE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The arguments and the environment of a process; empty if it has ended.
+///
+/// `execve(2)` continues a parent that waits in `vfork(2)` before it has set the two, and `/proc` shows both as empty until then. A
+/// program that runs has at least one argument.
+pub(super) fn start_strings(process: &Process) -> StartStrings {
+    let executable = format!("/proc/{}/exe", process.pid);
+    let deadline = Instant::now() + EXECUTE_LIMIT;
+    loop {
+        // In this order: the arguments are shown when both are set.
+        let [arguments, environment] = ["cmdline", "environ"].map(|file| read(process, file));
+        // A process that has ended has no program.
+        if !arguments.is_empty() || fs::read_link(&executable).is_err() || Instant::now() > deadline {
+            return StartStrings { arguments, environment };
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// The bytes of a file in `/proc/PID`; empty if the process has ended.
-pub(super) fn read(process: &Process, file: &str) -> Vec<u8> {
+fn read(process: &Process, file: &str) -> Vec<u8> {
     fs::read(format!("/proc/{}/{file}", process.pid)).unwrap_or_default()
 }
 

@@ -177,8 +177,9 @@ fn exposures(harness: &Harness) -> Result<Vec<Exposure>, Verdict> {
         let program = run.pid();
         let mut found = Vec::new();
         for process in &all {
-            for file in ["environ", "cmdline"] {
-                if contains(&processes::read(process, file), TOKEN) {
+            let start = processes::start_strings(process);
+            for (file, strings) in [("environ", start.environment), ("cmdline", start.arguments)] {
+                if contains(&strings, TOKEN) {
                     let text = format!("/proc/{}/{file} of {} contains the token", process.pid, process.name);
                     found.push(Exposure { file, of_program: Some(process.pid) == program, text });
                 }
