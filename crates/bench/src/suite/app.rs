@@ -121,9 +121,9 @@ pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
 }
 
 fn trial(stage: &Stage, app: &Path, page: Option<&str>) -> Result<Trial> {
-    let launch = stage.launch(app, page)?;
+    let mut launch = stage.launch(app, page)?;
     let births = Births::watch(launch.id());
-    let mut steps = stage.collector.steps()?;
+    let mut steps = stage.collector.steps(&mut launch)?;
     steps.extend(births.end());
     steps.values_mut().for_each(|at| *at -= launch.spawned_at);
     let pss = mib(launch.pss()?);

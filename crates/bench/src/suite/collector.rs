@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -17,10 +17,13 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use super::child::TIME_LIMIT;
+use super::{child::TIME_LIMIT, processes::LaunchedApp};
 
 /// Below the range from which Linux chooses ports (ip(7)). apps/empty-shell/page/mark.js and apps/routes/page/page.js use it.
 const PORT: u16 = 17391;
+
+/// How often a wait for a page looks whether its app has ended.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The URL to which a page posts.
 pub(crate) fn address(path: &str) -> String {
@@ -75,21 +78,28 @@ impl Collector {
         Ok(Self { messages, _server: server })
     }
 
-    /// Waits for the next message.
-    pub(crate) fn next(&self, deadline: Instant) -> Result<Message> {
-        match self.messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Message::Error { error }) => bail!("the page failed: {error}"),
-            Ok(message) => Ok(message),
-            Err(RecvTimeoutError::Timeout) => bail!("the page did not report within {TIME_LIMIT:?}"),
-            Err(RecvTimeoutError::Disconnected) => bail!("the collector ended"),
+    /// Waits for the next message of a page of this app. Fails as soon as the app has ended, or at the deadline, with the end of what the
+    /// app wrote to stderr.
+    pub(crate) fn next(&self, app: &mut LaunchedApp, deadline: Instant) -> Result<Message> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.messages.recv_timeout(left.min(LOOK_INTERVAL)) {
+                Ok(Message::Error { error }) => bail!("the page failed: {error}{}", app.stderr_end()),
+                Ok(message) => return Ok(message),
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => {
+                    bail!("the page did not report in time{}", app.stderr_end())
+                }
+                Err(RecvTimeoutError::Timeout) => app.check_alive()?,
+                Err(RecvTimeoutError::Disconnected) => bail!("the collector ended"),
+            }
         }
     }
 
     /// Waits for the steps of a page's start.
-    pub(crate) fn steps(&self) -> Result<Steps> {
+    pub(crate) fn steps(&self, app: &mut LaunchedApp) -> Result<Steps> {
         let deadline = Instant::now() + TIME_LIMIT;
         loop {
-            if let Message::Steps { steps } = self.next(deadline)? {
+            if let Message::Steps { steps } = self.next(app, deadline)? {
                 return Ok(steps);
             }
         }
@@ -118,6 +128,8 @@ fn router(messages: Sender<Message>, plan: Option<Plan>) -> Router {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -130,5 +142,19 @@ mod tests {
         let took = [("get".to_owned(), [("direct".to_owned(), vec![1.0])].into())].into();
         assert_eq!(read(r#"{"took":{"get":{"direct":[1.0]}}}"#), Message::Routes { took });
         assert_eq!(read(r#"{"error":"x"}"#), Message::Error { error: "x".to_owned() });
+    }
+
+    #[test]
+    fn a_wait_for_a_page_ends_with_its_app() {
+        let (_sender, messages) = mpsc::channel();
+        let server = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let collector = Collector { messages, _server: server };
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo the heap is damaged >&2; kill -ABRT $$"]);
+        let mut app = LaunchedApp::start(command).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let error = collector.next(&mut app, deadline).unwrap_err().to_string();
+        assert!(error.contains("SIGABRT") && error.ends_with("the heap is damaged"), "{error}");
+        assert!(Instant::now() < deadline);
     }
 }

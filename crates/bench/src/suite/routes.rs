@@ -43,10 +43,10 @@ pub(crate) type Took = BTreeMap<String, BTreeMap<String, Vec<f64>>>;
 pub(crate) fn run(workspace: &Workspace, plan: Plan, time_limit: Duration) -> Result<Took> {
     let app = workspace.routes()?;
     let stage = Stage::set(Some(plan))?;
-    let launch = stage.launch(&app, None)?;
+    let mut launch = stage.launch(&app, None)?;
     let deadline = Instant::now() + time_limit;
     let took = loop {
-        if let Message::Routes { took } = stage.collector.next(deadline)? {
+        if let Message::Routes { took } = stage.collector.next(&mut launch, deadline)? {
             break took;
         }
     };

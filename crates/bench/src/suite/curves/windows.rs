@@ -30,10 +30,10 @@ pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
         for _ in 0..effort.rounds {
             for (asks, windows) in [false, true].into_iter().zip(&mut pair) {
                 let stage = Stage::set(Some(Plan::Windows { asks }))?;
-                let launch = stage.launch(&app, Some(&count.to_string()))?;
+                let mut launch = stage.launch(&app, Some(&count.to_string()))?;
                 let mut last = launch.spawned_at;
                 for _ in 0..*count {
-                    last = stage.collector.steps()?.into_values().fold(last, f64::max);
+                    last = stage.collector.steps(&mut launch)?.into_values().fold(last, f64::max);
                 }
                 windows.started.push(last - launch.spawned_at);
                 windows.pss.push(mib(launch.pss()?));
