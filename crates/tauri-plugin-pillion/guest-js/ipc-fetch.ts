@@ -115,7 +115,7 @@ async function exchange(
   signal.throwIfAborted();
   const id = nextId();
   const whole = requestBody instanceof ArrayBuffer ? requestBody : new ArrayBuffer(0);
-  const upload = requestBody instanceof ArrayBuffer ? null : new Upload(id, requestBody);
+  const upload = requestBody instanceof ArrayBuffer ? null : new Upload(id, sidecar, requestBody);
   // Before the app gets the request, because its calls may overtake each other.
   await upload?.begin().catch((error) => {
     upload.stop(error);

@@ -36,20 +36,22 @@ export async function bodyOf(request: Request): Promise<ArrayBuffer | UploadBody
 /** One body on its way to the app. The app takes a piece when it has sent the one before to the sidecar. */
 export class Upload {
   readonly #id: number;
+  readonly #sidecar: string;
   readonly #length: number | null;
   readonly #chunks: ReadableStreamDefaultReader<Uint8Array>;
   #hasEnded = false;
 
   /** Throws a `TypeError` if another reader has the stream. */
-  constructor(id: number, body: UploadBody) {
+  constructor(id: number, sidecar: string, body: UploadBody) {
     this.#id = id;
+    this.#sidecar = sidecar;
     this.#length = body instanceof Blob ? body.size : null;
     this.#chunks = (body instanceof Blob ? slices(body) : body).getReader();
   }
 
   /** Tells the app of the body, before it gets the request. */
   async begin(): Promise<void> {
-    await this.#write({ begin: { length: this.#length } });
+    await this.#write({ begin: { sidecar: this.#sidecar, length: this.#length } });
   }
 
   /** Sends the body to its end, or until the sidecar has answered as a whole. Rejects with the error of the stream. */

@@ -132,12 +132,17 @@ pub(crate) async fn request(
 #[tauri::command]
 pub(crate) async fn write(
     webview: Webview<impl tauri::Runtime>,
+    sidecars: State<'_, Sidecars>,
     proxy: State<'_, Proxy>,
+    scope: CommandScope<ScopeEntry>,
     request: Request<'_>,
 ) -> Result<bool, CommandError> {
     let message = bytes(request.body());
     let (head, bytes) = ipc_message::decode::<WriteHead>(&message)
         .ok_or_else(|| CommandError::no_response("the message has no head"))?;
+    if let Some(begin) = &head.upload.begin {
+        sidecars.in_scope(&scope, &begin.sidecar)?;
+    }
     proxy.write(webview.label(), head, bytes).await
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct UploadHead {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct BeginUpload {
+    /// That of the request.
+    pub(crate) sidecar: String,
     /// In bytes, if the page knows it.
     pub(crate) length: Option<u64>,
 }

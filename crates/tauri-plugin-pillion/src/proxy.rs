@@ -1,13 +1,14 @@
 //! Proxies the requests of pages to sidecars: for sidecars without a port, which a page cannot reach by itself.
 
 mod body;
+mod exchanges;
 mod outgoing;
 mod unread;
 mod upload;
 mod web_socket;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     future::Future,
     sync::{
         Arc, Mutex,
@@ -24,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     body::{Chunk, pump, read_start},
+    exchanges::{Exchange, Exchanges, Key, Registration},
     outgoing::{parse, send_to_run, send_upload},
     unread::{PendingRead, STREAM_GRACE},
-    upload::Uploads,
-    web_socket::WebSockets,
+    upload::{Upload, UploadBody},
 };
 use crate::{
     command_error::CommandError,
@@ -46,26 +47,21 @@ const ONE_WRITE: &str = "the page sends already, and may do so in one call at a 
 /// The proxied requests of all webviews, and the connections to the sidecars.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    /// By the label of the webview and the id that its page chose.
-    exchanges: Mutex<HashMap<(String, u32), Arc<Exchange>>>,
-    web_sockets: WebSockets,
-    uploads: Uploads,
+    exchanges: Exchanges,
     /// By the name of the sidecar.
     pools: Mutex<HashMap<String, Arc<HttpPool>>>,
     /// How long a head waits for the first bytes of its body.
     round_trip: Duration,
     /// [`STREAM_GRACE`].
     stream_grace: Duration,
-    /// Orders the times of [`Exchange::unread_since`].
+    /// Orders the times of [`HttpExchange::unread_since`].
     clock: AtomicU64,
 }
 
 impl Default for Proxy {
     fn default() -> Self {
         Self {
-            exchanges: Mutex::default(),
-            web_sockets: WebSockets::default(),
-            uploads: Uploads::default(),
+            exchanges: Exchanges::default(),
             pools: Mutex::default(),
             round_trip: ROUND_TRIP,
             stream_grace: STREAM_GRACE,
@@ -76,9 +72,11 @@ impl Default for Proxy {
 
 /// One request and its response.
 #[derive(Debug, Default)]
-struct Exchange {
+struct HttpExchange {
     sidecar: String,
     cancelled: CancellationToken,
+    /// The body of the request, if the page sends it in pieces.
+    upload: Option<Upload>,
     /// The rest of the response's body in chunks, once the head was sent to the page.
     chunks: sync::Mutex<Option<mpsc::Receiver<Chunk>>>,
     /// The place of the next chunk. A read waits for its turn, because calls of a page may arrive in another order.
@@ -92,31 +90,7 @@ struct Exchange {
     complete: Arc<AtomicBool>,
 }
 
-/// The registration of an exchange. Dropping it removes the exchange, also if the command's future is dropped or panics, unless
-/// [`keep`](Self::keep) was called.
-struct Registration<'a> {
-    proxy: &'a Proxy,
-    key: (String, u32),
-    exchange: Arc<Exchange>,
-    kept: bool,
-}
-
-impl Registration<'_> {
-    /// Leaves the exchange registered, for the page to read the rest of the body.
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Registration<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            self.proxy.finish(&self.key, &self.exchange);
-        }
-    }
-}
-
-impl Exchange {
+impl HttpExchange {
     async fn unless_cancelled<T>(
         &self,
         work: impl Future<Output = Result<T, CommandError>>,
@@ -136,9 +110,7 @@ impl Proxy {
         head: RequestHead,
         body: Bytes,
     ) -> Result<Vec<u8>, CommandError> {
-        let registration = self.begin((webview.to_owned(), head.id), head.sidecar.clone())?;
-        let upload = head.upload.then(|| self.uploads.take(&registration.key)).transpose()?;
-        let exchange = Arc::clone(&registration.exchange);
+        let (registration, exchange, upload) = self.begin((webview.to_owned(), head.id), &head)?;
         // Also here: a sidecar without a free connection refuses the request.
         self.evict_unread(&exchange.sidecar);
         // The request is a use of a sidecar on demand until the body of the response has arrived as a whole.
@@ -183,10 +155,17 @@ impl Proxy {
         bytes: &[u8],
     ) -> Result<bool, CommandError> {
         let key = (webview.to_owned(), head.id);
-        if let Some(sent) = self.web_sockets.write(&key, bytes).await {
-            return sent;
+        if let Some(begin) = head.upload.begin {
+            self.begin_upload(key.clone(), begin)?;
         }
-        self.uploads.write(&key, head.upload, bytes).await
+        match self.exchanges.get(&key) {
+            Some(Exchange::WebSocket(socket)) => socket.write(bytes).await,
+            Some(Exchange::Http(exchange)) => match &exchange.upload {
+                Some(upload) => upload.write(bytes, head.upload.end).await,
+                None => Ok(false),
+            },
+            None => Ok(false),
+        }
     }
 
     /// The chunk of the body at this place, counted from zero; empty at the end of the body. Without a place, the next one. The page may
@@ -200,11 +179,11 @@ impl Proxy {
         place: Option<u32>,
     ) -> Result<Vec<u8>, CommandError> {
         let key = (webview.to_owned(), id);
-        if let Some(messages) = self.web_sockets.read(&key).await {
-            return messages;
-        }
-        let exchange = lock(&self.exchanges).get(&key).cloned();
-        let exchange = exchange.ok_or_else(|| CommandError::no_response("there is no such request"))?;
+        let exchange = match self.exchanges.get(&key) {
+            Some(Exchange::Http(exchange)) => exchange,
+            Some(Exchange::WebSocket(socket)) => return self.read_web_socket(&key, socket).await,
+            None => return Err(CommandError::no_response("there is no such request")),
+        };
         let chunk = exchange.unless_cancelled(async {
             if let Some(place) = place {
                 let mut next = exchange.next.subscribe();
@@ -224,55 +203,34 @@ impl Proxy {
         });
         let chunk = chunk.await;
         if chunk.as_ref().is_ok_and(Vec::is_empty) || chunk.is_err() {
-            self.finish(&key, &exchange);
+            self.exchanges.finish(&key, &Exchange::Http(exchange));
         }
         chunk
     }
 
     /// Cancels one request or WebSocket of this webview, at any stage. An id of another webview has no effect.
     pub(crate) fn cancel(&self, webview: &str, id: u32) {
-        let key = (webview.to_owned(), id);
-        self.web_sockets.end(&key);
-        self.uploads.end(&key);
-        self.end(&key);
+        self.exchanges.end(&(webview.to_owned(), id));
     }
 
     /// Cancels all requests and WebSockets of a webview.
     pub(crate) fn cancel_all_of(&self, webview: &str) {
-        self.web_sockets.end_all_of(webview);
-        self.uploads.end_all_of(webview);
-        lock(&self.exchanges).retain(|(owner, _), exchange| {
-            if owner == webview {
-                exchange.cancelled.cancel();
-            }
-            owner != webview
-        });
+        self.exchanges.end_all_of(webview);
     }
 
-    fn begin(&self, key: (String, u32), sidecar: String) -> Result<Registration<'_>, CommandError> {
-        let exchange = match lock(&self.exchanges).entry(key.clone()) {
-            Entry::Occupied(_) => {
-                return Err(CommandError::no_response(format!("request {} is already under way", key.1)));
-            }
-            Entry::Vacant(entry) => {
-                Arc::clone(entry.insert(Arc::new(Exchange { sidecar, ..Exchange::default() })))
-            }
-        };
-        Ok(Registration { proxy: self, key, exchange, kept: false })
-    }
-
-    /// Removes a finished exchange. A cancelled one is removed already, and its id may be in use again.
-    fn finish(&self, key: &(String, u32), exchange: &Exchange) {
-        if !exchange.cancelled.is_cancelled() {
-            self.end(key);
+    /// Begins the exchange of a request, or goes on with the one whose body the page has begun to send.
+    fn begin(
+        &self,
+        key: Key,
+        head: &RequestHead,
+    ) -> Result<(Registration<'_>, Arc<HttpExchange>, Option<UploadBody>), CommandError> {
+        if head.upload {
+            let (exchange, body) = self.begun_upload(&key, &head.sidecar)?;
+            let registration = self.exchanges.registration(key, Exchange::Http(Arc::clone(&exchange)));
+            return Ok((registration, exchange, Some(body)));
         }
-    }
-
-    fn end(&self, key: &(String, u32)) {
-        self.uploads.end(key);
-        if let Some(exchange) = lock(&self.exchanges).remove(key) {
-            exchange.cancelled.cancel();
-        }
+        let exchange = Arc::new(HttpExchange { sidecar: head.sidecar.clone(), ..HttpExchange::default() });
+        Ok((self.exchanges.begin(key, Exchange::Http(Arc::clone(&exchange)))?, exchange, None))
     }
 }
 

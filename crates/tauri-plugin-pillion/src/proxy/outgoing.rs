@@ -1,6 +1,6 @@
 //! What the proxy sends to a run of a sidecar: which requests of a page, and with which headers.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use http_body_util::Full;
 use hyper::{
@@ -8,7 +8,7 @@ use hyper::{
     body::Bytes,
     header::{self, HeaderName, HeaderValue},
 };
-use pillion::{Access, Supervisor};
+use pillion::{Access, Failure, Supervisor};
 
 use super::upload::{self, UploadBody};
 use crate::{
@@ -43,17 +43,28 @@ pub(super) async fn send_to_run(
     loop {
         let authorized = authorize(request.clone(), &access)?;
         let response = pool.send(&access, &authorized).await.map_err(CommandError::no_response)?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+        match later_run(|| supervisor.access(), &access, response.status()).await? {
+            Some(later) => access = later,
+            None => return Ok(response),
         }
-        // On a listener that survives a restart, the next run may have answered. It rejects the token of the last run, so the
-        // request had no effect, and is sent again.
-        let current = supervisor.access().await?;
-        if current.token == access.token {
-            return Ok(response);
-        }
-        access = current;
     }
+}
+
+/// The current run, if it is a later one than `access`, and has rejected the token of that: on a listener that survives a restart, the later
+/// run may answer. The request then had no effect, and may be sent again. `current` is [`Supervisor::access`].
+pub(super) async fn later_run<F>(
+    current: impl Fn() -> F,
+    access: &Access,
+    status: StatusCode,
+) -> Result<Option<Access>, CommandError>
+where
+    F: Future<Output = Result<Access, Failure>>,
+{
+    if status != StatusCode::UNAUTHORIZED {
+        return Ok(None);
+    }
+    let current = current().await?;
+    Ok((current.token != access.token).then_some(current))
 }
 
 /// As [`send_to_run`], for a body that can be sent only once: `None` if the next run rejected the token of the last one. The page sends it
@@ -65,9 +76,8 @@ pub(super) async fn send_upload(
     let access = supervisor.access().await?;
     let response = upload::send(&access, authorize(request, &access)?).await;
     let response = response.map_err(CommandError::no_response)?;
-    let is_superseded =
-        response.status() == StatusCode::UNAUTHORIZED && supervisor.access().await?.token != access.token;
-    Ok((!is_superseded).then_some(response))
+    let later = later_run(|| supervisor.access(), &access, response.status()).await?;
+    Ok(later.is_none().then_some(response))
 }
 
 pub(super) fn parse(head: RequestHead, body: Bytes) -> Result<Request<Full<Bytes>>, CommandError> {

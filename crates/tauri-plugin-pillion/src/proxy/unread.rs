@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Exchange, Proxy};
+use super::{Exchange, HttpExchange, Proxy};
 use crate::lock::lock;
 
 /// How many connections to one sidecar may be occupied by responses that pages do not read. A backend on `pillion-server` accepts
@@ -22,19 +22,19 @@ pub(super) const STREAM_GRACE: Duration = Duration::from_secs(10);
 struct Unread {
     webview: String,
     id: u32,
-    exchange: Arc<Exchange>,
-    /// [`Exchange::unread_since`].
+    exchange: Arc<HttpExchange>,
+    /// [`HttpExchange::unread_since`].
     since: (Instant, u64),
 }
 
 /// A read that waits for the next chunk. While there is one, the response is not unread.
 pub(super) struct PendingRead<'a> {
     proxy: &'a Proxy,
-    exchange: &'a Exchange,
+    exchange: &'a HttpExchange,
 }
 
 impl<'a> PendingRead<'a> {
-    pub(super) fn begin(proxy: &'a Proxy, exchange: &'a Exchange) -> Self {
+    pub(super) fn begin(proxy: &'a Proxy, exchange: &'a HttpExchange) -> Self {
         let mut unread_since = lock(&exchange.unread_since);
         exchange.reads.fetch_add(1, Ordering::Relaxed);
         *unread_since = None;
@@ -53,12 +53,12 @@ impl Drop for PendingRead<'_> {
 }
 
 impl Proxy {
-    pub(super) fn set_unread(&self, exchange: &Exchange) {
+    pub(super) fn set_unread(&self, exchange: &HttpExchange) {
         *lock(&exchange.unread_since) = Some(self.unread_from(exchange));
     }
 
     /// From when on the response is unread, if the page does not ask for more.
-    fn unread_from(&self, exchange: &Exchange) -> (Instant, u64) {
+    fn unread_from(&self, exchange: &HttpExchange) -> (Instant, u64) {
         let is_stream = exchange.is_event_stream.load(Ordering::Relaxed);
         let grace = if is_stream { self.stream_grace } else { Duration::ZERO };
         (Instant::now() + grace, self.clock.fetch_add(1, Ordering::Relaxed))
@@ -73,21 +73,23 @@ impl Proxy {
                 sidecar,
                 "closed a response that the page neither read nor cancelled"
             );
-            self.finish(&(response.webview, response.id), &response.exchange);
+            let key = (response.webview, response.id);
+            self.exchanges.finish(&key, &Exchange::Http(response.exchange));
         }
     }
 
     /// None if there are few.
     fn unread(&self, sidecar: &str) -> Vec<Unread> {
-        let exchanges = lock(&self.exchanges);
+        let exchanges = self.exchanges.lock();
         if exchanges.len() <= MAX_UNREAD {
             return Vec::new();
         }
         let now = Instant::now();
-        let occupying = exchanges.iter().filter(|(_, exchange)| {
-            exchange.sidecar == sidecar && !exchange.complete.load(Ordering::Relaxed)
-        });
-        let unread = occupying.filter_map(|((webview, id), exchange)| {
+        let unread = exchanges.iter().filter_map(|((webview, id), exchange)| {
+            let Exchange::Http(exchange) = exchange else { return None };
+            if exchange.sidecar != sidecar || exchange.complete.load(Ordering::Relaxed) {
+                return None;
+            }
             let since = (*lock(&exchange.unread_since)).filter(|(from, _)| *from <= now)?;
             Some(Unread { webview: webview.clone(), id: *id, exchange: Arc::clone(exchange), since })
         });

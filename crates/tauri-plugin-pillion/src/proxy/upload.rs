@@ -1,7 +1,6 @@
 //! The bodies of requests that pages send in pieces, so that neither page nor app holds the whole of one.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     io,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -22,31 +21,22 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::ONE_WRITE;
+use super::{Exchange, HttpExchange, Key, ONE_WRITE, Proxy};
 use crate::{
     command_error::CommandError,
     http_pool::{HttpError, ResponseBody},
-    ipc_message::{MAX_HEADERS, UploadHead},
+    ipc_message::{BeginUpload, MAX_HEADERS},
     lock::lock,
 };
 
-/// How many bodies one webview may send in pieces at a time. A backend on `pillion-server` accepts about twice as many connections.
-const MAX_OPEN: usize = 128;
 /// The maximum size of a piece in bytes: `PIECE` of `guest-js/ipc-upload.ts`.
 const MAX_PIECE: usize = 1024 * 1024;
 
-/// The label of a webview, and the id that its page chose for the request.
-type Key = (String, u32);
-
-/// The bodies that pages are sending.
-#[derive(Debug, Default)]
-pub(super) struct Uploads(Mutex<HashMap<Key, Arc<Upload>>>);
-
 /// The page's end of a body.
 #[derive(Debug)]
-struct Upload {
+pub(super) struct Upload {
     pieces: mpsc::Sender<Piece>,
-    /// Cancelled when the sidecar wants no more: its answer is complete, or the connection broke.
+    /// Cancelled with the exchange, or when the sidecar wants no more: its answer is complete, or the connection broke.
     ended: CancellationToken,
     /// The other end, until the request takes it.
     body: Mutex<Option<UploadBody>>,
@@ -71,100 +61,64 @@ pub(super) struct UploadBody {
     until_ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl Uploads {
-    /// Sends a part of a body. Returns when the body has room for it, and whether the sidecar wants more.
-    pub(super) async fn write(
+impl Proxy {
+    /// Begins the exchange of a request whose body the page sends in pieces, before the request.
+    pub(super) fn begin_upload(&self, key: Key, begin: BeginUpload) -> Result<(), CommandError> {
+        let cancelled = CancellationToken::new();
+        let upload = Some(Upload::new(begin.length, cancelled.child_token()));
+        let exchange = HttpExchange { sidecar: begin.sidecar, cancelled, upload, ..HttpExchange::default() };
+        self.exchanges.begin(key, Exchange::Http(Arc::new(exchange)))?.keep();
+        Ok(())
+    }
+
+    /// The exchange whose body the page has begun to send to this sidecar, and that body.
+    pub(super) fn begun_upload(
         &self,
         key: &Key,
-        head: UploadHead,
-        bytes: &[u8],
-    ) -> Result<bool, CommandError> {
+        sidecar: &str,
+    ) -> Result<(Arc<HttpExchange>, UploadBody), CommandError> {
+        let begun = self.exchanges.get(key).and_then(|exchange| {
+            let Exchange::Http(exchange) = exchange else { return None };
+            let upload = exchange.upload.as_ref().filter(|_| exchange.sidecar == sidecar)?;
+            let body = lock(&upload.body).take()?;
+            Some((exchange, body))
+        });
+        begun.ok_or_else(|| CommandError::no_response("the page has begun no body for this request"))
+    }
+}
+
+impl Upload {
+    fn new(length: Option<u64>, ended: CancellationToken) -> Self {
+        let (sender, pieces) = mpsc::channel(1);
+        let until_ended = Box::pin(ended.clone().cancelled_owned());
+        let body =
+            UploadBody { pieces, remaining: length, is_complete: false, ended: ended.clone(), until_ended };
+        Self { pieces: sender, ended, body: Mutex::new(Some(body)), writing: sync::Mutex::default() }
+    }
+
+    /// Sends a part of the body, which may be the last. Returns when the body has room for it, and whether the sidecar wants more.
+    pub(super) async fn write(&self, bytes: &[u8], is_last: bool) -> Result<bool, CommandError> {
         if bytes.len() > MAX_PIECE {
             let reason =
                 format!("a piece of {} bytes was not sent: at most {MAX_PIECE} are allowed", bytes.len());
             return Err(CommandError::no_response(reason));
         }
-        if let Some(begin) = head.begin {
-            self.begin(key, begin.length)?;
-        }
-        let upload = lock(&self.0).get(key).cloned();
-        let Some(upload) = upload else { return Ok(false) };
-        let _turn = upload.writing.try_lock().map_err(|_| CommandError::no_response(ONE_WRITE))?;
+        let _turn = self.writing.try_lock().map_err(|_| CommandError::no_response(ONE_WRITE))?;
         let send = async {
             if !bytes.is_empty() {
-                upload.pieces.send(Piece::Bytes(Bytes::copy_from_slice(bytes))).await.ok()?;
+                self.pieces.send(Piece::Bytes(Bytes::copy_from_slice(bytes))).await.ok()?;
             }
-            if head.end {
-                upload.pieces.send(Piece::End).await.ok()?;
+            if is_last {
+                self.pieces.send(Piece::End).await.ok()?;
             }
             Some(())
         };
-        let is_wanted = upload.ended.run_until_cancelled(send).await.flatten().is_some();
-        // A complete one stays for its request, which it may have overtaken.
-        if !is_wanted {
-            self.forget(key, &upload);
-        }
-        Ok(is_wanted)
+        Ok(self.ended.run_until_cancelled(send).await.flatten().is_some())
     }
 
-    /// The body that the page has begun to send for this request.
-    pub(super) fn take(&self, key: &Key) -> Result<UploadBody, CommandError> {
-        let upload = lock(&self.0).get(key).cloned();
-        let body = upload.and_then(|upload| lock(&upload.body).take());
-        body.ok_or_else(|| CommandError::no_response("the page has begun no body for this request"))
-    }
-
-    /// Ends the upload of a request.
-    pub(super) fn end(&self, key: &Key) {
-        if let Some(upload) = lock(&self.0).remove(key) {
-            upload.ended.cancel();
-        }
-    }
-
-    /// Ends the uploads of a webview.
-    pub(super) fn end_all_of(&self, webview: &str) {
-        lock(&self.0).retain(|(owner, _), upload| {
-            if owner == webview {
-                upload.ended.cancel();
-            }
-            owner != webview
-        });
-    }
-
-    fn begin(&self, key: &Key, length: Option<u64>) -> Result<(), CommandError> {
-        let mut uploads = lock(&self.0);
-        if uploads.keys().filter(|(owner, _)| *owner == key.0).count() >= MAX_OPEN {
-            let reason = format!("the page sends {MAX_OPEN} bodies already: wait for the end of one");
-            return Err(CommandError::no_response(reason));
-        }
-        match uploads.entry(key.clone()) {
-            Entry::Occupied(_) => {
-                Err(CommandError::no_response(format!("the body of request {} has begun already", key.1)))
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(Arc::new(Upload::new(length)));
-                Ok(())
-            }
-        }
-    }
-
-    /// Removes an upload that has ended. Another one may have its id.
-    fn forget(&self, key: &Key, upload: &Arc<Upload>) {
-        let mut uploads = lock(&self.0);
-        if uploads.get(key).is_some_and(|current| Arc::ptr_eq(current, upload)) {
-            uploads.remove(key);
-        }
-    }
-}
-
-impl Upload {
-    fn new(length: Option<u64>) -> Self {
-        let (sender, pieces) = mpsc::channel(1);
-        let ended = CancellationToken::new();
-        let until_ended = Box::pin(ended.clone().cancelled_owned());
-        let body =
-            UploadBody { pieces, remaining: length, is_complete: false, ended: ended.clone(), until_ended };
-        Self { pieces: sender, ended, body: Mutex::new(Some(body)), writing: sync::Mutex::default() }
+    /// Whether the sidecar wants no more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
     }
 }
 
@@ -294,7 +248,7 @@ mod tests {
         let (read, write) = tokio_io::split(client);
         let closed = Arc::new(AtomicBool::new(false));
         let stream = tokio_io::join(read, Writes(write, Arc::clone(&closed)));
-        let upload = Upload::new(None);
+        let upload = Upload::new(None, CancellationToken::new());
         let mut request = Request::new(lock(&upload.body).take().unwrap());
         *request.method_mut() = hyper::Method::POST;
         let (response, ()) = tokio::join!(send_over(stream, request), async {

@@ -4,16 +4,10 @@
 //! The page takes messages by `read`, whose response comes as soon as there are any. A channel would not wait for the page: what it has
 //! not taken stays in the app's memory.
 
-mod handshake;
+pub(super) mod handshake;
 mod messages;
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    mem,
-    pin::pin,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{mem, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use pillion::Supervisor;
@@ -32,11 +26,9 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 use self::handshake::Handshake;
-use super::{ONE_WRITE, Proxy};
-use crate::{command_error::CommandError, ipc_message::RequestHead, lock::lock};
+use super::{Exchange, Key, ONE_WRITE, Proxy};
+use crate::{command_error::CommandError, ipc_message::RequestHead};
 
-/// How many WebSockets one webview may have open. Chromium allows as many to one server.
-const MAX_OPEN: usize = 255;
 /// The maximum size of one message in bytes, in each direction: page and app hold a message as a whole.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 /// The size from which a batch of messages for the page grows no more, in bytes.
@@ -48,18 +40,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the app tries to tell the sidecar that the page has gone.
 const AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The label of a webview, and the id that its page chose.
-type Key = (String, u32);
-
-/// The WebSockets of all webviews.
-#[derive(Debug, Default)]
-pub(super) struct WebSockets(Mutex<HashMap<Key, Arc<WebSocket>>>);
-
 /// The page's end of a WebSocket.
 #[derive(Debug)]
-struct WebSocket {
+pub(super) struct WebSocket {
     /// Closes the connection.
-    cancelled: CancellationToken,
+    pub(super) cancelled: CancellationToken,
     incoming: sync::Mutex<mpsc::Receiver<Batch>>,
     outgoing: mpsc::Sender<Outgoing>,
     /// Held by a call of the page that sends messages. Others would keep theirs in the app.
@@ -101,8 +86,8 @@ impl Proxy {
         let incoming = sync::Mutex::new(incoming);
         let writing = sync::Mutex::default();
         let socket = Arc::new(WebSocket { cancelled: cancelled.clone(), incoming, outgoing, writing });
-        let registration = self.web_sockets.register(key, &socket)?;
-        let opened = cancelled.run_until_cancelled(handshake.perform(supervisor)).await;
+        let registration = self.exchanges.begin(key, Exchange::WebSocket(socket))?;
+        let opened = cancelled.run_until_cancelled(handshake.perform(|| supervisor.access())).await;
         let opened =
             opened.unwrap_or_else(|| Err(CommandError::no_response("the page closed the WebSocket")));
         let (message, upgraded) = opened?;
@@ -124,81 +109,30 @@ impl Proxy {
         registration.keep();
         Ok(message)
     }
-}
 
-impl WebSockets {
-    /// The next messages of a WebSocket, at least one. `None` if the page has no WebSocket of this id.
-    pub(super) async fn read(&self, key: &Key) -> Option<Result<Vec<u8>, CommandError>> {
-        let socket = self.get(key)?;
+    /// The next messages, at least one. Forgets a WebSocket that has no more.
+    pub(super) async fn read_web_socket(
+        &self,
+        key: &Key,
+        socket: Arc<WebSocket>,
+    ) -> Result<Vec<u8>, CommandError> {
         let batch = socket.cancelled.run_until_cancelled(async { socket.incoming.lock().await.recv().await });
         let last = "the WebSocket has closed".to_owned();
         let last = Batch { messages: Vec::new(), end: Some(last) };
         let Batch { messages, end } = batch.await.flatten().unwrap_or(last);
         if end.is_some() {
-            self.forget(key, &socket);
+            // Not cancelled: its connection ends by itself.
+            self.exchanges.forget(key, &Exchange::WebSocket(socket));
         }
         let reason = end.filter(|_| messages.is_empty());
-        Some(reason.map_or(Ok(messages), |reason| Err(CommandError::no_response(reason))))
-    }
-
-    /// Removes a WebSocket whose connection ends by itself, or did not open. A cancelled one is removed already, and its id may be in use
-    /// again.
-    fn forget(&self, key: &Key, socket: &Arc<WebSocket>) {
-        let mut sockets = lock(&self.0);
-        if sockets.get(key).is_some_and(|current| Arc::ptr_eq(current, socket)) {
-            sockets.remove(key);
-        }
-    }
-
-    /// Sends messages of the page, and returns when the connection has taken them; false if it takes no more, because it has closed: the
-    /// page may have messages to read still. The page waits for the result before it sends more. `None` if the page has no WebSocket of this
-    /// id.
-    pub(super) async fn write(&self, key: &Key, messages: &[u8]) -> Option<Result<bool, CommandError>> {
-        let socket = self.get(key)?;
-        Some(socket.write(messages).await)
-    }
-
-    /// Closes the connection of a WebSocket.
-    pub(super) fn end(&self, key: &Key) {
-        if let Some(socket) = lock(&self.0).remove(key) {
-            socket.cancelled.cancel();
-        }
-    }
-
-    /// Closes the connections of a webview.
-    pub(super) fn end_all_of(&self, webview: &str) {
-        lock(&self.0).retain(|(owner, _), socket| {
-            if owner == webview {
-                socket.cancelled.cancel();
-            }
-            owner != webview
-        });
-    }
-
-    fn get(&self, key: &Key) -> Option<Arc<WebSocket>> {
-        lock(&self.0).get(key).cloned()
-    }
-
-    fn register(&self, key: Key, socket: &Arc<WebSocket>) -> Result<Registration<'_>, CommandError> {
-        let mut sockets = lock(&self.0);
-        if sockets.keys().filter(|(owner, _)| *owner == key.0).count() >= MAX_OPEN {
-            let reason = format!("the page has {MAX_OPEN} WebSockets already: close one first");
-            return Err(CommandError::no_response(reason));
-        }
-        match sockets.entry(key.clone()) {
-            Entry::Occupied(_) => {
-                Err(CommandError::no_response(format!("WebSocket {} is already under way", key.1)))
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(Arc::clone(socket));
-                Ok(Registration { sockets: self, key, socket: Arc::clone(socket), kept: false })
-            }
-        }
+        reason.map_or(Ok(messages), |reason| Err(CommandError::no_response(reason)))
     }
 }
 
 impl WebSocket {
-    async fn write(&self, messages: &[u8]) -> Result<bool, CommandError> {
+    /// Sends messages of the page, and returns when the connection has taken them; false if it takes no more, because it has closed: the
+    /// page may have messages to read still. The page waits for the result before it sends more.
+    pub(super) async fn write(&self, messages: &[u8]) -> Result<bool, CommandError> {
         let _turn = self.writing.try_lock().map_err(|_| CommandError::no_response(ONE_WRITE))?;
         let messages = messages::decode(messages)
             .ok_or_else(|| CommandError::no_response("the bytes are not messages of a WebSocket"))?;
@@ -214,28 +148,6 @@ impl WebSocket {
         };
         let sent = self.cancelled.run_until_cancelled(sent).await.flatten();
         Ok(sent.is_some())
-    }
-}
-
-/// The registration of a WebSocket. Dropping it removes the WebSocket, unless [`keep`](Self::keep) was called.
-struct Registration<'a> {
-    sockets: &'a WebSockets,
-    key: Key,
-    socket: Arc<WebSocket>,
-    kept: bool,
-}
-
-impl Registration<'_> {
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Registration<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            self.sockets.forget(&self.key, &self.socket);
-        }
     }
 }
 

@@ -11,7 +11,7 @@ fn a_page_that_may_read_output_gets_more_of_it_once_it_says_what_it_has_handled(
     let (main, other) = (window(&app, "main"), window(&app, "other"));
     let mut watch = app.pillion().sidecar("one").unwrap().watch();
     tauri::async_runtime::block_on(async { while watch.next().await.unwrap().state != State::Failed {} });
-    let channel = new_channel();
+    let channel = new_id();
     let received = |count| {
         let delivered = delivered(channel, count);
         assert!(

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     http_pool::HttpPool,
     lock::lock,
-    proxy::{CommandError, Proxy, ipc_message},
+    proxy::{CommandError, Exchange, HttpExchange, Proxy, ipc_message},
 };
 
 pub(super) const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -117,10 +117,17 @@ impl Fixture {
         self.proxy.read("main", id, Some(place)).await.map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
+    /// A request that is under way.
+    pub(super) fn exchange(&self, id: u32) -> Arc<HttpExchange> {
+        match self.proxy.exchanges.get(&("main".to_owned(), id)) {
+            Some(Exchange::Http(exchange)) => exchange,
+            other => panic!("{other:?} is not a request"),
+        }
+    }
+
     /// Waits until the chunks before this place were read.
     pub(super) async fn taken(&self, id: u32, place: u32) {
-        let exchange = self.proxy.exchanges.lock().unwrap()[&("main".to_owned(), id)].clone();
-        exchange.next.subscribe().wait_for(|next| *next >= place).await.unwrap();
+        self.exchange(id).next.subscribe().wait_for(|next| *next >= place).await.unwrap();
     }
 
     /// Sends a request, and writes the head of a response whose body is chunked.

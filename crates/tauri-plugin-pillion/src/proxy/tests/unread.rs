@@ -9,10 +9,7 @@ use std::{
 use hyper::body::Bytes;
 
 use super::fixture::{CHUNKED, Fixture, get, with_sidecar};
-use crate::{
-    lock::lock,
-    proxy::{Exchange, Proxy, unread::MAX_UNREAD},
-};
+use crate::proxy::{Exchange, HttpExchange, Proxy, unread::MAX_UNREAD};
 
 const STREAM: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -83,7 +80,7 @@ async fn a_response_is_unread_while_its_page_waits_only_for_a_later_chunk() {
             open.push(connection);
             reads.push(read);
         }
-        let is_open = lock(&fixture.proxy.exchanges).contains_key(&("main".to_owned(), 0));
+        let is_open = fixture.proxy.exchanges.get(&("main".to_owned(), 0)).is_some();
         assert_eq!(is_open, is_kept, "with a read of chunk {place}");
         if !is_kept {
             reads.remove(0).await.unwrap_err();
@@ -98,7 +95,7 @@ async fn unread_responses_that_have_arrived_are_kept() {
     let last = u32::try_from(MAX_UNREAD).unwrap() + 9;
     for id in 0..=last {
         fixture.begin(id).await.write("3\r\none\r\n0\r\n\r\n").await;
-        let complete = Arc::clone(&lock(&fixture.proxy.exchanges)[&("main".to_owned(), id)].complete);
+        let complete = Arc::clone(&fixture.exchange(id).complete);
         while !complete.load(Ordering::Relaxed) {
             tokio::task::yield_now().await;
         }
@@ -134,12 +131,12 @@ fn a_thousand_responses_are_evicted_in_their_order() {
     // `few` has 20, the others have 515 each.
     for id in 0..1_050 {
         let webview = if id < 20 { "few" } else { ["one", "two"][usize::from(id % 2 == 0)] };
-        let exchange = Exchange { sidecar: "server".to_owned(), ..Exchange::default() };
+        let exchange = HttpExchange { sidecar: "server".to_owned(), ..HttpExchange::default() };
         proxy.set_unread(&exchange);
-        lock(&proxy.exchanges).insert((webview.to_owned(), id), Arc::new(exchange));
+        proxy.exchanges.lock().insert((webview.to_owned(), id), Exchange::Http(Arc::new(exchange)));
     }
     proxy.evict_unread("server");
-    let mut left: Vec<_> = lock(&proxy.exchanges).keys().map(|(_, id)| *id).collect();
+    let mut left: Vec<_> = proxy.exchanges.lock().keys().map(|(_, id)| *id).collect();
     left.sort_unstable();
     // All of `few`, and the newest of the others.
     let expected: Vec<_> = (0..20).chain(1_050 - 108..1_050).collect();

@@ -21,7 +21,10 @@ impl Fixture {
     }
 
     async fn begin_upload(&self, id: u32, length: Option<u64>) {
-        assert!(self.write_as("main", json!({ "begin": { "length": length } }), id, b"").await);
+        assert!(
+            self.write_as("main", json!({ "begin": { "sidecar": "server", "length": length } }), id, b"")
+                .await
+        );
     }
 
     async fn end_upload(&self, id: u32) -> bool {
@@ -89,7 +92,9 @@ async fn a_page_keeps_a_limited_number_of_bytes_in_the_app() {
     for id in 0..128 {
         fixture.begin_upload(id, None).await;
     }
-    let error = write(json!({ "id": 128, "begin": { "length": null } }), Vec::new()).await.unwrap_err();
+    let error = write(json!({ "id": 128, "begin": { "sidecar": "server", "length": null } }), Vec::new())
+        .await
+        .unwrap_err();
     assert!(matches!(&error, CommandError::NoResponse(why) if why.contains("128")), "{error:?}");
     let error = write(json!({ "id": 0 }), vec![0; 1024 * 1024 + 1]).await.unwrap_err();
     assert!(matches!(&error, CommandError::NoResponse(why) if why.contains("1048577")), "{error:?}");
@@ -267,4 +272,28 @@ async fn a_body_that_ends_early_is_an_error() {
     response.unwrap_err();
     // Without a begun body there is no request.
     fixture.send(post(2)).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_begun_body_is_for_the_request_of_the_same_id_and_sidecar_alone() {
+    let mut fixture = Fixture::new().await;
+    let mut connections = fixture.take_connections();
+    fixture.begin_upload(1, Some(4)).await;
+    fixture.send(get(1)).await.unwrap_err();
+    let socket = json!({ "id": 1, "method": "GET", "path": "/", "headers": [], "webSocket": true });
+    let socket = serde_json::from_value(with_sidecar(socket)).unwrap();
+    fixture.proxy.open_web_socket("main", &fixture.supervisor, socket).await.unwrap_err();
+    let mut other = post(1);
+    other["sidecar"] = json!("other");
+    let other = serde_json::from_value(other).unwrap();
+    fixture.proxy.send("main", &fixture.supervisor, other, Bytes::new()).await.unwrap_err();
+    // None of them has ended it.
+    let (response, ()) = tokio::join!(fixture.send(post(1)), async {
+        let mut connection = connections.recv().await.unwrap();
+        assert!(fixture.piece(1, b"body").await);
+        connection.expect("body").await;
+        fixture.end_upload(1).await;
+        connection.write(OK).await;
+    });
+    assert_eq!(response.unwrap().1, "ok");
 }

@@ -13,6 +13,7 @@ use tokio_tungstenite::{
 };
 
 use super::*;
+use crate::proxy::web_socket::handshake::Handshake;
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
@@ -150,6 +151,50 @@ async fn a_sidecar_that_does_not_open_it_is_told_with_its_status() {
     let mut head = open(1, "");
     head["headers"] = json!([["sec-websocket-version", "13"]]);
     fixture.ask(head).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_handshake_whose_token_the_next_run_rejects_is_sent_again_with_its_own() {
+    let mut fixture = Fixture::new().await;
+    let mut connections = fixture.take_connections();
+    let tokens = ["a", "b"].map(|digit| digit.repeat(64));
+    let calls = AtomicUsize::new(0);
+    let access = || async {
+        let mut access = fixture.supervisor.access().await?;
+        let run = calls.fetch_add(1, Ordering::Relaxed).min(1);
+        access.token = Some(tokens[run].parse().unwrap());
+        Ok(access)
+    };
+    let handshake = || {
+        let head = serde_json::from_value(with_sidecar(open(1, ""))).unwrap();
+        Handshake::new(head).unwrap()
+    };
+    let rejection = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
+    let (opened, ()) =
+        tokio::join!(async { handshake().perform(&access).await.unwrap().1.is_some() }, async {
+            let mut last = connections.recv().await.unwrap();
+            assert!(
+                last.head.contains(&format!("\r\nauthorization: bearer {}\r\n", tokens[0])),
+                "{}",
+                last.head
+            );
+            last.write(rejection).await;
+            let mut next = connections.recv().await.unwrap();
+            assert!(
+                next.head.contains(&format!("\r\nauthorization: bearer {}\r\n", tokens[1])),
+                "{}",
+                next.head
+            );
+            next.write(&switching(&next.key())).await;
+        },);
+    assert!(opened);
+    // The current run rejects it: it is not sent again.
+    let ((message, upgraded), ()) =
+        tokio::join!(async { handshake().perform(&access).await.unwrap() }, async {
+            connections.recv().await.unwrap().write(rejection).await;
+        });
+    let (head, _) = ipc_message::decode::<serde_json::Value>(&message).unwrap();
+    assert_eq!((&head["status"], upgraded.is_none()), (&json!(401), true));
 }
 
 #[tokio::test]

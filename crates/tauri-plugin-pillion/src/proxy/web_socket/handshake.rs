@@ -1,5 +1,7 @@
 //! The opening handshake of a WebSocket: RFC 6455, section 4.1.
 
+use std::future::Future;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http_body_util::Full;
 use hyper::{
@@ -13,7 +15,7 @@ use hyper::{
     upgrade::{self, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use pillion::{Access, Supervisor};
+use pillion::{Access, Failure};
 use sha1::{Digest as _, Sha1};
 use tauri::async_runtime;
 
@@ -21,21 +23,21 @@ use crate::{
     command_error::CommandError,
     http_pool::HttpError,
     ipc_message::{self, MAX_HEADERS, RequestHead, ResponseHead},
-    proxy::outgoing::{authorize, parse},
+    proxy::outgoing::{authorize, later_run, parse},
 };
 
 /// A handshake that is ready to be sent.
-pub(super) struct Handshake {
+pub(in crate::proxy) struct Handshake {
     request: Request<Full<Bytes>>,
     key: String,
 }
 
 /// The IPC message that answers the page, and the connection if it is open.
-pub(super) type Outcome = (Vec<u8>, Option<TokioIo<Upgraded>>);
+pub(in crate::proxy) type Outcome = (Vec<u8>, Option<TokioIo<Upgraded>>);
 
 impl Handshake {
     /// The page chooses the path and the subprotocols, and nothing else, as in a browser.
-    pub(super) fn new(head: RequestHead) -> Result<Self, CommandError> {
+    pub(in crate::proxy) fn new(head: RequestHead) -> Result<Self, CommandError> {
         let mut request = parse(head, Bytes::new())?;
         if request.method() != Method::GET {
             return Err(CommandError::no_response("a WebSocket is opened with GET"));
@@ -57,23 +59,21 @@ impl Handshake {
     }
 
     /// Performs the handshake with the current run of the sidecar, or with the next one. That the sidecar does not open the WebSocket is no
-    /// error of the command: the page tries again then.
-    pub(super) async fn perform(&self, supervisor: &Supervisor) -> Result<Outcome, CommandError> {
-        let mut access = supervisor.access().await?;
+    /// error of the command: the page tries again then. `current` is [`Supervisor::access`](pillion::Supervisor::access).
+    pub(in crate::proxy) async fn perform<F>(&self, current: impl Fn() -> F) -> Result<Outcome, CommandError>
+    where
+        F: Future<Output = Result<Access, Failure>>,
+    {
+        let mut access = current().await?;
         let response = loop {
             let response = match send(&access, authorize(self.request.clone(), &access)?).await {
                 Ok(response) => response,
                 Err(error) => return refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
             };
-            if response.status() != StatusCode::UNAUTHORIZED {
-                break response;
+            match later_run(&current, &access, response.status()).await? {
+                Some(later) => access = later,
+                None => break response,
             }
-            // As for a request: the next run rejects the token of the last one.
-            let current = supervisor.access().await?;
-            if current.token == access.token {
-                break response;
-            }
-            access = current;
         };
         if let Err(reason) = self.check(response.status(), response.headers()) {
             return refuse(response.status(), &reason);
