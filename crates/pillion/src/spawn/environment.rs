@@ -76,11 +76,14 @@ const NEVER_INHERITED: &[&str] = &[
 const INHERITED_ON_REQUEST: &[&str] =
     &["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", "NODE_OPTIONS"];
 
+/// The variable with the folder of an AppImage.
+const APP_IMAGE_FOLDER: &str = "APPDIR";
+
 /// Variables that the launcher of an AppImage sets to values outside of the image: those of its runtime
 /// (<https://docs.appimage.org/packaging-guide/environment-variables.html>), that of `AppRun` for Python, and those of the GTK
 /// plugin of linuxdeploy, which Tauri uses.
 const SET_BY_APP_IMAGE: &[&str] =
-    &["APPDIR", "APPIMAGE", "ARGV0", "OWD", "PYTHONDONTWRITEBYTECODE", "GDK_BACKEND", "GTK_THEME"];
+    &[APP_IMAGE_FOLDER, "APPIMAGE", "ARGV0", "OWD", "PYTHONDONTWRITEBYTECODE", "GDK_BACKEND", "GTK_THEME"];
 
 /// Variables that snapd and the launchers of snaps set.
 const SET_BY_SNAP: &[&str] = &["SNAP", "SNAP_*", "BAMF_DESKTOP_FILE_HINT"];
@@ -115,7 +118,7 @@ struct Package {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ParentEnvironment {
     variables: Vec<(OsString, OsString)>,
-    /// The executable of this process.
+    /// The executable of this process, where it matters.
     program: Option<PathBuf>,
     /// Whether names ignore case.
     windows: bool,
@@ -124,35 +127,48 @@ pub(crate) struct ParentEnvironment {
 impl ParentEnvironment {
     /// This process, with its present environment.
     pub(crate) fn this() -> Self {
-        Self { variables: env::vars_os().collect(), program: env::current_exe().ok(), windows: cfg!(windows) }
+        Self::with(env::vars_os().collect())
     }
 
     /// This process, as if its environment were that of the login shell.
     pub(crate) fn of_login_shell(variables: Vec<(OsString, OsString)>) -> Self {
-        Self { variables, ..Self::this() }
+        Self::with(variables)
+    }
+
+    fn with(variables: Vec<(OsString, OsString)>) -> Self {
+        let mut this = Self { variables, program: None, windows: cfg!(windows) };
+        if this.get(APP_IMAGE_FOLDER).is_some() {
+            this.program = env::current_exe().ok();
+        }
+        this
     }
 
     /// The variables that a sidecar inherits under this policy.
     pub(crate) fn inherited_by(self, policy: &Inherit) -> BTreeMap<OsString, OsString> {
         let package = self.package();
-        let is = |name: &OsStr, pattern: &str| matches(&name.to_string_lossy(), pattern, self.windows);
-        let among = |name: &OsStr, list: &[&str]| list.iter().any(|pattern| is(name, pattern));
-        let named = |name: &OsStr, list: &[String]| list.iter().any(|pattern| is(name, pattern));
-        let inherited = |name: &OsStr| {
+        let is = |name: &str, pattern: &str| matches(name, pattern, self.windows);
+        let among = |name: &str, list: &[&str]| list.iter().any(|pattern| is(name, pattern));
+        let named = |name: &str, list: &[String]| list.iter().any(|pattern| is(name, pattern));
+        let inherited = |name: &str| {
             let allowed = match &policy.allow {
-                None => !INHERITED_ON_REQUEST.iter().any(|rare| matches(&name.to_string_lossy(), rare, true)),
+                None => !INHERITED_ON_REQUEST.iter().any(|rare| matches(name, rare, true)),
                 Some(allow) => named(name, allow) || (self.windows && is(name, "SystemRoot")),
             };
             allowed && !named(name, &policy.deny) && !among(name, NEVER_INHERITED)
         };
-        let undone = |name: OsString, value: OsString| match &package {
-            None => Some((name, value)),
-            Some(package) if among(&name, package.sets) => None,
-            Some(package) if among(&name, package.keeps) => Some((name, value)),
-            Some(package) => outside(value, &package.folders).map(|value| (name, value)),
+        let left = |name: &OsStr, value: OsString| {
+            // Once for all patterns: a program may start a thousand sidecars.
+            let name = name.to_string_lossy();
+            match &package {
+                _ if !inherited(&name) => None,
+                None => Some(value),
+                Some(package) if among(&name, package.sets) => None,
+                Some(package) if among(&name, package.keeps) => Some(value),
+                Some(package) => outside(value, &package.folders),
+            }
         };
-        let variables = self.variables.iter().filter(|(name, _)| inherited(name)).cloned();
-        variables.filter_map(|(name, value)| undone(name, value)).collect()
+        let variables = self.variables.into_iter();
+        variables.filter_map(|(name, value)| left(&name, value).map(|value| (name, value))).collect()
     }
 
     /// The package that this program runs from, if its launcher changed the environment for it.
@@ -194,7 +210,7 @@ impl ParentEnvironment {
 
     /// The folder where the AppImage of this app is mounted or unpacked, if the app runs from one.
     fn app_image(&self) -> Option<PathBuf> {
-        let folder = PathBuf::from(self.get("APPDIR")?);
+        let folder = PathBuf::from(self.get(APP_IMAGE_FOLDER)?);
         let within = self.program.as_ref().is_some_and(|program| program.starts_with(&folder));
         // Another program may use this name for something else. Every path lies within /, so / is not an image.
         let is = folder.is_absolute() && folder.parent().is_some();
