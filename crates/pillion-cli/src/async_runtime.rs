@@ -8,13 +8,12 @@ use std::{
 use tokio::{runtime::Handle, sync::oneshot};
 
 /// Starts a thread that runs the supervisor: it must drain the output while the main thread waits for a slow terminal. The runtime
-/// is of one thread, because a runtime that cannot start its workers panics. The thread does `first` before anything else.
-pub(crate) fn start_runtime(first: impl FnOnce() + Send + 'static) -> io::Result<(Handle, RuntimeEnd)> {
+/// is of one thread, because a runtime that cannot start its workers panics.
+pub(crate) fn start_runtime() -> io::Result<(Handle, RuntimeEnd)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let (end, ended) = oneshot::channel();
     let run = move || {
-        first();
         let _ = runtime.block_on(ended);
     };
     let thread = thread::Builder::new().name("supervisor".to_owned()).spawn(run)?;

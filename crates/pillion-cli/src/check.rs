@@ -147,7 +147,7 @@ pub(crate) fn musts(command: Vec<OsString>, private: bool) -> Result<Musts, Stri
 }
 
 fn inspect(settings: Settings, selected: &[Check]) -> Result<Report, String> {
-    let (runtime, end) = start_runtime(|| ())
+    let (runtime, end) = start_runtime()
         .map_err(|error| format!("cannot start the async runtime: {error}; raise `ulimit -u`"))?;
     let folder = tempfile::Builder::new().prefix("pillion-check").tempdir();
     let folder = folder.map_err(|error| format!("cannot make a temporary folder: {error}; set TMPDIR"))?;

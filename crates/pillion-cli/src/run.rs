@@ -25,9 +25,10 @@ const NEVER_READY: u8 = 125;
 /// How long the control socket waits for the launch, which it would delay.
 const SOCKET_DELAY: Duration = Duration::from_millis(100);
 
-/// Starts the runtime, and loads the guard's program meanwhile: neither needs the command line.
+/// Loads the guard's program, and starts the runtime meanwhile: neither needs the command line.
 pub(crate) fn prepare() -> io::Result<(Handle, RuntimeEnd)> {
-    start_runtime(pillion::guard::prepare)
+    pillion::guard::prepare();
+    start_runtime()
 }
 
 pub(crate) fn main(args: Args, runtime: io::Result<(Handle, RuntimeEnd)>) -> ExitCode {

@@ -36,9 +36,9 @@ pub fn run_if_asked() {
     }
 }
 
-/// Loads the guard that is inside this program, which the first start of a sidecar does otherwise: some tenths of a millisecond, in which
-/// the caller blocks. To be called on one thread while another one prepares the start. A failure shows at the start. Without effect on
-/// macOS and Windows.
+/// Loads the guard that is inside this program, which the first start of a sidecar does otherwise: some tenths of a millisecond of a thread
+/// beside the caller, which does not wait for it. That thread stays for a second, to be the one that starts the sidecar. To be called before
+/// the caller prepares the start. A failure shows at the start. Without effect on macOS and Windows.
 pub fn prepare() {
     sys::prepare_guard();
 }

@@ -144,13 +144,15 @@ pub(crate) fn empty_stdin() -> std::io::Result<StdinHandle> {
 #[cfg(windows)]
 pub(crate) fn finish_spawns() {}
 
-/// Loads the guard's program into memory, which a start does otherwise. Only on Linux: elsewhere it becomes a file, which a process that
-/// starts no sidecar would leave behind.
+/// Loads the guard's program into memory, which a start does otherwise, on the thread that then does the next blocking work. Only on Linux:
+/// elsewhere it becomes a file, which a process that starts no sidecar would leave behind.
 pub(crate) fn prepare_guard() {
     #[cfg(target_os = "linux")]
     if !pillion_guard::PROGRAM.is_empty() {
-        let _ = platform::PLACES[0](pillion_guard::PROGRAM);
-        let _ = platform::light_guard();
+        work_threads::WORK_THREADS.add(Box::new(|| {
+            let _ = platform::PLACES[0](pillion_guard::PROGRAM);
+            let _ = platform::light_guard();
+        }));
     }
 }
 

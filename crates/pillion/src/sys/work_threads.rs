@@ -4,17 +4,18 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
 /// Those of this program.
-pub(super) static WORK_THREADS: WorkThreads = WorkThreads::new(8, Duration::from_millis(10));
+pub(super) static WORK_THREADS: WorkThreads =
+    WorkThreads::new(8, Duration::from_millis(10), Duration::from_secs(1));
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Threads that end when nothing is left to do.
+/// Threads that end when nothing has been left to do for a while.
 #[derive(Debug)]
 pub(super) struct WorkThreads {
     /// So many threads work before work has to wait for one of them.
@@ -22,13 +23,19 @@ pub(super) struct WorkThreads {
     /// If work waits, and none was finished for so long, there is one more thread: work that hangs, as on a slow disk, must not keep the rest
     /// from its turn.
     patience: Duration,
+    /// How long a thread waits for more work: to start one takes longer than to wake one, and a launch waits for it.
+    idle_time: Duration,
     state: Mutex<State>,
+    /// An idle thread has something to do.
+    added: Condvar,
 }
 
 struct State {
     waiting: VecDeque<Work>,
     /// The number of threads.
     threads: usize,
+    /// How many of them wait for work. One that was woken counts until it runs: its work is among that which waits.
+    idle: usize,
     /// How much work was finished.
     finished: u64,
     /// Whether a thread looks whether the others make progress.
@@ -36,16 +43,19 @@ struct State {
 }
 
 impl WorkThreads {
-    const fn new(limit: usize, patience: Duration) -> Self {
-        let state = State { waiting: VecDeque::new(), threads: 0, finished: 0, watched: false };
-        Self { limit, patience, state: Mutex::new(state) }
+    const fn new(limit: usize, patience: Duration, idle_time: Duration) -> Self {
+        let state = State { waiting: VecDeque::new(), threads: 0, idle: 0, finished: 0, watched: false };
+        Self { limit, patience, idle_time, state: Mutex::new(state), added: Condvar::new() }
     }
 
     /// Does this work as soon as possible. It is dropped if the system allows no thread at all.
     pub(super) fn add(&'static self, work: Work) {
         let mut state = self.lock();
         state.waiting.push_back(work);
-        if state.threads < self.limit {
+        if state.waiting.len() <= state.idle {
+            drop(state);
+            self.added.notify_one();
+        } else if state.threads < self.limit {
             state.threads += 1;
             drop(state);
             self.start_thread();
@@ -73,15 +83,29 @@ impl WorkThreads {
         }
     }
 
-    /// Works until nothing waits.
+    /// Works until nothing has waited for the idle time.
     fn work(&'static self) {
         let mut state = self.lock();
-        while let Some(work) = state.waiting.pop_front() {
-            drop(state);
-            // Who waits for the result of work that panics learns that there is none.
-            let _ = catch_unwind(AssertUnwindSafe(work));
-            state = self.lock();
-            state.finished += 1;
+        loop {
+            while let Some(work) = state.waiting.pop_front() {
+                drop(state);
+                // Who waits for the result of work that panics learns that there is none.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+                state = self.lock();
+                state.finished += 1;
+            }
+            // Those that were started because others hung are not kept.
+            if state.threads > self.limit {
+                break;
+            }
+            state.idle += 1;
+            let nothing = |state: &mut State| state.waiting.is_empty();
+            let waited = self.added.wait_timeout_while(state, self.idle_time, nothing);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            if state.waiting.is_empty() {
+                break;
+            }
         }
         state.threads -= 1;
     }
@@ -128,13 +152,13 @@ mod tests {
 
     const LIMIT: usize = 3;
 
-    fn threads(patience: Duration) -> &'static WorkThreads {
-        Box::leak(Box::new(WorkThreads::new(LIMIT, patience)))
+    fn threads(patience: Duration, idle_time: Duration) -> &'static WorkThreads {
+        Box::leak(Box::new(WorkThreads::new(LIMIT, patience, idle_time)))
     }
 
     #[test]
     fn no_more_threads_work_at_once_than_allowed_while_work_is_finished() {
-        let threads = threads(Duration::from_secs(3600));
+        let threads = threads(Duration::from_secs(3600), Duration::ZERO);
         let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (done, all_done) = mpsc::channel::<()>();
         // As many pieces of work as may be at once wait for each other.
@@ -157,7 +181,7 @@ mod tests {
 
     #[test]
     fn work_that_hangs_or_panics_keeps_no_other_from_its_turn() {
-        let threads = threads(Duration::from_millis(1));
+        let threads = threads(Duration::from_millis(1), Duration::from_millis(1));
         let hang = Arc::new(Barrier::new(2 * LIMIT + 1));
         for _ in 0..2 * LIMIT {
             let hang = Arc::clone(&hang);
@@ -173,5 +197,49 @@ mod tests {
         while threads.lock().threads > 0 || threads.lock().watched {
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Does work on one of the threads. Returns which thread it was.
+    fn work_on(threads: &'static WorkThreads) -> thread::ThreadId {
+        let (done, is_done) = mpsc::channel();
+        threads.add(Box::new(move || done.send(thread::current().id()).unwrap()));
+        is_done.recv().unwrap()
+    }
+
+    #[test]
+    fn an_idle_thread_gets_the_next_work_and_ends_at_last() {
+        let kept = threads(Duration::from_secs(3600), Duration::from_secs(3600));
+        let first = work_on(kept);
+        for _ in 0..30 {
+            while kept.lock().idle == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(work_on(kept), first);
+        }
+        assert_eq!(kept.lock().threads, 1);
+        let ending = threads(Duration::from_secs(3600), Duration::from_millis(1));
+        work_on(ending);
+        while ending.lock().threads > 0 {
+            thread::yield_now();
+        }
+        work_on(ending);
+    }
+
+    #[test]
+    fn work_that_comes_while_an_idle_thread_wakes_gets_a_thread_of_its_own() {
+        let threads = threads(Duration::from_secs(3600), Duration::from_secs(3600));
+        work_on(threads);
+        while threads.lock().idle == 0 {
+            thread::yield_now();
+        }
+        // All must work at once.
+        let together = Arc::new(Barrier::new(LIMIT + 1));
+        for _ in 0..LIMIT {
+            let together = Arc::clone(&together);
+            threads.add(Box::new(move || {
+                together.wait();
+            }));
+        }
+        together.wait();
     }
 }
