@@ -62,6 +62,7 @@ fn compile_light(output: &Path) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let mut rustc = compiler("light/main.rs", output)?;
+    rustc.args(["-C", "lto=fat"]);
     // The light guard brings its own start and relocates itself: the linker must add neither a loader nor a C library.
     rustc.args(["--cfg", "pillion_light", "-C", "strip=symbols"]);
     rustc.args(["-C", "relocation-model=pie", "-C", "target-feature=+crt-static"]);
@@ -99,6 +100,10 @@ fn unusable(output: &Path) -> Result<Option<&'static str>, env::VarError> {
 /// The command that compiles the guard to `output`.
 fn full_compiler(output: &Path) -> Result<Command, env::VarError> {
     let mut rustc = compiler("program/main.rs", output)?;
+    // Link-time optimization takes half of the time, and makes the guard 70 KB smaller: not in a build that is not optimized itself.
+    if env::var("OPT_LEVEL")? != "0" {
+        rustc.args(["-C", "lto=fat"]);
+    }
     // On macOS the linker signs its output, and Apple silicon runs signed code only. Stripping could break the signature.
     if env::var("CARGO_CFG_TARGET_OS")? != "macos" {
         rustc.args(["-C", "strip=symbols"]);
@@ -112,7 +117,7 @@ fn compiler(source: &str, output: &Path) -> Result<Command, env::VarError> {
     let mut rustc = Command::new(env::var("RUSTC")?);
     rustc
         .args(["--edition", "2024", "--crate-name", "pillion_guard", "--crate-type", "bin"])
-        .args(["-C", "opt-level=s", "-C", "lto=fat", "-C", "panic=abort"])
+        .args(["-C", "opt-level=s", "-C", "codegen-units=1", "-C", "panic=abort"])
         .args(["--target", &env::var("TARGET")?])
         .arg("-o")
         .arg(output)
