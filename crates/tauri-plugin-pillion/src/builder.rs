@@ -14,7 +14,7 @@ use tauri::{
 use crate::{
     CloseOnDrop, PillionExt as _, Sidecars, commands,
     development::Development,
-    page_start,
+    event_loop_handles, page_start,
     proxy::Proxy,
     resolve::{self, DeclarationResolver, Resolved},
     single_instance::{self, RegistrationOrder},
@@ -98,7 +98,7 @@ impl<R: Runtime> Builder<R> {
     #[must_use]
     pub fn build(self) -> TauriPlugin<R, Option<Config>> {
         plugin::Builder::<R, Option<Config>>::new("pillion")
-            .invoke_handler(tauri::generate_handler![
+            .invoke_handler(event_loop_handles::spare_with_calls(tauri::generate_handler![
                 commands::ready,
                 commands::status,
                 commands::watch,
@@ -115,8 +115,9 @@ impl<R: Runtime> Builder<R> {
                 commands::restart,
                 commands::swap,
                 commands::stop
-            ])
+            ]))
             .setup(|app, api| {
+                event_loop_handles::keep_spare(app);
                 app.manage(RegistrationOrder::observe(app));
                 app.manage(Webviews::default());
                 app.manage(Subscriptions::default());

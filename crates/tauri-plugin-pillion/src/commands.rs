@@ -104,9 +104,6 @@ pub(crate) async fn connect(
 
 /// Proxies a request with the sidecar's token, or opens a WebSocket. Returns the head of the response and the beginning of its body in one
 /// message: see `ipc_message.rs`.
-///
-/// Begins in a task of the runtime, as each async command. On the main thread it would spare two switches between threads, but an app that
-/// opened hundreds of event streams that way was ended, because its heap was damaged (WebKitGTK 2.50; the cause is not known).
 #[tauri::command]
 pub(crate) async fn request(
     webview: Webview<impl tauri::Runtime>,

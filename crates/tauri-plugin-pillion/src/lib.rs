@@ -60,6 +60,7 @@ mod command_error;
 mod commands;
 mod dev_reload;
 mod development;
+mod event_loop_handles;
 mod http_pool;
 mod ipc_message;
 mod lock;
