@@ -38,6 +38,7 @@ mod line;
 mod protocol;
 mod server;
 mod session;
+mod task;
 
 pub use client::{AnswerStream, DiscoveredApp, Discovery, discover};
 pub use error::{ClientError, ControlError};

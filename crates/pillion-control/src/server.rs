@@ -13,6 +13,7 @@ use crate::{
     control_socket::{Address, Listener, Stream},
     line::LineWriter,
     session,
+    task::task,
 };
 
 /// How long to wait after the system refused to accept a connection, for lack of descriptors.
@@ -67,7 +68,7 @@ pub fn serve(
     let (name, address) = (listener.name(), listener.address());
     let sidecars = sidecars.into_iter().map(|sidecar| (sidecar.name().to_owned(), sidecar)).collect();
     let served = Served { greeting: Greeting::new(app, level), sidecars };
-    let task = tokio::spawn(accept_all(listener, Arc::new(served))).abort_handle();
+    let task = tokio::spawn(task(accept_all(listener, Arc::new(served)))).abort_handle();
     Ok(ControlSocket { name, address, task })
 }
 
@@ -102,7 +103,7 @@ async fn accept_all(listener: Listener, served: Arc<Served>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(stream) if connections.len() < CONNECTION_LIMIT => {
-                    connections.spawn(session::serve(stream, Arc::clone(&served)));
+                    connections.spawn(task(session::serve(stream, Arc::clone(&served))));
                 }
                 Ok(stream) => refuse(stream, &served.greeting).await,
                 Err(error) => {

@@ -14,6 +14,7 @@ use crate::{
     ControlAnswer, ControlLevel, ControlRequest, REQUEST_LIMIT, RefusalKind,
     line::{LineReader, LineWriter},
     server::Served,
+    task::task,
 };
 
 /// How long a client may take to send its request.
@@ -193,13 +194,13 @@ async fn watch<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         if let Some(present) = watch.next().await {
             writer.push(&status(present))?;
         }
-        watches.spawn(async move {
+        watches.spawn(task(async move {
             while let Some(status) = watch.next().await {
                 if sender.send(status).await.is_err() {
                     return;
                 }
             }
-        });
+        }));
     }
     drop(sender);
     writer.flush().await?;
@@ -221,12 +222,12 @@ async fn usage<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             writer.push(&as_usage(present))?;
         }
         let sender = sender.clone();
-        watches.spawn(async move {
+        watches.spawn(task(async move {
             while let Ok(place) = sender.reserve().await {
                 let Some(usage) = watch.next().await else { return };
                 place.send(usage);
             }
-        });
+        }));
     }
     drop(sender);
     writer.flush().await?;

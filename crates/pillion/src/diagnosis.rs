@@ -278,7 +278,7 @@ fn program_of(program: &Program) -> Value {
 /// One name a line, sorted.
 fn names(names: impl Iterator<Item = impl AsRef<OsStr>>) -> String {
     let mut names: Vec<_> = names.map(|name| name.as_ref().to_string_lossy().into_owned()).collect();
-    names.sort();
+    names.sort_unstable();
     names.join("\n") + "\n"
 }
 

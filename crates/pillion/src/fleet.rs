@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::task::JoinSet;
 
-use crate::{InvalidSpec, Readiness, Spec, State, Status, StopOutcome, Supervisor, state::Requester};
+use crate::{
+    InvalidSpec, Readiness, Spec, State, Status, StopOutcome, Supervisor, state::Requester, task::task,
+};
 
 /// Several sidecars by name. Each starts when its dependencies are ready, and stops before them.
 ///
@@ -167,7 +169,7 @@ impl Fleet {
             let mut ends = JoinSet::new();
             for supervisor in layer.iter().filter_map(|name| self.get(name)) {
                 let (name, ending) = (supervisor.name().to_owned(), end(supervisor.clone()));
-                ends.spawn(async move { (name, ending.await) });
+                ends.spawn(task(async move { (name, ending.await) }));
             }
             outcomes.extend(ends.join_all().await);
         }

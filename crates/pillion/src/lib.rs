@@ -40,6 +40,7 @@ mod state;
 mod status;
 mod supervisor;
 mod sys;
+mod task;
 mod terminal;
 mod transport;
 

@@ -30,6 +30,7 @@ use crate::{
     },
     spec::ServerSource,
     state::Requester,
+    task::task,
 };
 
 /// A handle to a sidecar. A clone is a handle to the same sidecar.
@@ -103,11 +104,11 @@ impl Supervisor {
         };
         let reports = supervisor.reports.clone();
         if spec.exit_reports.is_some() {
-            tokio::spawn(reports.clone().load(events));
+            tokio::spawn(task(reports.clone().load(events)));
         }
         // Creating the actor begins the launch, on a thread beside the runtime: it waits for no worker of the runtime.
         let actor = Actor::new(spec, after, received, published, reports, recorder);
-        tokio::spawn(actor.run());
+        tokio::spawn(task(actor.run()));
         (supervisor, Events::new(receiver, snapshot, false))
     }
 

@@ -20,6 +20,7 @@ use crate::{
         events::{Events, SidecarEvent},
         status_messages::{MessageTone, StatusMessages},
     },
+    task::task,
 };
 
 /// The colours of the sidecars, in the order of their names. Red is left for failures.
@@ -83,7 +84,8 @@ impl TerminalOutput {
         thread::Builder::new().name("pillion-terminal".to_owned()).spawn(move || {
             let mut all = JoinSet::new();
             for (events, writer) in writers {
-                all.spawn_on(show(events, writer, asked.clone(), Arc::clone(&turn)), runtime.handle());
+                let shown = task(show(events, writer, asked.clone(), Arc::clone(&turn)));
+                all.spawn_on(shown, runtime.handle());
             }
             runtime.block_on(async { while all.join_next().await.is_some() {} });
             drop(ended);

@@ -22,7 +22,7 @@ use tauri::async_runtime;
 use tokio::time::{self, Instant};
 use tokio_util::sync::DropGuard;
 
-use crate::{ipc_message::MAX_HEADERS, lock::lock};
+use crate::{ipc_message::MAX_HEADERS, lock::lock, task::task};
 
 /// Distinguishes one run from the next: its URL and its process.
 type RunId = (String, Option<u32>);
@@ -134,7 +134,7 @@ impl HttpPool {
             // A server may respond before it has read the body of the request (RFC 9112, section 9.3). The rest is sent still.
             if let Connection { sender, driver: driver @ Driver::Open(_) } = connection {
                 drop(sender);
-                async_runtime::spawn(driver.finish());
+                async_runtime::spawn(task(driver.finish()));
             }
             return;
         }
@@ -143,7 +143,7 @@ impl HttpPool {
             idle.connections.push((Instant::now(), connection));
             if !idle.is_closing {
                 idle.is_closing = true;
-                async_runtime::spawn(Arc::clone(self).close_idle());
+                async_runtime::spawn(task(Arc::clone(self).close_idle()));
             }
         }
     }

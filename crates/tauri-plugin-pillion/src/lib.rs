@@ -73,6 +73,7 @@ mod scope;
 mod sidecars;
 mod single_instance;
 mod subscriptions;
+mod task;
 mod webviews;
 
 use tauri::{Manager, Resource, Runtime, plugin::TauriPlugin};

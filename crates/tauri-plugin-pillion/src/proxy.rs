@@ -35,6 +35,7 @@ use crate::{
     http_pool::HttpPool,
     ipc_message::{self, RequestHead, ResponseHead, WriteHead},
     lock::lock,
+    task::task,
 };
 
 /// About the time that one IPC call of the page takes. If the head waited longer for the first bytes of the body, the page would
@@ -133,7 +134,8 @@ impl Proxy {
             if let Some(rest) = rest {
                 let (sender, chunks) = mpsc::channel(1);
                 *exchange.chunks.lock().await = Some(chunks);
-                async_runtime::spawn(pump(rest, sender, Arc::clone(&exchange.complete), lease.take()));
+                let pumped = pump(rest, sender, Arc::clone(&exchange.complete), lease.take());
+                async_runtime::spawn(task(pumped));
             }
             let head = ResponseHead::new(head.status, &head.headers, ended);
             Ok((ipc_message::encode(&head, &start).map_err(CommandError::no_response)?, ended))

@@ -16,7 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{dev_reload, lock::lock, outbox::Outbox, resolve::Resolved};
+use crate::{dev_reload, lock::lock, outbox::Outbox, resolve::Resolved, task::task};
 
 /// How long a slow terminal may delay the end of the app, which waits until the last output is shown.
 const SHOW_LIMIT: Duration = Duration::from_millis(300);
@@ -102,14 +102,14 @@ impl Sidecars {
         close.call_once(|| {
             let (fleet, stopped) = (fleet.clone(), SetStoppedOnDrop(Arc::clone(outbox)));
             let control = lock(control).take();
-            runtime.spawn(async move {
+            runtime.spawn(task(async move {
                 let _stopped = stopped;
                 // Until the sidecars are down, other programs see how they stop.
                 let _control = control;
                 for (sidecar, outcome) in fleet.close().await {
                     tracing::info!(sidecar, ?outcome, "closed");
                 }
-            });
+            }));
         });
         if thread::current().id() == *main_thread {
             outbox.deliver_until_stopped();
@@ -215,7 +215,7 @@ fn supervise(
     let watches: Vec<_> = fleet.iter().map(Supervisor::watch).collect();
     let shown = terminal.is_some();
     let follow = |(name, watched): (String, Option<_>)| {
-        Some(dev_reload::follow(fleet.get(&name)?.clone(), watched?, shown))
+        Some(task(dev_reload::follow(fleet.get(&name)?.clone(), watched?, shown)))
     };
     let followers: Vec<_> = names.into_iter().zip(watched).filter_map(follow).collect();
     let (thread, dropped) = oneshot::channel();

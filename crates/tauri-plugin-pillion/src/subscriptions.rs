@@ -8,7 +8,7 @@ use std::{
 use tauri::async_runtime::JoinHandle;
 use tokio::sync::Notify;
 
-use crate::lock::lock;
+use crate::{lock::lock, task::task};
 
 /// How many messages may be on their way to a page that says which ones it has handled. Each has at most 500 lines of output.
 const ON_THEIR_WAY: u32 = 4;
@@ -88,7 +88,7 @@ impl Subscriptions {
         open.tasks.retain(|_, subscription| !subscription.task.inner().is_finished());
         open.last_id += 1;
         let id = open.last_id;
-        let task = tauri::async_runtime::spawn(feed);
+        let task = tauri::async_runtime::spawn(task(feed));
         open.tasks.insert(id, Subscription { owner: webview.to_owned(), task, window });
         id
     }

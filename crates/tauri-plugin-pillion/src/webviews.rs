@@ -48,7 +48,7 @@ mod tests {
         *moved.lock().unwrap() = "other";
         let ended = |window| {
             let mut labels = webviews.take_of(window);
-            labels.sort();
+            labels.sort_unstable();
             labels
         };
         assert_eq!(ended("main"), ["main", "panel"]);

@@ -207,7 +207,7 @@ mod tests {
     fn names(directory: &Directory) -> Vec<String> {
         let entries = fs::read_dir(directory.path()).unwrap();
         let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
+        names.sort_unstable();
         names
     }
 
@@ -240,7 +240,7 @@ mod tests {
         listener.tidy().await;
         let mut left = vec!["2-0123456789abcdef.sock".to_owned(), "mine.sock".to_owned()];
         left.push(listener.address.path.file_name().unwrap().to_str().unwrap().to_owned());
-        left.sort();
+        left.sort_unstable();
         if cfg!(target_os = "linux") {
             assert_eq!(names(&directory), left);
         }

@@ -149,7 +149,7 @@ fn names(folder: &Path, program: &str, committed: &str) -> io::Result<Vec<String
             names.push(name);
         }
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 

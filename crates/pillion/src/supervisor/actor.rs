@@ -19,6 +19,7 @@ use crate::{
     status::{Failure, FailureKind, StopOutcome},
     supervisor::dependencies::Dependency,
     supervisor::driver::{Driver, Input},
+    task::task,
 };
 
 /// A request of a handle.
@@ -281,7 +282,7 @@ impl Retiring {
         if self.drivers.is_empty() {
             kill.send_replace(false);
         }
-        self.drivers.spawn(retire(driver, why, kill.subscribe()));
+        self.drivers.spawn(task(retire(driver, why, kill.subscribe())));
     }
 
     /// Kills their processes at once.

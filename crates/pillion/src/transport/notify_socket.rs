@@ -7,6 +7,7 @@ use tokio::{io::Interest, net::UnixDatagram, sync::mpsc, task::JoinSet};
 
 use crate::{
     sys::{Datagram, RunProcesses, on_thread, receive_datagram},
+    task::task,
     transport::notification::{Notification, Notified},
     transport::unix_socket::{self, Name},
 };
@@ -49,7 +50,7 @@ impl NotifySocket {
 pub(crate) struct Notifications {
     messages: mpsc::Receiver<Notified>,
     questions: mpsc::Sender<()>,
-    _task: JoinSet<()>,
+    _reading: JoinSet<()>,
 }
 
 impl Notifications {
@@ -57,12 +58,12 @@ impl Notifications {
     pub(crate) fn new(socket: NotifySocket, run: RunProcesses) -> Self {
         let (sender, messages) = mpsc::channel(QUEUE);
         let (questions, asked) = mpsc::channel(1);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
+        let mut reading = JoinSet::new();
+        reading.spawn(task(async move {
             // An error means that the descriptor is broken; the run then goes on as one that says nothing.
             drop(Reader { socket, run, sender }.run(asked).await);
-        });
-        Self { messages, questions, _task: task }
+        }));
+        Self { messages, questions, _reading: reading }
     }
 
     /// Asks whether every message that has been sent by now was read: [`Notified::CaughtUp`] follows them.

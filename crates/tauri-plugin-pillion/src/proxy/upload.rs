@@ -27,6 +27,7 @@ use crate::{
     http_pool::{HttpError, ResponseBody},
     ipc_message::{BeginUpload, MAX_HEADERS},
     lock::lock,
+    task::task,
 };
 
 /// The maximum size of a piece in bytes: `PIECE` of `guest-js/ipc-upload.ts`.
@@ -141,7 +142,7 @@ async fn send_over(
     let (mut sender, connection) =
         http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(ReadsOn(stream))).await?;
     // This task ends with the response and with the body. The sender and the response report the connection's errors.
-    async_runtime::spawn(async move { drop(connection.await) });
+    async_runtime::spawn(task(async move { drop(connection.await) }));
     Ok(sender.send_request(request).await?)
 }
 

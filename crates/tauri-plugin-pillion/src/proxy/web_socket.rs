@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::handshake::Handshake;
 use super::{Exchange, Key, ONE_WRITE, Proxy};
-use crate::{command_error::CommandError, ipc_message::RequestHead};
+use crate::{command_error::CommandError, ipc_message::RequestHead, task::task};
 
 /// The maximum size of one message in bytes, in each direction: page and app hold a message as a whole.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
@@ -97,7 +97,7 @@ impl Proxy {
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
         let mut stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
-        async_runtime::spawn(async move {
+        async_runtime::spawn(task(async move {
             cancelled.run_until_cancelled(pass(&mut stream, batches, queue)).await;
             if cancelled.is_cancelled() {
                 // As a browser does when its page goes: RFC 6455, section 7.4.1.
@@ -105,7 +105,7 @@ impl Proxy {
                 let _ = time::timeout(AWAY_TIMEOUT, stream.close(Some(away))).await;
             }
             drop(lease);
-        });
+        }));
         registration.keep();
         Ok(message)
     }

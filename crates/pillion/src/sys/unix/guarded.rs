@@ -22,7 +22,7 @@ use super::{
     super::{SpawnRequest, Used, platform},
     reap,
 };
-use crate::status::Exit;
+use crate::{status::Exit, task::task};
 
 /// A sidecar under a guard.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Guarded {
                     watch::channel(GuardReport::of(leader, platform::identity_of_child(leader, guard)));
                 let reader = ReportReader::new(guard, sender, request.marker.clone());
                 let socket = executed.control.try_clone().and_then(ReportSocket::new)?;
-                tokio::spawn(reader.run(socket));
+                tokio::spawn(task(reader.run(socket)));
                 let limited = limited.or_else(platform::guard_limitation);
                 let Executed { control, outputs, .. } = executed;
                 Ok(Ok((Self { guard, leader, control, report }, outputs, limited)))

@@ -24,6 +24,7 @@ use crate::{
     http_pool::HttpError,
     ipc_message::{self, MAX_HEADERS, RequestHead, ResponseHead},
     proxy::outgoing::{authorize, later_run, parse},
+    task::task,
 };
 
 /// A handshake that is ready to be sent.
@@ -144,7 +145,7 @@ async fn send(access: &Access, request: Request<Full<Bytes>>) -> Result<Response
     let (mut sender, connection) =
         http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream)).await?;
     // This task ends with the sender or with the upgrade. The sender reports the connection's errors.
-    async_runtime::spawn(async move { drop(connection.with_upgrades().await) });
+    async_runtime::spawn(task(async move { drop(connection.with_upgrades().await) }));
     Ok(sender.send_request(request).await?)
 }
 
