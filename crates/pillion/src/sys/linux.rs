@@ -1,5 +1,8 @@
 //! Linux: pidfds and `/proc`.
 
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "neither std nor rustix starts a process so")]
+mod clone_guard;
 mod connections;
 pub(crate) mod credentials;
 mod looks;
@@ -33,6 +36,8 @@ use tempfile::TempDir;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::Known;
+#[cfg(target_arch = "x86_64")]
+pub(super) use clone_guard::set_aside;
 pub(super) use credentials::peer;
 
 /// How long [`sweep`] goes on at most.
@@ -221,6 +226,17 @@ pub(super) fn light_guard() -> io::Result<(GuardProgram, BorrowedFd<'static>)> {
     let full = in_memory(&FULL, "pillion-guard", pillion_guard::PROGRAM)?;
     let light = in_memory(&LIGHT, "pillion-guard-light", pillion_guard::LIGHT_PROGRAM)?;
     Ok((GuardProgram::of_memory(light)?, full.as_fd()))
+}
+
+/// Starts the light guard, whose path, arguments, environment and directory the command has; the first argument is `name`. `None` if the
+/// system cannot start it in this way.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn clone_light_guard(
+    command: &std::process::Command,
+    name: &std::ffi::CStr,
+    streams: [BorrowedFd<'_>; 3],
+) -> Option<io::Result<Pid>> {
+    clone_guard::clone_guard(command, name, LIGHT.get()?.as_fd(), streams)
 }
 
 fn write_to_memory(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {

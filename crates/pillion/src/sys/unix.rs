@@ -195,15 +195,20 @@ pub(crate) fn finish_spawns() {
     drop(SPAWNING.write().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// The only place on Unix that starts processes. The caller owns the child.
+/// The only place on Unix that starts processes, besides that of the light guard. The caller owns the child.
 fn spawn(command: &mut Command) -> io::Result<Child> {
+    #[expect(clippy::disallowed_methods, reason = "the only place on Unix that starts processes")]
+    while_spawning(|| command.spawn())
+}
+
+/// Starts a process.
+fn while_spawning<T>(start: impl FnOnce() -> T) -> T {
     let linux = cfg!(target_os = "linux");
     let _shared = linux.then(|| SPAWNING.read().unwrap_or_else(PoisonError::into_inner));
     // macOS cannot create a pipe with close-on-exec atomically, so that concurrent spawns could leak each other's lifelines:
     // there one spawn at a time is permitted.
     let _exclusive = (!linux).then(|| SPAWNING.write().unwrap_or_else(PoisonError::into_inner));
-    #[expect(clippy::disallowed_methods, reason = "the only place on Unix that starts processes")]
-    command.spawn()
+    start()
 }
 
 /// Does work that opens descriptors which a child of another thread must not get, where the system cannot open them with close-on-exec

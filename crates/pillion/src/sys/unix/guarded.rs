@@ -9,6 +9,7 @@ use std::{
     io::{self, Write},
     net::Shutdown,
     os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::Arc,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,7 +31,7 @@ pub(crate) struct Guarded {
     guard: Pid,
     leader: Pid,
     /// The control socket. When it ends, the guard terminates the sidecar, and kills it after the grace period.
-    control: UnixStream,
+    control: Arc<UnixStream>,
     report: watch::Receiver<GuardReport>,
 }
 
@@ -61,17 +62,17 @@ impl Guarded {
 
     /// Waits until the guard has started the program. The outer error is the program's, the inner one the guard's, which runs no more.
     fn connect(request: &SpawnRequest, executed: Executed) -> io::Result<io::Result<Started>> {
-        let guard = super::pid(&executed.child);
+        let guard = executed.guard;
         match read_start_report(&executed.control) {
             Ok(Ok((leader, limited))) => {
                 let (sender, report) =
                     watch::channel(GuardReport::of(leader, platform::identity_of_child(leader, guard)));
                 let reader = ReportReader::new(guard, sender, request.marker.clone());
-                let socket = executed.control.try_clone().and_then(ReportSocket::new)?;
+                let control = Arc::new(executed.control);
+                let socket = ReportSocket::new(Arc::clone(&control))?;
                 tokio::spawn(task(reader.run(socket)));
                 let limited = limited.or_else(platform::guard_limitation);
-                let Executed { control, outputs, .. } = executed;
-                Ok(Ok((Self { guard, leader, control, report }, outputs, limited)))
+                Ok(Ok((Self { guard, leader, control, report }, executed.outputs, limited)))
             }
             Ok(Err(error)) => {
                 reap(guard, true);
@@ -79,8 +80,7 @@ impl Guarded {
             }
             Err(error) => {
                 // Silent or dead. All processes that it started end with the control socket or with the guard's death.
-                let mut child = executed.child;
-                let _ = child.kill();
+                let _ = kill_process(guard, Signal::KILL);
                 reap(guard, false);
                 Ok(Err(error))
             }
@@ -163,7 +163,7 @@ impl Guarded {
             return;
         }
         // Never blocks: the socket buffers many commands. An error means that the guard has ended.
-        let _ = (&self.control).write_all(&bytes);
+        let _ = (&*self.control).write_all(&bytes);
     }
 
     /// Kills the guard. `ReportReader` notices its death, and kills what it guarded.
@@ -196,7 +196,7 @@ fn no_answer(error: io::Error) -> String {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // Shut down, because closing is not enough: the reader's task holds a duplicate.
+        // Shut down, because closing is not enough: the reader's task holds it as well.
         let _ = self.control.shutdown(Shutdown::Write);
         // A stopped guard does not see the end of the socket.
         self.wake();

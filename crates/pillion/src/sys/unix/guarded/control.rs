@@ -10,6 +10,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
+    sync::Arc,
     time::Duration,
 };
 
@@ -201,7 +202,7 @@ impl ReportReader {
 /// Our end of the control socket, to read the guard's lines.
 pub(super) struct ReportSocket {
     /// Waits for reading alone: a socket can be written to at once, and the system would wake a thread to say so.
-    socket: AsyncFd<UnixStream>,
+    socket: AsyncFd<Arc<UnixStream>>,
     /// The beginning of a line.
     unfinished: Vec<u8>,
 }
@@ -209,10 +210,10 @@ pub(super) struct ReportSocket {
 impl ReportSocket {
     /// # Panics
     /// Outside the context of a tokio runtime with I/O.
-    pub(super) fn new(socket: UnixStream) -> io::Result<Self> {
+    pub(super) fn new(socket: Arc<UnixStream>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         #[expect(unsafe_code, reason = "tokio cannot check that the descriptor stays the same")]
-        // SAFETY: a `UnixStream` refers to one open descriptor for as long as it lives, and `AsyncFd` owns it.
+        // SAFETY: a `UnixStream` refers to one open descriptor for as long as it lives, and `AsyncFd` keeps it alive.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
         Ok(Self { socket, unfinished: Vec::new() })
     }
@@ -351,7 +352,7 @@ mod tests {
         guard.write_all(b"limited a b\nspawned 7\nexited 0\nused 1 2\n").unwrap();
         let (leader, limited) = read_start_report(&ours).unwrap().unwrap();
         assert_eq!((leader.as_raw_nonzero().get(), limited.as_deref()), (7, Some("a b")));
-        let mut socket = ReportSocket::new(ours).unwrap();
+        let mut socket = ReportSocket::new(Arc::new(ours)).unwrap();
         assert_eq!(socket.lines().await.unwrap(), ["exited 0", "used 1 2"]);
         guard.write_all(b"go").unwrap();
         while socket.unfinished.is_empty() {

@@ -1,7 +1,7 @@
 //! Starts a guard's program, with the sidecar's program as its arguments.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::{CStr, OsStr, OsString},
     io::{self, Write as _},
     os::{
         fd::{BorrowedFd, OwnedFd},
@@ -12,10 +12,12 @@ use std::{
         },
     },
     path::Path,
-    process::{Child, Command},
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
+
+use rustix::process::Pid;
 
 use super::{
     super::{
@@ -23,7 +25,7 @@ use super::{
             SpawnRequest, own_program,
             platform::{self, GuardProgram},
         },
-        signal, spawn, without_spawns,
+        pid, signal, spawn, without_spawns,
     },
     control::send_fds,
 };
@@ -39,7 +41,8 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// A guard's process, which may not have executed its program yet.
 #[derive(Debug)]
 pub(super) struct Executed {
-    pub(super) child: Child,
+    /// A child that is not reaped.
+    pub(super) guard: Pid,
     /// Our end of the control socket.
     pub(super) control: UnixStream,
     /// The read ends of the sidecar's output.
@@ -99,8 +102,8 @@ fn execute_own(program: &Path, request: &SpawnRequest) -> Result<Executed, Strin
     let execute = || {
         let value = own_program::fresh_value()?;
         let Streams { control, outputs, of_guard } = Streams::open(request, None, Some(&value))?;
-        let child = spawn(&mut command(program, Some(&value), request, of_guard))?;
-        Ok(Executed { child, control, outputs, _program: None })
+        let guard = spawn_with(command(program, Some(&value), request), of_guard)?;
+        Ok(Executed { guard, control, outputs, _program: None })
     };
     execute().map_err(|error: io::Error| format!("this program cannot be executed as a guard: {error}"))
 }
@@ -109,8 +112,8 @@ fn execute_own(program: &Path, request: &SpawnRequest) -> Result<Executed, Strin
 fn execute_light(request: &SpawnRequest) -> io::Result<Executed> {
     let (program, full) = platform::light_guard()?;
     let Streams { control, outputs, of_guard } = Streams::open(request, Some(full), None)?;
-    let child = spawn(&mut command(program.path(), None, request, of_guard))?;
-    Ok(Executed { child, control, outputs, _program: Some(program) })
+    let guard = spawn_light(command(program.path(), None, request), of_guard)?;
+    Ok(Executed { guard, control, outputs, _program: Some(program) })
 }
 
 /// Starts the full guard from the first place from where the system executes it; or says why from none.
@@ -125,7 +128,7 @@ fn execute_full(request: &SpawnRequest) -> Result<Executed, String> {
         let executed = store(pillion_guard::PROGRAM).and_then(|program| {
             let mut attempts = 0;
             loop {
-                match spawn(&mut command(program.path(), None, request, streams.of_guard()?)) {
+                match spawn_with(command(program.path(), None, request), streams.of_guard()?) {
                     // A process that another thread has just forked still holds the file open for writing (execve(2)).
                     Err(error)
                         if error.kind() == io::ErrorKind::ExecutableFileBusy && attempts < BUSY_RETRIES =>
@@ -138,9 +141,9 @@ fn execute_full(request: &SpawnRequest) -> Result<Executed, String> {
             }
         });
         match executed {
-            Ok((child, program)) => {
+            Ok((guard, program)) => {
                 let Streams { control, outputs, .. } = streams;
-                return Ok(Executed { child, control, outputs, _program: Some(program) });
+                return Ok(Executed { guard, control, outputs, _program: Some(program) });
             }
             Err(error) => failures.push(error.to_string()),
         }
@@ -167,7 +170,8 @@ impl Streams {
             // The buffer holds 8 KiB there (`net.local.stream.sendspace`), less than a prepared HTTP request may have.
             let _ = rustix::net::sockopt::set_socket_send_buffer_size(&control, SEND_BUFFER);
         }
-        let outputs = [stdout.into(), stderr.into()];
+        let outputs = [stdout.into(), stderr.into()].map(set_aside);
+        let control = UnixStream::from(set_aside(control.into()));
         (&control).write_all(value.unwrap_or_default().as_bytes())?;
         send_fds(&control, request, &outputs, full)?;
         Ok(Self { control, outputs, of_guard: [end.into(), stdout_end.into(), stderr_end.into()] })
@@ -187,10 +191,10 @@ const PID_PLACEHOLDER: &str = "00000000000000000000";
 const LOADER_VARIABLES: [&str; 3] = ["LD_", "DYLD_", "GLIBC_TUNABLES"];
 
 /// `value` is that of this program as a guard.
-fn command(program: &Path, value: Option<&str>, request: &SpawnRequest, streams: [OwnedFd; 3]) -> Command {
+fn command(program: &Path, value: Option<&str>, request: &SpawnRequest) -> Command {
     let mut guard = Command::new(program);
     let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX);
-    guard.arg0("pillion-guard").args(value.map(own_program::argument)).arg(grace.to_string());
+    guard.args(value.map(own_program::argument)).arg(grace.to_string());
     guard.arg(if request.listener.is_some() { "1" } else { "0" });
     guard.arg(if request.stdin.is_some() { "1" } else { "0" });
     guard.arg(if request.run_file.is_some() { "1" } else { "0" });
@@ -218,9 +222,38 @@ fn command(program: &Path, value: Option<&str>, request: &SpawnRequest, streams:
     if let Some(dir) = request.command.get_current_dir() {
         guard.current_dir(dir);
     }
-    let [stdin, stdout, stderr] = streams;
-    guard.stdin(stdin).stdout(stdout).stderr(stderr);
     guard
+}
+
+/// What each guard is called.
+const NAME: &CStr = c"pillion-guard";
+
+/// Starts a guard with these standard streams.
+fn spawn_with(mut command: Command, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<Pid> {
+    command.arg0(OsStr::from_bytes(NAME.to_bytes())).stdin(stdin).stdout(stdout).stderr(stderr);
+    spawn(&mut command).map(|child| pid(&child))
+}
+
+/// Starts the light guard, where that is possible in the way that costs less.
+fn spawn_light(command: Command, streams: [OwnedFd; 3]) -> io::Result<Pid> {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    {
+        use std::os::fd::AsFd;
+
+        let borrowed = streams.each_ref().map(AsFd::as_fd);
+        let start = || platform::clone_light_guard(&command, NAME, borrowed);
+        if let Some(started) = super::super::while_spawning(start) {
+            return started;
+        }
+    }
+    spawn_with(command, streams)
+}
+
+/// Gives a descriptor that stays open for long another number, where that makes starts cheaper.
+fn set_aside(fd: OwnedFd) -> OwnedFd {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    let fd = platform::set_aside(fd);
+    fd
 }
 
 /// The stop request in the form that the guard reads: signal, scope, and the text for stdin.
