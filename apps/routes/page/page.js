@@ -127,16 +127,20 @@ async function openStreams(route, count) {
   const controller = new AbortController();
   let missing = 0;
   let received;
+  const waiting = { response: count, "first event": count };
   const follow = async (_, number) => {
     const { body } = await route(`/events/curve-${number}`, { signal: controller.signal });
+    waiting.response--;
     const reader = body.getReader();
     const { done } = await reader.read();
+    waiting["first event"]--;
     check(!done);
     return reader;
   };
   let readers;
   const opened = await span(async () => {
-    readers = await Promise.all(Array.from({ length: count }, follow));
+    const all = Promise.all(Array.from({ length: count }, follow));
+    readers = await within(all, () => `${count} streams opened at once: without ${JSON.stringify(waiting)}`);
   });
   const read = async (reader) => {
     // A chunk may hold a part of an event, which ends with an empty line.
@@ -156,9 +160,10 @@ async function openStreams(route, count) {
       const all = new Promise((resolve) => {
         received = resolve;
       });
-      const told = await (await route("/emit/1", { method: "POST", body: "event" })).text();
+      const emitted = route("/emit/1", { method: "POST", body: "event" }).then((answer) => answer.text());
+      const told = await within(emitted, () => `the answer to an event for ${count} streams`);
       check(told === String(count));
-      await all;
+      await within(all, () => `an event to ${count} streams: ${missing} have not received it`);
     });
   return { opened, emit, end: () => controller.abort() };
 }
@@ -175,13 +180,18 @@ async function measureStreams({ rounds, streams }) {
     took[row][name].push(value);
   };
   const gone = async (route, count) => {
-    for (let number = 0; number < count; number++) await (await route(`/dropped/curve-${number}`)).text();
+    for (let number = 0; number < count; number++) {
+      const answer = route(`/dropped/curve-${number}`).then((answer) => answer.text());
+      await within(answer, () => `the sidecar's answer that stream ${number} of ${count} is closed`);
+    }
   };
   for (let round = -1; round < rounds; round++) {
     for (const count of streams) {
       const { opened, emit, end } = await openStreams(routes.socket, count);
       const event = await average(10, emit);
-      const get = await average(50, () => rows.get.time(routes.socket));
+      const get = await average(50, () =>
+        within(rows.get.time(routes.socket), () => `a GET beside ${count} streams`),
+      );
       end();
       // Until the sidecar knows of it, so that it does not disturb the next measurement.
       await gone(routes.socket, count);
@@ -205,6 +215,13 @@ async function span(work) {
   await work();
   return performance.now() - begun;
 }
+
+/** Settles as the promise does, or rejects after a minute and tells what was missing: no step takes seconds. */
+const within = (promise, missing) =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`a minute without ${missing()}`)), 60_000);
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 
 function check(condition) {
   if (!condition) throw new Error("a response is wrong");
