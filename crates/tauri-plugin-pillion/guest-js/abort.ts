@@ -13,6 +13,7 @@ const MAX_DELAY = 2 ** 31 - 1;
  * listeners.
  */
 export function onAbort(signals: MaybeSignal[], callback: (signal: AbortSignal) => void): () => void {
+  if (!signals.some((signal) => signal)) return () => {};
   const removal = new AbortController();
   for (const signal of signals) {
     if (!signal || removal.signal.aborted) continue;

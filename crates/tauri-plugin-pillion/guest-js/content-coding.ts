@@ -12,11 +12,11 @@ const FORMATS: Record<string, CompressionFormat> = {
 };
 
 /**
- * The body without its `Content-Encoding`, which lists the codings in the order of their application. Throws a `TypeError` for a
- * coding that this webview cannot decode. The headers stay as they are, as with `fetch`.
+ * The body without its `contentEncoding`, which lists the codings in the order of their application. Throws a `TypeError` for a
+ * coding that this webview cannot decode.
  */
-export function decodeContent(body: Body, headers: Headers): Body {
-  const codings = (headers.get("content-encoding") ?? "")
+export function decodeContent(body: Body, contentEncoding: string): Body {
+  const codings = contentEncoding
     .split(",")
     .map((coding) => coding.trim().toLowerCase())
     .filter((coding) => coding !== "" && coding !== "identity");

@@ -135,7 +135,7 @@ async function open(
   headers.set("accept", "text/event-stream");
   if (lastEventId !== "") headers.set("last-event-id", toByteString(lastEventId));
   const request = client.request(path, { headers, cache: "no-store", signal });
-  return client.fetch(request).catch(() => null);
+  return client.fetch(request, signal).catch(() => null);
 }
 
 /** The text's bytes in UTF-8, each as one character, as `Headers` takes them: https://webidl.spec.whatwg.org/#idl-ByteString. */

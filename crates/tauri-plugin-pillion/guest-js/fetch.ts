@@ -63,7 +63,7 @@ async function send(
     let cause: unknown;
     let again: boolean;
     try {
-      const response = await client.fetch(request);
+      const response = await client.fetch(request, signal);
       if (response.status !== 401 || (await manager.isCurrent(client, signal))) return response;
       // The next run rejected the token of the last one, so the request had no effect, whatever its method.
       again = retry !== false && !target.isStream;

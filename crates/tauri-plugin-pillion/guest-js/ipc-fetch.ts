@@ -10,10 +10,12 @@ import { bodyOf, Upload, type UploadBody } from "./ipc-upload.js";
 /** The origin of the URLs of a sidecar without a port, so that paths are resolved as usual: docs/protocol.md, rule 5. */
 export const ORIGIN = "http://localhost";
 
+type Header = [name: string, value: string];
+
 interface RequestHead {
   method: string;
   path: string;
-  headers: [name: string, value: string][];
+  headers: Header[];
 }
 
 /** As many redirects as `fetch` follows: https://fetch.spec.whatwg.org/#http-redirect-fetch. */
@@ -22,6 +24,9 @@ const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
 
 /** A `Response` with one of these has no body: https://fetch.spec.whatwg.org/#null-body-status. */
 const NULL_BODY_STATUS = new Set([101, 103, 204, 205, 304]);
+
+/** The headers that a request loses with its body: https://fetch.spec.whatwg.org/#request-body-header-name. */
+const BODY_HEADERS = new Set(["content-type", "content-encoding", "content-language", "content-location"]);
 
 /**
  * How many chunks of a large body the page asks for at a time: the webview passes several on faster than one after another. After a chunk
@@ -33,19 +38,21 @@ const LARGE_CHUNK = 64 * 1024;
 /**
  * Rejects as `fetch` does. Bodies stream in both directions; that of a request is sent in pieces if it is a stream or a large file. It uses
  * no HTTP cache and no cookies. A redirect is followed only within the sidecar. `rejectUnsupported` has checked the options.
+ *
+ * `signal` is that of the caller. Each `Request` has one, but to listen to it takes time, and without a caller's it is never aborted.
  */
-export async function ipcFetch(sidecar: string, request: Request): Promise<Response> {
-  const headers = new Headers(request.headers);
-  if (!headers.has("accept")) headers.set("accept", "*/*");
-  setCacheHeaders(headers, request.cache);
-  // Compression would cost time on a local connection and save none. A response that is compressed all the same is decoded.
-  headers.set("accept-encoding", "identity");
+export async function ipcFetch(
+  sidecar: string,
+  request: Request,
+  signal: AbortSignal | null,
+): Promise<Response> {
+  let headers = headersOf(request);
   let { method } = request;
   let url = new URL(request.url);
   let body = await bodyOf(request);
   for (let redirects = 0; ; redirects++) {
-    const head = { method, path: url.pathname + url.search, headers: [...headers] };
-    const response = await exchange(sidecar, head, body, request.signal);
+    const head = { method, path: url.pathname + url.search, headers };
+    const response = await exchange(sidecar, head, body, signal);
     const location = response.headers.get("location");
     if (!REDIRECT_STATUS.has(response.status) || location === null || request.redirect === "manual") {
       return request.integrity ? checkIntegrity(response, request.integrity) : response;
@@ -65,9 +72,7 @@ export async function ipcFetch(sidecar: string, request: Request): Promise<Respo
     if (status === 303 ? method !== "GET" && method !== "HEAD" : status < 303 && method === "POST") {
       method = "GET";
       body = new ArrayBuffer(0);
-      for (const name of ["content-type", "content-encoding", "content-language", "content-location"]) {
-        headers.delete(name);
-      }
+      headers = headers.filter(([name]) => !BODY_HEADERS.has(name));
     }
   }
 }
@@ -98,21 +103,30 @@ export function rejectUnsupported({
   }
 }
 
-/** The headers that `fetch` adds for a cache mode: https://fetch.spec.whatwg.org/#http-network-or-cache-fetch, step 8. */
-function setCacheHeaders(headers: Headers, cache: RequestCache): void {
-  if (cache === "no-cache" && !headers.has("cache-control")) headers.set("cache-control", "max-age=0");
-  if (cache !== "no-store" && cache !== "reload") return;
-  if (!headers.has("pragma")) headers.set("pragma", "no-cache");
-  if (!headers.has("cache-control")) headers.set("cache-control", "no-cache");
+/** The headers of the request, and those that `fetch` adds: https://fetch.spec.whatwg.org/#http-network-or-cache-fetch. */
+function headersOf({ headers, cache }: Request): Header[] {
+  const all = [...headers].filter(([name]) => name !== "accept-encoding");
+  const add = (name: string, value: string) => {
+    if (!headers.has(name)) all.push([name, value]);
+  };
+  add("accept", "*/*");
+  if (cache === "no-cache") add("cache-control", "max-age=0");
+  if (cache === "no-store" || cache === "reload") {
+    add("pragma", "no-cache");
+    add("cache-control", "no-cache");
+  }
+  // Compression would cost time on a local connection and save none. A response that is compressed all the same is decoded.
+  all.push(["accept-encoding", "identity"]);
+  return all;
 }
 
 async function exchange(
   sidecar: string,
   requestHead: RequestHead,
   requestBody: ArrayBuffer | UploadBody,
-  signal: AbortSignal,
+  signal: AbortSignal | null,
 ): Promise<Response> {
-  signal.throwIfAborted();
+  signal?.throwIfAborted();
   const id = nextId();
   const whole = requestBody instanceof ArrayBuffer ? requestBody : new ArrayBuffer(0);
   const upload = requestBody instanceof ArrayBuffer ? null : new Upload(id, sidecar, requestBody);
@@ -154,13 +168,14 @@ async function exchange(
   const { status } = head;
   const hasNoBody = NULL_BODY_STATUS.has(status) || requestHead.method === "HEAD";
   if (hasNoBody && !head.ended) cancel(id);
-  const headers = new Headers(head.headers);
+  const codings = head.headers.filter(([name]) => name === "content-encoding").map(([, value]) => value);
   // The sidecar has answered as a whole: it wants no more of the request.
   const end = () => upload?.stop();
   if (head.ended || hasNoBody) end();
   const content = head.ended || hasNoBody ? body : bodyStream(id, body, signal, end);
   try {
-    const response = new Response(hasNoBody ? null : decodeContent(content, headers), { status, headers });
+    const decoded = hasNoBody ? null : decodeContent(content, codings.join());
+    const response = new Response(decoded, { status, headers: head.headers });
     return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
   } catch (error) {
     if (content instanceof ReadableStream) await content.cancel();
@@ -175,7 +190,7 @@ async function exchange(
 function bodyStream(
   id: number,
   start: Uint8Array<ArrayBuffer>,
-  signal: AbortSignal,
+  signal: AbortSignal | null,
   end: () => void,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   let unlisten = () => {};

@@ -3,6 +3,9 @@
  * big-endian; the head in JSON; the bytes of the body. src/ipc_message.rs is the other side.
  */
 
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
 export interface ResponseHead {
   status: number;
   headers: [name: string, value: string][];
@@ -12,7 +15,7 @@ export interface ResponseHead {
 
 /** Joins head and body in one message. */
 export function encode(head: unknown, body: ArrayBuffer | Uint8Array): Uint8Array {
-  const json = new TextEncoder().encode(JSON.stringify(head));
+  const json = encoder.encode(JSON.stringify(head));
   const message = new Uint8Array(4 + json.length + body.byteLength);
   new DataView(message.buffer).setUint32(0, json.length);
   message.set(json, 4);
@@ -27,6 +30,6 @@ export function encode(head: unknown, body: ArrayBuffer | Uint8Array): Uint8Arra
 export function decode<Head>(message: ArrayBuffer | number[]): { head: Head; body: Uint8Array<ArrayBuffer> } {
   const bytes = new Uint8Array(message);
   const end = 4 + new DataView(bytes.buffer).getUint32(0);
-  const head = new TextDecoder().decode(bytes.subarray(4, end));
+  const head = decoder.decode(bytes.subarray(4, end));
   return { head: JSON.parse(head), body: bytes.subarray(end) };
 }

@@ -65,9 +65,9 @@ export class RunClient {
     return request;
   }
 
-  /** `fetch`, or `ipcFetch` for a sidecar without a port. */
-  fetch(request: Request): Promise<Response> {
-    return this.isLocal ? ipcFetch(this.#sidecar, request) : fetch(request);
+  /** `fetch`, or `ipcFetch` for a sidecar without a port. `signal` is that with which the request was made. */
+  fetch(request: Request, signal: AbortSignal | null | undefined): Promise<Response> {
+    return this.isLocal ? ipcFetch(this.#sidecar, request, signal ?? null) : fetch(request);
   }
 
   /**
