@@ -130,6 +130,12 @@ fn run_steps(
     steps.tests("run the tests", Runner::Cargo, toolchain.cargo(sh, "test").args(test))?;
     let checked = CHECKED.iter().flat_map(|package| ["--package", package]);
     steps.run("check with all features", toolchain.cargo(sh, "check").arg("--all-features").args(checked))?;
+    // Without any feature, and with each alone. The packages that it depends on are compiled once.
+    for features in ["", "control", "websocket", "zip"] {
+        let plugin = ["--package", "tauri-plugin-pillion", "--no-default-features", "--features", features];
+        let name = format!("check the plugin with the features {features:?}");
+        steps.run(&name, toolchain.cargo(sh, "check").args(plugin))?;
+    }
     Ok(())
 }
 

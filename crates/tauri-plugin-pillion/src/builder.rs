@@ -3,8 +3,7 @@
 use std::{error::Error, fmt};
 
 use pillion::Spec;
-use pillion_config::{Config, ConfigError, ControlConfig, TerminalConfig};
-use pillion_control::{AppInfo, ControlLevel};
+use pillion_config::{Config, ConfigError, TerminalConfig};
 use tauri::{
     AppHandle, Manager as _, RunEvent, Runtime, WindowEvent,
     ipc::Invoke,
@@ -14,6 +13,7 @@ use tauri::{
 
 use crate::{
     CloseOnDrop, PillionExt as _, Sidecars, commands,
+    control::Control,
     development::Development,
     event_loop_handles, page_start,
     proxy::Proxy,
@@ -133,7 +133,7 @@ impl<R: Runtime> Builder<R> {
                 let config = api.config().as_ref();
                 let resolved = self.resolve(app, config)?;
                 let sidecars =
-                    Sidecars::start(resolved, about(app), control(app, config), shows_output(config))?;
+                    Sidecars::start(resolved, about(app), Control::of(app, config), shows_output(config))?;
                 app.resources_table().add(CloseOnDrop(sidecars.clone()));
                 app.manage(sidecars);
                 Ok(())
@@ -218,26 +218,16 @@ fn with_added(mut origins: Vec<String>, added: &[String]) -> Vec<String> {
     origins
 }
 
-/// What other programs of the user may do, and what they see of the app.
-fn control<R: Runtime>(app: &AppHandle<R>, config: Option<&Config>) -> Option<(AppInfo, ControlLevel)> {
-    let level = match config.map(|config| config.control).unwrap_or_default() {
-        ControlConfig::Read => ControlLevel::Read,
-        ControlConfig::Full => ControlLevel::Full,
-        ControlConfig::Off | _ => return None,
-    };
-    Some((app_info(app), level))
-}
-
-fn app_info<R: Runtime>(app: &AppHandle<R>) -> AppInfo {
-    let package = app.package_info();
-    let name = app.config().product_name.as_ref().unwrap_or(&package.name);
-    AppInfo::new(name).identifier(&app.config().identifier).version(package.version.to_string())
-}
-
 /// What a diagnosis says of the app.
 fn about<R: Runtime>(app: &AppHandle<R>) -> serde_json::Value {
+    let package = app.package_info();
     serde_json::json!({
-        "app": app_info(app),
+        "app": {
+            "name": app.config().product_name.as_ref().unwrap_or(&package.name),
+            "identifier": app.config().identifier,
+            "version": package.version.to_string(),
+            "pid": std::process::id(),
+        },
         "plugin": env!("CARGO_PKG_VERSION"),
         "tauri": tauri::VERSION,
         "webview": tauri::webview_version().ok(),

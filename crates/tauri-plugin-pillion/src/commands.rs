@@ -11,13 +11,15 @@ use std::{
 };
 
 use pillion::{
-    Access, Endpoint, ExitReport, Log, LogQuery, Logs, Status, Usage, UsageWatch, protocol::ListenAddr,
+    Access, Diagnosis, Endpoint, ExitReport, Log, LogQuery, Logs, Status, Usage, UsageWatch,
+    protocol::ListenAddr,
 };
 use serde::{Deserialize, Serialize};
 use tauri::{
     Manager as _, State, Webview,
     ipc::{Channel, CommandScope, JavaScriptChannelId, Response},
 };
+#[cfg(feature = "zip")]
 use tokio::task;
 
 use crate::{
@@ -262,8 +264,20 @@ pub(crate) async fn diagnose(
     scope: CommandScope<ScopeEntry>,
 ) -> Result<Response, CommandError> {
     let diagnosis = sidecars.diagnose_selected(|name| scope.matches(name)).await;
+    pack(diagnosis).await.map(Response::new)
+}
+
+#[cfg(feature = "zip")]
+async fn pack(diagnosis: Diagnosis) -> Result<Vec<u8>, CommandError> {
     let zip = task::spawn_blocking(move || diagnosis.zip()).await.map_err(CommandError::no_response)?;
-    zip.map(Response::new).map_err(CommandError::no_response)
+    zip.map_err(CommandError::no_response)
+}
+
+#[cfg(not(feature = "zip"))]
+async fn pack(_: Diagnosis) -> Result<Vec<u8>, CommandError> {
+    Err(CommandError::no_response(
+        "this app makes no zip files: it has tauri-plugin-pillion without the feature \"zip\"",
+    ))
 }
 
 /// Ends the subscription that `watch`, `logs` or `usage` began.

@@ -38,6 +38,14 @@
 //! describes what a sidecar has to do, and [`Config`] what you can declare. This crate only wires Tauri to [`pillion`], which
 //! supervises the sidecars.
 //!
+//! # Cargo features
+//! All are on by default. An app that needs one of them less is smaller, and compiles in less time:
+//! `tauri-plugin-pillion = { version = "0.1", default-features = false, features = ["zip"] }`.
+//!
+//! - `control`: the control socket, by which `pillion ps`, `top`, `logs` and other programs of the user see the app.
+//! - `websocket`: WebSockets of pages to sidecars without a port, by way of the app. Those to a port need nothing of it.
+//! - `zip`: a diagnosis as a zip file, for pages (`diagnose`) and for [`pillion::Diagnosis`].
+//!
 //! # A killed app
 //! The sidecars of an app that is killed stop, too. On Windows they have their grace period only if this is the first line of the
 //! app's `run` or `main`: `tauri_plugin_pillion::guard::run_if_asked();` ([`guard`]).
@@ -58,6 +66,11 @@
 mod builder;
 mod command_error;
 mod commands;
+#[cfg(feature = "control")]
+mod control;
+#[cfg(not(feature = "control"))]
+#[path = "no_control.rs"]
+mod control;
 mod dev_reload;
 mod development;
 mod event_loop_handles;

@@ -6,6 +6,10 @@ mod outgoing;
 mod runtime;
 mod unread;
 mod upload;
+#[cfg(feature = "websocket")]
+mod web_socket;
+#[cfg(not(feature = "websocket"))]
+#[path = "proxy/no_web_socket.rs"]
 mod web_socket;
 
 use std::{

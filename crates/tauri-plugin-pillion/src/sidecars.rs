@@ -8,7 +8,6 @@ use std::{
 };
 
 use pillion::{Diagnosis, Failure, FailureKind, Fleet, Supervisor, TerminalOutput};
-use pillion_control::{AppInfo, ControlLevel, ControlSocket};
 use serde_json::Value;
 use tokio::{
     runtime::{self, Handle},
@@ -16,7 +15,14 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{dev_reload, lock::lock, outbox::Outbox, resolve::Resolved, task::task};
+use crate::{
+    control::{Control, ControlSocket},
+    dev_reload,
+    lock::lock,
+    outbox::Outbox,
+    resolve::Resolved,
+    task::task,
+};
 
 /// How long a slow terminal may delay the end of the app, which waits until the last output is shown.
 const SHOW_LIMIT: Duration = Duration::from_millis(300);
@@ -60,7 +66,7 @@ impl Sidecars {
     pub(crate) fn start(
         sidecars: Vec<Resolved>,
         about: Value,
-        control: Option<(AppInfo, ControlLevel)>,
+        control: Option<Control>,
         terminal: bool,
     ) -> Result<Self, Box<dyn Error>> {
         // Nothing starts before every declaration is valid, so that an error leaves nothing to clean up. The fleet checks the
@@ -196,7 +202,7 @@ impl Drop for SetStoppedOnDrop {
 fn supervise(
     sidecars: Vec<Resolved>,
     about: Value,
-    control: Option<(AppInfo, ControlLevel)>,
+    control: Option<Control>,
     terminal: bool,
 ) -> Result<Supervised, Box<dyn Error>> {
     let (specs, watched): (Vec<_>, Vec<_>) =
@@ -208,7 +214,7 @@ fn supervise(
         let _context = runtime.enter();
         // No sidecar writes before the thread below runs.
         let fleet = Fleet::start(specs)?;
-        let control = control.and_then(|(app, level)| serve_control(app, level, &fleet));
+        let control = control.and_then(|control| control.serve(&fleet));
         (fleet, control)
     };
     let terminal = terminal.then(|| show_output(&fleet)).flatten();
@@ -247,12 +253,5 @@ fn supervise(
 fn show_output(fleet: &Fleet) -> Option<TerminalOutput> {
     TerminalOutput::start(fleet.iter().filter_map(Supervisor::subscribe))
         .inspect_err(|error| tracing::warn!("the output of the sidecars is not shown: {error}"))
-        .ok()
-}
-
-/// Lets other programs of the user look at the sidecars. The app works without it.
-fn serve_control(app: AppInfo, level: ControlLevel, fleet: &Fleet) -> Option<ControlSocket> {
-    pillion_control::serve(app, level, fleet.iter().cloned())
-        .inspect_err(|error| tracing::warn!("`pillion ps` does not show this app: {error}"))
         .ok()
 }

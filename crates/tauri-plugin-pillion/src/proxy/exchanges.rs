@@ -21,6 +21,7 @@ pub(super) type Key = (String, u32);
 #[derive(Debug, Clone)]
 pub(super) enum Exchange {
     Http(Arc<HttpExchange>),
+    #[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "none is ever open"))]
     WebSocket(Arc<WebSocket>),
 }
 
@@ -41,7 +42,7 @@ impl Exchange {
     fn cancelled(&self) -> &CancellationToken {
         match self {
             Self::Http(exchange) => &exchange.cancelled,
-            Self::WebSocket(socket) => &socket.cancelled,
+            Self::WebSocket(socket) => socket.cancelled(),
         }
     }
 

@@ -2,6 +2,7 @@ mod fixture;
 mod kept_connections;
 mod unread;
 mod upload;
+#[cfg(feature = "websocket")]
 mod web_socket;
 
 use std::sync::atomic::Ordering;

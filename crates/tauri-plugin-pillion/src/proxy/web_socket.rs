@@ -43,7 +43,7 @@ const AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct WebSocket {
     /// Closes the connection.
-    pub(super) cancelled: CancellationToken,
+    cancelled: CancellationToken,
     incoming: sync::Mutex<mpsc::Receiver<Batch>>,
     outgoing: mpsc::Sender<Outgoing>,
     /// Held by a call of the page that sends messages. Others would keep theirs in the app.
@@ -129,6 +129,10 @@ impl Proxy {
 }
 
 impl WebSocket {
+    pub(super) fn cancelled(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+
     /// Sends messages of the page, and returns when the connection has taken them; false if it takes no more, because it has closed: the
     /// page may have messages to read still. The page waits for the result before it sends more.
     pub(super) async fn write(&self, messages: &[u8]) -> Result<bool, CommandError> {
