@@ -25,6 +25,7 @@ mod test;
 mod test_summary;
 mod third_party_servers;
 mod tools;
+mod untested_targets;
 mod watch;
 mod wine;
 mod workspace;

@@ -15,6 +15,7 @@ use crate::{
     test_summary::Runner,
     third_party_servers,
     tools::{CARGO_CYCLONEDX, CARGO_DENY, LYCHEE, TAURI_DRIVER, TYPOS},
+    untested_targets,
     workspace::{Workspace, cargo, on_path, program},
 };
 
@@ -260,7 +261,8 @@ fn prose(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
         Err(error) => steps.skip("links", &format!("{error:#}")),
     }
     steps.check("references to source", || doc_references::check(workspace))?;
-    steps.check("modules", || module_graph::check(workspace))
+    steps.check("modules", || module_graph::check(workspace))?;
+    steps.check("targets without tests", || untested_targets::check(workspace))
 }
 
 /// Checks and tests the example in Go, where Go is installed or can be.
