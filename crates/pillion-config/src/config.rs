@@ -92,8 +92,8 @@ pub struct SidecarConfig {
     /// The working directory; the app's own by default. In a folder of the app, it is created if it is missing.
     cwd: Option<String>,
     /// The environment variables that the sidecar inherits from the app: `{ "allow": ["LANG", "LC_*"] }` is only these,
-    /// `{ "deny": ["AWS_*"] }` is all except these. The default is all except proxies and `NODE_OPTIONS`. [`Inherit`] says which
-    /// variables are never inherited.
+    /// `{ "deny": ["AWS_*"] }` is all except these. The default is all except proxies and `NODE_OPTIONS`. Variables that
+    /// are meant for one process alone, such as `PORT`, are never inherited.
     #[serde(default)]
     inherit: Inherit,
     /// Whether the sidecar inherits the environment of the user's login shell instead of that of the app; `false` by default. An app

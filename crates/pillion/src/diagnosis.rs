@@ -62,12 +62,18 @@ pub struct DiagnosisFile {
 
 impl Fleet {
     /// A diagnosis of all sidecars. Waits for the files of the exit reports and of the logs to be read. Cancel-safe.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime.
     pub async fn diagnose(&self) -> Diagnosis {
         Diagnosis::of(self.iter()).await
     }
 
     /// A diagnosis of the sidecars whose names `selected` accepts. The secrets of the others are left out as well: a sidecar can print
     /// that of another one. Waits for the files of the exit reports and of the logs to be read. Cancel-safe.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime.
     pub async fn diagnose_selected(&self, selected: impl Fn(&str) -> bool) -> Diagnosis {
         let selected: Vec<_> = self.iter().filter(|sidecar| selected(sidecar.name())).collect();
         Diagnosis::collect(Redaction::of(self.iter()), selected).await
@@ -82,6 +88,9 @@ impl Diagnosis {
     }
 
     /// A diagnosis of these sidecars. Waits for the files of the exit reports and of the logs to be read. Cancel-safe.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime.
     pub async fn of(sidecars: impl IntoIterator<Item = &Supervisor>) -> Self {
         let sidecars: Vec<_> = sidecars.into_iter().collect();
         Self::collect(Redaction::of(sidecars.iter().copied()), sidecars).await

@@ -118,6 +118,9 @@ impl Fleet {
 
     /// Stops all sidecars, dependents first; independent sidecars stop at the same time, each within its own grace period. Returns
     /// the outcomes by name when no process is left. Dropping the future leaves the sidecars running that were not asked yet.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime.
     pub async fn stop(&self) -> BTreeMap<String, StopOutcome> {
         self.end(|supervisor| async move { supervisor.stop().await }).await
     }
@@ -125,6 +128,9 @@ impl Fleet {
     /// Stops all sidecars as [`stop`](Self::stop) does, for the last time: every later start is refused, and a sidecar that ends
     /// before its turn is not restarted. Call it when the program ends. Dropping the future leaves the sidecars running that were
     /// not asked yet; their starts stay refused.
+    ///
+    /// # Panics
+    /// Outside the context of a tokio runtime.
     pub async fn close(&self) -> BTreeMap<String, StopOutcome> {
         self.iter().for_each(Supervisor::refuse_starts);
         self.end(|supervisor| async move { supervisor.close().await }).await

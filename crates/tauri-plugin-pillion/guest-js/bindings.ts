@@ -331,7 +331,8 @@ coreDumped: boolean | null,
 peakMemory: number | null,
 /**
  * The processor time of all its processes, user and system, in milliseconds. On Linux and macOS without processes that their own
- * parent ignored (SIGCHLD, wait(2)), on macOS also without those that outlived their parent. `null` as for `peakMemory`.
+ * parent ignored (SIGCHLD, wait(2)), on macOS also without those that outlived their parent. `null` if the guard
+ * was killed, and without a guard, except on Linux, where it is then that of the first process.
  */
 cpuTimeMs: number | null,
 /**

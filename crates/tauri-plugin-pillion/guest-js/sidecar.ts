@@ -130,9 +130,10 @@ export interface Sidecar {
    *
    * The request carries the token of a private sidecar as `Authorization`, so the caller cannot set that header.
    *
-   * For a sidecar without a port, the app proxies the request, with the same outcomes. The response streams; the body of the
-   * request is read to its end first; there is no HTTP cache; `redirect: "manual"` resolves with the redirect itself. Read a
-   * response body to its end or cancel it, because its connection stays open until then, or until the page ends.
+   * For a sidecar without a port, the app proxies the request, with the same outcomes. The response streams, and so
+   * does a body in the option `body` that is a stream or a large file; the body of a `Request` is read to its end first. There is
+   * no HTTP cache; `redirect: "manual"` resolves with the redirect itself. Read a response body to its end or cancel it, because its
+   * connection stays open until then, or until the page ends.
    */
   readonly fetch: (input: RequestInfo | URL, init?: RequestOptions) => Promise<Response>;
 
@@ -147,8 +148,8 @@ export interface Sidecar {
 
   /**
    * A WebSocket that follows the sidecar: it opens once the sidecar is ready, and opens again whenever it closes. It sends the
-   * token of a private sidecar as a subprotocol, before those in `options`. A sidecar without a port is not supported: `onError`
-   * is called.
+   * token of a private sidecar as a subprotocol, before those in `options`. For a sidecar without a
+   * port, the app opens the WebSocket and sends the token itself; a message has at most 64 MiB.
    */
   webSocket(path: string, options?: WebSocketOptions): ReconnectingWebSocket;
 }

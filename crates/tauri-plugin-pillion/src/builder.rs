@@ -85,8 +85,9 @@ impl<R: Runtime> Builder<R> {
     }
 
     /// Adds a sidecar. The origins of the app's pages are added to those that it admits. Its other settings are those of `spec`,
-    /// whose defaults differ from those of `tauri.conf.json`: [`Program::private`](pillion::Program::private) is off, and its output is
-    /// kept in log files only with [`Spec::log_files`], also in an app whose declared sidecars have log files.
+    /// whose defaults differ from those of `tauri.conf.json`: [`Program::private`](pillion::Program::private) is off, and its output and
+    /// exit reports are kept as files only with [`Spec::log_files`] and [`Spec::keep_exit_reports`], also in an app whose declared
+    /// sidecars have such files.
     ///
     /// In development, `PILLION_ATTACH` names a server to use instead, as for a declared sidecar.
     ///

@@ -93,9 +93,11 @@ impl Sidecars {
         })
     }
 
-    /// Stops all sidecars for good, and returns when none of their processes is left. A sidecar is stopped before its
-    /// dependencies; independent ones are stopped at the same time. Each has its own grace period. The call returns at the
-    /// latest five seconds after the sum of the grace periods of the longest dependency chain. Later starts are refused.
+    /// Stops all sidecars for good, and returns when none of their processes is left. Later starts are refused.
+    ///
+    /// The sidecars stop in steps: those with the longest chain of dependencies first, those without dependencies last. Each has its own
+    /// grace period. Each step takes at most its longest grace period; a process that a kill does not end adds up to 15 seconds, and
+    /// files that cannot be written up to 2 seconds.
     ///
     /// The plugin calls this function when the app exits. Call it yourself before an exit that Tauri does not see, such as
     /// [`std::process::exit`]. It blocks the calling thread, also within an async task. Several callers wait for the same end.

@@ -41,7 +41,7 @@ const WAITING: usize = 1024;
 /// Show the sidecars of running apps in the terminal, as they change: states, processor time, memory, and output.
 ///
 /// The keys are shown at the bottom. Nothing can be changed here. The processes are measured once a second, and only while this command
-/// runs (Linux).
+/// runs.
 ///
 /// Exit status: 0, 1 if stdin or stdout is not a terminal.
 #[derive(Debug, ClapArgs)]

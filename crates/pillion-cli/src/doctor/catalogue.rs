@@ -153,7 +153,7 @@ catalogue! {
     // The page.
     PERMISSION = Page Error "permission" (fix)
         "No capability grants the page what it needs to call a sidecar of this transport."
-        "`sidecar(…).fetch` rejects, and names the missing permission."
+        "`sidecar(…).fetch` rejects; in a debug build the error names the permission."
         "Grant `pillion:default` and `pillion:allow-connect`; for `\"transport\": \"local\"` `pillion:allow-fetch` (docs/page.md)."
     SCOPE = Page Error "scope"
         "The scope of a permission names a sidecar that is not declared."
@@ -165,7 +165,7 @@ catalogue! {
         "Add `http://127.0.0.1:*` to `connect-src` in `app.security.csp` (and `ws://127.0.0.1:*` for WebSockets). `localhost` is another host."
     CSP_IPC = Page Warning "csp-ipc"
         "The content security policy does not allow Tauri's IPC by request."
-        "Each call to the app logs an error, and takes the slower way by messages; a sidecar without a port cannot stream."
+        "Each call to the app logs an error, and takes the slower way by messages."
         "Add `ipc: http://ipc.localhost` to `connect-src` in `app.security.csp`."
 
     // The binaries.
@@ -255,7 +255,7 @@ catalogue! {
         "Run the app in a desktop session, or below `dbus-run-session`."
     GUARD_PLACE = Machine Error "guard-place"
         "This machine executes neither memory (`vm.memfd_noexec`) nor files of XDG_RUNTIME_DIR or the folder of temporary files."
-        "The guard, which stops the sidecars of a killed app, cannot start, and no sidecar does."
+        "The guard inside the program cannot start. Without `guard::run_if_asked`, the sidecars run without a guard, and can survive a killed app."
         "Set TMPDIR to a folder of a file system that is not mounted with noexec, or allow executable memory: `sysctl vm.memfd_noexec=1`."
     LOGIN_SHELL = Machine Warning "login-shell"
         "A declaration has `loginShellEnv`, and the login shell of this user cannot be executed."

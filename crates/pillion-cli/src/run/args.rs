@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// `line:REGEX`: a line of stdout or stderr matches the regular expression; its group "port" gives the port, if --port does not,
     /// as in `line:listening on port (?<port>[0-9]+)`. `exec:COMMAND`: the command exits with 0; it is split into words as a shell
     /// does, without a shell. `notify`: the program sends READY=1 as services of systemd do (Linux). `started`: the program was
-    /// launched. A program that hangs later is noticed with `health` and `http:PATH` only.
+    /// launched. A program that hangs later is noticed with `health` and `http:PATH`, with `tcp` if its port refuses connections, and
+    /// with `notify` if it sends WATCHDOG=trigger.
     #[arg(long, value_name = "CHECK", default_value = "health", value_parser = ready::parse)]
     ready: ReadyCheck,
     /// The time limit for a start, for example 30s or 2m.

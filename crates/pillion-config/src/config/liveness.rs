@@ -18,14 +18,14 @@ pub(super) enum LivenessConfig {
     Probe(LivenessProbe),
 }
 
-/// How a ready sidecar is probed. [`pillion::Liveness`] has the defaults.
+/// How a ready sidecar is probed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct LivenessProbe {
-    /// The time between two probes, in milliseconds.
+    /// The time between two probes, in milliseconds; 10000 by default.
     interval_ms: Option<NonZeroU64>,
-    /// How many probes may go without a response before the sidecar counts as hung.
+    /// How many probes may go without a response before the sidecar counts as hung; 3 by default.
     tolerance: Option<NonZeroU32>,
     /// Whether a sidecar that counts as hung is stopped and restarted; `true` by default. Otherwise it is unhealthy until it
     /// answers again (or sends `WATCHDOG=1` again, see `watchdogMs`), as always in an app in development.

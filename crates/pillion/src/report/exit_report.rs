@@ -58,7 +58,8 @@ pub struct ExitReport {
     #[cfg_attr(feature = "ts", ts(type = "number | null"))]
     pub peak_memory: Option<u64>,
     /// The processor time of all its processes, user and system, in milliseconds. On Linux and macOS without processes that their own
-    /// parent ignored (SIGCHLD, wait(2)), on macOS also without those that outlived their parent. `None` as for `peakMemory`.
+    /// parent ignored (SIGCHLD, wait(2)), on macOS also without those that outlived their parent. `None` if the guard
+    /// was killed, and without a guard, except on Linux, where it is then that of the first process.
     #[cfg_attr(feature = "ts", ts(type = "number | null"))]
     pub cpu_time_ms: Option<u64>,
     /// The processes that still ran when its first process had ended, at most five, each as name and process id. They were stopped, and

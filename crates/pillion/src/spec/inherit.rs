@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// meant for a local server: the proxy variables and `NODE_OPTIONS`.
 ///
 /// A name is exact, or it ends with `*`, which stands for any characters. On Windows upper and lower case are the same.
-/// [`Program::env`](crate::Program::env) sets its variables in addition. Two rules hold always:
+/// The variables of its `env` are set in addition. Two rules hold always:
 ///
 /// - A variable that is meant for one process alone is never inherited: `PORT`, `HOST`, `HOSTNAME` and the address variables of
 ///   frameworks (such as `NITRO_PORT` and `UVICORN_HOST`), a host's token and origins, the listener or the socket of a service
@@ -27,7 +27,7 @@ use serde::Deserialize;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Inherit {
-    /// The variables to inherit. `["*"]` is all of them, proxies included; `None` is the default set.
+    /// The variables to inherit. `["*"]` is all of them, proxies included; without a list, it is the default set.
     pub allow: Option<Vec<String>>,
     /// The variables to leave out of that set.
     #[serde(default)]

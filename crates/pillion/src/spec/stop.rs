@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, de};
 /// - by the [`signal`](Self::signal), SIGTERM by default, and the end of its stdin: the default way;
 /// - by an [`http`](Self::http) request, once the sidecar has been ready. If the request fails or its answer is not 2xx, the
 ///   supervisor asks in the next way;
-/// - by a [`stdin_line`](Self::stdin_line), which the end of stdin follows.
+/// - by a line on its stdin, which the end of stdin follows.
 ///
 /// After half of the grace period the signal goes to every process that did not get it, the leader included.
 ///
