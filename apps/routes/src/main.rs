@@ -2,6 +2,8 @@
 //! `page/page.js` has the measurements.
 
 mod rejected;
+#[cfg(feature = "shell-peer")]
+mod shell_peer;
 
 use std::env;
 
@@ -12,6 +14,11 @@ use tauri::{WebviewUrl, WebviewWindowBuilder};
 fn nothing() {}
 
 fn main() -> tauri::Result<()> {
+    let context = tauri::generate_context!();
+    #[cfg(feature = "shell-peer")]
+    if shell_peer::is_asked() {
+        return shell_peer::run(context);
+    }
     // The number of windows.
     let windows = env::args().nth(1).and_then(|number| number.parse().ok()).unwrap_or(1);
     tauri::Builder::default()
@@ -27,5 +34,5 @@ fn main() -> tauri::Result<()> {
         .plugin(tauri_plugin_pillion::init())
         .register_asynchronous_uri_scheme_protocol("whole", rejected::whole)
         .invoke_handler(tauri::generate_handler![nothing, rejected::push])
-        .run(tauri::generate_context!())
+        .run(context)
 }

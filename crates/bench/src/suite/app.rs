@@ -16,6 +16,9 @@ use super::{
     report::{Samples, Table},
 };
 
+/// The size and depth of the virtual screen.
+pub(super) const SCREEN: &str = "1280x800x24";
+
 /// The environment of a measured app: a display, a home directory of its own, and the collector of its reports.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -28,7 +31,7 @@ impl Stage {
     pub(crate) fn set(plan: Option<Plan>) -> Result<Self> {
         Ok(Self {
             collector: Collector::start(plan)?,
-            display: Xvfb::start("1280x800x24")?,
+            display: Xvfb::start(SCREEN)?,
             home: tempfile::tempdir()?,
         })
     }

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use virtual_display::Xvfb;
 
 use super::{collector, progress};
 
@@ -34,6 +35,9 @@ pub(crate) struct BuiltPrograms {
 #[derive(Debug)]
 pub(crate) struct PeerPrograms {
     pub(crate) pillion: PathBuf,
+    /// The app that starts a program by tauri-plugin-shell.
+    pub(crate) shell_app: PathBuf,
+    pub(crate) display: Xvfb,
 }
 
 /// The apps, each in a folder with its sidecars.
@@ -79,7 +83,11 @@ impl Workspace {
     }
 
     pub(crate) fn peer_programs(&self) -> Result<PeerPrograms> {
-        Ok(PeerPrograms { pillion: self.programs()?.pillion })
+        Ok(PeerPrograms {
+            pillion: self.programs()?.pillion,
+            shell_app: self.routes()?,
+            display: Xvfb::start(super::app::SCREEN)?,
+        })
     }
 
     /// The smallest program that announces and answers. Its source describes its steps.
@@ -148,7 +156,7 @@ impl Workspace {
         copy_folders(&[self.root.join("apps/routes/dist")], &page)?;
         let config = json!({ "build": { "frontendDist": page } }).to_string();
         self.cargo(
-            &["--package", "routes", "--features", "routes/custom-protocol"],
+            &["--package", "routes", "--features", "routes/custom-protocol,routes/shell-peer"],
             &[("TAURI_CONFIG", &config)],
         )?;
         let streams = ["--package", "end-to-end-tests", "--bin", "streams"];

@@ -7,6 +7,7 @@ use std::{
     env,
     io::{self, Read as _},
     path::Path,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -119,6 +120,13 @@ fn throughput(peer: Peer, programs: &PeerPrograms, bytes: u64) -> Result<Option<
         Peer::Bare => drain_at_once(Reader::Bare, bytes)?,
         Peer::Supervisor => drain_at_once(Reader::Supervisor, bytes)?,
         Peer::PillionRun => return Ok(None),
+        Peer::ShellChild | Peer::ShellGroup => {
+            let mut command = peer.shell_app(programs, "drain");
+            command.arg(env::current_exe()?).args(["produce", "lines", &bytes.to_string()]);
+            let output = command.stderr(Stdio::inherit()).output()?;
+            ensure!(output.status.success(), "{} ended with {}", peer.title(), output.status);
+            serde_json::from_slice(&output.stdout)?
+        }
         Peer::Tini | Peer::S6 | Peer::SystemdRun => {
             let producer = env::current_exe()?;
             let begun = Instant::now();

@@ -22,6 +22,10 @@ pub(super) enum Peer {
     Supervisor,
     /// `pillion run --json`.
     PillionRun,
+    /// tauri-plugin-shell as it is by default.
+    ShellChild,
+    /// tauri-plugin-shell with a process group.
+    ShellGroup,
     /// tini(1): an init for a container.
     Tini,
     /// `s6-supervise` of s6, a supervision suite.
@@ -31,14 +35,24 @@ pub(super) enum Peer {
 }
 
 impl Peer {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Bare, Self::Supervisor, Self::PillionRun, Self::Tini, Self::S6, Self::SystemdRun];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Bare,
+        Self::Supervisor,
+        Self::PillionRun,
+        Self::ShellChild,
+        Self::ShellGroup,
+        Self::Tini,
+        Self::S6,
+        Self::SystemdRun,
+    ];
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Bare => "bare spawn and read",
             Self::Supervisor => "pillion::Supervisor",
             Self::PillionRun => "pillion run",
+            Self::ShellChild => "tauri-plugin-shell",
+            Self::ShellGroup => "tauri-plugin-shell, processGroup",
             Self::Tini => "tini -g",
             Self::S6 => "s6-supervise",
             Self::SystemdRun => "systemd-run --user",
@@ -47,13 +61,15 @@ impl Peer {
 
     /// Whether it is a library, which runs in a process that reports as [`Hold`](super::super::availability::Hold) does.
     pub(super) fn is_library(self) -> bool {
-        matches!(self, Self::Bare | Self::Supervisor)
+        matches!(self, Self::Bare | Self::Supervisor | Self::ShellChild | Self::ShellGroup)
     }
 
     /// The reason why it cannot run on this machine, with what to do.
     pub(super) fn missing(self) -> Option<String> {
         let (program, package) = match self {
-            Self::Bare | Self::Supervisor | Self::PillionRun => return None,
+            Self::Bare | Self::Supervisor | Self::PillionRun | Self::ShellChild | Self::ShellGroup => {
+                return None;
+            }
             Self::Tini => ("tini", "tini"),
             Self::S6 => ("s6-supervise", "s6"),
             Self::SystemdRun => ("systemd-run", "systemd"),
@@ -71,6 +87,18 @@ impl Peer {
         None
     }
 
+    /// The app that uses tauri-plugin-shell, for a task in apps/routes/src/shell_peer.rs.
+    pub(super) fn shell_app(self, programs: &PeerPrograms, task: &str) -> Command {
+        let mut command = Command::new(&programs.shell_app);
+        let scope = if self == Self::ShellGroup { "group" } else { "child" };
+        command
+            .args(["shell", scope, task])
+            .env("DISPLAY", programs.display.name())
+            .env("GDK_BACKEND", "x11");
+        command.env_remove("WAYLAND_DISPLAY");
+        command
+    }
+
     /// The command that runs `program` under this peer. The folder lives as long as the command.
     pub(super) fn command(
         self,
@@ -85,6 +113,11 @@ impl Peer {
                 let mut command = Command::new(env::current_exe()?);
                 let holder = if self == Self::Bare { "bare" } else { "supervisor" };
                 command.args(["hold", holder, "1"]).arg(program).arg("--").args(arguments);
+                command
+            }
+            Self::ShellChild | Self::ShellGroup => {
+                let mut command = self.shell_app(programs, "hold");
+                command.arg(program).args(arguments);
                 command
             }
             Self::PillionRun => {
