@@ -6,7 +6,6 @@ use pillion::Spec;
 use pillion_config::{Config, ConfigError, TerminalConfig};
 use tauri::{
     AppHandle, Manager as _, RunEvent, Runtime, WindowEvent,
-    ipc::Invoke,
     plugin::{self, TauriPlugin},
     webview::PageLoadEvent,
 };
@@ -17,7 +16,6 @@ use crate::{
     development::Development,
     event_loop_handles, page_start,
     proxy::Proxy,
-    proxy_commands::ProxyCommand,
     resolve::{self, DeclarationResolver, Resolved},
     single_instance::{self, RegistrationOrder},
     subscriptions::Subscriptions,
@@ -53,29 +51,6 @@ pub struct Builder<R: Runtime> {
     sidecars: Vec<Spec>,
     configure: Vec<Box<Configure<R>>>,
     origins: Vec<String>,
-}
-
-/// Executes a command, which Tauri has found to be allowed. Returns whether there is such a command.
-fn handle<R: Runtime>(invoke: Invoke<R>) -> bool {
-    if let Some(command) = ProxyCommand::named(invoke.message.command()) {
-        command.handle(invoke);
-        return true;
-    }
-    let others: fn(Invoke<R>) -> bool = tauri::generate_handler![
-        commands::ready,
-        commands::status,
-        commands::watch,
-        commands::unwatch,
-        commands::connect,
-        commands::logs,
-        commands::exit_reports,
-        commands::usage,
-        commands::diagnose,
-        commands::restart,
-        commands::swap,
-        commands::stop
-    ];
-    others(invoke)
 }
 
 impl<R: Runtime> Builder<R> {
@@ -124,7 +99,24 @@ impl<R: Runtime> Builder<R> {
     #[must_use]
     pub fn build(self) -> TauriPlugin<R, Option<Config>> {
         plugin::Builder::<R, Option<Config>>::new("pillion")
-            .invoke_handler(event_loop_handles::spare_with_calls(handle))
+            .invoke_handler(event_loop_handles::spare_with_calls(tauri::generate_handler![
+                commands::ready,
+                commands::status,
+                commands::watch,
+                commands::unwatch,
+                commands::connect,
+                commands::request,
+                commands::read,
+                commands::write,
+                commands::cancel,
+                commands::logs,
+                commands::exit_reports,
+                commands::usage,
+                commands::diagnose,
+                commands::restart,
+                commands::swap,
+                commands::stop
+            ]))
             .setup(|app, api| {
                 event_loop_handles::keep_spare(app);
                 app.manage(RegistrationOrder::observe(app));

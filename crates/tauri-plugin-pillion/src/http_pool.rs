@@ -18,6 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use pillion::Access;
+use tauri::async_runtime;
 use tokio::time::{self, Instant};
 use tokio_util::sync::DropGuard;
 
@@ -133,7 +134,7 @@ impl HttpPool {
             // A server may respond before it has read the body of the request (RFC 9112, section 9.3). The rest is sent still.
             if let Connection { sender, driver: driver @ Driver::Open(_) } = connection {
                 drop(sender);
-                tokio::spawn(task(driver.finish()));
+                async_runtime::spawn(task(driver.finish()));
             }
             return;
         }
@@ -142,7 +143,7 @@ impl HttpPool {
             idle.connections.push((Instant::now(), connection));
             if !idle.is_closing {
                 idle.is_closing = true;
-                tokio::spawn(task(Arc::clone(self).close_idle()));
+                async_runtime::spawn(task(Arc::clone(self).close_idle()));
             }
         }
     }

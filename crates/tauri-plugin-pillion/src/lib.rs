@@ -81,7 +81,6 @@ mod outbox;
 mod output_permission;
 mod page_start;
 mod proxy;
-mod proxy_commands;
 mod resolve;
 mod scope;
 mod sidecars;

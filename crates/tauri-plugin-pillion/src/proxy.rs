@@ -3,7 +3,6 @@
 mod body;
 mod exchanges;
 mod outgoing;
-mod runtime;
 mod unread;
 mod upload;
 #[cfg(feature = "websocket")]
@@ -15,7 +14,6 @@ mod web_socket;
 use std::{
     collections::HashMap,
     future::Future,
-    io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -25,17 +23,14 @@ use std::{
 
 use hyper::{HeaderMap, body::Bytes, header};
 use pillion::Supervisor;
-use tokio::{
-    runtime::Handle,
-    sync::{self, mpsc, watch},
-};
+use tauri::async_runtime;
+use tokio::sync::{self, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     body::{Chunk, pump, read_start},
     exchanges::{Exchange, Exchanges, Key, Registration},
     outgoing::{parse, send_to_run, send_upload},
-    runtime::ProxyRuntime,
     unread::{PendingRead, STREAM_GRACE},
     upload::{Upload, UploadBody},
 };
@@ -57,7 +52,6 @@ const ONE_WRITE: &str = "the page sends already, and may do so in one call at a 
 /// The proxied requests of all webviews, and the connections to the sidecars.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    runtime: ProxyRuntime,
     exchanges: Exchanges,
     /// By the name of the sidecar.
     pools: Mutex<HashMap<String, Arc<HttpPool>>>,
@@ -72,7 +66,6 @@ pub(crate) struct Proxy {
 impl Default for Proxy {
     fn default() -> Self {
         Self {
-            runtime: ProxyRuntime::default(),
             exchanges: Exchanges::default(),
             pools: Mutex::default(),
             round_trip: ROUND_TRIP,
@@ -113,11 +106,6 @@ impl HttpExchange {
 }
 
 impl Proxy {
-    /// The runtime in which the other methods run. The first call starts it.
-    pub(crate) fn runtime(&self) -> io::Result<&Handle> {
-        self.runtime.handle()
-    }
-
     /// Sends a request to the current run of the sidecar, or to the next one. Returns one IPC message with the head of the
     /// response and the bytes of its body that are already there. The page gets the rest by [`read`](Self::read).
     pub(crate) async fn send(
@@ -151,7 +139,7 @@ impl Proxy {
                 let (sender, chunks) = mpsc::channel(1);
                 *exchange.chunks.lock().await = Some(chunks);
                 let pumped = pump(rest, sender, Arc::clone(&exchange.complete), lease.take());
-                tokio::spawn(task(pumped));
+                async_runtime::spawn(task(pumped));
             }
             let head = ResponseHead::new(head.status, &head.headers, ended);
             Ok((ipc_message::encode(&head, &start).map_err(CommandError::no_response)?, ended))
@@ -165,7 +153,7 @@ impl Proxy {
         Ok(message)
     }
 
-    /// Sends messages of a WebSocket, or a piece of a body; see [`ProxyCommand::Write`](crate::proxy_commands::ProxyCommand::Write).
+    /// Sends messages of a WebSocket, or a piece of a body; see [`commands::write`](crate::commands::write).
     pub(crate) async fn write(
         &self,
         webview: &str,

@@ -14,6 +14,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use pillion::Access;
+use tauri::async_runtime;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{self, mpsc},
@@ -141,7 +142,7 @@ async fn send_over(
     let (mut sender, connection) =
         http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(ReadsOn(stream))).await?;
     // This task ends with the response and with the body. The sender and the response report the connection's errors.
-    tokio::spawn(task(async move { drop(connection.await) }));
+    async_runtime::spawn(task(async move { drop(connection.await) }));
     Ok(sender.send_request(request).await?)
 }
 

@@ -11,6 +11,7 @@ use std::{mem, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use pillion::Supervisor;
+use tauri::async_runtime;
 use tokio::{
     sync::{self, mpsc, oneshot},
     time::{self, Instant},
@@ -96,7 +97,7 @@ impl Proxy {
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
         let mut stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
-        tokio::spawn(task(async move {
+        async_runtime::spawn(task(async move {
             cancelled.run_until_cancelled(pass(&mut stream, batches, queue)).await;
             if cancelled.is_cancelled() {
                 // As a browser does when its page goes: RFC 6455, section 7.4.1.

@@ -17,6 +17,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use pillion::{Access, Failure};
 use sha1::{Digest as _, Sha1};
+use tauri::async_runtime;
 
 use crate::{
     command_error::CommandError,
@@ -144,7 +145,7 @@ async fn send(access: &Access, request: Request<Full<Bytes>>) -> Result<Response
     let (mut sender, connection) =
         http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream)).await?;
     // This task ends with the sender or with the upgrade. The sender reports the connection's errors.
-    tokio::spawn(task(async move { drop(connection.with_upgrades().await) }));
+    async_runtime::spawn(task(async move { drop(connection.with_upgrades().await) }));
     Ok(sender.send_request(request).await?)
 }
 
