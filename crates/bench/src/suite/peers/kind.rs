@@ -87,7 +87,7 @@ impl Peer {
         None
     }
 
-    /// The app that uses tauri-plugin-shell, for a task in apps/routes/src/shell_peer.rs.
+    /// The app that uses tauri-plugin-shell, for a task in `apps/routes/src/shell_peer.rs`.
     pub(super) fn shell_app(self, programs: &PeerPrograms, task: &str) -> Command {
         let mut command = Command::new(&programs.shell_app);
         let scope = if self == Self::ShellGroup { "group" } else { "child" };
