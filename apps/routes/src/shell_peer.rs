@@ -6,7 +6,7 @@
 use std::{
     env,
     io::{self, Read as _},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -17,6 +17,9 @@ use tauri_plugin_shell::{
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
+/// How long the plugin may take to tell the end of a program that it has killed.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
 type Events = async_runtime::Receiver<CommandEvent>;
 
 /// Whether this process is the peer, and not the app with the page.
@@ -74,7 +77,9 @@ async fn hold(mut events: Events, child: CommandChild, begun: Instant) -> Result
     async_runtime::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
     let asked = Instant::now();
     child.kill()?;
-    while !matches!(events.recv().await, Some(CommandEvent::Terminated(_)) | None) {}
+    // The plugin tells the end when all ends of the pipes are closed, which descendants of the program may hold.
+    let ended = async { while !matches!(events.recv().await, Some(CommandEvent::Terminated(_)) | None) {} };
+    let _ = tokio::time::timeout(END_LIMIT, ended).await;
     println!("{}", json!({ "seconds": asked.elapsed().as_secs_f64(), "killed": 1 }));
     Ok(())
 }
