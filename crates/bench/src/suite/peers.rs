@@ -121,7 +121,7 @@ fn throughput(peer: Peer, programs: &PeerPrograms, bytes: u64) -> Result<Option<
         Peer::Supervisor => drain_at_once(Reader::Supervisor, bytes)?,
         Peer::PillionRun => return Ok(None),
         Peer::ShellChild | Peer::ShellGroup => {
-            // It reads some 20 MB in a second.
+            // It reads some 5 MB in a second.
             let bytes = bytes / 50;
             let mut command = peer.shell_app(programs, "drain");
             command.arg(env::current_exe()?).args(["produce", "lines", &bytes.to_string()]);
