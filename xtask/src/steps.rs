@@ -29,6 +29,8 @@ pub(crate) struct Steps {
     printer: Arc<Printer>,
     /// A step has failed, here or beside. No further step begins.
     stopped: Arc<AtomicBool>,
+    /// The commands run at the lowest priority.
+    gives_way: bool,
     total: TestCounts,
 }
 
@@ -42,7 +44,8 @@ impl Steps {
     pub(crate) fn run_all(logs: PathBuf, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<ExitCode> {
         fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let printer = Arc::new(Printer::default());
-        let mut steps = Self { logs, printer, stopped: Arc::default(), total: TestCounts::default() };
+        let mut steps =
+            Self { logs, printer, stopped: Arc::default(), gives_way: false, total: TestCounts::default() };
         let result = work(&mut steps);
         let mut total = steps.total;
         if let Err(error) = &result {
@@ -65,6 +68,7 @@ impl Steps {
             logs: self.logs.clone(),
             printer: Arc::new(self.printer.held()),
             stopped: Arc::clone(&self.stopped),
+            gives_way: self.gives_way,
             total: TestCounts::default(),
         };
         let printer = Arc::clone(&later.printer);
@@ -98,16 +102,23 @@ impl Steps {
         result.unwrap_or_else(|cause| panic::resume_unwind(cause))
     }
 
+    /// Gives the commands from now on the lowest priority, so that those beside them take the processor first. Unix only.
+    pub(crate) fn give_way(&mut self) {
+        self.gives_way = cfg!(unix);
+    }
+
     /// Runs a command that passes or fails by its exit code.
     pub(crate) fn run(&mut self, name: &str, command: Cmd<'_>) -> Result<()> {
-        self.step(name, |log| execute(command, log)).map(drop)
+        let gives_way = self.gives_way;
+        self.step(name, |log| execute(command, gives_way, log)).map(drop)
     }
 
     /// Runs a command that runs tests, and adds its counts to the total.
     pub(crate) fn tests(&mut self, name: &str, runner: Runner, command: Cmd<'_>) -> Result<()> {
         let mut counts = TestCounts::default();
+        let gives_way = self.gives_way;
         let outcome = self.step(name, |log| {
-            let result = execute(command, log);
+            let result = execute(command, gives_way, log);
             let read = runner.counts(&String::from_utf8_lossy(&fs::read(log)?));
             counts = read.unwrap_or_default();
             result?;
@@ -164,10 +175,14 @@ impl Steps {
 }
 
 /// Runs `command` to its end, with stdout and stderr in the file `log`.
-fn execute(command: Cmd<'_>, log: &Path) -> Result<String> {
+fn execute(command: Cmd<'_>, gives_way: bool, log: &Path) -> Result<String> {
     let line = command.to_string();
     let output = File::create(log)?;
-    let status = Command::from(command)
+    let mut command = Command::from(command);
+    if gives_way {
+        command = nice(&command);
+    }
+    let status = command
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
@@ -177,6 +192,22 @@ fn execute(command: Cmd<'_>, log: &Path) -> Result<String> {
         bail!("`{line}`: {status}");
     }
     Ok(String::new())
+}
+
+/// The same command below nice(1), with the lowest priority that POSIX names.
+fn nice(command: &Command) -> Command {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "19"]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        nice.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => nice.env(name, value),
+            None => nice.env_remove(name),
+        };
+    }
+    nice
 }
 
 #[cfg(test)]

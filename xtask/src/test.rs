@@ -1,11 +1,14 @@
 //! `cargo xtask test`: the checks that must pass before a change is merged, cheapest first.
 
-use std::{env, path::PathBuf, process::ExitCode, thread};
+mod rust_tests;
+
+use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use virtual_display::Xvfb;
-use xshell::{Cmd, Shell, cmd};
+use xshell::{Shell, cmd};
 
+pub(crate) use self::rust_tests::Tests;
 use crate::{
     codegen::Permissions,
     display, doc_references, fuzz, launchers, module_graph, npm, npm_lock, pack, public_api, python, sbom,
@@ -16,7 +19,7 @@ use crate::{
     third_party_servers,
     tools::{CARGO_CYCLONEDX, CARGO_DENY, LYCHEE, TAURI_DRIVER, TYPOS},
     untested_targets,
-    workspace::{Workspace, cargo, on_path, program},
+    workspace::{Workspace, cargo, program},
 };
 
 /// Runs all steps until one fails.
@@ -26,10 +29,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 
 fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
-    if env::var_os(NEXTEST_THREADS).is_none() {
-        sh.set_var(NEXTEST_THREADS, threads().to_string());
-    }
-
     setup::ensure(Purpose::EndToEnd)?;
     // Check the lock file before npm installs from it.
     steps.check("npm lock", || npm_lock::check(workspace))?;
@@ -48,45 +47,68 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 
     // The tests of the other languages wait for processes and downloads, half of their time and more; the compiler does not.
     let tools = steps.beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps))?;
-    let tests = Tests::available();
-    steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
-    fuzz::replay(workspace, &sh, steps)?;
-    go_example(&sh, steps, tests)?;
-    if cfg!(target_os = "linux") {
-        // npm downloads Node once, into the target folder.
-        steps.tests("pillion package: Node", tests.runner(), tests.named(&sh, PACKAGE, &[PACKAGE_NODE]))?;
-        third_party_servers::cheap(&sh, steps, tools.python.as_ref())?;
+    let tests = Tests::built(workspace, &sh, steps)?;
+    let computing = |steps: &mut Steps| compute(workspace, steps);
+    if tests.call_cargo() {
+        // Each would wait for the other: Cargo locks the build directory while it compiles.
+        computing(steps)?;
+        test(workspace, steps, &tests, &tools)?;
+    } else {
+        steps.beside(|steps| test(workspace, steps, &tests, &tools), computing)?;
     }
-    if let Some(python) = tools.python.filter(|_| cfg!(target_os = "linux")) {
-        sh.set_var("PILLION_TEST_PYTHON", python.python);
+    end_to_end(workspace, &sh, steps, &tests, &tools)
+}
+
+/// Runs the tests that need no display.
+fn test(workspace: &Workspace, steps: &mut Steps, tests: &Tests, tools: &Tools) -> Result<()> {
+    let sh = workspace.shell_without_colors()?;
+    steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
+    go_example(&sh, steps, tests)?;
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    // npm downloads Node once, into the target folder.
+    steps.tests("pillion package: Node", tests.runner(), tests.named(&sh, PACKAGE, &[PACKAGE_NODE]))?;
+    third_party_servers::cheap(&sh, steps, tests, tools.python.as_ref())?;
+    if let Some(python) = &tools.python {
+        sh.set_var("PILLION_TEST_PYTHON", &python.python);
         steps.tests("fastapi example", tests.runner(), tests.of_example(&sh, "fastapi"))?;
         let page = npm::npm(&sh, &["test", "--", "--project", "examples", "fastapi-backend"]);
         steps.tests("fastapi example: page", Runner::Vitest, page)?;
     }
-    if cfg!(target_os = "linux") {
-        steps.run(
-            "examples in Rust: build",
-            cargo(&sh, &["build"]).args(["--bin", "minimal-sidecar", "--bin", "backend"]),
-        )?;
-        steps.tests("pillion check on the examples", tests.runner(), tests.of_example(&sh, "check"))?;
-        // The tests have built the soak with the other test programs.
-        let soak = workspace.programs(false).join("orphans-soak");
-        steps.tests("soak: orphans", Runner::Soak, cmd!(sh, "{soak} --rounds 200"))?;
-    }
-    steps.tests("rust: doctests", Runner::Cargo, cargo(&sh, &["test"]).arg("--doc"))?;
-    // With `--tests`, Cargo resolves the same features as for the tests and reuses what it compiled for them.
-    steps.run(
-        "app",
-        cargo(&sh, &["build"]).args(["--bin", "aios", "--bin", "fake-app", "--bin", "screenshot", "--tests"]),
-    )?;
+    steps.tests("pillion check on the examples", tests.runner(), tests.of_example(&sh, "check"))?;
+    // The tests have built the soak with the other test programs.
+    let soak = workspace.programs(false).join("orphans-soak");
+    steps.tests("soak: orphans", Runner::Soak, cmd!(sh, "{soak} --rounds 200"))
+}
 
+/// Checks the Rust crates by what needs nothing but the processor, while the tests wait for processes and time limits.
+fn compute(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+    let sh = workspace.shell_without_colors()?;
+    steps.give_way();
+    // With the modules of the crates that only the fuzz targets use.
+    let clippy = ["--all-targets", "--", "-D", "warnings", "--cfg", "pillion_fuzzing"];
+    steps.run("clippy", cargo(&sh, &["clippy"]).args(clippy))?;
+    public_api::steps(workspace, &sh, steps)?;
+    fuzz::replay(workspace, &sh, steps)?;
+    steps.tests("rust: doctests", Runner::Cargo, cargo(&sh, &["test"]).arg("--doc"))
+}
+
+/// Runs the real app in its webview, and a browser.
+fn end_to_end(
+    workspace: &Workspace,
+    sh: &Shell,
+    steps: &mut Steps,
+    tests: &Tests,
+    tools: &Tools,
+) -> Result<()> {
     let display = Xvfb::start(display::SCREEN)?;
     sh.set_var("DISPLAY", display.name());
     sh.set_var("GDK_BACKEND", "x11");
-    sh.set_var("TAURI_DRIVER", tools.driver);
+    sh.set_var("TAURI_DRIVER", &tools.driver);
     sh.set_var("AIOS_APP", workspace.programs(false).join(program("aios")));
     sh.set_var("AIOS_SCREENSHOTS", workspace.target.join("screenshots"));
-    steps.tests("end to end", tests.runner(), tests.end_to_end(&sh))
+    steps.tests("end to end", tests.runner(), tests.end_to_end(sh))
 }
 
 /// What the tests of the Rust programs use besides.
@@ -110,19 +132,19 @@ fn other_languages(workspace: &Workspace, steps: &mut Steps) -> Result<Tools> {
     Ok(Tools { python, driver: tauri_driver(workspace, &sh, steps)? })
 }
 
-/// Checks the Rust crates, and compiles them and their tests.
+/// Compiles the Rust crates, their tests, and the programs that the tests run.
 fn compile(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
     let permissions = Permissions::read(workspace)?;
     steps.run("backend", sidecar::compile(&sh, false, None))?;
     sidecar::install(workspace, false, None)?;
-    // With the modules of the crates that only the fuzz targets use.
-    let clippy = ["--all-targets", "--", "-D", "warnings", "--cfg", "pillion_fuzzing"];
-    steps.run("clippy", cargo(&sh, &["clippy"]).args(clippy))?;
-    steps.check("permissions: up to date", || permissions.check())?;
-    public_api::steps(workspace, &sh, steps)?;
     // As both runners build them.
-    steps.run("rust: build the tests", cargo(&sh, &["test"]).arg("--no-run"))
+    steps.run("rust: build the tests", cargo(&sh, &["test"]).arg("--no-run"))?;
+    steps.check("permissions: up to date", || permissions.check())?;
+    // With `--tests`, Cargo resolves the same features as for the tests and reuses what it compiled for them.
+    let programs = ["aios", "fake-app", "screenshot", "minimal-sidecar", "backend"];
+    let programs = programs.iter().flat_map(|name| ["--bin", name]);
+    steps.run("app, and examples in Rust", cargo(&sh, &["build"]).args(programs).arg("--tests"))
 }
 
 /// Checks and tests the Python SDK. Returns its environment, or `None` if the packages cannot be installed.
@@ -149,94 +171,6 @@ fn python(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<Option
 const PACKAGE: &str = "package";
 const PACKAGE_NODE: &str = "runtimes::a_node_server_becomes_one_program_that_keeps_the_protocol";
 const PACKAGE_GO: &str = "runtimes::a_go_server_becomes_one_program_that_keeps_the_protocol";
-
-/// Prints each failure, and the number of passed tests only.
-const NEXTEST: &[&str] = &["nextest", "run", "--no-fail-fast", "--status-level", "fail"];
-
-/// The variable of nextest for the number of tests at a time: <https://nexte.st/docs/configuration/env-vars/>.
-const NEXTEST_THREADS: &str = "NEXTEST_TEST_THREADS";
-
-/// Two tests for each core: most wait half of their time and more, for processes to start and for time limits to pass.
-fn threads() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get() * 2)
-}
-
-/// The test programs that need the app and a display, or a browser.
-#[rustfmt::skip]
-const END_TO_END: &[&str] = &[
-    "--test", "app_deaths", "--test", "browser", "--test", "desktop", "--test", "hono", "--test", "node_sdk",
-    "--test", "proxy", "--test", "single_instance",
-];
-
-/// The runner of the Rust tests. The end-to-end tests are marked `#[ignore]`, because they need the app and a display.
-#[derive(Clone, Copy)]
-pub(crate) enum Tests {
-    Nextest,
-    Cargo,
-}
-
-impl Tests {
-    pub(crate) fn available() -> Self {
-        if on_path("cargo-nextest").is_some() { Self::Nextest } else { Self::Cargo }
-    }
-
-    pub(crate) fn runner(self) -> Runner {
-        match self {
-            Self::Nextest => Runner::Nextest,
-            Self::Cargo => Runner::Cargo,
-        }
-    }
-
-    fn all(self, sh: &Shell) -> Cmd<'_> {
-        match self {
-            Self::Nextest => cargo(sh, NEXTEST),
-            Self::Cargo => cargo(sh, &["test"]).args(["--no-fail-fast", "--all-targets"]),
-        }
-    }
-
-    /// The tests of one example, which are ignored because they need its language.
-    fn of_example<'sh>(self, sh: &'sh Shell, name: &str) -> Cmd<'sh> {
-        match self {
-            Self::Nextest => cargo(sh, NEXTEST).args(["--test", name, "--run-ignored", "only"]),
-            Self::Cargo => cargo(sh, &["test"]).args(["--no-fail-fast", "--test", name, "--", "--ignored"]),
-        }
-    }
-
-    /// The tests of these names in one test program, which are ignored because they need other programs.
-    pub(crate) fn named<'sh>(self, sh: &'sh Shell, program: &str, names: &[&str]) -> Cmd<'sh> {
-        match self {
-            Self::Nextest => {
-                let names: Vec<_> = names.iter().map(|name| format!("test(={name})")).collect();
-                cargo(sh, NEXTEST).args([
-                    "--test",
-                    program,
-                    "--run-ignored",
-                    "only",
-                    "-E",
-                    &names.join(" | "),
-                ])
-            }
-            Self::Cargo => cargo(sh, &["test"])
-                .args(["--no-fail-fast", "--test", program, "--", "--ignored", "--exact"])
-                .args(names),
-        }
-    }
-
-    fn end_to_end(self, sh: &Shell) -> Cmd<'_> {
-        match self {
-            // The webviews keep the cores busy.
-            Self::Nextest => cargo(sh, NEXTEST).args(END_TO_END).args([
-                "--run-ignored",
-                "only",
-                "--test-threads",
-                "num-cpus",
-            ]),
-            Self::Cargo => {
-                cargo(sh, &["test"]).arg("--no-fail-fast").args(END_TO_END).args(["--", "--ignored"])
-            }
-        }
-    }
-}
 
 /// Checks the workflows of the hosted CI.
 fn workflows(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
@@ -266,7 +200,7 @@ fn prose(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
 }
 
 /// Checks and tests the example in Go, where Go is installed or can be.
-fn go_example(sh: &Shell, steps: &mut Steps, tests: Tests) -> Result<()> {
+fn go_example(sh: &Shell, steps: &mut Steps, tests: &Tests) -> Result<()> {
     if !cfg!(target_os = "linux") {
         steps.skip("go example", "its tests run on Linux");
         return Ok(());

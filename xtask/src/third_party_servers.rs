@@ -76,12 +76,17 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
         let found = setup::ensure_only(requirement).map(|()| folder.and_then(|folder| folder()));
         servers.add(steps, tests, found);
     }
-    servers.run(&sh, steps, "servers")?;
+    servers.run(&sh, steps, &Tests::available(), "servers")?;
     runtimes(workspace, &sh, steps)
 }
 
 /// The servers for `cargo xtask test`: those that start within seconds, with what is installed already.
-pub(crate) fn cheap(sh: &Shell, steps: &mut Steps, python: Option<&python::Environment>) -> Result<()> {
+pub(crate) fn cheap(
+    sh: &Shell,
+    steps: &mut Steps,
+    tests: &Tests,
+    python: Option<&python::Environment>,
+) -> Result<()> {
     let mut servers = Servers::new();
     let python = python.map(|found| Some(found.programs())).context("needs the packages of the Python SDK");
     servers.add(steps, &["http_server", "uvicorn", "gunicorn"], python);
@@ -90,7 +95,7 @@ pub(crate) fn cheap(sh: &Shell, steps: &mut Steps, python: Option<&python::Envir
         .map(|_| None)
         .context("needs Redis: `cargo xtask third-party-servers` installs it");
     servers.add(steps, &["redis"], redis);
-    servers.run(sh, steps, "servers of docs/servers.md")
+    servers.run(sh, steps, tests, "servers of docs/servers.md")
 }
 
 /// The servers that can run.
@@ -116,8 +121,7 @@ impl Servers {
         }
     }
 
-    fn run(self, sh: &Shell, steps: &mut Steps, name: &str) -> Result<()> {
-        let tests = Tests::available();
+    fn run(self, sh: &Shell, steps: &mut Steps, tests: &Tests, name: &str) -> Result<()> {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths(self.folders.into_iter().chain(env::split_paths(&path)))
             .context("a folder on the PATH contains a colon")?;

@@ -7,6 +7,7 @@ fn steps(folder: &Path) -> Steps {
         logs: folder.to_owned(),
         printer: Arc::default(),
         stopped: Arc::default(),
+        gives_way: false,
         total: TestCounts::default(),
     }
 }
@@ -52,6 +53,29 @@ fn no_step_begins_after_a_failure_beside_and_the_cause_is_reported() {
         let error = format!("{:#}", result.unwrap_err());
         assert!(error.contains("the cause") && error.contains("fails"), "{error}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn commands_that_give_way_keep_their_words_folder_and_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let sh = xshell::Shell::new().unwrap();
+    sh.change_dir(&folder);
+    sh.set_var("KEPT", "a b");
+    let script = r#"nice; echo "$KEPT|$1|$(pwd)""#;
+    let mut steps = steps(&folder);
+    for (name, gives_way) in [("before", false), ("after", true)] {
+        if gives_way {
+            steps.give_way();
+        }
+        steps.run(name, xshell::cmd!(sh, "sh -c {script} sh 'an argument'")).unwrap();
+    }
+    let read = |name: &str| fs::read_to_string(folder.join(format!("{name}.log"))).unwrap();
+    let rest = format!("\na b|an argument|{}\n", folder.display());
+    assert_eq!(read("after"), format!("19{rest}"));
+    let before = read("before");
+    assert!(before.ends_with(&rest), "{before}");
 }
 
 #[test]
