@@ -2,6 +2,7 @@
  * Only in `vite build --mode bench`: sends the times at which this page reached each step of its start to `VITE_BENCH_COLLECTOR` (an
  * `http://127.0.0.1:port/path`), once all are reached. `cargo xtask bench -- --only app` is the other side.
  */
+import type { Health } from "./lib/api";
 import type { Backend } from "./lib/backend";
 
 const COLLECTOR: string | undefined = import.meta.env.VITE_BENCH_COLLECTOR;
@@ -19,7 +20,10 @@ export function reportStart(backend: Backend, [first, ...others]: readonly [stri
   mark("begun");
   markRequests();
   const unsubscribe = backend.subscribe(() => {
+    // The first mark of a name counts.
     mark("status there");
+    if (!answerOf(backend)) return;
+    mark("answered");
     unsubscribe();
   });
   const painted = marked(first)
@@ -80,14 +84,20 @@ function steps(backend: Backend): Record<string, number> {
       add(entry.name.replace("aios:", ""), entry.startTime);
     }
   }
-  const { connection } = backend.view();
-  if (connection.state === "connected") {
+  const answer = answerOf(backend);
+  if (answer) {
     // The backend says when it answered, and for how long it had run.
-    const { timestamp, uptime } = connection.response.health;
+    const { timestamp, uptime } = answer;
     steps["backend answered"] = timestamp;
     steps["backend began"] = timestamp - uptime * 1000;
   }
   return steps;
+}
+
+/** The answer of the backend to the page, once it is there. */
+function answerOf(backend: Backend): Health | null {
+  const { connection } = backend.view();
+  return connection.state === "connected" ? (connection.response?.health ?? null) : null;
 }
 
 function send(collector: string, steps: Record<string, number>): void {

@@ -9,6 +9,7 @@ import { uptimeOf } from "./lib/uptime";
  */
 export function writeView(root: Element, { connection, status }: BackendView): boolean {
   const { state } = connection;
+  const response = state === "connected" ? connection.response : null;
   if ((state !== "connecting" && state !== "connected") || status?.progress) return false;
   const element = (name: string) => root.querySelector<HTMLElement>(`[data-testid=backend-${name}]`);
   const card = element("status");
@@ -19,7 +20,7 @@ export function writeView(root: Element, { connection, status }: BackendView): b
   if (!card || !label || !sentence || (state === "connecting" && !ring)) return false;
 
   const texts = describe(connection, status?.port ?? null);
-  const uptime = state === "connected" ? describeSpan(Math.floor(uptimeOf(connection.response))) : null;
+  const uptime = response && describeSpan(Math.floor(uptimeOf(response)));
   card.dataset.state = state;
   label.textContent = texts.label;
   sentence.textContent = texts.sentence;

@@ -7,8 +7,8 @@ import { backend, isAlone } from "./session";
 import "./index.css";
 
 /**
- * How long React waits for the backend's first answer, in milliseconds: evaluating React takes as long as that answer, which would wait
- * for it. A backend that started with the app has usually answered by then.
+ * How long React waits for the backend's first answer to the page, in milliseconds: evaluating React takes as long as that answer, which
+ * would wait for it. A backend that started with the app has usually answered by then.
  */
 const REACT_DELAY = isAlone ? 0 : 100;
 
@@ -22,11 +22,11 @@ async function start(): Promise<void> {
   await new Promise<void>((resolve) => {
     const show = () => {
       const view = backend.view();
-      const { state } = view.connection;
+      const { connection } = view;
       // React alone draws all other views.
       if (!writeView(root, view)) return resolve();
-      markOnce(`aios:${state}`);
-      if (state === "connected") resolve();
+      markOnce(`aios:${connection.state}`);
+      if (connection.state === "connected" && connection.response) resolve();
     };
     unsubscribe = backend.subscribe(show);
     show();

@@ -22,7 +22,7 @@ export const backend = new Backend(host, client);
 export const isAlone = import.meta.env.MODE === "bench" && location.search === "?alone";
 
 if (import.meta.env.MODE === "bench") {
-  reportStart(backend, isAlone ? ["mounted"] : ["connected", "mounted"]);
+  reportStart(backend, isAlone ? ["mounted"] : ["connected", "answered", "mounted"]);
 }
 
 if (!isAlone) {

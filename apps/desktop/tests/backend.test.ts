@@ -26,28 +26,45 @@ function started(respond: () => Response = () => Response.json(health())) {
   return { host, requests, backend, stop };
 }
 
-/** Resolves when the connection is in `state`. */
+/** Resolves when the connection is in `state`; if that is `connected`, when the page has the response of this run. */
 function reached(backend: Backend, state: ConnectionState["state"]): Promise<ConnectionState> {
   return new Promise((resolve) => {
     const check = () => {
       const { connection } = backend.view();
-      if (connection.state === state) resolve(connection);
+      if (connection.state !== state || (connection.state === "connected" && !connection.response)) return;
+      resolve(connection);
     };
     backend.subscribe(check);
     check();
   });
 }
 
-test("watches at once, checks the health of a ready backend, and then connects", async () => {
+test("watches at once, is connected to a ready backend, and checks its health", async () => {
   const { host, requests, backend } = started();
   expect(host.watches).toHaveLength(1);
   host.send(status("starting", { port: 4242, pid: 7 }));
   expect(requests).toEqual([]);
 
   host.send(status("ready", { port: 4242, pid: 7 }));
+  expect(backend.view().connection).toEqual({ state: "connected", response: null });
 
   expect(await reached(backend, "connected")).toMatchObject({ response: { health: { version: "1.2.3" } } });
   expect(requests).toEqual(["/health"]);
+});
+
+test("a ready backend that the page cannot reach is an error, and is checked again with its next status", async () => {
+  let reachable = false;
+  const { host, requests, backend } = started(() =>
+    reachable ? Response.json(health()) : new Response("not for this page", { status: 403 }),
+  );
+  host.send(status("ready", { port: 4242, pid: 7 }));
+  expect(await reached(backend, "error")).toMatchObject({ failure: { kind: "http" } });
+
+  reachable = true;
+  host.send(status("ready", { port: 4242, pid: 7 }));
+  expect(backend.view().connection).toMatchObject({ state: "connecting", step: "checking" });
+  await reached(backend, "connected");
+  expect(requests).toHaveLength(2);
 });
 
 test("follows a crashed backend through its restart to its new port", async () => {

@@ -33,13 +33,24 @@ function connections(...events: BackendEvent[]): ConnectionState[] {
   return events.map((_, index) => after(...connected, ...events.slice(0, index + 1)).connection);
 }
 
-test("a ready status alone does not connect: the page has not reached the backend yet", () => {
+test("a ready status connects, and the page still checks the health itself", () => {
   const view = after(up);
-  expect(view.connection).toEqual({ state: "connecting", step: "checking", reason: null });
+  expect(view.connection).toEqual({ state: "connected", response: null });
   expect(awaitsHealth(view)).toBe(true);
+  expect(after(statusEvent("starting", { port: 4242, pid: 7 }), up)).toEqual(view);
 });
 
-test("a healthy response connects", () => {
+test("a failed health check is an error, and no status of that run connects again", () => {
+  const failing = after(up, checkFailed(up), up);
+  expect(failing.connection).toEqual({ state: "connecting", step: "checking", reason: null });
+  expect(awaitsHealth(failing)).toBe(true);
+  expect(reduce(failing, up).connection.state).toBe("connecting");
+  expect(reduce(failing, checkFailed(up)).connection.state).toBe("error");
+  expect(reduce(failing, healthy(up)).connection.state).toBe("connected");
+  expect(reduce(failing, ready(4242, 8)).connection.state).toBe("connected");
+});
+
+test("a healthy response is kept", () => {
   const view = after(...connected);
   expect(view.connection).toEqual({ state: "connected", response: { health: health(), at: 100 } });
   expect(awaitsHealth(view)).toBe(false);
@@ -62,7 +73,7 @@ test("after a crash, the connection is restarting with its reason until the back
     restarting,
     restarting,
     restarting,
-    restarting,
+    { state: "connected", response: null },
     { state: "connected", response: { health: health(), at: 100 } },
   ]);
   expect(awaitsHealth(after(...connected, statusEvent("backingOff", { failure }), back))).toBe(true);
@@ -142,8 +153,8 @@ test("a response of an earlier run changes nothing", () => {
 });
 
 test("another process on the same port is checked again", () => {
-  expect(connections(ready(4242, 8))[0]?.state).toBe("connecting");
-  expect(connections(ready(4242, 7))[0]?.state).toBe("connected");
+  expect(connections(ready(4242, 8))).toEqual([{ state: "connected", response: null }]);
+  expect(connections(ready(4242, 7))).toEqual([after(...connected).connection]);
 });
 
 test("a failed health check is an error, and the next successful one ends it", () => {
@@ -185,10 +196,6 @@ test("a requested restart is shown step by step", () => {
     statusEvent("starting"),
     ready(5151, 8),
   );
-  expect(steps.map((connection) => "step" in connection && connection.step)).toEqual([
-    "stopping",
-    "waiting",
-    "starting",
-    "checking",
-  ]);
+  const seen = steps.map((connection) => ("step" in connection ? connection.step : connection.state));
+  expect(seen).toEqual(["stopping", "waiting", "starting", "connected"]);
 });

@@ -21,9 +21,9 @@ function after(...events: BackendEvent[]): BackendView {
 const drawable: Record<string, BackendView> = {
   "nothing is known": initial,
   "the backend is starting": after({ type: "status", status: status("starting", { pid: 77 }) }),
-  "the backend's health is checked": after({ type: "status", status: ready }),
+  "the backend is ready": after({ type: "status", status: ready }),
   "the backend waits": after({ type: "status", status: status("waiting", { reason: "it needs the <db>" }) }),
-  "the backend is connected": after({ type: "status", status: ready }, connected),
+  "the backend has answered": after({ type: "status", status: ready }, connected),
 };
 
 const others: Record<string, BackendView> = {
@@ -66,7 +66,7 @@ test.for(Object.entries(others))("the first picture leaves this to React: %s", (
 
 test("a backend that is connected no more is left to React", () => {
   const root = page();
-  expect(writeView(root, drawable["the backend is connected"] as BackendView)).toBe(true);
+  expect(writeView(root, drawable["the backend has answered"] as BackendView)).toBe(true);
   expect(writeView(root, initial)).toBe(false);
 });
 
@@ -95,7 +95,7 @@ test.for(Object.entries(drawable))("React keeps the elements of the first pictur
 });
 
 test("React keeps the elements if the view changes while it takes over", async () => {
-  const later = drawable["the backend is connected"] as BackendView;
+  const later = drawable["the backend has answered"] as BackendView;
   const first = after({ type: "status", status: status("starting", { pid: 7 }) });
   const { html, isKept, problems } = await takenOver(initial, vi.fn(() => later).mockReturnValueOnce(first));
   expect(problems).toEqual([]);

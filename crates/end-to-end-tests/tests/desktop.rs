@@ -28,6 +28,7 @@ use tokio::{
 
 const LABEL: &str = "[data-testid=backend-label]";
 const PORT: &str = "[data-testid=backend-port]";
+const UPTIME: &str = "[data-testid=backend-uptime]";
 const PROCESS: &str = "[data-testid=backend-pid]";
 const STATUS: &str = "[data-testid=backend-status]";
 const RETRY: &str = "[data-testid=backend-retry]";
@@ -84,6 +85,8 @@ async fn connects_and_shows_it_in_green() -> Result<()> {
     let app = launch().await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
+    // Only the backend's answer to the page itself has the uptime.
+    page.wait_for_change(UPTIME, "").await?;
 
     assert_eq!(page.text("h1").await?, "AIOS");
     assert_eq!(page.text(LABEL).await?, "Backend connected");

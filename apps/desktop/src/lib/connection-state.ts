@@ -23,7 +23,11 @@ export interface HealthResponse {
 export type ConnectionState =
   /** `reason` says what prevents the connection, if anything does. */
   | { state: "connecting"; step: ConnectingStep; reason: string | null }
-  | { state: "connected"; response: HealthResponse }
+  /**
+   * The supervisor has reached the backend, which is ready. `response` is the last one that the page received from this run; null while
+   * the page's first request is under way.
+   */
+  | { state: "connected"; response: HealthResponse | null }
   /** The backend runs, but its liveness probes fail. `response` is the last one that the page received from this run. */
   | { state: "unhealthy"; reason: string | null; response: HealthResponse | null }
   /** The backend runs on demand, and nothing uses it: it is neither up nor failed. */
@@ -71,16 +75,16 @@ export function reduce(view: BackendView, event: BackendEvent): BackendView {
   }
 }
 
-/** Whether the backend is ready according to its status, and only a health check is missing. */
+/** Whether the backend is ready according to its status, and the page has no response from it yet. */
 export function awaitsHealth({ connection, status }: BackendView): boolean {
-  return (
-    status?.state === "ready" && (connection.state === "connecting" || connection.state === "restarting")
-  );
+  if (status?.state !== "ready") return false;
+  return connection.state === "connecting" || (connection.state === "connected" && !connection.response);
 }
 
 function follow({ connection, status: before }: BackendView, status: Status): ConnectionState {
   const { state, reason, restarts } = status;
-  const response = isSameRun(before, status) && "response" in connection ? connection.response : null;
+  const sameRun = isSameRun(before, status);
+  const response = sameRun && "response" in connection ? connection.response : null;
   // Also while an unused backend is being stopped.
   if (status.readiness === "idle") return { state: "idle", reason };
   switch (state) {
@@ -97,8 +101,10 @@ function follow({ connection, status: before }: BackendView, status: Status): Co
     case "backingOff":
       return { state: "restarting", reason: status.failure?.message ?? reason, restarts };
     case "ready":
-      if (response) return { state: "connected", response };
-      return connection.state === "restarting" ? connection : connecting("checking");
+      // The supervisor has reached this run. If a request of the page has failed since, only one that succeeds connects.
+      return sameRun && (connection.state === "error" || connection.state === "connecting")
+        ? connecting("checking")
+        : { state: "connected", response };
     case "unhealthy":
       return { state: "unhealthy", reason, response };
     case "stopped":

@@ -27,7 +27,7 @@ const STEPS: Record<ConnectingStep, { label: string; sentence: string }> = {
   watching: { label: "Connecting", sentence: "Looking for the backend." },
   waiting: { label: "Connecting", sentence: "The backend is waiting for its dependencies." },
   starting: { label: "Connecting", sentence: "The backend is starting." },
-  checking: { label: "Connecting", sentence: "The backend has started, and its health is being checked." },
+  checking: { label: "Connecting", sentence: "The backend is ready, and its health is being checked." },
   stopping: { label: "Backend stopping…", sentence: "The backend is stopping." },
 };
 

@@ -75,11 +75,11 @@ const STEPS: [(&str, &str); 17] = [
     ("begun", "first line of AIOS's own code"),
     ("token asked", "token asked"),
     ("status there", "status there"),
+    ("connected", "connected"),
     ("token there", "token there"),
     ("health asked", "health asked"),
     ("backend answered", "backend answered"),
     ("health there", "health there"),
-    ("connected", "connected"),
     ("painted", "painted"),
     ("mounted", "mounted"),
 ];
