@@ -190,6 +190,8 @@ async fn runs_with_aios_and_ends_with_it() -> Result<()> {
     let (_folder, app) = launch_aios_with_node_backend(&server()?).await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
+    // Only the backend's answer to the page itself has the uptime.
+    page.wait_for_change("[data-testid=backend-uptime]", "").await?;
     assert_eq!(page.text("[data-testid=backend-label]").await?, "Backend connected");
     assert_eq!(page.text("[data-testid=backend-version]").await?, version()?);
     assert!(app.processes()?.iter().any(|process| process.runs("node")));
