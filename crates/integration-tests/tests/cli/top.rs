@@ -8,13 +8,17 @@ use std::{
     thread,
 };
 
-use integration_tests::{ProcessTree, ReportServer, TestMarker, run};
+use integration_tests::{ProcessTree, ReportServer, TEST_TIMEOUT, TestMarker, run};
 use rustix::{
     process::Signal,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
-use tokio::{process::Command, sync::mpsc};
+use tokio::{
+    process::Command,
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     control::User,
@@ -51,13 +55,14 @@ impl Terminal {
         Self { keyboard, programs, written, emulator: vt100::Parser::new(ROWS, COLUMNS, 0) }
     }
 
-    /// Starts `pillion top` in it.
+    /// Starts `pillion top` in it, for this app alone: other apps of this machine may run, too.
     #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
-    fn top(&self, user: &User) -> Pillion {
+    fn top(&self, user: &User, app: &Pillion) -> Pillion {
         let side = || self.programs.try_clone().unwrap();
         let mut command = Command::new(PILLION);
         user.environment(&mut command);
-        command.arg("top").env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        command.args(["top", "--app", &app.pid().to_string()]);
+        command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
         Pillion(command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap())
     }
 
@@ -86,8 +91,12 @@ impl Terminal {
 
     /// Waits until it shows what fits.
     async fn shows(&mut self, fits: impl Fn(&vt100::Screen) -> bool) {
+        // Sooner than the test is given up, so that a failure tells what it shows.
+        let deadline = Instant::now() + TEST_TIMEOUT / 2;
         while !fits(self.emulator.screen()) {
-            let bytes = self.written.recv().await;
+            let Ok(bytes) = timeout_at(deadline, self.written.recv()).await else {
+                panic!("the terminal shows:\n{}", self.emulator.screen().contents());
+            };
             self.emulator.process(&bytes.expect("the terminal is open"));
         }
     }
@@ -122,7 +131,7 @@ fn top_shows_what_runs_and_restores_the_terminal() {
         let (app, _sidecar) = user.app("--name shop", "log first\\sline log second\\sline term exit 0").await;
         let mut terminal = Terminal::open();
         assert!(terminal.is_as_before());
-        let mut top = terminal.top(&user);
+        let mut top = terminal.top(&user, &app);
         terminal.shows_all(&["shop", "ready", "iB ", "first line", "second line", "q quit"]).await;
         assert!(!terminal.is_as_before(), "the test is void if it does not take the terminal");
         terminal.press("/second");
@@ -138,7 +147,7 @@ fn top_shows_what_runs_and_restores_the_terminal() {
         assert!(terminal.is_as_before());
 
         // A signal ends it in the same way.
-        let mut top = terminal.top(&user);
+        let mut top = terminal.top(&user, &app);
         terminal.shows_all(&["shop"]).await;
         top.signal(Signal::TERM);
         assert!(top.0.wait().await.unwrap().success());
@@ -146,7 +155,7 @@ fn top_shows_what_runs_and_restores_the_terminal() {
         assert!(terminal.is_as_before());
 
         // An app that ends leaves the table.
-        let mut top = terminal.top(&user);
+        let mut top = terminal.top(&user, &app);
         terminal.shows_all(&["shop"]).await;
         app.signal(Signal::TERM);
         app.end().await;
@@ -163,7 +172,7 @@ fn top_gives_the_terminal_back_while_it_is_stopped() {
         let user = User::new();
         let (app, _sidecar) = user.app("--name shop", "log first\\sline term exit 0").await;
         let mut terminal = Terminal::open();
-        let mut top = terminal.top(&user);
+        let mut top = terminal.top(&user, &app);
         terminal.shows_all(&["shop", "first line"]).await;
         top.signal(Signal::TSTP);
         terminal.is_left().await;

@@ -135,6 +135,16 @@ async fn usage(
 
 /// Follows the output of one sidecar until this task is aborted, or the app ends.
 pub(super) async fn logs(app: DiscoveredApp, key: Key, sender: mpsc::Sender<Message>) {
+    match lines(&app, &key, &sender).await {
+        Ok(()) | Err(ClientError::Ended) => {}
+        Err(error) => {
+            let words = failed(app.info(), &error);
+            let _ = sender.send(Message::Update(Update::Problem(key.app, words))).await;
+        }
+    }
+}
+
+async fn lines(app: &DiscoveredApp, key: &Key, sender: &mpsc::Sender<Message>) -> Result<(), ClientError> {
     let request = ControlRequest::Logs {
         sidecar: key.sidecar.clone(),
         tail: Some(PAST_LINES),
@@ -142,17 +152,18 @@ pub(super) async fn logs(app: DiscoveredApp, key: Key, sender: mpsc::Sender<Mess
         follow: true,
         levels: false,
     };
-    let Ok(mut answers) = app.request(&request).await else { return };
-    while let Ok(Some(answer)) = answers.next().await {
+    let mut answers = app.request(&request).await?;
+    while let Some(answer) = answers.next().await? {
         let update = match answer {
             ControlAnswer::Line(entry) => Update::Line(key.clone(), entry.plain_text().into_owned()),
             ControlAnswer::Missed { lines } => Update::Missed(key.clone(), lines),
             _ => continue,
         };
         if sender.send(Message::Update(update)).await.is_err() {
-            return;
+            break;
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
