@@ -49,14 +49,16 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let tools = steps.beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps))?;
     let tests = Tests::built(workspace, &sh, steps)?;
     let computing = |steps: &mut Steps| compute(workspace, steps);
+    let waiting = |steps: &mut Steps| {
+        test(workspace, steps, &tests, &tools)?;
+        end_to_end(workspace, steps, &tests, &tools)
+    };
     if tests.call_cargo() {
         // Each would wait for the other: Cargo locks the build directory while it compiles.
         computing(steps)?;
-        test(workspace, steps, &tests, &tools)?;
-    } else {
-        steps.beside(|steps| test(workspace, steps, &tests, &tools), computing)?;
+        return waiting(steps);
     }
-    end_to_end(workspace, &sh, steps, &tests, &tools)
+    steps.beside(waiting, computing)
 }
 
 /// Runs the tests that need no display.
@@ -95,20 +97,15 @@ fn compute(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 }
 
 /// Runs the real app in its webview, and a browser.
-fn end_to_end(
-    workspace: &Workspace,
-    sh: &Shell,
-    steps: &mut Steps,
-    tests: &Tests,
-    tools: &Tools,
-) -> Result<()> {
+fn end_to_end(workspace: &Workspace, steps: &mut Steps, tests: &Tests, tools: &Tools) -> Result<()> {
+    let sh = workspace.shell_without_colors()?;
     let display = Xvfb::start(display::SCREEN)?;
     sh.set_var("DISPLAY", display.name());
     sh.set_var("GDK_BACKEND", "x11");
     sh.set_var("TAURI_DRIVER", &tools.driver);
     sh.set_var("AIOS_APP", workspace.programs(false).join(program("aios")));
     sh.set_var("AIOS_SCREENSHOTS", workspace.target.join("screenshots"));
-    steps.tests("end to end", tests.runner(), tests.end_to_end(sh))
+    steps.tests("end to end", tests.runner(), tests.end_to_end(&sh))
 }
 
 /// What the tests of the Rust programs use besides.
