@@ -96,3 +96,13 @@ fn the_port_from_the_environment_is_used() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     assert_eq!(Backend::start(command().env("PORT", port.to_string())).port, port);
 }
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn the_backend_does_not_load_the_mathematics_of_the_c_library() {
+    let backend = Backend::start(&mut command());
+    backend.health();
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", backend.process.id())).unwrap();
+    assert!(maps.contains("/libc.so."), "{maps}");
+    assert!(!maps.contains("/libm.so."), "{maps}");
+}
