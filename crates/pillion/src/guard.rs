@@ -38,7 +38,8 @@ pub fn run_if_asked() {
 
 /// Loads the guard that is inside this program, which the first start of a sidecar does otherwise: some tenths of a millisecond of a thread
 /// beside the caller, which does not wait for it. That thread stays for a second, to be the one that starts the sidecar. To be called before
-/// the caller prepares the start. A failure shows at the start. Without effect on macOS and Windows.
+/// the caller prepares the start; `tauri-plugin-pillion` does so when it is built. A failure shows at the start. Without effect on macOS and
+/// Windows.
 pub fn prepare() {
     sys::prepare_guard();
 }

@@ -98,6 +98,8 @@ impl<R: Runtime> Builder<R> {
     /// Creates the plugin.
     #[must_use]
     pub fn build(self) -> TauriPlugin<R, Option<Config>> {
+        // On a thread beside this one, while Tauri opens the display: the first start has the guard ready.
+        pillion::guard::prepare();
         plugin::Builder::<R, Option<Config>>::new("pillion")
             .invoke_handler(event_loop_handles::spare_with_calls(tauri::generate_handler![
                 commands::ready,
@@ -257,6 +259,22 @@ impl<R: Runtime> fmt::Debug for Builder<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_guard_is_loaded_before_the_app_is_built() {
+        use std::fs::{read_dir, read_link};
+
+        let is_loaded = || {
+            let fds = read_dir("/proc/self/fd").unwrap().flatten();
+            let mut files = fds.filter_map(|fd| read_link(fd.path()).ok());
+            files.any(|file| file.to_string_lossy().starts_with("/memfd:pillion-guard"))
+        };
+        let _plugin = Builder::<tauri::test::MockRuntime>::new().build();
+        while !is_loaded() {
+            std::thread::yield_now();
+        }
+    }
 
     #[test]
     fn origins_of_the_code_are_added_once() {
