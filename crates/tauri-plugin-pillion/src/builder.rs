@@ -6,6 +6,7 @@ use pillion::Spec;
 use pillion_config::{Config, ConfigError, TerminalConfig};
 use tauri::{
     AppHandle, Manager as _, RunEvent, Runtime, WindowEvent,
+    ipc::Invoke,
     plugin::{self, TauriPlugin},
     webview::PageLoadEvent,
 };
@@ -16,6 +17,7 @@ use crate::{
     development::Development,
     event_loop_handles, page_start,
     proxy::Proxy,
+    request_command,
     resolve::{self, DeclarationResolver, Resolved},
     single_instance::{self, RegistrationOrder},
     subscriptions::Subscriptions,
@@ -51,6 +53,32 @@ pub struct Builder<R: Runtime> {
     sidecars: Vec<Spec>,
     configure: Vec<Box<Configure<R>>>,
     origins: Vec<String>,
+}
+
+/// Executes a command, which Tauri has found to be allowed. Returns whether there is such a command.
+fn handle<R: Runtime>(invoke: Invoke<R>) -> bool {
+    if invoke.message.command() == request_command::NAME {
+        request_command::handle(invoke);
+        return true;
+    }
+    let others: fn(Invoke<R>) -> bool = tauri::generate_handler![
+        commands::ready,
+        commands::status,
+        commands::watch,
+        commands::unwatch,
+        commands::connect,
+        commands::read,
+        commands::write,
+        commands::cancel,
+        commands::logs,
+        commands::exit_reports,
+        commands::usage,
+        commands::diagnose,
+        commands::restart,
+        commands::swap,
+        commands::stop
+    ];
+    others(invoke)
 }
 
 impl<R: Runtime> Builder<R> {
@@ -101,24 +129,7 @@ impl<R: Runtime> Builder<R> {
         // On a thread beside this one, while Tauri opens the display: the first start has the guard ready.
         pillion::guard::prepare();
         plugin::Builder::<R, Option<Config>>::new("pillion")
-            .invoke_handler(event_loop_handles::spare_with_calls(tauri::generate_handler![
-                commands::ready,
-                commands::status,
-                commands::watch,
-                commands::unwatch,
-                commands::connect,
-                commands::request,
-                commands::read,
-                commands::write,
-                commands::cancel,
-                commands::logs,
-                commands::exit_reports,
-                commands::usage,
-                commands::diagnose,
-                commands::restart,
-                commands::swap,
-                commands::stop
-            ]))
+            .invoke_handler(event_loop_handles::spare_with_calls(handle))
             .setup(|app, api| {
                 event_loop_handles::keep_spare(app);
                 app.manage(RegistrationOrder::observe(app));

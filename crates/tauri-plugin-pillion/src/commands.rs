@@ -2,7 +2,6 @@
 //! the app by way of `output_permission.rs`.
 
 use std::{
-    borrow::Cow,
     future,
     sync::{
         Arc,
@@ -11,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::body::Bytes;
 use pillion::{
     Access, Diagnosis, Endpoint, ExitReport, Log, LogQuery, Logs, Status, Usage, UsageWatch,
     protocol::ListenAddr,
@@ -19,7 +17,7 @@ use pillion::{
 use serde::{Deserialize, Serialize};
 use tauri::{
     Manager as _, State, Webview,
-    ipc::{Channel, CommandScope, InvokeBody, JavaScriptChannelId, Request, Response},
+    ipc::{Channel, CommandScope, JavaScriptChannelId, Request, Response},
 };
 #[cfg(feature = "zip")]
 use tokio::task;
@@ -27,10 +25,11 @@ use tokio::task;
 use crate::{
     Sidecars,
     command_error::CommandError,
-    ipc_message::{self, RequestHead, WriteHead},
+    ipc_message::{self, WriteHead},
     outbox::Outbox,
     output_permission::{redact_error, redact_reports, redact_status},
     proxy::Proxy,
+    request_command,
     scope::ScopeEntry,
     subscriptions::{Subscriptions, Window},
 };
@@ -104,28 +103,6 @@ pub(crate) async fn connect(
     Ok(Connection { access, lease })
 }
 
-/// Proxies a request with the sidecar's token, or opens a WebSocket. Returns the head of the response and the beginning of its body in one
-/// message: see `ipc_message.rs`.
-#[tauri::command]
-pub(crate) async fn request(
-    webview: Webview<impl tauri::Runtime>,
-    sidecars: State<'_, Sidecars>,
-    proxy: State<'_, Proxy>,
-    scope: CommandScope<ScopeEntry>,
-    request: Request<'_>,
-) -> Result<Response, CommandError> {
-    let message = bytes(request.body());
-    let (head, body) = ipc_message::decode::<RequestHead>(&message)
-        .ok_or_else(|| CommandError::no_response("the message is not a request: a head and a body"))?;
-    let supervisor = sidecars.in_scope(&scope, &head.sidecar)?;
-    let response = if head.web_socket {
-        proxy.open_web_socket(webview.label(), supervisor, head).await
-    } else {
-        proxy.send(webview.label(), supervisor, head, Bytes::copy_from_slice(body)).await
-    };
-    response.map(Response::new).map_err(|error| redact_error(&webview, error))
-}
-
 /// Sends messages of a WebSocket, or a piece of the body of a request. Returns when the connection has taken them, or has room for another
 /// piece; false if the sidecar takes no more of either. Refuses a second call while one is under way.
 #[tauri::command]
@@ -136,7 +113,7 @@ pub(crate) async fn write(
     scope: CommandScope<ScopeEntry>,
     request: Request<'_>,
 ) -> Result<bool, CommandError> {
-    let message = bytes(request.body());
+    let message = request_command::bytes(request.body());
     let (head, bytes) = ipc_message::decode::<WriteHead>(&message)
         .ok_or_else(|| CommandError::no_response("the message has no head"))?;
     if let Some(begin) = &head.upload.begin {
@@ -356,12 +333,4 @@ pub(crate) async fn unwatch(
 ) -> Result<(), CommandError> {
     subscriptions.end(webview.label(), id);
     Ok(())
-}
-
-/// The bytes that a page sent. Where the webview cannot send bytes, Tauri's `ipc-protocol.js` sends an array of numbers.
-fn bytes(body: &InvokeBody) -> Cow<'_, [u8]> {
-    match body {
-        InvokeBody::Raw(bytes) => Cow::Borrowed(bytes),
-        InvokeBody::Json(array) => Cow::Owned(Vec::deserialize(array).unwrap_or_default()),
-    }
 }

@@ -19,9 +19,14 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use pillion::Access;
 use tauri::async_runtime;
-use tokio::time::{self, Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{self, Instant},
+};
 use tokio_util::sync::DropGuard;
 
+#[cfg(target_os = "linux")]
+use crate::local_stream::LocalStream;
 use crate::{ipc_message::MAX_HEADERS, lock::lock, task::task};
 
 /// Distinguishes one run from the next: its URL and its process.
@@ -185,9 +190,8 @@ struct Connection {
 
 impl Connection {
     async fn open(access: &Access) -> Result<Self, HttpError> {
-        let stream = access.connect().await?;
-        let (sender, connection) =
-            http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream)).await?;
+        let stream = TokioIo::new(connect(access).await?);
+        let (sender, connection) = http1::Builder::new().max_headers(MAX_HEADERS).handshake(stream).await?;
         // The sender and the body report the connection's errors.
         Ok(Self { sender, driver: Driver::Open(Box::pin(async move { drop(connection.await) })) })
     }
@@ -197,6 +201,19 @@ impl Connection {
         self.driver.poll(&mut Context::from_waker(Waker::noop()));
         self.sender.is_ready()
     }
+}
+
+/// A stream of any kind, so that HTTP is compiled once.
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+async fn connect(access: &Access) -> io::Result<Box<dyn ByteStream>> {
+    #[cfg(target_os = "linux")]
+    if let Some(socket) = access.connect_now() {
+        return Ok(Box::new(LocalStream::new(socket?)));
+    }
+    Ok(Box::new(access.connect().await?))
 }
 
 /// Reads and writes a connection while it is polled.

@@ -76,11 +76,19 @@ mod development;
 mod event_loop_handles;
 mod http_pool;
 mod ipc_message;
+#[cfg(target_os = "linux")]
+mod local_stream;
 mod lock;
+#[cfg(target_os = "linux")]
+mod main_loop;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_main_loop.rs"]
+mod main_loop;
 mod outbox;
 mod output_permission;
 mod page_start;
 mod proxy;
+mod request_command;
 mod resolve;
 mod scope;
 mod sidecars;

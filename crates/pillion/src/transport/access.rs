@@ -51,6 +51,17 @@ impl Access {
         self.connector.connect().await
     }
 
+    /// Opens a connection to the run at once or not at all, without a runtime: for an event loop that is not Tokio's. The socket does not
+    /// block. `None` if the sidecar is not reached over a Unix domain socket.
+    ///
+    /// # Errors
+    /// Those of `connect(2)`: [`io::ErrorKind::WouldBlock`] if as many connections wait already as the sidecar's backlog holds (unix(7)).
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn connect_now(&self) -> Option<io::Result<std::os::unix::net::UnixStream>> {
+        self.connector.connect_now()
+    }
+
     /// The listen address of the run. Its [`authority`](ListenAddr::authority) belongs in the `Host` header of requests.
     #[must_use]
     pub fn listen_addr(&self) -> ListenAddr {

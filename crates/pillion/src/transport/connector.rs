@@ -56,6 +56,13 @@ impl Connector {
         Ok(self.connect_from_port().await?.0)
     }
 
+    /// Connects to a Unix domain socket without waiting. `None` for a port.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn connect_now(&self) -> Option<io::Result<std::os::unix::net::UnixStream>> {
+        let Self::Unix(name) = self else { return None };
+        Some(crate::transport::unix_socket::connect_now(name.path()))
+    }
+
     /// Connects in the same way. Also returns the local port of a TCP connection.
     pub(crate) async fn connect_from_port(&self) -> io::Result<(Box<dyn ByteStream>, Option<u16>)> {
         match self {

@@ -69,6 +69,17 @@ impl Name {
     }
 }
 
+/// Connects a socket that does not block. `connect(2)` of such a socket never takes time: it succeeds or fails at once (unix(7)).
+#[cfg(target_os = "linux")]
+pub(crate) fn connect_now(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
+}
+
 /// Binds a socket in the user's runtime directory, on macOS in the user's cache directory, or else in the directory for temporary
 /// files. macOS deletes old files of the directory for temporary files while they are in use, and none of the cache directory.
 pub(crate) fn bind() -> io::Result<(UnixListener, Name)> {
@@ -143,6 +154,23 @@ pub(crate) mod tests {
         let bound = bind_in(base.path(), |path| UnixListener::bind(path)).unwrap();
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
         UnixStream::connect(bound.1.path()).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_connection_succeeds_or_fails_at_once() {
+        let base = tempfile::tempdir().unwrap();
+        let (listener, name) = bind_in(base.path(), |path| UnixListener::bind(path)).unwrap();
+        let mut client = connect_now(name.path()).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        listener.accept().unwrap().0.write_all(b"hello").unwrap();
+        let mut received = String::new();
+        client.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "hello");
+        // Nothing accepts these.
+        rustix::net::listen(&listener, 1).unwrap();
+        let waiting: io::Result<Vec<_>> = (0..100).map(|_| connect_now(name.path())).collect();
+        assert_eq!(waiting.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
