@@ -79,6 +79,8 @@ pub(crate) struct Driver {
     http_stop: Option<Pending<io::Result<()>>>,
     /// The reports that are being written to files.
     saving: Option<Pending<()>>,
+    /// How often output was read since other tasks had their turn.
+    reads_in_turn: usize,
     spans: Spans,
 }
 
@@ -179,6 +181,7 @@ impl Driver {
             group_empty: None,
             http_stop: None,
             saving: None,
+            reads_in_turn: 0,
             spans: Spans::default(),
         }
     }
@@ -267,12 +270,7 @@ impl Driver {
     /// Translates the input into events for the state machine.
     pub(crate) async fn handle_input(&mut self, input: Input) {
         match input {
-            Input::Output(read) => {
-                self.absorb_output(read);
-                // Under a flood of output this task would use up its whole budget. Its readers wait on the same worker and
-                // would lose events.
-                tokio::task::yield_now().await;
-            }
+            Input::Output(read) => self.absorb_output(read).await,
             Input::Launched(launched) => {
                 self.launch = None;
                 let event = match launched {

@@ -12,19 +12,34 @@ const READS_AT_ONCE: usize = 16;
 impl Driver {
     /// Takes a read, and what else has come meanwhile: to wait for each read costs several times as much as to read. Announcements are
     /// published first.
-    pub(super) fn absorb_output(&mut self, mut read: Read) {
-        for _ in 1..READS_AT_ONCE {
+    ///
+    /// Then gives other tasks their turn, but not after each single line: a turn wakes a second thread of the runtime, which costs more
+    /// than the line.
+    pub(super) async fn absorb_output(&mut self, read: Read) {
+        self.reads_in_turn += self.absorb_available(read);
+        if self.reads_in_turn >= READS_AT_ONCE {
+            self.reads_in_turn = 0;
+            // Under a flood of output this task would use up its whole budget. Its readers wait on the same worker and would lose
+            // events.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Returns the number of reads.
+    fn absorb_available(&mut self, mut read: Read) -> usize {
+        for reads in 1..READS_AT_ONCE {
             let (stream, announces) = (read.lines.stream, !read.announcements.is_empty());
             self.absorb(read);
-            let Some(process) = self.run.process.as_mut().filter(|_| !announces) else { return };
+            let Some(process) = self.run.process.as_mut().filter(|_| !announces) else { return reads };
             let output = &mut process.output;
             if !self.recorder.has_room(|| output.has_room()) {
-                return;
+                return reads;
             }
-            let Some(more) = output.read_available(stream) else { return };
+            let Some(more) = output.read_available(stream) else { return reads };
             read = more;
         }
         self.absorb(read);
+        READS_AT_ONCE
     }
 
     pub(super) async fn read_rest(&mut self) {
