@@ -20,7 +20,7 @@ use crate::{
     display, npm, pack,
     setup::{self, Purpose},
     steps::Steps,
-    test::{Tests, tauri_driver},
+    test::Tests,
     workspace::{Workspace, on_path, program},
 };
 
@@ -100,11 +100,9 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps, words: &[String]) -> Resu
         steps.tests(PACKAGE, tests.runner(), tests.named(&sh, "package", &PACKAGE_TESTS))?;
     }
     if apps.iter().any(|app| selected(&app.name)) {
-        let driver = tauri_driver(workspace, &sh, steps)?;
         let display = Xvfb::start(display::SCREEN)?;
         sh.set_var("DISPLAY", display.name());
         sh.set_var("GDK_BACKEND", "x11");
-        sh.set_var("TAURI_DRIVER", driver);
         for app in apps.iter().filter(|app| selected(&app.name)) {
             app.run(&sh, steps)?;
         }

@@ -17,7 +17,7 @@ use crate::{
     steps::Steps,
     test_summary::Runner,
     third_party_servers,
-    tools::{CARGO_CYCLONEDX, CARGO_DENY, LYCHEE, TAURI_DRIVER, TYPOS},
+    tools::{CARGO_CYCLONEDX, CARGO_DENY, LYCHEE, TYPOS},
     untested_targets,
     workspace::{Workspace, cargo, program},
 };
@@ -46,12 +46,13 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
 
     // The tests of the other languages wait for processes and downloads, half of their time and more; the compiler does not.
-    let tools = steps.beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps))?;
+    let python =
+        steps.beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps))?;
     let tests = Tests::built(workspace, &sh, steps)?;
     let computing = |steps: &mut Steps| compute(workspace, steps);
     let waiting = |steps: &mut Steps| {
-        test(workspace, steps, &tests, &tools)?;
-        end_to_end(workspace, steps, &tests, &tools)
+        test(workspace, steps, &tests, python.as_ref())?;
+        end_to_end(workspace, steps, &tests)
     };
     if tests.call_cargo() {
         // Each would wait for the other: Cargo locks the build directory while it compiles.
@@ -62,7 +63,12 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 }
 
 /// Runs the tests that need no display.
-fn test(workspace: &Workspace, steps: &mut Steps, tests: &Tests, tools: &Tools) -> Result<()> {
+fn test(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    tests: &Tests,
+    python: Option<&python::Environment>,
+) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
     steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     go_example(&sh, steps, tests)?;
@@ -71,8 +77,8 @@ fn test(workspace: &Workspace, steps: &mut Steps, tests: &Tests, tools: &Tools) 
     }
     // npm downloads Node once, into the target folder.
     steps.tests("pillion package: Node", tests.runner(), tests.named(&sh, PACKAGE, &[PACKAGE_NODE]))?;
-    third_party_servers::cheap(&sh, steps, tests, tools.python.as_ref())?;
-    if let Some(python) = &tools.python {
+    third_party_servers::cheap(&sh, steps, tests, python)?;
+    if let Some(python) = python {
         sh.set_var("PILLION_TEST_PYTHON", &python.python);
         steps.tests("fastapi example", tests.runner(), tests.of_example(&sh, "fastapi"))?;
         let page = npm::npm(&sh, &["test", "--", "--project", "examples", "fastapi-backend"]);
@@ -97,26 +103,19 @@ fn compute(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 }
 
 /// Runs the real app in its webview, and a browser.
-fn end_to_end(workspace: &Workspace, steps: &mut Steps, tests: &Tests, tools: &Tools) -> Result<()> {
+fn end_to_end(workspace: &Workspace, steps: &mut Steps, tests: &Tests) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
     let display = Xvfb::start(display::SCREEN)?;
     sh.set_var("DISPLAY", display.name());
     sh.set_var("GDK_BACKEND", "x11");
-    sh.set_var("TAURI_DRIVER", &tools.driver);
     sh.set_var("AIOS_APP", workspace.programs(false).join(program("aios")));
     sh.set_var("AIOS_SCREENSHOTS", workspace.target.join("screenshots"));
     steps.tests("end to end", tests.runner(), tests.end_to_end(&sh))
 }
 
-/// What the tests of the Rust programs use besides.
-struct Tools {
-    /// The environment of the Python SDK, or `None` if its packages cannot be installed.
-    python: Option<python::Environment>,
-    driver: PathBuf,
-}
-
-/// Checks and tests what is not written in Rust, and installs what later tests use.
-fn other_languages(workspace: &Workspace, steps: &mut Steps) -> Result<Tools> {
+/// Checks and tests what is not written in Rust, and installs what later tests use. Returns the environment of the Python SDK, or `None`
+/// if its packages cannot be installed.
+fn other_languages(workspace: &Workspace, steps: &mut Steps) -> Result<Option<python::Environment>> {
     let sh = workspace.shell_without_colors()?;
     steps.run("front end: check", npm::npm(&sh, &["run", "check"]))?;
     steps.tests("front end: vitest", Runner::Vitest, npm::npm(&sh, &["test"]))?;
@@ -126,7 +125,7 @@ fn other_languages(workspace: &Workspace, steps: &mut Steps) -> Result<Tools> {
     if cfg!(target_os = "linux") {
         launchers::install(workspace, &sh, steps);
     }
-    Ok(Tools { python, driver: tauri_driver(workspace, &sh, steps)? })
+    Ok(python)
 }
 
 /// Compiles the Rust crates, their tests, and the programs that the tests run.
@@ -242,13 +241,4 @@ fn has_advisory_database() -> bool {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
     let copies = home.and_then(|home| home.join("advisory-dbs").read_dir().ok());
     copies.into_iter().flatten().flatten().any(|copy| copy.path().join(".git").exists())
-}
-
-/// Returns the path of tauri-driver. Installs it into the target folder if it is not on the `PATH`.
-pub(crate) fn tauri_driver(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<PathBuf> {
-    if let Some(driver) = TAURI_DRIVER.find(workspace) {
-        return Ok(driver);
-    }
-    steps.run("tauri-driver", TAURI_DRIVER.install(workspace, sh))?;
-    Ok(TAURI_DRIVER.installed_path(workspace))
 }

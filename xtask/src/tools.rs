@@ -13,22 +13,13 @@ pub(crate) struct Tool {
     name: &'static str,
     /// The versions whose command line xtask knows.
     version: &'static str,
-    /// Options of `cargo install`.
-    options: &'static [&'static str],
 }
 
-/// Starts a Tauri app and forwards WebDriver requests to its webview. It waits all the time, so half the time to compile it is saved.
-pub(crate) const TAURI_DRIVER: Tool = Tool {
-    name: "tauri-driver",
-    version: "^2",
-    options: &["--debug", "--config", "profile.dev.debug=false"],
-};
-
 /// Checks licences, sources, duplicates and security advisories of the packages in Cargo.lock.
-pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "^0.20", options: &[] };
+pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "^0.20" };
 
 /// Writes SBOMs in CycloneDX format; maintained by the CycloneDX project.
-pub(crate) const CARGO_CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "^0.5", options: &[] };
+pub(crate) const CARGO_CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "^0.5" };
 
 impl Tool {
     /// Returns the path of the installed tool, or `None` if it is not installed.
@@ -38,9 +29,9 @@ impl Tool {
 
     /// Returns the command that installs the tool to [`Tool::installed_path`].
     pub(crate) fn install<'sh>(&self, workspace: &Workspace, sh: &'sh Shell) -> Cmd<'sh> {
-        let Self { name, version, options } = *self;
+        let Self { name, version } = *self;
         let root = root(workspace);
-        cmd!(sh, "cargo install {name} --locked --version {version} {options...} --root {root}")
+        cmd!(sh, "cargo install {name} --locked --version {version} --root {root}")
     }
 
     /// Returns the path that [`Tool::install`] installs to.

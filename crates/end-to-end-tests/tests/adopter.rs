@@ -1,12 +1,12 @@
 //! An app that `pillion new` has made from Tauri's template. `cargo xtask template-apps` builds it (`ADOPTER_APP`), says what its backend
-//! answers (`ADOPTER_ANSWER`) and where the screenshot goes (`ADOPTER_SCREENSHOT`), and provides tauri-driver and a display.
+//! answers (`ADOPTER_ANSWER`) and where the screenshot goes (`ADOPTER_SCREENSHOT`), and provides a display.
 
 #![cfg(target_os = "linux")]
 
 use std::{env, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use end_to_end_tests::webview::{App, DriverKind, Hue};
+use end_to_end_tests::webview::{App, Hue};
 
 const STATE: &str = "#backend-state";
 const ANSWER: &str = "#backend-answer";
@@ -20,7 +20,7 @@ async fn window_is_green() -> Result<()> {
     let (program, screenshot) =
         (PathBuf::from(variable("ADOPTER_APP")?), PathBuf::from(variable("ADOPTER_SCREENSHOT")?));
     let expected = variable("ADOPTER_ANSWER")?;
-    let app = App::launch(DriverKind::tauri(), &program).await?;
+    let app = App::launch(&program).await?;
     let page = app.page();
     let answer = page.wait_for_change(ANSWER, NOTHING_YET).await?;
     // The state may be shown after the answer.

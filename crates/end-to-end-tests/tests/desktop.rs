@@ -1,5 +1,5 @@
-//! AIOS as its user sees it: the built app in its real webview. `cargo xtask test` provides the app (`AIOS_APP`),
-//! tauri-driver and a display.
+//! AIOS as its user sees it: the built app in its real webview. `cargo xtask test` provides the app (`AIOS_APP`)
+//! and a display.
 
 #![cfg(target_os = "linux")]
 
@@ -9,7 +9,7 @@ mod private;
 use std::{env, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
-use end_to_end_tests::webview::{App, DriverKind, Hue, ShownState};
+use end_to_end_tests::webview::{App, Hue, ShownState};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -38,7 +38,7 @@ const BACKEND: &str = "aios-backend";
 
 async fn launch() -> Result<App> {
     let app = env::var_os("AIOS_APP").context("AIOS_APP must name the built app: use `cargo xtask test`")?;
-    App::launch(DriverKind::tauri(), &PathBuf::from(app)).await
+    App::launch(&PathBuf::from(app)).await
 }
 
 fn screenshot_file(name: &str) -> PathBuf {
@@ -215,7 +215,7 @@ async fn a_developers_own_server_is_used_and_not_stopped() -> Result<()> {
     let script = folder.path().join("with-port");
     fs::write(&script, format!("#!/bin/sh\nBACKEND_PORT={port} exec \"${{0%/*}}/aios\"\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    let app = App::launch(DriverKind::tauri(), &script).await?;
+    let app = App::launch(&script).await?;
     app.page().wait_for_state(ShownState::Connected).await?;
     assert_eq!(app.page().text(PORT).await?, port.to_string());
     let left = app.close().await?;
@@ -234,7 +234,7 @@ async fn a_rebuilt_backend_takes_over_and_a_broken_build_does_not() -> Result<()
     let (program, next) = (folder.path().join(BACKEND), folder.path().join("next"));
     fs::copy(&built, folder.path().join("aios"))?;
     fs::copy(built.with_file_name(BACKEND), &program)?;
-    let app = App::launch(DriverKind::tauri(), &folder.path().join("aios")).await?;
+    let app = App::launch(&folder.path().join("aios")).await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     page.execute("window.same = true").await?;

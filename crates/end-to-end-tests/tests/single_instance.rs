@@ -1,12 +1,12 @@
 //! AIOS launched a second time, in a session of the test's own. `cargo xtask test` provides the app (`AIOS_APP`),
-//! tauri-driver, a bus and a display.
+//! a bus and a display.
 
 #![cfg(target_os = "linux")]
 
 use std::{env, fs, mem::MaybeUninit, os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
-use end_to_end_tests::webview::{App, Bus, DriverKind, ShownState};
+use end_to_end_tests::webview::{App, Bus, ShownState};
 use integration_tests::{LiveProcess, TEST_TIMEOUT, TestMarker};
 use rustix::{
     fs::inotify::{self, CreateFlags, WatchFlags},
@@ -88,7 +88,7 @@ fn find(app: &App, program: &str) -> Result<LiveProcess> {
 #[ignore = "needs the built app, a bus and a display: cargo xtask test"]
 async fn a_second_launch_starts_nothing_and_shows_the_first_window() -> Result<()> {
     let (first, second, bus) = (Installed::copy()?, Installed::copy()?, Bus::start()?);
-    let app = App::launch_on(&bus, DriverKind::tauri(), &first.app()).await?;
+    let app = App::launch_on(&bus, &first.app()).await?;
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     let (backend, process) = (find(&app, BACKEND)?.pid, page.text(PROCESS).await?);
@@ -110,7 +110,7 @@ async fn a_second_launch_starts_nothing_and_shows_the_first_window() -> Result<(
     assert!(left.is_empty(), "these outlive the app: {left:?}");
 
     // After the end of the first instance the second copy starts its backend. This shows that the check above can fail.
-    let app = App::launch_on(&bus, DriverKind::tauri(), &second.app()).await?;
+    let app = App::launch_on(&bus, &second.app()).await?;
     app.page().wait_for_state(ShownState::Connected).await?;
     assert!(second.has_started_its_backend()?);
     Ok(())
@@ -120,13 +120,13 @@ async fn a_second_launch_starts_nothing_and_shows_the_first_window() -> Result<(
 #[ignore = "needs the built app, a bus and a display: cargo xtask test"]
 async fn after_a_kill_the_next_launch_is_the_first_instance() -> Result<()> {
     let (installed, bus) = (Installed::copy()?, Bus::start()?);
-    let app = App::launch_on(&bus, DriverKind::tauri(), &installed.app()).await?;
+    let app = App::launch_on(&bus, &installed.app()).await?;
     app.page().wait_for_state(ShownState::Connected).await?;
     find(&app, "aios")?.signal(Signal::KILL)?;
     let left = app.end().await?;
     assert!(left.is_empty(), "these outlive the app: {left:?}");
 
-    let app = App::launch_on(&bus, DriverKind::tauri(), &installed.app()).await?;
+    let app = App::launch_on(&bus, &installed.app()).await?;
     app.page().wait_for_state(ShownState::Connected).await?;
     find(&app, BACKEND)?;
     Ok(())

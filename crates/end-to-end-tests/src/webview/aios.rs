@@ -5,7 +5,7 @@ use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use super::{App, DriverKind};
+use super::App;
 
 /// Starts a copy of AIOS whose backend is this Node program. The backend lies beside the app, under the name of its sidecar, as a
 /// package installs it. Keep the folder for as long as the app runs.
@@ -21,6 +21,6 @@ pub async fn launch_aios_with_node_backend(server: &Path) -> Result<(TempDir, Ap
     let sidecar = folder.path().join("aios-backend");
     fs::write(&sidecar, format!("#!/bin/sh\nexec node '{}'\n", server.display()))?;
     fs::set_permissions(&sidecar, fs::Permissions::from_mode(0o755))?;
-    let app = App::launch(DriverKind::tauri(), &app).await?;
+    let app = App::launch(&app).await?;
     Ok((folder, app))
 }

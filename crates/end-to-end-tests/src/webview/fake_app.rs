@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{App, DriverKind};
+use super::App;
 use integration_tests::TEST_TIMEOUT;
 
 /// Starts the `fake-app` beside the program of its sidecar, and waits until the sidecar is ready. `apps/fake-app/src/page.rs`
@@ -73,7 +73,7 @@ async fn launch(
     let line = format!("{variables} exec {program} {grace_ms} {port} {moment} {death} {name} {arguments}");
     fs::write(&script, format!("#!/bin/sh\n{line}\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    let app = App::launch(DriverKind::tauri(), &script).await?;
+    let app = App::launch(&script).await?;
     // The app reports its moment, and continues when the connection ends.
     let ready = async {
         let (mut connection, _) = test.accept().await?;

@@ -16,7 +16,6 @@ use anyhow::{Context, Result};
 pub use aios::launch_aios_with_node_backend;
 pub use bus::Bus;
 pub use colour::Hue;
-pub use driver::DriverKind;
 pub use fake_app::{client_script, launch_fake_app, launch_fake_app_on_demand, launch_fake_app_to_die};
 pub use page::{Page, ShownState};
 pub use window::WatchedWindow;
@@ -38,28 +37,28 @@ pub struct App {
 }
 
 impl App {
-    /// Starts the program at `app` under `driver`, and waits until its page has loaded. Without a session bus the app cannot
+    /// Starts the program at `app` under `WebKitWebDriver`, and waits until its page has loaded. Without a session bus the app cannot
     /// find another instance.
     ///
     /// # Errors
     /// The driver or the app did not start, or no page loaded.
-    pub async fn launch(driver: DriverKind, app: &Path) -> Result<Self> {
-        Self::launch_at(driver, app, Bus::NONE).await
+    pub async fn launch(app: &Path) -> Result<Self> {
+        Self::launch_at(app, Bus::NONE).await
     }
 
     /// Like [`Self::launch`], with this session bus.
     ///
     /// # Errors
     /// As above.
-    pub async fn launch_on(bus: &Bus, driver: DriverKind, app: &Path) -> Result<Self> {
-        Self::launch_at(driver, app, bus.address()).await
+    pub async fn launch_on(bus: &Bus, app: &Path) -> Result<Self> {
+        Self::launch_at(app, bus.address()).await
     }
 
-    async fn launch_at(driver: DriverKind, app: &Path, bus: &str) -> Result<Self> {
+    async fn launch_at(app: &Path, bus: &str) -> Result<Self> {
         let app = app.canonicalize().with_context(|| format!("no app at {}", app.display()))?;
         let home = tempfile::tempdir()?;
         let marker = TestMarker::new()?;
-        let driver = DriverProcess::start(&driver, &marker, home.path(), bus).await?;
+        let driver = DriverProcess::start(&marker, home.path(), bus).await?;
         let page = Page::open(&driver, &app).await?;
         Ok(Self { page, marker, _driver: driver, _home: home })
     }
@@ -70,13 +69,13 @@ impl App {
         &self.page
     }
 
-    /// The live processes of the app: the shell, its backend and the webview's helpers, without the drivers.
+    /// The live processes of the app: the shell, its backend and the webview's helpers, without the driver.
     ///
     /// # Errors
     /// `/proc` could not be read.
     pub fn processes(&self) -> io::Result<Vec<LiveProcess>> {
         let mut alive = self.marker.alive()?;
-        alive.retain(|process| !driver::PROGRAMS.iter().any(|driver| process.runs(driver)));
+        alive.retain(|process| !process.runs(driver::PROGRAM));
         Ok(alive)
     }
 

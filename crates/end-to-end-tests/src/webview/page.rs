@@ -12,7 +12,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Hue, driver::DriverProcess};
+use super::{
+    Hue,
+    driver::{self, DriverProcess},
+};
 use integration_tests::TEST_TIMEOUT;
 
 /// The states of the backend as the page names them in `data-state`.
@@ -87,7 +90,7 @@ const INVOKE: &str = "
 
 impl Page {
     pub(super) async fn open(driver: &DriverProcess, app: &Path) -> Result<Self> {
-        let capabilities = Capabilities::from_iter([driver.kind.application(app)]);
+        let capabilities = Capabilities::from_iter([driver::application(app)]);
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let connecting = builder.capabilities(capabilities).connect(&driver.url);
         let client = connecting_within(connecting).await?;

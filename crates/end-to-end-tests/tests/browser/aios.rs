@@ -5,7 +5,7 @@ use std::{env, fs, net::Ipv4Addr, os::unix::fs::symlink};
 use anyhow::{Context as _, Result, ensure};
 use end_to_end_tests::{
     browser::{Learned, SECRET},
-    webview::{App, DriverKind, ShownState},
+    webview::{App, ShownState},
 };
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn foreign_pages_reach_no_handler_of_a_running_aios() -> Result<()> {
     let program = folder.path().join("aios");
     fs::copy(built, &program)?;
     symlink(env!("CARGO_BIN_EXE_hit-counter"), folder.path().join("aios-backend"))?;
-    let app = App::launch(DriverKind::tauri(), &program).await?;
+    let app = App::launch(&program).await?;
     app.page().wait_for_state(ShownState::Connected).await?;
     let access = app.page().invoke("plugin:pillion|connect", json!({ "sidecar": "backend" })).await?;
     let url = access["url"].as_str().context("no address")?;

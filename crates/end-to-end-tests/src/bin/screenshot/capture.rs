@@ -5,7 +5,7 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
-use end_to_end_tests::webview::{App, DriverKind, ShownState};
+use end_to_end_tests::webview::{App, ShownState};
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> ExitCode {
@@ -20,7 +20,7 @@ pub(crate) async fn main() -> ExitCode {
 
 async fn run(arguments: Vec<PathBuf>) -> Result<()> {
     let Ok([app, file]) = <[PathBuf; 2]>::try_from(arguments) else { bail!("usage: screenshot APP FILE") };
-    let app = App::launch(DriverKind::WebKit, &app).await?;
+    let app = App::launch(&app).await?;
     app.page().wait_for_state(ShownState::Connected).await?;
     app.page().screenshot(&file).await?;
     let left = app.close().await?;
