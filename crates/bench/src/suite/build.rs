@@ -77,7 +77,9 @@ impl Workspace {
     }
 
     pub(crate) fn programs(&self) -> Result<BuiltPrograms> {
-        self.cargo(&["--package", "aios-backend", "--package", "pillion-cli"], &[])?;
+        // As `cargo xtask sidecar --release` builds it.
+        self.cargo(&["--package", "aios-backend"], &[("CARGO_PROFILE_RELEASE_LTO", "fat")])?;
+        self.cargo(&["--package", "pillion-cli"], &[])?;
         let built = |name: &str| self.target.join("release").join(name);
         Ok(BuiltPrograms { backend: built("backend"), pillion: built("pillion") })
     }
