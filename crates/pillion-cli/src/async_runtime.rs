@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::ManuallyDrop,
     thread::{self, JoinHandle},
 };
 
@@ -24,6 +25,14 @@ pub(crate) fn start_runtime() -> io::Result<(Handle, RuntimeEnd)> {
 pub(crate) struct RuntimeEnd {
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl RuntimeEnd {
+    /// Leaves the runtime to the end of this process, for a caller that ends it next, and that needs nothing of the runtime's tasks: to
+    /// wait for its thread takes longer.
+    pub(crate) fn leave(self) {
+        let _left = ManuallyDrop::new(self);
+    }
 }
 
 impl Drop for RuntimeEnd {

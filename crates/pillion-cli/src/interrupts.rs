@@ -8,19 +8,33 @@ use tokio::sync::mpsc;
 /// the background jobs of a shell script need it (signal(7): execve(2) keeps ignored signals).
 #[cfg(unix)]
 pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
+    use std::{future::poll_fn, task::Poll};
+
     use tokio::signal::unix::{SignalKind, signal};
+
     // Before the first handler is installed.
     let ignored = ignored_signals();
     let (sender, receiver) = mpsc::unbounded_channel();
+    let mut signals = Vec::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()] {
-        if is_ignored(ignored, kind.as_raw_value()) {
-            continue;
+        if !is_ignored(ignored, kind.as_raw_value()) {
+            signals.push(signal(kind)?);
         }
-        let (mut signal, sender) = (signal(kind)?, sender.clone());
-        tokio::spawn(async move { while signal.recv().await.is_some() && sender.send(()).is_ok() {} });
     }
-    // The receiver must not end if all signals are ignored.
-    tokio::spawn(async move { sender.closed().await });
+    // One task for all: each new one wakes the thread of the runtime. It goes on if all signals are ignored, so that the receiver does not
+    // end.
+    tokio::spawn(async move {
+        loop {
+            let received = poll_fn(|context| {
+                let received = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+                if received { Poll::Ready(()) } else { Poll::Pending }
+            });
+            tokio::select! {
+                () = received => if sender.send(()).is_err() { break },
+                () = sender.closed() => break,
+            }
+        }
+    });
     Ok(receiver)
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn main(args: Args, runtime: io::Result<(Handle, RuntimeEnd)>) -> Exi
             let report: Box<dyn EventPrinter> =
                 if args.json { Box::new(Json) } else { Box::new(terminal(&args)) };
             let code = runtime.block_on(supervise(args, report));
-            drop(end);
+            end.leave();
             code
         }
         Err(error) => {
@@ -52,6 +52,7 @@ pub(crate) fn main(args: Args, runtime: io::Result<(Handle, RuntimeEnd)>) -> Exi
 
 async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
     let level = (!args.no_control).then(|| args.control.into());
+    let has_log = args.has_log();
     // First, because the program needs nothing of what follows: the guard ends it if this process is killed before that is done.
     let (supervisor, mut events) = Supervisor::start(args.into_spec());
     match interrupts() {
@@ -73,8 +74,10 @@ async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
     };
     let status = match show(first, &mut events, report.as_mut(), &supervisor).await {
         Shown::Down(status) => {
-            // Returns once its last line is in the log file.
-            let _ = supervisor.stop().await;
+            if has_log {
+                // Returns once its last line is in the log file.
+                let _ = supervisor.stop().await;
+            }
             status
         }
         // The reader of this output is gone, for example head(1), so the program is not needed any more.

@@ -179,6 +179,11 @@ impl Args {
         self.quiet || self.stdin == Input::Inherit
     }
 
+    /// Whether log files are written.
+    pub(super) fn has_log(&self) -> bool {
+        self.log_dir.is_some()
+    }
+
     /// Ends the process with an error about arguments that contradict each other.
     pub(super) fn exit_on_conflict(&self) {
         let conflict = if self.stdin == Input::Inherit && self.stop_stdin.is_some() {
