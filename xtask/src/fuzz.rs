@@ -18,6 +18,11 @@ use crate::{
 /// The crates that include a file of `fuzz/bodies`.
 const FUZZED: [&str; 3] = ["pillion-protocol", "pillion-server", "pillion"];
 
+/// Packages without a library, of which `--lib` compiles nothing. Cargo enables the features of dependencies that the selected packages need:
+/// with these, most are those that the other steps have compiled.
+const FOR_FEATURES: [&str; 7] =
+    ["empty-shell", "fake-app", "minimal-sidecar", "pillion-bench", "routes", "third-party-servers", "xtask"];
+
 /// Set for the compiler of [`replay`], which is then this program.
 const WRAPS_RUSTC: &str = "PILLION_XTASK_WRAPS_RUSTC";
 
@@ -30,7 +35,7 @@ const WRAPS_RUSTC: &str = "PILLION_XTASK_WRAPS_RUSTC";
 pub(crate) fn replay(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<()> {
     // Not `current_exe`: Cargo may have replaced the file of the program that runs.
     let this = workspace.programs(false).join(program("xtask"));
-    let packages = FUZZED.iter().flat_map(|package| ["--package", package]);
+    let packages = FUZZED.iter().chain(&FOR_FEATURES).flat_map(|package| ["--package", package]);
     let test = cmd!(sh, "cargo test --quiet --lib --no-fail-fast").args(packages).arg("fuzzed::");
     let before = steps.passed();
     steps.tests(
