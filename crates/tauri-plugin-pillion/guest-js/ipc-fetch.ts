@@ -1,5 +1,6 @@
 /** `fetch` through the app's proxy, for a sidecar without a port, which a page cannot reach by itself. */
 import { onAbort } from "./abort.js";
+import { readChunk } from "./chunk-event.js";
 import { decodeContent } from "./content-coding.js";
 import { SidecarError } from "./error.js";
 import { checkIntegrity } from "./integrity.js";
@@ -196,9 +197,9 @@ function bodyStream(
   let unlisten = () => {};
   let asked = 0;
   let ahead = 1;
-  const reads: Promise<ArrayBuffer | number[]>[] = [];
+  const reads: Promise<Uint8Array<ArrayBuffer>>[] = [];
   const ask = () => {
-    const read = call<ArrayBuffer | number[]>("read", { id, place: asked++ });
+    const read = readChunk(id, asked++, ahead > 1);
     // `pull` sees the errors. Reads beyond the end of the body fail as well, and are not waited for.
     read.catch(() => {});
     return read;
@@ -215,7 +216,7 @@ function bodyStream(
     async pull(controller) {
       try {
         while (reads.length < ahead) reads.push(ask());
-        const chunk = new Uint8Array((await reads.shift()) ?? []);
+        const chunk = (await reads.shift()) ?? new Uint8Array();
         ahead = chunk.length < LARGE_CHUNK ? 1 : PARALLEL_READS;
         // Both calls throw if the body was cancelled meanwhile; `error` below then has no effect.
         if (chunk.length > 0) return controller.enqueue(chunk);

@@ -23,7 +23,7 @@ use tauri::{
 use tokio::task;
 
 use crate::{
-    Sidecars,
+    Sidecars, chunk_event,
     command_error::CommandError,
     ipc_message::{self, WriteHead},
     outbox::Outbox,
@@ -122,15 +122,24 @@ pub(crate) async fn write(
     proxy.write(webview.label(), head, bytes).await
 }
 
-/// Returns the bytes of a response's body at this place, counted in chunks; none at its end. For a WebSocket, the next messages.
+/// Returns the bytes of a response's body at this place, counted in chunks; none at its end. For a WebSocket, the next messages. Returns
+/// null if the page has received them by `event`.
 #[tauri::command]
 pub(crate) async fn read(
     webview: Webview<impl tauri::Runtime>,
     proxy: State<'_, Proxy>,
     id: u32,
     place: Option<u32>,
+    event: Option<String>,
 ) -> Result<Response, CommandError> {
-    proxy.read(webview.label(), id, place).await.map(Response::new)
+    let chunk = proxy.read(webview.label(), id, place).await?;
+    if let Some(event) = event
+        && chunk.len() >= chunk_event::LARGE
+        && chunk_event::dispatch(&webview, event, &chunk).await
+    {
+        return Ok(Response::new("null".to_owned()));
+    }
+    Ok(Response::new(chunk))
 }
 
 /// Cancels a request, or the rest of its response, or a WebSocket.

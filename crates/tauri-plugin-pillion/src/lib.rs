@@ -64,6 +64,7 @@
 //! start of the app, and warns about a wrong one.
 
 mod builder;
+mod chunk_event;
 mod command_error;
 mod commands;
 #[cfg(feature = "control")]

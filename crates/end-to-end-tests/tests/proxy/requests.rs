@@ -40,6 +40,30 @@ async fn bytes_arrive_unchanged_in_both_directions() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
+async fn large_chunks_arrive_as_events_also_without_tauris_protocol() -> Result<()> {
+    for csp in ["connect-src ipc: http://ipc.localhost", "connect-src 'none'"] {
+        let app = launch_with_csp("local", &["calling"], csp).await?;
+        open(app.page(), "calling").await?;
+        // A sidecar that is slower than the page may not fill a chunk.
+        let answered = run(
+            app.page(),
+            "const { fromBase64 } = Uint8Array;
+            let events = 0;
+            Uint8Array.fromBase64 = (text) => (events++, fromBase64.call(Uint8Array, text));
+            while (events === 0) {
+                const down = await (await sidecar.fetch('/bytes/9000001/down')).arrayBuffer();
+                if (!isComplete(new Uint8Array(down), 9_000_001)) return false;
+            }
+            return true;",
+        )
+        .await?;
+        assert_eq!(answered, json!(true), "{csp}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
 async fn a_request_object_arrives_with_its_body_on_each_transport() -> Result<()> {
     for transport in ["local", "tcp"] {
         let csp = "connect-src ipc: http://ipc.localhost http://127.0.0.1:*";
