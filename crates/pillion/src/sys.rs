@@ -149,7 +149,7 @@ pub(crate) fn finish_spawns() {}
 pub(crate) fn prepare_guard() {
     #[cfg(target_os = "linux")]
     if !pillion_guard::PROGRAM.is_empty() {
-        work_threads::WORK_THREADS.add(Box::new(|| {
+        work_threads::WORK_THREADS.prepare(Box::new(|| {
             let _ = platform::PLACES[0](pillion_guard::PROGRAM);
             let _ = platform::light_guard();
         }));

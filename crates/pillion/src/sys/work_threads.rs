@@ -34,7 +34,8 @@ struct State {
     waiting: VecDeque<Work>,
     /// The number of threads.
     threads: usize,
-    /// How many of them wait for work. One that was woken counts until it runs: its work is among that which waits.
+    /// How many of them wait for work. One that was woken counts until it runs: its work is among that which waits. So does one that
+    /// does what comes first.
     idle: usize,
     /// How much work was finished.
     finished: u64,
@@ -65,13 +66,35 @@ impl WorkThreads {
         }
     }
 
+    /// Does this first, which is short, if there is no thread yet. Work that comes meanwhile waits for its thread: to start another one
+    /// would take longer, and that work needs what is done first.
+    #[cfg(any(target_os = "linux", test))]
+    pub(super) fn prepare(&'static self, first: Work) {
+        let mut state = self.lock();
+        if state.threads > 0 {
+            drop(state);
+            return self.add(first);
+        }
+        (state.threads, state.idle) = (1, 1);
+        drop(state);
+        let run = |threads: &'static Self| {
+            let _ = catch_unwind(AssertUnwindSafe(first));
+            threads.lock().idle -= 1;
+            threads.work();
+        };
+        self.start(run, |state| {
+            state.threads -= 1;
+            state.idle -= 1;
+        });
+    }
+
     /// Starts a thread, which is counted already.
     fn start_thread(&'static self) {
         self.start(Self::work, |state| state.threads -= 1);
     }
 
     /// Starts a thread that does this, or else corrects the state. Work that no thread is left for is dropped.
-    fn start(&'static self, run: fn(&'static Self), not_started: fn(&mut State)) {
+    fn start(&'static self, run: impl FnOnce(&'static Self) + Send + 'static, not_started: fn(&mut State)) {
         let started = thread::Builder::new().name("pillion-work".to_owned()).spawn(move || run(self));
         if started.is_err() {
             let mut state = self.lock();
@@ -223,6 +246,27 @@ mod tests {
             thread::yield_now();
         }
         work_on(ending);
+    }
+
+    #[test]
+    fn work_that_comes_during_the_preparation_waits_for_its_thread() {
+        let threads = threads(Duration::from_secs(3600), Duration::from_secs(3600));
+        let (prepared, done) = mpsc::channel();
+        let (go, begin) = mpsc::channel::<()>();
+        let was_prepared = prepared.clone();
+        threads.prepare(Box::new(move || {
+            begin.recv().unwrap();
+            was_prepared.send(thread::current().id()).unwrap();
+            panic!("on purpose");
+        }));
+        threads.add(Box::new(move || prepared.send(thread::current().id()).unwrap()));
+        assert_eq!(threads.lock().threads, 1);
+        go.send(()).unwrap();
+        assert_eq!(done.recv().unwrap(), done.recv().unwrap());
+        // With a thread there, it is work like any other.
+        let (also, is_done) = mpsc::channel();
+        threads.prepare(Box::new(move || also.send(()).unwrap()));
+        is_done.recv().unwrap();
     }
 
     #[test]
