@@ -274,15 +274,28 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_guard_is_loaded_before_the_app_is_built() {
-        use std::fs::{read_dir, read_link};
+        use std::{
+            collections::HashSet,
+            fs::{read_dir, read_link},
+        };
 
         let is_loaded = || {
             let fds = read_dir("/proc/self/fd").unwrap().flatten();
             let mut files = fds.filter_map(|fd| read_link(fd.path()).ok());
             files.any(|file| file.to_string_lossy().starts_with("/memfd:pillion-guard"))
         };
+        let threads = || -> HashSet<_> {
+            read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().file_name()).collect()
+        };
+        let before = threads();
         let _plugin = Builder::<tauri::test::MockRuntime>::new().build();
-        while !is_loaded() {
+        loop {
+            // The thread that loads the guard outlives that.
+            let may_load = !threads().is_subset(&before);
+            if is_loaded() {
+                break;
+            }
+            assert!(may_load, "no thread loads the guard");
             std::thread::yield_now();
         }
     }
