@@ -11,16 +11,13 @@ use std::{
 };
 
 use pillion::{
-    Access, Diagnosis, Endpoint, ExitReport, Log, LogQuery, Logs, Status, Usage, UsageWatch,
-    protocol::ListenAddr,
+    Access, Endpoint, ExitReport, Log, LogQuery, Logs, Status, Usage, UsageWatch, protocol::ListenAddr,
 };
 use serde::{Deserialize, Serialize};
 use tauri::{
     Manager as _, State, Webview,
     ipc::{Channel, CommandScope, JavaScriptChannelId, Request, Response},
 };
-#[cfg(feature = "zip")]
-use tokio::task;
 
 use crate::{
     Sidecars, chunk_event,
@@ -32,6 +29,7 @@ use crate::{
     request_command,
     scope::ScopeEntry,
     subscriptions::{Subscriptions, Window},
+    zip,
 };
 
 /// Waits until the sidecar is ready, and returns its endpoint.
@@ -317,20 +315,7 @@ pub(crate) async fn diagnose(
     scope: CommandScope<ScopeEntry>,
 ) -> Result<Response, CommandError> {
     let diagnosis = sidecars.diagnose_selected(|name| scope.matches(name)).await;
-    pack(diagnosis).await.map(Response::new)
-}
-
-#[cfg(feature = "zip")]
-async fn pack(diagnosis: Diagnosis) -> Result<Vec<u8>, CommandError> {
-    let zip = task::spawn_blocking(move || diagnosis.zip()).await.map_err(CommandError::no_response)?;
-    zip.map_err(CommandError::no_response)
-}
-
-#[cfg(not(feature = "zip"))]
-async fn pack(_: Diagnosis) -> Result<Vec<u8>, CommandError> {
-    Err(CommandError::no_response(
-        "this app makes no zip files: it has tauri-plugin-pillion without the feature \"zip\"",
-    ))
+    zip::pack(diagnosis).await.map(Response::new)
 }
 
 /// Ends the subscription that `watch`, `logs` or `usage` began.

@@ -69,9 +69,6 @@ mod command_error;
 mod commands;
 #[cfg(feature = "control")]
 mod control;
-#[cfg(not(feature = "control"))]
-#[path = "no_control.rs"]
-mod control;
 mod dev_reload;
 mod development;
 mod event_loop_handles;
@@ -85,6 +82,11 @@ mod main_loop;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_main_loop.rs"]
 mod main_loop;
+#[cfg(any(test, not(feature = "control")))]
+#[cfg_attr(feature = "control", expect(dead_code, reason = "only its test runs"))]
+mod no_control;
+#[cfg(any(test, not(feature = "zip")))]
+mod no_zip;
 mod outbox;
 mod output_permission;
 mod page_start;
@@ -97,7 +99,13 @@ mod single_instance;
 mod subscriptions;
 mod task;
 mod webviews;
+#[cfg(feature = "zip")]
+mod zip;
 
+#[cfg(not(feature = "control"))]
+use no_control as control;
+#[cfg(not(feature = "zip"))]
+use no_zip as zip;
 use tauri::{Manager, Resource, Runtime, plugin::TauriPlugin};
 
 pub use builder::Builder;

@@ -27,3 +27,56 @@ impl Control {
         match self {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use serde_json::json;
+    use tauri::test::mock_app;
+
+    use super::*;
+    use crate::lock::lock;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            lock(&self.0).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What an app with this value of `control` writes to its log.
+    fn logged(control: Option<&str>) -> String {
+        let config = control
+            .map(|control| serde_json::from_value(json!({ "control": control, "sidecars": {} })).unwrap());
+        let (app, log) = (mock_app(), Log::default());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let control =
+            tracing::subscriber::with_default(subscriber, || Control::of(app.handle(), config.as_ref()));
+        assert!(control.is_none());
+        String::from_utf8(lock(&log.0).clone()).unwrap()
+    }
+
+    #[test]
+    fn an_app_that_asks_for_the_control_socket_is_told_which_feature_opens_it() {
+        let warning = logged(Some("full"));
+        assert!(warning.contains("WARN") && warning.contains("the feature \"control\""), "{warning}");
+    }
+
+    #[test]
+    fn an_app_that_does_not_ask_for_it_is_told_nothing() {
+        for control in [None, Some("read")] {
+            assert_eq!(logged(control), "");
+        }
+    }
+}

@@ -2,13 +2,13 @@
 
 mod body;
 mod exchanges;
+#[cfg(any(test, not(feature = "websocket")))]
+#[cfg_attr(feature = "websocket", expect(dead_code, reason = "only its test runs"))]
+mod no_web_socket;
 mod outgoing;
 mod unread;
 mod upload;
 #[cfg(feature = "websocket")]
-mod web_socket;
-#[cfg(not(feature = "websocket"))]
-#[path = "proxy/no_web_socket.rs"]
 mod web_socket;
 
 use std::{
@@ -22,6 +22,8 @@ use std::{
 };
 
 use hyper::{HeaderMap, body::Bytes, header};
+#[cfg(not(feature = "websocket"))]
+use no_web_socket as web_socket;
 use pillion::Supervisor;
 use tauri::async_runtime;
 use tokio::sync::{self, mpsc, watch};
@@ -33,6 +35,7 @@ use self::{
     outgoing::{parse, send_to_run, send_upload},
     unread::{PendingRead, STREAM_GRACE},
     upload::{Upload, UploadBody},
+    web_socket::WebSocket,
 };
 use crate::{
     command_error::CommandError,
@@ -153,6 +156,17 @@ impl Proxy {
         Ok(message)
     }
 
+    /// Opens a WebSocket to the current run of the sidecar, or to the next one. Returns one IPC message with the head of the response. If the
+    /// sidecar does not open it, the status is another than 101, and the reason follows the head.
+    pub(crate) async fn open_web_socket(
+        &self,
+        webview: &str,
+        supervisor: &Supervisor,
+        head: RequestHead,
+    ) -> Result<Vec<u8>, CommandError> {
+        WebSocket::open(self, webview, supervisor, head).await
+    }
+
     /// Sends messages of a WebSocket, or a piece of a body; see [`commands::write`](crate::commands::write).
     pub(crate) async fn write(
         &self,
@@ -187,7 +201,7 @@ impl Proxy {
         let key = (webview.to_owned(), id);
         let exchange = match self.exchanges.get(&key) {
             Some(Exchange::Http(exchange)) => exchange,
-            Some(Exchange::WebSocket(socket)) => return self.read_web_socket(&key, socket).await,
+            Some(Exchange::WebSocket(socket)) => return socket.read(self, &key).await,
             None => return Err(CommandError::no_response("there is no such request")),
         };
         let chunk = exchange.unless_cancelled(async {

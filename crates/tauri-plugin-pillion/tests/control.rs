@@ -1,6 +1,6 @@
 //! The control socket of an app with the plugin.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![cfg_attr(feature = "control", expect(clippy::unwrap_used, reason = "test code"))]
 #![cfg(feature = "control")]
 
 use pillion_control::{ControlLevel, DiscoveredApp, discover};

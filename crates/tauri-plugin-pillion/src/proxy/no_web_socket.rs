@@ -12,10 +12,10 @@ use crate::{command_error::CommandError, ipc_message::RequestHead};
 #[derive(Debug)]
 pub(super) enum WebSocket {}
 
-impl Proxy {
+impl WebSocket {
     /// Refuses to open a WebSocket.
-    pub(crate) async fn open_web_socket(
-        &self,
+    pub(super) async fn open(
+        _: &Proxy,
         _: &str,
         _: &Supervisor,
         _: RequestHead,
@@ -25,16 +25,10 @@ impl Proxy {
         ))
     }
 
-    pub(super) async fn read_web_socket(
-        &self,
-        _: &Key,
-        socket: Arc<WebSocket>,
-    ) -> Result<Vec<u8>, CommandError> {
-        match *socket {}
+    pub(super) async fn read(self: Arc<Self>, _: &Proxy, _: &Key) -> Result<Vec<u8>, CommandError> {
+        match *self {}
     }
-}
 
-impl WebSocket {
     pub(super) fn cancelled(&self) -> &CancellationToken {
         match *self {}
     }

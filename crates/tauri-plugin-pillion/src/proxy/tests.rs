@@ -1,5 +1,6 @@
 mod fixture;
 mod kept_connections;
+mod no_web_socket;
 mod unread;
 mod upload;
 #[cfg(feature = "websocket")]

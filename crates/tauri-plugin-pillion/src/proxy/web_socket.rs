@@ -67,11 +67,10 @@ struct Outgoing {
     sent: oneshot::Sender<()>,
 }
 
-impl Proxy {
-    /// Opens a WebSocket to the current run of the sidecar, or to the next one. Returns one IPC message with the head of the response. If the
-    /// sidecar does not open it, the status is another than 101, and the reason follows the head.
-    pub(crate) async fn open_web_socket(
-        &self,
+impl WebSocket {
+    /// Does what [`Proxy::open_web_socket`] says.
+    pub(super) async fn open(
+        proxy: &Proxy,
         webview: &str,
         supervisor: &Supervisor,
         head: RequestHead,
@@ -85,8 +84,8 @@ impl Proxy {
         let (outgoing, queue) = mpsc::channel(1);
         let incoming = sync::Mutex::new(incoming);
         let writing = sync::Mutex::default();
-        let socket = Arc::new(WebSocket { cancelled: cancelled.clone(), incoming, outgoing, writing });
-        let registration = self.exchanges.begin(key, Exchange::WebSocket(socket))?;
+        let socket = Arc::new(Self { cancelled: cancelled.clone(), incoming, outgoing, writing });
+        let registration = proxy.exchanges.begin(key, Exchange::WebSocket(socket))?;
         let opened = cancelled.run_until_cancelled(handshake.perform(|| supervisor.access())).await;
         let opened =
             opened.unwrap_or_else(|| Err(CommandError::no_response("the page closed the WebSocket")));
@@ -111,25 +110,19 @@ impl Proxy {
     }
 
     /// The next messages, at least one. Forgets a WebSocket that has no more.
-    pub(super) async fn read_web_socket(
-        &self,
-        key: &Key,
-        socket: Arc<WebSocket>,
-    ) -> Result<Vec<u8>, CommandError> {
-        let batch = socket.cancelled.run_until_cancelled(async { socket.incoming.lock().await.recv().await });
+    pub(super) async fn read(self: Arc<Self>, proxy: &Proxy, key: &Key) -> Result<Vec<u8>, CommandError> {
+        let batch = self.cancelled.run_until_cancelled(async { self.incoming.lock().await.recv().await });
         let last = "the WebSocket has closed".to_owned();
         let last = Batch { messages: Vec::new(), end: Some(last) };
         let Batch { messages, end } = batch.await.flatten().unwrap_or(last);
         if end.is_some() {
             // Not cancelled: its connection ends by itself.
-            self.exchanges.forget(key, &Exchange::WebSocket(socket));
+            proxy.exchanges.forget(key, &Exchange::WebSocket(self));
         }
         let reason = end.filter(|_| messages.is_empty());
         reason.map_or(Ok(messages), |reason| Err(CommandError::no_response(reason)))
     }
-}
 
-impl WebSocket {
     pub(super) fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
     }
