@@ -16,6 +16,13 @@ pub(crate) fn batch(stream: OutputStream, text: &[u8]) -> OutputBatch {
     batch
 }
 
+/// What a read of this text returns.
+pub(crate) fn read_of(stream: OutputStream, text: &[u8]) -> Read {
+    let mut lines = Lines::new(stream);
+    LineFramer::new(LINE_LIMIT).feed(text, |line| lines.push(&line, false));
+    lines.finish()
+}
+
 #[test]
 fn a_batch_returns_its_lines() {
     let batch = batch(OutputStream::Stderr, b"one\n\nthr\xffe\r\n");

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// How often output is read before other tasks get their turn.
-const READS_AT_ONCE: usize = 16;
+pub(super) const READS_AT_ONCE: usize = 16;
 
 impl Driver {
     /// Takes a read, and what else has come meanwhile: to wait for each read costs several times as much as to read. Announcements are

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::*;
-use crate::state::Requester;
+use super::{reading::READS_AT_ONCE, *};
+use crate::{output::tests::read_of, state::Requester, status::OutputStream};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -71,4 +71,19 @@ async fn a_stop_has_its_own_outcome_and_not_that_of_the_run_before() {
     driver.dispatch(Event::Expired);
     driver.dispatch(Event::Expired);
     assert_eq!(driver.outcome(), StopOutcome::Abandoned);
+}
+
+/// The runtime of this test has one thread, and the driver has nothing to wait for.
+#[tokio::test]
+async fn a_flood_of_output_leaves_other_tasks_their_turn_but_not_after_each_read() {
+    let mut driver = starting(None);
+    for _ in 0..3 {
+        let other = tokio::spawn(async {});
+        for _ in 1..READS_AT_ONCE {
+            driver.handle_input(Input::Output(read_of(OutputStream::Stdout, b"a line\n"))).await;
+            assert!(!other.is_finished());
+        }
+        driver.handle_input(Input::Output(read_of(OutputStream::Stdout, b"a line\n"))).await;
+        assert!(other.is_finished());
+    }
 }
