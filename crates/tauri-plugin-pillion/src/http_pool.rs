@@ -190,7 +190,11 @@ struct Connection {
 
 impl Connection {
     async fn open(access: &Access) -> Result<Self, HttpError> {
-        let stream = TokioIo::new(connect(access).await?);
+        Ok(Self::over(connect(access).await?).await?)
+    }
+
+    async fn over(stream: Box<dyn ByteStream>) -> hyper::Result<Self> {
+        let stream = TokioIo::new(stream);
         let (sender, connection) = http1::Builder::new().max_headers(MAX_HEADERS).handshake(stream).await?;
         // The sender and the body report the connection's errors.
         Ok(Self { sender, driver: Driver::Open(Box::pin(async move { drop(connection.await) })) })
@@ -308,5 +312,27 @@ impl ResponseBody {
     /// How many bytes are left, if the server announced a length.
     pub(crate) fn remaining(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::{io::Write as _, os::unix::net::UnixStream};
+
+    use super::*;
+    use crate::local_stream::poll_here;
+
+    #[tokio::test]
+    async fn what_was_sent_before_a_request_does_not_answer_it() {
+        let (own, mut peer) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let mut connection = Connection::over(Box::new(LocalStream::new(own))).await.unwrap();
+        assert!(connection.is_ready());
+        // The main thread used the connection last.
+        let (is_ready, _) = poll_here(|| connection.is_ready());
+        assert!(is_ready);
+        peer.write_all(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n").unwrap();
+        assert!(!connection.is_ready());
     }
 }

@@ -18,6 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The most that one read takes on the main thread, in bytes. Answers that are read there are small.
 const PIECE: usize = 16 * 1024;
 
+/// The most that one poll reads on the main thread, in bytes. A parser may read as long as bytes come, as of interim responses (RFC 9110,
+/// section 15.2), and the window would wait for it; the runtime lets a task read a part, too.
+const MOST: usize = 8 * PIECE;
+
 /// What a poll on the main thread came to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -26,24 +30,24 @@ pub(crate) enum Wait {
 }
 
 thread_local! {
-    /// Set while [`poll_here`] polls.
-    static IS_HERE: Cell<bool> = const { Cell::new(false) };
+    /// How many bytes may be read still, while [`poll_here`] polls.
+    static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
     static WAIT: Cell<Option<Wait>> = const { Cell::new(None) };
 }
 
 /// Runs `poll`, in which no connection uses the runtime. Also returns what the last of them that could not go on waits for: no waker is
-/// told of it.
+/// told of it. `None` also after a read of [`MOST`] bytes: then the runtime is to poll.
 pub(crate) fn poll_here<T>(poll: impl FnOnce() -> T) -> (T, Option<Wait>) {
     /// Also if `poll` panics.
     struct Leave;
 
     impl Drop for Leave {
         fn drop(&mut self) {
-            IS_HERE.set(false);
+            LEFT.set(None);
         }
     }
 
-    IS_HERE.set(true);
+    LEFT.set(Some(MOST));
     WAIT.set(None);
     let leave = Leave;
     let polled = poll();
@@ -96,20 +100,40 @@ impl LocalStream {
     fn attempt<T>(
         &mut self,
         wait: fn(RawFd) -> Wait,
-        mut attempt: impl FnMut(&mut UnixStream) -> io::Result<T>,
+        attempt: impl FnMut(&mut UnixStream) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         let socket = self.bare()?;
-        loop {
-            match attempt(socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    WAIT.set(Some(wait(socket.as_raw_fd())));
-                    return Poll::Pending;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
-            }
+        let fd = socket.as_raw_fd();
+        now(socket, attempt).map_or_else(
+            || {
+                WAIT.set(Some(wait(fd)));
+                Poll::Pending
+            },
+            Poll::Ready,
+        )
+    }
+}
+
+/// Calls `attempt`. `None` if it would have to wait.
+fn now<T>(
+    socket: &mut UnixStream,
+    mut attempt: impl FnMut(&mut UnixStream) -> io::Result<T>,
+) -> Option<io::Result<T>> {
+    loop {
+        match attempt(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return Some(done),
         }
     }
+}
+
+/// Reads at most so many bytes, and returns how many.
+fn read(mut socket: &UnixStream, buffer: &mut ReadBuf<'_>, most: usize) -> io::Result<usize> {
+    let length = buffer.remaining().min(most);
+    let read = socket.read(buffer.initialize_unfilled_to(length))?;
+    buffer.advance(read);
+    Ok(read)
 }
 
 impl AsyncRead for LocalStream {
@@ -118,15 +142,21 @@ impl AsyncRead for LocalStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !IS_HERE.get() {
+        let Some(left) = LEFT.get() else {
+            // The runtime learns only later what is there already: the end of the connection, or an answer to no request.
+            if let Some(Socket::Bare(socket)) = &mut self.0
+                && let Some(done) = now(socket, |socket| read(socket, buffer, PIECE))
+            {
+                self.registered()?;
+                return Poll::Ready(done.map(drop));
+            }
             return self.registered()?.poll_read(context, buffer);
+        };
+        if left == 0 {
+            return Poll::Pending;
         }
-        let length = buffer.remaining().min(PIECE);
-        self.attempt(Wait::Readable, |socket| {
-            let read = socket.read(buffer.initialize_unfilled_to(length))?;
-            buffer.advance(read);
-            Ok(())
-        })
+        let polled = self.attempt(Wait::Readable, |socket| read(socket, buffer, left.min(PIECE)));
+        polled.map_ok(|read| LEFT.set(Some(left - read)))
     }
 }
 
@@ -136,7 +166,7 @@ impl AsyncWrite for LocalStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if !IS_HERE.get() {
+        if LEFT.get().is_none() {
             return self.registered()?.poll_write(context, bytes);
         }
         self.attempt(Wait::Writable, |socket| socket.write(bytes))
@@ -147,7 +177,7 @@ impl AsyncWrite for LocalStream {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !IS_HERE.get() {
+        if LEFT.get().is_none() {
             return self.registered()?.poll_write_vectored(context, pieces);
         }
         self.attempt(Wait::Writable, |socket| socket.write_vectored(pieces))
