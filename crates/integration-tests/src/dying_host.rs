@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The host reports `host` to the test at `PORT` when it reaches the moment of its death, and dies when the test answers.
-//! The moments are `starting` (the sidecar's start is under way), `ready`, and `stopping`. At `stopping` the host waits for
-//! a first answer, begins to stop the sidecar, and reports `stopping` when the stop is under way, or already done.
+//! The moments are `starting` (the sidecar's start is under way), `started` (the host knows the sidecar's process), `ready`, and
+//! `stopping`. At `stopping` the host waits for a first answer, begins to stop the sidecar, and reports `stopping` when the stop is under
+//! way, or already done.
 //!
 //! | death | what the host does |
 //! | --- | --- |
@@ -53,6 +54,9 @@ pub trait DyingHost: Sized {
     /// Starts the sidecar.
     fn start(settings: SidecarSettings) -> Self;
 
+    /// Waits until the host knows the sidecar's process, or has lost it.
+    fn started(&self) {}
+
     /// Waits until the sidecar is ready. Returns false if the start fails.
     fn ready(&self) -> bool;
 
@@ -97,7 +101,11 @@ pub fn run_host<Host: DyingHost>() {
     let ready_timeout = env::var(READY_TIMEOUT_VARIABLE)
         .map_or(HOUR, |millis| Duration::from_millis(millis.parse().unwrap()));
     let host = Host::start(SidecarSettings { program, arguments: arguments.collect(), ready_timeout, grace });
-    assert!(moment == "starting" || host.ready());
+    match moment.as_str() {
+        "starting" => {}
+        "started" => host.started(),
+        _ => assert!(host.ready()),
+    }
 
     let mut test = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut report = |text: &[u8]| {

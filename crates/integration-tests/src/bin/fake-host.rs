@@ -10,7 +10,7 @@ use std::{
 };
 
 use integration_tests::dying_host::{DyingHost, OWN_GUARD_VARIABLE, SidecarSettings, run_host};
-use pillion::{LogFiles, Program, Restart, Spec, State, StopRequest, Supervisor};
+use pillion::{LogFiles, Program, Restart, Spec, State, Status, StopRequest, Supervisor};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
@@ -71,6 +71,12 @@ impl DyingHost for PillionHost {
             supervisor
         });
         Self { supervisor, runtime }
+    }
+
+    fn started(&self) {
+        let mut changes = self.supervisor.watch();
+        let starts = |status: Status| status.state == State::Starting && status.pid.is_none();
+        self.runtime.block_on(async { while changes.next().await.is_some_and(starts) {} });
     }
 
     fn ready(&self) -> bool {

@@ -88,7 +88,7 @@ impl RunningHost {
         let grace = scenario.grace.as_millis();
         let words = match scenario.host {
             HostKind::Crate | HostKind::OwnGuard | HostKind::Baseline | HostKind::Tauri => {
-                let (moment, death) = (scenario.moment.word(), scenario.death.word());
+                let (moment, death) = (scenario.moment_of_host(), scenario.death.word());
                 let app = programs.sidecar.with_file_name("fake-app");
                 let host = match scenario.host {
                     HostKind::Baseline => &programs.baseline,

@@ -29,7 +29,7 @@ pub enum Moment {
 }
 
 impl Moment {
-    pub(super) fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
@@ -122,6 +122,17 @@ impl Scenario {
             }
         }
         Err(unreachable_start(self))
+    }
+
+    /// The name of the moment in [`dying_host`](crate::dying_host).
+    ///
+    /// A guard that is killed before the app knows the sidecar's process has started nothing for the app, which lets another guard start the
+    /// sidecar. That one would look like a survivor.
+    pub(super) fn moment_of_host(self) -> &'static str {
+        match (self.moment, self.death) {
+            (Moment::Starting, Death::GuardKilled) => "started",
+            (moment, _) => moment.word(),
+        }
     }
 
     /// Whether the guard is frozen while it should stop the sidecar. Such a guard cannot give the sidecar its grace period.

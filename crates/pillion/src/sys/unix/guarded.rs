@@ -20,7 +20,7 @@ use self::{
     launch::{Executed, Way},
 };
 use super::{
-    super::{SpawnRequest, Used, platform},
+    super::{Known, SpawnRequest, Used, platform},
     reap,
 };
 use crate::{status::Exit, task::task};
@@ -60,7 +60,8 @@ impl Guarded {
         Ok(Err(format!("the guard could not be started: {}", failures.join("; "))))
     }
 
-    /// Waits until the guard has started the program. The outer error is the program's, the inner one the guard's, which runs no more.
+    /// Waits until the guard has started the program. The outer error is the program's, the inner one the guard's, which runs no more,
+    /// nor does anything that it has started.
     fn connect(request: &SpawnRequest, executed: Executed) -> io::Result<io::Result<Started>> {
         let guard = executed.guard;
         match read_start_report(&executed.control) {
@@ -79,8 +80,13 @@ impl Guarded {
                 Err(error)
             }
             Err(error) => {
-                // Silent or dead. All processes that it started end with the control socket or with the guard's death.
+                // Silent or dead. The program may run all the same, if the guard was killed before it could say so: the system ends the
+                // first process then, and this what that has started.
                 let _ = kill_process(guard, Signal::KILL);
+                // The guard is not reaped yet, so that no other session has this number.
+                let known =
+                    Known { marker: request.marker.clone(), session: Some(guard), remembered: Vec::new() };
+                platform::sweep(&known);
                 reap(guard, false);
                 Ok(Err(error))
             }
@@ -205,11 +211,14 @@ impl Drop for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use std::{process::Command, time::Duration};
+    use std::{io::Read as _, process::Command, time::Duration};
 
     use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-    use super::{super::OutputPipe, *};
+    use super::{
+        super::{OutputPipe, pid, spawn},
+        *,
+    };
     use crate::spec::StopRequest;
 
     /// A shell that ignores SIGTERM, has written a line, and waits for the end of its stdin.
@@ -219,8 +228,8 @@ mod tests {
         start(command).await
     }
 
-    async fn start(command: Command) -> (Guarded, OutputPipe) {
-        let request = SpawnRequest {
+    fn request(command: Command) -> SpawnRequest {
+        SpawnRequest {
             command,
             grace: Duration::from_secs(3600),
             marker: "A=B".to_owned(),
@@ -230,8 +239,11 @@ mod tests {
             stdin: None,
             run_file: None,
             journal: None,
-        };
-        let (group, [stdout, _stderr], _) = Guarded::spawn(&request).unwrap().unwrap();
+        }
+    }
+
+    async fn start(command: Command) -> (Guarded, OutputPipe) {
+        let (group, [stdout, _stderr], _) = Guarded::spawn(&request(command)).unwrap().unwrap();
         let mut output = OutputPipe::new(stdout).unwrap();
         let mut line = [0; 3];
         assert_eq!(read(&mut output, &mut line).await, 3);
@@ -250,6 +262,35 @@ mod tests {
     /// Waits until no process holds the write end. The guard reads as well.
     async fn end(mut output: OutputPipe) {
         while read(&mut output, &mut [0; 64]).await > 0 {}
+    }
+
+    /// A program whose first process ends with its guard, as the system makes it. The daemon that it has started does not.
+    #[tokio::test]
+    async fn a_guard_that_is_killed_before_it_reports_leaves_nothing() {
+        let marker = format!("PILLION_INSTANCE={}", std::process::id());
+        let (control, end) = UnixStream::pair().unwrap();
+        let (mut output, output_end) = io::pipe().unwrap();
+        // What lives longer than it should ends with this test.
+        let (input, _input_end) = io::pipe().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "setsid sh -c 'echo up; read end <&2' & read up; kill -KILL $$"]);
+        let (variable, value) = marker.split_once('=').unwrap();
+        command.env(variable, value).stdin(OwnedFd::from(end)).stdout(output_end).stderr(input);
+        let guard = pid(&spawn(&mut command).unwrap());
+        // With our copies of its streams.
+        drop(command);
+        let mut line = [0; 3];
+        output.read_exact(&mut line).unwrap();
+        (&control).write_all(b"the daemon runs\n").unwrap();
+
+        let outputs = [output.try_clone().unwrap(), io::pipe().unwrap().0].map(OwnedFd::from);
+        let executed = Executed { guard, control, outputs, _program: None };
+        let request = SpawnRequest { marker, ..request(Command::new("unused")) };
+        let error = Guarded::connect(&request, executed).unwrap().unwrap_err();
+        assert!(has_ended(&error), "{error}");
+        // All of them held the write end.
+        rustix::io::ioctl_fionbio(&output, true).unwrap();
+        assert_eq!(output.read(&mut line).unwrap(), 0, "the daemon lives");
     }
 
     #[tokio::test]

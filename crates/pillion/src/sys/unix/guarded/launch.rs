@@ -48,7 +48,7 @@ pub(super) struct Executed {
     /// The read ends of the sidecar's output.
     pub(super) outputs: [OwnedFd; 2],
     /// Keep it until the guard has sent its first line, which shows that the system has executed the program.
-    _program: Option<GuardProgram>,
+    pub(super) _program: Option<GuardProgram>,
 }
 
 /// A program that can be the guard.
