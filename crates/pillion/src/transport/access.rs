@@ -43,7 +43,7 @@ pub struct Access {
 
 impl Access {
     /// Opens a connection to the run, over which the sidecar speaks HTTP/1.1. A sidecar without a port is reached only this way.
-    /// Dropping the future abandons the attempt.
+    /// Waits as long as the backlog of the sidecar is full. Dropping the future abandons the attempt.
     ///
     /// # Errors
     /// The error of `connect(2)`; after the end of the run usually [`io::ErrorKind::ConnectionRefused`].
@@ -52,10 +52,11 @@ impl Access {
     }
 
     /// Opens a connection to the run at once or not at all, without a runtime: for an event loop that is not Tokio's. The socket does not
-    /// block. `None` if the sidecar is not reached over a Unix domain socket.
+    /// block. `None` if the sidecar is not reached over a Unix domain socket, or if as many connections wait already as its backlog holds
+    /// (unix(7)): then [`connect`](Self::connect) waits.
     ///
     /// # Errors
-    /// Those of `connect(2)`: [`io::ErrorKind::WouldBlock`] if as many connections wait already as the sidecar's backlog holds (unix(7)).
+    /// Those of `connect(2)`.
     #[cfg(target_os = "linux")]
     #[must_use]
     pub fn connect_now(&self) -> Option<io::Result<std::os::unix::net::UnixStream>> {

@@ -56,11 +56,13 @@ impl Connector {
         Ok(self.connect_from_port().await?.0)
     }
 
-    /// Connects to a Unix domain socket without waiting. `None` for a port.
+    /// Connects to a Unix domain socket without waiting. `None` for a port, and if the backlog is full.
     #[cfg(target_os = "linux")]
     pub(crate) fn connect_now(&self) -> Option<io::Result<std::os::unix::net::UnixStream>> {
         let Self::Unix(name) = self else { return None };
-        Some(crate::transport::unix_socket::connect_now(name.path()))
+        let connected = crate::transport::unix_socket::connect_now(name.path());
+        let must_wait = matches!(&connected, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        (!must_wait).then_some(connected)
     }
 
     /// Connects in the same way. Also returns the local port of a TCP connection.
@@ -73,7 +75,9 @@ impl Connector {
                 Ok((Box::new(stream), Some(local)))
             }
             #[cfg(unix)]
-            Self::Unix(name) => Ok((Box::new(tokio::net::UnixStream::connect(name.path()).await?), None)),
+            Self::Unix(name) => {
+                Ok((Box::new(crate::transport::unix_socket::connect(name.path()).await?), None))
+            }
             #[cfg(windows)]
             Self::NamedPipe(pipe) => Ok((Box::new(pipe.connect().await?), None)),
         }

@@ -4,9 +4,11 @@ use std::{
     env, fs, io,
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tempfile::TempDir;
+use tokio::{net::UnixStream, time};
 
 use crate::sys;
 
@@ -66,6 +68,23 @@ impl Name {
     /// file.
     pub(crate) fn exists(&self) -> bool {
         self.path.exists()
+    }
+}
+
+/// The longest time between two attempts to connect.
+const MAX_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connects, and waits as long as the backlog of the server is full: on Linux, `connect(2)` then fails for a socket that does not block
+/// (unix(7)), where a port or a socket that blocks would wait. Other systems refuse the connection (`ECONNREFUSED`), as if there was no
+/// server. Dropping the future abandons the attempt.
+pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(pause).await,
+            done => return done,
+        }
+        pause = MAX_PAUSE.min(2 * pause);
     }
 }
 
@@ -171,6 +190,30 @@ pub(crate) mod tests {
         rustix::net::listen(&listener, 1).unwrap();
         let waiting: io::Result<Vec<_>> = (0..100).map(|_| connect_now(name.path())).collect();
         assert_eq!(waiting.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_waits_for_a_place_in_the_backlog() {
+        use std::{
+            sync::Arc,
+            task::{Context, Waker},
+        };
+
+        use crate::transport::connector::Connector;
+
+        let base = tempfile::tempdir().unwrap();
+        let (listener, name) = bind_in(base.path(), |path| UnixListener::bind(path)).unwrap();
+        rustix::net::listen(&listener, 1).unwrap();
+        let connector = Connector::Unix(Arc::new(name));
+        let mut waiting = Vec::new();
+        while let Some(client) = connector.connect_now() {
+            waiting.push(client.unwrap());
+        }
+        let mut late = Box::pin(connector.connect());
+        assert!(late.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        listener.accept().unwrap();
+        late.await.unwrap();
     }
 
     #[test]
