@@ -33,6 +33,11 @@ pub(crate) fn prepare() -> io::Result<(Handle, RuntimeEnd)> {
 
 pub(crate) fn main(args: Args, runtime: io::Result<(Handle, RuntimeEnd)>) -> ExitCode {
     args.exit_on_conflict();
+    if args.keeps_placeholders() {
+        anstream::eprintln!(
+            "pillion: the program gets ${{port}} as it is written: --placeholders replaces it by the port"
+        );
+    }
     match runtime {
         Ok((runtime, end)) => {
             let report: Box<dyn EventPrinter> =

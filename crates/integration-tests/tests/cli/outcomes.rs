@@ -39,6 +39,7 @@ fn a_program_that_never_becomes_ready_is_125_with_the_reason() {
             ("", "raise 11", "was killed by SIGSEGV"),
             ("", "out BACKEND_PORT:0\\n exit 1", "which is not a valid announcement"),
             ("--ready-timeout 200ms", "park", "announced no port within 200 ms"),
+            ("--ready-timeout 200ms", "park", "declare its `port` and when it is `ready`"),
             // Both fail at once: the default limit of the start is a minute.
             ("--private", "listen ok announce park", "turn `private` off"),
             ("--private", "listen 404 announce park", "turn `private` off"),

@@ -55,8 +55,10 @@ fn placeholders_give_the_port_to_the_program_and_to_the_command_of_the_check() {
             ["run", "--port", "4242", "--placeholders", "--", FAKE, "out", r"${port}\s$$\n", "exit", "3"];
         let ended = Pillion::start(&tree, words).end().await;
         assert_eq!(String::from_utf8(ended.stdout).unwrap(), "4242 $\n");
+        assert!(!ended.stderr.contains("--placeholders"), "{}", ended.stderr);
         let words = ["run", "--port", "4242", "--", FAKE, "out", r"${port}\n", "exit", "3"];
         let ended = Pillion::start(&tree, words).end().await;
         assert_eq!(String::from_utf8(ended.stdout).unwrap(), "${port}\n", "without the option");
+        assert!(ended.stderr.contains("--placeholders replaces it"), "{}", ended.stderr);
     });
 }

@@ -261,7 +261,7 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
         ));
     }
     if let Some(backend) = &choices.backend {
-        plan.next.extend(packages::install_step(backend));
+        plan.next.extend(packages::install_steps(backend));
     }
     let run = match manager {
         Some(manager) => format!("{} run tauri", manager.name()),

@@ -184,6 +184,12 @@ impl Args {
         self.log_dir.is_some()
     }
 
+    /// Whether an argument has a placeholder that the options leave as it is, though there is a port for it.
+    pub(super) fn keeps_placeholders(&self) -> bool {
+        let has_one = |word: &OsString| word.to_string_lossy().contains("${port}");
+        !self.placeholders && self.port != Listen::Announced && self.command.iter().any(has_one)
+    }
+
     /// Ends the process with an error about arguments that contradict each other.
     pub(super) fn exit_on_conflict(&self) {
         let conflict = if self.stdin == Input::Inherit && self.stop_stdin.is_some() {

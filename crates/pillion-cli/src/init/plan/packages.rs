@@ -209,15 +209,34 @@ fn rust(plan: &mut Plan, backend: &Backend, source: &Source) {
     });
 }
 
-/// The command that installs what was added to the backend.
-pub(super) fn install_step(backend: &Backend) -> Option<String> {
+/// The commands that install what was added to the backend.
+pub(super) fn install_steps(backend: &Backend) -> Vec<String> {
+    let has = |file: &str| backend.folder.join(file).exists();
     let command = match backend.runtime {
         Runtime::Node => "npm install",
         Runtime::Bun => "bun install",
-        Runtime::Python if backend.folder.join("uv.lock").is_file() => "uv sync",
-        Runtime::Python if backend.folder.join("pyproject.toml").is_file() => "pip install .",
+        Runtime::Python if has("uv.lock") => "uv sync",
+        Runtime::Python if has("pyproject.toml") => "pip install .",
         Runtime::Python => "pip install -r requirements.txt",
-        Runtime::Go | Runtime::Rust => return None,
+        Runtime::Go | Runtime::Rust => return Vec::new(),
     };
-    Some(format!("{command}   (in {})", Project::shown(&backend.folder)))
+    let install = format!("{command}   (in {})", Project::shown(&backend.folder));
+    let environment =
+        (backend.runtime == Runtime::Python && !has("uv.lock")).then(|| environment_step(backend));
+    environment.into_iter().chain([install]).collect()
+}
+
+/// The command that chooses the interpreter of the backend, which `dev` names without a path: a path would differ between systems.
+fn environment_step(backend: &Backend) -> String {
+    let folders = backend.folder.ancestors().take(2);
+    let mut places = folders.flat_map(|folder| [".venv", "venv"].map(|name| (folder, name)));
+    let found = places.find(|(folder, name)| folder.join(name).join("pyvenv.cfg").is_file());
+    let make = if found.is_none() { "python3 -m venv .venv && " } else { "" };
+    let (folder, name) = found.unwrap_or((&backend.folder, ".venv"));
+    let activate =
+        if cfg!(windows) { format!("{name}\\Scripts\\activate") } else { format!(". {name}/bin/activate") };
+    format!(
+        "{make}{activate}   (in {}): `tauri dev` runs the python3 of its terminal",
+        Project::shown(folder)
+    )
 }

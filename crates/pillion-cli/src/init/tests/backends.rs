@@ -178,3 +178,28 @@ fn app_image_is_left_out_for_node_and_bun_alone() {
     assert_eq!(bundles(&folder), Some(json!(["deb"])));
     assert!(read(&folder, LINUX).starts_with("{\n  // Linux\n  \"bundle\": { \"linux\": {}, "));
 }
+
+#[test]
+#[cfg(unix)]
+fn the_steps_name_the_virtual_environment_of_the_backend() {
+    let backend = [("backend/requirements.txt", "fastapi\n"), ("backend/main.py", "app = 1\n")];
+    let uv = [
+        ("backend/pyproject.toml", "[project]\n"),
+        ("backend/uv.lock", "v"),
+        ("backend/main.py", "app = 1\n"),
+    ];
+    let cases: [(&[_], &[_], Option<&str>); 4] = [
+        (&backend, &[], Some("python3 -m venv .venv && . .venv/bin/activate   (in ./backend): ")),
+        (&backend, &[("backend/venv/pyvenv.cfg", "v")], Some(". venv/bin/activate   (in ./backend): ")),
+        (&backend, &[(".venv/pyvenv.cfg", "v")], Some(". .venv/bin/activate   (in .): ")),
+        (&uv, &[], None),
+    ];
+    for (files, more, expected) in cases {
+        let folder = app(&[files, more].concat());
+        let plan = apply(folder.path(), Some("backend"));
+        let step = plan.next.iter().find(|step| step.contains("activate"));
+        let step = step.map(|step| step.replace(folder.path().to_str().unwrap(), "."));
+        let fits = step.as_deref().zip(expected).map(|(step, expected)| step.starts_with(expected));
+        assert_eq!((step.is_some(), fits), (expected.is_some(), expected.map(|_| true)), "{step:?}");
+    }
+}

@@ -47,11 +47,19 @@ pub(super) fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics)
         );
     }
     match step {
-        Step::Launching | Step::Announcing => format!(
-            "{name} announced no port within {limit}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \
-             flush it{progress}{}",
-            misannounced(diagnostics)
-        ),
+        Step::Launching | Step::Announcing => {
+            let said = misannounced(diagnostics);
+            // A server that says nothing of the kind may be one that the author of the app cannot change.
+            let unchanged = if said.is_empty() {
+                "; or leave the server as it is, and declare its `port` and when it is `ready` (docs/servers.md)"
+            } else {
+                ""
+            };
+            format!(
+                "{name} announced no port within {limit}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \
+                 flush it{unchanged}{progress}{said}"
+            )
+        }
         Step::Checking { addr: Some(addr) } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
             "`private` is on for {name}, but GET {DEFAULT_PATH} on {addr}, which it {}, returned no proof of its \
              token. Implement rule 5 of the protocol (docs/protocol.md#5-be-private), as pillion-server does, or turn \
