@@ -58,6 +58,7 @@ pub(crate) fn run() {
         }
         json!({ "sidecar": sidecar })
     });
+    page::log();
     let mut context = tauri::generate_context!();
     context.config_mut().plugins.0.insert("pillion".to_owned(), json!({ "sidecars": sidecars }));
     if env::var_os("TAURI_AUTOMATION").is_some() {

@@ -15,9 +15,16 @@
 //! | `panic-thread` | panics on another thread; the panic hook calls `app.exit`, as in many apps |
 //! | `process-exit`, `abort` | calls `std::process::exit` or `abort` |
 //! | `segv`, `overflow` | raises SIGSEGV, or overflows the stack, which is a real fault |
+//! | `busy` | occupies all workers of the async runtime until the test responds, and waits to be killed |
 //! | `park` | waits to be killed |
 
-use std::{env, hint, net::TcpStream, panic, process, thread};
+use std::{
+    env, hint,
+    net::TcpStream,
+    panic, process,
+    sync::{Arc, Barrier},
+    thread,
+};
 
 use gtk::prelude::{Cast as _, ContainerExt as _, GtkMenuItemExt as _};
 use signal_hook::{consts::SIGSEGV, low_level::emulate_default_handler};
@@ -72,9 +79,11 @@ pub(crate) fn die(death: &str, app: &AppHandle, test: TcpStream) {
         "abort" => process::abort(),
         "segv" => emulate_default_handler(SIGSEGV).unwrap(),
         "overflow" => drop(hint::black_box(descend(0))),
-        "park" => loop {
-            thread::park();
-        },
+        "busy" => {
+            occupy_workers(test);
+            park();
+        }
+        "park" => park(),
         _ => panic!("unknown death: {death}"),
     }
 }
@@ -119,6 +128,28 @@ fn latch(app: &AppHandle, mut test: TcpStream) {
         Err(failure) => format!("refused: {:?}", failure.kind),
     };
     handshake(&mut test, &word);
+}
+
+/// Occupies every worker until the test responds.
+fn occupy_workers(mut test: TcpStream) {
+    let workers = thread::available_parallelism().unwrap().get();
+    let (all, end) = (Arc::new(Barrier::new(workers + 1)), Arc::new(Barrier::new(workers + 1)));
+    for _ in 0..workers {
+        let (all, end) = (Arc::clone(&all), Arc::clone(&end));
+        async_runtime::spawn(async move {
+            all.wait();
+            end.wait();
+        });
+    }
+    all.wait();
+    handshake(&mut test, "busy");
+    end.wait();
+}
+
+fn park() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 #[expect(unconditional_recursion, reason = "the stack overflow is intended")]

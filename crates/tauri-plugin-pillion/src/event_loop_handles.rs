@@ -57,6 +57,10 @@ fn forget_clones<T: Clone>(handle: &T, count: u32) {
     for _ in 0..count {
         mem::forget(handle.clone());
     }
+    tracing::trace!(
+        count,
+        "keeps handles to the app for ever: https://github.com/tauri-apps/tauri/issues/15408"
+    );
 }
 
 #[cfg(test)]
