@@ -1,6 +1,8 @@
 //! Tasks that begin on the app's main thread, and end there if what they wait for comes soon: a call of a page arrives on that thread, and
 //! its answer leaves on it. A task of the runtime instead costs the wake-up of a thread in each direction.
 
+mod blocked;
+
 use std::{
     cell::Cell,
     panic::{self, AssertUnwindSafe},
@@ -12,6 +14,7 @@ use std::{
 use gtk::glib::{self, ControlFlow, IOCondition, MainContext, SourceId};
 use tauri::async_runtime;
 
+use self::blocked::Place;
 use crate::{
     local_stream::{Wait, poll_here},
     task::Task,
@@ -64,7 +67,7 @@ fn step(mut task: Task) -> Step {
 
 /// A task that waits for its socket.
 struct Waiting {
-    task: Cell<Option<Task>>,
+    task: Place,
     wait: Wait,
     socket: Cell<Option<SourceId>>,
     timer: Cell<Option<SourceId>>,
@@ -73,12 +76,8 @@ struct Waiting {
 impl Waiting {
     fn begin(task: Task, wait: Wait) {
         WAITING.set(WAITING.get() + 1);
-        let waiting = Rc::new(Self {
-            task: Cell::new(Some(task)),
-            wait,
-            socket: Cell::default(),
-            timer: Cell::default(),
-        });
+        let waiting =
+            Rc::new(Self { task: Place::of(task), wait, socket: Cell::default(), timer: Cell::default() });
         let (fd, condition) = match wait {
             Wait::Readable(fd) => (fd, IOCondition::IN),
             Wait::Writable(fd) => (fd, IOCondition::OUT),
@@ -93,7 +92,7 @@ impl Waiting {
     fn go_on(&self) -> ControlFlow {
         match self.task.take().map(step) {
             Some(Step::Waits(task, wait)) if wait == self.wait => {
-                self.task.set(Some(task));
+                self.task.put_back(task);
                 return ControlFlow::Continue;
             }
             // Another socket: a new connection instead of one that the server had closed.

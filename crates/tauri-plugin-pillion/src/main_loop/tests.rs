@@ -105,6 +105,22 @@ fn a_task_whose_socket_is_late_ends_in_the_runtime() {
 }
 
 #[test]
+fn a_task_ends_in_the_runtime_while_this_thread_is_blocked() {
+    with_event_loop(|context| {
+        let (told, answers) = mpsc::channel();
+        let (stream, mut peer) = pair();
+        begin(reads(stream, told));
+        write(&mut peer);
+        let answer = answers.recv_timeout(Duration::from_secs(60));
+        assert_ne!(answer.unwrap().0, thread::current().id());
+        assert_eq!(WAITING.get(), 1);
+        while WAITING.get() > 0 {
+            context.iteration(true);
+        }
+    });
+}
+
+#[test]
 fn a_task_that_waits_for_something_else_ends_in_the_runtime() {
     with_event_loop(|_| {
         let (told, answers) = mpsc::channel();
