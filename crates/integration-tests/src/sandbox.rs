@@ -18,6 +18,18 @@ pub fn may(program: &[&str]) -> bool {
 /// (seccomp(2), x86-64), and then becomes the program in its arguments. Descriptor 77 is open and inheritable.
 #[must_use]
 pub fn refusing(number: u32, argument: Option<(u32, u32)>, errno: u32) -> String {
+    filtering(number, argument, 0x0005_0000 | errno)
+}
+
+/// As [`refusing`], but the system call ends its process, by SIGSYS and without a core file.
+#[must_use]
+pub fn killing(number: u32) -> String {
+    let filter = filtering(number, None, 0x8000_0000);
+    format!("import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n{filter}")
+}
+
+/// The program with this action of the filter (`SECCOMP_RET_…`).
+fn filtering(number: u32, argument: Option<(u32, u32)>, action: u32) -> String {
     // Loads the number, compares, loads the low half of the argument, compares; refuses or allows.
     let compares = u8::from(argument.is_some());
     let (place, value) = argument.unwrap_or((0, 0));
@@ -27,7 +39,7 @@ pub fn refusing(number: u32, argument: Option<(u32, u32)>, errno: u32) -> String
          ins = lambda code, jt, jf, k: struct.pack('HBBI', code, jt, jf, k)\n\
          program = [ins(0x20, 0, 0, 0), ins(0x15, 0, 3, {number}), ins(0x20, 0, 0, {offset})]\n\
          program += [ins(0x15, 0, 1, {value})] if {compares} else [ins(0x15, 0, 0, 0)]\n\
-         program += [ins(0x06, 0, 0, 0x00050000 | {errno}), ins(0x06, 0, 0, 0x7fff0000)]\n\
+         program += [ins(0x06, 0, 0, {action}), ins(0x06, 0, 0, 0x7fff0000)]\n\
          code = ctypes.create_string_buffer(b''.join(program))\n\
          filter = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(program), ctypes.addressof(code)))\n\
          libc = ctypes.CDLL(None, use_errno=True)\n\

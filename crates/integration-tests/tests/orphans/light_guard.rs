@@ -6,15 +6,19 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::{
+            net::UnixStream,
+            process::{CommandExt, ExitStatusExt},
+        },
     },
-    process::{Command, Stdio},
+    process::{self, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
     time::Instant,
 };
 
 use integration_tests::{
     LiveProcess, ProcessTree, ReportServer, TEST_TIMEOUT, TestMarker, run,
-    sandbox::{may, refusing},
+    sandbox::{killing, may, refusing},
 };
 use rustix::{
     fs::{MemfdFlags, memfd_create},
@@ -131,14 +135,26 @@ fn in_memory(program: &[u8]) -> File {
     memory
 }
 
-/// Starts a light guard as the supervisor does, with this file as its full guard, and with the file of a run. Waits until it has started
-/// the sidecar. Returns the supervisor's end of the socket.
+/// Starts a light guard as the supervisor does, with this file as its full guard, and with the file of a run; in this sandbox, if any.
+/// Waits until it has started the sidecar. Returns the supervisor's end of the socket, and the end of the guard.
 #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
-fn start_light(tree: &ProcessTree, full: &File, run_file: &File, sidecar: &[String]) -> UnixStream {
+fn start_light(
+    sandbox: &[&str],
+    tree: &ProcessTree,
+    (full, run_file): (&File, &File),
+    sidecar: &[String],
+) -> (UnixStream, JoinHandle<ExitStatus>) {
     let light = in_memory(pillion_guard::LIGHT_PROGRAM);
     let (control, guard_end) = UnixStream::pair().unwrap();
-    let mut child = Command::new(format!("/proc/self/fd/{}", light.as_raw_fd()))
-        .arg0("pillion-guard")
+    // In a sandbox, another program executes it.
+    let program = format!("/proc/{}/fd/{}", process::id(), light.as_raw_fd());
+    let words = [sandbox, &[&program]].concat();
+    let mut command = Command::new(words[0]);
+    if sandbox.is_empty() {
+        command.arg0("pillion-guard");
+    }
+    let mut child = command
+        .args(&words[1..])
         .args(["3600000", "0", "0", "1", "0", "15,leader,"])
         .args(sidecar)
         .env(TestMarker::VARIABLE, tree.marker())
@@ -154,11 +170,11 @@ fn start_light(tree: &ProcessTree, full: &File, run_file: &File, sidecar: &[Stri
     rights.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(&control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty()).unwrap();
     let mut line = String::new();
-    BufReader::new(&control).read_line(&mut line).unwrap();
+    // The rest stays in the socket.
+    BufReader::with_capacity(1, &control).read_line(&mut line).unwrap();
     assert!(line.starts_with("spawned "), "{line}");
     // Reaped at its end.
-    std::thread::spawn(move || child.wait());
-    control
+    (control, thread::spawn(move || child.wait().unwrap()))
 }
 
 #[test]
@@ -173,7 +189,7 @@ fn a_guard_that_cannot_become_the_full_one_asks_the_sidecar_and_ends_every_proce
         let tree = ProcessTree::new(programs().sidecar);
         let not_a_program = File::open("/dev/null").unwrap();
         let run_file = tempfile::tempfile().unwrap();
-        let control = start_light(&tree, &not_a_program, &run_file, &fake_sidecar(&steps));
+        let (control, _) = start_light(&[], &tree, (&not_a_program, &run_file), &fake_sidecar(&steps));
         let _both = (reports.next().await, reports.next().await);
         let alive = tree.alive();
         drop(control);
@@ -188,7 +204,7 @@ fn an_end_that_the_guard_sees_together_with_that_of_the_app_is_no_end_before_it(
         let (reports, tree) = (ReportServer::new().await, ProcessTree::new(programs().sidecar));
         let (full, mut run_file) = (in_memory(pillion_guard::PROGRAM), tempfile::tempfile().unwrap());
         let sidecar = fake_sidecar(&format!("report {} up park", reports.port()));
-        let control = start_light(&tree, &full, &run_file, &sidecar);
+        let (control, _) = start_light(&[], &tree, (&full, &run_file), &sidecar);
         let leader = reports.wait_for("up").await;
         let guard = guard(&tree);
         guard.signal(Signal::STOP).unwrap();
@@ -206,4 +222,21 @@ fn an_end_that_the_guard_sees_together_with_that_of_the_app_is_no_end_before_it(
         let words: Vec<_> = noted.lines().filter_map(|line| line.split(' ').nth(1)).collect();
         assert_eq!(words, ["alone", "signalled", "used", "gone"], "{noted}");
     });
+}
+
+/// It would spin in the kernel until the last thread of the sidecar has finished: docs/benchmarks.md.
+#[test]
+fn a_light_guard_lets_other_threads_run_before_it_reaps_the_sidecar() {
+    const SCHED_YIELD: u32 = 24;
+    let filter = killing(SCHED_YIELD);
+    if may(&["python3", "-c", &filter]) {
+        let tree = ProcessTree::new(programs().sidecar);
+        let (full, run_file) = (in_memory(pillion_guard::PROGRAM), tempfile::tempfile().unwrap());
+        let sandbox = ["python3", "-c", &filter];
+        let (mut control, end) = start_light(&sandbox, &tree, (&full, &run_file), &["true".to_owned()]);
+        assert_eq!(end.join().unwrap().signal(), Some(Signal::SYS.as_raw()));
+        let mut told = String::new();
+        control.read_to_string(&mut told).unwrap();
+        assert_eq!(told, "");
+    }
 }
