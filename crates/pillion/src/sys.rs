@@ -258,6 +258,11 @@ impl RunProcesses {
     }
 
     #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
+    pub(crate) fn listening(self) -> Vec<std::net::SocketAddr> {
+        Vec::new()
+    }
+
+    #[expect(clippy::unused_self, reason = "the signature is the same on every system")]
     pub(crate) fn port_owner(self, _port: std::num::NonZeroU16) -> PortOwner {
         PortOwner::Unknown
     }

@@ -66,6 +66,22 @@ fn a_program_with_an_unhealthy_answer_is_125_with_the_reason() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_program_that_listens_elsewhere_is_125_with_the_place() {
+    run(async {
+        let tree = tree();
+        for (options, place) in [
+            ("", ", but listens on 127.0.0.1:"),
+            ("--port assigned --ready tcp", "; it listens on 127.0.0.1:"),
+        ] {
+            let fits = |ended: &FinishedPillion| ended.status == 125 && ended.stderr.contains(place);
+            expire(&tree, options, "listen ok park", fits).await;
+        }
+        tree.assert_dead();
+    });
+}
+
+#[test]
 fn a_program_that_cannot_be_started_is_125_with_the_reason() {
     run(async {
         let tree = tree();

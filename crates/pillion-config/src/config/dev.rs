@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 /// What runs instead of the program while the app is in development, that is, started by `tauri dev`.
 ///
-/// Paths are relative to the project: the folder that contains `src-tauri`.
+/// `cwd` is relative to the project, the folder that contains `src-tauri`; `watch`, and a program that `command` names by a path, are
+/// relative to `cwd`.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -2,7 +2,7 @@
 
 mod start;
 
-use std::{num::NonZeroU16, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU16, time::Duration};
 
 use pillion_protocol::{ListenAddr, NearMiss};
 
@@ -25,6 +25,8 @@ pub(crate) struct StartDiagnostics {
     pub(crate) refused_port: Option<ListenAddr>,
     /// The last line that was probably meant as an announcement, but is an ordinary line.
     pub(crate) near_miss: Option<NearMiss>,
+    /// Where its processes accepted connections when its time was over, if the system tells.
+    pub(crate) listens: Vec<SocketAddr>,
     /// Why the last health request found the sidecar not ready.
     pub(crate) not_ready: Option<NotReady>,
     /// How far the sidecar says it is.

@@ -308,7 +308,13 @@ impl Driver {
                 self.read_rest().await;
                 self.dispatch(Event::Gone);
             }
-            Input::Expired => self.dispatch(Event::Expired),
+            Input::Expired => {
+                // Whatever inherits a listener of this program has it open, without a word about what it does.
+                if matches!(self.state, Lifecycle::Starting(_)) && self.handover.is_none() {
+                    self.run.look_where_it_listens().await;
+                }
+                self.dispatch(Event::Expired);
+            }
             Input::Notified(notified) => self.notified(notified),
             Input::Overdue => self.on_overdue(),
             Input::Memory(memory) => self.on_memory(memory),

@@ -34,7 +34,7 @@ use crate::{
     state::{Awaits, Event},
     status::Exit,
     supervisor::prepared_http_stop::PreparedHttpStop,
-    sys::Group,
+    sys::{Group, on_thread},
     transport::notify_socket::Notifications,
     transport::port_reservation::{PortClaim, PortReservation},
 };
@@ -351,6 +351,14 @@ impl Run {
     /// A sidecar may print its own token, and sentences quote what it printed: no file, notice or trace may contain it.
     pub(crate) fn without_token(&self, text: String) -> String {
         hide_tokens(text, &self.token)
+    }
+
+    /// Records where it listens, which may explain a start that takes too long.
+    pub(crate) async fn look_where_it_listens(&mut self) {
+        let Some(process) = &self.process else { return };
+        let processes = process.group.processes();
+        // Reading /proc blocks.
+        self.diagnostics.listens = on_thread(move || processes.listening()).await.unwrap_or_default();
     }
 
     /// Records the end of the leader, and what else the system tells about it.

@@ -56,8 +56,9 @@ pub(super) fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics)
                 ""
             };
             format!(
-                "{name} announced no port within {limit}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \
-                 flush it{unchanged}{progress}{said}"
+                "{name} announced no port within {limit}{}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \
+                 flush it{unchanged}{progress}{said}",
+                listens(diagnostics).map(|places| format!(", but listens on {places}")).unwrap_or_default(),
             )
         }
         Step::Checking { addr: Some(addr) } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
@@ -97,7 +98,8 @@ pub(super) fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics)
             let cure = cure.map(|cure| format!("; {cure}")).unwrap_or_default();
             let misannounced =
                 if spec.ready_check.needs_address() { String::new() } else { misannounced(diagnostics) };
-            format!("{answer} within {limit}{last}{progress}{cure}{misannounced}")
+            let elsewhere = elsewhere(addr, diagnostics);
+            format!("{answer} within {limit}{last}{elsewhere}{progress}{cure}{misannounced}")
         }
     }
 }
@@ -129,6 +131,23 @@ fn known(spec: &Spec, addr: ListenAddr, diagnostics: &StartDiagnostics) -> &'sta
 /// Whether the declaration gave the sidecar this port.
 fn is_given(addr: ListenAddr, diagnostics: &StartDiagnostics) -> bool {
     diagnostics.given_port.is_some() && diagnostics.given_port == addr.port()
+}
+
+/// Where the sidecar listens instead of at the port that it was given.
+fn elsewhere(addr: Option<ListenAddr>, diagnostics: &StartDiagnostics) -> String {
+    let given = addr.filter(|addr| is_given(*addr, diagnostics)).and_then(ListenAddr::port);
+    let listens_there = |port| diagnostics.listens.iter().any(|place| place.port() == port);
+    match given {
+        Some(port) if !listens_there(port.get()) => {
+            listens(diagnostics).map(|places| format!("; it listens on {places} instead")).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
+
+fn listens(diagnostics: &StartDiagnostics) -> Option<String> {
+    let places: Vec<_> = diagnostics.listens.iter().map(ToString::to_string).collect();
+    (!places.is_empty()).then(|| places.join(", "))
 }
 
 fn misannounced(diagnostics: &StartDiagnostics) -> String {

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
     fs, future, io,
+    net::SocketAddr,
     num::NonZeroU16,
     path::Path,
     sync::OnceLock,
@@ -60,6 +61,22 @@ impl RunProcesses {
             return PortOwner::Unknown;
         }
         PortOwner::Other(owner(&sockets, |pid| !members.contains(&pid)))
+    }
+
+    /// Where the live processes of the run accept TCP connections, at most five addresses. Reads `/proc`, which takes milliseconds:
+    /// call it off the runtime.
+    pub(crate) fn listening(&self) -> Vec<SocketAddr> {
+        if !super::proc_is_ours() {
+            return Vec::new();
+        }
+        let sockets = tcp_table::all_listening();
+        let held = Held::by(inodes(&sockets), self.members());
+        let ours = sockets.iter().filter(|socket| held.inodes.contains(&socket.inode));
+        let mut places: Vec<_> = ours.map(Listening::place).collect();
+        places.sort_unstable();
+        places.dedup();
+        places.truncate(5);
+        places
     }
 
     /// What the live processes of the run do; on connections to `port` only if one is given, because that can take milliseconds.

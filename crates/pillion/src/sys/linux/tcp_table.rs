@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
 };
 
@@ -26,17 +26,22 @@ pub(super) struct Listening {
 /// does not tell, several if they share the port (`SO_REUSEPORT`, socket(7)).
 pub(super) fn listening_on_loopback(port: NonZeroU16) -> Vec<Listening> {
     looks::find_any(|| {
-        let sockets = described(port).unwrap_or_else(|_| in_tables());
+        let sockets = described(port.get()).unwrap_or_else(|_| in_tables());
         most_specific(&sockets, port.get())
     })
 }
 
-/// The sockets that listen on this port, by netlink.
-fn described(port: NonZeroU16) -> io::Result<Vec<Listening>> {
+/// All sockets that listen, also on addresses that 127.0.0.1 does not reach. One look, which may miss some.
+pub(super) fn all_listening() -> Vec<Listening> {
+    described(0).unwrap_or_else(|_| in_tables())
+}
+
+/// The sockets that listen on this port, by netlink; 0 stands for any port.
+fn described(port: u16) -> io::Result<Vec<Listening>> {
     let diag = SockDiag::open()?;
     let mut sockets = Vec::new();
     for family in [AddressFamily::INET, AddressFamily::INET6] {
-        let query = Query { family, port: port.get(), peer: 0, states: &[LISTEN] };
+        let query = Query { family, port, peer: 0, states: &[LISTEN] };
         diag.query(query, |message| sockets.extend(Listening::parse(message)))?;
     }
     Ok(sockets)
@@ -51,6 +56,10 @@ fn in_tables() -> Vec<Listening> {
 }
 
 impl Listening {
+    pub(super) fn place(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
     /// An `inet_diag_msg`.
     fn parse(message: &[u8]) -> Option<Self> {
         let address = message.get(8..24)?;
@@ -154,12 +163,14 @@ mod tests {
             let in_tables: Vec<_> = looks::find_any(|| ours(in_tables()));
             let [socket] = in_tables[..] else { panic!("{address}: {in_tables:?}") };
             assert_eq!((socket.address, socket.port), (listener.local_addr().unwrap().ip(), port.get()));
-            assert_eq!(looks::find_any(|| ours(described(port).unwrap())), [socket], "{address}");
+            assert_eq!(looks::find_any(|| ours(described(port.get()).unwrap())), [socket], "{address}");
+            assert_eq!(looks::find_any(|| ours(all_listening())), [socket], "{address}");
+            assert_eq!(socket.place(), listener.local_addr().unwrap());
             let serves_ipv4 = address != "[::1]:0";
             assert_eq!(listening_on_loopback(port).contains(&socket), serves_ipv4, "{address}");
             drop(listener);
             // Ends once no child of another test, between its fork and its program, holds the listener any more.
-            while described(port).unwrap().contains(&socket) {}
+            while described(port.get()).unwrap().contains(&socket) {}
         }
     }
 }
