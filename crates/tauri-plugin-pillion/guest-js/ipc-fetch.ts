@@ -180,7 +180,8 @@ async function exchange(
     return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
   } catch (error) {
     if (content instanceof ReadableStream) await content.cancel();
-    throw error;
+    // A `RangeError` for a status that a `Response` cannot have: https://fetch.spec.whatwg.org/#initialize-a-response.
+    throw networkError(error);
   }
 }
 

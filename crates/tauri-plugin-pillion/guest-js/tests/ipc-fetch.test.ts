@@ -52,6 +52,16 @@ test.each(["with the head", "in chunks"])("a compressed body is decoded (%s)", a
   for (const { headers } of requested) expect(headers).toContainEqual(["accept-encoding", "identity"]);
 });
 
+test.each(["with the head", "in chunks"])(
+  "a status that no response can have is a network error (%s)",
+  async (arrival) => {
+    const { backend } = await proxied((_, response) => {
+      response.writeHead(999, arrival === "with the head" ? { "content-length": 2 } : {}).end("hi");
+    });
+    expect(await rejection(backend.fetch("/"))).toBeInstanceOf(TypeError);
+  },
+);
+
 test("a compressed body that breaks off rejects where it is read", async () => {
   const body = gzipSync("text".repeat(1000));
   const { backend } = await proxied((_, response) => {
