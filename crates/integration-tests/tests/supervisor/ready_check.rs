@@ -267,9 +267,10 @@ fn a_command_under_way_is_killed_with_its_children_when_the_sidecar_is_stopped()
         let (tree, reports) = (tree(), ReportServer::new().await);
         let fake = env!("CARGO_BIN_EXE_fake-sidecar");
         let port = reports.port();
-        let steps = format!("fork report {port} child park ; daemon report {port} daemon park ; park");
+        // Child and daemon, in any order.
+        let steps = format!("fork report {port} up park ; daemon report {port} up park ; park");
         let (supervisor, _) = start(tree.sidecar("term exit 0"), exec(fake, &steps));
-        let children = [reports.wait_for("child").await, reports.wait_for("daemon").await];
+        let children = [reports.wait_for("up").await, reports.wait_for("up").await];
         assert!(matches!(supervisor.stop().await, StopOutcome::Graceful(_)));
         for child in children {
             child.wait_death().await;
