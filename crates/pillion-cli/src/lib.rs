@@ -48,14 +48,6 @@ enum CliCommand {
     Completions(manual::CompletionsArgs),
     #[command(hide = true)]
     Man(manual::ManArgs),
-    /// Holds the program of a check.
-    #[cfg(unix)]
-    #[command(hide = true)]
-    CheckHold(check::launch::HoldArgs),
-    /// Becomes the program of a check.
-    #[cfg(unix)]
-    #[command(hide = true)]
-    CheckExec(check::launch::ExecArgs),
 }
 
 /// The command line of `pillion run` alone: to build those of all commands takes longer than to parse it.
@@ -74,6 +66,10 @@ enum RunCommand {
 /// Parses the command line and runs the command. An invalid command line ends the process with status 2.
 #[must_use]
 pub fn main() -> ExitCode {
+    #[cfg(unix)]
+    if let Some(code) = check::launch::run_if_asked(env::args_os().skip(1)) {
+        return code;
+    }
     if env::args_os().nth(1).is_some_and(|command| command == "run") {
         let preparation = run::prepare();
         let RunCommand::Run(args) = RunCli::parse().command;
@@ -98,10 +94,6 @@ pub fn main() -> ExitCode {
         CliCommand::Ci(args) => ci::main(args),
         CliCommand::Completions(args) => manual::completions(&args),
         CliCommand::Man(args) => manual::man(&args),
-        #[cfg(unix)]
-        CliCommand::CheckHold(args) => check::launch::hold(&args),
-        #[cfg(unix)]
-        CliCommand::CheckExec(args) => check::launch::exec(&args),
     }
 }
 

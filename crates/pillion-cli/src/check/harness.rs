@@ -28,7 +28,7 @@ use rustix::{
 };
 
 use super::{
-    launch::Orders,
+    launch::{self, Orders},
     registry::Registry,
     report::Verdict,
     rules::{
@@ -271,9 +271,8 @@ impl Harness {
     /// The process that holds the program.
     fn holder(&self, socket: &Path) -> io::Result<Spec> {
         let program = Program::new(env::current_exe()?)
-            .arg("check-hold")
+            .arg(launch::HOLD)
             .arg(socket)
-            .arg("--")
             .args(&self.settings.command)
             .inherit(Inherit::all());
         // The holder never announces itself.

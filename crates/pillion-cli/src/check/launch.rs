@@ -1,9 +1,9 @@
 //! Starts the program under check with chosen descriptors and variables, below a supervisor.
 //!
-//! The supervisor owns one process, the *holder*: `pillion check-hold`. It starts the program as its child, so that the guard
-//! watches both, and reports the exit while the processes that the program left are still there. The child is first
-//! `pillion check-exec`: it takes the descriptors, and becomes the program. No library call between fork and exec can do
-//! that in safe code.
+//! The supervisor owns one process, the *holder*: `pillion check-hold SOCKET PROGRAM ARGUMENT…`. It starts the program as its
+//! child, so that the guard watches both, and reports the exit while the processes that the program left are still there. The
+//! child is first `pillion check-exec PROGRAM ARGUMENT…`: it takes the descriptors, and becomes the program. No library call
+//! between fork and exec can do that in safe code.
 //!
 //! All three talk over one Unix domain socket. The check sends one byte with the descriptors (`SCM_RIGHTS`, `unix(7)`), then
 //! [`Orders`] as a line of JSON. It receives these lines:
@@ -24,11 +24,10 @@ use std::{
         fd::{AsRawFd as _, IntoRawFd as _, OwnedFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
-    path::PathBuf,
+    path::Path,
     process::{Command, ExitCode, Stdio, id},
 };
 
-use clap::Args as ClapArgs;
 use pillion::protocol::environment;
 use rustix::{
     io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd},
@@ -64,34 +63,30 @@ pub(super) struct Orders {
     pub(super) variables: BTreeMap<String, String>,
 }
 
-/// The holder.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct HoldArgs {
-    /// The socket of the check.
-    socket: PathBuf,
-    /// The program and its arguments.
-    #[arg(last = true, required = true)]
-    command: Vec<OsString>,
-}
+/// The first argument of the holder, and that of its child. They are not among the commands of `pillion`, whose command line takes longer
+/// to parse than the program needs to start.
+pub(super) const HOLD: &str = "check-hold";
+const EXEC: &str = "check-exec";
 
-/// The child of the holder.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct ExecArgs {
-    /// The program and its arguments.
-    #[arg(last = true, required = true)]
-    command: Vec<OsString>,
-}
-
-pub(crate) fn hold(args: &HoldArgs) -> ExitCode {
+/// Holds or becomes the program, if the arguments of this process say so.
+pub(crate) fn run_if_asked(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let first = arguments.next()?;
+    if first == EXEC {
+        return Some(exec(&arguments.collect::<Vec<_>>()));
+    }
+    if first != HOLD {
+        return None;
+    }
     // The check reads from the socket; without it no process is there to read an error.
-    hold_program(args).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+    let held = hold(Path::new(&arguments.next()?), arguments);
+    Some(held.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the guard of this process owns the child too")]
-fn hold_program(args: &HoldArgs) -> io::Result<()> {
-    let mut check = UnixStream::connect(&args.socket)?;
+fn hold(socket: &Path, command_line: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let mut check = UnixStream::connect(socket)?;
     let mut command = Command::new(env::current_exe()?);
-    command.args(["check-exec", "--"]).args(&args.command);
+    command.arg(EXEC).args(command_line);
     command.stdin(OwnedFd::from(check.try_clone()?)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     let wait = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -107,18 +102,18 @@ fn hold_program(args: &HoldArgs) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn exec(args: &ExecArgs) -> ExitCode {
+fn exec(command_line: &[OsString]) -> ExitCode {
     let mut check = match fcntl_dupfd_cloexec(stdin(), SPARE) {
         Ok(check) => UnixStream::from(check),
         Err(_) => return ExitCode::FAILURE,
     };
-    let Err(error) = become_program(args, &check);
+    let Err(error) = become_program(command_line, &check);
     let _ = writeln!(check, "failed {error}");
     ExitCode::FAILURE
 }
 
 /// Returns only if that fails.
-fn become_program(args: &ExecArgs, mut check: &UnixStream) -> io::Result<std::convert::Infallible> {
+fn become_program(command_line: &[OsString], mut check: &UnixStream) -> io::Result<std::convert::Infallible> {
     writeln!(check, "pid {}", id())?;
     let mut descriptors = receive(check)?;
     let third = (descriptors.len() > 3).then(|| descriptors.pop()).flatten();
@@ -140,7 +135,7 @@ fn become_program(args: &ExecArgs, mut check: &UnixStream) -> io::Result<std::co
         let _ = third.into_raw_fd();
     }
     setsid()?;
-    let (program, arguments) = args.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let (program, arguments) = command_line.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command.args(arguments);
     for name in PROTOCOL_VARIABLES {
