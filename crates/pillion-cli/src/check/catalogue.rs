@@ -58,7 +58,7 @@ pub(super) const FLUSH: &str = "flush";
 pub(super) const CHECKS: &[Check] = &[
     check(1, Must, ANNOUNCEMENT, None,
         "The program writes `BACKEND_PORT:n\\n` to stdout.",
-        "Write that line to stdout as soon as the server listens, with a port from 1 to 65535 in plain decimal and a newline, and text for people to stderr."),
+        "Write that line to stdout as soon as the server listens, with a port from 1 to 65535 in plain decimal and a newline, and text for people to stderr. A server that you cannot change is declared with its `port` and `ready` (docs/servers.md), and keeps few of these rules."),
     check(1, Must, FLUSH, None,
         "The announcement is flushed.",
         "Flush stdout after the line: a pipe is not a terminal, so most languages buffer it (Python: `print(…, flush=True)`)."),

@@ -30,6 +30,8 @@ pub(super) struct Backend {
     pub(super) entry: Option<String>,
 }
 
+/// The interpreter on the `PATH`. A virtual environment has no `python3` on Windows, and Debian has no `python` outside of one.
+pub(super) const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
 /// The usual names of the folder.
 const NAMES: [&str; 9] = [
     "backend",
@@ -163,7 +165,7 @@ impl Backend {
             Runtime::Node => (vec!["node", entry?], &["src/**/*.js"]),
             Runtime::Bun => (vec!["bun", entry?], &["src/**/*.ts"]),
             Runtime::Python if uv => (vec!["uv", "run", entry?], &["**/*.py"]),
-            Runtime::Python => (vec!["python3", entry?], &["**/*.py"]),
+            Runtime::Python => (vec![PYTHON, entry?], &["**/*.py"]),
             Runtime::Go => (vec!["go", "run", "."], &["**/*.go"]),
             Runtime::Rust => (vec!["cargo", "run"], &["src/**/*.rs", "Cargo.toml"]),
         };

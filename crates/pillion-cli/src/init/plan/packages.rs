@@ -7,7 +7,7 @@ use jsonc_parser::cst::CstInputValue;
 use super::{ByHand, ByHandKind, Choices, Plan, without_bundler};
 use crate::{
     init::{
-        backend::{Backend, Runtime},
+        backend::{Backend, PYTHON, Runtime},
         json,
         source::{CLIENT, NODE_SDK, PLUGIN, PYTHON_SDK, Package, SERVER, Source},
         source_text::append_lines,
@@ -231,12 +231,12 @@ fn environment_step(backend: &Backend) -> String {
     let folders = backend.folder.ancestors().take(2);
     let mut places = folders.flat_map(|folder| [".venv", "venv"].map(|name| (folder, name)));
     let found = places.find(|(folder, name)| folder.join(name).join("pyvenv.cfg").is_file());
-    let make = if found.is_none() { "python3 -m venv .venv && " } else { "" };
+    let make = if found.is_none() { format!("{PYTHON} -m venv .venv && ") } else { String::new() };
     let (folder, name) = found.unwrap_or((&backend.folder, ".venv"));
     let activate =
         if cfg!(windows) { format!("{name}\\Scripts\\activate") } else { format!(". {name}/bin/activate") };
     format!(
-        "{make}{activate}   (in {}): `tauri dev` runs the python3 of its terminal",
+        "{make}{activate}   (in {}): `tauri dev` runs the {PYTHON} of its terminal",
         Project::shown(folder)
     )
 }

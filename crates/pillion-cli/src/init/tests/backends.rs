@@ -1,6 +1,9 @@
 //! What the backend of each runtime gets.
 
-use super::{super::source::SERVER, *};
+use super::{
+    super::{backend::PYTHON, source::SERVER},
+    *,
+};
 
 #[test]
 fn each_runtime_gets_its_sdk_and_its_declaration() {
@@ -21,14 +24,14 @@ fn each_runtime_gets_its_sdk_and_its_declaration() {
                 ),
                 ("backend/main.py", "app = 1\n"),
             ],
-            json!({ "dev": { "command": ["python3", "main.py"], "cwd": "backend", "watch": ["**/*.py"] }, "package": { "python": "backend/main.py" } }),
+            json!({ "dev": { "command": [PYTHON, "main.py"], "cwd": "backend", "watch": ["**/*.py"] }, "package": { "python": "backend/main.py" } }),
             "backend/pyproject.toml",
             &in_project,
         ),
         (
             "python",
             &[("backend/requirements.txt", "fastapi"), ("backend/app.py", "app = 1\n")],
-            json!({ "dev": { "command": ["python3", "app.py"], "cwd": "backend", "watch": ["**/*.py"] }, "package": { "python": "backend/app.py" } }),
+            json!({ "dev": { "command": [PYTHON, "app.py"], "cwd": "backend", "watch": ["**/*.py"] }, "package": { "python": "backend/app.py" } }),
             "backend/requirements.txt",
             &in_requirements,
         ),
