@@ -108,6 +108,8 @@ impl StatusMessages {
         let name = &status.sidecar;
         let reason = status.reason.as_deref().unwrap_or_default();
         let (tone, text) = match status.state {
+            // The next status has the process, or says why there is none.
+            State::Starting if status.pid.is_none() && status.reason.is_none() => return None,
             State::Starting if status.pid.is_none() || status.pid != self.present => {
                 self.present = status.pid;
                 let pid = status.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
@@ -200,6 +202,23 @@ mod tests {
             "{killed}"
         );
         assert!(about(&report(4711, Value::Null)).starts_with("process 4711: It ran for"));
+    }
+
+    #[test]
+    fn a_start_is_told_once() {
+        let starting = |pid: Value, reason: Value| {
+            let status = json!({
+                "sidecar": "api", "seq": 1, "at": 1, "state": "starting", "readiness": "pending", "pid": pid, "started": 1,
+                "restarts": 0, "reason": reason
+            });
+            SidecarEvent::Status(serde_json::from_value(status).unwrap())
+        };
+        let mut messages = StatusMessages::default();
+        assert_eq!(told(&mut messages, &starting(Value::Null, Value::Null)), [""; 0], "it is being launched");
+        assert_eq!(told(&mut messages, &starting(json!(7), Value::Null)), ["api is starting as process 7"]);
+        assert_eq!(told(&mut messages, &starting(json!(7), json!("waiting"))), [""; 0]);
+        let mut attached = StatusMessages::default();
+        assert_eq!(told(&mut attached, &starting(Value::Null, json!("waiting"))), ["api is starting"]);
     }
 
     #[test]
