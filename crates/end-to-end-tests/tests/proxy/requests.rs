@@ -64,6 +64,29 @@ async fn large_chunks_arrive_as_events_also_without_tauris_protocol() -> Result<
 
 #[tokio::test]
 #[ignore = "needs the built app and a display: cargo xtask test"]
+async fn a_page_cannot_end_the_app_by_the_name_of_an_event() -> Result<()> {
+    let app = launch_calling().await?;
+    // A sidecar that is slower than the page may not fill a chunk.
+    let answered = run(
+        app.page(),
+        "const { invoke } = window.__TAURI_INTERNALS__;
+        for (let id = 1; ; id++) {
+            const head = { id, sidecar: 'sidecar', method: 'GET', path: '/bytes/9000001/named', headers: [] };
+            const json = new TextEncoder().encode(JSON.stringify(head));
+            await invoke('plugin:pillion|request', new Uint8Array([0, 0, 0, json.length, ...json]));
+            for (let place = 0, length = -1; length !== 0; place++) {
+                length = (await invoke('plugin:pillion|read', { id, place, event: 'a\\0b' })).byteLength;
+                if (length >= 512 * 1024) return text('/pid');
+            }
+        }",
+    )
+    .await?;
+    assert_eq!(answered, json!(sidecar(&app)?.pid.to_string()));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
 async fn a_request_object_arrives_with_its_body_on_each_transport() -> Result<()> {
     for transport in ["local", "tcp"] {
         let csp = "connect-src ipc: http://ipc.localhost http://127.0.0.1:*";
