@@ -51,7 +51,10 @@ pub(crate) struct StartDiagnostics {
 pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnostics) -> Option<String> {
     match state {
         Lifecycle::Waiting { .. } => Some("waiting for its dependencies".to_owned()),
-        Lifecycle::Starting(Step::Launching | Step::Announcing) => None,
+        Lifecycle::Starting(Step::Launching) => None,
+        Lifecycle::Starting(Step::Announcing) => {
+            Some("waiting until it announces where it listens (BACKEND_PORT:{port} on stdout)".to_owned())
+        }
         Lifecycle::Starting(Step::Checking { addr }) => Some(format!("waiting for {}", awaited(spec, *addr))),
         Lifecycle::Ready { addr } => Some(passed(spec, *addr)),
         Lifecycle::Unhealthy { addr } => Some(unhealthy(spec, *addr, diagnostics)),

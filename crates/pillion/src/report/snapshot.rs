@@ -272,6 +272,7 @@ mod tests {
             [
                 (State::Starting, Readiness::Pending),
                 (State::Starting, Readiness::Pending),
+                (State::Starting, Readiness::Pending),
                 (State::Ready, Readiness::Up),
                 (State::Unhealthy, Readiness::Up),
                 (State::Stopping, Readiness::Pending),
@@ -279,7 +280,7 @@ mod tests {
             ]
         );
         let states = seen(Restart::Never, up.into_iter().chain(crash));
-        assert_eq!(states[4..], [(State::Stopping, Readiness::Down), (State::Failed, Readiness::Down)]);
+        assert_eq!(states[5..], [(State::Stopping, Readiness::Down), (State::Failed, Readiness::Down)]);
         let blocked =
             seen(Restart::Never, [Event::DependencyFailed("db failed".into()), Event::Stop(Requester::Stop)]);
         assert_eq!(blocked, [(State::Waiting, Readiness::Down), (State::Stopped, Readiness::Down)]);
