@@ -266,6 +266,21 @@ fn ready_answers_every_caller_repeatedly() {
     });
 }
 
+/// Long before the start expires: a development server may take minutes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_that_announces_nothing_is_told_where_it_listens_while_it_starts() {
+    run(async {
+        let tree = tree();
+        let (supervisor, mut events) = Supervisor::start(tree.sidecar("fork listen ok park ; park"));
+        let notice = notice(&mut events).await;
+        assert!(notice.starts_with("it listens on 127.0.0.1:"), "{notice}");
+        assert!(notice.contains("declare its `port`"), "{notice}");
+        assert_eq!(supervisor.status().state, State::Starting);
+        let _ = supervisor.stop().await;
+    });
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_starter_that_exits_is_told_which_processes_were_stopped_with_it() {

@@ -276,6 +276,15 @@ fn memory_exceeded(name: &str, memory: Option<MemoryUse>) -> String {
     )
 }
 
+/// The words of a notice: the sidecar listens there, and has announced no port.
+pub(crate) fn unannounced(places: &[SocketAddr]) -> String {
+    format!(
+        "it listens on {}, and has announced no port yet: {}",
+        start::listed(places),
+        start::how_to_announce(start::UNCHANGED)
+    )
+}
+
 /// The words of a notice: the sidecar is near its memory limit.
 pub(crate) fn memory_near_limit(MemoryUse { used, limit }: MemoryUse) -> String {
     format!(

@@ -8,8 +8,9 @@ mod notify;
 mod reading;
 mod spans;
 pub(crate) mod timers;
+mod unannounced;
 
-use std::{future::Future, io, num::NonZeroU16, pin::Pin, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, num::NonZeroU16, pin::Pin, sync::Arc};
 
 use pillion_protocol::{ListenAddr, health::HealthReport};
 use tokio::time::{Instant, sleep_until};
@@ -75,6 +76,8 @@ pub(crate) struct Driver {
     liveness: Option<LivenessMonitor>,
     watchdog: Option<Watchdog>,
     memory: Option<MemoryMonitor>,
+    /// Ends when a process that announces no port listens.
+    unannounced: Option<Pending<Option<Vec<SocketAddr>>>>,
     group_empty: Option<Pending<()>>,
     http_stop: Option<Pending<io::Result<()>>>,
     /// The reports that are being written to files.
@@ -100,6 +103,8 @@ pub(crate) enum Input {
     /// `WATCHDOG=1` is overdue.
     Overdue,
     Memory(MemoryFinding),
+    /// The process listens there, and has announced no port. `None` if it is gone.
+    Unannounced(Option<Vec<SocketAddr>>),
     Dependency(Event),
     DependencyRestarted(Event),
     DependencyMoved(DependencyMove),
@@ -178,6 +183,7 @@ impl Driver {
             liveness: None,
             watchdog: None,
             memory: None,
+            unannounced: None,
             group_empty: None,
             http_stop: None,
             saving: None,
@@ -234,7 +240,17 @@ impl Driver {
     pub(crate) async fn next(&mut self) -> Input {
         let Self { run, dependency_wait, dependency_restart, dependency_moves, launch, deadline, .. } = self;
         let Self {
-            alarm, probe, liveness, watchdog, memory, group_empty, http_stop, saving, recorder, ..
+            alarm,
+            probe,
+            liveness,
+            watchdog,
+            memory,
+            unannounced,
+            group_empty,
+            http_stop,
+            saving,
+            recorder,
+            ..
         } = self;
         let progress_due = run.diagnostics.progress.due();
         let (group, output) = match &mut run.process {
@@ -255,6 +271,7 @@ impl Driver {
             Some(due) = async { Box::pin(sleep_until(progress_due?)).await; Some(Input::Progress) } => due,
             Some(overdue) = async { Box::pin(watchdog.as_ref()?.overdue()).await; Some(Input::Overdue) } => overdue,
             Some(memory) = async { Some(memory.as_mut()?.next().await) } => Input::Memory(memory),
+            Some(places) = async { Some(unannounced.as_mut()?.await) } => Input::Unannounced(places),
             Some(notified) = async { Some(Box::pin(run.notifications.as_mut()?.next()).await) } => Input::Notified(notified),
             Some(event) = async { Some(Box::pin(dependency_wait.as_mut()?.next()).await) } => Input::Dependency(event),
             Some(event) = async { Some(dependency_restart.as_mut()?.next().await) } => {
@@ -318,6 +335,7 @@ impl Driver {
             Input::Notified(notified) => self.notified(notified),
             Input::Overdue => self.on_overdue(),
             Input::Memory(memory) => self.on_memory(memory),
+            Input::Unannounced(places) => self.listens_unannounced(places),
             Input::Progress => self.run.diagnostics.progress.show(Instant::now()),
             Input::Dependency(event) => self.dispatch(event),
             Input::DependencyRestarted(event) => {
@@ -354,6 +372,7 @@ impl Driver {
             self.deadline = next.and_then(|timer| self.deadline(timer));
         }
         self.state = state;
+        self.look_for_unannounced();
         self.act(actions);
     }
 

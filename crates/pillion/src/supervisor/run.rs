@@ -118,6 +118,7 @@ pub(crate) enum NoticeKind {
     NoLoginShell,
     NotifiedByOther,
     ReportNotKept,
+    Unannounced,
     UnprovedPort,
     Unguarded,
 }

@@ -1,5 +1,7 @@
 //! The sentences of a start that failed.
 
+use std::net::SocketAddr;
+
 use pillion_protocol::{ListenAddr, health::DEFAULT_PATH};
 
 use super::{StartDiagnostics, duration, ended, left, out_of_memory, place, status};
@@ -50,16 +52,10 @@ pub(super) fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics)
         Step::Launching | Step::Announcing => {
             let said = misannounced(diagnostics);
             // A server that says nothing of the kind may be one that the author of the app cannot change.
-            let unchanged = if said.is_empty() {
-                "; or leave the server as it is, and declare its `port` and when it is `ready` (docs/servers.md)"
-            } else {
-                ""
-            };
-            format!(
-                "{name} announced no port within {limit}{}: it must print BACKEND_PORT:{{port}} and a newline on stdout, and \
-                 flush it{unchanged}{progress}{said}",
-                listens(diagnostics).map(|places| format!(", but listens on {places}")).unwrap_or_default(),
-            )
+            let how = how_to_announce(if said.is_empty() { UNCHANGED } else { "" });
+            let but =
+                listens(diagnostics).map(|places| format!(", but listens on {places}")).unwrap_or_default();
+            format!("{name} announced no port within {limit}{but}: {how}{progress}{said}")
         }
         Step::Checking { addr: Some(addr) } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
             "`private` is on for {name}, but GET {DEFAULT_PATH} on {addr}, which it {}, returned no proof of its \
@@ -146,8 +142,19 @@ fn elsewhere(addr: Option<ListenAddr>, diagnostics: &StartDiagnostics) -> String
 }
 
 fn listens(diagnostics: &StartDiagnostics) -> Option<String> {
-    let places: Vec<_> = diagnostics.listens.iter().map(ToString::to_string).collect();
-    (!places.is_empty()).then(|| places.join(", "))
+    (!diagnostics.listens.is_empty()).then(|| listed(&diagnostics.listens))
+}
+
+pub(super) fn listed(places: &[SocketAddr]) -> String {
+    places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The other way, for a server that says nothing of the kind.
+pub(super) const UNCHANGED: &str =
+    "; or leave the server as it is, and declare its `port` and when it is `ready` (docs/servers.md)";
+
+pub(super) fn how_to_announce(unchanged: &str) -> String {
+    format!("it must print BACKEND_PORT:{{port}} and a newline on stdout, and flush it{unchanged}")
 }
 
 fn misannounced(diagnostics: &StartDiagnostics) -> String {

@@ -1,0 +1,65 @@
+//! A process that listens and announces no port: the start can take minutes until it fails for that reason, in `tauri dev` for example, and
+//! its developer is told before.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use super::{Driver, Pending};
+use crate::{
+    report::messages,
+    state::{Lifecycle, Step},
+    supervisor::run::NoticeKind,
+    sys::{Group, on_thread},
+};
+
+/// When it is looked for first. The pauses double.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// Starts that fail after at most this time need no look: they cost nothing more, and their failure says the same.
+const SHORT_START: Duration = Duration::from_secs(60);
+
+impl Driver {
+    /// Looks where the process listens, as long as its announcement is awaited in a long start.
+    pub(super) fn look_for_unannounced(&mut self) {
+        if !matches!(self.state, Lifecycle::Starting(Step::Announcing)) {
+            self.unannounced = None;
+        } else if cfg!(target_os = "linux")
+            && self.unannounced.is_none()
+            // What inherits a listener of this program has it open, without a word about what it does.
+            && self.handover.is_none()
+            && self.spec.ready_timeout > SHORT_START
+        {
+            let group = self.run.process.as_ref().map(|process| Arc::downgrade(&process.group));
+            self.unannounced = group.map(|group| Box::pin(look(group)) as Pending<_>);
+        }
+    }
+
+    /// The process listens there, and has announced no port.
+    pub(super) fn listens_unannounced(&mut self, places: Option<Vec<SocketAddr>>) {
+        // Not looked for again: the notice comes once in a run.
+        self.unannounced = Some(Box::pin(std::future::pending()));
+        if let Some(places) = places {
+            self.run.notice(NoticeKind::Unannounced, messages::unannounced(&places));
+        }
+    }
+}
+
+/// Waits until a process of the group listens. `None` if the group is gone.
+async fn look(group: Weak<Group>) -> Option<Vec<SocketAddr>> {
+    let mut pause = FIRST_LOOK;
+    loop {
+        sleep(pause).await;
+        let processes = group.upgrade()?.processes();
+        // Reading /proc blocks.
+        let places = on_thread(move || processes.listening()).await.unwrap_or_default();
+        if !places.is_empty() {
+            return Some(places);
+        }
+        pause *= 2;
+    }
+}
