@@ -18,9 +18,9 @@ use crate::{
 /// would cost the wake-up of a thread.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-static WAITING: Mutex<Waiting> = Mutex::new(Waiting { slots: Vec::new(), is_watched: false });
+static PLACES: Mutex<Places> = Mutex::new(Places { slots: Vec::new(), is_watched: false });
 
-struct Waiting {
+struct Places {
     /// Each with the time since when its task waits.
     slots: Vec<(Instant, Arc<Slot>)>,
     /// Whether [`watch`] runs.
@@ -35,7 +35,7 @@ pub(super) struct Place(Arc<Slot>);
 impl Place {
     pub(super) fn of(waiting: Task) -> Self {
         let slot = Arc::new(Mutex::new(Some(waiting)));
-        let mut all = lock(&WAITING);
+        let mut all = lock(&PLACES);
         all.slots.push((Instant::now(), Arc::clone(&slot)));
         if !all.is_watched {
             all.is_watched = true;
@@ -56,7 +56,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&WAITING).slots.retain(|(_, slot)| !Arc::ptr_eq(slot, &self.0));
+        lock(&PLACES).slots.retain(|(_, slot)| !Arc::ptr_eq(slot, &self.0));
     }
 }
 
@@ -64,7 +64,7 @@ impl Drop for Place {
 async fn watch() {
     loop {
         time::sleep(PATIENCE).await;
-        let mut all = lock(&WAITING);
+        let mut all = lock(&PLACES);
         let late = all.slots.extract_if(.., |(since, _)| since.elapsed() >= PATIENCE);
         late.filter_map(|(_, slot)| lock(&slot).take()).for_each(|task| drop(async_runtime::spawn(task)));
         if all.slots.is_empty() {
