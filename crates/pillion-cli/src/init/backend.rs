@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::source::relative_path;
-use crate::project::Project;
+use crate::project::{Document, Project};
 
 /// A language or runtime of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -161,7 +161,10 @@ impl Backend {
         let entry = self.entry.as_deref();
         let uv = self.folder.join("uv.lock").is_file();
         let (command, watch): (Vec<&str>, &[&str]) = match self.runtime {
-            Runtime::Node if entry?.ends_with(".ts") => (vec!["npx", "tsx", entry?], &["src/**/*.ts"]),
+            // Not `npx tsx`, which is one more process: it takes the signals, and does not pass on the listener.
+            Runtime::Node if entry?.ends_with(".ts") => {
+                (vec!["node", "--import", "tsx", entry?], &["src/**/*.ts"])
+            }
             Runtime::Node => (vec!["node", entry?], &["src/**/*.js"]),
             Runtime::Bun => (vec!["bun", entry?], &["src/**/*.ts"]),
             Runtime::Python if uv => (vec!["uv", "run", entry?], &["**/*.py"]),
@@ -194,6 +197,17 @@ impl Backend {
         })
     }
 
+    /// Whether Node takes the main file for a CommonJS module, which cannot wait at its top level
+    /// (<https://nodejs.org/api/packages.html#determining-module-system>).
+    fn is_common_js(&self) -> bool {
+        let module = |entry: &str| entry.ends_with(".mjs") || entry.ends_with(".mts");
+        if self.entry.as_deref().is_some_and(module) {
+            return false;
+        }
+        let package = Document::read_if_exists(&self.folder.join("package.json")).ok().flatten();
+        package.is_some_and(|package| package.get(&["type"]).and_then(Value::as_str) != Some("module"))
+    }
+
     /// The lines that make the server a sidecar, unless a file of the backend already mentions Pillion or the announcement.
     pub(super) fn lines(&self) -> Option<(PathBuf, &'static str)> {
         let file = self.folder.join(self.entry.as_deref().unwrap_or(match self.runtime {
@@ -207,10 +221,20 @@ impl Backend {
             return None;
         }
         let lines = match self.runtime {
+            Runtime::Node if self.is_common_js() && file.extension().is_some_and(|it| it == "js") => {
+                "const { attach, serve } = require(\"pillion\");  // Node 20.19, 22.12 or later\n\
+                 serve(app.fetch);                    // instead of listening: Hono and other fetch-style servers\n\
+                 attach(createServer(app));           // or: Express, Fastify, node:http; without a middleware for CORS\n"
+            }
+            Runtime::Node if self.is_common_js() => {
+                "import { attach, serve } from \"pillion\";\n\
+                 void serve(app.fetch);               // instead of listening: Hono and other fetch-style servers\n\
+                 void attach(createServer(app));      // or: Express, Fastify, node:http; without a middleware for CORS\n"
+            }
             Runtime::Node | Runtime::Bun => {
                 "import { attach, serve } from \"pillion\";\n\
                  await serve(app.fetch);              // instead of listening: Hono and other fetch-style servers\n\
-                 await attach(createServer(app));     // or: Express, Fastify, node:http\n"
+                 await attach(createServer(app));     // or: Express, Fastify, node:http; without a middleware for CORS\n"
             }
             Runtime::Python => {
                 "import pillion\n\nif __name__ == \"__main__\":\n    pillion.serve(app)               # instead of uvicorn.run\n"

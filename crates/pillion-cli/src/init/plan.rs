@@ -2,6 +2,7 @@
 
 mod app;
 mod packages;
+mod shell;
 
 use std::path::{Path, PathBuf};
 
@@ -98,6 +99,7 @@ pub(super) fn plan(project: &Project, choices: &Choices) -> Result<Plan, String>
     if let Some(backend) = &choices.backend {
         packages::sdk(&mut plan, backend, &choices.source);
     }
+    shell::calls(&mut plan, project, &choices.name)?;
     next_steps(&mut plan, project, choices);
     Ok(plan)
 }

@@ -1,6 +1,7 @@
 mod backends;
 mod capabilities;
 mod guard;
+mod shell;
 
 use std::{fs, path::Path};
 
@@ -28,7 +29,7 @@ const PACKAGE: &str = "{\n  \"name\": \"notes\",\n  \"dependencies\": {\n    \"@
 const NODE_BACKEND: [(&str, &str); 2] = [
     (
         "backend/package.json",
-        "{\n  \"name\": \"backend\",\n  \"dependencies\": {\n    \"hono\": \"^4\"\n  }\n}\n",
+        "{\n  \"name\": \"backend\",\n  \"type\": \"module\",\n  \"dependencies\": {\n    \"hono\": \"^4\"\n  }\n}\n",
     ),
     ("backend/src/index.ts", "const app = new Hono();\n"),
 ];
@@ -126,7 +127,7 @@ fn a_stock_app_with_a_node_backend_gets_everything() {
         config["plugins"]["pillion"]["sidecars"]["backend"],
         json!({
             "program": "notes-backend",
-            "dev": { "command": ["npx", "tsx", "src/index.ts"], "cwd": "backend", "watch": ["src/**/*.ts"] },
+            "dev": { "command": ["node", "--import", "tsx", "src/index.ts"], "cwd": "backend", "watch": ["src/**/*.ts"] },
             "package": { "node": "backend/src/index.ts" },
         })
     );

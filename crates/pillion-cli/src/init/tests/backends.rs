@@ -77,6 +77,24 @@ fn each_runtime_gets_its_sdk_and_its_declaration() {
 }
 
 #[test]
+fn a_common_js_module_does_not_wait_at_its_top_level() {
+    let package = "{ \"dependencies\": { \"express\": \"4\" } }\n";
+    let module = "{ \"type\": \"module\", \"dependencies\": { \"express\": \"4\" } }\n";
+    for (package, file, import, call) in [
+        (package, "src/server.ts", "import {", "\nvoid attach("),
+        (package, "server.js", "require(", "\nattach("),
+        (package, "src/index.mjs", "import {", "\nawait attach("),
+        (module, "server.js", "import {", "\nawait attach("),
+    ] {
+        let file = format!("server/{file}");
+        let folder = app(&[("server/package.json", package), (&file, "app.listen(3001)\n")]);
+        let plan = apply(folder.path(), Some("server"));
+        let item = plan.by_hand.iter().find(|item| item.path.ends_with(&file)).unwrap();
+        assert!(item.lines.contains(import) && item.lines.contains(call), "{file}: {}", item.lines);
+    }
+}
+
+#[test]
 fn a_backend_of_another_name_is_found_by_its_packages() {
     let folder = app(&[
         ("packages-of-the-page/package.json", "{ \"dependencies\": { \"react\": \"19\" } }"),

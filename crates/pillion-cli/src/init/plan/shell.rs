@@ -1,0 +1,119 @@
+//! Sidecars that tauri-plugin-shell starts now. Pillion starts the declared one by itself, so that it would run twice.
+
+use std::path::{Path, PathBuf};
+
+use super::Plan;
+use crate::project::{Platform, Project, SidecarProgram, last_part, read_text};
+
+/// The names of files with the code of an app or of its page.
+const CODE: [&str; 9] = ["rs", "ts", "tsx", "js", "jsx", "mjs", "mts", "vue", "svelte"];
+const DOCS: &str = "docs/servers.md, \"From tauri-plugin-shell\"";
+
+/// Names the calls, the permissions and the programs that the declaration replaces. Only the developer knows whether they are of the
+/// server that moves, so that nothing is removed.
+///
+/// # Errors
+///
+/// Fails if a file of the project is wrong, with its path and position.
+pub(super) fn calls(plan: &mut Plan, project: &Project, sidecar: &str) -> Result<(), String> {
+    if project.manifest.dependency("tauri-plugin-shell").is_none() {
+        return Ok(());
+    }
+    let mut files = Vec::new();
+    code(&project.tauri.join("src"), &mut files);
+    if let Some(front_end) = &project.front_end {
+        code(&front_end.folder().join("src"), &mut files);
+    }
+    files.sort();
+    files.dedup();
+    let mut started = Vec::new();
+    for file in files {
+        for (line, program) in started_by(&read_text(&file).unwrap_or_default()) {
+            plan.by_hand(
+                &file,
+                format!(
+                    "line {line}: tauri-plugin-shell starts {program}; if this is the server of the sidecar {sidecar}, remove the call \
+                     and what uses its result: the declaration starts and stops it ({DOCS})"
+                ),
+                "",
+            );
+            started.push(last_part(&program).to_owned());
+        }
+    }
+    if started.is_empty() {
+        return Ok(());
+    }
+    permissions(plan, project)?;
+    programs(plan, project, &started)
+}
+
+/// The permissions that let a page start programs.
+fn permissions(plan: &mut Plan, project: &Project) -> Result<(), String> {
+    for capability in project.capabilities(Platform::host()).map_err(|error| error.to_string())? {
+        let names = capability.permissions.iter().map(|entry| entry.identifier.as_str());
+        let names: Vec<_> =
+            names.filter(|name| ["shell:allow-execute", "shell:allow-spawn"].contains(name)).collect();
+        if !names.is_empty() {
+            plan.by_hand(
+                &capability.origin.path,
+                format!("remove {}, unless something else needs it", names.join(" and ")),
+                "",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The entries of `bundle.externalBin` that no sidecar of Pillion names.
+fn programs(plan: &mut Plan, project: &Project, started: &[String]) -> Result<(), String> {
+    let config = project.config.on(Platform::host());
+    let declared = config.sidecars().map_err(|error| error.to_string())?.unwrap_or_default();
+    for entry in config.external_bin().map_err(|error| error.to_string())? {
+        let program = last_part(&entry);
+        let used = declared.iter().any(
+            |sidecar| matches!(&sidecar.program, SidecarProgram::External { file, .. } if file == program),
+        );
+        if !used && started.iter().any(|name| name == program) {
+            plan.by_hand(
+                &config.file_of(&["bundle", "externalBin"]).path,
+                format!(
+                    "remove {entry:?} from `bundle.externalBin`, if the new entry takes its place; or keep it, name it in the \
+                     declaration (\"program\": {program:?}), and remove the new one"
+                ),
+                "",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The files with code in a folder and below it.
+fn code(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            code(&path, files);
+        } else if path.extension().is_some_and(|it| CODE.iter().any(|code| it == *code)) {
+            files.push(path);
+        }
+    }
+}
+
+/// The lines on which `shell().sidecar("…")` (Rust) or `Command.sidecar("…")` (JavaScript) stand, from 1, with the names in the quotes.
+fn started_by(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (at, call) in text.match_indices(".sidecar(") {
+        let before = text[..at].trim_end();
+        if !before.ends_with("shell()") && !before.ends_with("Command") {
+            continue;
+        }
+        let argument = text[at + call.len()..].trim_start();
+        let Some(quote) = argument.chars().next().filter(|first| ['"', '\'', '`'].contains(first)) else {
+            continue;
+        };
+        if let Some(name) = argument[1..].split(quote).next() {
+            found.push((text[..at].matches('\n').count() + 1, name.to_owned()));
+        }
+    }
+    found
+}

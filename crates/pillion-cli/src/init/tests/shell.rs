@@ -1,0 +1,58 @@
+//! An app that starts its server by tauri-plugin-shell.
+
+use super::*;
+
+const MANIFEST: &str = "[package]\nname = \"notes\"\n\n[build-dependencies]\ntauri-build = \"2\"\n\n[dependencies]\ntauri = \"2\"\n\
+    tauri-plugin-shell = \"2\"\n";
+const STARTS: &str = "pub fn run() {\n    tauri::Builder::default()\n        .setup(|app| {\n            \
+    app.shell()\n                .sidecar(\"server\")?\n                .spawn()?;\n            Ok(())\n        })\n        \
+    .run(tauri::generate_context!())\n        .expect(\"error\");\n}\n";
+const STARTS_IN_PAGE: &str = "<script>\nCommand.sidecar('binaries/server').spawn();\nsidecar(\"backend\");\n\
+    window.__TAURI__.pillion.sidecar(\"backend\");\n</script>\n";
+const EXECUTES: &str = "{ \"identifier\": \"default\", \"windows\": [\"main\"], \"permissions\": [\"core:default\", { \"identifier\": \
+    \"shell:allow-execute\", \"allow\": [{ \"name\": \"binaries/server\", \"sidecar\": true }] }] }\n";
+
+/// What `init` leaves to the developer, with the file.
+fn items(plan: &Plan, folder: &TempDir) -> Vec<(String, String)> {
+    let name = |path: &Path| path.strip_prefix(folder.path()).unwrap().to_string_lossy().replace('\\', "/");
+    let ours = plan.by_hand.iter().filter(|item| item.lines.is_empty());
+    ours.map(|item| (name(&item.path), item.what.clone())).collect()
+}
+
+#[test]
+fn a_server_that_the_shell_plugin_starts_is_named_with_all_that_belongs_to_it() {
+    let config =
+        CONFIG.replace("\"active\": true", "\"externalBin\": [\"binaries/server\", \"binaries/ffmpeg\"]");
+    let mut files = vec![
+        ("src-tauri/Cargo.toml", MANIFEST),
+        ("src-tauri/src/lib.rs", STARTS),
+        ("src-tauri/tauri.conf.json", config.as_str()),
+        ("src-tauri/capabilities/default.json", EXECUTES),
+        ("src/pages/Start.vue", STARTS_IN_PAGE),
+    ];
+    files.extend(NODE_BACKEND);
+    let folder = app(&files);
+    let items = items(&apply(folder.path(), Some("backend")), &folder);
+    let expected = [
+        ("src-tauri/src/lib.rs", "line 5: tauri-plugin-shell starts server;"),
+        ("src/pages/Start.vue", "line 2: tauri-plugin-shell starts binaries/server;"),
+        ("src-tauri/capabilities/default.json", "remove shell:allow-execute,"),
+        ("src-tauri/tauri.conf.json", "remove \"binaries/server\" from `bundle.externalBin`"),
+    ];
+    assert_eq!(items.len(), expected.len(), "{items:#?}");
+    for (path, what) in expected {
+        let found = items.iter().find(|item| item.0 == path).unwrap_or_else(|| panic!("{path}: {items:#?}"));
+        assert!(found.1.starts_with(what), "{}", found.1);
+    }
+}
+
+#[test]
+fn the_shell_plugin_alone_is_no_sidecar() {
+    let opens = STARTS.replace("sidecar(\"server\")", "open(\"https://example.com\", None)");
+    let folder = app(&[
+        ("src-tauri/Cargo.toml", MANIFEST),
+        ("src-tauri/src/lib.rs", &opens),
+        ("src-tauri/capabilities/default.json", EXECUTES),
+    ]);
+    assert_eq!(items(&apply(folder.path(), None), &folder), []);
+}
