@@ -19,9 +19,17 @@ use crate::{
 const FUZZED: [&str; 3] = ["pillion-protocol", "pillion-server", "pillion"];
 
 /// Packages without a library, of which `--lib` compiles nothing. Cargo enables the features of dependencies that the selected packages need:
-/// with these, most are those that the other steps have compiled.
+/// with these packages and [`FEATURES`], each dependency has the features with which the other steps have compiled it.
+/// `cargo test --unit-graph` (unstable) lists them.
 const FOR_FEATURES: [&str; 7] =
     ["empty-shell", "fake-app", "minimal-sidecar", "pillion-bench", "routes", "third-party-servers", "xtask"];
+
+/// The features of the crates themselves, as the other packages of the workspace enable them.
+const FEATURES: &str = if cfg!(target_os = "linux") {
+    "pillion/schema,pillion/ts,pillion-protocol/openapi,pillion-server/openapi,pillion-guard/program"
+} else {
+    "pillion/schema,pillion/ts,pillion-protocol/openapi,pillion-server/openapi"
+};
 
 /// Set for the compiler of [`replay`], which is then this program.
 const WRAPS_RUSTC: &str = "PILLION_XTASK_WRAPS_RUSTC";
@@ -36,7 +44,9 @@ pub(crate) fn replay(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Re
     // Not `current_exe`: Cargo may have replaced the file of the program that runs.
     let this = workspace.programs(false).join(program("xtask"));
     let packages = FUZZED.iter().chain(&FOR_FEATURES).flat_map(|package| ["--package", package]);
-    let test = cmd!(sh, "cargo test --quiet --lib --no-fail-fast").args(packages).arg("fuzzed::");
+    let test = cmd!(sh, "cargo test --quiet --lib --no-fail-fast --features {FEATURES}")
+        .args(packages)
+        .arg("fuzzed::");
     let before = steps.passed();
     steps.tests(
         "fuzz: corpora",

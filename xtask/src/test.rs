@@ -132,7 +132,8 @@ fn other_languages(workspace: &Workspace, steps: &mut Steps) -> Result<Option<py
 fn compile(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
     let permissions = Permissions::read(workspace)?;
-    steps.run("backend", sidecar::compile(&sh, false, None))?;
+    // With `--examples`, Cargo resolves the same features as for the tests, and compiles no example: there is none.
+    steps.run("backend", sidecar::compile(&sh, false, None).arg("--examples"))?;
     sidecar::install(workspace, false, None)?;
     // As both runners build them.
     steps.run("rust: build the tests", cargo(&sh, &["test"]).arg("--no-run"))?;
