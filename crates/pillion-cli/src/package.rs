@@ -29,7 +29,7 @@ use self::{
     plan::{Destination, Planned},
     process::Failure,
     progress_bars::ProgressBars,
-    report::{MadeFile, Problem, Report},
+    report::{MadeFile, MadeFolder, Problem, Report},
 };
 use crate::{
     binary::mach_o,
@@ -233,7 +233,7 @@ impl Maker<'_> {
             {
                 Ok(()) => {
                     let Stamp { output, check, .. } = stamp;
-                    return Ok(Self::current(program, began, output, check));
+                    return Self::current(program, began, output, check);
                 }
                 Err(reason) => Some(reason),
             },
@@ -272,7 +272,7 @@ impl Maker<'_> {
         // The programs in it can have a hundred megabytes each.
         let _ = fs::remove_dir_all(&work);
         let notes = notes.into_iter().map(str::to_owned).collect();
-        Ok(MadeFile { cached: false, reason, notes, ..Self::current(program, began, output, check) })
+        Ok(MadeFile { cached: false, reason, notes, ..Self::current(program, began, output, check)? })
     }
 
     fn check(&self, file: &Path, program: &Planned) -> Result<String, Failure> {
@@ -287,19 +287,32 @@ impl Maker<'_> {
     }
 
     /// A file that is up to date.
-    fn current(program: &Planned, began: Instant, output: OutputFile, check: String) -> MadeFile {
-        MadeFile {
+    fn current(
+        program: &Planned,
+        began: Instant,
+        output: OutputFile,
+        check: String,
+    ) -> Result<MadeFile, Failure> {
+        let folder = match &program.destination {
+            Destination::File(_) => None,
+            Destination::Folder { folder, .. } => {
+                let (files, bytes) = onedir::size(folder, &program.sidecar.name)?;
+                Some(MadeFolder { path: Project::shown(folder), bytes, files })
+            }
+        };
+        Ok(MadeFile {
             sidecar: program.sidecar.name.clone(),
             target: program.target.to_string(),
             path: Project::shown(program.destination.program()),
             bytes: output.bytes,
             sha256: output.sha256,
+            folder,
             cached: true,
             reason: None,
             notes: Vec::new(),
             check,
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        }
+        })
     }
 }
 

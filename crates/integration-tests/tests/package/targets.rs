@@ -112,7 +112,14 @@ fn python_is_packed_into_a_folder_of_the_resources() {
     let mut configuration: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     configuration["bundle"] = json!({ "resources": { "binaries/backend/": "backend/" } });
     fs::write(path, configuration.to_string()).unwrap();
-    project.package(&[]).file();
+    let built = project.package(&[]);
+    let of_folder = |name: &str| built.file()["folder"][name].as_u64().unwrap();
+    assert!(
+        of_folder("files") > 1 && of_folder("bytes") > built.file()["bytes"].as_u64().unwrap(),
+        "{built:?}"
+    );
     assert_eq!(output(&project.path("src-tauri/binaries/backend/backend")), "from python\n");
-    assert_eq!(project.package(&[]).file()["cached"], true);
+    let again = project.package(&[]);
+    assert_eq!(again.file()["cached"], true);
+    assert_eq!(again.file()["folder"], built.file()["folder"]);
 }

@@ -63,13 +63,15 @@ pub(super) struct Kind {
     pub(super) why: &'static str,
     /// What to do.
     pub(super) cure: &'static str,
+    /// What to do about a program that `pillion package` does not build; only where `cure` names that command.
+    pub(super) by_hand: Option<&'static str>,
     /// Whether `--fix` does it.
     pub(super) fixable: bool,
 }
 
 /// Defines a constant for each kind, and the list of all.
 macro_rules! catalogue {
-    ($($name:ident = $area:ident $level:ident $id:literal $(($fix:ident))? $what:literal $why:literal $cure:literal)*) => {
+    ($($name:ident = $area:ident $level:ident $id:literal $(($fix:ident))? $what:literal $why:literal $cure:literal $((by hand: $by_hand:literal))?)*) => {
         $(pub(super) const $name: Kind = Kind {
             id: $id,
             level: Severity::$level,
@@ -77,6 +79,7 @@ macro_rules! catalogue {
             what: $what,
             why: $why,
             cure: $cure,
+            by_hand: catalogue!(@by_hand $($by_hand)?),
             fixable: catalogue!(@fixable $($fix)?),
         };)*
 
@@ -85,6 +88,8 @@ macro_rules! catalogue {
     };
     (@fixable fix) => { true };
     (@fixable) => { false };
+    (@by_hand $text:literal) => { Some($text) };
+    (@by_hand) => { None };
 }
 
 catalogue! {
@@ -172,7 +177,8 @@ catalogue! {
     MISSING_BINARY = Binaries Error "missing-binary"
         "The file of a sidecar for a target does not exist."
         "`tauri build` stops: \"resource path doesn't exist\"."
-        "Run `pillion package --target TRIPLE`. Before the first build, ignore this finding: `--ignore missing-binary`."
+        "Build it: `pillion package --target TRIPLE`. Before the first build, ignore this finding: `--ignore missing-binary`."
+        (by hand: "Build it, or ignore this finding before the first build: `--ignore missing-binary`.")
     BINARY_NAME = Binaries Error "binary-name"
         "A file beside the built sidecars has the name of a sidecar without a target triple, with an unknown one, or with the wrong suffix."
         "Tauri looks for NAME-TRIPLE, with `.exe` on Windows alone, and does not find this file."
@@ -181,18 +187,22 @@ catalogue! {
         "The file of a sidecar is empty."
         "A build was interrupted, or made a placeholder: the app is bundled with a sidecar that cannot start."
         "Build it: `pillion package`."
+        (by hand: "Build it.")
     NOT_A_PROGRAM = Binaries Error "not-a-program"
         "The file of a sidecar is neither a program nor a script: a placeholder, a download page, a pointer of Git LFS."
         "The app is bundled with a sidecar that cannot start."
         "Build it: `pillion package`."
+        (by hand: "Build it.")
     SCRIPT = Binaries Warning "script"
         "The file of a sidecar is a script."
         "It works where its interpreter is installed: rarely on the user's machine, and never on Windows."
         "For a release, build a program: `pillion package`."
+        (by hand: "For a release, build a program.")
     ARCHITECTURE = Binaries Error "architecture"
         "The file of a sidecar is a program for another system or processor than its name says."
         "The bundled sidecar does not start, or only by emulation."
         "Build it for its target: `pillion package --target TRIPLE`."
+        (by hand: "Build it for its target.")
     EXEC_BIT = Binaries Error "exec-bit" (fix)
         "The file of a sidecar may not be executed."
         "The bundle keeps the mode, and the system refuses to start the sidecar."
@@ -205,10 +215,12 @@ catalogue! {
         "The files for `universal-apple-darwin` are incomplete: one of the three is missing, or the universal one lacks a processor."
         "Tauri builds each half of the app with its own file, and bundles the universal one, which lipo joins from both."
         "Make all three: `pillion package --target universal-apple-darwin`."
+        (by hand: "Make all three.")
     UNSIGNED = Binaries Error "unsigned"
         "A program for Apple processors has no code signature."
         "macOS kills it at its start. Without a `signingIdentity` Tauri does not sign either."
         "Sign it at least ad hoc: `pillion package` does, or `codesign --sign - FILE`."
+        (by hand: "Sign it at least ad hoc: `codesign --sign - FILE`.")
     JIT_ENTITLEMENT = Binaries Error "jit-entitlement"
         "A sidecar for macOS compiles code while it runs (Node, Bun, Deno), and the app's entitlements do not allow it."
         "With a signing identity, Tauri signs sidecars with the app's entitlements and the hardened runtime, which kills the program at its first compiled function. Without one, this is a warning."
@@ -221,6 +233,7 @@ catalogue! {
         "The file of a sidecar is older than its sources."
         "The bundle contains an old version of the sidecar."
         "Build it again: `pillion package`."
+        (by hand: "Build it again.")
     APPIMAGE_STRIP = Binaries Error "appimage-strip"
         "AppImage is a target of the bundle, and the sidecar keeps data in its file that strip(1) removes or moves (Node, Bun, Deno, pkg, Nuitka)."
         "linuxdeploy strips each program in an AppImage; the sidecar loses its data, or crashes at its start."
@@ -321,6 +334,8 @@ mod tests {
             for text in [kind.what, kind.why, kind.cure] {
                 assert!(text.ends_with(['.', '`', ')']), "{}: {text}", kind.id);
             }
+            assert_eq!(kind.by_hand.is_some(), kind.cure.contains("`pillion package"), "{}", kind.id);
+            assert!(kind.by_hand.is_none_or(|text| text.ends_with('.')), "{}", kind.id);
         }
     }
 }

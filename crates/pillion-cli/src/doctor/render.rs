@@ -47,7 +47,7 @@ fn show(finding: &Finding, out: &mut impl Write) -> io::Result<()> {
     }
     if !finding.fixed {
         writeln!(out, "  why: {}", kind.why)?;
-        writeln!(out, "  do:  {}", kind.cure)?;
+        writeln!(out, "  do:  {}", finding.cure)?;
     }
     writeln!(out)
 }

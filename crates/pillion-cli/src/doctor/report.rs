@@ -1,6 +1,6 @@
 //! What the doctor found, as data. Pure: [`render`](super::render) shows it.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use serde::{Serialize, Serializer};
 
@@ -16,6 +16,8 @@ pub(super) struct Finding {
     pub(super) place: String,
     /// The values that were seen.
     pub(super) detail: String,
+    /// What to do: the words of the kind, or others that fit this project.
+    pub(super) cure: Cow<'static, str>,
     /// Whether `--fix` has corrected it.
     pub(super) fixed: bool,
     /// What `--fix` does.
@@ -37,7 +39,14 @@ pub(super) enum Fix {
 
 impl Finding {
     pub(super) fn new(kind: &'static Kind, place: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { kind, place: place.into(), detail: detail.into(), fixed: false, fix: None }
+        Self {
+            kind,
+            place: place.into(),
+            detail: detail.into(),
+            cure: kind.cure.into(),
+            fixed: false,
+            fix: None,
+        }
     }
 
     pub(super) fn with_fix(self, fix: Fix) -> Self {
@@ -54,11 +63,10 @@ fn kind<S: Serializer>(kind: &&'static Kind, serializer: S) -> Result<S::Ok, S::
         area: super::catalogue::Area,
         what: &'a str,
         why: &'a str,
-        cure: &'a str,
         fixable: bool,
     }
-    let Kind { id, level, area, what, why, cure, fixable } = **kind;
-    Shown { id, level, area, what, why, cure, fixable }.serialize(serializer)
+    let Kind { id, level, area, what, why, fixable, cure: _, by_hand: _ } = **kind;
+    Shown { id, level, area, what, why, fixable }.serialize(serializer)
 }
 
 /// The whole report.

@@ -282,6 +282,32 @@ fn a_second_sidecar_that_the_page_does_not_call_needs_no_permission() {
 }
 
 #[test]
+fn pillion_package_is_advised_only_where_it_can_build_the_program() {
+    let advised = |case: &Case| {
+        let found = case.examine();
+        assert_eq!(ids(&found), ["empty-binary"]);
+        found[0].cure.to_string()
+    };
+    let case = Case::healthy();
+    case.program(WINDOWS, b"");
+    assert_eq!(
+        advised(&case),
+        "Build it. `pillion package` does so after plugins.pillion.sidecars.api says how, in `package` (docs/package.md)."
+    );
+    case.declare("package", json!({ "node": "backend/src/main.ts" }));
+    assert_eq!(advised(&case), "Build it: `pillion package`.");
+    // Another program of the app, such as ffmpeg.
+    let case = Case::healthy();
+    case.set(CONFIG, "/bundle/externalBin", json!(["binaries/demo-api", "binaries/ffmpeg"]));
+    for name in [LINUX, WINDOWS, MAC, MAC_INTEL, MAC_BOTH, BUNDLED] {
+        let other = name.replace("demo-api", "ffmpeg");
+        case.program(&other, &fs::read(case.path(name)).unwrap());
+    }
+    case.program(&WINDOWS.replace("demo-api", "ffmpeg"), b"");
+    assert!(advised(&case).starts_with("Build it. No sidecar is declared with this program"));
+}
+
+#[test]
 fn the_report_says_what_why_and_what_to_do() {
     let case = Case::healthy();
     case.program(WINDOWS, b"");

@@ -86,7 +86,25 @@ impl Source {
         (!built).then(|| (&**clone, format!("npm ci && npm run build --workspace {}\n", package.folder)))
     }
 
-    /// The requirement for the Python package, in the form of PEP 508: <https://peps.python.org/pep-0508/>.
+    /// The line for the Python package in a `requirements.txt` in this folder. A relative path is no PEP 508, but a line that pip and
+    /// uv read: <https://pip.pypa.io/en/stable/reference/requirements-file-format/>. Both take it relative to the folder that they are
+    /// called in, which is that of the file in all commands that we show, run and write.
+    pub(super) fn python_line(&self, folder: &Path) -> String {
+        match self {
+            Self::Folder(source) => format!("{}[uvicorn]", relative(folder, source, PYTHON_SDK)),
+            Self::Registries | Self::Git(_) => self.python(),
+        }
+    }
+
+    /// Whether a line of a `requirements.txt` names the Python package, by its name or by the path of a clone.
+    pub(super) fn is_python_line(line: &str) -> bool {
+        let name =
+            line.trim().split(['[', '<', '>', '=', '!', '~', ' ', '@', ';']).next().unwrap_or_default();
+        name.eq_ignore_ascii_case(PYTHON_SDK.name) || Path::new(name).ends_with(PYTHON_SDK.folder)
+    }
+
+    /// The requirement for the Python package, in the form of PEP 508, which knows no relative paths:
+    /// <https://peps.python.org/pep-0508/>.
     pub(super) fn python(&self) -> String {
         let Package { name, folder, .. } = PYTHON_SDK;
         match self {
@@ -191,7 +209,27 @@ mod tests {
             source.npm(NODE_SDK, Path::new("/src/app/backend")).as_deref(),
             Some("file:../../pillion/sdk/node")
         );
+        assert_eq!(source.python_line(Path::new("/src/app/backend")), "../../pillion/sdk/python[uvicorn]");
         assert_eq!(source.python(), "pillion[uvicorn] @ file:///src/pillion/sdk/python");
+    }
+
+    #[test]
+    fn a_line_for_the_python_package_is_known_in_each_form() {
+        let clone = Source::Folder(PathBuf::from("/src/pillion"));
+        for line in [
+            "pillion",
+            "Pillion[uvicorn]>=0.1",
+            " pillion ; python_version > \"3.9\"",
+            &Source::Registries.python(),
+            &clone.python(),
+            &clone.python_line(Path::new("/src/app/backend")),
+            "../../other-clone/sdk/python",
+        ] {
+            assert!(Source::is_python_line(line), "{line}");
+        }
+        for line in ["pillion-extra", "fastapi", "", "# pillion", "../sdk/python-other", "-r base.txt"] {
+            assert!(!Source::is_python_line(line), "{line}");
+        }
     }
 
     #[test]

@@ -55,6 +55,16 @@ pub(super) fn is_whole(folder: &Path, sidecar: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// How many files [`place`] has put into the folder for the sidecar, and their bytes in all.
+pub(super) fn size(folder: &Path, sidecar: &str) -> Result<(usize, u64), Failure> {
+    let marker = Marker::read(folder).filter(|marker| marker.sidecar == sidecar).unwrap_or_default();
+    let mut bytes = 0;
+    for path in marker.files.keys().map(|path| folder.join(path)) {
+        bytes += fs::metadata(&path).map_err(Failure::file("read", &path))?.len();
+    }
+    Ok((marker.files.len(), bytes))
+}
+
 /// Fails if the folder has files, and is none that [`place`] has made for the sidecar.
 pub(super) fn check(folder: &Path, sidecar: &str) -> Result<(), Failure> {
     let advice = format!(
@@ -200,8 +210,18 @@ mod tests {
         assert_eq!(is_whole(&to, "backend"), Ok(()));
         fs::remove_dir_all(to.join("_internal")).unwrap();
         assert!(is_whole(&to, "backend").unwrap_err().contains("base.zip"));
+        assert!(size(&to, "backend").is_err());
         place(&from, &to, "backend").unwrap();
         assert_eq!(is_whole(&to, "backend"), Ok(()));
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_files_that_were_put_there() {
+        let (_folder, from, to) = built();
+        write(&to, ".gitkeep", "not counted");
+        place(&from, &to, "backend").unwrap();
+        let expected = (2, "program".len() as u64 + "library".len() as u64);
+        assert_eq!(size(&to, "backend").unwrap(), expected);
     }
 
     #[test]

@@ -22,8 +22,12 @@ pub(super) struct MadeFile {
     pub(super) sidecar: String,
     pub(super) target: String,
     pub(super) path: String,
+    /// The length of the program alone.
     pub(super) bytes: u64,
     pub(super) sha256: String,
+    /// The folder that the program needs beside it and that is bundled with it: `onedir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) folder: Option<MadeFolder>,
     /// Whether the file of an earlier run was up to date.
     pub(super) cached: bool,
     /// Why it was built again, if it was built before.
@@ -35,6 +39,16 @@ pub(super) struct MadeFile {
     pub(super) check: String,
     /// Milliseconds.
     pub(super) took_ms: u64,
+}
+
+/// A folder among the resources of the app: the program, and all files that it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MadeFolder {
+    pub(super) path: String,
+    /// The length of all files that were put there.
+    pub(super) bytes: u64,
+    pub(super) files: usize,
 }
 
 /// Why a program was not made.
@@ -66,12 +80,7 @@ pub(super) fn text(report: &Report, mut out: impl Write) -> io::Result<()> {
         } else {
             format!("built in {}{why}", seconds(file.took_ms))
         };
-        writeln!(
-            out,
-            "{green}made{green:#}    {bold}{}{bold:#}  {}, {how}",
-            file.path,
-            megabytes(file.bytes)
-        )?;
+        writeln!(out, "{green}made{green:#}    {bold}{}{bold:#}  {}, {how}", file.path, size(file))?;
         for note in file.notes.iter().chain([&file.check]) {
             writeln!(out, "        {note}")?;
         }
@@ -89,6 +98,19 @@ pub(super) fn text(report: &Report, mut out: impl Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the program adds to the bundle.
+fn size(file: &MadeFile) -> String {
+    match &file.folder {
+        None => megabytes(file.bytes),
+        Some(folder) => format!(
+            "{} in {} files (the program alone: {})",
+            megabytes(folder.bytes),
+            folder.files,
+            megabytes(file.bytes)
+        ),
+    }
 }
 
 pub(super) fn color(color: AnsiColor) -> Style {
@@ -111,6 +133,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_size_is_that_of_all_that_is_bundled() {
+        let folder = MadeFolder { path: "binaries/backend".to_owned(), bytes: 61_250_000, files: 412 };
+        let file = MadeFile {
+            sidecar: "backend".to_owned(),
+            target: "x86_64-unknown-linux-gnu".to_owned(),
+            path: "binaries/backend/backend".to_owned(),
+            bytes: 1_900_000,
+            sha256: "00".to_owned(),
+            folder: Some(folder),
+            cached: true,
+            reason: None,
+            notes: Vec::new(),
+            check: "started and checked".to_owned(),
+            took_ms: 1,
+        };
+        let report = Report { files: vec![file], problems: Vec::new() };
+        let mut shown = Vec::new();
+        text(&report, anstream::StripStream::new(&mut shown)).unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(
+            shown.contains("  61.3 MB in 412 files (the program alone: 1.9 MB), up to date\n"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn the_text_names_files_and_problems_with_their_cures() {
         let report = Report {
             files: vec![MadeFile {
@@ -119,6 +167,7 @@ mod tests {
                 path: "src-tauri/binaries/backend-aarch64-apple-darwin".to_owned(),
                 bytes: 107_400_001,
                 sha256: "00".to_owned(),
+                folder: None,
                 cached: false,
                 reason: None,
                 notes: vec!["signed ad hoc".to_owned()],

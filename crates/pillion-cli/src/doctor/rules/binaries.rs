@@ -47,6 +47,7 @@ pub(in super::super) fn check(
         if names::suffix(last_part(entry)).is_some() {
             continue;
         }
+        let before = found.len();
         let programs = programs(project, config.platform, entry, &entries, found);
         missing(project, config.platform, &programs, targets, found);
         for (target, file) in &programs.by_target {
@@ -55,7 +56,39 @@ pub(in super::super) fn check(
                 stale(project, declared, entry, target, file, found);
             }
         }
+        if let Some(declared) = declared {
+            without_package(declared, entry, &mut found[before..]);
+        }
     }
+}
+
+/// Does not advise `pillion package` for a program of which no declaration says how it is built.
+fn without_package(declared: &Config, entry: &str, found: &mut [Finding]) {
+    if runners(declared, entry).any(|(_, sidecar)| sidecar.package.is_some()) {
+        return;
+    }
+    let limit = match runners(declared, entry).next() {
+        Some((name, _)) => format!(
+            "`pillion package` does so after plugins.pillion.sidecars.{name} says how, in `package` (docs/package.md)."
+        ),
+        None => {
+            "No sidecar is declared with this program, so `pillion package` does not build it.".to_owned()
+        }
+    };
+    for finding in found {
+        if let Some(by_hand) = finding.kind.by_hand {
+            finding.cure = format!("{by_hand} {limit}").into();
+        }
+    }
+}
+
+/// The sidecars whose program is this entry of `bundle.externalBin`.
+fn runners<'a>(declared: &'a Config, entry: &str) -> impl Iterator<Item = (&'a String, &'a SidecarConfig)> {
+    declared.sidecars.iter().filter(move |(name, sidecar)| {
+        sidecar.resource.is_none()
+            && sidecar.command.is_none()
+            && sidecar.program.as_deref().unwrap_or(name.as_str()) == last_part(entry)
+    })
 }
 
 /// Lists the files of an entry. Their names are checked on the way.
@@ -274,12 +307,7 @@ fn stale(
     found: &mut Vec<Finding>,
 ) {
     let Ok(built) = fs::metadata(file).and_then(|metadata| metadata.modified()) else { return };
-    let runs = |(name, sidecar): &(&String, &SidecarConfig)| {
-        sidecar.resource.is_none()
-            && sidecar.command.is_none()
-            && sidecar.program.as_deref().unwrap_or(name.as_str()) == last_part(entry)
-    };
-    for (name, sidecar) in declared.sidecars.iter().filter(runs) {
+    for (name, sidecar) in runners(declared, entry) {
         let watched = sidecar.dev.as_ref().and_then(|dev| {
             newest_match(&project.root.join(dev.cwd.as_deref().unwrap_or_default()), &dev.watch)
         });

@@ -158,11 +158,6 @@ fn node(plan: &mut Plan, backend: &Backend, source: &Source) {
 
 fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
     let requirement = source.python();
-    let named = |text: &str| {
-        let name =
-            text.trim().split(['[', '<', '>', '=', '!', '~', ' ', '@', ';']).next().unwrap_or_default();
-        name.eq_ignore_ascii_case(PYTHON_SDK.name)
-    };
     let project_file = backend.folder.join("pyproject.toml");
     let requirements = backend.folder.join("requirements.txt");
     let document = match Document::read_if_exists(&project_file) {
@@ -173,7 +168,7 @@ fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
     match document {
         Some(document) if document.get(&["project"]).is_some() => {
             let listed = document.get(&["project", "dependencies"]).and_then(|list| list.as_array());
-            let present = listed.into_iter().flatten().filter_map(|entry| entry.as_str()).any(named);
+            let present = listed.into_iter().flatten().filter_map(|entry| entry.as_str()).any(Source::is_python_line);
             if !present {
                 plan.change(&project_file, PYTHON_SDK.name, &lines, |text| {
                     toml::edit(text, |root| {
@@ -187,10 +182,13 @@ fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
             "add the SDK: the file has no section [project], so that it is for another package manager (Poetry: `poetry add`)",
             lines,
         ),
-        _ => plan.change(&requirements, PYTHON_SDK.name, &lines, |text| {
-            let present = text.lines().any(named);
-            Ok(if present { text.to_owned() } else { append_lines(text, &lines) })
-        }),
+        _ => {
+            let lines = format!("{}\n", source.python_line(&backend.folder));
+            plan.change(&requirements, PYTHON_SDK.name, &lines, |text| {
+                let present = text.lines().any(Source::is_python_line);
+                Ok(if present { text.to_owned() } else { append_lines(text, &lines) })
+            });
+        }
     }
 }
 
