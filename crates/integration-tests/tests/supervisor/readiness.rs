@@ -266,13 +266,14 @@ fn ready_answers_every_caller_repeatedly() {
     });
 }
 
-/// Long before the start expires: a development server may take minutes.
+/// Long before the start expires, with the limit that a start has by default.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_server_that_announces_nothing_is_told_where_it_listens_while_it_starts() {
     run(async {
         let tree = tree();
-        let (supervisor, mut events) = Supervisor::start(tree.sidecar("fork listen ok park ; park"));
+        let spec = tree.sidecar("fork listen ok park ; park").ready_timeout(Duration::from_secs(60));
+        let (supervisor, mut events) = Supervisor::start(spec);
         let notice = notice(&mut events).await;
         assert!(notice.starts_with("it listens on 127.0.0.1:"), "{notice}");
         assert!(notice.contains("declare its `port`"), "{notice}");

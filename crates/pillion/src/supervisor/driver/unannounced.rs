@@ -1,5 +1,5 @@
-//! A process that listens and announces no port: the start can take minutes until it fails for that reason, in `tauri dev` for example, and
-//! its developer is told before.
+//! A process that listens and announces no port: the start takes a minute until it fails for that reason, in `tauri dev` ten, and its
+//! developer is told before.
 
 use std::{
     net::SocketAddr,
@@ -20,11 +20,8 @@ use crate::{
 /// When it is looked for first. The pauses double.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
-/// Starts that fail after at most this time need no look: they cost nothing more, and their failure says the same.
-const SHORT_START: Duration = Duration::from_secs(60);
-
 impl Driver {
-    /// Looks where the process listens, as long as its announcement is awaited in a long start.
+    /// Looks where the process listens, as long as its announcement is awaited.
     pub(super) fn look_for_unannounced(&mut self) {
         if !matches!(self.state, Lifecycle::Starting(Step::Announcing)) {
             self.unannounced = None;
@@ -32,7 +29,6 @@ impl Driver {
             && self.unannounced.is_none()
             // What inherits a listener of this program has it open, without a word about what it does.
             && self.handover.is_none()
-            && self.spec.ready_timeout > SHORT_START
         {
             let group = self.run.process.as_ref().map(|process| Arc::downgrade(&process.group));
             self.unannounced = group.map(|group| Box::pin(look(group)) as Pending<_>);
