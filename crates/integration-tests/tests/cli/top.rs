@@ -56,12 +56,16 @@ impl Terminal {
     }
 
     /// Starts `pillion top` in it, for this app alone: other apps of this machine may run, too.
-    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     fn top(&self, user: &User, app: &Pillion) -> Pillion {
+        self.top_of(user, &["--app", &app.pid().to_string()])
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    fn top_of(&self, user: &User, selection: &[&str]) -> Pillion {
         let side = || self.programs.try_clone().unwrap();
         let mut command = Command::new(PILLION);
         user.environment(&mut command);
-        command.args(["top", "--app", &app.pid().to_string()]);
+        command.arg("top").args(selection);
         command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
         Pillion(command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap())
     }
@@ -159,10 +163,32 @@ fn top_shows_what_runs_and_restores_the_terminal() {
         terminal.shows_all(&["shop"]).await;
         app.signal(Signal::TERM);
         app.end().await;
-        terminal.shows_all(&["No app with sidecars"]).await;
+        terminal.shows_all(&["No app "]).await;
         terminal.press("\x03");
         assert!(top.0.wait().await.unwrap().success());
         terminal.is_left().await;
+    });
+}
+
+#[test]
+fn top_says_why_it_shows_nothing() {
+    run(async {
+        let user = User::new();
+        let (app, _sidecar) = user.app("--name shop", "term exit 0").await;
+        let mut terminal = Terminal::open();
+        let pid = app.pid().to_string();
+        for (selection, words) in [
+            (["--app", "com.example.other"].as_slice(), "No app \"com.example.other\" runs."),
+            (&["--app", &pid, "other"], "No sidecar \"other\" runs."),
+        ] {
+            let mut top = terminal.top_of(&user, selection);
+            terminal.shows_all(&[words, &format!("process {pid})")]).await;
+            terminal.press("q");
+            assert!(top.0.wait().await.unwrap().success());
+            terminal.is_left().await;
+        }
+        app.signal(Signal::TERM);
+        app.end().await;
     });
 }
 

@@ -34,14 +34,10 @@ pub(super) struct Overview {
 
 impl Overview {
     pub(super) async fn take() -> Self {
-        let Discovery { apps, silent, errors, .. } = discover().await;
-        let mut problems: Vec<_> =
-            errors.iter().map(|error| format!("{error}; apps there are not shown")).collect();
-        problems.extend(
-            silent.iter().map(|(pid, error)| format!("the app with the process id {pid}: {}", words(error))),
-        );
+        let found = discover().await;
+        let mut problems = problems(&found);
         let mut running = Vec::new();
-        for app in apps {
+        for app in found.apps {
             match app.statuses(None).await {
                 Ok(sidecars) => running.push(Running { app, sidecars }),
                 Err(ClientError::Ended) => {}
@@ -86,7 +82,7 @@ impl Overview {
         if let Some(app) = app {
             self.running.retain(|it| means(app, it.app.info()));
             if self.running.is_empty() {
-                return Err(format!("no app {app:?} runs; these run:\n{all}"));
+                return Err(self.with_problems(format!("no app {app:?} runs; these run:\n{all}")));
             }
         }
         if let Some(sidecar) = sidecar {
@@ -95,7 +91,7 @@ impl Overview {
             }
             self.running.retain(|it| !it.sidecars.is_empty());
             if self.running.is_empty() {
-                return Err(format!("no sidecar {sidecar:?} runs; these do:\n{all}"));
+                return Err(self.with_problems(format!("no sidecar {sidecar:?} runs; these do:\n{all}")));
             }
         }
         Ok(self)
@@ -126,11 +122,12 @@ impl Overview {
     }
 
     fn none(&self) -> String {
-        let mut message = NONE_RUNS.to_owned();
-        for problem in &self.problems {
-            message += &format!("\n  {problem}");
-        }
-        message
+        self.with_problems(NONE_RUNS.to_owned())
+    }
+
+    /// What was not found can be one of those that gave no answer.
+    fn with_problems(&self, message: String) -> String {
+        self.problems.iter().fold(message, |message, problem| format!("{message}\n  {problem}"))
     }
 
     /// The apps with their sidecars, one in a line.
@@ -138,6 +135,14 @@ impl Overview {
         let line = |it: &Running| line(it.app.info(), &it.sidecars);
         self.running.iter().map(line).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Apps that gave no answer, and directories that cannot be used, in words.
+pub(super) fn problems(found: &Discovery) -> Vec<String> {
+    let errors = found.errors.iter().map(|error| format!("{error}; apps there are not shown"));
+    let silent = found.silent.iter();
+    let silent = silent.map(|(pid, error)| format!("the app with the process id {pid}: {}", words(error)));
+    errors.chain(silent).collect()
 }
 
 pub(super) const NONE_RUNS: &str = "no app with sidecars runs as this user. An app is shown while it runs, unless its tauri.conf.json has \

@@ -2,6 +2,7 @@
 
 mod feed;
 mod model;
+mod nothing;
 mod screen;
 #[cfg_attr(not(unix), path = "top/no_suspension.rs")]
 mod suspension;

@@ -7,13 +7,14 @@ use std::{
 };
 
 use pillion_control::{
-    AnswerStream, ClientError, ControlAnswer, ControlRequest, DiscoveredApp, Discovery, RefusalKind, discover,
+    AnswerStream, ClientError, ControlAnswer, ControlRequest, DiscoveredApp, RefusalKind, discover,
 };
 use tokio::{sync::mpsc, task::JoinSet, time};
 
 use super::{
-    super::select::{Selection, failed, means, named},
+    super::select::{Selection, failed, means, named, problems},
     model::{Key, Update},
+    nothing::Running,
 };
 
 /// How often new apps are looked for.
@@ -34,9 +35,13 @@ pub(super) enum Message {
 pub(super) async fn apps(selection: Selection, sender: mpsc::Sender<Message>) {
     let mut followed = JoinSet::new();
     let mut known = HashMap::new();
+    let (mut running, mut said) = (Running::default(), String::new());
     loop {
-        let Discovery { apps, .. } = discover().await;
-        for app in apps {
+        let found = discover().await;
+        running.problems = problems(&found);
+        running.apps = found.apps.iter().map(|app| app.info().clone()).collect();
+        running.without_sidecar.retain(|pid| running.apps.iter().any(|app| app.pid == *pid));
+        for app in found.apps {
             let is_meant = selection.app.as_ref().is_none_or(|name| means(name, app.info()));
             let pid = app.info().pid;
             if is_meant && !known.values().any(|known| *known == pid) {
@@ -50,13 +55,26 @@ pub(super) async fn apps(selection: Selection, sender: mpsc::Sender<Message>) {
         let next = time::sleep(LOOK);
         tokio::pin!(next);
         loop {
+            let nothing = running.nothing(&selection);
+            if nothing != said {
+                said.clone_from(&nothing);
+                if sender.send(Message::Update(Update::Nothing(nothing))).await.is_err() {
+                    return;
+                }
+            }
             tokio::select! {
                 () = &mut next => break,
                 Some(ended) = followed.join_next_with_id() => {
-                    let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                    if let Some(pid) = known.remove(&id)
-                        && sender.send(Message::Gone(pid)).await.is_err()
-                    {
+                    let (id, ended) = match ended {
+                        Ok((id, ended)) => (id, Some(ended)),
+                        Err(error) => (error.id(), None),
+                    };
+                    let Some(pid) = known.remove(&id) else { continue };
+                    match ended {
+                        Some(Ended::WithoutSidecar) => drop(running.without_sidecar.insert(pid)),
+                        _ => running.apps.retain(|app| app.pid != pid),
+                    }
+                    if sender.send(Message::Gone(pid)).await.is_err() {
                         return;
                     }
                 }
@@ -65,8 +83,17 @@ pub(super) async fn apps(selection: Selection, sender: mpsc::Sender<Message>) {
     }
 }
 
+/// Why an app is not followed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It has ended, or gave an error, which is shown.
+    App,
+    /// It has no sidecar of the selected name.
+    WithoutSidecar,
+}
+
 /// Follows one app to its end.
-async fn follow(app: DiscoveredApp, sidecar: Option<String>, sender: mpsc::Sender<Message>) {
+async fn follow(app: DiscoveredApp, sidecar: Option<String>, sender: mpsc::Sender<Message>) -> Ended {
     let pid = app.info().pid;
     let key = |sidecar: &str| Key { app: pid, sidecar: sidecar.to_owned() };
     let statuses = async {
@@ -96,14 +123,15 @@ async fn follow(app: DiscoveredApp, sidecar: Option<String>, sender: mpsc::Sende
         }
     };
     match beside(statuses, usages).await {
+        Ok(()) | Err(ClientError::Ended) => {}
         // A name that this app does not have is one of another app.
-        Ok(()) | Err(ClientError::Ended | ClientError::Refused { kind: RefusalKind::UnknownSidecar, .. }) => {
-        }
+        Err(ClientError::Refused { kind: RefusalKind::UnknownSidecar, .. }) => return Ended::WithoutSidecar,
         Err(error) => {
             let words = failed(app.info(), &error);
             let _ = sender.send(Message::Update(Update::Problem(pid, words))).await;
         }
     }
+    Ended::App
 }
 
 /// Waits for the first one; the second one goes on for as long.

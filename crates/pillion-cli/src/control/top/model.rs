@@ -32,6 +32,8 @@ pub(super) enum Update {
     Missed(Key, u64),
     /// Something that a person should know of the app with this process id.
     Problem(u32, String),
+    /// What to say while there is no sidecar, in lines.
+    Nothing(String),
 }
 
 /// A key that was pressed.
@@ -91,6 +93,8 @@ pub(super) struct Model {
     back: usize,
     /// Of which app, and which.
     problem: Option<(u32, String)>,
+    /// What to say while there is no sidecar.
+    nothing: String,
     has_quit: bool,
     revision: u64,
 }
@@ -127,6 +131,11 @@ impl Model {
         self.problem.as_ref().map(|(_, problem)| problem.as_str())
     }
 
+    /// What to say while there is no sidecar, in lines; empty until that is known.
+    pub(super) fn nothing(&self) -> &str {
+        &self.nothing
+    }
+
     pub(super) fn has_quit(&self) -> bool {
         self.has_quit
     }
@@ -155,6 +164,7 @@ impl Model {
                 self.add_line(&key, format!("({lines} lines are missing here: they came too fast)"));
             }
             Update::Problem(app, problem) => self.problem = Some((app, problem)),
+            Update::Nothing(text) => self.nothing = text,
         }
     }
 

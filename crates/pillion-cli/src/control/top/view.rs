@@ -8,7 +8,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Cell, Paragraph, Row as TableRow, Table, TableState},
+    widgets::{Cell, Paragraph, Row as TableRow, Table, TableState, Wrap},
 };
 
 use super::{
@@ -36,9 +36,13 @@ const KEYS: &str = "↑↓ select  / search  PgUp PgDn End scroll  Esc clear  q 
 
 /// Draws all. `now` is the wall clock in milliseconds.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: u64) {
-    let rows = u16::try_from(model.rows().len()).unwrap_or(u16::MAX).max(1);
+    let rows = match model.rows().len() {
+        // Without a sidecar there is no output, either.
+        0 => frame.area().height,
+        rows => u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(1),
+    };
     // The output gets at least half of the terminal.
-    let table = rows.saturating_add(1).min((frame.area().height / 2).max(2));
+    let table = rows.min((frame.area().height / 2).max(2));
     let [table, title, lines, keys] = Layout::vertical([
         Constraint::Length(table),
         Constraint::Length(1),
@@ -54,8 +58,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: u64) {
 
 fn draw_table(frame: &mut Frame<'_>, model: &Model, now: u64, area: Rect) {
     if model.rows().is_empty() {
-        let none = "No app with sidecars runs as this user. One that starts is shown here.";
-        return frame.render_widget(Paragraph::new(none), area);
+        return frame.render_widget(Paragraph::new(model.nothing()).wrap(Wrap { trim: false }), area);
     }
     let rows = model.rows().iter().map(|row| cells(row, now));
     let table = Table::new(rows, WIDTHS)
@@ -244,7 +247,14 @@ mod tests {
             assert_eq!(drawn(&model(), width, height).len(), usize::from(height));
             assert_eq!(drawn(&Model::default(), width, height).len(), usize::from(height));
         }
-        assert!(drawn(&Model::default(), 80, 5)[0].starts_with("No app"));
+    }
+
+    #[test]
+    fn a_long_reason_why_nothing_is_shown_has_the_place_of_the_table() {
+        let mut model = Model::default();
+        model.update(Update::Nothing("No app \"x\" runs. These apps run:\n  one\n  two".to_owned()));
+        let rows = drawn(&model, 24, 12);
+        assert_eq!(rows[..5], ["No app \"x\" runs. These", "apps run:", "  one", "  two", ""]);
     }
 
     #[test]
