@@ -60,7 +60,8 @@ fn look() -> Result<Option<i32>, Box<dyn Error>> {
     }
     for file in &missing.files {
         println!(
-            "cargo:warning=the program of a sidecar is missing: {}; run `pillion package` before you bundle the app",
+            "cargo:warning=the program of a sidecar is missing: {}; run `pillion package` before you bundle the app, and \
+             before `tauri dev` if its declaration has no `dev`",
             file.display()
         );
         // Cargo watches the folder and not the file: it treats an absent file as changed in every build.

@@ -12,6 +12,7 @@ mod port;
 mod ready;
 mod restart_limit;
 mod source;
+mod suggestion;
 mod terminal;
 
 use std::{collections::BTreeMap, num::NonZeroU64, path::PathBuf, time::Duration};
@@ -291,8 +292,10 @@ fn yes() -> bool {
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(section: D) -> Result<Self, D::Error> {
         let mut track = serde_path_to_error::Track::new();
-        Self::deserialize(serde_path_to_error::Deserializer::new(section, &mut track))
-            .map_err(|error| de::Error::custom(format!("plugins.pillion.{}: {error}", track.path())))
+        Self::deserialize(serde_path_to_error::Deserializer::new(section, &mut track)).map_err(|error| {
+            let error = suggestion::with_nearest(error.to_string());
+            de::Error::custom(format!("plugins.pillion.{}: {error}", track.path()))
+        })
     }
 }
 

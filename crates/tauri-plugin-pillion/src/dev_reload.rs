@@ -64,9 +64,12 @@ fn print_outcome(supervisor: &Supervisor, started: Result<Endpoint, Failure>, sh
         // The sidecar was stopped or restarted meanwhile.
         Err(failure) if failure.kind == FailureKind::Stopped => {}
         Err(failure) => {
-            let state = supervisor.status().state;
+            let old = match supervisor.status().readiness {
+                Readiness::Up => "the old one goes on",
+                _ => "the old one has ended",
+            };
             eprintln!(
-                "pillion: {name} has changed, but the new process is not used; the old one is {state:?}: {}",
+                "pillion: {name} has changed, but the new process is not used; {old}: {}",
                 failure.message
             );
             let tail = failure.detail.tail.iter().filter(|_| !shown);

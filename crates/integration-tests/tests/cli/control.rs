@@ -196,6 +196,8 @@ fn an_allowed_restart_waits_until_the_sidecar_is_ready_again() {
         let mut app = user.start(words("--control full", &steps));
         let _first = reports.wait_for("up").await;
         read_until(app.0.stderr.as_mut().unwrap(), "is ready at").await;
+        let none = user.pillion(&format!("exits --app {}", app.pid())).await;
+        assert_eq!((none.status, none.stderr.as_str()), (0, "pillion: no run has ended yet\n"));
         let pid = |app: &Value| app["sidecars"][0]["pid"].as_u64().unwrap();
         let before = pid(&user.app_of(app.pid()).await.unwrap());
         let command = format!("restart fake-sidecar --app {}", app.pid());

@@ -44,27 +44,36 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             overview.warn();
         }
         let mut failure = None;
+        let mut shown = 0;
         for running in &overview.running {
-            if let Err(error) = show(args, &running.app).await {
-                let Stopped::Because(why) = error else { return Err(error) };
-                // The other apps may answer.
-                if let Some(before) = failure.replace(why) {
-                    anstream::eprintln!("pillion: {before}");
+            match show(args, &running.app).await {
+                Ok(reports) => shown += reports,
+                Err(Stopped::Because(why)) => {
+                    // The other apps may answer.
+                    if let Some(before) = failure.replace(why) {
+                        anstream::eprintln!("pillion: {before}");
+                    }
                 }
+                Err(error) => return Err(error),
             }
         }
         io::stdout().flush()?;
+        if shown == 0 && failure.is_none() && !args.json {
+            anstream::eprintln!("pillion: no run has ended yet");
+        }
         failure.map_or(Ok(()), |why| Err(Stopped::Because(why)))
     })
 }
 
-/// Shows the reports that one app has.
-async fn show(args: &Args, app: &DiscoveredApp) -> Result<(), Stopped> {
+/// Shows the reports that one app has. Returns how many they are.
+async fn show(args: &Args, app: &DiscoveredApp) -> Result<usize, Stopped> {
     let request = ControlRequest::ExitReports { sidecar: args.selection.sidecar.clone() };
     let error = |error| failed(app.info(), &error);
     let mut answers = app.request(&request).await.map_err(error)?;
+    let mut shown = 0;
     while let Some(answer) = answers.next().await.map_err(error)? {
         let ControlAnswer::ExitReport { report } = answer else { continue };
+        shown += 1;
         if args.json {
             let mut line = serde_json::to_vec(&report).map_err(io::Error::from)?;
             line.push(b'\n');
@@ -79,5 +88,5 @@ async fn show(args: &Args, app: &DiscoveredApp) -> Result<(), Stopped> {
             writeln!(out, "  │ {}", plain(line))?;
         }
     }
-    Ok(())
+    Ok(shown)
 }

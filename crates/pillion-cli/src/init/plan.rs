@@ -15,7 +15,7 @@ use super::{
     edits::Edits,
     source::{CLIENT, Source, relative_path},
 };
-use crate::project::{Document, Platform, Project, SidecarProgram};
+use crate::project::{Document, PackageManager, Platform, Project, SidecarProgram};
 
 /// The choices of a run.
 #[derive(Debug, Clone)]
@@ -256,11 +256,15 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
     if let Some(front_end) = &project.front_end
         && front_end.dependency(CLIENT.name).is_none()
     {
-        plan.next.push(format!(
-            "{} install   (in {})",
-            front_end.manager,
-            Project::shown(front_end.folder())
-        ));
+        let folder = Project::shown(front_end.folder());
+        // npm alone makes a link to a folder, also in each later `npm install`.
+        if front_end.manager == PackageManager::Npm && matches!(choices.source, Source::Folder(_)) {
+            plan.next.push(format!(
+                "npm config set --location project install-links true   (in {folder}): npm copies the client; Vite warns of each file of a \
+                 link"
+            ));
+        }
+        plan.next.push(format!("{} install   (in {folder})", front_end.manager));
     }
     if let Some(backend) = &choices.backend {
         plan.next.extend(packages::install_steps(backend));

@@ -40,6 +40,29 @@ fn an_error_names_an_unknown_field() {
 }
 
 #[test]
+fn an_error_names_the_field_that_was_meant() {
+    let error = |section: &str| parse(section).unwrap_err();
+    let of_sidecar =
+        |field: &str| error(&format!(r#"{{ "sidecars": {{ "backend": {{ "{field}": 5 }} }} }}"#));
+    for (wrong, meant) in [
+        ("readyTimeout", "readyTimeoutMs"),
+        ("readyy", "ready"),
+        ("depends_on", "dependsOn"),
+        ("Program", "program"),
+    ] {
+        let error = of_sidecar(wrong);
+        let expected =
+            format!("unknown field `{wrong}` (did you mean `{meant}`?), expected one of `program`, ");
+        assert!(error.contains(&expected), "{error}");
+    }
+    let dev = error(r#"{ "sidecars": { "backend": { "dev": { "comand": ["node"] } } } }"#);
+    let expected = "backend.dev.comand: unknown field `comand` (did you mean `command`?), expected one of";
+    assert!(dev.contains(expected), "{dev}");
+    let strange = of_sidecar("xyz");
+    assert!(strange.contains("unknown field `xyz`, expected one of"), "{strange}");
+}
+
+#[test]
 fn other_programs_may_look_by_default() {
     let control =
         |field: &str| parse(&format!(r#"{{ "sidecars": {{}} {field} }}"#)).map(|config| config.control);

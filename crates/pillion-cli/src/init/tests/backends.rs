@@ -128,6 +128,21 @@ fn a_git_source_leaves_the_npm_packages_to_the_developer() {
 }
 
 #[test]
+fn npm_copies_the_packages_of_a_clone() {
+    let steps = |manager: &str, source: Source| {
+        let folder = app(&[(manager, "{}\n")]);
+        let project = Project::find(folder.path()).unwrap();
+        let choices = Choices { name: "backend".to_owned(), source, backend: None };
+        plan::plan(&project, &choices).unwrap().next
+    };
+    let clone = || Source::Folder("/src/pillion".into());
+    let copies = |steps: &[String]| steps[0].contains("install-links true");
+    assert!(copies(&steps("package-lock.json", clone())), "{:?}", steps("package-lock.json", clone()));
+    assert!(!copies(&steps("pnpm-lock.yaml", clone())));
+    assert!(!copies(&steps("package-lock.json", Source::Registries)));
+}
+
+#[test]
 fn a_clone_whose_packages_are_not_built_is_built_by_the_developer() {
     let clone = tempfile::tempdir().unwrap();
     let make = |path: &str| fs::create_dir_all(clone.path().join(path)).unwrap();
