@@ -151,9 +151,9 @@ catalogue! {
         "Each build of a sidecar restarts the whole app, instead of the sidecar alone."
         "Add the folder to .taurignore beside the Tauri configuration."
     DEV_COMMAND = Project Warning "dev-command"
-        "The program of `dev.command` is not in the PATH of this terminal, or does not exist."
-        "The sidecar fails in `tauri dev`."
-        "Install the program, or correct `dev.command`."
+        "What `dev` names does not exist: its program, also in the PATH of this terminal, its folder, or files to watch."
+        "The sidecar fails in `tauri dev`, or does not start again after a change."
+        "Install the program, or correct `dev`."
 
     // The page.
     PERMISSION = Page Error "permission" (fix)

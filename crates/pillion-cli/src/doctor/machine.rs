@@ -7,11 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pillion_config::Config;
+use pillion_config::{Config, DevConfig};
 
 use super::{
     catalogue::{DBUS, DEV_COMMAND, DISPLAY, GUARD_PLACE, LOGIN_SHELL, WEBVIEW},
     report::Finding,
+    rules::binaries::matching,
 };
 use crate::project::Project;
 
@@ -88,14 +89,35 @@ pub(super) fn check(
         push(&LOGIN_SHELL, &machine.no_login_shell);
     }
     for (name, dev) in sidecars.filter_map(|(name, sidecar)| Some((name, sidecar.dev.as_ref()?))) {
-        let Some(command) = dev.command.first() else { continue };
-        // A variable, such as $HOME, is only known to the app.
-        let known = !command.contains('$') && !dev.cwd.as_deref().unwrap_or_default().contains('$');
-        let folder = project.root.join(dev.cwd.as_deref().unwrap_or_default());
-        if known && !machine.has(command, &folder) {
-            let detail =
-                format!("dev.command of the sidecar {name:?} starts {command:?}, which was not found");
-            found.push(Finding::new(&DEV_COMMAND, here, detail));
-        }
+        let absent = absent_in_development(machine, project, name, dev);
+        found.extend(absent.map(|detail| Finding::new(&DEV_COMMAND, here, detail)));
     }
+}
+
+/// What `dev` of a sidecar names and the machine has not.
+fn absent_in_development(
+    machine: &Machine,
+    project: &Project,
+    name: &str,
+    dev: &DevConfig,
+) -> Option<String> {
+    let command = dev.command.first()?;
+    let cwd = dev.cwd.as_deref().unwrap_or_default();
+    // A variable, such as $HOME, is only known to the app.
+    if command.contains('$') || cwd.contains('$') {
+        return None;
+    }
+    let folder = project.root.join(cwd);
+    if !folder.is_dir() {
+        let shown = Project::shown(&folder);
+        return Some(format!(
+            "dev.cwd of the sidecar {name:?} is {cwd:?}, and the folder {shown} does not exist"
+        ));
+    }
+    if !machine.has(command, &folder) {
+        return Some(format!("dev.command of the sidecar {name:?} starts {command:?}, which was not found"));
+    }
+    let pattern = dev.watch.iter().find(|pattern| matching(&folder, pattern).next().is_none())?;
+    let shown = Project::shown(&folder);
+    Some(format!("dev.watch of the sidecar {name:?} has {pattern:?}, which matches no file in {shown}"))
 }

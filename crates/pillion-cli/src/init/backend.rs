@@ -160,27 +160,25 @@ impl Backend {
     pub(super) fn dev(&self, root: &Path) -> Option<Value> {
         let entry = self.entry.as_deref();
         let uv = self.folder.join("uv.lock").is_file();
-        let (command, watch): (Vec<&str>, &[&str]) = match self.runtime {
+        // The files beside the one that starts the server, and below it; those of `node_modules` lie beside a file without a folder.
+        let beside = || {
+            let (name, ending) = entry?.rsplit_once('.')?;
+            let folder = name.rsplit_once('/').map(|(folder, _)| format!("{folder}/**/")).unwrap_or_default();
+            Some(format!("{folder}*.{ending}"))
+        };
+        let owned = |patterns: &[&str]| patterns.iter().map(ToString::to_string).collect();
+        let (command, watch): (Vec<&str>, Vec<String>) = match self.runtime {
             // Not `npx tsx`, which is one more process: it takes the signals, and does not pass on the listener.
             Runtime::Node if entry?.ends_with(".ts") => {
-                (vec!["node", "--import", "tsx", entry?], &["src/**/*.ts"])
+                (vec!["node", "--import", "tsx", entry?], vec![beside()?])
             }
-            Runtime::Node => (vec!["node", entry?], &["src/**/*.js"]),
-            Runtime::Bun => (vec!["bun", entry?], &["src/**/*.ts"]),
-            Runtime::Python if uv => (vec!["uv", "run", entry?], &["**/*.py"]),
-            Runtime::Python => (vec![PYTHON, entry?], &["**/*.py"]),
-            Runtime::Go => (vec!["go", "run", "."], &["**/*.go"]),
-            Runtime::Rust => (vec!["cargo", "run"], &["src/**/*.rs", "Cargo.toml"]),
+            Runtime::Node => (vec!["node", entry?], vec![beside()?]),
+            Runtime::Bun => (vec!["bun", entry?], vec![beside()?]),
+            Runtime::Python if uv => (vec!["uv", "run", entry?], owned(&["**/*.py"])),
+            Runtime::Python => (vec![PYTHON, entry?], owned(&["**/*.py"])),
+            Runtime::Go => (vec!["go", "run", "."], owned(&["**/*.go"])),
+            Runtime::Rust => (vec!["cargo", "run"], owned(&["src/**/*.rs", "Cargo.toml"])),
         };
-        // A file beside package.json is watched by the pattern without a folder.
-        let watch: Vec<_> = watch
-            .iter()
-            .copied()
-            .map(|pattern| match entry {
-                Some(entry) if !entry.contains('/') => pattern.trim_start_matches("src/**/"),
-                _ => pattern,
-            })
-            .collect();
         Some(json!({ "command": command, "cwd": relative_path(root, &self.folder), "watch": watch }))
     }
 

@@ -350,14 +350,17 @@ fn newest_source(root: &Path, package: &PackageConfig) -> Option<(PathBuf, Syste
 
 /// The file that was changed last, of those that match a pattern.
 fn newest_match(folder: &Path, patterns: &[String]) -> Option<(PathBuf, SystemTime)> {
-    let folder = glob::Pattern::escape(&folder.to_string_lossy());
-    // As the plugin watches them: `**` does not enter hidden folders.
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
-    let files =
-        patterns.iter().filter_map(|pattern| glob::glob_with(&format!("{folder}/{pattern}"), options).ok());
-    let changed = files.flatten().flatten().filter_map(|path| {
+    let changed = patterns.iter().flat_map(|pattern| matching(folder, pattern)).filter_map(|path| {
         let metadata = fs::metadata(&path).ok()?;
         Some((path, metadata.is_file().then(|| metadata.modified().ok()).flatten()?))
     });
     changed.max_by_key(|(_, changed)| *changed)
+}
+
+/// What matches a pattern of `dev.watch`.
+pub(in crate::doctor) fn matching(folder: &Path, pattern: &str) -> impl Iterator<Item = PathBuf> {
+    let folder = glob::Pattern::escape(&folder.to_string_lossy());
+    // As the plugin watches them: `**` does not enter hidden folders.
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
+    glob::glob_with(&format!("{folder}/{pattern}"), options).into_iter().flatten().flatten()
 }

@@ -77,18 +77,20 @@ fn each_runtime_gets_its_sdk_and_its_declaration() {
 }
 
 #[test]
-fn a_common_js_module_does_not_wait_at_its_top_level() {
+fn the_lines_and_the_watched_files_are_those_of_the_kind_of_module() {
     let package = "{ \"dependencies\": { \"express\": \"4\" } }\n";
     let module = "{ \"type\": \"module\", \"dependencies\": { \"express\": \"4\" } }\n";
-    for (package, file, import, call) in [
-        (package, "src/server.ts", "import {", "\nvoid attach("),
-        (package, "server.js", "require(", "\nattach("),
-        (package, "src/index.mjs", "import {", "\nawait attach("),
-        (module, "server.js", "import {", "\nawait attach("),
+    for (package, file, import, call, watch) in [
+        (package, "src/server.ts", "import {", "\nvoid attach(", "src/**/*.ts"),
+        (package, "server.js", "require(", "\nattach(", "*.js"),
+        (package, "src/index.mjs", "import {", "\nawait attach(", "src/**/*.mjs"),
+        (module, "server.js", "import {", "\nawait attach(", "*.js"),
     ] {
         let file = format!("server/{file}");
         let folder = app(&[("server/package.json", package), (&file, "app.listen(3001)\n")]);
         let plan = apply(folder.path(), Some("server"));
+        let dev = &config(&folder)["plugins"]["pillion"]["sidecars"]["backend"]["dev"];
+        assert_eq!(dev["watch"], json!([watch]), "{file}");
         let item = plan.by_hand.iter().find(|item| item.path.ends_with(&file)).unwrap();
         assert!(item.lines.contains(import) && item.lines.contains(call), "{file}: {}", item.lines);
     }
