@@ -2,7 +2,7 @@
 
 mod app;
 mod packages;
-mod shell;
+mod present;
 
 use std::path::{Path, PathBuf};
 
@@ -99,7 +99,8 @@ pub(super) fn plan(project: &Project, choices: &Choices) -> Result<Plan, String>
     if let Some(backend) = &choices.backend {
         packages::sdk(&mut plan, backend, &choices.source);
     }
-    shell::calls(&mut plan, project, &choices.name)?;
+    present::started_by_shell(&mut plan, project, &choices.name)?;
+    present::called_by_port(&mut plan, project, &choices.name);
     next_steps(&mut plan, project, choices);
     Ok(plan)
 }

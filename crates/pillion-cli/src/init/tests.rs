@@ -1,7 +1,7 @@
 mod backends;
 mod capabilities;
 mod guard;
-mod shell;
+mod present;
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! An app that starts its server by tauri-plugin-shell.
+//! An app that has a server already: tauri-plugin-shell starts it, and the page knows its port.
 
 use super::*;
 
@@ -55,4 +55,19 @@ fn the_shell_plugin_alone_is_no_sidecar() {
         ("src-tauri/capabilities/default.json", EXECUTES),
     ]);
     assert_eq!(items(&apply(folder.path(), None), &folder), []);
+}
+
+#[test]
+fn a_page_that_knows_the_port_is_named_with_its_lines() {
+    let page = "fetch(\"/local\");\nfetch(`http://localhost:3001/cards`);\n\nnew WebSocket('ws://127.0.0.1:3001/live');\n";
+    let folder = app(&[("src/api/cards.ts", page), ("src/main.ts", "import \"./api/cards\";\n")]);
+    let items = items(&apply(folder.path(), None), &folder);
+    assert_eq!(items.len(), 1, "{items:#?}");
+    assert_eq!(items[0].0, "src/api/cards.ts");
+    assert!(
+        items[0].1.starts_with("lines 2, 4: if this is the server of the sidecar backend,"),
+        "{}",
+        items[0].1
+    );
+    assert!(self::items(&planned(folder.path(), None), &folder).is_empty(), "the page has the client now");
 }

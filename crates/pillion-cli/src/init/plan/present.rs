@@ -1,12 +1,18 @@
-//! Sidecars that tauri-plugin-shell starts now. Pillion starts the declared one by itself, so that it would run twice.
+//! What the app does now that Pillion does in its place: it starts a server by tauri-plugin-shell, which would run twice, and calls it by
+//! a port that it knows.
 
 use std::path::{Path, PathBuf};
 
 use super::Plan;
-use crate::project::{Platform, Project, SidecarProgram, last_part, read_text};
+use crate::{
+    init::source::CLIENT,
+    project::{Platform, Project, SidecarProgram, last_part, read_text},
+};
 
 /// The names of files with the code of an app or of its page.
 const CODE: [&str; 9] = ["rs", "ts", "tsx", "js", "jsx", "mjs", "mts", "vue", "svelte"];
+/// How a page calls a server on a port of this machine.
+const ADDRESSES: [&str; 4] = ["http://localhost:", "http://127.0.0.1:", "ws://localhost:", "ws://127.0.0.1:"];
 const DOCS: &str = "docs/servers.md, \"From tauri-plugin-shell\"";
 
 /// Names the calls, the permissions and the programs that the declaration replaces. Only the developer knows whether they are of the
@@ -15,7 +21,7 @@ const DOCS: &str = "docs/servers.md, \"From tauri-plugin-shell\"";
 /// # Errors
 ///
 /// Fails if a file of the project is wrong, with its path and position.
-pub(super) fn calls(plan: &mut Plan, project: &Project, sidecar: &str) -> Result<(), String> {
+pub(super) fn started_by_shell(plan: &mut Plan, project: &Project, sidecar: &str) -> Result<(), String> {
     if project.manifest.dependency("tauri-plugin-shell").is_none() {
         return Ok(());
     }
@@ -45,6 +51,33 @@ pub(super) fn calls(plan: &mut Plan, project: &Project, sidecar: &str) -> Result
     }
     permissions(plan, project)?;
     programs(plan, project, &started)
+}
+
+/// Names the lines of the page with a port of this machine, unless the page has the client already. They may be of another server.
+pub(super) fn called_by_port(plan: &mut Plan, project: &Project, sidecar: &str) {
+    let Some(front_end) = project.front_end.as_ref().filter(|it| it.dependency(CLIENT.name).is_none()) else {
+        return;
+    };
+    let mut files = Vec::new();
+    code(&front_end.folder().join("src"), &mut files);
+    files.sort();
+    for file in files {
+        let text = read_text(&file).unwrap_or_default();
+        let lines = text.lines().zip(1..).filter(|(line, _)| ADDRESSES.iter().any(|it| line.contains(it)));
+        let lines: Vec<_> = lines.map(|(_, number): (_, usize)| number.to_string()).collect();
+        let word = if lines.len() == 1 { "line" } else { "lines" };
+        if !lines.is_empty() {
+            plan.by_hand(
+                &file,
+                format!(
+                    "{word} {}: if this is the server of the sidecar {sidecar}, leave out scheme, host and port, and call it by `fetch`, \
+                     `webSocket` or `events` of `sidecar({sidecar:?})` (docs/page.md)",
+                    lines.join(", ")
+                ),
+                "",
+            );
+        }
+    }
 }
 
 /// The permissions that let a page start programs.
