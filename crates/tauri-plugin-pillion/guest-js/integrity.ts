@@ -17,8 +17,8 @@ export async function checkIntegrity(response: Response, metadata: string): Prom
   for (const { algorithm, digest } of digests) {
     const hash = await crypto.subtle.digest(algorithm.replace("sha", "SHA-"), body);
     if (toBase64(hash) === digest) {
-      const { status, headers, url } = response;
-      const copy = new Response(response.body === null ? null : body, { status, headers });
+      const { status, statusText, headers, url } = response;
+      const copy = new Response(response.body === null ? null : body, { status, statusText, headers });
       return Object.defineProperty(copy, "url", { value: url });
     }
   }

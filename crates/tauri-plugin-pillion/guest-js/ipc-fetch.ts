@@ -166,7 +166,7 @@ async function exchange(
     if (requestBody instanceof ReadableStream) throw reason;
     return exchange(sidecar, requestHead, requestBody, signal);
   }
-  const { status } = head;
+  const { status, statusText } = head;
   const hasNoBody = NULL_BODY_STATUS.has(status) || requestHead.method === "HEAD";
   if (hasNoBody && !head.ended) cancel(id);
   const codings = head.headers.filter(([name]) => name === "content-encoding").map(([, value]) => value);
@@ -176,7 +176,7 @@ async function exchange(
   const content = head.ended || hasNoBody ? body : bodyStream(id, body, signal, end);
   try {
     const decoded = hasNoBody ? null : decodeContent(content, codings.join());
-    const response = new Response(decoded, { status, headers: head.headers });
+    const response = new Response(decoded, { status, statusText, headers: head.headers });
     return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
   } catch (error) {
     if (content instanceof ReadableStream) await content.cancel();

@@ -8,6 +8,8 @@ const decoder = new TextDecoder();
 
 export interface ResponseHead {
   status: number;
+  /** The reason phrase. */
+  statusText: string;
   headers: [name: string, value: string][];
   /** Whether the message holds the whole body. */
   ended: boolean;

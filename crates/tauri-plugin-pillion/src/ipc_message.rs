@@ -5,7 +5,9 @@ use std::ops::Not;
 
 use hyper::{
     HeaderMap, StatusCode,
+    ext::ReasonPhrase,
     header::{HeaderName, HeaderValue},
+    http::response::Parts,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -58,6 +60,8 @@ pub(crate) struct BeginUpload {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ResponseHead {
     status: u16,
+    /// The reason phrase, whose characters are those that `new Response` accepts.
+    status_text: String,
     headers: Headers,
     /// Whether this message holds the whole body, so that the page need not read more.
     ended: bool,
@@ -67,13 +71,36 @@ pub(crate) struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// The head of a response that hyper has read.
+    pub(crate) fn of(response: &Parts, ended: bool) -> Self {
+        let head = Self::new(response.status, &response.headers, ended);
+        match response.extensions.get::<ReasonPhrase>() {
+            Some(reason) => Self { status_text: status_text(reason), ..head },
+            // The usual one.
+            None => head,
+        }
+    }
+
+    /// With the usual reason phrase of the status.
     pub(crate) fn new(status: StatusCode, headers: &HeaderMap, ended: bool) -> Self {
-        Self { status: status.as_u16(), headers: Headers::from(headers), ended, superseded: false }
+        Self {
+            status: status.as_u16(),
+            status_text: status.canonical_reason().unwrap_or_default().to_owned(),
+            headers: Headers::from(headers),
+            ended,
+            superseded: false,
+        }
     }
 
     pub(crate) fn superseded() -> Self {
         Self { superseded: true, ..Self::new(StatusCode::UNAUTHORIZED, &HeaderMap::new(), true) }
     }
+}
+
+/// A reason phrase as `fetch` gives it to a page: RFC 9112, section 4, without white space at its ends. Each character stands for one byte.
+/// The limit of hyper for a head limits its length. If it has bytes beyond ASCII, hyper gives an empty one.
+fn status_text(reason: &ReasonPhrase) -> String {
+    reason.as_bytes().trim_ascii().iter().copied().map(char::from).collect()
 }
 
 /// Names and values. A value is a byte string: each character of the JSON string stands for one byte, as in Fetch
@@ -177,6 +204,25 @@ mod tests {
             let headers: Headers = serde_json::from_value(json!([[name, value]])).unwrap();
             headers.parse().unwrap_err();
         }
+    }
+
+    #[test]
+    fn the_reason_phrase_is_the_usual_one_unless_the_sidecar_has_sent_another() {
+        let mut response = hyper::Response::new(());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        let text = |response: &hyper::Response<()>| {
+            ResponseHead::of(&response.clone().into_parts().0, true).status_text
+        };
+        assert_eq!(text(&response), "Not Found");
+        for (sent, expected) in
+            [("No such note", "No such note"), ("  so \t it is  ", "so \t it is"), ("", ""), ("\u{fc}", "\u{c3}\u{bc}")]
+        {
+            response.extensions_mut().insert(ReasonPhrase::try_from(sent.to_owned()).unwrap());
+            assert_eq!(text(&response), expected);
+        }
+        *response.status_mut() = StatusCode::from_u16(299).unwrap();
+        response.extensions_mut().clear();
+        assert_eq!(text(&response), "");
     }
 
     #[test]

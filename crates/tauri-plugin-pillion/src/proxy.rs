@@ -144,7 +144,7 @@ impl Proxy {
                 let pumped = pump(rest, sender, Arc::clone(&exchange.complete), lease.take());
                 async_runtime::spawn(task(pumped));
             }
-            let head = ResponseHead::new(head.status, &head.headers, ended);
+            let head = ResponseHead::of(&head, ended);
             Ok((ipc_message::encode(&head, &start).map_err(CommandError::no_response)?, ended))
         });
         let (message, ended) = response.await?;

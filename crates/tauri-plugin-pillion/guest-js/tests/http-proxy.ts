@@ -67,7 +67,7 @@ export async function proxied(listener: RequestListener) {
           if (upload) upload.hasEnded = true;
         });
         const pairs = Object.entries(answer.headers).map(([name, value]) => [name, String(value)]);
-        const head = { status: answer.statusCode, headers: pairs };
+        const head = { status: answer.statusCode, statusText: answer.statusMessage, headers: pairs };
         if (answer.headers["content-length"] !== undefined) {
           const whole = await answer.toArray();
           return encode({ ...head, ended: true }, bytes(Buffer.concat(whole))).buffer;

@@ -10,11 +10,11 @@ import { bodyOf, deferred } from "./plugin.js";
 test("a request and its response pass through the app unchanged", async () => {
   const { backend, requested, name } = await proxied(async (request, response) => {
     const body = await bodyOf(request);
-    response.writeHead(201, { "content-type": "text/plain", "x-name": "ü" });
+    response.writeHead(201, "Noted", { "content-type": "text/plain", "x-name": "ü" });
     response.end(`${request.method} ${request.url} ${request.headers["content-type"]} ${body}`);
   });
   const answer = await backend.fetch("/a/../notes?page=2#top", { method: "POST", body: "größer" });
-  expect(answer.status).toBe(201);
+  expect([answer.status, answer.statusText]).toEqual([201, "Noted"]);
   expect(answer.headers.get("x-name")).toBe("ü");
   expect(answer.url).toBe("http://localhost/notes?page=2");
   expect(await answer.text()).toBe("POST /notes?page=2 text/plain;charset=UTF-8 größer");
@@ -110,6 +110,7 @@ test("integrity is checked", async () => {
     "md5-unknown",
   ]) {
     const response = await backend.fetch("/a", { integrity });
+    expect([response.status, response.statusText]).toEqual([200, "OK"]);
     expect([response.url, await response.text()]).toEqual(["http://localhost/a", "text"]);
   }
   for (const integrity of [
