@@ -38,6 +38,10 @@ const MAX_IDLE: usize = 6;
 /// How long an idle connection is kept. Nothing polls it meanwhile, so that the app does not notice when the server closes it.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
 
+/// How long the rest of a body waits for a sidecar that has answered and takes none of it. A sidecar either reads the body to its end or closes
+/// the connection (RFC 9112, section 9.3); one that does neither would keep connection and body for as long as it runs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
@@ -139,7 +143,7 @@ impl HttpPool {
             // A server may respond before it has read the body of the request (RFC 9112, section 9.3). The rest is sent still.
             if let Connection { sender, driver: driver @ Driver::Open(_) } = connection {
                 drop(sender);
-                async_runtime::spawn(task(driver.finish()));
+                async_runtime::spawn(task(driver.finish(PATIENCE)));
             }
             return;
         }
@@ -221,7 +225,7 @@ async fn connect(access: &Access) -> io::Result<Box<dyn ByteStream>> {
 }
 
 /// Reads and writes a connection while it is polled.
-enum Driver {
+pub(crate) enum Driver {
     Open(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// The connection has ended.
     Closed,
@@ -249,13 +253,22 @@ impl Driver {
         .await
     }
 
-    /// Sends what is left, and closes the connection, whose sender was dropped.
-    async fn finish(mut self) {
+    /// Sends what is left, and closes the connection, whose sender was dropped: at the latest when the server has taken nothing for as long as
+    /// `patience`.
+    pub(crate) async fn finish(mut self, patience: Duration) {
+        let mut limit = pin!(time::sleep(patience));
         future::poll_fn(|context| {
             self.poll(context);
             // Again: hyper may look for another request only after the poll that has sent the last bytes.
             self.poll(context);
-            if matches!(self, Self::Closed) { Poll::Ready(()) } else { Poll::Pending }
+            if matches!(self, Self::Closed) || limit.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            // What woke this task up was the connection.
+            limit.as_mut().reset(Instant::now() + patience);
+            // Never ready. It remembers the task.
+            let _ = limit.as_mut().poll(context);
+            Poll::Pending
         })
         .await;
     }
@@ -316,23 +329,4 @@ impl ResponseBody {
 }
 
 #[cfg(test)]
-#[cfg(target_os = "linux")]
-mod tests {
-    use std::{io::Write as _, os::unix::net::UnixStream};
-
-    use super::*;
-    use crate::local_stream::poll_here;
-
-    #[tokio::test]
-    async fn what_was_sent_before_a_request_does_not_answer_it() {
-        let (own, mut peer) = UnixStream::pair().unwrap();
-        own.set_nonblocking(true).unwrap();
-        let mut connection = Connection::over(Box::new(LocalStream::new(own))).await.unwrap();
-        assert!(connection.is_ready());
-        // The main thread used the connection last.
-        let (is_ready, _) = poll_here(|| connection.is_ready());
-        assert!(is_ready);
-        peer.write_all(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n").unwrap();
-        assert!(!connection.is_ready());
-    }
-}
+mod tests;

@@ -214,9 +214,12 @@ mod tests {
             ResponseHead::of(&response.clone().into_parts().0, true).status_text
         };
         assert_eq!(text(&response), "Not Found");
-        for (sent, expected) in
-            [("No such note", "No such note"), ("  so \t it is  ", "so \t it is"), ("", ""), ("\u{fc}", "\u{c3}\u{bc}")]
-        {
+        for (sent, expected) in [
+            ("No such note", "No such note"),
+            ("  so \t it is  ", "so \t it is"),
+            ("", ""),
+            ("\u{fc}", "\u{c3}\u{bc}"),
+        ] {
             response.extensions_mut().insert(ReasonPhrase::try_from(sent.to_owned()).unwrap());
             assert_eq!(text(&response), expected);
         }
