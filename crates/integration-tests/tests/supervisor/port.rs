@@ -163,6 +163,23 @@ fn an_announcement_of_another_port_is_reported_and_followed() {
     });
 }
 
+/// Long before the start expires, with the limit that a start has by default.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_on_another_port_than_the_given_one_is_told_while_it_starts() {
+    run(async {
+        let tree = tree();
+        let spec =
+            tree.spec(assigned(&tree, "listen ok park")).ready_timeout(std::time::Duration::from_secs(60));
+        let (supervisor, mut events) = Supervisor::start(spec);
+        let notice = notice(&mut events).await;
+        assert!(notice.starts_with("it listens on 127.0.0.1:"), "{notice}");
+        assert!(notice.contains(", and not yet on port "), "{notice}");
+        assert_eq!(supervisor.status().state, State::Starting);
+        let _ = supervisor.stop().await;
+    });
+}
+
 #[test]
 fn an_announcement_of_the_given_port_changes_nothing() {
     run(async {

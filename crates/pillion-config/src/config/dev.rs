@@ -13,7 +13,7 @@ use serde::Deserialize;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DevConfig {
-    /// The program and its arguments, such as `["npx", "tsx", "src/index.ts"]`, `["uv", "run", "main.py"]`,
+    /// The program and its arguments, such as `["node", "--import", "tsx", "src/index.ts"]`, `["uv", "run", "main.py"]`,
     /// `["cargo", "run", "-p", "backend"]` or `["go", "run", "."]`. It replaces the program and `args`. It has ten minutes to
     /// become ready, or `readyTimeoutMs` if that is longer, because it may have to compile.
     pub command: Vec<String>,

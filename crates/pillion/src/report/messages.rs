@@ -276,13 +276,19 @@ fn memory_exceeded(name: &str, memory: Option<MemoryUse>) -> String {
     )
 }
 
-/// The words of a notice: the sidecar listens there, and has announced no port.
-pub(crate) fn unannounced(places: &[SocketAddr]) -> String {
-    format!(
-        "it listens on {}, and has announced no port yet: {}",
-        start::listed(places),
-        start::how_to_announce(start::UNCHANGED)
-    )
+/// The words of a notice: the sidecar listens there, and has announced no port, or not on the port that it was given.
+pub(crate) fn unannounced(places: &[SocketAddr], given: Option<NonZeroU16>) -> String {
+    let places = start::listed(places);
+    match given {
+        Some(port) => format!(
+            "it listens on {places}, and not yet on port {port}, which it was given: it must take that port from its arguments or from \
+             the variable that `portEnv` names, or its declaration must name another `port` (docs/servers.md)"
+        ),
+        None => {
+            let how = start::how_to_announce(start::UNCHANGED);
+            format!("it listens on {places}, and has announced no port yet: {how}")
+        }
+    }
 }
 
 /// The words of a notice: the sidecar is near its memory limit.
