@@ -26,16 +26,14 @@ pub(crate) fn build(workspace: &Workspace, release: bool, target: Option<&str>) 
     install(workspace, release, target)
 }
 
-/// Link-time optimization of the whole program makes the backend a tenth smaller, and most of its memory is code. The benchmark builds it
-/// in the same way.
-const RELEASE_LTO: (&str, &str) = ("CARGO_PROFILE_RELEASE_LTO", "fat");
+/// What a release of the backend has besides the profile. The benchmark uses it, too.
+const RELEASE_CONFIG: &str = "apps/backend/release.toml";
 
 /// Returns the command that compiles the backend. A release is built alone, so that it has only the features that it needs.
 /// A development build uses the features of the whole workspace, so that Cargo compiles the dependencies once.
 pub(crate) fn compile<'sh>(sh: &'sh Shell, release: bool, target: Option<&str>) -> Cmd<'sh> {
     let command = if release {
-        let (name, value) = RELEASE_LTO;
-        cmd!(sh, "cargo build --release --package {PACKAGE}").env(name, value)
+        cmd!(sh, "cargo build --release --package {PACKAGE} --config {RELEASE_CONFIG}")
     } else {
         cargo(sh, &["build"])
     };

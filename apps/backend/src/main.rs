@@ -1,7 +1,7 @@
 //! The AIOS backend. The app starts it as a sidecar; for development, start it by hand.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-mod pow;
+mod sys;
 
 use pillion_server::Sidecar;
 

@@ -60,9 +60,10 @@ fn look() -> Result<Option<i32>, Box<dyn Error>> {
     }
     for file in &missing.files {
         println!(
-            "cargo:warning=the program of a sidecar is missing: {}; run `pillion package` before you bundle the app, and \
-             before `tauri dev` if its declaration has no `dev`",
-            file.display()
+            "cargo:warning=the program of a sidecar is missing: {}; {} before you bundle the app, and before `tauri dev` if its \
+             declaration has no `dev`",
+            file.display(),
+            missing.cure()
         );
         // Cargo watches the folder and not the file: it treats an absent file as changed in every build.
         if let Some(folder) = file.parent() {
@@ -83,6 +84,18 @@ struct Missing {
     files: Vec<PathBuf>,
     /// The change of the configuration that leaves the files out.
     change: Value,
+    /// Whether a declaration says how its program is built.
+    has_package: bool,
+}
+
+impl Missing {
+    fn cure(&self) -> &'static str {
+        if self.has_package {
+            "run `pillion package`"
+        } else {
+            "build it (`pillion package` does so if `package` in the declaration says how)"
+        }
+    }
 }
 
 /// Looks for the files that this configuration, with this change, demands for the sidecars.
@@ -99,7 +112,13 @@ fn missing(
             .or_else(|| config.pointer(pointer))
             .unwrap_or(&Value::Null)
     };
-    let mut missing = Missing { files: Vec::new(), change: change.cloned().unwrap_or_else(|| json!({})) };
+    let sidecars: Vec<&Value> =
+        get("/plugins/pillion/sidecars").as_object().into_iter().flat_map(serde_json::Map::values).collect();
+    let mut missing = Missing {
+        files: Vec::new(),
+        change: change.cloned().unwrap_or_else(|| json!({})),
+        has_package: sidecars.iter().any(|sidecar| sidecar.get("package").is_some()),
+    };
     // Tauri.toml may spell it in kebab case. Tauri refuses a configuration with both spellings, so the change has the same one.
     let spelled = [change, Some(config)].into_iter().flatten().find_map(|value| {
         EXTERNAL_BIN.into_iter().find_map(|key| Some((key, value.get("bundle")?.get(key)?)))
@@ -116,8 +135,8 @@ fn missing(
         missing.change["bundle"][key] = present.map(|(name, _)| name.as_str()).collect();
         missing.files.extend(files.iter().filter(|file| !exists(file)).map(PathBuf::from));
     }
-    let sidecars = get("/plugins/pillion/sidecars").as_object().into_iter().flat_map(serde_json::Map::values);
-    let resources: Vec<&str> = sidecars.filter_map(|sidecar| sidecar.get("resource")?.as_str()).collect();
+    let resources: Vec<&str> =
+        sidecars.iter().filter_map(|sidecar| sidecar.get("resource")?.as_str()).collect();
     let is_missing = |source: &str, into: &str| {
         let into = into.trim_end_matches("**/*").trim_end_matches(['*', '/']);
         let of_sidecar = resources.iter().any(|resource| {
@@ -172,6 +191,16 @@ mod tests {
         let found = look_for(&config, None, &["binaries/a-x86_64-pc-windows-msvc.exe"]);
         assert_eq!(found.files, [Path::new("binaries/b-x86_64-pc-windows-msvc.exe")]);
         assert_eq!(found.change, json!({ "bundle": { "externalBin": ["binaries/a"] } }));
+    }
+
+    #[test]
+    fn pillion_package_is_advised_if_a_declaration_says_how_a_program_is_built() {
+        let cure = |sidecar: &Value| {
+            let config = json!({ "bundle": { "externalBin": ["a"] }, "plugins": { "pillion": { "sidecars": { "a": sidecar } } } });
+            look_for(&config, None, &[]).cure()
+        };
+        assert!(cure(&json!({ "package": { "go": "backend" } })).starts_with("run `pillion package`"));
+        assert!(cure(&json!({})).starts_with("build it"));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Workspace {
 
     pub(crate) fn programs(&self) -> Result<BuiltPrograms> {
         // As `cargo xtask sidecar --release` builds it.
-        self.cargo(&["--package", "aios-backend"], &[("CARGO_PROFILE_RELEASE_LTO", "fat")])?;
+        self.cargo(&["--package", "aios-backend", "--config", "apps/backend/release.toml"], &[])?;
         self.cargo(&["--package", "pillion-cli"], &[])?;
         let built = |name: &str| self.target.join("release").join(name);
         Ok(BuiltPrograms { backend: built("backend"), pillion: built("pillion") })
