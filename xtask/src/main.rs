@@ -4,7 +4,9 @@
 
 mod alpine;
 mod app;
+mod clippy;
 mod codegen;
+mod compiler;
 mod display;
 mod doc_references;
 mod fuzz;
@@ -153,7 +155,7 @@ enum Soak {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = fuzz::wrapped_rustc() {
+    if let Some(code) = compiler::called() {
         return code;
     }
     match run(Arguments::parse().task) {

@@ -195,7 +195,7 @@ fn execute(command: Cmd<'_>, gives_way: bool, log: &Path) -> Result<String> {
 }
 
 /// The same command below nice(1), with the lowest priority that POSIX names.
-fn nice(command: &Command) -> Command {
+pub(crate) fn nice(command: &Command) -> Command {
     let mut nice = Command::new("nice");
     nice.args(["-n", "19"]).arg(command.get_program()).args(command.get_args());
     if let Some(folder) = command.get_current_dir() {

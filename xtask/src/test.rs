@@ -10,7 +10,9 @@ use xshell::{Shell, cmd};
 
 pub(crate) use self::rust_tests::Tests;
 use crate::{
+    clippy,
     codegen::Permissions,
+    compiler::Compiler,
     display, doc_references, fuzz, launchers, module_graph, npm, npm_lock, pack, public_api, python, sbom,
     setup::{self, Purpose},
     sidecar,
@@ -45,11 +47,12 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     let bundle = ["run", "bundle", "--workspace", "crates/tauri-plugin-pillion"];
     steps.run("guest-js: bundle", npm::npm(&sh, &bundle))?;
 
+    let compiler = Compiler::install(workspace)?;
     // The tests of the other languages wait for processes and downloads, half of their time and more; the compiler does not.
-    let python =
-        steps.beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps))?;
-    let tests = Tests::built(workspace, &sh, steps)?;
-    let computing = |steps: &mut Steps| compute(workspace, steps);
+    let python = steps
+        .beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps, &compiler))?;
+    let tests = Tests::built(workspace, &sh, steps, &compiler)?;
+    let computing = |steps: &mut Steps| compute(workspace, steps, &tests, &compiler);
     let waiting = |steps: &mut Steps| {
         test(workspace, steps, &tests, python.as_ref())?;
         end_to_end(workspace, steps, &tests)
@@ -91,15 +94,17 @@ fn test(
 }
 
 /// Checks the Rust crates by what needs nothing but the processor, while the tests wait for processes and time limits.
-fn compute(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+fn compute(workspace: &Workspace, steps: &mut Steps, tests: &Tests, compiler: &Compiler) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
     steps.give_way();
-    // With the modules of the crates that only the fuzz targets use.
-    let clippy = ["--all-targets", "--", "-D", "warnings", "--cfg", "pillion_fuzzing"];
-    steps.run("clippy", cargo(&sh, &["clippy"]).args(clippy))?;
-    public_api::steps(workspace, &sh, steps)?;
-    fuzz::replay(workspace, &sh, steps)?;
-    steps.tests("rust: doctests", Runner::Cargo, cargo(&sh, &["test"]).arg("--doc"))
+    steps.check("clippy", || {
+        clippy::check_is_complete(workspace)?;
+        clippy::check(workspace, cfg!(unix))
+    })?;
+    fuzz::replay(&sh, steps, tests)?;
+    let documentation = compiler.documents(cargo(&sh, &["test"]).arg("--doc"));
+    steps.tests("rustdoc, and doctests", Runner::Cargo, documentation)?;
+    public_api::check(workspace, steps)
 }
 
 /// Runs the real app in its webview, and a browser.
@@ -129,20 +134,31 @@ fn other_languages(workspace: &Workspace, steps: &mut Steps) -> Result<Option<py
 }
 
 /// Compiles the Rust crates, their tests, and the programs that the tests run.
-fn compile(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+fn compile(workspace: &Workspace, steps: &mut Steps, compiler: &Compiler) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
     let permissions = Permissions::read(workspace)?;
+    let compiled = |command| compiler.compiles(command);
     // With `--examples`, Cargo resolves the same features as for the tests, and compiles no example: there is none.
-    steps.run("backend", sidecar::compile(&sh, false, None).arg("--examples"))?;
+    steps.run("backend", compiled(sidecar::compile(&sh, false, None).arg("--examples")))?;
     sidecar::install(workspace, false, None)?;
     // As both runners build them.
-    steps.run("rust: build the tests", cargo(&sh, &["test"]).arg("--no-run"))?;
+    steps.run("rust: build the tests", compiled(cargo(&sh, &["test"]).arg("--no-run")))?;
     steps.check("permissions: up to date", || permissions.check())?;
     // With `--tests`, Cargo resolves the same features as for the tests and reuses what it compiled for them.
-    let programs = ["aios", "fake-app", "screenshot", "minimal-sidecar", "backend"];
-    let programs = programs.iter().flat_map(|name| ["--bin", name]);
-    steps.run("app, and examples in Rust", cargo(&sh, &["build"]).args(programs).arg("--tests"))
+    let programs = PROGRAMS.iter().chain(CHECKED).flat_map(|name| ["--bin", name]);
+    let programs = cargo(&sh, &["build"]).args(programs).arg("--tests");
+    steps.run("app, and examples in Rust", compiled(programs))
 }
+
+/// The programs that the tests run, besides those that Cargo builds for them.
+const PROGRAMS: [&str; 5] = ["aios", "fake-app", "screenshot", "minimal-sidecar", "backend"];
+
+/// The programs without tests that nothing else compiles: Clippy checks what was compiled.
+const CHECKED: &[&str] = if cfg!(target_os = "linux") {
+    &["empty-shell", "pillion", "pillion-guard", "pillion-guard-light", "routes"]
+} else {
+    &["empty-shell", "pillion", "routes"]
+};
 
 /// Checks and tests the Python SDK. Returns its environment, or `None` if the packages cannot be installed.
 fn python(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<Option<python::Environment>> {

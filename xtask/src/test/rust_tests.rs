@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{
+    compiler::Compiler,
     steps::Steps,
     test_summary::Runner,
     workspace::{Workspace, cargo, on_path},
@@ -28,7 +29,8 @@ pub(crate) enum Tests {
     Nextest,
     /// It runs the test programs as they were compiled, and does not call Cargo.
     Built(Built),
-    Cargo,
+    /// It compiles by xtask, as the checks do, or else as Cargo does without them.
+    Cargo(Option<Compiler>),
 }
 
 /// The files that tell nextest about the compiled test programs: <https://nexte.st/docs/ci-features/archiving/>.
@@ -40,21 +42,27 @@ pub(crate) struct Built {
 
 impl Tests {
     pub(crate) fn available() -> Self {
-        if on_path("cargo-nextest").is_some() { Self::Nextest } else { Self::Cargo }
+        if on_path("cargo-nextest").is_some() { Self::Nextest } else { Self::Cargo(None) }
     }
 
     /// As [`available`](Self::available), for tests that are compiled. With nextest, they run as they are at this moment.
-    pub(super) fn built(workspace: &Workspace, sh: &Shell, steps: &mut Steps) -> Result<Self> {
-        if matches!(Self::available(), Self::Cargo) {
-            return Ok(Self::Cargo);
+    pub(super) fn built(
+        workspace: &Workspace,
+        sh: &Shell,
+        steps: &mut Steps,
+        compiler: &Compiler,
+    ) -> Result<Self> {
+        if matches!(Self::available(), Self::Cargo(_)) {
+            return Ok(Self::Cargo(Some(compiler.clone())));
         }
         let file = |name: &str| workspace.target.join("xtask").join(name);
         let built = Built { workspace: file("workspace.json"), programs: file("test-programs.json") };
         steps.check("rust: list test programs", || {
             let list = ["--list-type", "binaries-only", "--message-format", "json"];
+            let list = cargo(sh, &["nextest", "list"]).args(list);
             for (command, file) in [
                 (cmd!(sh, "cargo metadata --format-version 1"), &built.workspace),
-                (cargo(sh, &["nextest", "list"]).args(list), &built.programs),
+                (compiler.compiles(list), &built.programs),
             ] {
                 let text = command.quiet().ignore_stderr().read()?;
                 fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -72,14 +80,14 @@ impl Tests {
     pub(crate) fn runner(&self) -> Runner {
         match self {
             Self::Nextest | Self::Built(_) => Runner::Nextest,
-            Self::Cargo => Runner::Cargo,
+            Self::Cargo(_) => Runner::Cargo,
         }
     }
 
     /// All tests that are not ignored.
     pub(super) fn all<'sh>(&self, sh: &'sh Shell) -> Cmd<'sh> {
         match self {
-            Self::Cargo => cargo(sh, &["test"]).args(["--no-fail-fast", "--all-targets"]),
+            Self::Cargo(_) => self.cargo_test(sh).arg("--all-targets"),
             _ => self.nextest(sh, &[], ""),
         }
     }
@@ -94,10 +102,18 @@ impl Tests {
         self.ignored(sh, &[program], names)
     }
 
+    /// The tests of these packages that run the fuzz targets on the committed corpus.
+    pub(crate) fn corpora<'sh>(&self, sh: &'sh Shell, packages: &[&str]) -> Cmd<'sh> {
+        match self {
+            Self::Cargo(_) => self.cargo_test(sh).args(["--lib", "fuzzed::"]),
+            _ => self.nextest(sh, &[], &both(&one_of("package", packages), "kind(=lib) & test(/^fuzzed::/)")),
+        }
+    }
+
     pub(super) fn end_to_end<'sh>(&self, sh: &'sh Shell) -> Cmd<'sh> {
         let command = self.ignored(sh, &END_TO_END, &[]);
         match self {
-            Self::Cargo => command,
+            Self::Cargo(_) => command,
             // The webviews keep the cores busy.
             _ => command.args(["--test-threads", "num-cpus"]),
         }
@@ -105,12 +121,21 @@ impl Tests {
 
     /// The ignored tests of these test programs: all of them, or those of these names.
     fn ignored<'sh>(&self, sh: &'sh Shell, programs: &[&str], names: &[&str]) -> Cmd<'sh> {
-        if let Self::Cargo = self {
+        if let Self::Cargo(_) = self {
             let programs = programs.iter().flat_map(|program| ["--test", program]);
-            let command = cargo(sh, &["test"]).arg("--no-fail-fast").args(programs).args(["--", "--ignored"]);
+            let command = self.cargo_test(sh).args(programs).args(["--", "--ignored"]);
             return if names.is_empty() { command } else { command.arg("--exact").args(names) };
         }
         self.nextest(sh, programs, &one_of("test", names)).args(["--run-ignored", "only"])
+    }
+
+    /// `cargo test`, which compiles as the checks do.
+    fn cargo_test<'sh>(&self, sh: &'sh Shell) -> Cmd<'sh> {
+        let command = cargo(sh, &["test"]).arg("--no-fail-fast");
+        match self {
+            Self::Cargo(Some(compiler)) => compiler.compiles(command),
+            _ => command,
+        }
     }
 
     /// The tests of these test programs, or of all, that `filter` selects.
@@ -167,7 +192,7 @@ mod tests {
     fn each_runner_selects_the_same_tests() {
         let sh = Shell::new().unwrap();
         let built = Tests::Built(Built { workspace: "/w".into(), programs: "/p".into() });
-        assert!(!built.call_cargo() && Tests::Nextest.call_cargo() && Tests::Cargo.call_cargo());
+        assert!(!built.call_cargo() && Tests::Nextest.call_cargo() && Tests::Cargo(None).call_cargo());
         for (tests, after, all, example, named) in [
             (
                 &built,
@@ -184,7 +209,7 @@ mod tests {
                 r#"--test package -E "test(=a) | test(=b)" --run-ignored only"#,
             ),
             (
-                &Tests::Cargo,
+                &Tests::Cargo(None),
                 "--no-fail-fast",
                 "--all-targets",
                 "--test go -- --ignored",
