@@ -259,7 +259,10 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
     {
         let folder = Project::shown(front_end.folder());
         // npm alone makes a link to a folder, also in each later `npm install`.
-        if front_end.manager == PackageManager::Npm && matches!(choices.source, Source::Folder(_)) {
+        if front_end.manager == PackageManager::Npm
+            && matches!(choices.source, Source::Folder(_))
+            && !without_bundler(project)
+        {
             plan.next.push(format!(
                 "npm config set --location project install-links true   (in {folder}): npm copies the client; Vite warns of each file of a \
                  link"

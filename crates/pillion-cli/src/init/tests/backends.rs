@@ -142,6 +142,12 @@ fn npm_copies_the_packages_of_a_clone() {
     assert!(copies(&steps("package-lock.json", clone())), "{:?}", steps("package-lock.json", clone()));
     assert!(!copies(&steps("pnpm-lock.yaml", clone())));
     assert!(!copies(&steps("package-lock.json", Source::Registries)));
+    // Tauri's template without a bundler: the page imports no package.
+    let page = r#"{ "app": { "withGlobalTauri": true } }"#;
+    let folder = app(&[("package-lock.json", "{}\n"), ("src-tauri/tauri.conf.json", page)]);
+    let project = Project::find(folder.path()).unwrap();
+    let choices = Choices { name: "backend".to_owned(), source: clone(), backend: None };
+    assert!(!copies(&plan::plan(&project, &choices).unwrap().next));
 }
 
 #[test]
