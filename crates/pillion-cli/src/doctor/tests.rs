@@ -99,7 +99,7 @@ const BROKEN: &[(&str, Break)] = &[
     ("guard-place", |it| it.machine.no_guard_place = Some("missing".to_owned())),
     ("login-shell", |it| { it.declare("loginShellEnv", json!(true)); it.machine.no_login_shell = Some("missing".to_owned()); }),
     ("dev-command", |it| it.machine.path.clear()),
-    ("dev-command", |it| it.declare("dev", json!({ "command": ["npx"], "cwd": "bakend", "watch": ["src/**/*.ts"] }))),
+    ("dev-command", |it| it.declare("dev", json!({ "command": ["npx"], "cwd": "elsewhere", "watch": ["src/**/*.ts"] }))),
     ("dev-command", |it| it.declare("dev", json!({ "command": ["npx"], "cwd": "backend", "watch": ["source/**/*.ts"] }))),
 ];
 

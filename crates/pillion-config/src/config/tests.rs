@@ -55,8 +55,8 @@ fn an_error_names_the_field_that_was_meant() {
             format!("unknown field `{wrong}` (did you mean `{meant}`?), expected one of `program`, ");
         assert!(error.contains(&expected), "{error}");
     }
-    let dev = error(r#"{ "sidecars": { "backend": { "dev": { "comand": ["node"] } } } }"#);
-    let expected = "backend.dev.comand: unknown field `comand` (did you mean `command`?), expected one of";
+    let dev = error(r#"{ "sidecars": { "backend": { "dev": { "kommand": ["node"] } } } }"#);
+    let expected = "backend.dev.kommand: unknown field `kommand` (did you mean `command`?), expected one of";
     assert!(dev.contains(expected), "{dev}");
     let strange = of_sidecar("xyz");
     assert!(strange.contains("unknown field `xyz`, expected one of"), "{strange}");
