@@ -3,20 +3,20 @@
 use core::{ffi::c_int, time::Duration};
 
 use crate::{
-    guard_state::{Ended, GuardFds, GuardState},
+    guard_state::{Ended, GuardState, RESUME},
     stop_signal::StopSignal,
-    sys::{self, Command, Process, Program, Reaped},
-    text::Text,
+    sys::{self, Command, Process, Reaped},
+    text::{Text, number},
 };
 
-/// Where the arguments are; `program/guard.rs` describes them.
-mod argument {
-    pub(super) const LISTENER: usize = 2;
-    pub(super) const INPUT: usize = 3;
-    pub(super) const RUN_FILE: usize = 4;
-    pub(super) const JOURNAL: usize = 5;
-    pub(super) const STOP: usize = 6;
-    pub(super) const PROGRAM: usize = 7;
+/// Where the arguments are; `light/main.rs` describes them.
+pub(crate) mod argument {
+    pub(crate) const NAME: usize = 0;
+    pub(crate) const TASK: usize = 1;
+    pub(crate) const STATE: usize = 2;
+    pub(crate) const GRACE: usize = 3;
+    pub(crate) const STOP: usize = 4;
+    pub(crate) const FULL: usize = 5;
 }
 
 /// When the guard first looks for other processes of the sidecar, and the longest pause until it does so again. The pauses double, as
@@ -29,61 +29,28 @@ struct Guard {
     process: Process,
     /// The program of the full guard.
     full: c_int,
-    /// A descriptor that becomes readable when a child may have died.
-    children: c_int,
     stop: StopSignal,
     state: GuardState,
 }
 
-/// Guards one sidecar. Ends this process when the sidecar has ended.
+/// Does what the arguments ask for, and ends this process.
 pub(crate) fn run(process: Process) -> ! {
-    let is_set = |at| process.argument(at) == Some(b"1");
-    let stop = process.argument(argument::STOP).and_then(StopSignal::parse);
-    let (Some(stop), Some(name)) = (stop, process.argument(argument::PROGRAM)) else {
+    match process.argument(argument::TASK) {
+        Some(b"check") => sys::exit((!sys::can_execute(&process)).into()),
+        Some(RESUME) => {}
         // It is started by pillion, not by hand.
-        sys::exit(2);
-    };
-    let place = process.argument(argument::JOURNAL).and_then(place);
-    let limited = sys::detach();
-    let received = sys::receive(sys::Announced {
-        listener: is_set(argument::LISTENER),
-        stdin: is_set(argument::INPUT),
-        run_file: is_set(argument::RUN_FILE),
-        journal: place.is_some(),
-    });
-    let Some((received, children)) = received.zip(sys::watch_children()) else {
-        // The supervisor then starts the full guard, which manages with less, if it still lives.
-        sys::exit(1);
-    };
-    if !sys::can_execute(received.full, &process) {
-        // Ends as above, so that the supervisor starts the full guard: a sidecar must not depend on a light one that cannot become it.
-        sys::exit(1);
+        _ => sys::exit(2),
     }
-    let mut start = Text::<160>::new();
-    if let Some(why) = limited {
-        start.text(b"limited ").text(why.as_bytes()).text(b"\n");
-    }
-    let program = Program { process, at: argument::PROGRAM, name };
-    let (leader, lifeline) = match sys::start_sidecar(program, received.listener, received.stdin) {
-        Ok(started) => started,
-        Err(error) => {
-            sys::report(start.text(b"failed ").number(error.unsigned_abs().into()).text(b"\n").bytes());
-            sys::exit(1);
-        }
-    };
-    sys::report(start.text(b"spawned ").number(leader.unsigned_abs().into()).text(b"\n").bytes());
-    process.erase_token();
-    let (run_file, journal, outputs) = (received.run_file, received.journal, received.outputs);
-    let fds = GuardFds { lifeline, run_file, journal, outputs };
-    let state = GuardState { leader, ended: None, asked: false, app_gone: false, place, fds };
-    Guard { process, full: received.full, children, stop, state }.guard()
-}
-
-/// The place of the run in the journal. The argument is one more, or 0 without a journal; there are less than ten places.
-fn place(argument: &[u8]) -> Option<c_int> {
-    match argument {
-        [digit @ b'1'..=b'9'] => Some(c_int::from(digit - b'1')),
-        _ => None,
+    let state = process.argument(argument::STATE).and_then(GuardState::parse);
+    let stop = process.argument(argument::STOP).and_then(StopSignal::parse);
+    let full = process.argument(argument::FULL).and_then(number);
+    let (Some(state), Some(stop), Some(full)) = (state, stop, full) else { sys::exit(2) };
+    let mut guard = Guard { process, full, stop, state };
+    sys::name_guard();
+    match sys::watch_children() {
+        Some(children) => guard.guard(children),
+        // It manages without.
+        None => guard.become_full(),
     }
 }
 
@@ -92,12 +59,13 @@ const ATTEMPTS: u32 = 100;
 const ATTEMPT_INTERVAL: u32 = 20;
 
 impl Guard {
-    fn guard(mut self) -> ! {
+    /// `children` becomes readable when a child may have died.
+    fn guard(mut self, children: c_int) -> ! {
         let mut interval = LOOK_FIRST;
         // Without `/proc`, nothing would be found.
         let mut look_at = sys::proc_is_ours().then(|| sys::now() + interval);
         loop {
-            let wake = sys::wait(self.children, look_at.map(|at| at.saturating_sub(sys::now())));
+            let wake = sys::wait(children, look_at.map(|at| at.saturating_sub(sys::now())));
             // The supervisor first: if both have ended, the end of the app comes before that of the sidecar in the file of the run.
             if wake.supervisor {
                 match sys::peek_command() {

@@ -1,15 +1,10 @@
 //! The light guard's system calls, and all of its `unsafe`. It has no C library: [`call`] makes the calls.
 
 mod call;
-#[path = "../program/sys/child_environment.rs"]
-mod child_environment;
 #[cfg(pillion_light)]
 mod entry;
 mod full;
 mod look;
-mod receive;
-mod search_path;
-mod start;
 
 use core::{
     ffi::{c_char, c_int},
@@ -21,21 +16,10 @@ use call::call3;
 pub(crate) use call::exit;
 pub(crate) use full::{can_execute, end_children, execute_full};
 pub(crate) use look::{has_other_processes, proc_is_ours};
-pub(crate) use receive::{Announced, receive};
-pub(crate) use start::{Program, start_sidecar};
 
-use crate::limits;
-
-const SIGHUP: c_int = 1;
-const SIGINT: c_int = 2;
-const SIGQUIT: c_int = 3;
 pub(crate) const SIGKILL: c_int = 9;
-const SIGPIPE: c_int = 13;
-const SIGTERM: c_int = 15;
 const SIGCHLD: c_int = 17;
 pub(crate) const SIGCONT: c_int = 18;
-const SIG_DFL: usize = 0;
-const SIG_IGN: usize = 1;
 const EINTR: isize = -4;
 const EAGAIN: isize = -11;
 /// The socket to the supervisor.
@@ -84,67 +68,13 @@ impl Process {
             Some(core::slice::from_raw_parts(start, length))
         }
     }
-
-    /// Overwrites the token, which only the sidecar may hold.
-    pub(crate) fn erase_token(&self) {
-        // SAFETY: the environment is writable, and no other code uses it meanwhile: this process has one thread.
-        unsafe { child_environment::erase_token(self.environment) };
-    }
 }
 
-/// Detaches the guard from everything that could end it together with the app, and closes inherited descriptors. Returns what the
-/// system refused.
-pub(crate) fn detach() -> Option<&'static str> {
-    const PR_SET_PDEATHSIG: usize = 1;
+/// Gives this process its name, instead of that of a descriptor (prctl(2)).
+pub(crate) fn name_guard() {
     const PR_SET_NAME: usize = 15;
-    const PR_SET_CHILD_SUBREAPER: usize = 36;
-    // SAFETY: the calls touch no memory except the name, a constant that ends with a zero.
-    let (wakes, adopts) = unsafe {
-        call3(call::SETSID, 0, 0, 0);
-        // As the full guard: the app's death must continue a guard that was stopped.
-        let wakes = call3(call::PRCTL, PR_SET_PDEATHSIG, word(SIGCONT), 0) == 0;
-        call3(call::PRCTL, PR_SET_NAME, c"pillion-guard".as_ptr().addr(), 0);
-        (wakes, call3(call::PRCTL, PR_SET_CHILD_SUBREAPER, 1, 0) == 0)
-    };
-    for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-        set_action(ignored, SIG_IGN);
-    }
-    // An app that ignores it would pass that on, and the kernel would reap our children (wait(2)).
-    set_action(SIGCHLD, SIG_DFL);
-    // From before the first child on, so that the end of none is missed.
-    set_mask(1 << (SIGCHLD - 1));
-    // SAFETY: touches no memory. Nothing that we use is open beyond the standard streams.
-    if unsafe { call3(call::CLOSE_RANGE, 3, u32::MAX as usize, 0) } != 0 {
-        close_each();
-    }
-    if adopts { (!wakes).then_some(limits::NO_DEATH_SIGNAL) } else { Some(limits::NO_SUBREAPER) }
-}
-
-/// Closes what is open beyond the standard streams: before Linux 5.9, or where a sandbox refuses `close_range(2)`.
-fn close_each() {
-    let listed = look::for_each_number(c"/proc/self/fd".as_ptr().cast(), |fd, folder| {
-        if fd > 2 && fd != folder {
-            close(fd);
-        }
-    });
-    if !listed {
-        (3..4096).for_each(close);
-    }
-}
-
-/// Sets what a signal does: the default, or nothing.
-fn set_action(signal: c_int, handler: usize) {
-    /// `struct sigaction` of the kernel (sigaction(2)).
-    #[repr(C)]
-    struct Action {
-        handler: usize,
-        flags: u64,
-        restorer: usize,
-        mask: u64,
-    }
-    let action = Action { handler, flags: 0, restorer: 0, mask: 0 };
-    // SAFETY: the kernel reads the structure, and calls neither of the two handlers.
-    unsafe { call::call(call::RT_SIGACTION, [word(signal), (&raw const action).addr(), 0, MASK_SIZE, 0, 0]) };
+    // SAFETY: the kernel reads the name, a constant that ends with a zero.
+    unsafe { call3(call::PRCTL, PR_SET_NAME, c"pillion-guard".as_ptr().addr(), 0) };
 }
 
 /// The size of a set of signals for the kernel, in bytes.
@@ -157,8 +87,10 @@ fn set_mask(mask: u64) {
     unsafe { call::call(call::RT_SIGPROCMASK, [SIG_SETMASK, (&raw const mask).addr(), 0, MASK_SIZE, 0, 0]) };
 }
 
-/// A descriptor that becomes readable when a child may have died (signalfd(2)). `None` if there is none left.
+/// A descriptor that becomes readable when a child may have died, also if that was before (signalfd(2)). `None` if there is none left.
 pub(crate) fn watch_children() -> Option<c_int> {
+    // The supervisor has left all signals waiting.
+    set_mask(1 << (SIGCHLD - 1));
     const SFD_NONBLOCK_CLOEXEC: usize = 0o2_004_000;
     let mask: u64 = 1 << (SIGCHLD - 1);
     let address = (&raw const mask).addr();
@@ -326,9 +258,10 @@ pub(crate) fn pause(millis: u32) {
     unsafe { call3(call::NANOSLEEP, time.as_ptr().addr(), 0, 0) };
 }
 
-/// Sets whether the descriptor closes when a program is executed.
-fn set_close_on_exec(fd: c_int, close: bool) {
+/// Lets the descriptor close when a program is executed.
+fn set_close_on_exec(fd: c_int) {
     const F_SETFD: usize = 2;
+    const FD_CLOEXEC: usize = 1;
     // SAFETY: touches no memory.
-    unsafe { call3(call::FCNTL, word(fd), F_SETFD, usize::from(close)) };
+    unsafe { call3(call::FCNTL, word(fd), F_SETFD, FD_CLOEXEC) };
 }

@@ -1,7 +1,7 @@
 //! Numbers as text, without an allocation. Both guards compile this file; it needs `core` alone.
 
 /// Calls `digit` with each decimal digit of the number, the highest first.
-pub(crate) fn for_each_digit(number: u64, mut digit: impl FnMut(u8)) {
+pub fn for_each_digit(number: u64, mut digit: impl FnMut(u8)) {
     let mut unit = 1;
     while number / unit >= 10 {
         unit *= 10;

@@ -51,19 +51,23 @@
 //! descendants by the process that forked them, process group and environment, and a kernel queue tells it of the app's death. It has its own session, so that neither Ctrl-C nor a closed
 //! terminal reaches it. It has one thread and no configuration.
 //!
-//! Where there is a light guard (`light/main.rs`), that one starts, and becomes this program when there is more to do. Its first argument
-//! is then `resume`, and what the light one knew follows (`guard_state`): the sidecar runs, and signals and descriptors are as they were.
+//! Where there is a light guard (`light/main.rs`), the supervisor starts the sidecar, and the light guard becomes this program when there is
+//! more to do. The first argument is then `resume`, and what the light one knew follows (`guard_state`): the sidecar runs, and signals and
+//! descriptors are as they were.
 
 #![expect(clippy::print_stderr, reason = "a guard that is started by hand has no other output")]
 
 mod control;
+#[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod decimal;
 mod ending;
-#[cfg_attr(not(test), expect(dead_code, reason = "the light guard uses the other half"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the supervisor and the light guard use the other half"))]
+#[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod guard_state;
 #[expect(unreachable_pub, reason = "it is public on Windows")]
 mod http_stop;
 #[cfg(target_os = "linux")]
+#[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod limits;
 #[cfg_attr(not(test), expect(dead_code, reason = "the supervisor, and tests, use the other half"))]
 #[expect(unreachable_pub, reason = "it is public in this package's library")]
@@ -146,7 +150,7 @@ fn start(mut arguments: impl Iterator<Item = OsString>, strict: bool) -> (Guard,
 
 /// Continues the work of a light guard.
 fn resume(mut arguments: impl Iterator<Item = OsString>) -> (Guard, Duration) {
-    let state = arguments.next().and_then(|state| GuardState::parse(state.to_str()?));
+    let state = arguments.next().and_then(|state| GuardState::parse(state.as_bytes()));
     let grace = arguments.next().and_then(|grace| grace.to_str()?.parse().ok()).map(Duration::from_millis);
     let stop = arguments.next().and_then(|stop| StopArgument::parse(&stop));
     let (Some(state), Some(grace), Some(stop)) = (state, grace, stop) else { refuse() };

@@ -1,63 +1,68 @@
-//! What the light guard hands over to the full guard, which replaces it in the same process. Both programs compile this file; it needs
-//! `core` alone.
+//! What a guard is told that did not start its sidecar: the light guard by the supervisor, and the full guard by the light one, which it
+//! replaces in the same process. The supervisor and both programs compile this file; it needs `core` alone.
 //!
 //! ```text
 //! pillion-guard resume STATE GRACE_MS SIGNAL,SCOPE,TEXT
 //! ```
 //!
-//! `STATE` is eleven words, separated by commas: the leader's process id; its status and the time of its end, in milliseconds since the Unix
-//! epoch, if it was reaped; 1 if it was asked to end; the descriptors of the lifeline, of the file of the run, and of the two outputs; 1 if
-//! the app is gone; the descriptor of the journal, and the place of the run in it. A word that is missing is `-`.
+//! `STATE` is eleven words, separated by commas: the status of the leader and the time of its end, in milliseconds since the Unix epoch, if it
+//! was reaped; 1 if it was asked to end; the descriptors of the lifeline, of the file of the run, and of the two outputs; 1 if the app is
+//! gone; the descriptor of the journal, and the place of the run in it; and the leader's process id, last because it is known last. A word
+//! that is missing is `-`.
 
 use core::ffi::c_int;
 
-/// The first argument of a full guard that continues the work of a light one.
-pub(crate) const RESUME: &[u8] = b"resume";
+/// The first argument of a guard that gets a `STATE`.
+pub const RESUME: &[u8] = b"resume";
 
-/// `STATE`: what the light guard knows about its sidecar.
+/// `STATE`: what is known about the sidecar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GuardState {
-    pub(crate) leader: c_int,
+pub struct GuardState {
+    /// Its process id.
+    pub leader: c_int,
     /// How the leader has ended, if it was reaped. The supervisor does not know it yet.
-    pub(crate) ended: Option<Ended>,
+    pub ended: Option<Ended>,
     /// Whether the leader got the signal that asks it to end.
-    pub(crate) asked: bool,
+    pub asked: bool,
     /// Whether the end of the socket to the supervisor was seen, before any end of the leader.
-    pub(crate) app_gone: bool,
+    pub app_gone: bool,
     /// The place of the run in the journal.
-    pub(crate) place: Option<c_int>,
-    pub(crate) fds: GuardFds,
+    pub place: Option<c_int>,
+    /// What the guard holds.
+    pub fds: GuardFds,
 }
 
 /// A reaped leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// Its status as wait(2) returns it.
-    pub(crate) status: c_int,
+    pub status: c_int,
     /// When it was reaped, in milliseconds since the Unix epoch.
-    pub(crate) at: u64,
+    pub at: u64,
 }
 
 /// The descriptors that stay open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GuardFds {
+pub struct GuardFds {
     /// The write end of the leader's stdin, if that is a lifeline that is still open.
-    pub(crate) lifeline: Option<c_int>,
-    pub(crate) run_file: Option<c_int>,
-    pub(crate) journal: Option<c_int>,
+    pub lifeline: Option<c_int>,
+    /// The file of the run.
+    pub run_file: Option<c_int>,
+    /// The memory that has what the app has not written to the log file.
+    pub journal: Option<c_int>,
     /// The read ends of the sidecar's output.
-    pub(crate) outputs: [c_int; 2],
+    pub outputs: [c_int; 2],
 }
 
 /// The maximum length of `STATE`, in bytes: each number has at most 20 digits and a separator.
-pub(crate) const STATE_SIZE: usize = 11 * 21;
+pub const STATE_SIZE: usize = 11 * 21;
 
 impl GuardState {
-    /// `STATE` as numbers; one that is missing is `-`.
-    pub(crate) fn numbers(&self) -> [Option<u64>; 11] {
+    /// `STATE` as numbers; one that is missing is `-`. The leader is the last one.
+    #[must_use]
+    pub fn numbers(&self) -> [Option<u64>; 11] {
         let number = |value: c_int| u64::try_from(value).ok();
         [
-            number(self.leader),
             self.ended.and_then(|ended| number(ended.status)),
             self.ended.map(|ended| ended.at),
             Some(u64::from(self.asked)),
@@ -68,28 +73,37 @@ impl GuardState {
             Some(u64::from(self.app_gone)),
             self.fds.journal.and_then(number),
             self.place.and_then(number),
+            number(self.leader),
         ]
     }
 
-    /// Parses `STATE`. `None` if a light guard cannot have written it.
-    pub(crate) fn parse(state: &str) -> Option<Self> {
-        let mut words = state.split(',');
+    /// Parses `STATE`. `None` if none of the writers can have written it.
+    #[must_use]
+    pub fn parse(state: &[u8]) -> Option<Self> {
+        let mut words = state.split(|byte| *byte == b',');
         let mut next = || match words.next()? {
-            "-" => Some(None),
-            word => word.parse::<u64>().ok().map(Some),
+            b"-" => Some(None),
+            word => number(word).map(Some),
         };
         let small = |value: Option<u64>| value.and_then(|value| c_int::try_from(value).ok());
-        let leader = small(next()?)?;
         let (status, at) = (small(next()?), next()?);
         let asked = next()? == Some(1);
         let (lifeline, run_file) = (small(next()?), small(next()?));
         let outputs = [small(next()?)?, small(next()?)?];
         let app_gone = next()? == Some(1);
         let (journal, place) = (small(next()?), small(next()?));
+        let leader = small(next()?)?;
         let ended = status.zip(at).map(|(status, at)| Ended { status, at });
         let fds = GuardFds { lifeline, run_file, journal, outputs };
         Some(Self { leader, ended, asked, app_gone, place, fds })
     }
+}
+
+/// The number that these digits are. `None` for anything else.
+fn number(word: &[u8]) -> Option<u64> {
+    let (first, rest) = word.split_first()?;
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    rest.iter().try_fold(digit(*first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?))
 }
 
 #[cfg(test)]
@@ -102,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_full_guard_reads_what_the_light_one_knows() {
+    fn a_guard_reads_what_another_one_knows() {
         let fds = GuardFds { lifeline: Some(5), run_file: None, journal: None, outputs: [6, 7] };
         let running =
             GuardState { leader: 4711, ended: None, asked: false, app_gone: false, place: None, fds };
@@ -120,16 +134,15 @@ mod tests {
             ..running
         };
         for state in [running, ended] {
-            assert_eq!(GuardState::parse(&text(&state)), Some(state));
+            assert_eq!(GuardState::parse(text(&state).as_bytes()), Some(state));
             assert!(text(&state).len() < STATE_SIZE);
         }
     }
 
     #[test]
     fn a_state_that_is_cut_is_none() {
-        for state in ["", "4711", "4711,-,-,0,5,-,6,7,0,-", "-,-,-,0,5,-,6,7,0,-,-", "x,-,-,0,5,-,6,7,0,-,-"]
-        {
-            assert_eq!(GuardState::parse(state), None, "{state}");
+        for state in ["", "4711", "-,-,0,5,-,6,7,0,-,-", "-,-,0,5,-,6,7,0,-,-,-", "-,-,0,5,-,6,7,0,-,-,x"] {
+            assert_eq!(GuardState::parse(state.as_bytes()), None, "{state}");
         }
     }
 }

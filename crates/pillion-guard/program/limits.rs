@@ -1,8 +1,8 @@
 //! What a guard says when the system refuses it something. Both guards compile this file.
 
 /// Without a child subreaper, `PR_SET_CHILD_SUBREAPER`.
-pub(crate) const NO_SUBREAPER: &str =
+pub const NO_SUBREAPER: &str =
     "the system refuses PR_SET_CHILD_SUBREAPER; a daemon of the sidecar may survive";
 /// Without a signal at the parent's death, `PR_SET_PDEATHSIG`.
-pub(crate) const NO_DEATH_SIGNAL: &str =
+pub const NO_DEATH_SIGNAL: &str =
     "the system refuses PR_SET_PDEATHSIG; if the guard is killed, the sidecar survives";

@@ -15,6 +15,19 @@ pub mod processes;
 pub mod proc_stat;
 
 #[cfg(unix)]
+#[path = "../program/decimal.rs"]
+#[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
+pub mod decimal;
+#[cfg(unix)]
+#[path = "../program/guard_state.rs"]
+#[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
+pub mod guard_state;
+#[cfg(target_os = "linux")]
+#[path = "../program/limits.rs"]
+#[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
+pub mod limits;
+
+#[cfg(unix)]
 #[path = "../program/guard.rs"]
 pub mod program;
 
@@ -39,8 +52,7 @@ mod procargs;
 mod search;
 
 // Compiled here for their tests.
-#[cfg(test)]
-#[cfg_attr(unix, expect(clippy::duplicate_mod, reason = "the guard has it as well"))]
+#[cfg(all(test, not(unix)))]
 #[path = "../program/decimal.rs"]
 mod decimal;
 #[cfg(all(test, target_os = "linux"))]
@@ -51,10 +63,6 @@ mod elf;
 #[path = "../program/guard_state.rs"]
 mod guard_state;
 #[cfg(all(test, target_os = "linux"))]
-#[path = "../light/sys/search_path.rs"]
-#[expect(unsafe_code, reason = "its tests read texts of C")]
-mod search_path;
-#[cfg(all(test, target_os = "linux"))]
 #[path = "../light/stop_signal.rs"]
 mod stop_signal;
 #[cfg(all(test, target_os = "linux"))]
@@ -64,6 +72,6 @@ mod text;
 /// The guard for this target, an executable; empty where the build script could not compile it.
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pillion-guard"));
 
-/// A light guard for this target, which executes [`PROGRAM`] when there is more to do than to start a sidecar and to see its end;
+/// A light guard for this target, which executes [`PROGRAM`] when there is more to do than to see the end of a sidecar;
 /// `light/main.rs` is its source. Empty where there is none.
 pub const LIGHT_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pillion-guard-light"));

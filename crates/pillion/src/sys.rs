@@ -144,6 +144,13 @@ pub(crate) fn empty_stdin() -> std::io::Result<StdinHandle> {
 #[cfg(windows)]
 pub(crate) fn finish_spawns() {}
 
+/// Keeps a listener from starts of sidecars that [`finish_spawns`] does not wait for: their processes get no copy of it.
+pub(crate) fn keep_from_starts(listener: std::net::TcpListener) -> std::net::TcpListener {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    let listener = platform::light_guard::keep_from_starts(listener.into()).into();
+    listener
+}
+
 /// Loads the guard's program into memory, which a start does otherwise, on the thread that then does the next blocking work. Only on Linux:
 /// elsewhere it becomes a file, which a process that starts no sidecar would leave behind.
 pub(crate) fn prepare_guard() {
@@ -151,7 +158,8 @@ pub(crate) fn prepare_guard() {
     if !pillion_guard::PROGRAM.is_empty() {
         work_threads::WORK_THREADS.prepare(Box::new(|| {
             let _ = platform::PLACES[0](pillion_guard::PROGRAM);
-            let _ = platform::light_guard();
+            #[cfg(target_arch = "x86_64")]
+            let _ = platform::light_guard::prepare();
         }));
     }
 }

@@ -15,7 +15,7 @@ use rustix::{
 };
 use tokio::process::{Child, Command};
 
-use super::{Death, Scenario};
+use super::{Death, Scenario, scenario::guards};
 use crate::{
     TestMarker,
     dying_host::{OWN_GUARD_VARIABLE, READY_TIMEOUT_VARIABLE},
@@ -152,7 +152,7 @@ impl RunningHost {
                 // Both are frozen first, so that neither can react to the end of the other.
                 kill_process(self.pid, Signal::STOP)?;
                 for signal in [Signal::STOP, Signal::KILL] {
-                    for guard in marker.alive()?.iter().filter(|process| process.is_guard()) {
+                    for guard in guards(marker, self.pid)? {
                         // It may have finished, if the sidecar was stopping.
                         let _ = guard.signal(signal);
                     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,
@@ -158,7 +158,7 @@ impl Scenario {
             return Ok(None);
         }
         if complete {
-            self.prepare(&marker, &mut participants).await?;
+            self.prepare(&marker, host.pid, &mut participants).await?;
         }
         // Lets the host end itself. A host that is killed from outside is killed before it is reaped.
         if let Some(reporter) = &mut participants.host {
@@ -195,7 +195,12 @@ impl Scenario {
     }
 
     /// Brings the sidecar, or its guard, into the state that the scenario asks for.
-    async fn prepare(self, marker: &TestMarker, participants: &mut Participants) -> io::Result<()> {
+    async fn prepare(
+        self,
+        marker: &TestMarker,
+        host: Pid,
+        participants: &mut Participants,
+    ) -> io::Result<()> {
         match self.kind {
             SidecarKind::Stopped if self.moment != Moment::Stopping => {
                 for process in marker.alive()?.iter().filter(|process| process.runs("fake-sidecar")) {
@@ -215,7 +220,7 @@ impl Scenario {
             Death::GuardStopped | Death::HostKilledGuardStopped => Signal::STOP,
             _ => return Ok(()),
         };
-        for guard in marker.alive()?.into_iter().filter(LiveProcess::is_guard) {
+        for guard in guards(marker, host)? {
             // It may have finished, if the sidecar was stopping or has ended by itself.
             let _ = guard.signal(signal);
         }
@@ -225,6 +230,22 @@ impl Scenario {
 
 fn unreachable_start(scenario: Scenario) -> io::Error {
     io::Error::other(format!("not all processes of the sidecar have reported ({:?})", scenario.kind))
+}
+
+/// The guards. If a process of this host is about to execute one, waits until it has.
+pub(super) fn guards(marker: &TestMarker, host: Pid) -> io::Result<Vec<LiveProcess>> {
+    let host = host.as_raw_nonzero().get().unsigned_abs();
+    loop {
+        let alive = marker.alive()?;
+        let program = alive.iter().find(|process| process.pid == host).map(|host| &host.program);
+        let becomes_guard = |process: &LiveProcess| {
+            process.pid != host && Some(&process.program) == program && !process.is_guard()
+        };
+        if !alive.iter().any(becomes_guard) {
+            return Ok(alive.into_iter().filter(LiveProcess::is_guard).collect());
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// The processes that have reported to the test.

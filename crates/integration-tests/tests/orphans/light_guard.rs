@@ -2,14 +2,10 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read, Seek, Write},
-    mem::MaybeUninit,
+    io::{self, Read, Seek, Write},
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::{
-            net::UnixStream,
-            process::{CommandExt, ExitStatusExt},
-        },
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::{net::UnixStream, process::ExitStatusExt},
     },
     process::{self, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
@@ -22,7 +18,6 @@ use integration_tests::{
 };
 use rustix::{
     fs::{MemfdFlags, memfd_create},
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
     process::{Pid, Signal, WaitId, WaitIdOptions, waitid},
 };
 
@@ -135,8 +130,33 @@ fn in_memory(program: &[u8]) -> File {
     memory
 }
 
-/// Starts a light guard as the supervisor does, with this file as its full guard, and with the file of a run; in this sandbox, if any.
-/// Waits until it has started the sidecar. Returns the supervisor's end of the socket, and the end of the guard.
+/// Starts a sidecar and becomes its light guard, as the process does that the supervisor starts. Arguments: a pipe, of which it writes a byte
+/// and closes the end when it has become the guard; the light guard, the full one, the file of the run, the two outputs, and the sidecar's
+/// program with its arguments.
+const BECOME_LIGHT_GUARD: &str = r#"
+import ctypes, os, signal, subprocess, sys
+executed, light, full, run_file, stdout, stderr, *sidecar = sys.argv[1:]
+os.write(os.open(executed, os.O_WRONLY), b"x")
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+os.setsid()
+def start():
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+read, lifeline = os.pipe()
+sidecar = subprocess.Popen(sidecar, stdin=read, preexec_fn=start)
+full, stdout, stderr = (os.open(file, os.O_RDONLY) for file in (full, stdout, stderr))
+run_file = os.open(run_file, os.O_RDWR)
+for fd in (lifeline, full, run_file, stdout, stderr):
+    os.set_inheritable(fd, True)
+os.close(1)
+os.close(2)
+state = f"-,-,0,{lifeline},{run_file},{stdout},{stderr},0,-,-,{sidecar.pid}"
+os.execv(light, ["pillion-guard", "resume", state, "3600000", "15,leader,", str(full)])
+"#;
+
+/// Starts a light guard and its sidecar, with this file as its full guard, and with the file of a run; in this sandbox, if any. Returns the
+/// supervisor's end of the socket, and the end of the guard, once there is a guard.
 #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
 fn start_light(
     sandbox: &[&str],
@@ -146,35 +166,30 @@ fn start_light(
 ) -> (UnixStream, JoinHandle<ExitStatus>) {
     let light = in_memory(pillion_guard::LIGHT_PROGRAM);
     let (control, guard_end) = UnixStream::pair().unwrap();
-    // In a sandbox, another program executes it.
-    let program = format!("/proc/{}/fd/{}", process::id(), light.as_raw_fd());
-    let words = [sandbox, &[&program]].concat();
+    let (mut executed, executes) = io::pipe().unwrap();
+    let (outputs, writers): (Vec<_>, Vec<_>) = (0..2).map(|_| io::pipe().unwrap()).unzip();
+    // The other process opens them.
+    let path = |fd: BorrowedFd<'_>| format!("/proc/{}/fd/{}", process::id(), fd.as_raw_fd());
+    let files = [executes.as_fd(), light.as_fd(), full.as_fd(), run_file.as_fd()];
+    let fds = files.into_iter().chain(outputs.iter().map(AsFd::as_fd));
+    let words = [sandbox, &["python3", "-c", BECOME_LIGHT_GUARD]].concat();
     let mut command = Command::new(words[0]);
-    if sandbox.is_empty() {
-        command.arg0("pillion-guard");
-    }
-    let mut child = command
+    let [stdout, stderr] = writers.try_into().ok().unwrap();
+    command
         .args(&words[1..])
-        .args(["3600000", "0", "0", "1", "0", "15,leader,"])
+        .args(fds.map(path))
         .args(sidecar)
         .env(TestMarker::VARIABLE, tree.marker())
         .stdin(Stdio::from(OwnedFd::from(guard_end)))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut rights = SendAncillaryBuffer::new(&mut space);
-    let fds = [run_file.as_fd(), stdout.as_fd(), stderr.as_fd(), full.as_fd()];
-    rights.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(&control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty()).unwrap();
-    let mut line = String::new();
-    // The rest stays in the socket.
-    BufReader::with_capacity(1, &control).read_line(&mut line).unwrap();
-    assert!(line.starts_with("spawned "), "{line}");
-    // Reaped at its end.
-    (control, thread::spawn(move || child.wait().unwrap()))
+        .stdout(stdout)
+        .stderr(stderr);
+    let mut child = command.spawn().unwrap();
+    executed.read_exact(&mut [0]).unwrap();
+    drop(executes);
+    assert_eq!(executed.read(&mut [0]).unwrap(), 0);
+    // Reaped at its end, for which the files stay open.
+    let files = (light, full.try_clone().unwrap(), run_file.try_clone().unwrap(), outputs);
+    (control, thread::spawn(move || child.wait().map(|status| (status, files)).unwrap().0))
 }
 
 #[test]

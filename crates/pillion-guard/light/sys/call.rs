@@ -5,9 +5,6 @@ use core::{arch::asm, ffi::c_int};
 pub(super) const READ: usize = 0;
 pub(super) const OPEN: usize = 2;
 pub(super) const CLOSE: usize = 3;
-pub(super) const MMAP: usize = 9;
-pub(super) const MUNMAP: usize = 11;
-pub(super) const RT_SIGACTION: usize = 13;
 pub(super) const RT_SIGPROCMASK: usize = 14;
 pub(super) const SCHED_YIELD: usize = 24;
 pub(super) const DUP2: usize = 33;
@@ -15,8 +12,6 @@ pub(super) const NANOSLEEP: usize = 35;
 pub(super) const GETPID: usize = 39;
 pub(super) const SENDTO: usize = 44;
 pub(super) const RECVFROM: usize = 45;
-pub(super) const RECVMSG: usize = 47;
-pub(super) const CLONE: usize = 56;
 pub(super) const EXECVE: usize = 59;
 pub(super) const EXIT: usize = 60;
 pub(super) const WAIT4: usize = 61;
@@ -24,17 +19,12 @@ pub(super) const KILL: usize = 62;
 pub(super) const FCNTL: usize = 72;
 pub(super) const READLINK: usize = 89;
 pub(super) const GETRUSAGE: usize = 98;
-pub(super) const SETPGID: usize = 109;
-pub(super) const GETPPID: usize = 110;
-pub(super) const SETSID: usize = 112;
 pub(super) const PRCTL: usize = 157;
 pub(super) const GETDENTS64: usize = 217;
 pub(super) const CLOCK_GETTIME: usize = 228;
 pub(super) const PPOLL: usize = 271;
 pub(super) const SIGNALFD4: usize = 289;
-pub(super) const PIPE2: usize = 293;
 pub(super) const EXECVEAT: usize = 322;
-pub(super) const CLOSE_RANGE: usize = 436;
 
 /// Makes a system call. A result between -4095 and -1 is a negative error number.
 ///
@@ -64,44 +54,6 @@ pub(super) unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
 pub(super) unsafe fn call3(number: usize, a: usize, b: usize, c: usize) -> isize {
     // SAFETY: the caller upholds the same conditions.
     unsafe { call(number, [a, b, c, 0, 0, 0]) }
-}
-
-/// Starts a child that shares this process's memory, and waits until the child has executed a program or ended (`CLONE_VFORK`,
-/// clone(2)). Returns its process id, or a negative error number.
-///
-/// # Safety
-/// `stack` is the upper end of memory that only the child uses, aligned to 16 bytes. `function` must work with the memory of this
-/// process, changes included, and never return.
-pub(super) unsafe fn vfork<T>(
-    stack: *mut u8,
-    function: extern "C" fn(*mut T) -> !,
-    argument: *mut T,
-) -> isize {
-    const CLONE_VM: usize = 0x100;
-    const CLONE_VFORK: usize = 0x4000;
-    const SIGCHLD: usize = 17;
-    let result: isize;
-    // SAFETY: the child begins after the system call with the same registers and an empty stack of its own, and leaves this code for
-    // `function`, which never returns: it touches no frame of this stack. The parent goes on when the child no longer uses the memory.
-    unsafe {
-        asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "mov rdi, r12",
-            "call r13",
-            "ud2",
-            "2:",
-            inlateout("rax") CLONE => result,
-            in("rdi") CLONE_VM | CLONE_VFORK | SIGCHLD,
-            in("rsi") stack,
-            in("rdx") 0, in("r10") 0, in("r8") 0,
-            in("r12") argument, in("r13") function,
-            lateout("rcx") _, lateout("r11") _,
-        );
-    }
-    result
 }
 
 /// Ends this process.

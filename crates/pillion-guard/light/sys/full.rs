@@ -8,20 +8,21 @@ use super::{
     kill, look, pause, reap, set_close_on_exec, set_mask, word,
 };
 use crate::{
+    guard::argument,
     guard_state::{GuardState, RESUME, STATE_SIZE},
     text::Text,
 };
 
 const AT_EMPTY_PATH: usize = 0x1000;
 
-/// Whether the system knows how to execute the program of this descriptor. To be asked before a sidecar depends on it: a filter of
-/// system calls may not know execveat(2) (seccomp(2)).
-pub(crate) fn can_execute(full: c_int, process: &Process) -> bool {
+/// Whether the system knows how to execute the program of a descriptor. To be asked before a sidecar depends on it: a filter of system
+/// calls may not know execveat(2) (seccomp(2)).
+pub(crate) fn can_execute(process: &Process) -> bool {
     const EINVAL: isize = -22;
     /// The kernel looks at the flags before anything else. A filter, or a kernel without the call, has another error.
     const UNKNOWN_FLAG: usize = 0x4000_0000;
     let arguments: [*const u8; 1] = [ptr::null()];
-    execveat(full, &arguments, process, AT_EMPTY_PATH | UNKNOWN_FLAG) == EINVAL
+    execveat(-1, &arguments, process, AT_EMPTY_PATH | UNKNOWN_FLAG) == EINVAL
 }
 
 /// Becomes the full guard, in the same process: the children, the session and the death signals stay. Returns if the system cannot
@@ -40,17 +41,17 @@ pub(crate) fn execute_full(full: c_int, process: &Process, state: &GuardState) {
     let resume = resume.text(RESUME).terminated();
     let path = path.text(b"/proc/self/fd/").number(full.unsigned_abs().into()).terminated();
     let (Some(numbers), Some(resume), Some(path)) = (numbers.terminated(), resume, path) else { return };
-    let fds = [state.fds.lifeline, state.fds.run_file, state.fds.journal];
-    fds.into_iter().chain(state.fds.outputs.map(Some)).flatten().for_each(|fd| set_close_on_exec(fd, false));
+    set_close_on_exec(full);
     // std opens /dev/null for a standard stream that is closed, and aborts where there is none. Nothing is written to either; this memory
     // is sealed.
     for stream in [1, 2] {
-        // SAFETY: touches no memory. `start_sidecar` has closed the two.
+        // SAFETY: touches no memory. The supervisor has closed the two.
         unsafe { call3(call::DUP2, word(full), stream, 0) };
     }
     set_mask(0);
     // SAFETY: the arguments of this process exist: `crate::guard` has read them.
-    let [name, grace, stop] = [0, 1, 6].map(|at| unsafe { *process.arguments.add(at) });
+    let [name, grace, stop] =
+        [argument::NAME, argument::GRACE, argument::STOP].map(|at| unsafe { *process.arguments.add(at) });
     let arguments = [name, resume, numbers, grace, stop, ptr::null()];
     execveat(full, &arguments, process, AT_EMPTY_PATH);
     // SAFETY: the path ends with a zero; for the lists see `execveat`.

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 /// The file of version 1 of control groups.
 const EVENTS_1: &str = "memory.oom_control";
 
-/// The count of out-of-memory kills in the control group of a process, at the time of its start.
+/// The count of out-of-memory kills in the control group of a process, shortly before its start.
 #[derive(Debug)]
 pub(crate) struct OomKills {
     /// `memory.events` (<https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>) or [`EVENTS_1`]. Both have
@@ -15,9 +15,10 @@ pub(crate) struct OomKills {
 }
 
 impl OomKills {
-    /// The control group of this process. `None` if the system does not tell, as on any system but Linux.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    /// The control group of this process, which a process that it starts inherits (cgroups(7)). `None` if the system does not tell, as on any
+    /// system but Linux. To ask after a start would delay the new process, which needs the same locks of the kernel.
+    pub(crate) fn here() -> Option<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let folders = groups.lines().filter_map(folder);
         let found = folders.filter_map(|(folder, version_1)| {
             let events = folder.join(if version_1 { EVENTS_1 } else { "memory.events" });

@@ -190,6 +190,7 @@ impl Run {
             // Before the program runs: its guard may need the number at once.
             journal.set_run(run.recorder.runs() + 1);
         }
+        let oom_kills = OomKills::here();
         match reserved.map_err(LaunchError::from).and_then(|reserved| {
             launch(program, spec, listener, for_guard, journal.as_ref(), reserved, dependencies)
         }) {
@@ -232,7 +233,7 @@ impl Run {
                         journal.map(|journal| journal.streams),
                     ),
                     exited: false,
-                    oom_kills: run.pid.and_then(OomKills::of),
+                    oom_kills,
                 });
                 let processes = run.process.as_ref().map(|process| process.group.processes());
                 run.notifications =

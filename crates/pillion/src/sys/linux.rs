@@ -1,10 +1,10 @@
 //! Linux: pidfds and `/proc`.
 
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "neither std nor rustix starts a process so")]
-mod clone_guard;
 mod connections;
 pub(crate) mod credentials;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "neither std nor rustix starts a process so")]
+pub(super) mod light_guard;
 mod looks;
 pub(crate) mod run_processes;
 #[expect(unsafe_code, reason = "rustix offers no safe mapping")]
@@ -17,7 +17,7 @@ use std::{
     env, fs,
     io::{self, Write},
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd},
         unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -36,8 +36,6 @@ use tempfile::TempDir;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::Known;
-#[cfg(target_arch = "x86_64")]
-pub(super) use clone_guard::set_aside;
 pub(super) use credentials::peer;
 
 /// How long [`sweep`] goes on at most.
@@ -198,9 +196,8 @@ impl GuardProgram {
     }
 }
 
-/// The memory that holds the full guard, and that of the light one.
+/// The memory that holds the full guard.
 static FULL: OnceLock<OwnedFd> = OnceLock::new();
-static LIGHT: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Copies the program to memory, once per process (`memfd_create(2)`).
 fn in_memory(memory: &'static OnceLock<OwnedFd>, name: &str, bytes: &[u8]) -> io::Result<&'static OwnedFd> {
@@ -215,28 +212,6 @@ fn in_memory(memory: &'static OnceLock<OwnedFd>, name: &str, bytes: &[u8]) -> io
     }
     let written = write_to_memory(name, bytes)?;
     Ok(memory.get_or_init(|| written))
-}
-
-/// The light guard, and the descriptor of the full one, which it executes when there is more to do. An error means that the full guard
-/// has to start.
-pub(super) fn light_guard() -> io::Result<(GuardProgram, BorrowedFd<'static>)> {
-    if pillion_guard::LIGHT_PROGRAM.is_empty() {
-        return Err(io::Error::other("there is no light guard for this system"));
-    }
-    let full = in_memory(&FULL, "pillion-guard", pillion_guard::PROGRAM)?;
-    let light = in_memory(&LIGHT, "pillion-guard-light", pillion_guard::LIGHT_PROGRAM)?;
-    Ok((GuardProgram::of_memory(light)?, full.as_fd()))
-}
-
-/// Starts the light guard, whose path, arguments, environment and directory the command has; the first argument is `name`. `None` if the
-/// system cannot start it in this way.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn clone_light_guard(
-    command: &std::process::Command,
-    name: &std::ffi::CStr,
-    streams: [BorrowedFd<'_>; 3],
-) -> Option<io::Result<Pid>> {
-    clone_guard::clone_guard(command, name, LIGHT.get()?.as_fd(), streams)
 }
 
 fn write_to_memory(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {

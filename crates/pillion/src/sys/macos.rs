@@ -9,7 +9,7 @@ use std::{
     env,
     ffi::OsString,
     io,
-    os::{fd::BorrowedFd, unix::ffi::OsStringExt},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -130,11 +130,6 @@ type Store = fn(&[u8]) -> io::Result<GuardProgram>;
 
 /// The places to store the guard's program in, the best first. The system deletes old files of the second one.
 pub(super) const PLACES: [Store; 2] = [GuardProgram::in_cache, GuardProgram::in_temporary_directory];
-
-/// There is none: macOS cannot execute a program from a descriptor.
-pub(super) fn light_guard() -> io::Result<(GuardProgram, BorrowedFd<'static>)> {
-    Err(io::ErrorKind::Unsupported.into())
-}
 
 /// What a guard cannot do here.
 pub(super) fn guard_limitation() -> Option<String> {

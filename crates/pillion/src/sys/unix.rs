@@ -190,12 +190,12 @@ impl Group {
 static SPAWNING: RwLock<()> = RwLock::new(());
 
 /// Waits until the spawns of this process that have begun have executed their programs. Until then their children hold a copy of
-/// each descriptor, also of those that this process has closed meanwhile (fork(2)).
+/// each descriptor, also of those that this process has closed meanwhile (fork(2)). Starts with a light guard are not among them.
 pub(crate) fn finish_spawns() {
     drop(SPAWNING.write().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// The only place on Unix that starts processes, besides that of the light guard. The caller owns the child.
+/// The only place on Unix that starts processes, besides `linux/light_guard`. The caller owns the child.
 fn spawn(command: &mut Command) -> io::Result<Child> {
     #[expect(clippy::disallowed_methods, reason = "the only place on Unix that starts processes")]
     while_spawning(|| command.spawn())
@@ -261,8 +261,19 @@ fn core_dumped(child: Pid) -> Option<bool> {
     waitid(WaitId::Pid(child), options).ok().flatten().map(|status| status.dumped())
 }
 
+/// Space for any process id. It is replaced by that of the sidecar's process, once there is one.
+pub(in crate::sys) const PID_PLACEHOLDER: &str = "00000000000000000000";
+
+/// The variables by which a sidecar finds its listener (`sd_listen_fds(3)`), and learns that the watchdog is meant for it.
+pub(in crate::sys) fn own_variables(request: &SpawnRequest) -> Vec<(&'static str, &'static str)> {
+    let listener = [("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "http"), ("LISTEN_PID", PID_PLACEHOLDER)];
+    let listener = request.listener.as_ref().map(|_| listener);
+    let watchdog = request.watchdog.then_some(("WATCHDOG_PID", PID_PLACEHOLDER));
+    listener.into_iter().flatten().chain(watchdog).collect()
+}
+
 /// Reaps a child that is dead or about to die.
-fn reap(child: Pid, dead: bool) {
+pub(in crate::sys) fn reap(child: Pid, dead: bool) {
     let reap = move || {
         let _ = waitpid(Some(child), WaitOptions::empty());
     };
@@ -274,5 +285,21 @@ fn reap(child: Pid, dead: bool) {
         // Uninterruptible sleep can delay even SIGKILL: do not block this thread.
         // Without a thread the zombie stays until this process ends.
         let _ = std::thread::Builder::new().spawn(reap);
+    }
+}
+
+/// A request without anything special, for tests.
+#[cfg(test)]
+pub(in crate::sys) fn test_request(command: Command) -> SpawnRequest {
+    SpawnRequest {
+        command,
+        grace: std::time::Duration::from_secs(3600),
+        marker: "A=B".to_owned(),
+        stop: crate::spec::StopRequest::default(),
+        listener: None,
+        watchdog: false,
+        stdin: None,
+        run_file: None,
+        journal: None,
     }
 }

@@ -137,7 +137,7 @@ impl PortReservation {
 
 /// Binds a port of 127.0.0.1, also if connections of an earlier server still linger on it (Unix, `SO_REUSEADDR`).
 fn bind(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(sys::keep_from_starts)
 }
 
 #[cfg(test)]

@@ -16,13 +16,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 use self::{
-    control::{GuardCommand, GuardReport, ReportReader, ReportSocket, read_start_report},
-    launch::{Executed, Way},
+    control::{GuardCommand, GuardReport, ReportReader, ReportSocket},
+    launch::{Launched, Way},
 };
-use super::{
-    super::{Known, SpawnRequest, Used, platform},
-    reap,
-};
+use super::super::{SpawnRequest, Used, platform};
 use crate::{status::Exit, task::task};
 
 /// A sidecar under a guard.
@@ -39,58 +36,33 @@ pub(crate) struct Guarded {
 type Started = (Guarded, [OwnedFd; 2], Option<String>);
 
 impl Guarded {
-    /// Starts a guard, which starts the program. The outer error is the program's; the inner one says why no guard runs.
+    /// Starts a guard, and the program. The outer error is the program's; the inner one says why no guard runs.
     pub(super) fn spawn(request: &SpawnRequest) -> io::Result<Result<Started, String>> {
         let mut failures = Vec::new();
         for way in Way::all() {
-            match way.execute(request) {
+            match way.start(request)? {
                 None => {}
-                Some(Err(why)) => failures.push(why),
-                Some(Ok(executed)) => match Self::connect(request, executed)? {
-                    // It has ended before it could start the program: another one may.
-                    Err(error) if has_ended(&error) => {
-                        tracing::debug!(?way, "the guard has ended at once");
-                        way.failed();
-                        failures.push(no_answer(error));
-                    }
-                    started => return Ok(started.map_err(no_answer)),
-                },
+                Some(Ok(launched)) => return Self::watch(request, launched).map(Ok),
+                // Another guard may run.
+                Some(Err(why)) => {
+                    tracing::debug!(?way, why, "no guard");
+                    failures.push(why);
+                }
             }
         }
         Ok(Err(format!("the guard could not be started: {}", failures.join("; "))))
     }
 
-    /// Waits until the guard has started the program. The outer error is the program's, the inner one the guard's, which runs no more,
-    /// nor does anything that it has started.
-    fn connect(request: &SpawnRequest, executed: Executed) -> io::Result<io::Result<Started>> {
-        let guard = executed.guard;
-        match read_start_report(&executed.control) {
-            Ok(Ok((leader, limited))) => {
-                let (sender, report) =
-                    watch::channel(GuardReport::of(leader, platform::identity_of_child(leader, guard)));
-                let reader = ReportReader::new(guard, sender, request.marker.clone());
-                let control = Arc::new(executed.control);
-                let socket = ReportSocket::new(Arc::clone(&control))?;
-                tokio::spawn(task(reader.run(socket)));
-                let limited = limited.or_else(platform::guard_limitation);
-                Ok(Ok((Self { guard, leader, control, report }, executed.outputs, limited)))
-            }
-            Ok(Err(error)) => {
-                reap(guard, true);
-                Err(error)
-            }
-            Err(error) => {
-                // Silent or dead. The program may run all the same, if the guard was killed before it could say so: the system ends the
-                // first process then, and this what that has started.
-                let _ = kill_process(guard, Signal::KILL);
-                // The guard is not reaped yet, so that no other session has this number.
-                let known =
-                    Known { marker: request.marker.clone(), session: Some(guard), remembered: Vec::new() };
-                platform::sweep(&known);
-                reap(guard, false);
-                Ok(Err(error))
-            }
-        }
+    /// Reads the reports of the guard.
+    fn watch(request: &SpawnRequest, launched: Launched) -> io::Result<Started> {
+        let Launched { guard, leader, identity, control, outputs, limited } = launched;
+        let (sender, report) = watch::channel(GuardReport::of(leader, identity));
+        let reader = ReportReader::new(guard, sender, request.marker.clone());
+        let control = Arc::new(control);
+        let socket = ReportSocket::new(Arc::clone(&control))?;
+        tokio::spawn(task(reader.run(socket)));
+        let limited = limited.or_else(platform::guard_limitation);
+        Ok((Self { guard, leader, control, report }, outputs, limited))
     }
 
     pub(super) fn leader(&self) -> Pid {
@@ -190,16 +162,6 @@ impl Guarded {
     }
 }
 
-/// Whether the guard has closed its end of the socket: before it read our message, or after.
-fn has_ended(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
-}
-
-fn no_answer(error: io::Error) -> String {
-    format!("the guard did not answer: {error}")
-}
-
 impl Drop for Guarded {
     fn drop(&mut self) {
         // Shut down, because closing is not enough: the reader's task holds it as well.
@@ -211,15 +173,14 @@ impl Drop for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read as _, process::Command, time::Duration};
+    use std::{process::Command, time::Duration};
 
     use rustix::process::{WaitId, WaitIdOptions, waitid};
 
     use super::{
-        super::{OutputPipe, pid, spawn},
+        super::{OutputPipe, test_request},
         *,
     };
-    use crate::spec::StopRequest;
 
     /// A shell that ignores SIGTERM, has written a line, and waits for the end of its stdin.
     async fn sidecar() -> (Guarded, OutputPipe) {
@@ -228,22 +189,8 @@ mod tests {
         start(command).await
     }
 
-    fn request(command: Command) -> SpawnRequest {
-        SpawnRequest {
-            command,
-            grace: Duration::from_secs(3600),
-            marker: "A=B".to_owned(),
-            stop: StopRequest::default(),
-            listener: None,
-            watchdog: false,
-            stdin: None,
-            run_file: None,
-            journal: None,
-        }
-    }
-
     async fn start(command: Command) -> (Guarded, OutputPipe) {
-        let (group, [stdout, _stderr], _) = Guarded::spawn(&request(command)).unwrap().unwrap();
+        let (group, [stdout, _stderr], _) = Guarded::spawn(&test_request(command)).unwrap().unwrap();
         let mut output = OutputPipe::new(stdout).unwrap();
         let mut line = [0; 3];
         assert_eq!(read(&mut output, &mut line).await, 3);
@@ -262,35 +209,6 @@ mod tests {
     /// Waits until no process holds the write end. The guard reads as well.
     async fn end(mut output: OutputPipe) {
         while read(&mut output, &mut [0; 64]).await > 0 {}
-    }
-
-    /// A program whose first process ends with its guard, as the system makes it. The daemon that it has started does not.
-    #[tokio::test]
-    async fn a_guard_that_is_killed_before_it_reports_leaves_nothing() {
-        let marker = format!("PILLION_INSTANCE={}", std::process::id());
-        let (control, end) = UnixStream::pair().unwrap();
-        let (mut output, output_end) = io::pipe().unwrap();
-        // What lives longer than it should ends with this test.
-        let (input, _input_end) = io::pipe().unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", "setsid sh -c 'echo up; read end <&2' & read up; kill -KILL $$"]);
-        let (variable, value) = marker.split_once('=').unwrap();
-        command.env(variable, value).stdin(OwnedFd::from(end)).stdout(output_end).stderr(input);
-        let guard = pid(&spawn(&mut command).unwrap());
-        // With our copies of its streams.
-        drop(command);
-        let mut line = [0; 3];
-        output.read_exact(&mut line).unwrap();
-        (&control).write_all(b"the daemon runs\n").unwrap();
-
-        let outputs = [output.try_clone().unwrap(), io::pipe().unwrap().0].map(OwnedFd::from);
-        let executed = Executed { guard, control, outputs, _program: None };
-        let request = SpawnRequest { marker, ..request(Command::new("unused")) };
-        let error = Guarded::connect(&request, executed).unwrap().unwrap_err();
-        assert!(has_ended(&error), "{error}");
-        // All of them held the write end.
-        rustix::io::ioctl_fionbio(&output, true).unwrap();
-        assert_eq!(output.read(&mut line).unwrap(), 0, "the daemon lives");
     }
 
     #[tokio::test]

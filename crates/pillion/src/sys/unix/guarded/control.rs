@@ -7,7 +7,7 @@ use std::{
     io::{self, Read},
     mem::MaybeUninit,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
     sync::Arc,
@@ -28,7 +28,7 @@ use super::super::{
     super::{Known, SpawnRequest, Used, platform},
     reap,
 };
-use crate::{listener::Listener, status::Exit};
+use crate::status::Exit;
 
 /// How long a guard may take to start the program. The file system may need long to find it.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,24 +99,23 @@ pub(super) struct ReportReader {
     marker: String,
 }
 
-/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, the file of the run, the journal, the read ends of the sidecar's
-/// output, which it drains after our death, and, to a light guard, the full one. One byte carries them (`SCM_RIGHTS`, unix(7)).
+/// Sends the guard the listener, the sidecar's stdin if that is not a lifeline, the file of the run, the journal, and the read ends of the
+/// sidecar's output, which it drains after our death. One byte carries them (`SCM_RIGHTS`, unix(7)).
 pub(super) fn send_fds(
     control: &UnixStream,
     request: &SpawnRequest,
     outputs: &[OwnedFd; 2],
-    full: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(7))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
     let outputs = outputs.each_ref().map(|output| Some(output.as_fd()));
     let inputs = [
-        request.listener.as_ref().map(fd),
+        request.listener.as_ref().map(AsFd::as_fd),
         request.stdin.as_ref().map(AsFd::as_fd),
         request.run_file.as_ref().map(AsFd::as_fd),
         request.journal.as_ref().map(|(memory, _)| memory.as_fd()),
     ];
-    let fds: Vec<_> = inputs.into_iter().chain(outputs).chain([full]).flatten().collect();
+    let fds: Vec<_> = inputs.into_iter().chain(outputs).flatten().collect();
     rights.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(control, &[io::IoSlice::new(b"F")], &mut rights, SendFlags::empty())?;
     Ok(())
@@ -307,13 +306,6 @@ impl GuardReport {
             self.remembered.pop_front();
         }
         self.remembered.push_back((pid, start_time));
-    }
-}
-
-fn fd(listener: &Listener) -> BorrowedFd<'_> {
-    match listener {
-        Listener::Tcp(listener) => listener.as_fd(),
-        Listener::Unix(listener) => listener.as_fd(),
     }
 }
 
