@@ -119,6 +119,12 @@ fn errno() -> c_int {
     unsafe { *libc::__errno_location() }
 }
 
+/// The id of this process. glibc before 2.25 would tell that of the app, which it has remembered in the memory (getpid(2)).
+fn own_process() -> c_int {
+    // SAFETY: touches no memory.
+    c_int::try_from(unsafe { libc::syscall(libc::SYS_getpid) }).unwrap_or(-1)
+}
+
 fn checked(result: c_int) -> Result<c_int, c_int> {
     if result < 0 { Err(errno()) } else { Ok(result) }
 }
@@ -165,7 +171,7 @@ unsafe fn try_become_guard(launch: &Launch) -> Result<Infallible, c_int> {
         }
         // An app that ignores it would pass that on, and the kernel would reap our children (wait(2)).
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        results.guard.store(libc::getpid(), Ordering::Relaxed);
+        results.guard.store(own_process(), Ordering::Relaxed);
     }
     for (at, descriptor) in descriptors.numbers.iter().enumerate() {
         if let Some(descriptor) = descriptor {
@@ -273,7 +279,7 @@ unsafe fn try_become_sidecar(launch: &Launch) -> Result<Infallible, c_int> {
     for place in sidecar.pid_places {
         if !place.is_null() {
             // SAFETY: the place has space for it.
-            unsafe { write_number(place, libc::getpid()) };
+            unsafe { write_number(place, own_process()) };
         }
     }
     // SAFETY: the lists are valid.

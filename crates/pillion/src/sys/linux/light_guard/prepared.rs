@@ -43,7 +43,7 @@ pub(super) struct Prepared {
     stacks: [Box<Stack>; 2],
     _strings: [Strings; 6],
     _pointers: [Pointers; 7],
-    _descriptors: Vec<OwnedFd>,
+    descriptors: Vec<OwnedFd>,
 }
 
 /// The descriptors that the processes of a launch share with this one.
@@ -138,7 +138,7 @@ impl Prepared {
             results: Results::default(),
         });
         let strings = [files, arguments, environment, directory, guard_file, guard_arguments];
-        Ok(Self { launch, stacks, _strings: strings, _pointers: pointers, _descriptors: shared.own })
+        Ok(Self { launch, stacks, _strings: strings, _pointers: pointers, descriptors: shared.own })
     }
 
     /// Starts both processes. The outer error is that of the sidecar's program; after the inner one, neither runs.
@@ -160,14 +160,20 @@ impl Prepared {
             Err(error) => return Ok(Err(io::Error::from_raw_os_error(error))),
         };
         let results = &self.launch.results;
-        let program_error = results.program_error.load(Ordering::Relaxed);
-        if program_error != 0 {
-            reap(guard, true);
-            return Err(io::Error::from_raw_os_error(program_error));
-        }
         let leader = Pid::from_raw(results.leader.load(Ordering::Relaxed));
-        let guard_error = results.guard_error.load(Ordering::Relaxed);
+        let [program_error, guard_error] =
+            [&results.program_error, &results.guard_error].map(|error| error.load(Ordering::Relaxed));
         match leader {
+            // The guard's process was killed, and did not wait for the sidecar's, which ends, but may still use the memory, also to tell an
+            // error: that of the program, or that its parent is gone. It has descriptors of its own.
+            _ if results.in_use.load(Ordering::Relaxed) => {
+                self.descriptors.clear();
+                mem::forget(self);
+            }
+            _ if program_error != 0 => {
+                reap(guard, true);
+                return Err(io::Error::from_raw_os_error(program_error));
+            }
             Some(leader) if guard_error == 0 => {
                 let (start_time, limited) = (results.start_time(), results.limited());
                 return Ok(Ok(LightGuard { guard, leader, start_time, limited }));
@@ -179,10 +185,6 @@ impl Prepared {
                 return Ok(Err(io::Error::from_raw_os_error(guard_error)));
             }
             None => {}
-        }
-        if results.in_use.load(Ordering::Relaxed) {
-            // The guard's process was killed, and did not wait for the sidecar's, which ends, but may still be about to.
-            mem::forget(self);
         }
         // The guard's process is not reaped yet, so that no other session has this number.
         let known = Known { marker: request.marker.clone(), session: Some(guard), remembered: Vec::new() };

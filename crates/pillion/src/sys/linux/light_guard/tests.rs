@@ -1,8 +1,15 @@
-use std::{fs::File, io::Read as _, os::unix::net::UnixStream, process::Command};
+use std::{
+    fs::{File, Permissions},
+    io::Read as _,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::Path,
+    process::Command,
+    thread::JoinHandle,
+};
 
 use rustix::{
     io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd},
-    process::{Signal, kill_process},
+    process::{Signal, WaitId, WaitIdOptions, kill_process, waitid},
 };
 
 use super::*;
@@ -120,6 +127,9 @@ fn a_program_that_cannot_be_executed_is_an_error_and_leaves_no_process() {
             let failed = run_with(&programs, command, |fd| fd).err().unwrap();
             assert_eq!(failed.raw_os_error(), Some(error.raw_os_error()), "{program} in {directory}");
         }
+        // Longer than the system permits (execve(2)).
+        let failed = run_with(&programs, shell(&" ".repeat(200_000)), |fd| fd).err().unwrap();
+        assert_eq!(failed.raw_os_error(), Some(Errno::TOOBIG.raw_os_error()));
     }
     let mut command = shell("");
     command.env("A", "zero\0");
@@ -161,23 +171,23 @@ fn child(thread: &str, state: &str) -> String {
     }
 }
 
-#[test]
-fn a_guard_that_is_killed_before_the_sidecar_is_executed_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("program");
-    std::fs::copy("/bin/sleep", &program).unwrap();
-    // A process that opens the file waits for the one that has a write lease, which gets a signal (`F_SETLEASE`, fcntl(2)).
-    let file = File::open(&program).unwrap();
+/// A program that waits in execve(2) until the lease ends: a process that opens the file waits for the one that has a write lease, which gets
+/// a signal (`F_SETLEASE`, fcntl(2)). `None` where there are no leases.
+fn leased(program: &Path) -> Option<File> {
+    let file = File::open(program).unwrap();
     // SAFETY: the calls touch no memory.
     let leased = unsafe {
         libc::signal(libc::SIGIO, libc::SIG_IGN);
         libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
     };
     if leased != 0 {
-        return eprintln!("not tested: there are no leases here: {}", io::Error::last_os_error());
+        eprintln!("not tested: there are no leases here: {}", io::Error::last_os_error());
     }
-    let mut command = Command::new(program);
-    command.arg("1000");
+    (leased == 0).then_some(file)
+}
+
+/// Starts the program in another thread. Returns that, and the process ids of the guard and of the sidecar, which waits in execve(2).
+fn start_leased(command: Command) -> (JoinHandle<io::Result<io::Result<()>>>, Pid, String) {
     // Its trial has a child as well.
     let programs = Programs::load().unwrap();
     let (sender, thread) = std::sync::mpsc::channel();
@@ -189,12 +199,42 @@ fn a_guard_that_is_killed_before_the_sidecar_is_executed_leaves_nothing() {
     let guard = child(&format!("self/task/{}", thread.recv().unwrap()), "");
     // It sleeps nowhere else.
     let sidecar = child(&format!("{guard}/task/{guard}"), ") S ");
-    kill_process(Pid::from_raw(guard.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    (started, Pid::from_raw(guard.parse().unwrap()).unwrap(), sidecar)
+}
+
+#[test]
+fn a_guard_that_is_killed_before_the_sidecar_is_executed_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program");
+    std::fs::copy("/bin/sleep", &program).unwrap();
+    let Some(_lease) = leased(&program) else { return };
+    let mut command = Command::new(program);
+    command.arg("1000");
+    let (started, guard, sidecar) = start_leased(command);
+    kill_process(guard, Signal::KILL).unwrap();
     let error = started.join().unwrap().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "it was killed at its start");
     let stat = std::fs::read_to_string(format!("/proc/{sidecar}/stat")).unwrap_or_default();
     // Its parent is now another process, which may not have reaped it yet.
     assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+}
+
+/// The memory is kept, because the sidecar's process can tell the error and still run when the guard has been killed.
+#[test]
+fn a_guard_that_is_killed_while_the_sidecar_tells_an_error_tells_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program");
+    std::fs::write(&program, "neither a program nor a script").unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+    let Some(lease) = leased(&program) else { return };
+    let (started, guard, _) = start_leased(Command::new(program));
+    // It stops as soon as it no longer waits for the sidecar's process, which has ended then.
+    kill_process(guard, Signal::STOP).unwrap();
+    drop(lease);
+    waitid(WaitId::Pid(guard), WaitIdOptions::STOPPED).unwrap();
+    kill_process(guard, Signal::KILL).unwrap();
+    let error = started.join().unwrap().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "it was killed at its start");
 }
 
 #[test]
