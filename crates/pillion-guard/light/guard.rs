@@ -141,7 +141,12 @@ impl Guard {
             text.text(b"\n");
         }
         if let Some((micros, bytes)) = sys::used_by_children() {
-            text.text(b"used ").number(micros).text(b" ").number(bytes).text(b"\n");
+            text.text(b"used ").number(micros).text(b" ");
+            match bytes {
+                Some(bytes) => text.number(bytes),
+                None => text.text(b"-"),
+            };
+            text.text(b"\n");
         }
         let told = sys::report(text.text(b"gone\n").bytes());
         if !told && (self.state.fds.run_file.is_some() || self.state.fds.journal.is_some()) {

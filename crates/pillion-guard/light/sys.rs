@@ -217,18 +217,23 @@ pub(crate) fn reap() -> Reaped {
 }
 
 /// The processor time in microseconds of all reaped children and of those that they have reaped, and the largest resident set of one of
-/// them, in bytes (getrusage(2)).
-pub(crate) fn used_by_children() -> Option<(u64, u64)> {
+/// them, in bytes (getrusage(2)). The latter is not known if it is no larger than that of the app was: the system counts the memory in
+/// which the sidecar's process and this one began, the app's, for both.
+pub(crate) fn used_by_children() -> Option<(u64, Option<u64>)> {
+    const RUSAGE_SELF: c_int = 0;
     const RUSAGE_CHILDREN: c_int = -1;
-    // `struct rusage` of Linux on systems of 64 bits: two times, the largest resident set in KiB, and 13 other numbers.
+    let [user, user_micros, system, system_micros, kib, ..] = usage(RUSAGE_CHILDREN)?;
+    let [_, _, _, _, begin, ..] = usage(RUSAGE_SELF)?;
+    let micros = (user + system) * 1_000_000 + user_micros + system_micros;
+    Some((micros, (kib > begin).then_some(kib * 1024)))
+}
+
+/// `struct rusage` of Linux on systems of 64 bits: two times, the largest resident set in KiB, and 13 other numbers.
+fn usage(who: c_int) -> Option<[u64; 18]> {
     let mut usage = [0_i64; 18];
     // SAFETY: the kernel writes at most 18 numbers.
-    if unsafe { call3(call::GETRUSAGE, word(RUSAGE_CHILDREN), usage.as_mut_ptr().addr(), 0) } != 0 {
-        return None;
-    }
-    let [user, user_micros, system, system_micros, kib, ..] =
-        usage.map(|number| u64::try_from(number).unwrap_or(0));
-    Some(((user + system) * 1_000_000 + user_micros + system_micros, kib * 1024))
+    let result = unsafe { call3(call::GETRUSAGE, word(who), usage.as_mut_ptr().addr(), 0) };
+    (result == 0).then(|| usage.map(|number| u64::try_from(number).unwrap_or(0)))
 }
 
 /// The time since the Unix epoch, in milliseconds.

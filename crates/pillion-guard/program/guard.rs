@@ -43,7 +43,7 @@
 //! | `failed ERRNO` | the program could not be started; the guard exits |
 //! | `exited CODE`, `signalled NUMBER`, and ` core` after a core dump | the program has ended |
 //! | `remember PID START` | a descendant has left the guard's session: the supervisor has to know it if the guard is killed |
-//! | `used MICROSECONDS BYTES` | the processor time of all processes that were reaped, and the largest resident set of one |
+//! | `used MICROSECONDS BYTES` | the processor time of all processes that were reaped, and the largest resident set of one, or `-` |
 //! | `gone` | the program and all its descendants have ended; the guard exits |
 //!
 //! On Linux the guard is a child subreaper: a process that daemonises itself becomes the guard's child and stays visible.
@@ -104,7 +104,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>, strict: bool) {
     let resumed = arguments.next_if(|first| first.as_bytes() == guard_state::RESUME).is_some();
     let (mut guard, grace) = if resumed { resume(arguments) } else { start(arguments, strict) };
     guard.guard(grace);
-    if let Some((micros, bytes)) = sys::used_by_children() {
+    if let Some((micros, bytes)) = sys::used_by_children(resumed) {
+        let bytes = bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
         guard.tell(&format!("used {micros} {bytes}"));
     }
     guard.tell("gone");

@@ -117,7 +117,7 @@ pub(crate) struct SpawnRequest {
 pub(crate) struct Used {
     /// The processor time of all of them, user and system.
     pub(crate) cpu_time: Option<std::time::Duration>,
-    /// In bytes. Unix: the largest resident set of one of them. Windows: the committed memory of all of them together.
+    /// In bytes. Unix: the largest resident set of one of them, unless the light guard cannot tell it from the app's. Windows: the committed memory of all of them together.
     pub(crate) peak_memory: Option<u64>,
 }
 

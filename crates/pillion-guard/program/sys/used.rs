@@ -27,15 +27,25 @@ unsafe extern "C" {
 
 /// The processor time in microseconds of the children that this process has reaped, and of those that they have reaped; and the largest
 /// resident set of one of them, in bytes.
-pub(crate) fn used_by_children() -> Option<(u64, u64)> {
+///
+/// The latter is not known after a light guard if it is no larger than that of the app was: the system counts the memory in which the
+/// sidecar's process and this one began, the app's, for both.
+pub(crate) fn used_by_children(after_light: bool) -> Option<(u64, Option<u64>)> {
+    const RUSAGE_SELF: c_int = 0;
     const RUSAGE_CHILDREN: c_int = -1;
+    let (micros, bytes) = used(RUSAGE_CHILDREN)?;
+    let begin = if after_light { used(RUSAGE_SELF)?.1 } else { 0 };
+    Some((micros, (bytes > begin).then_some(bytes)))
+}
+
+fn used(who: c_int) -> Option<(u64, u64)> {
     if cfg!(not(target_pointer_width = "64")) {
         return None;
     }
     let time = || TimeValue { seconds: 0, micros: 0 };
     let mut usage = ResourceUsage { user: time(), system: time(), max_resident: 0, others: [0; 13] };
     // SAFETY: the structure has the size and the layout that the system writes, on systems of 64 bits.
-    if unsafe { getrusage(RUSAGE_CHILDREN, &raw mut usage) } != 0 {
+    if unsafe { getrusage(who, &raw mut usage) } != 0 {
         return None;
     }
     let micros =

@@ -99,7 +99,7 @@ impl ExitReport {
             "used" => {
                 let micros: u64 = words.next()?.parse().ok()?;
                 self.cpu_time_ms = Some(micros / 1000);
-                self.peak_memory = Some(words.next()?.parse().ok()?);
+                self.peak_memory = words.next()?.parse().ok();
             }
             _ => {}
         }
@@ -112,6 +112,13 @@ mod tests {
     use super::*;
 
     const HEAD: &str = r#"{"sidecar":"backend","startedAt":1000,"restarts":1}"#;
+
+    #[test]
+    fn memory_that_is_not_known_is_none() {
+        let report = conclude(&format!("{HEAD}\n5001 exited 0\n5002 used 250000 -\n5003 gone\n")).unwrap();
+        assert_eq!((report.cpu_time_ms, report.peak_memory), (Some(250), None));
+        assert_eq!(report.exit, Some(Exit::with_code(0)));
+    }
 
     #[test]
     fn the_lines_of_app_and_guard_become_a_report() {

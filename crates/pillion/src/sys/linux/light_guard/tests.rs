@@ -265,6 +265,19 @@ fn the_guard_leads_the_session_and_the_sidecar_a_group() {
     assert_eq!(ended.output, format!("{leader} {guard} {leader} {guard}\n"));
 }
 
+/// The kernel counts the memory of this process for the sidecar, whose process has begun in it.
+#[test]
+fn the_memory_of_the_app_is_not_told_as_that_of_the_sidecar() {
+    let ours = std::hint::black_box(vec![1_u8; 64 << 20]);
+    let programs = Programs::load().unwrap();
+    // The second one leaves a process to the full guard.
+    for script in ["exit 0", "sleep 0.01 & exit 0"] {
+        let report = run(&programs, script).report;
+        assert!(report.contains("used ") && report.ends_with(" -\ngone\n"), "{report}");
+    }
+    drop(ours);
+}
+
 #[test]
 fn the_start_time_is_that_of_proc() {
     let programs = Programs::load().unwrap();
