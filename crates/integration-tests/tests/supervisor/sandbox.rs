@@ -297,3 +297,20 @@ fn a_guard_that_cannot_run_is_killed_and_its_sidecar_with_it() {
         tracer.wait().await.unwrap();
     });
 }
+
+/// It emulates some forms of clone(2), and ends a program that asks for another one.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_program_under_valgrind_starts_a_sidecar() {
+    let valgrind = ["valgrind", "-q", "--tool=none", "--trace-children=no"];
+    if !may(&["valgrind", "-q", "--tool=none", "true"]) {
+        return;
+    }
+    let output = std::process::Command::new(valgrind[0])
+        .args(&valgrind[1..])
+        .arg(env!("CARGO_BIN_EXE_pillion-under-test"))
+        .args(["run", "--ready", "started", "--", "sh", "-c", "echo up"])
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stdout == b"up\n", "{output:?}");
+}

@@ -141,6 +141,11 @@ impl Programs {
 
 /// Whether the light guard runs if it is started so.
 fn try_with(vfork: Vfork, light: BorrowedFd<'_>) -> bool {
+    // Valgrind knows clone(2) as vfork(2) does it, but copies the memory, and ends this program if the descriptors are to be shared as well.
+    (vfork == Vfork::Clone3 || try_once(vfork, false, light)) && try_once(vfork, true, light)
+}
+
+fn try_once(vfork: Vfork, shares_descriptors: bool, light: BorrowedFd<'_>) -> bool {
     let file = path(light.as_raw_fd());
     let (Ok(mut file), Ok(mut arguments)) = (Strings::new([file.as_slice()]), Strings::new([NAME, b"check"]))
     else {
@@ -159,7 +164,9 @@ fn try_with(vfork: Vfork, light: BorrowedFd<'_>) -> bool {
     };
     let _blocked = BlockedSignals::all();
     // SAFETY: all that `trial` points to lives until the child has executed the program or ended, for which this call waits.
-    let Ok(child) = (unsafe { vfork.start(true, &raw mut *stack, try_guard, &raw const trial) }) else {
+    let Ok(child) =
+        (unsafe { vfork.start(shares_descriptors, &raw mut *stack, try_guard, &raw const trial) })
+    else {
         return false;
     };
     let passed = match waitpid(Some(child), WaitOptions::empty()) {

@@ -194,7 +194,7 @@ unsafe fn try_become_guard(launch: &Launch) -> Result<Infallible, c_int> {
         if libc::dup2(control, libc::STDIN_FILENO) == 0 {
             libc::close(libc::STDOUT_FILENO);
             libc::close(libc::STDERR_FILENO);
-            libc::execve(*guard.file, guard.arguments.cast(), guard.environment.cast());
+            execve(*guard.file, guard.arguments, guard.environment);
         }
     }
     let error = errno();
@@ -313,6 +313,16 @@ unsafe fn reset_signals(vfork: Vfork) {
     }
 }
 
+/// execve(2), but never one that a preloaded library (ld.so(8)) has put in its place: such functions need more stack than there is, and the
+/// one that `posix_spawn(3)` calls is not replaced either. Returns if the program cannot be executed.
+///
+/// # Safety
+/// The lists and the file are valid.
+unsafe fn execve(file: *const c_char, arguments: List, environment: List) {
+    // SAFETY: the caller upholds it.
+    unsafe { libc::syscall(libc::SYS_execve, file, arguments, environment) };
+}
+
 /// Executes the first file that can be executed, as execvp(3) looks for it, but never by a shell. Returns the error number that says most.
 ///
 /// # Safety
@@ -323,7 +333,7 @@ unsafe fn execute(sidecar: &SidecarLaunch) -> c_int {
     // SAFETY: the list ends with a null pointer.
     while let Some(path) = unsafe { ptr::NonNull::new(*file) } {
         // SAFETY: the path ends with a zero.
-        unsafe { libc::execve(path.as_ptr(), sidecar.arguments.cast(), sidecar.environment.cast()) };
+        unsafe { execve(path.as_ptr(), sidecar.arguments, sidecar.environment) };
         match errno() {
             libc::ENOENT | libc::ENOTDIR => {}
             refused @ (libc::EACCES | libc::EPERM) => error = refused,
@@ -355,7 +365,7 @@ pub(super) extern "C" fn try_guard(trial: *const Trial) -> ! {
     trial.shares_memory.store(true, Ordering::Relaxed);
     if close_range(trial.first, c_uint::MAX).is_ok() {
         // SAFETY: the file and the lists are valid.
-        unsafe { libc::execve(*trial.file, trial.arguments.cast(), trial.environment.cast()) };
+        unsafe { execve(*trial.file, trial.arguments, trial.environment) };
     }
     trial.failed.store(true, Ordering::Relaxed);
     // SAFETY: ends this process, and runs nothing of the parent's.
