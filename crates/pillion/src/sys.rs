@@ -112,12 +112,25 @@ pub(crate) struct SpawnRequest {
     pub(crate) journal: Option<(std::fs::File, usize)>,
 }
 
+/// The largest resident set of this process until now, in bytes (`VmHWM`, `proc_pid_status(5)`), where the system tells. The process must
+/// not have been reaped.
+pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    return platform::peak_memory(pid);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = pid;
+        None
+    }
+}
+
 /// What the processes of a run had used when all of them had ended, as far as the system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Used {
     /// The processor time of all of them, user and system.
     pub(crate) cpu_time: Option<std::time::Duration>,
-    /// In bytes. Unix: the largest resident set of one of them, unless the light guard cannot tell it from the app's. Windows: the committed memory of all of them together.
+    /// In bytes. Unix: the largest resident set of one of them, unless the light guard cannot tell it from the app's. Windows: the
+    /// committed memory of all of them together.
     pub(crate) peak_memory: Option<u64>,
 }
 

@@ -26,6 +26,22 @@ async fn report_of(tree: &ProcessTree, steps: &str) -> Arc<ExitReport> {
     report
 }
 
+/// The system counts the memory of this program for the process of the sidecar, which begins in it.
+#[test]
+fn the_peak_of_a_stopped_sidecar_is_its_own_and_not_that_of_the_app() {
+    run(async {
+        // Each page is written, so that it is resident.
+        let memory = vec![1_u8; 300 << 20];
+        let tree = tree();
+        let (supervisor, _) = Supervisor::start(tree.sidecar("memory 40 listen ok announce term exit 0"));
+        supervisor.ready().await.unwrap();
+        let _ = supervisor.stop().await;
+        let peak = supervisor.exit_reports().await[0].peak_memory.unwrap();
+        assert!((40 << 20..200 << 20).contains(&peak), "{peak}");
+        assert!(memory.iter().all(|byte| *byte == 1));
+    });
+}
+
 #[test]
 fn a_report_says_how_a_run_ended_and_what_it_had_used() {
     run(async {

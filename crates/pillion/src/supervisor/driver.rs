@@ -350,6 +350,9 @@ impl Driver {
 
     /// Passes the event to the state machine, and executes its actions.
     pub(crate) fn dispatch(&mut self, event: Event) {
+        if matches!(event, Event::Stop(_)) {
+            self.run.note_peak_memory();
+        }
         let state = std::mem::replace(&mut self.state, Lifecycle::Idle(None));
         let timer = state.timer(&self.restarts);
         let ending = if let Lifecycle::Ending(ending) = &state { Some(ending.clone()) } else { None };

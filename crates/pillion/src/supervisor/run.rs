@@ -34,7 +34,7 @@ use crate::{
     state::{Awaits, Event},
     status::Exit,
     supervisor::prepared_http_stop::PreparedHttpStop,
-    sys::{Group, on_thread},
+    sys::{self, Group, on_thread},
     transport::notify_socket::Notifications,
     transport::port_reservation::{PortClaim, PortReservation},
 };
@@ -82,6 +82,8 @@ pub(crate) struct Run {
     ready_after: Option<Duration>,
     /// How many automatic restarts preceded it.
     pub(crate) restarts: u32,
+    /// The largest resident set of the leader when it was looked at last, in bytes.
+    pub(crate) peak_memory: Option<u64>,
     /// When the leader had ended, in milliseconds since the Unix epoch.
     pub(crate) ended_at: Option<u64>,
     /// The processes that still ran then, if the system tells.
@@ -148,12 +150,22 @@ impl Run {
             started_at: now_ms(),
             ready_after: None,
             restarts: 0,
+            peak_memory: None,
             ended_at: None,
             left: Vec::new(),
             file: None,
             hidden: None,
             noticed: Vec::new(),
             unguarded: false,
+        }
+    }
+
+    /// Looks at the memory of the leader while it lives: at its end, the system may have counted that of this program (`sys::Used`).
+    pub(crate) fn note_peak_memory(&mut self) {
+        if self.process.as_ref().is_some_and(|process| !process.exited)
+            && let Some(peak) = self.pid.and_then(sys::peak_memory)
+        {
+            self.peak_memory = Some(peak);
         }
     }
 

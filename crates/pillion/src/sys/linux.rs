@@ -75,6 +75,13 @@ pub(super) fn cpu_time(pid: Pid) -> Option<Duration> {
         .map(|stat| Duration::from_millis(stat.ticks * 10))
 }
 
+/// The largest resident set of a process until now, in bytes.
+pub(super) fn peak_memory(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok().filter(|_| proc_is_ours())?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    Some(kib.parse::<u64>().ok()? * 1024)
+}
+
 /// The live processes of a group, without its leader.
 pub(super) fn members(group: Pid) -> io::Result<Vec<Pid>> {
     if !proc_is_ours() {

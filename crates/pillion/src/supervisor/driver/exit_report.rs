@@ -71,7 +71,7 @@ impl Driver {
                 .map(|failure| run.without_token(failure.message)),
             killed,
             core_dumped,
-            peak_memory: used.peak_memory,
+            peak_memory: used.peak_memory.or(run.peak_memory),
             cpu_time_ms: used.cpu_time.map(millis),
             left: run.left.clone(),
             restarts: run.restarts,
