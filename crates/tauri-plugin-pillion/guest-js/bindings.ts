@@ -327,8 +327,8 @@ coreDumped: boolean | null,
  * The most memory that it used, in bytes. On Linux and macOS: the largest resident set of any one of its processes (`ru_maxrss` of
  * getrusage(2)). On Windows: the committed memory of all its processes together. On Linux on x86-64, if it is no more than the app
  * had used when it started the sidecar, which the system counts as well: that of its first process when the supervisor last looked,
- * which it does when the sidecar answers a liveness probe or is asked to stop (`VmHWM`, `proc_pid_status(5)`). `null` if nothing of
- * that is known.
+ * which it does when the sidecar becomes ready, answers a liveness probe, or is asked to stop (`VmHWM`, `proc_pid_status(5)`).
+ * `null` if nothing of that is known.
  */
 peakMemory: number | null,
 /**

@@ -350,7 +350,7 @@ impl Driver {
 
     /// Passes the event to the state machine, and executes its actions.
     pub(crate) fn dispatch(&mut self, event: Event) {
-        if matches!(event, Event::Stop(_)) {
+        if matches!(event, Event::Stop(_) | Event::Healthy) {
             self.run.note_peak_memory();
         }
         let state = std::mem::replace(&mut self.state, Lifecycle::Idle(None));

@@ -247,7 +247,6 @@ impl Driver {
         let (event, not_ready) = match result {
             LivenessResult::Healthy => {
                 diagnostics.hang = None;
-                self.run.note_peak_memory();
                 (Event::Healthy, None)
             }
             LivenessResult::Degraded(why) => {
