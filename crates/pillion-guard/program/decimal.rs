@@ -1,4 +1,4 @@
-//! Numbers as text, without an allocation. Both guards compile this file; it needs `core` alone.
+//! Numbers as text, without an allocation. Both guards and the supervisor compile this file; it needs `core` alone.
 
 /// Calls `digit` with each decimal digit of the number, the highest first.
 pub fn for_each_digit(number: u64, mut digit: impl FnMut(u8)) {

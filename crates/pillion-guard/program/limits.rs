@@ -1,4 +1,4 @@
-//! What a guard says when the system refuses it something. Both guards compile this file.
+//! What a guard says when the system refuses it something. The full guard and the supervisor, which prepares the light one, compile this file.
 
 /// Without a child subreaper, `PR_SET_CHILD_SUBREAPER`.
 pub const NO_SUBREAPER: &str =

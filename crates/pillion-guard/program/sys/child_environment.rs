@@ -1,7 +1,5 @@
 //! The environment that the guard passes on to the sidecar, changed in place. Every program of the user can read it there for
 //! as long as the process lives, even after `unsetenv` (`proc_pid_environ(5)`; `KERN_PROCARGS2` on macOS).
-//!
-//! Both guards compile this file; it needs `core` alone.
 
 use core::{
     ffi::{c_char, c_int},
@@ -14,17 +12,14 @@ use super::super::decimal::for_each_digit;
 const PID_SPACE: usize = 20;
 
 /// The supervisor's prefix of variables for the dynamic linker.
-pub(super) const LOADER_PREFIX: &[u8] = b"PILLION_GUARD_";
+const LOADER_PREFIX: &[u8] = b"PILLION_GUARD_";
 
 /// The values of the variables whose entries start with `name`. `name` ends with `=`.
 ///
 /// # Safety
 /// `environ` must be this process's own, in writable memory, and no other code may use it while the values exist.
 /// Async-signal-safe.
-pub(super) unsafe fn values<'a>(
-    environ: *const *const c_char,
-    name: &[u8],
-) -> impl Iterator<Item = &'a mut [u8]> {
+unsafe fn values<'a>(environ: *const *const c_char, name: &[u8]) -> impl Iterator<Item = &'a mut [u8]> {
     // SAFETY: the environment is a list of strings that ends with a null pointer (environ(7)).
     let entries = (0..).map(move |at| unsafe { *environ.add(at) }).take_while(|entry| !entry.is_null());
     entries.filter_map(move |entry| {
