@@ -160,6 +160,16 @@ mod tests {
         assert_eq!(assigned(Some(port), "api").port(), port, "the port of the run before");
     }
 
+    /// A start copies the descriptors below this number for a moment, in which a released port would still be taken.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    fn a_reserved_port_has_a_descriptor_that_no_start_copies() {
+        use std::os::fd::AsRawFd as _;
+
+        let reserved = assigned(None, "kept");
+        assert!(reserved.bound.as_ref().unwrap().as_raw_fd() >= 512);
+    }
+
     #[test]
     fn a_taken_previous_port_is_replaced() {
         let taken = bind(0).unwrap();
