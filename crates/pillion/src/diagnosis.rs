@@ -10,8 +10,9 @@ use tokio::task;
 
 use crate::{
     ExitReport, Fleet, Log, LogEntry, LogQuery, Status, Supervisor,
-    report::{log_file, snapshot::now_ms},
+    report::log_file,
     spec::{Program, ServerSource, Spec},
+    wall_clock::now_ms,
 };
 use redaction::Redaction;
 

@@ -43,6 +43,7 @@ mod sys;
 mod task;
 mod terminal;
 mod transport;
+mod wall_clock;
 
 pub use diagnosis::{Diagnosis, DiagnosisFile};
 pub use fleet::{Fleet, FleetError};

@@ -10,7 +10,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use pillion_guard::log_lines::journal::{
@@ -18,7 +17,7 @@ use pillion_guard::log_lines::journal::{
 };
 use pillion_protocol::Token;
 
-use crate::sys::Region;
+use crate::{sys::Region, wall_clock::now_ms};
 
 /// The journal of one sidecar.
 #[derive(Debug)]
@@ -282,13 +281,6 @@ impl Slot {
     pub(crate) fn set_written(&self) {
         self.written.store(self.number, Ordering::Release);
     }
-}
-
-/// The time since the Unix epoch, in milliseconds.
-fn now_ms() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "it is only shown")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn index(number: u64) -> usize {

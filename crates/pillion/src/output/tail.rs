@@ -11,6 +11,7 @@ pub(crate) const LAST_LINES: usize = 20;
 /// The tail keeps at most this many bytes and lines.
 const TAIL_BYTES: usize = 64 * 1024;
 const TAIL_LINES: usize = 100;
+
 /// The last lines of output as a terminal shows them, both streams in the order of their arrival.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {

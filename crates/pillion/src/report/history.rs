@@ -17,9 +17,11 @@ use super::{
     level::Level,
     log_file::LogFile,
     record::Record,
-    snapshot::now_ms,
 };
-use crate::output::{OutputBatch, UnfinishedLine, journal::Slot};
+use crate::{
+    output::{OutputBatch, UnfinishedLine, journal::Slot},
+    wall_clock::now_ms,
+};
 
 /// How many lines of a sidecar are kept at most, if the newest batch has not more.
 const MAX_LINES: usize = 20_000;

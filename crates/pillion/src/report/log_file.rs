@@ -27,13 +27,14 @@ use self::{
     queue::{Item, Queue},
     writer::Writer,
 };
-use super::{event_channel::WeakEventSender, events::SidecarEvent, level::Level, snapshot::now_ms};
+use super::{event_channel::WeakEventSender, events::SidecarEvent, level::Level};
 use crate::{
     output::{
         OutputBatch,
         journal::{Journal, RunJournal, Slot},
     },
     spec::LogFiles,
+    wall_clock::now_ms,
 };
 
 /// The log files of one sidecar. Clones share them. What was added is written also after the last clone is dropped.

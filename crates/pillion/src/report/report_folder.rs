@@ -11,12 +11,12 @@ use std::{
 };
 
 use crate::{
-    report::snapshot::now_ms,
     report::{
         exit_report::ExitReport,
         folder_name::folder_name,
         unfinished_run::{Head, conclude},
     },
+    wall_clock::now_ms,
 };
 
 /// How many reports of a sidecar are kept.
@@ -40,7 +40,7 @@ pub(crate) struct RunFile {
 pub(super) struct Loaded {
     /// All reports, oldest first.
     pub(super) reports: Vec<ExitReport>,
-    /// How many of them, at the end of the list or elsewhere, were concluded just now.
+    /// Those of them that were concluded just now.
     pub(super) concluded: Vec<ExitReport>,
     /// Whether a run of another program or of a dead one still goes on.
     pub(super) unfinished: bool,
@@ -57,10 +57,7 @@ impl ReportFolder {
 
     /// Creates the file of a run that is about to start. `number` distinguishes it from all other runs of this program.
     pub(super) fn begin(&self, head: &Head, number: u64) -> io::Result<RunFile> {
-        let mut folders = DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
-        folders.recursive(true).create(&self.0)?;
+        create_private(&self.0)?;
         let name = format!("{:013}-{}-{number}", head.started_at, this_program());
         let (new, path) = (self.0.join(format!("{name}.new")), self.0.join(format!("{name}.run")));
         let mut file = private().append(true).create_new(true).open(&new)?;
@@ -216,6 +213,14 @@ fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(READ_LIMIT).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Creates a folder, and those above it, that other users cannot enter. On Windows, the folder of the app decides that.
+pub(super) fn create_private(folder: &Path) -> io::Result<()> {
+    let mut folders = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+    folders.recursive(true).create(folder)
 }
 
 /// Files that other users cannot read. On Windows, the folder of the app decides that.

@@ -1,9 +1,6 @@
 //! What the handles of a sidecar see of it at one moment.
 
-use std::{
-    num::NonZeroU16,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::num::NonZeroU16;
 
 use pillion_protocol::{ListenAddr, Token};
 
@@ -17,6 +14,7 @@ use crate::{
     status::{Endpoint, Exit, Failure, FailureKind, Readiness, State, Status},
     transport::access::Access,
     transport::connector::Connector,
+    wall_clock::now_ms,
 };
 
 /// How many lines of output a failure carries.
@@ -204,15 +202,6 @@ fn exit(state: &Lifecycle) -> Option<Exit> {
         | Lifecycle::Ready { .. }
         | Lifecycle::Unhealthy { .. } => None,
     }
-}
-
-/// The wall clock, in milliseconds since the Unix epoch.
-#[expect(clippy::disallowed_methods, reason = "it is only shown")]
-pub(crate) fn now_ms() -> u64 {
-    // A clock before 1970 is wrong; 0 shows it.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

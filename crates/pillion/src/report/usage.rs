@@ -13,10 +13,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::snapshot::{Snapshot, now_ms};
+use super::snapshot::Snapshot;
 use crate::{
     status::MemoryKind,
     sys::{Group, TreeUsage, on_thread},
+    wall_clock::now_ms,
 };
 
 /// What all processes of a sidecar use at one moment. A field is `None` if the system does not tell it, and if no process runs.

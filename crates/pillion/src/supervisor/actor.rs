@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     report::events::SidecarEvent,
-    report::snapshot::{self, ReadyAnswer, Snapshot},
+    report::snapshot::{ReadyAnswer, Snapshot},
     report::{exit_reports::ExitReports, history::Recorder},
     spec::Spec,
     state::{Event, Lifecycle, Requester},
@@ -20,6 +20,7 @@ use crate::{
     supervisor::dependencies::Dependency,
     supervisor::driver::{Driver, Input},
     task::task,
+    wall_clock::now_ms,
 };
 
 /// A request of a handle.
@@ -266,7 +267,7 @@ impl Actor {
 
     fn publish(&mut self) {
         let (state, inputs) = (self.present.state(), self.present.inputs());
-        let Some(snapshot) = self.snapshot.borrow().next(state, &inputs, snapshot::now_ms()) else { return };
+        let Some(snapshot) = self.snapshot.borrow().next(state, &inputs, now_ms()) else { return };
         let status = &snapshot.status;
         tracing::debug!(sidecar = status.sidecar, state = ?status.state, pid = status.pid, "{:?}", status.reason);
         let event = SidecarEvent::Status(Box::new(status.clone()));

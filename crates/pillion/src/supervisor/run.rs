@@ -19,7 +19,6 @@ use crate::{
     output::{Output, Read, Tail},
     report::events::SidecarEvent,
     report::messages::StartDiagnostics,
-    report::snapshot::now_ms,
     report::{
         exit_reports::{ExitReports, RunFile},
         hide_tokens::hide_tokens,
@@ -37,6 +36,7 @@ use crate::{
     sys::{self, Group, on_thread},
     transport::notify_socket::Notifications,
     transport::port_reservation::{PortClaim, PortReservation},
+    wall_clock::now_ms,
 };
 
 /// The number of SIGKILL on every Unix (signal(7)).

@@ -2,7 +2,7 @@
 //! removes them, it holds their locks (flock(2)), or, on Windows, has opened them for itself: a lock would keep people from reading them.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -12,10 +12,10 @@ use pillion_guard::log_lines::file_name;
 use crate::{
     report::{
         folder_name::folder_name,
-        report_folder::{private, this_program},
-        snapshot::now_ms,
+        report_folder::{create_private, private, this_program},
     },
     spec::LogFiles,
+    wall_clock::now_ms,
 };
 
 /// How many names are tried for a new file, one a millisecond.
@@ -64,10 +64,7 @@ impl LogFolder {
 
     /// Begins a file.
     pub(super) fn begin(&mut self) -> io::Result<OpenFile> {
-        let mut folders = DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
-        folders.recursive(true).create(&self.path)?;
+        create_private(&self.path)?;
         if !fs::symlink_metadata(&self.path)?.is_dir() {
             // It would lead out of the folder.
             return Err(io::Error::other("it is a symbolic link"));

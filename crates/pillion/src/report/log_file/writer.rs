@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     output::journal::{Journal, Slot},
-    report::{event_channel::WeakEventSender, events::SidecarEvent, level::Level, snapshot::now_ms},
+    report::{event_channel::WeakEventSender, events::SidecarEvent, level::Level},
     spec::LogFiles,
+    wall_clock::now_ms,
 };
 
 /// How much is collected for one write, if more is there, and the least of that where log files are small. A file system does the same
