@@ -22,6 +22,8 @@ pub struct ProcStat {
     /// `utime`, `stime`, `cutime` and `cstime` together: the processor time of the process and of the children that it has
     /// reaped, in clock ticks.
     pub ticks: u64,
+    /// `cutime` and `cstime` alone.
+    pub reaped_ticks: u64,
     /// When it started, in clock ticks after the boot.
     pub start_time: u64,
 }
@@ -47,9 +49,11 @@ impl ProcStat {
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
         let mut fields = fields.skip(7);
-        let ticks = fields.by_ref().take(4).map(|ticks| ticks.parse::<i64>().ok()).sum::<Option<i64>>()?;
+        let mut two = || fields.by_ref().take(2).map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>();
+        let (own_ticks, reaped_ticks) = (two()?, two()?);
         let start_time = fields.nth(4)?.parse().ok()?;
-        Some(Self { pid, state, parent, group, session, ticks: u64::try_from(ticks).ok()?, start_time })
+        let ticks = own_ticks + reaped_ticks;
+        Some(Self { pid, state, parent, group, session, ticks, reaped_ticks, start_time })
     }
 }
 
@@ -70,6 +74,7 @@ mod tests {
                 group: 8,
                 session: 9,
                 ticks: 100,
+                reaped_ticks: 70,
                 start_time: 4242,
             };
             assert_eq!(stat, Some(expected), "{name}");

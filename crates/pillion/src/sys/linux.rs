@@ -14,7 +14,7 @@ mod tcp_table;
 mod tree_usage;
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     io::{self, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -69,17 +69,30 @@ pub(super) fn executes_this_program(pid: Pid) -> bool {
 
 /// The processor time of a process, which may be a zombie, and of the children that it has reaped.
 pub(super) fn cpu_time(pid: Pid) -> Option<Duration> {
-    // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
-    ProcStat::read(pid.as_raw_nonzero().get())
-        .filter(|_| proc_is_ours())
-        .map(|stat| Duration::from_millis(stat.ticks * 10))
+    let stat = ProcStat::read(pid.as_raw_nonzero().get()).filter(|_| proc_is_ours())?;
+    Some(duration_of(stat.ticks))
+}
+
+/// The time of so many clock ticks of `/proc`: units of `USER_HZ`, which is 100 on every architecture of Rust's std (time(7)).
+fn duration_of(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 10)
 }
 
 /// The largest resident set of a process until now, in bytes.
 pub(super) fn peak_memory(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok().filter(|_| proc_is_ours())?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
-    Some(kib.parse::<u64>().ok()? * 1024)
+    proc_is_ours().then(|| status_bytes(pid, "VmHWM:").ok().flatten())?
+}
+
+/// The file of this name about a process. The name of the process in it may be no UTF-8: the kernel cuts names after 15 bytes
+/// (`PR_SET_NAME(2const)`).
+fn proc_text(pid: impl fmt::Display, file: &str) -> io::Result<String> {
+    fs::read(format!("/proc/{pid}/{file}")).map(|text| String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A size in the status of a process, in bytes (`proc_pid_status(5)`). `None` for a process that is about to end, whose memory is gone.
+fn status_bytes(pid: impl fmt::Display, name: &str) -> io::Result<Option<u64>> {
+    let kib = |line: &str| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();
+    Ok(proc_text(pid, "status")?.lines().find_map(kib).map(|kib| kib * 1024))
 }
 
 /// The live processes of a group, without its leader.

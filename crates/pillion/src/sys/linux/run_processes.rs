@@ -9,7 +9,6 @@ use std::{
     path::Path,
     sync::OnceLock,
     task::Poll,
-    time::Duration,
 };
 
 use pillion_guard::proc_stat::ProcStat;
@@ -86,9 +85,8 @@ impl RunProcesses {
             return Activity::default();
         }
         let processes = self.processes();
-        // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
-        let ticks: u64 = processes.iter().map(|(_, process)| process.ticks).sum();
-        let cpu_time = (!processes.is_empty()).then(|| Duration::from_millis(ticks * 10));
+        let ticks = processes.iter().map(|(_, process)| process.ticks).sum();
+        let cpu_time = (!processes.is_empty()).then(|| super::duration_of(ticks));
         let look = |port| looks::find_request(|| self.traffic(port, probes));
         let Traffic { has_request, last_sent } = port.map(look).unwrap_or_default();
         Activity { cpu_time, has_request, last_sent }
@@ -299,7 +297,7 @@ fn inodes(sockets: &[Listening]) -> impl Iterator<Item = u64> + '_ {
 
 /// A process as a person knows it: `nginx, process 4711`.
 fn describe(pid: i32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = super::proc_text(pid, "comm").unwrap_or_default();
     format!("{}, process {pid}", name.trim_end().escape_debug())
 }
 
@@ -327,6 +325,18 @@ mod tests {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
         let pid = Pid::from_child(&child);
         (child, RunProcesses::new(pid, pid))
+    }
+
+    #[test]
+    fn a_process_whose_name_is_not_utf_8_is_described_and_measured() {
+        let (mut child, _) = run(r"printf 'caf\303' > /proc/self/comm; echo up; read line");
+        assert_eq!(describe(child.id().cast_signed()), format!("caf\u{fffd}, process {}", child.id()));
+        assert!(crate::sys::peak_memory(child.id()).is_some_and(|bytes| bytes > 0));
+        assert!(
+            crate::sys::linux::status_bytes(child.id(), "VmRSS:").unwrap().is_some_and(|bytes| bytes > 0)
+        );
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the processes of a run use, as `/proc` shows it.
 
-use std::{fs, io, path::Path, sync::OnceLock, time::Duration};
+use std::{fs, io, path::Path, sync::OnceLock};
 
 use pillion_guard::proc_stat::ProcStat;
 use rustix::io::Errno;
@@ -20,7 +20,7 @@ impl RunProcesses {
             return TreeUsage::default();
         }
         // The processes that the guard has reaped, read first: one that ends meanwhile is missing rather than counted twice.
-        let mut ticks = self.guard().and_then(reaped_ticks).unwrap_or_default();
+        let mut ticks = self.guard().and_then(ProcStat::read).map_or(0, |guard| guard.reaped_ticks);
         let mut processes = 0;
         let (mut memory, mut descriptors) = (Some((0, MemoryKind::Proportional)), Some(0));
         for pid in self.parents_first() {
@@ -34,8 +34,7 @@ impl RunProcesses {
             add(&mut descriptors, open_descriptors(pid), u64::saturating_add);
         }
         TreeUsage {
-            // Linux counts in USER_HZ, which is 100 on every architecture of Rust's std (time(7)).
-            cpu_time: Some(Duration::from_millis(ticks * 10)),
+            cpu_time: Some(super::duration_of(ticks)),
             memory,
             processes: Some(processes),
             processors: processors(),
@@ -83,15 +82,6 @@ fn has_ended(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
-/// `cutime` and `cstime` of a process: the processor time of the children that it has reaped, in clock ticks.
-fn reaped_ticks(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // From the third field of `proc_pid_stat(5)` on: those two are the 16th and the 17th.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace().skip(13);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
-}
-
 /// The proportional memory of a process, that in the swap included, in bytes.
 fn proportional_memory(pid: i32) -> io::Result<u64> {
     // Linux 4.14. Without it the missing file says nothing about the process.
@@ -113,12 +103,7 @@ fn proportional_of(rollup: &str) -> u64 {
 
 /// The resident memory of a process, in bytes.
 fn resident_memory(pid: i32) -> io::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok());
-    // A process that is about to end has given its memory back already, and has no such line.
-    Ok(kib.unwrap_or(0_u64) * 1024)
+    Ok(super::status_bytes(pid, "VmRSS:")?.unwrap_or_default())
 }
 
 /// How many processors the machine has now (cpusets(7): a list of numbers and ranges).
