@@ -2,7 +2,7 @@
 
 mod redaction;
 
-use std::{env, ffi::OsStr, fmt::Write as _, panic, sync::Arc};
+use std::{env, ffi::OsStr, fmt::Write as _, panic, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use tokio::task;
 
 use crate::{
     ExitReport, Fleet, Log, LogEntry, LogQuery, Status, Supervisor,
-    report::log_file,
+    report::{folder_name::folder_name, log_file},
     spec::{Program, ServerSource, Spec},
     wall_clock::now_ms,
 };
@@ -122,7 +122,7 @@ impl Diagnosis {
     }
 
     fn add_sidecar(&mut self, sidecar: &Known) {
-        let folder = format!("sidecars/{}", file_name(&sidecar.name));
+        let folder = format!("sidecars/{}", folder_name(&sidecar.name));
         if let Some(spec) = &sidecar.spec {
             self.add_json(&format!("{folder}/declaration.json"), &declaration(spec));
         }
@@ -241,47 +241,100 @@ fn this_program() -> Value {
     })
 }
 
-/// What a specification says, with the names of its variables alone.
+/// What a specification says, with the names of its variables alone. A new field is an error here until it is shown.
 fn declaration(spec: &Spec) -> Value {
-    let source = match &spec.source {
+    let Spec {
+        name,
+        source,
+        ready_check,
+        health_path,
+        ready_timeout,
+        ready_timeout_max,
+        grace,
+        restart,
+        restart_limit,
+        liveness,
+        watchdog,
+        max_memory,
+        depends_on,
+        restart_with,
+        optional,
+        on_demand,
+        idle_stop,
+        expects,
+        exit_reports,
+        log_files,
+    } = spec;
+    let source = match source {
         ServerSource::Run(program) => program_of(program),
         ServerSource::Attach(port) => json!({ "attachedTo": port }),
     };
+    let millis = |duration: &Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     json!({
-        "name": spec.name,
+        "name": name,
         "source": source,
-        "ready": format!("{:?}", spec.ready_check),
-        "health": spec.health_path,
-        "readyTimeoutMs": spec.ready_timeout.as_millis().to_string(),
-        "graceMs": spec.grace.as_millis().to_string(),
-        "restart": format!("{:?}", spec.restart),
-        "restartLimit": format!("{:?}", spec.restart_limit),
-        "liveness": format!("{:?}", spec.liveness),
-        "maxMemory": spec.max_memory,
-        "dependsOn": spec.depends_on,
-        "restartWith": spec.restart_with,
-        "optional": spec.optional,
-        "onDemand": spec.on_demand,
-        "expects": spec.expects,
+        "ready": format!("{ready_check:?}"),
+        "health": health_path,
+        "readyTimeoutMs": millis(ready_timeout),
+        "readyTimeoutMaxMs": ready_timeout_max.as_ref().map(millis),
+        "graceMs": millis(grace),
+        "restart": format!("{restart:?}"),
+        "restartLimit": format!("{restart_limit:?}"),
+        "liveness": format!("{liveness:?}"),
+        "watchdogMs": watchdog.as_ref().map(millis),
+        "maxMemory": max_memory,
+        "dependsOn": depends_on,
+        "restartWith": restart_with,
+        "optional": optional,
+        "onDemand": on_demand,
+        "idleStopMs": idle_stop.as_ref().map(millis),
+        "expects": expects,
+        "exitReports": exit_reports.as_ref().map(|folder| folder.display().to_string()),
+        "log": log_files.as_ref().map(|files| format!("{files:?}")),
     })
 }
 
 fn program_of(program: &Program) -> Value {
+    let Program {
+        path,
+        args,
+        inherit,
+        login_shell_env,
+        env,
+        current_dir,
+        allowed_origins,
+        listen,
+        port_env,
+        placeholders,
+        handover,
+        transport,
+        private,
+        port_fallback,
+        stop,
+        stdin,
+        sha256,
+        run_copy,
+    } = program;
     let text = |text: &OsStr| text.to_string_lossy().into_owned();
     json!({
-        "program": program.path.display().to_string(),
-        "args": redaction::arguments(program.args.iter().map(|argument| text(argument))),
-        "environmentNames": program.env.keys().map(|name| text(name)).collect::<Vec<_>>(),
-        "inherit": format!("{:?}", program.inherit),
-        "loginShellEnv": program.login_shell_env,
-        "cwd": program.current_dir.as_ref().map(|folder| folder.display().to_string()),
-        "port": format!("{:?}", program.listen),
-        "portEnv": program.port_env,
-        "handover": program.handover,
-        "transport": format!("{:?}", program.transport),
-        "private": program.private,
-        "stop": format!("{:?}", program.stop),
-        "sha256": program.sha256,
+        "program": path.display().to_string(),
+        "args": redaction::arguments(args.iter().map(|argument| text(argument))),
+        "environmentNames": env.keys().map(|name| text(name)).collect::<Vec<_>>(),
+        "inherit": format!("{inherit:?}"),
+        "loginShellEnv": login_shell_env,
+        "cwd": current_dir.as_ref().map(|folder| folder.display().to_string()),
+        "allowedOrigins": allowed_origins,
+        "port": format!("{listen:?}"),
+        "portEnv": port_env,
+        "placeholders": placeholders,
+        "handover": handover,
+        "transport": format!("{transport:?}"),
+        "private": private,
+        "portFallback": port_fallback,
+        "stop": format!("{stop:?}"),
+        "stdin": format!("{stdin:?}"),
+        "sha256": sha256,
+        "runCopy": run_copy,
     })
 }
 
@@ -321,13 +374,6 @@ fn last_lines(text: &str, limit: usize) -> &str {
     text.get(start..).unwrap_or_default()
 }
 
-/// The name as a file name: without separators, and without a name that leads to another folder.
-fn file_name(name: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
-    let name: String = name.chars().map(|letter| if plain(letter) { letter } else { '_' }).collect();
-    if name.chars().all(|letter| letter == '.') { "_".to_owned() } else { name }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,15 +389,6 @@ mod tests {
             ("", 0, ""),
         ] {
             assert_eq!(last_lines(text, limit), rest, "{text:?}, {limit}");
-        }
-    }
-
-    #[test]
-    fn the_name_of_a_sidecar_leads_to_no_other_folder() {
-        for (name, file) in
-            [("backend", "backend"), ("../a/b", ".._a_b"), ("..", "_"), ("a\\b:c", "a_b_c"), ("", "_")]
-        {
-            assert_eq!(file_name(name), file);
         }
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod event_channel;
 pub(crate) mod events;
 pub(crate) mod exit_report;
 pub(crate) mod exit_reports;
-mod folder_name;
+pub(crate) mod folder_name;
 pub(crate) mod hide_tokens;
 pub(crate) mod history;
 pub(crate) mod level;

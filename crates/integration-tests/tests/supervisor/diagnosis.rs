@@ -1,6 +1,7 @@
 //! A diagnosis has all that is known of a sidecar, and none of its secrets.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{Cursor, Read as _},
 };
@@ -136,6 +137,20 @@ fn no_file_of_a_diagnosis_contains_a_planted_secret() {
             }
         }
         assert!(text("environment.txt").lines().any(|line| line == "PATH"));
+    });
+}
+
+#[test]
+fn a_diagnosis_has_the_files_of_each_sidecar_whatever_their_names() {
+    run(async {
+        let tree = tree();
+        let names = ["a/b", "a:b", "A:B", "..", ""];
+        let fleet = Fleet::start(names.map(|name| Spec::run(name, tree.fake("exit 0")))).unwrap();
+        let diagnosis = fleet.diagnose().await;
+        let declared = diagnosis.files().iter().filter(|file| file.name.ends_with("/declaration.json"));
+        let folders: HashSet<_> = declared.map(|file| file.name.to_lowercase()).collect();
+        assert_eq!(folders.len(), names.len(), "{folders:?}");
+        fleet.close().await;
     });
 }
 

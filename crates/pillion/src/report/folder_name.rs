@@ -4,14 +4,13 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-/// How many bytes of the name of a sidecar, as it is written, are in the name of its folder: most file systems allow 255, and Windows 260 for a
-/// whole path.
+/// How many bytes of the encoded name are in the name of the folder: most file systems allow 255, and Windows 260 for a whole path.
 const LONGEST_NAME: usize = 64;
 
-/// The name of a sidecar as the name of a folder, of which no other sidecar has it: other bytes than small letters, digits, `_` and `-` become
-/// `%` and two digits, because macOS and Windows do not distinguish capital letters. So does the first letter of a name that Windows reserves. A long name is
-/// cut, and ends with `%-` and a hash of it. An empty one is `%`.
-pub(super) fn folder_name(sidecar: &str) -> String {
+/// The name of a sidecar as the name of a folder. No two sidecars have the same: bytes other than small letters, digits, `_` and `-` become
+/// `%` and two digits, because macOS and Windows do not distinguish capital letters. So does the first letter of a name that Windows
+/// reserves. A long name is cut, and ends with `%-` and a hash of it. An empty one is `%`.
+pub(crate) fn folder_name(sidecar: &str) -> String {
     let mut name = String::new();
     for (index, byte) in sidecar.bytes().enumerate() {
         let plain = byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
