@@ -21,7 +21,7 @@ use crate::{
         run_copy::{self, RunCopy},
     },
     spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Spec, Values},
-    sys::{self, Group, SpawnRequest, Spawned},
+    sys::{self, Group, SpawnRequest, Spawned, StdinHandle},
     transport::notify_socket::NotifySocket,
     transport::port_reservation::{PortClaim, PortReservation},
 };
@@ -84,18 +84,7 @@ pub(crate) fn launch(
     let values = Values { port: reserved.as_ref().map(PortReservation::port), dependencies };
     let (program, check) = &program.expanded(&spec.ready_check, &values)?;
     program_digest::check(program)?;
-    let stdin = match program.stdin {
-        ProgramStdin::Lifeline => None,
-        ProgramStdin::Inherit if program.stop.stdin_line.is_some() => {
-            return Err("a line on its stdin cannot ask it to stop, because it inherits the stdin of this process: declare \
-                        a signal or an HTTP request, or let it have the lifeline"
-                .to_owned()
-                .into());
-        }
-        ProgramStdin::Inherit => Some(
-            sys::own_stdin().map_err(|error| format!("the stdin of this process is not usable: {error}"))?,
-        ),
-    };
+    let stdin = own_stdin(program)?;
     let no_random = |error| format!("the system returned no random bytes: {error}");
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(no_random)?;
@@ -137,6 +126,19 @@ pub(crate) fn launch(
     match spawned {
         Ok(spawned) => Ok(Launched { instance, token, spawned, port, exec, notify, without_login_shell }),
         Err(error) => Err(spawn_error::explain(&program.path, program.current_dir.as_deref(), &error).into()),
+    }
+}
+
+/// The stdin of this process, if the program inherits it. An error is a sentence.
+fn own_stdin(program: &Program) -> Result<Option<StdinHandle>, String> {
+    match program.stdin {
+        ProgramStdin::Lifeline => Ok(None),
+        ProgramStdin::Inherit if program.stop.stdin_line.is_some() => Err("a line on its stdin cannot ask it to stop, because it \
+            inherits the stdin of this process: declare a signal or an HTTP request, or let it have the lifeline"
+            .to_owned()),
+        ProgramStdin::Inherit => sys::own_stdin()
+            .map(Some)
+            .map_err(|error| format!("the stdin of this process is not usable: {error}")),
     }
 }
 

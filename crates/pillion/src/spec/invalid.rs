@@ -152,23 +152,7 @@ impl Spec {
         if self.idle_stop.is_some() && !self.on_demand {
             return Err(InvalidSpec::IdleStopWithoutDemand);
         }
-        match &self.ready_check {
-            ReadyCheck::Http(HttpCheck { path, .. }) if !path.starts_with('/') => {
-                return Err(InvalidSpec::HttpPath(path.clone()));
-            }
-            ReadyCheck::Http(HttpCheck { status: Some(status), .. }) if !(200..600).contains(status) => {
-                return Err(InvalidSpec::HttpStatus(*status));
-            }
-            ReadyCheck::Exec(command) if command.program.is_empty() => return Err(InvalidSpec::EmptyCommand),
-            ReadyCheck::Notify if !cfg!(target_os = "linux") => return Err(InvalidSpec::NotifyNeedsLinux),
-            ReadyCheck::Health
-            | ReadyCheck::Http(_)
-            | ReadyCheck::Tcp
-            | ReadyCheck::Line(_)
-            | ReadyCheck::Exec(_)
-            | ReadyCheck::Notify
-            | ReadyCheck::Started => {}
-        }
+        self.validate_check()?;
         if let Some(interval) = self.watchdog {
             if interval < Duration::from_micros(1) {
                 return Err(InvalidSpec::WatchdogZero);
@@ -191,7 +175,33 @@ impl Spec {
                 return Err(InvalidSpec::ExpectsWithoutHealth { check: self.ready_check.name() });
             }
         }
-        let ServerSource::Run(program) = &self.source else { return Ok(()) };
+        match &self.source {
+            ServerSource::Run(program) => self.validate_program(program),
+            ServerSource::Attach(_) => Ok(()),
+        }
+    }
+
+    fn validate_check(&self) -> Result<(), InvalidSpec> {
+        match &self.ready_check {
+            ReadyCheck::Http(HttpCheck { path, .. }) if !path.starts_with('/') => {
+                Err(InvalidSpec::HttpPath(path.clone()))
+            }
+            ReadyCheck::Http(HttpCheck { status: Some(status), .. }) if !(200..600).contains(status) => {
+                Err(InvalidSpec::HttpStatus(*status))
+            }
+            ReadyCheck::Exec(command) if command.program.is_empty() => Err(InvalidSpec::EmptyCommand),
+            ReadyCheck::Notify if !cfg!(target_os = "linux") => Err(InvalidSpec::NotifyNeedsLinux),
+            ReadyCheck::Health
+            | ReadyCheck::Http(_)
+            | ReadyCheck::Tcp
+            | ReadyCheck::Line(_)
+            | ReadyCheck::Exec(_)
+            | ReadyCheck::Notify
+            | ReadyCheck::Started => Ok(()),
+        }
+    }
+
+    fn validate_program(&self, program: &Program) -> Result<(), InvalidSpec> {
         if let Some(digest) = &program.sha256 {
             if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(InvalidSpec::Sha256(digest.clone()));

@@ -1,10 +1,10 @@
 //! What the state machine receives, and what it returns.
 
-use std::time::Duration;
+use std::{num::NonZeroU16, time::Duration};
 
 use pillion_protocol::ListenAddr;
 
-use crate::status::Exit;
+use crate::{spec::ReadyCheck, status::Exit};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,25 @@ pub(crate) enum Awaits {
     Check(Option<ListenAddr>),
     /// Nothing.
     Nothing(Option<ListenAddr>),
+}
+
+impl Awaits {
+    /// What this check demands of a sidecar that has received this port.
+    pub(crate) fn of(check: &ReadyCheck, port: Option<NonZeroU16>) -> Self {
+        let addr = port.map(ListenAddr::Tcp);
+        match check {
+            ReadyCheck::Started => Self::Nothing(addr),
+            ReadyCheck::Health | ReadyCheck::Http(_) | ReadyCheck::Tcp if addr.is_none() => {
+                Self::Announcement
+            }
+            ReadyCheck::Health
+            | ReadyCheck::Http(_)
+            | ReadyCheck::Tcp
+            | ReadyCheck::Line(_)
+            | ReadyCheck::Exec(_)
+            | ReadyCheck::Notify => Self::Check(addr),
+        }
+    }
 }
 
 /// What to do about it.

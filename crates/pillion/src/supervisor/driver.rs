@@ -288,30 +288,7 @@ impl Driver {
     pub(crate) async fn handle_input(&mut self, input: Input) {
         match input {
             Input::Output(read) => self.absorb_output(read).await,
-            Input::Launched(launched) => {
-                self.launch = None;
-                let event = match launched {
-                    Some(launched) => {
-                        let (run, event) = *launched;
-                        self.run = run;
-                        self.watch_memory();
-                        if let Some(port) = self.run.diagnostics.given_port {
-                            self.previous_port = Some(port);
-                            self.check_port_callable(ListenAddr::Tcp(port));
-                        }
-                        event
-                    }
-                    None => Event::NotLaunched("the system allows no further thread".to_owned()),
-                };
-                match &event {
-                    Event::NotLaunched(why) => self.log_failed_start(&format!("could not be started: {why}")),
-                    Event::WrongProgram(why) => {
-                        self.log_failed_start(&format!("is not what this app expects: {why}"));
-                    }
-                    _ => {}
-                }
-                self.dispatch(event);
-            }
+            Input::Launched(launched) => self.launched(launched),
             Input::Probed(result) => self.probed(result),
             Input::Liveness(result) => self.on_liveness_result(result),
             Input::Exited(exit) => {
@@ -346,6 +323,31 @@ impl Driver {
             Input::HttpStopAnswered(result) => self.http_stop_answered(result),
             Input::Saved => self.saving = None,
         }
+    }
+
+    fn launched(&mut self, launched: Option<Box<(Run, Event)>>) {
+        self.launch = None;
+        let event = match launched {
+            Some(launched) => {
+                let (run, event) = *launched;
+                self.run = run;
+                self.watch_memory();
+                if let Some(port) = self.run.diagnostics.given_port {
+                    self.previous_port = Some(port);
+                    self.check_port_callable(ListenAddr::Tcp(port));
+                }
+                event
+            }
+            None => Event::NotLaunched("the system allows no further thread".to_owned()),
+        };
+        match &event {
+            Event::NotLaunched(why) => self.log_failed_start(&format!("could not be started: {why}")),
+            Event::WrongProgram(why) => {
+                self.log_failed_start(&format!("is not what this app expects: {why}"));
+            }
+            _ => {}
+        }
+        self.dispatch(event);
     }
 
     /// Passes the event to the state machine, and executes its actions.

@@ -1,7 +1,6 @@
 //! One run of a sidecar: its process, if it has one, and what the supervisor knows about it.
 
 use std::{
-    io,
     num::NonZeroU16,
     sync::{
         Arc,
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     health::exec::ExecProbe,
     listener::Listener,
-    output::{Output, Read, Tail},
+    output::{Output, Read, Tail, journal::RunJournal},
     report::events::SidecarEvent,
     report::messages::StartDiagnostics,
     report::{
@@ -29,11 +28,11 @@ use crate::{
     },
     spawn::launch::{LaunchError, Launched, launch},
     spawn::oom_kill::OomKills,
-    spec::{DependencyAddress, ReadyCheck, ServerSource, Spec},
+    spec::{DependencyAddress, ServerSource, Spec},
     state::{Awaits, Event},
     status::Exit,
     supervisor::prepared_http_stop::PreparedHttpStop,
-    sys::{self, Group, on_thread},
+    sys::{self, Group, Spawned, on_thread},
     transport::notify_socket::Notifications,
     transport::port_reservation::{PortClaim, PortReservation},
     wall_clock::now_ms,
@@ -79,7 +78,7 @@ pub(crate) struct Run {
     /// When it was started, in milliseconds since the Unix epoch.
     pub(crate) started_at: u64,
     /// How long after its start it was ready for the first time.
-    ready_after: Option<Duration>,
+    pub(crate) ready_after: Option<Duration>,
     /// How many automatic restarts preceded it.
     pub(crate) restarts: u32,
     /// The largest resident set of the leader when it was looked at last, in bytes.
@@ -203,65 +202,14 @@ impl Run {
             journal.set_run(run.recorder.runs() + 1);
         }
         let oom_kills = OomKills::here();
-        match reserved.map_err(LaunchError::from).and_then(|reserved| {
+        let launched = reserved.map_err(LaunchError::from).and_then(|reserved| {
             launch(program, spec, listener, for_guard, journal.as_ref(), reserved, dependencies)
-        }) {
-            Ok(Launched { instance, token, spawned, port, exec, notify, without_login_shell }) => {
-                if let Some(why) = without_login_shell {
-                    run.notice(
-                        NoticeKind::NoLoginShell,
-                        format!("{why}; the sidecar inherits the environment of this program instead"),
-                    );
-                }
-                run.unguarded = spawned.unguarded.is_some();
-                if let Some(why) = spawned.unguarded {
-                    run.notice(
-                        NoticeKind::Unguarded,
-                        format!("no guard watches this sidecar: {why}; if this program is killed, the sidecar may survive it"),
-                    );
-                }
-                if let Some(why) = spawned.limited {
-                    run.notice(NoticeKind::Unguarded, format!("the guard cannot do all of its work: {why}"));
-                }
-                if let Some(token) = &token {
-                    run.recorder.record().add_token(token);
-                }
-                run.ordinal = run.recorder.begin_run();
-                // Another run may have begun meanwhile.
-                if let Some(journal) = &journal {
-                    journal.set_run(run.ordinal);
-                }
-                (run.instance, run.token) = (Some(instance), token);
-                run.pid = Some(spawned.group.pid());
-                run.begin_log();
-                if let (Some(file), Some(pid)) = (&mut run.file, run.pid) {
-                    file.note(&format!("pid {pid} {}", run.ordinal));
-                }
-                run.process = Some(OwnedProcess {
-                    group: Arc::new(spawned.group),
-                    output: Output::new(
-                        spawned.stdout,
-                        spawned.stderr,
-                        journal.map(|journal| journal.streams),
-                    ),
-                    exited: false,
-                    oom_kills,
-                });
-                let processes = run.process.as_ref().map(|process| process.group.processes());
-                run.notifications =
-                    notify.zip(processes).map(|(socket, processes)| Notifications::new(socket, processes));
+        });
+        match launched {
+            Ok(launched) => {
+                run.begin_process(launched, journal, oom_kills);
                 run.watchdog = spec.watchdog;
-                run.diagnostics.given_port = port.as_ref().map(PortClaim::port);
-                (run.port, run.exec) = (port, exec.map(ExecProbe));
-                let addr = run.port.as_ref().map(|port| ListenAddr::Tcp(port.port()));
-                let awaits = match spec.ready_check {
-                    ReadyCheck::Started => Awaits::Nothing(addr),
-                    ReadyCheck::Line(_) | ReadyCheck::Exec(_) | ReadyCheck::Notify => Awaits::Check(addr),
-                    ReadyCheck::Health | ReadyCheck::Http(_) | ReadyCheck::Tcp if addr.is_none() => {
-                        Awaits::Announcement
-                    }
-                    ReadyCheck::Health | ReadyCheck::Http(_) | ReadyCheck::Tcp => Awaits::Check(addr),
-                };
+                let awaits = Awaits::of(&spec.ready_check, run.diagnostics.given_port);
                 (run, Event::Launched(awaits))
             }
             Err(error) => {
@@ -276,12 +224,65 @@ impl Run {
         }
     }
 
+    /// Takes over the process that was just started.
+    fn begin_process(
+        &mut self,
+        launched: Launched,
+        journal: Option<RunJournal>,
+        oom_kills: Option<OomKills>,
+    ) {
+        let Launched { instance, token, spawned, port, exec, notify, without_login_shell } = launched;
+        let Spawned { group, stdout, stderr, unguarded, limited } = spawned;
+        if let Some(why) = without_login_shell {
+            self.notice(
+                NoticeKind::NoLoginShell,
+                format!("{why}; the sidecar inherits the environment of this program instead"),
+            );
+        }
+        self.unguarded = unguarded.is_some();
+        if let Some(why) = unguarded {
+            self.notice(
+                NoticeKind::Unguarded,
+                format!("no guard watches this sidecar: {why}; if this program is killed, the sidecar may survive it"),
+            );
+        }
+        if let Some(why) = limited {
+            self.notice(NoticeKind::Unguarded, format!("the guard cannot do all of its work: {why}"));
+        }
+        if let Some(token) = &token {
+            self.recorder.record().add_token(token);
+        }
+        self.ordinal = self.recorder.begin_run();
+        // Another run may have begun meanwhile.
+        if let Some(journal) = &journal {
+            journal.set_run(self.ordinal);
+        }
+        (self.instance, self.token) = (Some(instance), token);
+        self.pid = Some(group.pid());
+        self.begin_log();
+        if let (Some(file), Some(pid)) = (&mut self.file, self.pid) {
+            file.note(&format!("pid {pid} {}", self.ordinal));
+        }
+        self.notifications = notify.map(|socket| Notifications::new(socket, group.processes()));
+        self.diagnostics.given_port = port.as_ref().map(PortClaim::port);
+        (self.port, self.exec) = (port, exec.map(ExecProbe));
+        self.process = Some(OwnedProcess {
+            group: Arc::new(group),
+            output: Output::new(stdout, stderr, journal.map(|journal| journal.streams)),
+            exited: false,
+            oom_kills,
+        });
+    }
+
     /// Begins the record of a run that is about to start.
     fn begin(&mut self, reports: &ExitReports) {
         let head = Head { sidecar: self.name.clone(), started_at: self.started_at, restarts: self.restarts };
         match reports.begin(&head, self.number) {
             Some(Ok(file)) => self.file = Some(file),
-            Some(Err(error)) => self.not_kept(&error),
+            Some(Err(error)) => self.notice(
+                NoticeKind::ReportNotKept,
+                format!("its exit report is kept in memory alone: {error}"),
+            ),
             None => {}
         }
     }
@@ -295,11 +296,6 @@ impl Run {
         }
     }
 
-    /// Publishes that the report of this run cannot be kept as a file.
-    pub(crate) fn not_kept(&mut self, error: &io::Error) {
-        self.notice(NoticeKind::ReportNotKept, format!("its exit report is kept in memory alone: {error}"));
-    }
-
     /// Records that it is ready, the first time.
     pub(crate) fn ready(&mut self) {
         if self.ready_after.is_none() {
@@ -309,11 +305,6 @@ impl Run {
                 file.note(&format!("ready {}", after.as_millis()));
             }
         }
-    }
-
-    /// The time of its start, in milliseconds since the Unix epoch, and how long after it the run was ready.
-    pub(crate) fn times(&self) -> (u64, Option<Duration>) {
-        (self.started_at, self.ready_after)
     }
 
     /// Stores and publishes the output. Returns the announced addresses.

@@ -39,7 +39,7 @@ pub(super) fn exited_early(
 
 pub(super) fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String {
     let limit = duration(diagnostics.time_limit.unwrap_or(spec.ready_timeout));
-    let (name, progress) = (&spec.name, longer(spec, diagnostics));
+    let name = &spec.name;
     if let Some(addr) = diagnostics.refused_port {
         let pipe = if cfg!(windows) { " (the SDKs for Node, Python and Go take no named pipe)" } else { "" };
         return format!(
@@ -55,6 +55,7 @@ pub(super) fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics)
             let how = how_to_announce(if said.is_empty() { UNCHANGED } else { "" });
             let but =
                 listens(diagnostics).map(|places| format!(", but listens on {places}")).unwrap_or_default();
+            let progress = longer(spec, diagnostics);
             format!("{name} announced no port within {limit}{but}: {how}{progress}{said}")
         }
         Step::Checking { addr: Some(addr) } if diagnostics.not_ready == Some(NotReady::Unproved) => format!(
@@ -63,41 +64,42 @@ pub(super) fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics)
              `private` off (\"private\": false): then every program on this machine can call it",
             known(spec, addr, diagnostics)
         ),
-        Step::Checking { addr } => {
-            let last = diagnostics.not_ready.as_ref();
-            let known = addr.map(|addr| format!("{} {addr}, but ", known(spec, addr, diagnostics)));
-            let (known, on) = (known.unwrap_or_default(), addr.map_or_else(String::new, place));
-            let answer = match spec.effective_check() {
-                ReadyCheck::Health => {
-                    format!("{name} {known}GET {} on {on} did not answer 2xx", spec.health_path)
-                }
-                ReadyCheck::Http(check @ HttpCheck { path, .. }) => {
-                    format!("{name} {known}GET {path} on {on} did not answer {}", status(check))
-                }
-                ReadyCheck::Tcp => format!("{name} {known}{on} accepted no connection"),
-                ReadyCheck::Line(check) => format!("{name} did not write {check}"),
-                ReadyCheck::Exec(check) => match last {
-                    Some(why @ NotReady::NoCommand(_)) => {
-                        return format!("{name} cannot be checked by {check}: {why}");
-                    }
-                    _ => format!("{name} was not ready: {check} did not exit with code 0"),
-                },
-                ReadyCheck::Notify => format!("{name} did not send READY=1 to its NOTIFY_SOCKET"),
-                ReadyCheck::Started => format!("{name} did not start"),
-            };
-            let last = match spec.effective_check() {
-                ReadyCheck::Line(_) | ReadyCheck::Notify => None,
-                _ => Some(last.map_or_else(|| "no answer came".to_owned(), ToString::to_string)),
-            };
-            let last = last.map(|last| format!(": {last}")).unwrap_or_default();
-            let cure = diagnostics.not_ready.as_ref().and_then(NotReady::cure);
-            let cure = cure.map(|cure| format!("; {cure}")).unwrap_or_default();
-            let misannounced =
-                if spec.ready_check.needs_address() { String::new() } else { misannounced(diagnostics) };
-            let elsewhere = elsewhere(addr, diagnostics);
-            format!("{answer} within {limit}{last}{elsewhere}{progress}{cure}{misannounced}")
-        }
+        Step::Checking { addr } => not_ready(spec, addr, &limit, diagnostics),
     }
+}
+
+/// The check did not pass within the limit.
+fn not_ready(spec: &Spec, addr: Option<ListenAddr>, limit: &str, diagnostics: &StartDiagnostics) -> String {
+    let (name, last) = (&spec.name, diagnostics.not_ready.as_ref());
+    let known = addr.map(|addr| format!("{} {addr}, but ", known(spec, addr, diagnostics)));
+    let (known, on) = (known.unwrap_or_default(), addr.map_or_else(String::new, place));
+    let answer = match spec.effective_check() {
+        ReadyCheck::Health => {
+            format!("{name} {known}GET {} on {on} did not answer 2xx", spec.health_path)
+        }
+        ReadyCheck::Http(check @ HttpCheck { path, .. }) => {
+            format!("{name} {known}GET {path} on {on} did not answer {}", status(check))
+        }
+        ReadyCheck::Tcp => format!("{name} {known}{on} accepted no connection"),
+        ReadyCheck::Line(check) => format!("{name} did not write {check}"),
+        ReadyCheck::Exec(check) => match last {
+            Some(why @ NotReady::NoCommand(_)) => {
+                return format!("{name} cannot be checked by {check}: {why}");
+            }
+            _ => format!("{name} was not ready: {check} did not exit with code 0"),
+        },
+        ReadyCheck::Notify => format!("{name} did not send READY=1 to its NOTIFY_SOCKET"),
+        ReadyCheck::Started => format!("{name} did not start"),
+    };
+    let why = match spec.effective_check() {
+        ReadyCheck::Line(_) | ReadyCheck::Notify => String::new(),
+        _ => format!(": {}", last.map_or_else(|| "no answer came".to_owned(), ToString::to_string)),
+    };
+    let cure = last.and_then(NotReady::cure).map(|cure| format!("; {cure}")).unwrap_or_default();
+    let misannounced =
+        if spec.ready_check.needs_address() { String::new() } else { misannounced(diagnostics) };
+    let (elsewhere, progress) = (elsewhere(addr, diagnostics), longer(spec, diagnostics));
+    format!("{answer} within {limit}{why}{elsewhere}{progress}{cure}{misannounced}")
 }
 
 /// How far the sidecar said it was when its time was over, and how it gets more time.

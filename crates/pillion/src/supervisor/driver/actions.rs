@@ -27,41 +27,8 @@ impl Driver {
                 Action::Wait if self.after.is_empty() && !self.inherits_login_shell() => {
                     answers.push_back(Event::DependenciesReady);
                 }
-                Action::Wait => {
-                    let uses = self.after.iter().filter_map(Dependency::begin_use);
-                    // The new leases are there before the old ones end.
-                    let (leases, uncounted) = uses.unzip();
-                    self.leases = leases;
-                    let login_shell = self.inherits_login_shell();
-                    self.dependency_wait =
-                        Some(DependencyWait::new(self.after.clone(), uncounted, login_shell));
-                }
-                Action::Launch => {
-                    let listener = self.handover.as_mut().and_then(Handover::offer);
-                    let (spec, recorder) = (Arc::clone(&self.spec), self.recorder.clone());
-                    self.run = Run::none(&spec, recorder.clone());
-                    // Blocks until the guard has started the program, which a slow file system can delay.
-                    let previous_port = self.previous_port;
-                    // Before their addresses are read, so that no restart in between is missed.
-                    self.dependency_restart = DependencyRestart::of(&self.after);
-                    if let ServerSource::Run(program) = &spec.source {
-                        self.dependency_moves = DependencyMoves::of(&self.after, program, &spec.ready_check);
-                    }
-                    let dependencies = self.after.iter().map(Dependency::address).collect();
-                    let (reports, restarts) = (self.reports.clone(), self.restarts.streak());
-                    let launch = move || {
-                        Run::launch(
-                            &spec,
-                            listener,
-                            previous_port,
-                            dependencies,
-                            &reports,
-                            restarts,
-                            recorder,
-                        )
-                    };
-                    self.launch = Some(Box::pin(on_thread(launch)));
-                }
+                Action::Wait => self.wait_for_dependencies(),
+                Action::Launch => self.launch(),
                 Action::Check(addr) => self.check(addr, 0),
                 Action::Extend(by) => self.extend_start(by),
                 Action::TerminateLeader => match (&self.run.process, self.run.http_stop.take()) {
@@ -95,6 +62,33 @@ impl Driver {
         for answer in answers {
             self.dispatch(answer);
         }
+    }
+
+    fn wait_for_dependencies(&mut self) {
+        let uses = self.after.iter().filter_map(Dependency::begin_use);
+        // The new leases are there before the old ones end.
+        let (leases, uncounted) = uses.unzip();
+        self.leases = leases;
+        let login_shell = self.inherits_login_shell();
+        self.dependency_wait = Some(DependencyWait::new(self.after.clone(), uncounted, login_shell));
+    }
+
+    fn launch(&mut self) {
+        let listener = self.handover.as_mut().and_then(Handover::offer);
+        let (spec, recorder) = (Arc::clone(&self.spec), self.recorder.clone());
+        self.run = Run::none(&spec, recorder.clone());
+        // Before their addresses are read, so that no restart in between is missed.
+        self.dependency_restart = DependencyRestart::of(&self.after);
+        if let ServerSource::Run(program) = &spec.source {
+            self.dependency_moves = DependencyMoves::of(&self.after, program, &spec.ready_check);
+        }
+        let dependencies = self.after.iter().map(Dependency::address).collect();
+        let (reports, restarts) = (self.reports.clone(), self.restarts.streak());
+        let previous_port = self.previous_port;
+        let launch =
+            move || Run::launch(&spec, listener, previous_port, dependencies, &reports, restarts, recorder);
+        // Blocks until the guard has started the program, which a slow file system can delay.
+        self.launch = Some(Box::pin(on_thread(launch)));
     }
 
     /// What to answer if no process exists. A launch under way answers later, and the stop then applies to its process.

@@ -23,53 +23,67 @@ impl Driver {
         let progress = read.progress.take();
         let lines = Arc::clone(&read.lines);
         for addr in self.run.absorb(read) {
-            match (&self.state, self.state.listen_addr()) {
-                (_, Some(first)) if addr != first => {
-                    let given = self.run.diagnostics.given_port.is_some_and(|port| Some(port) == first.port());
-                    let probed = self.spec.effective_check().needs_address();
-                    let holds = if probed { "holds while it accepts connections" } else { "holds" };
-                    let instead = if given { "instead of the declared one" } else { "as well" };
-                    self.run.notice(
-                        NoticeKind::AnnouncedTwice,
-                        format!("it announced {addr} {instead}; {first} {holds}"),
-                    );
-                    if self.connector(addr).is_some() && !self.refuses_port(addr) {
-                        self.run.announced_since = Some(addr);
-                        if let Some(liveness) = &mut self.liveness {
-                            liveness.check_now();
-                        }
-                    }
-                }
-                (Lifecycle::Starting(_) | Lifecycle::Ready { .. }, None) if self.is_unproved() => self.run.notice(
-                    NoticeKind::UnprovedPort,
-                    format!(
-                        "it announced {addr}, which is ignored: `private` is on, and its ready check {:?} cannot prove the token; let \
-                         it be checked by its health, or set `private` to false",
-                        self.spec.ready_check.name()
-                    ),
-                ),
-                (Lifecycle::Starting(_) | Lifecycle::Ready { .. }, None) if self.connector(addr).is_none() => self.run.misannounced(
-                    "it announced a socket (BACKEND_SOCKET), but this run was given none; let it announce a port".to_owned(),
-                ),
-                (Lifecycle::Starting(_) | Lifecycle::Ready { .. }, None) => {
-                    self.check_listener_taken(addr);
-                    if self.refuses_port(addr) {
-                        // The sidecar will not move to its socket, so waiting for the time limit is useless.
-                        self.run.diagnostics.refused_port = Some(addr);
-                        self.dispatch(Event::Expired);
-                    } else {
-                        self.check_port_callable(addr);
-                        self.dispatch(Event::Announced(addr));
-                    }
-                }
-                _ => {}
-            }
+            self.announced(addr);
         }
         if let Some(words) = progress {
             self.run.diagnostics.progress.say(words, Instant::now());
             self.dispatch(Event::Extend(None));
         }
         self.look_for_line(&lines);
+    }
+
+    /// Handles an announcement of this address.
+    fn announced(&mut self, addr: ListenAddr) {
+        if let Some(first) = self.state.listen_addr() {
+            if addr != first {
+                self.announced_again(addr, first);
+            }
+            return;
+        }
+        if !matches!(self.state, Lifecycle::Starting(_) | Lifecycle::Ready { .. }) {
+            return;
+        }
+        if self.is_unproved() {
+            self.run.notice(
+                NoticeKind::UnprovedPort,
+                format!(
+                    "it announced {addr}, which is ignored: `private` is on, and its ready check {:?} cannot prove the token; let it be \
+                     checked by its health, or set `private` to false",
+                    self.spec.ready_check.name()
+                ),
+            );
+        } else if self.connector(addr).is_none() {
+            self.run.misannounced(
+                "it announced a socket (BACKEND_SOCKET), but this run was given none; let it announce a port"
+                    .to_owned(),
+            );
+        } else {
+            self.check_listener_taken(addr);
+            if self.refuses_port(addr) {
+                // The sidecar will not move to its socket, so waiting for the time limit is useless.
+                self.run.diagnostics.refused_port = Some(addr);
+                self.dispatch(Event::Expired);
+            } else {
+                self.check_port_callable(addr);
+                self.dispatch(Event::Announced(addr));
+            }
+        }
+    }
+
+    /// Handles an announcement of another address than the `first` one, which holds as long as a server accepts connections there.
+    fn announced_again(&mut self, addr: ListenAddr, first: ListenAddr) {
+        let given = self.run.diagnostics.given_port.is_some_and(|port| Some(port) == first.port());
+        let probed = self.spec.effective_check().needs_address();
+        let holds = if probed { "holds while it accepts connections" } else { "holds" };
+        let instead = if given { "instead of the declared one" } else { "as well" };
+        self.run
+            .notice(NoticeKind::AnnouncedTwice, format!("it announced {addr} {instead}; {first} {holds}"));
+        if self.connector(addr).is_some() && !self.refuses_port(addr) {
+            self.run.announced_since = Some(addr);
+            if let Some(liveness) = &mut self.liveness {
+                liveness.check_now();
+            }
+        }
     }
 
     /// Looks for the line that says that the sidecar is ready.

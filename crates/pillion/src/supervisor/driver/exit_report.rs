@@ -47,7 +47,6 @@ impl Driver {
 
     fn exit_report(&self, ending: Ending, gone: bool, used: Used, core_dumped: Option<bool>) -> ExitReport {
         let run = &self.run;
-        let (started_at, ready_after) = run.times();
         let reason = reason(&ending.cause, &run.diagnostics);
         let killed = ending.kill_reason.map(|why| Killed {
             why,
@@ -60,10 +59,10 @@ impl Driver {
             sidecar: self.spec.name.clone(),
             run: run.ordinal,
             pid: run.pid,
-            started_at,
+            started_at: run.started_at,
             ended_at: run.ended_at,
             lifetime_ms: run.diagnostics.lived.map(millis),
-            ready_after_ms: ready_after.map(millis),
+            ready_after_ms: run.ready_after.map(millis),
             exit,
             reason,
             message: failure
