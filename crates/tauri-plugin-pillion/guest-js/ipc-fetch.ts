@@ -166,12 +166,22 @@ async function exchange(
     if (requestBody instanceof ReadableStream) throw reason;
     return exchange(sidecar, requestHead, requestBody, signal);
   }
+  return responseOf(id, requestHead, head, body, signal, () => upload?.stop());
+}
+
+/** The response whose body begins with `body`. Calls `end` when the sidecar has answered as a whole: it wants no more of the request. */
+async function responseOf(
+  id: number,
+  requestHead: RequestHead,
+  head: ResponseHead,
+  body: Uint8Array<ArrayBuffer>,
+  signal: AbortSignal | null,
+  end: () => void,
+): Promise<Response> {
   const { status, statusText } = head;
   const hasNoBody = NULL_BODY_STATUS.has(status) || requestHead.method === "HEAD";
   if (hasNoBody && !head.ended) cancel(id);
   const codings = head.headers.filter(([name]) => name === "content-encoding").map(([, value]) => value);
-  // The sidecar has answered as a whole: it wants no more of the request.
-  const end = () => upload?.stop();
   if (head.ended || hasNoBody) end();
   const content = head.ended || hasNoBody ? body : bodyStream(id, body, signal, end);
   try {

@@ -64,8 +64,7 @@ pub(crate) struct Connection {
     lease: Option<u32>,
 }
 
-/// Waits until the sidecar is ready, and returns what a request to that run needs. The token is included only if the page
-/// itself sends the requests; for a sidecar without a port the app sends them.
+/// Waits until the sidecar is ready, and returns what a request of the page to that run needs.
 ///
 /// A sidecar on demand with a port is in use from then on, until the page ends this use or its webview loads another page: the app
 /// does not see the page's requests.
@@ -86,12 +85,7 @@ pub(crate) async fn connect(
             future::pending::<()>().await;
         })
     });
-    let mut access = supervisor.access().await;
-    if let Ok(access) = &mut access
-        && access.listen_addr() == ListenAddr::Local
-    {
-        access.token = None;
-    }
+    let access = supervisor.access().await.map(access_of_page);
     if !access.as_ref().is_ok_and(|access| access.listen_addr() != ListenAddr::Local)
         && let Some(id) = lease.take()
     {
@@ -99,6 +93,15 @@ pub(crate) async fn connect(
     }
     let access = access.map_err(|failure| redact_error(&webview, failure.into()))?;
     Ok(Connection { access, lease })
+}
+
+/// What a request of a page needs. The token is included only if the page itself sends the requests; for a sidecar without a port the app
+/// sends them.
+pub(crate) fn access_of_page(mut access: Access) -> Access {
+    if access.listen_addr() == ListenAddr::Local {
+        access.token = None;
+    }
+    access
 }
 
 /// Sends messages of a WebSocket, or a piece of the body of a request. Returns when the connection has taken them, or has room for another

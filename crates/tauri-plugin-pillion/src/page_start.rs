@@ -7,11 +7,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use pillion::{Access, Status, Supervisor, protocol::ListenAddr};
+use pillion::{Access, Status, Supervisor};
 use serde::Serialize;
 use tauri::{Manager as _, Runtime, Url, Webview, utils::config::PatternKind};
 
-use crate::{Sidecars, output_permission::redact_status, scope::ScopeEntry};
+use crate::{Sidecars, commands::access_of_page, output_permission::redact_status, scope::ScopeEntry};
 
 /// The most sidecars that a page is told of. It asks for others when it uses them.
 const LIMIT: usize = 16;
@@ -62,14 +62,10 @@ fn present_access(sidecar: &Supervisor) -> Option<Access> {
     if sidecar.is_on_demand() {
         return None;
     }
-    let Poll::Ready(Ok(mut access)) = pin!(sidecar.access()).poll(&mut Context::from_waker(Waker::noop()))
-    else {
-        return None;
-    };
-    if access.listen_addr() == ListenAddr::Local {
-        access.token = None;
+    match pin!(sidecar.access()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(access) => access.ok().map(access_of_page),
+        Poll::Pending => None,
     }
-    Some(access)
 }
 
 /// A script that leaves `known` to the client of the page. By the time that it runs, the webview may show a page of another origin, which
