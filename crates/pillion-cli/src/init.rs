@@ -44,11 +44,12 @@ pub(crate) fn add_permissions(file: &Path, keys: &[String], permissions: &[&str]
 
 /// Add Pillion to an existing Tauri app.
 ///
-/// Finds the app in this folder, above it, or up to three folders below, and the backend in a folder beside it. Then shows the
-/// changes as a diff, asks, and writes them: the plugin in src-tauri/Cargo.toml and in the builder, the permissions of the page, the
-/// declaration in the Tauri configuration with `bundle.externalBin` and the schema for your editor, the client in package.json, the
-/// SDK in the backend, and ignored files. Comments, order, indentation and line endings stay. What it cannot change, it leaves as it
-/// is, and says which lines to add. The installers for Windows (NSIS, MSI) need no hook for sidecars, so it adds none. All changes are computed before the first file is written. Running it again changes nothing.
+/// Finds the app in this folder, above it, or up to three folders below, and the backend in a folder beside it. Then shows the changes as a
+/// diff, asks, and writes them: the plugin in src-tauri/Cargo.toml and in the builder, the permissions of the page, the declaration in the
+/// Tauri configuration with `bundle.externalBin` and the schema for your editor, the client in package.json, the SDK in the backend, and
+/// ignored files. Comments, order, indentation and line endings stay. What it cannot change, it leaves as it is, and says which lines to
+/// add. The installers for Windows (NSIS, MSI) need no hook for sidecars, so it adds none. All changes are computed before the first file
+/// is written. Running it again changes nothing.
 ///
 /// Exit status: 0 if the files are written, or nothing had to change; 1 if you answered no, or a file is wrong or cannot be written;
 /// 2 if the command line is wrong, or a choice is missing that only you can make.

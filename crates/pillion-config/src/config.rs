@@ -50,8 +50,8 @@ pub struct Config {
     /// The sidecars by name.
     pub sidecars: BTreeMap<String, SidecarConfig>,
     /// What other programs of the same user may do while the app runs: `"read"` (the default) lets the commands that only look, such as
-    /// `pillion ps`, `top` and `logs`, see states and output of the sidecars, `"full"` lets `pillion restart` restart them as well, and `false` opens no socket for
-    /// them. `docs/control.md` says who can use it.
+    /// `pillion ps`, `top` and `logs`, see states and output of the sidecars, `"full"` lets `pillion restart` restart them as well, and
+    /// `false` opens no socket for them. `docs/control.md` says who can use it.
     #[serde(default)]
     pub control: ControlConfig,
     /// Whether the app shows the output of its sidecars, and what happens to them, on its stderr: `"auto"` (the default) in debug builds, as

@@ -25,8 +25,8 @@
 //! clients are served at once; a further one gets the error `busy`. A client that reads slowly never delays a sidecar: it loses
 //! outdated statuses, and lines of output, whose number it is told (`missed`).
 //!
-//! With `"control":"read"` the app answers `status`, `watch`, `logs`, `exitReports`, `usage` and `diagnose`; with `"full"` also `restart`. No answer contains the token of
-//! a sidecar, unless the sidecar itself writes it to its output.
+//! With `"control":"read"` the app answers `status`, `watch`, `logs`, `exitReports`, `usage` and `diagnose`; with `"full"` also `restart`.
+//! No answer contains the token of a sidecar, unless the sidecar itself writes it to its output.
 //!
 //! A later version of the protocol adds requests, answers and fields; an app answers an unknown request with the error
 //! `unknownRequest`. A change that older clients would misunderstand gets another number in the greeting, which they refuse.

@@ -9,11 +9,11 @@
 //! supervisor sends the descriptor that becomes the program's stdin. A terminal works there, because the guard's session has no
 //! controlling terminal, so that job control does not stop the program when it reads (SIGTTIN, setsid(2)).
 //!
-//! The first byte on the socket carries descriptors (`SCM_RIGHTS`): a listener if `LISTENER` is 1 (not 0), the stdin if
-//! `INPUT` is 1, the file of the run if `RUN_FILE` is 1, the journal if `JOURNAL` is not 0, and the read ends of the sidecar's stdout and stderr. The program finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The
-//! supervisor sets the other variables of `sd_listen_fds(3)`, and zeros where the guard writes the process id, also in `WATCHDOG_PID` for
-//! `sd_watchdog_enabled(3)`. The guard reads the output only after the app's death:
-//! without a reader, the sidecar's next line would kill it. It keeps up to 8 MiB of it.
+//! The first byte on the socket carries descriptors (`SCM_RIGHTS`): a listener if `LISTENER` is 1 (not 0), the stdin if `INPUT` is 1, the
+//! file of the run if `RUN_FILE` is 1, the journal if `JOURNAL` is not 0, and the read ends of the sidecar's stdout and stderr. The program
+//! finds the listener at descriptor 3 and its own process id in `LISTEN_PID`. The supervisor sets the other variables of
+//! `sd_listen_fds(3)`, and zeros where the guard writes the process id, also in `WATCHDOG_PID` for `sd_watchdog_enabled(3)`. The guard
+//! reads the output only after the app's death: without a reader, the sidecar's next line would kill it. It keeps up to 8 MiB of it.
 //!
 //! If `JOURNAL` is not 0, the sidecar has a log file, and the journal has what the app has read and not written to it
 //! (`log_lines/journal.rs`); the number, less one, is the place of the run there. After the app's death, once no process is left, the guard
@@ -46,10 +46,10 @@
 //! | `used MICROSECONDS BYTES` | the processor time of all processes that were reaped, and the largest resident set of one, or `-` |
 //! | `gone` | the program and all its descendants have ended; the guard exits |
 //!
-//! On Linux the guard is a child subreaper: a process that daemonises itself becomes the guard's child and stays visible.
-//! The guard's death kills the program, and the app's death wakes the guard (`PR_SET_PDEATHSIG`). On macOS the guard finds
-//! descendants by the process that forked them, process group and environment, and a kernel queue tells it of the app's death. It has its own session, so that neither Ctrl-C nor a closed
-//! terminal reaches it. It has one thread and no configuration.
+//! On Linux the guard is a child subreaper: a process that daemonises itself becomes the guard's child and stays visible. The guard's death
+//! kills the program, and the app's death wakes the guard (`PR_SET_PDEATHSIG`). On macOS the guard finds descendants by the process that
+//! forked them, process group and environment, and a kernel queue tells it of the app's death. It has its own session, so that neither
+//! Ctrl-C nor a closed terminal reaches it. It has one thread and no configuration.
 //!
 //! Where there is a light guard (`light/main.rs`), the supervisor starts the sidecar, and the light guard becomes this program when there is
 //! more to do. The first argument is then `resume`, and what the light one knew follows (`guard_state`): the sidecar runs, and signals and

@@ -151,7 +151,8 @@ impl HostEnvironment {
     /// An empty value counts as unset, because shells and container files often set variables to the empty string.
     ///
     /// # Errors
-    /// Returns an error if the host speaks another major version of the protocol, if `PORT` is not a port, the instance not an instance, or the token not a token.
+    /// Returns an error if the host speaks another major version of the protocol, if `PORT` is not a port, the instance not an instance, or
+    /// the token not a token.
     pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvironmentError> {
         let text = |name| {
             get(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())

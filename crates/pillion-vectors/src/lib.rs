@@ -1,8 +1,9 @@
 //! The vectors of [docs/protocol](../../../docs/protocol/README.md): their types, and a runner for those that test a sidecar.
 //!
 //! [`Subject`] is the program under test. [`requests`] sends the requests of admission.json, websocket.json and proof.json to it,
-//! byte by byte as they are written there, and [`check_request`] one of them to any [`Server`]; [`environments`] starts it with the variables of environment.json. Both return one text
-//! for each vector that failed. The crate does not use `pillion-protocol`, so that its verdicts do not depend on the code under test.
+//! byte by byte as they are written there, and [`check_request`] one of them to any [`Server`]; [`environments`] starts it with the
+//! variables of environment.json. Both return one text for each vector that failed. The crate does not use `pillion-protocol`, so that its
+//! verdicts do not depend on the code under test.
 
 mod answer;
 mod data;

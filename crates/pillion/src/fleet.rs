@@ -137,8 +137,9 @@ impl Fleet {
     }
 
     /// Stops all sidecars as [`stop`](Self::stop) does, and then runs `work`, which replaces their files, such as the installation of an
-    /// update. If `work` fails, those that ran before, or would have started by themselves, start again, and also if the future is dropped. If `work` succeeds, they stay
-    /// stopped for the new version of the app, which starts them; [`Supervisor::restart`] starts one in this version.
+    /// update. If `work` fails, those that ran before, or would have started by themselves, start again, and also if the future is dropped.
+    /// If `work` succeeds, they stay stopped for the new version of the app, which starts them; [`Supervisor::restart`] starts one in this
+    /// version.
     ///
     /// A sidecar that runs [on demand](Spec::on_demand) and was idle starts as well, because a use does not start a stopped one; it is
     /// idle again after the time without a use.

@@ -13,9 +13,9 @@
 //! # }
 //! ```
 //!
-//! By default, a sidecar prints `BACKEND_PORT:{port}` on stdout and answers `GET /health`; [`pillion_protocol`] is the
-//! contract, and [`Spec`] declares other ways. One task, the actor, owns each sidecar: only the actor starts, signals and reaps its processes, and a pure state
-//! machine decides what it does. A stop asks the leader first, by the end of its stdin and SIGTERM unless the [`StopRequest`] says
+//! By default, a sidecar prints `BACKEND_PORT:{port}` on stdout and answers `GET /health`; [`pillion_protocol`] is the contract, and
+//! [`Spec`] declares other ways. One task, the actor, owns each sidecar: only the actor starts, signals and reaps its processes, and a pure
+//! state machine decides what it does. A stop asks the leader first, by the end of its stdin and SIGTERM unless the [`StopRequest`] says
 //! otherwise, then the other processes of the group, and kills those that are left after the grace period.
 //!
 //! [`Spec`] and [`Program`] describe a sidecar, [`Supervisor`] runs one and [`Fleet`] several. [`Events`], [`StatusWatch`] and [`Logs`]

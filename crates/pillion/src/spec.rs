@@ -151,8 +151,8 @@ impl Spec {
         self
     }
 
-    /// Sets the path that [`ReadyCheck::Health`] asks; the default is `/health`. Its 2xx answer means ready. A private sidecar proves at `/health` that it holds
-    /// the token, whatever this path is; the supervisor then asks this path with the token.
+    /// Sets the path that [`ReadyCheck::Health`] asks; the default is `/health`. Its 2xx answer means ready. A private sidecar proves at
+    /// `/health` that it holds the token, whatever this path is; the supervisor then asks this path with the token.
     #[must_use]
     pub fn health_path(mut self, path: impl Into<String>) -> Self {
         self.health_path = path.into();
@@ -220,8 +220,9 @@ impl Spec {
     }
 
     /// Sets how much memory all processes of the sidecar may use together, in bytes, as [`Usage::memory`](crate::Usage::memory) counts it.
-    /// By default they may use any. At 90 % the supervisor publishes a [notice](crate::SidecarEvent::Notice), once in a run. At the limit it stops the sidecar with its grace
-    /// period, and restarts it as the [policy](Self::restart) says; the failure is [`FailureKind::MemoryLimit`](crate::FailureKind::MemoryLimit).
+    /// By default they may use any. At 90 % the supervisor publishes a [notice](crate::SidecarEvent::Notice), once in a run. At the limit
+    /// it stops the sidecar with its grace period, and restarts it as the [policy](Self::restart) says; the failure is
+    /// [`FailureKind::MemoryLimit`](crate::FailureKind::MemoryLimit).
     ///
     /// The memory is measured every 5 s, and every second from 75 % on; the limit counts when two measurements in a row have reached it. It
     /// is a guard against a leak, and no quota of the system, which a sidecar that grows quickly can exceed meanwhile. If the system does not
@@ -316,10 +317,10 @@ impl Spec {
         self
     }
 
-    /// Keeps the output of the sidecar as files. By default none are written. The supervisor writes each line with its time, run, stream and
-    /// level, and never writes the token. A disk that is slower than the sidecar makes the sidecar wait; one that refuses to write, or that
-    /// hangs, costs lines, which are counted: [`SidecarEvent::Notice`](crate::SidecarEvent::Notice) tells it. An attached server has no output. A swap
-    /// to another specification keeps these files.
+    /// Keeps the output of the sidecar as files. By default none are written. The supervisor writes each line with its time, run, stream
+    /// and level, and never writes the token. A disk that is slower than the sidecar makes the sidecar wait; one that refuses to write, or
+    /// that hangs, costs lines, which are counted: [`SidecarEvent::Notice`](crate::SidecarEvent::Notice) tells it. An attached server has
+    /// no output. A swap to another specification keeps these files.
     #[must_use]
     pub fn log_files(mut self, files: LogFiles) -> Self {
         self.log_files = Some(files);

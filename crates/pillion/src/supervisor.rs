@@ -65,8 +65,8 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the sidecar in the background, or at its first use if it runs [on demand](Spec::on_demand). Returns its handle, and its events from the first one on; drop the events if you do
-    /// not need them.
+    /// Starts the sidecar in the background, or at its first use if it runs [on demand](Spec::on_demand). Returns its handle, and its
+    /// events from the first one on; drop the events if you do not need them.
     ///
     /// This call cannot fail. If the program cannot be started, [`ready`](Self::ready) returns [`FailureKind::Spawn`].
     ///
@@ -173,7 +173,8 @@ impl Supervisor {
         UsageWatch::new(self.name.clone(), self.snapshot.clone(), self.measured.clone())
     }
 
-    /// Waits until the sidecar is ready, and returns its endpoint, which has no URL if the sidecar has no address. Cancel-safe: the future may be dropped at any time.
+    /// Waits until the sidecar is ready, and returns its endpoint, which has no URL if the sidecar has no address. Cancel-safe: the future
+    /// may be dropped at any time.
     ///
     /// A sidecar that runs [on demand](Spec::on_demand) is in use until this method returns, and is started if it is idle. Hold a
     /// [lease](Self::lease) to use the endpoint for longer than the time without a use.

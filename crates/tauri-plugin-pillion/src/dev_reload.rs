@@ -20,8 +20,8 @@ use tokio::{
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Starts the sidecar again whenever the watched files have changed. A stopped sidecar stays stopped, and an idle one is started with
-/// the changed files by its next use; a failed one is started. If
-/// a candidate of a swap does not become ready, the old process keeps running, and the next change is tried.
+/// the changed files by its next use; a failed one is started. If a candidate of a swap does not become ready, the old process keeps
+/// running, and the next change is tried.
 ///
 /// This future never ends by itself, and holds a handle to the sidecar. `shown` says whether the terminal shows its output already.
 pub(crate) async fn follow(supervisor: Supervisor, mut files: WatchedFiles, shown: bool) {

@@ -18,7 +18,8 @@ use super::{
 /// Show the output of a sidecar of a running app.
 ///
 /// Both streams of the sidecar go to stdout, in the order in which the app read them. Colours of the sidecar are shown on a terminal, and
-/// left out elsewhere, and with `NO_COLOR`. Its other control sequences are left out everywhere. The app keeps about the newest 20,000 lines of all runs, at most 2 MiB.
+/// left out elsewhere, and with `NO_COLOR`. Its other control sequences are left out everywhere. The app keeps about the newest 20,000
+/// lines of all runs, at most 2 MiB.
 ///
 /// Exit status: 0, 1 if the app was killed or gave an error.
 #[derive(Debug, ClapArgs)]

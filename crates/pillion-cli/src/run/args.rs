@@ -117,8 +117,8 @@ pub(crate) struct Args {
     /// Write events to stdout, one JSON object a line.
     #[arg(long)]
     pub(super) json: bool,
-    /// What other programs of this user may do: "read" lets the commands that only look, such as `pillion ps`, `top` and `logs`, see the program, "full" lets
-    /// `pillion restart` restart it as well.
+    /// What other programs of this user may do: "read" lets the commands that only look, such as `pillion ps`, `top` and `logs`, see the
+    /// program, "full" lets `pillion restart` restart it as well.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Control::Read)]
     pub(super) control: Control,
     /// Open no control socket, so that `pillion ps` does not show the program.

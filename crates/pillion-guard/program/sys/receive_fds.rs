@@ -80,8 +80,9 @@ pub(super) struct Received {
     pub(super) outputs: Vec<OwnedFd>,
 }
 
-/// Waits for the one message with descriptors: the listener, the stdin, the file of the run and the journal, if they are announced, and then the read ends. The caller must not
-/// have opened any descriptor beyond the standard streams that it still needs, so that the listener gets the lowest number.
+/// Waits for the one message with descriptors: the listener, the stdin, the file of the run and the journal, if they are announced, and
+/// then the read ends. The caller must not have opened any descriptor beyond the standard streams that it still needs, so that the listener
+/// gets the lowest number.
 pub(super) fn receive(announced: Announced) -> Received {
     let mut byte = 0_u8;
     let mut buffer = Buffer { base: (&raw mut byte).cast(), length: 1 };

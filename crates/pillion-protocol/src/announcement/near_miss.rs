@@ -99,8 +99,8 @@ impl fmt::Display for NearMiss {
     }
 }
 
-/// Whether a part of these bytes can be an announcement, a [`NearMiss`] or a line of [progress](crate::progress), because it has the word `backend` in any case, in ASCII or
-/// in UTF-16. Much quicker than to read each line, which is needless where this is false.
+/// Whether a part of these bytes can be an announcement, a [`NearMiss`] or a line of [progress](crate::progress), because it has the word
+/// `backend` in any case, in ASCII or in UTF-16. Much quicker than to read each line, which is needless where this is false.
 ///
 /// A word that begins before these bytes, or ends after them, is not found.
 #[must_use]

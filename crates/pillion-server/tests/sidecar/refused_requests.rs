@@ -80,7 +80,8 @@ const SENDERS: &[(&str, &str)] = &[
     ("Host: {host}\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n", "400"),
 ];
 
-/// Further requests, and the status of the answer. docs/protocol has those that every implementation refuses alike. Without a status, the sidecar may also close the connection.
+/// Further requests, and the status of the answer. docs/protocol has those that every implementation refuses alike. Without a status, the
+/// sidecar may also close the connection.
 const FURTHER: &[(&str, &str)] = &[
     // Spellings that only a lenient parser reads.
     ("GET /headers HTTP/1.1\r\nHost : {host}\r\n{bearer}\r\n", "400"),

@@ -66,7 +66,8 @@ impl Identity {
 /// The digests of the files that were read, by path: a restart need not read a large program again.
 static KNOWN: Mutex<BTreeMap<PathBuf, (Identity, String)>> = Mutex::new(BTreeMap::new());
 
-/// Checks the program, whose placeholders are expanded, if its declaration has a digest. Reads the file, at most once for each content: call it off the runtime.
+/// Checks the program, whose placeholders are expanded, if its declaration has a digest. Reads the file, at most once for each content:
+/// call it off the runtime.
 pub(crate) fn check(program: &Program) -> Result<(), Unfit> {
     let Some(expected) = &program.sha256 else { return Ok(()) };
     let path = executable::file(&program.path, program.current_dir.as_deref());

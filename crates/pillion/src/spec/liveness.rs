@@ -16,7 +16,8 @@ use pillion_protocol::defaults;
 #[non_exhaustive]
 pub struct Liveness {
     /// The time between two requests. Sidecars with the same interval are asked at the same moments, so that a process with many sidecars
-    /// wakes as rarely as one with a single sidecar. The first request therefore comes half an interval to one and a half after the sidecar became ready.
+    /// wakes as rarely as one with a single sidecar. The first request therefore comes half an interval to one and a half after the sidecar
+    /// became ready.
     pub interval: Duration,
     /// The sidecar counts as hung when this many requests are unanswered and the next one is due. 0 counts as 1.
     pub tolerance: u32,
