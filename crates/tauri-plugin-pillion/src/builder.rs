@@ -177,10 +177,8 @@ impl<R: Runtime> Builder<R> {
         let in_configuration = declared.into_iter().flat_map(|sidecars| sidecars.keys()).map(String::as_str);
         let names: Vec<_> = in_configuration.chain(self.sidecars.iter().map(Spec::name)).collect();
         let dev = tauri::is_dev();
-        // Tauri's function resolves symbolic links: the sidecar lies beside the app, and not beside a link to it.
-        let own = tauri::utils::platform::current_exe()?;
         let resolver = DeclarationResolver {
-            folder: own.parent().ok_or("the app's own executable has no folder")?.to_owned(),
+            folder: resolve::folder_of_app()?,
             variables: resolve::variables(app.path()),
             development: Development::of(dev, cfg!(debug_assertions), &names)?,
             origins: with_added(resolve::origins(app.config(), dev), &self.origins),

@@ -172,6 +172,14 @@ mod tests {
         files.check(stamps(&files.patterns))
     }
 
+    /// No pattern finds a verbatim path of Windows (`\\?\C:\…`).
+    #[test]
+    fn a_program_beside_the_app_is_found() {
+        let own = std::env::current_exe().unwrap();
+        let path = crate::resolve::folder_of_app().unwrap().join(own.file_name().unwrap());
+        assert_eq!(WatchedFiles::program(&path, OnChange::Swap).used.len(), 1);
+    }
+
     #[test]
     fn a_program_counts_as_changed_once_it_is_completely_written() {
         let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     env::consts::EXE_SUFFIX,
+    io,
     num::NonZeroU16,
     path::{Path, PathBuf},
     time::Duration,
@@ -178,15 +179,26 @@ fn literal(path: &Path) -> PathBuf {
 
 /// The path of a command: a bare name is left for the search in `PATH`, and a relative path starts in `folder`.
 fn found(command: PathBuf, folder: &Path) -> PathBuf {
-    if command.components().count() > 1 {
-        return folder.join(command);
-    }
-    // The system appends `.exe` alone, and many tools, such as npx, are `.cmd` files.
+    let is_bare = command.components().count() == 1;
+    let path = if is_bare { command } else { folder.join(command) };
+    // The system appends `.exe` alone, and many tools, such as npx and those in node_modules/.bin, are `.cmd` files. The directory of a
+    // relative path is not known here.
     #[cfg(windows)]
-    if let Ok(path) = which::which(&command) {
+    if (is_bare || path.is_absolute())
+        && let Ok(path) = which::which(&path)
+    {
         return path;
     }
-    command
+    path
+}
+
+/// The folder of the app's own executable. Tauri's function resolves symbolic links: the sidecar lies beside the app, and not beside a link
+/// to it.
+pub(crate) fn folder_of_app() -> io::Result<PathBuf> {
+    let own = tauri::utils::platform::current_exe()?;
+    let folder = own.parent().ok_or_else(|| io::Error::other("the app's own executable has no folder"))?;
+    // A program learns its own path as it was started, and many find their files by it; no pattern of a file matches a verbatim one.
+    Ok(dunce::simplified(folder).to_owned())
 }
 
 /// The variables that a declaration may use, with the folders that the system provides.

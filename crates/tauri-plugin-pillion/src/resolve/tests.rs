@@ -59,6 +59,28 @@ fn a_program_is_beside_the_app_in_the_resources_or_of_the_system() {
 }
 
 #[test]
+fn a_sidecar_beside_the_app_has_the_path_that_programs_expect() {
+    let own = std::env::current_exe().unwrap();
+    assert_eq!(folder_of_app().unwrap(), dunce::canonicalize(own.parent().unwrap()).unwrap());
+}
+
+/// npm makes both files: the first one is a script for other systems.
+#[cfg(windows)]
+#[test]
+fn a_path_of_a_command_may_leave_out_the_suffix_of_a_batch_file() {
+    let project = tempfile::tempdir().unwrap();
+    let tools = project.path().join("node_modules").join(".bin");
+    std::fs::create_dir_all(&tools).unwrap();
+    for name in ["vite", "vite.cmd"] {
+        std::fs::write(tools.join(name), "#!/bin/sh\n").unwrap();
+    }
+    let found = |command: &str| found(command.into(), project.path());
+    let name = found("node_modules/.bin/vite").file_name().unwrap().to_ascii_lowercase();
+    assert_eq!(name, "vite.cmd");
+    assert_eq!(found("node_modules/.bin/absent"), tools.join("absent"));
+}
+
+#[test]
 fn an_exec_check_may_name_the_folders_of_the_app() {
     let folder = tempfile::tempdir().unwrap();
     let resolve = |argument: &str| {
