@@ -87,6 +87,10 @@ impl fmt::Display for Exit {
             (Some(code), _) => match windows_status(code) {
                 Some((status, Some(meaning))) => write!(f, "exited with code 0x{status:08X} ({meaning})"),
                 Some((status, None)) => write!(f, "exited with code 0x{status:08X}"),
+                // Of `cmd.exe`, and of the `python3.exe` that only opens the Microsoft Store. Unix has no such exit code.
+                None if code == 9009 => {
+                    write!(f, "exited with code 9009 (a command was not found, or Python is not installed)")
+                }
                 None => write!(f, "exited with code {code}"),
             },
             (None, Some(signal)) => match signal_name(signal) {
@@ -380,6 +384,7 @@ mod tests {
             (0, "exited with code 0"),
             (255, "exited with code 255"),
             (-1, "exited with code -1"),
+            (9009, "exited with code 9009 (a command was not found, or Python is not installed)"),
             (-1_073_741_515, "exited with code 0xC0000135 (a DLL is missing)"),
             (-1_073_741_819, "exited with code 0xC0000005 (an invalid memory access)"),
             (-1_073_740_000, "exited with code 0xC0000720"),

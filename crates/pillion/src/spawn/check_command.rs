@@ -11,7 +11,7 @@ use std::{
 use pillion_protocol::{Instance, environment};
 
 use crate::{
-    spawn::spawn_error,
+    spawn::{executable, spawn_error},
     spec::{ExecCheck, StopRequest},
     sys::{self, Group, SpawnRequest, Spawned},
 };
@@ -58,7 +58,8 @@ impl CheckCommand {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| unable(&error))?;
         let instance = Instance::from_bytes(bytes);
-        let mut command = Command::new(&self.check.program);
+        let program = Path::new(&self.check.program);
+        let mut command = Command::new(executable::command_path(program, self.dir.as_deref()));
         command
             .args(&self.check.args)
             .env_clear()
@@ -79,7 +80,7 @@ impl CheckCommand {
             journal: None,
         };
         Group::spawn(request).map_err(|error| {
-            let why = spawn_error::explain(Path::new(&self.check.program), self.dir.as_deref(), &error);
+            let why = spawn_error::explain(program, self.dir.as_deref(), &error);
             match error.kind() {
                 std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
                     NotStarted::NoCommand(why)

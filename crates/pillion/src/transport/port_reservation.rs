@@ -122,16 +122,34 @@ impl PortReservation {
         })?;
         match bind(port.get()) {
             Ok(bound) => Ok(Self { claim, bound: Some(bound) }),
-            // A port below 1024, which the sidecar may be allowed to bind.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Self { claim, bound: None }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let owner = sys::listener_on(port).unwrap_or_else(|| "another program".to_owned());
-                Err(format!(
-                    "port {port} of 127.0.0.1 is taken by {owner}: stop that program, or declare another port"
-                ))
-            }
-            Err(error) => Err(format!("port {port} of 127.0.0.1 cannot be bound: {error}")),
+            Err(error) if may_be_bound_by_another(&error, cfg!(windows)) => Ok(Self { claim, bound: None }),
+            Err(error) => Err(unbindable(port, &error, cfg!(windows))),
         }
+    }
+}
+
+/// Whether the sidecar may be allowed to bind a port that this process may not: one below 1024. Windows protects none, and has other reasons
+/// for this error.
+fn may_be_bound_by_another(error: &io::Error, windows: bool) -> bool {
+    !windows && error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// Why the sidecar cannot bind this port.
+fn unbindable(port: NonZeroU16, error: &io::Error, windows: bool) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let owner = sys::listener_on(port).unwrap_or_else(|| "another program".to_owned());
+            format!(
+                "port {port} of 127.0.0.1 is taken by {owner}: stop that program, or declare another port"
+            )
+        }
+        // WSAEACCES: https://learn.microsoft.com/en-us/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse
+        io::ErrorKind::PermissionDenied if windows => format!(
+            "Windows refuses port {port} of 127.0.0.1: another program holds it for itself (`netstat -ano | findstr :{port}` shows \
+             which), or it is reserved (`netsh interface ipv4 show excludedportrange protocol=tcp` lists those ports). Stop that \
+             program, or declare another port"
+        ),
+        _ => format!("port {port} of 127.0.0.1 cannot be bound: {error}"),
     }
 }
 
@@ -204,5 +222,15 @@ mod tests {
             error.contains(&format!("port {port} of 127.0.0.1 is taken by")) && error.contains(&owner),
             "{error}"
         );
+    }
+
+    #[test]
+    fn windows_refuses_a_port_that_another_program_holds_for_itself() {
+        let port = NonZeroU16::new(8080).unwrap();
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert!(may_be_bound_by_another(&refused, false), "a port below 1024");
+        assert!(!may_be_bound_by_another(&refused, true));
+        let said = unbindable(port, &refused, true);
+        assert!(said.contains("another program holds it") && said.contains("excludedportrange"), "{said}");
     }
 }

@@ -1,6 +1,8 @@
 //! Start, readiness, output and restart.
 
-use pillion::{FailureKind, Program, Restart, SidecarEvent, Spec, State, StopOutcome, Supervisor};
+use pillion::{
+    ExecCheck, FailureKind, Program, ReadyCheck, Restart, SidecarEvent, Spec, State, StopOutcome, Supervisor,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -95,6 +97,28 @@ fn a_handover_on_windows_makes_no_notice() {
             }
         }
         let _ = supervisor.stop().await;
+    });
+}
+
+#[test]
+fn the_relative_path_of_a_check_begins_in_the_directory_of_the_sidecar() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let folder = tempfile::tempdir().unwrap();
+        // With a space and letters outside ASCII, and without the suffix that Windows wants.
+        let own = folder.path().join("ein Prüfling");
+        std::fs::create_dir(&own).unwrap();
+        std::fs::copy(SIDECAR, own.join("check.exe")).unwrap();
+        let check = ReadyCheck::Exec(ExecCheck::new("./check").args(["exit", "0"]));
+        // Absolute also if Cargo ran on another system.
+        let program = Program::new(std::path::absolute(SIDECAR).unwrap())
+            .args(words("report PORT leader eof exit 0", &reports))
+            .private(false)
+            .current_dir(&own);
+        let (supervisor, _) = ready(spec(program).ready_check(check)).await;
+        let leader = reports.wait_for("leader").await;
+        let _ = supervisor.stop().await;
+        leader.wait_death().await;
     });
 }
 

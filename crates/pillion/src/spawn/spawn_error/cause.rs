@@ -40,6 +40,9 @@ enum Meaning {
     MissingRuntime,
     Virus,
     Policy,
+    /// Another program has opened the file, and shares it with none.
+    InUse,
+    TooLong,
     Other,
 }
 
@@ -50,7 +53,7 @@ fn meaning(system: System, code: Option<i32>) -> Meaning {
             Meaning::Missing
         }
         (System::Linux | System::MacOs, Some(13)) | (System::Windows, Some(5)) => Meaning::Denied,
-        (System::Linux | System::MacOs, Some(12)) | (System::Windows, Some(8 | 14 | 1455)) => {
+        (System::Linux | System::MacOs, Some(12)) | (System::Windows, Some(8 | 14 | 1450 | 1455)) => {
             Meaning::NoMemory
         }
         // ENOEXEC; EBADARCH; ERROR_BAD_EXE_FORMAT, ERROR_EXE_MACHINE_TYPE_MISMATCH.
@@ -59,6 +62,9 @@ fn meaning(system: System, code: Option<i32>) -> Meaning {
         }
         // EBADEXEC, EBADMACHO.
         (System::MacOs, Some(85 | 88)) => Meaning::Damaged,
+        (System::Windows, Some(32)) => Meaning::InUse,
+        // ERROR_FILENAME_EXCED_RANGE, for a command line of more than 32,767 characters as well.
+        (System::Windows, Some(206)) => Meaning::TooLong,
         (System::Windows, Some(740)) => Meaning::NeedsElevation,
         // ERROR_SXS_CANT_GEN_ACTCTX.
         (System::Windows, Some(14001)) => Meaning::MissingRuntime,
@@ -106,6 +112,12 @@ pub(super) fn diagnose(it: &FailedStart<'_>) -> String {
                 "a policy of this machine, such as AppLocker or Smart App Control, forbids {shown}: {message}"
             )
         }
+        Meaning::InUse => format!(
+            "another program has opened {shown} for itself, such as a build or a virus scanner: start it again when that is done ({message})"
+        ),
+        Meaning::TooLong => format!(
+            "the path of {shown} or its arguments are too long for Windows: declare shorter ones, or let it read them from a file ({message})"
+        ),
         Meaning::Other if system == System::Windows && it.invalid_input && is_batch_file(shown) => format!(
             "{shown} is a batch file, which cannot get these arguments safely: declare the program that it starts ({message})"
         ),
@@ -288,6 +300,9 @@ mod tests {
         for (machine, code, part) in [
             (WINDOWS, 740, "an administrator"),
             (WINDOWS, 14001, "a runtime library"),
+            (WINDOWS, 32, "has opened api for itself"),
+            (WINDOWS, 206, "too long"),
+            (LINUX, 32, "api: MESSAGE"),
             (WINDOWS, 225, "virus scanner"),
             (WINDOWS, 1260, "a policy"),
             (WINDOWS, 4551, "a policy"),
