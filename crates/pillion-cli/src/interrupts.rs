@@ -38,12 +38,32 @@ pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
     Ok(receiver)
 }
 
-/// Ctrl-C. A closing console ends this program, and with it the job object.
+/// Ctrl-C; Ctrl-Break, the only one that a program can send to another one; and the end of the console, of the session or of the system, after
+/// which Windows leaves this program a few seconds ([`HandlerRoutine`]).
+///
+/// [`HandlerRoutine`]: https://learn.microsoft.com/en-us/windows/console/handlerroutine
 #[cfg(windows)]
 pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
+    use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
+
     let (sender, receiver) = mpsc::unbounded_channel();
-    let mut ctrl_c = tokio::signal::windows::ctrl_c()?;
-    tokio::spawn(async move { while ctrl_c.recv().await.is_some() && sender.send(()).is_ok() {} });
+    let (mut ctrl_c, mut ctrl_break) = (ctrl_c()?, ctrl_break()?);
+    let (mut close, mut logoff, mut shutdown) = (ctrl_close()?, ctrl_logoff()?, ctrl_shutdown()?);
+    tokio::spawn(async move {
+        loop {
+            let received = tokio::select! {
+                received = ctrl_c.recv() => received,
+                received = ctrl_break.recv() => received,
+                received = close.recv() => received,
+                received = logoff.recv() => received,
+                received = shutdown.recv() => received,
+                () = sender.closed() => None,
+            };
+            if received.is_none() || sender.send(()).is_err() {
+                break;
+            }
+        }
+    });
     Ok(receiver)
 }
 

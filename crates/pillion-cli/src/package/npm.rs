@@ -99,7 +99,7 @@ pub(super) fn installed(name: &str, from: &Path) -> Option<PathBuf> {
     let candidate = |folder: &Path| folder.join("node_modules").join(name);
     let found = from.ancestors().map(candidate).find(|package| package.is_dir())?;
     // The packages beside it are those beside its real folder: pnpm links packages.
-    fs::canonicalize(found).ok()
+    dunce::canonicalize(found).ok()
 }
 
 /// The version of a program, as `--version` prints it.

@@ -86,9 +86,58 @@ fn find_in(name: &str, path: &OsStr) -> Option<PathBuf> {
     env::split_paths(path).map(|folder| folder.join(&file)).find(|candidate| candidate.is_file())
 }
 
+/// The program that a declared command names, which runs in this folder.
+pub(super) fn declared(name: &str, folder: &Path) -> PathBuf {
+    if !cfg!(windows) {
+        // The new process resolves a relative path itself, in its folder.
+        return name.into();
+    }
+    on_windows(name, folder, &env::var_os("PATH").unwrap_or_default())
+}
+
+/// On Windows the system appends `.exe` alone, while npm and many others are `.cmd` files; and it resolves a relative path in the folder of this
+/// process.
+fn on_windows(name: &str, folder: &Path, path: &OsStr) -> PathBuf {
+    let is_path = name.contains(['/', '\\']);
+    let folders: Vec<_> = if is_path { vec![folder.to_owned()] } else { env::split_paths(path).collect() };
+    // A file without an ending is for other systems.
+    let suffixes =
+        ["", ".exe", ".cmd", ".bat"].into_iter().skip(usize::from(Path::new(name).extension().is_none()));
+    let mut files = folders
+        .iter()
+        .flat_map(|folder| suffixes.clone().map(|suffix| folder.join(format!("{name}{suffix}"))));
+    let found = files.find(|file| file.is_file());
+    found.unwrap_or_else(|| if is_path { folder.join(name) } else { name.into() })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn a_command_on_windows_may_be_a_batch_file_and_begins_in_its_folder() {
+        let (own, tools) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (own, tools) = (own.path(), tools.path());
+        for file in ["build", "build.cmd", "tool.exe", "tool.cmd", "python3.12.exe", "make.bat"] {
+            for folder in [own, tools] {
+                fs::write(folder.join(file), "").unwrap();
+            }
+        }
+        for (name, found) in [
+            ("build", tools.join("build.cmd")),
+            ("tool", tools.join("tool.exe")),
+            ("tool.cmd", tools.join("tool.cmd")),
+            ("python3.12", tools.join("python3.12.exe")),
+            ("./make", own.join("./make.bat")),
+            ("./build", own.join("./build.cmd")),
+            ("./absent", own.join("./absent")),
+            ("absent", "absent".into()),
+        ] {
+            assert_eq!(on_windows(name, own, tools.as_os_str()), found, "{name}");
+        }
+    }
 
     #[test]
     fn a_failed_tool_is_named_with_its_arguments_and_its_last_lines() {

@@ -1,8 +1,9 @@
 //! What `pillion run` shows: lines for people, or JSON for programs.
 
 use std::{
+    borrow::Cow,
     env,
-    io::{self, IsTerminal as _, Write},
+    io::{self, IsTerminal, Write},
 };
 
 use anstyle::{AnsiColor, Style};
@@ -50,7 +51,7 @@ enum JsonEvent<'a> {
     },
     Output {
         stream: OutputStream,
-        line: std::borrow::Cow<'a, str>,
+        line: Cow<'a, str>,
         /// The number of bytes that were cut off the end of the line.
         #[serde(skip_serializing_if = "is_zero")]
         dropped: u64,
@@ -256,8 +257,8 @@ impl Terminal {
     }
 }
 
-/// Writes the unchanged lines in one call.
-fn copy(batch: &OutputBatch, mut to: impl Write) -> io::Result<()> {
+/// Writes the lines in one call, unchanged if `to` takes any bytes.
+fn copy(batch: &OutputBatch, mut to: impl Write + IsTerminal) -> io::Result<()> {
     let mut text = Vec::new();
     for line in batch.lines() {
         text.extend_from_slice(line.bytes);
@@ -266,8 +267,18 @@ fn copy(batch: &OutputBatch, mut to: impl Write) -> io::Result<()> {
         }
         text.push(b'\n');
     }
-    to.write_all(&text)?;
+    let takes_text_alone = cfg!(windows) && to.is_terminal();
+    to.write_all(&shown(&text, takes_text_alone))?;
     to.flush()
+}
+
+/// What a terminal shows of these bytes. std fails to write to a console of Windows what is not UTF-8 ([`std::io::Stdout`]), and programs
+/// there write in the code page of the system: the failure would look like a closed output, which ends the program.
+fn shown(bytes: &[u8], takes_text_alone: bool) -> Cow<'_, [u8]> {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Owned(text) if takes_text_alone => Cow::Owned(text.into_bytes()),
+        _ => Cow::Borrowed(bytes),
+    }
 }
 
 /// Writes a message of `pillion run` itself, with a mark that tells it from the program's output.
@@ -275,4 +286,18 @@ fn say(color: AnsiColor, text: &str) -> io::Result<()> {
     let mark = Style::new().fg_color(Some(color.into())).bold();
     let mut stderr = anstream::stderr().lock();
     writeln!(stderr, "{mark}▌ pillion{mark:#} {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_of_windows_gets_text_alone_and_all_others_the_bytes() {
+        let latin = b"f\xfcr\n";
+        assert_eq!(*shown(latin, false), latin[..]);
+        assert_eq!(*shown(latin, true), *"f\u{fffd}r\n".as_bytes());
+        let text = "für\n".as_bytes();
+        assert_eq!((&*shown(text, true), &*shown(text, false)), (text, text));
+    }
 }

@@ -151,3 +151,30 @@ fn package_runs_a_command_and_puts_its_program_into_place_once() {
         assert_eq!(again.status, 0, "{}{}", again.stdout, again.stderr);
     });
 }
+
+#[test]
+fn package_prefers_the_python_that_its_installer_makes() {
+    run(async {
+        let folder = app(str::to_owned);
+        let tools = tempfile::tempdir().unwrap();
+        for name in ["python.exe", "python3.exe"] {
+            fs::copy(SIDECAR, tools.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("main.py"), "").unwrap();
+        let config = serde_json::json!({
+            "productName": "notes",
+            "bundle": { "externalBin": ["binaries/api"] },
+            "plugins": { "pillion": { "sidecars": { "api": {
+                "program": "api",
+                "package": { "python": "main.py" },
+            } } } },
+        });
+        fs::write(folder.path().join("src-tauri/tauri.conf.json"), config.to_string()).unwrap();
+        let project = folder.path().to_str().unwrap();
+        let arguments = ["package", "--no-check", "--target", TARGET, "--project", project];
+        let ended = Pillion::start_with_path(arguments, tools.path()).end().await;
+        // It is no Python, and fails.
+        let said = ended.stdout + &ended.stderr;
+        assert!(said.contains(r"\python.exe"), "{said}");
+    });
+}

@@ -1,6 +1,6 @@
 //! Starts `pillion`.
 
-use std::{ffi::OsStr, process::Stdio};
+use std::{ffi::OsStr, path::Path, process::Stdio};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
@@ -22,10 +22,21 @@ pub(crate) struct FinishedPillion {
 }
 
 impl Pillion {
-    #[expect(clippy::disallowed_methods, reason = "it is killed with this value, and its job with it")]
     pub(crate) fn start(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        let mut command = Command::new(PILLION);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(Command::new(PILLION).args(arguments))
+    }
+
+    /// As [`start`](Self::start), with this folder alone as the `PATH`.
+    pub(crate) fn start_with_path(
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        path: &Path,
+    ) -> Self {
+        Self::spawn(Command::new(PILLION).args(arguments).env("PATH", path))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it is killed with this value, and its job with it")]
+    fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command.kill_on_drop(true).spawn().unwrap())
     }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use pillion_config::PackageConfig;
 
 use super::{Artifact, Built, Inputs, Order};
-use crate::package::process::{Failure, run};
+use crate::package::process::{Failure, declared, run};
 
 pub(super) fn build(order: &Order<'_>, command: &[String], cwd: Option<&str>) -> Result<Built, Failure> {
     let folder = order.path("cwd", cwd.unwrap_or("."))?;
@@ -19,7 +19,7 @@ pub(super) fn build(order: &Order<'_>, command: &[String], cwd: Option<&str>) ->
         return Err(Failure::refused("the command is empty"));
     };
     (order.progress)(program);
-    run(Command::new(program).current_dir(&folder).args(arguments))?;
+    run(Command::new(declared(program, &folder)).current_dir(&folder).args(arguments))?;
     if !output.is_file() {
         return Err(Failure::failed(format!(
             "`{}` ended, but wrote no program to {}: it must write it to the path ${{output}}",

@@ -15,6 +15,9 @@ use crate::package::{
 
 const PROJECT_FILES: [&str; 6] =
     ["pyproject.toml", "requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock", "setup.py"];
+/// The names of the interpreter on the `PATH`. On Windows its installer makes `python.exe` alone, and `python3.exe` often is a program of the
+/// system, which only opens the Microsoft Store.
+const NAMES: [&str; 2] = if cfg!(windows) { ["python", "python3"] } else { ["python3", "python"] };
 /// Prints the interpreter and the installed packages, with their versions.
 const DESCRIBE: &str = "import importlib.metadata as m, sys\n\
     print(sys.version, sorted({(d.name, d.version) for d in m.distributions()}, key=str))";
@@ -81,7 +84,7 @@ fn interpreter(order: &Order<'_>, main: &Path) -> Result<PathBuf, Failure> {
         main.ancestors().skip(1).flat_map(|folder| [".venv", "venv"].map(|name| folder.join(name)));
     let own =
         environments.map(|environment| environment.join(in_environment)).find(|python| python.is_file());
-    own.or_else(|| find("python3")).or_else(|| find("python")).ok_or_else(|| {
+    own.or_else(|| NAMES.into_iter().find_map(find)).ok_or_else(|| {
         Failure::refused(
             "Python is not installed: install it, or make a virtual environment .venv beside the server",
         )
