@@ -121,9 +121,32 @@ pub(crate) fn lookup_command(port: NonZeroU16) -> String {
     }
 }
 
+/// Says what to do about a port that the system refuses. Windows protects no port from users; it refuses one that another program holds for
+/// itself, or that it has reserved
+/// (<https://learn.microsoft.com/en-us/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse>).
+pub(crate) fn forbidden(port: NonZeroU16, windows: bool) -> String {
+    if windows {
+        format!(
+            "Windows refuses port {port}: another program holds it for itself, or it is reserved (`netsh interface ipv4 show \
+             excludedportrange protocol=tcp` lists those ports); set PORT to another port, or unset it to let the system choose"
+        )
+    } else {
+        format!(
+            "the system refuses port {port} to this user: set PORT to 1024 or above, or unset it to let the system choose"
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_protects_no_low_ports() {
+        let port = NonZeroU16::new(8080).unwrap();
+        assert!(forbidden(port, true).contains("excludedportrange"));
+        assert!(forbidden(port, false).contains("1024 or above"));
+    }
 
     #[tokio::test]
     async fn blocked_ports_are_held_until_a_callable_port_is_found() {

@@ -30,9 +30,7 @@ pub enum Error {
     )]
     PortTaken(NonZeroU16),
     /// The system does not let this user listen on the port that `PORT` names.
-    #[error(
-        "the system refuses port {0} to this user: set PORT to 1024 or above, or unset it to let the system choose"
-    )]
+    #[error("{}", crate::bind::forbidden(*.0, cfg!(windows)))]
     PortForbidden(NonZeroU16),
     /// The inherited descriptor (`LISTEN_FDS`) does not listen, or other machines can reach its address. On Windows, the pipe
     /// that `PILLION_PIPE` names cannot be created.

@@ -4,7 +4,7 @@ import type { Server } from "node:http";
 import { type Server as Acceptor, createServer } from "node:net";
 import type { ListenAddr } from "./admission.js";
 import type { HostEnvironment } from "./environment.js";
-import { isBlockedByBrowsers, lookupCommand } from "./ports.js";
+import { forbidden, isBlockedByBrowsers, lookupCommand } from "./ports.js";
 
 /** The first inherited descriptor: see `sd_listen_fds(3)`. */
 const FIRST_DESCRIPTOR = 3;
@@ -71,11 +71,7 @@ function explain(error: NodeJS.ErrnoException, inherited: boolean, port: number)
         "holds it; set PORT to another port, or unset it to let the system choose",
     );
   }
-  if (code === "EACCES") {
-    return new Error(
-      `the system refuses port ${port} to this user: set PORT to 1024 or above, or unset it to let the system choose`,
-    );
-  }
+  if (code === "EACCES") return new Error(forbidden(port, process.platform));
   return new Error(`cannot listen on 127.0.0.1: ${message}`);
 }
 

@@ -23,3 +23,12 @@ export function lookupCommand(port: number): string {
   if (process.platform === "win32") return `netstat -ano | findstr :${port}`;
   return `lsof -nP -iTCP:${port} -sTCP:LISTEN`;
 }
+
+/** What to do about a port that the system refuses (EACCES). Windows protects no port from users; it refuses one that another program
+ * holds for itself, or that it has reserved. */
+export function forbidden(port: number, platform: NodeJS.Platform): string {
+  return platform === "win32"
+    ? `Windows refuses port ${port}: another program holds it for itself, or it is reserved (\`netsh interface ipv4 show ` +
+        "excludedportrange protocol=tcp` lists those ports); set PORT to another port, or unset it to let the system choose"
+    : `the system refuses port ${port} to this user: set PORT to 1024 or above, or unset it to let the system choose`;
+}

@@ -3,6 +3,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { hideToken, originForm } from "../src/admission.js";
 import { tokenOffset } from "../src/environ-block.js";
 import { readEnvironment } from "../src/environment.js";
+import { forbidden } from "../src/ports.js";
 import { isPipe } from "../src/stop.js";
 import { withSubprotocol } from "../src/websocket.js";
 
@@ -62,6 +63,11 @@ test("only a 101 without a subprotocol gets one", () => {
 test("an error never contains a value that may be part of the token", () => {
   expect(() => readEnvironment({ PILLION_TOKEN: "0123" }, 1)).toThrow(/^PILLION_TOKEN is not 64/);
   expect(() => readEnvironment({ PILLION_ALLOWED_ORIGINS: "tauri://localhost,*" }, 1)).toThrow(/lists "\*"/);
+});
+
+test("Windows protects no low ports", () => {
+  expect(forbidden(8080, "win32")).toContain("excludedportrange");
+  expect(forbidden(80, "linux")).toContain("1024 or above");
 });
 
 function stats(mode: number, isSocket = false): Pick<Stats, "mode" | "isSocket"> {

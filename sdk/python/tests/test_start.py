@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pillion import _listener
 
 import harness
 from harness import TOKEN, announced, command, environment, spawn
@@ -133,3 +134,8 @@ def test_importing_the_package_needs_no_uvicorn() -> None:
         _, stderr = process.communicate()
     assert process.returncode == 1
     assert stderr.decode() == f"pillion: serve needs uvicorn: pip install 'pillion[uvicorn]'{os.linesep}"
+
+
+def test_windows_protects_no_low_ports() -> None:
+    assert "excludedportrange" in _listener._forbidden(8080, "win32")
+    assert "1024 or above" in _listener._forbidden(80, "linux")

@@ -114,10 +114,19 @@ def _explain(error: OSError, port: int) -> StartError:
             "that holds it; set PORT to another port, or unset it to let the system choose"
         )
     if error.errno == errno.EACCES:
-        return StartError(
-            f"the system refuses port {port} to this user: set PORT to 1024 or above, or unset it to let the system choose"
-        )
+        return StartError(_forbidden(port, sys.platform))
     return StartError(f"cannot listen on 127.0.0.1: {error}")
+
+
+def _forbidden(port: int, platform: str) -> str:
+    """Windows protects no port from users; it refuses one that a program holds for itself, or that it has reserved."""
+    if platform == "win32":
+        return (
+            f"Windows refuses port {port}: another program holds it for itself, or it is reserved (`netsh interface ipv4 "
+            "show excludedportrange protocol=tcp` lists those ports); set PORT to another port, or unset it to let the "
+            "system choose"
+        )
+    return f"the system refuses port {port} to this user: set PORT to 1024 or above, or unset it to let the system choose"
 
 
 def _lookup_command(port: int) -> str:
