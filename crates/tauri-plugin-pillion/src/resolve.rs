@@ -101,7 +101,7 @@ impl DeclarationResolver {
         declared: &SidecarConfig,
     ) -> Result<Resolved, ConfigError> {
         let field = "dev.command";
-        let [program, args @ ..] = dev.command.as_slice() else {
+        let [program_name, args @ ..] = dev.command.as_slice() else {
             return Err(ConfigError::EmptyCommand { sidecar: name.to_owned(), field });
         };
         let variables = &self.variables;
@@ -109,7 +109,7 @@ impl DeclarationResolver {
             Some(cwd) => project.join(variables.folder(cwd, name, "dev.cwd")?),
             None => project.to_owned(),
         };
-        let mut program = Program::new(found(variables.path(program, name, field)?, &cwd))
+        let mut program = Program::new(found(variables.path(program_name, name, field)?, &cwd))
             .args(variables.expand_all(args, name, field)?)
             .current_dir(literal(&cwd))
             .allowed_origins(&self.origins);
@@ -117,7 +117,9 @@ impl DeclarationResolver {
         for (variable, value) in &dev.env {
             program = program.env(variable, variables.expand(value, name, &format!("dev.env.{variable}"))?);
         }
-        let watched = WatchedFiles::patterns(&cwd, &dev.watch, on_change(declared, dev.on_change))
+        let wanted =
+            if locks_its_program(program_name, cfg!(windows)) { OnChange::Restart } else { dev.on_change };
+        let watched = WatchedFiles::patterns(&cwd, &dev.watch, on_change(declared, wanted))
             .map_err(|(pattern, reason)| ConfigError::Watch { sidecar: name.to_owned(), pattern, reason })?;
         let timeout =
             declared.ready_timeout().map_or(DEV_READY_TIMEOUT, |declared| declared.max(DEV_READY_TIMEOUT));
@@ -166,6 +168,13 @@ impl DeclarationResolver {
 /// What a change does to this sidecar.
 fn on_change(declared: &SidecarConfig, wanted: OnChange) -> OnChange {
     if declared.can_be_swapped() { wanted } else { OnChange::Restart }
+}
+
+/// Whether this command of development builds a program to the same file each time, and runs that. Windows locks the file of a running
+/// program, so that no other one could be built beside it.
+fn locks_its_program(command: &str, windows: bool) -> bool {
+    let tool = Path::new(command).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    windows && ["cargo", "dotnet"].iter().any(|name| tool.eq_ignore_ascii_case(name))
 }
 
 /// The path for a program whose placeholders are replaced: its dollar signs are no placeholders.

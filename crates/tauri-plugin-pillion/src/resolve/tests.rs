@@ -64,6 +64,15 @@ fn a_sidecar_beside_the_app_has_the_path_that_programs_expect() {
     assert_eq!(folder_of_app().unwrap(), dunce::canonicalize(own.parent().unwrap()).unwrap());
 }
 
+#[test]
+fn a_program_that_windows_locks_is_not_built_beside_the_running_one() {
+    for command in ["cargo", "cargo.exe", "dotnet"] {
+        assert!(locks_its_program(command, true) && !locks_its_program(command, false), "{command}");
+    }
+    // Go builds to another file each time.
+    assert!(!locks_its_program("go", true));
+}
+
 /// npm makes both files: the first one is a script for other systems.
 #[cfg(windows)]
 #[test]
