@@ -23,11 +23,16 @@ struct Built {
 
 /// Runs Go in the folder of the example: `go build` or `go test -c`.
 fn build(arguments: &[&str]) -> Built {
+    build_for("linux", arguments)
+}
+
+fn build_for(system: &str, arguments: &[&str]) -> Built {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("go-backend");
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/go-backend");
-    let built =
-        Command::new("go").args(arguments).arg("-o").arg(&program).arg(".").current_dir(example).output();
+    let mut go = Command::new("go");
+    go.args(arguments).arg("-o").arg(&program).arg(".").current_dir(example).env("GOOS", system);
+    let built = go.output();
     let built = built.expect("go is on the PATH: `cargo xtask test` installs it");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     Built { _directory: directory, program }
@@ -43,6 +48,15 @@ fn generated_copy_for_pillion_init_is_up_to_date() {
         std::fs::write(&copy, &source).unwrap();
     }
     assert!(source == std::fs::read(&copy).unwrap(), "run `cargo xtask codegen`");
+}
+
+/// `pillion init` writes the file to backends of apps for all of them.
+#[test]
+#[ignore = "needs Go: cargo xtask test"]
+fn it_compiles_for_every_system_of_tauri() {
+    for system in ["windows", "darwin"] {
+        build_for(system, &["build"]);
+    }
 }
 
 fn with_test_handlers() -> (Built, Subject) {

@@ -1,9 +1,7 @@
-// Copy this file into your program, and call Serve from main. It needs nothing but Go's standard library, and runs on Unix.
+// Copy this file into your program, and call Serve from main. It needs nothing but Go's standard library.
 //
 // It follows every rule of docs/protocol.md: it listens on 127.0.0.1 or on the listener of the host, announces itself, answers
 // /health, proves that it holds the token, checks every request before your handler sees it, and stops gracefully.
-
-//go:build unix
 
 package main
 
