@@ -79,7 +79,7 @@ def test_an_app_that_fails_to_start_announces_nothing() -> None:
         ("probe", '"probe" names no app'),
         ("missing:app", 'no module "missing"'),
         ("probe:missing", 'has no attribute "missing"'),
-        ("probe:not_an_app", "is not an ASGI app"),
+        ("probe:not_an_app", "is not an ASGI or WSGI app"),
     ],
 )
 def test_a_wrong_reference_is_an_error(app: str, expected: str) -> None:

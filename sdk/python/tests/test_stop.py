@@ -54,6 +54,18 @@ def test_both_ways_at_once_are_one_request_to_stop() -> None:
         assert sidecar.end()[0] == 0
 
 
+def test_the_log_names_one_cause_of_a_stop() -> None:
+    with harness.sidecar("--grace", "600") as sidecar, hold(sidecar) as connection:
+        # Both wait until the process goes on, so that it finds them together.
+        sidecar.signal(signal.SIGSTOP)
+        sidecar.signal(signal.SIGTERM)
+        sidecar.close_stdin()
+        sidecar.signal(signal.SIGCONT)
+        line = sidecar.wait_for("stopping: ")[-1]
+        assert line.partition("stopping: ")[2] in ("SIGTERM\n", "the host closed stdin\n")
+        assert release(connection).status == 200
+
+
 def test_a_second_signal_ends_it_at_once() -> None:
     for first, second in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)):
         with harness.sidecar("--grace", "600") as sidecar, hold(sidecar):

@@ -1,4 +1,4 @@
-"""Turns an ASGI app (FastAPI, Starlette, any other) into a private sidecar of a desktop app.
+"""Turns an ASGI app (FastAPI, Starlette) or a WSGI app (Flask, Django) into a private sidecar of a desktop app.
 
 Importing this package takes the host's token and listener from the environment, so that child processes do not inherit
 them. Import it before the app starts another program.
@@ -27,6 +27,7 @@ from ._progress import progress
 from .environment import HostEnvironment, StartError
 
 if TYPE_CHECKING:
+    from ._wsgi import WSGIApp
     from .middleware import ASGIApp
 
 __all__ = ["DEFAULT_GRACE", "StartError", "__version__", "progress", "serve", "stop_requested"]
@@ -41,7 +42,7 @@ _variables = _process_environment.take()
 
 
 def serve(
-    app: ASGIApp | str,
+    app: ASGIApp | WSGIApp | str,
     *,
     name: str | None = None,
     version: str | None = None,
@@ -54,10 +55,10 @@ def serve(
     answers ``/health``, and passes to the app only requests that may reach it. If it cannot start, it writes the reason to
     stderr and exits with a status other than 0.
 
-    `app` is an ASGI app, or ``"module:attribute"``. `name` and `version` appear in ``/health``; the name of the script is
-    the default. Requests in flight at a stop have `grace` seconds; clean-up ends half a second later, with the process.
-    Keep the sum below the grace period of the host. `uvicorn_options` go to ``uvicorn.Config``, such as ``log_level`` or
-    ``ws_max_size``.
+    `app` is an ASGI app, a WSGI app, which is called in threads, or ``"module:attribute"``. `name` and `version` appear in
+    ``/health``; the name of the script is the default. Requests in flight at a stop have `grace` seconds; clean-up ends
+    half a second later, with the process. Keep the sum below the grace period of the host. `uvicorn_options` go to
+    ``uvicorn.Config``, such as ``log_level`` or ``ws_max_size``.
     """
     if grace < 0:
         raise ValueError(f"grace is {grace}: set it to 0 or more seconds")
@@ -69,8 +70,11 @@ def serve(
         listener, port = open_listener(variables)
         # Only now, because uvicorn and the app take long to import.
         from . import _server
+        from ._wsgi import WSGIAdapter, is_wsgi
 
-        loaded = load(app) if isinstance(app, str) else app
+        loaded: Any = load(app) if isinstance(app, str) else app
+        if is_wsgi(loaded):
+            loaded = WSGIAdapter(loaded, _server.stop_requested)
         _server.run(loaded, host, listener, port, name or _script_name(), version, grace, uvicorn_options)
     except StartError as error:
         sys.exit(f"pillion: {error}")
@@ -87,7 +91,7 @@ def stop_requested() -> Awaitable[None]:
     return _server.stop_requested()
 
 
-def load(reference: str) -> Callable[..., Awaitable[None]]:
+def load(reference: str) -> Callable[..., Any]:
     """Imports the app that ``"module:attribute"`` names. Raises `StartError` if it does not exist."""
     module_name, separator, attributes = reference.partition(":")
     if not (module_name and separator and attributes):
@@ -103,8 +107,8 @@ def load(reference: str) -> Callable[..., Awaitable[None]]:
             raise StartError(f'the module "{module_name}" has no attribute "{attributes}"')
         found = getattr(found, attribute)
     if not callable(found):
-        raise StartError(f'"{reference}" is not an ASGI app: it cannot be called')
-    app: Callable[..., Awaitable[None]] = found
+        raise StartError(f'"{reference}" is not an ASGI or WSGI app: it cannot be called')
+    app: Callable[..., Any] = found
     return app
 
 

@@ -1,4 +1,4 @@
-"""``python -m pillion app:app`` serves an ASGI app as a sidecar."""
+"""``python -m pillion app:app`` serves an ASGI or WSGI app as a sidecar."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from . import DEFAULT_GRACE, __version__, serve
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m pillion", description="Serve an ASGI app as a private sidecar of a desktop app."
+        prog="python -m pillion", description="Serve an ASGI or WSGI app as a private sidecar of a desktop app."
     )
-    parser.add_argument("app", metavar="MODULE:ATTRIBUTE", help="the ASGI app, for example main:app")
+    parser.add_argument("app", metavar="MODULE:ATTRIBUTE", help="the app, for example main:app")
     parser.add_argument("--name", help="the name that /health shows (default: the name of the module)")
     parser.add_argument("--app-version", metavar="VERSION", help="the version that /health shows")
     parser.add_argument(

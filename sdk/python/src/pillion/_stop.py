@@ -70,10 +70,11 @@ class Stop:
         # The default action of the system works even if every thread of Python hangs.
         for other in _SIGNALS:
             signal.signal(other, signal.SIG_DFL)
-        os.write(self._handler_end, signal.Signals(number).name.encode())
+        os.write(self._handler_end, b"%s\n" % signal.Signals(number).name.encode())
 
     def _watch(self) -> None:
-        cause = os.read(self._causes, 64).decode()
+        # A host asks in both ways at once, and one read may return both. The first one counts.
+        cause = os.read(self._causes, 64).decode().partition("\n")[0]
         deadline = time.monotonic() + self._grace + CLEAN_UP_TIME
         with self._lock:
             self._cause = cause
@@ -91,7 +92,7 @@ class Stop:
 
     def _watch_lifeline(self) -> None:
         read_to_end(self._lifeline)
-        os.write(self._handler_end, b"the host closed stdin")
+        os.write(self._handler_end, b"the host closed stdin\n")
 
 
 def is_lifeline(descriptor: int) -> bool:
