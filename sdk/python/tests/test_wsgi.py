@@ -110,6 +110,16 @@ def test_a_stop_ends_event_streams_of_a_wsgi_app_and_the_clean_up_runs(cause: st
         assert "Traceback" not in stderr
 
 
+def test_an_event_stream_of_a_wsgi_app_begins_and_ends_without_an_event() -> None:
+    with harness.sidecar("--grace", "600", app="wsgi:app") as sidecar:
+        with open_stream(sidecar, "/events?later") as connection:
+            head = connection.recv(1024)
+            assert b"200 OK" in head
+            sidecar.close_stdin()
+            assert harness.read_to_end(connection).endswith(b"0\r\n\r\n")
+        assert sidecar.end()[0] == 0
+
+
 def test_a_wsgi_app_refuses_a_websocket() -> None:
     with harness.sidecar(app="wsgi:app") as sidecar:
         upgrade = [

@@ -156,6 +156,9 @@ class _Exchange:
         try:
             answer = app(request, self._start_response)
             try:
+                # The first event may be far away, and the page waits for the head.
+                if self._head is not None and _is_event_stream(self._head["headers"]):
+                    self._send_head()
                 for chunk in answer:
                     self._write(chunk)
                 self._finish()

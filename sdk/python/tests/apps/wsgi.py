@@ -22,7 +22,7 @@ def app(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         return []
     if path == "/events":
         start("200 OK", [("Content-Type", "text/event-stream; charset=utf-8")])
-        return events()
+        return events("?later" not in f"?{environ['QUERY_STRING']}")
     if path == "/numbers":
         start("200 OK", [("Content-Type", "text/plain")])
         return numbers()
@@ -35,8 +35,9 @@ def app(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     return [answer]
 
 
-def events() -> Iterator[bytes]:
-    yield b"data: first\n\n"
+def events(first: bool) -> Iterator[bytes]:
+    if first:
+        yield b"data: first\n\n"
     say("app: waiting for an event")
     threading.Event().wait()  # No event ever comes.
 
