@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +47,16 @@ def test_a_wsgi_app_sees_the_request_without_the_token() -> None:
         assert (environ["REMOTE_ADDR"], environ["SCRIPT_NAME"]) == ("127.0.0.1", "")
         assert "HTTP_AUTHORIZATION" not in environ
         assert TOKEN not in json.dumps(environ)
+
+
+def test_a_wsgi_app_sees_a_host_and_a_port_on_a_socket_too(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as connection:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        with harness.sidecar(app="wsgi:app", listener=listener):
+            connection.connect(str(tmp_path / "socket"))
+            environ = json.loads(harness.ask(connection, "localhost", "GET /").body)["environ"]
+            assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("localhost", "80")
 
 
 def test_a_wsgi_app_gets_the_length_of_a_body_in_chunks() -> None:

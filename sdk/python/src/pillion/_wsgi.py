@@ -226,13 +226,14 @@ def _is_event_stream(headers: Headers) -> bool:
 
 def environ(scope: Scope, body: Any, size: int) -> Environ:
     """The request as WSGI describes it. Text is bytes in latin-1 (PEP 3333)."""
-    server, client = scope.get("server") or ("localhost", None), scope.get("client")
+    # A Unix domain socket has a path, and no port.
+    server, client = scope.get("server") or ("", None), scope.get("client")
     found: Environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": scope.get("root_path", "").encode().decode("latin-1"),
         "PATH_INFO": scope["path"].encode().decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "SERVER_NAME": server[0],
+        "SERVER_NAME": server[0] if server[1] else "localhost",
         "SERVER_PORT": str(server[1] or 80),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "wsgi.version": (1, 0),
