@@ -23,7 +23,9 @@ export interface StopPlan {
 
 /**
  * Watches for signals and for the end of stdin. Then closes the listener and the idle connections at once, waits for the requests
- * in flight within `graceMs`, calls `onStop`, and exits with 0. A second signal, number n, exits with 128 + n at once.
+ * in flight within `graceMs`, calls `onStop`, and exits with 0. A second signal, number n, exits with 128 + n at once, unless stdin
+ * has ended: the signals are then those of a host, which gives the process its time, and they come twice through a wrapper that passes
+ * them on.
  *
  * Returns the function that requests the stop.
  */
@@ -35,17 +37,21 @@ export function watchForStop(plan: StopPlan): (cause: string) => void {
     void drain(plan);
   };
   let signalled = false;
+  let hostAsked = false;
   const signals: NodeJS.Signals[] =
     process.platform === "win32" ? ["SIGINT", "SIGTERM", "SIGBREAK"] : ["SIGINT", "SIGTERM"];
   for (const signal of signals) {
     process.on(signal, () => {
-      if (signalled) process.exit(128 + constants.signals[signal]);
+      if (signalled && !hostAsked) process.exit(128 + constants.signals[signal]);
       signalled = true;
       request(signal);
     });
   }
   if (isLifeline()) {
-    const ended = () => request("the host closed stdin");
+    const ended = () => {
+      hostAsked = true;
+      request("the host closed stdin");
+    };
     process.stdin.on("end", ended).on("close", ended).on("error", ended).resume();
   }
   return request;

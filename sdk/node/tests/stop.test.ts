@@ -84,6 +84,20 @@ test("a second signal ends it at once", async () => {
   expect(await sidecar.end()).toBe(130);
 });
 
+test("signals after the end of stdin do not end it at once", async () => {
+  const sidecar = await startPrivate("fetch.mjs", { stdin: "pipe", arguments: ["grace=600000"] });
+  const busy = await sidecar.connect();
+  busy.send(`POST /sum HTTP/1.1\r\nHost: {host}\r\n${BEARER}\r\nContent-Length: 6\r\n\r\nabc`);
+  await sidecar.request("GET /", BEARER);
+  sidecar.child.stdin?.end();
+  await sidecar.says("stopping: the host closed stdin");
+  sidecar.kill("SIGTERM");
+  sidecar.kill("SIGINT");
+  busy.send("def");
+  expect(await busy.rest()).toMatch(/\r\n\r\n6$/);
+  expect(await sidecar.end()).toBe(0);
+});
+
 test("it stops when the host is dead, and nothing reads its output", async () => {
   const sidecar = await startPrivate("fetch.mjs", { stdin: "pipe" });
   sidecar.child.stdout?.destroy();

@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from pillion._stop import is_lifeline, move_lifeline
+from pillion._stop import has_ended, is_lifeline, move_lifeline
 
 import harness
 from harness import TOKEN, Answer, Sidecar, announced, command, environment, spawn
@@ -73,6 +73,33 @@ def test_a_second_signal_ends_it_at_once() -> None:
             sidecar.wait_for("stopping")
             sidecar.signal(second)
             assert sidecar.end()[0] == -second
+
+
+def test_signals_after_the_end_of_the_lifeline_do_not_end_it_at_once() -> None:
+    with harness.sidecar("--grace", "600") as sidecar, hold(sidecar) as connection:
+        sidecar.close_stdin()
+        sidecar.wait_for("stopping: the host closed stdin")
+        for _ in range(3):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                sidecar.signal(number)
+                wait_until_delivered(sidecar.process.pid)
+        assert release(connection).status == 200
+        assert sidecar.end()[0] == 0
+
+
+def test_has_ended_sees_the_other_end() -> None:
+    reader, writer = os.pipe()
+    ours, theirs = socket.socketpair()
+    assert not has_ended(reader)
+    assert not has_ended(ours.fileno())
+    os.write(writer, b"bytes mean nothing")
+    assert not has_ended(reader)
+    os.close(writer)
+    theirs.close()
+    assert has_ended(reader)
+    assert has_ended(ours.fileno())
+    os.close(reader)
+    ours.close()
 
 
 def test_a_second_signal_ends_a_blocked_event_loop() -> None:
@@ -157,6 +184,15 @@ def test_the_end_of_a_socket_on_stdin_is_a_request_to_stop() -> None:
         assert sidecar.ask("GET /").status == 200
         ours.close()
         assert sidecar.end()[0] == 0
+
+
+def wait_until_delivered(pid: int) -> None:
+    """Waits until no signal is pending, or the process has ended (`ShdPnd` and `State` of proc_pid_status(5))."""
+    while True:
+        with open(f"/proc/{pid}/status") as status:
+            fields = {name: text.strip() for name, _, text in (line.partition(":") for line in status)}
+        if fields["State"].startswith("Z") or int(fields["ShdPnd"], 16) == 0:
+            return
 
 
 def wait_until_default(pid: int) -> None:

@@ -25,7 +25,9 @@ class Stop:
     """The request to stop this process. Create it in the main thread.
 
     The first cause counts: SIGTERM, SIGINT, or the end of the lifeline. After it the process ends at the latest when
-    `grace` and `CLEAN_UP_TIME` are over, even if a thread of the app still runs. The second signal ends it at once.
+    `grace` and `CLEAN_UP_TIME` are over, even if a thread of the app still runs. The second signal ends it at once, unless
+    the lifeline has ended: the signals are then those of a host, which gives the process its time, and they come twice
+    through a wrapper that passes them on, such as the bootloader of PyInstaller or ``uv run``.
     """
 
     def __init__(self, grace: float) -> None:
@@ -35,7 +37,7 @@ class Stop:
         self._cause: str | None = None
         self._lock = threading.Lock()
         # Before the pipe, which would become descriptor 0 if the program was started with a closed stdin.
-        has_lifeline = sys.__stdin__ is not None and is_lifeline(0)
+        self._has_lifeline = has_lifeline = sys.__stdin__ is not None and is_lifeline(0)
         self._lifeline = 0
         if has_lifeline and sys.platform == "win32":
             # There a child that inherits a stdin from which a thread reads hangs: https://github.com/python/cpython/issues/78961
@@ -67,9 +69,11 @@ class Stop:
         await self._requested.wait()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        # The default action of the system works even if every thread of Python hangs.
+        # The default action of the system works even if every thread of Python hangs. A function in its place, and not
+        # SIG_IGN, which a program that the clean-up starts would inherit.
+        second = _do_nothing if self._has_lifeline and has_ended(self._lifeline) else signal.SIG_DFL
         for other in _SIGNALS:
-            signal.signal(other, signal.SIG_DFL)
+            signal.signal(other, second)
         os.write(self._handler_end, b"%s\n" % signal.Signals(number).name.encode())
 
     def _watch(self) -> None:
@@ -93,6 +97,20 @@ class Stop:
     def _watch_lifeline(self) -> None:
         read_to_end(self._lifeline)
         os.write(self._handler_end, b"the host closed stdin\n")
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def has_ended(descriptor: int) -> bool:
+    """Whether the other end of a pipe or a socket is closed. Does not wait for the thread that reads from it."""
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    # POLLHUP is always reported (poll(2)).
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))
 
 
 def is_lifeline(descriptor: int) -> bool:
