@@ -53,27 +53,31 @@ fn run_steps(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
         .beside(|steps| other_languages(workspace, steps), |steps| compile(workspace, steps, &compiler))?;
     let tests = Tests::built(workspace, &sh, steps, &compiler)?;
     let computing = |steps: &mut Steps| compute(workspace, steps, &tests, &compiler);
-    let waiting = |steps: &mut Steps| {
-        test(workspace, steps, &tests, python.as_ref())?;
-        end_to_end(workspace, steps, &tests)
-    };
+    let in_rust = |steps: &mut Steps| steps.tests("rust: tests", tests.runner(), tests.all(&sh));
+    let examples = |steps: &mut Steps| examples(workspace, steps, &tests, python.as_ref());
     if tests.call_cargo() {
         // Each would wait for the other: Cargo locks the build directory while it compiles.
         computing(steps)?;
-        return waiting(steps);
+        in_rust(steps)?;
+        examples(steps)?;
+        return end_to_end(workspace, steps, &tests);
     }
+    let waiting = |steps: &mut Steps| {
+        // The examples wait even more, one test after the other.
+        steps.beside(in_rust, examples)?;
+        end_to_end(workspace, steps, &tests)
+    };
     steps.beside(waiting, computing)
 }
 
-/// Runs the tests that need no display.
-fn test(
+/// Tests the examples, the servers of docs/servers.md and what packs programs of other languages, and looks for survivors of killed apps.
+fn examples(
     workspace: &Workspace,
     steps: &mut Steps,
     tests: &Tests,
     python: Option<&python::Environment>,
 ) -> Result<()> {
     let sh = workspace.shell_without_colors()?;
-    steps.tests("rust: tests", tests.runner(), tests.all(&sh))?;
     go_example(&sh, steps, tests)?;
     if !cfg!(target_os = "linux") {
         return Ok(());
