@@ -329,7 +329,8 @@ impl Driver {
         self.launch = None;
         let event = match launched {
             Some(launched) => {
-                let (run, event) = *launched;
+                let (mut run, event) = *launched;
+                run.oom_kills = self.run.oom_kills.take();
                 self.run = run;
                 self.watch_memory();
                 if let Some(port) = self.run.diagnostics.given_port {

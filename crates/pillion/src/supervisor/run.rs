@@ -81,6 +81,8 @@ pub(crate) struct Run {
     pub(crate) ready_after: Option<Duration>,
     /// How many automatic restarts preceded it.
     pub(crate) restarts: u32,
+    /// The out-of-memory kills before it. The driver counts them.
+    pub(crate) oom_kills: Option<OomKills>,
     /// The largest resident set of the leader when it was looked at last, in bytes.
     pub(crate) peak_memory: Option<u64>,
     /// When the leader had ended, in milliseconds since the Unix epoch.
@@ -101,7 +103,6 @@ pub(crate) struct OwnedProcess {
     pub(crate) output: Output,
     /// Whether the leader has ended.
     pub(crate) exited: bool,
-    oom_kills: Option<OomKills>,
 }
 
 /// The kinds of notices. Each is published once in a run.
@@ -149,6 +150,7 @@ impl Run {
             started_at: now_ms(),
             ready_after: None,
             restarts: 0,
+            oom_kills: None,
             peak_memory: None,
             ended_at: None,
             left: Vec::new(),
@@ -201,13 +203,12 @@ impl Run {
             // Before the program runs: its guard may need the number at once.
             journal.set_run(run.recorder.runs() + 1);
         }
-        let oom_kills = OomKills::here();
         let launched = reserved.map_err(LaunchError::from).and_then(|reserved| {
             launch(program, spec, listener, for_guard, journal.as_ref(), reserved, dependencies)
         });
         match launched {
             Ok(launched) => {
-                run.begin_process(launched, journal, oom_kills);
+                run.begin_process(launched, journal);
                 run.watchdog = spec.watchdog;
                 let awaits = Awaits::of(&spec.ready_check, run.diagnostics.given_port);
                 (run, Event::Launched(awaits))
@@ -225,12 +226,7 @@ impl Run {
     }
 
     /// Takes over the process that was just started.
-    fn begin_process(
-        &mut self,
-        launched: Launched,
-        journal: Option<RunJournal>,
-        oom_kills: Option<OomKills>,
-    ) {
+    fn begin_process(&mut self, launched: Launched, journal: Option<RunJournal>) {
         let Launched { instance, token, spawned, port, exec, notify, without_login_shell } = launched;
         let Spawned { group, stdout, stderr, unguarded, limited } = spawned;
         if let Some(why) = without_login_shell {
@@ -270,7 +266,6 @@ impl Run {
             group: Arc::new(group),
             output: Output::new(stdout, stderr, journal.map(|journal| journal.streams)),
             exited: false,
-            oom_kills,
         });
     }
 
@@ -374,7 +369,7 @@ impl Run {
             self.ended_at = Some(now_ms());
             self.left = process.group.others();
             if exit.signal == Some(SIGKILL) {
-                self.diagnostics.out_of_memory = process.oom_kills.as_ref().and_then(OomKills::explain);
+                self.diagnostics.out_of_memory = self.oom_kills.as_ref().and_then(OomKills::explain);
             }
             if exit.is_success() && !stopping {
                 self.diagnostics.left.clone_from(&self.left);

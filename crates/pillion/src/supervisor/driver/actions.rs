@@ -6,6 +6,7 @@ use pillion_protocol::ListenAddr;
 
 use crate::{
     health::liveness::LivenessMonitor,
+    spawn::oom_kill::OomKills,
     spec::{Program, ServerSource, StopRequest},
     state::{Action, Event, Lifecycle},
     supervisor::{
@@ -89,6 +90,8 @@ impl Driver {
             move || Run::launch(&spec, listener, previous_port, dependencies, &reports, restarts, recorder);
         // Blocks until the guard has started the program, which a slow file system can delay.
         self.launch = Some(Box::pin(on_thread(launch)));
+        // While that thread prepares the launch, which need not wait for this.
+        self.run.oom_kills = OomKills::here();
     }
 
     /// What to answer if no process exists. A launch under way answers later, and the stop then applies to its process.
