@@ -15,9 +15,28 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .admission import Decision
 from .middleware import AdmissionMiddleware, Connection, Receive, Scope, Send
 
+
+def _most_connections(most: int = 256, other_descriptors: int = 128) -> int:
+    """Connections at the same time. They leave descriptors free: without one, those of the app could not be accepted.
+
+    The limit of open files is 256 in apps on macOS (`RLIMIT_NOFILE`).
+    """
+    if sys.platform == "win32":
+        return most
+    import resource
+
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, descriptors - min(other_descriptors, descriptors // 2)))
+
+
 #: Connections at the same time, and those that have not shown the token among them.
-MOST_CONNECTIONS: Final = 256
+MOST_CONNECTIONS: Final = _most_connections()
 MOST_UNPROVEN: Final = MOST_CONNECTIONS - MOST_CONNECTIONS // 4
+#: How many connections asyncio accepts before it reads from one. It handles a request several rounds after it has accepted
+#: the connection: if those rounds filled the pool, a new connection of the app would be evicted before its token is read.
+ACCEPTED_AT_ONCE: Final = max(1, MOST_UNPROVEN // 8)
 #: How many seconds a connection may exist without a request that carries the token.
 FIRST_TOKEN_TIMEOUT: Final = 5.0
 

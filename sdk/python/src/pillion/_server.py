@@ -20,7 +20,7 @@ try:
     import uvicorn
     from uvicorn.config import LOGGING_CONFIG
 
-    from ._connections import http_protocol
+    from ._connections import ACCEPTED_AT_ONCE, http_protocol
 except ImportError as error:
     if error.name is None or error.name.partition(".")[0] not in ("uvicorn", "h11"):
         raise
@@ -72,13 +72,14 @@ def run(
         timeout_graceful_shutdown=grace,  # type: ignore[arg-type]  # It goes to asyncio.wait_for, which takes a float.
         **{"access_log": False, "log_config": _logging_to_stderr(), **options},
     )
+    queue, config.backlog = config.backlog, ACCEPTED_AT_ONCE
     if host.token is None:
         _log.info("PILLION_TOKEN is not set: every program that reaches this server may call")
     if port in BLOCKED_BY_BROWSERS:
         _log.warning("browsers and webviews refuse to call port %d: choose another port", port)
     # Watches before the announcement: the host may request the stop right after it.
     stop = _current[0] = Stop(grace)
-    server = SidecarServer(config, stop, port)
+    server = SidecarServer(config, stop, port, queue)
     server.run([listener])
     if not server.started and stop.cause is None:
         raise StartError("the app did not start: its error is above")
@@ -103,8 +104,9 @@ async def stop_requested() -> None:
 class SidecarServer(uvicorn.Server):
     """Announces itself when the app has started, and stops by `Stop` instead of uvicorn's own signal handlers."""
 
-    def __init__(self, config: uvicorn.Config, stop: Stop, port: int | None) -> None:
+    def __init__(self, config: uvicorn.Config, stop: Stop, port: int | None, queue: int) -> None:
         super().__init__(config)
+        self._queue = queue
         self._stop = stop
         self._port = port
         self._watcher: asyncio.Task[None] | None = None
@@ -141,6 +143,10 @@ class SidecarServer(uvicorn.Server):
         except SystemExit:
             # The start of the app has failed, and uvicorn has logged why.
             self.should_exit = True
+            return
+        # asyncio takes one number for the queue of the system, and for how many connections it accepts at once.
+        for listener in sockets or []:
+            listener.listen(self._queue)
 
     async def _watch(self, stopped: asyncio.Task[None]) -> None:
         await stopped
