@@ -47,6 +47,7 @@ pub(crate) fn run(process: Process) -> ! {
     let (Some(state), Some(stop), Some(full)) = (state, stop, full) else { sys::exit(2) };
     let mut guard = Guard { process, full, stop, state };
     sys::name_guard();
+    guard.state.fds.app = sys::watch_app();
     match sys::watch_children() {
         Some(children) => guard.guard(children),
         // It manages without.
@@ -65,7 +66,8 @@ impl Guard {
         // Without `/proc`, nothing would be found.
         let mut look_at = sys::proc_is_ours().then(|| sys::now() + interval);
         loop {
-            let wake = sys::wait(children, look_at.map(|at| at.saturating_sub(sys::now())));
+            let wake =
+                sys::wait(children, self.state.fds.app, look_at.map(|at| at.saturating_sub(sys::now())));
             // The supervisor first: if both have ended, the end of the app comes before that of the sidecar in the file of the run.
             if wake.supervisor {
                 match sys::peek_command() {
@@ -81,6 +83,10 @@ impl Guard {
                         self.become_full();
                     }
                 }
+            } else if wake.app_ended {
+                // What the app has sent before its end was handled before.
+                self.state.app_gone = true;
+                self.become_full();
             }
             if wake.child {
                 // The last thread of the sidecar wakes us before it has removed its entries from `/proc`. To reap the sidecar removes

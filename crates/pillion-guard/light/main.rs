@@ -12,7 +12,7 @@
 //! the end. For every other task it *becomes the full guard*: the process executes that program (execveat(2)) with what it knows, and keeps
 //! its children, its session and its signals:
 //!
-//! - the app is gone, or its command is another one: the full guard finds both unread in the socket;
+//! - the app is gone, or its command is another one: the full guard finds both unread in the socket, or the first by a pidfd;
 //! - the stop request is more than a signal to the leader;
 //! - the sidecar has a second process, or leaves one when it ends;
 //! - the end cannot be reported, and is to be noted in the file of the run.

@@ -100,20 +100,39 @@ pub(crate) fn watch_children() -> Option<c_int> {
     c_int::try_from(fd).ok().filter(|fd| *fd >= 0)
 }
 
+/// A descriptor that becomes readable when the app has ended, and stays open when the full guard is executed (`pidfd_open(2)`): a process
+/// that the app has forked, and that executes nothing, keeps the app's end of the socket open. `None` before Linux 5.3, or where a sandbox
+/// refuses the call. An app that has ended already is noticed by the end of the socket alone.
+pub(crate) fn watch_app() -> Option<c_int> {
+    const F_DUPFD: usize = 0;
+    /// The numbers below are those of the standard streams, which `execute_full` replaces.
+    const LOWEST: usize = 3;
+    let valid = |fd: isize| c_int::try_from(fd).ok().filter(|fd| *fd >= 0);
+    // SAFETY: these calls touch no memory.
+    unsafe {
+        let app = call3(call::GETPPID, 0, 0, 0);
+        let closes = valid(call3(call::PIDFD_OPEN, app.cast_unsigned(), 0, 0))?;
+        let stays = valid(call3(call::FCNTL, word(closes), F_DUPFD, LOWEST));
+        close(closes);
+        stays
+    }
+}
+
 /// Closes a descriptor that nothing uses any more.
 pub(crate) fn close(fd: c_int) {
     // SAFETY: touches no memory.
     unsafe { call3(call::CLOSE, word(fd), 0, 0) };
 }
 
-/// What ended a wait; both may have.
+/// What ended a wait; several may have.
 pub(crate) struct Wake {
     pub(crate) supervisor: bool,
+    pub(crate) app_ended: bool,
     pub(crate) child: bool,
 }
 
-/// Waits for the supervisor, for the death of a child, or for the time to pass.
-pub(crate) fn wait(children: c_int, time: Option<Duration>) -> Wake {
+/// Waits for the supervisor, for the end of the app, for the death of a child, or for the time to pass.
+pub(crate) fn wait(children: c_int, app: Option<c_int>, time: Option<Duration>) -> Wake {
     #[repr(C)]
     struct PollFd {
         fd: c_int,
@@ -121,18 +140,23 @@ pub(crate) fn wait(children: c_int, time: Option<Duration>) -> Wake {
         revents: i16,
     }
     const POLLIN: i16 = 1;
-    let mut fds = [CONTROL, children].map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
+    // ppoll(2) ignores negative descriptors.
+    let mut fds = [CONTROL, app.unwrap_or(-1), children].map(|fd| PollFd { fd, events: POLLIN, revents: 0 });
     let mut time = time.map(|time| [time.as_secs(), time.subsec_nanos().into()]);
     let time = time.as_mut().map_or(ptr::null_mut(), |time| time.as_mut_ptr());
-    // SAFETY: the kernel writes to the two structures and to the time, which it sets to what was left. On EINTR no event is set.
+    // SAFETY: the kernel writes to the three structures and to the time, which it sets to what was left. On EINTR no event is set.
     unsafe { call::call(call::PPOLL, [fds.as_mut_ptr().addr(), fds.len(), time.addr(), 0, 0, 0]) };
-    let [supervisor, child] = fds;
+    let [supervisor, app, child] = fds;
     if child.revents != 0 {
         let mut signal = [0_u64; 16];
         // SAFETY: the kernel writes one `struct signalfd_siginfo` of 128 bytes. Several deaths make one signal.
         unsafe { call3(call::READ, word(children), signal.as_mut_ptr().addr(), 128) };
     }
-    Wake { supervisor: supervisor.revents != 0, child: child.revents != 0 }
+    Wake {
+        supervisor: supervisor.revents != 0,
+        app_ended: app.revents & POLLIN != 0,
+        child: child.revents != 0,
+    }
 }
 
 /// The supervisor's next command, which stays in the socket.

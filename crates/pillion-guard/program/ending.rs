@@ -137,12 +137,19 @@ impl Guard {
 
     pub(crate) fn kill(&mut self) {
         self.lifeline = None;
-        let all = self.list();
+        let mut all = self.list();
+        // A process that a kill does not end at once may keep its descendants from becoming our children for ever: a debugger or a
+        // file system holds it, or it has another user.
+        if all.iter().any(|process| self.killed.iter().any(|old| old.is(process))) {
+            all = self.list_deep();
+        }
         let (group, others) = self.partition_by_group(all);
         if !self.reaped || !group.is_empty() {
             sys::kill_group(self.leader, sys::SIGKILL);
         }
         others.iter().for_each(|process| sys::kill(process, sys::SIGKILL));
+        self.killed = group;
+        self.killed.extend(others);
     }
 
     /// The live descendants in two parts: those that a signal to the group reaches, and those that need their own signal.

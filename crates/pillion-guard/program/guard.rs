@@ -32,7 +32,7 @@
 //! | `K` | kills every remaining process |
 //! | `H`, a length (4 bytes, little-endian), a message | remembers an HTTP request for the app's death (`HttpStopMessage`) |
 //! | `D` | the supervisor has asked the leader by HTTP |
-//! | end of the stream | the app is gone: asks the leader (by HTTP if it can), asks the rest when the leader has ended or after half of the grace period, and kills when the grace period is over |
+//! | end of the stream, or of the app's process | the app is gone: asks the leader (by HTTP if it can), asks the rest when the leader has ended or after half of the grace period, and kills when the grace period is over |
 //!
 //! Each process gets the signal once.
 //!
@@ -202,6 +202,8 @@ struct Guard {
     leader_signalled: bool,
     /// The other processes that got the signal. No process gets it twice.
     signalled: Vec<Descendant>,
+    /// Those that the last kill was for.
+    killed: Vec<Descendant>,
 }
 
 /// When the guard first reports descendants that have left its session.
@@ -263,6 +265,7 @@ impl Guard {
             readers_spared: false,
             leader_signalled: false,
             signalled: Vec::new(),
+            killed: Vec::new(),
         }
     }
 
@@ -301,6 +304,8 @@ impl Guard {
                 Wake::LeaderForked => {
                     let soon = now.max(remembered + FORK_INTERVAL).checked_add(REMEMBER_FIRST);
                     remember_at = remember_at.min(soon);
+                    // A leader that forks all the time must not hide the deaths.
+                    child_died = true;
                 }
                 Wake::AppDied if !connected => {}
                 Wake::AppDied => self.app_died(&mut connected, &mut deadlines, grace),

@@ -5,10 +5,10 @@
 //! pillion-guard resume STATE GRACE_MS SIGNAL,SCOPE,TEXT
 //! ```
 //!
-//! `STATE` is eleven words, separated by commas: the status of the leader and the time of its end, in milliseconds since the Unix epoch, if it
+//! `STATE` is twelve words, separated by commas: the status of the leader and the time of its end, in milliseconds since the Unix epoch, if it
 //! was reaped; 1 if it was asked to end; the descriptors of the lifeline, of the file of the run, and of the two outputs; 1 if the app is
-//! gone; the descriptor of the journal, and the place of the run in it; and the leader's process id, last because it is known last. A word
-//! that is missing is `-`.
+//! gone; the descriptor of the journal, and the place of the run in it; the descriptor that tells of the app's end; and the leader's process
+//! id, last because it is known last. A word that is missing is `-`.
 
 use core::ffi::c_int;
 
@@ -24,7 +24,7 @@ pub struct GuardState {
     pub ended: Option<Ended>,
     /// Whether the leader got the signal that asks it to end.
     pub asked: bool,
-    /// Whether the end of the socket to the supervisor was seen, before any end of the leader.
+    /// Whether the end of the app was seen, before any end of the leader.
     pub app_gone: bool,
     /// The place of the run in the journal.
     pub place: Option<c_int>,
@@ -52,15 +52,17 @@ pub struct GuardFds {
     pub journal: Option<c_int>,
     /// The read ends of the sidecar's output.
     pub outputs: [c_int; 2],
+    /// A pidfd of the app (`pidfd_open(2)`). The supervisor knows none: the light guard opens it.
+    pub app: Option<c_int>,
 }
 
 /// The maximum length of `STATE`, in bytes: each number has at most 20 digits and a separator.
-pub const STATE_SIZE: usize = 11 * 21;
+pub const STATE_SIZE: usize = 12 * 21;
 
 impl GuardState {
     /// `STATE` as numbers; one that is missing is `-`. The leader is the last one.
     #[must_use]
-    pub fn numbers(&self) -> [Option<u64>; 11] {
+    pub fn numbers(&self) -> [Option<u64>; 12] {
         let number = |value: c_int| u64::try_from(value).ok();
         [
             self.ended.and_then(|ended| number(ended.status)),
@@ -73,6 +75,7 @@ impl GuardState {
             Some(u64::from(self.app_gone)),
             self.fds.journal.and_then(number),
             self.place.and_then(number),
+            self.fds.app.and_then(number),
             number(self.leader),
         ]
     }
@@ -92,9 +95,10 @@ impl GuardState {
         let outputs = [small(next()?)?, small(next()?)?];
         let app_gone = next()? == Some(1);
         let (journal, place) = (small(next()?), small(next()?));
+        let app = small(next()?);
         let leader = small(next()?)?;
         let ended = status.zip(at).map(|(status, at)| Ended { status, at });
-        let fds = GuardFds { lifeline, run_file, journal, outputs };
+        let fds = GuardFds { lifeline, run_file, journal, outputs, app };
         Some(Self { leader, ended, asked, app_gone, place, fds })
     }
 }
@@ -117,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_guard_reads_what_another_one_knows() {
-        let fds = GuardFds { lifeline: Some(5), run_file: None, journal: None, outputs: [6, 7] };
+        let fds = GuardFds { lifeline: Some(5), run_file: None, journal: None, outputs: [6, 7], app: None };
         let running =
             GuardState { leader: 4711, ended: None, asked: false, app_gone: false, place: None, fds };
         let ended = GuardState {
@@ -130,6 +134,7 @@ mod tests {
                 run_file: Some(i32::MAX),
                 journal: Some(i32::MAX),
                 outputs: [0, 1],
+                app: Some(i32::MAX),
             },
             ..running
         };
@@ -141,7 +146,9 @@ mod tests {
 
     #[test]
     fn a_state_that_is_cut_is_none() {
-        for state in ["", "4711", "-,-,0,5,-,6,7,0,-,-", "-,-,0,5,-,6,7,0,-,-,-", "-,-,0,5,-,6,7,0,-,-,x"] {
+        for state in
+            ["", "4711", "-,-,0,5,-,6,7,0,-,-,-", "-,-,0,5,-,6,7,0,-,-,-,-", "-,-,0,5,-,6,7,0,-,-,-,x"]
+        {
             assert_eq!(GuardState::parse(state.as_bytes()), None, "{state}");
         }
     }

@@ -165,6 +165,7 @@ pub(crate) fn resume(state: &GuardState) -> Resumed {
     // SAFETY: the light guard has left these descriptors open for us, and no other code knows them.
     let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
     platform::name_guard();
+    platform::watch_app_by(state.fds.app);
     watch_children();
     Resumed {
         leader: Pid(state.leader),
@@ -315,21 +316,21 @@ pub(crate) fn wait(
     if output {
         outputs.drain(log);
     }
-    // The supervisor first: children that die all the time must not keep its commands waiting.
+    // The supervisor and its end first: children that die all the time must not keep its commands waiting.
     if supervisor.revents != 0 {
         Wake::Supervisor
-    } else if child.revents != 0 {
-        let mut bytes = [0; 64];
-        // SAFETY: reads at most as many bytes as the array holds. The pipe is non-blocking.
-        while unsafe { read(exits, bytes.as_mut_ptr(), bytes.len()) } > 0 {}
-        Wake::Child
-    } else if event.revents != 0 {
+    } else if event.revents & POLLIN != 0 {
         let KernelEvents { app_died, leader_forked } = platform::take_events();
         match (app_died, leader_forked) {
             (true, _) => Wake::AppDied,
             (_, true) => Wake::LeaderForked,
             _ => Wake::Output,
         }
+    } else if child.revents != 0 {
+        let mut bytes = [0; 64];
+        // SAFETY: reads at most as many bytes as the array holds. The pipe is non-blocking.
+        while unsafe { read(exits, bytes.as_mut_ptr(), bytes.len()) } > 0 {}
+        Wake::Child
     } else if output {
         Wake::Output
     } else {

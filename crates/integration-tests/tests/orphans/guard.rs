@@ -1,6 +1,6 @@
 //! Deaths and interruptions of the guard itself.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use integration_tests::{
     LiveProcess, ReportServer, TEST_TIMEOUT,
@@ -8,7 +8,7 @@ use integration_tests::{
     run,
 };
 
-use crate::support::{FakeHost, HOUR, assert_no_survivors, programs};
+use crate::support::{FakeHost, HOUR, assert_no_survivors, fake_sidecar, programs};
 
 #[test]
 fn the_guard_is_killed() {
@@ -100,4 +100,55 @@ fn a_guard_is_light_until_there_is_more_to_do() {
         asked.wait_death().await;
         assert!(full.ends_before(Instant::now() + TEST_TIMEOUT / 2));
     });
+}
+
+/// A process of the sidecar traces the first one, and stops it at its end (`PTRACE_O_TRACEEXIT`, ptrace(2)): a kill does not end the first
+/// one until its tracer has ended, which is the child of it and not of the guard. A process that a file system holds is like that.
+const HELD_LEADER: &str = "
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+PR_SET_PTRACER, PTRACE_SEIZE, PTRACE_O_TRACEEXIT = 0x59616d61, 0x4206, 0x40
+libc.prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
+(told, tell), leader = os.pipe(), os.getpid()
+if os.fork() == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert libc.ptrace(PTRACE_SEIZE, leader, None, PTRACE_O_TRACEEXIT) == 0, ctypes.get_errno()
+    os.write(tell, b'!')
+    while True: signal.pause()
+os.read(told, 1)
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn the_descendants_of_a_process_that_a_kill_does_not_end_are_killed() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let python = ["python3", "-c", HELD_LEADER].map(str::to_owned).into_iter();
+        let program: Vec<_> = python.chain(fake_sidecar("listen ok announce park")).collect();
+        let mut host = FakeHost::ready_with(&reports, Duration::ZERO, None, &program).await;
+        let all = host.tree.alive();
+        host.kill().await;
+        let deadline = Instant::now() + TEST_TIMEOUT / 2;
+        assert!(all.iter().all(|process| process.ends_before(deadline)), "{:?}", host.tree.alive());
+    });
+}
+
+/// A process that the app has forked, and that executes nothing, has copies of all its descriptors. Here the test takes them.
+#[test]
+fn a_killed_app_whose_descriptors_another_process_holds_leaves_no_process() {
+    // Without a second process, the guard is a light one.
+    for second in ["", "fork park ;"] {
+        run(async {
+            let reports = ReportServer::new().await;
+            let mut host =
+                FakeHost::ready(&reports, HOUR, &format!("{second} listen ok announce term exit 0")).await;
+            let (all, copies) = (host.tree.alive(), host.copy_descriptors());
+            host.kill().await;
+            let deadline = Instant::now() + TEST_TIMEOUT / 2;
+            assert!(all.iter().all(|process| process.ends_before(deadline)), "{:?}", host.tree.alive());
+            drop(copies);
+        });
+    }
 }

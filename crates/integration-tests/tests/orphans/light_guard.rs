@@ -151,7 +151,7 @@ for fd in (lifeline, full, run_file, stdout, stderr):
     os.set_inheritable(fd, True)
 os.close(1)
 os.close(2)
-state = f"-,-,0,{lifeline},{run_file},{stdout},{stderr},0,-,-,{sidecar.pid}"
+state = f"-,-,0,{lifeline},{run_file},{stdout},{stderr},0,-,-,-,{sidecar.pid}"
 os.execv(light, ["pillion-guard", "resume", state, "3600000", "15,leader,", str(full)])
 "#;
 

@@ -1,13 +1,13 @@
 //! Apps to kill: single ones with a sidecar of the test's choice, and scenarios, which run in parallel.
 
-use std::{process::Stdio, time::Duration};
+use std::{os::fd::OwnedFd, process::Stdio, time::Duration};
 
 use integration_tests::{
     ProcessTree, ReportServer, TestMarker,
     orphans::{Programs, Scenario},
     run,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 use tokio::{
     process::{Child, Command},
     task::JoinSet,
@@ -116,8 +116,20 @@ impl FakeHost {
 
     /// Stops it, as a debugger does (SIGSTOP).
     pub(crate) fn freeze(&self) {
-        let pid = Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
-        kill_process(pid, Signal::STOP).unwrap();
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap()
+    }
+
+    /// Copies of its descriptors, as a process has them that it forks.
+    pub(crate) fn copy_descriptors(&self) -> Vec<OwnedFd> {
+        let host = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
+        let copies = (3..256).filter_map(|fd| pidfd_getfd(&host, fd, PidfdGetfdFlags::empty()).ok());
+        let copies: Vec<_> = copies.collect();
+        assert!(!copies.is_empty());
+        copies
     }
 
     /// Kills it, and reaps it.

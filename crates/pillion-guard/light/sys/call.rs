@@ -19,12 +19,14 @@ pub(super) const KILL: usize = 62;
 pub(super) const FCNTL: usize = 72;
 pub(super) const READLINK: usize = 89;
 pub(super) const GETRUSAGE: usize = 98;
+pub(super) const GETPPID: usize = 110;
 pub(super) const PRCTL: usize = 157;
 pub(super) const GETDENTS64: usize = 217;
 pub(super) const CLOCK_GETTIME: usize = 228;
 pub(super) const PPOLL: usize = 271;
 pub(super) const SIGNALFD4: usize = 289;
 pub(super) const EXECVEAT: usize = 322;
+pub(super) const PIDFD_OPEN: usize = 434;
 
 /// Makes a system call. A result between -4095 and -1 is a negative error number.
 ///

@@ -4,6 +4,7 @@
 use std::{
     ffi::{c_int, c_long, c_uint, c_ulong, c_void},
     fs, ptr,
+    sync::atomic::{AtomicI32, Ordering},
 };
 
 use super::{super::limits, Descendant, Pid, SIGKILL, proc_stat::ProcStat};
@@ -34,22 +35,42 @@ const PR_SET_PDEATHSIG: c_int = 1;
 /// Whether an orphaned descendant becomes our child.
 pub(crate) const IS_SUBREAPER: bool = true;
 
-/// Nothing: signals tell this guard of the app's death, and forks are of no interest.
+/// The end of the app. Forks are of no interest.
 #[derive(Default)]
 pub(crate) struct KernelEvents {
     pub(crate) app_died: bool,
     pub(crate) leader_forked: bool,
 }
 
+/// A pidfd of the app, which is readable once that has ended, or -1.
+static APP: AtomicI32 = AtomicI32::new(-1);
+
 pub(super) fn events_descriptor() -> c_int {
-    -1
+    APP.load(Ordering::Relaxed)
 }
 
+/// Tells the end of the app, once.
 pub(super) fn take_events() -> KernelEvents {
-    KernelEvents::default()
+    let app = APP.swap(-1, Ordering::Relaxed);
+    // SAFETY: only this module knows the descriptor, and not any more.
+    unsafe { super::close(app) };
+    KernelEvents { app_died: true, leader_forked: false }
 }
 
-pub(super) fn watch_app(_app: c_int) {}
+/// Begins to watch the app: a process that it has forked, and that executes nothing, keeps its end of the socket open. Before Linux 5.3, or
+/// where a sandbox refuses the call, and for an app that has died already, the end of the socket alone tells.
+pub(super) fn watch_app(app: c_int) {
+    /// The same number on each architecture. The descriptor closes when a program is executed.
+    const PIDFD_OPEN: c_long = 434;
+    // SAFETY: touches no memory.
+    let fd = unsafe { syscall(PIDFD_OPEN, app, 0 as c_uint) };
+    watch_app_by(c_int::try_from(fd).ok());
+}
+
+/// Goes on watching the app by the descriptor of the light guard.
+pub(super) fn watch_app_by(pidfd: Option<c_int>) {
+    APP.store(pidfd.unwrap_or(-1), Ordering::Relaxed);
+}
 
 pub(super) fn watch_leader(_leader: c_int) {}
 

@@ -31,6 +31,9 @@ pub(super) type ControlLength = u32;
 /// Whether an orphaned descendant becomes our child.
 pub(crate) const IS_SUBREAPER: bool = false;
 
+/// There is no light guard, whose descriptor this would be.
+pub(super) fn watch_app_by(_pidfd: Option<c_int>) {}
+
 /// macOS cannot wake a stopped guard when the app dies, and cannot kill the sidecar when the guard dies.
 pub(super) fn become_guard() -> Option<String> {
     // Closes descriptors that the app leaked. One of the listed numbers is that of the directory itself, already closed.

@@ -271,6 +271,7 @@ fn guard_arguments(
         run_file: descriptors.number(place::RUN_FILE),
         journal: descriptors.number(place::JOURNAL),
         outputs: place::OUTPUTS.map(number),
+        app: None,
     };
     let place = request.journal.as_ref().and_then(|(_, place)| c_int::try_from(*place).ok());
     let state = GuardState { leader: 0, ended: None, asked: false, app_gone: false, place, fds };
