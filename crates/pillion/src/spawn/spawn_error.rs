@@ -22,11 +22,8 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
     if no_descriptor(System::THIS, error.raw_os_error()) {
         return format!("this program or the system has no file descriptor left: {error}");
     }
-    if let Some(dir) = dir
-        && !dir.is_dir()
-    {
-        let what = if dir.exists() { "is not a directory" } else { "does not exist" };
-        return format!("its working directory {} {what}", dir.display());
+    if let Some(what) = dir.and_then(no_working_directory) {
+        return format!("its working directory {what}");
     }
     let Some(path) = locate(program, dir) else {
         return not_found(program, dir);
@@ -37,6 +34,9 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
     };
     if metadata.is_dir() {
         return format!("{shown} is a directory");
+    }
+    if !metadata.is_file() {
+        return format!("{shown} is a pipe, a socket or a device, and no program");
     }
     if metadata.len() == 0 {
         return format!("{shown} is empty: its build did not finish");
@@ -51,6 +51,7 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
         head: &head(&path).unwrap_or_default(),
         mode: mode(&metadata),
         noexec: is_noexec(&path),
+        may_execute: may_execute(&path),
         batch_file: batch_file.as_deref(),
     })
 }
@@ -73,10 +74,42 @@ fn not_found(program: &Path, dir: Option<&Path>) -> String {
             );
         }
     }
+    if program.as_os_str().is_empty() {
+        return "the name of the program is empty: give its path, or its name in PATH".to_owned();
+    }
     if is_bare(program) {
-        format!("no program {name} in PATH; give its path, or install it")
+        let path = env::var_os("PATH").unwrap_or_default();
+        let broken = env::split_paths(&path).find_map(|folder| unreachable(&folder.join(program)));
+        broken.unwrap_or_else(|| format!("no program {name} in PATH; give its path, or install it"))
     } else {
-        format!("no such file: {name}")
+        unreachable(&executable::file(program, dir)).unwrap_or_else(|| format!("no such file: {name}"))
+    }
+}
+
+/// Why a program cannot start in this directory, if that is known.
+fn no_working_directory(dir: &Path) -> Option<String> {
+    let shown = dir.display();
+    match fs::metadata(dir) {
+        Ok(found) if !found.is_dir() => Some(format!("{shown} is not a directory")),
+        Ok(_) if !may_execute(dir) => Some(format!("{shown} may not be entered by this user")),
+        Ok(_) => None,
+        Err(_) => Some(unreachable(dir).unwrap_or_else(|| format!("{shown} does not exist"))),
+    }
+}
+
+/// Why nothing is found at this path, although something is there, or may be.
+fn unreachable(path: &Path) -> Option<String> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() && fs::metadata(path).is_err() => {
+            let target = fs::read_link(path).unwrap_or_default();
+            Some(format!("{shown} is a symbolic link to {}, which cannot be opened", target.display()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let closed = path.ancestors().skip(1).find(|folder| folder.is_dir())?;
+            Some(format!("{shown} cannot be reached: this user may not enter {}", closed.display()))
+        }
+        _ => None,
     }
 }
 
@@ -100,6 +133,18 @@ fn mode(metadata: &fs::Metadata) -> Option<u32> {
 #[cfg(windows)]
 fn mode(_metadata: &fs::Metadata) -> Option<u32> {
     None
+}
+
+/// Whether this user may execute this file, or enter this directory.
+#[cfg(unix)]
+fn may_execute(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// Windows asks its access control list alone, and names no cause.
+#[cfg(windows)]
+fn may_execute(_path: &Path) -> bool {
+    true
 }
 
 /// Whether the file system of this file is mounted without the right to execute programs (mount(8)).
@@ -180,6 +225,63 @@ mod tests {
         assert_eq!(
             explain_file(b"hello\n", 0o755),
             "FILE is neither a program for this machine nor a script that starts with #!"
+        );
+    }
+
+    #[test]
+    fn what_is_at_the_path_of_a_missing_program_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("backend");
+        let said = |code: rustix::io::Errno| explain(&path, None, &io::Error::from(code));
+        std::os::unix::fs::symlink("/no/such/build", &path).unwrap();
+        let broken =
+            format!("{} is a symbolic link to /no/such/build, which cannot be opened", path.display());
+        assert_eq!(said(rustix::io::Errno::NOENT), broken);
+        assert_eq!(
+            explain(Path::new("sh"), Some(&path), &io::ErrorKind::NotFound.into()),
+            format!("its working directory {broken}")
+        );
+        fs::remove_file(&path).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(said(rustix::io::Errno::ACCESS).ends_with("is a pipe, a socket or a device, and no program"));
+        let empty = explain(Path::new(""), None, &io::ErrorKind::NotFound.into());
+        assert!(empty.starts_with("the name of the program is empty"), "{empty}");
+    }
+
+    /// Root may enter each directory, so that this needs another user.
+    #[test]
+    fn a_directory_that_this_user_may_not_enter_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let closed = dir.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o600)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            return;
+        }
+        let (path, denied) = (closed.join("backend"), || io::Error::from(io::ErrorKind::PermissionDenied));
+        let program = explain(&path, None, &denied());
+        assert_eq!(
+            program,
+            format!("{} cannot be reached: this user may not enter {}", path.display(), closed.display())
+        );
+        let entered = explain(Path::new("sh"), Some(&closed), &denied());
+        assert_eq!(
+            entered,
+            format!("its working directory {} may not be entered by this user", closed.display())
+        );
+    }
+
+    #[test]
+    fn an_interpreter_that_may_not_be_executed_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let interpreter = dir.path().join("interpreter");
+        fs::write(&interpreter, "").unwrap();
+        let shown = interpreter.display();
+        assert_eq!(
+            explain_file(format!("#!{shown} -e\n").as_bytes(), 0o755),
+            format!(
+                "FILE may be executed, but not its interpreter {shown}, named in its first line: make it executable, or name another one"
+            )
         );
     }
 

@@ -22,6 +22,8 @@ pub(super) struct FailedStart<'a> {
     pub(super) mode: Option<u32>,
     /// Whether its file system is mounted without the right to execute programs (mount(8)).
     pub(super) noexec: bool,
+    /// Whether the permissions let this user execute it.
+    pub(super) may_execute: bool,
     /// The path of a batch file with the same name beside it.
     pub(super) batch_file: Option<&'a str>,
 }
@@ -32,6 +34,8 @@ enum Meaning {
     Missing,
     Denied,
     NoMemory,
+    /// A program has the file open to write to it.
+    Busy,
     /// The system does not know the format of the file, or has no means to run programs of its architecture.
     Format,
     /// The format is right, and the content is not.
@@ -56,6 +60,8 @@ fn meaning(system: System, code: Option<i32>) -> Meaning {
         (System::Linux | System::MacOs, Some(12)) | (System::Windows, Some(8 | 14 | 1450 | 1455)) => {
             Meaning::NoMemory
         }
+        // ETXTBSY.
+        (System::Linux | System::MacOs, Some(26)) => Meaning::Busy,
         // ENOEXEC; EBADARCH; ERROR_BAD_EXE_FORMAT, ERROR_EXE_MACHINE_TYPE_MISMATCH.
         (System::Linux, Some(8)) | (System::MacOs, Some(8 | 86)) | (System::Windows, Some(193 | 216)) => {
             Meaning::Format
@@ -93,6 +99,23 @@ pub(super) fn diagnose(it: &FailedStart<'_>) -> String {
         Meaning::Denied if it.noexec => format!(
             "{shown} is executable, but its file system is mounted noexec: move the program to another file system, or \
              mount this one without noexec"
+        ),
+        Meaning::Denied if !it.may_execute => {
+            let mode = it.mode.map(|mode| format!(" (mode {mode:04o})")).unwrap_or_default();
+            format!(
+                "{shown} may not be executed by this user{mode}: give it the right, or declare another program"
+            )
+        }
+        Meaning::Denied
+            if system != System::Windows && interpreter(it.head).is_some_and(|name| !name.is_empty()) =>
+        {
+            let interpreter = interpreter(it.head).unwrap_or_default();
+            format!(
+                "{shown} may be executed, but not its interpreter {interpreter}, named in its first line: make it executable, or name another one"
+            )
+        }
+        Meaning::Busy => format!(
+            "{shown} is still being written: start it when its build, copy or download has finished ({message})"
         ),
         Meaning::NoMemory => format!("the system has no memory to start {shown}: {message}"),
         Meaning::Format => wrong_format(it),
@@ -205,6 +228,7 @@ mod tests {
             head,
             mode: None,
             noexec: false,
+            may_execute: true,
             batch_file: None,
         }
     }
@@ -308,12 +332,15 @@ mod tests {
             (WINDOWS, 4551, "a policy"),
             (MAC, 88, "damaged"),
             (MAC, 12, "no memory"),
+            (LINUX, 26, "still being written"),
         ] {
             let said = of(machine, code, b"");
             assert!(said.contains(part), "{machine} {code}: {said}");
         }
         let noexec = FailedStart { noexec: true, ..failed(LINUX, 13, b"") };
         assert!(diagnose(&noexec).contains("mounted noexec"));
+        let user = FailedStart { mode: Some(0o700), may_execute: false, ..failed(LINUX, 13, b"#!/bin/sh") };
+        assert!(diagnose(&user).starts_with("api may not be executed by this user (mode 0700)"));
         let mode = FailedStart { mode: Some(0o644), ..failed(LINUX, 13, b"") };
         assert_eq!(diagnose(&mode), "api is not executable (mode 0644); run: chmod +x api");
     }
