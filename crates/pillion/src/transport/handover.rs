@@ -52,6 +52,13 @@ impl Handover {
         {
             self.close();
         }
+        #[cfg(unix)]
+        if self.listener.as_ref().is_some_and(|listener| !listens(listener)) {
+            tracing::warn!(
+                "a run has shut down the listener that it was handed, instead of closing it: the next run gets a new one"
+            );
+            self.close();
+        }
         if self.listener.is_none() {
             let bound = match (self.transport, &self.connector) {
                 (Transport::Tcp, Some(Connector::Tcp(port))) => bind(port.get()).or_else(|| bind(0)),
@@ -121,6 +128,18 @@ fn can_hand_over(transport: Transport, windows: bool) -> bool {
     !windows || transport == Transport::Local
 }
 
+/// Whether the listener still listens. A run can end that for every holder, which rule 6 of the protocol forbids (shutdown(2)).
+#[cfg(unix)]
+fn listens(listener: &Listener) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let ended = PollFlags::HUP | PollFlags::ERR;
+    #[cfg(target_os = "linux")]
+    let ended = ended | PollFlags::RDHUP;
+    let mut fds = [PollFd::new(listener, ended)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_err() || !fds[0].revents().intersects(ended)
+}
+
 fn bind(port: u16) -> Option<(Listener, Connector)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
     let port = NonZeroU16::new(listener.local_addr().ok()?.port())?;
@@ -161,6 +180,24 @@ mod tests {
         assert!(can_hand_over(Transport::Tcp, false));
         assert!(!can_hand_over(Transport::Tcp, true));
         assert!(can_hand_over(Transport::Local, true));
+    }
+
+    #[test]
+    fn a_listener_that_a_run_has_shut_down_is_bound_again_for_the_next_run() {
+        use rustix::net::{Shutdown, shutdown};
+        for (transport, how) in [Transport::Tcp, Transport::Local]
+            .into_iter()
+            .flat_map(|it| [(it, Shutdown::Both), (it, Shutdown::Read)])
+        {
+            let mut handover = Handover::new(transport);
+            let run = handover.offer().unwrap();
+            let port = handover.connector().unwrap().listen_addr().port();
+            shutdown(&run, how).unwrap();
+            drop(run);
+            handover.offer().unwrap();
+            assert!(listens(handover.listener.as_ref().unwrap()), "{transport:?} {how:?}");
+            assert_eq!(handover.connector().unwrap().listen_addr().port(), port);
+        }
     }
 
     #[test]
