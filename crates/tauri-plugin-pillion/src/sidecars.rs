@@ -77,7 +77,7 @@ impl Sidecars {
     /// The supervisor of the sidecar called `name`.
     ///
     /// # Errors
-    /// [`FailureKind::UnknownSidecar`] if `tauri.conf.json` declares no sidecar of that name.
+    /// [`FailureKind::UnknownSidecar`] if neither `tauri.conf.json` nor the app's code declares a sidecar of that name.
     pub fn sidecar(&self, name: &str) -> Result<&Supervisor, Failure> {
         self.find(name, |_| true)
     }
@@ -87,8 +87,13 @@ impl Sidecars {
         let Supervised { fleet, .. } = &*self.0;
         fleet.get(name).ok_or_else(|| {
             let declared: Vec<_> = fleet.iter().map(Supervisor::name).filter(|name| visible(name)).collect();
-            let declared = declared.join(", ");
-            let message = format!("no sidecar {name:?} in tauri.conf.json; declared: {declared}");
+            let declared = if declared.is_empty() {
+                String::new()
+            } else {
+                format!("; declared: {}", declared.join(", "))
+            };
+            let message =
+                format!("neither tauri.conf.json nor the app's code declares the sidecar {name:?}{declared}");
             Failure::new(FailureKind::UnknownSidecar, name, message)
         })
     }
@@ -256,4 +261,26 @@ fn show_output(fleet: &Fleet) -> Option<TerminalOutput> {
     TerminalOutput::start(fleet.iter().filter_map(Supervisor::subscribe))
         .inspect_err(|error| tracing::warn!("the output of the sidecars is not shown: {error}"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use pillion::Spec;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_visible_sidecars() {
+        let resolved = |name| Resolved { spec: Spec::attach(name, NonZeroU16::MIN), watched: None };
+        let sidecars =
+            Sidecars::start(["api", "worker"].map(resolved).into(), Value::Null, None, false).unwrap();
+        let said = |visible: fn(&str) -> bool| sidecars.find("other", visible).unwrap_err().message;
+        let unknown = "neither tauri.conf.json nor the app's code declares the sidecar \"other\"";
+        assert_eq!(said(|_| true), format!("{unknown}; declared: api, worker"));
+        assert_eq!(said(|name| name == "api"), format!("{unknown}; declared: api"));
+        assert_eq!(said(|_| false), unknown);
+        sidecars.close();
+    }
 }
