@@ -25,6 +25,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -141,7 +142,7 @@ func overwriteToken(token string) {
 }
 
 // Serve runs handler as a sidecar of the app, and ends the program: with 0 after a graceful stop, with 1 if it cannot start, with
-// 128 + n at once on a second signal of number n. Only requests from the app reach the handler. Print nothing to stdout before.
+// 128 + n at once on a second signal of number n, unless stdin has ended. Only requests from the app reach the handler. Print nothing to stdout before.
 func Serve(app string, handler http.Handler) {
 	if err := serve(app, handler); err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
@@ -267,17 +268,23 @@ func listen() (net.Listener, error) {
 // watch sends the cause of the stop: a signal, or the end of stdin, which the host holds open while it lives.
 func watch() <-chan string {
 	asked := make(chan string, 2)
+	var hostAsked atomic.Bool
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
 		asked <- (<-signals).String()
-		second := (<-signals).(syscall.Signal)
-		os.Exit(128 + int(second))
+		for second := range signals {
+			// A host that has asked gives the process its time, and a wrapper that passes signals on makes two of one.
+			if !hostAsked.Load() {
+				os.Exit(128 + int(second.(syscall.Signal)))
+			}
+		}
 	}()
 	// A terminal, a file and /dev/null end for other reasons than the death of the host.
 	if stdin, err := os.Stdin.Stat(); err == nil && stdin.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
 		go func() {
 			io.Copy(io.Discard, os.Stdin)
+			hostAsked.Store(true)
 			asked <- "the host closed stdin"
 		}()
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -20,6 +21,7 @@ func TestMain(m *testing.M) {
 			socket(w, r)
 			return
 		}
+		io.Copy(io.Discard, r.Body)
 		w.Header().Set("x-handler", "reached")
 	}))
 }

@@ -4,14 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "clippy does not recognise this crate as test code")]
 
 use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use integration_tests::{ProcessTree, run};
 use pillion::{Access, Restart, StopOutcome, Supervisor, Transport};
 use pillion_vectors::{AddressKind, Requests, Subject, environments, load, requests};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -141,6 +143,40 @@ fn it_is_private_on_a_port_keeps_it_across_a_crash_and_stops_gracefully() {
 #[ignore = "needs Go: cargo xtask test"]
 fn it_is_private_on_a_socket_keeps_it_across_a_crash_and_stops_gracefully() {
     run(lives_and_stops(Transport::Local));
+}
+
+/// One of the signals is the host's, the other that of a wrapper that passes it on.
+#[test]
+#[ignore = "needs Go: cargo xtask test"]
+fn signals_after_the_end_of_stdin_do_not_cut_the_stop_short() {
+    let built = build(&["test", "-c"]);
+    let mut server = Command::new(&built.program);
+    server.env("TEST_VECTORS", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut server = server.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port: u16 = line.trim().strip_prefix("BACKEND_PORT:").unwrap().parse().unwrap();
+    let mut request = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"
+    );
+    request.write_all(head.as_bytes()).unwrap();
+    // The handler has begun to read the body.
+    let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+    let mut answer = vec![0; go_on.len()];
+    request.read_exact(&mut answer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), go_on);
+    drop(server.stdin.take());
+    // It stops when it accepts no more.
+    while TcpStream::connect(("127.0.0.1", port)).is_ok() {}
+    for signal in [Signal::TERM, Signal::INT] {
+        kill_process(Pid::from_child(&server), signal).unwrap();
+    }
+    request.write_all(b"x").unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(server.wait().unwrap().code(), Some(0));
 }
 
 /// The handler reads no body, so that `drain` may find no request in flight.

@@ -47,7 +47,7 @@
 //! | --- | --- |
 //! | 0 | the sidecar stopped on request; if the grace period expired, it cut connections and logged their number |
 //! | 1 | the sidecar could not start: the reason is on stderr, and it announced nothing |
-//! | 128 + n | a second signal, with number n, ended the sidecar at once: 130 for SIGINT, 143 for SIGTERM |
+//! | 128 + n | a second signal, with number n, ended the sidecar at once: 130 for SIGINT, 143 for SIGTERM; after the end of stdin, signals change nothing |
 //!
 //! Dropping a runtime waits for its blocking tasks. A program whose `spawn_blocking` work may hang should end its runtime with
 //! [`shutdown_timeout`](tokio::runtime::Runtime::shutdown_timeout).

@@ -11,16 +11,17 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Starts to watch stdin. Returns `None` if stdin is not a lifeline. The receiver resolves at the end of stdin, or when
-/// reading fails.
+/// Starts to watch stdin. Returns `None` if stdin is not a lifeline. At the end of stdin, or when reading fails, `on_end` runs and the
+/// receiver resolves.
 ///
 /// A separate thread reads stdin and discards the bytes. tokio's own stdin reads on the blocking pool, and a pending read
 /// would keep the runtime from shutting down: <https://docs.rs/tokio/latest/tokio/io/fn.stdin.html>.
-pub(crate) fn watch() -> io::Result<Option<oneshot::Receiver<()>>> {
+pub(crate) fn watch(on_end: impl FnOnce() + Send + 'static) -> io::Result<Option<oneshot::Receiver<()>>> {
     let Some(lifeline) = platform::take()? else { return Ok(None) };
     let (ended, receiver) = oneshot::channel();
     thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
         read_to_end(lifeline);
+        on_end();
         // Fails if the sidecar already stops for another reason, and the receiver is gone.
         let _ = ended.send(());
     })?;

@@ -101,8 +101,8 @@ impl Sidecar {
         let layer = AdmissionLayer::new(admission, addr, self.limits, shutdown.clone(), router);
         let server = Server { admission: Arc::new(layer), limits: self.limits, shutdown, half_close: true };
         // Watch before the announcement: the host may request the stop right after it.
-        let signals = Signals::listen().map_err(Error::Stop)?;
-        let lifeline = lifeline::watch().map_err(Error::Stop)?;
+        let (signals, second_signal) = Signals::listen().map_err(Error::Stop)?;
+        let lifeline = lifeline::watch(|| second_signal.ignore()).map_err(Error::Stop)?;
         announce(addr).map_err(Error::Announce)?;
         match addr {
             ListenAddr::Tcp(port) => info!("listening on http://127.0.0.1:{port}"),

@@ -1,4 +1,5 @@
-//! The signals that request the stop. A second signal ends the process without help of the runtime.
+//! The signals that request the stop. A second signal ends the process without help of the runtime, unless the host has asked as well: it
+//! gives the process its time, and a wrapper that passes signals on makes two of one.
 
 pub(crate) use platform::Signals;
 
@@ -10,8 +11,9 @@ mod platform {
     };
 
     use signal_hook::{
+        SigId,
         consts::{SIGINT, SIGTERM},
-        flag,
+        flag, low_level,
     };
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -21,20 +23,35 @@ mod platform {
         terminate: Signal,
     }
 
+    /// What a second signal does.
+    #[derive(Debug)]
+    pub(crate) struct SecondSignal(Vec<SigId>);
+
+    impl SecondSignal {
+        /// From now on, it changes nothing.
+        pub(crate) fn ignore(self) {
+            for id in self.0 {
+                low_level::unregister(id);
+            }
+        }
+    }
+
     impl Signals {
         /// Starts to watch for the signals.
-        pub(crate) fn listen() -> io::Result<Self> {
+        pub(crate) fn listen() -> io::Result<(Self, SecondSignal)> {
             let asked = Arc::new(AtomicBool::new(false));
+            let mut second = Vec::new();
             for signal in [SIGINT, SIGTERM] {
                 // Both run inside the signal handler, in this order. So the second signal works even if every thread of the
                 // runtime hangs, or if the runtime is gone and a blocking task does not end.
-                flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
+                second.push(flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?);
                 flag::register(signal, Arc::clone(&asked))?;
             }
-            Ok(Self {
+            let signals = Self {
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
-            })
+            };
+            Ok((signals, SecondSignal(second)))
         }
 
         /// Resolves with the name of the first signal.
@@ -49,7 +66,13 @@ mod platform {
 
 #[cfg(windows)]
 mod platform {
-    use std::{io, process};
+    use std::{
+        io, process,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
 
     use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
 
@@ -57,12 +80,26 @@ mod platform {
     pub(crate) struct Signals {
         interrupt: CtrlC,
         terminate: CtrlBreak,
+        second_ends: Arc<AtomicBool>,
+    }
+
+    /// What a second event does.
+    #[derive(Debug)]
+    pub(crate) struct SecondSignal(Arc<AtomicBool>);
+
+    impl SecondSignal {
+        /// From now on, it changes nothing.
+        pub(crate) fn ignore(self) {
+            self.0.store(false, Ordering::Relaxed);
+        }
     }
 
     impl Signals {
         /// Starts to watch for the signals.
-        pub(crate) fn listen() -> io::Result<Self> {
-            Ok(Self { interrupt: ctrl_c()?, terminate: ctrl_break()? })
+        pub(crate) fn listen() -> io::Result<(Self, SecondSignal)> {
+            let second_ends = Arc::new(AtomicBool::new(true));
+            let second = SecondSignal(Arc::clone(&second_ends));
+            Ok((Self { interrupt: ctrl_c()?, terminate: ctrl_break()?, second_ends }, second))
         }
 
         /// Resolves with the name of the first event.
@@ -70,7 +107,9 @@ mod platform {
             let name = self.next().await;
             tokio::spawn(async move {
                 self.next().await;
-                process::exit(130)
+                if self.second_ends.load(Ordering::Relaxed) {
+                    process::exit(130)
+                }
             });
             name
         }
