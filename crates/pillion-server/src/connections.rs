@@ -43,7 +43,7 @@ impl Server {
     /// without limit for the head of a request.
     pub(crate) async fn accept(self, mut listener: impl Listener) -> JoinSet<()> {
         let (mut connections, mut rejected) = (JoinSet::new(), JoinSet::new());
-        let pool = Pool::new(self.limits.connections);
+        let pool = Pool::new(self.limits.most_connections());
         let mut requested = pin!(self.shutdown.requested());
         loop {
             tokio::select! {

@@ -31,8 +31,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Connections at the same time. Connections that have not shown the token may use three quarters of them, and make room
-    /// for new ones. Upgraded connections do not count: their handlers own them.
+    /// Connections at the same time, and fewer if this process may open few files: 128 descriptors, or half of its limit
+    /// (`RLIMIT_NOFILE`), stay free for other uses. Connections that have not shown the token may use three quarters of them, and
+    /// make room for new ones. Upgraded connections do not count: their handlers own them.
     pub fn connections(mut self, most: usize) -> Self {
         self.connections = most;
         self
@@ -84,6 +85,25 @@ impl Limits {
         self.response_timeout = Some(longest);
         self
     }
+
+    /// How many connections are open at most, as far as the descriptors of this process allow: without one, it could not accept those of
+    /// the app.
+    pub(crate) fn most_connections(&self) -> usize {
+        #[cfg(unix)]
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        #[cfg(windows)]
+        let descriptors = None;
+        within(self.connections, descriptors)
+    }
+}
+
+/// The descriptors that no connection takes, unless that is more than half of them.
+const OTHER_DESCRIPTORS: u64 = 128;
+
+fn within(connections: usize, descriptors: Option<u64>) -> usize {
+    let Some(descriptors) = descriptors else { return connections };
+    let free = descriptors - OTHER_DESCRIPTORS.min(descriptors / 2);
+    connections.min(usize::try_from(free).unwrap_or(usize::MAX))
 }
 
 impl Default for Limits {
@@ -105,6 +125,16 @@ impl Default for Limits {
 mod tests {
     use super::*;
     use crate::client_stream::{LINGER_BYTES, LINGER_TIME};
+
+    #[test]
+    fn connections_leave_descriptors_free() {
+        assert_eq!(within(256, None), 256);
+        assert_eq!(within(256, Some(1024)), 256);
+        assert_eq!(within(256, Some(256)), 128);
+        assert_eq!(within(256, Some(64)), 32);
+        assert_eq!(within(4096, Some(1024)), 896);
+        assert_eq!(within(256, Some(u64::MAX)), 256);
+    }
 
     /// A page of `docs`, with line breaks as spaces.
     fn page(name: &str) -> String {

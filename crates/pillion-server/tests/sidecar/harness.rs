@@ -32,7 +32,17 @@ pub(crate) fn block_on_within(limit: Duration, test: impl Future<Output = ()>) {
 
 /// The sidecar without variables of a host, and with `/dev/null` as stdin.
 pub(crate) fn sidecar() -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
+    as_sidecar(Command::new(env::current_exe().unwrap()))
+}
+
+/// The same, with this limit of open files.
+pub(crate) fn sidecar_with_descriptors(most: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!(r#"ulimit -n {most} && exec "$0" "$@""#)]).arg(env::current_exe().unwrap());
+    as_sidecar(command)
+}
+
+fn as_sidecar(mut command: Command) -> Command {
     for name in ["PORT", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS", "RUST_LOG"] {
         command.env_remove(name);
     }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    harness::{RunningSidecar, TestConnection, block_on_within, sidecar},
+    harness::{RunningSidecar, TestConnection, block_on_within, sidecar, sidecar_with_descriptors},
     test_sidecar::{ARGUMENT, LIMITS},
     token::TOKEN,
 };
@@ -24,6 +24,7 @@ use crate::{
 pub(crate) fn trials() -> Vec<Trial> {
     let mut all = trials![
         silent_connections_do_not_keep_out_the_app,
+        silent_connections_do_not_keep_out_the_app_where_few_files_may_be_open,
         refused_requests_do_not_keep_out_the_app,
         a_refusal_closes_a_connection_without_the_token,
         a_connection_that_shows_no_token_in_time_is_closed,
@@ -69,7 +70,10 @@ async fn assert_served(connection: &mut TestConnection) {
 /// the app, kept and new ones, are served all the time.
 async fn assert_app_is_served_beside(request: &str) {
     // A minute without a token is longer than the test: only eviction makes room.
-    let running = private("first_token_ms 60000").await;
+    assert_is_served_beside(&private("first_token_ms 60000").await, request).await;
+}
+
+async fn assert_is_served_beside(running: &RunningSidecar, request: &str) {
     let mut kept = running.connect().await;
     assert_served(&mut kept).await;
     let mut held = VecDeque::new();
@@ -89,6 +93,13 @@ async fn assert_app_is_served_beside(request: &str) {
 
 async fn silent_connections_do_not_keep_out_the_app() {
     assert_app_is_served_beside("").await;
+}
+
+async fn silent_connections_do_not_keep_out_the_app_where_few_files_may_be_open() {
+    let mut few = sidecar_with_descriptors(100);
+    let running =
+        RunningSidecar::start(few.env("PILLION_TOKEN", TOKEN).env(LIMITS, "first_token_ms 60000")).await;
+    assert_is_served_beside(&running, "").await;
 }
 
 async fn refused_requests_do_not_keep_out_the_app() {
