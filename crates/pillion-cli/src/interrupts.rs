@@ -4,10 +4,19 @@ use std::io;
 
 use tokio::sync::mpsc;
 
+/// How a user or a program asks for the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// A key of the terminal, such as Ctrl-C. The second one is meant to be stronger.
+    Key,
+    /// SIGTERM or SIGHUP, which a program may send twice: timeout(1) signals its child, and then its own process group with that child.
+    Request,
+}
+
 /// Receives one message for each such signal. A signal that the parent process had set to be ignored stays ignored, as nohup(1) and
 /// the background jobs of a shell script need it (signal(7): execve(2) keeps ignored signals).
 #[cfg(unix)]
-pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
+pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<Interrupt>> {
     use std::{future::poll_fn, task::Poll};
 
     use tokio::signal::unix::{SignalKind, signal};
@@ -16,9 +25,14 @@ pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
     let ignored = ignored_signals();
     let (sender, receiver) = mpsc::unbounded_channel();
     let mut signals = Vec::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()] {
+    for (kind, interrupt) in [
+        (SignalKind::interrupt(), Interrupt::Key),
+        (SignalKind::quit(), Interrupt::Key),
+        (SignalKind::terminate(), Interrupt::Request),
+        (SignalKind::hangup(), Interrupt::Request),
+    ] {
         if !is_ignored(ignored, kind.as_raw_value()) {
-            signals.push(signal(kind)?);
+            signals.push((signal(kind)?, interrupt));
         }
     }
     // One task for all: each new one wakes the thread of the runtime. It goes on if all signals are ignored, so that the receiver does not
@@ -26,11 +40,13 @@ pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
     tokio::spawn(async move {
         loop {
             let received = poll_fn(|context| {
-                let received = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-                if received { Poll::Ready(()) } else { Poll::Pending }
+                let mut received = signals.iter_mut().filter_map(|(signal, interrupt)| {
+                    signal.poll_recv(context).is_ready().then_some(*interrupt)
+                });
+                received.next().map_or(Poll::Pending, Poll::Ready)
             });
             tokio::select! {
-                () = received => if sender.send(()).is_err() { break },
+                interrupt = received => if sender.send(interrupt).is_err() { break },
                 () = sender.closed() => break,
             }
         }
@@ -43,7 +59,7 @@ pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
 ///
 /// [`HandlerRoutine`]: https://learn.microsoft.com/en-us/windows/console/handlerroutine
 #[cfg(windows)]
-pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
+pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<Interrupt>> {
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
 
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -51,15 +67,15 @@ pub(crate) fn interrupts() -> io::Result<mpsc::UnboundedReceiver<()>> {
     let (mut close, mut logoff, mut shutdown) = (ctrl_close()?, ctrl_logoff()?, ctrl_shutdown()?);
     tokio::spawn(async move {
         loop {
-            let received = tokio::select! {
-                received = ctrl_c.recv() => received,
-                received = ctrl_break.recv() => received,
-                received = close.recv() => received,
-                received = logoff.recv() => received,
-                received = shutdown.recv() => received,
-                () = sender.closed() => None,
+            let (received, interrupt) = tokio::select! {
+                received = ctrl_c.recv() => (received, Interrupt::Key),
+                received = ctrl_break.recv() => (received, Interrupt::Key),
+                received = close.recv() => (received, Interrupt::Request),
+                received = logoff.recv() => (received, Interrupt::Request),
+                received = shutdown.recv() => (received, Interrupt::Request),
+                () = sender.closed() => break,
             };
-            if received.is_none() || sender.send(()).is_err() {
+            if received.is_none() || sender.send(interrupt).is_err() {
                 break;
             }
         }

@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     async_runtime::{RuntimeEnd, start_runtime},
-    interrupts::interrupts,
+    interrupts::{Interrupt, interrupts},
 };
 
 /// The exit code if the program never became ready. env(1) and timeout(1) use the same code for their own errors.
@@ -94,11 +94,12 @@ async fn supervise(args: Args, mut report: Box<dyn EventPrinter>) -> ExitCode {
     exit_status(&status)
 }
 
-/// Stops the program at the first interrupt, and kills it at each further one.
-async fn stop_on_interrupt(mut interrupts: mpsc::UnboundedReceiver<()>, supervisor: Supervisor) {
+/// Stops the program at the first interrupt, and kills it at each further one from the keyboard.
+async fn stop_on_interrupt(mut interrupts: mpsc::UnboundedReceiver<Interrupt>, supervisor: Supervisor) {
     let mut asked = false;
-    while interrupts.recv().await.is_some() {
-        let (supervisor, force) = (supervisor.clone(), std::mem::replace(&mut asked, true));
+    while let Some(interrupt) = interrupts.recv().await {
+        let again = std::mem::replace(&mut asked, true);
+        let (supervisor, force) = (supervisor.clone(), again && interrupt == Interrupt::Key);
         tokio::spawn(async move { if force { supervisor.kill().await } else { supervisor.stop().await } });
     }
 }

@@ -50,6 +50,27 @@ fn a_second_signal_kills() {
     });
 }
 
+/// timeout(1) signals its child and then its own process group, and the child belongs to both.
+#[test]
+fn a_request_to_end_that_comes_twice_stops_gracefully() {
+    run(async {
+        for signal in [Signal::TERM, Signal::HUP] {
+            let (tree, reports) = (tree(), ReportServer::new().await);
+            let steps =
+                format!("listen ok announce term report {} stopping wait out bye\\n exit 4", reports.port());
+            let mut pillion = Pillion::run(&tree, "--grace 1h", &steps);
+            until_ready(&mut pillion, "").await;
+            pillion.signal(signal);
+            let mut sidecar = reports.wait_for("stopping").await;
+            pillion.signal(signal);
+            sidecar.resume().await;
+            let ended = pillion.end().await;
+            assert_eq!(ended.status, 4, "{signal:?}: {}", ended.stderr);
+            tree.assert_dead();
+        }
+    });
+}
+
 #[test]
 fn a_start_can_be_interrupted() {
     run(async {

@@ -21,7 +21,8 @@ use crate::ready;
 /// are for programs that do not announce a port or have no health path, such as servers that other people wrote. To stop the
 /// program, `pillion run` closes its stdin and sends it SIGTERM (see the --stop options). Its other processes get the signal when
 /// the program has ended, or after half of the grace period. What is left after the grace period is killed. A second Ctrl-C
-/// kills at once. A signal that the caller ignores, as nohup(1) does, stays ignored.
+/// kills at once; a second SIGTERM does not, because programs such as timeout(1) send two. A signal that the caller ignores, as
+/// nohup(1) does, stays ignored.
 ///
 /// The stdin of the program is a pipe that stays open and empty until `pillion run` stops the program or is killed: the
 /// program learns from its end that it must stop. What you type into `pillion run` does not reach the program, unless you give
