@@ -73,6 +73,20 @@ fn the_report_for_programs_has_the_documented_members() {
 }
 
 #[test]
+fn temporary_files_of_the_program_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = tree();
+    // As a program of PyInstaller, which unpacks itself at each start.
+    let script = "mktemp -d > /dev/null && exec \"$0\" none";
+    let mut command =
+        command(&tree, ["--json", "--rule", "2", "--rule", "host", "--", "sh", "-c", script, MUTANT]);
+    let output = command.env("TMPDIR", folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn an_interrupt_leaves_no_process_and_no_file() {
     for signal in [Signal::INT, Signal::TERM] {
         let (tree, folder) = (tree(), tempfile::tempdir().unwrap());

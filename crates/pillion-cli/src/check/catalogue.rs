@@ -190,7 +190,7 @@ pub(super) const CHECKS: &[Check] = &[
         "Answer `OPTIONS` with an allowed `Origin` and `Access-Control-Request-Method` in front of all routes, and echo what it asks for."),
     check(5, Must, "cors", Some(requests::cors),
         "An answer to an allowed `Origin` has that origin in `Access-Control-Allow-Origin` and `Vary: Origin`, also a 401; other answers have no such header.",
-        "Add both headers in front of all routes, with the origin and not `*`."),
+        "Add both headers in front of all routes, with the origin and not `*`. With an SDK, which adds them, remove the app's own middleware for CORS."),
     check(5, Must, "subprotocol", Some(requests::subprotocol),
         "A WebSocket may carry the token as the subprotocol `pillion.bearer.TOKEN` in one line of an upgrade, which the answer does not repeat.",
         "Take the token from `Sec-WebSocket-Protocol` only with `Upgrade: websocket`, and answer with `pillion` or a subprotocol of the page."),

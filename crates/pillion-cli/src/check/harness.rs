@@ -239,7 +239,10 @@ impl Harness {
     fn spawn(&self, mut start: Start) -> io::Result<Run> {
         let path = self.folder.join(self.starts.fetch_add(1, Ordering::Relaxed).to_string());
         let listener = UnixListener::bind(&path)?;
-        let owner = self.registry.start(self.holder(&path)?)?;
+        // A killed program leaves its files: one of PyInstaller unpacks itself there, 40 MB at each start.
+        let temporary = tempfile::Builder::new().prefix("tmp").tempdir_in(&self.folder)?;
+        start.variables.insert("TMPDIR".to_owned(), temporary.path().to_string_lossy().into_owned());
+        let owner = self.registry.start(self.holder(&path)?, temporary)?;
         let accepted = accept(&listener, &owner.supervisor, self.settings.timeout);
         let _ = fs::remove_file(&path);
         let holder = accepted?;

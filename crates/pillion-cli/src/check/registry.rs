@@ -6,6 +6,7 @@ use std::{
 };
 
 use pillion::{Spec, Supervisor};
+use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 /// Starts supervisors, and keeps them until their processes are gone.
@@ -22,12 +23,14 @@ struct Running {
     interrupted: bool,
 }
 
-/// Owns the processes of one run. Dropping it kills them, and returns when none is left.
+/// Owns the processes of one run, and their temporary files. Dropping it kills them, and returns when none is left.
 #[derive(Debug)]
 pub(super) struct Owner {
     registry: Arc<Registry>,
     number: usize,
     pub(super) supervisor: Supervisor,
+    /// Removed when the processes are gone, because fields are dropped after [`Drop::drop`].
+    _temporary: TempDir,
 }
 
 impl Registry {
@@ -40,7 +43,7 @@ impl Registry {
     }
 
     /// Starts a supervisor, unless the check was interrupted.
-    pub(super) fn start(self: &Arc<Self>, spec: Spec) -> io::Result<Owner> {
+    pub(super) fn start(self: &Arc<Self>, spec: Spec, temporary: TempDir) -> io::Result<Owner> {
         let mut running = self.running();
         if running.interrupted {
             return Err(io::Error::other("the check was interrupted"));
@@ -50,7 +53,7 @@ impl Registry {
         running.started += 1;
         let number = running.started;
         running.supervisors.push((number, supervisor.clone()));
-        Ok(Owner { registry: Arc::clone(self), number, supervisor })
+        Ok(Owner { registry: Arc::clone(self), number, supervisor, _temporary: temporary })
     }
 
     /// Kills all processes, and allows no further start. Returns when none is left.
