@@ -101,7 +101,7 @@ enum BackendChoice {
     Python,
     Go,
     Rust,
-    /// The app's side alone: the backend follows the protocol by itself, or comes later.
+    /// The app's side alone: the backend is in another language, is a ready-made program, or comes later.
     None,
 }
 
@@ -240,7 +240,8 @@ fn choose_backend(
             Backend::in_folder(&folder, runtime).map(Some)
         }
         [] => Err(format!(
-            "found no {}backend beside {}: pass --backend-dir FOLDER, or --backend none for the app's side alone",
+            "found no {}backend beside {}: pass --backend-dir FOLDER, or --backend none for the app's side alone, also for a server in \
+             another language and for a ready-made program",
             runtime.map_or(String::new(), |runtime| format!("{} ", runtime.name())),
             Project::shown(&project.tauri)
         )),

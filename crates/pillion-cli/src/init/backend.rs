@@ -122,7 +122,7 @@ impl Backend {
         let runtime = runtime.or_else(|| Runtime::of(folder)).ok_or_else(|| {
             format!(
                 "{shown} has none of the files package.json, pyproject.toml, requirements.txt, go.mod and Cargo.toml: pass \
-                 --backend node, bun, python, go or rust"
+                 --backend node, bun, python, go or rust; for another language, leave --backend-dir out and pass --backend none"
             )
         })?;
         let entry = runtime.entries().iter().find(|entry| folder.join(entry).is_file());
@@ -235,7 +235,7 @@ impl Backend {
                  await attach(createServer(app));     // or: Express, Fastify, node:http; without a middleware for CORS\n"
             }
             Runtime::Python => {
-                "import pillion\n\nif __name__ == \"__main__\":\n    pillion.serve(app)               # instead of uvicorn.run\n"
+                "import pillion\n\nif __name__ == \"__main__\":\n    pillion.serve(app)               # FastAPI, Flask, Django …: instead of uvicorn.run or app.run\n"
             }
             Runtime::Go => {
                 "Serve(\"backend\", handler)          // instead of http.ListenAndServe; pillion.go has it\n"

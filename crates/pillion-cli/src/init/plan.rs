@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) by_hand: Vec<ByHand>,
     /// Commands to run afterwards.
     pub(super) next: Vec<String>,
+    /// Whether the declaration is new.
+    declares_program: bool,
 }
 
 /// A change for the developer.
@@ -101,6 +103,9 @@ pub(super) fn plan(project: &Project, choices: &Choices) -> Result<Plan, String>
     }
     present::started_by_shell(&mut plan, project, &choices.name)?;
     present::called_by_port(&mut plan, project, &choices.name);
+    if choices.backend.is_none() && plan.declares_program {
+        plan.by_hand(&project.config.base.path, how_it_runs(&choices.name), OTHER_SERVER);
+    }
     next_steps(&mut plan, project, choices);
     Ok(plan)
 }
@@ -136,6 +141,7 @@ fn declaration(plan: &mut Plan, project: &Project, choices: &Choices) -> Result<
                 fields.extend(backend.dev(&project.root).map(|dev| ("dev".to_owned(), dev)));
                 fields.extend(backend.package(&project.root).map(|package| ("package".to_owned(), package)));
             }
+            plan.declares_program = true;
             wanted.sidecar = Some((name.clone(), fields));
         }
         if base {
@@ -216,6 +222,22 @@ fn schema(plan: &mut Plan, project: &Project, document: &Document) -> Option<Str
     }
 }
 
+/// The fields of a server that this command does not know, as in docs/servers.md.
+const OTHER_SERVER: &str = "\
+\"dev\": { \"command\": [\"java\", \"src/Server.java\"], \"cwd\": \"server\", \"watch\": [\"src/**/*.java\"] },
+\"package\": { \"command\": [\"sh\", \"build.sh\", \"${output}\"], \"cwd\": \"server\" },
+\"private\": false, \"port\": \"assigned\", \"portEnv\": \"PORT\", \"ready\": { \"http\": \"/\" }
+";
+
+/// What the developer says about a server that this command does not know.
+fn how_it_runs(name: &str) -> String {
+    format!(
+        "say how {name} runs, for example by these fields: from its source (`dev`), how its program is built (`package`), and where it \
+         listens; for a program of the system or of the resources, write `command` or `resource` instead of `program`, and remove its \
+         entry of `bundle.externalBin` (docs/servers.md)"
+    )
+}
+
 /// What an edit of the configuration adds, for people.
 fn adds(wanted: &Wanted, name: &str) -> String {
     let policies = wanted.policies.iter().map(|(policy, _)| format!("the sidecar's address in `{policy}`"));
@@ -278,6 +300,11 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
         None => "cargo tauri".to_owned(),
     };
     // npm needs the separator before options; without options none does.
+    if choices.backend.is_none() {
+        plan.next.push(format!("{run} dev     starts the app"));
+        plan.next.push("pillion doctor     says what the declaration lacks".to_owned());
+        return;
+    }
     plan.next.push(format!("{run} dev     starts the app; the backend runs from its source"));
     plan.next
         .push(format!("pillion package && {run} build     builds the backend's program, and bundles it"));

@@ -112,6 +112,29 @@ fn a_backend_of_another_name_is_found_by_its_packages() {
 }
 
 #[test]
+fn a_server_of_another_language_is_left_to_the_developer_with_its_fields() {
+    let folder = app(&[("server/Server.java", "class Server {}\n")]);
+    let plan = apply(folder.path(), None);
+    let item = plan.by_hand.iter().find(|item| item.path.ends_with("tauri.conf.json")).unwrap();
+    assert!(item.what.contains("docs/servers.md"), "{item:?}");
+    let fields = format!("{{ \"program\": \"notes-backend\", {} }}", item.lines.replace("},\n", "}, "));
+    let declared: pillion_config::SidecarConfig = serde_json::from_str(&fields).unwrap();
+    assert!(declared.dev.is_some() && declared.package.is_some(), "{fields}");
+    assert!(
+        !plan.next.iter().any(|step| step.contains("source") || step.contains("package")),
+        "{:?}",
+        plan.next
+    );
+    assert_eq!(
+        planned(folder.path(), None).by_hand.iter().filter(|item| item.what.contains("servers.md")).count(),
+        0
+    );
+
+    let error = Backend::in_folder(&folder.path().join("server"), None).unwrap_err();
+    assert!(error.contains("--backend none"), "{error}");
+}
+
+#[test]
 fn a_git_source_leaves_the_npm_packages_to_the_developer() {
     let folder = app(&NODE_BACKEND);
     let project = Project::find(folder.path()).unwrap();
