@@ -152,6 +152,7 @@ fn signals_after_the_end_of_stdin_do_not_cut_the_stop_short() {
     let built = build(&["test", "-c"]);
     let mut server = Command::new(&built.program);
     server.env("TEST_VECTORS", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
+    #[expect(clippy::disallowed_methods, reason = "the end of its stdin ends it")]
     let mut server = server.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -1,12 +1,7 @@
 //! Starts the sidecar, sends requests to it, and waits for its end. Every wait ends with an event; the time limit only bounds
 //! a failing test.
 
-use std::{
-    env, fmt,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{env, fmt, path::PathBuf, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -78,7 +73,8 @@ impl RunningSidecar {
     }
 
     /// Starts a sidecar that inherits the listener of the socket at `path`.
-    pub(crate) async fn start_on(command: &mut Command, path: &Path) -> Self {
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn start_on(command: &mut Command, path: &std::path::Path) -> Self {
         let (line, mut running) = Self::announced(command).await;
         assert_eq!(line, "BACKEND_SOCKET:3\n");
         running.socket = Some(path.to_owned());
@@ -139,6 +135,7 @@ impl RunningSidecar {
     }
 
     /// The process id.
+    #[cfg(target_os = "linux")]
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
