@@ -106,7 +106,7 @@ fn the_relative_path_of_a_check_begins_in_the_directory_of_the_sidecar() {
         let reports = ReportServer::new().await;
         let folder = tempfile::tempdir().unwrap();
         // With a space and letters outside ASCII, and without the suffix that Windows wants.
-        let own = folder.path().join("ein Prüfling");
+        let own = folder.path().join("a façade");
         std::fs::create_dir(&own).unwrap();
         std::fs::copy(SIDECAR, own.join("check.exe")).unwrap();
         let check = ReadyCheck::Exec(ExecCheck::new("./check").args(["exit", "0"]));
