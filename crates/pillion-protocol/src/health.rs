@@ -64,7 +64,7 @@ impl Health {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthReport {
-    /// `version`, if it is a string.
+    /// `version`, if it is a string of at most 256 bytes without control characters, which fits into a line.
     pub version: Option<String>,
     /// `pillion_protocol`, if it is a string. It need not have the form of a version.
     pub pillion_protocol: Option<String>,
@@ -84,11 +84,16 @@ impl HealthReport {
             _ => None,
         };
         Self {
-            version: text("version"),
+            version: text("version").filter(|version| fits_into_a_line(version)),
             pillion_protocol: text("pillion_protocol"),
             instance: text("instance"),
         }
     }
+}
+
+/// Terminals and log files show the version within a line of their own.
+fn fits_into_a_line(version: &str) -> bool {
+    version.len() <= 256 && !version.contains(char::is_control)
 }
 
 #[cfg(test)]
@@ -108,6 +113,18 @@ mod tests {
         assert_eq!((full.version.as_deref(), full.instance.as_deref()), (Some("1.2.3"), Some("abc")));
         for body in [b"".as_slice(), b"OK", b"[1]", b"{", br#"{"version":3,"instance":null}"#, b"\xff"] {
             assert_eq!(HealthReport::read(body), HealthReport::default());
+        }
+    }
+
+    #[test]
+    fn a_version_that_does_not_fit_into_a_line_is_ignored() {
+        let read = |version: &str| {
+            HealthReport::read(serde_json::json!({ "version": version }).to_string().as_bytes()).version
+        };
+        let longest = "1".repeat(256);
+        assert_eq!(read(&longest), Some(longest.clone()));
+        for version in [format!("{longest}1"), "1.0\nready".to_owned(), "1\u{1b}[2J".to_owned()] {
+            assert_eq!(read(&version), None, "{version:?}");
         }
     }
 }
