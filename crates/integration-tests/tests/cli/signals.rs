@@ -56,14 +56,24 @@ fn a_request_to_end_that_comes_twice_stops_gracefully() {
     run(async {
         for signal in [Signal::TERM, Signal::HUP] {
             let (tree, reports) = (tree(), ReportServer::new().await);
-            let steps =
-                format!("listen ok announce term report {} stopping wait out bye\\n exit 4", reports.port());
+            // A kill takes effect while it still has much to tell.
+            let rounds: Vec<_> = (0..100).map(|round| format!("round-{round}")).collect();
+            let port = reports.port();
+            let told: String = rounds.iter().map(|round| format!(" report {port} {round} wait")).collect();
+            let steps = format!("listen ok announce term report {port} stopping wait{told} exit 4");
             let mut pillion = Pillion::run(&tree, "--grace 1h", &steps);
             until_ready(&mut pillion, "").await;
             pillion.signal(signal);
             let mut sidecar = reports.wait_for("stopping").await;
             pillion.signal(signal);
             sidecar.resume().await;
+            let mut death = std::pin::pin!(sidecar.wait_death());
+            for round in &rounds {
+                tokio::select! {
+                    mut told = reports.wait_for(round) => told.resume().await,
+                    () = &mut death => panic!("the sidecar was killed before {round}"),
+                }
+            }
             let ended = pillion.end().await;
             assert_eq!(ended.status, 4, "{signal:?}: {}", ended.stderr);
             tree.assert_dead();
