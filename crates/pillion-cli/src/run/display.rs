@@ -275,9 +275,13 @@ fn copy(batch: &OutputBatch, mut to: impl Write + IsTerminal) -> io::Result<()> 
 /// What a terminal shows of these bytes. std fails to write to a console of Windows what is not UTF-8 ([`std::io::Stdout`]), and programs
 /// there write in the code page of the system: the failure would look like a closed output, which ends the program.
 fn shown(bytes: &[u8], takes_text_alone: bool) -> Cow<'_, [u8]> {
+    // All other output is not even looked at.
+    if !takes_text_alone {
+        return Cow::Borrowed(bytes);
+    }
     match String::from_utf8_lossy(bytes) {
-        Cow::Owned(text) if takes_text_alone => Cow::Owned(text.into_bytes()),
-        _ => Cow::Borrowed(bytes),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        Cow::Borrowed(_) => Cow::Borrowed(bytes),
     }
 }
 
