@@ -4,6 +4,7 @@ import type { Access, Status } from "./bindings.js";
 import { SidecarError, unavailable } from "./error.js";
 import { call } from "./ipc.js";
 import { ORIGIN } from "./ipc-fetch.js";
+import { onRestored } from "./page-cache.js";
 import { endWithBody } from "./response-use.js";
 import { RunClient } from "./run-client.js";
 import { unwatch } from "./subscription.js";
@@ -65,6 +66,7 @@ export class ConnectionManager {
   #needsLease = false;
   #lease: number | null = null;
   #linger: ReturnType<typeof setTimeout> | undefined;
+  #unlistenRestored: (() => void) | null = null;
   /** Why this page cannot watch or call the sidecar. */
   #error: Error | null = null;
 
@@ -131,6 +133,7 @@ export class ConnectionManager {
     this.#error = null;
     if (!this.#watching) {
       this.#watching = true;
+      this.#unlistenRestored ??= onRestored(() => this.#restore());
       this.#watch.addFirst(
         (status) => this.#follow(status),
         (error) => {
@@ -234,6 +237,13 @@ export class ConnectionManager {
     this.#lease = lease;
     if (before !== null) unwatch(before);
     this.#lingerIfUnused();
+  }
+
+  /** The app has ended the lease. The status tells of another run. */
+  #restore(): void {
+    clearTimeout(this.#linger);
+    this.#lease = null;
+    if (this.#needsLease && this.#uses > 0) void this.#connect();
   }
 
   #end({ controller }: CurrentRun): void {

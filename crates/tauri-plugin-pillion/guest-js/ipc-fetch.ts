@@ -4,7 +4,7 @@ import { readChunk } from "./chunk-event.js";
 import { decodeContent } from "./content-coding.js";
 import { SidecarError } from "./error.js";
 import { checkIntegrity } from "./integrity.js";
-import { call, cancel, nextId } from "./ipc.js";
+import { AnswerLost, call, cancel, nextId } from "./ipc.js";
 import { decode, encode, type ResponseHead } from "./ipc-message.js";
 import { bodyOf, Upload, type UploadBody } from "./ipc-upload.js";
 
@@ -152,7 +152,12 @@ async function exchange(
     const unlisten = onAbort([signal], ({ reason }) => abort(reason));
     // Also after the response: its body then breaks off.
     upload?.run().catch((error) => abort(networkError(error)));
-    pending.then(resolve, (error) => reject(networkError(error))).finally(unlisten);
+    const fail = (error: unknown) => {
+      // The app may go on with the request.
+      if (error instanceof AnswerLost) cancel(id);
+      reject(networkError(error));
+    };
+    pending.then(resolve, fail).finally(unlisten);
   }).catch((error) => {
     upload?.stop(error);
     // The app may not have got as far as to the request.
@@ -233,6 +238,7 @@ function bodyStream(
         if (chunk.length > 0) return controller.enqueue(chunk);
         controller.close();
       } catch (error) {
+        if (error instanceof AnswerLost) cancel(id);
         controller.error(networkError(error));
       }
       unlisten();

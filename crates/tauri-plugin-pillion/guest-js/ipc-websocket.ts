@@ -1,6 +1,6 @@
 /** A WebSocket through the app's proxy, for a sidecar without a port, which a page cannot reach by itself. */
 import { SidecarError } from "./error.js";
-import { call, cancel, nextId } from "./ipc.js";
+import { AnswerLost, call, cancel, nextId } from "./ipc.js";
 import { decode, encode, type ResponseHead } from "./ipc-message.js";
 import { BINARY, CLOSE, decodeMessages, encodeMessages, type Message, TEXT } from "./web-socket-messages.js";
 
@@ -178,7 +178,8 @@ export class IpcWebSocket implements Socket {
       while (!closed) closed = this.#receive(await call<ArrayBuffer | number[]>("read", { id: this.#id }));
     } catch (error) {
       // A `SidecarError` says that the sidecar is down now.
-      if (this.#readyState === CONNECTING && !(error instanceof SidecarError)) {
+      const isTemporary = error instanceof SidecarError || error instanceof AnswerLost;
+      if (this.#readyState === CONNECTING && !isTemporary) {
         this.#readyState = CLOSED;
         return this.onrefused?.(error as Error);
       }

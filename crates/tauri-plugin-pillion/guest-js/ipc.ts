@@ -1,5 +1,6 @@
 import { invoke } from "@tauri-apps/api/core";
 import { toError } from "./error.js";
+import { onRestored } from "./page-cache.js";
 
 /** Ids start at a random number, so that a reloaded page does not use the ids of the page before. */
 let lastId = crypto.getRandomValues(new Uint32Array(1))[0] as number;
@@ -23,17 +24,84 @@ function keepCallbacks(): void {
   Object.defineProperty(callbacks, "set", { value: set });
 }
 
-/** Calls a command of the plugin. Rejects with an `Error`: a `SidecarError` if the plugin rejected with a `Failure`. */
-export async function call<T>(command: string, args: Record<string, unknown> | Uint8Array): Promise<T> {
+/** The app's answer to a call is lost, so that the call may have taken effect or not. */
+export class AnswerLost extends TypeError {}
+
+/** The commands that are not sent twice: what they do, or what they return, counts each time. */
+const ONCE = new Set(["request", "write", "read", "restart", "swap", "stop"]);
+
+/** Those whose callers begin again by themselves when the webview shows this page again. */
+const SUBSCRIPTIONS = new Set(["watch", "logs", "usage"]);
+
+/** Whether the app has answered a call of this page. */
+let isAnswered = false;
+
+type Args = Record<string, unknown> | Uint8Array;
+
+/**
+ * Calls a command of the plugin. Rejects with an `Error`: a `SidecarError` if the plugin rejected with a `Failure`, an `AnswerLost` for one of
+ * the commands that are not sent twice.
+ */
+export async function call<T>(command: string, args: Args): Promise<T> {
   keepCallbacks();
   for (;;) {
     try {
-      return await invoke<T>(`plugin:pillion|${command}`, args);
+      return await send<T>(command, args);
     } catch (rejection) {
       if (rejection instanceof IdInUse) continue;
+      if (rejection instanceof AnswerLost && !ONCE.has(command) && !SUBSCRIPTIONS.has(command)) continue;
       throw toError(rejection);
     }
   }
+}
+
+/** One call. Rejects with an `AnswerLost` if the webview shows this page again before the answer. */
+function send<T>(command: string, args: Args): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const lost = () =>
+      new AnswerLost(`the webview lost the app's answer to ${command}: it may have taken effect or not`);
+    const unlisten = onRestored(() => reject(lost()));
+    const once = ONCE.has(command) && isAnswered ? notRepeated(args) : null;
+    const answer = invoke<T>(`plugin:pillion|${command}`, once?.args ?? args);
+    once?.seal();
+    const settle = (settled: () => void) => {
+      isAnswered = true;
+      unlisten();
+      settled();
+    };
+    answer.then(
+      (value) => settle(() => resolve(value)),
+      (error) => settle(() => reject(once?.isRepeated() ? lost() : error)),
+    );
+  });
+}
+
+/**
+ * Tauri 2.12 sends a call again, by another way, if the request that carries it fails (`sendIpcMessage` in its ipc-protocol.js). That is meant
+ * for a webview that refuses such requests from the beginning. But `window.stop()` ends those under way as well, which the app has got: it
+ * would send a POST twice, and a WebSocket would lose the messages of an answer. So the arguments are empty when Tauri reads them again, and the
+ * app refuses the repetition. Before the first answer it is not known whether the webview refuses such requests.
+ */
+function notRepeated(args: Args) {
+  let isSealed = false;
+  let isRepeated = false;
+  const once = args instanceof Uint8Array ? args : { ...args };
+  // The other way is JSON, and so are the arguments that are no bytes.
+  const toJSON = () => {
+    isRepeated ||= isSealed;
+    const isArray = args instanceof Uint8Array;
+    if (isRepeated) return isArray ? [] : {};
+    return isArray ? Array.from(args) : args;
+  };
+  Object.defineProperty(once, "toJSON", { value: toJSON, configurable: true });
+  return {
+    args: once,
+    /** Tauri has read the arguments. */
+    seal: () => {
+      isSealed = true;
+    },
+    isRepeated: () => isRepeated,
+  };
 }
 
 /** An id for a request or a WebSocket by way of the app. */

@@ -5,6 +5,7 @@ import { ConnectionManager } from "./connection-manager.js";
 import { type EventsOptions, events, type ServerSentEvent } from "./events.js";
 import { fetchWithRetries, type RequestOptions } from "./fetch.js";
 import { call } from "./ipc.js";
+import { subscribeToLogs } from "./logs.js";
 import { subscribe } from "./subscription.js";
 import { BASE_URL } from "./target.js";
 import { StatusWatch } from "./watch.js";
@@ -181,12 +182,18 @@ export function sidecar(name: string): Sidecar {
       const { since, tail, ...rest } = options;
       const at = typeof since === "number" ? since : since?.getTime();
       const query = { ...rest, tail: whole(tail), since: whole(at) };
-      return subscribe<Log>("logs", name, onLog, (error) => onError?.(error), query);
+      return subscribeToLogs(name, query, onLog, (error) => onError?.(error));
     },
     exitReports: () => call<ExitReportWithSummary[]>("exit_reports", { sidecar: name }),
     usage: (onUsage, options, onError) => {
       const query = { intervalMs: whole(options?.intervalMs) };
-      return subscribe<Usage>("usage", name, onUsage, (error) => onError?.(error), query);
+      return subscribe<Usage>(
+        "usage",
+        name,
+        onUsage,
+        (error) => onError?.(error),
+        () => query,
+      );
     },
     preconnect: () => manager.open(),
     watch: (onStatus, onError) => {
