@@ -6,6 +6,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use anstream::{ColorChoice, adapter::strip_str};
 use anstyle::{AnsiColor, Style};
 use pillion::{
     Exit, ExitReport, MessageTone, OutputBatch, OutputStream, Readiness, SidecarEvent, State, StatusMessage,
@@ -285,11 +286,17 @@ fn shown(bytes: &[u8], takes_text_alone: bool) -> Cow<'_, [u8]> {
     }
 }
 
-/// Writes a message of `pillion run` itself, with a mark that tells it from the program's output.
+/// Writes a message of `pillion run` itself, with a mark that tells it from the program's output. One call writes it: other programs may
+/// write to the same terminal or log.
 fn say(color: AnsiColor, text: &str) -> io::Result<()> {
     let mark = Style::new().fg_color(Some(color.into())).bold();
-    let mut stderr = anstream::stderr().lock();
-    writeln!(stderr, "{mark}▌ pillion{mark:#} {text}")
+    let line = format!("{mark}▌ pillion{mark:#} {text}\n");
+    let mut stderr = anstream::stderr();
+    if stderr.current_choice() == ColorChoice::Never {
+        // That stream would write what is between the colours by a call each.
+        return io::stderr().write_all(strip_str(&line).to_string().as_bytes());
+    }
+    stderr.write_all(line.as_bytes())
 }
 
 #[cfg(test)]
