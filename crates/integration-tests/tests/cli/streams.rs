@@ -1,12 +1,18 @@
 //! The two output streams, with and without a reader.
 
-use std::fs;
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use integration_tests::{ReportServer, run};
-use rustix::process::Signal;
+use rustix::{
+    net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair},
+    process::Signal,
+};
 use tokio::io::AsyncReadExt as _;
 
-use crate::support::{FAKE, Pillion, tree};
+use crate::support::{FAKE, PILLION, Pillion, tree, words};
 
 /// Reads until the output says that the sidecar is ready: stdout with `--json`, else stderr.
 pub(crate) async fn until_ready(pillion: &mut Pillion, options: &str) -> String {
@@ -47,6 +53,29 @@ fn both_streams_pass_unchanged() {
         assert!(!err.contains(&0x1b), "colours without a terminal: {}", err.escape_ascii());
         assert_eq!(pillion.0.wait().await.unwrap().code(), Some(125));
     });
+}
+
+#[test]
+fn a_message_is_written_in_one_call() {
+    // It keeps the bytes of each call apart.
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    let mut pillion = Command::new(PILLION);
+    pillion.args(words("", "exit 3")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
+    assert_eq!(pillion.status().unwrap().code(), Some(125));
+    drop(pillion);
+    let mut messages = 0;
+    loop {
+        let mut message = vec![0; 64 * 1024];
+        let (length, _) = recv(&ours, &mut message[..], RecvFlags::empty()).unwrap();
+        if length == 0 {
+            break;
+        }
+        let message = &message[..length];
+        assert!(message.ends_with(b"\n"), "a part of a message: {}", message.escape_ascii());
+        messages += 1;
+    }
+    assert!(messages >= 2, "{messages} messages");
 }
 
 #[test]

@@ -248,27 +248,46 @@ mod tests {
         assert!(empty.starts_with("the name of the program is empty"), "{empty}");
     }
 
-    /// Root may enter each directory, so that this needs another user.
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_directory_that_this_user_may_not_enter_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let closed = dir.path().join("closed");
         fs::create_dir(&closed).unwrap();
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0o600)).unwrap();
-        if rustix::process::geteuid().is_root() {
-            return;
+        for (path, mode) in [(dir.path(), 0o755), (closed.as_path(), 0o600)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
         let (path, denied) = (closed.join("backend"), || io::Error::from(io::ErrorKind::PermissionDenied));
-        let program = explain(&path, None, &denied());
+        let (program, entered) = as_no_root(|| {
+            (explain(&path, None, &denied()), explain(Path::new("sh"), Some(&closed), &denied()))
+        });
         assert_eq!(
             program,
             format!("{} cannot be reached: this user may not enter {}", path.display(), closed.display())
         );
-        let entered = explain(Path::new("sh"), Some(&closed), &denied());
         assert_eq!(
             entered,
             format!("its working directory {} may not be entered by this user", closed.display())
         );
+    }
+
+    /// Root may enter each directory. Linux lets one thread be another user (setuid(2), "C library/kernel differences").
+    #[cfg(target_os = "linux")]
+    fn as_no_root<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+        use rustix::{
+            process::{Uid, geteuid},
+            thread::set_thread_uid,
+        };
+
+        std::thread::scope(|scope| {
+            let tested = scope.spawn(|| {
+                if geteuid().is_root() {
+                    set_thread_uid(Uid::from_raw(64_999)).unwrap();
+                }
+                test()
+            });
+            tested.join().unwrap()
+        })
     }
 
     #[test]
