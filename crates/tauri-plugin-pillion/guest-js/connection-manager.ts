@@ -114,9 +114,9 @@ export class ConnectionManager {
     };
   }
 
-  /** Ends a use with the body of its response. */
-  endUseWith(response: Response, end: () => void): Response {
-    if (this.#needsLease) return endWithBody(response, end);
+  /** Ends a use with the body of its response. `signal` is that of the request. */
+  endUseWith(response: Response, end: () => void, signal?: AbortSignal | null): Response {
+    if (this.#needsLease) return endWithBody(response, end, signal);
     end();
     return response;
   }

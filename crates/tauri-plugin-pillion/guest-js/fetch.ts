@@ -37,8 +37,9 @@ export async function fetchWithRetries(
   options: RequestOptions = {},
 ): Promise<Response> {
   const end = manager.use();
+  const signal = options.signal === undefined ? (input as Partial<Request>).signal : options.signal;
   try {
-    return manager.endUseWith(await send(manager, input, options), end);
+    return manager.endUseWith(await send(manager, input, options), end, signal);
   } catch (error) {
     end();
     throw error;
@@ -68,8 +69,10 @@ async function send(
       // The next run rejected the token of the last one, so the request had no effect, whatever its method.
       again = retry !== false && !target.isStream;
     } catch (error) {
+      // WebKit rejects with another error than the reason.
+      if (signal?.aborted) throw signal.reason;
       // Only a TypeError means a network error: https://fetch.spec.whatwg.org/#fetch-method, step 12.
-      if (!(error instanceof TypeError) || signal?.aborted) throw error;
+      if (!(error instanceof TypeError)) throw error;
       if (!(await manager.isGone(client, signal))) throw error;
       cause = error;
       again = !target.isStream && (retry ?? mayRepeat(request));

@@ -1,4 +1,5 @@
 /** Subresource integrity for proxied responses: https://www.w3.org/TR/SRI/#the-integrity-attribute. */
+import { withFacts } from "./response-facts.js";
 
 /** The hash functions, weakest first. */
 const ALGORITHMS = ["sha256", "sha384", "sha512"];
@@ -17,9 +18,9 @@ export async function checkIntegrity(response: Response, metadata: string): Prom
   for (const { algorithm, digest } of digests) {
     const hash = await crypto.subtle.digest(algorithm.replace("sha", "SHA-"), body);
     if (toBase64(hash) === digest) {
-      const { status, statusText, headers, url } = response;
+      const { status, statusText, headers, url, redirected } = response;
       const copy = new Response(response.body === null ? null : body, { status, statusText, headers });
-      return Object.defineProperty(copy, "url", { value: url });
+      return withFacts(copy, { url, redirected });
     }
   }
   throw new TypeError(

@@ -7,6 +7,7 @@ import { checkIntegrity } from "./integrity.js";
 import { AnswerLost, call, cancel, nextId } from "./ipc.js";
 import { decode, encode, type ResponseHead } from "./ipc-message.js";
 import { bodyOf, Upload, type UploadBody } from "./ipc-upload.js";
+import { withFacts } from "./response-facts.js";
 
 /** The origin of the URLs of a sidecar without a port, so that paths are resolved as usual: docs/protocol.md, rule 5. */
 export const ORIGIN = "http://localhost";
@@ -53,7 +54,7 @@ export async function ipcFetch(
   let body = await bodyOf(request);
   for (let redirects = 0; ; redirects++) {
     const head = { method, path: url.pathname + url.search, headers };
-    const response = await exchange(sidecar, head, body, signal);
+    const response = await exchange(sidecar, head, body, signal, redirects > 0);
     const location = response.headers.get("location");
     if (!REDIRECT_STATUS.has(response.status) || location === null || request.redirect === "manual") {
       return request.integrity ? checkIntegrity(response, request.integrity) : response;
@@ -126,6 +127,7 @@ async function exchange(
   requestHead: RequestHead,
   requestBody: ArrayBuffer | UploadBody,
   signal: AbortSignal | null,
+  redirected: boolean,
 ): Promise<Response> {
   signal?.throwIfAborted();
   const id = nextId();
@@ -169,9 +171,10 @@ async function exchange(
     const reason = new TypeError("the run that the request was for has ended");
     upload?.stop(reason);
     if (requestBody instanceof ReadableStream) throw reason;
-    return exchange(sidecar, requestHead, requestBody, signal);
+    return exchange(sidecar, requestHead, requestBody, signal, redirected);
   }
-  return responseOf(id, requestHead, head, body, signal, () => upload?.stop());
+  const response = await responseOf(id, requestHead, head, body, signal, () => upload?.stop());
+  return withFacts(response, { url: ORIGIN + requestHead.path, redirected, signal });
 }
 
 /** The response whose body begins with `body`. Calls `end` when the sidecar has answered as a whole: it wants no more of the request. */
@@ -191,8 +194,7 @@ async function responseOf(
   const content = head.ended || hasNoBody ? body : bodyStream(id, body, signal, end);
   try {
     const decoded = hasNoBody ? null : decodeContent(content, codings.join());
-    const response = new Response(decoded, { status, statusText, headers: head.headers });
-    return Object.defineProperty(response, "url", { value: ORIGIN + requestHead.path });
+    return new Response(decoded, { status, statusText, headers: head.headers });
   } catch (error) {
     if (content instanceof ReadableStream) await content.cancel();
     // A `RangeError` for a status that a `Response` cannot have: https://fetch.spec.whatwg.org/#initialize-a-response.

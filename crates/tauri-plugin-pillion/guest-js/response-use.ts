@@ -1,4 +1,5 @@
 /** Finds out when the page has received a response as a whole, so that its sidecar is not in use by it any more. */
+import { withFacts } from "./response-facts.js";
 
 /**
  * How many bytes of a body are read ahead of the page. A body that is shorter ends by itself, also if the page never reads it; the
@@ -10,7 +11,11 @@ const READ_AHEAD = 64 * 1024;
  * Returns the response, and calls `end` once, when its body has ended, broken off or been cancelled. A response without a body that
  * can be read ends at once.
  */
-export function endWithBody(response: Response, end: () => void): Response {
+export function endWithBody(
+  response: Response,
+  end: () => void,
+  signal: AbortSignal | null | undefined,
+): Response {
   // The constructor of `Response` takes no other status: https://fetch.spec.whatwg.org/#dom-response.
   if (response.body === null || response.status < 200) {
     end();
@@ -38,9 +43,5 @@ export function endWithBody(response: Response, end: () => void): Response {
   );
   const { url, type, redirected, status, statusText, headers } = response;
   const copy = new Response(body, { status, statusText, headers });
-  return Object.defineProperties(copy, {
-    url: { value: url },
-    type: { value: type },
-    redirected: { value: redirected },
-  });
+  return withFacts(copy, { url, type, redirected, signal });
 }
