@@ -196,6 +196,9 @@ fn status(answer: &Answer, vector: &RequestVector, handlers: Handlers) -> Result
         // A server that accepts no WebSocket at all may say so with 403, as ASGI servers do.
         let websocket = vector.status.contains(&101);
         return match status {
+            // The request has reached the handler of WebSockets, which serves none at this path and closes the connection, as Nest's
+            // adapter for `ws` and Socket.IO do: a refusal by the rules has an answer.
+            0 if websocket => Ok(()),
             0 => Err("the server closed the connection without an answer".to_owned()),
             // The vector allows a refusal as well.
             401 | 403 if !(vector.status.contains(&status) || websocket && status == 403) => {

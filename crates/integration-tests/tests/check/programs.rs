@@ -111,3 +111,9 @@ fn a_program_that_takes_no_listener_does_not_break_a_rule_by_it() {
     assert_eq!(checked.status, 0, "{}", checked.stdout);
     assert!(checked.with_outcome("notSupported").contains(&"handover".to_owned()), "{}", checked.stdout);
 }
+
+#[test]
+fn a_program_that_closes_websockets_at_other_paths_keeps_every_rule() {
+    let checked = check(["--json", "--timeout", "120s", "--rule", "5", "--", MUTANT, "closes-websockets"]);
+    checked.assert_keeps_everything();
+}

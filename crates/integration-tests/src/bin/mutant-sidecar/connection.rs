@@ -140,6 +140,10 @@ fn exchange(server: &Server, reader: &mut BufReader<Stream>) -> io::Result<bool>
     }
     let request = Request { method: method.to_owned(), target: target.to_owned(), headers };
     let answer = admission::answer(server, &request);
+    // Breaks no rule: a server need not serve a WebSocket at this path.
+    if answer.status == 101 && server.mutation.is("closes-websockets") {
+        return Ok(false);
+    }
     let asks_to_close = request.values("connection").any(|value| value.eq_ignore_ascii_case("close"));
     let close = answer.close || asks_to_close || version != "HTTP/1.1";
     if !answer.close {
