@@ -21,7 +21,7 @@ pub(crate) use self::{
     config::{Platform, TauriConfig},
     document::{Document, Format, kebab_case, read_text},
     error::{Position, ProjectError},
-    front_end::{FrontEnd, PackageManager},
+    front_end::{FrontEnd, PackageManager, workspace_of},
     manifest::CargoManifest,
     merged::{DeclaredSidecar, MergedConfig, SidecarProgram, last_part},
     triple::TargetTriple,

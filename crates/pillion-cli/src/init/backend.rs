@@ -45,7 +45,8 @@ const NAMES: [&str; 9] = [
     "src-python",
 ];
 /// Packages that only a server uses. A package in a folder of another name is a backend if it depends on one of them.
-const SERVERS: [&str; 7] = ["pillion", "hono", "express", "fastify", "koa", "elysia", "@hono/node-server"];
+const SERVERS: [&str; 8] =
+    ["pillion", "hono", "express", "fastify", "koa", "elysia", "@hono/node-server", "@nestjs/core"];
 /// Folders of other people's or of built files, and those of the page.
 const SKIPPED: [&str; 9] =
     ["node_modules", "target", "dist", "build", "src-tauri", "src", "public", "static", "gen"];
@@ -158,7 +159,8 @@ impl Backend {
 
     /// What `tauri dev` runs instead of the packaged program: the field `dev` of a declaration. `root` is the project's folder.
     pub(super) fn dev(&self, root: &Path) -> Option<Value> {
-        let entry = self.entry.as_deref();
+        let (entry, compiled) = (self.entry.as_deref(), self.compiled());
+        let entry = compiled.as_deref().or(entry);
         let uv = self.folder.join("uv.lock").is_file();
         // The files beside the one that starts the server, and below it; those of `node_modules` lie beside a file without a folder.
         let beside = || {
@@ -185,7 +187,8 @@ impl Backend {
     /// How `pillion package` builds the program: the field `package` of a declaration.
     pub(super) fn package(&self, root: &Path) -> Option<Value> {
         let folder = relative_path(root, &self.folder);
-        let file = self.entry.as_deref().map(|entry| format!("{folder}/{entry}"));
+        let entry = self.compiled().or_else(|| self.entry.clone());
+        let file = entry.map(|entry| format!("{folder}/{entry}"));
         Some(match self.runtime {
             Runtime::Node => json!({ "node": file? }),
             Runtime::Bun => json!({ "bun": file? }),
@@ -193,6 +196,24 @@ impl Backend {
             Runtime::Go => json!({ "go": folder }),
             Runtime::Rust => json!({ "rust": folder }),
         })
+    }
+
+    /// The compiled main file of a server in TypeScript with `emitDecoratorMetadata`, as Nest has it: neither tsx nor esbuild emits that
+    /// (<https://esbuild.github.io/content-types/#typescript-caveats>), so that injected services would be undefined.
+    pub(super) fn compiled(&self) -> Option<String> {
+        let entry = self.entry.as_deref().filter(|_| self.runtime == Runtime::Node)?.strip_suffix(".ts")?;
+        let config = Document::read_if_exists(&self.folder.join("tsconfig.json")).ok().flatten()?;
+        let option = |name: &str| config.get(&["compilerOptions", name]);
+        option("emitDecoratorMetadata")?.as_bool().filter(|emits| *emits)?;
+        let out = option("outDir").and_then(Value::as_str).unwrap_or("dist");
+        let out = out.trim_start_matches("./").trim_end_matches('/');
+        Some(format!("{out}/{}.js", entry.strip_prefix("src/").unwrap_or(entry)))
+    }
+
+    /// Whether its package.json asks for this package.
+    fn depends_on(&self, package: &str) -> bool {
+        let document = Document::read_if_exists(&self.folder.join("package.json")).ok().flatten();
+        document.is_some_and(|document| document.get(&["dependencies", package]).is_some())
     }
 
     /// Whether Node takes the main file for a CommonJS module, which cannot wait at its top level
@@ -218,7 +239,18 @@ impl Backend {
         if ["pillion", "BACKEND_PORT", "Serve("].into_iter().any(|mark| code.contains(mark)) {
             return None;
         }
+        let node = matches!(self.runtime, Runtime::Node | Runtime::Bun);
         let lines = match self.runtime {
+            _ if node && self.depends_on("@nestjs/core") => {
+                "import { attach } from \"pillion\";\n\
+                 await app.init();                    // instead of app.listen; without enableCors and enableShutdownHooks\n\
+                 await attach(app.getHttpServer(), { onStop: () => app.close() });\n"
+            }
+            _ if node && self.depends_on("fastify") => {
+                "import { attach } from \"pillion\";\n\
+                 await app.ready();                   // instead of app.listen; without @fastify/cors\n\
+                 await attach(app.server, { onStop: () => app.close() });\n"
+            }
             Runtime::Node if self.is_common_js() && file.extension().is_some_and(|it| it == "js") => {
                 "const { attach, serve } = require(\"pillion\");  // Node 20.19, 22.12 or later\n\
                  serve(app.fetch);                    // instead of listening: Hono and other fetch-style servers\n\

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 /// The source of a sidecar on any port: the policy cannot name a port that is not known yet.
-pub(super) const SOURCE: &str = "http://127.0.0.1:*";
+const SOURCE: &str = "http://127.0.0.1:*";
+/// The same for WebSockets, which a source with `http:` does not cover (<https://www.w3.org/TR/CSP3/#match-schemes>).
+const WEB_SOCKETS: &str = "ws://127.0.0.1:*";
 /// What the page needs to call the app: <https://v2.tauri.app/security/csp/>.
 const IPC: [&str; 2] = ["ipc:", "http://ipc.localhost"];
 const CONNECT: &str = "connect-src";
@@ -29,16 +31,17 @@ pub(super) fn change(policy: &Value) -> Option<Change> {
         (None, Some(default)) => (default.clone(), true),
         (None, None) => return None,
     };
-    if connect.iter().any(|source| allows(source)) {
+    connect.retain(|source| source != "'none'");
+    let any = |allows: fn(&str) -> bool| connect.iter().any(|source| allows(source));
+    let sockets = any(allows_web_sockets_here).then_some(WEB_SOCKETS);
+    let port = (!any(allows)).then_some(SOURCE);
+    let ipc = IPC.into_iter().filter(|_| !any(|source| source == "*"));
+    let wanted: Vec<_> = ipc.chain(port).chain(sockets).map(str::to_owned).collect();
+    let missing: Vec<_> = wanted.into_iter().filter(|source| !connect.contains(source)).collect();
+    if missing.is_empty() {
         return None;
     }
-    connect.retain(|source| source != "'none'");
-    let wanted = if new { &IPC[..] } else { &[] };
-    for source in wanted.iter().copied().chain([SOURCE]) {
-        if !connect.iter().any(|present| present == source) {
-            connect.push(source.to_owned());
-        }
-    }
+    connect.extend(missing);
     let text = policy.as_str().map(|policy| rewrite(policy, &connect.join(" "), new));
     Some(Change { text, connect })
 }
@@ -47,6 +50,11 @@ pub(super) fn change(policy: &Value) -> Option<Change> {
 /// (<https://www.w3.org/TR/CSP3/#match-ports>).
 fn allows(source: &str) -> bool {
     matches!(source, SOURCE | "*" | "http:" | "http://*:*")
+}
+
+/// Whether a source is for WebSockets of a port of this machine, so that the page opens such: the sidecar's port will be another one.
+fn allows_web_sockets_here(source: &str) -> bool {
+    ["ws://localhost:", "ws://127.0.0.1:"].iter().any(|start| source.starts_with(start))
 }
 
 /// The directives of a policy, which is a string or an object.
@@ -109,9 +117,10 @@ mod tests {
         for policy in [
             json!(null),
             json!("img-src 'self'"),
-            json!("default-src 'self'; connect-src 'self' http://127.0.0.1:*"),
+            json!("default-src 'self'; connect-src 'self' ipc: http://ipc.localhost http://127.0.0.1:*"),
             json!("default-src *"),
-            json!({ "connect-src": ["http://127.0.0.1:*"] }),
+            json!("connect-src ipc: http://ipc.localhost http: ws:"),
+            json!({ "connect-src": ["http://127.0.0.1:*", "http://ipc.localhost", "ipc:"] }),
         ] {
             assert_eq!(change(&policy), None, "{policy}");
         }
@@ -124,12 +133,16 @@ mod tests {
                 "default-src 'self'; connect-src ipc: http://ipc.localhost; img-src *",
                 "default-src 'self'; connect-src ipc: http://ipc.localhost http://127.0.0.1:*; img-src *",
             ),
-            ("connect-src 'none'", "connect-src http://127.0.0.1:*"),
+            ("connect-src 'none'", "connect-src ipc: http://ipc.localhost http://127.0.0.1:*"),
+            ("connect-src http://127.0.0.1:*", "connect-src http://127.0.0.1:* ipc: http://ipc.localhost"),
             (
                 "default-src 'self'; img-src *;",
                 "default-src 'self'; img-src *; connect-src 'self' ipc: http://ipc.localhost http://127.0.0.1:*",
             ),
-            ("connect-src http://localhost:*", "connect-src http://localhost:* http://127.0.0.1:*"),
+            (
+                "connect-src http://localhost:3001 ws://localhost:3001",
+                "connect-src http://localhost:3001 ws://localhost:3001 ipc: http://ipc.localhost http://127.0.0.1:* ws://127.0.0.1:*",
+            ),
         ] {
             let change = change(&json!(policy)).unwrap();
             assert_eq!(change.text.as_deref(), Some(expected));

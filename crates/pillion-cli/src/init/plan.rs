@@ -15,7 +15,7 @@ use super::{
     edits::Edits,
     source::{CLIENT, Source, relative_path},
 };
-use crate::project::{Document, PackageManager, Platform, Project, SidecarProgram};
+use crate::project::{Document, PackageManager, Platform, Project, SidecarProgram, workspace_of};
 
 /// The choices of a run.
 #[derive(Debug, Clone)]
@@ -102,6 +102,9 @@ pub(super) fn plan(project: &Project, choices: &Choices) -> Result<Plan, String>
         packages::sdk(&mut plan, backend, &choices.source);
     }
     present::started_by_shell(&mut plan, project, &choices.name)?;
+    if plan.declares_program {
+        present::started_for_development(&mut plan, project, &choices.name);
+    }
     present::called_by_port(&mut plan, project, &choices.name);
     if choices.backend.is_none() && plan.declares_program {
         plan.by_hand(&project.config.base.path, how_it_runs(&choices.name), OTHER_SERVER);
@@ -240,7 +243,8 @@ fn how_it_runs(name: &str) -> String {
 
 /// What an edit of the configuration adds, for people.
 fn adds(wanted: &Wanted, name: &str) -> String {
-    let policies = wanted.policies.iter().map(|(policy, _)| format!("the sidecar's address in `{policy}`"));
+    let policies =
+        wanted.policies.iter().map(|(policy, _)| format!("the addresses of sidecar and app in `{policy}`"));
     let parts: Vec<_> = [
         wanted.sidecar.as_ref().map(|_| format!("the declaration of the sidecar {name}")),
         wanted.external_bin.as_ref().map(|entry| format!("{entry} in `bundle.externalBin`")),
@@ -276,10 +280,14 @@ fn lines(wanted: &Wanted) -> String {
 
 fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
     let manager = project.front_end.as_ref().map(|front_end| front_end.manager);
+    let mut installed = None;
     if let Some(front_end) = &project.front_end
         && front_end.dependency(CLIENT.name).is_none()
     {
-        let folder = Project::shown(front_end.folder());
+        // npm configures a workspace in its root alone, and installs what one package needs there.
+        let root = workspace_of(front_end.folder(), &project.root).unwrap_or(front_end.folder());
+        installed = Some(root);
+        let folder = Project::shown(root);
         // npm alone makes a link to a folder, also in each later `npm install`.
         if front_end.manager == PackageManager::Npm
             && matches!(choices.source, Source::Folder(_))
@@ -293,7 +301,7 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
         plan.next.push(format!("{} install   (in {folder})", front_end.manager));
     }
     if let Some(backend) = &choices.backend {
-        plan.next.extend(packages::install_steps(backend));
+        plan.next.extend(packages::install_steps(backend, project, installed));
     }
     let run = match manager {
         Some(manager) => format!("{} run tauri", manager.name()),

@@ -1,6 +1,7 @@
 mod backends;
 mod capabilities;
 mod guard;
+mod monorepo;
 mod present;
 
 use std::{fs, path::Path};
@@ -183,7 +184,7 @@ fn tauri_toml_is_edited() {
     assert!(edited.contains("[plugins.pillion.sidecars.backend]\nprogram = \"notes-backend\"\n"), "{edited}");
     assert!(edited.contains("\" # strict\n"), "{edited}");
     let csp = config(&folder)["app"]["security"]["csp"].clone();
-    assert_eq!(csp, "default-src 'self'; connect-src ipc: http://127.0.0.1:*");
+    assert_eq!(csp, "default-src 'self'; connect-src ipc: http://ipc.localhost http://127.0.0.1:*");
 }
 
 #[test]

@@ -172,6 +172,15 @@ fn folders_of_lock_files<'a>(folder: &'a Path, root: &'a Path) -> Vec<&'a Path> 
     folders
 }
 
+/// The root of the workspace whose package lies in `folder`. A package with a lock file of its own is none of a workspace's.
+pub(crate) fn workspace_of<'a>(folder: &'a Path, root: &'a Path) -> Option<&'a Path> {
+    let locks = PackageManager::ALL.into_iter().flat_map(|manager| manager.lock_files().iter());
+    if locks.into_iter().any(|lock| folder.join(lock).is_file()) {
+        return None;
+    }
+    folders_of_lock_files(folder, root).into_iter().skip(1).find(|above| is_workspace(above))
+}
+
 /// Whether a folder is the root of a workspace of npm, pnpm, Yarn or Bun.
 fn is_workspace(folder: &Path) -> bool {
     // A file that cannot be parsed says nothing; the package's own one was read before.

@@ -13,7 +13,7 @@ use crate::{
         source_text::append_lines,
         toml,
     },
-    project::{Document, Project},
+    project::{Document, Project, workspace_of},
 };
 
 /// The SDK for Go: one file to copy. The same as examples/go-backend/pillion.go.
@@ -143,6 +143,17 @@ fn node(plan: &mut Plan, backend: &Backend, source: &Source) {
     if !has(NODE_SDK.name) {
         npm(plan, &path, &backend.folder, NODE_SDK, source);
     }
+    if let Some(compiled) = backend.compiled() {
+        plan.by_hand(
+            &backend.folder.join("tsconfig.json"),
+            format!(
+                "`emitDecoratorMetadata`: neither tsx nor esbuild supports it, so that the declaration runs {compiled}, which tsc writes; run \
+                 `tsc --watch` in `build.beforeDevCommand`, and `tsc` before `pillion package`"
+            ),
+            "",
+        );
+        return;
+    }
     // `dev` of the declaration runs it.
     let typescript = backend.entry.as_deref().is_some_and(|entry| entry.ends_with(".ts"));
     if backend.runtime == Runtime::Node && typescript && !has("tsx") {
@@ -207,9 +218,17 @@ fn rust(plan: &mut Plan, backend: &Backend, source: &Source) {
     });
 }
 
-/// The commands that install what was added to the backend.
-pub(super) fn install_steps(backend: &Backend) -> Vec<String> {
+/// The commands that install what was added to the backend, unless the command for `page` installs it.
+pub(super) fn install_steps(backend: &Backend, project: &Project, page: Option<&Path>) -> Vec<String> {
     let has = |file: &str| backend.folder.join(file).exists();
+    let node = matches!(backend.runtime, Runtime::Node | Runtime::Bun);
+    if let Some(workspace) = workspace_of(&backend.folder, &project.root).filter(|_| node) {
+        if page == Some(workspace) {
+            return Vec::new();
+        }
+        let manager = project.front_end.as_ref().map_or("npm", |front_end| front_end.manager.name());
+        return vec![format!("{manager} install   (in {})", Project::shown(workspace))];
+    }
     let command = match backend.runtime {
         Runtime::Node => "npm install",
         Runtime::Bun => "bun install",

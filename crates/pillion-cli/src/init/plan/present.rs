@@ -13,6 +13,8 @@ use crate::{
 const CODE: [&str; 9] = ["rs", "ts", "tsx", "js", "jsx", "mjs", "mts", "vue", "svelte"];
 /// How a page calls a server on a port of this machine.
 const ADDRESSES: [&str; 4] = ["http://localhost:", "http://127.0.0.1:", "ws://localhost:", "ws://127.0.0.1:"];
+/// Programs and a sign of the shell that start several programs beside each other.
+const RUNNERS: [&str; 7] = ["concurrently", "npm-run-all", "npm-run-all2", "run-p", "turbo", "nx", "&"];
 const DOCS: &str = "docs/servers.md, \"From tauri-plugin-shell\"";
 
 /// Names the calls, the permissions and the programs that the declaration replaces. Only the developer knows whether they are of the
@@ -78,6 +80,38 @@ pub(super) fn called_by_port(plan: &mut Plan, project: &Project, sidecar: &str) 
             );
         }
     }
+}
+
+/// Names the command that starts several programs for development: the server may be one of them, and would run twice.
+pub(super) fn started_for_development(plan: &mut Plan, project: &Project, sidecar: &str) {
+    let config = project.config.on(Platform::host());
+    let Some(command) = config.build_command("beforeDevCommand") else { return };
+    let mut texts = vec![command.to_owned()];
+    // A script may call another one; each is looked at once.
+    let mut at = 0;
+    while let Some(text) = texts.get(at).cloned() {
+        let scripts = text.split_whitespace().filter_map(|word| script(project, word));
+        let new: Vec<_> = scripts.filter(|script| !texts.contains(script)).collect();
+        texts.extend(new);
+        at += 1;
+    }
+    let starts_several = |text: &&String| text.split_whitespace().any(|word| RUNNERS.contains(&word));
+    if let Some(text) = texts.iter().find(starts_several) {
+        plan.by_hand(
+            &config.file_of(&["build", "beforeDevCommand"]).path,
+            format!(
+                "`build.beforeDevCommand` starts several programs ({text}); if one of them is the server of the sidecar {sidecar}, leave it \
+                 out: the app starts it by `dev` of its declaration"
+            ),
+            "",
+        );
+    }
+}
+
+/// The script of this name in the page's package.
+fn script(project: &Project, name: &str) -> Option<String> {
+    let package = &project.front_end.as_ref()?.package;
+    package.get(&["scripts", name.trim_matches(['"', '\''])])?.as_str().map(str::to_owned)
 }
 
 /// The permissions that let a page start programs.

@@ -71,3 +71,35 @@ fn a_page_that_knows_the_port_is_named_with_its_lines() {
     );
     assert!(self::items(&planned(folder.path(), None), &folder).is_empty(), "the page has the client now");
 }
+
+#[test]
+fn a_command_for_development_that_starts_the_server_is_named() {
+    let command = |command: &str| CONFIG.replace("npm run dev", command);
+    let scripts = |scripts: &str| format!("{{ \"name\": \"notes\", \"scripts\": {scripts} }}\n");
+    let all = scripts(
+        "{ \"dev\": \"vite\", \"all\": \"npm run both\", \"both\": \"concurrently 'npm:dev' 'npm:serve'\" }",
+    );
+    for (config, package, named) in [
+        (command("npm run all"), all.as_str(), Some("(concurrently 'npm:dev' 'npm:serve')")),
+        (command("npm run dev & node server.js"), PACKAGE, Some("(npm run dev & node server.js)")),
+        (command("npm run dev"), all.as_str(), None),
+        (command("npm run build && npm run dev"), PACKAGE, None),
+    ] {
+        let folder = app(&[("src-tauri/tauri.conf.json", &config), ("package.json", package)]);
+        let items = items(&apply(folder.path(), None), &folder);
+        let found =
+            items.iter().find(|item| item.1.starts_with("`build.beforeDevCommand` starts several programs"));
+        assert_eq!(
+            found.map(|item| item.0.as_str()),
+            named.map(|_| "src-tauri/tauri.conf.json"),
+            "{items:#?}"
+        );
+        if let (Some(found), Some(named)) = (found, named) {
+            assert!(found.1.contains(named), "{}", found.1);
+        }
+        assert!(
+            self::items(&planned(folder.path(), None), &folder).is_empty(),
+            "the sidecar is declared now"
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! An app and a server that are two packages of one workspace, and a server whose framework has its own way to start.
+
+use super::*;
+
+/// An app in `apps/desktop`, with the root of a workspace and a server beside it.
+fn workspace(root: &[(&str, &str)], server: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join(".git")).unwrap();
+    let stock = [
+        ("apps/desktop/src-tauri/Cargo.toml", CARGO),
+        ("apps/desktop/src-tauri/src/lib.rs", LIB),
+        ("apps/desktop/src-tauri/build.rs", "fn main() {\n    tauri_build::build()\n}\n"),
+        ("apps/desktop/src-tauri/tauri.conf.json", CONFIG),
+        ("apps/desktop/package.json", PACKAGE),
+    ];
+    for (name, text) in stock.iter().chain(root).chain(server) {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn plan_of(folder: &TempDir, source: Source) -> Plan {
+    let project = Project::find(&folder.path().join("apps/desktop")).unwrap();
+    let backend = Backend::in_folder(&folder.path().join("apps/server"), None).unwrap();
+    let choices = Choices { name: "backend".to_owned(), source, backend: Some(backend) };
+    plan::plan(&project, &choices).unwrap()
+}
+
+const SERVER_FILES: [(&str, &str); 2] = [
+    ("apps/server/package.json", "{ \"dependencies\": { \"fastify\": \"5\" } }\n"),
+    ("apps/server/src/main.ts", "app.listen()\n"),
+];
+
+#[test]
+fn a_workspace_is_installed_in_its_root_once() {
+    const ROOT: (&str, &str) = ("package.json", "{ \"workspaces\": [\"apps/*\"] }\n");
+    let installs = |folder: &TempDir, source: Source| {
+        let steps = plan_of(folder, source).next.into_iter().filter(|step| step.contains("install"));
+        let root = folder.path().to_str().unwrap().to_owned();
+        steps.map(|step| step.replace(&root, ".")).collect::<Vec<_>>()
+    };
+    let npm = workspace(&[ROOT, ("package-lock.json", "{}")], &SERVER_FILES);
+    assert_eq!(installs(&npm, Source::Registries), ["npm install   (in .)"]);
+    let clone = Source::Folder(npm.path().join("clone"));
+    let steps = installs(&npm, clone);
+    assert!(
+        steps[0].starts_with("npm config set --location project install-links true   (in .):"),
+        "{steps:?}"
+    );
+
+    let pnpm =
+        workspace(&[("pnpm-workspace.yaml", "packages: [apps/*]\n"), ("pnpm-lock.yaml", "")], &SERVER_FILES);
+    assert_eq!(installs(&pnpm, Source::Registries), ["pnpm install   (in .)"]);
+
+    // A lock file of its own: not a package of the workspace.
+    let apart = workspace(
+        &[ROOT, ("package-lock.json", "{}"), ("apps/server/package-lock.json", "{}")],
+        &SERVER_FILES,
+    );
+    assert_eq!(
+        installs(&apart, Source::Registries),
+        ["npm install   (in .)", "npm install   (in ./apps/server)"]
+    );
+}
+
+#[test]
+fn a_server_with_the_metadata_of_decorators_runs_compiled() {
+    let config = "{\n  // Nest\n  \"compilerOptions\": { \"emitDecoratorMetadata\": true, \"outDir\": \"./build\" },\n}\n";
+    let server = [
+        ("apps/server/package.json", "{ \"dependencies\": { \"@nestjs/core\": \"12\" } }\n"),
+        ("apps/server/src/main.ts", "app.listen()\n"),
+        ("apps/server/tsconfig.json", config),
+    ];
+    let folder = workspace(&[], &server);
+    let plan = plan_of(&folder, Source::Registries);
+    plan.edits.write().unwrap();
+    let config = Project::find(&folder.path().join("apps/desktop")).unwrap().config.on(Platform::Linux).value;
+    let declared = &config["plugins"]["pillion"]["sidecars"]["backend"];
+    let dev = json!({ "command": ["node", "build/main.js"], "cwd": "../server", "watch": ["build/**/*.js"] });
+    assert_eq!(declared["dev"], dev);
+    assert_eq!(declared["package"], json!({ "node": "../server/build/main.js" }));
+    assert!(!read(&folder, "apps/server/package.json").contains("tsx"));
+    let by_hand = |words: &str| plan.by_hand.iter().any(|item| item.what.contains(words));
+    assert!(by_hand("runs build/main.js, which tsc writes"), "{:?}", plan.by_hand);
+    assert!(
+        plan.by_hand.iter().any(|item| item.lines.contains("attach(app.getHttpServer(),")),
+        "{:?}",
+        plan.by_hand
+    );
+
+    // Without the option, tsx runs the source.
+    let folder = workspace(&[], &[server[0], server[1], ("apps/server/tsconfig.json", "{}\n")]);
+    plan_of(&folder, Source::Registries).edits.write().unwrap();
+    assert!(read(&folder, "apps/server/package.json").contains("tsx"));
+}
+
+#[test]
+fn fastify_gets_its_own_lines() {
+    let plan = plan_of(&workspace(&[], &SERVER_FILES), Source::Registries);
+    assert!(plan.by_hand.iter().any(|item| item.lines.contains("attach(app.server,")), "{:?}", plan.by_hand);
+}
