@@ -255,6 +255,30 @@ impl Supervisor {
         if self.begin_restart().await { self.ready().await } else { Err(self.closed()) }
     }
 
+    /// Restarts as [`restart`](Self::restart) does, with another specification, which replaces the old one: for a setting of the user
+    /// that the program reads at its start alone, such as an argument. The new process starts when no process of the old one is
+    /// left, so that both may need the same file or device. A start that is under way is given up.
+    ///
+    /// The port stays if it is free. What stays in any case: the name, the dependencies, whether it runs on demand, and the log files
+    /// ([`Spec::log_files`]).
+    ///
+    /// # Errors
+    /// As for [`restart`](Self::restart). A new process that does not become ready does not bring the old one back.
+    pub async fn restart_to(&self, spec: Spec) -> Result<Endpoint, Failure> {
+        let spec = Box::new(self.renamed(spec));
+        match self.ask(|under_way| Command::RestartTo(spec, under_way)).await {
+            Some(()) => self.ready().await,
+            None => Err(self.closed()),
+        }
+    }
+
+    /// The specification with the name of this sidecar, whose secrets a diagnosis then leaves out.
+    fn renamed(&self, mut spec: Spec) -> Spec {
+        spec.name.clone_from(&self.name);
+        self.record().add_spec(Arc::new(spec.clone()));
+        spec
+    }
+
     /// Begins a restart: from then on, [`ready`](Self::ready) waits for it. Returns whether the sidecar is still supervised.
     pub(crate) async fn begin_restart(&self) -> bool {
         self.ask(Command::Restart).await.is_some()
@@ -283,10 +307,8 @@ impl Supervisor {
     ///
     /// # Errors
     /// As for [`swap`](Self::swap).
-    pub async fn swap_to(&self, mut spec: Spec) -> Result<Endpoint, Failure> {
-        spec.name.clone_from(&self.name);
-        self.record().add_spec(Arc::new(spec.clone()));
-        self.ask_to_swap(Some(Box::new(spec))).await
+    pub async fn swap_to(&self, spec: Spec) -> Result<Endpoint, Failure> {
+        self.ask_to_swap(Some(Box::new(self.renamed(spec)))).await
     }
 
     async fn ask_to_swap(&self, spec: Option<Box<Spec>>) -> Result<Endpoint, Failure> {

@@ -33,6 +33,7 @@ mod readiness;
 mod ready_check;
 mod resource_exhaustion;
 mod restart;
+mod restart_to;
 mod restart_with;
 #[cfg(target_os = "linux")]
 mod sandbox;

@@ -9,7 +9,7 @@ use pillion_protocol::{ListenAddr, NearMiss};
 use crate::{
     health::{hang_reason::HangReason, memory::MemoryUse, probe::NotReady},
     report::{exit_report::bytes, progress::Progress},
-    spec::{HttpCheck, ReadyCheck, RestartLimit, Spec},
+    spec::{HttpCheck, ReadyCheck, RestartLimit, ServerSource, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, RestartDecision, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
@@ -47,10 +47,21 @@ pub(crate) struct StartDiagnostics {
     pub(crate) lived: Option<Duration>,
 }
 
+/// What a sidecar waits for before its start.
+fn waiting(spec: &Spec) -> &'static str {
+    match &spec.source {
+        _ if !spec.depends_on.is_empty() || !spec.restart_with.is_empty() => "waiting for its dependencies",
+        ServerSource::Run(program) if program.login_shell_env => {
+            "waiting for the environment of the login shell"
+        }
+        ServerSource::Run(_) | ServerSource::Attach(_) => "waiting for the end of its last process",
+    }
+}
+
 /// The reason of a status without a failure.
 pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnostics) -> Option<String> {
     match state {
-        Lifecycle::Waiting { .. } => Some("waiting for its dependencies".to_owned()),
+        Lifecycle::Waiting { .. } => Some(waiting(spec).to_owned()),
         Lifecycle::Starting(Step::Launching) => None,
         Lifecycle::Starting(Step::Announcing) => {
             Some("waiting until it announces where it listens (BACKEND_PORT:{port} on stdout)".to_owned())

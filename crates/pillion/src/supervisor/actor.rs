@@ -28,6 +28,8 @@ use crate::{
 pub(crate) enum Command {
     /// Start, or stop and start again. Answered as soon as the restart is under way.
     Restart(oneshot::Sender<()>),
+    /// Stop, and start another specification. Answered as soon as the restart is under way.
+    RestartTo(Box<Spec>, oneshot::Sender<()>),
     /// Start a candidate, and switch to it once it is ready. Answered after the switch, or when the candidate has failed.
     Swap(Option<Box<Spec>>, oneshot::Sender<Result<(), Failure>>),
     /// Stop with grace, for this part of the program. Answered when no process is left.
@@ -73,7 +75,8 @@ struct Candidate {
 #[derive(Default)]
 struct Retiring {
     drivers: JoinSet<()>,
-    /// Whether to kill their processes at once. Most sidecars are never swapped: it is there from the first swap on.
+    /// Whether to kill their processes at once. Each driver has a receiver, as long as it has processes. Most sidecars are never swapped:
+    /// it is there from the first swap on.
     kill: Option<watch::Sender<bool>>,
 }
 
@@ -136,7 +139,8 @@ impl Actor {
     fn handle_command(&mut self, command: Option<Command>) {
         match command {
             // Dropping the answer refuses the request.
-            Some(Command::Restart(_) | Command::Swap(..) | Command::BeginUse(_)) if self.closed => {}
+            Some(Command::Restart(_) | Command::RestartTo(..) | Command::Swap(..) | Command::BeginUse(_))
+                if self.closed => {}
             Some(Command::BeginUse(counted)) => {
                 self.uses += 1;
                 self.present.dispatch(Event::Used);
@@ -153,12 +157,15 @@ impl Actor {
                 self.present.dispatch(Event::Restart);
                 self.acknowledgements.push(under_way);
             }
+            Some(Command::RestartTo(spec, under_way)) => {
+                self.dismiss_candidate("a restart was requested");
+                self.succeed(*spec);
+                self.acknowledgements.push(under_way);
+            }
             Some(Command::Swap(spec, answer)) => {
                 self.dismiss_candidate("another swap was requested");
-                let present = self.present.spec();
-                let mut spec = spec.map_or_else(|| Spec::clone(present), |spec| *spec);
-                // The handles know whether it runs on demand, and do not learn of a change.
-                (spec.on_demand, spec.idle_stop) = (present.on_demand, present.idle_stop);
+                let spec = spec.map_or_else(|| Spec::clone(self.present.spec()), |spec| *spec);
+                let spec = self.fixed(spec);
                 let after = self.present.after().to_vec();
                 // Until the switch a candidate is not restarted; afterwards its own restart policy applies.
                 let driver =
@@ -182,6 +189,23 @@ impl Actor {
                 self.abandoned = true;
                 self.stop(Event::Stop(Requester::AppEnd), None);
             }
+        }
+    }
+
+    /// The specification with what cannot change: the handles know whether it runs on demand, and do not learn of a change.
+    fn fixed(&self, mut spec: Spec) -> Spec {
+        let present = self.present.spec();
+        (spec.on_demand, spec.idle_stop) = (present.on_demand, present.idle_stop);
+        spec
+    }
+
+    /// Stops the present driver, and lets one with this specification take its place, which waits until no process is left.
+    fn succeed(&mut self, spec: Spec) {
+        let spec = Arc::new(self.fixed(spec));
+        let driver = self.present.successor(spec, self.retiring.kill.get_or_insert_default().clone());
+        self.retiring.add(std::mem::replace(&mut self.present, driver), Requester::Restart);
+        if self.uses == 0 {
+            self.present.dispatch(Event::Unused);
         }
     }
 

@@ -29,7 +29,8 @@ pub(crate) struct Dependency {
     pub(crate) commands: Option<mpsc::WeakUnboundedSender<Command>>,
 }
 
-/// The wait for all dependencies, and then for the environment of the login shell if the program inherits it.
+/// The wait for all dependencies, then for the end of the predecessors, and then for the environment of the login shell if the program
+/// inherits it.
 #[derive(Debug)]
 pub(crate) struct DependencyWait {
     dependencies: Vec<Dependency>,
@@ -37,6 +38,8 @@ pub(crate) struct DependencyWait {
     uncounted: Vec<oneshot::Receiver<()>>,
     /// The failure that was reported last.
     reported: Option<String>,
+    /// Has a receiver as long as a driver has processes in whose place this sidecar starts.
+    predecessors: Option<watch::Sender<bool>>,
     /// Whether the program inherits the environment of the login shell.
     login_shell: bool,
 }
@@ -45,9 +48,10 @@ impl DependencyWait {
     pub(crate) fn new(
         dependencies: Vec<Dependency>,
         uncounted: Vec<oneshot::Receiver<()>>,
+        predecessors: Option<watch::Sender<bool>>,
         login_shell: bool,
     ) -> Self {
-        Self { dependencies, uncounted, reported: None, login_shell }
+        Self { dependencies, uncounted, reported: None, predecessors, login_shell }
     }
 
     /// Waits until all are ready, or until one has a failure that was not reported yet. Cancel-safe.
@@ -67,6 +71,9 @@ impl DependencyWait {
                 // Its supervisor is gone, so it can never become ready.
                 future::pending::<()>().await;
             }
+        }
+        if let Some(predecessors) = &self.predecessors {
+            predecessors.closed().await;
         }
         if self.login_shell {
             login_shell::wait().await;

@@ -12,8 +12,11 @@ mod unannounced;
 
 use std::{future::Future, io, net::SocketAddr, num::NonZeroU16, pin::Pin, sync::Arc};
 
-use pillion_protocol::{ListenAddr, health::HealthReport};
-use tokio::time::{Instant, sleep_until};
+use pillion_protocol::health::HealthReport;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use reading::read;
 use spans::Spans;
@@ -59,6 +62,8 @@ pub(crate) struct Driver {
     previous_port: Option<NonZeroU16>,
     /// The stop outcome of the last run.
     outcome: StopOutcome,
+    /// Has a receiver as long as a driver has processes in whose place this one starts.
+    predecessors: Option<watch::Sender<bool>>,
     /// The uses of dependencies that run on demand, while this sidecar is not down.
     leases: Vec<Lease>,
 
@@ -122,11 +127,29 @@ impl Driver {
         recorder: Recorder,
     ) -> Self {
         // In use until the actor says otherwise: a candidate must not become idle.
+        Self::new(spec, after, reports, recorder, true).begun()
+    }
+
+    /// Creates the driver that starts another specification once `predecessors` has no receiver. It goes on with the port and the
+    /// listener of this one, which only ends.
+    pub(crate) fn successor(&mut self, spec: Arc<Spec>, predecessors: watch::Sender<bool>) -> Self {
+        let (after, reports, recorder) = (self.after.clone(), self.reports.clone(), self.recorder.clone());
         let mut driver = Self::new(spec, after, reports, recorder, true);
-        let (state, actions) = Lifecycle::start(&mut driver.restarts);
-        driver.state = state;
-        driver.act(actions);
-        driver
+        driver.previous_port = self.previous_port;
+        if let Some(handover) = &mut driver.handover
+            && let Some(present) = self.handover.take_if(|present| present.same_kind(handover))
+        {
+            *handover = present;
+        }
+        driver.predecessors = Some(predecessors);
+        driver.begun()
+    }
+
+    fn begun(mut self) -> Self {
+        let (state, actions) = Lifecycle::start(&mut self.restarts);
+        self.state = state;
+        self.act(actions);
+        self
     }
 
     /// Creates the driver of a sidecar that its first use starts.
@@ -171,6 +194,7 @@ impl Driver {
             restarts,
             created: Instant::now(),
             outcome: StopOutcome::NotRunning,
+            predecessors: None,
             leases: Vec::new(),
             dependency_wait: None,
             dependency_restart: None,
@@ -323,32 +347,6 @@ impl Driver {
             Input::HttpStopAnswered(result) => self.http_stop_answered(result),
             Input::Saved => self.saving = None,
         }
-    }
-
-    fn launched(&mut self, launched: Option<Box<(Run, Event)>>) {
-        self.launch = None;
-        let event = match launched {
-            Some(launched) => {
-                let (mut run, event) = *launched;
-                run.oom_kills = self.run.oom_kills.take();
-                self.run = run;
-                self.watch_memory();
-                if let Some(port) = self.run.diagnostics.given_port {
-                    self.previous_port = Some(port);
-                    self.check_port_callable(ListenAddr::Tcp(port));
-                }
-                event
-            }
-            None => Event::NotLaunched("the system allows no further thread".to_owned()),
-        };
-        match &event {
-            Event::NotLaunched(why) => self.log_failed_start(&format!("could not be started: {why}")),
-            Event::WrongProgram(why) => {
-                self.log_failed_start(&format!("is not what this app expects: {why}"));
-            }
-            _ => {}
-        }
-        self.dispatch(event);
     }
 
     /// Passes the event to the state machine, and executes its actions.

@@ -31,6 +31,11 @@ impl Handover {
         Self { transport, listener: None, connector: None, offered: false, taken: false }
     }
 
+    /// Whether a run that takes the listener of one also takes that of the other.
+    pub(crate) fn same_kind(&self, other: &Self) -> bool {
+        self.transport == other.transport
+    }
+
     /// The listener for the next run: the open one, or a new one, if possible on the same port. A pipe is always new. `None` if the
     /// system cannot bind one, or hand it over; then the sidecar chooses a port itself.
     pub(crate) fn offer(&mut self) -> Option<Listener> {

@@ -25,7 +25,11 @@ impl Driver {
         let mut answers = VecDeque::new();
         for action in actions {
             match action {
-                Action::Wait if self.after.is_empty() && !self.inherits_login_shell() => {
+                Action::Wait
+                    if self.after.is_empty()
+                        && self.predecessors.is_none()
+                        && !self.inherits_login_shell() =>
+                {
                     answers.push_back(Event::DependenciesReady);
                 }
                 Action::Wait => self.wait_for_dependencies(),
@@ -71,7 +75,9 @@ impl Driver {
         let (leases, uncounted) = uses.unzip();
         self.leases = leases;
         let login_shell = self.inherits_login_shell();
-        self.dependency_wait = Some(DependencyWait::new(self.after.clone(), uncounted, login_shell));
+        let predecessors = self.predecessors.clone();
+        self.dependency_wait =
+            Some(DependencyWait::new(self.after.clone(), uncounted, predecessors, login_shell));
     }
 
     fn launch(&mut self) {
@@ -92,6 +98,32 @@ impl Driver {
         self.launch = Some(Box::pin(on_thread(launch)));
         // While that thread prepares the launch, which need not wait for this.
         self.run.oom_kills = OomKills::here();
+    }
+
+    pub(super) fn launched(&mut self, launched: Option<Box<(Run, Event)>>) {
+        self.launch = None;
+        let event = match launched {
+            Some(launched) => {
+                let (mut run, event) = *launched;
+                run.oom_kills = self.run.oom_kills.take();
+                self.run = run;
+                self.watch_memory();
+                if let Some(port) = self.run.diagnostics.given_port {
+                    self.previous_port = Some(port);
+                    self.check_port_callable(ListenAddr::Tcp(port));
+                }
+                event
+            }
+            None => Event::NotLaunched("the system allows no further thread".to_owned()),
+        };
+        match &event {
+            Event::NotLaunched(why) => self.log_failed_start(&format!("could not be started: {why}")),
+            Event::WrongProgram(why) => {
+                self.log_failed_start(&format!("is not what this app expects: {why}"));
+            }
+            _ => {}
+        }
+        self.dispatch(event);
     }
 
     /// What to answer if no process exists. A launch under way answers later, and the stop then applies to its process.
