@@ -14,14 +14,21 @@ use crate::workspace::Workspace;
 /// File name extensions of source files.
 const SOURCES: &[&str] = &["css", "js", "json", "rs", "toml", "ts", "tsx"];
 
+/// The list of all pages.
+const LIST: &str = "docs/README.md";
+
 /// Checks all Markdown files of the repository.
 ///
 /// # Errors
 ///
-/// Fails with one line for each name that its file does not contain.
+/// Fails with one line for each name that its file does not contain, and for each page that is not in the list.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut problems = Vec::new();
-    for file in markdown_files(&workspace.shell()?)? {
+    let files = markdown_files(&workspace.shell()?)?;
+    let list =
+        fs::read_to_string(workspace.root.join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
+    problems.extend(unlisted(&list, &files).map(|page| format!("{LIST}: no link to {page}")));
+    for file in files {
         let text =
             fs::read_to_string(workspace.root.join(&file)).with_context(|| format!("cannot read {file}"))?;
         if file == "docs/guarantees.md" {
@@ -42,6 +49,12 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 pub(crate) fn markdown_files(sh: &Shell) -> Result<Vec<String>> {
     let files = cmd!(sh, "git ls-files --cached --others --exclude-standard -- *.md").quiet().read()?;
     Ok(files.lines().map(str::to_owned).collect())
+}
+
+/// The pages of the folder `docs` to which `list` has no link.
+fn unlisted<'a>(list: &'a str, files: &'a [String]) -> impl Iterator<Item = &'a str> {
+    let pages = files.iter().filter_map(|file| file.strip_prefix("docs/"));
+    pages.filter(|page| *page != "README.md" && !page.contains('/') && !list.contains(&format!("]({page}")))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -128,6 +141,13 @@ mod tests {
             assert_eq!(unshown(&row(missing)), ["no test or job shows \"a\""]);
         }
         assert_eq!(unshown("| a | b |\n").len(), 1, "the table is missing");
+    }
+
+    #[test]
+    fn a_page_without_a_link_in_the_list_is_found() {
+        let files = ["README.md", "docs/README.md", "docs/logs.md", "docs/new.md", "docs/protocol/README.md"];
+        let files = files.map(str::to_owned);
+        assert_eq!(unlisted("[logs](logs.md#levels)", &files).collect::<Vec<_>>(), ["new.md"]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Generates the JSON schema of the configuration and its reference page. `cargo xtask codegen` writes both.
 
-use std::{env, fs, mem, path::Path};
+use std::{
+    env, fs, mem,
+    path::{Path, PathBuf},
+};
 
 use schemars::{
     JsonSchema,
@@ -272,25 +275,47 @@ fn the_example_in_the_states_page_shows_the_defaults() {
 #[test]
 fn examples_in_the_docs_are_valid() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let pages = pages_of(root);
     let mut examples = 0;
-    for file in [
-        "README.md",
-        "docs/guarantees.md",
-        "docs/page.md",
-        "docs/states.md",
-        "docs/control.md",
-        "docs/usage.md",
-    ] {
-        let page = fs::read_to_string(root.join(file)).unwrap();
-        for block in page.split("```json\n").skip(1) {
-            let block = block.split("```").next().unwrap_or_default();
-            let example: Value = serde_json::from_str(block).unwrap_or_default();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in json_blocks(&text) {
+            let at = format!("{}: {block}", page.display());
+            let example: Value = serde_json::from_str(&block).unwrap_or_else(|error| panic!("{at}: {error}"));
             if let Some(section) = example["plugins"].get("pillion") {
                 let config = serde_json::from_value::<Config>(section.clone());
-                assert!(config.is_ok(), "{file}: {block}: {config:?}");
+                assert!(config.is_ok(), "{at}: {config:?}");
                 examples += 1;
             }
         }
     }
-    assert!(examples > 1, "the docs have no examples");
+    assert!(examples > 20, "the docs have only {examples} examples");
+}
+
+/// The pages about Pillion: README.md, docs, and those of the packages.
+fn pages_of(root: &Path) -> Vec<PathBuf> {
+    let mut pages = vec![root.join("README.md")];
+    for folder in ["docs", "crates", "examples", "sdk"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let page = if path.is_dir() { path.join("README.md") } else { path };
+            if page.extension().is_some_and(|it| it == "md") && page.exists() {
+                pages.push(page);
+            }
+        }
+    }
+    pages
+}
+
+/// The blocks of JSON in a page, without their comments.
+fn json_blocks(page: &str) -> Vec<String> {
+    let blocks = page.split("\n```json").skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once('\n')?.1.split("\n```").next());
+    blocks
+        .map(|block| {
+            let mut parts = block.split(" /* ");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| text + part.split_once(" */").map_or("", |(_, after)| after))
+        })
+        .collect()
 }
