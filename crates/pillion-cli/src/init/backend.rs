@@ -253,16 +253,19 @@ impl Backend {
             }
             Runtime::Node if self.is_common_js() && file.extension().is_some_and(|it| it == "js") => {
                 "const { attach, serve } = require(\"pillion\");  // Node 20.19, 22.12 or later\n\
+                 const { createServer } = require(\"node:http\");\n\
                  serve(app.fetch);                    // instead of listening: Hono and other fetch-style servers\n\
                  attach(createServer(app));           // or: Express, Fastify, node:http; without a middleware for CORS\n"
             }
             Runtime::Node if self.is_common_js() => {
-                "import { attach, serve } from \"pillion\";\n\
+                "import { createServer } from \"node:http\";\n\
+                 import { attach, serve } from \"pillion\";\n\
                  void serve(app.fetch);               // instead of listening: Hono and other fetch-style servers\n\
                  void attach(createServer(app));      // or: Express, Fastify, node:http; without a middleware for CORS\n"
             }
             Runtime::Node | Runtime::Bun => {
-                "import { attach, serve } from \"pillion\";\n\
+                "import { createServer } from \"node:http\";\n\
+                 import { attach, serve } from \"pillion\";\n\
                  await serve(app.fetch);              // instead of listening: Hono and other fetch-style servers\n\
                  await attach(createServer(app));     // or: Express, Fastify, node:http; without a middleware for CORS\n"
             }

@@ -294,8 +294,8 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
             && !without_bundler(project)
         {
             plan.next.push(format!(
-                "npm config set --location project install-links true   (in {folder}): npm copies the client; Vite warns of each file of a \
-                 link"
+                "npm config set --location project install-links true   (in {folder}): npm then copies the client; of a \
+                 linked one, Vite warns of each file"
             ));
         }
         plan.next.push(format!("{} install   (in {folder})", front_end.manager));
@@ -307,13 +307,17 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
         Some(manager) => format!("{} run tauri", manager.name()),
         None => "cargo tauri".to_owned(),
     };
+    // The step before may be for the backend's folder.
+    let app = project.front_end.as_ref().map_or(project.root.as_path(), |front_end| front_end.folder());
+    let app = Project::shown(app);
     // npm needs the separator before options; without options none does.
     if choices.backend.is_none() {
-        plan.next.push(format!("{run} dev     starts the app"));
-        plan.next.push("pillion doctor     says what the declaration lacks".to_owned());
+        plan.next.push(format!("{run} dev   (in {app}): starts the app"));
+        plan.next.push(format!("pillion doctor   (in {app}): says what the declaration lacks"));
         return;
     }
-    plan.next.push(format!("{run} dev     starts the app; the backend runs from its source"));
-    plan.next
-        .push(format!("pillion package && {run} build     builds the backend's program, and bundles it"));
+    plan.next.push(format!("{run} dev   (in {app}): starts the app; the backend runs from its source"));
+    plan.next.push(format!(
+        "pillion package && {run} build   (in {app}): builds the backend's program, and bundles it"
+    ));
 }

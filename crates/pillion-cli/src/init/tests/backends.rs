@@ -174,6 +174,22 @@ fn npm_copies_the_packages_of_a_clone() {
 }
 
 #[test]
+fn each_next_step_names_its_folder() {
+    let folder = app(&[
+        ("package-lock.json", "{}\n"),
+        ("backend/main.py", "\n"),
+        ("backend/requirements.txt", "flask\n"),
+    ]);
+    let project = Project::find(folder.path()).unwrap();
+    let backend = Backend::in_folder(&folder.path().join("backend"), None).unwrap();
+    let source = Source::Folder("/src/pillion".into());
+    let choices = Choices { name: "backend".to_owned(), source, backend: Some(backend) };
+    let steps = plan::plan(&project, &choices).unwrap().next;
+    let without: Vec<_> = steps.iter().filter(|step| !step.contains("(in ")).collect();
+    assert!(steps.len() > 3 && without.is_empty(), "{steps:?}");
+}
+
+#[test]
 fn a_clone_whose_packages_are_not_built_is_built_by_the_developer() {
     let clone = tempfile::tempdir().unwrap();
     let make = |path: &str| fs::create_dir_all(clone.path().join(path)).unwrap();
