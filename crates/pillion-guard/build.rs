@@ -26,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-env-changed={ALLOW_NO_GUARD}");
     println!("cargo:rerun-if-env-changed=DOCS_RS");
+    // The oldest macOS that the guard runs on: `tauri build` sets it from `bundle.macOS.minimumSystemVersion`.
+    println!("cargo:rerun-if-env-changed=MACOSX_DEPLOYMENT_TARGET");
     let output = PathBuf::from(env::var("OUT_DIR")?).join("pillion-guard");
     let light = output.with_file_name("pillion-guard-light");
     // New files, because the old ones may be hard links, by which copies of a build directory share them.

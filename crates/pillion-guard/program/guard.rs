@@ -214,7 +214,7 @@ const REMEMBER_RESUMED: Duration = Duration::from_millis(1);
 /// an idle guard should hardly ever wake.
 const REMEMBER_MAX_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The shortest pause between two looks because of a fork: a look reads the environment of each process of the user.
+/// The shortest pause between two looks at a fork, and between two reports after one: a look asks for each process of the user.
 const FORK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Guard {
@@ -277,6 +277,7 @@ impl Guard {
         let mut remember_interval = REMEMBER_FIRST;
         let mut remembered = Instant::now();
         let mut remember_at = remembered.checked_add(self.remember_first);
+        let mut looked: Option<Instant> = None;
         sys::watch_forks(self.leader);
         while self.reap() {
             let now = Instant::now();
@@ -302,6 +303,11 @@ impl Guard {
                 Wake::Output => {}
                 Wake::Child | Wake::TimedOut => child_died = true,
                 Wake::LeaderForked => {
+                    // At once: the parent of a daemon may end soon.
+                    if looked.is_none_or(|looked| now >= looked + FORK_INTERVAL) {
+                        looked = Some(now);
+                        self.list();
+                    }
                     let soon = now.max(remembered + FORK_INTERVAL).checked_add(REMEMBER_FIRST);
                     remember_at = remember_at.min(soon);
                     // A leader that forks all the time must not hide the deaths.
@@ -343,6 +349,10 @@ impl Guard {
     /// Reaps the dead children. Returns false when no process is left.
     fn reap(&mut self) -> bool {
         if !sys::IS_SUBREAPER && !self.reaped {
+            // There is no other child, and a look at each wake would take long: a leader may fork all the time.
+            if sys::lives(self.leader) {
+                return true;
+            }
             // Record the members of the leader's group before its number becomes reusable.
             self.list();
         }

@@ -35,12 +35,13 @@ use std::{
     time::Duration,
 };
 
+use child_environment::environment;
 #[cfg(target_os = "linux")]
 use linux as platform;
 #[cfg(not(target_os = "linux"))]
 use macos as platform;
 pub(crate) use outputs::Outputs;
-pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill};
+pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill, lives};
 use platform::{FdCount, KernelEvents, O_NONBLOCK, SIGCHLD};
 pub(crate) use receive_fds::Announced;
 pub(crate) use used::used_by_children;
@@ -85,7 +86,6 @@ unsafe extern "C" {
         arguments: *const *const c_char,
         environment: *const *const c_char,
     ) -> c_int;
-    static environ: *const *const c_char;
 }
 
 /// A process id.
@@ -132,7 +132,7 @@ pub(crate) fn detach(announced: Announced) -> Detached {
         for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
             signal(ignored, SIG_IGN);
         }
-        child_environment::restore_loader_variables(environ);
+        child_environment::restore_loader_variables(environment());
         let limited = platform::become_guard();
         let received = receive_fds::receive(announced);
         watch_children();
@@ -226,12 +226,12 @@ pub(crate) fn bind_to_this_process(command: &mut Command, listener: bool) -> io:
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             if listener {
-                child_environment::name_process(environ, b"LISTEN_PID=", getpid());
+                child_environment::name_process(environment(), b"LISTEN_PID=", getpid());
             }
-            child_environment::name_process(environ, b"WATCHDOG_PID=", getpid());
+            child_environment::name_process(environment(), b"WATCHDOG_PID=", getpid());
             let mut error = io::Error::from_raw_os_error(ENOENT);
             for file in &files {
-                execve(file.as_ptr(), arguments.as_ptr().cast(), environ);
+                execve(file.as_ptr(), arguments.as_ptr().cast(), environment());
                 let last = io::Error::last_os_error();
                 match last.kind() {
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {}
@@ -259,7 +259,7 @@ fn candidates(program: &OsStr) -> io::Result<Vec<CString>> {
 pub(crate) fn release_fds(listener: bool) {
     // SAFETY: this process has one thread, which holds no reference to the environment. The environment is writable: the
     // kernel put it on the stack.
-    unsafe { child_environment::erase_token(environ) };
+    unsafe { child_environment::erase_token(environment()) };
     if listener {
         receive_fds::close_listener();
     }

@@ -198,7 +198,6 @@ pub(crate) struct Known {
     /// The process marker: an entry of their environment.
     pub(crate) marker: String,
     /// Their session, whose number must not be reusable.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "macOS lists no sessions"))]
     pub(crate) session: Option<rustix::process::Pid>,
     /// Process ids and start times; on macOS unique ids instead of start times.
     pub(crate) remembered: Vec<(i32, u64)>,

@@ -8,6 +8,27 @@ use core::{
 
 use super::super::decimal::for_each_digit;
 
+/// The environment of this process. Async-signal-safe.
+#[cfg(target_os = "linux")]
+pub(super) fn environment() -> *const *const c_char {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: the C library has set the variable before `main`, and this process has one thread.
+    unsafe { environ }
+}
+
+/// The environment of this process. Async-signal-safe.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn environment() -> *const *const c_char {
+    unsafe extern "C" {
+        // Libraries of macOS cannot refer to `environ` (environ(7)), and Tauri's templates make one of the app.
+        fn _NSGetEnviron() -> *const *const *const c_char;
+    }
+    // SAFETY: the function has no preconditions, and returns where the variable is.
+    unsafe { *_NSGetEnviron() }
+}
+
 /// The length of the zeros that the supervisor writes instead of a process id: more than the digits of any.
 const PID_SPACE: usize = 20;
 

@@ -35,6 +35,11 @@ const PR_SET_PDEATHSIG: c_int = 1;
 /// Whether an orphaned descendant becomes our child.
 pub(crate) const IS_SUBREAPER: bool = true;
 
+/// Not asked of a subreaper, which has more children than the leader.
+pub(crate) fn lives(_child: Pid) -> bool {
+    true
+}
+
 /// The end of the app. Forks are of no interest.
 #[derive(Default)]
 pub(crate) struct KernelEvents {

@@ -1,7 +1,7 @@
 //! macOS: the guard polls the list of processes. Type-checked only; never run on a Mac.
 //!
 //! macOS has no subreaper: an orphan becomes launchd's child. The guard finds descendants by the process that forked them, also after
-//! that one's death, by the sidecar's process group, and by the process marker in their environment.
+//! that one's death, by the guard's session and the sidecar's process group, and by the process marker in their environment.
 
 #[path = "kernel_events.rs"]
 mod kernel_events;
@@ -36,14 +36,27 @@ pub(super) fn watch_app_by(_pidfd: Option<c_int>) {}
 
 /// macOS cannot wake a stopped guard when the app dies, and cannot kill the sidecar when the guard dies.
 pub(super) fn become_guard() -> Option<String> {
+    const F_GETFD: c_int = 1;
+    const FD_CLOEXEC: c_int = 1;
     // Closes descriptors that the app leaked. One of the listed numbers is that of the directory itself, already closed.
     let listed = fs::read_dir("/dev/fd").into_iter().flatten().flatten();
     let open: Vec<c_int> = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2) {
-        // SAFETY: std keeps no descriptor open: we own only the three standard streams.
-        unsafe { super::close(fd) };
+        // SAFETY: std keeps no descriptor open: we own only the three standard streams, and what was inherited. One that closes on exec
+        // was opened by this process: by a library of the app, whose program may be the guard. Some are guarded, all of these close on
+        // exec (`guarded_open_np` in XNU's `kern_guarded.c`), and the kernel kills a process that closes one.
+        unsafe {
+            if super::fcntl(fd, F_GETFD) & FD_CLOEXEC == 0 {
+                super::close(fd);
+            }
+        }
     }
     None
+}
+
+/// Whether this child has not ended. One that has ended is not reaped.
+pub(crate) fn lives(child: Pid) -> bool {
+    processes::find(child.0).is_some()
 }
 
 /// Does nothing: no light guard is followed here.
@@ -66,9 +79,12 @@ impl Descendants {
         let marker = env::var(INSTANCE).ok().map(|instance| format!("{INSTANCE}={instance}").into_bytes());
         // SAFETY: getpid(2) has no preconditions.
         let own = unsafe { super::getpid() };
-        let mut search = Search::new(own, marker);
+        let process = processes::find(own);
+        // This process leads a session of its own, unless the system has refused it one.
+        let session = process.map(|process| process.session).filter(|session| *session == own);
+        let mut search = Search::new(own, marker).of_session(session);
         // All children of this process belong to the sidecar, and so do theirs.
-        if let Some(process) = processes::find(own) {
+        if let Some(process) = process {
             search.remember_root(process.unique_id);
         }
         Self { search, table: SystemTable::new(), remembered: Vec::new() }

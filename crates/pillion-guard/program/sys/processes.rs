@@ -53,9 +53,9 @@ struct BsdInfo {
 struct UniqueIdentifierInfo {
     executable: [u8; 16],
     unique_id: u64,
-    /// Of the process that forked this one, also after that one's death.
     parent_unique_id: u64,
     version: i32,
+    /// 0 before macOS 15.4.
     original_parent_version: i32,
     reserved: [u64; 2],
 }
@@ -83,6 +83,7 @@ unsafe extern "C" {
         new_size: usize,
     ) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn getsid(pid: c_int) -> c_int;
 }
 
 /// The process that has this id now. `None` if it is dead (reaped or not) or belongs to another user.
@@ -98,8 +99,13 @@ pub fn find(pid: i32) -> Option<ProcessInfo> {
         pid,
         parent: info.bsd.parent.cast_signed(),
         group: info.bsd.group.cast_signed(),
+        // SAFETY: touches no memory. A process that has ended meanwhile has no session, or that of another process; its unique id then
+        // belongs to no process any more.
+        session: unsafe { getsid(pid) }.max(0),
         unique_id: info.unique.unique_id,
         parent_unique_id: info.unique.parent_unique_id,
+        version: info.unique.version,
+        original_parent_version: info.unique.original_parent_version,
     })
 }
 

@@ -15,10 +15,17 @@ pub struct ProcessInfo {
     pub parent: i32,
     /// The number of its process group.
     pub group: i32,
+    /// The number of its session; 0 if the system did not tell.
+    pub session: i32,
     /// A number that no other process gets before the system is restarted. It stays the same across execve(2).
     pub unique_id: u64,
-    /// The unique id of the process that forked it, also after that one's death.
+    /// The unique id of the process that forked it, also after that one's death. From macOS 13 on, an orphan that executes a program has that
+    /// of launchd instead (`pinsertchild` in XNU's `kern_proc.c`).
     pub parent_unique_id: u64,
+    /// A number that no other process gets soon, and that each execve(2) replaces; 0 if the system does not tell.
+    pub version: i32,
+    /// The version that the process which forked it had then; 0 if the system does not tell, as before macOS 15.4. Nothing changes it.
+    pub original_parent_version: i32,
 }
 
 /// What the environment of a process says.
@@ -53,6 +60,12 @@ pub struct Search {
     roots: BTreeSet<u64>,
     /// The unique ids of processes that belong to the sidecar, or did: their children belong to it, too.
     lineage: BTreeSet<u64>,
+    /// The versions that they had. An orphan that has executed a program is known by that of its parent alone.
+    versions: BTreeSet<i32>,
+    /// A session that belongs to the sidecar.
+    session: Option<i32>,
+    /// The versions of living processes, by their unique ids, whose environment does not have the entry: only execve(2) changes it.
+    unmarked: BTreeMap<u64, i32>,
     /// How often the system did not tell the environment of a process.
     unknown: BTreeMap<u64, u32>,
     found: Vec<ProcessInfo>,
@@ -76,10 +89,20 @@ impl Search {
             marker,
             roots: BTreeSet::new(),
             lineage: BTreeSet::new(),
+            versions: BTreeSet::new(),
+            session: None,
+            unmarked: BTreeMap::new(),
             unknown: BTreeMap::new(),
             found: Vec::new(),
             empty_looks: 0,
         }
+    }
+
+    /// Lets all processes of this session belong to the sidecar. The system must not be able to use its number again: its leader is not reaped.
+    #[must_use]
+    pub fn of_session(mut self, session: Option<i32>) -> Self {
+        self.session = session.filter(|session| *session > 0);
+        self
     }
 
     /// Lets all that the process with this unique id has forked and will fork belong to the sidecar, and itself too, for as long as this search
@@ -97,6 +120,17 @@ impl Search {
             let oldest = self.lineage.iter().copied().find(|id| !lives(id));
             let oldest = oldest.or_else(|| self.lineage.first().copied());
             oldest.map(|oldest| self.lineage.remove(&oldest));
+        }
+    }
+
+    /// Remembers a process that was found.
+    fn remember_found(&mut self, process: &ProcessInfo) {
+        self.remember(process.unique_id);
+        if process.version != 0 {
+            self.versions.insert(process.version);
+        }
+        if self.versions.len() > LINEAGE {
+            self.versions.pop_first();
         }
     }
 
@@ -129,7 +163,9 @@ impl Search {
         let mut complete = true;
         let processes = pids.into_iter().filter(|pid| *pid != self.own).filter_map(|pid| table.find(pid));
         let mut others: Vec<_> = processes.collect();
-        self.unknown.retain(|unique_id, _| others.iter().any(|process| process.unique_id == *unique_id));
+        let living: BTreeSet<_> = others.iter().map(|process| process.unique_id).collect();
+        self.unknown.retain(|unique_id, _| living.contains(unique_id));
+        self.unmarked.retain(|unique_id, _| living.contains(unique_id));
         let known_holds = others.iter().any(|it| Some(it.group) == group && self.is_remembered(it.unique_id));
         let group = group.filter(|_| held || known_holds);
         let mut found: Vec<_> =
@@ -138,7 +174,7 @@ impl Search {
         // The environments last: to read one takes longer than all else.
         let mut marked: Vec<_> =
             others.extract_if(.., |process| self.is_marked(table, process, &mut complete)).collect();
-        marked.iter().for_each(|process| self.remember(process.unique_id));
+        marked.iter().for_each(|process| self.remember_found(process));
         found.append(&mut marked);
         self.adopt(&mut found, &mut others);
         self.empty_looks = if complete && found.is_empty() { self.empty_looks + 1 } else { 0 };
@@ -146,12 +182,16 @@ impl Search {
     }
 
     fn is_kin(&self, process: &ProcessInfo) -> bool {
-        self.is_remembered(process.unique_id) || self.is_remembered(process.parent_unique_id)
+        self.is_remembered(process.unique_id)
+            || self.is_remembered(process.parent_unique_id)
+            || self.session == Some(process.session)
+            || (process.original_parent_version != 0
+                && self.versions.contains(&process.original_parent_version))
     }
 
     /// Moves the descendants of `found` there, and remembers all of them.
     fn adopt(&mut self, found: &mut Vec<ProcessInfo>, others: &mut Vec<ProcessInfo>) {
-        found.iter().for_each(|process| self.remember(process.unique_id));
+        found.iter().for_each(|process| self.remember_found(process));
         loop {
             let is_child = |process: &mut ProcessInfo| {
                 self.is_kin(process) || found.iter().any(|parent| parent.pid == process.parent)
@@ -160,7 +200,7 @@ impl Search {
             if children.is_empty() {
                 return;
             }
-            children.iter().for_each(|process| self.remember(process.unique_id));
+            children.iter().for_each(|process| self.remember_found(process));
             found.extend(children);
         }
     }
@@ -172,9 +212,15 @@ impl Search {
         complete: &mut bool,
     ) -> bool {
         let Some(marker) = &self.marker else { return false };
+        if process.version != 0 && self.unmarked.get(&process.unique_id) == Some(&process.version) {
+            return false;
+        }
         match table.environment(process.pid, marker) {
             Environment::Marked => true,
-            Environment::Unmarked => false,
+            Environment::Unmarked => {
+                self.unmarked.insert(process.unique_id, process.version);
+                false
+            }
             Environment::Unknown => {
                 // One that has ended meanwhile has nothing more to tell.
                 if table.find(process.pid).is_some_and(|now| now.unique_id == process.unique_id) {

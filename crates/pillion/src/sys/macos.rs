@@ -136,12 +136,13 @@ pub(super) fn guard_limitation() -> Option<String> {
     None
 }
 
-/// Kills every process that has the marker in its environment or is remembered, and their descendants, until none is left as far as one
+/// Kills every process that has the marker in its environment, belongs to the session or is remembered, and their descendants, until none is left as far as one
 /// can know, or [`SWEEP_TIMEOUT`] is over. Blocks.
 pub(super) fn sweep(known: &Known) {
     let deadline = Instant::now() + SWEEP_TIMEOUT;
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let mut search = Search::new(own, Some(known.marker.clone().into_bytes()));
+    let session = known.session.map(|session| session.as_raw_nonzero().get());
+    let mut search = Search::new(own, Some(known.marker.clone().into_bytes())).of_session(session);
     for (_, unique_id) in &known.remembered {
         search.remember(*unique_id);
     }

@@ -221,7 +221,7 @@ fn without_spawns<T>(work: impl FnOnce() -> T) -> T {
 
 /// Lets the command's process lead a session of its own, which has no controlling terminal, and so a process group of its own.
 #[expect(unsafe_code, reason = "std has no stable call for a new session")]
-fn in_new_session(command: &mut Command) {
+pub(super) fn in_new_session(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec. It makes one system call, setsid(2), which is async-signal-safe
     // (signal-safety(7)), and allocates nothing.
     unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from)) };

@@ -6,9 +6,11 @@ const MARKER: &[u8] = b"PILLION_INSTANCE=1";
 /// The guard's process id, and its unique id.
 const OWN: i32 = 10;
 
-/// A process with a unique id of a hundred times its number, forked by `parent`, which may be dead.
+/// A process with a unique id of a hundred times its number, forked by `parent`, which may be dead. The system tells no versions.
 fn process(pid: i32, parent: i32, group: i32) -> ProcessInfo {
-    ProcessInfo { pid, parent, group, unique_id: unique(pid), parent_unique_id: unique(parent) }
+    let (unique_id, parent_unique_id) = (unique(pid), unique(parent));
+    let (session, version, original_parent_version) = (group, 0, 0);
+    ProcessInfo { pid, parent, group, session, unique_id, parent_unique_id, version, original_parent_version }
 }
 
 fn unique(pid: i32) -> u64 {
@@ -158,6 +160,70 @@ fn a_known_process_is_found_without_its_environment() {
     assert_eq!(pids(&search), [20, 21]);
     search.look(&mut table, None, false);
     assert_eq!(pids(&search), [30], "its parent is dead, and was known");
+}
+
+/// What XNU makes of an orphan that executes a program: launchd has forked it.
+fn executed(orphan: ProcessInfo) -> ProcessInfo {
+    ProcessInfo { parent_unique_id: unique(1), ..orphan }
+}
+
+#[test]
+fn an_orphan_that_executes_a_program_is_known_by_the_version_of_its_parent() {
+    let with = |version, original_parent_version, process| ProcessInfo {
+        version,
+        original_parent_version,
+        ..process
+    };
+    let first = [(with(7, 6, process(20, OWN, 20)), Unmarked), (with(8, 7, process(21, 20, 20)), Unmarked)];
+    // The leader has executed another program since it forked one of these.
+    let second = [
+        (with(9, 6, process(20, OWN, 20)), Unmarked),
+        (with(12, 7, executed(orphan(30, 20))), Unmarked),
+        (with(13, 8, executed(orphan(31, 21))), Unmarked),
+        (with(14, 9, executed(orphan(32, 20))), Unmarked),
+        (with(15, 5, executed(orphan(98, 97))), Unmarked),
+        (with(16, 0, executed(orphan(99, 97))), Unmarked),
+    ];
+    let mut search = search();
+    search.remember(unique(20));
+    search.look(&mut recorded([Some(&first)]), None, false);
+    search.look(&mut recorded([Some(&second[..3])]), None, false);
+    assert_eq!(pids(&search), [20, 30, 31]);
+    search.look(&mut recorded([Some(&second)]), None, false);
+    assert_eq!(pids(&search), [20, 30, 31, 32]);
+}
+
+#[test]
+fn all_processes_of_the_session_are_found() {
+    let in_session = |session, process| ProcessInfo { session, ..process };
+    let look = [
+        (in_session(OWN, executed(orphan(30, 29))), Unmarked),
+        // The system did not tell, or it is another one.
+        (in_session(0, orphan(98, 97)), Unmarked),
+        (in_session(98, orphan(99, 97)), Unmarked),
+    ];
+    for (session, found) in [(Some(OWN), vec![30]), (Some(0), vec![]), (None, vec![])] {
+        let mut search = search().of_session(session);
+        search.look(&mut recorded([Some(&look)]), None, false);
+        assert_eq!(pids(&search), found, "{session:?}");
+    }
+}
+
+#[test]
+fn an_environment_is_read_again_only_after_the_execution_of_a_program() {
+    let with = |version| ProcessInfo { version, ..orphan(30, 29) };
+    let look = |search: &mut Search, version, environment| {
+        search.look(&mut recorded([Some(&[(with(version), environment)])]), None, false);
+        pids(search)
+    };
+    let mut search = search();
+    assert_eq!(look(&mut search, 7, Unmarked), []);
+    assert_eq!(look(&mut search, 7, Marked), [], "it was not read");
+    assert_eq!(look(&mut search, 8, Marked), [30]);
+    // A system that tells no versions.
+    let mut search = self::search();
+    assert_eq!(look(&mut search, 0, Unmarked), []);
+    assert_eq!(look(&mut search, 0, Marked), [30]);
 }
 
 #[test]

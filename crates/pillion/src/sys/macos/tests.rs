@@ -10,7 +10,7 @@ use std::{
 use pillion_guard::processes::search::{Environment, ProcessTable};
 use rustix::process::{WaitId, WaitIdOptions, getpid, waitid};
 
-use super::{tree_usage::ProcessTree, *};
+use super::{super::unix::in_new_session, tree_usage::ProcessTree, *};
 use crate::status::MemoryKind;
 
 fn piped(command: &mut Command) -> Child {
@@ -67,6 +67,50 @@ fn an_orphan_keeps_the_unique_id_of_the_process_that_forked_it() {
     let marker = "PILLION_TEST_MARKER=absent".to_owned();
     sweep(&Known { marker, session: None, remembered: vec![(parent.pid, parent.unique_id)] });
     assert_eq!(processes::find(orphan), None);
+}
+
+/// A shell of macOS, whose environment the system hides, with a child that executes another one when it reads a line. That child prints `up`
+/// then. The shell ends at once.
+fn shell_with_orphan() -> Command {
+    let mut shell = Command::new("/bin/sh");
+    let orphan = "read line <&3; exec /bin/sh -c 'echo up; read line <&3'";
+    shell.args(["-c", &format!("exec 3<&0; ({orphan}) & echo $!")]);
+    shell
+}
+
+#[test]
+#[ignore = "needs macOS"]
+fn an_orphan_that_executes_a_program_is_known_by_the_version_of_its_parent() {
+    let mut shell = piped(&mut shell_with_orphan());
+    let orphan: i32 = line(&mut shell).parse().unwrap();
+    let parent_version = processes::find(orphan).unwrap().original_parent_version;
+    // To wait for it would close a stdin that it still has.
+    let mut input = shell.stdin.take().unwrap();
+    shell.wait().unwrap();
+    writeln!(input).unwrap();
+    assert_eq!(line(&mut shell), "up");
+    let found = processes::find(orphan).unwrap();
+    // Before macOS 15.4 the system tells 0.
+    assert_eq!((found.parent, found.original_parent_version), (1, parent_version));
+    assert_ne!(found.version, 0);
+}
+
+#[test]
+#[ignore = "needs macOS"]
+fn a_sweep_finds_all_processes_of_a_session_whose_leader_has_ended() {
+    let mut command = shell_with_orphan();
+    in_new_session(&mut command);
+    let mut shell = piped(&mut command);
+    let leader = Pid::from_raw(id(&shell)).unwrap();
+    let orphan: i32 = line(&mut shell).parse().unwrap();
+    waitid(WaitId::Pid(leader), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+    writeln!(shell.stdin.as_mut().unwrap()).unwrap();
+    assert_eq!(line(&mut shell), "up");
+    assert_eq!(processes::find(orphan).unwrap().session, leader.as_raw_nonzero().get());
+    let marker = "PILLION_TEST_MARKER=absent".to_owned();
+    sweep(&Known { marker, session: Some(leader), remembered: Vec::new() });
+    assert_eq!(processes::find(orphan), None);
+    shell.wait().unwrap();
 }
 
 #[test]

@@ -81,6 +81,9 @@ impl ProcessTree {
     /// its parent's, is missing rather than counted twice. `guard` is the unique id of the guard.
     fn members(&self, guard: Option<u64>, pids: Vec<i32>) -> Vec<ProcessInfo> {
         let mut search = Search::new(getpid().as_raw_nonzero().get(), None);
+        // The guard leads a session of its own, and is not reaped.
+        let session = self.guard.filter(|_| guard.is_some()).map(|guard| guard.as_raw_nonzero().get());
+        search = search.of_session(session);
         if let Some(guard) = guard {
             search.remember_root(guard);
         }
