@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -131,6 +132,13 @@ def environment(**variables: str) -> dict[str, str]:
 
 def command(app: str = "probe:app", *options: str) -> list[str]:
     return [sys.executable, "-m", "pillion", app, *options]
+
+
+@contextlib.contextmanager
+def socket_path() -> Iterator[Path]:
+    """A free path for a Unix domain socket. The folders of pytest are too deep on macOS, which permits 104 bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "s"
 
 
 @contextlib.contextmanager

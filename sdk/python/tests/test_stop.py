@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
+import sys
 
 import pytest
 from pillion._stop import has_ended, is_lifeline, move_lifeline
 
 import harness
 from harness import TOKEN, Answer, Sidecar, announced, command, environment, spawn
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def hold(sidecar: Sidecar) -> socket.socket:
@@ -75,6 +80,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
             assert sidecar.end()[0] == -second
 
 
+@LINUX
 def test_signals_after_the_end_of_the_lifeline_do_not_end_it_at_once() -> None:
     with harness.sidecar("--grace", "600") as sidecar, hold(sidecar) as connection:
         sidecar.close_stdin()
@@ -102,6 +108,27 @@ def test_has_ended_sees_the_other_end() -> None:
     ours.close()
 
 
+def test_has_ended_sees_the_other_end_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    poll = select.poll
+
+    class Poll:
+        """Looks, as XNU does, only at descriptors whose events concern reading or writing."""
+
+        def __init__(self) -> None:
+            self._poll = poll()
+
+        def register(self, descriptor: int, events: int) -> None:
+            if events & (select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLOUT):
+                self._poll.register(descriptor, events)
+
+        def poll(self, timeout: int) -> list[tuple[int, int]]:
+            return self._poll.poll(timeout)
+
+    monkeypatch.setattr(select, "poll", Poll)
+    test_has_ended_sees_the_other_end()
+
+
+@LINUX
 def test_a_second_signal_ends_a_blocked_event_loop() -> None:
     with harness.sidecar("--grace", "600") as sidecar, sidecar.connect() as connection:
         connection.sendall(

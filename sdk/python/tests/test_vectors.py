@@ -128,9 +128,10 @@ def test_proof(vector: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "vector", [pytest.param(vector, id=vector["name"]) for vector in read("environment")["vectors"]]
 )
-def test_environment(vector: dict[str, Any], tmp_path: Path) -> None:
+def test_environment(vector: dict[str, Any]) -> None:
     outcome = vector["outcome"]
     with contextlib.ExitStack() as stack:
+        path = stack.enter_context(harness.socket_path())
         taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         reserved = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         free = reserved.getsockname()[1]
@@ -140,7 +141,7 @@ def test_environment(vector: dict[str, Any], tmp_path: Path) -> None:
         ports = {"{free}": str(free), "{taken}": str(taken.getsockname()[1]), "{ppid}": str(os.getpid())}
         # The program that passes descriptor 3 replaces {pid}.
         variables = {name: ports.get(value, value) for name, value in vector["environment"].items()}
-        passed = descriptor(vector.get("descriptor3"), tmp_path / "s", stack)
+        passed = descriptor(vector.get("descriptor3"), path, stack)
         # Without a lifeline, whose end would be a request to stop.
         start = spawn(command("handler:app"), bare(variables), passed, stdin=subprocess.DEVNULL)
         process = stack.enter_context(start)

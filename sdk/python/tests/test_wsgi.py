@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,12 +48,16 @@ def test_a_wsgi_app_sees_the_request_without_the_token() -> None:
         assert TOKEN not in json.dumps(environ)
 
 
-def test_a_wsgi_app_sees_a_host_and_a_port_on_a_socket_too(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as connection:
-        listener.bind(str(tmp_path / "socket"))
+def test_a_wsgi_app_sees_a_host_and_a_port_on_a_socket_too() -> None:
+    with (
+        harness.socket_path() as path,
+        socket.socket(socket.AF_UNIX) as listener,
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
+        listener.bind(str(path))
         listener.listen()
         with harness.sidecar(app="wsgi:app", listener=listener):
-            connection.connect(str(tmp_path / "socket"))
+            connection.connect(str(path))
             environ = json.loads(harness.ask(connection, "localhost", "GET /").body)["environ"]
             assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("localhost", "80")
 

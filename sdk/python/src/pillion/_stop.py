@@ -108,8 +108,9 @@ def has_ended(descriptor: int) -> bool:
     if sys.platform == "win32":
         return False
     poll = select.poll()
-    # POLLHUP is always reported (poll(2)).
-    poll.register(descriptor, 0)
+    # POLLHUP is always reported (poll(2)), except on macOS, which looks at no descriptor without an event that concerns
+    # reading (`poll_nocancel` in XNU's `sys_generic.c`).
+    poll.register(descriptor, select.POLLHUP)
     return bool(poll.poll(0))
 
 
