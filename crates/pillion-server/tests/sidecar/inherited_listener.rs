@@ -61,7 +61,9 @@ fn listener() -> (TcpListener, u16) {
 }
 
 async fn a_listener_beyond_127_0_0_1_is_refused() {
-    for address in ["0.0.0.0:0", "[::]:0", "127.0.0.2:0"] {
+    // Elsewhere 127.0.0.1 alone is an address of this machine.
+    let other_loopback = cfg!(target_os = "linux").then_some("127.0.0.2:0");
+    for address in ["0.0.0.0:0", "[::]:0"].into_iter().chain(other_loopback) {
         let listener = TcpListener::bind(address).unwrap();
         let bound = listener.local_addr().unwrap();
         let (code, stdout, stderr) = fails_to_start(&mut with_listener(listener, OWN_PID)).await;
@@ -92,8 +94,11 @@ async fn a_child_inherits_neither_the_listener_nor_its_variables() {
     let port = supervisor.ready().await.unwrap().port.unwrap();
     let environment = answer(port, "/child").await.unwrap();
     assert!(environment.contains("PILLION_INSTANCE=") && !environment.contains("LISTEN_"), "{environment}");
-    let open = answer(port, "/descriptors").await.unwrap();
-    assert!(open.contains("pipe:") && !open.contains("socket:"), "{open}");
+    // The program reads `/proc`.
+    if cfg!(target_os = "linux") {
+        let open = answer(port, "/descriptors").await.unwrap();
+        assert!(open.contains("pipe:") && !open.contains("socket:"), "{open}");
+    }
     let _ = supervisor.stop().await;
 }
 

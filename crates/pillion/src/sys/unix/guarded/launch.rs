@@ -320,7 +320,8 @@ fn stop_argument(stop: &StopRequest) -> OsString {
     OsString::from_vec(argument)
 }
 
-#[cfg(test)]
+// macOS has no setsid(1), and hides the environment of its own programs.
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::Read as _;
 
