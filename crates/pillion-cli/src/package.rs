@@ -256,11 +256,12 @@ impl Maker<'_> {
             }
             folder @ Artifact::Folder { .. } => folder.clone(),
         };
-        let notes = if target.is_universal() {
+        let mut notes = if target.is_universal() {
             Vec::new()
         } else {
             finish::finish(artifact.program(), &program.program, target, built.embeds_runtime)?
         };
+        notes.extend(finish::unsigned_folder(&artifact, target));
         let check = self.check(artifact.program(), program)?;
         finish::place(&artifact, destination.path(), &sidecar.name)?;
         let output = OutputFile::of(destination.program())?;

@@ -54,6 +54,14 @@ pub(super) fn finish(
     Ok(notes)
 }
 
+/// A note about a folder whose programs nothing signs for distribution.
+pub(super) fn unsigned_folder(artifact: &Artifact, target: &TargetTriple) -> Option<&'static str> {
+    let is_folder = matches!(artifact, Artifact::Folder { .. });
+    (is_folder && target.platform() == Some(Platform::MacOs)).then_some(
+        "Tauri's bundler signs no program of a folder: before a release, sign them in build.beforeBundleCommand (docs/package.md)",
+    )
+}
+
 /// The program of a file, if it is one for the target; `None` for a script, which can run on any processor. Otherwise what the file
 /// is.
 fn fits(bytes: &[u8], target: &TargetTriple) -> Result<Option<Native>, String> {
@@ -177,6 +185,15 @@ mod tests {
         assert_eq!(finish(&file, "backend", &target, true), Ok(vec!["signed ad hoc with JIT entitlements"]));
         let entitlements = mach_o::code_signature::verify(&fs::read(&file).unwrap()).unwrap().entitlements;
         assert!(entitlements.unwrap().contains("allow-jit"));
+    }
+
+    #[test]
+    fn a_folder_for_macos_has_a_note_that_nothing_signs_it() {
+        let note = |artifact: &Artifact, target: &str| unsigned_folder(artifact, &target.parse().unwrap());
+        let folder = Artifact::Folder { folder: PathBuf::from("dist"), program: PathBuf::from("dist/api") };
+        assert!(note(&folder, "aarch64-apple-darwin").unwrap().contains("beforeBundleCommand"));
+        assert_eq!(note(&folder, "x86_64-unknown-linux-gnu"), None);
+        assert_eq!(note(&Artifact::File(PathBuf::from("api")), "aarch64-apple-darwin"), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The sentences of a start that failed.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use pillion_protocol::{ListenAddr, health::DEFAULT_PATH};
 
@@ -34,8 +34,26 @@ pub(super) fn exited_early(
     let (memory, left) = (out_of_memory(diagnostics), left(diagnostics));
     let progress = diagnostics.progress.last().map(|words| format!("; its last progress was {words:?}"));
     let progress = progress.unwrap_or_default();
-    format!("{name} {}{lived}, {before}{progress}{memory}{left}{}", ended(exit), misannounced(diagnostics))
+    let signature = invalid_signature(exit, diagnostics.lived, cfg!(target_os = "macos"));
+    let misannounced = misannounced(diagnostics);
+    format!("{name} {}{lived}, {before}{progress}{memory}{signature}{left}{misannounced}", ended(exit))
 }
+
+/// What may have ended a program that was killed before it can have done anything.
+fn invalid_signature(exit: Option<Exit>, lived: Option<Duration>, macos: bool) -> &'static str {
+    /// The system looks at a program for a while before it runs it for the first time.
+    const AT_ONCE: Duration = Duration::from_secs(5);
+    let killed = exit.is_some_and(|exit| exit.signal == Some(SIGKILL));
+    if macos && killed && lived.is_some_and(|lived| lived < AT_ONCE) {
+        "; macOS kills a program whose code signature is missing, or does not fit because the program was changed or replaced in place: \
+         `codesign --verify --verbose PROGRAM` tells, and `pillion package` signs what it builds"
+    } else {
+        ""
+    }
+}
+
+/// The number of SIGKILL on every Unix (signal(7)).
+const SIGKILL: i32 = 9;
 
 pub(super) fn timed_out(spec: &Spec, step: Step, diagnostics: &StartDiagnostics) -> String {
     let limit = duration(diagnostics.time_limit.unwrap_or(spec.ready_timeout));
@@ -163,4 +181,20 @@ fn misannounced(diagnostics: &StartDiagnostics) -> String {
     let malformed = diagnostics.misannounced.as_ref().map(|note| format!("; {note}"));
     let near_miss = || diagnostics.near_miss.as_ref().map(|line| format!("; it printed {line}"));
     malformed.or_else(near_miss).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_macos_kills_at_its_start_may_have_an_invalid_signature() {
+        let killed = |signal, lived, macos| {
+            let exit = Exit { code: None, signal: Some(signal) };
+            !invalid_signature(Some(exit), Some(Duration::from_millis(lived)), macos).is_empty()
+        };
+        assert!(killed(9, 3, true));
+        assert!(!killed(9, 3, false) && !killed(15, 3, true) && !killed(9, 60_000, true));
+        assert_eq!(invalid_signature(None, None, true), "");
+    }
 }
