@@ -30,7 +30,7 @@ use tokio::sync::{self, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    body::{Chunk, pump, read_start},
+    body::{Chunk, Rest, pump, read_start},
     exchanges::{Exchange, Exchanges, Key, Registration},
     outgoing::{parse, send_to_run, send_upload},
     unread::{PendingRead, STREAM_GRACE},
@@ -136,13 +136,23 @@ impl Proxy {
             };
             let (head, body) = response.into_parts();
             exchange.is_event_stream.store(is_event_stream(&head.headers), Ordering::Relaxed);
-            let (start, rest) = read_start(body, self.round_trip).await?;
-            let ended = rest.is_none();
-            if let Some(rest) = rest {
+            let (start, rest) = read_start(body, self.round_trip).await;
+            let ended = matches!(rest, Rest::End);
+            if !ended {
                 let (sender, chunks) = mpsc::channel(1);
                 *exchange.chunks.lock().await = Some(chunks);
-                let pumped = pump(rest, sender, Arc::clone(&exchange.complete), lease.take());
-                async_runtime::spawn(task(pumped));
+                match rest {
+                    Rest::Body(rest) => {
+                        let pumped = pump(rest, sender, Arc::clone(&exchange.complete), lease.take());
+                        async_runtime::spawn(task(pumped));
+                    }
+                    // The channel has room for one chunk.
+                    Rest::Broken(error) => {
+                        exchange.complete.store(true, Ordering::Relaxed);
+                        drop(sender.try_send(Err(error)));
+                    }
+                    Rest::End => {}
+                }
             }
             let head = ResponseHead::of(&head, ended);
             Ok((ipc_message::encode(&head, &start).map_err(CommandError::no_response)?, ended))

@@ -12,10 +12,7 @@ use std::{
 use pillion::Lease;
 use tokio::{sync::mpsc, time};
 
-use crate::{
-    command_error::CommandError,
-    http_pool::{HttpError, ResponseBody},
-};
+use crate::http_pool::{HttpError, ResponseBody};
 
 /// A body whose announced length is at most this, in bytes, is sent whole with the head. The head of any other body carries the
 /// bytes that arrive within [`ROUND_TRIP`](super::ROUND_TRIP).
@@ -25,12 +22,17 @@ const CHUNK: usize = 1024 * 1024;
 
 pub(super) type Chunk = Result<Vec<u8>, HttpError>;
 
-/// The first bytes of a body, or all of a short one, if they arrive within `limit`; and the rest of the body, unless it has
-/// ended.
-pub(super) async fn read_start(
-    mut body: ResponseBody,
-    limit: Duration,
-) -> Result<(Vec<u8>, Option<ResponseBody>), CommandError> {
+/// What follows the first bytes of a body.
+pub(super) enum Rest {
+    Body(ResponseBody),
+    /// It broke off. The page learns that where it reads the body, as of any other body.
+    Broken(HttpError),
+    /// Nothing.
+    End,
+}
+
+/// The first bytes of a body, or all of a short one, if they arrive within `limit`; and the rest of the body.
+pub(super) async fn read_start(mut body: ResponseBody, limit: Duration) -> (Vec<u8>, Rest) {
     let mut start = Vec::new();
     let is_short = body.remaining().is_some_and(|length| length <= SHORT_BODY);
     let ended = time::timeout(limit, async {
@@ -42,9 +44,12 @@ pub(super) async fn read_start(
         }
         Ok(true)
     });
-    let ended = ended.await.unwrap_or(Ok(false));
-    let ended = ended.map_err(|error: HttpError| CommandError::no_response(error))?;
-    Ok((start, (!ended).then_some(body)))
+    let rest = match ended.await {
+        Ok(Ok(true)) => Rest::End,
+        Ok(Ok(false)) | Err(_) => Rest::Body(body),
+        Ok(Err(error)) => Rest::Broken(error),
+    };
+    (start, rest)
 }
 
 /// Passes a body on in chunks, until its end or until the receiver is dropped. One chunk waits in the channel while the next one

@@ -33,6 +33,9 @@ pub(super) const FORBIDDEN_HEADERS: [HeaderName; 11] = [
     HeaderName::from_static("keep-alive"),
 ];
 
+/// The methods of which a request usually has a body.
+const EXPECTS_BODY: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
+
 /// The response of the current run, or of the next one.
 pub(super) async fn send_to_run(
     pool: &Arc<HttpPool>,
@@ -81,7 +84,7 @@ pub(super) async fn send_upload(
 }
 
 pub(super) fn parse(head: RequestHead, body: Bytes) -> Result<Request<Full<Bytes>>, CommandError> {
-    let RequestHead { method, path, headers, .. } = head;
+    let RequestHead { method, path, headers, upload, .. } = head;
     let method = Method::try_from(method.as_str()).map_err(CommandError::no_response)?;
     // CONNECT would redirect the connection, and TRACE and TRACK would echo the token (RFC 9110, sections 9.3.6 and 9.3.8).
     // Some servers ignore the case. `fetch` forbids them too: <https://fetch.spec.whatwg.org/#forbidden-method>.
@@ -91,9 +94,14 @@ pub(super) fn parse(head: RequestHead, body: Bytes) -> Result<Request<Full<Bytes
     if !path.starts_with('/') {
         return Err(CommandError::no_response(format!("a path begins with a slash, and {path:?} does not")));
     }
-    let headers = headers.parse().map_err(CommandError::no_response)?;
+    let mut headers = headers.parse().map_err(CommandError::no_response)?;
     if let Some(name) = FORBIDDEN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
         return Err(CommandError::no_response(format!("a page may not set the header {name}")));
+    }
+    if body.is_empty() && EXPECTS_BODY.contains(&method) && !upload {
+        // hyper sends no length of an empty body. Some servers then answer with 411 (RFC 9110, section 8.6); `fetch` sends it too:
+        // <https://fetch.spec.whatwg.org/#http-network-or-cache-fetch>, step 8.5.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;

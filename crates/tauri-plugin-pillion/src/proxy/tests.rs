@@ -147,6 +147,38 @@ async fn a_truncated_body_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_short_body_that_breaks_off_is_an_error_where_it_is_read() {
+    let mut fixture = Fixture::new().await;
+    fixture.proxy.round_trip = Duration::from_secs(60);
+    let mut connections = fixture.take_connections();
+    let (response, ()) = tokio::join!(fixture.send(get(1)), async {
+        let mut connection = connections.recv().await.unwrap();
+        connection.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort").await;
+    });
+    let (head, start) = response.unwrap();
+    assert_eq!((&head["status"], &head["ended"], start.as_str()), (&json!(200), &json!(false), "short"));
+    fixture.read("main", 1).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn an_empty_body_has_a_length_where_a_server_expects_one() {
+    for (method, expected) in
+        [("POST", true), ("PUT", true), ("PATCH", true), ("GET", false), ("DELETE", false)]
+    {
+        let mut fixture = Fixture::new().await;
+        let mut connections = fixture.take_connections();
+        let head = json!({ "id": 1, "method": method, "path": "/", "headers": [] });
+        let (response, connection) = tokio::join!(fixture.send_with(head, ""), async {
+            let mut connection = connections.recv().await.unwrap();
+            connection.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+            connection
+        });
+        response.unwrap();
+        assert_eq!(connection.head.contains("\r\ncontent-length: 0\r\n"), expected, "{}", connection.head);
+    }
+}
+
+#[tokio::test]
 async fn cancelling_closes_the_connection() {
     let mut fixture = Fixture::new().await;
     let connection = fixture.begin(1).await;
