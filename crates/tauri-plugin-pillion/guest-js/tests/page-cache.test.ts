@@ -52,10 +52,12 @@ test("a page that the webview shows again watches again", async () => {
 
 test("a page that is loaded begins no second subscription", async () => {
   const plugin = fakePlugin();
-  sidecar(plugin.name).watch(() => {});
+  const unlisten = sidecar(plugin.name).watch(() => {});
   page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: false }));
   await new Promise((resolve) => setTimeout(resolve));
   expect(plugin.subscriptions).toHaveLength(1);
+  // The subscriptions that are left begin again in the tests that follow.
+  unlisten();
 });
 
 test("requests of a page that is shown again reach the run of that time", async () => {
