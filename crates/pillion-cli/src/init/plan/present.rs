@@ -15,6 +15,9 @@ const CODE: [&str; 9] = ["rs", "ts", "tsx", "js", "jsx", "mjs", "mts", "vue", "s
 const ADDRESSES: [&str; 4] = ["http://localhost:", "http://127.0.0.1:", "ws://localhost:", "ws://127.0.0.1:"];
 /// Programs and a sign of the shell that start several programs beside each other.
 const RUNNERS: [&str; 7] = ["concurrently", "npm-run-all", "npm-run-all2", "run-p", "turbo", "nx", "&"];
+/// What lets a page start programs by tauri-plugin-shell, write to them and kill them.
+const SHELL_PERMISSIONS: [&str; 4] =
+    ["shell:allow-execute", "shell:allow-spawn", "shell:allow-kill", "shell:allow-stdin-write"];
 const DOCS: &str = "docs/servers.md, \"From tauri-plugin-shell\"";
 
 /// Names the calls, the permissions and the programs that the declaration replaces. Only the developer knows whether they are of the
@@ -118,12 +121,11 @@ fn script(project: &Project, name: &str) -> Option<String> {
 fn permissions(plan: &mut Plan, project: &Project) -> Result<(), String> {
     for capability in project.capabilities(Platform::host()).map_err(|error| error.to_string())? {
         let names = capability.permissions.iter().map(|entry| entry.identifier.as_str());
-        let names: Vec<_> =
-            names.filter(|name| ["shell:allow-execute", "shell:allow-spawn"].contains(name)).collect();
+        let names: Vec<_> = names.filter(|name| SHELL_PERMISSIONS.contains(name)).collect();
         if !names.is_empty() {
             plan.by_hand(
                 &capability.origin.path,
-                format!("remove {}, unless something else needs it", names.join(" and ")),
+                format!("remove {}, unless something else needs it", names.join(", ")),
                 "",
             );
         }

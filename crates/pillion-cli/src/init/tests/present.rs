@@ -10,7 +10,7 @@ const STARTS: &str = "pub fn run() {\n    tauri::Builder::default()\n        .se
 const STARTS_IN_PAGE: &str = "<script>\nCommand.sidecar('binaries/server').spawn();\nsidecar(\"backend\");\n\
     window.__TAURI__.pillion.sidecar(\"backend\");\n</script>\n";
 const EXECUTES: &str = "{ \"identifier\": \"default\", \"windows\": [\"main\"], \"permissions\": [\"core:default\", { \"identifier\": \
-    \"shell:allow-execute\", \"allow\": [{ \"name\": \"binaries/server\", \"sidecar\": true }] }] }\n";
+    \"shell:allow-execute\", \"allow\": [{ \"name\": \"binaries/server\", \"sidecar\": true }] }, \"shell:allow-kill\"] }\n";
 
 /// What `init` leaves to the developer, with the file.
 fn items(plan: &Plan, folder: &TempDir) -> Vec<(String, String)> {
@@ -36,7 +36,7 @@ fn a_server_that_the_shell_plugin_starts_is_named_with_all_that_belongs_to_it() 
     let expected = [
         ("src-tauri/src/lib.rs", "line 5: tauri-plugin-shell starts server;"),
         ("src/pages/Start.vue", "line 2: tauri-plugin-shell starts binaries/server;"),
-        ("src-tauri/capabilities/default.json", "remove shell:allow-execute,"),
+        ("src-tauri/capabilities/default.json", "remove shell:allow-execute, shell:allow-kill,"),
         ("src-tauri/tauri.conf.json", "remove \"binaries/server\" from `bundle.externalBin`"),
     ];
     assert_eq!(items.len(), expected.len(), "{items:#?}");

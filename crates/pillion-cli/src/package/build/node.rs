@@ -203,14 +203,7 @@ fn esbuild_to(
         .args(&order.config.args);
     run(&mut command).map_err(|failure| {
         let message = failure.to_string();
-        let cure = if message.contains(TOP_LEVEL_AWAIT) {
-            "\nWith this version of Node, a single executable application has no top-level await: put it into an async function, or \
-             choose a nodeVersion from 22 on"
-        } else if message.contains(".node") {
-            "\nA single executable application cannot contain native modules: use a package without them, or another runtime"
-        } else {
-            ""
-        };
+        let cure = cure(&message);
         Failure::failed(message + cure)
     })?;
     let text = fs::read(&list).map_err(Failure::file("read", &list))?;
@@ -228,6 +221,22 @@ fn esbuild_to(
         )));
     }
     Ok(Inputs { files, ..Inputs::default() })
+}
+
+/// What to change after this message of esbuild.
+fn cure(message: &str) -> &'static str {
+    if message.contains(TOP_LEVEL_AWAIT) {
+        "\nWith this version of Node, a single executable application has no top-level await: put it into an async function, or \
+         choose a nodeVersion from 22 on"
+    } else if message.contains(".node") {
+        "\nA single executable application cannot contain native modules: use a package without them, or another runtime, or ship \
+         Node and the folder of the server (docs/package.md, \"A Node server that cannot be one file\")"
+    } else if message.contains("Could not resolve") {
+        "\nInstall the package that is missing. If it is an optional one of another package, and the server runs without it, leave it out: \
+         `\"args\": [\"--external:NAME\"]` in `package` of the declaration"
+    } else {
+        ""
+    }
 }
 
 /// The program of esbuild: that of the project, or else one in the cache.
@@ -296,4 +305,21 @@ fn stripped(order: &Order<'_>, runtime: &Path) -> PathBuf {
     let made = run(strip.arg("-o").arg(&unfinished).arg(runtime)).is_ok()
         && fs::rename(&unfinished, &stripped).is_ok();
     if made { stripped } else { runtime.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cure_is_that_of_the_message() {
+        for (message, words) in [
+            ("Top-level await is currently not supported with the \"cjs\" output format", "nodeVersion"),
+            ("No loader is configured for \".node\" files: a.node", "cannot contain native modules"),
+            ("Could not resolve \"class-validator\"", "\"--external:NAME\""),
+        ] {
+            assert!(cure(message).contains(words), "{message}");
+        }
+        assert_eq!(cure("Unexpected \"}\""), "");
+    }
 }
