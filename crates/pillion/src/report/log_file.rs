@@ -44,9 +44,10 @@ pub(crate) struct LogFile(Arc<Open>);
 #[derive(Debug)]
 struct Open {
     sidecar: String,
-    /// The last run whose output came, and the last one in which a stall was told.
+    /// The last run whose output came.
     run: AtomicU64,
-    told: AtomicU64,
+    /// The last run in which a stall of the disk was reported.
+    stall_reported_in: AtomicU64,
     queue: Arc<Queue>,
     /// Where the system has one, output is read to it.
     journal: Option<Arc<Journal>>,
@@ -86,7 +87,7 @@ impl LogFile {
             Ok(_) => Some(Self(Arc::new(Open {
                 sidecar: sidecar.to_owned(),
                 run: AtomicU64::new(0),
-                told: AtomicU64::new(0),
+                stall_reported_in: AtomicU64::new(0),
                 queue,
                 journal,
             }))),
@@ -132,7 +133,7 @@ impl LogFile {
             return None;
         }
         let run = self.0.run.load(Ordering::Relaxed);
-        if self.0.told.swap(run, Ordering::Relaxed) == run {
+        if self.0.stall_reported_in.swap(run, Ordering::Relaxed) == run {
             return None;
         }
         let text = "its log file takes nothing, as on a disk that hangs: from now on lines are missing in it";

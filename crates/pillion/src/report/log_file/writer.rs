@@ -26,8 +26,8 @@ const LEAST_AT_ONCE: usize = 4 * 1024;
 const GATHER: Duration = Duration::from_millis(2);
 /// For how many items it waits in all: half of the journal, so that the sidecar goes on meanwhile.
 const PIECES: u64 = SLOTS as u64 / 2;
-/// How often a disk is tried again that refuses to write, and how often the writer looks whether its file still is in its place.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long after a refused write the disk is tried again, and how often the writer looks whether its file still is in its place.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes what the queue holds, until it is closed.
 #[derive(Debug)]
@@ -44,11 +44,11 @@ pub(super) struct Writer {
     file: Option<OpenFile>,
     /// When the file was last found in its place.
     looked: Option<Instant>,
-    trouble: Option<Trouble>,
+    refusal: Option<Refusal>,
     /// The last run of which something came.
     run: u64,
-    /// The last run in which it was told that the disk refuses to write, and that it does not any more.
-    told: [Option<u64>; 2],
+    /// The last run in which each kind of notice was published.
+    noticed_in: [Option<u64>; 2],
 }
 
 /// What is written next.
@@ -63,16 +63,17 @@ struct Next {
 
 /// Kinds of notices. Each is published once in a run: a disk that refuses each second write must not flood the readers.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum NoticeKind {
     Refused = 0,
-    Again = 1,
+    Resumed = 1,
 }
 
 /// The disk refuses to write.
 #[derive(Debug)]
-pub(super) struct Trouble {
+struct Refusal {
     /// How many lines are not written.
     missing: u64,
+    /// When the last write was tried. `None` lets the next one begin at once.
     tried: Option<Instant>,
     why: String,
 }
@@ -100,9 +101,9 @@ impl Writer {
             next: Next::default(),
             file: None,
             looked: None,
-            trouble: None,
+            refusal: None,
             run: 0,
-            told: [None; 2],
+            noticed_in: [None; 2],
         }
     }
 
@@ -115,8 +116,11 @@ impl Writer {
         let (mut written, mut gathered) = (None, false);
         loop {
             // A write that failed is tried again, also if nothing more comes.
-            let wait =
-                if self.next.items > 0 { Some(Duration::ZERO) } else { self.trouble.as_ref().map(|_| AGAIN) };
+            let wait = if self.next.items > 0 {
+                Some(Duration::ZERO)
+            } else {
+                self.refusal.as_ref().map(|_| RETRY_INTERVAL)
+            };
             match self.queue.take(wait) {
                 Ok(Some(item)) => {
                     self.format(item);
@@ -137,8 +141,8 @@ impl Writer {
                 }
                 Err(_) => {
                     // The last try is not delayed.
-                    if let Some(trouble) = &mut self.trouble {
-                        trouble.tried = None;
+                    if let Some(refusal) = &mut self.refusal {
+                        refusal.tried = None;
                     }
                     return self.write();
                 }
@@ -199,13 +203,16 @@ impl Writer {
     fn write(&mut self) {
         let now = Instant::now();
         let Next { lines, items, .. } = self.next;
-        let wait =
-            self.trouble.as_ref().and_then(|trouble| trouble.tried).is_some_and(|tried| now < tried + AGAIN);
-        match &mut self.trouble {
-            Some(trouble) if wait => trouble.missing += lines,
-            Some(trouble) => {
+        let wait = self
+            .refusal
+            .as_ref()
+            .and_then(|refusal| refusal.tried)
+            .is_some_and(|tried| now < tried + RETRY_INTERVAL);
+        match &mut self.refusal {
+            Some(refusal) if wait => refusal.missing += lines,
+            Some(refusal) => {
                 // Before what comes now.
-                let sentence = missing(trouble.missing, &trouble.why);
+                let sentence = missing(refusal.missing, &refusal.why);
                 let mut note = Vec::new();
                 self.lines.note(now_ms(), self.run, Level::Warn, &sentence, &mut note);
                 self.next.text.splice(0..0, note);
@@ -228,25 +235,25 @@ impl Writer {
     fn append(&mut self, lines: u64, now: Instant) {
         match self.try_append(now) {
             Ok(()) => {
-                if let Some(trouble) = self.trouble.take() {
-                    let lines = trouble.missing;
+                if let Some(refusal) = self.refusal.take() {
+                    let lines = refusal.missing;
                     self.notice(
-                        Kind::Again,
+                        NoticeKind::Resumed,
                         &format!("its log file is written again; {lines} lines are missing in it"),
                     );
                 }
             }
             Err(error) => {
                 let why = format!("{}: {error}", self.folder.path().display());
-                if let Some(trouble) = &mut self.trouble {
-                    trouble.missing += lines;
-                    (trouble.tried, trouble.why) = (Some(now), why);
+                if let Some(refusal) = &mut self.refusal {
+                    refusal.missing += lines;
+                    (refusal.tried, refusal.why) = (Some(now), why);
                 } else {
                     self.notice(
-                        Kind::Refused,
+                        NoticeKind::Refused,
                         &format!("its log file cannot be written, and it goes on without it: {why}"),
                     );
-                    self.trouble = Some(Trouble { missing: lines, tried: Some(now), why });
+                    self.refusal = Some(Refusal { missing: lines, tried: Some(now), why });
                 }
             }
         }
@@ -255,7 +262,7 @@ impl Writer {
     /// After an error, nothing of the text is written.
     fn try_append(&mut self, now: Instant) -> io::Result<()> {
         if let Some(file) = &self.file {
-            let look = self.looked.is_none_or(|looked| now >= looked + AGAIN);
+            let look = self.looked.is_none_or(|looked| now >= looked + RETRY_INTERVAL);
             if self.folder.is_full(file, self.next.text.len()) || look && !file.is_in_place() {
                 self.file = None;
             } else if look {
@@ -293,8 +300,8 @@ impl Writer {
         }
     }
 
-    fn notice(&mut self, kind: Kind, text: &str) {
-        if self.told[kind as usize].replace(self.run) == Some(self.run) {
+    fn notice(&mut self, kind: NoticeKind, text: &str) {
+        if self.noticed_in[kind as usize].replace(self.run) == Some(self.run) {
             return;
         }
         tracing::warn!(sidecar = self.sidecar, "{text}");
