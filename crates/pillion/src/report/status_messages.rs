@@ -52,8 +52,8 @@ pub struct StatusMessages {
     last: String,
     /// How far the program said it was.
     progress: Option<String>,
-    /// Whether the last message about its health was "unhealthy".
-    unhealthy: bool,
+    /// The state of the last status.
+    state: Option<State>,
     /// The process whose start was told last.
     present: Option<u32>,
     /// The report of a run that ended in a way that a person should know about. Its sentence comes after that of the next state.
@@ -107,6 +107,7 @@ impl StatusMessages {
     fn of_state(&mut self, status: &Status) -> Option<StatusMessage> {
         let name = &status.sidecar;
         let reason = status.reason.as_deref().unwrap_or_default();
+        let before = self.state.replace(status.state);
         let (tone, text) = match status.state {
             // The next status has the process, or says why there is none.
             State::Starting if status.pid.is_none() && status.reason.is_none() => return None,
@@ -115,12 +116,8 @@ impl StatusMessages {
                 let pid = status.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
                 (MessageTone::Note, format!("{name} is starting{pid}"))
             }
-            State::Unhealthy => {
-                self.unhealthy = true;
-                (MessageTone::Note, format!("{name} is unhealthy: {reason}"))
-            }
+            State::Unhealthy => (MessageTone::Note, format!("{name} is unhealthy: {reason}")),
             State::Ready => {
-                let healthy_again = std::mem::take(&mut self.unhealthy);
                 let at = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
                 let version = status.version.as_ref().map(|version| format!(", version {version}"));
                 let version = version.unwrap_or_default();
@@ -129,7 +126,11 @@ impl StatusMessages {
                         MessageTone::Good,
                         format!("{name} is ready{at}{version}: process {new} has replaced process {old}"),
                     ),
-                    _ if healthy_again => (MessageTone::Good, format!("{name} is healthy again")),
+                    // Such a status has new progress alone.
+                    _ if before == Some(State::Ready) => return None,
+                    _ if before == Some(State::Unhealthy) => {
+                        (MessageTone::Good, format!("{name} is healthy again"))
+                    }
                     _ => {
                         let took = status.started.map(|started| status.at.saturating_sub(started));
                         let after = took.map(|took| format!(" after {took} ms")).unwrap_or_default();
@@ -137,10 +138,7 @@ impl StatusMessages {
                     }
                 }
             }
-            State::BackingOff => {
-                self.unhealthy = false;
-                (MessageTone::Bad, format!("{reason}; starting it again"))
-            }
+            State::BackingOff => (MessageTone::Bad, format!("{reason}; starting it again")),
             // A failure is told once, in the state that follows.
             State::Stopping if status.failure.is_some() => return None,
             State::Stopping => (MessageTone::Note, format!("{name} is stopping: {reason}")),
@@ -232,6 +230,17 @@ mod tests {
         );
         assert_eq!(told(&mut messages, &status("unhealthy", 8, 10)), ["api is unhealthy: why"]);
         assert_eq!(told(&mut messages, &status("ready", 8, 11)), ["api is healthy again"]);
+    }
+
+    #[test]
+    fn readiness_is_reported_once_and_again_after_another_start() {
+        let mut messages = StatusMessages::default();
+        assert_eq!(told(&mut messages, &status("ready", 7, 5)), ["api is ready after 4 ms"]);
+        assert_eq!(told(&mut messages, &status("ready", 7, 9)), [""; 0], "it has said how far it is");
+        told(&mut messages, &status("unhealthy", 7, 10));
+        told(&mut messages, &status("stopping", 7, 11));
+        told(&mut messages, &status("starting", 8, 12));
+        assert_eq!(told(&mut messages, &status("ready", 8, 20)), ["api is ready after 19 ms"]);
     }
 
     #[test]
