@@ -226,7 +226,8 @@ fn of_connection(error: io::Error) -> ClientError {
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::NotFound
         | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe => ClientError::Ended,
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => ClientError::Ended,
         io::ErrorKind::InvalidData => ClientError::Malformed(error.to_string()),
         _ => ClientError::Io(error),
     }

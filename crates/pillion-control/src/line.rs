@@ -21,11 +21,11 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         Self { connection, buffer: Vec::new(), searched: 0, limit }
     }
 
-    /// The next line without its newline. `None` at the end of the connection, also within a line: the rest of a line may be missing.
-    /// Cancel-safe: what was read is kept.
+    /// The next line without its newline, and `None` at the end of the connection. Cancel-safe: what was read is kept.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidData`] for a longer line, and those of the connection.
+    /// [`io::ErrorKind::InvalidData`] for a longer line, [`io::ErrorKind::UnexpectedEof`] for a line without its newline, of which the
+    /// rest may be missing, and those of the connection.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(end) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
@@ -41,7 +41,13 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
             if self.connection.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(None);
+                if self.buffer.is_empty() {
+                    return Ok(None);
+                }
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the last line has no newline at its end",
+                ));
             }
         }
     }
@@ -105,10 +111,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_end_at_newlines_and_a_part_of_a_line_is_none() {
-        let read = lines(b"{}\n\n{\"a\":1}\nhalf", 100).await;
+    async fn lines_end_at_newlines() {
+        let read = lines(b"{}\n\n{\"a\":1}\n", 100).await;
         let read: Vec<_> = read.into_iter().map(Result::unwrap).collect();
         assert_eq!(read, [Some(b"{}".to_vec()), Some(Vec::new()), Some(b"{\"a\":1}".to_vec()), None]);
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_line_is_an_error() {
+        let read = lines(b"{}\nhalf", 100).await;
+        assert_eq!(read[1].as_ref().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test]

@@ -48,8 +48,9 @@ pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, served: A
     let line = match received {
         Ok(Some(line)) => line,
         Ok(None) => return,
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let message = format!("a request has at most {REQUEST_LIMIT} bytes");
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+            let message =
+                format!("a request is one line of at most {REQUEST_LIMIT} bytes, and its newline: {error}");
             let _ = writer.send(&ControlAnswer::Error { kind: RefusalKind::Malformed, message }).await;
             return;
         }
@@ -307,5 +308,18 @@ mod tests {
                 assert!(answer.ends_with("{\"answer\":\"done\"}\n"), "{round}, {request}: {answer}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_its_newline_is_answered_with_an_error() {
+        let greeting = Greeting::new(AppInfo::new("x"), ControlLevel::Read);
+        let served = Arc::new(Served { greeting, sidecars: BTreeMap::new() });
+        let (mut client, stream) = tokio::io::duplex(4096);
+        client.write_all(b"{\"request\":\"status\"}").await.unwrap();
+        client.shutdown().await.unwrap();
+        serve(stream, served).await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("malformed") && answer.contains("no newline at its end"), "{answer}");
     }
 }
