@@ -96,6 +96,43 @@ impl Missing {
             "build it (`pillion package` does so if `package` in the declaration says how)"
         }
     }
+
+    /// Adds the `bundle.resources` that are missing and contain the program of a sidecar.
+    fn look_for_resources(&mut self, resources: &Value, sidecars: &[&Value], folder: &Path) {
+        let programs: Vec<&str> =
+            sidecars.iter().filter_map(|sidecar| sidecar.get("resource")?.as_str()).collect();
+        let is_missing = |source: &str, into: &str| {
+            let into = into.trim_end_matches("**/*").trim_end_matches(['*', '/']);
+            let of_sidecar = programs.iter().any(|program| {
+                program.strip_prefix(into).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+            let path = source.trim_end_matches("**/*").trim_end_matches(['*', '/']);
+            of_sidecar && !folder.join(path).exists()
+        };
+        match resources {
+            Value::Array(sources) => {
+                let absent =
+                    |source: &&Value| source.as_str().is_some_and(|source| is_missing(source, source));
+                let files: Vec<_> =
+                    sources.iter().filter(absent).filter_map(Value::as_str).map(PathBuf::from).collect();
+                if !files.is_empty() {
+                    self.change["bundle"]["resources"] =
+                        sources.iter().filter(|source| !absent(source)).cloned().collect();
+                    self.files.extend(files);
+                }
+            }
+            Value::Object(map) => {
+                for (source, into) in map {
+                    if is_missing(source, into.as_str().unwrap_or_default()) {
+                        // In a merge patch, null removes a member.
+                        self.change["bundle"]["resources"][source] = Value::Null;
+                        self.files.push(PathBuf::from(source));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Looks for the files that this configuration, with this change, demands for the sidecars.
@@ -135,38 +172,7 @@ fn missing(
         missing.change["bundle"][key] = present.map(|(name, _)| name.as_str()).collect();
         missing.files.extend(files.iter().filter(|file| !exists(file)).map(PathBuf::from));
     }
-    let resources: Vec<&str> =
-        sidecars.iter().filter_map(|sidecar| sidecar.get("resource")?.as_str()).collect();
-    let is_missing = |source: &str, into: &str| {
-        let into = into.trim_end_matches("**/*").trim_end_matches(['*', '/']);
-        let of_sidecar = resources.iter().any(|resource| {
-            resource.strip_prefix(into).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        let path = source.trim_end_matches("**/*").trim_end_matches(['*', '/']);
-        of_sidecar && !folder.join(path).exists()
-    };
-    match get("/bundle/resources") {
-        Value::Array(sources) => {
-            let absent = |source: &&Value| source.as_str().is_some_and(|source| is_missing(source, source));
-            let files: Vec<_> =
-                sources.iter().filter(absent).filter_map(Value::as_str).map(PathBuf::from).collect();
-            if !files.is_empty() {
-                missing.change["bundle"]["resources"] =
-                    sources.iter().filter(|source| !absent(source)).cloned().collect();
-                missing.files.extend(files);
-            }
-        }
-        Value::Object(map) => {
-            for (source, into) in map {
-                if is_missing(source, into.as_str().unwrap_or_default()) {
-                    // In a merge patch, null removes a member.
-                    missing.change["bundle"]["resources"][source] = Value::Null;
-                    missing.files.push(PathBuf::from(source));
-                }
-            }
-        }
-        _ => {}
-    }
+    missing.look_for_resources(get("/bundle/resources"), &sidecars, folder);
     Ok(missing)
 }
 
