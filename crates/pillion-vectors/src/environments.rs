@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    Address, Descriptor3, EnvironmentVector, Environments, Listens, Platform, Requirement, Server as _,
-    Subject,
+    Address, Descriptor3, EnvironmentVector, Environments, Listens, Outcome, Platform, Requirement,
+    Server as _, Subject,
     subject::{Running, Start},
 };
 
@@ -37,54 +37,55 @@ fn check(subject: &Subject, token: &str, vector: &EnvironmentVector) -> Result<(
     let third = vector.descriptor3.as_deref().map(Descriptor3::new).transpose()?;
     let inherited = third.as_ref().and_then(|third| third.address.clone());
     let outcome = &vector.outcome;
-    let running = match subject.start(&variables, third)? {
-        Start::Running(running) => running,
+    match subject.start(&variables, third)? {
+        Start::Running(running) => {
+            ensure!(outcome.starts, "it started, at {:?}", running.address);
+            address(&running, outcome, free_port, inherited.as_ref())?;
+            admission(&running, outcome, token)?;
+            origins(&running, outcome)
+        }
         Start::Ended { code, stdout, stderr } => {
             ensure!(!outcome.starts, "it ended with {code:?}; stderr: {stderr}");
             ensure!(code != Some(0), "it refused to start, but its exit status is 0");
             ensure!(!stderr.trim().is_empty(), "it wrote no reason to stderr");
             ensure!(!stdout.contains("BACKEND_"), "it announced itself: {stdout:?}");
-            if let Some(secret) = &outcome.hides {
-                ensure!(
-                    !format!("{stdout}{stderr}").contains(secret),
-                    "it wrote the token: {stdout}{stderr}"
-                );
-            }
-            return Ok(());
-        }
-    };
-    ensure!(outcome.starts, "it started, at {:?}", running.address);
-    match outcome.listens {
-        None => {}
-        Some(Listens::Port) => {
-            ensure!(running.address == Address::Tcp(free_port), "it is at {:?}", running.address);
-        }
-        Some(Listens::Descriptor) => {
-            ensure!(Some(&running.address) == inherited.as_ref(), "it is at {:?}", running.address);
-        }
-        Some(Listens::Any) => {
-            let elsewhere =
-                running.address != Address::Tcp(free_port) && Some(&running.address) != inherited.as_ref();
-            ensure!(
-                elsewhere && matches!(running.address, Address::Tcp(_)),
-                "it is at {:?}",
-                running.address
-            );
+            let shown = stdout + &stderr;
+            let is_hidden = outcome.hides.as_ref().is_none_or(|secret| !shown.contains(secret));
+            ensure!(is_hidden, "it wrote the token: {shown}");
+            Ok(())
         }
     }
+}
+
+/// Where it listens.
+fn address(running: &Running, outcome: &Outcome, free_port: u16, inherited: Option<&Address>) -> Result<()> {
+    let address = &running.address;
+    let (is_free_port, is_inherited) = (*address == Address::Tcp(free_port), Some(address) == inherited);
+    let is_expected = match outcome.listens {
+        None => true,
+        Some(Listens::Port) => is_free_port,
+        Some(Listens::Descriptor) => is_inherited,
+        Some(Listens::Any) => matches!(address, Address::Tcp(_)) && !is_free_port && !is_inherited,
+    };
+    ensure!(is_expected, "it is at {address:?}");
     #[cfg(target_os = "linux")]
     {
         let local = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        let wanted = if let Address::Tcp(port) = running.address { vec![local(port)] } else { vec![] };
+        let wanted = if let Address::Tcp(port) = *address { vec![local(port)] } else { vec![] };
         let mut open = crate::listening([running.pid()])?;
         // A listener for another process stays open, and is left alone.
         if outcome.listens != Some(Listens::Descriptor)
             && let Some(Address::Tcp(port)) = inherited
         {
-            open.retain(|address| *address != local(port));
+            open.retain(|address| *address != local(*port));
         }
         ensure!(open == wanted, "it listens on {open:?}");
     }
+    Ok(())
+}
+
+/// Which requests it serves, and as which instance.
+fn admission(running: &Running, outcome: &Outcome, token: &str) -> Result<()> {
     let bearer = format!("Authorization: Bearer {token}\r\n");
     let get = |path: &str, header: &str| {
         let host = running.address.host();
@@ -101,23 +102,24 @@ fn check(subject: &Subject, token: &str, vector: &EnvironmentVector) -> Result<(
         let instance = body.get("instance").map(|instance| instance.as_str().unwrap_or_default());
         ensure!(instance == wanted.as_deref(), "health has the instance {instance:?}");
     }
-    origins(&running, vector)
+    Ok(())
 }
 
-fn origins(running: &Running, vector: &EnvironmentVector) -> Result<()> {
+/// Pages of which origins may call it.
+fn origins(running: &Running, outcome: &Outcome) -> Result<()> {
     let host = running.address.host();
     let answer = |origin: &String| {
         let request = format!("GET /health HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n");
         running.exchange(request.as_bytes(), true)
     };
-    for origin in &vector.outcome.allows {
+    for origin in &outcome.allows {
         let answer = answer(origin)?;
         let allowed: Vec<_> = answer.values("access-control-allow-origin").collect();
         if answer.status != 200 || allowed != [origin] {
             bail!("the origin {origin:?} is refused:\n{}", answer.text());
         }
     }
-    for origin in &vector.outcome.refuses {
+    for origin in &outcome.refuses {
         let answer = answer(origin)?;
         ensure!(answer.status == 403, "the origin {origin:?} is not refused:\n{}", answer.text());
     }

@@ -21,6 +21,18 @@ use crate::{
 
 /// How long a program may take for an answer or its announcement. It only bounds a failing test.
 const LIMIT: Duration = Duration::from_secs(120);
+/// The variables of the protocol, which the program gets from the vector alone.
+const OF_PROTOCOL: [&str; 9] = [
+    "PORT",
+    "PILLION_PROTOCOL",
+    "PILLION_INSTANCE",
+    "PILLION_TOKEN",
+    "PILLION_ALLOWED_ORIGINS",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS_FIRST_FD",
+];
 
 /// A program that is a sidecar with the handlers that README.md describes.
 #[derive(Debug, Clone)]
@@ -51,34 +63,14 @@ impl Subject {
         self
     }
 
-    /// Starts the program. A shell becomes the program, because only the shell knows the program's process id before it runs.
+    /// Starts the program, and waits for its announcement or its end.
     pub(crate) fn start(&self, variables: &Variables, third: Option<Descriptor3>) -> Result<Start> {
-        let mut script = "exec env".to_owned();
-        for (name, value) in variables {
-            let value = value.replace('\'', r"'\''").replace("{pid}", "'$$'").replace("{ppid}", "'$PPID'");
-            script += &format!(" {name}='{value}'");
-        }
-        script += " \"$0\" \"$@\"";
-        let mut command = Command::new("sh");
+        let mut command = self.command(variables, third.is_some());
         let (mut address, mut kept) = (None, None);
-        match third {
-            Some(third) => {
-                script += " 3<&0 </dev/null";
-                command.stdin(third.fd);
-                (address, kept) = (third.address, third.keep);
-            }
-            None => drop(command.stdin(Stdio::null())),
+        if let Some(third) = third {
+            command.stdin(third.fd);
+            (address, kept) = (third.address, third.keep);
         }
-        for name in
-            ["PORT", "PILLION_PROTOCOL", "PILLION_INSTANCE", "PILLION_TOKEN", "PILLION_ALLOWED_ORIGINS"]
-        {
-            command.env_remove(name);
-        }
-        for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_FDS_FIRST_FD"] {
-            command.env_remove(name);
-        }
-        command.args(["-c", &script]).arg(&self.program).args(&self.args).envs(self.env.iter().cloned());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         #[expect(clippy::disallowed_methods, reason = "`Running` kills the program")]
         let mut child = command.spawn().context("cannot start sh")?;
         // From here the sidecar alone holds descriptor 3.
@@ -90,22 +82,12 @@ impl Subject {
             String::from_utf8_lossy(&text).into_owned()
         });
         let mut running = Running { child, log: Some(log), address: Address::Tcp(0), _keep: kept };
-        let (tell, told) = mpsc::channel();
+        let (sender, announcement) = mpsc::channel();
         let reader = BufReader::new(stdout.context("stdout is not piped")?);
-        let stdout = thread::spawn(move || read_announcement(reader, &tell));
-        match told.recv_timeout(LIMIT) {
+        let stdout = thread::spawn(move || read_announcement(reader, &sender));
+        match announcement.recv_timeout(LIMIT) {
             Ok(line) => {
-                running.address = match (line.trim_end(), address) {
-                    ("BACKEND_SOCKET:3", Some(Address::Unix(path))) => Address::Unix(path),
-                    (line, _) => {
-                        match line.strip_prefix("BACKEND_PORT:").and_then(|port| port.parse().ok()) {
-                            Some(port) => Address::Tcp(port),
-                            None => {
-                                bail!("the first line of stdout is no announcement of this start: {line:?}")
-                            }
-                        }
-                    }
-                };
+                running.address = announced(line.trim_end(), address)?;
                 Ok(Start::Running(running))
             }
             // The end of stdout: the program ends, or it never announces.
@@ -123,14 +105,46 @@ impl Subject {
             }
         }
     }
+
+    /// The command that starts the program. A shell becomes the program, because only the shell knows the program's process id before it
+    /// runs. With `third`, the stdin of the command becomes descriptor 3.
+    fn command(&self, variables: &Variables, third: bool) -> Command {
+        let mut script = "exec env".to_owned();
+        for (name, value) in variables {
+            let value = value.replace('\'', r"'\''").replace("{pid}", "'$$'").replace("{ppid}", "'$PPID'");
+            script += &format!(" {name}='{value}'");
+        }
+        script += " \"$0\" \"$@\"";
+        if third {
+            script += " 3<&0 </dev/null";
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(&self.program).args(&self.args);
+        for name in OF_PROTOCOL {
+            command.env_remove(name);
+        }
+        command.envs(self.env.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// The address that this line announces. `inherited` is that of descriptor 3.
+fn announced(line: &str, inherited: Option<Address>) -> Result<Address> {
+    if let ("BACKEND_SOCKET:3", Some(Address::Unix(path))) = (line, inherited) {
+        return Ok(Address::Unix(path));
+    }
+    let port = line.strip_prefix("BACKEND_PORT:").and_then(|port| port.parse().ok());
+    port.map(Address::Tcp)
+        .with_context(|| format!("the first line of stdout is no announcement of this start: {line:?}"))
 }
 
 /// Sends the first line, then reads stdout to its end and returns everything.
-fn read_announcement(mut stdout: BufReader<ChildStdout>, tell: &mpsc::Sender<String>) -> String {
+fn read_announcement(mut stdout: BufReader<ChildStdout>, sender: &mpsc::Sender<String>) -> String {
     let mut all = String::new();
     // A line without its newline, or no line at all, is not an announcement.
     if stdout.read_line(&mut all).is_ok() && all.ends_with('\n') && all.starts_with("BACKEND_") {
-        let _ = tell.send(all.clone());
+        let _ = sender.send(all.clone());
     }
     let mut rest = Vec::new();
     let _ = stdout.read_to_end(&mut rest);
