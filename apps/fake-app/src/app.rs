@@ -9,9 +9,9 @@ use std::{
 };
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use tauri::{
-    AppHandle, Wry, async_runtime,
+    AppHandle, Context, Wry, async_runtime,
     menu::{Menu, MenuItem},
     plugin::{self, TauriPlugin},
 };
@@ -49,15 +49,10 @@ pub(crate) fn run() {
         }
     }
     let program = arguments.next();
-    let sidecars = program.as_ref().map_or(json!({}), |program| {
-        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
-        let mut sidecar = json!({ "program": name, "args": arguments.collect::<Vec<_>>(), "graceMs": grace, "private": false });
-        sidecar.as_object_mut().unwrap().extend(page::declaration());
-        if death == "timeout" {
-            sidecar["readyTimeoutMs"] = json!(200);
-        }
-        json!({ "sidecar": sidecar })
-    });
+    let sidecars = program.as_ref().map_or(
+        json!({}),
+        |program| json!({ "sidecar": declaration(program, arguments.collect(), grace, &death) }),
+    );
     page::log();
     let mut context = tauri::generate_context!();
     context.config_mut().plugins.0.insert("pillion".to_owned(), json!({ "sidecars": sidecars }));
@@ -67,7 +62,22 @@ pub(crate) fn run() {
     }
     page::configure(context.config_mut());
     let script = Script { port, moment, death, has_sidecar: program.is_some() };
+    run_app(context, script);
+}
 
+/// The declaration of the sidecar that the test names.
+fn declaration(program: &str, arguments: Vec<String>, grace: u64, death: &str) -> Value {
+    let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+    let mut sidecar = json!({ "program": name, "args": arguments, "graceMs": grace, "private": false });
+    sidecar.as_object_mut().unwrap().extend(page::declaration());
+    if death == "timeout" {
+        sidecar["readyTimeoutMs"] = json!(200);
+    }
+    sidecar
+}
+
+/// Builds the app and runs it to its end.
+fn run_app(context: Context<Wry>, script: Script) {
     let (plugin_script, app_script) = (script.clone(), script);
     // Whether the single-instance plugin is registered, and whether before or after pillion's.
     let order = env::var("FAKE_APP_SINGLE").ok();
