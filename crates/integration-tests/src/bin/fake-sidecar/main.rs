@@ -49,25 +49,28 @@
 #![expect(clippy::disallowed_methods, clippy::zombie_processes, reason = "its children must have no owner")]
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
+mod output;
+mod server;
+
 use std::{
     env,
     fs::File,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead as _, Read as _},
     net::{TcpListener, TcpStream},
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::{fs::FileExt as _, process::CommandExt},
+        unix::process::CommandExt as _,
     },
     process::{self, Child, Command, Stdio},
-    sync::{
-        Condvar, Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
     thread,
 };
 
 use signal_hook::{consts::SIGTERM, iterator::Signals};
+
+use crate::{
+    output::write,
+    server::{inherited, listen},
+};
 
 /// The steps that are followed by the steps of a child, up to the semicolon.
 const CHILD_STEPS: [&str; 5] = ["fork", "fork-without-env", "new-group", "daemon", "exec"];
@@ -91,32 +94,6 @@ fn main() {
     while let Some(step) = steps.next() {
         let mut argument = || steps.next().unwrap_or_else(|| panic!("{step} needs an argument"));
         match step.as_str() {
-            "out" => write(&mut io::stdout(), &unescape(&argument(), port)),
-            "err" => write(&mut io::stderr(), &unescape(&argument(), port)),
-            "log" => log(&unescape(&argument(), port)),
-            "noise" => noise(argument().parse().unwrap()),
-            "redraw" => {
-                let count: u32 = argument().parse().unwrap();
-                (0..count).for_each(|number| write(&mut io::stdout(), format!("\r{number}").as_bytes()));
-            }
-            "lines" => lines(argument().parse().unwrap()),
-            "count" => count(&File::create(argument()).unwrap()),
-            "progress" => {
-                let count: u32 = argument().parse().unwrap();
-                let mut stdout = io::BufWriter::new(io::stdout().lock());
-                (0..count).for_each(|number| writeln!(stdout, "BACKEND_STATUS:{number}").unwrap());
-                stdout.flush().unwrap();
-            }
-            "env" => {
-                let name = argument();
-                let value =
-                    env::var(&name).map_or_else(|_| " is unset".to_owned(), |value| format!("={value}"));
-                write(&mut io::stdout(), format!("{name}{value}\n").as_bytes());
-            }
-            "token" => {
-                let (from, to): (usize, usize) = (argument().parse().unwrap(), argument().parse().unwrap());
-                write(&mut io::stdout(), &env::var("PILLION_TOKEN").unwrap().as_bytes()[from..to]);
-            }
             "listen" => port = listen(TcpListener::bind("127.0.0.1:0").unwrap(), &argument(), reports.last()),
             "listen-on" => {
                 let number: u16 = env::var(argument()).unwrap().parse().unwrap();
@@ -124,7 +101,6 @@ fn main() {
                 port = listen(listener, &argument(), reports.last());
             }
             "inherit" => port = listen(inherited(), &argument(), reports.last()),
-            "announce" => write(&mut io::stdout(), format!("BACKEND_PORT:{port}\n").as_bytes()),
             "ignore-term" => drop(Signals::new([SIGTERM]).unwrap()),
             "close" => {
                 let nowhere = File::options().write(true).open("/dev/null").unwrap();
@@ -198,7 +174,7 @@ fn main() {
             },
             "exit" => process::exit(argument().parse().unwrap()),
             "raise" => signal_hook::low_level::emulate_default_handler(argument().parse().unwrap()).unwrap(),
-            _ => panic!("unknown step: {step}"),
+            _ => output::execute(&step, argument, port),
         }
     }
 }
@@ -241,163 +217,4 @@ fn drain(workers: &mut Vec<Child>) {
     if !workers.drain(..).all(|mut worker| worker.wait().unwrap().success()) {
         process::exit(1);
     }
-}
-
-fn log(text: &[u8]) {
-    let line = [text, b"\n"].concat();
-    let written = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
-    if written.and_then(|()| io::stderr().write_all(&line)).is_err() {
-        process::exit(141);
-    }
-}
-
-/// Ignores errors: in many scenarios the reader is gone.
-fn write(stream: &mut impl Write, bytes: &[u8]) {
-    let _ = stream.write_all(bytes).and_then(|()| stream.flush());
-}
-
-fn noise(mut count: usize) {
-    let chunk = vec![b'x'; 64 * 1024];
-    while count > 0 {
-        let part = count.min(chunk.len());
-        write(&mut io::stdout(), &chunk[..part]);
-        count -= part;
-    }
-}
-
-fn lines(count: usize) {
-    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout());
-    let mut line = [b'0'; 100];
-    line[99] = b'\n';
-    for number in 0..count {
-        let _ = out.write_all(&line);
-        if number % 1000 == 0 {
-            write(&mut io::stderr(), format!("err {number}\n").as_bytes());
-        }
-        // Counting in place is several times as fast as formatting.
-        for digit in line[..99].iter_mut().rev() {
-            *digit = if *digit == b'9' { b'0' } else { *digit + 1 };
-            if *digit != b'0' {
-                break;
-            }
-        }
-    }
-}
-
-fn count(file: &File) -> ! {
-    let mut written = [0_u64; 2];
-    let pad = "x".repeat(60);
-    for number in 1_u64.. {
-        let stream = usize::from(number % 10 == 0);
-        let line = format!("{} {pad}\n", written[stream]);
-        let whole = match stream {
-            0 => rustix::io::write(rustix::stdio::stdout(), line.as_bytes()),
-            _ => rustix::io::write(rustix::stdio::stderr(), line.as_bytes()),
-        };
-        assert_eq!(whole, Ok(line.len()));
-        written[stream] += 1;
-        file.write_all_at(&written[stream].to_ne_bytes(), 8 * stream as u64).unwrap();
-    }
-    unreachable!("there are many numbers")
-}
-
-fn unescape(text: &str, port: u16) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'\\' => match rest.next().unwrap() {
-                b'n' => bytes.push(b'\n'),
-                b'r' => bytes.push(b'\r'),
-                b's' => bytes.push(b' '),
-                b'p' => bytes.extend_from_slice(port.to_string().as_bytes()),
-                b'x' => {
-                    let hex = [rest.next().unwrap(), rest.next().unwrap()];
-                    bytes.push(u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap());
-                }
-                other => bytes.push(other),
-            },
-            byte => bytes.push(byte),
-        }
-    }
-    bytes
-}
-
-/// The listener that the supervisor handed over (`sd_listen_fds(3)`).
-fn inherited() -> TcpListener {
-    assert_eq!(env::var("LISTEN_PID").unwrap(), process::id().to_string());
-    assert_eq!(env::var("LISTEN_FDNAMES").unwrap(), "http");
-    let listener = listenfd::ListenFd::from_env().take_tcp_listener(0).unwrap();
-    listener.expect("LISTEN_FDS names a listener")
-}
-
-/// Serves in the background. Connections are accepted when this returns the port.
-fn listen(listener: TcpListener, kind: &str, test: Option<&TcpStream>) -> u16 {
-    let port = listener.local_addr().unwrap().port();
-    let kind = kind.to_owned();
-    let gate: &'static (Mutex<bool>, Condvar) = Box::leak(Box::default());
-    if matches!(kind.as_str(), "held" | "queue") {
-        let test = test.expect("a report comes before the server that the test controls").try_clone();
-        thread::spawn(move || control(gate, test.unwrap()));
-    }
-    let (unanswered, connections) = mpsc::channel();
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            let (kind, connection) = (kind.clone(), connection.unwrap());
-            match kind.as_str() {
-                "silent" => unanswered.send(connection).unwrap(),
-                "queue" => answer(connection, &kind, gate),
-                _ => drop(thread::spawn(move || answer(connection, &kind, gate))),
-            }
-        }
-    });
-    // Holds the unanswered connections open.
-    thread::spawn(move || connections.into_iter().collect::<Vec<TcpStream>>());
-    port
-}
-
-/// Closes and opens the gate in front of the answers, as the test says.
-fn control((closed, changed): &(Mutex<bool>, Condvar), test: TcpStream) {
-    for byte in BufReader::new(test).bytes().map_while(Result::ok) {
-        *closed.lock().unwrap() = byte == b'c';
-        changed.notify_all();
-    }
-}
-
-fn answer(mut connection: TcpStream, kind: &str, gate: &(Mutex<bool>, Condvar)) {
-    static ASKED: AtomicBool = AtomicBool::new(false);
-    let mut request = BufReader::new(connection.try_clone().unwrap());
-    let (mut path, mut line) = (String::new(), String::new());
-    while request.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
-        if path.is_empty() {
-            path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        }
-        line.clear();
-    }
-    let instance = env::var("PILLION_INSTANCE").unwrap_or_default();
-    let ok = || (200, format!(r#"{{"status":"ok","version":"1.2.3","instance":"{instance}"}}"#));
-    let (status, body) = match kind {
-        "ok" => ok(),
-        "late" if ASKED.swap(true, Ordering::Relaxed) => ok(),
-        "late" => (503, String::new()),
-        "sick" if ASKED.swap(true, Ordering::Relaxed) => (503, String::new()),
-        "sick" => ok(),
-        "held" | "queue" => {
-            let (closed, changed) = gate;
-            drop(changed.wait_while(closed.lock().unwrap(), |closed| *closed).unwrap());
-            ok()
-        }
-        "bare" => (200, String::new()),
-        "foreign" => (200, r#"{"status":"ok","instance":"00000000000000000000000000000000"}"#.to_owned()),
-        wanted if wanted.starts_with('/') => {
-            if wanted == path {
-                ok()
-            } else {
-                (404, String::new())
-            }
-        }
-        status => (status.parse().unwrap(), String::new()),
-    };
-    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-    write(&mut connection, (head + &body).as_bytes());
 }
