@@ -33,6 +33,7 @@ const VERSION: u32 = 0x2_0400;
 /// The length of the code directory's fields in that version.
 const DIRECTORY_FIELDS: usize = 88;
 const ADHOC: u32 = 0x2;
+const HARDENED_RUNTIME: u32 = 0x1_0000;
 const MAIN_BINARY: u64 = 0x1;
 const HASH: usize = 32;
 const SHA256: u8 = 2;
@@ -158,76 +159,122 @@ pub(crate) fn verify(bytes: &[u8]) -> Result<CodeSignature, Wrong> {
         .and_then(|end| bytes.get(command.start..end))
         .ok_or("its signature lies outside the file")?;
     let parts = parts(signature)?;
-    let find = |slot: u32| parts.iter().find(|(found, _)| *found == slot).map(|(_, part)| *part);
-    let directories = parts
-        .iter()
-        .filter(|(slot, _)| *slot == DIRECTORY_SLOT || ALTERNATIVE_DIRECTORIES.contains(slot))
-        .map(|(_, part)| *part);
-    let directory = directories
-        .into_iter()
-        .find(|part| part.get(37) == Some(&SHA256))
-        .ok_or("its signature has no code directory with SHA-256")?;
-    let field = |index: usize| u32_be(directory, 4 * index);
-    if field(0)? != CODE_DIRECTORY {
-        return Err("its code directory has a wrong magic number".to_owned());
-    }
-    let (flags, hashes_at, identifier_at) = (field(3)?, to_usize(field(4)?), to_usize(field(5)?));
-    let (special_slots, pages, limit) = (field(6)?, to_usize(field(7)?), to_usize(field(8)?));
-    if limit != command.start {
-        return Err(format!(
-            "the signature covers {limit} bytes of the program, which has {}",
-            command.start
-        ));
-    }
-    // Signatures for Apple's processors may have pages of 16 KiB.
-    let page_size = match directory.get(36..40) {
-        Some([32, _, _, power @ 12..=16]) => 1_usize << power,
-        _ => return Err("its signature has unknown lengths of hashes or pages".to_owned()),
-    };
-    let hash = |at: Option<usize>| {
-        at.and_then(|at| directory.get(at..)?.get(..HASH)).ok_or("its code directory is cut off".to_owned())
-    };
-    if pages != limit.div_ceil(page_size) {
-        return Err(format!(
-            "the signature has {pages} pages, and the program {}",
-            limit.div_ceil(page_size)
-        ));
-    }
-    for (index, page) in bytes[..limit].chunks(page_size).enumerate() {
-        if hash(Some(hashes_at + HASH * index))? != Sha256::digest(page).as_slice() {
-            return Err(format!(
-                "page {index} (from byte {}) was changed after the signature: its hash differs",
-                index * page_size
-            ));
-        }
-    }
-    for slot in 1..=special_slots {
-        let expected = hash(hashes_at.checked_sub(HASH * to_usize(slot)))?;
-        let differs = find(slot).is_some_and(|part| Sha256::digest(part).as_slice() != expected);
-        let lacks =
-            find(slot).is_none() && !OUTSIDE.contains(&slot) && expected.iter().any(|byte| *byte != 0);
-        if differs || lacks {
-            return Err(format!("part {slot} of its signature does not have the hash in the code directory"));
-        }
-    }
-    if let Some((slot, _)) = parts.iter().find(|(slot, _)| (special_slots + 1..=DER_SLOT).contains(slot)) {
-        return Err(format!("part {slot} of its signature has no hash in the code directory"));
-    }
-    let identifier = directory.get(identifier_at..).and_then(|rest| rest.split(|byte| *byte == 0).next());
+    let directory = CodeDirectory::find(&parts)?;
+    let pages = directory.check_pages(&bytes[..command.start])?;
+    directory.check_parts(&parts)?;
     // The content of a part follows its magic number and its length.
-    let content = |slot| find(slot).and_then(|part| part.get(8..));
+    let content = |slot| find(&parts, slot).and_then(|part| part.get(8..));
+    let flags = directory.field(FLAGS)?;
     Ok(CodeSignature {
-        identifier: String::from_utf8_lossy(identifier.unwrap_or_default()).into_owned(),
+        identifier: directory.identifier()?,
         ad_hoc: flags & ADHOC != 0,
-        hardened: flags & 0x1_0000 != 0,
+        hardened: flags & HARDENED_RUNTIME != 0,
         entitlements: content(ENTITLEMENTS_SLOT).map(|list| String::from_utf8_lossy(list).into_owned()),
         der_entitlements: content(DER_SLOT).map(<[u8]>::to_vec),
         pages,
     })
 }
 
+/// A part of a signature, with its slot.
+type Part<'a> = (u32, &'a [u8]);
+
+fn find<'a>(parts: &[Part<'a>], slot: u32) -> Option<&'a [u8]> {
+    parts.iter().find(|(found, _)| *found == slot).map(|(_, part)| *part)
+}
+
+// The fields of a code directory, each of four bytes: their places.
+const FLAGS: usize = 3;
+const HASHES_AT: usize = 4;
+const IDENTIFIER_AT: usize = 5;
+const SPECIAL_SLOTS: usize = 6;
+const PAGES: usize = 7;
+const LIMIT: usize = 8;
+
+/// The part of a signature with the hashes.
+struct CodeDirectory<'a>(&'a [u8]);
+
+impl<'a> CodeDirectory<'a> {
+    /// The one with SHA-256.
+    fn find(parts: &[Part<'a>]) -> Result<Self, Wrong> {
+        let directory = parts
+            .iter()
+            .filter(|(slot, _)| *slot == DIRECTORY_SLOT || ALTERNATIVE_DIRECTORIES.contains(slot))
+            .find(|(_, part)| part.get(37) == Some(&SHA256));
+        let (_, directory) = directory.ok_or("its signature has no code directory with SHA-256")?;
+        if u32_be(directory, 0)? != CODE_DIRECTORY {
+            return Err("its code directory has a wrong magic number".to_owned());
+        }
+        Ok(Self(directory))
+    }
+
+    fn field(&self, place: usize) -> Result<u32, Wrong> {
+        u32_be(self.0, 4 * place)
+    }
+
+    fn identifier(&self) -> Result<String, Wrong> {
+        let rest = self.0.get(to_usize(self.field(IDENTIFIER_AT)?)..).unwrap_or_default();
+        let identifier = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok(String::from_utf8_lossy(identifier).into_owned())
+    }
+
+    fn hash(&self, at: Option<usize>) -> Result<&'a [u8], Wrong> {
+        let hash = at.and_then(|at| self.0.get(at..)?.get(..HASH));
+        hash.ok_or_else(|| "its code directory is cut off".to_owned())
+    }
+
+    /// Checks the hashes of the signed bytes, and returns how many pages these have.
+    fn check_pages(&self, signed: &[u8]) -> Result<usize, Wrong> {
+        let (hashes_at, limit) = (to_usize(self.field(HASHES_AT)?), to_usize(self.field(LIMIT)?));
+        if limit != signed.len() {
+            return Err(format!(
+                "the signature covers {limit} bytes of the program, which has {}",
+                signed.len()
+            ));
+        }
+        // Signatures for Apple's processors may have pages of 16 KiB.
+        let page_size = match self.0.get(36..40) {
+            Some([32, _, _, power @ 12..=16]) => 1_usize << power,
+            _ => return Err("its signature has unknown lengths of hashes or pages".to_owned()),
+        };
+        let (pages, needed) = (to_usize(self.field(PAGES)?), limit.div_ceil(page_size));
+        if pages != needed {
+            return Err(format!("the signature has {pages} pages, and the program {needed}"));
+        }
+        for (index, page) in signed.chunks(page_size).enumerate() {
+            if self.hash(Some(hashes_at + HASH * index))? != Sha256::digest(page).as_slice() {
+                return Err(format!(
+                    "page {index} (from byte {}) was changed after the signature: its hash differs",
+                    index * page_size
+                ));
+            }
+        }
+        Ok(pages)
+    }
+
+    /// Checks the hashes of the other parts.
+    fn check_parts(&self, parts: &[Part<'_>]) -> Result<(), Wrong> {
+        let (hashes_at, special_slots) = (to_usize(self.field(HASHES_AT)?), self.field(SPECIAL_SLOTS)?);
+        for slot in 1..=special_slots {
+            let expected = self.hash(hashes_at.checked_sub(HASH * to_usize(slot)))?;
+            let fits = match find(parts, slot) {
+                Some(part) => Sha256::digest(part).as_slice() == expected,
+                None => OUTSIDE.contains(&slot) || expected.iter().all(|byte| *byte == 0),
+            };
+            if !fits {
+                return Err(format!(
+                    "part {slot} of its signature does not have the hash in the code directory"
+                ));
+            }
+        }
+        match parts.iter().find(|(slot, _)| (special_slots + 1..=DER_SLOT).contains(slot)) {
+            Some((slot, _)) => Err(format!("part {slot} of its signature has no hash in the code directory")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The parts of an embedded signature, by their slots.
-fn parts(signature: &[u8]) -> Result<Vec<(u32, &[u8])>, Wrong> {
+fn parts(signature: &[u8]) -> Result<Vec<Part<'_>>, Wrong> {
     if u32_be(signature, 0)? != EMBEDDED_SIGNATURE {
         return Err("its signature has a wrong magic number".to_owned());
     }
