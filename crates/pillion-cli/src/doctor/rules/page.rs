@@ -1,7 +1,5 @@
 //! What the page may do: capabilities and the content security policy.
 
-use std::fmt::Write as _;
-
 use pillion::{Listen, Transport};
 use pillion_config::{Config, SidecarConfig};
 use serde_json::Value;
@@ -72,20 +70,38 @@ fn permissions(
     declared: &Config,
     found: &mut Vec<Finding>,
 ) {
+    for (name, identifiers) in missing_permissions(rights, declared) {
+        let lack = format!(
+            "no active capability of the window {window:?} grants {} for the sidecar {name:?}",
+            identifiers.join(" and ")
+        );
+        let scoped = identifiers.iter().find_map(|identifier| narrowed(rights, identifier, name));
+        found.push(match scoped {
+            Some((capability, entry)) => narrowed_permission(lack, name, capability, entry),
+            None => absent_permission(lack, project, rights, identifiers),
+        });
+    }
+}
+
+/// What the page needs and has not: permissions for each sidecar.
+fn missing_permissions<'a>(
+    rights: &[&Capability],
+    declared: &'a Config,
+) -> Vec<(&'a str, Vec<&'static str>)> {
     let callable: Vec<_> =
         declared.sidecars.iter().filter(|(_, sidecar)| !sidecar.has_no_address()).collect();
-    let may_call = |name: &str, sidecar: &SidecarConfig| may_call(rights, name, sidecar);
     let may_watch = |name: &str| grants(rights, &[DEFAULT, WATCH], name);
     let mut missing: Vec<(&str, Vec<&'static str>)> = Vec::new();
-    if callable.iter().any(|(name, sidecar)| may_call(name, sidecar)) {
+    if callable.iter().any(|(name, sidecar)| may_call(rights, name, sidecar)) {
         // The page calls some sidecars: those that it may call by their permission, which must be complete.
-        for (name, sidecar) in &callable {
+        for (name, sidecar) in callable {
+            let may_call = may_call(rights, name, sidecar);
             let by_connect = grants(rights, &[CONNECT], name);
             let only_connect =
                 by_connect && sidecar.transport() == Transport::Local && named(rights, CONNECT, name);
-            if only_connect && !may_call(name, sidecar) {
+            if only_connect && !may_call {
                 missing.push((name, vec![FETCH]));
-            } else if may_call(name, sidecar) && !may_watch(name) {
+            } else if may_call && !may_watch(name) {
                 missing.push((name, vec![DEFAULT]));
             }
         }
@@ -94,40 +110,49 @@ fn permissions(
         let call = if sidecar.transport() == Transport::Local { FETCH } else { CONNECT };
         missing.push((name, if may_watch(name) { vec![call] } else { vec![DEFAULT, call] }));
     }
-    for (name, identifiers) in missing {
-        let mut detail = format!(
-            "no active capability of the window {window:?} grants {} for the sidecar {name:?}",
-            identifiers.join(" and ")
-        );
-        let scoped = identifiers.iter().find_map(|identifier| narrowed(rights, identifier, name));
-        if let Some((capability, entry)) = scoped {
-            let path = &capability.origin.path;
-            let (capability, identifier) = (&capability.identifier, &entry.identifier);
-            // A permission without a scope would be for all sidecars, and `deny` takes precedence over it.
-            let _ = if entry.denies(name) {
-                write!(
-                    detail,
-                    "; the capability {capability} denies {identifier} for it, so --fix adds nothing: remove it from `deny`"
-                )
-            } else {
-                write!(
-                    detail,
-                    "; the capability {capability} limits {identifier} to some sidecars, so --fix adds nothing: add {{ \
-                     \"sidecar\": {name:?} }} to the scope, or the permission with this scope"
-                )
-            };
-            found.push(Finding::new(&PERMISSION, Project::shown(path), detail));
-            continue;
+    missing
+}
+
+/// A capability has the permission for other sidecars. One without a scope would be for all, and `deny` takes precedence over it.
+fn narrowed_permission(
+    lack: String,
+    name: &str,
+    capability: &Capability,
+    entry: &PermissionEntry,
+) -> Finding {
+    let (place, identifier) = (Project::shown(&capability.origin.path), &entry.identifier);
+    let capability = &capability.identifier;
+    let cure = if entry.denies(name) {
+        format!(
+            "the capability {capability} denies {identifier} for it, so --fix adds nothing: remove it from `deny`"
+        )
+    } else {
+        format!(
+            "the capability {capability} limits {identifier} to some sidecars, so --fix adds nothing: add {{ \"sidecar\": {name:?} }} \
+             to the scope, or the permission with this scope"
+        )
+    };
+    Finding::new(&PERMISSION, place, format!("{lack}; {cure}"))
+}
+
+/// No capability has the permissions. The fix adds them to the one with a usual name, or else to the first one.
+fn absent_permission(
+    lack: String,
+    project: &Project,
+    rights: &[&Capability],
+    identifiers: Vec<&'static str>,
+) -> Finding {
+    let usual = |it: &&&Capability| ["default", "main"].contains(&it.identifier.as_str());
+    match rights.iter().find(usual).or(rights.first()) {
+        None => Finding::new(&PERMISSION, Project::shown(&project.tauri.join("capabilities")), lack),
+        Some(target) => {
+            let (file, keys) = (target.origin.path.clone(), target.origin.keys.clone());
+            Finding::new(&PERMISSION, Project::shown(&file), lack).with_fix(Fix::Permissions {
+                file,
+                keys,
+                identifiers,
+            })
         }
-        let usual = |it: &&&Capability| ["default", "main"].contains(&it.identifier.as_str());
-        let target = rights.iter().find(usual).or(rights.first());
-        let place = target.map_or_else(|| project.tauri.join("capabilities"), |it| it.origin.path.clone());
-        let mut finding = Finding::new(&PERMISSION, Project::shown(&place), detail);
-        if let Some(capability) = target {
-            let (file, keys) = (capability.origin.path.clone(), capability.origin.keys.clone());
-            finding = finding.with_fix(Fix::Permissions { file, keys, identifiers });
-        }
-        found.push(finding);
     }
 }
 
