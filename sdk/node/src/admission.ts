@@ -21,7 +21,9 @@ export type ListenAddr = number | "local";
 
 /** What the server does with a request. */
 export type Decision =
-  | { readonly kind: "serve" | "preflight"; readonly origin: string | undefined; readonly path: string }
+  | { readonly kind: "serve"; readonly origin: string | undefined; readonly path: string }
+  /** A page that may call asks by a preflight: no handler answers it. */
+  | { readonly kind: "preflight"; readonly origin: string }
   /** A health request without the token: the answer says only that the sidecar is alive. */
   | { readonly kind: "alive"; readonly origin: string | undefined; readonly proof: string | undefined }
   | {
@@ -76,7 +78,7 @@ export class Admission {
     }
     const asksMethod = () => values(rawHeaders, "access-control-request-method").length > 0;
     if (origin !== undefined && method === "OPTIONS" && asksMethod()) {
-      return { kind: "preflight", origin, path };
+      return { kind: "preflight", origin };
     }
     if (this.#token === undefined || this.#carriesToken(rawHeaders, this.#token)) {
       return { kind: "serve", origin, path };

@@ -14,7 +14,7 @@ const PREFLIGHT_AGE = "7200";
 
 /** The answer to a request that no handler sees. */
 export function answerTo(
-  decision: Exclude<Decision, { kind: "serve" }> | (Decision & { kind: "preflight" }),
+  decision: Exclude<Decision, { kind: "serve" }>,
   rawHeaders: readonly string[],
 ): Answer {
   switch (decision.kind) {
@@ -28,7 +28,7 @@ export function answerTo(
       const headers = { "Content-Type": "text/plain; charset=utf-8", ...challenge };
       return { status: decision.status, headers, body: decision.text };
     }
-    default:
+    case "preflight":
       return { status: 204, headers: preflightHeaders(rawHeaders), body: "" };
   }
 }

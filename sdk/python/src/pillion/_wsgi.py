@@ -60,9 +60,8 @@ class WSGIAdapter:
                 await send({"type": f"lifespan.{phase}.complete"})
         elif scope["type"] == "websocket":
             await receive()
-            await send(
-                {"type": "websocket.close", "code": 1000}
-            )  # The server answers 403: WSGI has no WebSockets.
+            # The server answers 403: WSGI has no WebSockets.
+            await send({"type": "websocket.close", "code": 1000})
         else:
             with tempfile.SpooledTemporaryFile(_BODY_IN_MEMORY) as body:
                 size = await _read_body(receive, body)
