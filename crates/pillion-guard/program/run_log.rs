@@ -26,7 +26,7 @@ use super::{
 };
 
 /// How much memory the output takes that the guard keeps until it writes it, and what each read of it takes besides its bytes.
-const KEPT: usize = 8 * 1024 * 1024;
+const KEPT_BYTES: usize = 8 * 1024 * 1024;
 const READ: usize = 72;
 /// How long the guard waits until the system says that the app is no more. Its socket ends a moment before.
 const DEATHS: u32 = 200;
@@ -65,7 +65,7 @@ impl RunLog {
             return;
         }
         // Nothing after a gap, which would join parts of different lines.
-        if self.missing > 0 || self.kept + READ + bytes.len() > KEPT {
+        if self.missing > 0 || self.kept + READ + bytes.len() > KEPT_BYTES {
             self.missing += bytes.len() as u64;
             return;
         }

@@ -40,7 +40,7 @@ const MAX_IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// How long the rest of a body waits for a sidecar that has answered and takes none of it. A sidecar either reads the body to its end or closes
 /// the connection (RFC 9112, section 9.3); one that does neither would keep connection and body for as long as it runs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +143,7 @@ impl HttpPool {
             // A server may respond before it has read the body of the request (RFC 9112, section 9.3). The rest is sent still.
             if let Connection { sender, driver: driver @ Driver::Open(_) } = connection {
                 drop(sender);
-                async_runtime::spawn(task(driver.finish(PATIENCE)));
+                async_runtime::spawn(task(driver.finish(BODY_STALL_TIMEOUT)));
             }
             return;
         }

@@ -20,7 +20,7 @@ const PIECE: usize = 16 * 1024;
 
 /// The most that one poll reads on the main thread, in bytes. A parser may read as long as bytes come, as of interim responses (RFC 9110,
 /// section 15.2), and the window would wait for it; the runtime lets a task read a part, too.
-const MOST: usize = 8 * PIECE;
+const POLL_READ_LIMIT: usize = 8 * PIECE;
 
 /// What a poll on the main thread came to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// Runs `poll`, in which no connection uses the runtime. Also returns what the last of them that could not go on waits for: no waker is
-/// told of it. `None` also after a read of [`MOST`] bytes: then the runtime is to poll.
+/// told of it. `None` also after a read of [`POLL_READ_LIMIT`] bytes: then the runtime is to poll.
 pub(crate) fn poll_here<T>(poll: impl FnOnce() -> T) -> (T, Option<Wait>) {
     /// Also if `poll` panics.
     struct Leave;
@@ -47,7 +47,7 @@ pub(crate) fn poll_here<T>(poll: impl FnOnce() -> T) -> (T, Option<Wait>) {
         }
     }
 
-    LEFT.set(Some(MOST));
+    LEFT.set(Some(POLL_READ_LIMIT));
     WAIT.set(None);
     let leave = Leave;
     let polled = poll();

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::{lock::lock, task::task};
 
 /// How many messages may be on their way to a page that says which ones it has handled. Each has at most 500 lines of output.
-const ON_THEIR_WAY: u32 = 4;
+const MAX_UNHANDLED: u32 = 4;
 
 /// The open subscriptions of all webviews.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Window {
             let changed = self.0.changed.notified();
             {
                 let mut count = lock(&self.0.count);
-                if *count < ON_THEIR_WAY {
+                if *count < MAX_UNHANDLED {
                     *count += 1;
                     return;
                 }
@@ -171,11 +171,11 @@ mod tests {
         // It ends with its output.
         let _ = sidecar.ready().await;
         drop(sidecar);
-        while page.messages.load(Ordering::Relaxed) < u64::from(ON_THEIR_WAY) {
+        while page.messages.load(Ordering::Relaxed) < u64::from(MAX_UNHANDLED) {
             tokio::task::yield_now().await;
         }
         // A further message would have to be counted before it is sent.
-        assert_eq!(*lock(&window.0.count), ON_THEIR_WAY);
+        assert_eq!(*lock(&window.0.count), MAX_UNHANDLED);
         while !feed.is_finished() {
             window.handled(1);
             tokio::task::yield_now().await;
@@ -189,12 +189,12 @@ mod tests {
     async fn a_page_cannot_make_room_in_the_subscription_of_another_one() {
         let (subscriptions, window) = (Subscriptions::default(), Window::default());
         let id = subscriptions.begin_with("main", Some(window.clone()), std::future::pending());
-        for _ in 0..ON_THEIR_WAY {
+        for _ in 0..MAX_UNHANDLED {
             window.reserve().await;
         }
         subscriptions.handled("other", id, 1);
         subscriptions.handled("main", id + 1, 1);
-        assert_eq!(*lock(&window.0.count), ON_THEIR_WAY);
+        assert_eq!(*lock(&window.0.count), MAX_UNHANDLED);
         subscriptions.handled("main", id, u32::MAX);
         assert_eq!(*lock(&window.0.count), 0);
         subscriptions.end("main", id);

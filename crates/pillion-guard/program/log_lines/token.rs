@@ -8,8 +8,8 @@ use super::ansi;
 const REPLACED: &str = "[token]";
 /// How many digits of a token in a row are replaced at least: a line or a quotation may be cut within a token. Fewer digits leave at
 /// least 196 of its 256 bits unknown.
-const LEAST: usize = 16;
-/// How many bytes are looked at together. `LEAST` digits hold such a block, wherever they begin.
+const MIN_DIGITS: usize = 16;
+/// How many bytes are looked at together. `MIN_DIGITS` digits hold such a block, wherever they begin.
 const BLOCK: usize = 8;
 
 /// Replaces each part of the tokens, given by their digits, that has 16 or more digits, and the colours that divide it.
@@ -48,7 +48,9 @@ fn replace(text: String, token: &[u8]) -> String {
 fn find(text: &[u8], digits: &[u8]) -> Option<Range<usize>> {
     let (blocks, _) = text.as_chunks::<BLOCK>();
     let candidates = blocks.iter().enumerate().filter(|(_, block)| may_be_digits(**block));
-    candidates.map(|(index, block)| around(text, index * BLOCK, *block, digits)).find(|it| it.len() >= LEAST)
+    candidates
+        .map(|(index, block)| around(text, index * BLOCK, *block, digits))
+        .find(|it| it.len() >= MIN_DIGITS)
 }
 
 /// The longest part of the digits that contains this block, which begins at `at` in the text; empty if the digits do not have the block.

@@ -22,7 +22,7 @@ use super::{
 /// How much is written at once.
 const AT_ONCE: usize = 64 * 1024;
 /// How long a guard waits for another one that writes, and for an app that looks at the file.
-const TURN: Duration = Duration::from_secs(20);
+const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How many lines of a stream of a run, which are given by their numbers, are in the file beyond the commit.
@@ -54,7 +54,7 @@ impl LogFile {
         create(&folder)?;
         let turn = File::open(&folder)?;
         // A guard whose disk hangs has it for long. It lives, and writes what is in the journal itself once the disk answers.
-        let has_turn = lock(&turn, TURN);
+        let has_turn = lock(&turn, TURN_TIMEOUT);
         let mut recovered = [0; 8];
         journal.read_exact_at(&mut recovered, journal::RECOVERED as u64)?;
         let is_first = has_turn && recovered == [0; 8];

@@ -137,7 +137,7 @@ fn lines_beyond_the_commit_stay_and_are_not_written_again() {
 fn after_bytes_that_are_not_kept_no_more_are_kept() {
     let fixture = Fixture::new("", "");
     fixture.run(0, 1, "");
-    let large = "x".repeat(KEPT - 2 * READ);
+    let large = "x".repeat(KEPT_BYTES - 2 * READ);
     fixture.guard(0, &["begun", &large, "end\n"]).unwrap();
     let words =
         format!("wrote {} bytes more, which are missing here: its guard keeps 8 MiB", large.len() + 4);
@@ -149,7 +149,7 @@ fn after_bytes_that_are_not_kept_no_more_are_kept() {
 #[test]
 fn small_reads_count_with_the_memory_that_they_take() {
     let mut log = RunLog { journal: Some((tempfile::tempfile().unwrap(), 0)), ..RunLog::default() };
-    (0..KEPT / READ).for_each(|_| log.add(0, b"x"));
+    (0..KEPT_BYTES / READ).for_each(|_| log.add(0, b"x"));
     assert!(log.missing > 0);
 }
 

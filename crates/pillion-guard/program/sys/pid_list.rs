@@ -3,13 +3,13 @@
 /// How many ids the first call has space for.
 const SPACE: usize = 1024;
 /// Of more, no system of this kind has that many processes (`kern.maxproc`): it does not answer as it should.
-const MOST: usize = 1 << 20;
+const MAX_PIDS: usize = 1 << 20;
 
 /// All ids. `fill` writes ids to the space, and returns their count, or 0 or less for an error, as `proc_listallpids` of libproc does. A
 /// list that fills its space may be cut, and is read again with more. `None` if the system did not tell.
 pub(super) fn complete(mut fill: impl FnMut(&mut [i32]) -> i32) -> Option<Vec<i32>> {
     let mut pids = vec![0; SPACE];
-    while pids.len() <= MOST {
+    while pids.len() <= MAX_PIDS {
         let count = usize::try_from(fill(&mut pids)).ok().filter(|count| *count > 0)?;
         if count < pids.len() {
             pids.truncate(count);

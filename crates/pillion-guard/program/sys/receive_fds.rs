@@ -44,7 +44,7 @@ struct MessageHeader {
 }
 
 /// The maximum number of descriptors in the message: a listener, a stdin, the file of the run, the journal and two pipes.
-const MOST: usize = 6;
+const MAX_FDS: usize = 6;
 
 /// What the message has besides the two pipes.
 #[derive(Clone, Copy)]
@@ -63,7 +63,7 @@ struct Rights {
     length: ControlLength,
     level: c_int,
     kind: c_int,
-    fds: [c_int; MOST],
+    fds: [c_int; MAX_FDS],
 }
 
 /// The received descriptors.
@@ -86,7 +86,7 @@ pub(super) struct Received {
 pub(super) fn receive(announced: Announced) -> Received {
     let mut byte = 0_u8;
     let mut buffer = Buffer { base: (&raw mut byte).cast(), length: 1 };
-    let mut rights = Rights { length: 0, level: 0, kind: 0, fds: [-1; MOST] };
+    let mut rights = Rights { length: 0, level: 0, kind: 0, fds: [-1; MAX_FDS] };
     let mut message = MessageHeader {
         name: ptr::null_mut(),
         name_length: 0,

@@ -15,14 +15,14 @@ use super::{
     event_channel::WeakEventSender,
     events::SidecarEvent,
     exit_report::ExitReport,
-    report_folder::{KEPT, ReportFolder},
+    report_folder::{MAX_REPORTS, ReportFolder},
     unfinished_run::Head,
 };
 use crate::sys::on_thread;
 
 /// How often, and how many times, a start looks again at runs that a guard has not ended yet.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const LOOKS: u32 = 60;
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_LOOKS: u32 = 60;
 
 /// The last exit reports of one sidecar. Clones share them.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl ExitReports {
 
     /// Reads the files, and reports the runs that have ended without their app. Some may be ending still: looks again for a minute.
     pub(crate) async fn load(self, events: WeakEventSender<SidecarEvent>) {
-        for look in 0..LOOKS {
+        for look in 0..MAX_LOOKS {
             let shared = Arc::clone(&self.0);
             let read = on_thread(move || shared.folder.as_ref().map(ReportFolder::load)).await.flatten();
             let loaded = match read {
@@ -106,10 +106,10 @@ impl ExitReports {
                     events.send(SidecarEvent::Ended(report));
                 }
             }
-            if !loaded.unfinished || look + 1 == LOOKS {
+            if !loaded.unfinished || look + 1 == MAX_LOOKS {
                 return;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 }
@@ -138,7 +138,7 @@ impl Kept {
 
     fn add(&mut self, report: Arc<ExitReport>) {
         self.reports.push_back(report);
-        while self.reports.len() > KEPT {
+        while self.reports.len() > MAX_REPORTS {
             self.reports.pop_front();
         }
     }
@@ -148,7 +148,7 @@ impl Kept {
         let known = |report: &ExitReport| self.reports.iter().any(|known| **known == *report);
         let earlier: Vec<_> = earlier.into_iter().filter(|report| !known(report)).map(Arc::new).collect();
         for report in earlier.into_iter().rev() {
-            if self.reports.len() < KEPT {
+            if self.reports.len() < MAX_REPORTS {
                 self.reports.push_front(report);
             }
         }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many reports of a sidecar are kept.
-pub(super) const KEPT: usize = 20;
+pub(super) const MAX_REPORTS: usize = 20;
 /// The most that is read of a file.
 const READ_LIMIT: u64 = 1024 * 1024;
 
@@ -110,7 +110,7 @@ impl ReportFolder {
     /// Removes the oldest reports. One that cannot be removed is tried again after the next run.
     fn prune(&self) {
         let mut files = self.files("json").unwrap_or_default();
-        files.truncate(files.len().saturating_sub(KEPT));
+        files.truncate(files.len().saturating_sub(MAX_REPORTS));
         for file in files {
             if let Err(error) = fs::remove_file(&file) {
                 tracing::debug!(path = %file.display(), %error, "cannot remove an old exit report");
@@ -245,14 +245,18 @@ pub(super) fn this_program() -> &'static str {
     })
 }
 
+/// Whether the text has the form of [`this_program`].
+pub(super) fn is_program(number: &str) -> bool {
+    number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Whether the name is one that [`ReportFolder::begin`] gives: a time, a random number in hexadecimal digits, and a number.
 fn is_of_run(path: &Path) -> bool {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let parts: Vec<_> = stem.split('-').collect();
     let [time, program, number] = parts[..] else { return false };
     let decimal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let hexadecimal = program.len() == 16 && program.bytes().all(|byte| byte.is_ascii_hexdigit());
-    decimal(time) && hexadecimal && decimal(number)
+    decimal(time) && is_program(program) && decimal(number)
 }
 
 fn is_ours(run: &Path) -> bool {
@@ -277,15 +281,15 @@ mod tests {
     #[test]
     fn the_last_reports_are_kept_in_the_order_of_their_starts() {
         let (_base, folder) = folder();
-        for run in 1..=KEPT as u64 + 3 {
+        for run in 1..=MAX_REPORTS as u64 + 3 {
             let file = folder.begin(&head(run), run).unwrap();
             folder.finish(&file, &ExitReport { run, ..report() }).unwrap();
         }
         let loaded = folder.load().unwrap();
         let runs: Vec<_> = loaded.reports.iter().map(|report| report.run).collect();
-        assert_eq!(runs, (4..=KEPT as u64 + 3).collect::<Vec<_>>());
+        assert_eq!(runs, (4..=MAX_REPORTS as u64 + 3).collect::<Vec<_>>());
         assert!(loaded.concluded.is_empty() && !loaded.unfinished);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), MAX_REPORTS);
     }
 
     #[test]
@@ -326,7 +330,7 @@ mod tests {
     fn files_of_the_user_are_never_removed() {
         let (_base, folder) = folder();
         let file = folder.begin(&head(1), 1).unwrap();
-        let names: Vec<_> = (0..=KEPT).map(|number| format!("note-{number}.json")).collect();
+        let names: Vec<_> = (0..=MAX_REPORTS).map(|number| format!("note-{number}.json")).collect();
         for name in names.iter().map(String::as_str).chain(["1-2-3.json", "plan.run"]) {
             fs::write(folder.path().join(name), "mine").unwrap();
         }

@@ -166,12 +166,12 @@ pub(super) struct GuardProgram {
     _directory: Option<TempDir>,
 }
 
-/// Stores the guard's program somewhere.
-type Place = fn(&[u8]) -> io::Result<GuardProgram>;
+/// Stores the guard's program in a place.
+type Store = fn(&[u8]) -> io::Result<GuardProgram>;
 
 /// The places to store the guard's program in, the best first. Memory needs `/proc`, and `vm.memfd_noexec` may forbid it. A file
 /// needs space, and a file system that is not mounted with `noexec`.
-pub(super) const PLACES: [Place; 3] =
+pub(super) const PLACES: [Store; 3] =
     [GuardProgram::in_memory, GuardProgram::in_runtime_directory, GuardProgram::in_temporary_directory];
 
 impl GuardProgram {

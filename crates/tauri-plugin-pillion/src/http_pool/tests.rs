@@ -47,8 +47,8 @@ async fn answered_early() -> (Driver, DuplexStream) {
 async fn a_server_that_takes_nothing_after_its_answer_loses_the_connection() {
     let (driver, mut server) = answered_early().await;
     let began = Instant::now();
-    driver.finish(PATIENCE).await;
-    assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+    driver.finish(BODY_STALL_TIMEOUT).await;
+    assert_eq!(began.elapsed().as_secs(), BODY_STALL_TIMEOUT.as_secs());
     let mut received = Vec::new();
     server.read_to_end(&mut received).await.unwrap();
     assert!(received.len() < BODY);
@@ -61,13 +61,13 @@ async fn a_server_that_reads_slowly_after_its_answer_gets_the_whole_body() {
     let read = async {
         // In all far longer than the patience.
         for _ in 0..100 {
-            time::sleep(PATIENCE / 2).await;
+            time::sleep(BODY_STALL_TIMEOUT / 2).await;
             let mut part = [0; 1_000];
             let length = server.read(&mut part).await.unwrap();
             received.extend_from_slice(&part[..length]);
         }
         server.read_to_end(&mut received).await.unwrap();
     };
-    tokio::join!(driver.finish(PATIENCE), read);
+    tokio::join!(driver.finish(BODY_STALL_TIMEOUT), read);
     assert!(received.ends_with(&vec![b'x'; BODY]), "{} bytes", received.len());
 }

@@ -16,7 +16,7 @@ use crate::{
 
 /// How long a task waits at least for a thread that is blocked. One timer for all tasks, and none for a thread that works: a timer for each
 /// would cost the wake-up of a thread.
-const PATIENCE: Duration = Duration::from_millis(500);
+const BLOCKED_AFTER: Duration = Duration::from_millis(500);
 
 static PLACES: Mutex<Places> = Mutex::new(Places { slots: Vec::new(), is_watched: false });
 
@@ -63,9 +63,9 @@ impl Drop for Place {
 /// Goes on with the tasks that have waited for too long, until none waits.
 async fn watch() {
     loop {
-        time::sleep(PATIENCE).await;
+        time::sleep(BLOCKED_AFTER).await;
         let mut all = lock(&PLACES);
-        let late = all.slots.extract_if(.., |(since, _)| since.elapsed() >= PATIENCE);
+        let late = all.slots.extract_if(.., |(since, _)| since.elapsed() >= BLOCKED_AFTER);
         late.filter_map(|(_, slot)| lock(&slot).take()).for_each(|task| drop(async_runtime::spawn(task)));
         if all.slots.is_empty() {
             all.is_watched = false;

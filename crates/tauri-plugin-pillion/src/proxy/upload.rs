@@ -27,7 +27,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::{Exchange, HttpExchange, Key, ONE_WRITE, Proxy};
 use crate::{
     command_error::CommandError,
-    http_pool::{Driver, HttpError, PATIENCE, ResponseBody},
+    http_pool::{BODY_STALL_TIMEOUT, Driver, HttpError, ResponseBody},
     ipc_message::{BeginUpload, MAX_HEADERS},
     lock::lock,
     task::task,
@@ -158,7 +158,7 @@ async fn send_over(
         let by_itself = ended.run_until_cancelled(&mut connection).await.is_some();
         // A sidecar that takes nothing more must not keep the connection. The rest of a body that is complete is sent on, as that of any other.
         if !by_itself && is_complete.load(Ordering::Relaxed) {
-            Driver::Open(connection).finish(PATIENCE).await;
+            Driver::Open(connection).finish(BODY_STALL_TIMEOUT).await;
         }
     }));
     Ok(sender.send_request(request).await?)

@@ -12,7 +12,7 @@ use pillion_guard::log_lines::file_name;
 use crate::{
     report::{
         folder_name::folder_name,
-        report_folder::{create_private, private, this_program},
+        report_folder::{create_private, is_program, private, this_program},
     },
     spec::LogFiles,
     wall_clock::now_ms,
@@ -230,9 +230,7 @@ fn is_log(name: &str) -> bool {
         return false;
     };
     let fits = |(letter, form): (u8, u8)| if form == b'0' { letter.is_ascii_digit() } else { letter == form };
-    time.bytes().zip(form.bytes()).all(fits)
-        && program.len() == 16
-        && program.bytes().all(|byte| byte.is_ascii_hexdigit())
+    time.bytes().zip(form.bytes()).all(fits) && is_program(program)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
 /// How many bytes of output may wait. Then the sidecar's output is not read, until some of it is written.
 const MAX_BYTES: usize = 512 * 1024;
 /// After which time without progress of the disk output is counted instead: a sidecar must not hang with a disk.
-const STALL: Duration = Duration::from_secs(2);
+const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it is waited then for a last sign of the disk: the whole app may have been stopped (Ctrl-Z), and its thread had no time to write.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
@@ -142,7 +142,7 @@ impl Queue {
                 if state.bytes < MAX_BYTES && has_room() || state.stalled.is_some() {
                     return false;
                 }
-                let (now, overdue) = (Instant::now(), state.progress + STALL);
+                let (now, overdue) = (Instant::now(), state.progress + STALL_TIMEOUT);
                 if now < overdue {
                     overdue
                 } else {
@@ -274,10 +274,10 @@ mod tests {
             added += 1;
             assert!(added < 100, "the queue has no limit");
         }
-        assert_eq!(begin.elapsed(), STALL + LAST_LOOK);
+        assert_eq!(begin.elapsed(), STALL_TIMEOUT + LAST_LOOK);
         // Nothing waits for it.
         queue.flush(begin + Duration::from_secs(3600)).await;
-        assert_eq!(begin.elapsed(), STALL + LAST_LOOK);
+        assert_eq!(begin.elapsed(), STALL_TIMEOUT + LAST_LOOK);
         for _ in 0..3 {
             assert!(!queue.room(|| true).await, "a stall is told once");
             queue.add(lines());
@@ -339,7 +339,7 @@ mod tests {
             let queue = Arc::clone(&queue);
             async move { queue.room(|| true).await }
         });
-        tokio::time::sleep(STALL * 9 / 10).await;
+        tokio::time::sleep(STALL_TIMEOUT * 9 / 10).await;
         assert!(!waiting.is_finished());
         while queue.lock().bytes >= MAX_BYTES {
             queue.take(None).unwrap();
@@ -347,7 +347,7 @@ mod tests {
         }
         assert!(!waiting.await.unwrap());
         // The end of a run does not wait for ever.
-        let until = Instant::now() + STALL;
+        let until = Instant::now() + STALL_TIMEOUT;
         queue.flush(until).await;
         assert_eq!(Instant::now(), until);
     }
@@ -359,7 +359,7 @@ mod tests {
             queue.add(lines());
         }
         // As after SIGCONT: more time has passed than a disk may take, and the thread goes on just now.
-        tokio::time::advance(STALL * 10).await;
+        tokio::time::advance(STALL_TIMEOUT * 10).await;
         let waiting = tokio::spawn({
             let queue = Arc::clone(&queue);
             async move { queue.room(|| true).await }

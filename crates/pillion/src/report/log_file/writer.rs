@@ -23,9 +23,9 @@ use crate::{
 const AT_ONCE: usize = 256 * 1024;
 const LEAST_AT_ONCE: usize = 4 * 1024;
 /// How long the writer waits for more, if the last write is no longer ago: to wake this thread for each read would cost more than the rest.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER_TIME: Duration = Duration::from_millis(2);
 /// For how many items it waits in all: half of the journal, so that the sidecar goes on meanwhile.
-const PIECES: u64 = SLOTS as u64 / 2;
+const GATHER_ITEMS: u64 = SLOTS as u64 / 2;
 /// How long after a refused write the disk is tried again, and how often the writer looks whether its file still is in its place.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -130,11 +130,11 @@ impl Writer {
                     }
                 }
                 Ok(None) => {
-                    let is_busy = written.is_some_and(|written: Instant| written.elapsed() < GATHER);
-                    let few = PIECES.saturating_sub(self.next.items);
+                    let is_busy = written.is_some_and(|written: Instant| written.elapsed() < GATHER_TIME);
+                    let few = GATHER_ITEMS.saturating_sub(self.next.items);
                     if is_busy && self.next.items > 0 && few > 0 && !gathered {
                         // In the file, short lines take up to twice as much.
-                        self.queue.gather((self.at_once - self.next.text.len()) / 2, few, GATHER);
+                        self.queue.gather((self.at_once - self.next.text.len()) / 2, few, GATHER_TIME);
                         gathered = true;
                         continue;
                     }
