@@ -140,6 +140,16 @@ fn a_wrong_declaration_is_named_with_its_place() {
     assert_eq!(without.status, 2);
     assert!(without.stderr.contains("the sidecar backend does not say how it is built"), "{without:?}");
 
+    project.declare(&json!({ "command": "redis-server" }));
+    for names in [&[][..], &["backend"]] {
+        let of_system = project.package(names);
+        assert_eq!(of_system.status, 2);
+        assert!(
+            of_system.stderr.contains("the sidecar backend runs the program redis-server of the system"),
+            "{of_system:?}"
+        );
+    }
+
     let unknown = project.package(&["frontend"]);
     assert_eq!(unknown.status, 2);
     assert!(unknown.stderr.contains("declares no sidecar \"frontend\": it declares backend"), "{unknown:?}");

@@ -1,6 +1,6 @@
 //! Which programs a run makes, and where the bundler expects them. Reads the project, and nothing else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pillion_config::PackageConfig;
 
@@ -100,13 +100,10 @@ fn for_target(
     let wanted = sidecars.into_iter().filter(|sidecar| names.is_empty() || names.contains(&sidecar.name));
     let (with, without): (Vec<_>, Vec<_>) =
         wanted.partition(|sidecar| sidecar.fields.contains_key("package"));
-    if let Some(sidecar) = without.iter().find(|sidecar| with.is_empty() || names.contains(&sidecar.name)) {
-        return Err(format!(
-            "the sidecar {} does not say how it is built: add `package` to its declaration in {}, for example \
-             \"package\": {{ \"node\": \"backend/src/index.ts\" }}; `pillion package --help` has the other ways",
-            sidecar.name,
-            base.display()
-        ));
+    let asked = without.iter().filter(|sidecar| with.is_empty() || names.contains(&sidecar.name));
+    // Those that could be built come first.
+    if let Some(sidecar) = asked.min_by_key(|sidecar| matches!(sidecar.program, SidecarProgram::System(_))) {
+        return Err(not_built(sidecar, base));
     }
     if with.is_empty() {
         return Err(format!(
@@ -135,6 +132,21 @@ fn for_target(
         }
     }
     Ok(planned)
+}
+
+/// Why a sidecar without `package` is not built, and what to do.
+fn not_built(sidecar: &DeclaredSidecar, declaration: &Path) -> String {
+    let (name, declaration) = (&sidecar.name, declaration.display());
+    if let SidecarProgram::System(command) = &sidecar.program {
+        return format!(
+            "the sidecar {name} runs the program {command} of the system (`command` in {declaration}), which no bundle contains: nothing \
+             is to be built for it"
+        );
+    }
+    format!(
+        "the sidecar {name} does not say how it is built: add `package` to its declaration in {declaration}, for example \
+         \"package\": {{ \"node\": \"backend/src/index.ts\" }}; `pillion package --help` has the other ways"
+    )
 }
 
 /// The file in the project that the bundler takes the program of a sidecar from, if it takes one.
