@@ -21,6 +21,7 @@ use std::{
 };
 
 use clap::Args as ClapArgs;
+use pillion_config::PackageTool;
 
 use self::{
     build::{Artifact, Built, Order},
@@ -215,6 +216,39 @@ impl Maker<'_> {
             progress: self.show,
         };
         let tool = program.config.tool().map_err(Failure::refused)?;
+        let recipe = self.recipe(program, made, &order, tool)?;
+        let stamp_file = stamp_file(self.work, &sidecar.name, target);
+        let reason = match self.stamp_of_current(program, &recipe, &stamp_file) {
+            Ok(Stamp { output, check, .. }) => return Self::current(program, began, output, check),
+            Err(reason) => reason,
+        };
+        if let Destination::Folder { folder, .. } = destination {
+            onedir::check(folder, &sidecar.name)?;
+        }
+        let started = empty_folder(&work)?;
+        let built = if target.is_universal() { join(program, made, &order)? } else { order.build(tool)? };
+        let (artifact, notes) = finished(&built, program, &work)?;
+        let check = self.check(artifact.program(), program)?;
+        finish::place(&artifact, destination.path(), &sidecar.name)?;
+        let output = OutputFile::of(destination.program())?;
+        match Stamp::of(recipe, built.inputs, output.clone(), check.clone(), &started)? {
+            Some(stamp) => stamp.write(&stamp_file)?,
+            None => drop(fs::remove_file(&stamp_file)),
+        }
+        // The programs in it can have a hundred megabytes each.
+        let _ = fs::remove_dir_all(&work);
+        Ok(MadeFile { cached: false, reason, notes, ..Self::current(program, began, output, check)? })
+    }
+
+    /// A digest of what decides about the program, besides its inputs.
+    fn recipe(
+        &self,
+        program: &Planned,
+        made: &[MadeFile],
+        order: &Order<'_>,
+        tool: PackageTool<'_>,
+    ) -> Result<String, Failure> {
+        let Planned { sidecar, target, .. } = program;
         let fingerprint = if target.is_universal() {
             let parts = parts(program, made)?;
             parts.iter().map(|part| part.sha256.as_str()).collect::<Vec<_>>().join(" ")
@@ -223,57 +257,21 @@ impl Maker<'_> {
         };
         let checks = !self.args.no_check;
         let declaration = serde_json::Value::Object(sidecar.fields.clone());
-        let recipe = digest(format!("{FORMAT} {checks} {target} {declaration} {fingerprint}").as_bytes());
-        let stamp_file = stamp_file(self.work, &sidecar.name, target);
-        let reason = match Stamp::read(&stamp_file).filter(|_| !self.args.force) {
-            None => None,
-            Some(stamp) => match stamp
-                .is_current(&recipe, destination.program())
-                .and_then(|()| destination.is_whole(&sidecar.name))
-            {
-                Ok(()) => {
-                    let Stamp { output, check, .. } = stamp;
-                    return Self::current(program, began, output, check);
-                }
-                Err(reason) => Some(reason),
-            },
-        };
-        if let Destination::Folder { folder, .. } = destination {
-            onedir::check(folder, &sidecar.name)?;
-        }
-        let started = empty_folder(&work)?;
-        let built = if target.is_universal() { join(program, made, &order)? } else { order.build(tool)? };
-        let file = built.artifact.program();
-        if !file.is_file() {
-            return Err(Failure::failed(format!("the tool wrote no program to {}", file.display())));
-        }
-        // Cargo keeps its programs: a copy is signed.
-        let artifact = match &built.artifact {
-            Artifact::File(file) => {
-                let copy = work.join(format!("finished{}", target.executable_suffix()));
-                fs::copy(file, &copy).map_err(Failure::file("copy", file))?;
-                Artifact::File(copy)
-            }
-            folder @ Artifact::Folder { .. } => folder.clone(),
-        };
-        let mut notes = if target.is_universal() {
-            Vec::new()
-        } else {
-            finish::finish(artifact.program(), &program.program, target, built.embeds_runtime)?
-        };
-        notes.extend(finish::unsigned_folder(&artifact, target));
-        let check = self.check(artifact.program(), program)?;
-        finish::place(&artifact, destination.path(), &sidecar.name)?;
-        let output = OutputFile::of(destination.program())?;
-        let stamp = Stamp::of(recipe, built.inputs, output.clone(), check.clone(), &started)?;
-        match stamp {
-            Some(stamp) => stamp.write(&stamp_file)?,
-            None => drop(fs::remove_file(&stamp_file)),
-        }
-        // The programs in it can have a hundred megabytes each.
-        let _ = fs::remove_dir_all(&work);
-        let notes = notes.into_iter().map(str::to_owned).collect();
-        Ok(MadeFile { cached: false, reason, notes, ..Self::current(program, began, output, check)? })
+        Ok(digest(format!("{FORMAT} {checks} {target} {declaration} {fingerprint}").as_bytes()))
+    }
+
+    /// The stamp of a program that is up to date. Otherwise says why it is not, if an earlier run has made it.
+    fn stamp_of_current(
+        &self,
+        program: &Planned,
+        recipe: &str,
+        stamp_file: &Path,
+    ) -> Result<Stamp, Option<String>> {
+        let Planned { sidecar, destination, .. } = program;
+        let stamp = Stamp::read(stamp_file).filter(|_| !self.args.force).ok_or(None::<String>)?;
+        stamp.is_current(recipe, destination.program())?;
+        destination.is_whole(&sidecar.name)?;
+        Ok(stamp)
     }
 
     fn check(&self, file: &Path, program: &Planned) -> Result<String, Failure> {
@@ -340,6 +338,30 @@ fn join(program: &Planned, made: &[MadeFile], order: &Order<'_>) -> Result<Built
     let output = order.work.join("universal");
     fs::write(&output, universal).map_err(Failure::file("write", &output))?;
     Ok(Built { artifact: Artifact::File(output), inputs: Inputs::default(), embeds_runtime: false })
+}
+
+/// What was built, in the form that the bundler needs, and notes about it.
+fn finished(built: &Built, program: &Planned, work: &Path) -> Result<(Artifact, Vec<String>), Failure> {
+    let (target, file) = (&program.target, built.artifact.program());
+    if !file.is_file() {
+        return Err(Failure::failed(format!("the tool wrote no program to {}", file.display())));
+    }
+    // Cargo keeps its programs: a copy is signed.
+    let artifact = match &built.artifact {
+        Artifact::File(file) => {
+            let copy = work.join(format!("finished{}", target.executable_suffix()));
+            fs::copy(file, &copy).map_err(Failure::file("copy", file))?;
+            Artifact::File(copy)
+        }
+        folder @ Artifact::Folder { .. } => folder.clone(),
+    };
+    let mut notes = if target.is_universal() {
+        Vec::new()
+    } else {
+        finish::finish(artifact.program(), &program.program, target, built.embeds_runtime)?
+    };
+    notes.extend(finish::unsigned_folder(&artifact, target));
+    Ok((artifact, notes.into_iter().map(str::to_owned).collect()))
 }
 
 /// Makes the folder of a build, without the remains of an earlier one. Returns a file in it with the date of now.
