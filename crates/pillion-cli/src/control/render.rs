@@ -46,7 +46,7 @@ pub(super) fn table(running: &[Running], mut out: impl Write) -> io::Result<()> 
     let mut rows = vec![(head.map(str::to_owned), Style::new().bold())];
     let now = now_ms();
     for Running { app, sidecars } in running {
-        let mut of_app = [plain(&app.info().name), app.info().pid.to_string()];
+        let of_app = [plain(&app.info().name), app.info().pid.to_string()];
         if sidecars.is_empty() {
             let [name, pid] = of_app;
             let none = || "-".to_owned();
@@ -54,7 +54,7 @@ pub(super) fn table(running: &[Running], mut out: impl Write) -> io::Result<()> 
             continue;
         }
         for status in sidecars {
-            let [name, pid] = std::mem::take(&mut of_app);
+            let [name, pid] = of_app.clone();
             let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             let row = [
                 name,
