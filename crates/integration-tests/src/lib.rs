@@ -3,8 +3,8 @@
 //! `cargo test -p integration-tests` needs no webview, no display and no browser; tests that do are in `end-to-end-tests`.
 //! The Windows tests are a crate of their own, `windows-tests`. Folding them in here would not save code: on Windows a test
 //! observes a process by its handle instead of `/proc`, a stop is the end of stdin instead of SIGTERM, and the sidecar's steps
-//! are different ones (jobs, consoles and pipes instead of signals, sessions and descriptors). The two crates have only the
-//! 15 lines of [`run`] in common.
+//! are different ones (jobs, consoles and pipes instead of signals, sessions and descriptors). The two crates have only
+//! [`run`] and the files of one Tauri app in common.
 
 #[cfg(unix)]
 pub mod dying_host;
