@@ -17,7 +17,7 @@ mod triple;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::{
-    capability::{Capability, PermissionEntry, grants, narrowed},
+    capability::{Capability, PermissionEntry, first_window_label, grants, narrowed, usual},
     config::{Platform, TauriConfig},
     document::{Document, Format, kebab_case, read_text},
     error::{Position, ProjectError},

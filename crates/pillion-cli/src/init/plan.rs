@@ -15,7 +15,7 @@ use super::{
     edits::Edits,
     source::{CLIENT, Source, relative_path},
 };
-use crate::project::{Document, PackageManager, Platform, Project, SidecarProgram, workspace_of};
+use crate::project::{Document, PackageManager, Platform, Project, SidecarProgram, last_part, workspace_of};
 
 /// The choices of a run.
 #[derive(Debug, Clone)]
@@ -171,11 +171,7 @@ fn program_name(project: &Project, sidecar: &str) -> String {
 
 fn installs(document: &Document, program: &str) -> bool {
     let entries = document.get(&["bundle", "externalBin"]).and_then(|list| list.as_array());
-    entries
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.as_str())
-        .any(|entry| entry.rsplit(['/', '\\']).next() == Some(program))
+    entries.into_iter().flatten().filter_map(|entry| entry.as_str()).any(|entry| last_part(entry) == program)
 }
 
 /// Whether the page's files are served as they are: then it cannot import an npm package.
@@ -188,8 +184,7 @@ fn without_bundler(project: &Project) -> bool {
 /// Whether a command of the shell runs no other program than `pillion`, which builds sidecars and not the page.
 fn runs_pillion_only(command: &str) -> bool {
     let commands = command.split(['&', '|', ';', '\n']).map(str::trim).filter(|command| !command.is_empty());
-    let programs = commands
-        .map(|command| command.split_whitespace().next().and_then(|word| word.rsplit(['/', '\\']).next()));
+    let programs = commands.map(|command| command.split_whitespace().next().map(last_part));
     programs.into_iter().all(|program| matches!(program, Some("pillion" | "pillion.exe")))
 }
 
@@ -303,6 +298,7 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
     if let Some(backend) = &choices.backend {
         plan.next.extend(packages::install_steps(backend, project, installed));
     }
+    // npm needs `--` before options; without options none does.
     let run = match manager {
         Some(manager) => format!("{} run tauri", manager.name()),
         None => "cargo tauri".to_owned(),
@@ -310,7 +306,6 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
     // The step before may be for the backend's folder.
     let app = project.front_end.as_ref().map_or(project.root.as_path(), |front_end| front_end.folder());
     let app = Project::shown(app);
-    // npm needs the separator before options; without options none does.
     if choices.backend.is_none() {
         plan.next.push(format!("{run} dev   (in {app}): starts the app"));
         plan.next.push(format!("pillion doctor   (in {app}): says what the declaration lacks"));

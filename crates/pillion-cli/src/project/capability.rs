@@ -65,6 +65,19 @@ impl PermissionEntry {
     }
 }
 
+/// The label of the first window in the configuration, which is `main` by default.
+pub(crate) fn first_window_label(config: &MergedConfig<'_>) -> String {
+    let windows = config.get(&["app", "windows"]);
+    let label = windows.and_then(|windows| windows.get(0)?.get("label")?.as_str());
+    label.unwrap_or("main").to_owned()
+}
+
+/// The capability that a permission is added to: the one with a usual name, or else the first one.
+pub(crate) fn usual<'a>(capabilities: &[&'a Capability]) -> Option<&'a Capability> {
+    let is_usual = |it: &&&Capability| ["default", "main"].contains(&it.identifier.as_str());
+    capabilities.iter().find(is_usual).or(capabilities.first()).copied()
+}
+
 /// Whether these capabilities of a window grant a command for this sidecar. `permissions` are those that allow the command.
 ///
 /// As Tauri does, the command has one scope, of the entries of all these permissions: an entry without `allow` grants all sidecars only

@@ -214,7 +214,7 @@ impl MergedConfig<'_> {
     }
 }
 
-/// The last part of an entry of `bundle.externalBin`: the name under which Tauri installs the program.
-pub(crate) fn last_part(entry: &str) -> &str {
-    entry.rsplit(['/', '\\']).next().unwrap_or(entry)
+/// The last part of a path, such as an entry of `bundle.externalBin`: the name under which Tauri installs the program.
+pub(crate) fn last_part(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }

@@ -99,9 +99,7 @@ fn silent(harness: &Harness, run: Run, gate: impl Fn(Verdict, Verdict) -> Gate) 
     }
     let _ = run.signal(Signal::TERM);
     let _ = run.wait_exit(Duration::from_secs(10));
-    let held_back = |run: &Run| run.watch.seen().announced.is_some();
-    let _ = run.watch.wait(Duration::from_secs(1), |seen| seen.announced);
-    if held_back(&run) {
+    if run.watch.wait(Duration::from_secs(1), |seen| seen.announced).is_some() {
         why += "; the line came when the program was asked to stop";
         return gate(Verdict::Kept(line(&run)), Verdict::Broken(why));
     }

@@ -13,7 +13,9 @@ use super::{
     dependencies::PACKAGE,
     files::{Source, names_sidecar},
 };
-use crate::project::{Capability, MergedConfig, PermissionEntry, Project, grants, narrowed};
+use crate::project::{
+    Capability, MergedConfig, PermissionEntry, Project, first_window_label, grants, narrowed, usual,
+};
 
 const DEFAULT: &str = "pillion:default";
 const WATCH: &str = "pillion:allow-watch";
@@ -50,11 +52,11 @@ pub(in super::super) fn check(
 /// The rights of the first window, as `pillion init` adds them: another window may have the sidecar besides. An app without a window
 /// in its configuration makes its windows in Rust, perhaps under another name: there, all capabilities count.
 fn of_window<'a>(config: &MergedConfig<'_>, rights: &[&'a Capability]) -> (String, Vec<&'a Capability>) {
-    let first = config.get(&["app", "windows"]).and_then(|windows| windows.get(0));
-    let label = first.and_then(|window| window.get("label")?.as_str()).unwrap_or("main");
-    let covering: Vec<_> = rights.iter().copied().filter(|it| it.covers(label)).collect();
-    let rights = if first.is_none() && covering.is_empty() { rights.to_vec() } else { covering };
-    (label.to_owned(), rights)
+    let label = first_window_label(config);
+    let has_windows = config.get(&["app", "windows"]).is_some_and(|windows| windows.get(0).is_some());
+    let covering: Vec<_> = rights.iter().copied().filter(|it| it.covers(&label)).collect();
+    let rights = if !has_windows && covering.is_empty() { rights.to_vec() } else { covering };
+    (label, rights)
 }
 
 /// Whether the page may call this sidecar, by one of the two commands.
@@ -135,15 +137,14 @@ fn narrowed_permission(
     Finding::new(&PERMISSION, place, format!("{lack}; {cure}"))
 }
 
-/// No capability has the permissions. The fix adds them to the one with a usual name, or else to the first one.
+/// No capability has the permissions. The fix adds them to one.
 fn absent_permission(
     lack: String,
     project: &Project,
     rights: &[&Capability],
     identifiers: Vec<&'static str>,
 ) -> Finding {
-    let usual = |it: &&&Capability| ["default", "main"].contains(&it.identifier.as_str());
-    match rights.iter().find(usual).or(rights.first()) {
+    match usual(rights) {
         None => Finding::new(&PERMISSION, Project::shown(&project.tauri.join("capabilities")), lack),
         Some(target) => {
             let (file, keys) = (target.origin.path.clone(), target.origin.keys.clone());

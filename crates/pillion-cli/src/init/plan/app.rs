@@ -16,7 +16,7 @@ use crate::{
         source_text::append_lines,
         toml,
     },
-    project::{Capability, Format, Platform, Project, grants, narrowed, read_text},
+    project::{Format, Platform, Project, first_window_label, grants, narrowed, read_text, usual},
 };
 
 /// What every page needs to observe sidecars and to call them.
@@ -175,7 +175,7 @@ pub(super) fn capability(plan: &mut Plan, project: &Project, sidecar: &str) -> R
     let local = declared.iter().any(|declared| declared.name == sidecar && declared.local());
     let wanted = if local { PERMISSIONS_LOCAL } else { PERMISSIONS };
     let capabilities = project.capabilities(platform).map_err(|error| error.to_string())?;
-    let window = window_label(config.get(&["app", "windows"]));
+    let window = first_window_label(&config);
     let for_window: Vec<_> =
         capabilities.iter().filter(|found| found.active && found.local && found.covers(&window)).collect();
     let missing: Vec<_> =
@@ -183,8 +183,7 @@ pub(super) fn capability(plan: &mut Plan, project: &Project, sidecar: &str) -> R
     if missing.is_empty() {
         return Ok(());
     }
-    let named = |found: &&&Capability| ["default", "main"].contains(&found.identifier.as_str());
-    let Some(chosen) = for_window.iter().find(named).or(for_window.first()) else {
+    let Some(chosen) = usual(&for_window) else {
         new_capability(plan, project, &window, &wanted);
         return Ok(());
     };
@@ -250,12 +249,6 @@ fn new_capability(plan: &mut Plan, project: &Project, window: &str, permissions:
             });
         }
     }
-}
-
-/// The label of the first window, which is `main` by default.
-fn window_label(windows: Option<&Value>) -> String {
-    let label = windows.and_then(|windows| windows.get(0)?.get("label")?.as_str());
-    label.unwrap_or("main").to_owned()
 }
 
 /// Built programs belong neither to the repository, nor to the files whose change restarts `tauri dev`.
