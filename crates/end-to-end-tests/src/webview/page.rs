@@ -184,6 +184,14 @@ impl Page {
         Ok(self.0.goto(url).await?)
     }
 
+    /// Shows the page before this one, as the back button of a browser does, and waits until it is there.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn back(&self) -> Result<()> {
+        Ok(self.0.back().await?)
+    }
+
     /// Switches to the page in the window with this label.
     ///
     /// # Errors

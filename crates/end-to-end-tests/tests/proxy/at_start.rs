@@ -54,8 +54,8 @@ async fn a_page_is_told_what_its_permissions_allow_before_its_first_script() -> 
     Ok(())
 }
 
-/// Serves one page, at a port that it returns. Its script keeps what the app has told it, as that of `fake-app` does.
-async fn foreign_page() -> Result<u16> {
+/// Serves one page, at an address that it returns. Its script keeps what the app has told it, as that of `fake-app` does.
+pub(super) async fn foreign_page() -> Result<String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(async move {
@@ -64,7 +64,7 @@ async fn foreign_page() -> Result<u16> {
             tokio::spawn(serve(stream));
         }
     });
-    Ok(port)
+    Ok(format!("http://127.0.0.1:{port}/"))
 }
 
 /// Answers one request: with the page, or with its script, which is a file as in `fake-app`, so that it runs as late as there.
@@ -91,7 +91,7 @@ async fn a_page_of_another_origin_in_the_same_window_is_told_nothing() -> Result
     page.reload().await?;
     assert!(told(page).await?["sidecar"]["access"]["token"].is_string(), "the app's own page is told");
 
-    let url = format!("http://127.0.0.1:{}/", foreign_page().await?);
+    let url = foreign_page().await?;
     page.navigate(&url).await?;
     assert_eq!(page.execute("return location.href").await?, json!(url));
     assert_eq!(told(page).await?, Value::Null);

@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod at_start;
+mod interrupted_pages;
 mod main_thread;
 mod on_demand;
 mod outsiders;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use integration_tests::{
     ReportServer,
-    python::{ON_QUIT, stoppable_server},
+    python::{ON_HTTP, ON_QUIT, stoppable_server},
     run,
 };
 
@@ -25,7 +25,7 @@ async fn stops_by(request: &str, stops: &str) {
 
 #[test]
 fn by_the_declared_signal() {
-    run(stops_by("signal SIGINT", "signal.signal(signal.SIGINT, lambda *_: stopped())"));
+    run(stops_by("signal SIGINT", "signal.signal(signal.SIGINT, lambda *_: stopped()); announce()"));
 }
 
 #[test]
@@ -35,13 +35,13 @@ fn by_a_line_on_stdin() {
 
 #[test]
 fn by_an_http_request() {
-    run(stops_by("http POST /shutdown", ""));
+    run(stops_by("http POST /shutdown", ON_HTTP));
 }
 
 #[test]
 fn by_the_signal_if_the_http_request_is_refused() {
     // SIGTERM is the default signal.
-    run(stops_by("http POST /unknown", "signal.signal(signal.SIGTERM, lambda *_: stopped())"));
+    run(stops_by("http POST /unknown", "signal.signal(signal.SIGTERM, lambda *_: stopped()); announce()"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use integration_tests::{
     ProcessTree, ReportServer,
-    python::{ON_KEYBOARD_INTERRUPT, ON_QUIT, stoppable_server},
+    python::{ON_HTTP, ON_KEYBOARD_INTERRUPT, ON_QUIT, stoppable_server},
     run,
 };
 use pillion::{Exit, Program, StopOutcome, StopRequest, StopScope, StopSignal, Supervisor};
@@ -145,7 +145,8 @@ fn a_line_on_stdin_asks_instead_of_a_signal() {
 fn an_http_request_asks_instead_of_a_signal() {
     run(async {
         let tree = tree();
-        let program = server(&tree, "").stop(StopRequest::default().http("POST /shutdown".parse().unwrap()));
+        let program =
+            server(&tree, ON_HTTP).stop(StopRequest::default().http("POST /shutdown".parse().unwrap()));
         assert_eq!(outcome(program, &tree).await, StopOutcome::Graceful(CODE_7));
     });
 }

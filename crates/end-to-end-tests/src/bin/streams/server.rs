@@ -1,9 +1,14 @@
 //! The server, and its record of each answer.
 
-use std::{collections::HashMap, convert::Infallible, future, process};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future, process,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
-    Router,
+    Json, Router,
     body::{Body, Bytes},
     extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -36,6 +41,8 @@ struct Streams {
     block: Bytes,
     answers: watch::Sender<HashMap<String, Progress>>,
     events: broadcast::Sender<String>,
+    /// The names of the requests that were executed, in this order.
+    executed: Arc<Mutex<Vec<String>>>,
 }
 
 /// An answer in progress. If it is not [complete](Self::is_complete) on drop, the client has dropped it.
@@ -49,7 +56,12 @@ struct Answer {
 pub(crate) async fn main() -> pillion_server::Result {
     pillion_server::init_tracing();
     let block = (0..=250).cycle().take(PERIOD + PIECE).collect();
-    let streams = Streams { block, answers: watch::Sender::default(), events: broadcast::Sender::new(16) };
+    let streams = Streams {
+        block,
+        answers: watch::Sender::default(),
+        events: broadcast::Sender::new(16),
+        executed: Arc::default(),
+    };
     let router = Router::new()
         .route("/pid", get(async || process::id().to_string()))
         .route("/echo", any(echo))
@@ -61,6 +73,8 @@ pub(crate) async fn main() -> pillion_server::Result {
         .route("/refuse/{name}", post(refuse))
         .route("/swallow/{name}", post(swallow))
         .route("/silence/{name}", get(silence))
+        .route("/execute/{name}", post(execute))
+        .route("/executed", get(executed))
         .route("/begun/{name}", get(begun))
         .route("/made/{name}", get(made))
         .route("/dropped/{name}", get(dropped))
@@ -153,6 +167,14 @@ async fn swallow(Path(name): Path<String>, State(streams): State<Streams>, mut b
 async fn silence(Path(name): Path<String>, State(streams): State<Streams>) {
     let _answering = streams.begin(name);
     future::pending::<()>().await;
+}
+
+async fn execute(Path(name): Path<String>, State(streams): State<Streams>) {
+    streams.executed.lock().expect("no holder panics").push(name);
+}
+
+async fn executed(State(streams): State<Streams>) -> Json<Vec<String>> {
+    Json(streams.executed.lock().expect("no holder panics").clone())
 }
 
 async fn begun(Path(name): Path<String>, State(streams): State<Streams>) {
