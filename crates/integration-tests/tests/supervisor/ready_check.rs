@@ -102,6 +102,19 @@ fn a_port_of_another_program_is_not_ready_for_tcp() {
 }
 
 #[test]
+fn a_server_that_does_not_take_its_port_is_told_how() {
+    run(async {
+        let tree = tree();
+        let spec = tree.spec(assigned(&tree, "park")).ready_check(ReadyCheck::Tcp);
+        expire(
+            move || spec.clone(),
+            &["was given", "accepted no connection", "it must take that port from its arguments"],
+        )
+        .await;
+    });
+}
+
+#[test]
 fn a_port_that_refuses_connections_later_is_noticed_by_tcp() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);

@@ -292,8 +292,8 @@ pub(crate) fn unannounced(places: &[SocketAddr], given: Option<NonZeroU16>) -> S
     let places = start::listed(places);
     match given {
         Some(port) => format!(
-            "it listens on {places}, and not yet on port {port}, which it was given: it must take that port from its arguments or from \
-             the variable that `portEnv` names, or its declaration must name another `port` (docs/servers.md)"
+            "it listens on {places}, and not yet on port {port}, which it was given: {}",
+            start::TAKE_PORT
         ),
         None => {
             let how = start::how_to_announce(start::UNCHANGED);

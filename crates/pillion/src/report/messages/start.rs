@@ -1,6 +1,6 @@
 //! The sentences of a start that failed.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU16, time::Duration};
 
 use pillion_protocol::{ListenAddr, health::DEFAULT_PATH};
 
@@ -149,17 +149,23 @@ fn is_given(addr: ListenAddr, diagnostics: &StartDiagnostics) -> bool {
     diagnostics.given_port.is_some() && diagnostics.given_port == addr.port()
 }
 
-/// Where the sidecar listens instead of at the port that it was given.
+/// Where the sidecar listens instead of at the port that it was given, and what to do.
 fn elsewhere(addr: Option<ListenAddr>, diagnostics: &StartDiagnostics) -> String {
     let given = addr.filter(|addr| is_given(*addr, diagnostics)).and_then(ListenAddr::port);
-    let listens_there = |port| diagnostics.listens.iter().any(|place| place.port() == port);
-    match given {
-        Some(port) if !listens_there(port.get()) => {
-            listens(diagnostics).map(|places| format!("; it listens on {places} instead")).unwrap_or_default()
-        }
-        _ => String::new(),
+    let listens_there = |port: NonZeroU16| diagnostics.listens.iter().any(|place| place.port() == port.get());
+    if given.is_none_or(listens_there) {
+        return String::new();
+    }
+    match (listens(diagnostics), &diagnostics.not_ready) {
+        (Some(places), _) => format!("; it listens on {places} instead: {TAKE_PORT}"),
+        (None, Some(NotReady::Unreachable(_))) => format!("; {TAKE_PORT}"),
+        (None, _) => String::new(),
     }
 }
+
+/// What a server must do that was given a port.
+pub(super) const TAKE_PORT: &str = "it must take that port from its arguments or from the variable that `portEnv` names, or its \
+                                    declaration must name another `port` (docs/servers.md)";
 
 fn listens(diagnostics: &StartDiagnostics) -> Option<String> {
     (!diagnostics.listens.is_empty()).then(|| listed(&diagnostics.listens))
