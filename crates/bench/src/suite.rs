@@ -60,8 +60,16 @@ enum Part {
     Availability,
     /// Other supervisors: tini, s6, systemd-run.
     Peers,
-    /// The cost as a function of the load, as pictures.
-    Curves,
+    /// The start, the stop and the memory, as curves by the number of sidecars.
+    Sidecars,
+    /// The processor time, as a curve by the lines per second.
+    Lines,
+    /// Requests of a page, as curves by the size of the body.
+    Bodies,
+    /// Event streams of a page, as curves by their number.
+    Streams,
+    /// The start and the memory of an app, as curves by the number of windows.
+    Windows,
     /// The time of builds. Only if it is asked for: it compiles Tauri four times.
     Builds,
 }
@@ -209,7 +217,20 @@ impl Part {
             Self::Routes => &[("A request from the webview, by each route to a sidecar", routes::measure)],
             Self::Availability => &availability::SECTIONS,
             Self::Peers => &[("Peers: other programs that start and stop a sidecar", peers::measure)],
-            Self::Curves => &curves::SECTIONS,
+            Self::Sidecars => &[(
+                "Many sidecars: the supervisor, and a bare spawn loop of the same program",
+                curves::sidecars::measure,
+            )],
+            Self::Lines => {
+                &[("Lines per second: the supervisor, and a bare read loop", curves::lines::measure)]
+            }
+            Self::Bodies => {
+                &[("Requests from the webview, by the size of the body", curves::requests::measure)]
+            }
+            Self::Streams => &[("Open event streams, by way of the app", curves::streams::measure)],
+            Self::Windows => {
+                &[("Windows: pages that ask the sidecar, and pages that do not", curves::windows::measure)]
+            }
             Self::Builds => &builds::SECTIONS,
         }
     }

@@ -29,14 +29,15 @@ fn check(subject: &Subject, token: &str, vector: &EnvironmentVector) -> Result<(
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let free = TcpListener::bind("127.0.0.1:0")?;
     let (taken_port, free_port) = (taken.local_addr()?.port(), free.local_addr()?.port());
-    drop(free);
+    let outcome = &vector.outcome;
+    // Otherwise it stays open, so that the system does not choose it for the server by chance.
+    let _held = (outcome.listens != Some(Listens::Port)).then_some(free);
     let fill = |value: &String| {
         value.replace("{free}", &free_port.to_string()).replace("{taken}", &taken_port.to_string())
     };
     let variables = vector.environment.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
     let third = vector.descriptor3.as_deref().map(Descriptor3::new).transpose()?;
     let inherited = third.as_ref().and_then(|third| third.address.clone());
-    let outcome = &vector.outcome;
     match subject.start(&variables, third)? {
         Start::Running(running) => {
             ensure!(outcome.starts, "it started, at {:?}", running.address);

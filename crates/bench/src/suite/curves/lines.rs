@@ -17,7 +17,7 @@ const RATES: [u32; 6] = [100, 1_000, 10_000, 30_000, 100_000, 300_000];
 const NAMES: [&str; 4] =
     ["bare read loop", "Supervisor, no subscriber", "Supervisor, one subscriber", "Supervisor, log files"];
 
-pub(super) fn measure(_: &Workspace, effort: Effort) -> Result<Table> {
+pub(crate) fn measure(_: &Workspace, effort: Effort) -> Result<Table> {
     let (seconds, rounds) = effort.lines;
     let mut table = Table::new(NAMES);
     let mut curves = NAMES.map(|name| Curve { name, points: Vec::new() });

@@ -19,7 +19,7 @@ const ROUTES: [(&str, &str); 3] =
 /// 1 GB takes plugin-http half a minute on a slow machine.
 const TIME_LIMIT: Duration = Duration::from_secs(900);
 
-pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
+pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let [downloads, uploads] = effort.requests;
     let plan = Plan::Curves { rounds: effort.rounds, downloads, uploads };
     let took = routes::run(workspace, plan, TIME_LIMIT)?;

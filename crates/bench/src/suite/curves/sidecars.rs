@@ -30,7 +30,7 @@ struct FleetTrial {
 /// The trials of the bare loop and of the supervisor, for one number of sidecars.
 type Crowd = [Vec<FleetTrial>; 2];
 
-pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
+pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let program = workspace.fake_sidecar()?;
     let mut table = Table::new(["bare spawn loop", "Supervisor"]);
     let mut crowds = Vec::new();

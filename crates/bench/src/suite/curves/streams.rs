@@ -17,7 +17,7 @@ use super::super::{
 const ROUTES: [(&str, &str); 1] = [("socket", "through the app, a socket")];
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
-pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
+pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let plan = Plan::Streams { rounds: effort.rounds, streams: effort.streams };
     let took = routes::run(workspace, plan, TIME_LIMIT)?;
     let mut table = Table::new(ROUTES.map(|(_, title)| title));

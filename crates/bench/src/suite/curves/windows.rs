@@ -21,7 +21,7 @@ struct Windows {
     pss: Samples,
 }
 
-pub(super) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
+pub(crate) fn measure(workspace: &Workspace, effort: Effort) -> Result<Table> {
     let app = workspace.routes()?;
     let mut table = Table::new(NAMES);
     let mut measured = Vec::new();
