@@ -73,13 +73,23 @@ fn sidecars_that_start_at_the_same_time_get_different_ports() {
         let tree = tree();
         let sidecars: Vec<_> =
             (0..20).map(|_| Supervisor::start(tree.spec(assigned(&tree, SERVER))).0).collect();
-        let mut ports = Vec::new();
+        let (mut ports, mut taken) = (Vec::new(), Vec::new());
         for sidecar in &sidecars {
-            ports.push(sidecar.ready().await.unwrap().port.unwrap());
+            let endpoint = match sidecar.ready().await {
+                // Another program may take a port before the sidecar listens on it.
+                Err(failure) if failure.detail.tail.iter().any(|line| line.contains("AddrInUse")) => {
+                    taken.push(failure.message);
+                    sidecar.restart().await
+                }
+                ready => ready,
+            };
+            ports.push(endpoint.unwrap().port.unwrap());
         }
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), sidecars.len());
+        let of_another = |why: &&String| ports.iter().any(|port| why.ends_with(&format!(":{port}")));
+        assert_eq!(taken.iter().find(of_another), None);
         for sidecar in sidecars {
             let _ = sidecar.stop().await;
         }
