@@ -1,5 +1,5 @@
 /** Subresource integrity for proxied responses: https://www.w3.org/TR/SRI/#the-integrity-attribute. */
-import { withFacts } from "./response-facts.js";
+import { withProperties } from "./response-properties.js";
 
 /** The hash functions, weakest first. */
 const ALGORITHMS = ["sha256", "sha384", "sha512"];
@@ -20,7 +20,7 @@ export async function checkIntegrity(response: Response, metadata: string): Prom
     if (toBase64(hash) === digest) {
       const { status, statusText, headers, url, redirected } = response;
       const copy = new Response(response.body === null ? null : body, { status, statusText, headers });
-      return withFacts(copy, { url, redirected });
+      return withProperties(copy, { url, redirected });
     }
   }
   throw new TypeError(

@@ -7,7 +7,7 @@ import { checkIntegrity } from "./integrity.js";
 import { AnswerLost, call, cancel, nextId } from "./ipc.js";
 import { decode, encode, type ResponseHead } from "./ipc-message.js";
 import { bodyOf, Upload, type UploadBody } from "./ipc-upload.js";
-import { withFacts } from "./response-facts.js";
+import { withProperties } from "./response-properties.js";
 
 /** The origin of the URLs of a sidecar without a port, so that paths are resolved as usual: docs/protocol.md, rule 5. */
 export const ORIGIN = "http://localhost";
@@ -174,7 +174,7 @@ async function exchange(
     return exchange(sidecar, requestHead, requestBody, signal, redirected);
   }
   const response = await responseOf(id, requestHead, head, body, signal, () => upload?.stop());
-  return withFacts(response, { url: ORIGIN + requestHead.path, redirected, signal });
+  return withProperties(response, { url: ORIGIN + requestHead.path, redirected, signal });
 }
 
 /** The response whose body begins with `body`. Calls `end` when the sidecar has answered as a whole: it wants no more of the request. */

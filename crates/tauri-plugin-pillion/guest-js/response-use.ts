@@ -1,5 +1,5 @@
 /** Finds out when the page has received a response as a whole, so that its sidecar is not in use by it any more. */
-import { withFacts } from "./response-facts.js";
+import { withProperties } from "./response-properties.js";
 
 /**
  * How many bytes of a body are read ahead of the page. A body that is shorter ends by itself, also if the page never reads it; the
@@ -43,5 +43,5 @@ export function endWithBody(
   );
   const { url, type, redirected, status, statusText, headers } = response;
   const copy = new Response(body, { status, statusText, headers });
-  return withFacts(copy, { url, type, redirected, signal });
+  return withProperties(copy, { url, type, redirected, signal });
 }

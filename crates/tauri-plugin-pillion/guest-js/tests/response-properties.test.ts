@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { createHash } from "node:crypto";
 import { expect, test, vi } from "vitest";
-import { withFacts } from "../response-facts.js";
+import { withProperties } from "../response-properties.js";
 import { sidecar } from "../sidecar.js";
 import { proxied, rejection } from "./http-proxy.js";
 import { backend, fakePlugin } from "./plugin.js";
@@ -36,7 +36,7 @@ test.each(["arrayBuffer", "blob", "json", "text"] as const)(
       new ReadableStream({ start: (controller) => controller.error(new TypeError("AbortError: …")) });
     const aborting = new AbortController();
     const response = () =>
-      withFacts(new Response(body()), { url: "", redirected: false, signal: aborting.signal });
+      withProperties(new Response(body()), { url: "", redirected: false, signal: aborting.signal });
     await expect(response()[read]()).rejects.toThrow(TypeError);
     aborting.abort(new RangeError("the page's own"));
     await expect(response()[read]()).rejects.toThrow("the page's own");

@@ -1,6 +1,6 @@
 /** What the constructor of `Response` does not take: https://fetch.spec.whatwg.org/#response-class. */
 
-interface Facts {
+interface Properties {
   url: string;
   redirected: boolean;
   type?: ResponseType | undefined;
@@ -11,13 +11,13 @@ interface Facts {
 const READERS = ["arrayBuffer", "blob", "bytes", "formData", "json", "text"] as const;
 
 /**
- * Gives a response, and its clones, these facts. Its methods that read the body reject with the signal's reason, as those of `fetch`:
+ * Gives a response, and its clones, these properties. Its methods that read the body reject with the signal's reason, as those of `fetch`:
  * WebKit rejects with a `TypeError` for whatever error of a stream that a page has made.
  */
-export function withFacts(response: Response, facts: Facts): Response {
-  const { url, redirected, type = response.type, signal } = facts;
+export function withProperties(response: Response, properties: Properties): Response {
+  const { url, redirected, type = response.type, signal } = properties;
   const methods: Record<string, () => unknown> = {
-    clone: () => withFacts(Response.prototype.clone.call(response), facts),
+    clone: () => withProperties(Response.prototype.clone.call(response), properties),
   };
   for (const name of signal ? READERS : []) {
     // Not each webview has all of them.
