@@ -75,12 +75,7 @@ impl BackingOff {
             // Through `Waiting`, because a dependency may have failed as well.
             Event::Expired => waiting::begin(StartReason::Unrequested(Some(self.ended()))),
             Event::Restart => Lifecycle::start(restarts),
-            Event::Stop(_) | Event::Kill => down(
-                Cause::Requested(Requester::Stop),
-                self.exit,
-                StopOutcome::NotRunning,
-                RestartDecision::StayDown,
-            ),
+            Event::Stop(_) | Event::Kill => stopped(self.exit),
             // Nothing needs the next start any more.
             Event::Unused if restarts.runs_on_demand() => (Lifecycle::Idle(Some(self.ended())), vec![]),
             Event::Used
@@ -127,16 +122,18 @@ pub(super) fn down(
     (state, vec![])
 }
 
+/// A requested stop of a sidecar that has no process. `exit` is that of its last run.
+pub(super) fn stopped(exit: Option<Exit>) -> (Lifecycle, Vec<Action>) {
+    down(Cause::Requested(Requester::Stop), exit, StopOutcome::NotRunning, RestartDecision::StayDown)
+}
+
 /// The transitions of a sidecar on demand that nothing uses.
 pub(super) fn idle(ended: Option<Ended>, event: Event, restarts: &mut Restarts) -> (Lifecycle, Vec<Action>) {
     match event {
         // Not a requested start: a use of a sidecar that keeps crashing must not pass the restart limit.
         Event::Used => waiting::begin(StartReason::Unrequested(ended)),
         Event::Restart => Lifecycle::start(restarts),
-        Event::Stop(_) | Event::Kill => {
-            let exit = ended.and_then(|ended| ended.exit);
-            down(Cause::Requested(Requester::Stop), exit, StopOutcome::NotRunning, RestartDecision::StayDown)
-        }
+        Event::Stop(_) | Event::Kill => stopped(ended.and_then(|ended| ended.exit)),
         Event::Unused
         | Event::DependenciesReady
         | Event::DependencyFailed(_)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Action::{self, Kill, Sweep, TerminateGroup, TerminateLeader, WatchGroup},
-    Cause, Ended, Event, Lifecycle, RestartDecision, Restarts, StartReason,
+    Cause, Ended, Event, Lifecycle, Requester, RestartDecision, Restarts, StartReason,
     down::down,
     waiting,
 };
@@ -52,16 +52,39 @@ pub(crate) enum Next {
 
 impl Ending {
     /// Asks the leader to end, for this reason.
-    pub(super) fn terminate(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
-        let ending = Self::begin(cause, StopStage::LeaderAsked, next, now);
-        (Lifecycle::Ending(ending), vec![TerminateLeader])
+    pub(super) fn begin(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
+        (Lifecycle::Ending(Self::new(cause, StopStage::LeaderAsked, next, now)), vec![TerminateLeader])
     }
 
-    /// Kills the group, for this reason.
-    pub(super) fn kill(cause: Cause, next: Next, now: Duration) -> (Lifecycle, Vec<Action>) {
+    /// A requested stop: the sidecar stays down.
+    pub(super) fn stop(by: Requester, now: Duration) -> (Lifecycle, Vec<Action>) {
+        Self::begin(Cause::Requested(by), Next::After(RestartDecision::StayDown), now)
+    }
+
+    /// A stop after a failure of the running sidecar. What follows is the decision of its restart policy.
+    pub(super) fn fail(cause: Cause, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
+        let next = Next::After(restarts.after(&cause, now));
+        Self::begin(cause, next, now)
+    }
+
+    /// Stops the sidecar, and starts it when the dependency is ready again: its connections, and the address that its placeholders
+    /// gave it, belong to a run that is gone.
+    pub(super) fn dependency_restarted(
+        name: String,
+        restarts: &mut Restarts,
+        now: Duration,
+    ) -> (Lifecycle, Vec<Action>) {
+        restarts.interrupted();
+        let next = if restarts.is_unused() { Next::After(RestartDecision::Idle) } else { Next::StartAgain };
+        Self::begin(Cause::DependencyRestarted(name), next, now)
+    }
+
+    /// Kills the group on request.
+    pub(super) fn kill(now: Duration) -> (Lifecycle, Vec<Action>) {
+        let (cause, next) = (Cause::Requested(Requester::Kill), Next::After(RestartDecision::StayDown));
         let ending = Self {
             kill_reason: Some(KillReason::Requested),
-            ..Self::begin(cause, StopStage::KilledLeader, next, now)
+            ..Self::new(cause, StopStage::KilledLeader, next, now)
         };
         (Lifecycle::Ending(ending), vec![Kill])
     }
@@ -70,15 +93,15 @@ impl Ending {
     pub(super) fn leader_died(
         cause: Cause,
         exit: Exit,
-        decision: RestartDecision,
+        restarts: &mut Restarts,
         now: Duration,
     ) -> (Lifecycle, Vec<Action>) {
-        let next = Next::After(decision);
-        let ending = Self { exit: Some(exit), ..Self::begin(cause, StopStage::GroupAsked, next, now) };
+        let next = Next::After(restarts.after(&cause, now));
+        let ending = Self { exit: Some(exit), ..Self::new(cause, StopStage::GroupAsked, next, now) };
         (Lifecycle::Ending(ending), vec![TerminateGroup, WatchGroup])
     }
 
-    fn begin(cause: Cause, stage: StopStage, next: Next, now: Duration) -> Self {
+    fn new(cause: Cause, stage: StopStage, next: Next, now: Duration) -> Self {
         Self { cause, exit: None, stage, kill_reason: None, swept: false, asked_at: now, next }
     }
 
@@ -111,27 +134,9 @@ impl Ending {
                 }
                 vec![]
             }
-            Event::Expired => match self.stage {
-                StopStage::LeaderAsked => self.ask_group(),
-                StopStage::GroupAsked => self.escalate(KillReason::GraceOver),
-                StopStage::KilledLeader | StopStage::KilledRest if self.swept => {
-                    return self.end(StopOutcome::Abandoned, restarts);
-                }
-                StopStage::KilledLeader | StopStage::KilledRest => {
-                    self.swept = true;
-                    vec![Sweep]
-                }
-            },
-            Event::Exited(exit) => {
-                self.exit = Some(exit);
-                match self.stage {
-                    // Without its leader, the rest of the group has nothing to wait for.
-                    StopStage::LeaderAsked => [self.ask_group(), vec![WatchGroup]].concat(),
-                    StopStage::GroupAsked | StopStage::KilledLeader | StopStage::KilledRest => {
-                        vec![WatchGroup]
-                    }
-                }
-            }
+            Event::Expired if self.swept => return self.end(StopOutcome::Abandoned, restarts),
+            Event::Expired => self.grace_over(),
+            Event::Exited(exit) => self.leader_exited(exit),
             Event::Gone => {
                 let outcome = self.outcome();
                 return self.end(outcome, restarts);
@@ -158,6 +163,27 @@ impl Ending {
             | Event::DependencyRestarted(_) => vec![],
         };
         (Lifecycle::Ending(self), actions)
+    }
+
+    /// The next stage, because the time of this one is over.
+    fn grace_over(&mut self) -> Vec<Action> {
+        match self.stage {
+            StopStage::LeaderAsked => self.ask_group(),
+            StopStage::GroupAsked => self.escalate(KillReason::GraceOver),
+            StopStage::KilledLeader | StopStage::KilledRest => {
+                self.swept = true;
+                vec![Sweep]
+            }
+        }
+    }
+
+    fn leader_exited(&mut self, exit: Exit) -> Vec<Action> {
+        self.exit = Some(exit);
+        match self.stage {
+            // Without its leader, the rest of the group has nothing to wait for.
+            StopStage::LeaderAsked => [self.ask_group(), vec![WatchGroup]].concat(),
+            StopStage::GroupAsked | StopStage::KilledLeader | StopStage::KilledRest => vec![WatchGroup],
+        }
     }
 
     fn ask_group(&mut self) -> Vec<Action> {
@@ -201,32 +227,4 @@ impl Ending {
         };
         down(self.cause, self.exit, outcome, decision)
     }
-}
-
-/// Stops the sidecar, and starts it when the dependency is ready again: its connections, and the address that its placeholders gave
-/// it, belong to a run that is gone.
-pub(super) fn dependency_restarted(
-    name: String,
-    restarts: &mut Restarts,
-    now: Duration,
-) -> (Lifecycle, Vec<Action>) {
-    restarts.interrupted();
-    let next = if restarts.is_unused() { Next::After(RestartDecision::Idle) } else { Next::StartAgain };
-    Ending::terminate(Cause::DependencyRestarted(name), next, now)
-}
-
-/// Stops the sidecar, which uses too much memory, and restarts it as its policy says.
-pub(super) fn memory_exceeded(restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
-    let next = Next::After(restarts.after(&Cause::MemoryExceeded, now));
-    Ending::terminate(Cause::MemoryExceeded, next, now)
-}
-
-pub(super) fn died(
-    cause: Cause,
-    exit: Exit,
-    restarts: &mut Restarts,
-    now: Duration,
-) -> (Lifecycle, Vec<Action>) {
-    let decision = restarts.after(&cause, now);
-    Ending::leader_died(cause, exit, decision, now)
 }

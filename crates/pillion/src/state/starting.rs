@@ -6,9 +6,8 @@ use pillion_protocol::ListenAddr;
 
 use super::{
     Action::{self, Check},
-    Awaits, Cause, Ending, Event, Lifecycle, Next, Requester, RestartDecision, Restarts,
+    Awaits, Cause, Ending, Event, Lifecycle, Next, RestartDecision, Restarts,
     down::down,
-    ending::{dependency_restarted, died, memory_exceeded},
 };
 use crate::status::StopOutcome;
 
@@ -31,17 +30,9 @@ impl Step {
                 restarts.forget();
                 stay
             }
-            Event::Stop(by) => {
-                Ending::terminate(Cause::Requested(by), Next::After(RestartDecision::StayDown), now)
-            }
-            Event::Kill => {
-                Ending::kill(Cause::Requested(Requester::Kill), Next::After(RestartDecision::StayDown), now)
-            }
-            Event::Expired => {
-                let cause = Cause::TimedOut(self);
-                let next = Next::After(restarts.after(&cause, now));
-                Ending::terminate(cause, next, now)
-            }
+            Event::Stop(by) => Ending::stop(by, now),
+            Event::Kill => Ending::kill(now),
+            Event::Expired => Ending::fail(Cause::TimedOut(self), restarts, now),
             Event::NotLaunched(reason) => {
                 let cause = Cause::NotLaunched(reason);
                 let decision = restarts.after(&cause, now);
@@ -51,26 +42,18 @@ impl Step {
                 down(Cause::Mismatch(reason), None, StopOutcome::NotRunning, RestartDecision::StayDown)
             }
             Event::Mismatch(reason) => {
-                Ending::terminate(Cause::Mismatch(reason), Next::After(RestartDecision::StayDown), now)
+                Ending::begin(Cause::Mismatch(reason), Next::After(RestartDecision::StayDown), now)
             }
             // The sidecar itself says that it hangs, so the supervisor does not wait for the time-out.
-            Event::Hung => {
-                let next = Next::After(restarts.after(&Cause::Hung, now));
-                Ending::terminate(Cause::Hung, next, now)
-            }
-            Event::MemoryExceeded => memory_exceeded(restarts, now),
-            Event::Exited(exit) => died(Cause::ExitedEarly(self), exit, restarts, now),
-            Event::DependencyRestarted(name) => dependency_restarted(name, restarts, now),
-            Event::Launched(awaits) => match self {
-                Self::Launching => match awaits {
-                    Awaits::Announcement => (Lifecycle::Starting(Self::Announcing), vec![]),
-                    Awaits::Check(addr) => Self::check(addr),
-                    Awaits::Nothing(addr) => {
-                        restarts.ready(now);
-                        (Lifecycle::Ready { addr }, vec![])
-                    }
-                },
-                Self::Announcing | Self::Checking { .. } => stay,
+            Event::Hung => Ending::fail(Cause::Hung, restarts, now),
+            Event::MemoryExceeded => Ending::fail(Cause::MemoryExceeded, restarts, now),
+            Event::Exited(exit) => Ending::leader_died(Cause::ExitedEarly(self), exit, restarts, now),
+            Event::DependencyRestarted(name) => Ending::dependency_restarted(name, restarts, now),
+            Event::Launched(awaits) => match (self, awaits) {
+                (Self::Launching, Awaits::Announcement) => (Lifecycle::Starting(Self::Announcing), vec![]),
+                (Self::Launching, Awaits::Check(addr)) => Self::check(addr),
+                (Self::Launching, Awaits::Nothing(addr)) => ready(addr, restarts, now),
+                (Self::Announcing | Self::Checking { .. }, _) => stay,
             },
             Event::Attached(addr) => match self {
                 Self::Launching => Self::check(Some(addr)),
@@ -91,10 +74,7 @@ impl Step {
             },
             Event::Extend(by) => (Lifecycle::Starting(self), vec![Action::Extend(by)]),
             Event::Healthy => match self {
-                Self::Checking { addr } => {
-                    restarts.ready(now);
-                    (Lifecycle::Ready { addr }, vec![])
-                }
+                Self::Checking { addr } => ready(addr, restarts, now),
                 Self::Launching | Self::Announcing => stay,
             },
             Event::Used
@@ -109,4 +89,9 @@ impl Step {
     fn check(addr: Option<ListenAddr>) -> (Lifecycle, Vec<Action>) {
         (Lifecycle::Starting(Self::Checking { addr }), vec![Check(addr)])
     }
+}
+
+fn ready(addr: Option<ListenAddr>, restarts: &mut Restarts, now: Duration) -> (Lifecycle, Vec<Action>) {
+    restarts.ready(now);
+    (Lifecycle::Ready { addr }, vec![])
 }

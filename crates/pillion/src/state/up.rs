@@ -6,10 +6,7 @@ use pillion_protocol::ListenAddr;
 
 use crate::{
     spec::Restart,
-    state::{
-        Action, Cause, Ending, Event, Lifecycle, Next, Requester, RestartDecision, Restarts, Step,
-        ending::{dependency_restarted, died, memory_exceeded},
-    },
+    state::{Action, Cause, Ending, Event, Lifecycle, Next, Requester, RestartDecision, Restarts, Step},
 };
 
 /// One step; `state` says whether its health is good or bad now.
@@ -21,16 +18,12 @@ pub(super) fn on(
     now: Duration,
 ) -> (Lifecycle, Vec<Action>) {
     match event {
-        Event::Stop(by) => {
-            Ending::terminate(Cause::Requested(by), Next::After(RestartDecision::StayDown), now)
-        }
-        Event::Kill => {
-            Ending::kill(Cause::Requested(Requester::Kill), Next::After(RestartDecision::StayDown), now)
-        }
-        Event::Restart => Ending::terminate(Cause::Requested(Requester::Restart), Next::Start, now),
-        Event::DependencyRestarted(name) => dependency_restarted(name, restarts, now),
-        Event::Exited(exit) if exit.is_success() => died(Cause::Finished, exit, restarts, now),
-        Event::Exited(exit) => died(Cause::Crashed, exit, restarts, now),
+        Event::Stop(by) => Ending::stop(by, now),
+        Event::Kill => Ending::kill(now),
+        Event::Restart => Ending::begin(Cause::Requested(Requester::Restart), Next::Start, now),
+        Event::DependencyRestarted(name) => Ending::dependency_restarted(name, restarts, now),
+        Event::Exited(exit) if exit.is_success() => Ending::leader_died(Cause::Finished, exit, restarts, now),
+        Event::Exited(exit) => Ending::leader_died(Cause::Crashed, exit, restarts, now),
         // It was ready without an address, and has learned it now.
         Event::Announced(known) if addr.is_none() => {
             let addr = Some(known);
@@ -46,15 +39,12 @@ pub(super) fn on(
         }
         // A sidecar that must not be restarted is not killed either: it may recover.
         Event::Hung if restarts.policy == Restart::Never => (Lifecycle::Unhealthy { addr }, vec![]),
-        Event::Hung => {
-            let next = Next::After(restarts.after(&Cause::Hung, now));
-            Ending::terminate(Cause::Hung, next, now)
-        }
+        Event::Hung => Ending::fail(Cause::Hung, restarts, now),
         // Also if it must not be restarted: it would take the memory of other programs.
-        Event::MemoryExceeded => memory_exceeded(restarts, now),
+        Event::MemoryExceeded => Ending::fail(Cause::MemoryExceeded, restarts, now),
         Event::Expired if restarts.idle_since().is_some() => {
             restarts.interrupted();
-            Ending::terminate(Cause::Unused, Next::After(RestartDecision::Idle), now)
+            Ending::begin(Cause::Unused, Next::After(RestartDecision::Idle), now)
         }
         Event::Used
         | Event::Unused

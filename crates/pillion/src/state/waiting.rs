@@ -2,10 +2,9 @@
 
 use super::{
     Action::{self, Launch, Wait},
-    Cause, Ended, Event, Lifecycle, Requester, RestartDecision, Restarts, Step,
-    down::down,
+    Ended, Event, Lifecycle, Restarts, Step,
+    down::stopped,
 };
-use crate::status::StopOutcome;
 
 /// Why a sidecar is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +33,10 @@ pub(super) fn on(
             restarts.forget();
             (Lifecycle::Waiting { blocked, reason: StartReason::Requested }, vec![])
         }
-        Event::Stop(_) | Event::Kill => {
-            let exit = match reason {
-                StartReason::Unrequested(Some(ended)) => ended.exit,
-                StartReason::Unrequested(None) | StartReason::Requested => None,
-            };
-            down(Cause::Requested(Requester::Stop), exit, StopOutcome::NotRunning, RestartDecision::StayDown)
-        }
+        Event::Stop(_) | Event::Kill => stopped(match reason {
+            StartReason::Unrequested(Some(ended)) => ended.exit,
+            StartReason::Unrequested(None) | StartReason::Requested => None,
+        }),
         Event::Unused => match reason {
             StartReason::Unrequested(ended) if restarts.runs_on_demand() => (Lifecycle::Idle(ended), vec![]),
             StartReason::Unrequested(_) | StartReason::Requested => {
