@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{ReportServer, run};
-use pillion::{FailureKind, Listen, Readiness, State, Supervisor};
+use pillion::{FailureKind, Fleet, Listen, Readiness, State, Supervisor};
 
 use crate::support::{assert_failure, state, tree};
 
@@ -33,6 +33,26 @@ fn the_next_process_starts_when_the_old_one_is_gone() {
         reports.wait_for("next").await;
         let ends = supervisor.exit_reports().await;
         assert_eq!(ends.iter().map(|end| end.sidecar.as_str()).collect::<Vec<_>>(), ["sidecar"; 2]);
+    });
+}
+
+#[test]
+fn the_status_names_the_wait_for_the_old_process_after_that_for_dependencies() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let old = format!("listen ok announce term report {} bye wait exit 0", reports.port());
+        let api = |steps: &str| tree.named("api", steps).depends_on(["db"]);
+        let fleet = Fleet::start([api(&old), tree.named("db", "listen ok announce park")]).unwrap();
+        let supervisor = fleet.get("api").unwrap();
+        supervisor.ready().await.unwrap();
+        let (after, ()) = tokio::join!(supervisor.restart_to(api("listen ok announce park")), async {
+            let mut bye = reports.wait_for("bye").await;
+            let mut statuses = supervisor.watch();
+            let last = "waiting for the end of its last process";
+            while statuses.next().await.unwrap().reason.as_deref() != Some(last) {}
+            bye.resume().await;
+        });
+        after.unwrap();
     });
 }
 

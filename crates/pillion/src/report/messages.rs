@@ -9,7 +9,7 @@ use pillion_protocol::{ListenAddr, NearMiss};
 use crate::{
     health::{hang_reason::HangReason, memory::MemoryUse, probe::NotReady},
     report::{exit_report::bytes, progress::Progress},
-    spec::{HttpCheck, ReadyCheck, RestartLimit, ServerSource, Spec},
+    spec::{HttpCheck, ReadyCheck, RestartLimit, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, RestartDecision, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
 };
@@ -47,21 +47,34 @@ pub(crate) struct StartDiagnostics {
     pub(crate) lived: Option<Duration>,
 }
 
-/// What a sidecar waits for before its start.
-fn waiting(spec: &Spec) -> &'static str {
-    match &spec.source {
-        _ if !spec.depends_on.is_empty() || !spec.restart_with.is_empty() => "waiting for its dependencies",
-        ServerSource::Run(program) if program.login_shell_env => {
-            "waiting for the environment of the login shell"
+/// What a sidecar waits for before its launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    Dependencies,
+    /// Another specification was started in its place, whose process has not ended.
+    LastProcess,
+    LoginShell,
+}
+
+impl WaitsFor {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Dependencies => "waiting for its dependencies",
+            Self::LastProcess => "waiting for the end of its last process",
+            Self::LoginShell => "waiting for the environment of the login shell",
         }
-        ServerSource::Run(_) | ServerSource::Attach(_) => "waiting for the end of its last process",
     }
 }
 
-/// The reason of a status without a failure.
-pub(crate) fn reason(state: &Lifecycle, spec: &Spec, diagnostics: &StartDiagnostics) -> Option<String> {
+/// The reason of a status without a failure. `waits_for` is what the launch waits for.
+pub(crate) fn reason(
+    state: &Lifecycle,
+    spec: &Spec,
+    diagnostics: &StartDiagnostics,
+    waits_for: Option<WaitsFor>,
+) -> Option<String> {
     match state {
-        Lifecycle::Waiting { .. } => Some(waiting(spec).to_owned()),
+        Lifecycle::Waiting { .. } => waits_for.map(|what| what.words().to_owned()),
         Lifecycle::Starting(Step::Launching) => None,
         Lifecycle::Starting(Step::Announcing) => {
             Some("waiting until it announces where it listens (BACKEND_PORT:{port} on stdout)".to_owned())

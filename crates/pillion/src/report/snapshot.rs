@@ -7,7 +7,7 @@ use pillion_protocol::{ListenAddr, Token};
 use crate::{
     output::Tail,
     report::hide_tokens::hide_tokens,
-    report::messages::{self, StartDiagnostics},
+    report::messages::{self, StartDiagnostics, WaitsFor},
     report::usage::Measured,
     spec::Spec,
     state::Lifecycle,
@@ -57,6 +57,8 @@ pub(crate) struct StatusInputs<'a> {
     pub(crate) diagnostics: &'a StartDiagnostics,
     pub(crate) tail: &'a Tail,
     pub(crate) restarts: u32,
+    /// What the launch waits for.
+    pub(crate) waits_for: Option<WaitsFor>,
     /// How to reach the run, once its address is announced.
     pub(crate) connector: Option<Connector>,
     /// The port of a handed-over listener, which stays the same between runs.
@@ -108,7 +110,8 @@ impl Snapshot {
             url: endpoint.as_ref().and_then(|endpoint| endpoint.url.clone()),
             version: endpoint.as_ref().and_then(|endpoint| endpoint.version.clone()),
             progress: inputs.diagnostics.progress.shown().filter(|_| has_process(state)).map(str::to_owned),
-            reason: reason.or_else(|| messages::reason(state, inputs.spec, inputs.diagnostics)),
+            reason: reason
+                .or_else(|| messages::reason(state, inputs.spec, inputs.diagnostics, inputs.waits_for)),
             failure: unwanted,
             exit: exit(state),
             restarts: inputs.restarts,
@@ -232,6 +235,7 @@ mod tests {
                 diagnostics: &StartDiagnostics::default(),
                 tail: &Tail::default(),
                 restarts: 0,
+                waits_for: None,
                 connector: None,
                 kept_port: None,
                 measured: None,

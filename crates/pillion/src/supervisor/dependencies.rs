@@ -1,4 +1,4 @@
-//! Waits for the dependencies of a sidecar, and for their restarts.
+//! Waits for what must be there before a launch, above all the dependencies, and for their restarts.
 
 use std::{
     future::{self, Future},
@@ -9,7 +9,10 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    report::snapshot::{ReadyAnswer, Snapshot},
+    report::{
+        messages::WaitsFor,
+        snapshot::{ReadyAnswer, Snapshot},
+    },
     spawn::login_shell,
     spec::{DependencyAddress, Program, ReadyCheck},
     state::Event,
@@ -29,33 +32,80 @@ pub(crate) struct Dependency {
     pub(crate) commands: Option<mpsc::WeakUnboundedSender<Command>>,
 }
 
-/// The wait for all dependencies, then for the end of the predecessors, and then for the environment of the login shell if the program
-/// inherits it.
+/// The wait before a launch.
 #[derive(Debug)]
-pub(crate) struct DependencyWait {
+pub(crate) struct LaunchWait {
+    /// What it waits for, from the last to the first.
+    stages: Vec<Stage>,
+}
+
+/// One thing that a launch waits for.
+#[derive(Debug)]
+enum Stage {
+    Dependencies(DependencyWait),
+    /// Has a receiver as long as a driver has processes in whose place this sidecar starts.
+    Predecessors(watch::Sender<bool>),
+    LoginShell,
+}
+
+/// The wait for all dependencies.
+#[derive(Debug)]
+struct DependencyWait {
     dependencies: Vec<Dependency>,
     /// The uses that are not counted yet.
     uncounted: Vec<oneshot::Receiver<()>>,
     /// The failure that was reported last.
     reported: Option<String>,
-    /// Has a receiver as long as a driver has processes in whose place this sidecar starts.
-    predecessors: Option<watch::Sender<bool>>,
-    /// Whether the program inherits the environment of the login shell.
-    login_shell: bool,
 }
 
-impl DependencyWait {
+impl LaunchWait {
+    /// `None` if there is nothing to wait for. `login_shell`: whether the program inherits the environment of the login shell.
     pub(crate) fn new(
         dependencies: Vec<Dependency>,
         uncounted: Vec<oneshot::Receiver<()>>,
         predecessors: Option<watch::Sender<bool>>,
         login_shell: bool,
-    ) -> Self {
-        Self { dependencies, uncounted, reported: None, predecessors, login_shell }
+    ) -> Option<Self> {
+        let wait = DependencyWait { dependencies, uncounted, reported: None };
+        let stages = [
+            login_shell.then_some(Stage::LoginShell),
+            predecessors.map(Stage::Predecessors),
+            (!wait.dependencies.is_empty()).then_some(Stage::Dependencies(wait)),
+        ];
+        let stages: Vec<_> = stages.into_iter().flatten().collect();
+        (!stages.is_empty()).then_some(Self { stages })
     }
 
+    /// What it waits for now.
+    pub(crate) fn waits_for(&self) -> Option<WaitsFor> {
+        Some(match self.stages.last()? {
+            Stage::Dependencies(_) => WaitsFor::Dependencies,
+            Stage::Predecessors(_) => WaitsFor::LastProcess,
+            Stage::LoginShell => WaitsFor::LoginShell,
+        })
+    }
+
+    /// Waits until the launch may begin, until a dependency has a failure that was not reported yet, or until it waits for something else
+    /// (`None`). Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        match self.stages.last_mut() {
+            Some(Stage::Dependencies(wait)) => {
+                if let Some(why) = wait.next().await {
+                    return Some(Event::DependencyFailed(why));
+                }
+            }
+            Some(Stage::Predecessors(processes)) => processes.closed().await,
+            Some(Stage::LoginShell) => login_shell::wait().await,
+            None => {}
+        }
+        self.stages.pop();
+        self.stages.is_empty().then_some(Event::DependenciesReady)
+    }
+}
+
+impl DependencyWait {
     /// Waits until all are ready, or until one has a failure that was not reported yet. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> Option<String> {
         // Until then, a dependency that looks ready may be about to stop for lack of a use.
         while let Some(counted) = self.uncounted.last_mut() {
             // An error: it is down for good, and so is its snapshot.
@@ -65,20 +115,14 @@ impl DependencyWait {
         while let Some((snapshot, why)) = self.dependencies.iter_mut().find_map(Dependency::unready) {
             if why.is_some() && why != self.reported {
                 self.reported.clone_from(&why);
-                return Event::DependencyFailed(why.unwrap_or_default());
+                return why;
             }
             if snapshot.changed().await.is_err() {
                 // Its supervisor is gone, so it can never become ready.
                 future::pending::<()>().await;
             }
         }
-        if let Some(predecessors) = &self.predecessors {
-            predecessors.closed().await;
-        }
-        if self.login_shell {
-            login_shell::wait().await;
-        }
-        Event::DependenciesReady
+        None
     }
 }
 

@@ -33,9 +33,7 @@ use crate::{
     spec::{Restart, ServerSource, Spec, Transport},
     state::{Demand, Event, Lifecycle, Restarts, Timer},
     status::{Exit, StopOutcome},
-    supervisor::dependencies::{
-        Dependency, DependencyMove, DependencyMoves, DependencyRestart, DependencyWait,
-    },
+    supervisor::dependencies::{Dependency, DependencyMove, DependencyMoves, DependencyRestart, LaunchWait},
     supervisor::lease::Lease,
     supervisor::run::{NoticeKind, OwnedProcess, Run},
     transport::handover::Handover,
@@ -68,7 +66,7 @@ pub(crate) struct Driver {
     leases: Vec<Lease>,
 
     // What `next` waits for. Each is set only in the states that need it.
-    dependency_wait: Option<DependencyWait>,
+    launch_wait: Option<LaunchWait>,
     dependency_restart: Option<DependencyRestart>,
     dependency_moves: Option<DependencyMoves>,
     launch: Option<Pending<Option<(Run, Event)>>>,
@@ -110,7 +108,8 @@ pub(crate) enum Input {
     Memory(MemoryFinding),
     /// The process listens there, and has announced no port. `None` if it is gone.
     Unannounced(Option<Vec<SocketAddr>>),
-    Dependency(Event),
+    /// `None` if it waits for something else now.
+    Waited(Option<Event>),
     DependencyRestarted(Event),
     DependencyMoved(DependencyMove),
     HttpStopAnswered(io::Result<()>),
@@ -196,7 +195,7 @@ impl Driver {
             outcome: StopOutcome::NotRunning,
             predecessors: None,
             leases: Vec::new(),
-            dependency_wait: None,
+            launch_wait: None,
             dependency_restart: None,
             dependency_moves: None,
             launch: None,
@@ -245,6 +244,7 @@ impl Driver {
             diagnostics: &self.run.diagnostics,
             tail: &self.run.tail,
             restarts: self.restarts.streak(),
+            waits_for: self.launch_wait.as_ref().and_then(LaunchWait::waits_for),
             connector: self.state.listen_addr().and_then(|addr| self.connector(addr)),
             kept_port: self.handover.as_ref().and_then(Handover::port),
             measured: self
@@ -262,7 +262,7 @@ impl Driver {
 
     /// Waits for the next input. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
-        let Self { run, dependency_wait, dependency_restart, dependency_moves, launch, deadline, .. } = self;
+        let Self { run, launch_wait, dependency_restart, dependency_moves, launch, deadline, .. } = self;
         let Self {
             alarm,
             probe,
@@ -297,7 +297,7 @@ impl Driver {
             Some(memory) = async { Some(memory.as_mut()?.next().await) } => Input::Memory(memory),
             Some(places) = async { Some(unannounced.as_mut()?.await) } => Input::Unannounced(places),
             Some(notified) = async { Some(Box::pin(run.notifications.as_mut()?.next()).await) } => Input::Notified(notified),
-            Some(event) = async { Some(Box::pin(dependency_wait.as_mut()?.next()).await) } => Input::Dependency(event),
+            Some(event) = async { Some(Box::pin(launch_wait.as_mut()?.next()).await) } => Input::Waited(event),
             Some(event) = async { Some(dependency_restart.as_mut()?.next().await) } => {
                 Input::DependencyRestarted(event)
             }
@@ -338,7 +338,8 @@ impl Driver {
             Input::Memory(memory) => self.on_memory(memory),
             Input::Unannounced(places) => self.listens_unannounced(places),
             Input::Progress => self.run.diagnostics.progress.show(Instant::now()),
-            Input::Dependency(event) => self.dispatch(event),
+            Input::Waited(Some(event)) => self.dispatch(event),
+            Input::Waited(None) => {}
             Input::DependencyRestarted(event) => {
                 self.dependency_restart = None;
                 self.dispatch(event);

@@ -10,7 +10,7 @@ use crate::{
     spec::{Program, ServerSource, StopRequest},
     state::{Action, Event, Lifecycle},
     supervisor::{
-        dependencies::{Dependency, DependencyMoves, DependencyRestart, DependencyWait},
+        dependencies::{Dependency, DependencyMoves, DependencyRestart, LaunchWait},
         driver::Driver,
         prepared_http_stop::PreparedHttpStop,
         run::Run,
@@ -25,14 +25,7 @@ impl Driver {
         let mut answers = VecDeque::new();
         for action in actions {
             match action {
-                Action::Wait
-                    if self.after.is_empty()
-                        && self.predecessors.is_none()
-                        && !self.inherits_login_shell() =>
-                {
-                    answers.push_back(Event::DependenciesReady);
-                }
-                Action::Wait => self.wait_for_dependencies(),
+                Action::Wait => answers.extend(self.wait_for_launch()),
                 Action::Launch => self.launch(),
                 Action::Check(addr) => self.check(addr, 0),
                 Action::Extend(by) => self.extend_start(by),
@@ -69,18 +62,20 @@ impl Driver {
         }
     }
 
-    fn wait_for_dependencies(&mut self) {
+    /// Begins the wait, or answers at once if there is nothing to wait for.
+    fn wait_for_launch(&mut self) -> Option<Event> {
         let uses = self.after.iter().filter_map(Dependency::begin_use);
         // The new leases are there before the old ones end.
         let (leases, uncounted) = uses.unzip();
         self.leases = leases;
-        let login_shell = self.inherits_login_shell();
-        let predecessors = self.predecessors.clone();
-        self.dependency_wait =
-            Some(DependencyWait::new(self.after.clone(), uncounted, predecessors, login_shell));
+        let (after, predecessors) = (self.after.clone(), self.predecessors.clone());
+        self.launch_wait = LaunchWait::new(after, uncounted, predecessors, self.inherits_login_shell());
+        self.launch_wait.is_none().then_some(Event::DependenciesReady)
     }
 
     fn launch(&mut self) {
+        // They have ended: the wait is over.
+        self.predecessors = None;
         let listener = self.handover.as_mut().and_then(Handover::offer);
         let (spec, recorder) = (Arc::clone(&self.spec), self.recorder.clone());
         self.run = Run::none(&spec, recorder.clone());
@@ -139,7 +134,7 @@ impl Driver {
         match &self.state {
             Lifecycle::Waiting { .. } => {}
             Lifecycle::Starting(_) => {
-                (self.dependency_wait, self.liveness, self.watchdog) = (None, None, None);
+                (self.launch_wait, self.liveness, self.watchdog) = (None, None, None);
             }
             Lifecycle::Ready { addr } | Lifecycle::Unhealthy { addr } => {
                 self.run.ready();
@@ -167,7 +162,7 @@ impl Driver {
                     self.run.port = None;
                     self.leases.clear();
                 }
-                (self.dependency_wait, self.dependency_restart, self.dependency_moves) = (None, None, None);
+                (self.launch_wait, self.dependency_restart, self.dependency_moves) = (None, None, None);
                 (self.probe, self.liveness, self.watchdog, self.memory) = (None, None, None, None);
                 // The process of a launch that is abandoned is killed when it starts.
                 (self.launch, self.group_empty, self.http_stop) = (None, None, None);
