@@ -102,12 +102,12 @@ impl Missing {
         let programs: Vec<&str> =
             sidecars.iter().filter_map(|sidecar| sidecar.get("resource")?.as_str()).collect();
         let is_missing = |source: &str, into: &str| {
-            let into = into.trim_end_matches("**/*").trim_end_matches(['*', '/']);
+            let into = without_pattern(into).trim_start_matches("./");
             let of_sidecar = programs.iter().any(|program| {
-                program.strip_prefix(into).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                into.is_empty()
+                    || program.strip_prefix(into).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             });
-            let path = source.trim_end_matches("**/*").trim_end_matches(['*', '/']);
-            of_sidecar && !folder.join(path).exists()
+            of_sidecar && !folder.join(without_pattern(source)).exists()
         };
         match resources {
             Value::Array(sources) => {
@@ -133,6 +133,11 @@ impl Missing {
             _ => {}
         }
     }
+}
+
+/// The folder of a pattern such as `backend/**/*`.
+fn without_pattern(path: &str) -> &str {
+    path.trim_end_matches("**/*").trim_end_matches(['*', '/'])
 }
 
 /// Looks for the files that this configuration, with this change, demands for the sidecars.
@@ -244,5 +249,9 @@ mod tests {
         let listed = json!({ "plugins": sidecars, "bundle": { "resources": ["backend/**/*", "icons/"] } });
         assert_eq!(look_for(&listed, None, &[]).change, json!({ "bundle": { "resources": ["icons/"] } }));
         assert!(look_for(&listed, None, &["backend/backend.exe"]).files.is_empty());
+        for resources in [json!(["./backend/"]), json!({ "dist/": "./backend" }), json!({ "dist/": "" })] {
+            let config = json!({ "plugins": sidecars, "bundle": { "resources": resources } });
+            assert_eq!(look_for(&config, None, &[]).files.len(), 1, "{resources}");
+        }
     }
 }

@@ -264,12 +264,6 @@ fn choose_backend(
     }
 }
 
-/// The runtime of the backend in a folder.
-#[cfg(test)]
-pub(crate) fn runtime_of(folder: &Path) -> Option<Runtime> {
-    Runtime::of(folder)
-}
-
 /// Asks the developer on the terminal.
 fn ask(question: &str) -> Result<String, String> {
     let failed = |error: io::Error| format!("cannot ask on the terminal: {error}");

@@ -167,7 +167,7 @@ mod tests {
                 write(&folder.path().join(path), &text).unwrap();
                 assert!(!text.contains("NAME"), "{path}");
             }
-            assert_eq!(init::runtime_of(folder.path()), Some(runtime));
+            assert_eq!(Runtime::of(folder.path()), Some(runtime));
         }
     }
 

@@ -12,9 +12,10 @@ mod find;
 mod front_end;
 mod manifest;
 mod merged;
+mod resources;
 mod triple;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub(crate) use self::{
     capability::{Capability, PermissionEntry, first_window_label, grants, narrowed, usual},
@@ -79,6 +80,21 @@ impl Project {
         let shown = path.strip_prefix(here).unwrap_or(path).display().to_string();
         if shown.is_empty() { ".".to_owned() } else { shown }
     }
+}
+
+/// Removes `.` and `..` from a path, which need not exist.
+pub(crate) fn normalize(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => normal.push(component),
+        }
+    }
+    normal
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Runtime {
     }
 
     /// The runtime of the program in a folder, by its files.
-    pub(super) fn of(folder: &Path) -> Option<Self> {
+    pub(crate) fn of(folder: &Path) -> Option<Self> {
         let has = |name: &str| folder.join(name).is_file();
         if has("Cargo.toml") {
             Some(Self::Rust)

@@ -4,6 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use toml_edit::{InlineTable, Value};
 
+use crate::project::normalize;
+
 /// The source of Pillion's packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -50,7 +52,7 @@ impl Source {
         let folder = std::path::absolute(text).map_err(|error| format!("{text}: {error}"))?;
         let manifest = folder.join(PLUGIN.folder).join("Cargo.toml");
         if manifest.is_file() {
-            return Ok(Self::Folder(normal(&folder)));
+            return Ok(Self::Folder(normalize(&folder)));
         }
         Err(format!(
             "{text} is not a clone of Pillion's repository: {} does not exist; name the folder of the clone, or a URL",
@@ -144,7 +146,7 @@ fn relative(from: &Path, source: &Path, package: Package) -> String {
 
 /// A path relative to a folder, with slashes. Absolute if they are on different drives.
 pub(super) fn relative_path(from: &Path, to: &Path) -> String {
-    let (from, to) = (normal(from), normal(to));
+    let (from, to) = (normalize(from), normalize(to));
     let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
     let path: PathBuf = if shared == 0 {
         to
@@ -154,21 +156,6 @@ pub(super) fn relative_path(from: &Path, to: &Path) -> String {
     };
     let path = path.display().to_string().replace('\\', "/");
     if path.is_empty() { ".".to_owned() } else { path }
-}
-
-/// Removes `.` and `..` without a look at the file system.
-fn normal(path: &Path) -> PathBuf {
-    let mut result = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                result.pop();
-            }
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => result.push(component),
-        }
-    }
-    result
 }
 
 #[cfg(test)]

@@ -158,11 +158,11 @@ fn source(
 ) -> Result<Option<PathBuf>, String> {
     let path = match &sidecar.program {
         SidecarProgram::External { entry, .. } => {
-            entry.as_ref().map(|entry| MergedConfig::external_file(entry, target))
+            entry.as_ref().map(|entry| MergedConfig::external_file(entry, target).into())
         }
         SidecarProgram::Resource(resource) => {
             let (in_resources, name) = resource.rsplit_once('/').unwrap_or(("", resource));
-            resource_folder(config, in_resources)?.map(|folder| format!("{folder}/{name}"))
+            resource_folder(config, in_resources)?.map(|folder| folder.join(name))
         }
         SidecarProgram::System(_) => None,
     };
@@ -229,16 +229,8 @@ fn one(
     Ok(Planned { sidecar, program, config: package, target: target.clone(), destination })
 }
 
-/// The folder that `bundle.resources` copies to this folder of the resources. A list keeps the paths.
-fn resource_folder(config: &MergedConfig<'_>, in_resources: &str) -> Result<Option<String>, String> {
-    fn folder(path: &str) -> &str {
-        path.trim_end_matches("**/*").trim_end_matches('*').trim_end_matches('/')
-    }
+/// The folder that `bundle.resources` copies to this folder of the resources.
+fn resource_folder(config: &MergedConfig<'_>, in_resources: &str) -> Result<Option<PathBuf>, String> {
     let entries = config.resources().map_err(|error| error.to_string())?;
-    Ok(entries.iter().find_map(|(source, target)| {
-        let into = folder(target.as_deref().unwrap_or(source));
-        let rest = in_resources.strip_prefix(into)?;
-        let whole = rest.is_empty() || rest.starts_with('/');
-        whole.then(|| format!("{}{rest}", folder(source)))
-    }))
+    Ok(entries.iter().find_map(|entry| entry.source_of(in_resources)))
 }

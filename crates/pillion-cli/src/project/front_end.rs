@@ -1,9 +1,6 @@
 //! The package of the page, and the package manager that installs its dependencies.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::Path};
 
 use serde_json::Value;
 
@@ -75,7 +72,8 @@ impl FrontEnd {
     ) -> Result<Option<Self>, ProjectError> {
         let built = config.get(&["build", "frontendDist"]).and_then(Value::as_str);
         // A URL is no folder.
-        let built = built.filter(|path| !path.contains("://")).map(|path| normalize(&tauri.join(path)));
+        let built =
+            built.filter(|path| !path.contains("://")).map(|path| super::normalize(&tauri.join(path)));
         let above_built = built.iter().flat_map(|folder| folder.ancestors());
         let folders = std::iter::once(root)
             .chain(above_built.take_while(|folder| folder.starts_with(root)))
@@ -187,20 +185,4 @@ fn is_workspace(folder: &Path) -> bool {
     let package = Document::read_if_exists(&folder.join("package.json")).ok().flatten();
     folder.join("pnpm-workspace.yaml").is_file()
         || package.is_some_and(|package| package.get(&["workspaces"]).is_some())
-}
-
-/// Removes `.` and `..` from a path that may not exist.
-fn normalize(path: &Path) -> PathBuf {
-    use std::path::Component;
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => normal.push(component),
-        }
-    }
-    normal
 }

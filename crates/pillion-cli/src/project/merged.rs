@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     Document, Platform, ProjectError, TargetTriple,
     document::{self},
+    resources::Resource,
 };
 
 /// The configuration of one platform, after merging.
@@ -112,25 +113,29 @@ impl MergedConfig<'_> {
         format!("{entry}-{target}{}", target.executable_suffix())
     }
 
-    /// `bundle.resources` as pairs of a source, which may be a pattern, and a target. A list has no targets: Tauri keeps the path.
+    /// The entries of `bundle.resources`.
     ///
     /// # Errors
     ///
     /// Fails if it is neither a list of strings nor an object with strings.
-    pub(crate) fn resources(&self) -> Result<Vec<(String, Option<String>)>, ProjectError> {
+    pub(crate) fn resources(&self) -> Result<Vec<Resource>, ProjectError> {
         let keys = ["bundle", "resources"];
         match self.get(&keys) {
             Some(Value::Object(map)) => map
                 .iter()
                 .map(|(source, target)| match target {
-                    Value::String(target) => Ok((source.clone(), Some(target.clone()))),
+                    Value::String(target) => {
+                        Ok(Resource { source: source.clone(), target: Some(target.clone()) })
+                    }
                     _ => Err(self.error(
                         &["bundle", "resources", source],
                         "bundle.resources must map each source to a string",
                     )),
                 })
                 .collect(),
-            _ => Ok(self.strings(&keys)?.into_iter().map(|source| (source, None)).collect()),
+            _ => {
+                Ok(self.strings(&keys)?.into_iter().map(|source| Resource { source, target: None }).collect())
+            }
         }
     }
 

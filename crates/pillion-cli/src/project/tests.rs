@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::*;
+use super::{resources::Resource, *};
 
 /// A folder with these files.
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -194,10 +194,13 @@ fn a_byte_order_mark_is_no_part_of_the_text() {
 #[test]
 fn resources_are_a_list_or_a_map() {
     let project = |resources: &str| app(&format!(r#"{{ "bundle": {{ "resources": {resources} }} }}"#));
-    let pair = |source: &str, target: Option<&str>| (source.to_owned(), target.map(str::to_owned));
+    let entry = |source: &str, target: Option<&str>| Resource {
+        source: source.to_owned(),
+        target: target.map(str::to_owned),
+    };
     for (resources, expected) in [
-        (r#"["server/**/*"]"#, vec![pair("server/**/*", None)]),
-        (r#"{ "dist/server": "server" }"#, vec![pair("dist/server", Some("server"))]),
+        (r#"["server/**/*"]"#, vec![entry("server/**/*", None)]),
+        (r#"{ "dist/server": "server" }"#, vec![entry("dist/server", Some("server"))]),
         ("null", vec![]),
     ] {
         let folder = project(resources);

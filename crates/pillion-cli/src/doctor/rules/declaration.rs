@@ -72,7 +72,9 @@ fn not_bundled(config: &MergedConfig<'_>, found: &mut Vec<Finding>) {
                     ),
                 ));
             }
-            SidecarProgram::Resource(path) if !covered(&config.resources().unwrap_or_default(), path) => {
+            SidecarProgram::Resource(path)
+                if !config.resources().unwrap_or_default().iter().any(|entry| entry.contains(path)) =>
+            {
                 found.push(Finding::new(
                     &PROGRAM_NOT_BUNDLED,
                     place(),
@@ -82,25 +84,6 @@ fn not_bundled(config: &MergedConfig<'_>, found: &mut Vec<Finding>) {
             SidecarProgram::External { .. } | SidecarProgram::Resource(_) | SidecarProgram::System(_) => {}
         }
     }
-}
-
-/// Whether the resources contain this path of the resource folder. An entry is a file, a folder or a pattern.
-fn covered(resources: &[(String, Option<String>)], path: &str) -> bool {
-    resources.iter().any(|(source, target)| {
-        let inside = |folder: &str| {
-            let folder = folder.trim_start_matches("./").trim_end_matches('/');
-            folder.is_empty()
-                || path == folder
-                || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-        };
-        match target {
-            Some(target) => inside(target),
-            None => {
-                let matches = glob::Pattern::new(source).is_ok_and(|pattern| pattern.matches(path));
-                matches || inside(source)
-            }
-        }
-    })
 }
 
 fn ports(config: &MergedConfig<'_>, declared: &Config, found: &mut Vec<Finding>) {
@@ -168,20 +151,6 @@ fn names_of_programs(project: &Project, config: &MergedConfig<'_>, found: &mut V
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn resources_cover_files_folders_and_patterns() {
-        let list = |source: &str| vec![(source.to_owned(), None)];
-        let map = |target: &str| vec![("../dist".to_owned(), Some(target.to_owned()))];
-        assert!(covered(&list("server/main"), "server/main"));
-        assert!(covered(&list("server/"), "server/main"));
-        assert!(covered(&list("server/**/*"), "server/bin/main"));
-        assert!(!covered(&list("serve"), "server/main"));
-        assert!(covered(&map("server"), "server/main"));
-        assert!(covered(&map(""), "server/main"));
-        assert!(!covered(&map("other"), "server/main"));
-        assert!(!covered(&[], "server/main"));
-    }
 
     #[test]
     fn the_port_of_a_url_is_found() {
