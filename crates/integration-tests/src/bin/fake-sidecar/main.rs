@@ -50,57 +50,46 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot do its part must fail visibly")]
 
 mod output;
+mod processes;
 mod server;
+mod steps;
 
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead as _, Read as _},
     net::{TcpListener, TcpStream},
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::process::CommandExt as _,
-    },
-    process::{self, Child, Command, Stdio},
-    thread,
+    process, thread,
 };
 
 use signal_hook::{consts::SIGTERM, iterator::Signals};
 
 use crate::{
     output::write,
+    processes::Processes,
     server::{inherited, listen},
+    steps::Steps,
 };
 
-/// The steps that are followed by the steps of a child, up to the semicolon.
-const CHILD_STEPS: [&str; 5] = ["fork", "fork-without-env", "new-group", "daemon", "exec"];
-
 fn main() {
-    let steps: Vec<String> = env::args().skip(1).collect();
-    // The handler is installed at the start, so that a SIGTERM before `term` is not lost. The steps of a child do not count.
-    let mut in_child = false;
-    let ours = |step: &&String| {
-        in_child = CHILD_STEPS.contains(&step.as_str()) || in_child && *step != ";";
-        !in_child
-    };
-    let mut signals =
-        steps.iter().filter(ours).any(|step| step == "term").then(|| Signals::new([SIGTERM]).unwrap());
+    let mut steps = Steps::from_arguments();
+    // The handler is installed at the start, so that a SIGTERM before `term` is not lost.
+    let mut signals = steps.own().any(|step| step == "term").then(|| Signals::new([SIGTERM]).unwrap());
     let mut port = 0;
     let mut reports: Vec<TcpStream> = Vec::new();
-    let mut workers: Vec<Child> = Vec::new();
-    let mut children: Vec<Child> = Vec::new();
+    let mut processes = Processes::default();
     let mut memory: Vec<Vec<u8>> = Vec::new();
-    let mut steps = steps.into_iter();
     while let Some(step) = steps.next() {
-        let mut argument = || steps.next().unwrap_or_else(|| panic!("{step} needs an argument"));
         match step.as_str() {
-            "listen" => port = listen(TcpListener::bind("127.0.0.1:0").unwrap(), &argument(), reports.last()),
-            "listen-on" => {
-                let number: u16 = env::var(argument()).unwrap().parse().unwrap();
-                let listener = TcpListener::bind(("127.0.0.1", number)).unwrap();
-                port = listen(listener, &argument(), reports.last());
+            "listen" => {
+                port = listen(TcpListener::bind("127.0.0.1:0").unwrap(), &steps.text(), reports.last());
             }
-            "inherit" => port = listen(inherited(), &argument(), reports.last()),
+            "listen-on" => {
+                let number: u16 = env::var(steps.text()).unwrap().parse().unwrap();
+                let listener = TcpListener::bind(("127.0.0.1", number)).unwrap();
+                port = listen(listener, &steps.text(), reports.last());
+            }
+            "inherit" => port = listen(inherited(), &steps.text(), reports.last()),
             "ignore-term" => drop(Signals::new([SIGTERM]).unwrap()),
             "close" => {
                 let nowhere = File::options().write(true).open("/dev/null").unwrap();
@@ -117,64 +106,23 @@ fn main() {
             "once" => {}
             "eof" => drop(io::stdin().read_to_end(&mut Vec::new())),
             "report" => {
-                let mut test = TcpStream::connect(("127.0.0.1", argument().parse().unwrap())).unwrap();
-                write(&mut test, format!("{}\n", argument()).as_bytes());
+                let mut test = TcpStream::connect(("127.0.0.1", steps.number())).unwrap();
+                write(&mut test, format!("{}\n", steps.text()).as_bytes());
                 reports.push(test);
             }
             "wait" => drop(reports.last_mut().unwrap().read(&mut [0])),
-            "fork" | "fork-without-env" | "new-group" => {
-                let theirs: Vec<_> = steps.by_ref().take_while(|step| step != ";").collect();
-                let mut command = Command::new(env::current_exe().unwrap());
-                command.args(theirs).stdin(Stdio::null());
-                match step.as_str() {
-                    "new-group" => drop(command.process_group(0)),
-                    "fork-without-env" => drop(command.env_clear()),
-                    _ => {}
-                }
-                children.push(command.spawn().unwrap());
-            }
-            "reap" => {
-                for mut child in children.drain(..) {
-                    child.wait().unwrap();
-                }
-            }
-            "memory" => memory.push(vec![1; argument().parse::<usize>().unwrap() << 20]),
-            "cpu" => work(argument().parse().unwrap()),
-            "exec" => {
-                let theirs: Vec<_> = steps.by_ref().take_while(|step| step != ";").collect();
-                panic!("{}", Command::new(env::current_exe().unwrap()).args(theirs).exec());
-            }
-            "pool" => {
-                let (count, port): (usize, _) = (argument().parse().unwrap(), argument());
-                workers.extend((0..count).map(|_| worker(&port)));
-            }
-            "drain" => drain(&mut workers),
-            "daemon" => {
-                let theirs: Vec<_> = steps.by_ref().take_while(|step| step != ";").collect();
-                let mut command = Command::new("setsid");
-                command.arg("--fork").arg(env::current_exe().unwrap()).args(theirs).stdin(Stdio::null());
-                assert!(command.status().unwrap().success());
-            }
-            #[cfg(target_os = "linux")]
-            "subreaper" => rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap(),
-            "storm" => {
-                for _ in 0..argument().parse().unwrap() {
-                    let mut command = Command::new(env::current_exe().unwrap());
-                    command
-                        .args(["ignore-term", "park"])
-                        .stdin(Stdio::null())
-                        .process_group(0)
-                        .spawn()
-                        .unwrap();
-                }
-            }
-            "hop" => hop(argument().parse().unwrap(), reports.pop()),
+            "memory" => memory.push(vec![1; steps.number::<usize>() << 20]),
+            "cpu" => work(steps.number()),
+            "hop" => processes::hop(steps.number(), reports.pop()),
             "park" => loop {
                 thread::park();
             },
-            "exit" => process::exit(argument().parse().unwrap()),
-            "raise" => signal_hook::low_level::emulate_default_handler(argument().parse().unwrap()).unwrap(),
-            _ => output::execute(&step, argument, port),
+            "exit" => process::exit(steps.number()),
+            "raise" => signal_hook::low_level::emulate_default_handler(steps.number()).unwrap(),
+            step => {
+                let known = processes.execute(step, &mut steps) || output::execute(step, &mut steps, port);
+                assert!(known, "unknown step: {step}");
+            }
         }
     }
 }
@@ -182,39 +130,9 @@ fn main() {
 /// Uses the processor. The kernel counts in steps of 10 ms (time(7)).
 fn work(ms: u64) {
     let used = || {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
         let fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace();
         fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum::<u64>()
     };
     while used() < ms {}
-}
-
-/// A process that was just seen has ended when it is looked for again. The connection tells the test whether one is left, and
-/// the test ends the sequence by closing it.
-fn hop(left: u32, report: Option<TcpStream>) {
-    let mut test =
-        report.unwrap_or_else(|| TcpStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap()));
-    rustix::process::setsid().unwrap();
-    test.set_nonblocking(left > 0).unwrap();
-    if test.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["hop", &(left - 1).to_string()]).stdin(OwnedFd::from(test)).spawn().unwrap();
-    }
-    process::exit(0);
-}
-
-/// Starts a worker. It holds its job until its stdin ends, and SIGTERM kills it.
-fn worker(port: &str) -> Child {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["report", port, "up", "eof", "exit", "0"]).env_clear().stdin(Stdio::piped());
-    command.spawn().unwrap()
-}
-
-fn drain(workers: &mut Vec<Child>) {
-    for worker in &mut *workers {
-        drop(worker.stdin.take());
-    }
-    if !workers.drain(..).all(|mut worker| worker.wait().unwrap().success()) {
-        process::exit(1);
-    }
 }

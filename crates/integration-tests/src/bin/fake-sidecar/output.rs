@@ -8,37 +8,40 @@ use std::{
     process,
 };
 
-/// Executes a step that writes. `port` is that of the last `listen`.
-pub(crate) fn execute(step: &str, mut argument: impl FnMut() -> String, port: u16) {
+use crate::steps::Steps;
+
+/// Executes the step. Returns false if it is none of these. `port` is that of the last `listen`.
+pub(crate) fn execute(step: &str, steps: &mut Steps, port: u16) -> bool {
     match step {
-        "out" => write(&mut io::stdout(), &unescape(&argument(), port)),
-        "err" => write(&mut io::stderr(), &unescape(&argument(), port)),
-        "log" => log(&unescape(&argument(), port)),
-        "noise" => noise(argument().parse().unwrap()),
+        "out" => write(&mut io::stdout(), &unescape(&steps.text(), port)),
+        "err" => write(&mut io::stderr(), &unescape(&steps.text(), port)),
+        "log" => log(&unescape(&steps.text(), port)),
+        "noise" => noise(steps.number()),
         "redraw" => {
-            let count: u32 = argument().parse().unwrap();
+            let count: u32 = steps.number();
             (0..count).for_each(|number| write(&mut io::stdout(), format!("\r{number}").as_bytes()));
         }
-        "lines" => lines(argument().parse().unwrap()),
-        "count" => count(&File::create(argument()).unwrap()),
+        "lines" => lines(steps.number()),
+        "count" => count(&File::create(steps.text()).unwrap()),
         "progress" => {
-            let count: u32 = argument().parse().unwrap();
+            let count: u32 = steps.number();
             let mut stdout = io::BufWriter::new(io::stdout().lock());
             (0..count).for_each(|number| writeln!(stdout, "BACKEND_STATUS:{number}").unwrap());
             stdout.flush().unwrap();
         }
         "env" => {
-            let name = argument();
+            let name = steps.text();
             let value = env::var(&name).map_or_else(|_| " is unset".to_owned(), |value| format!("={value}"));
             write(&mut io::stdout(), format!("{name}{value}\n").as_bytes());
         }
         "token" => {
-            let (from, to): (usize, usize) = (argument().parse().unwrap(), argument().parse().unwrap());
+            let (from, to): (usize, usize) = (steps.number(), steps.number());
             write(&mut io::stdout(), &env::var("PILLION_TOKEN").unwrap().as_bytes()[from..to]);
         }
         "announce" => write(&mut io::stdout(), format!("BACKEND_PORT:{port}\n").as_bytes()),
-        _ => panic!("unknown step: {step}"),
+        _ => return false,
     }
+    true
 }
 
 fn log(text: &[u8]) {
