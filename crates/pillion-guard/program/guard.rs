@@ -73,6 +73,7 @@ mod limits;
 #[cfg_attr(not(test), expect(dead_code, reason = "the supervisor, and tests, use the other half"))]
 #[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod log_lines;
+mod looks;
 mod run_file;
 mod run_log;
 mod stop;
@@ -90,6 +91,7 @@ use control::{read_command, read_message, report};
 use ending::{Deadlines, end_line, end_words};
 use http_stop::HttpStopMessage;
 use launch::{resume, start};
+use looks::Looks;
 use run_file::RunFile;
 use run_log::RunLog;
 use stop::StopArgument;
@@ -150,17 +152,6 @@ struct Guard {
     killed: Vec<Descendant>,
 }
 
-/// When the guard first reports descendants that have left its session.
-const REMEMBER_FIRST: Duration = Duration::from_millis(100);
-/// The same for a guard that has taken over, perhaps because there are such descendants: after the command that waits, if one does.
-const REMEMBER_RESUMED: Duration = Duration::from_millis(1);
-/// The longest pause until it does so again. The pauses double: most programs daemonise themselves soon after their start, and
-/// an idle guard should hardly ever wake.
-const REMEMBER_MAX_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The shortest pause between two looks at a fork, and between two reports after one: a look asks for each process of the user.
-const FORK_INTERVAL: Duration = Duration::from_secs(1);
-
 impl Guard {
     /// A guard of a leader that runs, and that was not asked to end.
     fn new(leader: Pid, lifeline: Option<PipeWriter>, outputs: sys::Outputs, stop: StopArgument) -> Self {
@@ -168,7 +159,7 @@ impl Guard {
             leader,
             reaped: false,
             descendants: sys::Descendants::new(),
-            remember_first: REMEMBER_FIRST,
+            remember_first: looks::FIRST,
             lifeline,
             outputs,
             run_file: RunFile::default(),
@@ -191,10 +182,7 @@ impl Guard {
         let mut connected = true;
         let mut deadlines = Deadlines { ask_rest: None, kill: None };
         let mut child_died = false;
-        let mut remember_interval = REMEMBER_FIRST;
-        let mut remembered = Instant::now();
-        let mut remember_at = remembered.checked_add(self.remember_first);
-        let mut looked: Option<Instant> = None;
+        let mut looks = Looks::new(self.remember_first);
         sys::watch_forks(self.leader);
         while self.reap() {
             let now = Instant::now();
@@ -209,45 +197,42 @@ impl Guard {
                 self.run_file.note_kill(!self.reaped);
                 self.kill();
             }
-            if connected && remember_at.is_some_and(|due| now >= due) {
+            if connected && looks.is_due(now) {
                 self.remember();
-                remember_interval = (remember_interval * 2).min(REMEMBER_MAX_INTERVAL);
-                remember_at = now.checked_add(remember_interval);
-                remembered = now;
             }
-            let timeout = self.timeout(deadlines, remember_at.filter(|_| connected));
+            let timeout = self.timeout(deadlines, looks.due.filter(|_| connected));
             match sys::wait(connected, &mut self.outputs, &mut self.run_log, timeout) {
                 Wake::Output => {}
                 Wake::Child | Wake::TimedOut => child_died = true,
                 Wake::LeaderForked => {
-                    // At once: the parent of a daemon may end soon.
-                    if looked.is_none_or(|looked| now >= looked + FORK_INTERVAL) {
-                        looked = Some(now);
+                    if looks.forked(now) {
                         self.list();
                     }
-                    let soon = now.max(remembered + FORK_INTERVAL).checked_add(REMEMBER_FIRST);
-                    remember_at = remember_at.min(soon);
                     // A leader that forks all the time must not hide the deaths.
                     child_died = true;
                 }
                 Wake::AppDied if !connected => {}
                 Wake::AppDied => self.app_died(&mut connected, &mut deadlines, grace),
                 Wake::Supervisor => match read_command() {
-                    Some(b'A') => self.ask_leader(),
-                    Some(b'G') => self.ask_rest(),
-                    Some(b'K') => {
-                        self.run_file.kill_requested();
-                        self.kill();
-                        deadlines.kill = Some(Instant::now());
-                    }
-                    Some(b'H') => {
-                        self.http_stop = read_message().and_then(|message| HttpStopMessage::parse(&message));
-                    }
-                    Some(b'D') => self.leader_asked = true,
-                    Some(_) => {}
+                    Some(command) => self.obey(command, &mut deadlines),
                     None => self.app_died(&mut connected, &mut deadlines, grace),
                 },
             }
+        }
+    }
+
+    fn obey(&mut self, command: u8, deadlines: &mut Deadlines) {
+        match command {
+            b'A' => self.ask_leader(),
+            b'G' => self.ask_rest(),
+            b'K' => {
+                self.run_file.kill_requested();
+                self.kill();
+                deadlines.kill = Some(Instant::now());
+            }
+            b'H' => self.http_stop = read_message().and_then(|message| HttpStopMessage::parse(&message)),
+            b'D' => self.leader_asked = true,
+            _ => {}
         }
     }
 

@@ -11,10 +11,11 @@ use std::{
 };
 
 use super::{
-    Guard, REMEMBER_RESUMED,
+    Guard,
     control::report,
     ending::{end_line, end_words},
     guard_state::GuardState,
+    looks,
     run_file::RunFile,
     run_log::RunLog,
     stop::StopArgument,
@@ -68,7 +69,7 @@ pub(crate) fn resume(mut arguments: impl Iterator<Item = OsString>) -> (Guard, D
         guard.run_file.app_died();
     }
     (guard.leader_asked, guard.leader_signalled) = (state.asked, state.asked);
-    guard.remember_first = REMEMBER_RESUMED;
+    guard.remember_first = looks::FIRST_RESUMED;
     if let Some((status, at)) = ended {
         guard.reaped = true;
         guard.end = Some(end_words(status));
