@@ -137,22 +137,23 @@ impl Proxy {
             let (head, body) = response.into_parts();
             exchange.is_event_stream.store(is_event_stream(&head.headers), Ordering::Relaxed);
             let (start, rest) = read_start(body, self.round_trip).await;
-            let ended = matches!(rest, Rest::End);
-            if !ended {
-                let (sender, chunks) = mpsc::channel(1);
-                *exchange.chunks.lock().await = Some(chunks);
-                match rest {
-                    Rest::Body(rest) => {
-                        let pumped = pump(rest, sender, Arc::clone(&exchange.complete), lease.take());
-                        async_runtime::spawn(task(pumped));
-                    }
-                    // The channel has room for one chunk.
-                    Rest::Broken(error) => {
-                        exchange.complete.store(true, Ordering::Relaxed);
-                        drop(sender.try_send(Err(error)));
-                    }
-                    Rest::End => {}
+            let (sender, chunks) = mpsc::channel(1);
+            let ended = match rest {
+                Rest::End => true,
+                Rest::Body(rest) => {
+                    let pumped = pump(rest, sender, Arc::clone(&exchange.complete), lease.take());
+                    async_runtime::spawn(task(pumped));
+                    false
                 }
+                // The channel has room for one chunk.
+                Rest::Broken(error) => {
+                    exchange.complete.store(true, Ordering::Relaxed);
+                    drop(sender.try_send(Err(error)));
+                    false
+                }
+            };
+            if !ended {
+                *exchange.chunks.lock().await = Some(chunks);
             }
             let head = ResponseHead::of(&head, ended);
             Ok((ipc_message::encode(&head, &start).map_err(CommandError::no_response)?, ended))
