@@ -37,6 +37,16 @@ def test_stdout_carries_the_announcement_alone_after_the_app_has_started() -> No
         assert started.end()[:2] == (0, "")
 
 
+def test_a_worker_of_a_frozen_program_works_and_serves_nothing() -> None:
+    program = [sys.executable, str(harness.TESTS / "apps" / "frozen_program.py")]
+    with spawn([*program, "--multiprocessing-fork"], environment()) as process:
+        stdout, stderr = process.communicate()
+        assert (process.returncode, stdout, stderr) == (0, b"", b"app: working\n")
+    with spawn(program, environment()) as process:
+        started = announced(process)
+        assert started.ask("GET /").status == 200
+
+
 def test_it_listens_on_loopback_alone() -> None:
     with harness.sidecar() as sidecar:
         # macOS drops what is sent to 127.0.0.2, so that a connection would wait for minutes.

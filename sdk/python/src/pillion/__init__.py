@@ -60,6 +60,7 @@ def serve(
     half a second later, with the process. Keep the sum below the grace period of the host. `uvicorn_options` go to
     ``uvicorn.Config``, such as ``log_level`` or ``ws_max_size``.
     """
+    _become_worker()
     if grace < 0:
         raise ValueError(f"grace is {grace}: set it to 0 or more seconds")
     try:
@@ -78,6 +79,19 @@ def serve(
         _server.run(loaded, host, listener, port, name or _script_name(), version, grace, uvicorn_options)
     except StartError as error:
         sys.exit(f"pillion: {error}")
+
+
+def _become_worker() -> None:
+    """In a frozen program that multiprocessing has started as a worker: does the work, and ends the process.
+
+    multiprocessing starts `sys.executable` for each worker, and for its resource tracker. In a program of PyInstaller that
+    is the program itself: without this call each of them would be one more server, which starts workers, for ever
+    (https://pyinstaller.org/en/stable/common-issues-and-pitfalls.html#multi-processing).
+    """
+    if getattr(sys, "frozen", False):
+        import multiprocessing
+
+        multiprocessing.freeze_support()
 
 
 def stop_requested() -> Awaitable[None]:
