@@ -33,10 +33,8 @@ pub(crate) fn prepare() -> io::Result<(Handle, RuntimeEnd)> {
 
 pub(crate) fn main(args: Args, runtime: io::Result<(Handle, RuntimeEnd)>) -> ExitCode {
     args.exit_on_conflict();
-    if args.keeps_placeholders() {
-        anstream::eprintln!(
-            "pillion: the program gets ${{port}} as it is written: --placeholders replaces it by the port"
-        );
+    if let Some(advice) = args.placeholder_advice() {
+        anstream::eprintln!("pillion: {advice}");
     }
     match runtime {
         Ok((runtime, end)) => {

@@ -93,7 +93,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     port_env: Option<String>,
     /// Replace ${port} in the arguments of the program, and in the command of --ready exec:COMMAND, by an assigned or fixed port, and
-    /// $$ by a dollar sign. Your shell must not replace it: write it in single quotation marks.
+    /// $$ by a dollar sign. Your shell must not replace it: write it in single quotation marks, and in a Makefile with another dollar sign before it.
     #[arg(long)]
     placeholders: bool,
     /// Hand the listener to the program (socket activation, as systemd does), so that the port survives a crash.
@@ -185,10 +185,21 @@ impl Args {
         self.log_dir.is_some()
     }
 
-    /// Whether an argument has a placeholder that the options leave as it is, though there is a port for it.
-    pub(super) fn keeps_placeholders(&self) -> bool {
-        let has_one = |word: &OsString| word.to_string_lossy().contains("${port}");
-        !self.placeholders && self.port != Listen::Announced && self.command.iter().any(has_one)
+    /// What is wrong with the placeholders for the port, if anything is.
+    pub(super) fn placeholder_advice(&self) -> Option<&'static str> {
+        let in_command = self.command.iter().any(|word| word.to_string_lossy().contains("${port}"));
+        let in_check =
+            matches!(&self.ready, ReadyCheck::Exec(check) if check.to_string().contains("${port}"));
+        if !self.placeholders && self.port != Listen::Announced && in_command {
+            Some("the program gets ${port} as it is written: --placeholders replaces it by the port")
+        } else if self.placeholders && !in_command && !in_check {
+            Some(
+                "--placeholders found no ${port} to replace: if you wrote one, your shell has removed it; write '${port}' in single \
+                 quotation marks, and '$${port}' in a Makefile",
+            )
+        } else {
+            None
+        }
     }
 
     /// Ends the process with an error about arguments that contradict each other.
@@ -287,6 +298,7 @@ fn listen(text: &str) -> Result<Listen, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches as _;
     use pillion::RestartLimit;
 
     use super::*;
@@ -300,6 +312,27 @@ mod tests {
             let run = Args::augment_args(clap::Command::new("run"));
             let parsed = run.try_get_matches_from(shlex::split(line).unwrap());
             assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_that_is_not_replaced_or_that_the_shell_has_removed_gets_advice() {
+        let advice = |line: &str| {
+            let run = Args::augment_args(clap::Command::new("run"));
+            let matches = run.try_get_matches_from(shlex::split(line).unwrap()).unwrap();
+            Args::from_arg_matches(&matches).unwrap().placeholder_advice()
+        };
+        for (line, expected) in [
+            ("run --port assigned -- server '${port}'", Some("--placeholders replaces it")),
+            ("run --port assigned --placeholders -- server ''", Some("your shell has removed it")),
+            ("run --port assigned --placeholders -- server '${port}'", None),
+            ("run --port 80 --placeholders --ready 'exec:ping ${port}' -- server", None),
+            ("run -- server '${port}'", None),
+        ] {
+            let found = advice(line);
+            let fits =
+                expected.map_or(found.is_none(), |text| found.is_some_and(|found| found.contains(text)));
+            assert!(fits, "{line}: {found:?}");
         }
     }
 
