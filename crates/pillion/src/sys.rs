@@ -33,6 +33,8 @@ use linux as platform;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::credentials::{Datagram, receive as receive_datagram};
 #[cfg(target_os = "linux")]
+pub(crate) use linux::port_range::seldom_given_ports;
+#[cfg(target_os = "linux")]
 pub(crate) use linux::run_processes::{RunProcesses, Workers, listener_on};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::shared_memory::{Region, shared_memory};
@@ -263,6 +265,12 @@ pub(crate) struct Activity {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn listener_on(_port: std::num::NonZeroU16) -> Option<String> {
     None
+}
+
+/// Ports that the system hardly ever gives to a program that asks for any: only Linux has such.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn seldom_given_ports() -> Vec<u16> {
+    Vec::new()
 }
 
 /// The processes of a run, on systems that do not tell which of them serves a port.

@@ -91,22 +91,35 @@ impl PortReservation {
         {
             return Ok(Self { claim, bound: Some(bound) });
         }
-        let no_port = |error| format!("the system has no free port of 127.0.0.1: {error}");
+        for port in sys::seldom_given_ports() {
+            if let Ok(bound) = bind(port)
+                && let Ok(reservation) = Self::unclaimed(bound, sidecar)
+            {
+                return Ok(reservation);
+            }
+        }
         // Stay bound, so that the system names other ports.
         let mut refused = Vec::new();
         while refused.len() < ATTEMPTS {
-            let bound = bind(0).map_err(no_port)?;
-            let port = NonZeroU16::new(bound.local_addr().map_err(no_port)?.port());
-            if let Some(port) = port.filter(|port| !is_blocked_by_browsers(*port))
-                && let Ok(claim) = PortClaim::new(port, sidecar)
-            {
-                return Ok(Self { claim, bound: Some(bound) });
+            let bound =
+                bind(0).map_err(|error| format!("the system has no free port of 127.0.0.1: {error}"))?;
+            match Self::unclaimed(bound, sidecar) {
+                Ok(reservation) => return Ok(reservation),
+                Err(bound) => refused.push(bound),
             }
-            refused.push(bound);
         }
         Err(format!(
             "the system named {ATTEMPTS} free ports of 127.0.0.1, and each belongs to another sidecar"
         ))
+    }
+
+    /// Gives a listener back whose port belongs to another sidecar, or is blocked by browsers.
+    fn unclaimed(bound: TcpListener, sidecar: &str) -> Result<Self, TcpListener> {
+        let port = bound.local_addr().ok().and_then(|address| NonZeroU16::new(address.port()));
+        match port.filter(|port| !is_blocked_by_browsers(*port)).map(|port| PortClaim::new(port, sidecar)) {
+            Some(Ok(claim)) => Ok(Self { claim, bound: Some(bound) }),
+            _ => Err(bound),
+        }
     }
 
     fn fixed(port: NonZeroU16, sidecar: &str) -> Result<Self, String> {
@@ -200,6 +213,16 @@ mod tests {
         let claims: Vec<_> = (0..200).map(|_| assigned(None, "many").release()).collect();
         let ports: std::collections::HashSet<_> = claims.iter().map(PortClaim::port).collect();
         assert_eq!(ports.len(), claims.len());
+    }
+
+    /// The kernel began with some 7,000 ports for both.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn other_programs_that_ask_for_any_port_get_none_that_a_sidecar_may_not_have_bound_yet() {
+        let claims: Vec<_> = (0..100).map(|_| assigned(None, "many").release()).collect();
+        let others: Vec<_> = (0..500).map(|_| bind(0).unwrap().local_addr().unwrap().port()).collect();
+        let taken: Vec<_> = claims.iter().filter(|claim| others.contains(&claim.port().get())).collect();
+        assert!(taken.is_empty(), "{taken:?}");
     }
 
     #[test]
