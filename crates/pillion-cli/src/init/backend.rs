@@ -98,8 +98,12 @@ impl Runtime {
             Some(Self::Python)
         } else if has("package.json") {
             let text = fs::read_to_string(folder.join("package.json")).unwrap_or_default();
+            let main =
+                Self::Node.entries().iter().find_map(|name| fs::read_to_string(folder.join(name)).ok());
+            let main = main.unwrap_or_default();
             let bun = ["bun.lock", "bun.lockb", "bunfig.toml"].into_iter().any(has)
-                || ["@types/bun", "\"elysia\"", "\"bun "].into_iter().any(|mark| text.contains(mark));
+                || ["@types/bun", "\"elysia\"", "\"bun "].into_iter().any(|mark| text.contains(mark))
+                || ["Bun.serve(", "\"bun:", "'bun:"].into_iter().any(|mark| main.contains(mark));
             Some(if bun { Self::Bun } else { Self::Node })
         } else {
             None

@@ -14,7 +14,8 @@ fn each_runtime_gets_its_sdk_and_its_declaration() {
     let server = Source::Registries.cargo(SERVER, Path::new(""));
     let in_manifest = format!("axum = \"0.8\"\npillion-server = {server}\n");
     let in_package = format!("    \"elysia\": \"1\",\n    \"pillion\": \"{}\"\n", npm_requirement());
-    let cases: [Case<'_>; 5] = [
+    let without_others = format!("\"pillion\": \"{}\"", npm_requirement());
+    let cases: [Case<'_>; 6] = [
         (
             "python",
             &[
@@ -61,6 +62,16 @@ fn each_runtime_gets_its_sdk_and_its_declaration() {
             json!({ "dev": { "command": ["bun", "index.ts"], "cwd": "backend", "watch": ["*.ts"] }, "package": { "bun": "backend/index.ts" } }),
             "backend/package.json",
             &in_package,
+        ),
+        (
+            "bun",
+            &[
+                ("backend/package.json", "{ \"scripts\": { \"build\": \"node build.mjs\" } }\n"),
+                ("backend/server.ts", "import { Database } from 'bun:sqlite';\n"),
+            ],
+            json!({ "dev": { "command": ["bun", "server.ts"], "cwd": "backend", "watch": ["*.ts"] }, "package": { "bun": "backend/server.ts" } }),
+            "backend/package.json",
+            &without_others,
         ),
     ];
     for (runtime, files, expected, sdk_file, sdk) in cases {
