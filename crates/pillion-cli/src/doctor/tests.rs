@@ -233,6 +233,19 @@ fn bundles_of_older_versions_and_changed_bytes_in_an_app_image_are_no_finding() 
 }
 
 #[test]
+fn bundles_of_other_apps_in_the_same_target_folder_are_no_finding() {
+    let case = Case::healthy();
+    for other in [
+        "deb/other_0.1.0_amd64/data/usr/bin",
+        "deb/demo-two_0.1.0_amd64/data/usr/bin",
+        "appimage/Other.AppDir/usr/bin",
+    ] {
+        fs::create_dir_all(case.path(&format!("src-tauri/target/release/bundle/{other}"))).unwrap();
+    }
+    assert_eq!(case.examine(), []);
+}
+
+#[test]
 fn a_program_with_a_current_stamp_is_not_stale() {
     use sha2::Digest as _;
     let case = Case::healthy();

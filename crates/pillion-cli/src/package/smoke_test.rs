@@ -1,5 +1,7 @@
 //! Starts a program that was built, and checks whether it follows the protocol, before it counts as done.
 
+#[cfg(unix)]
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::process::Failure;
@@ -12,7 +14,11 @@ use crate::project::DeclaredSidecar;
 /// Fails if the program cannot be started, or breaks a *must* of the protocol.
 #[cfg(unix)]
 pub(super) fn check(program: &Path, sidecar: &DeclaredSidecar) -> Result<String, Failure> {
-    let command = match command(program, sidecar) {
+    let folder = tempfile::Builder::new().prefix("pillion-package").tempdir();
+    let folder = folder.map_err(|error| {
+        Failure::failed(format!("cannot make a temporary folder for the check: {error}; set TMPDIR"))
+    })?;
+    let command = match command(program, sidecar, folder.path()) {
         Ok(command) => command,
         Err(reason) => return Ok(format!("not started: {reason}")),
     };
@@ -36,9 +42,11 @@ pub(super) fn check(_program: &Path, _sidecar: &DeclaredSidecar) -> Result<Strin
     Ok("not started: `pillion check` runs on Linux and macOS only".to_owned())
 }
 
-/// The command that starts the program as the declaration says, or why the check cannot know it.
+/// The command that starts the program as the declaration says, or why the check cannot know it. `folder` has the folders of the
+/// app meanwhile, so that the check leaves those of the user alone.
 #[cfg(unix)]
-fn command(program: &Path, sidecar: &DeclaredSidecar) -> Result<Vec<std::ffi::OsString>, String> {
+fn command(program: &Path, sidecar: &DeclaredSidecar, folder: &Path) -> Result<Vec<OsString>, String> {
+    use pillion_config::Variables;
     use serde_json::Value;
 
     let default = |field: &str, value: &str| {
@@ -54,21 +62,27 @@ fn command(program: &Path, sidecar: &DeclaredSidecar) -> Result<Vec<std::ffi::Os
             ));
         }
     }
-    let strings = |value: &Value| value.as_str().map(str::to_owned);
+    let names = ["APPDATA", "APPLOCALDATA", "APPCONFIG", "APPCACHE", "APPLOG", "TEMP", "HOME"];
+    let variables = Variables::new(names.map(|name| (name, folder.join(name))), []);
+    let expanded = |field: &str, value: &Value| {
+        let text = variables.expand(value.as_str()?, &sidecar.name, field).ok();
+        Some(text.filter(|text| !text.contains('$')))
+    };
     let arguments = sidecar.fields.get("args").and_then(Value::as_array).into_iter().flatten();
-    let variables = sidecar.fields.get("env").and_then(Value::as_object).into_iter().flatten();
-    let arguments: Vec<_> = arguments.filter_map(strings).collect();
-    let variables: Vec<_> =
-        variables.filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?))).collect();
-    if arguments.iter().chain(&variables).any(|text| text.contains('$')) {
+    let environment = sidecar.fields.get("env").and_then(Value::as_object).into_iter().flatten();
+    let arguments: Option<Vec<_>> = arguments.filter_map(|value| expanded("args", value)).collect();
+    let environment: Option<Vec<_>> = environment
+        .filter_map(|(name, value)| Some(expanded("env", value)?.map(|text| format!("{name}={text}"))))
+        .collect();
+    let (Some(arguments), Some(environment)) = (arguments, environment) else {
         return Err(
-            "its `args` or `env` contain placeholders, which an app replaces; try it with `pillion run`"
+            "its `args` or `env` contain `$RESOURCE`, `$$` or `${…}`, which only an app replaces; try it with `pillion run`"
                 .to_owned(),
         );
-    }
+    };
     // env(1) replaces itself with the program.
-    let env = if variables.is_empty() { Vec::new() } else { vec!["env".to_owned()] };
-    let before = env.into_iter().chain(variables).map(Into::into);
+    let env = if environment.is_empty() { Vec::new() } else { vec!["env".to_owned()] };
+    let before = env.into_iter().chain(environment).map(Into::into);
     Ok(before.chain([program.as_os_str().to_owned()]).chain(arguments.into_iter().map(Into::into)).collect())
 }
 
@@ -79,10 +93,30 @@ mod tests {
     use super::*;
     use crate::project::SidecarProgram;
 
-    fn command_of(fields: Value) -> Result<Vec<std::ffi::OsString>, String> {
+    fn command_of(fields: Value) -> Result<Vec<OsString>, String> {
+        command_in(Path::new("/nowhere"), fields)
+    }
+
+    fn command_in(folder: &Path, fields: Value) -> Result<Vec<OsString>, String> {
         let Value::Object(fields) = fields else { panic!("not an object") };
         let program = SidecarProgram::External { file: "backend".to_owned(), entry: None };
-        command(Path::new("/backend"), &DeclaredSidecar { name: "backend".to_owned(), program, fields })
+        let sidecar = DeclaredSidecar { name: "backend".to_owned(), program, fields };
+        command(Path::new("/backend"), &sidecar, folder)
+    }
+
+    #[test]
+    fn the_folders_of_the_app_are_empty_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("APPDATA");
+        let fields = json!({ "args": ["--data=$APPDATA/db"], "env": { "DATA": "$APPDATA" } });
+        let expected = [
+            "env".to_owned(),
+            format!("DATA={}", data.display()),
+            "/backend".to_owned(),
+            format!("--data={}/db", data.display()),
+        ];
+        assert_eq!(command_in(folder.path(), fields).unwrap(), expected.map(OsString::from));
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
     }
 
     #[test]
@@ -100,7 +134,9 @@ mod tests {
             json!({ "ready": { "http": { "path": "/" } } }),
             json!({ "health": "/ping" }),
             json!({ "transport": "local" }),
-            json!({ "args": ["--data", "$APPDATA"] }),
+            json!({ "args": ["--data", "$RESOURCE/data"] }),
+            json!({ "args": ["${sidecar.db.port}"] }),
+            json!({ "env": { "PRICE": "$$5" } }),
         ] {
             assert!(command_of(fields.clone()).is_err(), "{fields}");
         }

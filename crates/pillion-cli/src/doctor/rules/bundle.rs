@@ -85,6 +85,25 @@ fn version(project: &Project, config: &MergedConfig<'_>) -> Option<String> {
     own.as_str().or_else(shared).map(str::to_owned)
 }
 
+/// The letters and digits of the app's name, as Tauri takes it: from its configuration, or from `Cargo.toml`.
+fn name(project: &Project, config: &MergedConfig<'_>) -> Option<String> {
+    let of_crate = || project.manifest.document.get(&["package", "name"]);
+    Some(plain(config.get(&["productName"]).or_else(of_crate)?.as_str()?))
+}
+
+fn plain(name: &str) -> String {
+    name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether a folder below `bundle`, such as `deb/NAME_VERSION_ARCHITECTURE`, is of the app of this name. Several apps can have one
+/// target folder.
+fn is_of_app(folder: &Path, name: &str) -> bool {
+    let mut parts = folder.iter().skip_while(|part| *part != "bundle").skip(2);
+    let Some(part) = parts.next().and_then(|part| part.to_str()) else { return false };
+    let without_ending = [".AppDir", ".app"].into_iter().find_map(|ending| part.strip_suffix(ending));
+    plain(without_ending.unwrap_or_else(|| part.rsplitn(3, '_').last().unwrap_or(part))) == name
+}
+
 /// The folders with programs of the current version. Those of older versions stay for ever.
 fn folders(project: &Project, config: &MergedConfig<'_>, environment: &Environment) -> Vec<Folder> {
     let own = project.manifest.workspace.as_ref().unwrap_or(&project.manifest.document);
@@ -94,13 +113,18 @@ fn folders(project: &Project, config: &MergedConfig<'_>, environment: &Environme
     };
     let base = glob::Pattern::escape(&target_folder.to_string_lossy());
     let version = version(project, config).map_or_else(|| "*".to_owned(), |it| glob::Pattern::escape(&it));
+    let name = name(project, config);
     let mut folders = Vec::new();
     for (_, pattern, keeps_bytes) in FOLDERS.iter().filter(|(of, ..)| *of == config.platform) {
         let pattern = pattern.replace("{version}", &version);
         for between in ["", "*/"] {
             let pattern = format!("{base}/{between}release/bundle/{pattern}");
             for path in glob::glob(&pattern).into_iter().flatten().flatten() {
-                let first = path.strip_prefix(&target_folder).ok().and_then(|inside| inside.iter().next());
+                let inside = path.strip_prefix(&target_folder).unwrap_or(&path);
+                if name.as_ref().is_some_and(|name| !is_of_app(inside, name)) {
+                    continue;
+                }
+                let first = inside.iter().next();
                 let named = first.and_then(|first| first.to_str()?.parse().ok());
                 let target = if between.is_empty() { environment.host.clone() } else { named };
                 folders.push(Folder { path, target, keeps_bytes: *keeps_bytes });
