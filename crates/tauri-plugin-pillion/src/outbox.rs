@@ -62,14 +62,17 @@ impl Outbox {
         }
     }
 
-    /// Runs deliveries until the sidecars have stopped. Call it on the main thread, when the event loop runs no more.
+    /// Runs deliveries until the sidecars have stopped. Call it on the main thread, where the event loop runs no more, or waits for this
+    /// call.
     pub(crate) fn deliver_until_stopped(&self) {
         lock(&self.state).main_thread_waits = true;
         self.changed.notify_all();
         loop {
             self.flush();
-            let state = self.wait_while(|state| state.queue.is_empty() && !state.sidecars_stopped);
+            let mut state = self.wait_while(|state| state.queue.is_empty() && !state.sidecars_stopped);
             if state.queue.is_empty() {
+                // An app that does not exit has an event loop again, for the statuses that follow.
+                state.main_thread_waits = false;
                 return;
             }
         }
@@ -132,6 +135,16 @@ mod tests {
         outbox.deliver_until_stopped();
         sidecars.join().unwrap();
         assert_eq!(numbers.try_iter().collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(schedules.try_iter().count(), 1);
+    }
+
+    #[test]
+    fn the_event_loop_of_an_app_that_goes_on_runs_the_deliveries_that_follow() {
+        let outbox = Outbox::default();
+        outbox.set_sidecars_stopped();
+        outbox.deliver_until_stopped();
+        let (scheduled, schedules) = mpsc::channel();
+        outbox.push_with(|| {}, || scheduled.send(()).unwrap());
         assert_eq!(schedules.try_iter().count(), 1);
     }
 
