@@ -12,7 +12,7 @@ use tauri::{
 };
 
 use crate::{
-    CloseOnDrop, PillionExt as _, Sidecars, commands,
+    CloseOnDrop, PillionExt as _, Sidecars, commands, connect_command,
     control::Control,
     development::Development,
     event_loop_handles, page_start,
@@ -57,16 +57,22 @@ pub struct Builder<R: Runtime> {
 
 /// Executes a command, which Tauri has found to be allowed. Returns whether there is such a command.
 fn handle<R: Runtime>(invoke: Invoke<R>) -> bool {
-    if invoke.message.command() == request_command::NAME {
-        request_command::handle(invoke);
-        return true;
+    match invoke.message.command() {
+        request_command::NAME => {
+            request_command::handle(invoke);
+            return true;
+        }
+        connect_command::NAME => {
+            connect_command::handle(invoke);
+            return true;
+        }
+        _ => {}
     }
     let others: fn(Invoke<R>) -> bool = tauri::generate_handler![
         commands::ready,
         commands::status,
         commands::watch,
         commands::unwatch,
-        commands::connect,
         commands::read,
         commands::write,
         commands::cancel,
@@ -248,7 +254,7 @@ fn shows_output(config: Option<&Config>) -> bool {
 }
 
 /// Ends the subscriptions and requests of the page in this webview.
-fn end_all_of<R: Runtime>(app: &AppHandle<R>, webview: &str) {
+pub(crate) fn end_all_of<R: Runtime>(app: &AppHandle<R>, webview: &str) {
     app.state::<Subscriptions>().end_all_of(webview);
     app.state::<Proxy>().cancel_all_of(webview);
 }

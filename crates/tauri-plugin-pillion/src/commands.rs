@@ -1,8 +1,11 @@
 //! The commands of the plugin. Each has a permission of its own, whose scope can limit it to some of the sidecars. Failures leave
 //! the app by way of `output_permission.rs`.
+//!
+//! Those that begin a subscription, or end one, are not `async`: Tauri executes them when the call arrives, on the main thread, which also
+//! learns of the end of a page. A call that waits for a thread of the runtime would begin a subscription after that end, which nothing
+//! would end.
 
 use std::{
-    future,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,9 +13,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{
-    Access, Endpoint, ExitReport, Log, LogQuery, Logs, Status, Usage, UsageWatch, protocol::ListenAddr,
-};
+use pillion::{Endpoint, ExitReport, Log, LogQuery, Logs, Status, Usage, UsageWatch};
 use serde::{Deserialize, Serialize};
 use tauri::{
     Manager as _, State, Webview,
@@ -53,55 +54,6 @@ pub(crate) async fn status(
     sidecar: String,
 ) -> Result<Status, CommandError> {
     Ok(redact_status(&webview, sidecars.in_scope(&scope, &sidecar)?.status()))
-}
-
-/// The result of `connect`.
-#[derive(Debug, Serialize)]
-pub(crate) struct Connection {
-    #[serde(flatten)]
-    access: Access,
-    /// The id for `unwatch` that ends the use of a sidecar on demand. `None` if the app sees the uses itself.
-    lease: Option<u32>,
-}
-
-/// Waits until the sidecar is ready, and returns what a request of the page to that run needs.
-///
-/// A sidecar on demand with a port is in use from then on, until the page ends this use or its webview loads another page: the app
-/// does not see the page's requests.
-#[tauri::command]
-pub(crate) async fn connect(
-    webview: Webview<impl tauri::Runtime>,
-    sidecars: State<'_, Sidecars>,
-    subscriptions: State<'_, Subscriptions>,
-    scope: CommandScope<ScopeEntry>,
-    sidecar: String,
-) -> Result<Connection, CommandError> {
-    let supervisor = sidecars.in_scope(&scope, &sidecar)?;
-    // It begins before the wait, so that the end of the page also ends it if the page ends meanwhile.
-    let mut lease = supervisor.is_on_demand().then(|| {
-        let lease = supervisor.lease();
-        subscriptions.begin(webview.label(), async move {
-            let _lease = lease;
-            future::pending::<()>().await;
-        })
-    });
-    let access = supervisor.access().await.map(access_of_page);
-    if !access.as_ref().is_ok_and(|access| access.listen_addr() != ListenAddr::Local)
-        && let Some(id) = lease.take()
-    {
-        subscriptions.end(webview.label(), id);
-    }
-    let access = access.map_err(|failure| redact_error(&webview, failure.into()))?;
-    Ok(Connection { access, lease })
-}
-
-/// What a request of a page needs. The token is included only if the page itself sends the requests; for a sidecar without a port the app
-/// sends them.
-pub(crate) fn access_of_page(mut access: Access) -> Access {
-    if access.listen_addr() == ListenAddr::Local {
-        access.token = None;
-    }
-    access
 }
 
 /// Sends messages of a WebSocket, or a piece of the body of a request. Returns when the connection has taken them, or has room for another
@@ -191,7 +143,7 @@ pub(crate) async fn stop(
 
 /// Sends the current status and then each change to `channel`. Returns the id for `unwatch`.
 #[tauri::command]
-pub(crate) async fn watch(
+pub(crate) fn watch(
     webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     subscriptions: State<'_, Subscriptions>,
@@ -219,7 +171,7 @@ pub(crate) async fn watch(
 /// page says how many messages it has `handled` of a subscription; at most a few others are on their way. It says so by this same command,
 /// so that no second permission is needed. The sidecar never waits for the page. A page that is too slow gets [`Log::Missed`].
 #[tauri::command]
-pub(crate) async fn logs(
+pub(crate) fn logs(
     webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     scope: CommandScope<ScopeEntry>,
@@ -292,7 +244,7 @@ pub(crate) struct UsageQuery {
 /// Sends what the sidecar uses to `channel`, now and again at the interval of the query. Returns the id for `unwatch`. A page that is gone
 /// has no subscription, and so nothing is measured for it.
 #[tauri::command]
-pub(crate) async fn usage(
+pub(crate) fn usage(
     webview: Webview<impl tauri::Runtime>,
     sidecars: State<'_, Sidecars>,
     subscriptions: State<'_, Subscriptions>,
@@ -323,7 +275,7 @@ pub(crate) async fn diagnose(
 
 /// Ends the subscription that `watch`, `logs` or `usage` began.
 #[tauri::command]
-pub(crate) async fn unwatch(
+pub(crate) fn unwatch(
     webview: Webview<impl tauri::Runtime>,
     subscriptions: State<'_, Subscriptions>,
     id: u32,

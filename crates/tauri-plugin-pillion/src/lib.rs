@@ -67,6 +67,7 @@ mod builder;
 mod chunk_event;
 mod command_error;
 mod commands;
+mod connect_command;
 #[cfg(feature = "control")]
 mod control;
 mod dev_reload;

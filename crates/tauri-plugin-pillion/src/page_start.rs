@@ -11,7 +11,7 @@ use pillion::{Access, Status, Supervisor};
 use serde::Serialize;
 use tauri::{Manager as _, Runtime, Url, Webview, utils::config::PatternKind};
 
-use crate::{Sidecars, commands::access_of_page, output_permission::redact_status, scope::ScopeEntry};
+use crate::{Sidecars, connect_command::access_of_page, output_permission::redact_status, scope::ScopeEntry};
 
 /// The most sidecars that a page is told of. It asks for others when it uses them.
 const LIMIT: usize = 16;

@@ -112,6 +112,11 @@ impl Subscriptions {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.0).tasks.len()
+    }
+
     /// Ends all subscriptions of a webview.
     pub(crate) fn end_all_of(&self, webview: &str) {
         lock(&self.0).tasks.retain(|_, subscription| {
