@@ -24,6 +24,9 @@ use crate::{
     webviews::Webviews,
 };
 
+const REGISTERED_TWICE: &str = "tauri-plugin-pillion is set up already, and its sidecars would run twice: register it once, by \
+                                `tauri::Builder::plugin`";
+
 /// Changes the specification of the sidecar of this name.
 type Configure<R> = dyn Fn(&AppHandle<R>, &str, Spec) -> Result<Spec, Box<dyn Error>> + Send;
 
@@ -137,6 +140,9 @@ impl<R: Runtime> Builder<R> {
         plugin::Builder::<R, Option<Config>>::new("pillion")
             .invoke_handler(event_loop_handles::spare_with_calls(handle))
             .setup(|app, api| {
+                if app.try_state::<Sidecars>().is_some() {
+                    return Err(REGISTERED_TWICE.into());
+                }
                 event_loop_handles::keep_spare(app);
                 app.manage(RegistrationOrder::observe(app));
                 app.manage(Webviews::default());
@@ -302,6 +308,24 @@ mod tests {
             assert!(may_load, "no thread loads the guard");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_second_set_up_fails_and_starts_nothing() {
+        use tauri::test::{MockRuntime, mock_builder, mock_context, noop_assets};
+
+        let mut context = mock_context(noop_assets());
+        let sidecars =
+            serde_json::json!({ "sidecars": { "one": { "program": "absent", "exitReports": false } } });
+        context.config_mut().plugins.0.insert("pillion".to_owned(), sidecars);
+        let app = mock_builder().plugin(crate::init()).build(context).unwrap();
+        for plugin in [crate::init::<MockRuntime>, crate::init::<MockRuntime>] {
+            let error = app.handle().plugin(plugin()).unwrap_err().to_string();
+            assert!(error.contains("register it once"), "{error}");
+            // Not even if the app has removed the first one, whose sidecars run on.
+            app.handle().remove_plugin("pillion");
+        }
+        app.pillion().close();
     }
 
     #[test]
