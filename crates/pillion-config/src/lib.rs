@@ -13,6 +13,7 @@
 mod config;
 mod validate;
 mod variables;
+mod watch;
 
 pub use config::{
     Config, ConfigError, ControlConfig, DevConfig, OnChange, PackageConfig, PackageTool, ProgramSource,
@@ -20,3 +21,4 @@ pub use config::{
 };
 pub use validate::validate;
 pub use variables::Variables;
+pub use watch::WatchPatterns;

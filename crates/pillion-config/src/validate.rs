@@ -43,6 +43,7 @@ fn spec(name: &str, declared: &SidecarConfig, variables: &Variables) -> Result<S
         for (variable, value) in &dev.env {
             variables.expand(value, name, &format!("dev.env.{variable}"))?;
         }
+        dev.watch_patterns(name)?;
     }
     let mut program = Program::new(path).args(declared.args(name, variables)?);
     declared.cwd(name, variables)?;
@@ -84,6 +85,7 @@ mod tests {
             "e": { "dev": { "command": [] } },
             "f": { "sha256": "0" },
             "g": { "dev": { "command": ["a", "$NOWHERE"] } },
+            "h": { "dev": { "command": ["a"], "watch": ["***"] } },
         }));
         let hints = [
             "`handover`",
@@ -93,9 +95,10 @@ mod tests {
             "dev.command",
             "sha256",
             "dev.command",
+            "dev.watch",
         ];
         assert_eq!(found.len(), hints.len(), "{found:?}");
-        for ((error, hint), name) in found.iter().zip(hints).zip("abcdefg".chars()) {
+        for ((error, hint), name) in found.iter().zip(hints).zip("abcdefgh".chars()) {
             assert!(
                 error.starts_with(&format!("plugins.pillion.sidecars.{name}")) && error.contains(hint),
                 "{error}"

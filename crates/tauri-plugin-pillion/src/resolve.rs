@@ -119,8 +119,9 @@ impl DeclarationResolver {
         }
         let wanted =
             if locks_its_program(program_name, cfg!(windows)) { OnChange::Restart } else { dev.on_change };
-        let watched = WatchedFiles::patterns(&cwd, &dev.watch, on_change(declared, wanted))
-            .map_err(|(pattern, reason)| ConfigError::Watch { sidecar: name.to_owned(), pattern, reason })?;
+        let watched = dev
+            .watch_patterns(name)?
+            .map(|patterns| WatchedFiles::patterns(&cwd, patterns, on_change(declared, wanted)));
         let timeout =
             declared.ready_timeout().map_or(DEV_READY_TIMEOUT, |declared| declared.max(DEV_READY_TIMEOUT));
         let max = declared.ready_timeout_max().map(|declared| declared.max(timeout));

@@ -7,12 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pillion_config::{Config, DevConfig};
+use pillion_config::{Config, DevConfig, WatchPatterns};
 
 use super::{
     catalogue::{DBUS, DEV_COMMAND, DISPLAY, GUARD_PLACE, LOGIN_SHELL, WEBVIEW},
     report::Finding,
-    rules::binaries::matching,
 };
 use crate::project::Project;
 
@@ -117,7 +116,11 @@ fn absent_in_development(
     if !machine.has(command, &folder) {
         return Some(format!("dev.command of the sidecar {name:?} starts {command:?}, which was not found"));
     }
-    let pattern = dev.watch.iter().find(|pattern| matching(&folder, pattern).next().is_none())?;
+    let matches_none = |pattern: &&String| {
+        let only = WatchPatterns::new(std::slice::from_ref(*pattern));
+        !pattern.starts_with('!') && only.is_ok_and(|only| only.files(&folder).is_empty())
+    };
+    let pattern = dev.watch.iter().find(matches_none)?;
     let shown = Project::shown(&folder);
     Some(format!("dev.watch of the sidecar {name:?} has {pattern:?}, which matches no file in {shown}"))
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::ConfigError;
+use crate::watch::WatchPatterns;
+
 /// What runs instead of the program while the app is in development, that is, started by `tauri dev`.
 ///
 /// `cwd` is relative to the project, the folder that contains `src-tauri`; `watch`, and a program that `command` names by a path, are
@@ -22,8 +25,10 @@ pub struct DevConfig {
     /// Environment variables in addition to those in the declaration's `env`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// The files whose change starts the sidecar again, as patterns relative to `cwd`, such as `"src/**/*.ts"`. `**` does not
-    /// enter hidden folders. Leave it out if the command itself watches its files.
+    /// The files whose change starts the sidecar again, as patterns relative to `cwd`, such as `"src/**/*.ts"`, a folder such as `"src"`,
+    /// or a package beside it (`"../shared/src"`). `"!src/gen/**"` leaves files out. `**` does not enter hidden folders,
+    /// `node_modules`, `__pycache__`, virtual environments of Python, and folders with a `CACHEDIR.TAG`, such as Cargo's `target`. Leave
+    /// the field out if the command itself watches its files.
     #[serde(default)]
     pub watch: Vec<String>,
     /// After a change: `"swap"` (the default) starts the new process beside the old one, and stops the old one once the new one
@@ -31,6 +36,18 @@ pub struct DevConfig {
     /// fixed port, or a file that one process alone can open. A sidecar with a fixed `port` is always restarted.
     #[serde(default)]
     pub on_change: OnChange,
+}
+
+impl DevConfig {
+    /// The files that `watch` means for the sidecar called `sidecar`; `None` without a pattern.
+    ///
+    /// # Errors
+    /// A pattern is invalid.
+    pub fn watch_patterns(&self, sidecar: &str) -> Result<Option<WatchPatterns>, ConfigError> {
+        let invalid = |(pattern, reason)| ConfigError::Watch { sidecar: sidecar.to_owned(), pattern, reason };
+        let patterns = WatchPatterns::new(&self.watch).map_err(invalid)?;
+        Ok((!self.watch.is_empty()).then_some(patterns))
+    }
 }
 
 /// What a change of a watched file does.

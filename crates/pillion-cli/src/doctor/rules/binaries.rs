@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use pillion_config::{Config, PackageConfig, SidecarConfig};
+use pillion_config::{Config, PackageConfig, SidecarConfig, WatchPatterns};
 
 use super::super::{
     Environment,
@@ -348,19 +348,9 @@ fn newest_source(root: &Path, package: &PackageConfig) -> Option<(PathBuf, Syste
     changed.max_by_key(|(_, changed)| *changed)
 }
 
-/// The file that was changed last, of those that match a pattern.
+/// The file that was changed last, of those that `dev.watch` means.
 fn newest_match(folder: &Path, patterns: &[String]) -> Option<(PathBuf, SystemTime)> {
-    let changed = patterns.iter().flat_map(|pattern| matching(folder, pattern)).filter_map(|path| {
-        let metadata = fs::metadata(&path).ok()?;
-        Some((path, metadata.is_file().then(|| metadata.modified().ok()).flatten()?))
-    });
-    changed.max_by_key(|(_, changed)| *changed)
-}
-
-/// What matches a pattern of `dev.watch`.
-pub(in crate::doctor) fn matching(folder: &Path, pattern: &str) -> impl Iterator<Item = PathBuf> {
-    let folder = glob::Pattern::escape(&folder.to_string_lossy());
-    // As the plugin watches them: `**` does not enter hidden folders.
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
-    glob::glob_with(&format!("{folder}/{pattern}"), options).into_iter().flatten().flatten()
+    let files = WatchPatterns::new(patterns).ok()?.files(folder).into_iter();
+    let changed = files.filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)));
+    changed.max().map(|(changed, path)| (path, changed))
 }
