@@ -24,6 +24,19 @@ function keepCallbacks(): void {
   Object.defineProperty(callbacks, "set", { value: set });
 }
 
+/** Whether this page is in a window of an app, or a test has mocked that. */
+export function isInApp(): boolean {
+  return "__TAURI_INTERNALS__" in globalThis;
+}
+
+/** Why a page in a normal browser cannot call the app. */
+export function outsideOfApp(): Error {
+  return new Error(
+    "this page is not in a window of a Tauri app, which alone knows its sidecars: open it with `tauri dev`, or give it fake sidecars by " +
+      'mockSidecars of "tauri-plugin-pillion-api/mocks"',
+  );
+}
+
 /** The app's answer to a call is lost, so that the call may have taken effect or not. */
 export class AnswerLost extends TypeError {}
 
@@ -43,6 +56,7 @@ type Args = Record<string, unknown> | Uint8Array;
  * the commands that are not sent twice.
  */
 export async function call<T>(command: string, args: Args): Promise<T> {
+  if (!isInApp()) throw outsideOfApp();
   keepCallbacks();
   for (;;) {
     try {

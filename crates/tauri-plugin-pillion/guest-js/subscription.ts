@@ -1,6 +1,6 @@
 import { Channel } from "@tauri-apps/api/core";
 import type { UnlistenFn } from "@tauri-apps/api/event";
-import { AnswerLost, call } from "./ipc.js";
+import { AnswerLost, call, isInApp, outsideOfApp } from "./ipc.js";
 import { onRestored } from "./page-cache.js";
 
 /** After how many messages of output the app is told that they are handled: half of what it sends without that. */
@@ -21,6 +21,11 @@ export function subscribe<T>(
 ): UnlistenFn {
   let open = true;
   const begin = (query: object | undefined) => {
+    if (!isInApp()) {
+      const id = Promise.reject<number>(outsideOfApp());
+      id.catch((error: Error) => open && onError(error));
+      return id;
+    }
     let handled = 0;
     const channel = new Channel<T>((message) => {
       if (!open) return;

@@ -86,7 +86,9 @@ export class StatusWatch {
       listener.onStatus(status);
     } catch (error) {
       // An exception of one listener must not keep the status from the others.
-      reportError(error);
+      // Test environments, such as happy-dom, have no `reportError`.
+      if (typeof reportError === "function") reportError(error);
+      else console.error(error);
     }
   }
 }

@@ -46,9 +46,11 @@ process.kill(process.pid, "SIGTERM");
         dependencies: &["@tauri-apps/api", "eventsource-parser"],
         types: ("dom", &[]),
         program: r#"import { type Sidecar, sidecar } from "tauri-plugin-pillion-api";
+import { type Mocks, mockSidecars } from "tauri-plugin-pillion-api/mocks";
+const mocks: (sidecars: Record<string, string>) => Mocks = mockSidecars;
 const backend: Sidecar = sidecar("backend");
 const platform: typeof fetch = backend.fetch;
-console.log(platform === backend.fetch && backend.baseUrl);
+console.log(platform === backend.fetch && typeof mocks === "function" && backend.baseUrl);
 "#,
         output: "http://sidecar.invalid\n",
     },
@@ -105,12 +107,15 @@ fn pack(sh: &Shell, workspace: &Workspace, package: &Package, destination: &Path
     for required in LICENSES.iter().chain(&["README.md"]) {
         ensure!(contents.contains(required), "the package of {folder} lacks {required}");
     }
-    for condition in ["types", "default"] {
-        let named = manifest["exports"]["."][condition].as_str().context("package.json has no exports")?;
-        ensure!(
-            contents.contains(&named.trim_start_matches("./")),
-            "the package of {folder} lacks {named}: `files` in its package.json must include it"
-        );
+    let exports = manifest["exports"].as_object().context("package.json has no exports")?;
+    for export in exports.values() {
+        for condition in ["types", "default"] {
+            let named = export[condition].as_str().context("an export has no types or no file")?;
+            ensure!(
+                contents.contains(&named.trim_start_matches("./")),
+                "the package of {folder} lacks {named}: `files` in its package.json must include it"
+            );
+        }
     }
     Ok(file)
 }

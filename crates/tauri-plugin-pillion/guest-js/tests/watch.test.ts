@@ -1,6 +1,6 @@
 // @vitest-environment node
 
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import type { Log, Status, Usage } from "../bindings.js";
 import { SidecarError } from "../error.js";
 import { sidecar } from "../sidecar.js";
@@ -146,6 +146,21 @@ test("an exception in a callback is reported, and all listeners receive what fol
   expect(throwing).toHaveBeenCalledTimes(2);
   expect(other).toHaveBeenCalledTimes(2);
   expect(reported.mock.calls).toEqual([[oops], [oops]]);
+});
+
+test("an exception in a callback is shown where nothing reports exceptions", () => {
+  const plugin = fakePlugin();
+  const shown = vi.spyOn(console, "error").mockImplementation(() => {});
+  onTestFinished(() => shown.mockRestore());
+  vi.stubGlobal("reportError", undefined);
+  const oops = new Error("oops");
+  sidecar(plugin.name).watch(() => {
+    throw oops;
+  });
+
+  plugin.sendStatus("ready");
+
+  expect(shown.mock.calls).toEqual([[oops]]);
 });
 
 test("no callback follows an unlisten inside a callback, and a second unlisten has no effect", async () => {
