@@ -60,13 +60,18 @@ impl Terminal {
         self.top_of(user, &["--app", &app.pid().to_string()])
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
     fn top_of(&self, user: &User, selection: &[&str]) -> Pillion {
+        self.top_on(user, selection, "xterm-256color")
+    }
+
+    /// The same on a terminal of this type.
+    #[expect(clippy::disallowed_methods, reason = "the tree kills what remains")]
+    fn top_on(&self, user: &User, selection: &[&str], terminal: &str) -> Pillion {
         let side = || self.programs.try_clone().unwrap();
         let mut command = Command::new(PILLION);
         user.environment(&mut command);
         command.arg("top").args(selection);
-        command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        command.env("TERM", terminal).env_remove("NO_COLOR");
         Pillion(command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap())
     }
 
@@ -230,6 +235,16 @@ fn top_without_a_terminal_says_so() {
         let refused = user.pillion("top").await;
         assert_eq!((refused.status, refused.stdout.len()), (1, 0));
         assert!(refused.stderr.contains("needs a terminal"), "{}", refused.stderr);
+    });
+}
+
+#[test]
+fn top_on_a_terminal_that_cannot_move_the_cursor_says_so() {
+    run(async {
+        let (user, mut terminal) = (User::new(), Terminal::open());
+        let mut top = terminal.top_on(&user, &[], "dumb");
+        terminal.shows(|screen| !screen.alternate_screen() && screen.contents().contains("\"dumb\"")).await;
+        assert_eq!(top.0.wait().await.unwrap().code(), Some(1));
     });
 }
 

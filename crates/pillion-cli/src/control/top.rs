@@ -10,6 +10,7 @@ mod view;
 
 use std::{
     collections::HashMap,
+    env,
     io::{self, IsTerminal as _},
     process::ExitCode,
     thread,
@@ -63,6 +64,10 @@ pub(crate) fn main(args: Args) -> ExitCode {
     run(async {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             let message = "`pillion top` needs a terminal for its input and its output: use `pillion ps --json` or `pillion logs` here";
+            return Err(Stopped::Because(message.to_owned()));
+        }
+        if env::var_os("TERM").is_some_and(|term| term == "dumb") {
+            let message = "this terminal cannot show `pillion top`, because TERM is \"dumb\": use `pillion ps` or `pillion logs` here";
             return Err(Stopped::Because(message.to_owned()));
         }
         let mut interrupts = interrupts().map_err(|error| format!("cannot wait for signals: {error}"))?;
