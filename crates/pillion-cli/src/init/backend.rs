@@ -1,5 +1,7 @@
 //! The backend: which language it is written in, where it lies, and how it is started and packaged.
 
+mod shared_packages;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -173,7 +175,7 @@ impl Backend {
             Some(format!("{folder}*.{ending}"))
         };
         let owned = |patterns: &[&str]| patterns.iter().map(ToString::to_string).collect();
-        let (command, watch): (Vec<&str>, Vec<String>) = match self.runtime {
+        let (command, mut watch): (Vec<&str>, Vec<String>) = match self.runtime {
             // Not `npx tsx`, which is one more process: it takes the signals, and does not pass on the listener.
             Runtime::Node if entry?.ends_with(".ts") => {
                 (vec!["node", "--import", "tsx", entry?], vec![beside()?])
@@ -185,6 +187,7 @@ impl Backend {
             Runtime::Go => (vec!["go", "run", "."], owned(&["**/*.go"])),
             Runtime::Rust => (vec!["cargo", "run"], owned(&["src/**/*.rs", "Cargo.toml"])),
         };
+        watch.extend(shared_packages::patterns(self.runtime, &self.folder, root));
         Some(json!({ "command": command, "cwd": relative_path(root, &self.folder), "watch": watch }))
     }
 

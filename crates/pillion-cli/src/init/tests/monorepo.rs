@@ -101,3 +101,55 @@ fn fastify_gets_its_own_lines() {
     let plan = plan_of(&workspace(&[], &SERVER_FILES), Source::Registries);
     assert!(plan.by_hand.iter().any(|item| item.lines.contains("attach(app.server,")), "{:?}", plan.by_hand);
 }
+
+#[test]
+fn the_packages_that_the_server_imports_are_watched_as_well() {
+    let watched = |root: (&str, &str), server: &[(&str, &str)]| {
+        let folder = workspace(&[root], server);
+        let backend = Backend::in_folder(&folder.path().join("apps/server"), None);
+        let dev = backend.unwrap().dev(&folder.path().join("apps/desktop")).unwrap();
+        dev["watch"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let npm = watched(
+        ("package.json", "{ \"workspaces\": [\"apps/*\", \"packages/*\"] }\n"),
+        &[
+            (
+                "apps/server/package.json",
+                "{ \"dependencies\": { \"fastify\": \"5\", \"@app/shared\": \"*\", \"pillion\": \"file:../../clone\", \
+                 \"tools\": \"link:../../packages/tools\", \"gone\": \"file:../gone\" } }\n",
+            ),
+            ("apps/server/src/main.ts", "app.listen()\n"),
+            ("clone/package.json", "{ \"name\": \"pillion\" }\n"),
+            (
+                "packages/shared/package.json",
+                "{ \"name\": \"@app/shared\", \"exports\": { \".\": { \"import\": \"./src/index.ts\" } }, \
+                 \"devDependencies\": { \"base\": \"workspace:*\" } }\n",
+            ),
+            ("packages/tools/package.json", "{ \"name\": \"tools\" }\n"),
+            (
+                "packages/base/package.json",
+                "{ \"name\": \"base\", \"main\": \"dist/index.js\", \"dependencies\": { \"@app/shared\": \"*\" } }\n",
+            ),
+        ],
+    );
+    assert_eq!(
+        npm,
+        [
+            "src/**/*.ts",
+            "../../packages/base/dist/**/*.js",
+            "../../packages/shared/src/**/*.ts",
+            "../../packages/tools/**/*.js"
+        ]
+    );
+    let cargo = watched(
+        ("README.md", ""),
+        &[
+            (
+                "apps/server/Cargo.toml",
+                "[package]\nname = \"server\"\n[dependencies]\naxum = \"0.8\"\nshared = { path = \"../../shared\" }\n",
+            ),
+            ("shared/Cargo.toml", "[package]\nname = \"shared\"\n"),
+        ],
+    );
+    assert_eq!(cargo, ["src/**/*.rs", "Cargo.toml", "../../shared/src/**/*.rs"]);
+}
