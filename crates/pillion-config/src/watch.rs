@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(matching(&backend, &patterns), ["../shared/src/a.ts"]);
         let absolute = format!("{}/shared/**/*.ts", Pattern::escape(folder.path().to_str().unwrap()));
         let files = WatchPatterns::new(&[absolute]).unwrap().files(&backend);
-        assert_eq!(files.len(), if cfg!(windows) { files.len() } else { 2 });
+        assert_eq!(files.len(), 2);
     }
 
     #[test]
