@@ -78,6 +78,7 @@ impl Fleet {
     ///
     /// # Panics
     /// Outside the context of a tokio runtime with I/O and time enabled.
+    #[track_caller]
     pub fn start(specs: impl IntoIterator<Item = Spec>) -> Result<Self, FleetError> {
         let mut by_name = by_name(specs)?;
         let layers = layers(&by_name)?;

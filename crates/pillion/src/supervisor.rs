@@ -73,11 +73,17 @@ impl Supervisor {
     /// # Panics
     /// Outside the context of a tokio runtime with I/O and time enabled.
     #[must_use]
+    #[track_caller]
     pub fn start(spec: Spec) -> (Self, Events) {
         Self::start_after(spec, Vec::new())
     }
 
+    #[track_caller]
     pub(crate) fn start_after(spec: Spec, after: Vec<Dependency>) -> (Self, Events) {
+        assert!(
+            tokio::runtime::Handle::try_current().is_ok(),
+            "a sidecar needs a tokio runtime: start it in an async function, or hold the result of `Runtime::enter` meanwhile"
+        );
         let state = match (spec.on_demand, after.is_empty()) {
             (true, _) => State::Idle,
             (false, true) => State::Starting,

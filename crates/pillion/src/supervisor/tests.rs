@@ -88,3 +88,9 @@ async fn a_dependent_waits_for_no_run_that_is_about_to_stop() {
     played.snapshot.send_replace(up(2));
     assert_eq!(next.await, Some(crate::state::Event::DependenciesReady));
 }
+
+#[test]
+#[should_panic(expected = "a sidecar needs a tokio runtime: start it in an async function")]
+fn a_start_outside_of_a_runtime_says_what_it_needs() {
+    let _ = Supervisor::start(Spec::run("api", "x"));
+}
