@@ -1,4 +1,5 @@
 import { createServer, type Server } from "node:http";
+import { parse } from "node:path";
 import { Admission } from "./admission.js";
 import { Connections } from "./connections.js";
 import { hostEnvironment, PROTOCOL } from "./environment.js";
@@ -9,7 +10,7 @@ import { stopping, watchForStop } from "./stop.js";
 
 /** The settings of a sidecar. All are optional. */
 export interface Options {
-  /** The name of the app, for `/health`. */
+  /** The name of the app, for `/health`; the name of the script by default. */
   readonly app?: string;
   /** The version of the sidecar, for `/health`: the host and its page show it. */
   readonly version?: string;
@@ -77,7 +78,7 @@ export async function attach(server: Server, options: Options = {}): Promise<Ser
     health: () =>
       JSON.stringify({
         status: "ok",
-        app: options.app,
+        app: options.app ?? scriptName(),
         timestamp: Date.now(),
         uptime: process.uptime(),
         version: options.version,
@@ -104,4 +105,9 @@ export async function attach(server: Server, options: Options = {}): Promise<Ser
   });
   await announce(addr);
   return { port: addr === "local" ? undefined : addr, stop: () => request("stop was called") };
+}
+
+/** In a program of `pillion package` its own name. */
+function scriptName(): string {
+  return parse(process.argv[1] ?? process.execPath).name || "sidecar";
 }

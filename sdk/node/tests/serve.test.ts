@@ -43,6 +43,13 @@ test.each(["0", "+80", "080", " 80", "80 ", "65536", "x", "-1", "1e3"])(
   },
 );
 
+test("health names the script of a server that gives no name", async () => {
+  const sidecar = start("node.mjs");
+  await sidecar.announced();
+  const answer = await sidecar.request("GET /health");
+  expect(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")))).toMatchObject({ app: "node" });
+});
+
 test("health has the instance, the version and the uptime for a client with the token only", async () => {
   const sidecar = await startPrivate("fetch.mjs");
   const full = await sidecar.request("GET /health", BEARER);
