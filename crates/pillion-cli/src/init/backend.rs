@@ -191,12 +191,18 @@ impl Backend {
         Some(json!({ "command": command, "cwd": relative_path(root, &self.folder), "watch": watch }))
     }
 
+    /// Whether it loads packages whose names only the run knows, so that no tool finds them for a program in one file.
+    pub(super) fn loads_by_name(&self) -> bool {
+        self.runtime == Runtime::Node && self.depends_on("@nestjs/core")
+    }
+
     /// How `pillion package` builds the program: the field `package` of a declaration.
     pub(super) fn package(&self, root: &Path) -> Option<Value> {
         let folder = relative_path(root, &self.folder);
         let entry = self.compiled().or_else(|| self.entry.clone());
         let file = entry.map(|entry| format!("{folder}/{entry}"));
         Some(match self.runtime {
+            Runtime::Node if self.loads_by_name() => return None,
             Runtime::Node => json!({ "node": file? }),
             Runtime::Bun => json!({ "bun": file? }),
             Runtime::Python => json!({ "python": file? }),

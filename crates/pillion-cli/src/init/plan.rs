@@ -312,7 +312,10 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
         return;
     }
     plan.next.push(format!("{run} dev   (in {app}): starts the app; the backend runs from its source"));
-    plan.next.push(format!(
-        "pillion package && {run} build   (in {app}): builds the backend's program, and bundles it"
-    ));
+    let bundles = if choices.backend.as_ref().is_some_and(Backend::loads_by_name) {
+        "bundles it, once `package` is declared"
+    } else {
+        "builds the backend's program, and bundles it"
+    };
+    plan.next.push(format!("pillion package && {run} build   (in {app}): {bundles}"));
 }

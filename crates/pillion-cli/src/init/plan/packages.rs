@@ -143,6 +143,15 @@ fn node(plan: &mut Plan, backend: &Backend, source: &Source) {
     if !has(NODE_SDK.name) {
         npm(plan, &path, &backend.folder, NODE_SDK, source);
     }
+    if backend.loads_by_name() {
+        plan.by_hand(
+            &path,
+            "NestJS loads packages by name while it runs, so that its server cannot be one file: declare `package`, `args` and \
+             `bundle.resources` (docs/package.md, \"A Node server that cannot be one file\")"
+                .to_owned(),
+            "",
+        );
+    }
     if let Some(compiled) = backend.compiled() {
         plan.by_hand(
             &backend.folder.join("tsconfig.json"),

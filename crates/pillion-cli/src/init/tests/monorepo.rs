@@ -80,15 +80,25 @@ fn a_server_with_the_metadata_of_decorators_runs_compiled() {
     let declared = &config["plugins"]["pillion"]["sidecars"]["backend"];
     let dev = json!({ "command": ["node", "build/main.js"], "cwd": "../server", "watch": ["build/**/*.js"] });
     assert_eq!(declared["dev"], dev);
-    assert_eq!(declared["package"], json!({ "node": "../server/build/main.js" }));
+    // No tool puts the packages of Nest into one file.
+    assert_eq!(declared.get("package"), None);
     assert!(!read(&folder, "apps/server/package.json").contains("tsx"));
     let by_hand = |words: &str| plan.by_hand.iter().any(|item| item.what.contains(words));
     assert!(by_hand("runs build/main.js, which tsc writes"), "{:?}", plan.by_hand);
+    assert!(by_hand("cannot be one file: declare `package`"), "{:?}", plan.by_hand);
     assert!(
         plan.by_hand.iter().any(|item| item.lines.contains("attach(app.getHttpServer(),")),
         "{:?}",
         plan.by_hand
     );
+
+    // Another server with the option is one file, made from what tsc writes.
+    let koa = ("apps/server/package.json", "{ \"dependencies\": { \"koa\": \"3\" } }\n");
+    let folder = workspace(&[], &[koa, server[1], server[2]]);
+    plan_of(&folder, Source::Registries).edits.write().unwrap();
+    let config = Project::find(&folder.path().join("apps/desktop")).unwrap().config.on(Platform::Linux).value;
+    let declared = &config["plugins"]["pillion"]["sidecars"]["backend"];
+    assert_eq!(declared["package"], json!({ "node": "../server/build/main.js" }));
 
     // Without the option, tsx runs the source.
     let folder = workspace(&[], &[server[0], server[1], ("apps/server/tsconfig.json", "{}\n")]);
