@@ -152,7 +152,7 @@ func Serve(app string, handler http.Handler) {
 }
 
 // Progress says how far the program is, such as "loading model 42%": in a line on stdout, which the app, its page and
-// `pillion run` show. Empty words withdraw the last ones. Call it at any time, also before Serve: where the declaration has
+// `pillion run` show. Empty words withdraw the last ones. Call it at any time, even before Serve: where the declaration has
 // readyTimeoutMaxMs, each call gives the start more time.
 //
 // The host keeps 256 bytes of the words, and shows the last ones at most four times a second. Control characters become spaces.

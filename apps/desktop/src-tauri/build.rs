@@ -1,4 +1,4 @@
-//! Runs tauri-build, also before the sidecar is built.
+//! Runs tauri-build, even before the sidecar is built.
 
 use std::error::Error;
 

@@ -79,7 +79,7 @@ test("after a crash, the connection is restarting with its reason until the back
   expect(awaitsHealth(after(...connected, statusEvent("backingOff", { failure }), back))).toBe(true);
 });
 
-test("an idle backend is neither connected nor an error, also while it is being stopped", () => {
+test("an idle backend is neither connected nor an error, even while it is being stopped", () => {
   const reason =
     "exited with code 0 after it was asked to stop, because nothing used it; the next use starts it";
   const steps = connections(

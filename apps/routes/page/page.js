@@ -169,7 +169,7 @@ async function openStreams(route, count) {
 }
 
 /**
- * The cost as a function of the number of open event streams, by way of the app. Not by direct fetch: a webview opens six connections to a
+ * The cost as a function of the number of open event streams, through the app. Not by direct fetch: a webview opens six connections to a
  * port, and WebKit stops to send requests there after some streams were aborted (docs/page.md).
  */
 async function measureStreams({ rounds, streams }) {

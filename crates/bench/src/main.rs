@@ -14,6 +14,6 @@ fn main() -> std::process::ExitCode {
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::print_stderr, reason = "a command-line tool talks to a person")]
 fn main() -> std::process::ExitCode {
-    eprintln!("the benchmark reads /proc and drives Xvfb: it runs on Linux alone");
+    eprintln!("the benchmark reads /proc and drives Xvfb: it runs only on Linux");
     std::process::ExitCode::FAILURE
 }

@@ -227,7 +227,7 @@ impl Part {
             Self::Bodies => {
                 &[("Requests from the webview, by the size of the body", curves::requests::measure)]
             }
-            Self::Streams => &[("Open event streams, by way of the app", curves::streams::measure)],
+            Self::Streams => &[("Open event streams, through the app", curves::streams::measure)],
             Self::Windows => {
                 &[("Windows: pages that ask the sidecar, and pages that do not", curves::windows::measure)]
             }

@@ -142,7 +142,7 @@ async fn a_killed_backend_is_restarted_without_a_reload() -> Result<()> {
     let page = app.page();
     page.wait_for_state(ShownState::Connected).await?;
     let first = backend(&app)?;
-    // A reload would lose this variable. The observer sees the state after each change of the page, also if React replaces the element meanwhile.
+    // A reload would lose this variable. The observer sees the state after each change of the page, even if React replaces the element meanwhile.
     page.execute(
         "window.seen = [];
         const look = () => {

@@ -64,7 +64,7 @@ const EXAMPLES: &str = "\
 Examples:
   Look at the workflow first:
     pillion ci github --dry-run
-  Two targets alone, and another branch:
+  Only two targets, and another branch:
     pillion ci github --target x86_64-unknown-linux-gnu --target universal-apple-darwin --branch develop";
 
 const FILE: &str = ".github/workflows/bundle.yml";
@@ -108,7 +108,7 @@ fn write(file: &Path, text: &str, force: bool) -> Result<ExitCode, String> {
         Ok(_) | Err(_) if force => {}
         Ok(_) | Err(_) => {
             anstream::eprintln!(
-                "pillion: {shown} exists and has another text: look at the new one by --dry-run, and overwrite the file by --force"
+                "pillion: {shown} exists and has another text: look at the new one with --dry-run, or overwrite the file with --force"
             );
             return Ok(ExitCode::FAILURE);
         }
@@ -117,7 +117,7 @@ fn write(file: &Path, text: &str, force: bool) -> Result<ExitCode, String> {
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(file, text))
         .map_err(|error| format!("cannot write {shown}: {error}"))?;
-    anstream::println!("{shown} is written: commit it; docs/ci.md lists the secrets by which it signs");
+    anstream::println!("{shown} is written: commit it; docs/ci.md lists the secrets that it signs with");
     Ok(ExitCode::SUCCESS)
 }
 

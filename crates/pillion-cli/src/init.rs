@@ -101,7 +101,7 @@ enum BackendChoice {
     Python,
     Go,
     Rust,
-    /// The app's side alone: the backend is in another language, is a ready-made program, or comes later.
+    /// Only the app's side: the backend is in another language, is a ready-made program, or comes later.
     None,
 }
 
@@ -232,7 +232,7 @@ fn choose_backend(
         // The declaration exists: this run only completes the rest.
         _ if known && runtime.is_none() => Ok(None),
         [] if may_ask => {
-            let folder = ask("In which folder is the backend? (empty: the app's side alone) ")?;
+            let folder = ask("In which folder is the backend? (empty: only the app's side) ")?;
             if folder.is_empty() {
                 return Ok(None);
             }
@@ -240,8 +240,8 @@ fn choose_backend(
             Backend::in_folder(&folder, runtime).map(Some)
         }
         [] => Err(format!(
-            "found no {}backend beside {}: pass --backend-dir FOLDER, or --backend none for the app's side alone, also for a server in \
-             another language and for a ready-made program",
+            "found no {}backend beside {}: pass --backend-dir FOLDER, or --backend none for only the app's side: the server is in \
+             another language, or a ready-made program",
             runtime.map_or(String::new(), |runtime| format!("{} ", runtime.name())),
             Project::shown(&project.tauri)
         )),
@@ -254,7 +254,7 @@ fn choose_backend(
             chosen
                 .cloned()
                 .map(Some)
-                .ok_or_else(|| format!("{answer:?} is none of the numbers; pass --backend-dir FOLDER"))
+                .ok_or_else(|| format!("{answer:?} is not one of the numbers; pass --backend-dir FOLDER"))
         }
         several => Err(format!(
             "found {} folders that look like a backend ({}): pass --backend-dir FOLDER",

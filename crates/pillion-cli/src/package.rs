@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// A folder of the project; the current one by default.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     project: PathBuf,
-    /// Build again, also if nothing has changed.
+    /// Build again, even if nothing has changed.
     #[arg(long)]
     force: bool,
     /// Do not start and check the programs that this machine can run.

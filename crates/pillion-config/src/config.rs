@@ -81,7 +81,7 @@ pub struct SidecarConfig {
     /// installed: after it is signed, which changes it.
     sha256: Option<String>,
     /// The versions of the sidecar that fit this app, as a requirement of Cargo's form, such as `"^1.2"`. The `version` in its health
-    /// answer must match: another one, and none, is a failure, and it is not started again. Needs `"ready": "health"`.
+    /// answer must match. With another version, or none, the start fails for good. Needs `"ready": "health"`.
     expects: Option<String>,
     /// The arguments of the program. In them, in the values of `env`, and in the command of an `exec` check, `${port}` stands for the
     /// port of the sidecar (with `"port": "assigned"` or a number), `${sidecar.NAME.port}` and `${sidecar.NAME.url}` for where a sidecar
@@ -94,7 +94,7 @@ pub struct SidecarConfig {
     cwd: Option<String>,
     /// The environment variables that the sidecar inherits from the app: `{ "allow": ["LANG", "LC_*"] }` is only these,
     /// `{ "deny": ["AWS_*"] }` is all except these. The default is all except proxies and `NODE_OPTIONS`. Variables that
-    /// are meant for one process alone, such as `PORT`, are never inherited.
+    /// are meant for only one process, such as `PORT`, are never inherited.
     #[serde(default)]
     inherit: Inherit,
     /// Whether the sidecar inherits the environment of the user's login shell instead of that of the app; `false` by default. An app
@@ -178,7 +178,7 @@ pub struct SidecarConfig {
     /// The sidecars that must be ready before this one starts. They stop after it.
     #[serde(default)]
     depends_on: Vec<String>,
-    /// The sidecars whose restart also restarts this one, after a crash, a request or a swap (not after a stop alone). They are
+    /// The sidecars whose restart also restarts this one, after a crash, a request or a swap, but not after a stop. They are
     /// dependencies as those in `dependsOn`, which need not repeat them. This sidecar is stopped as soon as such a sidecar goes down
     /// or is swapped, and starts when that is ready, with the new values of `${sidecar.NAME.port}` and `${sidecar.NAME.url}`.
     #[serde(default)]

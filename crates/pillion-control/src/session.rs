@@ -173,7 +173,7 @@ async fn logs<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
 }
 
-/// Writes what is pending. Then the other tasks of the thread get their turn, also if the client reads so fast that no write waits.
+/// Writes what is pending. Then the other tasks of the thread get their turn, even if the client reads so fast that no write waits.
 async fn send_chunk<W: AsyncWrite + Unpin>(writer: &mut LineWriter<W>) -> io::Result<()> {
     writer.flush().await?;
     task::yield_now().await;

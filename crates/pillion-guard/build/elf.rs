@@ -128,7 +128,7 @@ mod tests {
             }
         }
         let tags = [(DT_RELA, 0x1000 + TABLE), (DT_RELASZ, 24), (tag, 1), (DT_NULL, 0)];
-        // A list ends with DT_NULL, also before its last place.
+        // A list ends with DT_NULL, even before its last place.
         for (at, (tag, value)) in (DYNAMIC..).step_by(16).zip(tags) {
             put(at, tag, 8);
             put(at + 8, value, 8);

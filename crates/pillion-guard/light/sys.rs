@@ -87,7 +87,7 @@ fn set_mask(mask: u64) {
     unsafe { call::call(call::RT_SIGPROCMASK, [SIG_SETMASK, (&raw const mask).addr(), 0, MASK_SIZE, 0, 0]) };
 }
 
-/// A descriptor that becomes readable when a child may have died, also if that was before (signalfd(2)). `None` if there is none left.
+/// A descriptor that becomes readable when a child may have died, even if that was before (signalfd(2)). `None` if there is none left.
 pub(crate) fn watch_children() -> Option<c_int> {
     // The supervisor has left all signals waiting.
     set_mask(1 << (SIGCHLD - 1));

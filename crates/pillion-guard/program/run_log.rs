@@ -186,7 +186,7 @@ impl Lines<'_> {
         let mut begun = <[Begun; 2]>::default();
         for piece in journal::unwritten(&content, written) {
             let (begun, in_file) = (&mut begun[piece.stream], &mut in_file[piece.stream]);
-            // What comes first in the piece, also if bytes before it were read to other memory.
+            // What comes first in the piece, even if bytes before it were read to other memory.
             *begun = Begun::new(piece.carry);
             let head = head(piece.at.unwrap_or_else(millis), run.number, STREAMS[piece.stream]);
             let mut skipped = piece.written.saturating_add(*in_file);

@@ -14,7 +14,7 @@ pub(crate) fn announce(addr: ListenAddr) -> io::Result<()> {
 /// Says how far the sidecar is, such as `loading model 42%`: in a line on stdout, which the app, its page and `pillion run` show.
 /// Empty words withdraw the last ones.
 ///
-/// Call it at any time, also before [`serve`](crate::serve): where the declaration has `readyTimeoutMaxMs`, each call gives the
+/// Call it at any time, even before [`serve`](crate::serve): where the declaration has `readyTimeoutMaxMs`, each call gives the
 /// start more time. The host keeps 256 bytes of the words, and shows the last ones at most four times a second. Control characters
 /// become spaces.
 ///

@@ -303,8 +303,8 @@ impl Spec {
     }
 
     /// Keeps the last 20 [exit reports](crate::ExitReport) of the sidecar as files in `folder`, which is created if it is missing, in a
-    /// folder of the sidecar's name. Only the user can read them (Unix; on Windows the folder decides). By default they are kept in
-    /// memory alone.
+    /// folder of the sidecar's name. Only the user can read them (Unix; on Windows the folder decides). By default they are kept only
+    /// in memory.
     ///
     /// The files are read at the next start, and tell what this program did not live to see: while a run goes on, its file is locked by
     /// this program and by the guard, which notes the end after the death of this program. Several programs, such as two copies of an

@@ -373,7 +373,7 @@ impl Supervisor {
 
     /// The failure after a close, or after the runtime shut down and killed the sidecar.
     fn closed(&self) -> Failure {
-        let message = format!("{} is not supervised any more: the program is ending", self.name);
+        let message = format!("{} is no longer supervised: the program is ending", self.name);
         Failure::new(FailureKind::Stopped, &self.name, message)
     }
 }

@@ -1,4 +1,4 @@
-/** Sends the bodies of requests in pieces by way of the app: streams, and whatever is large. */
+/** Sends the bodies of requests in pieces through the app: streams, and whatever is large. */
 import { encodeForm, hasFile } from "./form-data.js";
 import { call } from "./ipc.js";
 import { encode } from "./ipc-message.js";

@@ -118,7 +118,7 @@ function notRepeated(args: Args) {
   };
 }
 
-/** An id for a request or a WebSocket by way of the app. */
+/** An id for a request or a WebSocket through the app. */
 export function nextId(): number {
   lastId = (lastId + 1) >>> 0;
   return lastId;

@@ -1,7 +1,7 @@
 /**
  * A webview may keep a page when it shows another one, and show it again as it was, with its scripts: the back/forward cache
  * (https://html.spec.whatwg.org/multipage/document-lifecycle.html). The app has ended all of it meanwhile, as at the end of any page:
- * subscriptions, leases, requests and WebSockets by way of the app. Answers that came meanwhile are lost.
+ * subscriptions, leases, requests and WebSockets through the app. Answers that came meanwhile are lost.
  */
 
 const listeners = new Set<() => void>();

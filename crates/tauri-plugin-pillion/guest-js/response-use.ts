@@ -2,7 +2,7 @@
 import { withProperties } from "./response-properties.js";
 
 /**
- * How many bytes of a body are read ahead of the page. A body that is shorter ends by itself, also if the page never reads it; the
+ * How many bytes of a body are read ahead of the page. A body that is shorter ends by itself, even if the page never reads it; the
  * rest of a longer one waits in the connection, as without this file.
  */
 const READ_AHEAD = 64 * 1024;

@@ -14,7 +14,7 @@ const BEARER = "pillion.bearer.";
 const LOCAL_SCHEME = "pillion:";
 
 /**
- * Sends requests to one run of a sidecar, with its URL and token. The next run has another client, also if it has the same port.
+ * Sends requests to one run of a sidecar, with its URL and token. The next run has another client, even if it has the same port.
  * The token is in a private field, so that code which prints or stores this object does not print or store the token.
  */
 export class RunClient {
@@ -71,7 +71,7 @@ export class RunClient {
   }
 
   /**
-   * Opens a WebSocket to this run, by way of the app if the sidecar has no port. Throws as its constructor does. `onRefused` is called if
+   * Opens a WebSocket to this run, through the app if the sidecar has no port. Throws as its constructor does. `onRefused` is called if
    * the app does not let this page open it.
    */
   webSocket(path: string, protocols: string | string[], onRefused: (error: Error) => void): Socket {

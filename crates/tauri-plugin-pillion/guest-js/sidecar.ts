@@ -139,7 +139,7 @@ export interface Sidecar {
   readonly fetch: (input: RequestInfo | URL, init?: RequestOptions) => Promise<Response>;
 
   /**
-   * The messages of an event stream, across restarts. It resumes with `Last-Event-ID`, and waits while the sidecar is down, also
+   * The messages of an event stream, across restarts. It resumes with `Last-Event-ID`, and waits while the sidecar is down, even
    * if it does not come back by itself. It ends when the loop ends, the signal is aborted, or the backend responds with 204. It
    * throws an `EventStreamError` if the response is not an event stream.
    *

@@ -28,7 +28,7 @@
 //! import { sidecar } from "tauri-plugin-pillion-api";
 //!
 //! const backend = sidecar("backend");
-//! const answer = await backend.fetch("/notes");   // waits until it is ready, also after a crash
+//! const answer = await backend.fetch("/notes");   // waits until it is ready, even after a crash
 //! ```
 //!
 //! The command `pillion init` (`cargo install pillion-cli`) writes all but the call in the page, which it prints.
@@ -43,7 +43,7 @@
 //! `tauri-plugin-pillion = { version = "0.1", default-features = false, features = ["zip"] }`.
 //!
 //! - `control`: the control socket, by which `pillion ps`, `top`, `logs` and other programs of the user see the app.
-//! - `websocket`: WebSockets of pages to sidecars without a port, by way of the app. Those to a port need nothing of it.
+//! - `websocket`: WebSockets of pages to sidecars without a port, through the app. Those to a port need nothing of it.
 //! - `zip`: a diagnosis as a zip file, for pages (`diagnose`) and for [`pillion::Diagnosis`].
 //!
 //! # A killed app

@@ -1,4 +1,4 @@
-//! Delivers statuses to pages on the main thread, also while that thread waits at exit until the sidecars have stopped.
+//! Delivers statuses to pages on the main thread, even while that thread waits at exit until the sidecars have stopped.
 //!
 //! A Tauri channel delivers a message by a script, which only the main thread can run. A message from another thread waits for
 //! the event loop (`send_user_message` of tauri-runtime-wry). At exit the event loop has ended, and pages would never learn that

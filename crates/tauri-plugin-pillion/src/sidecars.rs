@@ -107,7 +107,7 @@ impl Sidecars {
     /// The plugin calls this function when the app exits. Call it yourself before an exit that Tauri does not see, such as
     /// [`std::process::exit`]. It blocks the calling thread, also within an async task. Several callers wait for the same end.
     ///
-    /// Pages that watch a sidecar receive its state `stopping` meanwhile, also if the main thread waits here. A window is not
+    /// Pages that watch a sidecar receive its state `stopping` meanwhile, even if the main thread waits here. A window is not
     /// redrawn while the main thread waits. To let a page show the state, call this function on another thread before
     /// [`AppHandle::exit`](tauri::AppHandle::exit).
     pub fn close(&self) {

@@ -113,7 +113,7 @@ fn window(app: &App<MockRuntime>, label: &str) -> WebviewWindow<MockRuntime> {
     WebviewWindowBuilder::new(app, label, tauri::WebviewUrl::default()).build().unwrap()
 }
 
-/// Why the window may not call this command for the sidecar; `None` if it may, also if the command then fails.
+/// Why the window may not call this command for the sidecar; `None` if it may, even if the command then fails.
 fn denial(window: &WebviewWindow<MockRuntime>, command: &str, sidecar: &str) -> Option<String> {
     match call(window, command, sidecar) {
         // `read` is allowed, but there is no request to read.

@@ -8,7 +8,7 @@ const SPACES = /[\u0000-\u0020\u007f-\u009f]+/g;
 
 /**
  * Says how far the sidecar is, such as `loading model 42%`: in a line on stdout, which the app, its page and `pillion run` show.
- * Empty words withdraw the last ones. Call it at any time, also before `serve`: where the declaration has `readyTimeoutMaxMs`, each
+ * Empty words withdraw the last ones. Call it at any time, even before `serve`: where the declaration has `readyTimeoutMaxMs`, each
  * call gives the start more time.
  *
  * The host keeps 256 bytes of the words, and shows the last ones at most four times a second. Control characters become spaces.

@@ -1,4 +1,4 @@
-//! Requests by way of the app (proxy): the pages of `fake-app` in its real webview call the sidecar `streams`, which has no
+//! Requests through the app (proxy): the pages of `fake-app` in its real webview call the sidecar `streams`, which has no
 //! port. Also a sidecar on demand, with a port and without one. `cargo xtask test` provides the app, the client as one script, and the display.
 
 #![cfg(target_os = "linux")]

@@ -243,7 +243,7 @@ fn a_folder_that_cannot_be_written_is_a_notice_and_nothing_else() {
         let (supervisor, mut events) = Supervisor::start(spec);
         let text = notice(&mut events).await;
         assert!(
-            text.contains("its exit report is kept in memory alone") && text.contains("file/sidecar"),
+            text.contains("its exit report is kept only in memory") && text.contains("file/sidecar"),
             "{text}"
         );
         supervisor.ready().await.unwrap();

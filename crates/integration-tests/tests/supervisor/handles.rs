@@ -158,7 +158,7 @@ fn a_runtime_that_shuts_down_leaves_no_process() {
             assert_failure(
                 &supervisor.ready().await.unwrap_err(),
                 FailureKind::Stopped,
-                &["not supervised any more"],
+                &["no longer supervised"],
             );
             assert_eq!(supervisor.stop().await, StopOutcome::NotRunning);
             assert_failure(

@@ -151,7 +151,7 @@ fn the_program_ends_while_the_sidecar_is_idle() {
         assert_eq!(supervisor.restart().await.unwrap_err().kind, FailureKind::Stopped);
         tree.assert_dead();
 
-        // The actor ends with the last handle, also if a lease is left.
+        // The actor ends with the last handle, even if a lease is left.
         let (supervisor, mut events) = Supervisor::start(on_demand(&tree, SERVER));
         state(&mut events, State::Idle).await;
         let lease = supervisor.lease();

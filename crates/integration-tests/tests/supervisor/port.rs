@@ -184,7 +184,7 @@ fn a_server_on_another_port_than_the_given_one_is_told_while_it_starts() {
         let (supervisor, mut events) = Supervisor::start(spec);
         let notice = notice(&mut events).await;
         assert!(notice.starts_with("it listens on 127.0.0.1:"), "{notice}");
-        assert!(notice.contains(", and not yet on port "), "{notice}");
+        assert!(notice.contains(", but not yet on port "), "{notice}");
         assert_eq!(supervisor.status().state, State::Starting);
         let _ = supervisor.stop().await;
     });

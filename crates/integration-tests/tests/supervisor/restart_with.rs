@@ -174,7 +174,7 @@ fn a_dependent_that_goes_on_with_an_old_port_is_reported_with_the_cures() {
         let [api, web, other] = &mut events;
         let (old, new) = (before.port.unwrap(), after.port.unwrap());
         let text = notice(api).await;
-        let fact = format!("${{sidecar.db.port}} was {old} when it started, and is {new} now");
+        let fact = format!("${{sidecar.db.port}} was {old} when it started, and is now {new}");
         assert!(text.starts_with(&fact), "{text}");
         for cure in ["add \"db\" to `restartWith`", "\"port\": \"assigned\"", "\"handover\": true"] {
             assert!(text.contains(cure), "{text}");
@@ -182,7 +182,7 @@ fn a_dependent_that_goes_on_with_an_old_port_is_reported_with_the_cures() {
         let text = notice(web).await;
         let (old, new) = (before.url.unwrap(), after.url.unwrap());
         assert!(
-            text.starts_with(&format!("${{sidecar.db.url}} was {old} when it started, and is {new} now")),
+            text.starts_with(&format!("${{sidecar.db.url}} was {old} when it started, and is now {new}")),
             "{text}"
         );
         assert_eq!(sidecar("api").status().pid, pid, "it is not restarted");

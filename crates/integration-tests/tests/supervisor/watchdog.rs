@@ -68,8 +68,9 @@ fn a_program_that_hangs_and_is_not_restarted_is_ready_again_when_it_says_that_it
             let hung = state(&mut events, State::Unhealthy).await;
             let reason = hung.reason.unwrap();
             assert!(
-                reason.starts_with("sidecar hangs: it sent READY=1, and no WATCHDOG=1 within 1 ms of that; ")
-                    && reason.ends_with("; it is not restarted"),
+                reason.starts_with(
+                    "sidecar hangs: it sent READY=1, and no WATCHDOG=1 within 1 ms after that; "
+                ) && reason.ends_with("; it is not restarted"),
                 "{reason}"
             );
             reports.wait_for("waits").await.resume().await;
@@ -92,7 +93,7 @@ fn a_program_that_reports_an_internal_error_counts_as_hung_at_once() {
         state(&mut events, State::Ready).await;
         first.resume().await;
         let hung = status(&mut events, |status| status.failure.is_some()).await;
-        let parts = ["hangs, as it says itself (WATCHDOG=trigger)"];
+        let parts = ["says that it hangs (WATCHDOG=trigger)"];
         assert_failure(&hung.failure.unwrap(), FailureKind::Hung, &parts);
         first.wait_death().await;
         assert_eq!(state(&mut events, State::Ready).await.restarts, 1);

@@ -1,4 +1,4 @@
-//! The supervisors of all runs, so that no process outlives the check, also when it is interrupted.
+//! The supervisors of all runs, so that no process outlives the check, even when it is interrupted.
 
 use std::{
     io,

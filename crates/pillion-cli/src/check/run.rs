@@ -126,7 +126,7 @@ impl Run {
         Ok(connection)
     }
 
-    /// Connects, also if the program accepts connections only later, as a host does.
+    /// Connects, even if the program accepts connections only later, as a host does.
     pub(super) fn connect(&self) -> io::Result<Connection> {
         let deadline = Instant::now() + self.timeout;
         loop {

@@ -17,8 +17,8 @@ use super::{
 
 /// Show the output of a sidecar of a running app.
 ///
-/// Both streams of the sidecar go to stdout, in the order in which the app read them. Colours of the sidecar are shown on a terminal, and
-/// left out elsewhere, and with `NO_COLOR`. Its other control sequences are left out everywhere. The app keeps about the newest 20,000
+/// Both streams of the sidecar go to stdout, in the order in which the app read them. Its colours are shown only on a terminal,
+/// and not with `NO_COLOR`. Its other control sequences are always left out. The app keeps about the newest 20,000
 /// lines of all runs, at most 2 MiB.
 ///
 /// Exit status: 0, 1 if the app was killed or gave an error.
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// The app, by its name, its identifier or its process id, if several running apps have such a sidecar.
     #[arg(long, value_name = "APP")]
     app: Option<String>,
-    /// Show new lines as they come, until the app ends, also of later runs.
+    /// Show new lines as they come, those of later runs included, until the app ends.
     #[arg(short, long)]
     follow: bool,
     /// Begin with at most this many past lines; all that the app keeps by default.

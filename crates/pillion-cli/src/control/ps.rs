@@ -17,7 +17,7 @@ use super::{
 /// An app is listed if it uses the plugin and its configuration does not say `"control": false`, or if it is `pillion run`. An app that
 /// does not answer within 10 s is named on stderr.
 ///
-/// Exit status: 0, also if no app runs.
+/// Exit status: 0, even if no app runs.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {

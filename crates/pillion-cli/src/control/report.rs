@@ -22,8 +22,8 @@ use crate::doctor;
 
 /// Write all that is known of the sidecars of running apps into a zip file, for the person who looks for a fault.
 ///
-/// It has what each sidecar runs, its last states, how its last runs ended, and what the app keeps of its output; in the folder of a
-/// Tauri project also what `pillion doctor` finds. Each app leaves out its secrets before it answers: tokens, values of environment
+/// It has what each sidecar runs, its last states, how its last runs ended, and what the app keeps of its output; and, in the folder
+/// of a Tauri project, what `pillion doctor` finds. Each app leaves out its secrets before it answers: tokens, values of environment
 /// variables, and what has the name of a secret. What a sidecar prints of its users' data stays: read it before you publish it.
 ///
 /// Exit status: 0, 1 if nothing is known or the file cannot be written. An existing file is not replaced.

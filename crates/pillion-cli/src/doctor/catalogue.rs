@@ -111,11 +111,11 @@ catalogue! {
         "Both would be the same file beside the app: tauri-build refuses it, and on Windows one overwrites the other."
         "Give the sidecar another name, such as NAME-backend, in `bundle.externalBin` and in the declaration's `program`."
     GENERIC_NAME = Project Warning "generic-name"
-        "A Linux package installs the sidecar as a file in /usr/bin whose name other packages may have."
+        "A Linux package installs the sidecar in /usr/bin under a name that other packages may use too."
         "A .deb or .rpm whose file belongs to another package cannot be installed, and the sidecar is a command in the user's PATH."
-        "Name it after the app, such as \"binaries/APP-backend\" with `\"program\": \"APP-backend\"`; tauri.linux.conf.json can do so for Linux alone."
+        "Name it after the app, such as \"binaries/APP-backend\" with `\"program\": \"APP-backend\"`; to do so only for Linux, write it in tauri.linux.conf.json."
     BLOCKED_PORT = Project Error "blocked-port"
-        "The declared port is one that browsers and webviews refuse to call."
+        "Browsers and webviews refuse to call the declared port."
         "Each request of the page fails (https://fetch.spec.whatwg.org/#bad-port)."
         "Choose another port, or leave `port` out, so that the sidecar takes a free one."
     PORT_CONFLICT = Project Error "port-conflict"
@@ -123,7 +123,7 @@ catalogue! {
         "The second one to start cannot bind the port, and fails."
         "Give each its own port, or use `\"port\": \"assigned\"`."
     PLUGIN_MISSING = Project Error "plugin-missing"
-        "The configuration has the section `plugins.pillion`, and the app's crate does not depend on tauri-plugin-pillion."
+        "The configuration has the section `plugins.pillion`, but the app's crate does not depend on tauri-plugin-pillion."
         "No sidecar starts."
         "Run `pillion init`, or add the dependency and the line `.plugin(tauri_plugin_pillion::init())`."
     PLUGIN_NOT_REGISTERED = Project Error "plugin-not-registered"
@@ -148,10 +148,10 @@ catalogue! {
         "Add the folder to .gitignore."
     TAURIGNORE = Project Warning "taurignore" (fix)
         "`tauri dev` watches the folder of the built sidecars."
-        "Each build of a sidecar restarts the whole app, instead of the sidecar alone."
+        "Each build of a sidecar restarts the whole app instead of only the sidecar."
         "Add the folder to .taurignore beside the Tauri configuration."
     DEV_COMMAND = Project Warning "dev-command"
-        "What `dev` names does not exist: its program, also in the PATH of this terminal, its folder, or files to watch."
+        "Something that `dev` names does not exist: its program (a path, or a name in the PATH of this terminal), its folder, or files to watch."
         "The sidecar fails in `tauri dev`, or does not start again after a change."
         "Install the program, or correct `dev`."
 
@@ -170,7 +170,7 @@ catalogue! {
         "Add `http://127.0.0.1:*` to `connect-src` in `app.security.csp` (and `ws://127.0.0.1:*` for WebSockets). `localhost` is another host."
     CSP_IPC = Page Warning "csp-ipc"
         "The content security policy does not allow Tauri's IPC by request."
-        "Each call to the app logs an error, and takes the slower way by messages."
+        "Each call to the app logs an error, and then uses messages, which are slower."
         "Add `ipc: http://ipc.localhost` to `connect-src` in `app.security.csp`."
 
     // The binaries.
@@ -181,8 +181,8 @@ catalogue! {
         (by hand: "Build it, or ignore this finding before the first build: `--ignore missing-binary`.")
     BINARY_NAME = Binaries Error "binary-name"
         "A file beside the built sidecars has the name of a sidecar without a target triple, with an unknown one, or with the wrong suffix."
-        "Tauri looks for NAME-TRIPLE, with `.exe` on Windows alone, and does not find this file."
-        "Rename it, for example to NAME-x86_64-pc-windows-msvc.exe; `rustc --print host-tuple` says that of this machine."
+        "Tauri looks for NAME-TRIPLE, with `.exe` only on Windows, and does not find this file."
+        "Rename it, for example to NAME-x86_64-pc-windows-msvc.exe; `rustc --print host-tuple` prints the triple of this machine."
     EMPTY_BINARY = Binaries Error "empty-binary"
         "The file of a sidecar is empty."
         "A build was interrupted, or made a placeholder: the app is bundled with a sidecar that cannot start."
@@ -199,7 +199,7 @@ catalogue! {
         "For a release, build a program: `pillion package`."
         (by hand: "For a release, build a program.")
     ARCHITECTURE = Binaries Error "architecture"
-        "The file of a sidecar is a program for another system or processor than its name says."
+        "The file of a sidecar is built for another system or processor, not for the one in its name."
         "The bundled sidecar does not start, or only by emulation."
         "Build it for its target: `pillion package --target TRIPLE`."
         (by hand: "Build it for its target.")
@@ -218,7 +218,7 @@ catalogue! {
         (by hand: "Make all three.")
     UNSIGNED = Binaries Error "unsigned"
         "A program for Apple processors has no code signature."
-        "macOS kills it at its start. Without a `signingIdentity` Tauri does not sign either."
+        "macOS kills it at its start. Without a `signingIdentity`, Tauri does not sign it."
         "Sign it at least ad hoc: `pillion package` does, or `codesign --sign - FILE`."
         (by hand: "Sign it at least ad hoc: `codesign --sign - FILE`.")
     JIT_ENTITLEMENT = Binaries Error "jit-entitlement"
@@ -239,8 +239,8 @@ catalogue! {
         "linuxdeploy strips each program in an AppImage; the sidecar loses its data, or crashes at its start."
         "Leave AppImage out of `bundle.targets`, for example by `\"targets\": [\"deb\", \"rpm\"]` in tauri.linux.conf.json. Or set `NO_STRIP=true` in the environment of `tauri build` and of this command, and try the AppImage."
     TEMP_EXECUTION = Binaries Warning "temp-execution"
-        "A sidecar for Windows is one file of PyInstaller, which unpacks programs into the folder of temporary files and runs them there."
-        "Virus scanners delay or delete them, and each start unpacks everything again."
+        "A sidecar for Windows is a one-file program of PyInstaller, which unpacks itself into the temporary folder and runs there."
+        "Virus scanners delay or delete what it unpacks, and each start unpacks everything again."
         "Use PyInstaller's folder (`--onedir`) as a resource, with `resource` in the declaration."
 
     // The bundle.
@@ -249,7 +249,7 @@ catalogue! {
         "The installed app does not find or cannot start its sidecar."
         "Build the bundle again: `tauri build`."
     OTHER_IN_BUNDLE = Bundle Warning "other-in-bundle"
-        "A built bundle contains another file than the one beside the Tauri configuration."
+        "A built bundle contains a different file from the one beside the Tauri configuration."
         "The bundle has an old sidecar, or a step after the copy (strip, a signature) has changed it."
         "Build the bundle again: `tauri build`. Only a .deb is checked: linuxdeploy changes the files of an AppImage, and a signature those of macOS."
 
@@ -264,14 +264,14 @@ catalogue! {
         "Run it in a desktop session, or below `xvfb-run`."
     DBUS = Machine Warning "dbus"
         "This session has no D-Bus, and the app uses tauri-plugin-single-instance."
-        "Without D-Bus the plugin does nothing on Linux: a second launch starts second sidecars."
+        "Without D-Bus the plugin does nothing on Linux: a second launch starts its own sidecars."
         "Run the app in a desktop session, or below `dbus-run-session`."
     GUARD_PLACE = Machine Error "guard-place"
-        "This machine executes neither memory (`vm.memfd_noexec`) nor files of XDG_RUNTIME_DIR or the folder of temporary files."
+        "This machine executes no programs from memory (`vm.memfd_noexec`), from XDG_RUNTIME_DIR or from the temporary folder."
         "The guard inside the program cannot start. Without `guard::run_if_asked`, the sidecars run without a guard, and can survive a killed app."
         "Set TMPDIR to a folder of a file system that is not mounted with noexec, or allow executable memory: `sysctl vm.memfd_noexec=1`."
     LOGIN_SHELL = Machine Warning "login-shell"
-        "A declaration has `loginShellEnv`, and the login shell of this user cannot be executed."
+        "A declaration has `loginShellEnv`, but the login shell of this user cannot be executed."
         "The sidecar gets the environment of the desktop, without what the user's profile sets."
         "Set SHELL, or the shell in the user database (chsh(1)), to one that exists."
 }

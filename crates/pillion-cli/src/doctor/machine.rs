@@ -110,7 +110,7 @@ fn absent_in_development(
     if !folder.is_dir() {
         let shown = Project::shown(&folder);
         return Some(format!(
-            "dev.cwd of the sidecar {name:?} is {cwd:?}, and the folder {shown} does not exist"
+            "dev.cwd of the sidecar {name:?} is {cwd:?}, but the folder {shown} does not exist"
         ));
     }
     if !machine.has(command, &folder) {

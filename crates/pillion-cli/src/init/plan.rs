@@ -289,8 +289,8 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
             && !without_bundler(project)
         {
             plan.next.push(format!(
-                "npm config set --location project install-links true   (in {folder}): npm then copies the client; of a \
-                 linked one, Vite warns of each file"
+                "npm config set --location project install-links true   (in {folder}): npm then copies the client; Vite warns \
+                 about each file of a linked one"
             ));
         }
         plan.next.push(format!("{} install   (in {folder})", front_end.manager));
@@ -308,7 +308,7 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
     let app = Project::shown(app);
     if choices.backend.is_none() {
         plan.next.push(format!("{run} dev   (in {app}): starts the app"));
-        plan.next.push(format!("pillion doctor   (in {app}): says what the declaration lacks"));
+        plan.next.push(format!("pillion doctor   (in {app}): shows what the declaration lacks"));
         return;
     }
     plan.next.push(format!("{run} dev   (in {app}): starts the app; the backend runs from its source"));

@@ -46,7 +46,7 @@ pub(super) fn text(
         }
     }
     if plan.edits.is_empty() {
-        writeln!(out, "\nnothing to change: the app uses Pillion already")?;
+        writeln!(out, "\nnothing to change: the app already uses Pillion")?;
     }
     writeln!(out)
 }

@@ -58,7 +58,7 @@ pub(super) fn finish(
 pub(super) fn unsigned_folder(artifact: &Artifact, target: &TargetTriple) -> Option<&'static str> {
     let is_folder = matches!(artifact, Artifact::Folder { .. });
     (is_folder && target.platform() == Some(Platform::MacOs)).then_some(
-        "Tauri's bundler signs no program of a folder: before a release, sign them in build.beforeBundleCommand (docs/package.md)",
+        "Tauri's bundler does not sign programs in a folder: before a release, sign them in build.beforeBundleCommand (docs/package.md)",
     )
 }
 

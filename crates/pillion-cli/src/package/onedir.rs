@@ -76,7 +76,7 @@ pub(super) fn check(folder: &Path, sidecar: &str) -> Result<(), Failure> {
             return Ok(());
         }
         return Err(Failure::refused(format!(
-            "`onedir` puts a folder to {}, but that is the folder of the sidecar {}: {advice}",
+            "`onedir` writes the folder {}, but that is the folder of the sidecar {}: {advice}",
             folder.display(),
             marker.sidecar
         )));
@@ -90,7 +90,7 @@ pub(super) fn check(folder: &Path, sidecar: &str) -> Result<(), Failure> {
         // Such as `.gitkeep`, which stays.
         if !name.to_string_lossy().starts_with('.') && name != SUMS {
             return Err(Failure::refused(format!(
-                "`onedir` puts a folder to {}, but that exists, and `pillion package` has not made it (it contains {}): {advice}",
+                "`onedir` writes the folder {}, but that exists, and `pillion package` did not make it (it contains {}): {advice}",
                 folder.display(),
                 name.display()
             )));
@@ -109,7 +109,7 @@ pub(super) fn place(from: &Path, to: &Path, sidecar: &str) -> Result<(), Failure
         let file = to.join(path);
         if file.symlink_metadata().is_ok() {
             return Err(Failure::refused(format!(
-                "{} exists, and `pillion package` has not made it: move it to another folder",
+                "{} exists, and `pillion package` did not make it: move it to another folder",
                 file.display()
             )));
         }

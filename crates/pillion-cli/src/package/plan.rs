@@ -72,7 +72,7 @@ pub(super) fn plan(
     let mut planned = Vec::new();
     for target in needed {
         let platform = target.platform().ok_or_else(|| {
-            format!("the target {target} is none that Tauri bundles desktop apps for: choose one of Linux, macOS or Windows")
+            format!("Tauri bundles no desktop apps for the target {target}: choose a target of Linux, macOS or Windows")
         })?;
         planned.extend(for_target(project, &target, platform, names)?);
     }
@@ -120,8 +120,8 @@ fn for_target(
                 source(project, &config, other, target)?.filter(|path| path.starts_with(folder))
             {
                 return Err(format!(
-                    "the folder {} would be that of the sidecar {} alone, because of `onedir`, but the program of {} is {}: give \
-                     each its own folder, for example \"resource\": \"{1}/{1}\" and \"bundle\": {{ \"resources\": {{ \
+                    "`onedir` needs the folder {} for the sidecar {}, but the program of {} is {}: give each \
+                     its own folder, for example \"resource\": \"{1}/{1}\" and \"bundle\": {{ \"resources\": {{ \
                      \"binaries/{1}/\": \"{1}/\" }} }}",
                     folder.display(),
                     sidecar.name,
@@ -139,8 +139,8 @@ fn not_built(sidecar: &DeclaredSidecar, declaration: &Path) -> String {
     let (name, declaration) = (&sidecar.name, declaration.display());
     if let SidecarProgram::System(command) = &sidecar.program {
         return format!(
-            "the sidecar {name} runs the program {command} of the system (`command` in {declaration}), which no bundle contains: nothing \
-             is to be built for it"
+            "the sidecar {name} runs the program {command} of the system (`command` in {declaration}), which no bundle contains: there is nothing \
+             to build for it"
         );
     }
     format!(

@@ -105,7 +105,7 @@ fn size(file: &MadeFile) -> String {
     match &file.folder {
         None => megabytes(file.bytes),
         Some(folder) => format!(
-            "{} in {} files (the program alone: {})",
+            "{} in {} files (the program itself: {})",
             megabytes(folder.bytes),
             folder.files,
             megabytes(file.bytes)
@@ -153,7 +153,7 @@ mod tests {
         text(&report, anstream::StripStream::new(&mut shown)).unwrap();
         let shown = String::from_utf8(shown).unwrap();
         assert!(
-            shown.contains("  61.3 MB in 412 files (the program alone: 1.9 MB), up to date\n"),
+            shown.contains("  61.3 MB in 412 files (the program itself: 1.9 MB), up to date\n"),
             "{shown}"
         );
     }

@@ -58,7 +58,7 @@ fn command(program: &Path, sidecar: &DeclaredSidecar, folder: &Path) -> Result<V
     {
         if !default(field, value) {
             return Err(format!(
-                "it declares another `{field}` than {value:?}, and the check knows that alone; try it with `pillion run`"
+                "its `{field}` is not {value:?}, the only one that the check knows; try it with `pillion run`"
             ));
         }
     }

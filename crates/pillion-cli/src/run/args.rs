@@ -28,7 +28,7 @@ use crate::ready;
 /// program learns from its end that it must stop. What you type into `pillion run` does not reach the program, unless you give
 /// --stdin inherit.
 ///
-/// The program inherits the environment of this terminal, except PORT, HOST, HOSTNAME and variables that belong to one process alone;
+/// The program inherits the environment of this terminal, except PORT, HOST, HOSTNAME and variables that belong to only one process;
 /// set those with env(1).
 ///
 /// Exit status: that of the program (of its last run, if it was restarted), 128+n if signal n ended it, 125 if it never
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     /// The signal that asks the program to stop: SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 or SIGUSR2.
     #[arg(long, value_name = "SIGNAL", default_value = "SIGTERM")]
     stop_signal: StopSignal,
-    /// The processes that get the signal at first: "leader" is the program alone, "group" is its whole process group.
+    /// The processes that get the signal at first: "leader" is only the program, "group" is its whole process group.
     #[arg(long, value_name = "SCOPE", default_value = "leader")]
     stop_scope: StopScope,
     /// Ask the program to stop by an HTTP request, such as "POST /shutdown". If it fails, the program gets the signal.
@@ -77,9 +77,9 @@ pub(crate) struct Args {
     /// What the program reads on its stdin: "lifeline" is the pipe that ends when the program must stop, "inherit" is the stdin of
     /// `pillion run`, such as this terminal.
     ///
-    /// With "inherit" the end of stdin no longer tells the program to stop: it gets the signal or the HTTP request alone, also
-    /// after `pillion run` was killed (on Windows the HTTP request alone, and without one it is killed after the grace period).
-    /// The program reads what you type. Ctrl-C and Ctrl-Z still reach `pillion run` alone, and the program cannot open /dev/tty.
+    /// With "inherit" the end of stdin no longer tells the program to stop: it gets only the signal or the HTTP request, even
+    /// after `pillion run` was killed (on Windows only the HTTP request; without one, it is killed after the grace period).
+    /// The program reads what you type. Ctrl-C and Ctrl-Z still reach only `pillion run`, and the program cannot open /dev/tty.
     #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Input::Lifeline)]
     stdin: Input,
     /// Which ends of the program cause a restart. After 4 restarts within a minute `pillion run` gives up.
@@ -112,7 +112,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
     /// Show no status line. Without this option, a terminal shows in its last row how the program is: its state, for how long, restarts and
-    /// memory. It does not if `NO_COLOR` is set, nor with --stdin inherit, nor elsewhere than on a terminal.
+    /// memory. There is no such row if `NO_COLOR` is set, with --stdin inherit, or without a terminal.
     #[arg(long, short)]
     quiet: bool,
     /// Write events to stdout, one JSON object a line.

@@ -33,7 +33,7 @@ pub struct DevConfig {
     pub watch: Vec<String>,
     /// After a change: `"swap"` (the default) starts the new process beside the old one, and stops the old one once the new one
     /// is ready; a version that fails leaves the old one running. `"restart"` stops the old process first: for a debugger with a
-    /// fixed port, or a file that one process alone can open. A sidecar with a fixed `port` is always restarted.
+    /// fixed port, or a file that only one process can open. A sidecar with a fixed `port` is always restarted.
     #[serde(default)]
     pub on_change: OnChange,
 }

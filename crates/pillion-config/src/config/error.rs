@@ -27,7 +27,7 @@ pub enum ConfigError {
     )]
     TwoPrograms { sidecar: String, first: &'static str, second: &'static str },
     #[error(
-        "plugins.pillion.sidecars.{sidecar}.{field} contains ${name}, which is no variable: the variables are {known}; write $$ \
+        "plugins.pillion.sidecars.{sidecar}.{field} contains ${name}, which is not a variable: the variables are {known}; write $$ \
          for a dollar sign"
     )]
     UnknownVariable { sidecar: String, field: String, name: String, known: String },

@@ -41,7 +41,7 @@ impl<'de> Deserialize<'de> for MemorySize {
         let text = Cow::<'_, str>::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
             de::Error::custom(format!(
-                "{text:?} is no amount of memory: write a number and a unit, such as \"512 MiB\" or \"1.5 GiB\" (B, kB, MB, GB, KiB, MiB, GiB)"
+                "{text:?} is not an amount of memory: write a number and a unit, such as \"512 MiB\" or \"1.5 GiB\" (B, kB, MB, GB, KiB, MiB, GiB)"
             ))
         })
     }

@@ -23,7 +23,7 @@ pub struct PackageConfig {
     pub bun: Option<String>,
     /// The folder of a main package in Go, which `go build` builds.
     pub go: Option<String>,
-    /// The main file of a server in Python, which `PyInstaller` packs with its interpreter, for this machine's system alone.
+    /// The main file of a server in Python, which `PyInstaller` packs with its interpreter, only for this machine's system.
     pub python: Option<String>,
     /// With `python`: whether to make a folder of the bundle's resources instead of one file that unpacks itself at each start;
     /// `false` by default. The declaration then needs `resource`.
@@ -102,7 +102,7 @@ impl PackageConfig {
             _ if self.onedir && !python => Err("onedir belongs to python: leave it out"),
             _ if self.cwd.is_some() && !command => Err("cwd belongs to command: leave it out"),
             _ if command && !self.args.is_empty() => {
-                Err("the arguments of a command belong into command itself: leave args out")
+                Err("the arguments of a command belong in command itself: leave args out")
             }
             PackageTool::Command { command: [], .. } => {
                 Err("command is empty: give a program and its arguments, such as [\"make\", \"backend\"]")

@@ -1,6 +1,6 @@
 //! macOS: the guard polls the list of processes. Type-checked only; never run on a Mac.
 //!
-//! macOS has no subreaper: an orphan becomes launchd's child. The guard finds descendants by the process that forked them, also after
+//! macOS has no subreaper: an orphan becomes launchd's child. The guard finds descendants by the process that forked them, even after
 //! that one's death, by the guard's session and the sidecar's process group, and by the process marker in their environment.
 
 #[path = "kernel_events.rs"]

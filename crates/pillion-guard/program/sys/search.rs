@@ -19,7 +19,7 @@ pub struct ProcessInfo {
     pub session: i32,
     /// A number that no other process gets before the system is restarted. It stays the same across execve(2).
     pub unique_id: u64,
-    /// The unique id of the process that forked it, also after that one's death. From macOS 13 on, an orphan that executes a program has that
+    /// The unique id of the process that forked it, even after that one's death. From macOS 13 on, an orphan that executes a program has that
     /// of launchd instead (`pinsertchild` in XNU's `kern_proc.c`).
     pub parent_unique_id: u64,
     /// A number that no other process gets soon, and that each execve(2) replaces; 0 if the system does not tell.

@@ -253,7 +253,7 @@ async fn health_requests_on_new_connections_are_not_left_unanswered_in_a_storm()
     assert_ne!(answered, 0, "each of {} connections was closed", 2 * PROBES);
 }
 
-/// Connects, also if all local ports are taken for the moment.
+/// Connects, even if all local ports are taken for the moment.
 async fn connect(addr: SocketAddr) -> TcpStream {
     loop {
         match TcpStream::connect(addr).await {

@@ -233,7 +233,7 @@ impl ExitReport {
             event += match (why, leader) {
                 (KillReason::GraceOver, true) => "; it did not end within its grace period, and was killed",
                 (KillReason::GraceOver, false) => {
-                    "; other processes of it did not end within the grace period, and were killed"
+                    "; its other processes did not end within the grace period, and were killed"
                 }
                 (KillReason::Requested, false) => "; its other processes were killed",
                 (KillReason::Requested, true) => "",
@@ -250,7 +250,7 @@ impl ExitReport {
     pub fn facts(&self) -> String {
         let mut facts = match self.lifetime_ms {
             Some(lifetime) => format!("It ran for {}", ms(lifetime)),
-            None => "How long it ran is not known".to_owned(),
+            None => "It ran for an unknown time".to_owned(),
         };
         facts += &match self.ready_after_ms {
             Some(after) => format!(", ready after {}", ms(after)),
@@ -353,8 +353,8 @@ pub(crate) mod tests {
                     restarts: 2,
                     ..report()
                 },
-                "backend was killed by SIGSEGV while it was in use; other processes of it did not end within the grace period, and \
-                 were killed. It ran for 3.2 s, ready after 400 ms; it used 900 ms of processor time and at most 512 KiB of memory; \
+                "backend was killed by SIGSEGV while it was in use; its other processes did not end within the grace period, and were \
+                 killed. It ran for 3.2 s, ready after 400 ms; it used 900 ms of processor time and at most 512 KiB of memory; \
                  it left a core dump; still running when it had ended: sleep, process 12; automatic restarts before it: 2.",
             ),
             (
@@ -367,8 +367,8 @@ pub(crate) mod tests {
                     peak_memory: None,
                     ..report()
                 },
-                "backend ended with the app, which died; the end of backend was not seen. How long it ran is not known, and was never \
-                 ready.",
+                "backend ended with the app, which died; the end of backend was not seen. It ran for an unknown time, and was \
+                 never ready.",
             ),
         ] {
             assert_eq!(report.summary(), expected);

@@ -136,7 +136,7 @@ impl LogFile {
         if self.0.stall_reported_in.swap(run, Ordering::Relaxed) == run {
             return None;
         }
-        let text = "its log file takes nothing, as on a disk that hangs: from now on lines are missing in it";
+        let text = "nothing can be written to its log file, perhaps because the disk hangs: from now on it lacks lines";
         tracing::warn!(sidecar = self.0.sidecar, "{text}");
         Some(text.to_owned())
     }

@@ -258,12 +258,10 @@ fn hung(spec: &Spec, reason: Option<HangReason>) -> String {
             format!("{name} hangs: it answered no health request for {}", duration(silence))
         }
         HangReason::Refused => {
-            format!(
-                "{name} hangs: its process lives, but nothing accepts connections at its address any more"
-            )
+            format!("{name} hangs: its process lives, but nothing accepts connections at its address")
         }
         HangReason::WorkerEnded(pid) => format!(
-            "{name} hangs: its worker process {pid} has ended, and it answers no health request since then"
+            "{name} hangs: its worker process {pid} has ended, and it has answered no health request since then"
         ),
         HangReason::BusyTooLong => format!(
             "{name} hangs: it used the processor for {} without answering a health request; if it needs longer, raise \
@@ -274,13 +272,13 @@ fn hung(spec: &Spec, reason: Option<HangReason>) -> String {
             format!("{name} hangs: it sent no WATCHDOG=1 for {}", duration(interval))
         }
         HangReason::WatchdogMissed { interval, kept_alive: false } => format!(
-            "{name} hangs: it sent READY=1, and no WATCHDOG=1 within {} of that; let the program send it at half of the time in \
+            "{name} hangs: it sent READY=1, and no WATCHDOG=1 within {} after that; let the program send it at half of the time in \
              WATCHDOG_USEC, let a wrapper (`sh -c`, `npm`) become the program by `exec`, because WATCHDOG_PID names the wrapper, or \
              leave `watchdogMs` out",
             duration(interval)
         ),
         HangReason::WatchdogTriggered => {
-            format!("{name} hangs, as it says itself (WATCHDOG=trigger)")
+            format!("{name} says that it hangs (WATCHDOG=trigger)")
         }
         HangReason::RequestTooLong => format!(
             "{name} hangs: it answered no health request for {}, while it had other requests to answer; if they need \
@@ -305,12 +303,12 @@ pub(crate) fn unannounced(places: &[SocketAddr], given: Option<NonZeroU16>) -> S
     let places = start::listed(places);
     match given {
         Some(port) => format!(
-            "it listens on {places}, and not yet on port {port}, which it was given: {}",
+            "it listens on {places}, but not yet on port {port}, which it was given: {}",
             start::TAKE_PORT
         ),
         None => {
             let how = start::how_to_announce(start::UNCHANGED);
-            format!("it listens on {places}, and has announced no port yet: {how}")
+            format!("it listens on {places}, but has announced no port yet: {how}")
         }
     }
 }
@@ -318,7 +316,7 @@ pub(crate) fn unannounced(places: &[SocketAddr], given: Option<NonZeroU16>) -> S
 /// The words of a notice: the sidecar is near its memory limit.
 pub(crate) fn memory_near_limit(MemoryUse { used, limit }: MemoryUse) -> String {
     format!(
-        "its processes use {} of memory together, and it is stopped when they use {} (`maxMemory`)",
+        "its processes together use {} of memory, and it is stopped when they use {} (`maxMemory`)",
         bytes(used),
         bytes(limit)
     )

@@ -197,7 +197,7 @@ async fn measure<W: FnOnce() -> TreeUsage + Send + 'static>(
         return Some(Arc::clone(last));
     }
     let work = work()?;
-    // A task of its own holds the lock until the end of the measurement, also if this caller does not wait for it.
+    // A task of its own holds the lock until the end of the measurement, even if this caller does not wait for it.
     let task = tokio::spawn(async move {
         let (began, at) = (Instant::now(), now_ms());
         let mut used = on_thread(work).await?;

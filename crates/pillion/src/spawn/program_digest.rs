@@ -79,7 +79,7 @@ pub(crate) fn check(program: &Program) -> Result<(), Unfit> {
     match digest(&path, now) {
         Ok(actual) if actual.eq_ignore_ascii_case(expected) => Ok(()),
         Ok(actual) => Err(Unfit::Wrong(format!(
-            "{} is not the program that is expected: its SHA-256 is {actual}, and `sha256` in the declaration is {expected}. Install \
+            "{} is not the expected program: its SHA-256 is {actual}, and `sha256` in the declaration is {expected}. Install \
              the app again; its developer writes the digest of the present file into the declaration, after the file is signed",
             path.display()
         ))),

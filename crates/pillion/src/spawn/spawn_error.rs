@@ -36,7 +36,7 @@ pub(crate) fn explain(program: &Path, dir: Option<&Path>, error: &io::Error) -> 
         return format!("{shown} is a directory");
     }
     if !metadata.is_file() {
-        return format!("{shown} is a pipe, a socket or a device, and no program");
+        return format!("{shown} is a pipe, a socket or a device, not a program");
     }
     if metadata.len() == 0 {
         return format!("{shown} is empty: its build did not finish");
@@ -68,7 +68,7 @@ fn not_found(program: &Path, dir: Option<&Path>) -> String {
         };
         if let Some(batch) = found {
             return format!(
-                "no program {name}.exe, but a batch file {}, which Windows starts only by its whole name: declare {name}{}",
+                "no program {name}.exe, but a batch file {}, which Windows starts only by its full name: declare {name}{}",
                 batch.display(),
                 batch.extension().map(|suffix| format!(".{}", suffix.display())).unwrap_or_default(),
             );
@@ -243,7 +243,7 @@ mod tests {
         );
         fs::remove_file(&path).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(said(rustix::io::Errno::ACCESS).ends_with("is a pipe, a socket or a device, and no program"));
+        assert!(said(rustix::io::Errno::ACCESS).ends_with("is a pipe, a socket or a device, not a program"));
         let empty = explain(Path::new(""), None, &io::ErrorKind::NotFound.into());
         assert!(empty.starts_with("the name of the program is empty"), "{empty}");
     }

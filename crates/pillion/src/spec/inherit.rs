@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// A name is exact, or it ends with `*`, which stands for any characters. On Windows upper and lower case are the same.
 /// The variables of its `env` are set in addition. Two rules hold always:
 ///
-/// - A variable that is meant for one process alone is never inherited: `PORT`, `HOST`, `HOSTNAME` and the address variables of
+/// - A variable that is meant for only one process is never inherited: `PORT`, `HOST`, `HOSTNAME` and the address variables of
 ///   frameworks (such as `NITRO_PORT` and `UVICORN_HOST`), a host's token and origins, the listener or the socket of a service
 ///   manager (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`), the channel of a Node parent.
 /// - In an `AppImage`, a snap or a Flatpak the supervisor undoes what the launcher set for the app, so that programs of the system

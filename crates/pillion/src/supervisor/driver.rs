@@ -385,8 +385,8 @@ impl Driver {
     fn dependency_moved(&mut self, moved: DependencyMove) {
         let DependencyMove { name, placeholder, told, now } = moved;
         let text = format!(
-            "{placeholder} was {told} when it started, and is {now} now, because {name} has started again: it goes on with the old one; add \
-             {name:?} to `restartWith`, so that it is restarted with it, or keep the port of {name} by \"port\": \"assigned\", a number, \
+            "{placeholder} was {told} when it started, and is now {now}, because {name} has started again: it still uses the old one; add \
+             {name:?} to `restartWith`, so that both restart together, or keep the port of {name} by \"port\": \"assigned\", a number, \
              or \"handover\": true"
         );
         self.run.notice(NoticeKind::DependencyMoved(name), text);

@@ -276,7 +276,7 @@ impl Run {
             Some(Ok(file)) => self.file = Some(file),
             Some(Err(error)) => self.notice(
                 NoticeKind::ReportNotKept,
-                format!("its exit report is kept in memory alone: {error}"),
+                format!("its exit report is kept only in memory: {error}"),
             ),
             None => {}
         }

@@ -55,7 +55,7 @@ pub(crate) fn remember() {
         // macOS aborts a program that has the entitlement of the App Sandbox and is started inside one, before its `main`:
         // <https://developer.apple.com/forums/thread/706390>. The variable tells of the sandbox.
         if cfg!(target_os = "macos") && env::var_os("APP_SANDBOX_CONTAINER_ID").is_some() {
-            return Err("macOS starts no program a second time in the App Sandbox".to_owned());
+            return Err("in the App Sandbox, macOS does not start a program a second time".to_owned());
         }
         let found = env::current_exe().and_then(|path| Ok(OwnProgram { version: version(&path)?, path }));
         found.map_err(|error| format!("this program cannot find its own file: {error}"))

@@ -166,7 +166,7 @@ fn unbindable(port: NonZeroU16, error: &io::Error, windows: bool) -> String {
     }
 }
 
-/// Binds a port of 127.0.0.1, also if connections of an earlier server still linger on it (Unix, `SO_REUSEADDR`).
+/// Binds a port of 127.0.0.1, even if connections of an earlier server still linger on it (Unix, `SO_REUSEADDR`).
 fn bind(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(sys::keep_from_starts)
 }

@@ -173,7 +173,7 @@ test("onError is called if the app refuses it, and the WebSocket is not opened a
   socket.close();
 });
 
-test("what the sidecar sent before it closed arrives, also if the page sends meanwhile", async () => {
+test("what the sidecar sent before it closed arrives, even if the page sends meanwhile", async () => {
   const { proxy, sockets } = await echo();
   const { socket, entries, count } = open();
   await count(1);

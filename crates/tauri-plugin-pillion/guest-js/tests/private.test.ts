@@ -86,7 +86,7 @@ test("a request without a timeout still waits for the token of the current run",
   expect((await answer).status).toBe(200);
 });
 
-test("no run receives the token of another one, also if `connect` responds before or after the status", async () => {
+test("no run receives the token of another one, even if `connect` responds before or after the status", async () => {
   const plugin = fakePlugin();
   const { watch, fetch, preconnect } = sidecar(plugin.name);
   const [first, second] = [await privateBackend(FIRST), await privateBackend(SECOND)];

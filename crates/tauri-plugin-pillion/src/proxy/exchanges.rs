@@ -1,4 +1,4 @@
-//! What pages have under way by way of the app: requests, with the bodies that belong to them, and WebSockets.
+//! What pages have under way through the app: requests, with the bodies that belong to them, and WebSockets.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -29,7 +29,7 @@ pub(super) enum Exchange {
 #[derive(Debug, Default)]
 pub(super) struct Exchanges(Mutex<HashMap<Key, Exchange>>);
 
-/// The registration of an exchange. Dropping it ends the exchange, also if the command's future is dropped or panics, unless
+/// The registration of an exchange. Dropping it ends the exchange, even if the command's future is dropped or panics, unless
 /// [`keep`](Self::keep) was called.
 pub(super) struct Registration<'a> {
     exchanges: &'a Exchanges,

@@ -20,7 +20,7 @@ pub(crate) struct Server {
     /// Does what a client does, and fails if the answer is wrong.
     pub(crate) exchange: fn(&Running),
     pub(crate) stop: Stop,
-    /// The files in the data folder that a graceful stop removes, also after the app's death.
+    /// The files in the data folder that a graceful stop removes, even after the app's death.
     pub(crate) removes: &'static [&'static str],
     pub(crate) refuses_root: bool,
 }

@@ -131,7 +131,7 @@ fn doctor_finds_a_program_for_another_system() {
 fn package_runs_a_command_and_puts_its_program_into_place_once() {
     run(async {
         let folder = app(str::to_owned);
-        // With a drive and backslashes, also if Cargo ran on another system.
+        // With a drive and backslashes, even if Cargo ran on another system.
         let built = std::path::absolute(SIDECAR).unwrap();
         let config = serde_json::json!({
             "productName": "notes",

@@ -15,7 +15,7 @@ _SPACES: Final = re.compile(r"[\x00-\x20\x7f-\x9f]+")
 def progress(words: str) -> None:
     """Says how far the sidecar is, such as ``loading model 42%``, in a line on stdout.
 
-    The app, its page and ``pillion run`` show it. Empty words withdraw the last ones. Call it at any time, also before
+    The app, its page and ``pillion run`` show it. Empty words withdraw the last ones. Call it at any time, even before
     `serve`, from any thread: where the declaration has ``readyTimeoutMaxMs``, each call gives the start more time.
 
     The host keeps 256 bytes of the words, and shows the last ones at most four times a second. Control characters become

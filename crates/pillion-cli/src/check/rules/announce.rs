@@ -116,7 +116,7 @@ fn likely(stdout: &[u8], stderr: &[u8]) -> String {
     let mut framer = LineFramer::new(protocol::defaults::LINE_LIMIT);
     let mut read = |line: protocol::Line<'_>| match Announcement::read(&line) {
         Some(Announcement::Malformed(text)) => {
-            reasons.push(format!("{text:?} is not an announcement: a port from 1 to 65535 must follow the colon, without sign, spaces and leading zeros"));
+            reasons.push(format!("{text:?} is not an announcement: a port from 1 to 65535 must follow the colon, without a sign, spaces or leading zeros"));
         }
         Some(Announcement::Unfinished(text)) => {
             reasons.push(format!("{text:?} is not an announcement: the newline is missing"));
@@ -215,7 +215,7 @@ pub(in crate::check) fn loopback(harness: &Harness) -> Result<Verdict, Verdict> 
     Ok(match std::net::TcpStream::connect(("::1", port)) {
         Ok(_) => Verdict::Broken(format!("[::1]:{port} accepts connections too")),
         Err(_) => Verdict::NotChecked(format!(
-            "[::1]:{port} refuses connections; the other addresses are visible on Linux alone"
+            "[::1]:{port} refuses connections; the other addresses are visible only on Linux"
         )),
     })
 }

@@ -193,7 +193,7 @@ fn exposures(harness: &Harness) -> Result<Vec<Exposure>, Verdict> {
 #[cfg(not(target_os = "linux"))]
 fn exposures(harness: &Harness) -> Result<Vec<Exposure>, Verdict> {
     needs_private(harness)?;
-    Err(Verdict::NotChecked("the environment of other processes is visible on Linux alone".to_owned()))
+    Err(Verdict::NotChecked("the environment of other processes is visible only on Linux".to_owned()))
 }
 
 fn exposed(harness: &Harness, counts: impl Fn(&Exposure) -> bool, kept: &str) -> Result<Verdict, Verdict> {

@@ -96,7 +96,7 @@ pub(in crate::check) fn instance(harness: &Harness) -> Result<Verdict, Verdict> 
             broken.push(format!("PILLION_INSTANCE={}: {json}", wanted.unwrap_or("(unset)")));
         }
     }
-    Ok(Verdict::unless(&broken, "health shows no other instance than PILLION_INSTANCE"))
+    Ok(Verdict::unless(&broken, "health shows only the instance in PILLION_INSTANCE"))
 }
 
 pub(in crate::check) fn instance_returned(harness: &Harness) -> Result<Verdict, Verdict> {

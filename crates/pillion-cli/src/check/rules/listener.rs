@@ -191,7 +191,7 @@ fn server(pid: u32) -> u32 {
 
 #[cfg(not(target_os = "linux"))]
 pub(in crate::check) fn close_on_exec(_: &Harness) -> Result<Verdict, Verdict> {
-    Err(Verdict::NotChecked("the flags of a descriptor are visible on Linux alone".to_owned()))
+    Err(Verdict::NotChecked("the flags of a descriptor are visible only on Linux".to_owned()))
 }
 
 pub(in crate::check) fn socket(harness: &Harness) -> Result<Verdict, Verdict> {
@@ -205,7 +205,7 @@ pub(in crate::check) fn socket_host(harness: &Harness) -> Result<Verdict, Verdic
     environment::needs_private(harness)?;
     let run = taken(harness, "unix", |start| start).map_err(as_not_checked)?;
     let failures = requests::failures_on_socket(harness, &run)?;
-    Ok(Verdict::unless(&failures, "Host is localhost, also in the proof"))
+    Ok(Verdict::unless(&failures, "Host is localhost, in the proof too"))
 }
 
 pub(in crate::check) fn socket_path(harness: &Harness) -> Result<Verdict, Verdict> {

@@ -204,7 +204,7 @@ pub(in crate::check) fn second_signal(harness: &Harness) -> Result<Verdict, Verd
     let one = stuck(harness)?.unwrap_or(LIMIT);
     if one < DRAINS {
         return Err(Verdict::NotChecked(format!(
-            "one signal ends the program after {} ms, also with an incomplete request",
+            "one signal ends the program after {} ms, even with an incomplete request",
             one.as_millis()
         )));
     }
@@ -259,5 +259,5 @@ pub(in crate::check) fn leftovers(harness: &Harness) -> Result<Verdict, Verdict>
 
 #[cfg(not(target_os = "linux"))]
 pub(in crate::check) fn leftovers(_: &Harness) -> Result<Verdict, Verdict> {
-    Err(Verdict::NotChecked("processes that are left are visible on Linux alone".to_owned()))
+    Err(Verdict::NotChecked("leftover processes are visible only on Linux".to_owned()))
 }

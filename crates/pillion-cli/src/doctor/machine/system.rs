@@ -39,7 +39,7 @@ mod linux {
         // NixOS and Guix have no such folders.
         let unusual = !PathBuf::from("/usr/lib").is_dir() || PathBuf::from("/nix/store").is_dir();
         let found = unusual || folders.iter().any(|folder| folder.join(LIBRARY).exists());
-        (!found).then(|| format!("{LIBRARY} is in none of the folders of libraries"))
+        (!found).then(|| format!("{LIBRARY} is in none of the library folders"))
     }
 
     pub(in super::super) fn no_display() -> Option<String> {
@@ -92,7 +92,7 @@ mod other {
             std::path::Path::new(folder).join("Microsoft/EdgeWebView/Application").is_dir()
         };
         (!folders.iter().any(runtime))
-            .then(|| "Microsoft/EdgeWebView is in none of the folders of programs".to_owned())
+            .then(|| "Microsoft/EdgeWebView is in none of the program folders".to_owned())
     }
 
     pub(in super::super) fn no_display() -> Option<String> {

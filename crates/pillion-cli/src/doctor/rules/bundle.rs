@@ -45,7 +45,7 @@ pub(in super::super) fn check(
             let path = folder.join(last_part(entry));
             let place = Project::shown(&path);
             if !path.is_file() {
-                let detail = format!("bundle.externalBin lists {entry:?}, and the bundle has no such file");
+                let detail = format!("bundle.externalBin lists {entry:?}, but the bundle has no such file");
                 found.push(Finding::new(&NOT_IN_BUNDLE, place, detail));
                 continue;
             }

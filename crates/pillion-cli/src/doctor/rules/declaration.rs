@@ -67,7 +67,7 @@ fn not_bundled(config: &MergedConfig<'_>, found: &mut Vec<Finding>) {
                     &PROGRAM_NOT_BUNDLED,
                     place(),
                     format!(
-                        "the sidecar {:?} runs the program {file:?}, and bundle.externalBin lists {listed}",
+                        "the sidecar {:?} runs the program {file:?}, but bundle.externalBin lists {listed}",
                         sidecar.name
                     ),
                 ));

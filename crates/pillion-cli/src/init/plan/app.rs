@@ -289,7 +289,7 @@ pub(super) fn linux_bundles(plan: &mut Plan, project: &Project, choices: &Choice
     let runtime = choices.backend.as_ref().map(|backend| backend.runtime);
     let breaks = !known && matches!(runtime, Some(Runtime::Node | Runtime::Bun));
     let Some(left) = config.bundles_without_app_image().filter(|_| breaks) else { return Ok(()) };
-    let adds = "the bundles for Linux without AppImage, whose tool breaks programs of Node and Bun";
+    let adds = "the bundles for Linux without AppImage, whose tool breaks Node and Bun programs";
     let own = project.config.platforms.iter().find(|(platform, _)| *platform == Platform::Linux);
     let (path, format) = match (own, project.config.base.format) {
         (Some((_, document)), _) => (document.path.clone(), document.format),

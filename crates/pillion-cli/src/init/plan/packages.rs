@@ -156,7 +156,7 @@ fn node(plan: &mut Plan, backend: &Backend, source: &Source) {
         plan.by_hand(
             &backend.folder.join("tsconfig.json"),
             format!(
-                "`emitDecoratorMetadata`: neither tsx nor esbuild supports it, so that the declaration runs {compiled}, which tsc writes; run \
+                "`emitDecoratorMetadata`: neither tsx nor esbuild supports it, so the declaration runs {compiled}, which tsc writes; run \
                  `tsc --watch` in `build.beforeDevCommand`, and `tsc` before `pillion package`"
             ),
             "",
@@ -199,7 +199,7 @@ fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
         }
         Some(_) if !requirements.is_file() => plan.by_hand(
             &project_file,
-            "add the SDK: the file has no section [project], so that it is for another package manager (Poetry: `poetry add`)",
+            "add the SDK: the file has no section [project], so it is for another package manager (Poetry: `poetry add`)",
             lines,
         ),
         _ => {

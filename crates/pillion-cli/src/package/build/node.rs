@@ -100,7 +100,7 @@ pub(super) fn build(order: &Order<'_>, main: &str, version: Option<&str>) -> Res
 fn package(target: &TargetTriple) -> Result<&'static str, Failure> {
     tool_names(target).and_then(|names| names.node_package).ok_or_else(|| {
         Failure::refused(format!(
-            "npm has no program of Node for {target}: it has those for Linux (glibc) and macOS on x86_64 and aarch64, and for \
+            "npm has no Node program for {target}: it has those for Linux (glibc) and macOS on x86_64 and aarch64, and for \
              Windows on x86_64. Write the server for Bun (`\"bun\"`), which has more targets"
         ))
     })
@@ -227,7 +227,7 @@ fn esbuild_to(
 fn cure(message: &str) -> &'static str {
     if message.contains(TOP_LEVEL_AWAIT) {
         "\nWith this version of Node, a single executable application has no top-level await: put it into an async function, or \
-         choose a nodeVersion from 22 on"
+         choose nodeVersion 22 or later"
     } else if message.contains(".node") {
         "\nA single executable application cannot contain native modules: use a package without them, or another runtime, or ship \
          Node and the folder of the server (docs/package.md, \"A Node server that cannot be one file\")"

@@ -1,4 +1,4 @@
-//! Builds with [PyInstaller], which packs the server with the interpreter of this machine, and so for this machine's system alone.
+//! Builds with [PyInstaller], which packs the server with the interpreter of this machine, and so only for this machine's system.
 //!
 //! [PyInstaller]: https://pyinstaller.org
 
@@ -74,7 +74,7 @@ pub(super) fn build(order: &Order<'_>, main: &str, onedir: bool) -> Result<Built
 fn interpreter(order: &Order<'_>, main: &Path) -> Result<PathBuf, Failure> {
     if !runs_here(order.target) {
         return Err(Failure::refused(format!(
-            "PyInstaller packs for the system and the processor that it runs on, and this machine is another one than {}: {}",
+            "PyInstaller packs for the system and the processor that it runs on, and this machine is not {}: {}",
             order.target,
             elsewhere(order.target)
         )));

@@ -74,7 +74,7 @@ impl NotReady {
     /// What to do if the server has no handler for the health path. Completes a sentence that names the path.
     pub(crate) fn cure(&self) -> Option<&'static str> {
         let Self::Status(answer) = self else { return None };
-        let cure = "let the server answer that path with a 2xx, or set `health` to a path that it answers so";
+        let cure = "let the server answer that path with a 2xx, or set `health` to a path that it answers with a 2xx";
         (answer.status == StatusCode::NOT_FOUND).then_some(cure)
     }
 

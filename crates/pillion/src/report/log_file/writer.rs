@@ -115,7 +115,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let (mut written, mut gathered) = (None, false);
         loop {
-            // A write that failed is tried again, also if nothing more comes.
+            // A write that failed is tried again, even if nothing more comes.
             let wait = if self.next.items > 0 {
                 Some(Duration::ZERO)
             } else {
@@ -251,7 +251,7 @@ impl Writer {
                 } else {
                     self.notice(
                         NoticeKind::Refused,
-                        &format!("its log file cannot be written, and it goes on without it: {why}"),
+                        &format!("its log file cannot be written, so it runs without one: {why}"),
                     );
                     self.refusal = Some(Refusal { missing: lines, tried: Some(now), why });
                 }

@@ -136,7 +136,7 @@ pub(super) fn diagnose(it: &FailedStart<'_>) -> String {
             )
         }
         Meaning::InUse => format!(
-            "another program has opened {shown} for itself, such as a build or a virus scanner: start it again when that is done ({message})"
+            "another program, such as a build or a virus scanner, has locked {shown}: start it again when that is done ({message})"
         ),
         Meaning::TooLong => format!(
             "the path of {shown} or its arguments are too long for Windows: declare shorter ones, or let it read them from a file ({message})"
@@ -324,7 +324,7 @@ mod tests {
         for (machine, code, part) in [
             (WINDOWS, 740, "an administrator"),
             (WINDOWS, 14001, "a runtime library"),
-            (WINDOWS, 32, "has opened api for itself"),
+            (WINDOWS, 32, "has locked api"),
             (WINDOWS, 206, "too long"),
             (LINUX, 32, "api: MESSAGE"),
             (WINDOWS, 225, "virus scanner"),

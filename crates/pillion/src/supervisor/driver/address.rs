@@ -101,7 +101,7 @@ impl Driver {
         match (port.map(|port| (port.parse().map(ListenAddr::Tcp), port)), addr) {
             (Some((Err(_), port)), _) => {
                 self.run.misannounced(format!(
-                    "its ready line has the port {port:?}, which is not one from 1 to 65535"
+                    "its ready line has the port {port:?}, which is not from 1 to 65535"
                 ));
                 return;
             }
@@ -111,7 +111,7 @@ impl Driver {
             }
             (Some((Ok(found), _)), Some(known)) if found != known => self.run.notice(
                 NoticeKind::AnnouncedTwice,
-                format!("its ready line has {found}; {known} holds, which was known before"),
+                format!("its ready line has {found}; {known} was known before, and holds"),
             ),
             (Some((Ok(_), _)) | None, _) => {}
         }

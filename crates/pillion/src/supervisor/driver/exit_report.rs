@@ -121,7 +121,7 @@ impl Driver {
         };
         self.saving = Some(Box::pin(async move {
             if let Err(error) = save_until(until, before, flush, write).await {
-                tracing::warn!(sidecar, %error, "an exit report is kept in memory alone");
+                tracing::warn!(sidecar, %error, "an exit report is kept only in memory");
             }
         }));
     }

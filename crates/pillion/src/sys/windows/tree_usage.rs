@@ -83,7 +83,7 @@ fn usage(job: &Job) -> io::Result<TreeUsage> {
     })
 }
 
-/// The member of the job with this id. `None` if it has ended, also if another process has its id now.
+/// The member of the job with this id. `None` if it has ended, even if another process has its id now.
 fn member(job: &Job, pid: u32) -> io::Result<Option<OwnedHandle>> {
     // The second right is enough on Windows, which gives it for more processes; Wine's `IsProcessInJob` needs the first one.
     let opened = process::open(pid, PROCESS_QUERY_INFORMATION)

@@ -160,7 +160,7 @@ pub(in crate::check) fn no_new_connections(harness: &Harness) -> Result<Verdict,
     }
     if after < DRAINS {
         return Err(Verdict::NotChecked(
-            "the program ends at once, also with a request in flight".to_owned(),
+            "the program ends at once, even with a request in flight".to_owned(),
         ));
     }
     Ok(Verdict::Broken(format!(

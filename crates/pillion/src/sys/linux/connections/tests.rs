@@ -91,7 +91,7 @@ fn the_kernel_tells_a_request_that_was_read_from_one_that_waits() {
     server.write_all(b"response").unwrap();
     pair.client.read_exact(&mut [0; 8]).unwrap();
     assert!(pair.accepted().unwrap().last_sent.is_some());
-    // The next request owes a response once it has been read, also if the client leaves meanwhile.
+    // The next request owes a response once it has been read, even if the client leaves meanwhile.
     let answered_at = pair.accepted().unwrap().last_sent.unwrap();
     // A new tick, so that the order of response and request is certain.
     while pair.accepted().unwrap().last_sent.unwrap() == answered_at {}
