@@ -5,6 +5,7 @@ pub(crate) mod exec;
 pub(crate) mod hang_reason;
 pub(crate) mod liveness;
 pub(crate) mod memory;
+pub(crate) mod not_ready;
 mod open_probes;
 pub(crate) mod probe;
 mod probe_span;

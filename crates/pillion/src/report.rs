@@ -17,4 +17,5 @@ mod report_folder;
 pub(crate) mod snapshot;
 pub(crate) mod status_messages;
 pub(crate) mod unfinished_run;
+mod units;
 pub(crate) mod usage;

@@ -1,6 +1,7 @@
 //! The handle to a supervised sidecar, and the actor behind it.
 
 mod actor;
+mod command;
 pub(crate) mod dependencies;
 pub(crate) mod driver;
 mod lease;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use actor::{Actor, Command};
+use actor::Actor;
+use command::Command;
 use dependencies::Dependency;
 pub use lease::Lease;
 

@@ -6,7 +6,8 @@ use pillion_protocol::health::HealthReport;
 use tokio::time;
 
 use crate::{
-    health::probe::{NotReady, pause_before},
+    health::not_ready::NotReady,
+    health::probe::pause_before,
     health::probe_span::in_span,
     output::{Output, Tail},
     spawn::check_command::{CheckCommand, NotStarted},

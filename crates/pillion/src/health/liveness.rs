@@ -21,8 +21,9 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     health::common_ticks::CommonTicks,
     health::hang_reason::HangReason,
+    health::not_ready::NotReady,
     health::open_probes::OpenProbes,
-    health::probe::{NotReady, Probe},
+    health::probe::Probe,
     health::probe_span::in_span,
     spec::Liveness,
     sys::{Activity, Workers, on_thread},

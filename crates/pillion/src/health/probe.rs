@@ -3,7 +3,6 @@
 mod body;
 mod budget;
 mod explanation;
-mod not_ready;
 
 use http_body_util::Empty;
 use std::time::Duration;
@@ -27,12 +26,11 @@ use tokio::{
 };
 
 use crate::{
-    health::{open_probes::OpenProbes, probe_span::in_span},
+    health::{not_ready::NotReady, open_probes::OpenProbes, probe_span::in_span},
     sys::{PortOwner, RunProcesses, on_thread},
     transport::connector::Connector,
 };
 use budget::Budget;
-pub(crate) use not_ready::NotReady;
 
 /// How many headers an answer may have. Room for as many is taken for each answer, and freed after it.
 const MAX_HEADERS: usize = 1000;

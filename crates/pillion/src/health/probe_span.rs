@@ -4,7 +4,7 @@ use std::future::Future;
 
 use tracing::{Instrument as _, debug_span, field::Empty};
 
-use crate::health::probe::NotReady;
+use crate::health::not_ready::NotReady;
 
 /// Makes one probe of this sidecar in a span of its own.
 pub(crate) async fn in_span<T>(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     output::LAST_LINES,
-    report::messages::duration,
+    report::units::{bytes, duration},
     status::{Exit, KillReason},
 };
 
@@ -285,12 +285,6 @@ fn and(second: bool) -> &'static str {
 
 fn ms(ms: u64) -> String {
     duration(Duration::from_millis(ms))
-}
-
-/// A number of bytes for people: whole mebibytes, or kibibytes below one.
-pub(crate) fn bytes(bytes: u64) -> String {
-    const MIB: u64 = 1024 * 1024;
-    if bytes < MIB { format!("{} KiB", bytes / 1024) } else { format!("{} MiB", bytes / MIB) }
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@ use std::{net::SocketAddr, num::NonZeroU16, time::Duration};
 use pillion_protocol::{ListenAddr, NearMiss};
 
 use crate::{
-    health::{hang_reason::HangReason, memory::MemoryUse, probe::NotReady},
-    report::{exit_report::bytes, progress::Progress},
+    health::{hang_reason::HangReason, memory::MemoryUse, not_ready::NotReady},
+    report::{
+        progress::Progress,
+        units::{bytes, duration},
+    },
     spec::{HttpCheck, ReadyCheck, RestartLimit, Spec},
     state::{BackingOff, Cause, Ended, Ending, Lifecycle, Next, RestartDecision, Step, StopStage},
     status::{Detail, Exit, Failure, FailureKind, StopOutcome},
@@ -351,16 +354,5 @@ fn place(addr: ListenAddr) -> String {
     match addr.port() {
         Some(port) => format!("127.0.0.1:{port}"),
         None => "its local socket".to_owned(),
-    }
-}
-
-/// A duration for people: whole milliseconds below a second, tenths of a second above.
-pub(crate) fn duration(duration: Duration) -> String {
-    if duration < Duration::from_secs(1) {
-        format!("{} ms", duration.as_millis())
-    } else if duration.subsec_millis() < 100 {
-        format!("{} s", duration.as_secs())
-    } else {
-        format!("{:.1} s", duration.as_secs_f64())
     }
 }

@@ -1,6 +1,6 @@
 //! What the handles of a sidecar see of it at one moment.
 
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, sync::Weak};
 
 use pillion_protocol::{ListenAddr, Token};
 
@@ -8,10 +8,10 @@ use crate::{
     output::Tail,
     report::hide_tokens::hide_tokens,
     report::messages::{self, StartDiagnostics, WaitsFor},
-    report::usage::Measured,
     spec::Spec,
     state::Lifecycle,
     status::{Endpoint, Exit, Failure, FailureKind, Readiness, State, Status},
+    sys::Group,
     transport::access::Access,
     transport::connector::Connector,
     wall_clock::now_ms,
@@ -31,6 +31,15 @@ pub(crate) struct Snapshot {
     pub(crate) measured: Option<Measured>,
     /// What a request to a sidecar that is up needs, its token included. It stays in here: no status, event or failure carries it.
     pub(crate) access: Option<Access>,
+}
+
+/// The processes whose use is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    /// The number of the run among those of its sidecar.
+    pub(crate) ordinal: u64,
+    /// The driver owns the processes: a measurement must not keep them.
+    pub(crate) group: Weak<Group>,
 }
 
 /// What `ready()` answers.

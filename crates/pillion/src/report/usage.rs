@@ -2,10 +2,7 @@
 //!
 //! The documentation of the fields is copied into the TypeScript types, so it names no Rust item.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -13,10 +10,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Measured, Snapshot};
 use crate::{
     status::MemoryKind,
-    sys::{Group, TreeUsage, on_thread},
+    sys::{TreeUsage, on_thread},
     wall_clock::now_ms,
 };
 
@@ -83,15 +80,6 @@ pub struct UsageWatch {
     /// Which processes the last value is about; `None` before the first value.
     seen: Option<Subject>,
     last: Option<Arc<Measurement>>,
-}
-
-/// The processes that are measured.
-#[derive(Debug, Clone)]
-pub(crate) struct Measured {
-    /// The number of the run among those of its sidecar.
-    pub(crate) ordinal: u64,
-    /// The driver owns the processes: a measurement must not keep them.
-    pub(crate) group: Weak<Group>,
 }
 
 /// The last measurement of a sidecar. Its lock is held during a measurement, so that others wait for the same one.

@@ -17,7 +17,7 @@ use crate::{
     spec::{DependencyAddress, Program, ReadyCheck},
     state::Event,
     status::Status,
-    supervisor::{actor::Command, lease::Lease},
+    supervisor::{command::Command, lease::Lease},
 };
 
 /// A sidecar that must be ready first.

@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::supervisor::actor::Command;
+use crate::supervisor::command::Command;
 
 /// A use of a sidecar that runs [on demand](crate::Spec::on_demand), for as long as this value exists. It has no effect on other sidecars.
 ///

@@ -11,7 +11,7 @@ use hyper::{
 use pillion_protocol::{Token, health::HealthReport};
 use tokio::time;
 
-use super::not_ready::ErrorAnswer;
+use crate::health::not_ready::ErrorAnswer;
 
 /// The maximum size of a health response, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;

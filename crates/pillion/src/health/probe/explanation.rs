@@ -8,7 +8,7 @@ use tokio::{
     time,
 };
 
-use super::not_ready::NotReady;
+use crate::health::not_ready::NotReady;
 use crate::transport::connector::Connector;
 
 /// How long each look may take. Without a result the plain failure stays.

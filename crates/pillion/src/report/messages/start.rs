@@ -4,9 +4,10 @@ use std::{net::SocketAddr, num::NonZeroU16, time::Duration};
 
 use pillion_protocol::{ListenAddr, health::DEFAULT_PATH};
 
-use super::{StartDiagnostics, duration, ended, left, out_of_memory, place, status};
+use super::{StartDiagnostics, ended, left, out_of_memory, place, status};
 use crate::{
-    health::probe::NotReady,
+    health::not_ready::NotReady,
+    report::units::duration,
     spec::{HttpCheck, ReadyCheck, ServerSource, Spec},
     state::Step,
     status::Exit,

@@ -10,7 +10,8 @@ use tracing::Instrument as _;
 use super::Driver;
 use crate::{
     health::liveness::LivenessResult,
-    health::probe::{NotReady, Probe, ProbeKind},
+    health::not_ready::NotReady,
+    health::probe::{Probe, ProbeKind},
     output::{OutputBatch, Read},
     spec::{HttpCheck, LineMatch, ReadyCheck, ServerSource, Transport},
     state::{Event, Lifecycle, Step},

@@ -79,7 +79,7 @@ impl NotReady {
     }
 
     /// Tells a server that cannot be reached from a lack of descriptors, memory or local ports in this process.
-    pub(super) fn not_connected(error: &io::Error) -> Self {
+    pub(crate) fn not_connected(error: &io::Error) -> Self {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};
         match error.kind() {
             ConnectionRefused | ConnectionReset | ConnectionAborted | TimedOut => {
