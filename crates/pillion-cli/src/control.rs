@@ -55,3 +55,8 @@ fn run(command: impl Future<Output = Result<(), Stopped>>) -> ExitCode {
         }
     }
 }
+
+/// The text without characters that control a terminal: other programs and sidecars have chosen it.
+fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}

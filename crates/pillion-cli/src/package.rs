@@ -89,6 +89,8 @@ Examples:
     \"package\": { \"command\": [\"make\", \"OUT=${output}\", \"TARGET=${target}\"], \"cwd\": \"backend\" }";
 
 const WRONG_USAGE: u8 = 2;
+/// The file with the digests, beside the programs. `sha256sum --check` reads it.
+const SUMS: &str = "SHA256SUMS";
 /// Set by `tauri build` for its hooks: <https://v2.tauri.app/reference/environment-variables/>.
 const TARGET_OF_TAURI: &str = "TAURI_ENV_TARGET_TRIPLE";
 /// Part of each recipe: a new number builds everything again.

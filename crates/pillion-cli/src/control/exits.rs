@@ -9,8 +9,8 @@ use clap::Args as ClapArgs;
 use pillion_control::{ControlAnswer, ControlRequest, DiscoveredApp};
 
 use super::{
-    Stopped,
-    render::{now_ms, plain, short, since},
+    Stopped, plain,
+    render::{now_ms, short, since},
     run,
     select::{Overview, Selection, failed},
 };

@@ -10,7 +10,8 @@ use clap::Args as ClapArgs;
 use pillion_control::{ClientError, ControlAnswer, ControlRequest};
 
 use super::{
-    render::{now_ms, plain},
+    plain,
+    render::now_ms,
     run,
     select::{Overview, failed, named},
 };

@@ -10,7 +10,10 @@ use pillion::{State, Status};
 use pillion_control::{AppInfo, ControlLevel};
 use serde::Serialize;
 
-use super::select::{Overview, Running, named};
+use super::{
+    plain,
+    select::{Overview, Running, named},
+};
 
 /// What `--json` writes.
 #[derive(Serialize)]
@@ -137,11 +140,6 @@ fn of_sidecar(status: &Status, now: u64, out: &mut impl Write) -> io::Result<()>
         writeln!(out, "    │ {}", plain(line))?;
     }
     Ok(())
-}
-
-/// The text without characters that control a terminal: other programs and sidecars have chosen it.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 /// A state in words.

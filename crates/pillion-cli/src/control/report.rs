@@ -13,9 +13,7 @@ use pillion::Diagnosis;
 use pillion_control::{ClientError, ControlAnswer, ControlRequest, DiscoveredApp};
 
 use super::{
-    Stopped,
-    render::plain,
-    run,
+    Stopped, plain, run,
     select::{NONE_RUNS, Overview, failed, named},
 };
 use crate::doctor;

@@ -9,8 +9,7 @@ use clap::Args as ClapArgs;
 use pillion_control::{ControlAnswer, ControlRequest};
 
 use super::{
-    render::plain,
-    run,
+    plain, run,
     select::{Overview, failed},
 };
 

@@ -4,7 +4,7 @@ use clap::Args;
 use pillion::Status;
 use pillion_control::{AppInfo, ClientError, DiscoveredApp, Discovery, discover};
 
-use super::render::plain;
+use super::plain;
 
 /// A running app with the statuses of its sidecars.
 #[derive(Debug, Clone)]

@@ -6,14 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{build::Artifact, onedir, process::Failure};
+use super::{SUMS, build::Artifact, onedir, process::Failure};
 use crate::{
     binary::{self, Content, Native, mach_o, pe_signature},
     project::{Platform, TargetTriple},
 };
-
-/// The file with the digests, beside the programs. `sha256sum --check` reads it.
-pub(super) const SUMS: &str = "SHA256SUMS";
 
 /// Makes a built program ready for the bundler. Returns notes for people.
 ///

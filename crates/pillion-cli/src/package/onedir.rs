@@ -10,8 +10,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    SUMS,
     cache::{Digest, digest},
-    finish::SUMS,
     process::Failure,
 };
 

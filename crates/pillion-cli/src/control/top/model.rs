@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use pillion::{Status, Usage};
 
-use super::super::render::plain;
+use super::super::plain;
 
 /// How many values a plot has at most.
 pub(super) const PLOTTED: usize = 60;

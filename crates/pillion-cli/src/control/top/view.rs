@@ -12,7 +12,10 @@ use ratatui::{
 };
 
 use super::{
-    super::render::{plain, short, state, uptime},
+    super::{
+        plain,
+        render::{short, state, uptime},
+    },
     model::{Model, Row},
 };
 
