@@ -38,8 +38,7 @@ impl Variables {
     }
 
     /// All variables, each standing for a path that is its own name: for a check without an app. No folder is created.
-    #[must_use]
-    pub fn names_only() -> Self {
+    pub(crate) fn names_only() -> Self {
         Self::new([], NAMES.map(|name| (name, Path::new("/").join(name))))
     }
 
