@@ -136,7 +136,7 @@ fn announced(line: &str, inherited: Option<Address>) -> Result<Address> {
     }
     let port = line.strip_prefix("BACKEND_PORT:").and_then(|port| port.parse().ok());
     port.map(Address::Tcp)
-        .with_context(|| format!("the first line of stdout is no announcement of this start: {line:?}"))
+        .with_context(|| format!("the first line of stdout is not the announcement of this start: {line:?}"))
 }
 
 /// Sends the first line, then reads stdout to its end and returns everything.

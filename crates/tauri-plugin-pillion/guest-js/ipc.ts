@@ -100,7 +100,7 @@ function notRepeated(args: Args) {
   let isSealed = false;
   let isRepeated = false;
   const once = args instanceof Uint8Array ? args : { ...args };
-  // The other way is JSON, and so are the arguments that are no bytes.
+  // The other way is JSON, and so are the arguments that are not bytes.
   const toJSON = () => {
     isRepeated ||= isSealed;
     const isArray = args instanceof Uint8Array;

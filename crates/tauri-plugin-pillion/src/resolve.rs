@@ -178,7 +178,7 @@ fn locks_its_program(command: &str, windows: bool) -> bool {
     windows && ["cargo", "dotnet"].iter().any(|name| tool.eq_ignore_ascii_case(name))
 }
 
-/// The path for a program whose placeholders are replaced: its dollar signs are no placeholders.
+/// The path for a program whose placeholders are replaced: its dollar signs are not placeholders.
 fn literal(path: &Path) -> PathBuf {
     match path.to_str() {
         Some(text) => text.replace('$', "$$").into(),

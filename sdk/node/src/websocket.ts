@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import { SUBPROTOCOL } from "./admission.js";
 
-/** A head beyond this length is no answer to a WebSocket handshake. */
+/** A head beyond this length is not an answer to a WebSocket handshake. */
 const MAX_HEAD = 64 * 1024;
 
 /**

@@ -1,4 +1,4 @@
-//! Our own implementations pass, and programs that are no sidecars get words that help.
+//! Our own implementations pass, and programs that are not sidecars get words that help.
 
 use std::path::PathBuf;
 

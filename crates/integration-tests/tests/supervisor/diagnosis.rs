@@ -56,7 +56,7 @@ async fn token(supervisor: &Supervisor, run: u64) -> String {
 fn no_file_of_a_diagnosis_contains_a_planted_secret() {
     run(async {
         let (tree, reports) = (tree(), ReportServer::new().await);
-        // After its steps, it names its first argument that is no step in a panic.
+        // After its steps, it names its first argument that is not a step in a panic.
         let steps = format!(
             "env {TOKEN} env DB_PASSWORD env REGION out {{\"password\":\"planted-1\"}}\\n out postgres://me:planted-2@db/x\\n \
              err x-api-key=planted-3\\n report {} up wait",
@@ -83,7 +83,7 @@ fn no_file_of_a_diagnosis_contains_a_planted_secret() {
             let mut sidecar = reports.wait_for("up").await;
             tokens.push(token(&supervisor, run).await);
             let mut watch = supervisor.watch();
-            // The first argument that is no step ends it.
+            // The first argument that is not a step ends it.
             sidecar.resume().await;
             while watch.next().await.unwrap().state != State::Failed {}
             if run == 1 {

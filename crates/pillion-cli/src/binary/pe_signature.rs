@@ -124,7 +124,7 @@ mod tests {
         let whole = program(&[1; 24], b"");
         for length in 0..0x1c0 {
             let mut part = whole[..length].to_vec();
-            // The table of the whole program lies behind the end of its part, which is no reason to fail.
+            // The table of the whole program lies behind the end of its part, which does not matter.
             let _ = remove(&mut part);
         }
         assert_eq!(remove(&mut b"MZ".to_vec()), Err(SHORT));

@@ -105,7 +105,7 @@ pub(super) const CHECKS: &[Check] = &[
         "The end of stdin, a socket, ends the program as well.",
         "Accept a socket as a lifeline too: test whether stdin is a FIFO or a socket."),
     check(3, Must, "no-lifeline", Some(stop::no_lifeline),
-        "A stdin that is /dev/null is no lifeline.",
+        "A stdin that is /dev/null is not a lifeline.",
         "Watch stdin only if it is a pipe or a socket (fstat(2))."),
     check(3, Must, "stdin-bytes", Some(stop::stdin_bytes),
         "Bytes on stdin mean nothing; only its end does.",

@@ -71,7 +71,7 @@ impl FrontEnd {
         config: &MergedConfig<'_>,
     ) -> Result<Option<Self>, ProjectError> {
         let built = config.get(&["build", "frontendDist"]).and_then(Value::as_str);
-        // A URL is no folder.
+        // A URL is not a folder.
         let built =
             built.filter(|path| !path.contains("://")).map(|path| super::normalize(&tauri.join(path)));
         let above_built = built.iter().flat_map(|folder| folder.ancestors());

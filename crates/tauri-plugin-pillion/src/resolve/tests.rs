@@ -244,7 +244,7 @@ fn start(resolver: &DeclarationResolver, fields: &Value) -> Sidecars {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_development_a_change_of_a_source_swaps_the_command_and_a_broken_one_does_not() {
     let project = tempfile::tempdir().unwrap();
-    // A dollar sign in a path is no variable.
+    // A dollar sign in a path is not a variable.
     let source = project.path().join("back${port}$end");
     fs::create_dir(&source).unwrap();
     let write = |text: &str| fs::write(source.join("main.py"), text).unwrap();

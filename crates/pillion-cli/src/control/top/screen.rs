@@ -38,7 +38,7 @@ impl Screen {
     /// Takes the terminal.
     ///
     /// # Errors
-    /// It is no terminal, or it is gone.
+    /// It is not a terminal, or it is gone.
     pub(super) fn open() -> io::Result<Self> {
         let is_lost = Arc::new(AtomicBool::new(false));
         let (hook, lost) = (panic::take_hook(), Arc::clone(&is_lost));

@@ -80,7 +80,7 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod other {
     /// macOS has a webview. The folder of the `WebView2` runtime is that of its installer
-    /// (<https://learn.microsoft.com/microsoft-edge/webview2/concepts/distribution>); its absence is no proof, so that the registry decides
+    /// (<https://learn.microsoft.com/microsoft-edge/webview2/concepts/distribution>); its absence proves nothing, so that the registry decides
     /// when the app starts.
     pub(in super::super) fn no_webview() -> Option<String> {
         if !cfg!(windows) {

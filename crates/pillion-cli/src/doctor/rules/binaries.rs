@@ -157,7 +157,7 @@ fn missing(
     }
 }
 
-/// Checks one file. A file that is no program has one finding alone.
+/// Checks one file. A file that is not a program has only one finding.
 fn program(
     project: &Project,
     config: &MergedConfig<'_>,
@@ -324,7 +324,7 @@ fn stale(
     }
 }
 
-/// Folders that are no sources, as `pillion package` leaves them out.
+/// Folders that are not sources, as `pillion package` leaves them out.
 const NO_SOURCES: [&str; 9] =
     ["__pycache__", "binaries", "build", "dist", "env", "node_modules", "src-tauri", "target", "venv"];
 

@@ -71,7 +71,7 @@ fn ignores(top: &Path, tauri: &Path, name: &str, path: &Path, is_folder: bool) -
         .find_map(|folder| {
             let mut patterns = GitignoreBuilder::new(folder);
             let file = folder.join(name);
-            // A line that is no pattern is left out, as git does.
+            // A line that is not a pattern is left out, as git does.
             let _ = file.is_file().then(|| patterns.add(&file)).flatten();
             let matched = patterns.build().ok()?.matched_path_or_any_parents(path, is_folder).is_ignore();
             matched.then_some(())

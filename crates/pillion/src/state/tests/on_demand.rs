@@ -56,7 +56,7 @@ fn it_is_stopped_after_a_time_without_a_use_that_begins_with_the_end_of_the_last
     machine.now = 5 * SECOND;
     machine.on(Event::Unused);
     machine.on(Event::Unhealthy);
-    assert_eq!(machine.timer(), Some(Timer::Idle { since: 5 * SECOND }), "health is no use");
+    assert_eq!(machine.timer(), Some(Timer::Idle { since: 5 * SECOND }), "health does not count as a use");
     machine.on(Event::Healthy);
     assert_eq!(machine.timer(), Some(Timer::Idle { since: 5 * SECOND }));
     assert_eq!(machine.on(Event::Expired), [TerminateLeader]);

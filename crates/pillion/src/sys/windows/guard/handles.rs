@@ -36,7 +36,7 @@ pub(super) fn give(process: BorrowedHandle<'_>, handle: BorrowedHandle<'_>) -> i
     Ok(there.addr() as u64)
 }
 
-/// Takes the handle with this number, which [`give`] put into this process. `None` for 0, which is no handle.
+/// Takes the handle with this number, which [`give`] put into this process. `None` for 0, which is not a handle.
 pub(super) fn take(number: u64) -> Option<OwnedHandle> {
     let raw = ptr::with_exposed_provenance_mut(usize::try_from(number).ok().filter(|number| *number != 0)?);
     // SAFETY: the app has created the handle in this process and names it in one message alone.

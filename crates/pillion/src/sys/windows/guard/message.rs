@@ -54,7 +54,7 @@ impl Message {
         Some([&[kind][..], &length.to_le_bytes(), &numbers, bytes].concat())
     }
 
-    /// Reads the next message. `None` at the end, and if what follows is no message.
+    /// Reads the next message. `None` at the end, and if what follows is not a message.
     pub(super) fn read(stream: &mut impl Read) -> Option<Self> {
         let mut head = [0; 5];
         stream.read_exact(&mut head).ok()?;
