@@ -260,7 +260,7 @@ fn shows_output(config: Option<&Config>) -> bool {
 }
 
 /// Ends the subscriptions and requests of the page in this webview.
-pub(crate) fn end_all_of<R: Runtime>(app: &AppHandle<R>, webview: &str) {
+fn end_all_of<R: Runtime>(app: &AppHandle<R>, webview: &str) {
     app.state::<Subscriptions>().end_all_of(webview);
     app.state::<Proxy>().cancel_all_of(webview);
 }
@@ -276,6 +276,10 @@ impl<R: Runtime> fmt::Debug for Builder<R> {
         f.debug_struct("Builder").field("sidecars", &self.sidecars).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod page_end_tests;
 
 #[cfg(test)]
 mod tests {

@@ -94,7 +94,3 @@ pub(crate) fn access_of_page(mut access: Access) -> Access {
     }
     access
 }
-
-#[cfg(test)]
-#[cfg(unix)]
-mod tests;

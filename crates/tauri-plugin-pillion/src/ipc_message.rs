@@ -27,6 +27,9 @@ pub(crate) struct RequestHead {
     /// Whether the page sends the body in pieces, which it has begun to do.
     #[serde(default)]
     pub(crate) upload: bool,
+    /// Whether the first poll of the request only registers it. The app sets this.
+    #[serde(skip)]
+    pub(crate) registers_first: bool,
 }
 
 /// What the bytes after this head belong to: messages to a WebSocket, a piece to the body of a request.

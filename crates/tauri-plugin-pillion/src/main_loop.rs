@@ -31,10 +31,15 @@ thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Whether a task may begin here, and wait.
+pub(crate) fn has_room() -> bool {
+    MainContext::default().is_owner() && WAITING.get() < MAX_WAITING
+}
+
 /// Runs a task here until it waits for something else than a socket, or for too long, and from there on in the runtime. In a thread without
 /// the event loop: in the runtime.
 pub(crate) fn begin(task: Task) {
-    if !MainContext::default().is_owner() || WAITING.get() >= MAX_WAITING {
+    if !has_room() {
         async_runtime::spawn(task);
         return;
     }

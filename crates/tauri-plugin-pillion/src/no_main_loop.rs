@@ -4,6 +4,10 @@ use tauri::async_runtime;
 
 use crate::task::Task;
 
+pub(crate) fn has_room() -> bool {
+    false
+}
+
 pub(crate) fn begin(task: Task) {
     async_runtime::spawn(task);
 }

@@ -26,7 +26,10 @@ use hyper::{HeaderMap, body::Bytes, header};
 use no_web_socket as web_socket;
 use pillion::Supervisor;
 use tauri::async_runtime;
-use tokio::sync::{self, mpsc, watch};
+use tokio::{
+    sync::{self, mpsc, watch},
+    task::yield_now,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -111,21 +114,26 @@ impl HttpExchange {
 impl Proxy {
     /// Sends a request to the current run of the sidecar, or to the next one. Returns one IPC message with the head of the
     /// response and the bytes of its body that are already there. The page gets the rest by [`read`](Self::read).
+    ///
+    /// The first poll registers the request.
     pub(crate) async fn send(
         &self,
         webview: &str,
         supervisor: &Supervisor,
         head: RequestHead,
-        body: Bytes,
+        body: &[u8],
     ) -> Result<Vec<u8>, CommandError> {
         let (registration, exchange, upload) = self.begin((webview.to_owned(), head.id), &head)?;
+        if head.registers_first {
+            yield_now().await;
+        }
         // Also here: a sidecar without a free connection refuses the request.
         self.evict_unread(&exchange.sidecar);
         // The request is a use of a sidecar on demand until the body of the response has arrived as a whole.
         let mut lease = Some(supervisor.lease());
         let pool = Arc::clone(lock(&self.pools).entry(head.sidecar.clone()).or_default());
         let response = exchange.unless_cancelled(async {
-            let request = parse(head, body)?;
+            let request = parse(head, Bytes::copy_from_slice(body))?;
             let response = match upload {
                 None => Some(send_to_run(&pool, supervisor, request).await?),
                 Some(body) => send_upload(supervisor, request.map(|_| body)).await?,
@@ -168,7 +176,8 @@ impl Proxy {
     }
 
     /// Opens a WebSocket to the current run of the sidecar, or to the next one. Returns one IPC message with the head of the response. If the
-    /// sidecar does not open it, the status is another than 101, and the reason follows the head.
+    /// sidecar does not open it, the status is another than 101, and the reason follows the head. The first poll registers
+    /// it.
     pub(crate) async fn open_web_socket(
         &self,
         webview: &str,

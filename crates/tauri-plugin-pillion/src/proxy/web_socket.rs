@@ -14,6 +14,7 @@ use pillion::Supervisor;
 use tauri::async_runtime;
 use tokio::{
     sync::{self, mpsc, oneshot},
+    task::yield_now,
     time::{self, Instant},
 };
 use tokio_tungstenite::{
@@ -76,6 +77,7 @@ impl WebSocket {
         head: RequestHead,
     ) -> Result<Vec<u8>, CommandError> {
         let key = (webview.to_owned(), head.id);
+        let registers_first = head.registers_first;
         let handshake = Handshake::new(head)?;
         // The WebSocket is a use of a sidecar on demand until it has closed.
         let lease = supervisor.lease();
@@ -86,6 +88,9 @@ impl WebSocket {
         let writing = sync::Mutex::default();
         let socket = Arc::new(Self { cancelled: cancelled.clone(), incoming, outgoing, writing });
         let registration = proxy.exchanges.begin(key, Exchange::WebSocket(socket))?;
+        if registers_first {
+            yield_now().await;
+        }
         let opened = cancelled.run_until_cancelled(handshake.perform(|| supervisor.access())).await;
         let opened =
             opened.unwrap_or_else(|| Err(CommandError::no_response("the page closed the WebSocket")));

@@ -2,7 +2,6 @@
 
 use std::{mem, num::NonZeroU16, sync::Arc, time::Duration};
 
-use hyper::body::Bytes;
 use pillion::{Spec, Supervisor};
 use serde_json::{Value, json};
 use tokio::{
@@ -102,8 +101,7 @@ impl Fixture {
 
     pub(super) async fn send_with(&self, head: Value, body: &str) -> Result<(Value, String), CommandError> {
         let head = serde_json::from_value(with_sidecar(head)).unwrap();
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let response = self.proxy.send("main", &self.supervisor, head, body).await?;
+        let response = self.proxy.send("main", &self.supervisor, head, body.as_bytes()).await?;
         let (head, body) = ipc_message::decode(&response).unwrap();
         Ok((head, String::from_utf8(body.to_vec()).unwrap()))
     }
@@ -144,7 +142,7 @@ impl Fixture {
             connection.write(answer).await;
             connection
         };
-        let (response, connection) = tokio::join!(proxy.send("main", supervisor, head, Bytes::new()), begun);
+        let (response, connection) = tokio::join!(proxy.send("main", supervisor, head, &[]), begun);
         let response = response.unwrap();
         let (head, start) = ipc_message::decode::<Value>(&response).unwrap();
         assert_eq!(

@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::body::Bytes;
-
 use super::fixture::{CHUNKED, Fixture, get, with_sidecar};
 use crate::proxy::{Exchange, HttpExchange, Proxy, unread::MAX_UNREAD};
 
@@ -110,7 +108,7 @@ async fn a_webview_with_few_unread_responses_keeps_them() {
     let mut fixture = Fixture::new().await;
     let head = serde_json::from_value(with_sidecar(get(1))).unwrap();
     let (response, mut connection) =
-        tokio::join!(fixture.proxy.send("other", &fixture.supervisor, head, Bytes::new()), async {
+        tokio::join!(fixture.proxy.send("other", &fixture.supervisor, head, &[]), async {
             let mut connection = fixture.connections.recv().await.unwrap();
             connection.write(CHUNKED).await;
             connection

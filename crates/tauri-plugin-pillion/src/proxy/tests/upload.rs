@@ -286,7 +286,7 @@ async fn a_begun_body_is_for_the_request_of_the_same_id_and_sidecar_alone() {
     let mut other = post(1);
     other["sidecar"] = json!("other");
     let other = serde_json::from_value(other).unwrap();
-    fixture.proxy.send("main", &fixture.supervisor, other, Bytes::new()).await.unwrap_err();
+    fixture.proxy.send("main", &fixture.supervisor, other, &[]).await.unwrap_err();
     // None of them has ended it.
     let (response, ()) = tokio::join!(fixture.send(post(1)), async {
         let mut connection = connections.recv().await.unwrap();
