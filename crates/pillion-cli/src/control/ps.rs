@@ -7,10 +7,7 @@ use std::{
 
 use clap::Args as ClapArgs;
 
-use super::{
-    render, run,
-    select::{NONE_RUNS, Overview},
-};
+use super::{render, run, select::Overview};
 
 /// List the running apps of this user and their sidecars.
 ///
@@ -42,7 +39,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         }
         overview.warn();
         if overview.running.is_empty() {
-            anstream::eprintln!("pillion: {NONE_RUNS}");
+            anstream::eprintln!("pillion: {}", overview.why_none());
             return Ok(());
         }
         render::table(&overview.running, anstream::stdout().lock())?;

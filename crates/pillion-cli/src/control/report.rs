@@ -14,7 +14,7 @@ use pillion_control::{ClientError, ControlAnswer, ControlRequest, DiscoveredApp}
 
 use super::{
     Stopped, plain, run,
-    select::{NONE_RUNS, Overview, failed, named},
+    select::{Overview, failed, named},
 };
 use crate::doctor;
 
@@ -70,7 +70,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         match doctor::findings(args.project.clone()) {
             Ok(findings) => diagnosis.add("doctor.json", &findings),
             Err(why) if diagnosis.files().is_empty() => {
-                return Err(Stopped::Because(format!("{NONE_RUNS}; and {why}")));
+                return Err(Stopped::Because(format!("{}; and {why}", overview.why_none())));
             }
             Err(_) => {}
         }

@@ -122,7 +122,12 @@ impl Overview {
     }
 
     fn none(&self) -> String {
-        self.with_problems(NONE_RUNS.to_owned())
+        self.with_problems(self.why_none().to_owned())
+    }
+
+    /// Why nothing is shown. An app that gives no answer runs all the same.
+    pub(super) fn why_none(&self) -> &'static str {
+        if self.problems.is_empty() { NONE_RUNS } else { "no app with sidecars has answered" }
     }
 
     /// What was not found can be one of those that gave no answer.
@@ -145,7 +150,7 @@ pub(super) fn problems(found: &Discovery) -> Vec<String> {
     errors.chain(silent).collect()
 }
 
-pub(super) const NONE_RUNS: &str = "no app with sidecars runs as this user. An app is shown while it runs, unless its tauri.conf.json has \
+const NONE_RUNS: &str = "no app with sidecars runs as this user. An app is shown while it runs, unless its tauri.conf.json has \
                                     \"control\": false in plugins.pillion; a program in `pillion run` is, unless it has --no-control";
 
 /// An app in words: `Notes (com.example.notes, process 4711)`.
@@ -191,6 +196,19 @@ mod tests {
             assert!(!means(text, &app), "{text}");
         }
         assert!(!means("", &AppInfo::new("x")));
+    }
+
+    #[test]
+    fn an_app_that_gives_no_answer_runs() {
+        let found = |problems: &[&str]| {
+            let problems = problems.iter().map(|&problem| problem.to_owned()).collect();
+            Overview { running: Vec::new(), problems }.none()
+        };
+        assert_eq!(found(&[]), NONE_RUNS);
+        assert_eq!(
+            found(&["process 1 is suspended"]),
+            "no app with sidecars has answered\n  process 1 is suspended"
+        );
     }
 
     #[test]
