@@ -25,7 +25,7 @@ use pillion_config::PackageTool;
 
 use self::{
     build::{Artifact, Built, Order},
-    cache::{Inputs, OutputFile, Stamp, digest},
+    cache::{CheckResult, Inputs, OutputFile, Stamp, digest},
     npm::NpmCache,
     plan::{Destination, Planned},
     process::Failure,
@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     binary::mach_o,
-    project::{Project, TargetTriple},
+    project::{DeclaredSidecar, Project, TargetTriple},
 };
 
 /// Build the programs of the sidecars, as the bundler of Tauri expects them: `src-tauri/binaries/NAME-<target triple>[.exe]`.
@@ -45,7 +45,7 @@ use crate::{
 ///
 /// Programs for macOS get a valid ad-hoc signature; those of Node and Bun also the entitlements that they need. A program that this
 /// machine can run is started and checked, as by `pillion check --musts`, before it is put into place. A program is built again only
-/// if one of its inputs, its declaration or its tools have changed.
+/// if one of its inputs, the way it is built or its tools have changed.
 ///
 /// Exit status: 0 if all programs are in place, 1 if a program could not be made, 2 if the command line or the project is wrong.
 #[derive(Debug, ClapArgs)]
@@ -221,7 +221,7 @@ impl Maker<'_> {
         let recipe = self.recipe(program, made, &order, tool)?;
         let stamp_file = stamp_file(self.work, &sidecar.name, target);
         let reason = match self.stamp_of_current(program, &recipe, &stamp_file) {
-            Ok(Stamp { output, check, .. }) => return Self::current(program, began, output, check),
+            Ok(Stamp { output, check, .. }) => return Self::current(program, began, output, check.said),
             Err(reason) => reason,
         };
         if let Destination::Folder { folder, .. } = destination {
@@ -231,18 +231,20 @@ impl Maker<'_> {
         let built = if target.is_universal() { join(program, made, &order)? } else { order.build(tool)? };
         let (artifact, notes) = finished(&built, program, &work)?;
         let check = self.check(artifact.program(), program)?;
+        let said = check.said.clone();
         finish::place(&artifact, destination.path(), &sidecar.name)?;
         let output = OutputFile::of(destination.program())?;
-        match Stamp::of(recipe, built.inputs, output.clone(), check.clone(), &started)? {
+        match Stamp::of(recipe, built.inputs, output.clone(), check, &started)? {
             Some(stamp) => stamp.write(&stamp_file)?,
             None => drop(fs::remove_file(&stamp_file)),
         }
         // The programs in it can have a hundred megabytes each.
         let _ = fs::remove_dir_all(&work);
-        Ok(MadeFile { cached: false, reason, notes, ..Self::current(program, began, output, check)? })
+        Ok(MadeFile { cached: false, reason, notes, ..Self::current(program, began, output, said)? })
     }
 
-    /// A digest of what decides about the program, besides its inputs.
+    /// A digest of what decides about the program, besides its inputs. A server in Python takes minutes to build, so that no other
+    /// field of the declaration counts.
     fn recipe(
         &self,
         program: &Planned,
@@ -257,9 +259,15 @@ impl Maker<'_> {
         } else {
             order.fingerprint(tool)?
         };
+        let declared = selected(sidecar, &["package", "program", "resource"]);
+        Ok(digest(format!("{FORMAT} {target} {declared} {fingerprint}").as_bytes()))
+    }
+
+    /// A digest of how the check starts the program.
+    fn check_recipe(&self, program: &Planned) -> String {
         let checks = !self.args.no_check;
-        let declaration = serde_json::Value::Object(sidecar.fields.clone());
-        Ok(digest(format!("{FORMAT} {checks} {target} {declaration} {fingerprint}").as_bytes()))
+        let fields = ["args", "env", "port", "ready", "health", "transport", "private"];
+        digest(format!("{FORMAT} {checks} {}", selected(&program.sidecar, &fields)).as_bytes())
     }
 
     /// The stamp of a program that is up to date. Otherwise says why it is not, if an earlier run has made it.
@@ -270,21 +278,29 @@ impl Maker<'_> {
         stamp_file: &Path,
     ) -> Result<Stamp, Option<String>> {
         let Planned { sidecar, destination, .. } = program;
-        let stamp = Stamp::read(stamp_file).filter(|_| !self.args.force).ok_or(None::<String>)?;
+        let mut stamp = Stamp::read(stamp_file).filter(|_| !self.args.force).ok_or(None::<String>)?;
         stamp.is_current(recipe, destination.program())?;
         destination.is_whole(&sidecar.name)?;
+        if stamp.check.recipe == self.check_recipe(program) {
+            return Ok(stamp);
+        }
+        // A program that fails the new check is built again: that reports the failure.
+        let changed = || Some("the declaration has changed".to_owned());
+        stamp.check = self.check(destination.program(), program).map_err(|_| changed())?;
+        stamp.write(stamp_file).map_err(|_| changed())?;
         Ok(stamp)
     }
 
-    fn check(&self, file: &Path, program: &Planned) -> Result<String, Failure> {
-        if self.args.no_check {
-            return Ok("not started: --no-check".to_owned());
-        }
-        if !target::runs_here(&program.target) {
-            return Ok("not started: this machine does not run programs of this target".to_owned());
-        }
-        (self.show)("starting and checking it");
-        smoke_test::check(file, &program.sidecar)
+    fn check(&self, file: &Path, program: &Planned) -> Result<CheckResult, Failure> {
+        let said = if self.args.no_check {
+            "not started: --no-check".to_owned()
+        } else if target::runs_here(&program.target) {
+            (self.show)("starting and checking it");
+            smoke_test::check(file, &program.sidecar)?
+        } else {
+            "not started: this machine does not run programs of this target".to_owned()
+        };
+        Ok(CheckResult { said, recipe: self.check_recipe(program) })
     }
 
     /// A file that is up to date.
@@ -315,6 +331,14 @@ impl Maker<'_> {
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
     }
+}
+
+/// These fields of a declaration.
+fn selected(sidecar: &DeclaredSidecar, fields: &[&str]) -> serde_json::Value {
+    fields
+        .iter()
+        .filter_map(|field| Some(((*field).to_owned(), sidecar.fields.get(*field)?.clone())))
+        .collect()
 }
 
 /// The two files that a universal one contains.

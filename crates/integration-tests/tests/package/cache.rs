@@ -72,6 +72,33 @@ fn worker(command: &[&str]) -> serde_json::Value {
 }
 
 #[test]
+fn only_a_field_that_decides_about_the_program_builds_it_again() {
+    // A hidden file is no input.
+    let command = ["sh", "-c", "echo built >> .builds; cp /bin/true $0", "${output}"];
+    let builds = |project: &Project| fs::read_to_string(project.path(".builds")).unwrap().lines().count();
+    let project = Project::new(&worker(&command));
+    project.package(&[]).file();
+
+    let mut declaration = worker(&command);
+    declaration["env"] = json!({ "DATA": "$APPDATA" });
+    declaration["restart"] = json!("always");
+    project.declare(&declaration);
+    let checked_again = project.package(&[]);
+    assert_eq!(checked_again.file()["cached"], true, "{checked_again:?}");
+    assert_eq!(builds(&project), 1);
+
+    // The check, which now takes place, refuses the program.
+    declaration["ready"] = json!("health");
+    project.declare(&declaration);
+    assert!(project.package(&[]).problem().contains("is not put into place"));
+
+    declaration["ready"] = json!("started");
+    declaration["package"]["inputs"] = json!(["src-tauri/tauri.conf.json"]);
+    project.declare(&declaration);
+    assert_eq!(project.package(&[]).file()["cached"], false);
+}
+
+#[test]
 fn a_command_gets_the_target_and_must_write_the_program() {
     let project = Project::new(&worker(&["sh", "-c", "echo no program", "${output}"]));
     let silent = project.package(&[]);

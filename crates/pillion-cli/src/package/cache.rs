@@ -35,7 +35,7 @@ pub(super) struct Inputs {
 /// The result of a run for one sidecar and one target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
-    /// The digest of everything besides the inputs: the declaration, and the versions of the tools.
+    /// The digest of everything besides the inputs that decides about the program: how it is built, and the versions of the tools.
     pub(super) recipe: Digest,
     folders: Vec<PathBuf>,
     // A stamp without them has all of its folders in `folders`, where more files count.
@@ -45,8 +45,20 @@ pub(super) struct Stamp {
     files: BTreeMap<PathBuf, Option<Digest>>,
     /// The file that was made.
     pub(super) output: OutputFile,
-    /// What the check of the program said.
-    pub(super) check: String,
+    /// The check of the program.
+    #[serde(flatten)]
+    pub(super) check: CheckResult,
+}
+
+/// The check of a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CheckResult {
+    /// What the check said.
+    #[serde(rename = "check")]
+    pub(super) said: String,
+    /// The digest of how it started the program. A stamp without it counts as one of another check.
+    #[serde(rename = "checkRecipe", default)]
+    pub(super) recipe: Digest,
 }
 
 /// A file that was made.
@@ -70,7 +82,7 @@ impl Stamp {
         recipe: Digest,
         inputs: Inputs,
         output: OutputFile,
-        check: String,
+        check: CheckResult,
         started: &Path,
     ) -> Result<Option<Self>, Failure> {
         let Inputs { files, folders, tool_folders } = inputs;
@@ -228,8 +240,8 @@ mod tests {
             };
             let output = OutputFile::of(&self.path("output")).unwrap();
             self.write("started", "");
-            let stamp =
-                Stamp::of("recipe".to_owned(), inputs, output, "checked".to_owned(), &self.path("started"));
+            let check = CheckResult { said: "checked".to_owned(), recipe: "with".to_owned() };
+            let stamp = Stamp::of("recipe".to_owned(), inputs, output, check, &self.path("started"));
             let stamp = stamp.unwrap().unwrap();
             stamp.write(&self.path("stamp")).unwrap();
             assert_eq!(Stamp::read(&self.path("stamp")), Some(stamp.clone()));
@@ -335,7 +347,8 @@ mod tests {
         started.set_modified(date - std::time::Duration::from_secs(3600)).unwrap();
         let inputs = Inputs { folders: vec![folder.path("src")], ..Inputs::default() };
         let output = OutputFile::of(&folder.path("output")).unwrap();
-        let stamp = Stamp::of(String::new(), inputs, output, String::new(), &folder.path("started"));
+        let check = CheckResult { said: String::new(), recipe: String::new() };
+        let stamp = Stamp::of(String::new(), inputs, output, check, &folder.path("started"));
         assert_eq!(stamp.unwrap(), None);
     }
 
