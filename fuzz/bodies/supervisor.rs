@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use crate::{
-    health::probe::{NotReady, Probe, ProbeKind},
+    health::{
+        not_ready::NotReady,
+        probe::{Probe, ProbeKind},
+    },
     transport::connector::Connector,
 };
 use shared::fill;

@@ -74,6 +74,9 @@ mod limits;
 #[expect(unreachable_pub, reason = "it is public in this package's library")]
 mod log_lines;
 mod looks;
+#[cfg(target_os = "linux")]
+#[expect(unreachable_pub, reason = "it is public in this package's library")]
+mod names;
 mod run_file;
 mod run_log;
 mod stop;
@@ -239,6 +242,7 @@ impl Guard {
     /// Begins to end the sidecar without the app.
     fn app_died(&mut self, connected: &mut bool, deadlines: &mut Deadlines, grace: Duration) {
         *connected = false;
+        sys::name_cleanup();
         // The wait may have lasted for hours: the grace period starts now.
         let now = Instant::now();
         self.outputs.take_over();

@@ -38,7 +38,7 @@ use linux as platform;
 #[cfg(not(target_os = "linux"))]
 use macos as platform;
 pub(crate) use outputs::Outputs;
-pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill, lives};
+pub(crate) use platform::{Descendants, IS_SUBREAPER, SIGCONT, kill, lives, name_cleanup};
 use platform::{FdCount, KernelEvents, O_NONBLOCK, SIGCHLD};
 pub(crate) use receive_fds::Announced;
 pub(crate) use used::used_by_children;

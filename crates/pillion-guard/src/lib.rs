@@ -26,6 +26,10 @@ pub mod guard_state;
 #[path = "../program/limits.rs"]
 #[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
 pub mod limits;
+#[cfg(target_os = "linux")]
+#[path = "../program/names.rs"]
+#[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
+pub mod names;
 
 #[cfg(unix)]
 #[path = "../program/guard.rs"]

@@ -33,9 +33,11 @@ use linux as platform;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::credentials::{Datagram, receive as receive_datagram};
 #[cfg(target_os = "linux")]
+pub(crate) use linux::port_owners::{Cleanup, cleanup_on, is_listened_on, listener_on};
+#[cfg(target_os = "linux")]
 pub(crate) use linux::port_range::seldom_given_ports;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::run_processes::{RunProcesses, Workers, listener_on};
+pub(crate) use linux::run_processes::{RunProcesses, Workers};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::shared_memory::{Region, shared_memory};
 #[cfg(all(unix, not(target_os = "linux")))]
@@ -264,6 +266,30 @@ pub(crate) struct Activity {
 /// The process that listens on this port of 127.0.0.1. `None`: only Linux tells.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn listener_on(_port: std::num::NonZeroU16) -> Option<String> {
+    None
+}
+
+/// Whether a process listens on this port of 127.0.0.1: only Linux tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_listened_on(_port: std::num::NonZeroU16) -> bool {
+    false
+}
+
+/// A guard that stops a server whose app has ended: only Linux shows it.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) enum Cleanup {}
+
+#[cfg(not(target_os = "linux"))]
+impl Cleanup {
+    #[expect(clippy::unused_async, reason = "the signature is the same on every system")]
+    pub(crate) async fn ended(&self) {
+        match *self {}
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn cleanup_on(_port: std::num::NonZeroU16) -> Option<Cleanup> {
     None
 }
 

@@ -2,7 +2,8 @@
 
 use std::net::TcpListener;
 
-use integration_tests::run;
+use integration_tests::{ReportServer, run};
+use rustix::process::Signal;
 
 use crate::{
     streams::read_until,
@@ -34,7 +35,7 @@ fn a_program_with_a_fixed_port_is_ready_without_an_announcement() {
         let ready = format!("is ready at http://127.0.0.1:{port} after");
         let shown = read_until(pillion.0.stderr.as_mut().unwrap(), &ready).await;
         assert!(shown.contains("is starting as process"), "{shown}");
-        pillion.signal(rustix::process::Signal::INT);
+        pillion.signal(Signal::INT);
         assert_eq!(pillion.end().await.status, 0);
     });
 }
@@ -48,5 +49,32 @@ fn a_taken_port_is_125_and_names_the_owner() {
         assert_eq!(ended.status, 125, "{}", ended.stderr);
         let owner = format!("process {}", std::process::id());
         assert!(ended.stderr.contains("is taken by") && ended.stderr.contains(&owner), "{}", ended.stderr);
+    });
+}
+
+/// As after a crash, or when `tauri dev` restarts the app: the guard of the first start is still stopping the server.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_start_waits_for_its_port_while_the_guard_of_a_killed_app_stops_the_server_there() {
+    run(async {
+        let (tree, reports) = (tree(), ReportServer::new().await);
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let options = format!("--port {port} --port-env MINE --grace 1h");
+        let server =
+            format!("listen-on MINE ok report {} up term report {0} asked wait exit 0", reports.port());
+        let first = Pillion::run(&tree, &options, &server);
+        let _running = reports.wait_for("up").await;
+        first.signal(Signal::KILL);
+        let mut ending = reports.wait_for("asked").await;
+        let mut second = Pillion::run(&tree, &options, "listen-on MINE ok term exit 0");
+        let shown = read_until(second.0.stderr.as_mut().unwrap(), &format!("waits for port {port}")).await;
+        assert!(!shown.contains("is taken by"), "{shown}");
+        ending.resume().await;
+        read_until(second.0.stderr.as_mut().unwrap(), &format!("is ready at http://127.0.0.1:{port} after"))
+            .await;
+        second.signal(Signal::INT);
+        assert_eq!(second.end().await.status, 0);
     });
 }

@@ -2,12 +2,16 @@
 //! (`PR_SET_PDEATHSIG`).
 
 use std::{
-    ffi::{c_int, c_long, c_uint, c_ulong, c_void},
+    ffi::{CStr, c_int, c_long, c_uint, c_ulong, c_void},
     fs, ptr,
     sync::atomic::{AtomicI32, Ordering},
 };
 
-use super::{super::limits, Descendant, Pid, SIGKILL, proc_stat::ProcStat};
+use super::{
+    super::{limits, names},
+    Descendant, Pid, SIGKILL,
+    proc_stat::ProcStat,
+};
 
 unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
@@ -96,9 +100,18 @@ pub(super) fn become_guard() -> Option<String> {
 
 /// Gives this process the name by which people find it: that of its file is a number.
 pub(super) fn name_guard() {
+    name(names::GUARD);
+}
+
+/// Gives this process the name by which people and the next start of the app find it.
+pub(crate) fn name_cleanup() {
+    name(names::CLEANUP);
+}
+
+fn name(name: &CStr) {
     const PR_SET_NAME: c_int = 15;
-    // SAFETY: reads the name, a constant that ends with a zero.
-    unsafe { prctl(PR_SET_NAME, c"pillion-guard".as_ptr()) };
+    // SAFETY: reads the name, which ends with a zero.
+    unsafe { prctl(PR_SET_NAME, name.as_ptr()) };
 }
 
 /// Closes descriptors that the app leaked.

@@ -62,6 +62,9 @@ pub(crate) fn lives(child: Pid) -> bool {
 /// Does nothing: no light guard is followed here.
 pub(super) fn name_guard() {}
 
+/// Does nothing: the supervisor does not look for the owner of a port here.
+pub(crate) fn name_cleanup() {}
+
 /// Runs in the sidecar's process, before execve(2).
 pub(super) fn become_sidecar() {}
 

@@ -57,14 +57,19 @@ pub(crate) enum WaitsFor {
     /// Another specification was started in its place, whose process has not ended.
     LastProcess,
     LoginShell,
+    /// A server of an app that has ended has its port, until the guard of that app has stopped it.
+    EarlierServer(NonZeroU16),
 }
 
 impl WaitsFor {
-    fn words(self) -> &'static str {
+    fn words(self) -> String {
         match self {
-            Self::Dependencies => "waiting for its dependencies",
-            Self::LastProcess => "waiting for the end of its last process",
-            Self::LoginShell => "waiting for the environment of the login shell",
+            Self::Dependencies => "waiting for its dependencies".to_owned(),
+            Self::LastProcess => "waiting for the end of its last process".to_owned(),
+            Self::LoginShell => "waiting for the environment of the login shell".to_owned(),
+            Self::EarlierServer(port) => {
+                format!("waiting for port {port}, which a server of an app that has ended still has")
+            }
         }
     }
 }
@@ -77,7 +82,7 @@ pub(crate) fn reason(
     waits_for: Option<WaitsFor>,
 ) -> Option<String> {
     match state {
-        Lifecycle::Waiting { .. } => waits_for.map(|what| what.words().to_owned()),
+        Lifecycle::Waiting { .. } => waits_for.map(WaitsFor::words),
         Lifecycle::Starting(Step::Launching) => None,
         Lifecycle::Starting(Step::Announcing) => {
             Some("waiting until it announces where it listens (BACKEND_PORT:{port} on stdout)".to_owned())

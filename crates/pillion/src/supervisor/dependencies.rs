@@ -2,6 +2,7 @@
 
 use std::{
     future::{self, Future},
+    num::NonZeroU16,
     pin::Pin,
     task::Poll,
 };
@@ -18,6 +19,7 @@ use crate::{
     state::Event,
     status::Status,
     supervisor::{command::Command, lease::Lease},
+    sys::{self, Cleanup, on_thread},
 };
 
 /// A sidecar that must be ready first.
@@ -46,6 +48,10 @@ enum Stage {
     /// Has a receiver as long as a driver has processes in whose place this sidecar starts.
     Predecessors(watch::Sender<bool>),
     LoginShell,
+    /// Something listens on its fixed port. The stage finds out whether that ends by itself.
+    TakenPort(NonZeroU16),
+    /// A guard stops the server that has this port.
+    Cleanup(NonZeroU16, Cleanup),
 }
 
 /// The wait for all dependencies.
@@ -59,15 +65,18 @@ struct DependencyWait {
 }
 
 impl LaunchWait {
-    /// `None` if there is nothing to wait for. `login_shell`: whether the program inherits the environment of the login shell.
+    /// `None` if there is nothing to wait for. `login_shell`: whether the program inherits the environment of the login shell. `taken`: its
+    /// fixed port, if something listens there.
     pub(crate) fn new(
         dependencies: Vec<Dependency>,
         uncounted: Vec<oneshot::Receiver<()>>,
         predecessors: Option<watch::Sender<bool>>,
         login_shell: bool,
+        taken: Option<NonZeroU16>,
     ) -> Option<Self> {
         let wait = DependencyWait { dependencies, uncounted, reported: None };
         let stages = [
+            taken.map(Stage::TakenPort),
             login_shell.then_some(Stage::LoginShell),
             predecessors.map(Stage::Predecessors),
             (!wait.dependencies.is_empty()).then_some(Stage::Dependencies(wait)),
@@ -82,6 +91,8 @@ impl LaunchWait {
             Stage::Dependencies(_) => WaitsFor::Dependencies,
             Stage::Predecessors(_) => WaitsFor::LastProcess,
             Stage::LoginShell => WaitsFor::LoginShell,
+            Stage::TakenPort(_) => return None,
+            Stage::Cleanup(port, _) => WaitsFor::EarlierServer(*port),
         })
     }
 
@@ -96,6 +107,15 @@ impl LaunchWait {
             }
             Some(Stage::Predecessors(processes)) => processes.closed().await,
             Some(Stage::LoginShell) => login_shell::wait().await,
+            Some(Stage::TakenPort(port)) => {
+                let port = *port;
+                // Else the launch fails, and says which program has the port.
+                if let Some(Some(cleanup)) = on_thread(move || sys::cleanup_on(port)).await {
+                    self.stages.push(Stage::Cleanup(port, cleanup));
+                    return None;
+                }
+            }
+            Some(Stage::Cleanup(_, cleanup)) => cleanup.ended().await,
             None => {}
         }
         self.stages.pop();

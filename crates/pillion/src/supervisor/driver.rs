@@ -339,7 +339,7 @@ impl Driver {
             Input::Unannounced(places) => self.listens_unannounced(places),
             Input::Progress => self.run.diagnostics.progress.show(Instant::now()),
             Input::Waited(Some(event)) => self.dispatch(event),
-            Input::Waited(None) => {}
+            Input::Waited(None) => self.waits_for_another(),
             Input::DependencyRestarted(event) => {
                 self.dependency_restart = None;
                 self.dispatch(event);

@@ -112,6 +112,7 @@ pub(crate) enum NoticeKind {
     BlockedPort,
     /// Of the dependency of this name.
     DependencyMoved(String),
+    EarlierServer,
     ListenerNotTaken,
     MemoryNearLimit,
     MemoryUnknown,

@@ -80,7 +80,7 @@ async fn a_dependent_waits_for_no_run_that_is_about_to_stop() {
     let mut played = Played::new(1);
     let dependency = played.supervisor.as_dependency(false, false);
     let (_lease, counted) = dependency.begin_use().unwrap();
-    let mut wait = dependencies::LaunchWait::new(vec![dependency], vec![counted], None, false).unwrap();
+    let mut wait = dependencies::LaunchWait::new(vec![dependency], vec![counted], None, false, None).unwrap();
     let mut next = std::pin::pin!(wait.next());
     assert!(is_pending(next.as_mut()).await, "the use is not counted");
     played.count_during_a_stop();

@@ -6,6 +6,7 @@ pub(crate) mod credentials;
 #[expect(unsafe_code, reason = "neither std nor rustix starts a process so")]
 pub(super) mod light_guard;
 mod looks;
+pub(crate) mod port_owners;
 pub(crate) mod port_range;
 pub(crate) mod run_processes;
 #[expect(unsafe_code, reason = "rustix offers no safe mapping")]

@@ -1,21 +1,22 @@
 //! Executes the actions of the state machine.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{collections::VecDeque, io, num::NonZeroU16, sync::Arc};
 
 use pillion_protocol::ListenAddr;
 
 use crate::{
     health::liveness::LivenessMonitor,
+    report::messages::WaitsFor,
     spawn::oom_kill::OomKills,
-    spec::{Program, ServerSource, StopRequest},
+    spec::{Listen, Program, ServerSource, StopRequest},
     state::{Action, Event, Lifecycle},
     supervisor::{
         dependencies::{Dependency, DependencyMoves, DependencyRestart, LaunchWait},
         driver::Driver,
         prepared_http_stop::PreparedHttpStop,
-        run::Run,
+        run::{NoticeKind, Run},
     },
-    sys::on_thread,
+    sys::{self, on_thread},
     transport::handover::Handover,
 };
 
@@ -69,7 +70,8 @@ impl Driver {
         let (leases, uncounted) = uses.unzip();
         self.leases = leases;
         let (after, predecessors) = (self.after.clone(), self.predecessors.clone());
-        self.launch_wait = LaunchWait::new(after, uncounted, predecessors, self.inherits_login_shell());
+        self.launch_wait =
+            LaunchWait::new(after, uncounted, predecessors, self.inherits_login_shell(), self.taken_port());
         self.launch_wait.is_none().then_some(Event::DependenciesReady)
     }
 
@@ -175,6 +177,26 @@ impl Driver {
 
     fn inherits_login_shell(&self) -> bool {
         matches!(&self.spec.source, ServerSource::Run(program) if program.login_shell_env)
+    }
+
+    /// The launch waits for something else than before.
+    pub(super) fn waits_for_another(&mut self) {
+        if let Some(WaitsFor::EarlierServer(port)) = self.launch_wait.as_ref().and_then(LaunchWait::waits_for)
+        {
+            let text = format!(
+                "it waits for port {port}: a server of an app that has ended still has it, and is being stopped"
+            );
+            self.run.notice(NoticeKind::EarlierServer, text);
+        }
+    }
+
+    /// The fixed port, if something listens there.
+    fn taken_port(&self) -> Option<NonZeroU16> {
+        match &self.spec.source {
+            ServerSource::Run(Program { listen: Listen::Fixed(port), .. }) => Some(*port),
+            _ => None,
+        }
+        .filter(|port| sys::is_listened_on(*port))
     }
 
     /// Prepares the declared HTTP request, once a run.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsString,
     fs, future, io,
     net::SocketAddr,
     num::NonZeroU16,
@@ -17,6 +16,7 @@ use rustix::process::Pid;
 use super::{
     connections,
     looks::{self, Traffic},
+    port_owners::{Held, describe, inodes, owner},
     tcp_table::{self, Listening},
 };
 use crate::sys::{Activity, PortOwner};
@@ -193,19 +193,6 @@ fn descends_from(mut pid: i32, root: i32, leader: i32) -> bool {
     false
 }
 
-/// The process that listens on this port of 127.0.0.1: its name and process id, if the system shows them. Reads `/proc`, which takes
-/// milliseconds: call it off the runtime.
-pub(crate) fn listener_on(port: NonZeroU16) -> Option<String> {
-    super::proc_is_ours().then(|| owner(&tcp_table::listening_on_loopback(port), |_| true)).flatten()
-}
-
-/// A process that holds one of these sockets, among the candidates.
-fn owner(sockets: &[Listening], candidate: impl Fn(i32) -> bool) -> Option<String> {
-    let pids = super::pids().map(|pid| pid.as_raw_nonzero().get()).filter(|pid| candidate(*pid));
-    let mut owners = pids.filter(|pid| !Held::by(inodes(sockets), [*pid]).inodes.is_empty());
-    owners.next().map(describe)
-}
-
 /// Processes that serve a port, each with a descriptor that tells of its end.
 #[derive(Debug)]
 pub(crate) struct Workers(Vec<(i32, super::ExitWatch)>);
@@ -255,50 +242,6 @@ fn process_table() -> HashMap<i32, ProcStat> {
             Some((pid, ProcStat::read(pid)?))
         })
         .collect()
-}
-
-/// Which of some sockets are open in some processes.
-#[derive(Debug, Default)]
-struct Held {
-    inodes: HashSet<u64>,
-    /// Whether the descriptors of some process could not be read.
-    unreadable: bool,
-}
-
-impl Held {
-    fn by(inodes: impl Iterator<Item = u64>, pids: impl IntoIterator<Item = i32>) -> Self {
-        let names: HashMap<_, _> =
-            inodes.map(|inode| (OsString::from(format!("socket:[{inode}]")), inode)).collect();
-        let mut held = Self::default();
-        for pid in pids {
-            match fs::read_dir(format!("/proc/{pid}/fd")) {
-                Ok(entries) => {
-                    for target in entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()) {
-                        held.inodes.extend(names.get(target.as_os_str()));
-                    }
-                }
-                // The process has ended: it serves nothing.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => held.unreadable = true,
-            }
-        }
-        held
-    }
-
-    /// Every one of the sockets: with `SO_REUSEPORT` the kernel may give the next connection to any of them.
-    fn all(&self, sockets: &[Listening]) -> bool {
-        sockets.iter().all(|socket| self.inodes.contains(&socket.inode))
-    }
-}
-
-fn inodes(sockets: &[Listening]) -> impl Iterator<Item = u64> + '_ {
-    sockets.iter().map(|socket| socket.inode)
-}
-
-/// A process as a person knows it: `nginx, process 4711`.
-fn describe(pid: i32) -> String {
-    let name = super::proc_text(pid, "comm").unwrap_or_default();
-    format!("{}, process {pid}", name.trim_end().escape_debug())
 }
 
 #[cfg(test)]

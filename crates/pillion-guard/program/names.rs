@@ -1,0 +1,8 @@
+//! What the processes of a guard are called (`comm`, `proc_pid_comm(5)`). The guard and the supervisor compile this file.
+
+use core::ffi::CStr;
+
+/// The guard of an app that lives.
+pub const GUARD: &CStr = c"pillion-guard";
+/// The guard of an app that has ended, which stops the sidecar. A later start of the app waits for it if the sidecar has its port.
+pub const CLEANUP: &CStr = c"pillion-cleanup";
