@@ -72,6 +72,15 @@ fn worker(command: &[&str]) -> serde_json::Value {
 }
 
 #[test]
+fn without_a_terminal_each_step_is_a_line() {
+    let project = Project::new(&worker(&["cp", "/bin/true", "${output}"]));
+    let made = project.package(&[]);
+    made.file();
+    let first = made.stderr.lines().next().unwrap();
+    assert!(first.starts_with(&format!("backend for {}: ", host())), "{made:?}");
+}
+
+#[test]
 fn only_a_field_that_decides_about_the_program_builds_it_again() {
     // A hidden file is no input.
     let command = ["sh", "-c", "echo built >> .builds; cp /bin/true $0", "${output}"];

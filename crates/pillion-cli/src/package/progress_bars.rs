@@ -1,4 +1,5 @@
-//! What `pillion package` does at the moment: one row of a terminal, with a bar of the finished programs. Nothing elsewhere.
+//! What `pillion package` does at the moment: one row of a terminal, with a bar of the finished programs. Elsewhere, as in CI, one line for
+//! each step.
 
 use std::{env, time::Duration};
 
@@ -13,7 +14,7 @@ const ROW: &str = "{spinner:.yellow} {bar:12.yellow} {pos} of {len}: {wide_msg} 
 pub(super) struct ProgressBars(ProgressBar);
 
 impl ProgressBars {
-    /// For so many programs. The row goes to stderr, which it leaves alone unless it is a terminal that understands escape sequences.
+    /// For so many programs. Both go to stderr; the row needs a terminal that understands escape sequences.
     pub(super) fn new(programs: usize) -> Self {
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         let target = if dumb { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -31,6 +32,9 @@ impl ProgressBars {
     }
 
     pub(super) fn show(&self, step: &str) {
+        if self.0.is_hidden() {
+            anstream::eprintln!("{step} …");
+        }
         self.0.set_message(step.to_owned());
     }
 

@@ -82,7 +82,12 @@ fn not_found(program: &Path, dir: Option<&Path>) -> String {
         let broken = env::split_paths(&path).find_map(|folder| unreachable(&folder.join(program)));
         broken.unwrap_or_else(|| format!("no program {name} in PATH; give its path, or install it"))
     } else {
-        unreachable(&executable::file(program, dir)).unwrap_or_else(|| format!("no such file: {name}"))
+        unreachable(&executable::file(program, dir)).unwrap_or_else(|| {
+            let from =
+                program.is_relative().then(|| dir.map(Path::to_owned).or_else(|| env::current_dir().ok()));
+            let from = from.flatten().map(|dir| format!(" in {}", dir.display())).unwrap_or_default();
+            format!("no such file: {name}{from}")
+        })
     }
 }
 
@@ -203,6 +208,15 @@ mod tests {
     fn a_missing_program_is_named() {
         let missing = io::Error::from(io::ErrorKind::NotFound);
         assert_eq!(explain(Path::new("/no/such/backend"), None, &missing), "no such file: /no/such/backend");
+        let relative = Path::new("./backend");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(
+            explain(relative, None, &missing),
+            format!("no such file: ./backend in {}", here.display())
+        );
+        let folder = std::env::temp_dir();
+        let there = explain(relative, Some(&folder), &missing);
+        assert_eq!(there, format!("no such file: ./backend in {}", folder.display()));
         let bare = explain(Path::new("no-such-program-x"), None, &missing);
         assert_eq!(bare, "no program no-such-program-x in PATH; give its path, or install it");
         let dir = explain(Path::new("sh"), Some(Path::new("/no/such/dir")), &missing);
