@@ -353,10 +353,8 @@ fn parts<'a>(program: &Planned, made: &'a [MadeFile]) -> Result<Vec<&'a MadeFile
 
 /// Joins the two programs to a universal one. Their signatures stay valid.
 fn join(program: &Planned, made: &[MadeFile], order: &Order<'_>) -> Result<Built, Failure> {
-    let suffix = format!("-{}", program.target);
-    let path = program.destination.path().display().to_string();
     let read = |part: &MadeFile| {
-        let path = PathBuf::from(path.replace(&suffix, &format!("-{}", part.target)));
+        let path = target::beside(program.destination.path(), &program.target, &part.target);
         fs::read(&path).map_err(Failure::file("read", &path))
     };
     let programs = parts(program, made)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;

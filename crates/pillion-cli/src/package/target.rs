@@ -1,5 +1,7 @@
 //! What each tool calls a target, and which targets this machine can run.
 
+use std::path::{Path, PathBuf};
+
 use crate::project::{Platform, TargetTriple};
 
 /// What a target is called by the tools that build for it.
@@ -60,6 +62,13 @@ pub(super) fn runs_here(target: &TargetTriple) -> bool {
     (target.platform(), target.arch()) == (here.platform(), here.arch())
 }
 
+/// The file for another target that lies beside this file for `target`; both names end with their target.
+pub(super) fn beside(file: &Path, target: &TargetTriple, other: &str) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(target.as_str()).unwrap_or(&name);
+    file.with_file_name(format!("{stem}{other}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +96,14 @@ mod tests {
     fn node_has_no_program_for_musl() {
         assert_eq!(names("x86_64-unknown-linux-musl").unwrap().node_package, None);
         assert_eq!(names("wasm32-unknown-unknown"), None);
+    }
+
+    #[test]
+    fn only_the_name_of_a_file_is_that_of_another_target() {
+        let universal = "universal-apple-darwin".parse().unwrap();
+        let folder = Path::new("/home/me/my-universal-apple-darwin-app/binaries");
+        let made = beside(&folder.join("api-universal-apple-darwin"), &universal, "aarch64-apple-darwin");
+        assert_eq!(made, folder.join("api-aarch64-apple-darwin"));
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn an_invalid_program_is_an_error_that_names_its_field() {
         (json!({ "resource": "/server" }), ["api.resource is", "resource folder"]),
         (json!({ "resource": "" }), ["api.resource is", "resource folder"]),
         (json!({ "command": "" }), ["api.command is empty", "program and its arguments"]),
-        (json!({ "command": "$NOWHERE/db" }), ["api.command contains $NOWHERE", "no variable"]),
+        (json!({ "command": "$NOWHERE/db" }), ["api.command contains $NOWHERE", "not a variable"]),
         (json!({ "program": "a", "command": "b" }), ["\"program\" and \"command\"", "keep the one"]),
     ] {
         let error = program(folder.path(), &fields).unwrap_err();
