@@ -209,12 +209,12 @@ mod tests {
         let missing = io::Error::from(io::ErrorKind::NotFound);
         assert_eq!(explain(Path::new("/no/such/backend"), None, &missing), "no such file: /no/such/backend");
         let relative = Path::new("./backend");
-        let here = std::env::current_dir().unwrap();
+        let here = env::current_dir().unwrap();
         assert_eq!(
             explain(relative, None, &missing),
             format!("no such file: ./backend in {}", here.display())
         );
-        let folder = std::env::temp_dir();
+        let folder = env::temp_dir();
         let there = explain(relative, Some(&folder), &missing);
         assert_eq!(there, format!("no such file: ./backend in {}", folder.display()));
         let bare = explain(Path::new("no-such-program-x"), None, &missing);
