@@ -1,6 +1,6 @@
 //! A port that the declaration gives the sidecar: chosen by the supervisor, or fixed.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, num::NonZeroU16};
 
 use integration_tests::{ProcessTree, ReportServer, run};
 use pillion::{Endpoint, FailureKind, Listen, Program, Restart, Spec, State, StopOutcome, Supervisor};
@@ -74,22 +74,25 @@ fn sidecars_that_start_at_the_same_time_get_different_ports() {
         let sidecars: Vec<_> =
             (0..20).map(|_| Supervisor::start(tree.spec(assigned(&tree, SERVER))).0).collect();
         let (mut ports, mut taken) = (Vec::new(), Vec::new());
-        for sidecar in &sidecars {
+        for (index, sidecar) in sidecars.iter().enumerate() {
             let endpoint = match sidecar.ready().await {
                 // Another program may take a port before the sidecar listens on it.
                 Err(failure) if failure.detail.tail.iter().any(|line| line.contains("AddrInUse")) => {
-                    taken.push(failure.message);
+                    taken.push((index, failure.message));
                     sidecar.restart().await
                 }
                 ready => ready,
             };
             ports.push(endpoint.unwrap().port.unwrap());
         }
+        for (of, why) in taken {
+            let has = |port: &NonZeroU16| why.ends_with(&format!(":{port}"));
+            let owner = ports.iter().position(has).filter(|owner| *owner != of);
+            assert_eq!(owner, None, "another sidecar has its port: {why}");
+        }
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), sidecars.len());
-        let of_another = |why: &&String| ports.iter().any(|port| why.ends_with(&format!(":{port}")));
-        assert_eq!(taken.iter().find(of_another), None);
         for sidecar in sidecars {
             let _ = sidecar.stop().await;
         }

@@ -13,7 +13,7 @@ use pillion_protocol::is_blocked_by_browsers;
 
 use crate::{spec::Listen, sys};
 
-/// How many free ports the system is asked for, until one is neither claimed nor blocked by browsers.
+/// How often the system is asked for a free port, until it names one that is neither claimed nor blocked by browsers.
 const ATTEMPTS: usize = 100;
 
 /// The ports that sidecars of this process have, with their names. The system alone cannot tell: a port is free from the end of its
@@ -85,41 +85,36 @@ impl PortReservation {
     }
 
     fn any(previous: Option<NonZeroU16>, sidecar: &str) -> Result<Self, String> {
-        if let Some(port) = previous
-            && let Ok(claim) = PortClaim::new(port, sidecar)
-            && let Ok(bound) = bind(port.get())
-        {
-            return Ok(Self { claim, bound: Some(bound) });
-        }
-        for port in sys::seldom_given_ports() {
-            if let Ok(bound) = bind(port)
-                && let Ok(reservation) = Self::unclaimed(bound, sidecar)
-            {
-                return Ok(reservation);
-            }
-        }
-        // Stay bound, so that the system names other ports.
-        let mut refused = Vec::new();
-        while refused.len() < ATTEMPTS {
+        let seldom_given = sys::seldom_given_ports().into_iter().filter_map(NonZeroU16::new);
+        let candidates = previous.into_iter().chain(seldom_given);
+        Self::first_free(candidates.filter(|port| !is_blocked_by_browsers(*port)), sidecar)
+            .map_or_else(|| Self::given_by_the_system(sidecar), Ok)
+    }
+
+    /// Claims each port before it is bound: bound even for a moment, a port that another sidecar has just been given would be taken.
+    fn first_free(mut candidates: impl Iterator<Item = NonZeroU16>, sidecar: &str) -> Option<Self> {
+        candidates.find_map(|port| {
+            let claim = PortClaim::new(port, sidecar).ok()?;
+            Some(Self { claim, bound: Some(bind(port.get()).ok()?) })
+        })
+    }
+
+    /// A port of the system's choice is bound before it can be claimed. One of another sidecar is freed at once, so that that sidecar may
+    /// bind it.
+    fn given_by_the_system(sidecar: &str) -> Result<Self, String> {
+        for _ in 0..ATTEMPTS {
             let bound =
                 bind(0).map_err(|error| format!("the system has no free port of 127.0.0.1: {error}"))?;
-            match Self::unclaimed(bound, sidecar) {
-                Ok(reservation) => return Ok(reservation),
-                Err(bound) => refused.push(bound),
+            let port = bound.local_addr().ok().and_then(|address| NonZeroU16::new(address.port()));
+            if let Some(port) = port.filter(|port| !is_blocked_by_browsers(*port))
+                && let Ok(claim) = PortClaim::new(port, sidecar)
+            {
+                return Ok(Self { claim, bound: Some(bound) });
             }
         }
         Err(format!(
-            "the system named {ATTEMPTS} free ports of 127.0.0.1, and each belongs to another sidecar"
+            "the system named {ATTEMPTS} ports of 127.0.0.1, and each belongs to another sidecar or is blocked by browsers"
         ))
-    }
-
-    /// Gives a listener back whose port belongs to another sidecar, or is blocked by browsers.
-    fn unclaimed(bound: TcpListener, sidecar: &str) -> Result<Self, TcpListener> {
-        let port = bound.local_addr().ok().and_then(|address| NonZeroU16::new(address.port()));
-        match port.filter(|port| !is_blocked_by_browsers(*port)).map(|port| PortClaim::new(port, sidecar)) {
-            Some(Ok(claim)) => Ok(Self { claim, bound: Some(bound) }),
-            _ => Err(bound),
-        }
     }
 
     fn fixed(port: NonZeroU16, sidecar: &str) -> Result<Self, String> {
@@ -180,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_port_isbound_and_a_released_one_is_free_for_the_sidecar_alone() {
+    fn a_reserved_port_is_bound_and_a_released_one_is_free_for_the_sidecar_alone() {
         let reserved = assigned(None, "api");
         let port = reserved.port();
         assert_eq!(bind(port.get()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
@@ -206,6 +201,22 @@ mod tests {
         let taken = bind(0).unwrap();
         let port = NonZeroU16::new(taken.local_addr().unwrap().port()).unwrap();
         assert_ne!(assigned(Some(port), "api").port(), port);
+    }
+
+    /// A port that was bound before its claim was looked up was taken when its sidecar came to listen on it.
+    #[test]
+    fn the_search_for_a_port_never_binds_that_of_another_sidecar() {
+        let claim = assigned(None, "api").release();
+        let port = claim.port();
+        std::thread::scope(|scope| {
+            let search = scope.spawn(|| {
+                (0..10_000).all(|_| PortReservation::first_free(std::iter::once(port), "db").is_none())
+            });
+            while !search.is_finished() {
+                drop(bind(port.get()).unwrap());
+            }
+            assert!(search.join().unwrap(), "the port of another sidecar");
+        });
     }
 
     #[test]
