@@ -36,6 +36,11 @@ mod guard;
 #[path = "../program/guard_state.rs"]
 mod guard_state;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[expect(dead_code, reason = "the full guard has the other name")]
+#[expect(unreachable_pub, reason = "it is public in this package's library")]
+#[path = "../program/names.rs"]
+mod names;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod stop_signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[expect(unsafe_code, reason = "there is neither std nor a C library")]

@@ -12,6 +12,7 @@ use core::{
     time::Duration,
 };
 
+use crate::names::GUARD;
 use call::call3;
 pub(crate) use call::exit;
 pub(crate) use full::{can_execute, end_children, execute_full};
@@ -74,7 +75,7 @@ impl Process {
 pub(crate) fn name_guard() {
     const PR_SET_NAME: usize = 15;
     // SAFETY: the kernel reads the name, a constant that ends with a zero.
-    unsafe { call3(call::PRCTL, PR_SET_NAME, c"pillion-guard".as_ptr().addr(), 0) };
+    unsafe { call3(call::PRCTL, PR_SET_NAME, GUARD.as_ptr().addr(), 0) };
 }
 
 /// The size of a set of signals for the kernel, in bytes.

@@ -1,4 +1,4 @@
-//! What the processes of a guard are called (`comm`, `proc_pid_comm(5)`). The guard and the supervisor compile this file.
+//! What the processes of a guard are called (`comm`, `proc_pid_comm(5)`). Both guards and the supervisor compile this file.
 
 use core::ffi::CStr;
 

@@ -26,9 +26,12 @@ pub mod guard_state;
 #[path = "../program/limits.rs"]
 #[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
 pub mod limits;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[path = "../program/names.rs"]
-#[expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")]
+#[cfg_attr(
+    target_os = "linux",
+    expect(clippy::duplicate_mod, reason = "the guard has it as well, where it is not public")
+)]
 pub mod names;
 
 #[cfg(unix)]

@@ -33,7 +33,7 @@ use linux as platform;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::credentials::{Datagram, receive as receive_datagram};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::port_owners::{Cleanup, cleanup_on, is_listened_on, listener_on};
+pub(crate) use linux::port_owners::{Cleanup, cleanup_on, listener_on};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::port_range::seldom_given_ports;
 #[cfg(target_os = "linux")]
@@ -267,12 +267,6 @@ pub(crate) struct Activity {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn listener_on(_port: std::num::NonZeroU16) -> Option<String> {
     None
-}
-
-/// Whether a process listens on this port of 127.0.0.1: only Linux tells.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn is_listened_on(_port: std::num::NonZeroU16) -> bool {
-    false
 }
 
 /// A guard that stops a server whose app has ended: only Linux shows it.

@@ -48,7 +48,7 @@ enum Stage {
     /// Has a receiver as long as a driver has processes in whose place this sidecar starts.
     Predecessors(watch::Sender<bool>),
     LoginShell,
-    /// Something listens on its fixed port. The stage finds out whether that ends by itself.
+    /// Another program has its fixed port. The stage finds out whether that ends by itself.
     TakenPort(NonZeroU16),
     /// A guard stops the server that has this port.
     Cleanup(NonZeroU16, Cleanup),
@@ -66,7 +66,7 @@ struct DependencyWait {
 
 impl LaunchWait {
     /// `None` if there is nothing to wait for. `login_shell`: whether the program inherits the environment of the login shell. `taken`: its
-    /// fixed port, if something listens there.
+    /// fixed port, if another program has it.
     pub(crate) fn new(
         dependencies: Vec<Dependency>,
         uncounted: Vec<oneshot::Receiver<()>>,

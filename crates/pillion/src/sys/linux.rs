@@ -179,7 +179,7 @@ pub(super) const PLACES: [Store; 3] =
 impl GuardProgram {
     /// Copies the program to memory. No file system needs space for it.
     fn in_memory(bytes: &[u8]) -> io::Result<Self> {
-        Self::of_memory(in_memory(&FULL, "pillion-guard", bytes)?)
+        Self::of_memory(full_guard(bytes)?)
     }
 
     fn of_memory(memory: &OwnedFd) -> io::Result<Self> {
@@ -218,8 +218,11 @@ impl GuardProgram {
     }
 }
 
-/// The memory that holds the full guard.
-static FULL: OnceLock<OwnedFd> = OnceLock::new();
+/// The full guard, in memory.
+fn full_guard(program: &[u8]) -> io::Result<&'static OwnedFd> {
+    static FULL: OnceLock<OwnedFd> = OnceLock::new();
+    in_memory(&FULL, "pillion-guard", program)
+}
 
 /// Copies the program to memory, once per process (`memfd_create(2)`).
 fn in_memory(memory: &'static OnceLock<OwnedFd>, name: &str, bytes: &[u8]) -> io::Result<&'static OwnedFd> {

@@ -136,6 +136,13 @@ impl PortReservation {
     }
 }
 
+/// Whether another program has this fixed port. It is bound for a moment, to try. Returns at once.
+pub(crate) fn is_taken(port: NonZeroU16, sidecar: &str) -> bool {
+    // Not that of another sidecar, which may be about to bind it.
+    PortClaim::new(port, sidecar)
+        .is_ok_and(|_claim| bind(port.get()).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse))
+}
+
 /// Whether the sidecar may be allowed to bind a port that this process may not: one below 1024. Windows protects none, and has other reasons
 /// for this error.
 fn may_be_bound_by_another(error: &io::Error, windows: bool) -> bool {
@@ -184,6 +191,18 @@ mod tests {
         assert_ne!(assigned(Some(port), "db").port(), port, "the port of another sidecar");
         drop(claim);
         assert_eq!(assigned(Some(port), "api").port(), port, "the port of the run before");
+    }
+
+    #[test]
+    fn a_port_is_taken_by_another_program_alone() {
+        let claim = assigned(None, "api").release();
+        let port = claim.port();
+        let other_program = bind(port.get()).unwrap();
+        assert!(!is_taken(port, "db"), "of another sidecar");
+        drop(claim);
+        assert!(is_taken(port, "db"));
+        drop(other_program);
+        assert!(!is_taken(port, "db"));
     }
 
     /// A start copies the descriptors below this number for a moment, in which a released port would still be taken.

@@ -16,8 +16,8 @@ use crate::{
         prepared_http_stop::PreparedHttpStop,
         run::{NoticeKind, Run},
     },
-    sys::{self, on_thread},
-    transport::handover::Handover,
+    sys::on_thread,
+    transport::{handover::Handover, port_reservation},
 };
 
 impl Driver {
@@ -190,13 +190,13 @@ impl Driver {
         }
     }
 
-    /// The fixed port, if something listens there.
+    /// The fixed port, if another program has it.
     fn taken_port(&self) -> Option<NonZeroU16> {
         match &self.spec.source {
             ServerSource::Run(Program { listen: Listen::Fixed(port), .. }) => Some(*port),
             _ => None,
         }
-        .filter(|port| sys::is_listened_on(*port))
+        .filter(|port| port_reservation::is_taken(*port, &self.spec.name))
     }
 
     /// Prepares the declared HTTP request, once a run.

@@ -18,6 +18,7 @@ use std::{
     },
 };
 
+use pillion_guard::names::GUARD;
 use rustix::{
     io::fcntl_dupfd_cloexec,
     process::{Pid, WaitOptions, waitpid},
@@ -29,7 +30,7 @@ use self::{
     strings::Strings,
     vfork::{BlockedSignals, Stack, Vfork},
 };
-use super::{FULL, in_memory};
+use super::{full_guard, in_memory};
 use crate::sys::SpawnRequest;
 
 /// So many descriptors are copied in no time.
@@ -51,9 +52,6 @@ pub(in crate::sys) fn set_aside(fd: OwnedFd) -> OwnedFd {
 pub(in crate::sys) fn keep_from_starts(fd: OwnedFd) -> OwnedFd {
     fcntl_dupfd_cloexec(&fd, ASIDE).unwrap_or(fd)
 }
-
-/// What a guard is called.
-const NAME: &[u8] = b"pillion-guard";
 
 /// What is started with a guard, besides its sidecar.
 pub(in crate::sys) struct Ends<'a> {
@@ -117,7 +115,7 @@ impl Programs {
         if pillion_guard::LIGHT_PROGRAM.is_empty() || FAILED.load(Ordering::Relaxed) {
             return Err(refused());
         }
-        let full = in_memory(&FULL, "pillion-guard", pillion_guard::PROGRAM)?.as_fd();
+        let full = full_guard(pillion_guard::PROGRAM)?.as_fd();
         let light = in_memory(&LIGHT, "pillion-guard-light", pillion_guard::LIGHT_PROGRAM)?.as_fd();
         let works = |vfork: &Vfork| try_with(*vfork, light);
         let vfork = *TRIAL.get_or_init(|| [Vfork::Clone3, Vfork::Clone].into_iter().find(works));
@@ -147,7 +145,8 @@ fn try_with(vfork: Vfork, light: BorrowedFd<'_>) -> bool {
 
 fn try_once(vfork: Vfork, shares_descriptors: bool, light: BorrowedFd<'_>) -> bool {
     let file = path(light.as_raw_fd());
-    let (Ok(mut file), Ok(mut arguments)) = (Strings::new([file.as_slice()]), Strings::new([NAME, b"check"]))
+    let (Ok(mut file), Ok(mut arguments)) =
+        (Strings::new([file.as_slice()]), Strings::new([GUARD.to_bytes(), b"check"]))
     else {
         return false;
     };

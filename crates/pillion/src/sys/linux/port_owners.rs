@@ -21,11 +21,6 @@ pub(crate) fn listener_on(port: NonZeroU16) -> Option<String> {
     super::proc_is_ours().then(|| owner(&tcp_table::listening_on_loopback(port), |_| true)).flatten()
 }
 
-/// Whether a process listens on this port of 127.0.0.1. One question to the kernel, where it answers such questions.
-pub(crate) fn is_listened_on(port: NonZeroU16) -> bool {
-    !tcp_table::listening_on_loopback(port).is_empty()
-}
-
 /// A guard whose app has ended, and which stops the app's sidecar.
 #[derive(Debug)]
 pub(crate) struct Cleanup(ExitWatch);

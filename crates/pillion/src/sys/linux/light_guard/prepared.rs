@@ -14,11 +14,12 @@ use std::{
 use pillion_guard::{
     guard_state::{GuardFds, GuardState, RESUME},
     limits,
+    names::GUARD,
 };
 use rustix::{io::fcntl_dupfd_cloexec, process::Pid};
 
 use super::{
-    ASIDE, Ends, LightGuard, NAME, Programs,
+    ASIDE, Ends, LightGuard, Programs,
     children::{Descriptors, GuardLaunch, Launch, Results, SidecarLaunch, become_guard, place},
     path,
     strings::{Pointers, Strings},
@@ -283,7 +284,7 @@ fn guard_arguments(
     }
     let grace = u64::try_from(request.grace.as_millis()).unwrap_or(u64::MAX).to_string();
     let full = number(place::FULL).to_string();
-    let mut arguments = Strings::new([NAME, RESUME])?;
+    let mut arguments = Strings::new([GUARD.to_bytes(), RESUME])?;
     let leader = PidPlace { text: arguments.len(), offset: words.len() };
     arguments.push(&[words.as_bytes(), PID_PLACEHOLDER.as_bytes()])?;
     for argument in [grace.as_bytes(), stop.as_bytes(), full.as_bytes()] {

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use pillion_guard::names;
 use rustix::process::{Pid, Signal, kill_process};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -292,12 +293,9 @@ fn command(program: &Path, value: Option<&str>, request: &SpawnRequest) -> Comma
     guard
 }
 
-/// What each guard is called.
-const NAME: &str = "pillion-guard";
-
 /// Starts a guard with these standard streams.
 fn spawn_with(mut command: Command, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<Pid> {
-    command.arg0(NAME).stdin(stdin).stdout(stdout).stderr(stderr);
+    command.arg0(OsStr::from_bytes(names::GUARD.to_bytes())).stdin(stdin).stdout(stdout).stderr(stderr);
     spawn(&mut command).map(|child| pid(&child))
 }
 
