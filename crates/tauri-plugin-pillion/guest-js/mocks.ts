@@ -12,8 +12,9 @@
  * @module
  */
 import { mockIPC } from "@tauri-apps/api/mocks";
-import type { Access, Endpoint, Readiness, State, Status } from "./bindings.js";
+import type { Access, Endpoint, State, Status } from "./bindings.js";
 import { unavailable } from "./error.js";
+import { readinessOf } from "./readiness.js";
 
 /** Answers the requests to a fake sidecar. It gets the request as the server would, with the URL's path and query. */
 export type MockHandler = (request: Request) => Response | Promise<Response>;
@@ -31,19 +32,6 @@ export interface Mocks {
   /** The page is as it was before `mockSidecars`. Requests and subscriptions that go on are left alone. */
   restore(): void;
 }
-
-/** The usual readiness in each state. */
-const readinessOf: Record<State, Readiness> = {
-  idle: "idle",
-  waiting: "pending",
-  starting: "pending",
-  ready: "up",
-  unhealthy: "up",
-  stopping: "pending",
-  backingOff: "pending",
-  stopped: "down",
-  failed: "down",
-};
 
 type Invoke = (command: string, args?: unknown, options?: unknown) => Promise<unknown>;
 

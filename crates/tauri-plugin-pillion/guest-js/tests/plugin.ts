@@ -3,7 +3,8 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { AddressInfo, Socket } from "node:net";
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { onTestFinished, vi } from "vitest";
-import type { Access, Failure, Log, Readiness, Status, Usage } from "../bindings.js";
+import type { Access, Failure, Log, Status, Usage } from "../bindings.js";
+import { readinessOf } from "../readiness.js";
 
 /** Each test has a sidecar of its own name, because a page shares state between the handles of one name. */
 let sidecars = 0;
@@ -149,19 +150,6 @@ export function fakePlugin({ onDemand = false, refused = "" } = {}) {
     }),
   };
 }
-
-/** The usual readiness in each state. */
-const readinessOf: Record<Status["state"], Readiness> = {
-  idle: "idle",
-  waiting: "pending",
-  starting: "pending",
-  ready: "up",
-  unhealthy: "up",
-  stopping: "pending",
-  backingOff: "pending",
-  stopped: "down",
-  failed: "down",
-};
 
 const emptyFields = {
   pid: null,
