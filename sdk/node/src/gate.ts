@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import { type Admission, type Decision, HEALTH_PATH, hideToken, originForm } from "./admission.js";
 import { type Answer, allowReading, answerTo, asBytes, beforeHead, json } from "./answers.js";
 import type { Connections } from "./connections.js";
+import { log } from "./listen.js";
 import { chooseSubprotocol } from "./websocket.js";
 
 /** What the gate needs to know. `admission` is undefined until the server listens: until then no request passes. */
@@ -29,6 +30,17 @@ export function guard(server: Server, connections: Connections, state: GateState
   server.maxHeadersCount = 0;
   // Otherwise a client that closes its side after its request loses the answer.
   (server as { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true;
+
+  /** A server without a handler would let each request wait for ever: `createServer(app)` takes an app that is no function, such as
+   * that of Koa, for options. The listener may be added after `attach`, so that only a request can tell. */
+  const handle = (event: string, request: IncomingMessage, response: ServerResponse): boolean => {
+    if (emit(event, request, response)) return true;
+    log(
+      "a request got 500, because the server has no handler: give createServer a function (Koa: app.callback())",
+    );
+    send(response, { status: 500, headers: {}, body: "" }, false);
+    return true;
+  };
 
   const onRequest = (event: string, request: IncomingMessage, response: ServerResponse): boolean => {
     const { socket } = request;
@@ -57,7 +69,7 @@ export function guard(server: Server, connections: Connections, state: GateState
       send(response, { status: 417, headers: {}, body: "" }, false);
       return true;
     }
-    if (event !== "checkContinue") return emit(event, request, response);
+    if (event !== "checkContinue") return handle(event, request, response);
     const writeContinue = response.writeContinue;
     response.writeContinue = (...args) => {
       continued = true;
@@ -65,7 +77,7 @@ export function guard(server: Server, connections: Connections, state: GateState
     };
     if (hasOwn(event)) return emit(event, request, response);
     response.writeContinue();
-    return emit("request", request, response);
+    return handle("request", request, response);
   };
 
   /** For the events whose connection Node hands over: `upgrade` and `connect`. */

@@ -43,6 +43,15 @@ test.each(["0", "+80", "080", " 80", "80 ", "65536", "x", "-1", "1e3"])(
   },
 );
 
+test("a server without a handler answers 500 and says why, instead of never", async () => {
+  const sidecar = start("no-handler.mjs");
+  await sidecar.announced();
+  expect(status(await sidecar.request("GET /notes"))).toBe(500);
+  await sidecar.says("the server has no handler: give createServer a function");
+  const upload = ["Expect: 100-continue", "Content-Length: 5"];
+  expect(await sidecar.request("POST /notes", ...upload)).toContain(" 500 ");
+});
+
 test("health names the script of a server that gives no name", async () => {
   const sidecar = start("node.mjs");
   await sidecar.announced();

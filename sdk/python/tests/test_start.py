@@ -97,6 +97,19 @@ def test_a_wrong_reference_is_an_error(app: str, expected: str) -> None:
     fails(f"pillion: {expected}" if app == "probe" else expected, app=app)
 
 
+@pytest.mark.parametrize(
+    "app",
+    ["42", "object()", "lambda request: None", "type('Application', (), {'__call__': lambda self: self})()"],
+)
+def test_an_object_that_is_no_app_starts_no_server(app: str, tmp_path: Path) -> None:
+    script = tmp_path / "shop.py"
+    script.write_text(f"import pillion\npillion.serve({app})\n")
+    with spawn([sys.executable, str(script)], environment(), stdin=subprocess.DEVNULL) as process:
+        stdout, stderr = process.communicate()
+        assert (process.returncode, stdout) == (1, b"")
+        assert "is not an ASGI or WSGI app" in stderr.decode(), stderr
+
+
 def test_serve_takes_an_app_and_options_of_uvicorn(tmp_path: Path) -> None:
     script = tmp_path / "shop.py"
     script.write_text('import pillion, probe\npillion.serve(probe.app, version="2", access_log=True)\n')

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from pillion._wsgi import is_wsgi
+from pillion._wsgi import interface_of
 
 import harness
 from harness import PAGE, TOKEN, Sidecar
@@ -158,6 +158,7 @@ def test_wsgi_apps_are_told_from_asgi_apps() -> None:
 
     def wrapped(*arguments: Any) -> Any: ...
 
-    assert is_wsgi(Flask())
-    assert not is_wsgi(FastAPI())
-    assert not is_wsgi(wrapped)
+    assert interface_of(Flask()) == "wsgi"
+    assert interface_of(FastAPI()) == "asgi"
+    assert interface_of(wrapped) == "asgi"
+    assert interface_of(lambda request: None) is None

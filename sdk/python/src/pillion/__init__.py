@@ -18,7 +18,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from . import _process_environment
@@ -71,10 +71,18 @@ def serve(
         listener, port = open_listener(variables)
         # Only now, because uvicorn and the app take long to import.
         from . import _server
-        from ._wsgi import WSGIAdapter, is_wsgi
+        from ._wsgi import WSGIAdapter, interface_of
 
         loaded: Any = load(app) if isinstance(app, str) else app
-        if is_wsgi(loaded):
+        interface = interface_of(loaded)
+        if interface is None:
+            shown = f'"{app}"' if isinstance(app, str) else f"an object of the type {type(app).__qualname__}"
+            raise StartError(
+                f"{shown} is not an ASGI or WSGI app: it takes neither the three arguments of ASGI nor the two of WSGI. "
+                "Pass such an app; declare a framework with a server of its own, such as aiohttp and Tornado, as it is, "
+                'with "private": false (docs/servers.md)'
+            )
+        if interface == "wsgi":
             loaded = WSGIAdapter(loaded, _server.stop_requested)
         _server.run(loaded, host, listener, port, name or _script_name(), version, grace, uvicorn_options)
     except StartError as error:
@@ -105,7 +113,7 @@ def stop_requested() -> Awaitable[None]:
     return _server.stop_requested()
 
 
-def load(reference: str) -> Callable[..., Any]:
+def load(reference: str) -> Any:
     """Imports the app that ``"module:attribute"`` names. Raises `StartError` if it does not exist."""
     module_name, separator, attributes = reference.partition(":")
     if not (module_name and separator and attributes):
@@ -120,10 +128,7 @@ def load(reference: str) -> Callable[..., Any]:
         if not hasattr(found, attribute):
             raise StartError(f'the module "{module_name}" has no attribute "{attributes}"')
         found = getattr(found, attribute)
-    if not callable(found):
-        raise StartError(f'"{reference}" is not an ASGI or WSGI app: it cannot be called')
-    app: Callable[..., Any] = found
-    return app
+    return found
 
 
 def _take_variables() -> dict[str, str]:

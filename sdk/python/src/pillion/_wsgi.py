@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from .admission import Headers
 from .middleware import Message, Receive, Scope, Send
@@ -24,13 +24,18 @@ WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _BODY_IN_MEMORY: Final = 1 << 20
 
 
-def is_wsgi(app: Callable[..., Any]) -> bool:
-    """Whether `app` takes the two arguments of WSGI, and not the three of ASGI."""
+def interface_of(app: Any) -> Literal["asgi", "wsgi"] | None:
+    """The interface of `app`, by its arguments: three are ASGI, two WSGI. `None` for an app of another kind, such as aiohttp's."""
+    if not callable(app):
+        return None
     try:
         signature = inspect.signature(app)
     except (TypeError, ValueError):
-        return False
-    return _takes(signature, 2) and not _takes(signature, 3)
+        # A callable in C that does not describe itself.
+        return "asgi"
+    if _takes(signature, 3):
+        return "asgi"
+    return "wsgi" if _takes(signature, 2) else None
 
 
 def _takes(signature: inspect.Signature, arguments: int) -> bool:
