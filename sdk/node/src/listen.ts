@@ -3,6 +3,7 @@ import { writeSync } from "node:fs";
 import type { Server } from "node:http";
 import { type Server as Acceptor, createServer } from "node:net";
 import type { ListenAddr } from "./admission.js";
+import { closeOnExec } from "./close-on-exec.js";
 import type { HostEnvironment } from "./environment.js";
 import { forbidden, isBlockedByBrowsers, lookupCommand } from "./ports.js";
 
@@ -29,6 +30,7 @@ export function listen(server: Server, { inherited, port }: HostEnvironment): Pr
     acceptor.once("error", fail);
     const listening = () => {
       acceptor.off("error", fail);
+      if (inherited) closeOnExec(FIRST_DESCRIPTOR);
       const bound = acceptor.address();
       const done = (addr: ListenAddr) => resolve({ addr, close: () => void acceptor.close() });
       // Node does not know the address of a Unix domain socket that another process bound; under Bun it is an empty object.

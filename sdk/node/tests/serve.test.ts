@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { BEARER, header, INSTANCE, lines, start, startPrivate, status, TOKEN } from "./harness.js";
+import { listener } from "./listeners.js";
 
 const UPLOAD = "Transfer-Encoding: chunked";
 
@@ -42,6 +43,18 @@ test.each(["0", "+80", "080", " 80", "80 ", "65536", "x", "-1", "1e3"])(
     expect(sidecar.stdout).toBe("");
   },
 );
+
+test.runIf(process.platform === "linux")("programs that it starts do not hold the listener", async () => {
+  const inherited = await listener("tcp");
+  onTestFinished(inherited.close);
+  const env = { LISTEN_FDS: "1", LISTEN_PID: "{pid}" };
+  const sidecar = start("fetch.mjs", { env, inherit: inherited.descriptor });
+  expect(await sidecar.announced()).toBe(`BACKEND_PORT:${inherited.port}\n`);
+  const flags =
+    /^flags:\t(\d+)$/m.exec(readFileSync(`/proc/${sidecar.child.pid}/fdinfo/3`, "utf8"))?.[1] ?? "";
+  // O_CLOEXEC, as proc_pid_fdinfo(5) shows it.
+  expect(Number.parseInt(flags, 8) & 0o2_000_000).not.toBe(0);
+});
 
 test("a server without a handler answers 500 and says why, instead of never", async () => {
   const sidecar = start("no-handler.mjs");

@@ -25,7 +25,7 @@ _BODY_IN_MEMORY: Final = 1 << 20
 
 
 def interface_of(app: Any) -> Literal["asgi", "wsgi"] | None:
-    """The interface of `app`, by its arguments: three are ASGI, two WSGI. `None` for an app of another kind, such as aiohttp's."""
+    """The interface of `app`, by its arguments: three are ASGI, two WSGI. `None`: another kind, such as aiohttp's."""
     if not callable(app):
         return None
     try:
