@@ -205,6 +205,7 @@ fn examine(
             declared_here = declared;
         }
     }
+    declaration::mobile(project, &mut found);
     if is_declared && dependencies::check(project, &mut found) {
         files::check(&sources, &mut found);
     }

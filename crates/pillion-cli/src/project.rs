@@ -19,7 +19,7 @@ use std::path::{Component, Path, PathBuf};
 
 pub(crate) use self::{
     capability::{Capability, PermissionEntry, first_window_label, grants, narrowed, usual},
-    config::{Platform, TauriConfig},
+    config::{MOBILE, Platform, TauriConfig},
     document::{Document, Format, kebab_case, read_text},
     error::{Position, ProjectError},
     front_end::{FrontEnd, PackageManager, workspace_of},

@@ -21,6 +21,12 @@
 //! [`Spec`] and [`Program`] describe a sidecar, [`Supervisor`] runs one and [`Fleet`] several. [`Events`], [`StatusWatch`] and [`Logs`]
 //! report what happens; [`Access`] holds what a request needs.
 
+#[cfg(any(target_os = "android", target_os = "ios"))]
+compile_error!(
+    "apps for Android and iOS cannot start other programs: in Cargo.toml, name `pillion` under \
+     [target.'cfg(not(any(target_os = \"android\", target_os = \"ios\")))'.dependencies]"
+);
+
 mod alarm;
 mod diagnosis;
 mod fleet;

@@ -11,7 +11,7 @@ use tauri::{
     webview::PageLoadEvent,
 };
 
-use crate::{
+use crate::desktop::{
     CloseOnDrop, PillionExt as _, Sidecars, commands, connect_command,
     control::Control,
     development::Development,

@@ -20,7 +20,7 @@ use tauri::{
     ipc::{Channel, CommandScope, JavaScriptChannelId, Request, Response},
 };
 
-use crate::{
+use crate::desktop::{
     Sidecars, chunk_event,
     command_error::CommandError,
     ipc_message::{self, WriteHead},

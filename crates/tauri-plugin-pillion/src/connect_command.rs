@@ -9,7 +9,7 @@ use tauri::{
     ipc::{CommandArg as _, CommandItem, CommandScope, Invoke, InvokeError},
 };
 
-use crate::{
+use crate::desktop::{
     Sidecars, command_error::CommandError, output_permission::redact_error, scope::ScopeEntry,
     subscriptions::Subscriptions, task::task,
 };

@@ -26,8 +26,8 @@ use tokio::{
 use tokio_util::sync::DropGuard;
 
 #[cfg(target_os = "linux")]
-use crate::local_stream::LocalStream;
-use crate::{ipc_message::MAX_HEADERS, lock::lock, task::task};
+use crate::desktop::local_stream::LocalStream;
+use crate::desktop::{ipc_message::MAX_HEADERS, lock::lock, task::task};
 
 /// Distinguishes one run from the next: its URL and its process.
 type RunId = (String, Option<u32>);

@@ -15,7 +15,7 @@ use gtk::glib::{self, ControlFlow, IOCondition, MainContext, SourceId};
 use tauri::async_runtime;
 
 use self::blocked::Place;
-use crate::{
+use crate::desktop::{
     local_stream::{Wait, poll_here},
     task::Task,
 };

@@ -39,7 +39,7 @@ mod tests {
     use tauri::test::mock_app;
 
     use super::*;
-    use crate::lock::lock;
+    use crate::desktop::lock::lock;
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);

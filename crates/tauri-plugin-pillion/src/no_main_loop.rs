@@ -2,7 +2,7 @@
 
 use tauri::async_runtime;
 
-use crate::task::Task;
+use crate::desktop::task::Task;
 
 pub(crate) fn has_room() -> bool {
     false

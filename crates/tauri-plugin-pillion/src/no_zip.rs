@@ -2,7 +2,7 @@
 
 use pillion::Diagnosis;
 
-use crate::command_error::CommandError;
+use crate::desktop::command_error::CommandError;
 
 /// Refuses to make a zip file.
 pub(crate) async fn pack(_: Diagnosis) -> Result<Vec<u8>, CommandError> {

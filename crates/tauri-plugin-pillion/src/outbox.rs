@@ -13,7 +13,7 @@ use std::{
 
 use tauri::{AppHandle, Manager as _, Runtime};
 
-use crate::{Sidecars, lock::lock};
+use crate::desktop::{Sidecars, lock::lock};
 
 type Delivery = Box<dyn FnOnce() + Send>;
 

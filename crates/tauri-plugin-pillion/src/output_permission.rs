@@ -4,7 +4,7 @@
 use pillion::{ExitReport, Failure, Status};
 use tauri::{Runtime, Webview};
 
-use crate::{command_error::CommandError, scope::ScopeEntry};
+use crate::desktop::{command_error::CommandError, scope::ScopeEntry};
 
 /// The status as this page may see it.
 pub(crate) fn redact_status<R: Runtime>(webview: &Webview<R>, mut status: Status) -> Status {

@@ -11,7 +11,9 @@ use pillion::{Access, Status, Supervisor};
 use serde::Serialize;
 use tauri::{Manager as _, Runtime, Url, Webview, utils::config::PatternKind};
 
-use crate::{Sidecars, connect_command::access_of_page, output_permission::redact_status, scope::ScopeEntry};
+use crate::desktop::{
+    Sidecars, connect_command::access_of_page, output_permission::redact_status, scope::ScopeEntry,
+};
 
 /// The most sidecars that a page is told of. It asks for others when it uses them.
 const LIMIT: usize = 16;

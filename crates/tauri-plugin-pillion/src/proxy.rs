@@ -40,7 +40,7 @@ use self::{
     upload::{Upload, UploadBody},
     web_socket::WebSocket,
 };
-use crate::{
+use crate::desktop::{
     command_error::CommandError,
     http_pool::HttpPool,
     ipc_message::{self, RequestHead, ResponseHead, WriteHead},
@@ -187,7 +187,7 @@ impl Proxy {
         WebSocket::open(self, webview, supervisor, head).await
     }
 
-    /// Sends messages of a WebSocket, or a piece of a body; see [`commands::write`](crate::commands::write).
+    /// Sends messages of a WebSocket, or a piece of a body; see [`commands::write`](crate::desktop::commands::write).
     pub(crate) async fn write(
         &self,
         webview: &str,

@@ -8,7 +8,7 @@ use tauri::{
     ipc::{CommandArg as _, CommandItem, CommandScope, Invoke, InvokeBody, InvokeMessage, Response},
 };
 
-use crate::{
+use crate::desktop::{
     Sidecars,
     command_error::CommandError,
     ipc_message::{self, RequestHead},

@@ -12,7 +12,7 @@ use pillion::{Liveness, Program, Spec};
 use pillion_config::{ConfigError, DevConfig, OnChange, ProgramSource, SidecarConfig, Variables};
 use tauri::{Config, Runtime, path::PathResolver};
 
-use crate::{dev_reload::WatchedFiles, development::Development};
+use crate::desktop::{dev_reload::WatchedFiles, development::Development};
 
 /// How long a command of `dev` may take to become ready: it may have to compile.
 const DEV_READY_TIMEOUT: Duration = Duration::from_secs(600);

@@ -4,7 +4,7 @@ use pillion::Supervisor;
 use serde::Deserialize;
 use tauri::ipc::{CommandScope, ScopeObjectMatch};
 
-use crate::{Sidecars, command_error::CommandError};
+use crate::desktop::{Sidecars, command_error::CommandError};
 
 /// An entry under `allow` or `deny` of a permission in a capability: `{ "sidecar": "backend" }`.
 #[derive(Debug, Deserialize)]

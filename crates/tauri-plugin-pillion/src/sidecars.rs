@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{
+use crate::desktop::{
     control::{Control, ControlSocket},
     dev_reload,
     lock::lock,

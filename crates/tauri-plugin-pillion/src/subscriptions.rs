@@ -8,7 +8,7 @@ use std::{
 use tauri::async_runtime::JoinHandle;
 use tokio::sync::Notify;
 
-use crate::{lock::lock, task::task};
+use crate::desktop::{lock::lock, task::task};
 
 /// How many messages may be on their way to a page that says which ones it has handled. Each has at most 500 lines of output.
 const MAX_UNHANDLED: u32 = 4;
@@ -137,7 +137,7 @@ mod tests {
     use pillion::{Log, LogQuery, Program, Spec, Supervisor};
 
     use super::*;
-    use crate::commands::send_logs;
+    use crate::desktop::commands::send_logs;
 
     const LINES: u64 = 100_000;
 

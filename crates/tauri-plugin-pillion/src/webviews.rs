@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Mutex};
 
-use crate::lock::lock;
+use crate::desktop::lock::lock;
 
 /// Returns the label of the window in which a webview is now: an app can move it.
 type WindowOf = Box<dyn Fn() -> String + Send>;

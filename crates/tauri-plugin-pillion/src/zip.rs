@@ -3,7 +3,7 @@
 use pillion::Diagnosis;
 use tokio::task;
 
-use crate::command_error::CommandError;
+use crate::desktop::command_error::CommandError;
 
 /// The zip file. It is made on a thread for work that blocks.
 pub(crate) async fn pack(diagnosis: Diagnosis) -> Result<Vec<u8>, CommandError> {

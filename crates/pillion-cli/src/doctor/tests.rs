@@ -47,6 +47,8 @@ const BROKEN: &[(&str, Break)] = &[
         fs::rename(it.path(LINUX), it.path(&LINUX.replace("demo-api", "server"))).unwrap();
         fs::rename(it.path(BUNDLED), it.path(&BUNDLED.replace("demo-api", "server"))).unwrap();
     }),
+    ("mobile-programs", |it| it.text("src-tauri/gen/android/build.gradle.kts", "")),
+    ("mobile-programs", |it| { it.text("src-tauri/gen/apple/project.yml", ""); it.json("src-tauri/tauri.android.conf.json", &json!({ "bundle": { "externalBin": [] } })); }),
     ("blocked-port", |it| it.declare("port", json!(6000))),
     ("port-conflict", |it| it.declare("port", json!(1420))),
     ("plugin-missing", |it| it.text("src-tauri/Cargo.toml", "[package]\nname = \"demo\"\n\n[dependencies]\ntauri = \"2\"\n")),
@@ -293,6 +295,19 @@ fn a_second_sidecar_that_the_page_does_not_call_needs_no_permission() {
     );
     let scoped = |permission: &str| json!({ "identifier": permission, "allow": [{ "sidecar": "api" }] });
     case.set(CAPABILITY, "/permissions", json!([scoped("pillion:default"), scoped("pillion:allow-connect")]));
+    assert_eq!(case.examine(), []);
+}
+
+#[test]
+fn a_mobile_app_without_programs_has_no_finding() {
+    let case = Case::healthy();
+    for (folder, system) in [("android", "android"), ("apple", "ios")] {
+        case.text(&format!("src-tauri/gen/{folder}/README"), "");
+        case.json(
+            &format!("src-tauri/tauri.{system}.conf.json"),
+            &json!({ "bundle": { "externalBin": [] } }),
+        );
+    }
     assert_eq!(case.examine(), []);
 }
 

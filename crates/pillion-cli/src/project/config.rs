@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Document, MergedConfig, ProjectError};
+use serde_json::Value;
+
+use super::{Document, MergedConfig, ProjectError, document};
 
 /// A system that a sidecar runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,10 @@ impl Platform {
     }
 }
 
+/// The mobile systems, on which no sidecar runs: the name in the file names of Tauri, and the folder of the project that
+/// `tauri android init` or `tauri ios init` makes.
+pub(crate) const MOBILE: [(&str, &str); 2] = [("android", "gen/android"), ("ios", "gen/apple")];
+
 /// The files of the Tauri configuration.
 #[derive(Debug)]
 pub(crate) struct TauriConfig {
@@ -51,6 +57,8 @@ pub(crate) struct TauriConfig {
     pub(crate) base: Document,
     /// `tauri.linux.conf.json` and the like, which exist.
     pub(crate) platforms: Vec<(Platform, Document)>,
+    /// The same for mobile systems, by their names.
+    mobile: Vec<(&'static str, Document)>,
 }
 
 /// The names of the file in the order in which Tauri looks for them.
@@ -65,6 +73,26 @@ fn first_file<T: AsRef<str>>(folder: &Path, names: &[T]) -> Option<PathBuf> {
     names.iter().map(|name| folder.join(name.as_ref())).find(|file| file.is_file())
 }
 
+/// The file of this system, if it has one.
+fn own_file(folder: &Path, system: &str) -> Result<Option<Document>, ProjectError> {
+    let names = [
+        format!("tauri.{system}.conf.json"),
+        format!("tauri.{system}.conf.json5"),
+        format!("Tauri.{system}.toml"),
+    ];
+    first_file(folder, &names).map(|file| Document::read(&file)).transpose()
+}
+
+/// Merges the file of a system into the base by JSON merge patch ([RFC 7396](https://datatracker.ietf.org/doc/html/rfc7396)), as
+/// Tauri does.
+fn merged(base: &Document, own: Option<&Document>) -> Value {
+    let mut value = base.value.clone();
+    if let Some(own) = own {
+        json_patch::merge(&mut value, &own.value);
+    }
+    value
+}
+
 impl TauriConfig {
     pub(super) fn read(folder: &Path) -> Result<Self, ProjectError> {
         let base = base_file(folder).ok_or_else(|| {
@@ -76,28 +104,32 @@ impl TauriConfig {
         }
         let mut platforms = Vec::new();
         for platform in Platform::ALL {
-            let name = platform.name();
-            let names = [
-                format!("tauri.{name}.conf.json"),
-                format!("tauri.{name}.conf.json5"),
-                format!("Tauri.{name}.toml"),
-            ];
-            if let Some(file) = first_file(folder, &names) {
-                platforms.push((platform, Document::read(&file)?));
+            if let Some(own) = own_file(folder, platform.name())? {
+                platforms.push((platform, own));
             }
         }
-        Ok(Self { base, platforms })
+        let mut mobile = Vec::new();
+        for (system, _) in MOBILE {
+            if let Some(own) = own_file(folder, system)? {
+                mobile.push((system, own));
+            }
+        }
+        Ok(Self { base, platforms, mobile })
     }
 
-    /// The configuration of this platform: its own file is merged into the base by JSON merge patch
-    /// ([RFC 7396](https://datatracker.ietf.org/doc/html/rfc7396)), as Tauri does.
+    /// Whether `bundle.externalBin` names a program for this mobile system.
+    pub(crate) fn has_programs_on_mobile(&self, system: &str) -> bool {
+        let own = self.mobile.iter().find(|(of, _)| *of == system).map(|(_, document)| document);
+        let programs = merged(&self.base, own);
+        document::get(&programs, &["bundle", "externalBin"])
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty())
+    }
+
+    /// The configuration of this platform.
     pub(crate) fn on(&self, platform: Platform) -> MergedConfig<'_> {
         let own = self.platforms.iter().find(|(of, _)| *of == platform).map(|(_, document)| document);
-        let mut value = self.base.value.clone();
-        if let Some(own) = own {
-            json_patch::merge(&mut value, &own.value);
-        }
-        MergedConfig { platform, value, base: &self.base, own }
+        MergedConfig { platform, value: merged(&self.base, own), base: &self.base, own }
     }
 
     /// All files.

@@ -7,7 +7,7 @@ use super::*;
 async fn what_was_sent_before_a_request_does_not_answer_it() {
     use std::{io::Write as _, os::unix::net::UnixStream};
 
-    use crate::local_stream::poll_here;
+    use crate::desktop::local_stream::poll_here;
 
     let (own, mut peer) = UnixStream::pair().unwrap();
     own.set_nonblocking(true).unwrap();

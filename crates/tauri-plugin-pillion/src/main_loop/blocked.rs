@@ -9,7 +9,7 @@ use std::{
 use tauri::async_runtime;
 use tokio::time::{self, Instant};
 
-use crate::{
+use crate::desktop::{
     lock::lock,
     task::{Task, task},
 };

@@ -11,7 +11,7 @@ use std::{
 use tokio::{io::AsyncReadExt as _, sync::oneshot};
 
 use super::*;
-use crate::{local_stream::LocalStream, task::task};
+use crate::desktop::{local_stream::LocalStream, task::task};
 
 /// Runs a test in a thread that has the event loop, of which there is one in a process.
 fn with_event_loop(test: impl FnOnce(&MainContext)) {

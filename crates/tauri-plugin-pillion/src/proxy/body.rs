@@ -12,7 +12,7 @@ use std::{
 use pillion::Lease;
 use tokio::{sync::mpsc, time};
 
-use crate::http_pool::{HttpError, ResponseBody};
+use crate::desktop::http_pool::{HttpError, ResponseBody};
 
 /// A body whose announced length is at most this, in bytes, is sent whole with the head. The head of any other body carries the
 /// bytes that arrive within [`ROUND_TRIP`](super::ROUND_TRIP).

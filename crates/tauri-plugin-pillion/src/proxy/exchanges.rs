@@ -8,7 +8,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{HttpExchange, web_socket::WebSocket};
-use crate::{command_error::CommandError, lock::lock};
+use crate::desktop::{command_error::CommandError, lock::lock};
 
 /// How many bodies one webview may send in pieces at a time. A backend on `pillion-server` accepts about twice as many connections.
 const MAX_UPLOADS: usize = 128;

@@ -6,7 +6,7 @@ use pillion::Supervisor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Key, Proxy};
-use crate::{command_error::CommandError, ipc_message::RequestHead};
+use crate::desktop::{command_error::CommandError, ipc_message::RequestHead};
 
 /// None is ever open.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use hyper::{
 use pillion::{Access, Failure, Supervisor};
 
 use super::upload::{self, UploadBody};
-use crate::{
+use crate::desktop::{
     command_error::CommandError,
     http_pool::{HttpPool, ResponseBody},
     ipc_message::RequestHead,

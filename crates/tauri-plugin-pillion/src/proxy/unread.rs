@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Exchange, HttpExchange, Proxy};
-use crate::lock::lock;
+use crate::desktop::lock::lock;
 
 /// How many connections to one sidecar may be occupied by responses that pages do not read. A backend on `pillion-server` accepts
 /// twice as many connections.

@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{Exchange, HttpExchange, Key, ONE_WRITE, Proxy};
-use crate::{
+use crate::desktop::{
     command_error::CommandError,
     http_pool::{BODY_STALL_TIMEOUT, Driver, HttpError, ResponseBody},
     ipc_message::{BeginUpload, MAX_HEADERS},

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::handshake::Handshake;
 use super::{Exchange, Key, ONE_WRITE, Proxy};
-use crate::{command_error::CommandError, ipc_message::RequestHead, task::task};
+use crate::desktop::{command_error::CommandError, ipc_message::RequestHead, task::task};
 
 /// The maximum size of one message in bytes, in each direction: page and app hold a message as a whole.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;

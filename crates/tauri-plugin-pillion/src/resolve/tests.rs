@@ -16,7 +16,7 @@ use tokio::time;
 
 use super::*;
 #[cfg(unix)]
-use crate::Sidecars;
+use crate::desktop::Sidecars;
 
 /// Resolves declarations as an app in this folder does. With `project`, the app is in development.
 fn resolver(folder: &Path, project: Option<&Path>) -> DeclarationResolver {

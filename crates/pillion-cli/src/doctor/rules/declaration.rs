@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::super::{
     catalogue::{
-        BLOCKED_PORT, DECLARATION, EXTERNAL_BIN_NAME, GENERIC_NAME, NAME_OF_APP, PORT_CONFLICT,
-        PROGRAM_NOT_BUNDLED,
+        BLOCKED_PORT, DECLARATION, EXTERNAL_BIN_NAME, GENERIC_NAME, MOBILE_PROGRAMS, NAME_OF_APP,
+        PORT_CONFLICT, PROGRAM_NOT_BUNDLED,
     },
     names,
     report::Finding,
 };
-use crate::project::{MergedConfig, Platform, Project, SidecarProgram, last_part};
+use crate::project::{MOBILE, MergedConfig, Platform, Project, SidecarProgram, last_part};
 
 const SECTION: [&str; 2] = ["plugins", "pillion"];
 
@@ -42,6 +42,19 @@ pub(in super::super) fn check(
     not_bundled(config, found);
     ports(config, &declared, found);
     Some(declared)
+}
+
+/// Programs that a build for a mobile system looks for.
+pub(in super::super) fn mobile(project: &Project, found: &mut Vec<Finding>) {
+    for (system, folder) in MOBILE {
+        if project.tauri.join(folder).is_dir() && project.config.has_programs_on_mobile(system) {
+            let place = Project::shown(&project.config.base.path);
+            let detail = format!(
+                "{folder} is the project for {system}, and tauri.{system}.conf.json does not empty the list"
+            );
+            found.push(Finding::new(&MOBILE_PROGRAMS, place, detail));
+        }
+    }
 }
 
 /// The file and the line of a value.

@@ -28,7 +28,7 @@ fn watched(folder: &Path, patterns: &[&str]) -> WatchedFiles {
 #[test]
 fn a_program_beside_the_app_is_found() {
     let own = std::env::current_exe().unwrap();
-    let path = crate::resolve::folder_of_app().unwrap().join(own.file_name().unwrap());
+    let path = crate::desktop::resolve::folder_of_app().unwrap().join(own.file_name().unwrap());
     assert_eq!(WatchedFiles::program(&path, OnChange::Swap).used.len(), 1);
 }
 

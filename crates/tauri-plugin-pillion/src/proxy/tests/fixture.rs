@@ -10,7 +10,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{
+use crate::desktop::{
     http_pool::HttpPool,
     lock::lock,
     proxy::{CommandError, Exchange, HttpExchange, Proxy, ipc_message},

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::fixture::{CHUNKED, Fixture, get};
-use crate::{http_pool::HttpPool, lock::lock};
+use crate::desktop::{http_pool::HttpPool, lock::lock};
 
 #[tokio::test]
 async fn a_request_that_must_not_be_repeated_uses_a_new_connection() {

@@ -1,7 +1,7 @@
 //! WebSockets in an app without the feature `websocket`.
 
 use super::fixture::{Fixture, get, with_sidecar};
-use crate::proxy::no_web_socket::WebSocket;
+use crate::desktop::proxy::no_web_socket::WebSocket;
 
 #[tokio::test]
 async fn a_page_is_told_which_feature_opens_web_sockets() {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::fixture::{CHUNKED, Fixture, get, with_sidecar};
-use crate::proxy::{Exchange, HttpExchange, Proxy, unread::MAX_UNREAD};
+use crate::desktop::proxy::{Exchange, HttpExchange, Proxy, unread::MAX_UNREAD};
 
 const STREAM: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";

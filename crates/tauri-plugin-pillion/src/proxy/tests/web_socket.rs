@@ -13,7 +13,7 @@ use tokio_tungstenite::{
 };
 
 use super::*;
-use crate::proxy::web_socket::handshake::Handshake;
+use crate::desktop::proxy::web_socket::handshake::Handshake;
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;

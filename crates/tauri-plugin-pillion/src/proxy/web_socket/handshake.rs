@@ -19,7 +19,7 @@ use pillion::{Access, Failure};
 use sha1::{Digest as _, Sha1};
 use tauri::async_runtime;
 
-use crate::{
+use crate::desktop::{
     command_error::CommandError,
     http_pool::HttpError,
     ipc_message::{self, MAX_HEADERS, RequestHead, ResponseHead},
@@ -28,17 +28,17 @@ use crate::{
 };
 
 /// A handshake that is ready to be sent.
-pub(in crate::proxy) struct Handshake {
+pub(in crate::desktop::proxy) struct Handshake {
     request: Request<Full<Bytes>>,
     key: String,
 }
 
 /// The IPC message that answers the page, and the connection if it is open.
-pub(in crate::proxy) type Outcome = (Vec<u8>, Option<TokioIo<Upgraded>>);
+pub(in crate::desktop::proxy) type Outcome = (Vec<u8>, Option<TokioIo<Upgraded>>);
 
 impl Handshake {
     /// The page chooses the path and the subprotocols, and nothing else, as in a browser.
-    pub(in crate::proxy) fn new(head: RequestHead) -> Result<Self, CommandError> {
+    pub(in crate::desktop::proxy) fn new(head: RequestHead) -> Result<Self, CommandError> {
         let mut request = parse(head, Bytes::new())?;
         if request.method() != Method::GET {
             return Err(CommandError::no_response("a WebSocket is opened with GET"));
@@ -61,7 +61,10 @@ impl Handshake {
 
     /// Performs the handshake with the current run of the sidecar, or with the next one. That the sidecar does not open the WebSocket is no
     /// error of the command: the page tries again then. `current` is [`Supervisor::access`](pillion::Supervisor::access).
-    pub(in crate::proxy) async fn perform<F>(&self, current: impl Fn() -> F) -> Result<Outcome, CommandError>
+    pub(in crate::desktop::proxy) async fn perform<F>(
+        &self,
+        current: impl Fn() -> F,
+    ) -> Result<Outcome, CommandError>
     where
         F: Future<Output = Result<Access, Failure>>,
     {
