@@ -9,9 +9,12 @@ use std::{
 
 use glob::{MatchOptions, Pattern, PatternError};
 
-/// `*` and `**` match no hidden file or folder.
-const OPTIONS: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+/// `*` and `**` match no hidden file or folder. Windows does not distinguish upper and lower case in names, also in those without wildcards.
+const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: !cfg!(windows),
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// Folders of installed or generated files, which `**` does not enter.
 const NO_SOURCES: [&str; 2] = ["node_modules", "__pycache__"];
@@ -61,7 +64,8 @@ impl WatchPatterns {
             match text.strip_prefix('!') {
                 Some(text) => {
                     // A folder of which everything is left out need not be read.
-                    let folder = text.strip_suffix("/**").map(Pattern::new).transpose().map_err(error)?;
+                    let folder = text.strip_suffix("**").and_then(|text| text.strip_suffix(is_separator));
+                    let folder = folder.map(Pattern::new).transpose().map_err(error)?;
                     left_out.extend(folder);
                     left_out.push(Pattern::new(text).map_err(error)?);
                 }
@@ -138,7 +142,9 @@ impl Wanted {
             parts.push(Part::Folders);
         }
         let mut base = names[..literal].join("/");
-        if literal == 1 && base.is_empty() && text.starts_with(is_separator) {
+        // The root: without the separator, it were this folder, or the working directory on that drive of Windows.
+        let is_root = base.is_empty() || (cfg!(windows) && base.len() == 2 && base.ends_with(':'));
+        if literal == 1 && is_root && text[base.len()..].starts_with(is_separator) {
             base.push('/');
         }
         Ok(Self { base, parts })
@@ -302,6 +308,30 @@ mod tests {
             matching(folder.path(), &named),
             ["env/lib/c.py", "node_modules/a/b.py", "target/out/d.py"]
         );
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn upper_and_lower_case_are_the_same_on_windows() {
+        let folder = tree(&["Src/a/Main.PY", "Src/Gen/b.py"]);
+        let all = |patterns: &[&str]| matching(folder.path(), patterns);
+        assert_eq!(all(&["**/*.py", "!src/gen/**"]), ["Src/a/Main.PY"]);
+        assert_eq!(all(&[r"src\**\main.py"]), ["src/a/Main.PY"]);
+        assert_eq!(all(&[r"src\**\*.py", r"!SRC\gen\**"]), ["src/a/Main.PY"]);
+    }
+
+    #[test]
+    fn a_pattern_may_begin_at_a_root() {
+        let base = |pattern| Wanted::new(pattern).unwrap().base;
+        let roots = if cfg!(windows) {
+            [("/*.py", "/"), (r"C:\*.py", "C:/")]
+        } else {
+            [("/*.py", "/"), ("C:/*.py", "C:")]
+        };
+        for (pattern, root) in roots {
+            assert_eq!(base(pattern), root);
+        }
+        assert_eq!(base("*.py"), "");
     }
 
     #[cfg(unix)]

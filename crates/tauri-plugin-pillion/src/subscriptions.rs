@@ -112,7 +112,7 @@ impl Subscriptions {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     pub(crate) fn count(&self) -> usize {
         lock(&self.0).tasks.len()
     }
