@@ -3,11 +3,13 @@
  * `Blob` and not read. WebKitGTK cannot read such a form by way of a `Request` ("Unable to read form data blob").
  */
 
+import { isA } from "./kind.js";
+
 /** Whether a form has a file. */
 export function hasFile(form: FormData): boolean {
   let found = false;
   form.forEach((value) => {
-    found ||= value instanceof Blob;
+    found ||= isA("Blob", value);
   });
   return found;
 }
@@ -20,7 +22,7 @@ export function encodeForm(form: FormData): Blob {
   const parts: BlobPart[] = [];
   form.forEach((value, name) => {
     parts.push(`--${boundary}\r\nContent-Disposition: form-data; name="${escapeName(normalize(name))}"`);
-    if (value instanceof Blob) {
+    if (isA("Blob", value)) {
       const type = value.type || "application/octet-stream";
       parts.push(`; filename="${escapeName(value.name)}"\r\nContent-Type: ${type}\r\n\r\n`, value, "\r\n");
     } else {

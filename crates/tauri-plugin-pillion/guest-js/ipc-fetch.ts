@@ -7,6 +7,7 @@ import { checkIntegrity } from "./integrity.js";
 import { AnswerLost, call, cancel, nextId } from "./ipc.js";
 import { decode, encode, type ResponseHead } from "./ipc-message.js";
 import { bodyOf, Upload, type UploadBody } from "./ipc-upload.js";
+import { isA } from "./kind.js";
 import { withProperties } from "./response-properties.js";
 
 /** The origin of the URLs of a sidecar without a port, so that paths are resolved as usual: docs/protocol.md, rule 5. */
@@ -66,7 +67,7 @@ export async function ipcFetch(
     }
     const { status } = response;
     // https://fetch.spec.whatwg.org/#http-redirect-fetch, step 11: a stream cannot be sent again.
-    if (status !== 303 && body instanceof ReadableStream) {
+    if (status !== 303 && isA("ReadableStream", body)) {
       throw new TypeError(
         `the redirect to ${url} is not followed, because the body of the request is a stream`,
       );
@@ -131,8 +132,8 @@ async function exchange(
 ): Promise<Response> {
   signal?.throwIfAborted();
   const id = nextId();
-  const whole = requestBody instanceof ArrayBuffer ? requestBody : new ArrayBuffer(0);
-  const upload = requestBody instanceof ArrayBuffer ? null : new Upload(id, sidecar, requestBody);
+  const whole = isA("ArrayBuffer", requestBody) ? requestBody : new ArrayBuffer(0);
+  const upload = isA("ArrayBuffer", requestBody) ? null : new Upload(id, sidecar, requestBody);
   // Before the app gets the request, because its calls may overtake each other.
   await upload?.begin().catch((error) => {
     upload.stop(error);
@@ -170,7 +171,7 @@ async function exchange(
   if (head.superseded) {
     const reason = new TypeError("the run that the request was for has ended");
     upload?.stop(reason);
-    if (requestBody instanceof ReadableStream) throw reason;
+    if (isA("ReadableStream", requestBody)) throw reason;
     return exchange(sidecar, requestHead, requestBody, signal, redirected);
   }
   const response = await responseOf(id, requestHead, head, body, signal, () => upload?.stop());

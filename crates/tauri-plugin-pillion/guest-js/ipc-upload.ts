@@ -2,6 +2,7 @@
 import { encodeForm, hasFile } from "./form-data.js";
 import { call } from "./ipc.js";
 import { encode } from "./ipc-message.js";
+import { isA } from "./kind.js";
 
 /** A body that is not sent with its request in one call. */
 export type UploadBody = ReadableStream<Uint8Array> | Blob;
@@ -14,8 +15,8 @@ const bodies = new WeakMap<Request, UploadBody>();
 
 /** A `Request` whose body can be sent in pieces. Throws a `TypeError` as the constructor of `Request` does. */
 export function requestWithUpload(url: string, init: RequestInit = {}): Request {
-  const body = init.body instanceof FormData && hasFile(init.body) ? encodeForm(init.body) : init.body;
-  if (body instanceof ReadableStream) {
+  const body = isA("FormData", init.body) && hasFile(init.body) ? encodeForm(init.body) : init.body;
+  if (isA("ReadableStream", body)) {
     if (body.locked) throw new TypeError("the stream in the option body is locked by another reader");
     // As a stream, the empty array has no content type. Fetch forbids both with GET.
     const request = new Request(url, { ...init, body: new Uint8Array(0) });
@@ -23,14 +24,14 @@ export function requestWithUpload(url: string, init: RequestInit = {}): Request 
     return request;
   }
   const request = new Request(url, { ...init, body: body ?? null });
-  if (body instanceof Blob) bodies.set(request, body);
+  if (isA("Blob", body)) bodies.set(request, body);
   return request;
 }
 
 /** The body of a request: one to be sent in pieces, or its bytes. */
 export async function bodyOf(request: Request): Promise<ArrayBuffer | UploadBody> {
   const body = bodies.get(request) ?? request;
-  return body instanceof Request || (body instanceof Blob && body.size <= PIECE) ? body.arrayBuffer() : body;
+  return isA("Request", body) || (isA("Blob", body) && body.size <= PIECE) ? body.arrayBuffer() : body;
 }
 
 /** One body on its way to the app. The app takes a piece when it has sent the one before to the sidecar. */
@@ -45,8 +46,8 @@ export class Upload {
   constructor(id: number, sidecar: string, body: UploadBody) {
     this.#id = id;
     this.#sidecar = sidecar;
-    this.#length = body instanceof Blob ? body.size : null;
-    this.#chunks = (body instanceof Blob ? slices(body) : body).getReader();
+    this.#length = isA("Blob", body) ? body.size : null;
+    this.#chunks = (isA("Blob", body) ? slices(body) : body).getReader();
   }
 
   /** Tells the app of the body, before it gets the request. */
@@ -66,7 +67,7 @@ export class Upload {
       reading = null;
       isDone = done;
       if (done) return;
-      if (!(value instanceof Uint8Array)) throw new TypeError("a chunk of the body is not a Uint8Array");
+      if (!isA("Uint8Array", value)) throw new TypeError("a chunk of the body is not a Uint8Array");
       chunks.push(value);
       size += value.length;
     };

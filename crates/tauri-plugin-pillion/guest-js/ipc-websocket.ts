@@ -2,6 +2,7 @@
 import { SidecarError } from "./error.js";
 import { AnswerLost, call, cancel, nextId } from "./ipc.js";
 import { decode, encode, type ResponseHead } from "./ipc-message.js";
+import { isA } from "./kind.js";
 import { BINARY, CLOSE, decodeMessages, encodeMessages, type Message, TEXT } from "./web-socket-messages.js";
 
 /** What a `WebSocket` of the platform and an `IpcWebSocket` have in common. */
@@ -86,9 +87,9 @@ export class IpcWebSocket implements Socket {
     if (this.#readyState === CONNECTING) {
       throw new DOMException("the WebSocket is not open yet", "InvalidStateError");
     }
-    const payload = toPayload(data);
-    this.#bufferedAmount += sizeOf(payload);
-    this.#enqueue({ opcode: typeof data === "string" ? TEXT : BINARY, payload });
+    const message = toMessage(data);
+    this.#bufferedAmount += sizeOf(message.payload);
+    this.#enqueue(message);
   }
 
   close(code?: number, reason = ""): void {
@@ -231,12 +232,13 @@ export class IpcWebSocket implements Socket {
   }
 }
 
-function toPayload(data: string | BufferSource | Blob): Uint8Array<ArrayBuffer> | Blob {
-  if (typeof data === "string") return encoder.encode(data);
-  if (data instanceof Blob) return data;
-  // A copy, because the caller may change the bytes.
-  const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : viewOf(data);
-  return new Uint8Array(bytes);
+function toMessage(data: string | BufferSource | Blob): Message<Uint8Array<ArrayBuffer> | Blob> {
+  if (isA("Blob", data)) return { opcode: BINARY, payload: data };
+  // Copies, because the caller may change the bytes.
+  if (ArrayBuffer.isView(data)) return { opcode: BINARY, payload: new Uint8Array(viewOf(data)) };
+  if (isA("ArrayBuffer", data)) return { opcode: BINARY, payload: new Uint8Array(data.slice()) };
+  // The platform's WebSocket sends everything else as a string, too.
+  return { opcode: TEXT, payload: encoder.encode(String(data)) };
 }
 
 function viewOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
@@ -244,7 +246,7 @@ function viewOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array
 }
 
 function sizeOf(payload: Uint8Array | Blob): number {
-  return payload instanceof Blob ? payload.size : payload.length;
+  return isA("Blob", payload) ? payload.size : payload.length;
 }
 
 /** Rejects without reading it if the message is too large. */
@@ -253,7 +255,7 @@ async function toBytes(payload: Uint8Array<ArrayBuffer> | Blob): Promise<Uint8Ar
   if (size > MAX_MESSAGE) {
     throw new Error(`a message of ${size} bytes was not sent: at most ${MAX_MESSAGE} are allowed`);
   }
-  return payload instanceof Blob ? new Uint8Array(await payload.arrayBuffer()) : payload;
+  return isA("Blob", payload) ? new Uint8Array(await payload.arrayBuffer()) : payload;
 }
 
 /** Calls a handler. Its exception is reported as that of an event handler is, and ends nothing. */

@@ -29,11 +29,12 @@ export function isInApp(): boolean {
   return "__TAURI_INTERNALS__" in globalThis;
 }
 
-/** Why a page in a normal browser cannot call the app. */
+/** Why a page in a normal browser, a frame or a worker cannot call the app. */
 export function outsideOfApp(): Error {
   return new Error(
     "this page is not in a window of a Tauri app, which alone knows its sidecars: open it with `tauri dev`, or give it fake sidecars by " +
-      'mockSidecars of "tauri-plugin-pillion-api/mocks"',
+      'mockSidecars of "tauri-plugin-pillion-api/mocks". A frame or a worker has no access to the app either: call the sidecar in the page ' +
+      "itself, and pass the data on by messages",
   );
 }
 

@@ -1,5 +1,6 @@
 /** Finds out which request the arguments of `Sidecar.fetch` describe, before it is known which run receives it. */
 import { abortable } from "./abort.js";
+import { isA } from "./kind.js";
 
 /**
  * The base of absolute URLs that mean the sidecar's current run, for clients that need one. Names below `.invalid` never resolve
@@ -27,7 +28,7 @@ export function targetOf(input: RequestInfo | URL, init: RequestInit): Target {
   return {
     ...locate(String(input)),
     signal,
-    isStream: body instanceof ReadableStream,
+    isStream: isA("ReadableStream", body),
     init: () => Promise.resolve(init),
   };
 }

@@ -102,3 +102,42 @@ async fn an_abort_and_an_error_of_the_stream_break_the_body_off() -> Result<()> 
     assert_eq!(answered, json!(["TypeError", "aborted"]));
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "needs the built app and a display: cargo xtask test"]
+async fn data_of_a_frame_is_sent_like_that_of_the_page() -> Result<()> {
+    let app = launch_calling().await?;
+    let answered = run(
+        app.page(),
+        "const frame = document.body.appendChild(document.createElement('iframe')).contentWindow;
+        if (new frame.Blob() instanceof Blob) return 'the frame has the types of the page';
+        const post = (body) => text('/echo', { method: 'POST', body });
+        const form = new frame.FormData();
+        form.append('file', new frame.File(['of a form'], 'name'));
+        const chunk = new frame.Uint8Array([115, 116]);
+        const stream = (type) => new type({ start(controller) { controller.enqueue(chunk); controller.close(); } });
+        const { socket, entries, until } = connect('/socket/frame');
+        await until('open');
+        socket.send(new frame.Blob(['blob']));
+        socket.send(new frame.Uint8Array([1, 2]).buffer);
+        socket.send('last');
+        await until('last');
+        return {
+            large: (await post(new frame.Blob(['x'.repeat(1_100_000)]))).length,
+            small: await post(new frame.Blob(['small'])),
+            form: (await post(form)).includes('of a form'),
+            streams: await Promise.all([stream(frame.ReadableStream), stream(ReadableStream)].map(post)),
+            messages: entries.slice(2, 4).map((bytes) => [...new Uint8Array(bytes)]),
+        };",
+    )
+    .await?;
+    let expected = json!({
+        "large": 1_100_000,
+        "small": "small",
+        "form": true,
+        "streams": ["st", "st"],
+        "messages": [[98, 108, 111, 98], [1, 2]],
+    });
+    assert_eq!(answered, expected);
+    Ok(())
+}

@@ -1,5 +1,6 @@
 // @vitest-environment node
 import { createHash } from "node:crypto";
+import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { proxied, rejection } from "./http-proxy.js";
 import { bodyOf, deferred } from "./plugin.js";
@@ -33,6 +34,18 @@ test("a stream arrives piece by piece, before its end", async () => {
   expect(pieces).toEqual([6, 4]);
   // As with `fetch`, a stream has no content type.
   expect(requested[0]?.headers.map(([name]) => name).sort()).toEqual(["accept", "accept-encoding", "x-a"]);
+});
+
+test("a chunk may be of another window", async () => {
+  const { backend } = await proxied(async (request, response) => response.end(await bodyOf(request)));
+  const body = new ReadableStream({
+    start(controller) {
+      controller.enqueue(runInNewContext("new Uint8Array([97, 98])"));
+      controller.close();
+    },
+  });
+  const response = await backend.fetch("/", { method: "POST", body });
+  expect(await response.text()).toBe("ab");
 });
 
 test("small chunks travel together while the app takes others, and large ones are divided", async () => {

@@ -1,4 +1,5 @@
 // @vitest-environment node
+import { runInNewContext } from "node:vm";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { IpcWebSocket } from "../ipc-websocket.js";
@@ -41,6 +42,18 @@ function open(path = "/live", protocols: string[] = []) {
     },
   };
 }
+
+test("bytes of another window, and values that are no bytes, are sent as by a WebSocket", async () => {
+  await echo();
+  const { socket, entries, count } = open();
+  socket.binaryType = "arraybuffer";
+  await count(1);
+  socket.send(runInNewContext("new ArrayBuffer(4)"));
+  socket.send(runInNewContext("new Uint8Array([1, 2, 3]).subarray(1)"));
+  socket.send(5 as unknown as string);
+  await count(4);
+  expect(entries.slice(1)).toEqual([new ArrayBuffer(4), new Uint8Array([2, 3]).buffer, "5"]);
+});
 
 test("it has the interface of a WebSocket: state, protocol, messages of each kind, close", async () => {
   const { proxy } = await echo();
