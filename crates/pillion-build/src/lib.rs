@@ -3,7 +3,7 @@
 //! tauri-build fails if a file of `bundle.externalBin` is absent, so that not even `cargo check` works in a clean clone
 //! ([tauri#14602]). With [`allow_missing_sidecars`] in the build script, an absent file is a warning: the build continues without it,
 //! the app says at run time that the program is missing, and `tauri build` still refuses to bundle. The next build uses the file once
-//! it exists.
+//! it exists. A build for Android or iOS, where no sidecar runs, goes on without a warning.
 //!
 //! [tauri#14602]: https://github.com/tauri-apps/tauri/issues/14602
 
@@ -58,7 +58,8 @@ fn look() -> Result<Option<i32>, Box<dyn Error>> {
     if missing.files.is_empty() {
         return Ok(None);
     }
-    for file in &missing.files {
+    // No sidecar runs on the others: the app is complete without its programs.
+    for file in missing.files.iter().filter(|_| !matches!(target, Target::Android | Target::Ios)) {
         println!(
             "cargo:warning=the program of a sidecar is missing: {}; {} before you bundle the app, and before `tauri dev` if its \
              declaration has no `dev`",

@@ -117,7 +117,7 @@ catalogue! {
     MOBILE_PROGRAMS = Project Error "mobile-programs"
         "The app has a project for Android or iOS, and `bundle.externalBin` holds for that system too."
         "tauri-build looks for the program under the name of each mobile target, and the build fails. No sidecar runs there."
-        "Write `{ \"bundle\": { \"externalBin\": [] } }` into tauri.android.conf.json or tauri.ios.conf.json."
+        "Call `pillion_build::allow_missing_sidecars()` in build.rs, as `pillion init` does, or write `{ \"bundle\": { \"externalBin\": [] } }` into tauri.android.conf.json or tauri.ios.conf.json."
     BLOCKED_PORT = Project Error "blocked-port"
         "Browsers and webviews refuse to call the declared port."
         "Each request of the page fails (https://fetch.spec.whatwg.org/#bad-port)."

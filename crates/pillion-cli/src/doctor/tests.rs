@@ -309,6 +309,13 @@ fn a_mobile_app_without_programs_has_no_finding() {
         );
     }
     assert_eq!(case.examine(), []);
+    let case = Case::healthy();
+    case.text("src-tauri/gen/android/README", "");
+    case.text(
+        "src-tauri/build.rs",
+        "fn main() { pillion_build::allow_missing_sidecars(); tauri_build::build() }",
+    );
+    assert_eq!(case.examine(), []);
 }
 
 #[test]

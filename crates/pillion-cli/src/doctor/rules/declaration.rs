@@ -6,13 +6,16 @@ use pillion::{Listen, Transport, protocol::is_blocked_by_browsers};
 use pillion_config::Config;
 use serde_json::Value;
 
-use super::super::{
-    catalogue::{
-        BLOCKED_PORT, DECLARATION, EXTERNAL_BIN_NAME, GENERIC_NAME, MOBILE_PROGRAMS, NAME_OF_APP,
-        PORT_CONFLICT, PROGRAM_NOT_BUNDLED,
+use super::{
+    super::{
+        catalogue::{
+            BLOCKED_PORT, DECLARATION, EXTERNAL_BIN_NAME, GENERIC_NAME, MOBILE_PROGRAMS, NAME_OF_APP,
+            PORT_CONFLICT, PROGRAM_NOT_BUNDLED,
+        },
+        names,
+        report::Finding,
     },
-    names,
-    report::Finding,
+    files,
 };
 use crate::project::{MOBILE, MergedConfig, Platform, Project, SidecarProgram, last_part};
 
@@ -44,8 +47,11 @@ pub(in super::super) fn check(
     Some(declared)
 }
 
-/// Programs that a build for a mobile system looks for.
+/// Programs that a build for a mobile system looks for. `pillion_build::allow_missing_sidecars` leaves them out.
 pub(in super::super) fn mobile(project: &Project, found: &mut Vec<Finding>) {
+    if files::code(&project.tauri.join("build.rs")).contains("allow_missing_sidecars") {
+        return;
+    }
     for (system, folder) in MOBILE {
         if project.tauri.join(folder).is_dir() && project.config.has_programs_on_mobile(system) {
             let place = Project::shown(&project.config.base.path);

@@ -39,6 +39,11 @@ pub(in super::super) fn sources(tauri: &Path) -> Vec<Source> {
     sources
 }
 
+/// The code of a source file without its comments; empty if the file cannot be read.
+pub(in super::super) fn code(path: &Path) -> String {
+    fs::read_to_string(path).map(|text| without_comments(&text)).unwrap_or_default()
+}
+
 /// Whether a source names this sidecar: code may add it.
 pub(in super::super) fn names_sidecar(sources: &[Source], name: &str) -> bool {
     let literal = format!("\"{name}\"");
