@@ -39,7 +39,7 @@ fn a_workspace_is_installed_in_its_root_once() {
     let installs = |folder: &TempDir, source: Source| {
         let steps = plan_of(folder, source).next.into_iter().filter(|step| step.contains("install"));
         let root = folder.path().to_str().unwrap().to_owned();
-        steps.map(|step| step.replace(&root, ".")).collect::<Vec<_>>()
+        steps.map(|step| step.replace(&root, ".").replace('\\', "/")).collect::<Vec<_>>()
     };
     let npm = workspace(&[ROOT, ("package-lock.json", "{}")], &SERVER_FILES);
     assert_eq!(installs(&npm, Source::Registries), ["npm install   (in .)"]);
