@@ -33,8 +33,6 @@ use linux as platform;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::credentials::{Datagram, receive as receive_datagram};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::port_owners::{Cleanup, cleanup_on, listener_on};
-#[cfg(target_os = "linux")]
 pub(crate) use linux::port_range::seldom_given_ports;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::run_processes::{RunProcesses, Workers};
@@ -42,8 +40,13 @@ pub(crate) use linux::run_processes::{RunProcesses, Workers};
 pub(crate) use linux::shared_memory::{Region, shared_memory};
 #[cfg(all(unix, not(target_os = "linux")))]
 use macos as platform;
+pub(crate) use platform::port_owners::{Cleanup, cleanup_on, listener_on};
 #[cfg(unix)]
 pub(crate) use unix::{Group, OutputPipe, finish_spawns, login_shell, print_in_own_session, run_guard};
+#[cfg(windows)]
+use windows as platform;
+#[cfg(windows)]
+pub(crate) use windows::port_owners::is_listened_on;
 #[cfg(windows)]
 pub(crate) use windows::{Group, OutputPipe, run_guard};
 
@@ -103,6 +106,9 @@ pub(crate) struct SpawnRequest {
     pub(crate) marker: String,
     /// How the processes are asked to end.
     pub(crate) stop: crate::spec::StopRequest,
+    /// The fixed port, for which a later start waits while a guard stops the sidecar.
+    #[cfg_attr(unix, expect(dead_code, reason = "the guard is found by the process that has the port"))]
+    pub(crate) port: Option<std::num::NonZeroU16>,
     /// The listener to hand over to the program. Only a guard can hand it over.
     pub(crate) listener: Option<crate::listener::Listener>,
     /// Whether `WATCHDOG_PID` names the leader, for `sd_watchdog_enabled(3)`. Only a guard can set it: the variable needs the process id
@@ -261,30 +267,6 @@ pub(crate) struct Activity {
     pub(crate) has_request: bool,
     /// How long ago one of them last sent something to a client whose connection is open.
     pub(crate) last_sent: Option<std::time::Duration>,
-}
-
-/// The process that listens on this port of 127.0.0.1. `None`: only Linux tells.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn listener_on(_port: std::num::NonZeroU16) -> Option<String> {
-    None
-}
-
-/// A guard that stops a server whose app has ended: only Linux shows it.
-#[cfg(not(target_os = "linux"))]
-#[derive(Debug)]
-pub(crate) enum Cleanup {}
-
-#[cfg(not(target_os = "linux"))]
-impl Cleanup {
-    #[expect(clippy::unused_async, reason = "the signature is the same on every system")]
-    pub(crate) async fn ended(&self) {
-        match *self {}
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn cleanup_on(_port: std::num::NonZeroU16) -> Option<Cleanup> {
-    None
 }
 
 /// Ports that the system hardly ever gives to a program that asks for any: only Linux has such.

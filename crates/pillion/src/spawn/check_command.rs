@@ -73,6 +73,7 @@ impl CheckCommand {
             grace: Duration::ZERO,
             marker: format!("{}={instance}", environment::INSTANCE),
             stop: StopRequest::default(),
+            port: None,
             listener: None,
             watchdog: false,
             stdin: Some(sys::empty_stdin().map_err(|error| unable(&error))?),

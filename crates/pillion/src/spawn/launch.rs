@@ -20,7 +20,7 @@ use crate::{
         executable, login_shell,
         run_copy::{self, RunCopy},
     },
-    spec::{DependencyAddress, Program, ProgramStdin, ReadyCheck, Spec, Values},
+    spec::{DependencyAddress, Listen, Program, ProgramStdin, ReadyCheck, Spec, Values},
     sys::{self, Group, SpawnRequest, Spawned, StdinHandle},
     transport::notify_socket::NotifySocket,
     transport::port_reservation::{PortClaim, PortReservation},
@@ -118,7 +118,12 @@ pub(crate) fn launch(
     // Without it, the guard keeps nothing.
     let journal = journal.and_then(|journal| journal.for_guard().ok());
     let (grace, stop, watchdog) = (spec.grace, program.stop.clone(), spec.watchdog.is_some());
-    let request = SpawnRequest { command, grace, marker, stop, listener, watchdog, stdin, run_file, journal };
+    let port = match program.listen {
+        Listen::Fixed(port) => Some(port),
+        _ => None,
+    };
+    let request =
+        SpawnRequest { command, grace, marker, stop, port, listener, watchdog, stdin, run_file, journal };
     // The program binds the port itself: from here on another program could take it.
     let port = reserved.map(PortReservation::release);
     let spawned = Group::spawn(request);

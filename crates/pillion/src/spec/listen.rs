@@ -22,6 +22,6 @@ pub enum Listen {
     /// listen, and its start fails.
     Assigned,
     /// On this port of 127.0.0.1. The sidecar needs no announcement. If the port is taken, the start fails at once, and the failure
-    /// names the program that has it (Linux). Such a sidecar can be restarted, but not swapped: a swap needs a second port.
+    /// names the program that has it. Such a sidecar can be restarted, but not swapped: a swap needs a second port.
     Fixed(NonZeroU16),
 }

@@ -3,6 +3,8 @@
 #[expect(unsafe_code, reason = "libc offers no safe wrappers")]
 mod peer;
 #[expect(unsafe_code, reason = "libc offers no safe wrappers")]
+pub(super) mod port_owners;
+#[expect(unsafe_code, reason = "libc offers no safe wrappers")]
 pub(super) mod tree_usage;
 
 use std::{

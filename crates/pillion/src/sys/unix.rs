@@ -296,6 +296,7 @@ pub(in crate::sys) fn test_request(command: Command) -> SpawnRequest {
         grace: std::time::Duration::from_secs(3600),
         marker: "A=B".to_owned(),
         stop: crate::spec::StopRequest::default(),
+        port: None,
         listener: None,
         watchdog: false,
         stdin: None,

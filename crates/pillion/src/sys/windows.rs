@@ -8,6 +8,7 @@
 mod error_mode;
 mod guard;
 mod job;
+pub(super) mod port_owners;
 mod process;
 pub(super) mod tree_usage;
 
@@ -77,6 +78,7 @@ impl Group {
                 outputs: [stdout.as_handle(), stderr.as_handle()],
                 lifeline: lifeline.as_ref().map(AsHandle::as_handle),
                 stop: &stop,
+                port: request.port,
                 grace: request.grace,
             })
         };

@@ -128,10 +128,10 @@ impl PortReservation {
                 format!("the sidecar {other:?} of this program has port {port}: declare another port for one of them")
             }
         })?;
-        match bind(port.get()) {
+        match bind_fixed(port) {
             Ok(bound) => Ok(Self { claim, bound: Some(bound) }),
             Err(error) if may_be_bound_by_another(&error, cfg!(windows)) => Ok(Self { claim, bound: None }),
-            Err(error) => Err(unbindable(port, &error, cfg!(windows))),
+            Err(error) => Err(unbindable(port, &error, sys::listener_on(port), cfg!(windows))),
         }
     }
 }
@@ -140,7 +140,7 @@ impl PortReservation {
 pub(crate) fn is_taken(port: NonZeroU16, sidecar: &str) -> bool {
     // Not that of another sidecar, which may be about to bind it.
     PortClaim::new(port, sidecar)
-        .is_ok_and(|_claim| bind(port.get()).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse))
+        .is_ok_and(|_claim| bind_fixed(port).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse))
 }
 
 /// Whether the sidecar may be allowed to bind a port that this process may not: one below 1024. Windows protects none, and has other reasons
@@ -149,23 +149,34 @@ fn may_be_bound_by_another(error: &io::Error, windows: bool) -> bool {
     !windows && error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Why the sidecar cannot bind this port.
-fn unbindable(port: NonZeroU16, error: &io::Error, windows: bool) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let owner = sys::listener_on(port).unwrap_or_else(|| "another program".to_owned());
-            format!(
-                "port {port} of 127.0.0.1 is taken by {owner}: stop that program, or declare another port"
-            )
-        }
-        // WSAEACCES: https://learn.microsoft.com/en-us/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse
-        io::ErrorKind::PermissionDenied if windows => format!(
+/// Why the sidecar cannot bind this port. `owner` is the program that listens there, if the system tells.
+fn unbindable(port: NonZeroU16, error: &io::Error, owner: Option<String>, windows: bool) -> String {
+    // WSAEACCES: https://learn.microsoft.com/en-us/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse
+    let refused = windows && error.kind() == io::ErrorKind::PermissionDenied;
+    match (error.kind(), owner) {
+        (io::ErrorKind::PermissionDenied, None) if refused => format!(
             "Windows refuses port {port} of 127.0.0.1: another program holds it for itself (`netstat -ano | findstr :{port}` shows \
              which), or it is reserved (`netsh interface ipv4 show excludedportrange protocol=tcp` lists those ports). Stop that \
              program, or declare another port"
         ),
+        (kind, owner) if refused || kind == io::ErrorKind::AddrInUse => {
+            let owner = owner.unwrap_or_else(|| "another program".to_owned());
+            format!(
+                "port {port} of 127.0.0.1 is taken by {owner}: stop that program, or declare another port"
+            )
+        }
         _ => format!("port {port} of 127.0.0.1 cannot be bound: {error}"),
     }
+}
+
+fn bind_fixed(port: NonZeroU16) -> io::Result<TcpListener> {
+    // Windows lets a port of one address be bound beside a socket for all addresses:
+    // https://learn.microsoft.com/en-us/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse
+    #[cfg(windows)]
+    if sys::is_listened_on(port) {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    bind(port.get())
 }
 
 /// Binds a port of 127.0.0.1, even if connections of an earlier server still linger on it (Unix, `SO_REUSEADDR`).
@@ -266,15 +277,22 @@ mod tests {
         drop(fixed("db").unwrap());
         let _taken = bind(port.get()).unwrap();
         let error = fixed("api").unwrap_err();
-        let owner = if cfg!(target_os = "linux") {
-            format!("process {}:", std::process::id())
-        } else {
-            "another program:".to_owned()
-        };
+        // Wine does not tell the owner.
+        let owner = if cfg!(windows) { String::new() } else { format!("process {}:", std::process::id()) };
         assert!(
             error.contains(&format!("port {port} of 127.0.0.1 is taken by")) && error.contains(&owner),
             "{error}"
         );
+    }
+
+    /// Windows lets 127.0.0.1 be bound beside it, and the other program then answers until the sidecar does.
+    #[cfg(not(target_os = "macos"))]
+    #[test]
+    fn a_fixed_port_that_another_program_has_on_all_addresses_is_taken() {
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = NonZeroU16::new(taken.local_addr().unwrap().port()).unwrap();
+        let error = PortReservation::new(Listen::Fixed(port), None, "all").unwrap_err();
+        assert!(error.contains(&format!("port {port} of 127.0.0.1 is taken by")), "{error}");
     }
 
     #[test]
@@ -283,7 +301,9 @@ mod tests {
         let refused = io::Error::from(io::ErrorKind::PermissionDenied);
         assert!(may_be_bound_by_another(&refused, false), "a port below 1024");
         assert!(!may_be_bound_by_another(&refused, true));
-        let said = unbindable(port, &refused, true);
+        let said = unbindable(port, &refused, None, true);
         assert!(said.contains("another program holds it") && said.contains("excludedportrange"), "{said}");
+        let said = unbindable(port, &refused, Some("nginx.exe, process 4711".to_owned()), true);
+        assert!(said.contains("is taken by nginx.exe, process 4711: "), "{said}");
     }
 }

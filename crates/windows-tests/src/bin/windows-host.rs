@@ -7,7 +7,7 @@
 //! It reports to the test at `PORT` when it reaches the moment of its death (`starting`, `ready` or `stopping`), and dies when
 //! the test answers. The grace period has no end, so that only the app's death ends a sidecar that ignores the stop, unless `GRACE_MS`
 //! is set. With `OWN_GUARD` the app's program becomes a guard when it is started as one. `STOP_LINE` asks the sidecar by that line on
-//! its stdin, `STOP_HTTP` by that request.
+//! its stdin, `STOP_HTTP` by that request. `FIXED_PORT` declares the port of the sidecar.
 //!
 //! | death | what the app does |
 //! | --- | --- |
@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-use pillion::{Program, Restart, Spec, State, StopRequest, Supervisor};
+use pillion::{Listen, Program, Restart, Spec, State, StopRequest, Supervisor};
 use tokio::runtime::Builder;
 
 fn main() {
@@ -48,7 +48,9 @@ fn main() {
         Ok(request) => stop.http(request.parse().unwrap()),
         Err(_) => stop,
     };
-    let program = Program::new(program).args(arguments).stop(stop);
+    let listen =
+        env::var("FIXED_PORT").map_or(Listen::Announced, |port| Listen::Fixed(port.parse().unwrap()));
+    let program = Program::new(program).args(arguments).stop(stop).listen(listen);
     let grace =
         env::var("GRACE_MS").map_or(Duration::MAX, |grace| Duration::from_millis(grace.parse().unwrap()));
     let spec = Spec::run("sidecar", program).grace(grace).restart(Restart::Never);

@@ -1,6 +1,7 @@
 //! A sidecar that executes its arguments as steps, in their order.
 //!
 //! ```text
+//! serve-on N      as `serve`, on this port
 //! serve           announce a port, and answer every request there with 200; end after `POST /shutdown`
 //! pillion-server  run a sidecar on `pillion_server` until it ends; `/large` answers 8 MiB, `/given` the names of the
 //!                 variables that are still in the environment, and `/child` when a child with the same stdin has read it to its end
@@ -50,7 +51,8 @@ fn main() {
     while let Some(step) = steps.next() {
         let mut argument = || steps.next().unwrap_or_else(|| panic!("{step} needs an argument"));
         match step.as_str() {
-            "serve" => serve(),
+            "serve" => serve(0),
+            "serve-on" => serve(argument().parse().unwrap()),
             "pillion-server" => pillion_server(),
             "squat" => squat(argument().parse().unwrap()),
             "out" => line(&mut io::stdout(), &argument()),
@@ -127,8 +129,8 @@ fn command(steps: &mut impl Iterator<Item = String>, flags: u32) -> Command {
     command
 }
 
-fn serve() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn serve(port: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     line(&mut io::stdout(), &format!("BACKEND_PORT:{}", listener.local_addr().unwrap().port()));
     thread::spawn(move || {
         for connection in listener.incoming() {

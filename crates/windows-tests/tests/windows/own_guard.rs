@@ -2,14 +2,17 @@
 
 use std::{
     fs,
+    net::TcpListener,
+    num::NonZeroU16,
     path::Path,
     process::{Command, Stdio},
 };
 
+use pillion::{Listen, SidecarEvent, Supervisor};
 use windows_tests::{ReportServer, SURVIVAL_LIMIT, run};
 use winsafe::{HPROCESS, co, guard::CloseHandleGuard};
 
-use crate::support::{HOST, HostProcess};
+use crate::support::{HOST, HostProcess, program, spec};
 
 /// A sidecar that needs the test's permission to end, after it has written more than its pipe holds.
 const SLOW: &str = "report PORT leader serve eof more asked lines 20000 wait more saved exit 0";
@@ -158,6 +161,38 @@ fn the_declared_request_asks_the_sidecar_of_a_terminated_app() {
         let leader = reports.wait_for("leader").await;
         app.terminated().await;
         leader.wait_death().await;
+    });
+}
+
+/// As after a crash, when the user opens the app again at once.
+#[test]
+fn a_start_waits_for_its_port_while_the_guard_of_a_terminated_app_stops_the_server_there() {
+    run(async {
+        let reports = ReportServer::new().await;
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = NonZeroU16::new(free.local_addr().unwrap().port()).unwrap();
+        drop(free);
+        let steps = format!("report PORT leader serve-on {port} eof more asked wait exit 0");
+        let fixed = port.to_string();
+        let fixed = [("FIXED_PORT", fixed.as_str())];
+        let app = HostProcess::with_guard(Path::new(HOST), &reports, ["ready", "park"], &steps, &fixed).await;
+        let mut leader = reports.wait_for("leader").await;
+        app.terminated().await;
+        assert_eq!(leader.line().await, "asked");
+        let next = program(&format!("serve-on {port} eof exit 0"), &reports).listen(Listen::Fixed(port));
+        let (supervisor, mut events) = Supervisor::start(spec(next));
+        let notice = loop {
+            match events.next().await.unwrap() {
+                SidecarEvent::Notice(notice) if notice.contains("waits for port") => break notice,
+                SidecarEvent::Status(status) => assert!(status.pid.is_none(), "{status:?}"),
+                _ => {}
+            }
+        };
+        assert!(notice.contains(&format!("waits for port {port}")), "{notice}");
+        leader.resume().await;
+        leader.wait_death().await;
+        supervisor.ready().await.unwrap();
+        let _ = supervisor.stop().await;
     });
 }
 

@@ -30,7 +30,7 @@ pub(in super::super) fn executes_this_program(pid: Pid) -> bool {
 }
 
 /// The path of the file that a process executes (`proc_pidpath`, `libproc.h`), which the system makes from the file itself.
-fn program(pid: Pid) -> io::Result<Vec<u8>> {
+pub(super) fn program(pid: Pid) -> io::Result<Vec<u8>> {
     let mut path = vec![0; libc::PROC_PIDPATHINFO_MAXSIZE as usize];
     // SAFETY: the system writes at most `path.len()` bytes to `path`.
     let length = unsafe {

@@ -1,6 +1,6 @@
 //! What the processes of a run use. Type-checked only; never run on a Mac.
 
-use std::{ffi::c_int, io, mem, ptr, sync::OnceLock, thread, time::Duration};
+use std::{ffi::c_int, io, mem, sync::OnceLock, thread, time::Duration};
 
 use pillion_guard::processes::{
     self,
@@ -8,6 +8,7 @@ use pillion_guard::processes::{
 };
 use rustix::process::{Pid, getpid};
 
+use super::port_owners;
 use crate::{
     status::MemoryKind,
     sys::{TreeUsage, tree_usage::add},
@@ -55,7 +56,10 @@ impl ProcessTree {
         let mut processes = 0;
         let (mut memory, mut descriptors) = (Some(0), Some(0));
         for process in self.members(guard, pids) {
-            let (used, open) = (resources(process.pid).ok(), open_descriptors(process.pid).ok());
+            let (used, open) = (
+                resources(process.pid).ok(),
+                port_owners::descriptors(process.pid).map(|open| open.len() as u64).ok(),
+            );
             if !super::exists(process.pid, process.unique_id) {
                 continue;
             }
@@ -128,25 +132,6 @@ fn resources(pid: i32) -> io::Result<libc::rusage_info_v4> {
 /// The time of the processes that this one has reaped, with that of those which they had reaped.
 fn reaped_ticks(used: &libc::rusage_info_v4) -> u64 {
     used.ri_child_user_time + used.ri_child_system_time
-}
-
-/// How many descriptors a process has open (`PROC_PIDLISTFDS`, `sys/proc_info.h`).
-fn open_descriptors(pid: i32) -> io::Result<u64> {
-    /// For descriptors that are opened between the two calls.
-    const SPARE: usize = 32;
-    let list = |space: *mut libc::proc_fdinfo, size: c_int| {
-        // SAFETY: the system writes at most `size` bytes to the space, and nothing to a null pointer.
-        let size = unsafe { libc::proc_pidinfo(pid, libc::PROC_PIDLISTFDS, 0, space.cast(), size) };
-        usize::try_from(size).unwrap_or(0) / size_of::<libc::proc_fdinfo>()
-    };
-    // Without space, it tells how many the table of the process can hold. libproc returns 0 for an error.
-    let most = list(ptr::null_mut(), 0);
-    if most == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let mut space: Vec<libc::proc_fdinfo> = Vec::with_capacity(most + SPARE);
-    let size = (most + SPARE) * size_of::<libc::proc_fdinfo>();
-    Ok(list(space.as_mut_ptr(), c_int::try_from(size).map_err(io::Error::other)?) as u64)
 }
 
 /// `struct mach_timebase_info` of `<mach/mach_time.h>`.

@@ -210,6 +210,7 @@ mod tests {
             grace: Duration::ZERO,
             marker,
             stop: StopRequest::default(),
+            port: None,
             listener: None,
             watchdog: false,
             stdin: None,

@@ -106,7 +106,7 @@ fn resume_thread(id: u32) -> io::Result<bool> {
     }
 }
 
-fn owned(handle: RawHandle) -> io::Result<OwnedHandle> {
+pub(super) fn owned(handle: RawHandle) -> io::Result<OwnedHandle> {
     if handle.is_null() {
         return Err(io::Error::last_os_error());
     }

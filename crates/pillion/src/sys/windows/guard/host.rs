@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    num::NonZeroU16,
     os::windows::{
         io::{AsHandle, BorrowedHandle, OwnedHandle},
         process::CommandExt,
@@ -40,6 +41,8 @@ pub(in super::super) struct Lent<'a> {
     /// The write end of the leader's stdin.
     pub(in super::super) lifeline: Option<BorrowedHandle<'a>>,
     pub(in super::super) stop: &'a StopRequest,
+    /// The fixed port, for which a later start of the app waits.
+    pub(in super::super) port: Option<NonZeroU16>,
     pub(in super::super) grace: Duration,
 }
 
@@ -86,6 +89,7 @@ impl Watched {
             job,
             outputs: [stdout, stderr],
             lifeline,
+            port: lent.port.map_or(0, |port| port.get().into()),
             line: lent.stop.stdin_bytes().unwrap_or_default(),
         }));
         Ok(watched)

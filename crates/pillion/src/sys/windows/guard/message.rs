@@ -32,7 +32,9 @@ pub(super) struct Run {
     pub(super) outputs: [u64; 2],
     /// The write end of its stdin, if more than its end asks the leader to stop.
     pub(super) lifeline: u64,
-    /// What to write there.
+    /// The fixed port.
+    pub(super) port: u64,
+    /// What to write to its stdin.
     pub(super) line: Vec<u8>,
 }
 
@@ -40,8 +42,8 @@ impl Message {
     /// The bytes of the message. `None` if they are more than the guard reads.
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
         let (kind, numbers, bytes): (u8, Vec<u64>, &[u8]) = match self {
-            Self::Run(Run { run, grace_ms, job, outputs: [stdout, stderr], lifeline, line }) => {
-                (b'R', vec![*run, *grace_ms, *job, *stdout, *stderr, *lifeline], line)
+            Self::Run(Run { run, grace_ms, job, outputs: [stdout, stderr], lifeline, port, line }) => {
+                (b'R', vec![*run, *grace_ms, *job, *stdout, *stderr, *lifeline, *port], line)
             }
             Self::HttpStop { run, request } => (b'H', vec![*run], request),
             Self::HttpStopSent { run } => (b'D', vec![*run], &[]),
@@ -71,14 +73,15 @@ impl Message {
         let run = number()?;
         Some(match kind {
             b'R' => {
-                let [grace_ms, job, stdout, stderr, lifeline] =
-                    [number()?, number()?, number()?, number()?, number()?];
+                let [grace_ms, job, stdout, stderr, lifeline, port] =
+                    [number()?, number()?, number()?, number()?, number()?, number()?];
                 Self::Run(Run {
                     run,
                     grace_ms,
                     job,
                     outputs: [stdout, stderr],
                     lifeline,
+                    port,
                     line: rest.to_vec(),
                 })
             }
@@ -103,6 +106,7 @@ mod tests {
             job: 4,
             outputs: [8, 0],
             lifeline: 12,
+            port: 8000,
             line: b"quit\n".to_vec(),
         };
         let messages = [

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
+    num::NonZeroU16,
     os::windows::io::{AsHandle as _, OwnedHandle},
     process,
     thread::{self, JoinHandle},
@@ -12,7 +13,7 @@ use std::{
 use pillion_guard::http_stop::HttpStopMessage;
 
 use super::{
-    super::{super::own_program, job::Job},
+    super::{super::own_program, job::Job, port_owners::Mark},
     handles::{SharedReader, take},
     message::{self, Message},
 };
@@ -73,6 +74,8 @@ struct Run {
     outputs: [Option<OwnedHandle>; 2],
     lifeline: Option<OwnedHandle>,
     line: Vec<u8>,
+    /// The fixed port.
+    port: Option<NonZeroU16>,
     http_stop: Option<HttpStopMessage>,
     /// Whether the leader was asked to stop.
     asked: bool,
@@ -81,11 +84,12 @@ struct Run {
 impl Run {
     /// Takes the handles that the message names.
     fn new(message: message::Run) -> Option<Self> {
-        let message::Run { run, grace_ms, job, outputs, lifeline, line } = message;
+        let message::Run { run, grace_ms, job, outputs, lifeline, port, line } = message;
         let (outputs, lifeline) = (outputs.map(take), take(lifeline));
         let job = Job::from(take(job)?);
         let grace = Duration::from_millis(grace_ms);
-        Some(Self { number: run, grace, job, outputs, lifeline, line, http_stop: None, asked: false })
+        let port = u16::try_from(port).ok().and_then(NonZeroU16::new);
+        Some(Self { number: run, grace, job, outputs, lifeline, line, port, http_stop: None, asked: false })
     }
 
     /// Ends the sidecar, on a thread of its own. Without a thread, it is killed.
@@ -101,6 +105,8 @@ impl Run {
             // There is no leader to ask: the declared request would reach whatever has its port now.
             return;
         }
+        // Until its end, a new start of the app waits for the port.
+        let _mark = self.port.and_then(|port| Mark::new(port).ok());
         let now = Instant::now();
         let (half, end) = (now.checked_add(self.grace / 2), now.checked_add(self.grace));
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -162,6 +168,7 @@ mod tests {
             outputs: [None, None],
             lifeline: None,
             line: Vec::new(),
+            port: None,
             http_stop: HttpStopMessage::parse(format!("{port} 0 -\nPOST /shutdown").as_bytes()),
             asked: false,
         };
