@@ -98,6 +98,7 @@ const WRONG_USAGE: u8 = 2;
 enum BackendChoice {
     Node,
     Bun,
+    Deno,
     Python,
     Go,
     Rust,
@@ -110,6 +111,7 @@ impl BackendChoice {
         match self {
             Self::Node => Some(Runtime::Node),
             Self::Bun => Some(Runtime::Bun),
+            Self::Deno => Some(Runtime::Deno),
             Self::Python => Some(Runtime::Python),
             Self::Go => Some(Runtime::Go),
             Self::Rust => Some(Runtime::Rust),

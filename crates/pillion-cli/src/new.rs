@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn each_backend_is_recognised_by_its_files() {
-        for runtime in [Runtime::Node, Runtime::Bun, Runtime::Python, Runtime::Go, Runtime::Rust] {
+        for runtime in
+            [Runtime::Node, Runtime::Bun, Runtime::Deno, Runtime::Python, Runtime::Go, Runtime::Rust]
+        {
             let folder = tempfile::tempdir().unwrap();
             for (path, text) in backend_files(runtime, "notes") {
                 write(&folder.path().join(path), &text).unwrap();

@@ -106,6 +106,7 @@ impl Workflow {
                 Toolchain::Bun => "      - uses: oven-sh/setup-bun@v2\n",
                 Toolchain::Go => "      - uses: actions/setup-go@v6\n        with:\n          go-version: stable\n",
                 Toolchain::Node => "      - uses: actions/setup-node@v6\n        with:\n          node-version: lts/*\n",
+                Toolchain::Deno => "      - run: npm install --global deno@2\n",
                 Toolchain::Python => "      - uses: actions/setup-python@v6\n        with:\n          python-version: \"3.x\"\n",
             })?;
         }
@@ -161,11 +162,11 @@ impl Workflow {
         let (name, variable) = match &self.app_image {
             AppImage::Usual => return Ok(()),
             AppImage::LeftOut(bundles) => (
-                "Leave out AppImage, which breaks programs of Node and Bun",
+                "Leave out AppImage, which breaks programs of Node, Bun and Deno",
                 format!("BUNDLES=--bundles {bundles}"),
             ),
             AppImage::Unstripped => (
-                "Do not strip the programs of an AppImage, which breaks those of Node and Bun",
+                "Do not strip the programs of an AppImage, which breaks those of Node, Bun and Deno",
                 "NO_STRIP=true".to_owned(),
             ),
         };

@@ -101,6 +101,15 @@ fn each_action_runs_on_a_node_that_github_has() {
 }
 
 #[test]
+fn deno_comes_from_npm_and_its_programs_stay_out_of_an_app_image() {
+    let declared =
+        r#"{ "api": { "program": "demo-api", "dev": { "command": ["deno", "run", "-A", "main.ts"] } } }"#;
+    let text = workflow(&repository("app/package-lock.json", declared), &["x86_64-unknown-linux-gnu"]);
+    let (node, deno) = (text.find("setup-node").unwrap(), text.find("npm install --global deno@2").unwrap());
+    assert!(node < deno, "{text}");
+}
+
+#[test]
 fn the_packages_of_the_backends_are_installed() {
     let declared = r#"{ "api": { "program": "demo-api", "package": { "node": "backend/src/main.ts" } },
                         "ml": { "program": "demo-ml", "package": { "python": "ml/main.py" } } }"#;

@@ -47,7 +47,7 @@ pub(super) struct Check {
     pub(super) private: bool,
 }
 
-/// What happens to the AppImage, whose tool strips each program: programs of Node and Bun lose their data.
+/// What happens to the AppImage, whose tool strips each program: programs of Node, Bun and Deno lose their data.
 #[derive(Debug)]
 pub(super) enum AppImage {
     /// No sidecar is such a program, or no AppImage is made.
@@ -72,6 +72,8 @@ pub(super) enum Toolchain {
     Bun,
     Go,
     Node,
+    /// After Node, because npm installs it.
+    Deno,
     Python,
 }
 
@@ -151,7 +153,8 @@ fn app_image(config: &MergedConfig<'_>) -> AppImage {
     let sidecars = config.sidecars().ok().flatten().unwrap_or_default();
     let breaks = sidecars.iter().any(|sidecar| {
         matches!(sidecar.program, SidecarProgram::External { entry: Some(_), .. })
-            && toolchains_of(&sidecar.fields).any(|it| matches!(it, Toolchain::Bun | Toolchain::Node))
+            && toolchains_of(&sidecar.fields)
+                .any(|it| matches!(it, Toolchain::Bun | Toolchain::Deno | Toolchain::Node))
     });
     match config.bundles_without_app_image().filter(|_| breaks) {
         None => AppImage::Usual,
@@ -178,6 +181,7 @@ fn toolchains_of(fields: &serde_json::Map<String, Value>) -> impl Iterator<Item 
         (Toolchain::Bun, "bun", &["bun", "bunx"][..]),
         (Toolchain::Go, "go", &["go"]),
         (Toolchain::Node, "node", &["node", "npx", "tsx", "npm", "pnpm", "yarn"]),
+        (Toolchain::Deno, "deno", &["deno"]),
         (Toolchain::Python, "python", &["python", "python3", "uv", "uvicorn", "poetry"]),
     ];
     known

@@ -1,5 +1,7 @@
 //! The backend: which language it is written in, where it lies, and how it is started and packaged.
 
+mod frameworks;
+mod lines;
 mod shared_packages;
 
 use std::{
@@ -18,6 +20,7 @@ use crate::project::{Document, Project};
 pub(crate) enum Runtime {
     Node,
     Bun,
+    Deno,
     Python,
     Go,
     Rust,
@@ -58,6 +61,7 @@ impl Runtime {
         match self {
             Self::Node => "node",
             Self::Bun => "bun",
+            Self::Deno => "deno",
             Self::Python => "python",
             Self::Go => "go",
             Self::Rust => "rust",
@@ -83,6 +87,16 @@ impl Runtime {
                 "server.js",
                 "index.mjs",
             ],
+            Self::Deno => &[
+                "main.ts",
+                "src/main.ts",
+                "server.ts",
+                "src/server.ts",
+                "index.ts",
+                "src/index.ts",
+                "main.js",
+                "server.js",
+            ],
             Self::Python => &["main.py", "app.py", "server.py", "src/main.py", "__main__.py"],
             Self::Go => &["main.go"],
             Self::Rust => &["src/main.rs"],
@@ -98,11 +112,16 @@ impl Runtime {
             Some(Self::Go)
         } else if has("pyproject.toml") || has("requirements.txt") {
             Some(Self::Python)
+        } else if has("deno.json") || has("deno.jsonc") {
+            Some(Self::Deno)
         } else if has("package.json") {
             let text = fs::read_to_string(folder.join("package.json")).unwrap_or_default();
             let main =
                 Self::Node.entries().iter().find_map(|name| fs::read_to_string(folder.join(name)).ok());
             let main = main.unwrap_or_default();
+            if main.contains("Deno.serve(") {
+                return Some(Self::Deno);
+            }
             let bun = ["bun.lock", "bun.lockb", "bunfig.toml"].into_iter().any(has)
                 || ["@types/bun", "\"elysia\"", "\"bun "].into_iter().any(|mark| text.contains(mark))
                 || ["Bun.serve(", "\"bun:", "'bun:"].into_iter().any(|mark| main.contains(mark));
@@ -128,12 +147,17 @@ impl Backend {
         }
         let runtime = runtime.or_else(|| Runtime::of(folder)).ok_or_else(|| {
             format!(
-                "{shown} has none of the files package.json, pyproject.toml, requirements.txt, go.mod and Cargo.toml: pass \
-                 --backend node, bun, python, go or rust; for another language, leave --backend-dir out and pass --backend none"
+                "{shown} has none of the files package.json, deno.json, pyproject.toml, requirements.txt, go.mod and Cargo.toml: \
+                 pass --backend node, bun, deno, python, go or rust; for another language, leave --backend-dir out and pass --backend none"
             )
         })?;
         let entry = runtime.entries().iter().find(|entry| folder.join(entry).is_file());
-        Ok(Self { runtime, folder: folder.to_owned(), entry: entry.map(|entry| (*entry).to_owned()) })
+        let mut backend =
+            Self { runtime, folder: folder.to_owned(), entry: entry.map(|entry| (*entry).to_owned()) };
+        if backend.django().is_some() {
+            backend.entry = Some(frameworks::DJANGO_ENTRY.to_owned());
+        }
+        Ok(backend)
     }
 
     /// The backends of a project, by the usual names and files: in its folder, in the folder of its repository, and in `apps`.
@@ -182,6 +206,7 @@ impl Backend {
             }
             Runtime::Node => (vec!["node", entry?], vec![beside()?]),
             Runtime::Bun => (vec!["bun", entry?], vec![beside()?]),
+            Runtime::Deno => (vec!["deno", "run", "-A", entry?], vec![beside()?]),
             Runtime::Python if uv => (vec!["uv", "run", entry?], owned(&["**/*.py"])),
             Runtime::Python => (vec![PYTHON, entry?], owned(&["**/*.py"])),
             Runtime::Go => (vec!["go", "run", "."], owned(&["**/*.go"])),
@@ -205,6 +230,12 @@ impl Backend {
             Runtime::Node if self.loads_by_name() => return None,
             Runtime::Node => json!({ "node": file? }),
             Runtime::Bun => json!({ "bun": file? }),
+            Runtime::Deno => {
+                let entry = self.entry.as_deref()?;
+                let command =
+                    ["deno", "compile", "-A", "--target", "${target}", "--output", "${output}", entry];
+                json!({ "command": command, "cwd": folder })
+            }
             Runtime::Python => json!({ "python": file? }),
             Runtime::Go => json!({ "go": folder }),
             Runtime::Rust => json!({ "rust": folder }),
@@ -227,70 +258,6 @@ impl Backend {
     fn depends_on(&self, package: &str) -> bool {
         let document = Document::read_if_exists(&self.folder.join("package.json")).ok().flatten();
         document.is_some_and(|document| document.get(&["dependencies", package]).is_some())
-    }
-
-    /// Whether Node takes the main file for a CommonJS module, which cannot wait at its top level
-    /// (<https://nodejs.org/api/packages.html#determining-module-system>).
-    fn is_common_js(&self) -> bool {
-        let module = |entry: &str| entry.ends_with(".mjs") || entry.ends_with(".mts");
-        if self.entry.as_deref().is_some_and(module) {
-            return false;
-        }
-        let package = Document::read_if_exists(&self.folder.join("package.json")).ok().flatten();
-        package.is_some_and(|package| package.get(&["type"]).and_then(Value::as_str) != Some("module"))
-    }
-
-    /// The lines that make the server a sidecar, unless a file of the backend already mentions Pillion or the announcement.
-    pub(super) fn lines(&self) -> Option<(PathBuf, &'static str)> {
-        let file = self.folder.join(self.entry.as_deref().unwrap_or(match self.runtime {
-            Runtime::Node | Runtime::Bun => "src/index.ts",
-            Runtime::Python => "main.py",
-            Runtime::Go => "main.go",
-            Runtime::Rust => "src/main.rs",
-        }));
-        let code = fs::read_to_string(&file).unwrap_or_default();
-        if ["pillion", "BACKEND_PORT", "Serve("].into_iter().any(|mark| code.contains(mark)) {
-            return None;
-        }
-        let node = matches!(self.runtime, Runtime::Node | Runtime::Bun);
-        let lines = match self.runtime {
-            _ if node && self.depends_on("@nestjs/core") => {
-                "import { attach } from \"pillion\";\n\
-                 await app.init();                    // instead of app.listen; without enableCors and enableShutdownHooks\n\
-                 await attach(app.getHttpServer(), { onStop: () => app.close() });\n"
-            }
-            _ if node && self.depends_on("fastify") => {
-                "import { attach } from \"pillion\";\n\
-                 await app.ready();                   // instead of app.listen; without @fastify/cors\n\
-                 await attach(app.server, { onStop: () => app.close() });\n"
-            }
-            Runtime::Node if self.is_common_js() && file.extension().is_some_and(|it| it == "js") => {
-                "const { attach, serve } = require(\"pillion\");  // Node 20.19, 22.12 or later\n\
-                 const { createServer } = require(\"node:http\");\n\
-                 serve(app.fetch);                    // instead of listening: Hono and other fetch-style servers\n\
-                 attach(createServer(app));           // or: Express, Fastify, node:http; without a middleware for CORS\n"
-            }
-            Runtime::Node if self.is_common_js() => {
-                "import { createServer } from \"node:http\";\n\
-                 import { attach, serve } from \"pillion\";\n\
-                 void serve(app.fetch);               // instead of listening: Hono and other fetch-style servers\n\
-                 void attach(createServer(app));      // or: Express, Fastify, node:http; without a middleware for CORS\n"
-            }
-            Runtime::Node | Runtime::Bun => {
-                "import { createServer } from \"node:http\";\n\
-                 import { attach, serve } from \"pillion\";\n\
-                 await serve(app.fetch);              // instead of listening: Hono and other fetch-style servers\n\
-                 await attach(createServer(app));     // or: Express, Fastify, node:http; without a middleware for CORS\n"
-            }
-            Runtime::Python => {
-                "import pillion\n\nif __name__ == \"__main__\":\n    pillion.serve(app)               # FastAPI, Flask, Django …: instead of uvicorn.run or app.run\n"
-            }
-            Runtime::Go => {
-                "Serve(\"backend\", handler)          // instead of http.ListenAndServe; pillion.go has it\n"
-            }
-            Runtime::Rust => "pillion_server::serve(\"backend\", router).await   // instead of axum::serve\n",
-        };
-        Some((file, lines))
     }
 }
 

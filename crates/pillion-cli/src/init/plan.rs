@@ -6,7 +6,7 @@ mod present;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     backend::Backend,
@@ -143,6 +143,15 @@ fn declaration(plan: &mut Plan, project: &Project, choices: &Choices) -> Result<
             if let Some(backend) = &choices.backend {
                 fields.extend(backend.dev(&project.root).map(|dev| ("dev".to_owned(), dev)));
                 fields.extend(backend.package(&project.root).map(|package| ("package".to_owned(), package)));
+                if let Some(framework) = backend.own_server() {
+                    let own = json!({ "private": false, "port": "assigned", "portEnv": framework.port, "ready": "tcp" });
+                    fields.extend(
+                        own.as_object()
+                            .into_iter()
+                            .flatten()
+                            .map(|(name, value)| (name.clone(), value.clone())),
+                    );
+                }
             }
             plan.declares_program = true;
             wanted.sidecar = Some((name.clone(), fields));

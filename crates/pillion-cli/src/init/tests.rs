@@ -1,5 +1,6 @@
 mod backends;
 mod capabilities;
+mod frameworks;
 mod guard;
 mod monorepo;
 mod present;

@@ -24,6 +24,10 @@ pub(super) fn backend_files(runtime: Runtime, name: &str) -> Vec<(&'static str, 
             ("bunfig.toml", "# The settings of Bun: https://bun.sh/docs/runtime/bunfig\n"),
             ("src/index.ts", template!("backend/node/src/index.ts")),
         ],
+        Runtime::Deno => &[
+            ("deno.json", "{\n  \"compilerOptions\": { \"strict\": true }\n}\n"),
+            ("main.ts", template!("backend/deno/main.ts")),
+        ],
         Runtime::Python => &[
             ("requirements.txt", template!("backend/python/requirements.txt")),
             ("main.py", template!("backend/python/main.py")),
@@ -41,7 +45,7 @@ pub(super) fn backend_files(runtime: Runtime, name: &str) -> Vec<(&'static str, 
     let ignored = match runtime {
         Runtime::Node | Runtime::Bun => Some((".gitignore", "node_modules/\n")),
         Runtime::Python => Some((".gitignore", "__pycache__/\n.venv/\n")),
-        Runtime::Go | Runtime::Rust => None,
+        Runtime::Deno | Runtime::Go | Runtime::Rust => None,
     };
     files.iter().copied().chain(ignored).map(|(path, text)| (path, text.replace("NAME", name))).collect()
 }

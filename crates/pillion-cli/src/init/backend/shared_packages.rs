@@ -24,7 +24,7 @@ pub(super) fn patterns(runtime: Runtime, folder: &Path, root: &Path) -> Vec<Stri
         let imported = match runtime {
             Runtime::Node | Runtime::Bun => of_npm(&package, root),
             Runtime::Rust => of_cargo(&package),
-            Runtime::Python | Runtime::Go => Vec::new(),
+            Runtime::Deno | Runtime::Python | Runtime::Go => Vec::new(),
         };
         for (imported, sources) in imported {
             let path = relative_path(folder, &imported);

@@ -281,15 +281,15 @@ pub(super) fn ignored_files(plan: &mut Plan, project: &Project) {
     });
 }
 
-/// Leaves AppImage out of the bundles for Linux, if a new sidecar is a program of Node or Bun. With updates, the developer chooses.
+/// Leaves AppImage out of the bundles for Linux, if a new sidecar is a program of Node, Bun or Deno. With updates, the developer chooses.
 pub(super) fn linux_bundles(plan: &mut Plan, project: &Project, choices: &Choices) -> Result<(), String> {
     let config = project.config.on(Platform::Linux);
     let declared = config.sidecars().map_err(|error| error.to_string())?.unwrap_or_default();
     let known = declared.iter().any(|sidecar| sidecar.name == choices.name);
     let runtime = choices.backend.as_ref().map(|backend| backend.runtime);
-    let breaks = !known && matches!(runtime, Some(Runtime::Node | Runtime::Bun));
+    let breaks = !known && matches!(runtime, Some(Runtime::Node | Runtime::Bun | Runtime::Deno));
     let Some(left) = config.bundles_without_app_image().filter(|_| breaks) else { return Ok(()) };
-    let adds = "the bundles for Linux without AppImage, whose tool breaks Node and Bun programs";
+    let adds = "the bundles for Linux without AppImage, whose tool breaks programs of Node, Bun and Deno";
     let own = project.config.platforms.iter().find(|(platform, _)| *platform == Platform::Linux);
     let (path, format) = match (own, project.config.base.format) {
         (Some((_, document)), _) => (document.path.clone(), document.format),
@@ -307,7 +307,7 @@ pub(super) fn linux_bundles(plan: &mut Plan, project: &Project, choices: &Choice
         plan.by_hand(
             &path,
             "choose the bundles for Linux: the updater replaces an AppImage there (`bundle.createUpdaterArtifacts`), and the tool \
-             that makes it breaks programs of Node and Bun; either keep AppImage, set `NO_STRIP=true` in the environment of `tauri \
+             that makes it breaks programs of Node, Bun and Deno; either keep AppImage, set `NO_STRIP=true` in the environment of `tauri \
              build`, and try the AppImage, or leave AppImage out, and with it its updates, by",
             lines,
         );

@@ -99,13 +99,29 @@ fn npm(plan: &mut Plan, path: &Path, folder: &Path, package: Package, source: &S
 
 /// The SDK of the backend.
 pub(super) fn sdk(plan: &mut Plan, backend: &Backend, source: &Source) {
+    if let Some(framework) = backend.own_server() {
+        return plan.by_hand(
+            &backend.main_file(),
+            format!(
+                "let the server listen on 127.0.0.1 and the port in the variable {}, and allow the origins in PILLION_ALLOWED_ORIGINS \
+                 (CORS): no SDK can take a server of {}, so that the declaration takes it as it is, with \"private\": false: every \
+                 program and website that finds the port can call it (docs/servers.md, \"Frameworks without an SDK\")",
+                framework.port, framework.name
+            ),
+            framework.lines,
+        );
+    }
     match backend.runtime {
         Runtime::Node | Runtime::Bun => node(plan, backend, source),
+        Runtime::Deno => deno(plan, backend, source),
         Runtime::Python => python(plan, backend, source),
         Runtime::Rust => rust(plan, backend, source),
         Runtime::Go => {
             plan.edits.create(&backend.folder.join("pillion.go"), "the SDK for Go", GO_SDK);
         }
+    }
+    if let Some(text) = backend.django() {
+        plan.edits.create(&backend.main_file(), "starts the Django project", &text);
     }
     if let Some((file, lines)) = backend.lines() {
         plan.by_hand(
@@ -176,6 +192,51 @@ fn node(plan: &mut Plan, backend: &Backend, source: &Source) {
     }
 }
 
+/// The SDK in the import map of Deno, which takes an npm package from the registry, or a file.
+fn deno(plan: &mut Plan, backend: &Backend, source: &Source) {
+    let names = ["deno.json", "deno.jsonc"];
+    let present = names.iter().map(|name| backend.folder.join(name)).find(|path| path.is_file());
+    let path = present.unwrap_or_else(|| backend.folder.join("deno.json"));
+    let requirement = match source {
+        Source::Registries => {
+            source.npm(NODE_SDK, &backend.folder).map(|range| format!("npm:{}@{range}", NODE_SDK.name))
+        }
+        Source::Folder(_) => source.npm(NODE_SDK, &backend.folder).map(|path| {
+            let path = path.trim_start_matches("file:");
+            let dot = if path.starts_with(['.', '/']) { "" } else { "./" };
+            format!("{dot}{path}/dist/index.js")
+        }),
+        Source::Git(_) => None,
+    };
+    let Some(requirement) = requirement else {
+        return plan.by_hand(
+            &path,
+            format!(
+                "add {}: clone the repository, build it, and run this command with --source FOLDER",
+                NODE_SDK.name
+            ),
+            "",
+        );
+    };
+    let lines = format!("{{\n  \"imports\": {{ {:?}: {requirement:?} }}\n}}\n", NODE_SDK.name);
+    if !path.is_file() {
+        plan.edits.create(&path, NODE_SDK.name, &lines);
+    } else {
+        plan.change(&path, NODE_SDK.name, &lines, |text| {
+            json::edit(text, |root| {
+                let section = json::object_at(root, &["imports"])?;
+                if section.get(NODE_SDK.name).is_none() {
+                    json::insert_sorted(&section, NODE_SDK.name, CstInputValue::from(requirement.as_str()));
+                }
+                Ok(())
+            })
+        });
+    }
+    if let Some((clone, command)) = source.unbuilt(NODE_SDK) {
+        plan.by_hand(clone, format!("build {}: Deno runs its files as they are", NODE_SDK.name), command);
+    }
+}
+
 fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
     let requirement = source.python();
     let project_file = backend.folder.join("pyproject.toml");
@@ -241,6 +302,7 @@ pub(super) fn install_steps(backend: &Backend, project: &Project, page: Option<&
     let command = match backend.runtime {
         Runtime::Node => "npm install",
         Runtime::Bun => "bun install",
+        Runtime::Deno => "deno install",
         Runtime::Python if has("uv.lock") => "uv sync",
         Runtime::Python if has("pyproject.toml") => "pip install .",
         Runtime::Python => "pip install -r requirements.txt",

@@ -15,7 +15,9 @@ fn each_runtime_gets_its_sdk_and_its_declaration() {
     let in_manifest = format!("axum = \"0.8\"\npillion-server = {server}\n");
     let in_package = format!("    \"elysia\": \"1\",\n    \"pillion\": \"{}\"\n", npm_requirement());
     let without_others = format!("\"pillion\": \"{}\"", npm_requirement());
-    let cases: [Case<'_>; 6] = [
+    let in_imports = format!("\"pillion\": \"npm:pillion@{}\"", npm_requirement());
+    let compile = ["deno", "compile", "-A", "--target", "${target}", "--output", "${output}", "main.ts"];
+    let cases: [Case<'_>; 7] = [
         (
             "python",
             &[
@@ -52,6 +54,19 @@ fn each_runtime_gets_its_sdk_and_its_declaration() {
             json!({ "dev": { "command": ["cargo", "run"], "cwd": "backend", "watch": ["src/**/*.rs", "Cargo.toml"] }, "package": { "rust": "backend" } }),
             "backend/Cargo.toml",
             &in_manifest,
+        ),
+        (
+            "deno",
+            &[
+                (
+                    "backend/deno.jsonc",
+                    "{\n  // Hono\n  \"imports\": { \"hono\": \"jsr:@hono/hono@4\" }\n}\n",
+                ),
+                ("backend/main.ts", "Deno.serve(() => new Response())\n"),
+            ],
+            json!({ "dev": { "command": ["deno", "run", "-A", "main.ts"], "cwd": "backend", "watch": ["*.ts"] }, "package": { "command": compile, "cwd": "backend" } }),
+            "backend/deno.jsonc",
+            &in_imports,
         ),
         (
             "bun",
