@@ -73,9 +73,10 @@ fn commands_that_give_way_keep_their_words_folder_and_environment() {
     }
     let read = |name: &str| fs::read_to_string(folder.join(format!("{name}.log"))).unwrap();
     let rest = format!("\na b|an argument|{}\n", folder.display());
-    assert_eq!(read("after"), format!("19{rest}"));
-    let before = read("before");
-    assert!(before.ends_with(&rest), "{before}");
+    // The tests may run with a priority that is not the usual one.
+    let niceness =
+        |name: &str| read(name).strip_suffix(&rest).map(|number| number.parse::<i32>().unwrap()).unwrap();
+    assert_eq!(niceness("after"), (niceness("before") + 19).min(19));
 }
 
 #[test]
