@@ -482,9 +482,9 @@ func (c *upgraded) Write(data []byte) (int, error) {
 
 // alive answers a health request without the token: only that the sidecar is alive, and the proof that it holds the token.
 func (gate *gate) alive(w http.ResponseWriter, r *http.Request) {
-	if challenge := r.Header.Get("Pillion-Challenge"); nonceForm.MatchString(challenge) {
+	if challenges := r.Header.Values("Pillion-Challenge"); len(challenges) == 1 && nonceForm.MatchString(challenges[0]) {
 		proof := hmac.New(sha256.New, []byte(environment.token))
-		fmt.Fprintf(proof, "pillion-health %s %s", gate.local, challenge)
+		fmt.Fprintf(proof, "pillion-health %s %s", gate.local, challenges[0])
 		w.Header().Set("Pillion-Proof", hex.EncodeToString(proof.Sum(nil)))
 	}
 	writeJSON(w, map[string]any{"status": "ok"})

@@ -132,8 +132,11 @@ impl AdmissionLayer {
     fn alive(&self, parts: &Parts) -> Response {
         let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
         let mut response = (headers, ALIVE).into_response();
-        let challenge = parts.headers.get(CHALLENGE_HEADER).map(|value| Challenge::read(value.as_bytes()));
-        if let (Some(token), Some(Some(challenge))) = (self.admission.token(), challenge) {
+        // Two are invalid, as two tokens are: the host sends one.
+        let mut challenges = parts.headers.get_all(CHALLENGE_HEADER).iter();
+        let only = challenges.next().filter(|_| challenges.next().is_none());
+        let challenge = only.and_then(|value| Challenge::read(value.as_bytes()));
+        if let (Some(token), Some(challenge)) = (self.admission.token(), challenge) {
             let proof = HeaderValue::try_from(token.prove(self.addr, challenge));
             response
                 .headers_mut()

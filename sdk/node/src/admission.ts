@@ -111,8 +111,9 @@ export class Admission {
 
   /** The proof that this server holds the token, if the request has a valid challenge. */
   #prove(rawHeaders: readonly string[], token: string): string | undefined {
-    const challenge = values(rawHeaders, "pillion-challenge")[0] ?? "";
-    if (!/^[0-9a-f]{32}$/.test(challenge)) return undefined;
+    const [challenge, second] = values(rawHeaders, "pillion-challenge");
+    if (challenge === undefined || second !== undefined || !/^[0-9a-f]{32}$/.test(challenge))
+      return undefined;
     return createHmac("sha256", token).update(`pillion-health ${this.#authority} ${challenge}`).digest("hex");
   }
 }
