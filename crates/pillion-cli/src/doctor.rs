@@ -206,6 +206,9 @@ fn examine(
         }
     }
     declaration::mobile(project, &mut found);
+    if !is_declared && files::registers(&sources) {
+        found.push(declaration::missing(&project.config.on(Platform::host())));
+    }
     if is_declared && dependencies::check(project, &mut found) {
         files::check(&sources, &mut found);
     }

@@ -18,7 +18,7 @@ mod triple;
 use std::path::{Component, Path, PathBuf};
 
 pub(crate) use self::{
-    capability::{Capability, PermissionEntry, first_window_label, grants, narrowed, usual},
+    capability::{Capability, PermissionEntry, denied, first_window_label, grants, narrowed, usual},
     config::{MOBILE, Platform, TauriConfig},
     document::{Document, Format, kebab_case, read_text},
     error::{Position, ProjectError},
@@ -79,6 +79,11 @@ impl Project {
         let here = std::env::current_dir().unwrap_or_default();
         let shown = path.strip_prefix(here).unwrap_or(path).display().to_string();
         if shown.is_empty() { ".".to_owned() } else { shown }
+    }
+
+    /// The folder of the project's repository, or that of the project itself if it has none.
+    pub(crate) fn repository(&self) -> &Path {
+        self.root.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&self.root)
     }
 }
 

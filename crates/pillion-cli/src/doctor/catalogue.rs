@@ -95,9 +95,13 @@ macro_rules! catalogue {
 catalogue! {
     // The project.
     DECLARATION = Project Error "declaration"
-        "The section `plugins.pillion` is invalid: an unknown field, a wrong value, or fields that contradict each other."
+        "The section `plugins.pillion` is missing or invalid: an unknown field, a wrong value, or fields that contradict each other."
         "The app stops with this error at its start."
         "Correct the field that the finding names; docs/configuration.md lists all fields."
+    PACKAGE_SOURCE = Project Error "package-source"
+        "A file or a folder that `package` of a declaration names does not exist."
+        "`pillion package` cannot build the program."
+        "Correct the path: it is relative to the folder that contains src-tauri."
     PROGRAM_NOT_BUNDLED = Project Error "program-not-bundled"
         "A declaration runs a program or a resource that the bundle does not contain."
         "The installed app does not find the program, and the sidecar fails."

@@ -36,6 +36,12 @@ const BROKEN: &[(&str, Break)] = &[
     ("declaration", |it| it.declare("readyTimeout", json!(5))),
     ("declaration", |it| { it.declare("port", json!(8080)); it.declare("handover", json!(true)); }),
     ("declaration", |it| it.declare("dependsOn", json!(["db"]))),
+    ("declaration", |it| {
+        let section = config_of(it)["plugins"]["pillion"].take();
+        it.set(CONFIG, "/plugins", json!({ "pilion": section }));
+    }),
+    ("package-source", |it| it.declare("package", json!({ "node": "backend/src/other.ts" }))),
+    ("package-source", |it| it.declare("package", json!({ "command": ["make", "${output}"], "cwd": "server" }))),
     ("program-not-bundled", |it| it.declare("program", json!("demo-server"))),
     ("program-not-bundled", |it| it.set(CONFIG, "/plugins/pillion/sidecars/worker", json!({ "resource": "worker/main" }))),
     ("external-bin-name", |it| it.set(CONFIG, "/bundle/externalBin", json!(["binaries/demo-api", "binaries/tool-x86_64-apple-darwin"]))),
@@ -63,8 +69,14 @@ const BROKEN: &[(&str, Break)] = &[
     ("permission", |it| it.set(CAPABILITY, "/permissions", json!(["pillion:allow-connect"]))),
     ("permission", |it| it.declare("transport", json!("local"))),
     ("permission", |it| it.set(CONFIG, "/app/security/capabilities", json!(["other"]))),
+    ("permission", |it| it.set(CAPABILITY, "/permissions", json!(["pillion:default", "pillion:allow-connect", "pillion:deny-connect"]))),
     ("scope", |it| it.set(CAPABILITY, "/permissions", json!(["pillion:allow-connect", { "identifier": "pillion:default", "allow": [{ "sidecar": "api" }, { "sidecar": "apl" }] }]))),
     ("csp-connect", |it| it.set(CONFIG, "/app/security/csp", json!("connect-src ipc: http://ipc.localhost http://localhost:*"))),
+    ("csp-connect", |it| {
+        it.set(CONFIG, "/app/security/csp", json!("connect-src ipc: http://ipc.localhost http://127.0.0.1:*"));
+        it.text("src/chat.ts", "const socket = sidecar(\"api\").webSocket(\"/chat\");\n");
+    }),
+    ("csp-connect", |it| it.text("index.html", "<meta http-equiv=\"Content-Security-Policy\" content=\"connect-src ipc: http://ipc.localhost\">")),
     ("csp-ipc", |it| it.set(CONFIG, "/app/security/csp", json!("default-src 'self'; connect-src http://127.0.0.1:*"))),
     ("missing-binary", |it| it.remove(LINUX)),
     ("missing-binary", |it| for file in [MAC, MAC_INTEL, MAC_BOTH] { it.remove(file) }),
@@ -104,6 +116,10 @@ const BROKEN: &[(&str, Break)] = &[
     ("dev-command", |it| it.declare("dev", json!({ "command": ["npx"], "cwd": "elsewhere", "watch": ["src/**/*.ts"] }))),
     ("dev-command", |it| it.declare("dev", json!({ "command": ["npx"], "cwd": "backend", "watch": ["source/**/*.ts"] }))),
 ];
+
+fn config_of(case: &Case) -> Value {
+    serde_json::from_slice(&fs::read(case.path(CONFIG)).unwrap()).unwrap()
+}
 
 #[test]
 fn a_healthy_project_has_no_finding() {

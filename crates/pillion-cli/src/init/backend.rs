@@ -52,6 +52,11 @@ const NAMES: [&str; 9] = [
 /// Packages that only a server uses. A package in a folder of another name is a backend if it depends on one of them.
 const SERVERS: [&str; 8] =
     ["pillion", "hono", "express", "fastify", "koa", "elysia", "@hono/node-server", "@nestjs/core"];
+/// Packages for Python whose apps are ASGI apps, or that serve such.
+const ASGI: [&str; 9] =
+    ["fastapi", "starlette", "litestar", "quart", "blacksheep", "uvicorn", "hypercorn", "daphne", "channels"];
+/// Packages for Python whose apps are WSGI apps, which the SDK serves without another package.
+const WSGI: [&str; 6] = ["flask", "django", "bottle", "falcon", "pyramid", "werkzeug"];
 /// Folders of other people's or of built files, and those of the page.
 const SKIPPED: [&str; 9] =
     ["node_modules", "target", "dist", "build", "src-tauri", "src", "public", "static", "gen"];
@@ -191,7 +196,6 @@ impl Backend {
     pub(super) fn dev(&self, root: &Path) -> Option<Value> {
         let (entry, compiled) = (self.entry.as_deref(), self.compiled());
         let entry = compiled.as_deref().or(entry);
-        let uv = self.folder.join("uv.lock").is_file();
         // The files beside the one that starts the server, and below it; those of `node_modules` lie beside a file without a folder.
         let beside = || {
             let (name, ending) = entry?.rsplit_once('.')?;
@@ -207,13 +211,44 @@ impl Backend {
             Runtime::Node => (vec!["node", entry?], vec![beside()?]),
             Runtime::Bun => (vec!["bun", entry?], vec![beside()?]),
             Runtime::Deno => (vec!["deno", "run", "-A", entry?], vec![beside()?]),
-            Runtime::Python if uv => (vec!["uv", "run", entry?], owned(&["**/*.py"])),
+            // Not `uv run`, which is one more process, as `npx`.
             Runtime::Python => (vec![PYTHON, entry?], owned(&["**/*.py"])),
             Runtime::Go => (vec!["go", "run", "."], owned(&["**/*.go"])),
             Runtime::Rust => (vec!["cargo", "run"], owned(&["src/**/*.rs", "Cargo.toml"])),
         };
         watch.extend(shared_packages::patterns(self.runtime, &self.folder, root));
         Some(json!({ "command": command, "cwd": relative_path(root, &self.folder), "watch": watch }))
+    }
+
+    /// Whether the Cargo workspace of the backend has this dependency for its members.
+    pub(super) fn workspace_has(&self, dependency: &str) -> bool {
+        let root = shared_packages::root_above(&self.folder, "Cargo.toml", &["workspace"]);
+        root.is_some_and(|(_, root)| root.get(&["workspace", "dependencies", dependency]).is_some())
+    }
+
+    /// The lock file of uv, of the backend or of the workspace to which it belongs.
+    pub(super) fn uv_lock(&self, root: &Path) -> Option<PathBuf> {
+        let top = root.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(root);
+        let folders = self.folder.ancestors().take_while(|folder| folder.starts_with(top));
+        folders.map(|folder| folder.join("uv.lock")).find(|lock| lock.is_file())
+    }
+
+    /// The extra of the SDK for Python that the server needs: uvicorn serves ASGI apps alone.
+    pub(super) fn python_extra(&self) -> &'static str {
+        let read = |name: &str| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+        let required = [read("pyproject.toml"), read("requirements.txt")].concat().to_lowercase();
+        let word = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
+        let requires = |names: &[&str]| required.split(|letter| !word(letter)).any(|it| names.contains(&it));
+        let asgi = requires(&ASGI);
+        if !asgi && requires(&WSGI) {
+            return "";
+        }
+        let code = self.entry.as_deref().map(read).unwrap_or_default();
+        if requires(&["websockets"]) || asgi && code.contains("WebSocket") {
+            "[websockets]"
+        } else {
+            "[uvicorn]"
+        }
     }
 
     /// Whether it loads packages whose names only the run knows, so that no tool finds them for a program in one file.
@@ -230,12 +265,11 @@ impl Backend {
             Runtime::Node if self.loads_by_name() => return None,
             Runtime::Node => json!({ "node": file? }),
             Runtime::Bun => json!({ "bun": file? }),
-            Runtime::Deno => {
-                let entry = self.entry.as_deref()?;
-                let command =
-                    ["deno", "compile", "-A", "--target", "${target}", "--output", "${output}", entry];
-                json!({ "command": command, "cwd": folder })
-            }
+            // Deno names its targets as Rust does.
+            Runtime::Deno => json!({
+                "command": ["deno", "compile", "-A", "--target", "${target}", "--output", "${output}", self.entry.as_deref()?],
+                "cwd": folder,
+            }),
             Runtime::Python => json!({ "python": file? }),
             Runtime::Go => json!({ "go": folder }),
             Runtime::Rust => json!({ "rust": folder }),

@@ -9,7 +9,7 @@ use std::{
 use similar::TextDiff;
 use tempfile::NamedTempFile;
 
-use super::source_text::TextForm;
+use super::{source::relative_path, source_text::TextForm};
 use crate::project::{Project, read_text};
 
 /// The change of one file.
@@ -117,10 +117,10 @@ impl Edits {
 }
 
 impl Edit {
-    /// The change as a unified diff.
-    pub(super) fn diff(&self) -> String {
+    /// The change as a unified diff. Its paths are relative to `root`, as git and patch(1) expect them.
+    pub(super) fn diff(&self, root: &Path) -> String {
         let before = self.before.as_deref().unwrap_or_default();
-        let path = Project::shown(&self.path).replace('\\', "/");
+        let path = relative_path(root, &self.path);
         let old = if self.before.is_some() { format!("a/{path}") } else { "/dev/null".to_owned() };
         let diff = TextDiff::from_lines(before, self.after.as_str());
         diff.unified_diff().context_radius(3).header(&old, &format!("b/{path}")).to_string()
@@ -175,7 +175,7 @@ mod tests {
         let edit = edits.iter().next().unwrap();
         assert_eq!(edit.after, "\u{feff}a\r\nb\r\nb\r\n");
         assert_eq!(edit.adds, ["b", "b"]);
-        assert!(edit.diff().contains("+b"), "{}", edit.diff());
+        assert!(edit.diff(folder.path()).contains("+b"), "{}", edit.diff(folder.path()));
         edits.write().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "\u{feff}a\r\nb\r\nb\r\n");
     }

@@ -35,7 +35,7 @@ pub(super) fn text(
     for edit in plan.edits.iter() {
         let bold = Style::new().bold();
         writeln!(out, "\n{bold}{}{bold:#}: {}", Project::shown(&edit.path), edit.adds.join(", "))?;
-        for line in edit.diff().lines() {
+        for line in edit.diff(project.repository()).lines() {
             let color = match line.as_bytes().first() {
                 Some(b'+') => Some(AnsiColor::Green),
                 Some(b'-') => Some(AnsiColor::Red),
@@ -85,7 +85,7 @@ pub(super) fn json(
         .edits
         .iter()
         .map(|edit| {
-            json!({ "path": edit.path, "created": edit.before.is_none(), "adds": edit.adds, "diff": edit.diff() })
+            json!({ "path": edit.path, "created": edit.before.is_none(), "adds": edit.adds, "diff": edit.diff(project.repository()) })
         })
         .collect();
     let by_hand: Vec<_> = plan

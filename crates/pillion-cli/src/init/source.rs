@@ -81,6 +81,19 @@ impl Source {
         }
     }
 
+    /// The value of an import in a `deno.json` in this folder; `None` if Deno cannot import it from there.
+    pub(super) fn deno(&self, package: Package, folder: &Path) -> Option<String> {
+        match self {
+            Self::Registries => Some(format!("npm:{}@^{}", package.name, env!("CARGO_PKG_VERSION"))),
+            Self::Folder(source) => {
+                let path = relative(folder, source, package);
+                let start = if path.starts_with('.') || path.starts_with('/') { "" } else { "./" };
+                Some(format!("{start}{path}/{}/index.js", package.compiled?))
+            }
+            Self::Git(_) => None,
+        }
+    }
+
     /// The folder of the clone, and the command that builds this npm package there, if it is not built.
     pub(super) fn unbuilt(&self, package: Package) -> Option<(&Path, String)> {
         let Self::Folder(clone) = self else { return None };
@@ -91,10 +104,10 @@ impl Source {
     /// The line for the Python package in a `requirements.txt` in this folder. A relative path is no PEP 508, but a line that pip and
     /// uv read: <https://pip.pypa.io/en/stable/reference/requirements-file-format/>. Both take it relative to the folder that they are
     /// called in, which is that of the file in all commands that we show, run and write.
-    pub(super) fn python_line(&self, folder: &Path) -> String {
+    pub(super) fn python_line(&self, folder: &Path, extra: &str) -> String {
         match self {
-            Self::Folder(source) => format!("{}[uvicorn]", relative(folder, source, PYTHON_SDK)),
-            Self::Registries | Self::Git(_) => self.python(),
+            Self::Folder(source) => format!("{}{extra}", relative(folder, source, PYTHON_SDK)),
+            Self::Registries | Self::Git(_) => self.python(extra),
         }
     }
 
@@ -107,15 +120,15 @@ impl Source {
 
     /// The requirement for the Python package, in the form of PEP 508, which knows no relative paths:
     /// <https://peps.python.org/pep-0508/>.
-    pub(super) fn python(&self) -> String {
+    pub(super) fn python(&self, extra: &str) -> String {
         let Package { name, folder, .. } = PYTHON_SDK;
         match self {
-            Self::Registries => format!("{name}[uvicorn]>={},<{}", cargo_version(), next_breaking()),
+            Self::Registries => format!("{name}{extra}>={},<{}", cargo_version(), next_breaking()),
             Self::Folder(source) => {
                 let path = source.join(folder).display().to_string().replace('\\', "/");
-                format!("{name}[uvicorn] @ file://{}{path}", if path.starts_with('/') { "" } else { "/" })
+                format!("{name}{extra} @ file://{}{path}", if path.starts_with('/') { "" } else { "/" })
             }
-            Self::Git(url) => format!("{name}[uvicorn] @ git+{url}#subdirectory={folder}"),
+            Self::Git(url) => format!("{name}{extra} @ git+{url}#subdirectory={folder}"),
         }
     }
 }
@@ -177,7 +190,7 @@ mod tests {
         };
         let cargo = Source::Registries.cargo(PLUGIN, folder);
         let npm = Source::Registries.npm(CLIENT, folder).unwrap();
-        let python = Source::Registries.python();
+        let python = Source::Registries.python("[uvicorn]");
         let python = python.strip_prefix("pillion[uvicorn]").unwrap();
         for requirement in [cargo.as_str().unwrap(), &npm, python] {
             let fits = |version| VersionReq::parse(requirement).unwrap().matches(version);
@@ -196,8 +209,8 @@ mod tests {
             source.npm(NODE_SDK, Path::new("/src/app/backend")).as_deref(),
             Some("file:../../pillion/sdk/node")
         );
-        assert_eq!(source.python_line(Path::new("/src/app/backend")), "../../pillion/sdk/python[uvicorn]");
-        assert_eq!(source.python(), "pillion[uvicorn] @ file:///src/pillion/sdk/python");
+        assert_eq!(source.python_line(Path::new("/src/app/backend"), ""), "../../pillion/sdk/python");
+        assert_eq!(source.python("[uvicorn]"), "pillion[uvicorn] @ file:///src/pillion/sdk/python");
     }
 
     #[test]
@@ -207,9 +220,9 @@ mod tests {
             "pillion",
             "Pillion[uvicorn]>=0.1",
             " pillion ; python_version > \"3.9\"",
-            &Source::Registries.python(),
-            &clone.python(),
-            &clone.python_line(Path::new("/src/app/backend")),
+            &Source::Registries.python("[uvicorn]"),
+            &clone.python(""),
+            &clone.python_line(Path::new("/src/app/backend"), "[websockets]"),
             "../../other-clone/sdk/python",
         ] {
             assert!(Source::is_python_line(line), "{line}");
@@ -226,7 +239,7 @@ mod tests {
         assert_eq!(value, "{ git = \"https://example.org/pillion.git\" }");
         assert_eq!(source.npm(CLIENT, Path::new("/app")), None);
         assert_eq!(
-            source.python(),
+            source.python("[uvicorn]"),
             "pillion[uvicorn] @ git+https://example.org/pillion.git#subdirectory=sdk/python"
         );
     }

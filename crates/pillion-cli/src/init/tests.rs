@@ -73,7 +73,7 @@ fn planned(folder: &Path, backend: Option<&str>) -> Plan {
 fn apply(folder: &Path, backend: Option<&str>) -> Plan {
     let plan = planned(folder, backend);
     plan.edits.write().unwrap();
-    let again: Vec<_> = planned(folder, backend).edits.iter().map(edits::Edit::diff).collect();
+    let again: Vec<_> = planned(folder, backend).edits.iter().map(|edit| edit.diff(folder)).collect();
     assert!(again.is_empty(), "a second run changes something:\n{}", again.join("\n"));
     plan
 }

@@ -90,8 +90,20 @@ pub(crate) fn grants(capabilities: &[&Capability], permissions: &[&str], sidecar
         .collect();
     let all = entries.iter().all(|entry| entry.allow.is_empty());
     !entries.is_empty()
+        && !permissions.iter().any(|permission| denied(capabilities, permission).is_some())
         && !entries.iter().any(|entry| entry.denies(sidecar))
         && (all || entries.iter().any(|entry| names(&entry.allow, sidecar)))
+}
+
+/// The entry that denies the command of this permission, which takes precedence over each one that allows it
+/// (<https://v2.tauri.app/security/permissions/>).
+pub(crate) fn denied<'a>(
+    capabilities: &[&'a Capability],
+    permission: &str,
+) -> Option<(&'a Capability, &'a PermissionEntry)> {
+    let denying = permission.replace(":allow-", ":deny-");
+    let mut entries = capabilities.iter().flat_map(|it| it.permissions.iter().map(|entry| (*it, entry)));
+    entries.find(|(_, entry)| entry.identifier == denying && denying != permission)
 }
 
 fn names(scope: &[Value], sidecar: &str) -> bool {

@@ -10,7 +10,7 @@ use super::{
     super::{
         catalogue::{
             BLOCKED_PORT, DECLARATION, EXTERNAL_BIN_NAME, GENERIC_NAME, MOBILE_PROGRAMS, NAME_OF_APP,
-            PORT_CONFLICT, PROGRAM_NOT_BUNDLED,
+            PACKAGE_SOURCE, PORT_CONFLICT, PROGRAM_NOT_BUNDLED,
         },
         names,
         report::Finding,
@@ -44,6 +44,7 @@ pub(in super::super) fn check(
     }
     not_bundled(config, found);
     ports(config, &declared, found);
+    package_sources(project, config, found);
     Some(declared)
 }
 
@@ -59,6 +60,39 @@ pub(in super::super) fn mobile(project: &Project, found: &mut Vec<Finding>) {
                 "{folder} is the project for {system}, and tauri.{system}.conf.json does not empty the list"
             );
             found.push(Finding::new(&MOBILE_PROGRAMS, place, detail));
+        }
+    }
+}
+
+/// The plugin in an app without declarations. Code may add sidecars to the section, and cannot replace it.
+pub(in super::super) fn missing(config: &MergedConfig<'_>) -> Finding {
+    let others = config.get(&["plugins"]).and_then(Value::as_object).into_iter().flatten();
+    let others: Vec<_> = others.map(|(name, _)| name.as_str()).collect();
+    let others = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
+    Finding::new(
+        &DECLARATION,
+        Project::shown(&config.file_of(&["plugins"]).path),
+        format!("the app registers the plugin, but `plugins` has no \"pillion\"; it has {others}"),
+    )
+}
+
+/// What `package` names and does not exist.
+fn package_sources(project: &Project, config: &MergedConfig<'_>, found: &mut Vec<Finding>) {
+    let Ok(Some(sidecars)) = config.sidecars() else { return };
+    for sidecar in sidecars {
+        let keys = ["plugins", "pillion", "sidecars", &sidecar.name, "package"];
+        let package = sidecar.fields.get("package").and_then(Value::as_object).into_iter().flatten();
+        for (field, value) in package {
+            let path = || Some(project.root.join(value.as_str()?));
+            let exists = match field.as_str() {
+                "node" | "bun" | "python" => path().is_none_or(|path| path.is_file()),
+                "go" | "rust" | "cwd" => path().is_none_or(|path| path.is_dir()),
+                _ => true,
+            };
+            if !exists {
+                let detail = format!("the sidecar {:?}: `package.{field}` is {value}", sidecar.name);
+                found.push(Finding::new(&PACKAGE_SOURCE, place(config, &keys), detail));
+            }
         }
     }
 }

@@ -50,6 +50,11 @@ pub(in super::super) fn names_sidecar(sources: &[Source], name: &str) -> bool {
     sources.iter().any(|source| source.code.contains(&literal))
 }
 
+/// Whether the app registers the plugin with the declarations of its configuration.
+pub(in super::super) fn registers(sources: &[Source]) -> bool {
+    sources.iter().any(|source| source.code.contains("tauri_plugin_pillion::init()"))
+}
+
 pub(in super::super) fn check(sources: &[Source], found: &mut Vec<Finding>) {
     // The line for the guard does not register the plugin.
     let uses_plugin = |source: &Source| {

@@ -1,8 +1,14 @@
 //! What the page may do: capabilities and the content security policy.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use pillion::{Listen, Transport};
 use pillion_config::{Config, SidecarConfig};
 use serde_json::Value;
+use walkdir::WalkDir;
 
 use super::{
     super::{
@@ -14,9 +20,11 @@ use super::{
     files::{Source, names_sidecar},
 };
 use crate::project::{
-    Capability, MergedConfig, PermissionEntry, Project, first_window_label, grants, narrowed, usual,
+    Capability, MergedConfig, PermissionEntry, Project, denied, first_window_label, grants, narrowed, usual,
 };
 
+/// The endings of files with the code of a page.
+const CODE: [&str; 8] = ["ts", "tsx", "js", "jsx", "mjs", "mts", "vue", "svelte"];
 const DEFAULT: &str = "pillion:default";
 const WATCH: &str = "pillion:allow-watch";
 const CONNECT: &str = "pillion:allow-connect";
@@ -46,7 +54,7 @@ pub(in super::super) fn check(
         let (window, rights) = of_window(config, &rights);
         permissions(project, &window, &rights, declared, found);
     }
-    policies(config, &rights, declared, found);
+    policies(project, config, &rights, declared, found);
 }
 
 /// The rights of the first window, as `pillion init` adds them: another window may have the sidecar besides. An app without a window
@@ -77,10 +85,21 @@ fn permissions(
             "no active capability of the window {window:?} grants {} for the sidecar {name:?}",
             identifiers.join(" and ")
         );
+        let denied = identifiers
+            .iter()
+            .find_map(|identifier| denied(rights, if *identifier == DEFAULT { WATCH } else { identifier }));
         let scoped = identifiers.iter().find_map(|identifier| narrowed(rights, identifier, name));
-        found.push(match scoped {
-            Some((capability, entry)) => narrowed_permission(lack, name, capability, entry),
-            None => absent_permission(lack, project, rights, identifiers),
+        found.push(match (denied, scoped) {
+            (Some((capability, entry)), _) => Finding::new(
+                &PERMISSION,
+                Project::shown(&capability.origin.path),
+                format!(
+                    "{lack}; the capability {} has {}, which takes precedence, so --fix adds nothing: remove it",
+                    capability.identifier, entry.identifier
+                ),
+            ),
+            (None, Some((capability, entry))) => narrowed_permission(lack, name, capability, entry),
+            (None, None) => absent_permission(lack, project, rights, identifiers),
         });
     }
 }
@@ -184,31 +203,83 @@ fn scopes(capabilities: &[Capability], declared: &Config, sources: &[Source], fo
     }
 }
 
-/// The content security policies of releases and of development.
-fn policies(config: &MergedConfig<'_>, rights: &[&Capability], declared: &Config, found: &mut Vec<Finding>) {
-    for field in ["csp", "devCsp"] {
-        let keys = ["app", "security", field];
-        let Some(allowed) = config.get(&keys).and_then(connect_sources) else { continue };
-        let place = place(config, &keys);
-        let seen = format!("app.security.{field} allows connections to {}", shown(&allowed));
-        let calls_port = declared.sidecars.iter().find(|(name, sidecar)| {
-            sidecar.transport() == Transport::Tcp
-                && !sidecar.has_no_address()
-                && may_call(rights, name, sidecar)
-                && !allows_port(&allowed, sidecar.listen())
-        });
-        if let Some((name, _)) = calls_port {
-            found.push(Finding::new(
-                &CSP_CONNECT,
-                &place,
-                format!("{seen}, and the page calls the sidecar {name:?} at 127.0.0.1"),
-            ));
-        }
-        let allows = |source: &str| allowed.iter().any(|it| it == source || it == "*");
-        if !(allows("ipc:") && allows("http://ipc.localhost")) {
-            found.push(Finding::new(&CSP_IPC, place, seen));
-        }
+/// The content security policies of releases and of development, and that of the page's own file.
+fn policies(
+    project: &Project,
+    config: &MergedConfig<'_>,
+    rights: &[&Capability],
+    declared: &Config,
+    found: &mut Vec<Finding>,
+) {
+    let keys = ["csp", "devCsp"].map(|field| ["app", "security", field]);
+    let of_config = keys.iter().filter_map(|keys| {
+        let allowed = connect_sources(config.get(keys)?)?;
+        Some((keys.join("."), place(config, keys), allowed))
+    });
+    let of_page = pages(project).into_iter().filter_map(|page| {
+        let allowed = connect_sources(&Value::String(policy_of_html(&fs::read_to_string(&page).ok()?)?))?;
+        Some(("its policy".to_owned(), Project::shown(&page), allowed))
+    });
+    for (name, place, allowed) in of_config.chain(of_page).collect::<Vec<_>>() {
+        let seen = format!("{name} allows connections to {}", shown(&allowed));
+        found.extend(policy(project, &seen, &place, &allowed, rights, declared));
     }
+}
+
+/// What one policy lacks.
+fn policy(
+    project: &Project,
+    seen: &str,
+    place: &str,
+    allowed: &[String],
+    rights: &[&Capability],
+    declared: &Config,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let on_ports = || {
+        declared
+            .sidecars
+            .iter()
+            .filter(|(_, sidecar)| sidecar.transport() == Transport::Tcp && !sidecar.has_no_address())
+    };
+    let calls_port = on_ports()
+        .find(|(name, sidecar)| may_call(rights, name, sidecar) && !allows_port(allowed, sidecar.listen()));
+    let web_sockets = on_ports().find(|(name, sidecar)| {
+        grants(rights, &[CONNECT], name) && !allows_web_sockets(allowed, sidecar.listen())
+    });
+    if let Some((name, _)) = calls_port {
+        let detail = format!("{seen}, and the page calls the sidecar {name:?} at 127.0.0.1");
+        found.push(Finding::new(&CSP_CONNECT, place, detail));
+    } else if let (Some((name, _)), Some(file)) = (web_sockets, opens_web_sockets(project)) {
+        let detail = format!(
+            "{seen}, and {} opens WebSockets of the sidecar {name:?} at ws://127.0.0.1: add ws://127.0.0.1:*",
+            Project::shown(&file)
+        );
+        found.push(Finding::new(&CSP_CONNECT, place, detail));
+    }
+    let allows = |source: &str| allowed.iter().any(|it| it == source || it == "*");
+    if !(allows("ipc:") && allows("http://ipc.localhost")) {
+        found.push(Finding::new(&CSP_IPC, place, seen));
+    }
+    found
+}
+
+/// The files that usually are the page.
+fn pages(project: &Project) -> Vec<PathBuf> {
+    let page = project.front_end.as_ref().map_or(project.root.as_path(), |front_end| front_end.folder());
+    let files = ["index.html", "src/index.html", "src/app.html"].map(|name| page.join(name));
+    files.into_iter().filter(|file| file.is_file()).collect()
+}
+
+/// The policy in a `meta` element, which holds beside that of the configuration.
+fn policy_of_html(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let elements = lower.match_indices("<meta").filter_map(|(at, _)| Some((at, at + lower[at..].find('>')?)));
+    let mut policies = elements.filter(|(at, end)| lower[*at..*end].contains("content-security-policy"));
+    let (at, end) = policies.next()?;
+    let value = at + lower[at..end].find("content=")? + "content=".len();
+    let quote = text[value..].chars().next().filter(|quote| ['"', '\''].contains(quote))?;
+    text[value + 1..].split(quote).next().map(str::to_owned)
 }
 
 fn shown(sources: &[String]) -> String {
@@ -234,6 +305,27 @@ fn connect_sources(policy: &Value) -> Option<Vec<String>> {
         }
     };
     directive("connect-src").or_else(|| directive("default-src"))
+}
+
+/// A file of the page that opens a WebSocket of a sidecar by the client.
+fn opens_web_sockets(project: &Project) -> Option<PathBuf> {
+    let page = project.front_end.as_ref().map_or(project.root.as_path(), |front_end| front_end.folder());
+    let is_code = |path: &Path| path.extension().is_some_and(|it| CODE.iter().any(|code| it == *code));
+    let files = WalkDir::new(page.join("src")).sort_by_file_name().into_iter().flatten();
+    let mut files = files.map(walkdir::DirEntry::into_path).filter(|path| is_code(path));
+    files.find(|path| fs::read_to_string(path).is_ok_and(|text| text.contains(".webSocket(")))
+}
+
+/// Whether one of the sources matches a WebSocket of this port. A source for `http:` does not
+/// (<https://www.w3.org/TR/CSP3/#match-schemes>).
+fn allows_web_sockets(sources: &[String], listen: Listen) -> bool {
+    sources.iter().any(|source| match source.strip_prefix("ws://127.0.0.1:") {
+        Some(port) => {
+            let port = port.trim_end_matches('/');
+            port == "*" || matches!(listen, Listen::Fixed(fixed) if port == fixed.to_string())
+        }
+        None => matches!(source.as_str(), "*" | "ws:"),
+    })
 }
 
 /// Whether one of the sources matches the port of a sidecar (<https://www.w3.org/TR/CSP3/#match-url-to-source-expression>).
@@ -265,6 +357,15 @@ mod tests {
         assert_eq!(sources(json!({ "default-src": "'self' ipc:" })), Some("'self' ipc:".to_owned()));
         assert_eq!(sources(json!("img-src *")), None);
         assert_eq!(sources(Value::Null), None);
+    }
+
+    #[test]
+    fn the_policy_of_a_page_is_found() {
+        let page = "<html><head><META charset=\"utf-8\" />\n<meta http-equiv='Content-Security-Policy'\n  content=\"default-src 'self' ipc:\">";
+        assert_eq!(policy_of_html(page).as_deref(), Some("default-src 'self' ipc:"));
+        for page in ["<meta name=\"a\" content=\"b\">", "", "<meta content-security-policy"] {
+            assert_eq!(policy_of_html(page), None, "{page}");
+        }
     }
 
     #[test]

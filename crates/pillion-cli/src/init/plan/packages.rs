@@ -192,53 +192,38 @@ fn node(plan: &mut Plan, backend: &Backend, source: &Source) {
     }
 }
 
-/// The SDK in the import map of Deno, which takes an npm package from the registry, or a file.
 fn deno(plan: &mut Plan, backend: &Backend, source: &Source) {
-    let names = ["deno.json", "deno.jsonc"];
-    let present = names.iter().map(|name| backend.folder.join(name)).find(|path| path.is_file());
-    let path = present.unwrap_or_else(|| backend.folder.join("deno.json"));
-    let requirement = match source {
-        Source::Registries => {
-            source.npm(NODE_SDK, &backend.folder).map(|range| format!("npm:{}@{range}", NODE_SDK.name))
-        }
-        Source::Folder(_) => source.npm(NODE_SDK, &backend.folder).map(|path| {
-            let path = path.trim_start_matches("file:");
-            let dot = if path.starts_with(['.', '/']) { "" } else { "./" };
-            format!("{dot}{path}/dist/index.js")
-        }),
-        Source::Git(_) => None,
-    };
-    let Some(requirement) = requirement else {
+    let files = ["deno.json", "deno.jsonc"].map(|name| backend.folder.join(name));
+    let path = files.iter().find(|path| path.is_file()).unwrap_or(&files[0]);
+    let Some(import) = source.deno(NODE_SDK, &backend.folder) else {
         return plan.by_hand(
-            &path,
+            path,
             format!(
-                "add {}: clone the repository, build it, and run this command with --source FOLDER",
+                "add {}: Deno imports no package from a git repository; clone the repository, build the package \
+                 (npm ci && npm run build), and run this command with --source FOLDER",
                 NODE_SDK.name
             ),
             "",
         );
     };
-    let lines = format!("{{\n  \"imports\": {{ {:?}: {requirement:?} }}\n}}\n", NODE_SDK.name);
-    if !path.is_file() {
-        plan.edits.create(&path, NODE_SDK.name, &lines);
-    } else {
-        plan.change(&path, NODE_SDK.name, &lines, |text| {
-            json::edit(text, |root| {
-                let section = json::object_at(root, &["imports"])?;
-                if section.get(NODE_SDK.name).is_none() {
-                    json::insert_sorted(&section, NODE_SDK.name, CstInputValue::from(requirement.as_str()));
-                }
-                Ok(())
-            })
-        });
-    }
+    let lines = format!("\"imports\": {{ {:?}: {import:?} }}\n", NODE_SDK.name);
+    plan.change(path, NODE_SDK.name, &lines, |text| {
+        json::edit(if text.is_empty() { "{}\n" } else { text }, |root| {
+            let section = json::object_at(root, &["imports"])?;
+            if section.get(NODE_SDK.name).is_none() {
+                json::insert_sorted(&section, NODE_SDK.name, CstInputValue::from(import.as_str()));
+            }
+            Ok(())
+        })
+    });
     if let Some((clone, command)) = source.unbuilt(NODE_SDK) {
-        plan.by_hand(clone, format!("build {}: Deno runs its files as they are", NODE_SDK.name), command);
+        plan.by_hand(clone, format!("build {}: Deno imports its files as they are", NODE_SDK.name), command);
     }
 }
 
 fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
-    let requirement = source.python();
+    let extra = backend.python_extra();
+    let requirement = source.python(extra);
     let project_file = backend.folder.join("pyproject.toml");
     let requirements = backend.folder.join("requirements.txt");
     let document = match Document::read_if_exists(&project_file) {
@@ -264,7 +249,7 @@ fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
             lines,
         ),
         _ => {
-            let lines = format!("{}\n", source.python_line(&backend.folder));
+            let lines = format!("{}\n", source.python_line(&backend.folder, extra));
             plan.change(&requirements, PYTHON_SDK.name, &lines, |text| {
                 let present = text.lines().any(Source::is_python_line);
                 Ok(if present { text.to_owned() } else { append_lines(text, &lines) })
@@ -275,7 +260,11 @@ fn python(plan: &mut Plan, backend: &Backend, source: &Source) {
 
 fn rust(plan: &mut Plan, backend: &Backend, source: &Source) {
     let path = backend.folder.join("Cargo.toml");
-    let value = source.cargo(SERVER, &backend.folder);
+    let value = if backend.workspace_has(SERVER.name) {
+        toml_edit::Value::InlineTable([("workspace", true)].into_iter().collect())
+    } else {
+        source.cargo(SERVER, &backend.folder)
+    };
     let lines = format!("[dependencies]\n{} = {value}\n", SERVER.name);
     plan.change(&path, SERVER.name, &lines, |text| {
         toml::edit(text, |root| {
@@ -299,19 +288,26 @@ pub(super) fn install_steps(backend: &Backend, project: &Project, page: Option<&
         let manager = project.front_end.as_ref().map_or("npm", |front_end| front_end.manager.name());
         return vec![format!("{manager} install   (in {})", Project::shown(workspace))];
     }
+    let uv = backend.uv_lock(&project.root);
     let command = match backend.runtime {
         Runtime::Node => "npm install",
         Runtime::Bun => "bun install",
-        Runtime::Deno => "deno install",
-        Runtime::Python if has("uv.lock") => "uv sync",
+        Runtime::Python if uv.is_some() => "uv sync",
         Runtime::Python if has("pyproject.toml") => "pip install .",
         Runtime::Python => "pip install -r requirements.txt",
+        Runtime::Deno => "deno install",
         Runtime::Go | Runtime::Rust => return Vec::new(),
     };
     let install = format!("{command}   (in {})", Project::shown(&backend.folder));
-    let environment =
-        (backend.runtime == Runtime::Python && !has("uv.lock")).then(|| environment_step(backend));
-    environment.into_iter().chain([install]).collect()
+    match (backend.runtime, uv) {
+        // uv makes the environment itself, beside its lock file.
+        (Runtime::Python, Some(lock)) => {
+            let folder = lock.parent().unwrap_or(&backend.folder);
+            vec![install, activation(folder, ".venv", "")]
+        }
+        (Runtime::Python, None) => vec![environment_step(backend), install],
+        _ => vec![install],
+    }
 }
 
 /// The command that chooses the interpreter of the backend, which `dev` names without a path: a path would differ between systems.
@@ -321,6 +317,10 @@ fn environment_step(backend: &Backend) -> String {
     let found = places.find(|(folder, name)| folder.join(name).join("pyvenv.cfg").is_file());
     let make = if found.is_none() { format!("{PYTHON} -m venv .venv && ") } else { String::new() };
     let (folder, name) = found.unwrap_or((&backend.folder, ".venv"));
+    activation(folder, name, &make)
+}
+
+fn activation(folder: &Path, name: &str, make: &str) -> String {
     let activate =
         if cfg!(windows) { format!("{name}\\Scripts\\activate") } else { format!(". {name}/bin/activate") };
     format!(

@@ -8,7 +8,7 @@ use super::{
 #[test]
 fn each_runtime_gets_its_sdk_and_its_declaration() {
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Value, &'a str, &'a str);
-    let python = Source::Registries.python();
+    let python = Source::Registries.python("[uvicorn]");
     let in_project = format!("    \"fastapi\",\n    \"{python}\",\n]");
     let in_requirements = format!("fastapi\n{python}\n");
     let server = Source::Registries.cargo(SERVER, Path::new(""));
@@ -301,7 +301,7 @@ fn the_steps_name_the_virtual_environment_of_the_backend() {
         (&backend, &[], Some("python3 -m venv .venv && . .venv/bin/activate   (in ./backend): ")),
         (&backend, &[("backend/venv/pyvenv.cfg", "v")], Some(". venv/bin/activate   (in ./backend): ")),
         (&backend, &[(".venv/pyvenv.cfg", "v")], Some(". .venv/bin/activate   (in .): ")),
-        (&uv, &[], None),
+        (&uv, &[], Some(". .venv/bin/activate   (in ./backend): ")),
     ];
     for (files, more, expected) in cases {
         let folder = app(&[files, more].concat());
@@ -311,4 +311,49 @@ fn the_steps_name_the_virtual_environment_of_the_backend() {
         let fits = step.as_deref().zip(expected).map(|(step, expected)| step.starts_with(expected));
         assert_eq!((step.is_some(), fits), (expected.is_some(), expected.map(|_| true)), "{step:?}");
     }
+}
+
+#[test]
+fn python_gets_the_extra_that_its_framework_needs() {
+    let extra = |required: &str, code: &str| {
+        let files = [("backend/requirements.txt", required), ("backend/main.py", code)];
+        let folder = app(&files);
+        Backend::in_folder(&folder.path().join("backend"), None).unwrap().python_extra()
+    };
+    for (required, code, wanted) in [
+        ("fastapi>=0.100\n", "app = FastAPI()\n", "[uvicorn]"),
+        ("FastAPI[standard]\n", "async def socket(socket: WebSocket): ...\n", "[websockets]"),
+        ("starlette\nwebsockets\n", "app = 1\n", "[websockets]"),
+        ("Flask==3\n", "app = Flask(__name__)\n", ""),
+        ("flask-cors\nflask\n", "app = 1\n", ""),
+        ("Django~=5.0\n", "app = 1\n", ""),
+        ("django\nchannels\n", "app = 1\n", "[uvicorn]"),
+        ("numpy\n", "app = 1\n", "[uvicorn]"),
+    ] {
+        assert_eq!(extra(required, code), wanted, "{required}{code}");
+    }
+}
+
+#[test]
+fn deno_imports_the_sdk_and_compiles_the_program() {
+    let files = [
+        ("backend/deno.jsonc", "{\n  // Tasks\n  \"tasks\": { \"dev\": \"deno run -A main.ts\" }\n}\n"),
+        ("backend/main.ts", "Deno.serve(handler)\n"),
+    ];
+    let folder = app(&files);
+    apply(folder.path(), Some("backend"));
+    assert_eq!(
+        config(&folder)["plugins"]["pillion"]["sidecars"]["backend"],
+        json!({
+            "program": "notes-backend",
+            "dev": { "command": ["deno", "run", "-A", "main.ts"], "cwd": "backend", "watch": ["*.ts"] },
+            "package": {
+                "command": ["deno", "compile", "-A", "--target", "${target}", "--output", "${output}", "main.ts"],
+                "cwd": "backend"
+            },
+        })
+    );
+    let imports = format!("\"pillion\": \"npm:pillion@{}\"", npm_requirement());
+    let text = read(&folder, "backend/deno.jsonc");
+    assert!(text.contains(&imports) && text.contains("// Tasks"), "{text}");
 }

@@ -163,3 +163,65 @@ fn the_packages_that_the_server_imports_are_watched_as_well() {
     );
     assert_eq!(cargo, ["src/**/*.rs", "Cargo.toml", "../../shared/src/**/*.rs"]);
 }
+
+#[test]
+fn the_packages_of_a_workspace_of_cargo_uv_or_go_are_watched_as_well() {
+    let watched = |files: &[(&str, &str)]| {
+        let folder = workspace(&[("README.md", "")], files);
+        let backend = Backend::in_folder(&folder.path().join("apps/server"), None);
+        let dev = backend.unwrap().dev(&folder.path().join("apps/desktop")).unwrap();
+        dev["watch"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let cargo = watched(&[
+        (
+            "Cargo.toml",
+            "[workspace]\nmembers = [\"apps/server\", \"shared\"]\n[workspace.dependencies]\naxum = \"0.8\"\n\
+             shared = { path = \"shared\" }\n",
+        ),
+        (
+            "apps/server/Cargo.toml",
+            "[package]\nname = \"server\"\n[dependencies]\naxum.workspace = true\nshared = { workspace = true }\n",
+        ),
+        ("shared/Cargo.toml", "[package]\nname = \"shared\"\n"),
+    ]);
+    assert_eq!(cargo, ["src/**/*.rs", "Cargo.toml", "../../shared/src/**/*.rs"]);
+    let uv = watched(&[
+        (
+            "pyproject.toml",
+            "[tool.uv.workspace]\nmembers = [\"apps/*\", \"packages/*\"]\n[tool.uv.sources]\n\
+             my-tools = { workspace = true }\n",
+        ),
+        (
+            "apps/server/pyproject.toml",
+            "[project]\nname = \"server\"\n[tool.uv.sources]\nbase = { path = \"../../base\", editable = true }\n\
+             gone = { path = \"../gone\" }\nother = { git = \"https://example.org/other\" }\n",
+        ),
+        ("apps/server/main.py", "app = 1\n"),
+        ("packages/tools/pyproject.toml", "[project]\nname = \"My_Tools\"\n"),
+        ("base/pyproject.toml", "[project]\nname = \"base\"\n"),
+    ]);
+    assert_eq!(uv, ["**/*.py", "../../base/**/*.py", "../../packages/tools/**/*.py"]);
+    let go = watched(&[
+        ("go.work", "go 1.22\n\nuse (\n\t./apps/server\n\t./queue // jobs\n)\n"),
+        (
+            "apps/server/go.mod",
+            "module server\n\nreplace example.org/store => ../../store\n\nreplace (\n\texample.org/a v1.0.0 => \
+             example.org/b v1.1.0\n)\n",
+        ),
+        ("apps/server/main.go", "package main\n"),
+        ("store/go.mod", "module example.org/store\n"),
+        ("queue/go.mod", "module example.org/queue\n"),
+    ]);
+    assert_eq!(go, ["**/*.go", "../../queue/**/*.go", "../../store/**/*.go"]);
+}
+
+#[test]
+fn a_diff_names_files_below_the_repository() {
+    let folder = workspace(&[("package.json", "{ \"workspaces\": [\"apps/*\"] }\n")], &SERVER_FILES);
+    let project = Project::find(&folder.path().join("apps/desktop")).unwrap();
+    let plan = plan_of(&folder, Source::Registries);
+    let diffs: String = plan.edits.iter().map(|edit| edit.diff(project.repository())).collect();
+    for header in ["+++ b/apps/server/package.json\n", "+++ b/apps/desktop/src-tauri/Cargo.toml\n"] {
+        assert!(diffs.contains(header), "{diffs}");
+    }
+}
