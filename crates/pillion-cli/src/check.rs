@@ -211,6 +211,12 @@ fn verdict(harness: &Harness, gate: &Gate, check: &Check) -> Verdict {
         FLUSH => return gate.flush.clone(),
         _ => {}
     }
+    if let Some((broken, evidence)) = &gate.fatal {
+        return match check.name == *broken {
+            true => Verdict::Broken(evidence.clone()),
+            false => Verdict::NotChecked(format!("the program breaks the rule {broken}")),
+        };
+    }
     let announced =
         [&gate.announcement, &gate.flush].iter().all(|verdict| matches!(verdict, Verdict::Kept(_)));
     match check.look {

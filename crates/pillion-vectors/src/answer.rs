@@ -62,20 +62,19 @@ impl Answer {
     fn read_body(&self, stream: &mut impl Read) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         if let Some(length) = self.values("content-length").next() {
-            body.resize(length.parse()?, 0);
-            stream.read_exact(&mut body)?;
+            read_exactly(stream, length.parse()?, &mut body)?;
         } else if self.values("transfer-encoding").next().is_some() {
             loop {
                 let line = read_line(stream)?;
-                let length = usize::from_str_radix(line.split(';').next().unwrap_or_default(), 16);
+                let length = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim_end(), 16);
                 let length = length.with_context(|| format!("no length of a chunk: {line:?}"))?;
-                let start = body.len();
-                body.resize(start + length, 0);
-                stream.read_exact(&mut body[start..])?;
-                ensure!(read_line(stream)?.is_empty(), "a chunk is longer than its length");
                 if length == 0 {
+                    // Trailers (RFC 9112, section 7.1.2).
+                    while !read_line(stream)?.is_empty() {}
                     break;
                 }
+                read_exactly(stream, length, &mut body)?;
+                ensure!(read_line(stream)?.is_empty(), "a chunk is longer than its length");
             }
         } else if let Err(error) = stream.read_to_end(&mut body)
             && !is_closed(&error)
@@ -116,6 +115,16 @@ fn next_byte(stream: &mut impl Read) -> io::Result<u8> {
     Ok(byte[0])
 }
 
+/// Appends so many bytes, and holds only those that came: the server may announce more than this machine has.
+fn read_exactly(stream: &mut impl Read, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
+    let read = stream.take(length).read_to_end(body)?;
+    if u64::try_from(read).is_ok_and(|read| read == length) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
 fn read_line(stream: &mut impl Read) -> io::Result<String> {
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {
@@ -127,4 +136,30 @@ fn read_line(stream: &mut impl Read) -> io::Result<String> {
 fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(answer: &str) -> Result<String> {
+        let answer = Answer::read(&mut answer.as_bytes(), true)?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    #[test]
+    fn chunks_may_have_extensions_and_trailers() {
+        let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=1\r\nab\r\n1 \r\nc\r\n0\r\nX-Sum: 1\r\n\r\n";
+        assert_eq!(body(chunks).unwrap(), "abc");
+    }
+
+    #[test]
+    fn a_length_that_never_comes_is_an_error_and_takes_no_memory() {
+        for head in [
+            "Content-Length: 18446744073709551615\r\n\r\nab",
+            "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nab",
+        ] {
+            assert!(body(&format!("HTTP/1.1 200 OK\r\n{head}")).is_err(), "{head}");
+        }
+    }
 }

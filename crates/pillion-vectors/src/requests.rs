@@ -174,8 +174,10 @@ fn compare(
         exactly("pillion-proof", challenge.as_deref().map(prove).as_deref())?;
     }
     if answer.status == 101 {
-        if let Some(chosen) = &vector.chosen {
-            exactly("sec-websocket-protocol", chosen.as_deref())?;
+        if handlers == Handlers::Any {
+            chosen_of_any(answer, vector).map_err(|why| (Aspect::Header(SUBPROTOCOL.to_owned()), why))?;
+        } else if let Some(chosen) = &vector.chosen {
+            exactly(SUBPROTOCOL, chosen.as_deref())?;
         }
         if let Some(sees) = &vector.sees
             && handlers == Handlers::OfVectors
@@ -188,6 +190,27 @@ fn compare(
         }
     }
     Ok(())
+}
+
+/// The header of the subprotocols, in lower case.
+const SUBPROTOCOL: &str = "sec-websocket-protocol";
+
+/// Any server may speak each of the page's own subprotocols, as the library `ws` does unless told otherwise: it chooses one of them, or
+/// `pillion` if that was offered.
+fn chosen_of_any(answer: &Answer, vector: &RequestVector) -> Result<(), String> {
+    let lines = vector.request.iter().filter_map(|line| line.split_once(':'));
+    let offered = lines.filter(|(name, _)| name.eq_ignore_ascii_case(SUBPROTOCOL));
+    let offered: Vec<_> = offered
+        .flat_map(|(_, value)| value.split(','))
+        .map(str::trim)
+        .filter(|element| !element.is_empty() && !element.starts_with("pillion.bearer."))
+        .collect();
+    let chosen: Vec<_> = answer.values(SUBPROTOCOL).collect();
+    match chosen[..] {
+        [] if !offered.contains(&"pillion") => Ok(()),
+        [one] if offered.contains(&one) => Ok(()),
+        _ => Err(format!("{SUBPROTOCOL} is {chosen:?}, not one of {offered:?}")),
+    }
 }
 
 fn status(answer: &Answer, vector: &RequestVector, handlers: Handlers) -> Result<(), String> {

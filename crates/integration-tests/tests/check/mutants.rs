@@ -33,6 +33,8 @@ const ANNOUNCE: &[Mutant] = &[
     ("progress-with-control-characters", "stdout"),
     ("progress-too-long", "stdout"),
     ("announce-twice", "stdout"),
+    ("announces-another-port", "one-address"),
+    ("starts-itself", "self-start"),
     ("logs-to-stdout", "stdout"),
     ("every-address", "loopback"),
     ("second-listener-on-every-address", "loopback"),
@@ -49,11 +51,13 @@ const ANNOUNCE: &[Mutant] = &[
 const HEALTH: &[Mutant] = &[
     ("health-404", "health"),
     ("health-503", "health"),
+    ("health-of-64-kib", "health-body"),
     ("health-in-plain-text", "health-body"),
     ("status-is-healthy", "health-body"),
     ("no-app", "health-body"),
     ("timestamp-in-seconds", "health-body"),
     ("uptime-in-milliseconds", "health-body"),
+    ("protocol-2", "health-version"),
     ("instance-of-its-own", "instance"),
     ("instance-invented", "instance"),
     ("no-instance", "instance-returned"),
@@ -62,7 +66,9 @@ const HEALTH: &[Mutant] = &[
 /// Section 3.
 #[rustfmt::skip]
 const STOP: &[Mutant] = &[
+    ("ends-by-itself", "unasked"),
     ("sigterm-ignored", "sigterm"),
+    ("slow-to-end-on-sigint", "sigint"),
     ("sigint-ignored", "sigint"),
     ("pipe-ignored", "lifeline"),
     ("socket-ignored", "lifeline-socket"),
@@ -71,6 +77,7 @@ const STOP: &[Mutant] = &[
     ("reads-once", "stdin-bytes"),
     ("no-deadline", "deadline"),
     ("no-drain", "drain"),
+    ("exits-on-signal-after-lifeline", "drain-after-lifeline"),
     ("keeps-accepting", "no-new-connections"),
     ("exit-1-on-sigterm", "exit-status"),
     ("exit-1-on-sigint", "exit-status"),
@@ -128,6 +135,8 @@ const PRIVATE: &[Mutant] = &[
     ("first-of-two-origins", "origin"),
     ("token-unchecked", "token"),
     ("token-as-a-prefix", "token"),
+    ("docs-without-token", "token"),
+    ("token-in-a-header", "token"),
     ("token-without-its-last-digit", "token"),
     ("token-in-any-case", "token"),
     ("one-spelling-of-bearer", "token"),
@@ -136,6 +145,7 @@ const PRIVATE: &[Mutant] = &[
     ("first-of-two-tokens", "token"),
     ("token-in-a-cookie", "token"),
     ("token-in-a-query", "token"),
+    ("second-port-without-token", "other-ports"),
     ("no-www-authenticate", "unauthorized"),
     ("health-with-a-slash", "health-path"),
     ("health-decoded", "health-path"),
@@ -200,7 +210,12 @@ const SILENT: [&str; 8] = [
 ];
 
 fn run(mutant: &str) -> Checked {
-    let timeout = if SILENT.contains(&mutant) { "3s" } else { "120s" };
+    let timeout = match mutant {
+        _ if SILENT.contains(&mutant) => "3s",
+        // The check waits for so long until it gives up.
+        "health-503" => "20s",
+        _ => "120s",
+    };
     check(["--json", "--timeout", timeout, "--", MUTANT, mutant])
 }
 

@@ -105,6 +105,28 @@ fn without_private_mode_the_rules_of_private_mode_are_not_checked() {
     }
 }
 
+/// Before it knows whether it can start.
+#[test]
+fn a_program_that_tells_its_progress_first_keeps_every_rule() {
+    let checked = check(["--json", "--timeout", "120s", "--", MUTANT, "progress-first"]);
+    checked.assert_keeps_everything();
+}
+
+/// As the library `ws` for Node does.
+#[test]
+fn a_program_that_chooses_the_first_subprotocol_of_the_page_keeps_every_rule() {
+    let mutant = "first-subprotocol-chosen";
+    let checked = check(["--json", "--timeout", "120s", "--rule", "5", "--", MUTANT, mutant]);
+    checked.assert_keeps_everything();
+}
+
+/// As a server that loads a model: a host asks until health is answered with a 2xx.
+#[test]
+fn a_program_that_is_healthy_only_later_keeps_every_rule() {
+    let checked = check(["--json", "--timeout", "120s", "--", MUTANT, "health-503-at-first"]);
+    checked.assert_keeps_everything();
+}
+
 #[test]
 fn a_program_that_takes_no_listener_does_not_break_a_rule_by_it() {
     let checked = check(["--json", "--timeout", "120s", "--rule", "6", "--", MUTANT, "handover-ignored"]);

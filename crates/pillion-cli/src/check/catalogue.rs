@@ -6,7 +6,7 @@ use super::{
         Requirement::{self, Must, Should},
         Verdict,
     },
-    rules::{announce, environment, health, listener, requests, stop},
+    rules::{announce, environment, health, life, listener, requests, stop},
 };
 
 /// Looks at one rule. An error is a verdict that ended the check early.
@@ -53,6 +53,10 @@ pub(super) const RULES: [(u8, &str); 6] = [
 pub(super) const ANNOUNCEMENT: &str = "announcement";
 /// The second check, which the first start shows as well.
 pub(super) const FLUSH: &str = "flush";
+/// If the first start breaks one of these, no other check looks.
+pub(super) const ACCEPTS: &str = "accepts";
+pub(super) const HEALTH: &str = "health";
+pub(super) const SELF_START: &str = "self-start";
 
 #[rustfmt::skip]
 pub(super) const CHECKS: &[Check] = &[
@@ -62,10 +66,16 @@ pub(super) const CHECKS: &[Check] = &[
     check(1, Must, FLUSH, None,
         "The announcement is flushed.",
         "Flush stdout after the line: a pipe is not a terminal, so most languages buffer it (Python: `print(…, flush=True)`)."),
-    check(1, Must, "accepts", Some(announce::accepts),
+    check(1, Must, ACCEPTS, Some(announce::accepts),
         "The server accepts connections when it announces itself.",
         "Write the announcement after the listener listens, for example in the callback of `listen`."),
-    check(1, Should, "stdout", Some(announce::stdout),
+    check(1, Must, "one-address", Some(life::one_address),
+        "The program announces one address in its life.",
+        "Announce the server once. A worker process, or a reloader, that runs the main file again must not start a server: put the start below `if __name__ == \"__main__\":`, or look for the worker's arguments first."),
+    check(1, Must, SELF_START, Some(life::self_start),
+        "The program does not start itself without an end.",
+        "A packed program is its own interpreter: for each worker it starts itself again. Python: call `multiprocessing.freeze_support()` first below `if __name__ == \"__main__\":`. Node: use `node:worker_threads`, or look for an argument of the worker first (docs/package.md)."),
+    check(1, Should, "stdout", Some(life::stdout),
         "Stdout carries the announcement, lines of progress (`BACKEND_STATUS:`, at most 256 bytes, no control characters), and nothing else.",
         "Write logs and banners to stderr, and announce once; the `progress` of the SDKs writes valid lines."),
     check(1, Must, "loopback", Some(announce::loopback),
@@ -80,18 +90,24 @@ pub(super) const CHECKS: &[Check] = &[
     check(1, Must, "refusal", Some(announce::refusal),
         "A program that refuses to start announces nothing, writes the reason to stderr, and exits with a status other than 0.",
         "Print the error to stderr, and exit with 1."),
-    check(2, Must, "health", Some(health::health_status),
+    check(2, Must, HEALTH, Some(health::health_status),
         "`GET /health` is answered with a 2xx status.",
         "Add the route `GET /health`, and answer 200 once the server can serve."),
     check(2, Should, "health-body", Some(health::body),
         "The body of health is the JSON of rule 2: `status` \"ok\", `app`, `timestamp` in milliseconds, `uptime` in seconds.",
         "Answer with these members."),
+    check(2, Must, "health-version", Some(health::version),
+        "A `pillion_protocol` in health is a version of the host's major version.",
+        "Return \"1\", the version of the protocol, and not that of your program: a host of another major version refuses the start."),
     check(2, Must, "instance", Some(health::instance),
         "An `instance` in health is the value of `PILLION_INSTANCE`; without that variable there is none.",
         "Return the variable unchanged, and no value of your own."),
     check(2, Should, "instance-returned", Some(health::instance_returned),
         "Health returns `PILLION_INSTANCE` as `instance`.",
         "Add it to the body, so that the host knows that no other server answered."),
+    check(3, Must, "unasked", Some(life::unasked),
+        "The program runs until it is asked to stop.",
+        "Find out why it ends: the end of the main function while the server runs on another thread, an error, a limit of time or of requests."),
     check(3, Must, "sigterm", Some(stop::sigterm),
         "SIGTERM ends the program within the grace period.",
         "Handle SIGTERM: stop accepting, finish, exit. As process 1 of a container, or under a shell, a program may not get it: use `exec`."),
@@ -116,6 +132,9 @@ pub(super) const CHECKS: &[Check] = &[
     check(3, Should, "drain", Some(stop::drain),
         "A request in flight is finished.",
         "After the request to stop, close the listener, wait for the open requests, and only then exit."),
+    check(3, Should, "drain-after-lifeline", Some(stop::drain_after_lifeline),
+        "After the end of stdin, a signal cuts no request in flight, nor does a second one.",
+        "Exit at once on a second signal only if stdin is still open: a host ends stdin and sends SIGTERM, and a wrapper may pass the signal on once more."),
     check(3, Should, "no-new-connections", Some(stop::no_new_connections),
         "A program that was asked to stop accepts no new connections.",
         "Close the listener first."),
@@ -176,6 +195,9 @@ pub(super) const CHECKS: &[Check] = &[
     check(5, Must, "token", Some(requests::token),
         "A request without the token gets 401, and one with it is served.",
         "Take exactly one `Authorization` header: `Bearer` without regard to case, spaces, the token; compare in constant time. Nothing else counts, neither a query nor a cookie."),
+    check(5, Must, "other-ports", Some(life::ports),
+        "Each other port of the program demands the token too.",
+        "Close the second port, serve its paths on the announced one, or check the token there too: rule 5 holds for every request."),
     check(5, Must, "unauthorized", Some(requests::unauthorized),
         "A 401 has `WWW-Authenticate: Bearer`.",
         "Add the header."),

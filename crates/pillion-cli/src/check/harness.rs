@@ -34,6 +34,7 @@ use super::{
     rules::{
         environment::{Exposure, InvalidToken},
         health::Health,
+        life::Life,
         requests::Answers,
         stop::Stops,
     },
@@ -64,7 +65,10 @@ pub(super) struct Harness {
 pub(super) struct Shared {
     pub(super) answers: OnceLock<Result<Answers, Verdict>>,
     pub(super) health: OnceLock<Result<Health, Verdict>>,
+    pub(super) life: OnceLock<Result<Life, Verdict>>,
     pub(super) stops: Stops,
+    /// Whether health failed at first, and then did not: the program needs time after its announcement.
+    pub(super) warms_up: OnceLock<bool>,
     /// The end of a start with `PORT=http`; `None` if it started.
     pub(super) refusal: OnceLock<Result<Option<Ended>, Verdict>>,
     pub(super) invalid_tokens: OnceLock<Result<Vec<InvalidToken>, Verdict>>,
@@ -223,7 +227,12 @@ impl Harness {
     /// Starts the program for a check that needs it running.
     pub(super) fn run(&self, start: Start) -> Result<Run, Verdict> {
         match self.launch(start)? {
-            Started::Announced(run) => Ok(run),
+            Started::Announced(run) => {
+                if self.shared.warms_up.get() == Some(&true) {
+                    run.wait_healthy(self.settings.private);
+                }
+                Ok(run)
+            }
             Started::Ended(ended) => Err(Verdict::NotChecked(format!(
                 "the program ended before its announcement: {}",
                 ended.text()

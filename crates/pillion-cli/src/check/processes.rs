@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io, thread,
+    fs, io,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -49,6 +51,22 @@ pub(super) fn of_run(run: &Run) -> io::Result<Vec<Process>> {
         !stat.zombie && Some(**pid) != holder && Some(**pid) != guard && belongs(**pid)
     });
     Ok(alive.map(|(pid, stat)| Process { pid: *pid, name: stat.name.clone() }).collect())
+}
+
+/// The longest line of processes of a run, each started by the one before it, that execute the same program.
+pub(super) fn generations(run: &Run) -> usize {
+    let (Ok(all), Ok(processes)) = (all(), of_run(run)) else { return 0 };
+    let executes: BTreeMap<u32, PathBuf> = processes
+        .iter()
+        .filter_map(|process| Some((process.pid, fs::read_link(format!("/proc/{}/exe", process.pid)).ok()?)))
+        .collect();
+    let line = |(pid, program): (&u32, &PathBuf)| {
+        let parent = |pid: &u32| all.get(pid).map(|stat| stat.parent).filter(|it| executes.contains_key(it));
+        // The bound ends a walk through numbers that were used again meanwhile.
+        let ancestors = std::iter::successors(Some(*pid), parent).take(100);
+        ancestors.filter(|ancestor| executes.get(ancestor) == Some(program)).count()
+    };
+    executes.iter().map(line).max().unwrap_or_default()
 }
 
 fn all() -> io::Result<BTreeMap<u32, Stat>> {

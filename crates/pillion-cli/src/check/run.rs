@@ -18,6 +18,8 @@ use super::{harness::TOKEN, registry::Owner, watch::Watch};
 
 /// How often a refused connection is tried again.
 const RETRY: Duration = Duration::from_millis(10);
+/// The pause between two health requests.
+const HEALTH_PAUSE: Duration = Duration::from_millis(50);
 
 /// A program that was started. Dropping it kills all of its processes.
 #[derive(Debug)]
@@ -35,6 +37,17 @@ pub(super) struct Run {
     _holder: UnixStream,
     /// `None` after [`Run::kill`].
     owner: Option<Owner>,
+}
+
+/// What a program answers to the health requests of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// A 2xx, after so many other answers.
+    Good(u32),
+    /// Another status, until the time was over or the program ended.
+    Bad,
+    /// Nothing, until the time was over.
+    Silent,
 }
 
 /// A connection to the program.
@@ -147,6 +160,25 @@ impl Run {
     pub(super) fn head(&self, request: &str, private: bool) -> String {
         let token = if private { format!("Authorization: Bearer {TOKEN}\r\n") } else { String::new() };
         format!("{request} HTTP/1.1\r\nHost: {}\r\n{token}", self.address.host())
+    }
+
+    /// Waits until health is answered with a 2xx, as a host does.
+    pub(super) fn wait_healthy(&self, private: bool) -> Health {
+        let deadline = Instant::now() + self.timeout;
+        let mut before = 0;
+        loop {
+            let answer = self.get("GET /health", private);
+            match answer {
+                Ok(answer) if (200..300).contains(&answer.status) => return Health::Good(before),
+                // Only a server that is not ready yet says so: a path that does not exist will not come.
+                Ok(answer) if answer.status < 500 => return Health::Bad,
+                Err(_) if Instant::now() >= deadline && self.exit().is_none() => return Health::Silent,
+                _ if Instant::now() >= deadline || self.wait_exit(HEALTH_PAUSE).is_some() => {
+                    return Health::Bad;
+                }
+                _ => before += 1,
+            }
+        }
     }
 
     /// The answer to a request without a body.

@@ -54,6 +54,9 @@ pub(crate) fn answer(server: &Server, request: &Request) -> Answer {
     } else {
         with_token(server, request)
     };
+    if mutation.is("token-in-a-header") {
+        answer.add("X-Session", server.host.token.as_deref().unwrap_or_default());
+    }
     if !mutation.is("no-vary") {
         answer.add("Vary", "Origin");
     }
@@ -139,15 +142,22 @@ fn with_token(server: &Server, request: &Request) -> Answer {
             false => health::alive(server, request),
         };
     }
-    if !may {
+    if !may && !(mutation.is("docs-without-token") && request.target == "/docs") {
         return unauthorized(mutation);
+    }
+    if mutation.is("ends-by-itself") && may && request.target == "/no-such-path" {
+        std::thread::spawn(|| {
+            // The answer comes before the end.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::process::exit(3)
+        });
     }
     let upgrades = request.only("upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket"));
     if upgrades && request.target == "/socket" {
         return upgrade(mutation, request);
     }
     match request.target.as_str() {
-        "/" => Answer::text(200, "Hello"),
+        "/" | "/docs" => Answer::text(200, "Hello"),
         _ => Answer::text(404, "no such path"),
     }
 }
@@ -215,6 +225,9 @@ fn upgrade(mutation: &Mutation, request: &Request) -> Answer {
     let offers: Vec<_> = request.elements("sec-websocket-protocol").collect();
     let bearer = offers.iter().find(|offer| offer.starts_with("pillion.bearer.")).copied();
     let chosen = ["chat", "pillion"].into_iter().find(|wanted| offers.contains(wanted));
+    let own = offers.iter().find(|offer| !offer.starts_with("pillion")).copied();
+    // Breaks no rule: a server may speak every subprotocol.
+    let chosen = if mutation.is("first-subprotocol-chosen") { own.or(chosen) } else { chosen };
     let chosen = if mutation.is("token-in-the-answer") { bearer.or(chosen) } else { chosen };
     let mut answer = Answer::empty(101);
     answer.add("Upgrade", "websocket");

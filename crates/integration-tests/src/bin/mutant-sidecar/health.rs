@@ -1,11 +1,13 @@
 //! Health, instance and proof (docs/protocol.md, sections 2 and 5).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pillion_vectors::hmac_proof;
 
 use crate::{Server, admission::Request, connection::Answer};
 
+/// Longer than a check takes to ask after the announcement.
+const WARM_UP: Duration = Duration::from_millis(500);
 const OTHER: &str = "ffffffffffffffffffffffffffffffff";
 
 /// Health for a client with the token, or of a server without one.
@@ -15,7 +17,8 @@ pub(crate) fn whole(server: &Server) -> Answer {
     if mutation.is("health-404") && private {
         return Answer::text(404, "no such path");
     }
-    if mutation.is("health-503") && private {
+    let warms_up = mutation.is("health-503-at-first") && server.started.elapsed() < WARM_UP;
+    if (mutation.is("health-503") || warms_up) && private {
         return Answer::text(503, "not yet");
     }
     if mutation.is("health-in-plain-text") && private {
@@ -37,7 +40,11 @@ pub(crate) fn whole(server: &Server) -> Answer {
         None => None,
     };
     let instance = instance.map(|instance| format!(r#","instance":"{instance}""#)).unwrap_or_default();
-    Answer::json(format!(r#"{{"status":"{status}",{app}"timestamp":{now},"uptime":{uptime}{instance}}}"#))
+    let version = if mutation.is("protocol-2") { "2" } else { "1" };
+    let padding = if mutation.is("health-of-64-kib") { "x".repeat(64 * 1024) } else { String::new() };
+    Answer::json(format!(
+        r#"{{"status":"{status}",{app}"timestamp":{now},"uptime":{uptime}{instance},"pillion_protocol":"{version}","padding":"{padding}"}}"#
+    ))
 }
 
 /// Health for a client without the token: alive, and the proof of a challenge.

@@ -1,6 +1,7 @@
 //! Where the sidecar listens (docs/protocol.md, sections 1 and 6).
 
 use std::{
+    io::Write as _,
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -40,6 +41,18 @@ pub(crate) fn open(mutation: &Mutation, host: &HostEnvironment) -> Result<Listen
         if mutation.is(name) {
             std::mem::forget(TcpListener::bind(address).unwrap());
         }
+    }
+    if mutation.is("second-port-without-token") {
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = open.accept() {
+                let _ =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                // A close before the end of the request would cut the answer (RFC 9112, section 9.6).
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            }
+        });
     }
     let port = host.port;
     let address = if mutation.is("every-address") { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };

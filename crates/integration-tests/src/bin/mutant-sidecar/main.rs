@@ -54,6 +54,10 @@ fn main() {
         }
     }
     let mutation = Mutation(arguments.first().cloned().unwrap_or_default());
+    if mutation.is("progress-first") {
+        // Breaks no rule: progress is no announcement.
+        print_line("BACKEND_STATUS:loading\n");
+    }
     let host = environment::read(&mutation).unwrap_or_else(|reason| refuse(&mutation, &reason));
     let listener = listener::open(&mutation, &host).unwrap_or_else(|reason| refuse(&mutation, &reason));
     let authority = listener.authority();
@@ -85,6 +89,7 @@ fn main() {
         let _ = child.kill();
         let _ = child.wait();
     }
+    server.stop.linger(&mutation);
     exit(server.stop.status(&mutation));
 }
 
@@ -123,6 +128,9 @@ fn announce(mutation: &Mutation, listener: &Listener) {
         "announce-twice" => print_line(&format!("{line}{line}")),
         _ => print_line(&line),
     }
+    if mutation.is("announces-another-port") {
+        print_line("BACKEND_PORT:1\n");
+    }
     if mutation.is("announce-early") {
         std::thread::sleep(Duration::from_secs(1));
         listener.listen();
@@ -133,6 +141,14 @@ fn announce(mutation: &Mutation, listener: &Listener) {
 #[expect(clippy::disallowed_methods, reason = "it is killed before the exit, unless the mutant leaves it")]
 fn child(server: &Server) -> Option<Child> {
     let mutation = &server.mutation;
+    if mutation.is("starts-itself") {
+        // As a packed program without `freeze_support()`, for each worker.
+        let mut again = Command::new(env::current_exe().unwrap());
+        // The overwritten token is not a token.
+        again.env_remove("PILLION_TOKEN");
+        again.args(env::args_os().skip(1)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        return Some(again.spawn().unwrap());
+    }
     if !["leaves-child", "child-inherits-token", "child-argument"].iter().any(|name| mutation.is(name)) {
         return None;
     }

@@ -6,7 +6,7 @@ use std::{
     process::exit,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicI32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -39,6 +39,8 @@ struct Asked {
     waker: Mutex<Option<UnixStream>>,
     /// The signal that asked; 0: the end of stdin; -1: not asked.
     by: AtomicI32,
+    /// The lifeline has ended: a signal then asks once more, and cuts nothing.
+    lifeline_ended: AtomicBool,
 }
 
 impl Asked {
@@ -52,7 +54,11 @@ impl Stop {
     /// Watches the signals, on a thread.
     pub(crate) fn watch(mutation: &Mutation) -> Self {
         let (wake, waker) = UnixStream::pair().unwrap();
-        let asked = Arc::new(Asked { waker: Mutex::new(Some(waker)), by: AtomicI32::new(-1) });
+        let asked = Arc::new(Asked {
+            waker: Mutex::new(Some(waker)),
+            by: AtomicI32::new(-1),
+            lifeline_ended: AtomicBool::new(false),
+        });
         let mut signals = Signals::new([SIGTERM, SIGINT]).unwrap();
         let (mutation, on_signal) = (mutation.clone(), Arc::clone(&asked));
         thread::spawn(move || {
@@ -67,7 +73,11 @@ impl Stop {
                 if mutation.is("no-drain") {
                     exit(0);
                 }
-                if count == 2 && !mutation.is("one-signal") {
+                let lifeline_ended = on_signal.lifeline_ended.load(Ordering::SeqCst);
+                if lifeline_ended && mutation.is("exits-on-signal-after-lifeline") {
+                    exit(0);
+                }
+                if count == 2 && !lifeline_ended && !mutation.is("one-signal") {
                     exit(128 + signal);
                 }
                 on_signal.ask(signal);
@@ -98,6 +108,7 @@ impl Stop {
                     return;
                 }
             }
+            asked.lifeline_ended.store(true, Ordering::SeqCst);
             asked.ask(0);
         });
     }
@@ -130,6 +141,13 @@ impl Stop {
             } else {
                 in_flight = self.finished.wait_timeout(in_flight, left).unwrap().0;
             }
+        }
+    }
+
+    /// Takes longer than the grace period, without a request in flight.
+    pub(crate) fn linger(&self, mutation: &Mutation) {
+        if mutation.is("slow-to-end-on-sigint") && self.asked.by.load(Ordering::SeqCst) == SIGINT {
+            thread::sleep(Duration::from_secs(7));
         }
     }
 

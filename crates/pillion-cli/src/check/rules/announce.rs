@@ -12,9 +12,10 @@ use pillion_vectors::{Address, Server as _};
 use rustix::process::Signal;
 
 use crate::check::{
+    catalogue::{ACCEPTS, HEALTH, SELF_START},
     harness::{Ended, Harness, Started, quoted},
     report::Verdict,
-    run::{Run, Shown},
+    run::{Health, Run, Shown},
 };
 
 /// What the first start showed. Without an announcement no other check can look.
@@ -23,11 +24,14 @@ pub(in crate::check) struct Gate {
     pub(in crate::check) announcement: Verdict,
     pub(in crate::check) flush: Verdict,
     pub(in crate::check) measurements: crate::check::report::Measurements,
+    /// The name of a check that is broken so badly that the others could only wait, and the evidence.
+    pub(in crate::check) fatal: Option<(&'static str, String)>,
 }
 
 /// Starts the program for the first time. An error says that it cannot be started at all.
 pub(in crate::check) fn gate(harness: &Harness) -> Result<Gate, String> {
-    let gate = |announcement, flush| Gate { announcement, flush, measurements: Default::default() };
+    let gate =
+        |announcement, flush| Gate { announcement, flush, measurements: Default::default(), fatal: None };
     let not_announced = || Verdict::NotChecked("the program did not announce itself".to_owned());
     match harness.launch(harness.start()) {
         Err(
@@ -45,9 +49,17 @@ pub(in crate::check) fn gate(harness: &Harness) -> Result<Gate, String> {
                 Verdict::Kept("the line came while the program ran".to_owned()),
             );
             gate.measurements.announced_ms = Some(announced_ms(&run));
-            if run.get("GET /health", harness.settings.private).is_ok() {
-                gate.measurements.healthy_ms = u64::try_from(run.began.elapsed().as_millis()).ok();
+            let health = run.wait_healthy(harness.settings.private);
+            let _ = harness.shared.warms_up.set(matches!(health, Health::Good(1..)));
+            match health {
+                Health::Good(_) => {
+                    gate.measurements.healthy_ms = u64::try_from(run.began.elapsed().as_millis()).ok();
+                }
+                Health::Bad => {}
+                Health::Silent => gate.fatal = Some(silence(harness, &run)),
             }
+            let endless = super::life::endless(&run);
+            gate.fatal = endless.map(|how| (SELF_START, how)).or(gate.fatal);
             #[cfg(target_os = "linux")]
             if let Ok(processes) = crate::check::processes::of_run(&run) {
                 gate.measurements.memory_bytes = crate::check::processes::memory(&processes);
@@ -57,36 +69,28 @@ pub(in crate::check) fn gate(harness: &Harness) -> Result<Gate, String> {
     }
 }
 
+/// The check that says why the program, which runs, answers nothing.
+fn silence(harness: &Harness, run: &Run) -> (&'static str, String) {
+    let limit = humantime::format_duration(harness.settings.timeout);
+    if run.connect_once().is_ok() {
+        return (HEALTH, format!("GET /health: no answer within {limit}"));
+    }
+    let open = listening(run);
+    let elsewhere = if open.is_empty() { String::new() } else { format!("; the program listens on {open}") };
+    (ACCEPTS, format!("{} refused connections for {limit}{elsewhere}", Shown(run.address())))
+}
+
 fn announced_ms(run: &Run) -> u64 {
     let announced = run.watch.seen().announced.map(|(_, at)| at.saturating_duration_since(run.began));
     announced.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The announcement as bytes.
-fn line(run: &Run) -> String {
+pub(super) fn line(run: &Run) -> String {
     let seen = run.watch.seen();
-    let line = seen.stdout.split_inclusive(|byte| *byte == b'\n').find(|line| is_announcement(line));
+    let mut lines = seen.stdout.split_inclusive(|byte| *byte == b'\n');
+    let line = lines.find(|line| super::life::announced(line).is_some());
     format!("\"{}\"", line.unwrap_or_default().escape_ascii())
-}
-
-/// Whether the line says how far the program is, in the form of the protocol.
-fn is_progress(line: &[u8]) -> bool {
-    let mut found = false;
-    LineFramer::new(protocol::defaults::LINE_LIMIT).feed(line, |line| {
-        found |= protocol::progress::read(&line).is_some_and(|sent| {
-            std::str::from_utf8(sent)
-                .is_ok_and(|sent| sent.len() <= protocol::progress::LIMIT && !sent.contains(char::is_control))
-        });
-    });
-    found
-}
-
-fn is_announcement(line: &[u8]) -> bool {
-    let mut found = false;
-    LineFramer::new(protocol::defaults::LINE_LIMIT).feed(line, |line| {
-        found |= matches!(Announcement::read(&line), Some(Announcement::Address(_)));
-    });
-    found
 }
 
 /// The program runs, and has announced nothing: does a buffer hold the line back?
@@ -144,9 +148,14 @@ fn listening(_: &Run) -> String {
 }
 
 #[cfg(target_os = "linux")]
-fn addresses(run: &Run) -> std::io::Result<Vec<std::net::SocketAddr>> {
+pub(super) fn addresses(run: &Run) -> std::io::Result<Vec<std::net::SocketAddr>> {
     let processes = crate::check::processes::of_run(run)?;
     pillion_vectors::listening(processes.iter().map(|process| process.pid))
+}
+
+#[cfg(target_os = "linux")]
+fn is_loopback(address: &std::net::SocketAddr) -> bool {
+    address.ip() == std::net::IpAddr::from([127, 0, 0, 1])
 }
 
 #[cfg(target_os = "linux")]
@@ -162,43 +171,22 @@ pub(in crate::check) fn accepts(harness: &Harness) -> Result<Verdict, Verdict> {
     })
 }
 
-/// Watches stdout for a whole life, with answers, refusals and a stop.
-pub(in crate::check) fn stdout(harness: &Harness) -> Result<Verdict, Verdict> {
-    let run = harness.run(harness.start())?;
-    let announced = line(&run);
-    for request in ["GET /health", "GET /", "GET /no-such-path", "POST /"] {
-        let _ = run.get(request, harness.settings.private);
-        let _ = run.get(request, false);
-    }
-    let _ = run.signal(Signal::TERM);
-    let _ = run.wait_exit(super::stop::LIMIT);
-    let (stdout, _) = run.output();
-    let mut others = stdout.split_inclusive(|byte| *byte == b'\n').collect::<Vec<_>>();
-    let first = others.iter().position(|line| is_announcement(line));
-    if let Some(first) = first {
-        others.remove(first);
-    }
-    let before = others.len();
-    others.retain(|line| !is_progress(line));
-    if others.is_empty() && before > 0 {
-        return Ok(Verdict::Kept(format!("{announced}, {before} lines of progress, and nothing else")));
-    }
-    if others.is_empty() {
-        return Ok(Verdict::Kept(format!("{announced} and nothing else")));
-    }
-    Ok(Verdict::Broken(format!("beside the announcement{}", quoted("stdout", &others.concat()))))
-}
-
 #[cfg(target_os = "linux")]
 pub(in crate::check) fn loopback(harness: &Harness) -> Result<Verdict, Verdict> {
     let run = harness.run(harness.start())?;
     let _ = run.get("GET /health", harness.settings.private);
-    let open = addresses(&run).map_err(|error| {
+    let mut open = addresses(&run).map_err(|error| {
         Verdict::NotChecked(format!("the sockets of the program are not readable: {error}"))
     })?;
+    if open.iter().all(is_loopback) {
+        // It may open another one later.
+        let later = super::life::opened(harness)?;
+        if !later.iter().all(is_loopback) {
+            open = later;
+        }
+    }
     let list = shown(&open);
-    let local = std::net::IpAddr::from([127, 0, 0, 1]);
-    Ok(if open.iter().all(|address| address.ip() == local) {
+    Ok(if open.iter().all(is_loopback) {
         Verdict::Kept(format!("listens on {list}"))
     } else {
         Verdict::Broken(format!("listens on {list}"))
@@ -298,7 +286,8 @@ pub(in crate::check) fn refusal(harness: &Harness) -> Result<Verdict, Verdict> {
     if ended.stderr.trim_ascii().is_empty() {
         broken.push(format!("PORT=http: no reason on stderr; {}", ended.text()));
     }
-    if ended.stdout.windows(8).any(|part| part == b"BACKEND_") {
+    let mut lines = ended.stdout.split_inclusive(|byte| *byte == b'\n');
+    if lines.any(|line| super::life::announced(line).is_some()) {
         broken.push(format!("PORT=http: it announced itself; {}", ended.text()));
     }
     Ok(Verdict::unless(&broken, format!("PORT=http: {}", ended.text())))

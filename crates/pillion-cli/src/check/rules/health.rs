@@ -1,7 +1,8 @@
 //! Rule 2: health and instance.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pillion::protocol::environment;
 use serde_json::Value;
 
 use crate::check::{
@@ -9,11 +10,18 @@ use crate::check::{
     report::Verdict,
 };
 
+/// How far the time in health may be from that of the check, in milliseconds: the program may have cached its answer for a minute.
+const CLOCKS_DIFFER: f64 = 60_000.0;
+/// How much of the body a host reads.
+const HEALTH_LIMIT: usize = 64 * 1024;
+
 /// Health of a run, asked with the token.
 #[derive(Debug, Clone)]
 pub(in crate::check) struct Health {
     status: u16,
     body: Vec<u8>,
+    /// When its answer was there, in milliseconds since the Unix epoch.
+    at: f64,
     /// The whole answer.
     text: String,
     /// The age of the program when its answer was there.
@@ -32,14 +40,14 @@ impl Health {
 
 fn ask(harness: &Harness, start: Start) -> Result<Health, Verdict> {
     let run = harness.run(start)?;
-    Ok(match run.get("GET /health", harness.settings.private) {
-        Ok(answer) => {
-            let (age, text) = (run.began.elapsed(), answer.text());
-            Health { status: answer.status, text, body: answer.body, age }
-        }
-        Err(error) => {
-            Health { status: 0, text: format!("{error:#}"), body: Vec::new(), age: run.began.elapsed() }
-        }
+    let answer = run.get("GET /health", harness.settings.private);
+    let age = run.began.elapsed();
+    #[expect(clippy::disallowed_methods, reason = "the program tells the time of the same clock")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = now.as_secs_f64() * 1000.0;
+    Ok(match answer {
+        Ok(answer) => Health { status: answer.status, at, text: answer.text(), body: answer.body, age },
+        Err(error) => Health { status: 0, at, text: format!("{error:#}"), body: Vec::new(), age },
     })
 }
 
@@ -73,16 +81,31 @@ pub(in crate::check) fn body(harness: &Harness) -> Result<Verdict, Verdict> {
     if !members.get("app").is_some_and(Value::is_string) {
         broken.push(format!("app is not a string: {text}"));
     }
-    // In seconds, this year has ten digits.
-    if !number("timestamp").is_some_and(|timestamp| timestamp > 1e12) {
-        broken.push(format!("timestamp is not in milliseconds since the Unix epoch: {text}"));
+    if !number("timestamp").is_some_and(|timestamp| (timestamp - health.at).abs() < CLOCKS_DIFFER) {
+        broken.push(format!("timestamp is not the time in milliseconds since the Unix epoch: {text}"));
     }
     // Its clock may run a little faster.
     let age = health.age.as_secs_f64();
     if !number("uptime").is_some_and(|uptime| (0.0..=age + 1.0).contains(&uptime)) {
         broken.push(format!("uptime is not in seconds, {age:.3} s after the start: {text}"));
     }
+    if health.body.len() > HEALTH_LIMIT {
+        broken.push(format!("it has {} bytes, of which a host reads {HEALTH_LIMIT}", health.body.len()));
+    }
     Ok(Verdict::unless(&broken, text))
+}
+
+/// A host refuses a program of another major version, and one that says no version.
+pub(in crate::check) fn version(harness: &Harness) -> Result<Verdict, Verdict> {
+    let json = health(harness)?.json()?;
+    let Some(version) = json.get("pillion_protocol").and_then(Value::as_str) else {
+        return Ok(Verdict::Kept("health names no version".to_owned()));
+    };
+    let shown = format!("\"pillion_protocol\":{version:?}");
+    Ok(match environment::protocol_major(version) {
+        Some(environment::PROTOCOL_MAJOR) => Verdict::Kept(shown),
+        _ => Verdict::Broken(shown),
+    })
 }
 
 /// An instance of health must be that of the host.

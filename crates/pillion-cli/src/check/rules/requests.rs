@@ -229,7 +229,6 @@ of_vectors!(
     host "host",
     target "target",
     origin "origin",
-    token "token",
     unauthorized "unauthorized",
     alive "alive",
     health_path "health-path",
@@ -238,6 +237,41 @@ of_vectors!(
     subprotocol "subprotocol",
     proof "proof"
 );
+
+/// Paths that frameworks and their plugins serve by themselves, perhaps in front of the check of the token.
+const OPEN_PATHS: [&str; 12] = [
+    "/docs",
+    "/openapi.json",
+    "/swagger.json",
+    "/metrics",
+    "/healthz",
+    "/ready",
+    "/favicon.ico",
+    "/index.html",
+    "/robots.txt",
+    "/static/",
+    "/assets/",
+    "/debug/pprof/",
+];
+
+pub(in crate::check) fn token(harness: &Harness) -> Result<Verdict, Verdict> {
+    let of_vectors = verdict(harness, "token")?;
+    let Verdict::Kept(kept) = of_vectors else { return Ok(of_vectors) };
+    let run = harness.run(harness.start())?;
+    let mut broken = Vec::new();
+    // A session that begins with the token must not let others in.
+    let _ = run.get("GET /", true);
+    for path in ["/", "/health"].into_iter().chain(OPEN_PATHS) {
+        let answer = run.get(&format!("GET {path}"), false);
+        let answer = answer.map_err(|error| Verdict::NotChecked(format!("GET {path}: {error:#}")))?;
+        if answer.text().contains(TOKEN) {
+            broken.push(format!("GET {path} without the token: the answer contains the token"));
+        } else if answer.status != 401 && path != "/health" {
+            broken.push(format!("GET {path} without the token: {}", answer.status));
+        }
+    }
+    Ok(Verdict::unless(&broken, kept))
+}
 
 /// After the proof, the host sends the token on the same connection.
 pub(in crate::check) fn keep_alive(harness: &Harness) -> Result<Verdict, Verdict> {

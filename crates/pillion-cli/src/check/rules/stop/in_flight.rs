@@ -9,7 +9,7 @@ use pillion::Spec;
 use pillion_vectors::Answer;
 use rustix::process::Signal;
 
-use super::{super::announce::poll_until, ANSWERS, DRAINS, LIMIT, needs_sigterm};
+use super::{super::announce::poll_until, ANSWERS, DRAINS, LIMIT, TRIES, needs_sigterm};
 use crate::check::{
     harness::Harness,
     report::Verdict,
@@ -36,8 +36,12 @@ pub(super) fn in_flight(harness: &Harness, run: &Run) -> Result<InFlight, Verdic
         format!("{head}Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{");
     connection.write_all(head.as_bytes()).map_err(not_checked)?;
     // A program that answers other requests meanwhile could have answered this one.
+    let began = Instant::now();
     for _ in 0..ANSWERS / 5 {
         let _ = run.get("GET /health", harness.settings.private);
+        if began.elapsed() > DRAINS {
+            break;
+        }
     }
     connection.set_timeout(Duration::from_millis(300)).map_err(not_checked)?;
     let early = Answer::read(&mut connection, true);
@@ -69,7 +73,7 @@ pub(super) fn stuck(harness: &Harness) -> Result<Option<Duration>, Verdict> {
     let measure = || {
         needs_sigterm(harness)?;
         let mut shortest = None;
-        for _ in 0..3 {
+        for _ in 0..TRIES {
             let run = harness.run(harness.start())?;
             let _request = in_flight(harness, &run)?;
             let asked = Instant::now();
@@ -109,9 +113,31 @@ pub(in crate::check) fn deadline(harness: &Harness) -> Result<Verdict, Verdict> 
 /// A request in flight gets its answer.
 pub(in crate::check) fn drain(harness: &Harness) -> Result<Verdict, Verdict> {
     needs_sigterm(harness)?;
-    let run = harness.run(harness.start())?;
+    finishes(harness, "SIGTERM", |run| drop(run.signal(Signal::TERM)))
+}
+
+/// It also does if the host asks as hosts do: it ends stdin, and sends SIGTERM, which a wrapper passes on once more.
+pub(in crate::check) fn drain_after_lifeline(harness: &Harness) -> Result<Verdict, Verdict> {
+    for (check, verdict) in [("lifeline", super::lifeline(harness)?), ("drain", drain(harness)?)] {
+        if !matches!(verdict, Verdict::Kept(_)) {
+            return Err(Verdict::NotChecked(format!("the check {check} fails")));
+        }
+    }
+    finishes(harness, "the end of stdin, then SIGTERM twice", |run| {
+        run.lifeline = None;
+        let _ = poll_until(DRAINS, || (run.exit().is_some() || !serves(run)).then_some(()));
+        let _ = run.signal(Signal::TERM);
+        // Two signals at once can become one (signal(7)), and the first one has no effect that a client could see.
+        let _ = run.wait_exit(DRAINS / 4);
+        let _ = run.signal(Signal::TERM);
+    })
+}
+
+/// Asks the program to stop while it has a request in flight, and completes that.
+fn finishes(harness: &Harness, asked: &str, ask: impl FnOnce(&mut Run)) -> Result<Verdict, Verdict> {
+    let mut run = harness.run(harness.start())?;
     let mut request = in_flight(harness, &run)?;
-    let _ = run.signal(Signal::TERM);
+    ask(&mut run);
     // The program has noticed the signal when it serves no more, or ends.
     let _ = poll_until(DRAINS, || (run.exit().is_some() || !serves(&run)).then_some(()));
     let sent = request.connection.write_all(request.rest);
@@ -119,7 +145,7 @@ pub(in crate::check) fn drain(harness: &Harness) -> Result<Verdict, Verdict> {
     let answer = sent.map_err(Into::into).and_then(|()| Answer::read(&mut request.connection, true));
     let why = match answer {
         Ok(answer) if answer.status != 0 => {
-            let text = format!("SIGTERM, then {part}: answered with {}", answer.status);
+            let text = format!("{asked}, then {part}: answered with {}", answer.status);
             return Ok(Verdict::Kept(text));
         }
         Ok(answer) => answer.text(),
@@ -132,7 +158,7 @@ pub(in crate::check) fn drain(harness: &Harness) -> Result<Verdict, Verdict> {
         )));
     }
     let ended = run.exit().map(|(exit, _)| format!(" (it {exit})")).unwrap_or_default();
-    Ok(Verdict::Broken(format!("SIGTERM, then {part}: {why}{ended}")))
+    Ok(Verdict::Broken(format!("{asked}, then {part}: {why}{ended}")))
 }
 
 pub(in crate::check) fn no_new_connections(harness: &Harness) -> Result<Verdict, Verdict> {
