@@ -239,12 +239,11 @@ of_vectors!(
 );
 
 /// Paths that frameworks and their plugins serve by themselves, perhaps in front of the check of the token.
-const OPEN_PATHS: [&str; 12] = [
+const OPEN_PATHS: [&str; 11] = [
     "/docs",
     "/openapi.json",
     "/swagger.json",
     "/metrics",
-    "/healthz",
     "/ready",
     "/favicon.ico",
     "/index.html",

@@ -113,7 +113,11 @@ pub(in crate::check) fn deadline(harness: &Harness) -> Result<Verdict, Verdict> 
 /// A request in flight gets its answer.
 pub(in crate::check) fn drain(harness: &Harness) -> Result<Verdict, Verdict> {
     needs_sigterm(harness)?;
-    finishes(harness, "SIGTERM", |run| drop(run.signal(Signal::TERM)))
+    finishes(harness, "SIGTERM", |run| {
+        let _ = run.signal(Signal::TERM);
+        // The program has noticed the signal when it serves no more, or ends.
+        let _ = poll_until(DRAINS, || (run.exit().is_some() || !serves(run)).then_some(()));
+    })
 }
 
 /// It also does if the host asks as hosts do: it ends stdin, and sends SIGTERM, which a wrapper passes on once more.
@@ -125,11 +129,12 @@ pub(in crate::check) fn drain_after_lifeline(harness: &Harness) -> Result<Verdic
     }
     finishes(harness, "the end of stdin, then SIGTERM twice", |run| {
         run.lifeline = None;
-        let _ = poll_until(DRAINS, || (run.exit().is_some() || !serves(run)).then_some(()));
-        let _ = run.signal(Signal::TERM);
-        // Two signals at once can become one (signal(7)), and the first one has no effect that a client could see.
-        let _ = run.wait_exit(DRAINS / 4);
-        let _ = run.signal(Signal::TERM);
+        let _ = poll_until(DRAINS / 4, || (run.exit().is_some() || !serves(run)).then_some(()));
+        // Two signals at once can become one (signal(7)), and neither has an effect that a client could see.
+        for _ in 0..2 {
+            let _ = run.signal(Signal::TERM);
+            let _ = run.wait_exit(DRAINS / 4);
+        }
     })
 }
 
@@ -138,8 +143,6 @@ fn finishes(harness: &Harness, asked: &str, ask: impl FnOnce(&mut Run)) -> Resul
     let mut run = harness.run(harness.start())?;
     let mut request = in_flight(harness, &run)?;
     ask(&mut run);
-    // The program has noticed the signal when it serves no more, or ends.
-    let _ = poll_until(DRAINS, || (run.exit().is_some() || !serves(&run)).then_some(()));
     let sent = request.connection.write_all(request.rest);
     let part = if request.head { "the rest of a head" } else { "the rest of a body" };
     let answer = sent.map_err(Into::into).and_then(|()| Answer::read(&mut request.connection, true));
