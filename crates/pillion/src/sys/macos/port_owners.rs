@@ -12,15 +12,16 @@ use std::{
     time::Duration,
 };
 
-use pillion_guard::processes::{self, search::ProcessInfo};
+use pillion_guard::{
+    names,
+    processes::{self, search::ProcessInfo},
+};
 use rustix::process::Pid;
 
-use super::peer::{executes_this_program, program};
+use super::peer::program;
 
 /// How often to look whether a guard has ended: no event tells of a process that is not our child.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// The name of the guard's program in its directory.
-const GUARD: &[u8] = b"pillion-guard";
 
 /// The process that listens on this port of 127.0.0.1: its name and process id, if the system shows them. Asks about each descriptor of the
 /// user's processes: call it off the runtime.
@@ -55,11 +56,11 @@ pub(crate) fn cleanup_on(port: NonZeroU16) -> Option<Cleanup> {
     is_guard(process.pid).then_some(Cleanup(process))
 }
 
-/// Whether a process is a guard: the file that is one, or the app's own program, which this new start of the app executes as well.
+/// Whether a process executes the guard's file. The app's own program as the guard looks like another instance of the app, for whose end a
+/// start must not wait.
 fn is_guard(pid: i32) -> bool {
-    let is_file =
-        |pid| program(pid).is_ok_and(|path| path.rsplit(|byte| *byte == b'/').next() == Some(GUARD));
-    Pid::from_raw(pid).is_some_and(|pid| is_file(pid) || executes_this_program(pid))
+    let path = Pid::from_raw(pid).and_then(|pid| program(pid).ok());
+    path.is_some_and(|path| path.rsplit(|byte| *byte == b'/').next() == Some(names::GUARD.to_bytes()))
 }
 
 /// The processes of this user that listen on this port of 127.0.0.1.
