@@ -45,21 +45,18 @@ fn a_framework_with_a_server_of_its_own_is_declared_as_it_is() {
     let manifest = |name: &str| format!("[package]\nname = \"api\"\n\n[dependencies]\n{name} = \"4\"\n");
     let actix = manifest("actix-web");
     let rocket = manifest("rocket");
-    let cases: [(&[(&str, &str)], &str, &str); 3] = [
-        (&[("server/Cargo.toml", &actix), ("server/src/main.rs", "fn main() {}\n")], "main.rs", "PORT"),
+    let rust = "fn main() {}\n";
+    let cases = [
+        ([("server/Cargo.toml", &*actix), ("server/src/main.rs", rust)], "main.rs", "PORT"),
+        ([("server/Cargo.toml", &rocket), ("server/src/main.rs", rust)], "main.rs", "ROCKET_PORT"),
         (
-            &[("server/Cargo.toml", &rocket), ("server/src/main.rs", "fn main() {}\n")],
-            "main.rs",
-            "ROCKET_PORT",
-        ),
-        (
-            &[("server/requirements.txt", "aiohttp\n"), ("server/main.py", "from aiohttp import web\n")],
+            [("server/requirements.txt", "aiohttp\n"), ("server/main.py", "from aiohttp import web\n")],
             "main.py",
             "PORT",
         ),
     ];
     for (files, main, port) in cases {
-        let folder = app(files);
+        let folder = app(&files);
         let plan = apply(folder.path(), Some("server"));
         let declared = config(&folder)["plugins"]["pillion"]["sidecars"]["backend"].clone();
         let fields = [
