@@ -116,11 +116,13 @@ impl Workflow {
                 PackageManager::Pnpm => "pnpm install --frozen-lockfile",
                 PackageManager::Yarn => "yarn install",
                 PackageManager::Bun => "bun install --frozen-lockfile",
+                PackageManager::Deno => "deno install --frozen",
             };
             f.write_str("      - name: Install the dependencies of the page\n")?;
             self.working_directory(f, &self.page)?;
             writeln!(f, "        run: {install}")?;
-        } else {
+        }
+        if !self.brings_tauri {
             f.write_str("      - name: Install Tauri's command\n        run: cargo install tauri-cli --locked --version ^2\n")?;
         }
         for (folder, command) in &self.installs {
@@ -197,12 +199,14 @@ impl Workflow {
         // Tauri finds its configuration in the folder of the project or below, not from the folder of the page.
         let in_page = format!("'./{}/node_modules/.bin/tauri'", self.page.replace('\'', "'\\''"));
         let tauri = match self.manager {
+            _ if !self.brings_tauri => "cargo tauri",
             Some(_) if !self.page.is_empty() => &in_page,
             None => "cargo tauri",
             Some(PackageManager::Npm) => "npx tauri",
             Some(PackageManager::Pnpm) => "pnpm exec tauri",
             Some(PackageManager::Yarn) => "yarn tauri",
             Some(PackageManager::Bun) => "bunx tauri",
+            Some(PackageManager::Deno) => "deno task tauri",
         };
         let key = "          TAURI_SIGNING_PRIVATE_KEY: ${{ secrets.TAURI_SIGNING_PRIVATE_KEY }}\n          TAURI_SIGNING_PRIVATE_KEY_PASSWORD: ${{ secrets.TAURI_SIGNING_PRIVATE_KEY_PASSWORD }}\n";
         if self.updater {

@@ -21,7 +21,7 @@ fn repository(lock: &str, sidecars: &str) -> TempDir {
         ),
     );
     write("app/src-tauri/Cargo.toml", "[package]\nname = \"demo\"\nversion = \"0.1.0\"\n");
-    write("app/package.json", "{ \"name\": \"demo\" }");
+    write("app/package.json", "{ \"devDependencies\": { \"@tauri-apps/cli\": \"^2\" } }");
     write(lock, "");
     folder
 }
@@ -98,6 +98,28 @@ fn each_action_runs_on_a_node_that_github_has() {
         used.insert(name);
     }
     assert_eq!(used.into_iter().collect::<Vec<_>>(), ON_NODE_24.map(|(name, _)| name));
+}
+
+#[test]
+fn cargo_installs_the_command_of_tauri_if_the_page_does_not_bring_it() {
+    let declared = r#"{ "api": { "program": "demo-api" } }"#;
+    let folder = repository("app/package-lock.json", declared);
+    let brought = workflow(&folder, &["x86_64-unknown-linux-gnu"]);
+    assert!(!brought.contains("cargo install tauri-cli") && brought.contains("npx tauri build"), "{brought}");
+    // `npx tauri` would run another package.
+    fs::write(folder.path().join("app/package.json"), r#"{ "devDependencies": { "vite": "8" } }"#).unwrap();
+    let own = workflow(&folder, &["x86_64-unknown-linux-gnu"]);
+    assert!(own.contains("cargo install tauri-cli") && own.contains("cargo tauri build"), "{own}");
+    assert!(own.contains("npm ci") && !own.contains("npx tauri"), "{own}");
+}
+
+#[test]
+fn a_page_of_deno_is_installed_and_bundled_by_deno() {
+    let declared = r#"{ "api": { "program": "demo-api" } }"#;
+    let text = workflow(&repository("app/deno.lock", declared), &["x86_64-unknown-linux-gnu"]);
+    for part in ["npm install --global deno@2", "run: deno install --frozen", "deno task tauri build"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) struct Workflow {
     pub(super) target: String,
     /// The package manager of the page, if it has a package.
     pub(super) manager: Option<PackageManager>,
+    /// Whether that brings Tauri's command. Else Cargo installs it.
+    pub(super) brings_tauri: bool,
     /// The folder of the page's package in the project.
     pub(super) page: String,
     /// How pnpm is set up, if the page or a backend is installed by it.
@@ -96,6 +98,7 @@ impl Workflow {
         let mut toolchains: Vec<_> = toolchains(&config);
         match manager {
             Some(PackageManager::Bun) => toolchains.extend([Toolchain::Node, Toolchain::Bun]),
+            Some(PackageManager::Deno) => toolchains.extend([Toolchain::Node, Toolchain::Deno]),
             Some(_) => toolchains.push(Toolchain::Node),
             None => {}
         }
@@ -118,6 +121,7 @@ impl Workflow {
             tauri: relative(&project.tauri, &project.root),
             target: relative(&cargo.path.with_file_name("target"), repository),
             manager,
+            brings_tauri: project.front_end.as_ref().is_some_and(|page| page.brings_tauri(&project.root)),
             page: page.map(|page| relative(page, &project.root)).unwrap_or_default(),
             pnpm: with_pnpm.map(|folder| pnpm(&folder, repository)),
             app_image: app_image(&project.config.on(Platform::Linux)),

@@ -283,7 +283,7 @@ fn lines(wanted: &Wanted) -> String {
 }
 
 fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
-    let manager = project.front_end.as_ref().map(|front_end| front_end.manager);
+    let page = project.front_end.as_ref().filter(|front_end| front_end.brings_tauri(&project.root));
     let mut installed = None;
     if let Some(front_end) = &project.front_end
         && front_end.dependency(CLIENT.name).is_none()
@@ -308,8 +308,8 @@ fn next_steps(plan: &mut Plan, project: &Project, choices: &Choices) {
         plan.next.extend(packages::install_steps(backend, project, installed));
     }
     // npm needs `--` before options; without options none does.
-    let run = match manager {
-        Some(manager) => format!("{} run tauri", manager.name()),
+    let run = match page {
+        Some(page) => format!("{} tauri", page.manager.run()),
         None => "cargo tauri".to_owned(),
     };
     // The step before may be for the backend's folder.

@@ -22,10 +22,11 @@ pub(crate) enum PackageManager {
     Pnpm,
     Yarn,
     Bun,
+    Deno,
 }
 
 impl PackageManager {
-    const ALL: [Self; 4] = [Self::Npm, Self::Pnpm, Self::Yarn, Self::Bun];
+    const ALL: [Self; 5] = [Self::Npm, Self::Pnpm, Self::Yarn, Self::Bun, Self::Deno];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -33,6 +34,18 @@ impl PackageManager {
             Self::Pnpm => "pnpm",
             Self::Yarn => "yarn",
             Self::Bun => "bun",
+            Self::Deno => "deno",
+        }
+    }
+
+    /// The command that runs a script of the package, before its name.
+    pub(crate) fn run(self) -> &'static str {
+        match self {
+            Self::Npm => "npm run",
+            Self::Pnpm => "pnpm run",
+            Self::Yarn => "yarn run",
+            Self::Bun => "bun run",
+            Self::Deno => "deno task",
         }
     }
 
@@ -42,6 +55,7 @@ impl PackageManager {
             Self::Pnpm => &["pnpm-lock.yaml"],
             Self::Yarn => &["yarn.lock"],
             Self::Bun => &["bun.lock", "bun.lockb"],
+            Self::Deno => &["deno.lock"],
         }
     }
 
@@ -98,6 +112,18 @@ impl FrontEnd {
         folders_of_lock_files(self.folder(), root)
     }
 
+    /// Whether the package or the root of its workspace brings Tauri's command. Without it, `npx tauri` would run another package of
+    /// that name; Cargo then has the command.
+    pub(crate) fn brings_tauri(&self, root: &Path) -> bool {
+        self.folders_of_workspace(root).into_iter().any(|folder| {
+            let package = Document::read_if_exists(&folder.join("package.json")).ok().flatten();
+            package.is_some_and(|package| {
+                let has = |section| package.get(&[section, "@tauri-apps/cli"]).is_some();
+                has("dependencies") || has("devDependencies")
+            })
+        })
+    }
+
     /// The version requirement for a package, in `dependencies` or `devDependencies`.
     pub(crate) fn dependency(&self, package: &str) -> Option<&str> {
         ["dependencies", "devDependencies"]
@@ -121,11 +147,15 @@ fn manager(
         }
     }
     for folder in folders_of_lock_files(folder, root) {
-        let locks: Vec<_> = PackageManager::ALL
+        let mut locks: Vec<_> = PackageManager::ALL
             .into_iter()
             .flat_map(|manager| manager.lock_files().iter().map(move |lock| (manager, *lock)))
             .filter(|(_, lock)| folder.join(lock).is_file())
             .collect();
+        // A program of Deno may lie beside a page of another manager.
+        if locks.iter().any(|(manager, _)| *manager != PackageManager::Deno) {
+            locks.retain(|(manager, _)| *manager != PackageManager::Deno);
+        }
         match locks.as_slice() {
             [] => {}
             [(manager, lock), rest @ ..] if rest.iter().all(|(other, _)| other == manager) => {

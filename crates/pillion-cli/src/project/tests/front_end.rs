@@ -17,6 +17,13 @@ fn the_package_manager_follows_field_lock_file_and_commands_in_this_order() {
             "packageManager",
         ),
         (vec![("package.json", "{}"), ("package-lock.json", "")], PackageManager::Npm, "package-lock.json"),
+        (vec![("package.json", "{}"), ("deno.lock", "{}")], PackageManager::Deno, "deno.lock"),
+        // A program of Deno beside a page of another manager.
+        (
+            vec![("package.json", "{}"), ("deno.lock", "{}"), ("yarn.lock", "")],
+            PackageManager::Yarn,
+            "yarn.lock",
+        ),
     ] {
         let folder = folder(&[base.as_slice(), &files].concat());
         let front_end = find(&folder, "").unwrap().front_end.unwrap();
